@@ -1,0 +1,39 @@
+# Every target sets up what it needs in .venv; nothing has to be installed by hand.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check bench bench-quick clean
+
+help:  ## show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $(READY)
+
+run: $(READY)  ## run the sample network (network.yaml) and reload its mods on save
+	@$(BIN)/oa-dev run $(ARGS)
+
+test: $(READY)  ## the tests, under five minutes
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(READY)  ## the slow tests too
+	$(BIN)/python -m pytest -m '' $(ARGS)
+
+check: $(READY)  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## measure against peers, write bench/RESULTS.md
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(READY)  ## the same in under two minutes
+	$(BIN)/python -m bench --quick $(ARGS)
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

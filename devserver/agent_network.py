@@ -1,0 +1,311 @@
+"""The network, as the one object that embedders, transports and the server hold: the facade over both streams.
+
+Forwards: to the engine what changes mods, to the dispatcher what carries events, to the directory what concerns agents.
+Opens no socket and watches no file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from devserver.generation import Generation, own_tasks
+from devserver.home import Home, SameLoop
+from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
+from devserver.model.config import NetworkConfig
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
+from devserver.model.lifecycle import Action
+from devserver.model.principal import LOCAL, Principal
+from devserver.network.agents import Directory, Registration
+from devserver.network.dispatch import Dispatcher, agent_event
+from devserver.network.handle import NetworkHandle
+from devserver.network.overseer import Overseer
+from devserver.network.system import run_system
+from devserver.reload.engine import Engine
+from devserver.reload.network_yaml import read_network
+
+Tell = Callable[[Fact], None]
+
+_NOTICES = {
+    Action.LOAD: "system.notification.mod_loaded",
+    Action.UNLOAD: "system.notification.mod_unloaded",
+    Action.RELOAD: "system.notification.mod_reloaded",
+}
+_log = logging.getLogger(__name__)
+
+
+class AgentNetwork:
+    """A network of agents and mods.
+
+    Made by `load`, brought to life by `initialize`, ended by `shutdown`. Arguments: `config`, what network.yaml asks
+    for; `workspace`, its folder; `home`, where mods run (the caller's loop unless given); `tell`, told every fact
+    (logged unless given).
+    """
+
+    def __init__(
+        self, config: NetworkConfig, workspace: Path, *, home: Home | None = None, tell: Tell | None = None
+    ) -> None:
+        self.workspace = workspace.resolve()
+        self.network_name = config.name
+        self.network_id = config.node_id or f"network-{uuid.uuid4().hex[:8]}"
+        self.directory = Directory(config)
+        self._home = home or SameLoop()
+        self._tell = tell or _log_fact
+        self.engine = Engine(config, self.workspace, self._home, self, self._tell)
+        self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error)
+        self._overseer = Overseer(self.engine.registry, lambda: self.engine.limits.handler)
+        self._release_tasks: Callable[[], None] | None = None
+        self._started: float | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, *, home: Home | None = None, tell: Tell | None = None) -> AgentNetwork:
+        """A network as a network.yaml describes it; the file, or the folder that it is in. Nothing runs yet.
+
+        Raises ConfigError with every problem at its line; FileNotFoundError where there is no such file.
+        """
+        file = Path(path)
+        file = file / "network.yaml" if file.is_dir() else file
+        return cls(read_network(file), file.parent, home=home, tell=tell)
+
+    @property
+    def config(self) -> NetworkConfig:
+        """What network.yaml asks for, with the settings that need a restart as they run."""
+        return self.engine.config
+
+    # Life
+
+    async def initialize(self) -> bool:
+        """Load the mods that network.yaml lists and enables. A mod that cannot be loaded is told of, and left out."""
+        self.engine.start()
+        await self._home.run(self._settle_in)
+        self._started = time.monotonic()
+        await self.engine.submit(ConfigChanged(self.config, cause="start"))
+        return True
+
+    async def shutdown(self) -> bool:
+        """End every mod, then the agents' queues."""
+        await self.engine.stop()
+        await self._home.run(self._move_out)
+        for agent in self.directory.agents():
+            self.directory.unregister(agent.agent_id)
+        self._started = None
+        return True
+
+    async def _settle_in(self) -> None:
+        self._release_tasks = own_tasks(asyncio.get_running_loop())
+        self._overseer.start()
+
+    async def _move_out(self) -> None:
+        await self._overseer.stop()
+        if self._release_tasks is not None:
+            self._release_tasks()
+            self._release_tasks = None
+
+    # Mods
+
+    async def load_mod(
+        self, mod_path: str, config: Mapping[str, Any] | None = None, *, trusted: bool = True
+    ) -> EventResponse:
+        """Load a mod while the network runs.
+
+        Arguments: `mod_path`, a dotted path as `mods.wiki`, or `./wiki` for mods/wiki beside network.yaml; `config`,
+        which becomes the mod's `config`; `trusted`, False for callers that have to obey the allow list.
+        A fault of the mod is in the answer and is never raised; `data` holds mod_id, mod_path, generation and
+        duration_ms.
+        """
+        return _response(await self.engine.submit(LoadAsked(mod_path, dict(config or {}), "load_mod", trusted)))
+
+    async def unload_mod(self, mod: str, *, force: bool = False) -> EventResponse:
+        """Unload a mod by path or id; `force` also where another mod requires it. Answers as `load_mod`."""
+        return _response(await self.engine.submit(UnloadAsked(mod, force, "unload_mod")))
+
+    async def reload_mod(self, mod: str) -> EventResponse:
+        """Serve a mod, by path or id, as it is on disk now. One that fails runs on as it was. Answers as `load_mod`."""
+        return _response(await self.engine.submit(ReloadAsked((mod,), "reload_mod")))
+
+    async def submit(self, trigger: Trigger) -> PlanDone:
+        """Have any trigger carried out, and learn everything that came of it."""
+        return await self.engine.submit(trigger)
+
+    def get_loaded_mods(self) -> dict[str, dict[str, Any]]:
+        """The mods that run: id to mod_id, mod_path, generation, state, loaded_at (epoch seconds) and more."""
+        return {each.mod_id: self._described(each) for each in self.engine.registry.live}
+
+    def mods(self) -> list[dict[str, Any]]:
+        """The mods that run, in the order that they are asked; `name` is the path, as OpenAgents calls it."""
+        return [{"name": each.mod_path, **self._described(each)} for each in self.engine.registry.live]
+
+    def _described(self, generation: Generation) -> dict[str, Any]:
+        failed = self.engine.knowledge.failed.get(generation.mod_path)
+        instance = generation.instance
+        return {
+            "mod_id": generation.mod_id,
+            "mod_path": generation.mod_path,
+            "generation": generation.number,
+            "state": generation.state.value,
+            "loaded_at": generation.loaded_at,
+            "version": str(instance.version),
+            "description": (type(instance).__doc__ or "").strip().partition("\n")[0],
+            "config": dict(generation.config),
+            "listed": generation.listed,
+            "in_flight": len(generation.calls),
+            "handled": generation.handled,
+            "errors": generation.failed,
+            "last_error": str(failed.outcome.error) if failed is not None and failed.outcome.error else None,
+        }
+
+    def get_network_stats(self) -> dict[str, Any]:
+        """What there is to know in numbers; `dynamic_mods` is shaped as in OpenAgents."""
+        mods = self.get_loaded_mods()
+        return {
+            "network_id": self.network_id,
+            "network_name": self.network_name,
+            "is_running": self._started is not None,
+            "uptime_seconds": 0.0 if self._started is None else time.monotonic() - self._started,
+            "agent_count": len(self.directory.agents()),
+            "connected": self.directory.connected(),
+            "events": self._dispatcher.events,
+            "reloads": self.engine.reloads,
+            "failed_plans": self.engine.failures,
+            "dynamic_mods": {"count": len(mods), "loaded": list(mods), "details": mods},
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """`get_network_stats()`, as transports know it."""
+        return self.get_network_stats()
+
+    # Events
+
+    async def process_event(self, event: Event) -> EventResponse:
+        """Send an event on its way through the mods and to agents; the answer comes when its way has ended."""
+        if event.event_name.startswith("system.") and not event.event_name.startswith("system.notification."):
+            return await self.ingest(event, LOCAL)
+        return await self._home.run(self._dispatcher.process, event)
+
+    async def process_external_event(self, event: Event) -> EventResponse:
+        """The entry for code in this process, which may do everything. Transports use `ingest`."""
+        return await self.process_event(event)
+
+    async def ingest(self, event: Event, principal: Principal) -> EventResponse:
+        """An event from a transport, on behalf of whoever the connection proved to be."""
+        event.timestamp = int(time.time())
+        event.secret = None
+        sender = self.directory.agent(event.source_id) if event.source_id is not None else None
+        event.source_agent_group = None if sender is None else sender.group
+        if event.event_name.startswith("system."):
+            return await run_system(self, event, principal)
+        return await self._home.run(self._dispatcher.process, event)
+
+    # Agents
+
+    async def register_agent(
+        self,
+        agent_id: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        password_hash: str = "",
+        group: str | None = None,
+        transport: str = "http",
+        secret: str | None = None,
+    ) -> Registration:
+        """Register an agent and tell the mods. Raises EventRefused; see `Directory.register`."""
+        made = self.directory.register(
+            agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
+        )
+        if not made.resumed:
+            event = agent_event(True, made.agent.agent_id, dict(made.agent.metadata))
+            await self._home.run(self._dispatcher.notify, event)
+        return made
+
+    async def unregister_agent(self, agent_id: str) -> bool:
+        """Forget an agent and tell the mods; False when it was not there."""
+        if not self.directory.unregister(agent_id):
+            return False
+        await self._home.run(self._dispatcher.notify, agent_event(False, agent_id, {}))
+        return True
+
+    # What the engine and the handles need
+
+    def handle(self, mod_path: str) -> NetworkHandle:
+        """A handle for a new generation of a mod."""
+        return NetworkHandle(self, mod_path)
+
+    async def introduce(self, generation: Generation) -> None:
+        """Tell a newly loaded mod of the agents that are there."""
+        agents = {each.agent_id: dict(each.metadata) for each in self.directory.agents()}
+        await self._dispatcher.introduce(generation, agents)
+
+    def agents_mark(self) -> int:
+        """A mark for `agents_since`."""
+        return self.directory.mark()
+
+    def agents_since(self, mark: int) -> AgentsSeen:
+        """Connections now, and those that ended since the mark."""
+        return AgentsSeen(self.directory.connected(), self.directory.dropped_since(mark))
+
+    async def announce(self, outcome: Outcome) -> None:
+        """Tell every agent that a mod was loaded, unloaded or reloaded."""
+        name = _NOTICES.get(outcome.action)
+        if name is None or outcome.status is not Status.APPLIED or self._started is None:
+            return
+        payload = {"mod_id": outcome.mod_id, "mod_path": outcome.mod_path, "generation": outcome.generation}
+        event = Event(event_name=name, source_id="system:system", source_type="system", payload=payload)
+        event.destination_id = "agent:broadcast"
+        self.directory.deliver(event)
+
+    def storage_path(self, mod_name: str) -> Path:
+        """The folder for a mod's data, below the workspace's `.oa-dev`, made if it is missing."""
+        folder = self.workspace / ".oa-dev" / "storage" / mod_name.replace("/", "_").lstrip(".")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    def _on_mod_error(self, generation: Generation, event: Event, error: BaseException) -> ErrorFacts:
+        facts = self.engine.facts_of(error)
+        self._tell(ModError(generation.mod_id, event.event_name, generation.number, facts))
+        return facts
+
+
+def _response(done: PlanDone) -> EventResponse:
+    """The answer to a call that asked for one mod."""
+    outcome = done.outcomes[0]
+    data = {
+        "mod_id": outcome.mod_id,
+        "mod_path": outcome.mod_path,
+        "generation": outcome.generation,
+        "duration_ms": round(outcome.duration_ms, 3),
+    }
+    if outcome.status is Status.APPLIED:
+        verb = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded"}.get(outcome.action, "reloaded")
+        return EventResponse(True, f"Successfully {verb} mod: {outcome.mod_id}", data)
+    running = (
+        f"; v{outcome.generation} keeps running" if outcome.generation and "keeps running" not in outcome.reason else ""
+    )
+    why = str(outcome.error) if outcome.error is not None else outcome.reason
+    at = f" ({outcome.phase.value})" if outcome.error is not None else ""
+    return EventResponse(False, f"Failed to {outcome.action.value} mod {outcome.mod_id}{at}: {why}{running}", data)
+
+
+def _log_fact(fact: Fact) -> None:
+    """Where nobody listens, what went wrong goes to the log."""
+    match fact:
+        case ModError(mod_id=mod_id, generation=number, event_name=name, error=error):
+            _log.error("%s v%s failed on %s: %s", mod_id, number, name, error)
+        case PlanDone(outcomes=outcomes):
+            for outcome in outcomes:
+                level = logging.INFO if outcome.status is Status.APPLIED else logging.WARNING
+                _log.log(
+                    level,
+                    "%s %s: %s %s",
+                    outcome.action,
+                    outcome.mod_id,
+                    outcome.status,
+                    outcome.error or outcome.reason,
+                )
+        case _:
+            return

@@ -1,0 +1,26 @@
+"""How commands end: the exit codes, and the problem that ends one with a sentence and a hint, never a traceback."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process's exit code says."""
+
+    CLEAN = 0
+    FATAL = 1
+    USAGE = 2
+    CONFIG = 3
+    PORT_IN_USE = 4
+    MOD_ERRORS = 5
+    INTERRUPTED = 130
+
+
+class Problem(Exception):
+    """Why a command cannot do what was asked: one sentence, perhaps a hint what to do, and the exit code."""
+
+    def __init__(self, sentence: str, hint: str = "", code: Exit = Exit.USAGE) -> None:
+        super().__init__(sentence)
+        self.hint = hint
+        self.code = code

@@ -1,0 +1,79 @@
+"""What people type becomes values, or a problem that says where it went wrong. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Any
+
+from devserver.cli.exits import Problem
+from devserver.model.event import event_name_problem
+
+_EXAMPLE = """as in --payload '{"title": "Inbox"}'"""
+_SHOWN = 60
+
+
+def event_of(name: str, to: str | None, payload: str | None, sender: str | None) -> dict[str, Any]:
+    """The fields of the event to send; what was not given is left out. Raises Problem for a bad name or payload."""
+    problem = event_name_problem(name)
+    if problem is not None:
+        raise Problem(problem)
+    fields: dict[str, Any] = {"event_name": name, "payload": payload_of(payload) if payload is not None else {}}
+    fields |= {"destination_id": to} if to else {}
+    fields |= {"source_id": sender} if sender else {}
+    return fields
+
+
+def payload_of(text: str) -> dict[str, Any]:
+    """A payload out of JSON. Raises Problem with the column for what is not JSON, or not an object."""
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
+    except json.JSONDecodeError as error:
+        raise Problem(f"the payload is not JSON: {error.msg} at {_place(error)}", _pointed(error)) from error
+    except RecursionError as error:
+        raise Problem("the payload is nested too deeply") from error
+    except ValueError as error:
+        raise Problem(f"the payload is not JSON: {error}", _EXAMPLE) from error
+    if not isinstance(values, dict):
+        raise Problem("the payload is not a JSON object", _EXAMPLE)
+    return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        repeated = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {repeated!r} is there twice")
+    return values
+
+
+def _place(error: json.JSONDecodeError) -> str:
+    return f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
+
+
+def _pointed(error: json.JSONDecodeError) -> str:
+    """The text up to where it went wrong."""
+    before = error.doc[max(0, error.pos - _SHOWN) : error.pos]
+    return f"it reads well up to here: {before}" if before.strip() else _EXAMPLE
+
+
+def refuse_exposed(host: str | None) -> None:
+    """Raise Problem for an address that other machines can reach: they could run code here, and read everything."""
+    if host is not None and not _is_loopback(host):
+        raise Problem(
+            f"--host {host} would let other machines in, without encryption",
+            "only this machine's own addresses are served: 127.0.0.1, ::1, localhost; use an SSH tunnel",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,67 @@
+"""The errors of `devserver`, one tree:
+
+    DevServerError            anything this package raises on purpose
+    ├── ConfigError           a network.yaml that cannot be used, with every problem at its line
+    ├── ModFault              a mod could not be brought to life or ended; names mod and phase
+    │   ├── ModNotFound       no module of that name where mods may come from
+    │   ├── ModRefused        the name or place is not allowed; nothing was imported
+    │   ├── NoModClass        the module holds no usable class
+    │   └── HookFailed        a hook of the mod returned False, hung, or asked the process to end
+    ├── EventRefused          an event that may not enter, with a code
+    └── PortInUse             the wanted port is taken
+
+A mod's own exceptions are never wrapped away: they are the `__cause__`.
+"""
+
+from __future__ import annotations
+
+from devserver.model.facts import ErrorFacts
+
+
+class DevServerError(Exception):
+    """Anything this package raises on purpose. Its text is a sentence for people."""
+
+
+class ConfigError(DevServerError):
+    """A network.yaml that cannot be used. `problems` holds every problem with its place."""
+
+    def __init__(self, problems: tuple[ErrorFacts, ...]) -> None:
+        super().__init__("; ".join(str(each) for each in problems))
+        self.problems = problems
+
+
+class ModFault(DevServerError):
+    """A mod could not be brought to life or ended."""
+
+
+class ModNotFound(ModFault):
+    """There is no module of that name where mods may come from."""
+
+
+class ModRefused(ModFault):
+    """A name or place that mods may not come from. Nothing was imported."""
+
+
+class NoModClass(ModFault):
+    """The module holds no class that is a mod, or more than one."""
+
+
+class HookFailed(ModFault):
+    """A hook of the mod returned False, did not come back in time, or asked the process to end."""
+
+
+class EventRefused(DevServerError):
+    """An event that may not enter the network. `code` is for programs, the text for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PortInUse(DevServerError):
+    """The wanted port is taken."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"port {port} on {host} is in use")
+        self.host = host
+        self.port = port

@@ -1,0 +1,153 @@
+"""Where mods' code runs: the caller's own loop (embedded), or a loop on a thread of its own (the server).
+
+What answers agents never shares a thread with mods, so that a handler that blocks stalls events for mods and nothing
+else. Knows threads and loops; knows nothing of mods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Home(Protocol):
+    """A place where mods' code runs."""
+
+    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Run an async function there and return what it returns.
+
+        Functions start in the order of the calls. Cancelling the caller does not cancel what runs there.
+        """
+
+
+class SameLoop:
+    """Mods run in the loop of whoever calls: a network embedded in another program."""
+
+    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Run it here."""
+        return await function(*arguments)
+
+
+class LoopThread:
+    """Mods run on a loop of their own, on a daemon thread of their own.
+
+    `on_exit_request` is told of a SystemExit or KeyboardInterrupt that reaches the loop out of a mod's task: it ends
+    that task and nothing more.
+    """
+
+    def __init__(self, name: str, on_exit_request: Callable[[BaseException], None]) -> None:
+        self._on_exit_request = on_exit_request
+        self._stopping = False
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End the loop; False when it did not end within `timeout` seconds, because something blocks it."""
+        self._stopping = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
+
+    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Run it on the mods' loop, from any loop."""
+        caller = asyncio.get_running_loop()
+        if caller is self.loop:
+            return await function(*arguments)
+        done: asyncio.Future[T] = caller.create_future()
+        self.loop.call_soon_threadsafe(self._begin, caller, done, function, arguments)
+        return await done
+
+    def _begin(
+        self,
+        caller: asyncio.AbstractEventLoop,
+        done: asyncio.Future[T],
+        function: Callable[..., Awaitable[T]],
+        arguments: tuple[Any, ...],
+    ) -> None:
+        task = self.loop.create_task(_await(function, arguments))
+        task.add_done_callback(lambda ended: _hand_back(caller, done, ended))
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as request:
+                self._on_exit_request(request)
+        _end_tasks(self.loop)
+        self.loop.close()
+
+
+async def _await(function: Callable[..., Awaitable[T]], arguments: tuple[Any, ...]) -> T:
+    return await function(*arguments)
+
+
+def _hand_back(caller: asyncio.AbstractEventLoop, done: asyncio.Future[T], ended: asyncio.Task[T]) -> None:
+    # Looked at here, so that a caller that is gone leaves no "never retrieved" behind.
+    error = None if ended.cancelled() else ended.exception()
+    _tell(caller, _settle, done, ended, error)
+
+
+def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseException | None) -> None:
+    if done.done():
+        return
+    if ended.cancelled():
+        done.cancel()
+    elif error is not None:
+        _fail(done, error)
+    else:
+        done.set_result(ended.result())
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+
+
+async def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a blocking function on a daemon thread of its own, and return what it returns.
+
+    A thread that never ends keeps nobody from exiting, unlike one of an executor's.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = function(*arguments)
+        except BaseException as error:
+            _tell(loop, _fail, done, error)
+        else:
+            _tell(loop, _succeed, done, result)
+
+    threading.Thread(target=work, name=getattr(function, "__qualname__", "work"), daemon=True).start()
+    return await done
+
+
+def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        # The loop has been closed meanwhile: nobody waits any more.
+        return
+
+
+def _succeed(done: asyncio.Future[T], result: T) -> None:
+    if not done.done():
+        done.set_result(result)
+
+
+def _fail(done: asyncio.Future[Any], error: BaseException) -> None:
+    if not done.done():
+        done.set_exception(error if isinstance(error, Exception) else RuntimeError(f"the thread ended: {error!r}"))

@@ -1,0 +1,214 @@
+"""What a mod author writes against: `BaseMod` and `mod_event_handler`.
+
+A mod is a class. The network makes one instance, sets its configuration, binds it, calls `initialize()`, and from then
+on calls its handlers. Nothing here knows how mods are loaded or reloaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from devserver.model.event import Event, EventResponse, pattern_problem
+
+Handler = Callable[[Event], "Awaitable[EventResponse | None] | EventResponse | None"]
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_PATTERNS = "__oa_dev_patterns__"
+
+
+class Network(Protocol):
+    """What a mod sees of the network that it runs in (`self.network`)."""
+
+    @property
+    def network_id(self) -> str:
+        """The network's id, which is the `node_id` of network.yaml where that is set."""
+
+    @property
+    def network_name(self) -> str:
+        """The name in network.yaml."""
+
+    async def process_event(self, event: Event) -> EventResponse:
+        """Send an event; without a `source_id` it goes out as `mod:<this mod's path>`.
+
+        A generation that has been replaced may send only on behalf of a handler that still runs; anything else it
+        sends is refused with `success=False`.
+        """
+
+    def agents(self) -> dict[str, dict[str, Any]]:
+        """The registered agents: id to metadata."""
+
+    def agent_group(self, agent_id: str) -> str | None:
+        """The group that an agent joined with, or None for an unknown agent."""
+
+    def create_channel(self, channel: str) -> None:
+        """Make sure that a channel exists; events to `channel:<name>` go to its members."""
+
+    def remove_channel(self, channel: str) -> None:
+        """Forget a channel and its members."""
+
+    def add_channel_member(self, channel: str, agent_id: str) -> None:
+        """Let an agent receive what is sent to a channel."""
+
+    def remove_channel_member(self, channel: str, agent_id: str) -> None:
+        """Stop that again."""
+
+    def channel_members(self, channel: str) -> tuple[str, ...]:
+        """The members of a channel; none for a channel that does not exist."""
+
+    async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
+        """Load a mod, as `AgentNetwork.load_mod`."""
+
+    async def unload_mod(self, mod: str) -> EventResponse:
+        """Unload a mod by path or id, as `AgentNetwork.unload_mod`."""
+
+    async def reload_mod(self, mod: str) -> EventResponse:
+        """Reload a mod by path or id, as `AgentNetwork.reload_mod`."""
+
+    def storage_path(self, mod_name: str) -> Path:
+        """The folder for a mod's own data, made if it is missing."""
+
+
+class Closing(Protocol):
+    """What `BaseMod.on_close` takes: a function without arguments, sync or async."""
+
+    def __call__(self) -> Any: ...
+
+
+def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
+    """Mark a method as the handler of events whose name matches one of `patterns`.
+
+    A pattern is an event name, a prefix ending in `*` ("wiki.*"), or "*". The method takes the event and returns an
+    `EventResponse` to answer it, which ends the event's way, or None to let it pass. It may be sync or async.
+
+    Raises ValueError for a pattern that could match nothing.
+    """
+    if not patterns:
+        raise ValueError("mod_event_handler needs a pattern, as in @mod_event_handler('wiki.page.create')")
+    for pattern in patterns:
+        problem = pattern_problem(pattern)
+        if problem is not None:
+            raise ValueError(problem)
+
+    def mark(method: _Method) -> _Method:
+        setattr(method, _PATTERNS, (*patterns, *getattr(method, _PATTERNS, ())))
+        return method
+
+    return mark
+
+
+def handler_patterns(function: object) -> tuple[str, ...]:
+    """The patterns that `mod_event_handler` gave to a method; none for any other."""
+    found = getattr(function, _PATTERNS, ())
+    return found if isinstance(found, tuple) else ()
+
+
+class BaseMod:
+    """The base of every mod.
+
+    Class attributes a mod may set: `version`, `requires` (as in `["mods.wiki>=1"]`), `reload_mode` ("fresh",
+    "exclusive" or "rebind", see `devserver.model.lifecycle.HandOver`).
+
+    `self.state` is a plain dict that survives reloads. A mod whose state is something else defines both
+    `capture_state()`, which returns it, and `restore_state(state)`, which takes it in the next generation.
+
+    Hooks (all sync or async): `initialize()`, where returning False refuses the load; `shutdown()`;
+    `handle_register_agent(agent_id, metadata)` and `handle_unregister_agent(agent_id)`.
+    """
+
+    version: ClassVar[str] = "0"
+    requires: ClassVar[Sequence[str]] = ()
+    reload_mode: ClassVar[str] = "fresh"
+
+    mod_name: str
+    config: dict[str, Any]
+    state: dict[str, Any]
+    network: Network
+    log: logging.Logger
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> BaseMod:
+        # Here and not in __init__, so that a mod which forgets super().__init__() is still whole.
+        self = super().__new__(cls)
+        self.mod_name = cls.__name__
+        self.config = {}
+        self.state = {}
+        self.log = logging.getLogger(cls.__module__)
+        self._registered = []
+        self._closing = []
+        self._tasks = set()
+        return self
+
+    _registered: list[tuple[tuple[str, ...], Handler]]
+    _closing: list[Closing]
+    _tasks: set[asyncio.Task[Any]]
+
+    def __init__(self, mod_name: str | None = None) -> None:
+        if mod_name is not None:
+            self.mod_name = mod_name
+
+    def initialize(self) -> Any:
+        """Start. Called when configuration, network and state are in place. False refuses the load."""
+        return True
+
+    def shutdown(self) -> Any:
+        """End. Called once, when no handler of this generation runs any more."""
+        return True
+
+    def update_config(self, config: Mapping[str, Any]) -> Any:
+        """Take a changed configuration in place. A mod that can, overrides this, and returns anything but False.
+
+        False (what this base returns) or an exception asks for a reload with the new configuration instead.
+        """
+        return False
+
+    def bind_network(self, network: Network) -> None:
+        """Called once before `initialize()`; `self.network` is how a mod reaches the network."""
+        self.network = network
+
+    def handle_register_agent(self, agent_id: str, metadata: dict[str, Any]) -> Any:
+        """An agent has joined; also called on load, once for each agent that is already there."""
+
+    def handle_unregister_agent(self, agent_id: str) -> Any:
+        """An agent has left."""
+
+    def register_event_handler(self, handler: Handler, patterns: str | Sequence[str]) -> None:
+        """Add a handler by hand; the patterns are those of `mod_event_handler`. To be done before `initialize()` ends.
+
+        Raises ValueError for a pattern that could match nothing.
+        """
+        wanted = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        for pattern in wanted:
+            problem = pattern_problem(pattern)
+            if problem is not None:
+                raise ValueError(problem)
+        self._registered.append((wanted, handler))
+
+    async def send_event(self, event: Event) -> EventResponse:
+        """Send an event as this mod; its answer comes when its way has ended."""
+        return await self.network.process_event(event)
+
+    def create_task(self, work: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:
+        """Run `work` beside the handlers for as long as this generation lives; it is cancelled at its end."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def on_close(self, function: Closing) -> None:
+        """Call `function` (sync or async) when this generation ends, last registered first."""
+        self._closing.append(function)
+
+    def get_storage_path(self) -> Path:
+        """A folder of this mod's own that survives restarts; a temporary one where the network has no workspace."""
+        network: Network | None = getattr(self, "network", None)
+        if network is None:
+            return Path(tempfile.mkdtemp(prefix=f"{self.mod_name}-"))
+        return network.storage_path(self.mod_name)
+
+    def get_state(self) -> dict[str, Any]:
+        """What this mod shows of itself to the curious."""
+        return {"mod_name": self.mod_name, "config": self.config, "keys": sorted(map(str, self.state))}

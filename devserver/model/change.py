@@ -1,0 +1,62 @@
+"""What asks for a plan: a trigger, with the facts that it brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from devserver.model.config import NetworkConfig
+
+Digest = str
+"""The SHA-256 of a file's bytes in hexadecimal. Where a digest may be missing, None means: no such file."""
+
+Sources = Mapping[Path, Digest | None]
+"""What a build was made from: each file it read, and (None) each place where it looked and found nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesChanged:
+    """Sources on disk differ from what is loaded."""
+
+    changed: Sources
+    cause: str = "saved"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """network.yaml says something else than before."""
+
+    config: NetworkConfig
+    cause: str = "network.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """A key, a command, a call or an event asks for a reload. No mods named means all."""
+
+    mods: tuple[str, ...] = ()
+    cause: str = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAsked:
+    """A call or an event asks for a mod. `trusted` callers already run code here; others obey the allow list."""
+
+    path: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    cause: str = "asked"
+    trusted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadAsked:
+    """A call or an event asks to end a mod; `force` also where others need it."""
+
+    mod: str
+    force: bool = False
+    cause: str = "asked"
+
+
+Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked

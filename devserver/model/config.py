@@ -1,0 +1,60 @@
+"""What a network.yaml asks for, as frozen values. Reading and checking the text is `reload/network_yaml`'s duty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devserver.model.lifecycle import Limits
+
+DEFAULT_PORT = 8700
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ModSpec:
+    """One wanted mod: its import path (or `./name`), its configuration, and where that is written."""
+
+    path: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    line: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentGroup:
+    """A group that agents join by password; `agents` lists members by id besides."""
+
+    name: str
+    password_hash: str = ""
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """A whole network.yaml. `mods` is in the order of the file, which is the order mods are asked in."""
+
+    name: str
+    mods: tuple[ModSpec, ...] = ()
+    node_id: str | None = None
+    host: str = LOOPBACK
+    port: int = DEFAULT_PORT
+    groups: Mapping[str, AgentGroup] = field(default_factory=dict)
+    default_group: str = "guest"
+    requires_password: bool = False
+    verify_secrets: bool = True
+    agent_timeout: float = 180.0
+    max_agents: int = 1000
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    mod_paths: tuple[str, ...] = ("mods",)
+    grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    unused: tuple[str, ...] = ()
+
+    @property
+    def enabled_mods(self) -> tuple[ModSpec, ...]:
+        """The mods that shall run, in order."""
+        return tuple(spec for spec in self.mods if spec.enabled)

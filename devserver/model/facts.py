@@ -1,0 +1,210 @@
+"""What happened, as facts to tell: to a person on a terminal, to a program as JSON lines, to a caller as an answer.
+
+A fact says what is so; how it looks is `ui/`'s duty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from devserver.model.lifecycle import Action, Phase
+from devserver.model.plan import Plan
+
+
+class Status(StrEnum):
+    """How a step ended. ROLLED_BACK: the generation that ran before runs on. FAILED: nothing of it runs."""
+
+    APPLIED = "applied"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One place in a trace. `line` and `column` count from 1; `excerpt` is (line number, text) around it."""
+
+    file: str
+    line: int
+    column: int | None = None
+    end_column: int | None = None
+    function: str = ""
+    excerpt: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """An error as people need it: what, where in their own code first, and the full trace on request."""
+
+    kind: str
+    message: str
+    where: Frame | None = None
+    trace: str = field(default="", repr=False)
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = f" at {self.where.file}:{self.where.line}" if self.where else ""
+        return f"{self.kind}: {self.message}{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsSeen:
+    """How the agents fared: connections now, and connections that ended while the step ran."""
+
+    connected: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Events that waited at a gate, and the longest wait in milliseconds."""
+
+    events: int = 0
+    longest_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step. `generation` is what runs now (0: nothing); `phase` the last one reached."""
+
+    action: Action
+    mod_id: str
+    mod_path: str
+    status: Status
+    phase: Phase
+    generation: int
+    duration_ms: float
+    reason: str = ""
+    error: ErrorFacts | None = None
+    note: str = ""
+    """What happened to state, or what still runs, in a few words."""
+    agents: AgentsSeen = AgentsSeen()
+    held: Held = Held()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    """A plan with at least one step, hold or setting, before it is carried out."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDone:
+    """A plan after it was carried out."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    duration_ms: float
+    agents: AgentsSeen = AgentsSeen()
+    held: Held = Held()
+
+
+@dataclass(frozen=True, slots=True)
+class ModRunning:
+    """One mod in the list of a running network."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The sockets are bound and the network answers."""
+
+    url: str
+    mods: tuple[ModRunning, ...]
+    ready_ms: float
+    watching: tuple[str, ...]
+    files: int = 0
+    disabled: int = 0
+    watcher: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A save that led to no reload, and the rule behind that."""
+
+    path: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should know that is no error of a mod."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRefused:
+    """A network.yaml that cannot be used; what ran before runs on."""
+
+    errors: tuple[ErrorFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModError:
+    """A handler of a running mod raised, or was ended."""
+
+    mod_id: str
+    event_name: str
+    generation: int
+    error: ErrorFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A mod keeps the mods' thread from everything else."""
+
+    mod_id: str
+    seconds: float
+    where: Frame | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What a closed generation did not clean up, in words that name each thing."""
+
+    mod_id: str
+    generation: int
+    things: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSeen:
+    """An agent came or went."""
+
+    agent_id: str
+    came: bool
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The server has ended cleanly."""
+
+    events: int = 0
+    reloads: int = 0
+    failed: int = 0
+    mods: int = 0
+    agents: int = 0
+
+
+Fact = (
+    Ready
+    | PlanMade
+    | PlanDone
+    | Outcome
+    | Ignored
+    | Notice
+    | ConfigRefused
+    | ModError
+    | Blocked
+    | LeftBehind
+    | AgentSeen
+    | Stopped
+)

@@ -1,0 +1,101 @@
+"""A plan: what shall happen to which mod, and why. Written by `reload/plan`, carried out by `reload/apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devserver.model.change import Sources
+from devserver.model.config import ModSpec
+from devserver.model.lifecycle import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action on one mod. `config` is what the mod shall have afterwards; `modules` what is executed anew."""
+
+    action: Action
+    mod_id: str
+    mod_path: str
+    reason: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    listed: bool = True
+    """Whether network.yaml lists the mod; otherwise somebody asked for it at run time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A step that does not happen now, and why it waits or was refused."""
+
+    action: Action
+    mod_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Steps that succeed or fail together, because they share changed modules or need each other."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplied:
+    """A setting that differs from what runs and needs a restart."""
+
+    setting: str
+    running: Any
+    wanted: Any
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.running} → {self.wanted}: needs a restart, not applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole decision: groups in the order they are carried out, what waits, what is not applied.
+
+    `order` is the order of mods afterwards, when it changes; `changed` the sources that caused the plan.
+    """
+
+    cause: str
+    groups: tuple[Group, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    not_applied: tuple[NotApplied, ...] = ()
+    order: tuple[str, ...] | None = None
+    changed: Sources = field(default_factory=dict)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, in the order they are carried out."""
+        return tuple(step for group in self.groups for step in group.steps)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do and nothing to say."""
+        return not (self.groups or self.holds or self.not_applied)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMod:
+    """What the plan needs to know of a mod that runs."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+    entry: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    listed: bool = True
+    requires: tuple[str, ...] = ()
+    version: str = "0"
+    takes_config: bool = False
+    """Whether the mod takes a changed configuration in place (`update_config`)."""
+    reads: Sources = field(default_factory=dict)
+    """Data files that the mod read while it was initialised."""
+
+    @property
+    def spec(self) -> ModSpec:
+        """The wish that this mod fulfils."""
+        return ModSpec(self.mod_path, self.config)

@@ -1,0 +1,1 @@
+"""The stream that carries events: route, agents, dispatch. Never imports `devserver.reload`."""

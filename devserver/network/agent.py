@@ -1,0 +1,67 @@
+"""What is known of one agent, and what becomes of a registration and a delivery.
+
+Records only: `agents.Directory` keeps and changes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from devserver.network.outbox import Outbox
+from devserver.network.subscriptions import Subscription
+
+HELD_SECONDS = 60.0
+"""How long after its last sign of life an id stays its holder's, who alone can register it again, with its secret."""
+
+CONNECTED_SECONDS = 30.0
+"""How long after its last poll an agent without a socket counts as connected; a poll is held for up to 20."""
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """A registered agent. Only the directory changes it; others read it, and take from its outbox."""
+
+    agent_id: str
+    metadata: dict[str, Any]
+    group: str
+    transport: str
+    secret_hash: str = field(repr=False)
+    outbox: Outbox = field(repr=False)
+    seen: float
+    """When it was last heard from, on the directory's clock."""
+    heard: bool = True
+    """False for an identity that was restored and has not been heard from since."""
+    sockets: int = 0
+    warned: float | None = None
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+
+    def connected(self, now: float) -> bool:
+        """Whether a socket is open or the last poll is recent."""
+        return self.sockets > 0 or (self.heard and now - self.seen <= CONNECTED_SECONDS)
+
+    def held(self, now: float) -> bool:
+        """Whether its id cannot be taken over without its secret."""
+        return self.sockets > 0 or now - self.seen < HELD_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What became of a registration. `resumed`: the agent was there and proved itself, its backlog waits for it.
+
+    `replaced`: the id had belonged to an agent that was no longer heard of, which has been forgotten.
+    """
+
+    agent: Agent
+    secret: str = field(repr=False)
+    resumed: bool = False
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How an event was delivered: to how many agents, whose outbox was full, and the destination if there is none."""
+
+    delivered: int
+    full: tuple[str, ...] = ()
+    unknown: str | None = None

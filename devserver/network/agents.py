@@ -1,0 +1,385 @@
+"""The agents of a network: who is registered, with which secret and group, who gets an event, who is connected.
+
+Guards all of it with one lock, because mods send from their thread while transports serve on the control loop. It
+opens no socket and calls no mod; what transports and mods must do about it, they are told through `on_change`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from devserver.errors import EventRefused
+from devserver.model.config import NetworkConfig
+from devserver.model.event import BROADCAST, Address, Event
+from devserver.network.agent import HELD_SECONDS, Agent, Delivery, Registration
+from devserver.network.identity import (
+    NO_SECRET,
+    agent_id_problem,
+    bare,
+    checked_metadata,
+    choose_group,
+    new_secret,
+    proves,
+    secret_digest,
+)
+from devserver.network.members import Channels
+from devserver.network.outbox import Outbox
+from devserver.network.subscriptions import Subscription, new_subscription, subscribed, visible
+
+__all__ = ["Agent", "Delivery", "Directory", "Registration"]
+
+REGISTRATION_REFUSED = "system.notification.registration_refused"
+
+AgentChanged = Callable[[str, bool, str], None]
+"""Told that an agent came (True) or went (False): id, which of the two, transport. Called without the lock."""
+
+
+class Directory:
+    """The agents, their channels, groups, subscriptions and outboxes. Safe to use from several threads.
+
+    `clock` gives monotonic seconds.
+    """
+
+    def __init__(self, config: NetworkConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.on_change: list[AgentChanged] = []
+        self._config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._agents: dict[str, Agent] = {}
+        self._folded: dict[str, str] = {}
+        self._channels = Channels()
+        self._drops = 0
+
+    @property
+    def config(self) -> NetworkConfig:
+        """What network.yaml says about groups, secrets and limits."""
+        return self._config
+
+    def reconfigure(self, config: NetworkConfig) -> None:
+        """Follow a changed network.yaml; agents that are here keep their group."""
+        self._config = config
+
+    # Identities
+
+    def register(
+        self,
+        agent_id: str,
+        metadata: Mapping[str, Any] | None,
+        *,
+        password_hash: str = "",
+        group: str | None = None,
+        transport: str = "http",
+        secret: str | None = None,
+    ) -> Registration:
+        """Register an agent, or let one that proves its secret go on where it was.
+
+        Without its secret an id can be taken over only when its holder has no open socket and was not heard from for
+        60 s; the holder's backlog, channels and subscriptions are then gone. Raises EventRefused with one of the codes
+        bad_agent_id, bad_metadata, agent_id_taken, wrong_secret, too_many_agents, unknown_group, wrong_password,
+        password_required.
+        """
+        problem = agent_id_problem(agent_id)
+        if problem is not None:
+            raise EventRefused("bad_agent_id", problem)
+        facts = checked_metadata(metadata)
+        with self._lock:
+            known = self._agents.get(agent_id)
+            if known is not None and secret is not None and proves(secret, known.secret_hash):
+                return Registration(self._resume(known, facts, transport), secret, resumed=True)
+            self._refuse_if_taken(agent_id, known, secret)
+            assigned = choose_group(self._config, password_hash, group)
+            if known is not None:
+                self._forget(known)
+            fresh = new_secret()
+            agent = self._add(agent_id, facts, assigned, transport, secret_digest(fresh))
+        self._announce(agent, True)
+        return Registration(agent, fresh, replaced=known is not None)
+
+    def authenticate(self, agent_id: object, secret: object) -> Agent | None:
+        """The agent that this id and secret prove; None in the same way for an unknown id and a wrong secret."""
+        agent = self._agents.get(agent_id) if isinstance(agent_id, str) else None
+        proven = proves(secret, agent.secret_hash if agent is not None else NO_SECRET)
+        return agent if proven or not self._config.verify_secrets else None
+
+    def unregister(self, agent_id: str, *, dropped: bool = False) -> bool:
+        """Forget an agent; `dropped` when it did not ask for that. False when it was not there."""
+        with self._lock:
+            agent = self._agents.get(bare(agent_id))
+            if agent is None:
+                return False
+            self._forget(agent)
+            # The end of a socket has been counted when it ended; nobody saw the end of a poller but now.
+            self._drops += dropped and agent.transport == "http"
+        self._announce(agent, False)
+        return True
+
+    def agent(self, agent_id: str) -> Agent | None:
+        """The registered agent of that id; "agent:a" is "a"."""
+        return self._agents.get(bare(agent_id))
+
+    def agents(self) -> tuple[Agent, ...]:
+        """All registered agents, oldest first."""
+        with self._lock:
+            return tuple(self._agents.values())
+
+    def export_identities(self) -> list[dict[str, Any]]:
+        """What is needed to know the agents again after a restart; of secrets only their SHA-256."""
+        return [
+            {
+                "agent_id": agent.agent_id,
+                "secret_sha256": agent.secret_hash,
+                "metadata": agent.metadata,
+                "group": agent.group,
+                "transport": agent.transport,
+            }
+            for agent in self.agents()
+        ]
+
+    def import_identities(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take agents back that `export_identities` wrote; those already registered are left alone."""
+        for row in rows:
+            with self._lock:
+                if row["agent_id"] in self._agents:
+                    continue
+                agent = self._add(
+                    row["agent_id"], dict(row["metadata"]), row["group"], row["transport"], row["secret_sha256"]
+                )
+                agent.heard = False
+            self._announce(agent, True)
+
+    # Signs of life
+
+    def touch(self, agent_id: str) -> None:
+        """Record that an agent was heard from."""
+        agent = self.agent(agent_id)
+        if agent is not None:
+            agent.seen, agent.heard = self._clock(), True
+
+    def silent(self, now: float) -> tuple[str, ...]:
+        """Agents without a socket that were not heard from for longer than `agent_timeout`, at `now` on the clock."""
+        limit = self._config.agent_timeout
+        return tuple(agent.agent_id for agent in self.agents() if not agent.sockets and now - agent.seen > limit)
+
+    def socket_opened(self, agent: Agent) -> None:
+        """Record that an agent's socket is open."""
+        with self._lock:
+            agent.sockets += 1
+            agent.seen, agent.heard = self._clock(), True
+
+    def socket_closed(self, agent: Agent, *, dropped: bool) -> None:
+        """Record that it ended; `dropped` unless the agent had left or opened another one. Its grace begins now."""
+        with self._lock:
+            agent.sockets -= 1
+            agent.seen = self._clock()
+            self._drops += dropped
+
+    def is_connected(self, agent: Agent) -> bool:
+        """Whether that agent has an open socket or polled within the last 30 s."""
+        return agent.connected(self._clock())
+
+    def connected(self) -> int:
+        """How many agents have an open socket or polled within the last 30 s."""
+        now = self._clock()
+        return sum(agent.connected(now) for agent in self.agents())
+
+    def mark(self) -> int:
+        """A point to count dropped connections from."""
+        return self._drops
+
+    def dropped_since(self, mark: int) -> int:
+        """How many connections ended since `mark` without their agent having asked for it."""
+        return self._drops - mark
+
+    def close(self) -> None:
+        """Let everybody who waits for events go: held polls answer, sockets end. Identities stay for an export."""
+        for agent in self.agents():
+            agent.outbox.close()
+
+    # Channels and groups
+
+    def create_channel(self, channel: str) -> None:
+        """Make sure that a channel exists."""
+        with self._lock:
+            self._channels.create(channel)
+
+    def remove_channel(self, channel: str) -> None:
+        """Forget a channel and its members."""
+        with self._lock:
+            self._channels.remove(channel)
+
+    def add_channel_member(self, channel: str, agent_id: str) -> None:
+        """Put an agent, which may yet have to register, into a channel, which is created if it is missing."""
+        with self._lock:
+            self._channels.add(channel, bare(agent_id))
+
+    def remove_channel_member(self, channel: str, agent_id: str) -> None:
+        """Take an agent out of a channel."""
+        with self._lock:
+            self._channels.discard(channel, bare(agent_id))
+
+    def channel_members(self, channel: str) -> tuple[str, ...]:
+        """The members of a channel; none for one that does not exist."""
+        with self._lock:
+            return self._channels.of(channel)
+
+    def channels(self) -> tuple[str, ...]:
+        """All channels."""
+        with self._lock:
+            return self._channels.names()
+
+    def group_members(self, name: str) -> tuple[str, ...]:
+        """The agents that joined with a group, then those that network.yaml lists in it."""
+        with self._lock:
+            return self._group_members(name)
+
+    # Who gets what
+
+    def subscribe(self, agent_id: str, patterns: object, channels: object = None) -> Subscription:
+        """Let an agent receive only what its subscriptions cover, this one added. Raises EventRefused."""
+        with self._lock:
+            agent = self._known(agent_id)
+            already = sum(len(each.event_patterns) for each in agent.subscriptions.values())
+            subscription = new_subscription(agent.agent_id, patterns, channels, already=already)
+            # A new dict each time: `wants` reads it from another thread.
+            agent.subscriptions = {**agent.subscriptions, subscription.subscription_id: subscription}
+            return subscription
+
+    def unsubscribe(self, agent_id: str, subscription_id: str | None = None) -> bool:
+        """End one subscription of an agent, or all. False when there was none to end. Raises EventRefused."""
+        with self._lock:
+            agent = self._known(agent_id)
+            before = agent.subscriptions
+            agent.subscriptions = (
+                {key: each for key, each in before.items() if key != subscription_id} if subscription_id else {}
+            )
+            return len(agent.subscriptions) < len(before)
+
+    def wants(self, agent: Agent, event: Event) -> bool:
+        """Whether an agent may see an event and, if it has subscriptions, wishes for it."""
+        with self._lock:
+            return self._wants(agent, event)
+
+    def receivers(self, event: Event) -> tuple[str, ...]:
+        """The agents that an event goes to; a sender does not get what it sends to a channel, a group or all."""
+        with self._lock:
+            return tuple(agent.agent_id for agent in self._receivers(event))
+
+    def deliver(self, event: Event) -> Delivery:
+        """Put an event, without its secret, into the outboxes of its receivers."""
+        with self._lock:
+            receivers = self._receivers(event)
+            unknown = None if receivers else self._unknown(event)
+        if not receivers:
+            return Delivery(0, (), unknown)
+        # One copy for all: what a mod does to its own event afterwards concerns no receiver.
+        shared = replace(event, secret=None)
+        full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(shared))
+        return Delivery(len(receivers) - len(full), full)
+
+    # With the lock held
+
+    def _resume(self, agent: Agent, metadata: dict[str, Any], transport: str) -> Agent:
+        agent.metadata, agent.transport = metadata, transport
+        agent.seen, agent.heard = self._clock(), True
+        return agent
+
+    def _refuse_if_taken(self, agent_id: str, known: Agent | None, secret: str | None) -> None:
+        if known is None:
+            self._refuse_if_no_room(agent_id)
+        elif self._config.verify_secrets and secret is not None:
+            raise EventRefused("wrong_secret", f"the agent id {agent_id!r} is registered with another secret")
+        elif self._config.verify_secrets and known.held(now := self._clock()):
+            self._warn(known, now)
+            raise EventRefused(
+                "agent_id_taken",
+                f"the agent id {agent_id!r} is in use: register with its secret, or unregister it first, "
+                f"or wait until it was silent for {HELD_SECONDS:.0f} s",
+            )
+
+    def _refuse_if_no_room(self, agent_id: str) -> None:
+        alike = self._folded.get(agent_id.casefold())
+        if alike is not None:
+            raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} looks like {alike!r}, which is registered")
+        if len(self._agents) >= self._config.max_agents:
+            raise EventRefused("too_many_agents", f"this network has room for {self._config.max_agents} agents")
+
+    def _warn(self, holder: Agent, now: float) -> None:
+        # Once per holding period: whoever tries for ever must not fill the holder's outbox.
+        if holder.warned is not None and now - holder.warned < HELD_SECONDS:
+            return
+        holder.warned = now
+        holder.outbox.put(
+            Event(
+                event_name=REGISTRATION_REFUSED,
+                source_id="system:system",
+                source_type="system",
+                destination_id=holder.agent_id,
+                payload={"agent_id": holder.agent_id},
+            )
+        )
+
+    def _add(self, agent_id: str, metadata: dict[str, Any], group: str, transport: str, secret_hash: str) -> Agent:
+        outbox = Outbox(self._config.limits.outbox_events)
+        agent = Agent(agent_id, metadata, group, transport, secret_hash, outbox, self._clock())
+        self._agents[agent_id] = agent
+        self._folded[agent_id.casefold()] = agent_id
+        return agent
+
+    def _forget(self, agent: Agent) -> None:
+        del self._agents[agent.agent_id]
+        del self._folded[agent.agent_id.casefold()]
+        self._channels.leave_all(agent.agent_id)
+        agent.outbox.close()
+
+    def _known(self, agent_id: str) -> Agent:
+        agent = self._agents.get(bare(agent_id))
+        if agent is None:
+            raise EventRefused("unknown_agent", f"there is no agent {agent_id!r}")
+        return agent
+
+    def _group_members(self, name: str) -> tuple[str, ...]:
+        joined = [agent.agent_id for agent in self._agents.values() if agent.group == name]
+        listed = self._config.groups[name].metadata.get("agents") or () if name in self._config.groups else ()
+        return tuple(dict.fromkeys([*joined, *(bare(str(each)) for each in listed)]))
+
+    def _receivers(self, event: Event) -> list[Agent]:
+        return [agent for agent in self._addressed(event) if self._wants(agent, event)]
+
+    def _addressed(self, event: Event) -> list[Agent]:
+        destination, source = event.destination, event.source
+        if destination.role == "agent" and destination.id != BROADCAST:
+            return [self._agents[destination.id]] if destination.id in self._agents else []
+        sender = source.id if source.role == "agent" else None
+        ids = self._ids(destination)
+        return [self._agents[each] for each in ids if each in self._agents and each != sender]
+
+    def _ids(self, destination: Address) -> Iterable[str]:
+        match destination.role:
+            case "agent":
+                return self._agents
+            case "channel":
+                return self._channels.of(destination.id)
+            case "group":
+                return self._group_members(destination.id)
+            case _:
+                return ()
+
+    def _wants(self, agent: Agent, event: Event) -> bool:
+        return visible(agent.agent_id, event, self._channels.has) and subscribed(agent.subscriptions.values(), event)
+
+    def _unknown(self, event: Event) -> str | None:
+        role, key = event.destination
+        exists = {
+            "agent": key == BROADCAST or key in self._agents,
+            "channel": key in self._channels,
+            "group": key in self._config.groups or key == self._config.default_group,
+        }.get(role, True)
+        return None if exists else str(event.destination)
+
+    def _announce(self, agent: Agent, came: bool) -> None:
+        for told in self.on_change:
+            told(agent.agent_id, came, agent.transport)

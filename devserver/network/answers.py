@@ -1,0 +1,60 @@
+"""The answers already given, so that an event that is sent twice is handled once.
+
+An event id is an idempotency key of its sender: a repeat gets the first answer, also while that is still being made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from devserver.model.event import EventResponse
+
+PER_SENDER = 1000
+SENDERS = 10_000
+
+
+@dataclass(slots=True)
+class Pending:
+    """An answer that is being made, and who else waits for it."""
+
+    waiting: list[asyncio.Future[EventResponse]] = field(default_factory=list)
+
+
+class Answers:
+    """The last answers of each sender. Bounded both ways; what was answered longest ago is forgotten first."""
+
+    def __init__(self, per_sender: int = PER_SENDER, senders: int = SENDERS) -> None:
+        self._per_sender = per_sender
+        self._senders = senders
+        self._given: dict[str | None, dict[str, EventResponse | Pending]] = {}
+
+    def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
+        """The answer of a repeat, or what to wait on for it; None when the event is new, and is now being answered."""
+        given = self._given.get(sender)
+        if given is None:
+            given = self._given[sender] = {}
+            if len(self._given) > self._senders:
+                del self._given[next(iter(self._given))]
+        known = given.get(event_id)
+        if known is None:
+            given[event_id] = Pending()
+            if len(given) > self._per_sender:
+                del given[next(iter(given))]
+        return known
+
+    def end(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
+        """That event has been answered."""
+        given = self._given.get(sender, {})
+        pending = given.get(event_id)
+        if isinstance(pending, Pending):
+            given[event_id] = answer
+            for waiter in pending.waiting:
+                if not waiter.done():
+                    waiter.set_result(answer)
+
+    async def wait(self, pending: Pending) -> EventResponse:
+        """The answer that somebody else's sending of the same event gets."""
+        waiter: asyncio.Future[EventResponse] = asyncio.get_running_loop().create_future()
+        pending.waiting.append(waiter)
+        return await waiter

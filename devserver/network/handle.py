@@ -1,0 +1,114 @@
+"""What one generation of a mod sees of the network. A generation that was replaced can do no more through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from devserver.generation import Generation, running_in
+from devserver.model.event import Event, EventResponse
+from devserver.model.lifecycle import ModState
+from devserver.network.agents import Directory
+
+
+class Services(Protocol):
+    """What a handle needs of the network behind it."""
+
+    network_id: str
+    network_name: str
+    directory: Directory
+
+    async def process_event(self, event: Event) -> EventResponse: ...
+
+    async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse: ...
+
+    async def unload_mod(self, mod: str) -> EventResponse: ...
+
+    async def reload_mod(self, mod: str) -> EventResponse: ...
+
+    def storage_path(self, mod_name: str) -> Path: ...
+
+
+class NetworkHandle:
+    """The network, bound to one generation (`self.network` of its instance); see `devserver.mod.Network`."""
+
+    def __init__(self, services: Services, mod_path: str) -> None:
+        self._services = services
+        self._mod_path = mod_path
+        self._generation: Generation | None = None
+
+    def bind(self, generation: Generation) -> None:
+        """Speak for `generation` from now on."""
+        self._generation = generation
+
+    @property
+    def network_id(self) -> str:
+        """The network's id."""
+        return self._services.network_id
+
+    @property
+    def network_name(self) -> str:
+        """The network's name."""
+        return self._services.network_name
+
+    async def process_event(self, event: Event) -> EventResponse:
+        """Send an event, where this generation still may."""
+        refusal = self._refusal()
+        if refusal is not None:
+            return EventResponse(False, refusal, {"code": "retired_generation"}, event.event_name)
+        if event.source_id is None:
+            event.source_id = f"mod:{self._mod_path}"
+        return await self._services.process_event(event)
+
+    def _refusal(self) -> str | None:
+        """A generation that lingers sends only for a handler that still runs; a closed one sends nothing."""
+        generation = self._generation
+        if generation is None or generation.state in (ModState.STARTING, ModState.LIVE) or running_in(generation):
+            return None
+        return f"{generation.name} has been replaced and may not send events any more"
+
+    def agents(self) -> dict[str, dict[str, Any]]:
+        """The registered agents: id to metadata."""
+        return {each.agent_id: dict(each.metadata) for each in self._services.directory.agents()}
+
+    def agent_group(self, agent_id: str) -> str | None:
+        """The group that an agent joined with."""
+        agent = self._services.directory.agent(agent_id)
+        return None if agent is None else agent.group
+
+    def create_channel(self, channel: str) -> None:
+        """Make sure that a channel exists."""
+        self._services.directory.create_channel(channel)
+
+    def remove_channel(self, channel: str) -> None:
+        """Forget a channel and its members."""
+        self._services.directory.remove_channel(channel)
+
+    def add_channel_member(self, channel: str, agent_id: str) -> None:
+        """Let an agent receive what is sent to a channel."""
+        self._services.directory.add_channel_member(channel, agent_id)
+
+    def remove_channel_member(self, channel: str, agent_id: str) -> None:
+        """Stop that again."""
+        self._services.directory.remove_channel_member(channel, agent_id)
+
+    def channel_members(self, channel: str) -> tuple[str, ...]:
+        """The members of a channel."""
+        return tuple(self._services.directory.channel_members(channel))
+
+    async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
+        """Load a mod."""
+        return await self._services.load_mod(mod_path, config)
+
+    async def unload_mod(self, mod: str) -> EventResponse:
+        """Unload a mod."""
+        return await self._services.unload_mod(mod)
+
+    async def reload_mod(self, mod: str) -> EventResponse:
+        """Reload a mod."""
+        return await self._services.reload_mod(mod)
+
+    def storage_path(self, mod_name: str) -> Path:
+        """The folder for a mod's own data."""
+        return self._services.storage_path(mod_name)

@@ -1,0 +1,109 @@
+"""Who an agent is: ids that may be taken, secrets and how they are compared, groups by password.
+
+Decides and computes; keeps nothing, which is the duty of `agents.Directory`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import string
+from typing import Any
+
+from devserver.errors import EventRefused
+from devserver.model.config import NetworkConfig
+from devserver.model.event import BROADCAST, Address, parse_destination, parse_source
+
+METADATA_LIMIT = 64 * 1024
+"""How many bytes an agent's metadata may have as JSON."""
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_SECRET_LETTERS = string.ascii_letters + string.digits
+_SECRET_LENGTH = 64
+
+
+def agent_id_problem(agent_id: object) -> str | None:
+    """Why `agent_id` cannot be an agent's id, or None.
+
+    Besides the rule for characters an id must name an agent when it stands as a source or destination: "mod:wiki" or
+    "broadcast" would let an agent pass for something else.
+    """
+    if not isinstance(agent_id, str) or _ID.fullmatch(agent_id) is None:
+        return "an agent id has 1 to 64 characters out of A-Z, a-z, 0-9, '_', '.', ':' and '-'"
+    itself = Address("agent", agent_id)
+    if agent_id == BROADCAST or parse_source(agent_id) != itself or parse_destination(agent_id) != itself:
+        return f"{agent_id!r} is the address of something else and cannot be an agent's id"
+    return None
+
+
+def checked_metadata(metadata: object) -> dict[str, Any]:
+    """The metadata of a new agent as its own copy; raises EventRefused for what cannot be sent on as JSON."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, dict):
+        raise EventRefused("bad_metadata", f"metadata is an object, not {type(metadata).__name__}")
+    try:
+        size = len(json.dumps(metadata, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EventRefused("bad_metadata", f"metadata cannot be written as JSON: {error}") from error
+    if size > METADATA_LIMIT:
+        raise EventRefused("bad_metadata", f"metadata has at most {METADATA_LIMIT} bytes as JSON, this one has {size}")
+    return dict(metadata)
+
+
+def bare(agent_id: str) -> str:
+    """An agent's id without the role that OpenAgents allows before it: "agent:a" is "a"."""
+    return agent_id.removeprefix("agent:")
+
+
+def new_secret() -> str:
+    """What an agent proves itself with: 64 random letters and digits."""
+    return "".join(secrets.choice(_SECRET_LETTERS) for _ in range(_SECRET_LENGTH))
+
+
+def secret_digest(secret: str) -> str:
+    """The SHA-256 of a secret in hexadecimal, which is all that is kept of it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+NO_SECRET = secret_digest(new_secret())
+"""Stands in for the secret of an unknown agent, so that an unknown id is refused in the same way as a wrong secret."""
+
+
+def proves(secret: object, digest: str) -> bool:
+    """Whether `secret` is the one that `digest` was made of; what is no text proves nothing."""
+    given = secret if isinstance(secret, str) else ""
+    return hmac.compare_digest(secret_digest(given).encode(), digest.encode())
+
+
+def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -> str:
+    """The group that an agent joins, by the rules of OpenAgents (contract, B5).
+
+    A named group must exist and its password be right. Without a name the first group with that password, otherwise
+    the default group, unless the network requires a password. Raises EventRefused.
+    """
+    if group is not None:
+        return _named_group(config, password_hash, group)
+    for each in config.groups.values():
+        if each.password_hash and _same(each.password_hash, password_hash):
+            return each.name
+    if config.requires_password:
+        raise EventRefused("password_required", "this network requires the password of one of its groups")
+    return config.default_group
+
+
+def _named_group(config: NetworkConfig, password_hash: str, group: str) -> str:
+    wanted = config.groups.get(group)
+    if wanted is None and group != config.default_group:
+        raise EventRefused("unknown_group", f"there is no group {group!r}")
+    needed = wanted.password_hash if wanted is not None else ""
+    if (needed and not _same(needed, password_hash)) or (config.requires_password and not needed):
+        raise EventRefused("wrong_password", f"that is not the password of the group {group!r}")
+    return group
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

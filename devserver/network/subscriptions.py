@@ -1,0 +1,104 @@
+"""What an agent wants to receive and what it may see: subscriptions and the visibility of events.
+
+Pure decisions over one event and one agent; who is addressed at all is decided in `agents`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from devserver.errors import EventRefused
+from devserver.model.event import Address, Event, matches, new_event_id, pattern_problem
+from devserver.network.identity import bare
+
+PATTERNS_PER_AGENT = 100
+"""How many patterns the subscriptions of one agent may have together."""
+
+CHANNELS_PER_SUBSCRIPTION = 100
+"""How many channels one subscription may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One wish of an agent: events that match a pattern and, if they go to a channel, to one of `channels`."""
+
+    agent_id: str
+    event_patterns: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+    subscription_id: str = field(default_factory=new_event_id)
+
+    def covers(self, event: Event) -> bool:
+        """Whether the event is wished for. `channels` says nothing about events that go to no channel."""
+        destination = event.destination
+        if self.channels and destination.role == "channel" and destination.id not in self.channels:
+            return False
+        return any(matches(pattern, event.event_name) for pattern in self.event_patterns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The subscription as its agent is told of it."""
+        return {
+            "subscription_id": self.subscription_id,
+            "agent_id": self.agent_id,
+            "event_patterns": list(self.event_patterns),
+            "channels": list(self.channels),
+        }
+
+
+def new_subscription(agent_id: str, patterns: object, channels: object, *, already: int) -> Subscription:
+    """A subscription out of received values; `already` counts the patterns the agent has. Raises EventRefused."""
+    wanted = _texts(patterns, "event_patterns")
+    if not wanted:
+        raise EventRefused("bad_pattern", "a subscription needs at least one pattern, such as 'wiki.*' or '*'")
+    if already + len(wanted) > PATTERNS_PER_AGENT:
+        raise EventRefused("too_many_patterns", f"an agent has at most {PATTERNS_PER_AGENT} patterns")
+    for pattern in wanted:
+        problem = pattern_problem(pattern)
+        if problem is not None:
+            raise EventRefused("bad_pattern", problem)
+    return Subscription(agent_id, wanted, _channel_names(channels))
+
+
+def _channel_names(channels: object) -> tuple[str, ...]:
+    names = tuple(name.removeprefix("channel:") for name in _texts(channels, "channels"))
+    if len(names) > CHANNELS_PER_SUBSCRIPTION:
+        raise EventRefused("bad_channels", f"a subscription names at most {CHANNELS_PER_SUBSCRIPTION} channels")
+    return names
+
+
+def _texts(values: object, name: str) -> tuple[str, ...]:
+    if values is None:
+        return ()
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise EventRefused(f"bad_{name}", f"{name} is a list of texts")
+    if not all(isinstance(value, str) for value in values):
+        raise EventRefused(f"bad_{name}", f"{name} is a list of texts, and one of them is none")
+    return tuple(values)
+
+
+def visible(agent_id: str, event: Event, in_channel: Callable[[str, str], bool]) -> bool:
+    """Whether the event's visibility lets this agent have it. `in_channel` answers for (channel, agent id).
+
+    direct: only the agent it is addressed to; restricted: only `allowed_agents`; mod_only: no agent; channel: the
+    members of the channel it goes to, or the agent it is addressed to; public and network: everybody.
+    """
+    destination = event.destination
+    match event.visibility:
+        case "mod_only":
+            return False
+        case "restricted":
+            return agent_id in {bare(each) for each in event.allowed_agents or ()}
+        case "direct":
+            return destination == Address("agent", agent_id)
+        case "channel" if destination.role == "channel":
+            return in_channel(destination.id, agent_id)
+        case "channel":
+            return destination == Address("agent", agent_id)
+        case _:
+            return True
+
+
+def subscribed(subscriptions: Collection[Subscription], event: Event) -> bool:
+    """Whether an agent with these subscriptions wants the event; one without any wants everything."""
+    return not subscriptions or any(each.covers(event) for each in subscriptions)

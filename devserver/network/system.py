@@ -1,0 +1,356 @@
+"""The commands that a network answers itself: one row of `COMMANDS` for each `system.*` event.
+
+Who asks is the principal, never what the event says. An unknown `system.*` is refused here and reaches no mod. What the
+commands do, they do through `SystemContext`; nothing here loads a mod or opens a socket.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from devserver.errors import EventRefused
+from devserver.model.event import Event, EventResponse
+from devserver.model.principal import Kind, Principal, Scope
+from devserver.network.agent import Agent, Registration
+from devserver.network.agents import Directory
+from devserver.network.audit import Audit
+from devserver.network.identity import bare
+
+PREFIX = "system."
+
+_ACTING_FOR_ANY = frozenset({Kind.LOCAL, Kind.ADMIN})
+_BRIEF_STATS = ("network_id", "network_name", "agent_count", "is_running", "uptime_seconds")
+_audit = Audit()
+
+
+class SystemContext(Protocol):
+    """What the commands need of the network."""
+
+    @property
+    def directory(self) -> Directory:
+        """Its agents."""
+
+    def mods(self) -> list[dict[str, Any]]:
+        """Its mods in order, each with at least `name` (the path in network.yaml), `mod_id` and `version`."""
+
+    def stats(self) -> dict[str, Any]:
+        """What `AgentNetwork.get_network_stats()` returns."""
+
+    async def load_mod(
+        self, mod_path: str, config: Mapping[str, Any] | None = None, *, trusted: bool = True
+    ) -> EventResponse:
+        """Load a mod; callers that are not trusted obey the allow list."""
+
+    async def unload_mod(self, mod: str) -> EventResponse:
+        """Unload a mod by path or id."""
+
+    async def reload_mod(self, mod: str) -> EventResponse:
+        """Reload a mod by path or id."""
+
+    async def register_agent(
+        self,
+        agent_id: str,
+        metadata: Mapping[str, Any] | None,
+        *,
+        password_hash: str = "",
+        group: str | None = None,
+        transport: str = "http",
+        secret: str | None = None,
+    ) -> Registration:
+        """Register an agent and tell the mods. Raises EventRefused."""
+
+    async def unregister_agent(self, agent_id: str) -> bool:
+        """Forget an agent and tell the mods; False when it was not there."""
+
+
+Run = Callable[[SystemContext, Event, Principal], Awaitable[EventResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table: the event's name after `system.`, what its sender must be allowed, what it does."""
+
+    name: str
+    scope: Scope
+    run: Run
+
+
+def is_system(event_name: str) -> bool:
+    """Whether an event is for the network itself."""
+    return event_name.startswith(PREFIX)
+
+
+async def run_system(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    """Answer a `system.*` event of `principal`; a refusal is an answer too, and is written to the audit log."""
+    problem = _problem(event, principal)
+    if problem is not None:
+        _audit.refused(str(principal.id), event.event_name, problem.code)
+        return refusal(event, problem.code, str(problem))
+    try:
+        return await COMMANDS[command_name(event)].run(context, event, principal)
+    except EventRefused as refused:
+        return refusal(event, refused.code, str(refused))
+
+
+def command_name(event: Event) -> str:
+    """The command that an event asks for, as in "mod.load"."""
+    return event.event_name.removeprefix(PREFIX)
+
+
+def answer(
+    event: Event, data: Mapping[str, Any] | None = None, message: str = "", *, success: bool = True
+) -> EventResponse:
+    """An answer in the form of OpenAgents: `data` says which command it answers and repeats a `request_id`."""
+    told = {"type": "system_response", "command": command_name(event), **(data or {})}
+    if "request_id" in event.payload:
+        told["request_id"] = event.payload["request_id"]
+    return EventResponse(success, message, told, event.event_name)
+
+
+def refusal(event: Event, code: str, sentence: str) -> EventResponse:
+    """The answer to a command that is not carried out."""
+    return answer(event, {"code": code}, sentence, success=False)
+
+
+# Who may
+
+
+def _problem(event: Event, principal: Principal) -> EventRefused | None:
+    command = COMMANDS.get(command_name(event))
+    if command is None:
+        return EventRefused("unknown_command", f"there is no command {event.event_name}")
+    if not principal.may(command.scope):
+        sentence = f"{event.event_name} needs the scope {command.scope}, which {principal.id} does not have"
+        return EventRefused("not_allowed", sentence)
+    return _identity_problem(event, principal)
+
+
+def _identity_problem(event: Event, principal: Principal) -> EventRefused | None:
+    if principal.kind is not Kind.AGENT:
+        return None
+    for claimed in (event.source_id, event.payload.get("agent_id")):
+        if claimed is not None and (not isinstance(claimed, str) or bare(claimed) != principal.id):
+            sentence = f"{principal.id} cannot act for {str(claimed)[:80]!r}"
+            return EventRefused("not_yourself", sentence)
+    return None
+
+
+def _subject(event: Event, principal: Principal) -> str:
+    """The agent that a command is about: the one who asks, or whom a trusted caller names."""
+    if principal.kind is Kind.AGENT:
+        return principal.id
+    named = event.payload.get("agent_id") or event.source_id
+    if principal.kind not in _ACTING_FOR_ANY or not isinstance(named, str):
+        raise EventRefused("no_agent", f"{event.event_name} needs payload.agent_id")
+    return bare(named)
+
+
+def _agent(context: SystemContext, event: Event, principal: Principal) -> Agent:
+    agent_id = _subject(event, principal)
+    agent = context.directory.agent(agent_id)
+    if agent is None:
+        raise EventRefused("unknown_agent", f"there is no agent {agent_id!r}")
+    return agent
+
+
+def _text(event: Event, key: str) -> str:
+    value = event.payload.get(key)
+    if not isinstance(value, str) or not value:
+        raise EventRefused("bad_payload", f"{event.event_name} needs payload.{key}, a text")
+    return value
+
+
+def _optional_text(event: Event, key: str) -> str | None:
+    return _text(event, key) if event.payload.get(key) not in (None, "") else None
+
+
+def _optional_object(event: Event, key: str) -> dict[str, Any] | None:
+    value = event.payload.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise EventRefused("bad_payload", f"payload.{key} of {event.event_name} is an object")
+    return value
+
+
+# Agents
+
+
+async def _register(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    registration = await context.register_agent(
+        _text(event, "agent_id"),
+        _optional_object(event, "metadata"),
+        password_hash=_optional_text(event, "password_hash") or "",
+        group=_optional_text(event, "agent_group"),
+        transport=_optional_text(event, "transport_type") or "http",
+        secret=event.secret or _optional_text(event, "secret"),
+    )
+    agent = registration.agent
+    told = {"secret": registration.secret, "assigned_group": agent.group}
+    return answer(event, told, f"{agent.agent_id} registered")
+
+
+async def _unregister(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    agent = _agent(context, event, principal)
+    await context.unregister_agent(agent.agent_id)
+    return answer(event, message=f"{agent.agent_id} unregistered")
+
+
+async def _poll(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    agent = _agent(context, event, principal)
+    context.directory.touch(agent.agent_id)
+    return answer(event, {"messages": [each.to_dict() for each in agent.outbox.take_nowait()]})
+
+
+async def _ping(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    context.directory.touch(_subject(event, principal))
+    # Both names are answered as the one, as in OpenAgents.
+    return answer(event, {"command": "ping_agent", "timestamp": event.payload.get("timestamp", int(time.time()))})
+
+
+async def _list_agents(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    in_full, directory = principal.may(Scope.READ), context.directory
+    return answer(event, {"agents": [_agent_row(each, directory, in_full) for each in directory.agents()]})
+
+
+def _agent_row(agent: Agent, directory: Directory, in_full: bool) -> dict[str, Any]:
+    return {
+        "agent_id": agent.agent_id,
+        "name": agent.metadata.get("name", agent.agent_id) if in_full else agent.agent_id,
+        "connected": directory.is_connected(agent),
+        "metadata": agent.metadata if in_full else {},
+    }
+
+
+# Subscriptions
+
+
+async def _subscribe(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    patterns, channels = event.payload.get("event_patterns"), event.payload.get("channels")
+    subscription = context.directory.subscribe(_subject(event, principal), patterns, channels)
+    return answer(event, subscription.to_dict(), "subscribed")
+
+
+async def _unsubscribe(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    agent_id, wanted = _subject(event, principal), _optional_text(event, "subscription_id")
+    ended = context.directory.unsubscribe(agent_id, wanted)
+    if wanted is not None and not ended:
+        return refusal(event, "unknown_subscription", f"{agent_id} has no subscription {wanted!r}")
+    return answer(event, {"subscription_id": wanted, "agent_id": agent_id}, "unsubscribed")
+
+
+# Channels
+
+
+async def _list_channels(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    return answer(event, {"channels": list(context.directory.channels())})
+
+
+async def _channel_members(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    channel = _channel(event)
+    members = context.directory.channel_members(channel)
+    if not principal.may(Scope.READ) and principal.id not in members:
+        raise EventRefused("not_allowed", f"only its members may see who is in the channel {channel!r}")
+    return answer(event, {"channel_id": channel, "members": list(members)})
+
+
+async def _join_channel(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    agent, channel = _agent(context, event, principal), _channel(event)
+    if channel not in context.directory.channels():
+        raise EventRefused("unknown_channel", f"there is no channel {channel!r}")
+    context.directory.add_channel_member(channel, agent.agent_id)
+    return answer(event, {"channel_id": channel, "agent_id": agent.agent_id})
+
+
+async def _leave_channel(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    agent, channel = _agent(context, event, principal), _channel(event)
+    context.directory.remove_channel_member(channel, agent.agent_id)
+    return answer(event, {"channel_id": channel, "agent_id": agent.agent_id})
+
+
+def _channel(event: Event) -> str:
+    return _text(event, "channel_id").removeprefix("channel:")
+
+
+# The network and its mods
+
+
+async def _health(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    stats = context.stats()
+    if not principal.may(Scope.READ):
+        stats = {key: stats[key] for key in _BRIEF_STATS if key in stats}
+    return answer(event, stats)
+
+
+async def _list_mods(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    return answer(event, {"mods": [mod_row(mod) for mod in context.mods()]})
+
+
+def mod_row(mod: Mapping[str, Any]) -> dict[str, Any]:
+    """A mod as agents see it; unmodified clients need `name` and `version`."""
+    return {
+        "name": mod["name"],
+        "version": mod.get("version", "0"),
+        "description": mod.get("description", ""),
+        "requires_adapter": bool(mod.get("requires_adapter", False)),
+        "capabilities": _names(mod.get("capabilities")),
+        "implementation": mod.get("implementation", mod["name"]),
+    }
+
+
+def _names(values: object) -> list[str]:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return []
+    return [str(each) for each in values]
+
+
+async def _manifest(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    wanted = _text(event, "mod_name")
+    for mod in context.mods():
+        if wanted in (mod["name"], mod.get("mod_id")):
+            return answer(event, {"mod_name": wanted, "manifest": {"mod_name": mod["name"], **mod_row(mod)}})
+    return refusal(event, "unknown_mod", f"No manifest found for mod {wanted}")
+
+
+async def _load(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    path, config = _text(event, "mod_path"), _optional_object(event, "config")
+    return _passed_on(event, await context.load_mod(path, config, trusted=principal.kind is Kind.LOCAL))
+
+
+async def _unload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    return _passed_on(event, await context.unload_mod(_text(event, "mod_path")))
+
+
+async def _reload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    return _passed_on(event, await context.reload_mod(_text(event, "mod_path")))
+
+
+def _passed_on(event: Event, response: EventResponse) -> EventResponse:
+    return answer(event, response.data, response.message, success=response.success)
+
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command("register_agent", Scope.JOIN, _register),
+        Command("unregister_agent", Scope.SELF, _unregister),
+        Command("poll_messages", Scope.SELF, _poll),
+        Command("ping_agent", Scope.SELF, _ping),
+        Command("heartbeat", Scope.SELF, _ping),
+        Command("list_agents", Scope.SELF, _list_agents),
+        Command("subscribe_events", Scope.SELF, _subscribe),
+        Command("unsubscribe_events", Scope.SELF, _unsubscribe),
+        Command("list_channels", Scope.SELF, _list_channels),
+        Command("get_channel_members", Scope.SELF, _channel_members),
+        Command("add_channel_member", Scope.SELF, _join_channel),
+        Command("remove_channel_member", Scope.SELF, _leave_channel),
+        Command("health_check", Scope.OPEN, _health),
+        Command("list_mods", Scope.SELF, _list_mods),
+        Command("get_mod_manifest", Scope.SELF, _manifest),
+        Command("mod.load", Scope.MODS_WRITE, _load),
+        Command("mod.unload", Scope.MODS_WRITE, _unload),
+        Command("mod.reload", Scope.MODS_WRITE, _reload),
+    )
+}
+"""Every command, by its name."""

@@ -1,0 +1,168 @@
+"""The live mods: for each a slot with its gate and its live generation. The one table in which both streams meet.
+
+Reload swaps here, in one go and without awaiting; events read here. Decides nothing and runs no mod's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from devserver.errors import EventRefused
+from devserver.generation import Generation
+from devserver.model.facts import Held
+from devserver.model.lifecycle import ModState
+from devserver.network.route import RoutingTable
+
+
+class Gate:
+    """Lets events into a mod, or holds them in order while the mod is swapped.
+
+    To be used from the mods' loop only. Who waits goes in before who comes later, also while the gate opens.
+    """
+
+    __slots__ = ("_limit", "_longest", "_total", "_waiting", "shut")
+
+    def __init__(self, limit: int) -> None:
+        self.shut = False
+        self._limit = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._total = 0
+        self._longest = 0.0
+
+    def close(self) -> None:
+        """From now on events wait."""
+        self.shut = True
+        self._total, self._longest = 0, 0.0
+
+    def open(self) -> Held:
+        """Let everyone in who waits, in order, and say how many that were and how long the first waited."""
+        if not self.shut:
+            return Held()
+        if not self._waiting:
+            self.shut = False
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        return self.held()
+
+    def held(self) -> Held:
+        """How many events have waited since the gate was closed, and the longest wait so far in milliseconds."""
+        return Held(self._total, self._longest * 1000)
+
+    async def wait(self, mod_id: str) -> None:
+        """Wait to be let in. Raises EventRefused where too many wait already."""
+        if len(self._waiting) >= self._limit:
+            raise EventRefused(
+                "held_events_full",
+                f"{mod_id} is being reloaded and {self._limit} events wait for it already; send again",
+            )
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        # While the gate opens, those let in still stand here until they run: who comes now goes behind them.
+        if self._waiting and self._waiting[0].done():
+            waiter.set_result(None)
+        self._waiting.append(waiter)
+        self._total += 1
+        began = time.monotonic()
+        try:
+            await waiter
+        finally:
+            self._longest = max(self._longest, time.monotonic() - began)
+            self._waiting.remove(waiter)
+            if not self._waiting and waiter.done() and not waiter.cancelled():
+                self.shut = False
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A mod's place in the network: it stays when the generation in it changes."""
+
+    mod_id: str
+    mod_path: str
+    gate: Gate
+    live: Generation | None = None
+
+
+@dataclass(slots=True)
+class Swap:
+    """What one commit changes: generations that take their slots, slots that end, the order afterwards."""
+
+    live: list[tuple[Slot, Generation]] = field(default_factory=list)
+    removed: list[Slot] = field(default_factory=list)
+    order: Sequence[str] | None = None
+
+
+class Registry:
+    """All slots, in the order that mods are asked."""
+
+    def __init__(self, held_events: int = 1000) -> None:
+        self._slots: dict[str, Slot] = {}
+        self._numbers: dict[str, int] = {}
+        self._held_events = held_events
+        self.table: RoutingTable[Slot] = RoutingTable()
+        self._indexed: list[tuple[Slot, tuple[str, ...]]] = []
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots with a live generation, in order."""
+        return tuple(each for each in self._slots.values() if each.live is not None)
+
+    @property
+    def live(self) -> tuple[Generation, ...]:
+        """The live generations, in order."""
+        return tuple(each.live for each in self._slots.values() if each.live is not None)
+
+    def find(self, path_or_id: str) -> Slot | None:
+        """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
+        slot = self._slots.get(path_or_id)
+        if slot is not None:
+            return slot
+        wanted = plain_path(path_or_id)
+        return next((each for each in self._slots.values() if plain_path(each.mod_path) == wanted), None)
+
+    def make_slot(self, mod_id: str, mod_path: str) -> Slot:
+        """A slot for a mod that is being loaded; it joins the table at `commit`."""
+        return Slot(mod_id, mod_path, Gate(self._held_events))
+
+    def next_number(self, mod_id: str) -> int:
+        """The number of the generation that the next commit of this mod brings."""
+        return self._numbers.get(mod_id, 0) + 1
+
+    def commit(self, swap: Swap) -> None:
+        """Make a swap real, all of it between two events: nothing here awaits."""
+        for slot in swap.removed:
+            self._slots.pop(slot.mod_id, None)
+            slot.live = None
+        for slot, generation in swap.live:
+            slot.live = generation
+            generation.state = ModState.LIVE
+            self._numbers[slot.mod_id] = generation.number
+            self._slots[slot.mod_id] = slot
+        if swap.order is not None:
+            self._sort(swap.order)
+        self._index()
+
+    def clear(self) -> None:
+        """Nothing is live any more."""
+        self.commit(Swap(removed=list(self._slots.values())))
+
+    def _sort(self, order: Iterable[str]) -> None:
+        place = {mod_id: n for n, mod_id in enumerate(order)}
+        last = len(place)
+        self._slots = dict(sorted(self._slots.items(), key=lambda item: place.get(item[0], last)))
+
+    def _index(self) -> None:
+        """Build a new routing table, unless the same slots listen to the same names as before."""
+        entries = [(each, each.live.handlers.patterns) for each in self._slots.values() if each.live is not None]
+        if entries != self._indexed:
+            self._indexed = entries
+            self.table = RoutingTable(entries)
+
+
+def plain_path(mod_path: str) -> str:
+    """`./name` as the dotted path that it stands for."""
+    return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path

@@ -1,0 +1,345 @@
+"""A decision is carried out: one group of steps goes through the phases, all of it or nothing.
+
+The phases and what undoes each are a table (`model/lifecycle`, and `_PHASES` here, which names the code). The fold runs
+them in order and keeps an undo stack; a fault before COMMIT unwinds it, and the generations that ran run on. Decides
+nothing about which mods are concerned, and never touches the routing but through one `Registry.commit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from devserver.errors import HookFailed
+from devserver.generation import Generation, collect_handlers
+from devserver.home import Home, run_in_thread
+from devserver.mod import BaseMod, Network
+from devserver.model.change import Sources
+from devserver.model.facts import Held
+from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModState, Phase
+from devserver.model.plan import Group, Plan, Step
+from devserver.registry import Registry, Slot, Swap
+from devserver.reload import hooks
+from devserver.reload.handover import Passage
+from devserver.reload.loader import Build, Located, find_mod_class
+
+NOTHING_HELD = Held()
+
+
+class Workshop(Protocol):
+    """What carrying out a plan needs of its surroundings."""
+
+    registry: Registry
+    home: Home
+
+    @property
+    def limits(self) -> Limits:
+        """How long things may take."""
+
+    def build(self, modules: Sequence[str], entries: Sequence[str], changed: Sources) -> Build:
+        """A build of these modules."""
+
+    def locate(self, step: Step) -> Located:
+        """Where a mod's code is. Raises ModNotFound or ModRefused."""
+
+    def is_source(self, path: Any) -> bool:
+        """Whether a data file read by a mod may be one of its sources."""
+
+    def handle(self, mod_path: str) -> Any:
+        """A network handle for a new generation; `bind(generation)` makes it that one's."""
+
+    async def introduce(self, generation: Generation) -> None:
+        """Tell a newly loaded mod of the agents that are there."""
+
+    def retire(self, generation: Generation) -> None:
+        """Let a replaced generation finish and end, beside everything else."""
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """One step on its way through the phases."""
+
+    step: Step
+    slot: Slot | None = None
+    old: Generation | None = None
+    new: Generation | None = None
+    located: Located | None = None
+    mod_class: type[BaseMod] | None = None
+    passage: Passage | None = None
+    note: str = ""
+    held: Held = NOTHING_HELD
+    started: bool = False
+
+    @property
+    def brings(self) -> bool:
+        """Whether the step brings a new generation."""
+        return self.step.action in (Action.LOAD, Action.RELOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Where a transaction failed, at which mod, and why."""
+
+    phase: Phase
+    mod_id: str
+    error: BaseException
+
+
+@dataclass(slots=True)
+class Carried:
+    """What became of a group: the failure or None, what its build depended on, the last phase that was reached."""
+
+    candidates: tuple[Candidate, ...]
+    failure: Failure | None
+    undo_failed: Exception | None
+    touched: Sources
+    phase: Phase
+    duration: float
+
+
+class Transaction:
+    """One group on its way. Each phase is a method; what undoes it is pushed before it can half happen."""
+
+    def __init__(self, workshop: Workshop, group: Group, plan: Plan) -> None:
+        self._shop = workshop
+        self._plan = plan
+        self.candidates = tuple(self._candidate(step) for step in group.steps)
+        self.phase = Phase.COMPILE
+        self.at: Candidate | None = None
+        self._build: Build | None = None
+        self._undo_failed: Exception | None = None
+        self._undo: list[Callable[[], Awaitable[None]]] = []
+
+    async def run(self) -> Carried:
+        """Carry the group out; a fault of a mod never gets out of here."""
+        began = time.monotonic()
+        failure = await self._fold((Phase.COMPILE, Phase.IMPORT))
+        if failure is None:
+            failure = await self._shop.home.run(self._fold, tuple(Phase)[2:])
+        touched = self._build.touched if self._build is not None else {}
+        return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, time.monotonic() - began)
+
+    async def _fold(self, phases: Sequence[Phase]) -> Failure | None:
+        for phase in phases:
+            concerned = [each for each in self.candidates if phase in PHASES_OF[each.step.action]]
+            if not concerned:
+                continue
+            self.phase, self.at = phase, None
+            try:
+                await _PHASES[phase](self, concerned)
+            except asyncio.CancelledError:
+                await self._shop.home.run(self._unwind)
+                raise
+            except Exception as error:
+                await self._shop.home.run(self._unwind)
+                return Failure(phase, self._guilty(concerned).step.mod_id, error)
+        return None
+
+    def _guilty(self, concerned: list[Candidate]) -> Candidate:
+        importing = self._build.importing if self._build is not None else None
+        by_entry = (c for c in concerned if c.located is not None and c.located.entry == importing)
+        return self.at or next(by_entry, concerned[0])
+
+    async def _unwind(self) -> None:
+        """Undo what was done, last first. An undo that fails does not keep the others from being done."""
+        failures = []
+        while self._undo:
+            try:
+                await self._undo.pop()()
+            except Exception as error:
+                failures.append(error)
+        self._undo_failed = failures[0] if failures else None
+
+    # The phases
+
+    async def _compile(self, candidates: list[Candidate]) -> None:
+        for candidate in self._each(candidates):
+            candidate.located = self._shop.locate(candidate.step)
+        entries = [each.located.entry for each in candidates if each.located is not None]
+        modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
+        self._build = self._shop.build(tuple(modules), entries, self._plan.changed)
+        await run_in_thread(self._build.compile)
+
+    async def _import(self, candidates: list[Candidate]) -> None:
+        assert self._build is not None
+        self._undo.append(self._undo_import)
+        await run_in_thread(self._build.execute)
+
+    async def _undo_import(self) -> None:
+        assert self._build is not None
+        self._build.undo()
+
+    async def _construct(self, candidates: list[Candidate]) -> None:
+        for candidate in self._each(candidates):
+            if candidate.step.action is Action.RECONFIGURE:
+                await self._reconfigure(candidate)
+            else:
+                self._undo.append(partial(self._close_new, candidate))
+                self._make(candidate)
+
+    def _make(self, candidate: Candidate) -> None:
+        assert self._build is not None and candidate.located is not None
+        step, located = candidate.step, candidate.located
+        mod_class = find_mod_class(self._build.module(located.entry), step.mod_id)
+        candidate.mod_class = mod_class
+        mode = hooks.hand_over_of(mod_class)
+        rebinds = mode is HandOver.REBIND and candidate.old is not None
+        instance = (
+            candidate.old.instance if rebinds and candidate.old else hooks.make_instance(mod_class, step.mod_path)
+        )
+        candidate.new = Generation(
+            step.mod_id,
+            step.mod_path,
+            self._shop.registry.next_number(step.mod_id),
+            located.entry,
+            instance,
+            dict(step.config),
+            mode,
+            step.listed,
+            located.reloadable,
+        )
+        self._bind(candidate.new, self._shop.handle(step.mod_path))
+
+    @staticmethod
+    def _bind(generation: Generation, handle: Any) -> None:
+        instance = generation.instance
+        handle.bind(generation)
+        instance.config = dict(generation.config)
+        network: Network = handle
+        instance.bind_network(network)
+
+    async def _close_new(self, candidate: Candidate) -> None:
+        """End a generation that did not come to life. One `shutdown()`, also after half a start."""
+        new = candidate.new
+        if new is None or (candidate.old is not None and new.instance is candidate.old.instance):
+            return
+        if candidate.started:
+            await hooks.shutdown(new, self._shop.limits.shutdown)
+        new.state = ModState.CLOSED
+        candidate.new = None
+
+    async def _reconfigure(self, candidate: Candidate) -> None:
+        assert candidate.old is not None
+        old = candidate.old
+        taken = await hooks.reconfigure(old, candidate.step.config, self._shop.limits.initialize)
+        if not taken:
+            raise HookFailed(f"{old.mod_id}: update_config() returned False")
+
+    async def _gate(self, candidates: list[Candidate]) -> None:
+        # Callers before callees: what needs another comes after it in a plan.
+        for candidate in reversed(candidates):
+            if candidate.slot is not None and candidate.old is not None:
+                self._undo.append(partial(self._open_gate, candidate))
+                candidate.slot.gate.close()
+
+    async def _open_gate(self, candidate: Candidate) -> None:
+        if candidate.slot is not None:
+            candidate.held = candidate.slot.gate.open()
+
+    async def _drain(self, candidates: list[Candidate]) -> None:
+        """Wait for handlers in flight until each has had the drain limit, counted from its own start."""
+        await asyncio.gather(*(self._drain_one(each) for each in candidates if each.old is not None))
+
+    async def _drain_one(self, candidate: Candidate) -> None:
+        assert candidate.old is not None
+        exclusive = candidate.new is not None and candidate.new.hand_over is HandOver.EXCLUSIVE
+        limit = self._shop.limits.exclusive_drain if exclusive else self._shop.limits.drain
+        calls = candidate.old.handler_calls()
+        if not calls:
+            return
+        youngest = max(each.started for each in calls)
+        left = youngest + limit - time.monotonic()
+        if left > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await candidate.old.idle()
+            except TimeoutError:
+                # Those still running linger on their own code.
+                return
+
+    async def _hand_over(self, candidates: list[Candidate]) -> None:
+        for candidate in self._each(candidates):
+            if candidate.old is None or candidate.new is None or candidate.mod_class is None:
+                continue
+            passage = Passage(candidate.old, candidate.new, candidate.mod_class, self._shop.limits.initialize)
+            candidate.passage = passage
+            self._undo.append(passage.back)
+            candidate.note = await passage.go()
+
+    async def _initialize(self, candidates: list[Candidate]) -> None:
+        for candidate in self._each(candidates):
+            assert candidate.new is not None
+            if candidate.old is not None and candidate.new.instance is candidate.old.instance:
+                candidate.new.handlers = collect_handlers(candidate.new.instance)
+                candidate.new.reads = candidate.old.reads
+                continue
+            candidate.started = True
+            await hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
+            if candidate.step.action is Action.LOAD:
+                await self._shop.introduce(candidate.new)
+
+    async def _commit(self, candidates: list[Candidate]) -> None:
+        swap = Swap(order=self._plan.order)
+        for candidate in candidates:
+            self._add_to(swap, candidate)
+        self._shop.registry.commit(swap)
+        self._undo.clear()
+        if self._build is not None:
+            self._build.keep()
+
+    def _add_to(self, swap: Swap, candidate: Candidate) -> None:
+        match candidate.step.action:
+            case Action.LOAD | Action.RELOAD:
+                assert candidate.new is not None
+                slot = candidate.slot or self._shop.registry.make_slot(candidate.step.mod_id, candidate.step.mod_path)
+                candidate.slot = slot
+                swap.live.append((slot, candidate.new))
+            case Action.UNLOAD if candidate.slot is not None:
+                swap.removed.append(candidate.slot)
+            case Action.RECONFIGURE if candidate.old is not None:
+                candidate.old.config = dict(candidate.step.config)
+                candidate.old.instance.config = dict(candidate.step.config)
+                candidate.note = "in place, no reload"
+
+    async def _open(self, candidates: list[Candidate]) -> None:
+        for candidate in candidates:
+            await self._open_gate(candidate)
+
+    async def _close(self, candidates: list[Candidate]) -> None:
+        for candidate in candidates:
+            old = candidate.old
+            if old is not None:
+                old.state = ModState.LINGERING
+                self._shop.retire(old)
+
+    # Helpers
+
+    def _candidate(self, step: Step) -> Candidate:
+        slot = self._shop.registry.find(step.mod_path)
+        return Candidate(step, slot, slot.live if slot is not None else None)
+
+    def _each(self, candidates: list[Candidate]) -> Iterator[Candidate]:
+        """The candidates one by one; `at` is the one at work, for the report of a fault."""
+        for candidate in candidates:
+            self.at = candidate
+            yield candidate
+
+
+_Code = Callable[[Transaction, list[Candidate]], Awaitable[None]]
+
+_PHASES: Mapping[Phase, _Code] = {
+    Phase.COMPILE: Transaction._compile,
+    Phase.IMPORT: Transaction._import,
+    Phase.CONSTRUCT: Transaction._construct,
+    Phase.GATE: Transaction._gate,
+    Phase.DRAIN: Transaction._drain,
+    Phase.HAND_OVER: Transaction._hand_over,
+    Phase.INITIALIZE: Transaction._initialize,
+    Phase.COMMIT: Transaction._commit,
+    Phase.OPEN: Transaction._open,
+    Phase.CLOSE: Transaction._close,
+}

@@ -1,0 +1,290 @@
+"""The owner of the reload stream: takes triggers one by one, asks for a plan, has it carried out, tells what came.
+
+The only place that changes what runs. Decisions are `plan`'s, effects are `apply`'s; here is the queue between them,
+and the memory of what was tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from devserver.errors import DevServerError, ModFault
+from devserver.generation import Generation
+from devserver.home import Home
+from devserver.model.change import ConfigChanged, LoadAsked, Sources, Trigger
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
+from devserver.model.lifecycle import Action, Limits
+from devserver.model.plan import Group, Plan, Step
+from devserver.registry import Registry
+from devserver.reload.apply import Carried, Transaction
+from devserver.reload.graph import parse_requirement
+from devserver.reload.knowledge import Knowledge
+from devserver.reload.loader import Build, Located, Roots, Shelf, locate
+from devserver.reload.loader.finder import WatchedFinder
+from devserver.reload.outcome import error_facts, own_files
+from devserver.reload.plan import make_plan, plain
+from devserver.reload.report import all_held, held_outcome, outcome_of, skipped_outcome
+from devserver.reload.retirement import Retirement
+
+Asked = tuple[Trigger, asyncio.Future[PlanDone]]
+
+
+class Surroundings(Protocol):
+    """What the engine needs of the network that it changes."""
+
+    def handle(self, mod_path: str) -> Any:
+        """A network handle for a new generation."""
+
+    async def introduce(self, generation: Generation) -> None:
+        """Tell a newly loaded mod of the agents that are there."""
+
+    def agents_mark(self) -> int:
+        """A mark for `agents_since`."""
+
+    def agents_since(self, mark: int) -> AgentsSeen:
+        """How agents fared since the mark."""
+
+    async def announce(self, outcome: Outcome) -> None:
+        """Tell agents that a mod was loaded, unloaded or reloaded."""
+
+
+class Engine:
+    """Carries out triggers, in the order in which they come.
+
+    Arguments: `config`, what the process starts with; `workspace`, the folder of network.yaml; `home`, where mods run;
+    `around`, the network; `tell`, told every fact.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, workspace: Path, home: Home, around: Surroundings, tell: Callable[[Fact], None]
+    ) -> None:
+        self.home = home
+        self.registry = Registry(config.limits.held_events)
+        self.roots = Roots(workspace)
+        self.shelf = Shelf()
+        self.knowledge = Knowledge(config, self.roots, self.shelf, self.registry)
+        self.reloads = 0
+        self.failures = 0
+        self._finder = WatchedFinder(self.roots, self.shelf)
+        self._around = around
+        self._tell = tell
+        self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
+        self._queue: asyncio.Queue[Asked] | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._allowed: tuple[str, ...] | None = None
+
+    @property
+    def config(self) -> NetworkConfig:
+        """What network.yaml asks for, with the settings that need a restart as they run."""
+        return self.knowledge.config
+
+    @property
+    def limits(self) -> Limits:
+        """How long things may take."""
+        return self.config.limits
+
+    # Life
+
+    def start(self) -> None:
+        """Take triggers from now on, in the running loop."""
+        if self._worker is not None:
+            return
+        self._finder.install()
+        self._loop = asyncio.get_running_loop()
+        self._queue = asyncio.Queue()
+        # An empty context: what a trigger leads to is nobody's call, also when a mod's handler asked for it.
+        self._worker = self._loop.create_task(self._work(self._queue), context=contextvars.Context())
+
+    async def stop(self) -> None:
+        """End every mod and take no more triggers. Afterwards Python knows nothing of the mods any more."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])
+            self._worker = None
+        self._refuse_waiting()
+        await self.home.run(self._end_all)
+        self.shelf.forget(list(self.shelf.snapshot()))
+        self._finder.remove()
+
+    def _refuse_waiting(self) -> None:
+        while self._queue is not None and not self._queue.empty():
+            _, done = self._queue.get_nowait()
+            if not done.done():
+                done.set_exception(DevServerError("the network has ended"))
+
+    async def _end_all(self) -> None:
+        await self._retirement.end_all(reversed(self.registry.live))
+        self.registry.clear()
+
+    async def submit(self, trigger: Trigger) -> PlanDone:
+        """Carry a trigger out, after those that came before it. May be called from any loop."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop and self._loop.is_running():
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.submit(trigger), self._loop))
+        self.start()
+        assert self._queue is not None
+        done: asyncio.Future[PlanDone] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((trigger, done))
+        return await done
+
+    async def _work(self, queue: asyncio.Queue[Asked]) -> None:
+        while True:
+            trigger, done = await queue.get()
+            try:
+                result = await self._carry_out(trigger)
+            except asyncio.CancelledError:
+                done.cancel()
+                raise
+            except Exception as error:
+                # A fault of ours must not end the stream; who asked is told, the others go on.
+                if not done.done():
+                    done.set_exception(error)
+            else:
+                if not done.done():
+                    done.set_result(result)
+
+    # One trigger
+
+    async def _carry_out(self, trigger: Trigger) -> PlanDone:
+        began, mark = time.monotonic(), self._around.agents_mark()
+        self.knowledge.look(trigger)
+        plan = make_plan(trigger, self.knowledge.situation(trigger))
+        if isinstance(trigger, ConfigChanged):
+            self.knowledge.take_config(trigger.config)
+        if not plan.empty:
+            self._tell(PlanMade(plan))
+        outcomes = [held_outcome(hold, self.registry) for hold in plan.holds]
+        self._allowed = None if not isinstance(trigger, LoadAsked) or trigger.trusted else self._allow_list()
+        for group in plan.groups:
+            for outcome in await self._carry_group(group, plan, outcomes, mark):
+                outcomes.append(outcome)
+                await self._around.announce(outcome)
+        took = (time.monotonic() - began) * 1000
+        done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))
+        for notice in self.knowledge.settle(trigger, plan):
+            self._tell(notice)
+        if outcomes or plan.not_applied:
+            self._tell(done)
+        return done
+
+    async def _carry_group(self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int) -> list[Outcome]:
+        missing = self._unmet(group, before)
+        if missing is not None:
+            return [skipped_outcome(step, missing) for step in group.steps]
+        carried = await Transaction(self, group, plan).run()
+        if _refused_in_place(carried):
+            return await self._carry_group(_as_reload(group), plan, before, mark)
+        return self._outcomes(carried, mark)
+
+    def _outcomes(self, carried: Carried, mark: int) -> list[Outcome]:
+        error = self.facts_of(carried.failure.error) if carried.failure is not None else None
+        agents = self._around.agents_since(mark)
+        outcomes = [outcome_of(each, carried, error, agents) for each in carried.candidates]
+        for candidate, outcome in zip(carried.candidates, outcomes, strict=True):
+            self.knowledge.remember(candidate, outcome, carried)
+            if outcome.status is Status.APPLIED and outcome.action is Action.UNLOAD and candidate.old is not None:
+                self._release(candidate.old)
+            self.reloads += outcome.status is Status.APPLIED and outcome.action is Action.RELOAD
+            self.failures += outcome.status is not Status.APPLIED
+        return outcomes
+
+    def _unmet(self, group: Group, before: Sequence[Outcome]) -> str | None:
+        """Which earlier step of the plan, that this group needs, did not succeed."""
+        failed = {plain(each.mod_path) for each in before if each.status is not Status.APPLIED}
+        loads = [step.mod_path for step in group.steps if step.action is Action.LOAD]
+        for path, declared in self.knowledge.declared(loads).items() if failed else ():
+            for needed in (plain(parse_requirement(each).path) for each in declared.requires):
+                if needed in failed and self.registry.find(needed) is None:
+                    return f"{path} needs {needed}, which did not load"
+        return None
+
+    def _release(self, generation: Generation) -> None:
+        """Forget the modules that only an unloaded mod was made from: its memory is given back."""
+        graph = self.shelf.graph()
+        kept = {name for each in self.registry.live for name in graph.closure(each.entry)}
+        self.shelf.retire(graph.closure(generation.entry) - kept)
+
+    # Workshop, for `apply`
+
+    def build(self, modules: Sequence[str], entries: Sequence[str], changed: Sources) -> Build:
+        """A build of these modules."""
+        wanted = set(modules)
+        affected = [name for name in self.shelf.graph().affected(modules) if name in wanted]
+        needed = self.shelf.sources(affected)
+        return Build(self._finder, affected, entries, [path for path in changed if path in needed])
+
+    def locate(self, step: Step) -> Located:
+        """Where a mod's code is, now: what was a module may have become a package."""
+        located = locate(step.mod_path, self.roots, self._allowed)
+        if located.reloadable or not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts):
+            return located
+        self.roots.add(_top_folder(located))
+        return locate(step.mod_path, self.roots, self._allowed)
+
+    def not_found(self, config: NetworkConfig) -> list[tuple[ModSpec, ModFault]]:
+        """The mods that a configuration newly asks for and that are nowhere, each with why. Imports nothing."""
+        found = []
+        for spec in config.enabled_mods:
+            if self.registry.find(spec.path) is None and spec.path not in self.knowledge.failed:
+                try:
+                    locate(spec.path, self.roots)
+                except ModFault as fault:
+                    found.append((spec, fault))
+        return found
+
+    def _allow_list(self) -> tuple[str, ...]:
+        return (*self.config.mod_paths, *(plain(each.path) for each in self.config.mods))
+
+    def is_source(self, path: Path) -> bool:
+        """Whether a data file that a mod reads may be one of its sources."""
+        return path.suffix not in (".py", ".pyc") and self.roots.holds(path)
+
+    def handle(self, mod_path: str) -> Any:
+        """A network handle for a new generation."""
+        return self._around.handle(mod_path)
+
+    async def introduce(self, generation: Generation) -> None:
+        """Tell a newly loaded mod of the agents that are there."""
+        await self._around.introduce(generation)
+
+    def retire(self, generation: Generation) -> None:
+        """Let a replaced generation finish its handlers and end."""
+        self._retirement.begin(generation)
+
+    # Errors, for people
+
+    def facts_of(self, error: BaseException) -> ErrorFacts:
+        """An exception as facts, with the place in a mod's own code."""
+        is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
+        return error_facts(error, is_own, self.shown)
+
+    def shown(self, file: str) -> str:
+        """A file's path as people read it."""
+        return self.roots.shown(Path(file))
+
+
+def _refused_in_place(carried: Carried) -> bool:
+    """Whether a mod did not take its changed configuration in place."""
+    return carried.failure is not None and carried.candidates[0].step.action is Action.RECONFIGURE
+
+
+def _as_reload(group: Group) -> Group:
+    """The same configuration by a reload."""
+    return Group(
+        tuple(
+            Step(Action.RELOAD, s.mod_id, s.mod_path, f"{s.reason} was refused", s.config, (), s.listed)
+            for s in group.steps
+        )
+    )
+
+
+def _top_folder(located: Located) -> Path:
+    """The folder of the outermost package that a mod's module belongs to."""
+    depth = located.entry.count(".")
+    return located.file.parents[max(depth - 1, 0)]

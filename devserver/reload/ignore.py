@@ -1,0 +1,197 @@
+"""Which files are never sources, by which rule, and a walk over those that may be.
+
+The rules are pure; `walk` reads directories and opens no file. Must not decide what a change leads to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+MAX_DIRECTORIES = 10_000
+
+_DIRECTORIES: dict[str, frozenset[str]] = {
+    "version control": frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".sl", "CVS", "_darcs", ".pijul", ".fslckout"}),
+    "cache": frozenset({
+        "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".pytype", ".tox", ".nox",
+        ".cache", ".eggs", ".ipynb_checkpoints", ".benchmarks",
+    }),
+    "virtual environment": frozenset({".venv", "venv", ".virtualenv", ".direnv", ".pixi"}),
+    "installed packages": frozenset({"node_modules", "bower_components", "site-packages"}),
+    "editor settings": frozenset({".idea", ".vscode", ".vs", ".fleet", ".zed"}),
+    "written by oa-dev": frozenset({".oa-dev"}),
+}  # fmt: skip
+_RULE_OF_DIRECTORY = {name: rule for rule, names in _DIRECTORIES.items() for name in names}
+_PACKAGE_METADATA = re.compile(r".*\.(?:egg-info|dist-info)")
+
+_RULE_OF_FILE: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("compiled Python", re.compile(r".*\.py[co]")),
+    (
+        "editor temporary file",
+        re.compile(
+            r"\..*\.sw[a-px]|.*\.swp"  # vim, nano
+            r"|4913|5036|5159|5282"  # vim tries whether it may write here: 4913, then 123 more each time
+            r"|.*~|\.~lock\..*"
+            r"|#.*#|\.#.*"  # emacs
+            r"|.*___jb_(?:tmp|old|bak)___"  # JetBrains
+            r"|\..*\.kate-swp|\.goutputstream-.*"
+            r"|\.subl.*\.tmp|.*\.tmp",
+            re.DOTALL,
+        ),
+    ),
+    ("deleted while open", re.compile(r"\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+")),
+)
+
+
+def is_environment(names: Collection[str]) -> bool:
+    """Whether a directory with these entries is a virtual environment of venv or conda, whatever its name."""
+    return "pyvenv.cfg" in names or "conda-meta" in names
+
+
+class Rules:
+    """What is never a source in a workspace.
+
+    `gitignore` is the text of the workspace's `.gitignore`. Lines that are no pattern have no effect, as with git.
+    """
+
+    def __init__(self, workspace: Path, gitignore: str = "") -> None:
+        self.workspace = workspace
+        self._patterns = [line for line in gitignore.splitlines() if _is_pattern(line)]
+        self._spec = GitIgnoreSpec.from_lines(self._patterns)
+        # Thousands of files share their directories, and each pattern costs a search.
+        self._directory_by_gitignore = lru_cache(maxsize=4096)(lambda inside: self._by_gitignore(inside, True))
+
+    def why_ignored(self, path: Path, *, is_directory: bool = False) -> str | None:
+        """The rule, in words, by which a path is no source; None for one that may be. It need not exist.
+
+        `path` is absolute, or relative to the workspace. Where the workspace itself lies is never a reason.
+        """
+        inside = os.path.relpath(self.workspace / path, self.workspace)
+        parts = [part for part in inside.split(os.sep) if part not in (os.curdir, os.pardir)]
+        if not parts:
+            return None
+        return _by_name(parts, is_directory) or self._by_gitignore(inside, is_directory)
+
+    def _by_gitignore(self, inside: str, is_directory: bool) -> str | None:
+        """As git does it: what lies in an ignored directory is ignored, whatever later lines say."""
+        above = os.path.dirname(inside)
+        if above == os.pardir or above.startswith(os.pardir + os.sep):
+            return None
+        rule = self._directory_by_gitignore(above) if above else None
+        return rule or self._matched(inside + os.sep if is_directory else inside)
+
+    def _matched(self, inside: str) -> str | None:
+        found = self._spec.check_file(inside)
+        if not found.include or found.index is None:
+            return None
+        return f".gitignore: {self._patterns[found.index].strip()}"
+
+
+def _is_pattern(line: str) -> bool:
+    if not line.strip():
+        return False
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        # Git takes no notice of such a line either.
+        return False
+    return True
+
+
+def _by_name(parts: list[str], is_directory: bool) -> str | None:
+    for part in parts:
+        if part in _RULE_OF_DIRECTORY:
+            return f"{_RULE_OF_DIRECTORY[part]}: {part}"
+        if _PACKAGE_METADATA.fullmatch(part):
+            return f"package metadata: {part}"
+    if is_directory:
+        return None
+    return next((rule for rule, pattern in _RULE_OF_FILE if pattern.fullmatch(parts[-1])), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What lies below a root: regular files, and the directories they were looked for in (the root is the first).
+
+    `truncated` says that there are more than the largest number of directories; `unreadable` names those that may not
+    be read.
+    """
+
+    files: tuple[Path, ...] = ()
+    directories: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+    truncated: bool = False
+
+
+def walk(root: Path, rules: Rules, max_directories: int = MAX_DIRECTORIES) -> Walk:
+    """The files below `root` (absolute) that no rule ignores, in the order of their paths within each directory.
+
+    No file is opened. Links to directories are not followed: one that stays below the root leads to what is visited
+    under its own name, one that leaves it to what is none of ours. So loops cannot be. A link to a file counts when
+    the file is below the root too.
+
+    At most `max_directories` directories are read. One that vanishes meanwhile is as good as never seen.
+    """
+    found = _Found(root, os.path.realpath(root), rules)
+    pending = [root]
+    while pending and len(found.directories) < max_directories:
+        pending += reversed(found.read(pending.pop()))
+    return Walk(tuple(found.files), tuple(found.directories), tuple(found.unreadable), truncated=bool(pending))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a walk has come across so far."""
+
+    root: Path
+    real_root: str
+    rules: Rules
+    files: list[Path] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
+
+    def read(self, directory: Path) -> list[Path]:
+        """Take in one directory. Returns the directories in it that are to be read as well."""
+        try:
+            with os.scandir(directory) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            # Gone since it was listed, which is no different from having gone before.
+            return []
+        except OSError:
+            self.unreadable.append(directory)
+            return []
+        if directory != self.root and is_environment({entry.name for entry in listed}):
+            return []
+        self.directories.append(directory)
+        self.files += self._sources(listed)
+        return [Path(entry) for entry in listed if self._is_directory(entry)]
+
+    def _is_directory(self, entry: os.DirEntry[str]) -> bool:
+        if not entry.is_dir(follow_symlinks=False):
+            return False
+        return self.rules.why_ignored(Path(entry), is_directory=True) is None
+
+    def _sources(self, entries: list[os.DirEntry[str]]) -> Iterator[Path]:
+        for entry in entries:
+            if _is_regular(entry) and self._is_ours(entry) and self.rules.why_ignored(Path(entry)) is None:
+                yield Path(entry)
+
+    def _is_ours(self, entry: os.DirEntry[str]) -> bool:
+        if not entry.is_symlink():
+            return True
+        return os.path.commonpath([self.real_root, os.path.realpath(entry)]) == self.real_root
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        # A link that goes round in circles, or through a directory that may not be entered, leads to no file.
+        return False

@@ -1,0 +1,179 @@
+"""What the reload stream knows: what runs, what it was made from, what differs on disk, and what was tried in vain.
+
+Gathers the situation that a decision depends on, and remembers what came of it. Decides and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from devserver.errors import DevServerError
+from devserver.generation import Generation
+from devserver.model.change import ConfigChanged, Digest, FilesChanged, LoadAsked, ReloadAsked, Sources, Trigger
+from devserver.model.config import NetworkConfig
+from devserver.model.facts import Notice, Outcome, Status
+from devserver.model.plan import LiveMod, Plan
+from devserver.registry import Registry
+from devserver.reload import hooks
+from devserver.reload.apply import Candidate, Carried
+from devserver.reload.graph import Declarations, read_declarations
+from devserver.reload.loader import Roots, Shelf, locate
+from devserver.reload.loader.shelf import sources_now
+from devserver.reload.plan import Situation, plain, without_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The last attempt on a mod, which failed: what it depended on, and how it failed."""
+
+    touched: Sources
+    outcome: Outcome
+
+
+class Knowledge:
+    """The memory of one engine. `failed` holds the last attempt of each mod (by path) whose last attempt failed."""
+
+    def __init__(self, config: NetworkConfig, roots: Roots, shelf: Shelf, registry: Registry) -> None:
+        self.config = config
+        self.failed: dict[str, Attempt] = {}
+        self._roots = roots
+        self._shelf = shelf
+        self._registry = registry
+        self._differing: dict[Path, Digest | None] = {}
+
+    def look(self, trigger: Trigger) -> None:
+        """Keep in mind which sources differ from what is loaded: those that changed, or all when asked by hand."""
+        loaded = self._shelf.sources()
+        match trigger:
+            case FilesChanged(changed=changed):
+                now = changed
+            case ReloadAsked() | LoadAsked():
+                now = sources_now(loaded)
+            case _:
+                return
+        for path, digest in now.items():
+            if path in loaded and loaded[path] != digest:
+                self._differing[path] = digest
+            else:
+                self._differing.pop(path, None)
+
+    def situation(self, trigger: Trigger) -> Situation:
+        """All that a decision about this trigger depends on."""
+        live = tuple(self._live_mod(each) for each in self._registry.live)
+        changed = trigger.changed if isinstance(trigger, FilesChanged) else {}
+        return Situation(
+            config=self.config,
+            live=live,
+            graph=self._shelf.graph(),
+            stale=self._shelf.made_from(self._differing),
+            stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
+            retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
+            declared=self.declared(self._to_load(trigger)),
+            workspace=self._roots.workspace,
+        )
+
+    def _to_load(self, trigger: Trigger) -> list[str]:
+        match trigger:
+            case ConfigChanged(config=config):
+                return [each.path for each in config.enabled_mods]
+            case LoadAsked(path=path):
+                return [path]
+            case FilesChanged():
+                return [each.path for each in self.config.enabled_mods if each.path in self.failed]
+            case _:
+                return []
+
+    def declared(self, paths: Iterable[str]) -> dict[str, Declarations]:
+        """By path, what the sources of mods say of themselves; nothing for those that cannot be read."""
+        found = {}
+        for path in paths:
+            try:
+                file = locate(path, self._roots).file
+                found[plain(path)] = read_declarations(file.read_bytes())
+            except (DevServerError, OSError, SyntaxError, ValueError):
+                # The load itself will fail on it and say why.
+                continue
+        return found
+
+    def _live_mod(self, generation: Generation) -> LiveMod:
+        instance = generation.instance
+        return LiveMod(
+            generation.mod_id,
+            generation.mod_path,
+            generation.number,
+            generation.entry,
+            generation.config,
+            generation.listed,
+            tuple(instance.requires),
+            str(instance.version),
+            hooks.takes_config(instance),
+            {path: digest for path, digest in generation.reads.items() if str(path) not in generation.written},
+        )
+
+    def take_config(self, config: NetworkConfig) -> None:
+        """From now on this is what network.yaml asks for, but for settings that need a restart."""
+        self.config = without_settings(config, self.config)
+        listed = {plain(each.path) for each in config.mods}
+        for generation in self._registry.live:
+            generation.listed = plain(generation.mod_path) in listed
+        for path in [each for each in self.failed if plain(each) not in listed]:
+            del self.failed[path]
+
+    def sources(self) -> Sources:
+        """Everything that what runs, or what was last tried, was made from: what is worth watching."""
+        reads = {path: digest for each in self._registry.live for path, digest in self._live_mod(each).reads.items()}
+        tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
+        written = {path for each in self._registry.live for path in each.written}
+        found = {**reads, **self._shelf.sources(), **tried}
+        return {path: digest for path, digest in found.items() if path.suffix == ".py" or str(path) not in written}
+
+    def remember(self, candidate: Candidate, outcome: Outcome, carried: Carried) -> None:
+        """Note how a step ended, and on a failure all that it depended on."""
+        path = candidate.step.mod_path
+        if outcome.status is Status.APPLIED:
+            self.failed.pop(path, None)
+        elif candidate.brings:
+            places = [candidate.located.file] if candidate.located is not None else _places(path, self._roots)
+            self.failed[path] = Attempt({**sources_now(places), **carried.touched}, outcome)
+
+    def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
+        """After a plan: forget failures whose sources are again what runs, and say so."""
+        loaded = self._shelf.sources()
+        self._differing = {p: d for p, d in self._differing.items() if p in loaded and loaded[p] != d}
+        back = [] if not isinstance(trigger, FilesChanged) else self._back_again(trigger.changed, plan)
+        for generation in back:
+            del self.failed[generation.mod_path]
+        return [Notice(f"what is on disk is {each.name} again; it kept running") for each in back]
+
+    def _back_again(self, changed: Sources, plan: Plan) -> list[Generation]:
+        planned = {step.mod_path for step in plan.steps}
+        return [
+            each
+            for each in self._registry.live
+            if each.mod_path in self.failed
+            and each.mod_path not in planned
+            and _moved_on(self.failed[each.mod_path], changed)
+            and not self._is_stale(each)
+        ]
+
+    def _is_stale(self, generation: Generation) -> bool:
+        needs = self._shelf.graph().closure(generation.entry)
+        return any(name in needs for name in self._shelf.made_from(self._differing))
+
+
+def changed_of(sources: Sources, now: Sources) -> list[Path]:
+    """The sources of which `now` says that they are others."""
+    return [path for path, digest in now.items() if path in sources and sources[path] != digest]
+
+
+def _moved_on(attempt: Attempt, changed: Sources) -> bool:
+    """Whether a source that a failed attempt depended on is another one now."""
+    return bool(changed_of(attempt.touched, changed))
+
+
+def _places(mod_path: str, roots: Roots) -> tuple[Path, ...]:
+    """Where a mod that was not found may appear."""
+    base = roots.workspace.joinpath(*plain(mod_path).split("."))
+    return base / "mod.py", base / "__init__.py", base.with_suffix(".py")

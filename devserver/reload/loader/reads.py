@@ -1,0 +1,91 @@
+"""Which data files a mod reads while it is imported or initialised, and which it writes itself.
+
+A prompt, a template or a table read then belongs to the mod's sources. A file that a mod writes is its data, and no
+change to its sources, also when it read it first. Python's audit hook sees every open; it cannot be removed, so there
+is one for the process, and it does nothing outside the two cases.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from devserver.generation import running
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_recorder: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_data_reads", default=None)
+_installed = False
+
+
+class DataReads:
+    """The data files that were opened for reading while `recording`."""
+
+    def __init__(self) -> None:
+        self._read: set[str] = set()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Note every file opened for reading in this context, and what it starts, until the block ends."""
+        with record_into(self._read.add):
+            yield
+
+    def paths(self) -> tuple[Path, ...]:
+        """What was read."""
+        return tuple(Path(each) for each in sorted(self._read))
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Open files without being noted: for the loader's own reading."""
+    token = _recorder.set(None)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+@contextmanager
+def record_into(add: Callable[[str], None]) -> Iterator[None]:
+    """Call `add` with every file opened for reading in this context, until the block ends."""
+    install()
+    token = _recorder.set(add)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+def install() -> None:
+    """See every open from now on; what mods write is noted in their generation (`Generation.written`)."""
+    global _installed
+    if not _installed:
+        _installed = True
+        sys.addaudithook(_on_audit)
+
+
+def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open":
+        _on_open(*arguments)
+    elif event == "os.rename":
+        _note_written(arguments[1])
+
+
+def _on_open(path: object, mode: object, flags: object) -> None:
+    if isinstance(flags, int) and flags & _WRITING:
+        _note_written(path)
+        return
+    recorder = _recorder.get()
+    if recorder is not None and isinstance(path, str | bytes | os.PathLike):
+        recorder(os.path.abspath(os.fsdecode(path)))
+
+
+def _note_written(path: object) -> None:
+    call = running.get()
+    if call is not None and isinstance(path, str | bytes | os.PathLike):
+        call.generation.written.add(os.path.abspath(os.fsdecode(path)))

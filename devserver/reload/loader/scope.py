@@ -1,0 +1,99 @@
+"""The imports of one module's own code, as it sees them for as long as any of it runs.
+
+While a module is current its imports are Python's. Once it has been replaced, a function of it that still runs goes on
+importing the modules that it was loaded with, not those that replaced them. Python looks `__import__` up in the
+`__builtins__` of a module's globals, so each watched module gets builtins of its own.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import resolve_name
+from types import ModuleType
+from typing import Any
+
+_real_import = builtins.__import__
+
+
+class Scope:
+    """What one module object imports from: Python's table, or `past` after the module was replaced."""
+
+    __slots__ = ("past",)
+
+    def __init__(self) -> None:
+        self.past: Mapping[str, ModuleType] | None = None
+
+    def builtins(self) -> dict[str, Any]:
+        """The builtins to place in the module's globals before it is executed."""
+        return {**vars(builtins), "__import__": self.import_}
+
+    def import_(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """Stands in for `builtins.__import__`, with its arguments (Python Language Reference, the import statement)."""
+        past = self.past
+        if past is None:
+            return _real_import(name, globals, locals, fromlist or (), level)
+        absolute = resolve_name("." * level + name, _package(globals)) if level else name
+        found = _from_past(past, absolute, tuple(fromlist or ()))
+        return found if found is not None else _real_import(name, globals, locals, fromlist or (), level)
+
+
+def scope_of(module: ModuleType) -> Scope | None:
+    """The scope that a watched module was executed in, or None for any other module."""
+    table = module.__dict__.get("__builtins__")
+    importer = table.get("__import__") if isinstance(table, dict) else None
+    owner = getattr(importer, "__self__", None)
+    return owner if isinstance(owner, Scope) else None
+
+
+def _package(globals: Mapping[str, object] | None) -> str:
+    return str((globals or {}).get("__package__") or "")
+
+
+def _from_past(past: Mapping[str, ModuleType], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:
+    if fromlist:
+        return _with_submodules(past, absolute, fromlist)
+    return _chain(past, absolute)
+
+
+def _with_submodules(past: Mapping[str, ModuleType], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:
+    base = past.get(absolute) or sys.modules.get(absolute)
+    if base is None:
+        return None
+    children = {item: past[f"{absolute}.{item}"] for item in fromlist if f"{absolute}.{item}" in past}
+    if not children and absolute not in past:
+        return None
+    return _view(base, children)
+
+
+def _chain(past: Mapping[str, ModuleType], absolute: str) -> ModuleType | None:
+    """What `import a.b.c` binds: `a`, from which `.b.c` leads to the module of the past."""
+    if absolute not in past:
+        return None
+    parts = absolute.split(".")
+    found = past[absolute]
+    for depth in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:depth])
+        parent = past.get(name) or sys.modules.get(name)
+        if parent is None:
+            return None
+        found = _view(parent, {parts[depth]: found})
+    return found
+
+
+def _view(base: ModuleType, children: Mapping[str, ModuleType]) -> ModuleType:
+    """`base` itself where its attributes already are `children`, else a look-alike on which they are."""
+    if all(base.__dict__.get(name) is child for name, child in children.items()):
+        return base
+    view = ModuleType(base.__name__, base.__doc__)
+    view.__dict__.update(base.__dict__)
+    view.__dict__.update(children)
+    return view

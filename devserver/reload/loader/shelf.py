@@ -1,0 +1,230 @@
+"""The watched modules as they are loaded: each with its source's digest and everything else it was made from.
+
+The shelf remembers; it executes nothing. It is read by plans (`graph`, `sources`) and written by the finder while
+modules are executed, on whatever thread that happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from devserver.model.change import Digest, Sources
+from devserver.reload.graph import ModuleFacts, ModuleGraph, read_imports
+from devserver.reload.loader.reads import unrecorded
+from devserver.reload.loader.scope import scope_of
+
+SOURCE_LIMIT = 4 * 1024 * 1024
+"""The largest source in bytes that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One reading of a source file: its bytes, their digest, and the code compiled from exactly these bytes."""
+
+    path: Path
+    data: bytes
+    digest: Digest
+    code: CodeType
+
+
+@dataclass(slots=True)
+class Loaded:
+    """One watched module as it is loaded now.
+
+    `absent` are places where a module was looked for in vain on behalf of this one; `reads` data files it opened.
+    """
+
+    name: str
+    path: Path
+    module: ModuleType
+    text: Text
+    package: bool
+    order: int
+    imports: set[str]
+    absent: set[Path] = field(default_factory=set)
+    reads: dict[Path, Digest | None] = field(default_factory=dict)
+
+    def sources(self) -> dict[Path, Digest | None]:
+        """Everything that this module was made from."""
+        return {self.path: self.text.digest, **dict.fromkeys(self.absent), **self.reads}
+
+
+def digest_of(data: bytes) -> Digest:
+    """The SHA-256 of `data` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The bytes of a regular file, or None where there is none.
+
+    Never waits (a FIFO named x.py is no source) and never reads more than SOURCE_LIMIT bytes.
+    Raises OSError for a file that is there and cannot be read, also for one that is too large.
+    """
+    with unrecorded():
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return None
+            data = file.read(SOURCE_LIMIT + 1)
+    if len(data) > SOURCE_LIMIT:
+        raise OSError(27, f"larger than {SOURCE_LIMIT // 1024 // 1024} MiB", str(path))
+    return data
+
+
+def digest_on_disk(path: Path) -> Digest | None:
+    """The digest of what a path holds now; None where there is no regular file. Raises OSError as `read_bytes`."""
+    data = read_bytes(path)
+    return None if data is None else digest_of(data)
+
+
+def compile_text(path: Path, data: bytes) -> Text:
+    """Compile a source from its bytes, never from a cache. Raises SyntaxError (or ValueError for NUL bytes)."""
+    code = compile(data, str(path), "exec", dont_inherit=True)
+    return Text(path, data, digest_of(data), code)
+
+
+class Shelf:
+    """All watched modules of one network, by name."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Loaded] = {}
+        self._lock = threading.RLock()
+        self._counter = 0
+        self._graph: ModuleGraph | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._loaded
+
+    def get(self, name: str) -> Loaded | None:
+        """The module of that name as it is loaded, or None."""
+        return self._loaded.get(name)
+
+    def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
+        """Note that `module` is about to be executed from `text`."""
+        imports = read_imports(text.data, name, package)
+        with self._lock:
+            self._counter += 1
+            loaded = Loaded(
+                name, text.path, module, text, package, self._counter, {*imports.eager, *imports.lazy} - {name}
+            )
+            self._loaded[name] = loaded
+            self._graph = None
+            return loaded
+
+    def put(self, entries: dict[str, Loaded | None]) -> None:
+        """Make these entries what is loaded; None removes a name."""
+        with self._lock:
+            for name, loaded in entries.items():
+                if loaded is None:
+                    self._loaded.pop(name, None)
+                else:
+                    self._loaded[name] = loaded
+            self._graph = None
+
+    def note_import(self, importer: str, imported: str) -> None:
+        """Remember an import that only showed when it ran."""
+        with self._lock:
+            loaded = self._loaded.get(importer)
+            if loaded is not None and imported not in loaded.imports and imported != importer:
+                loaded.imports.add(imported)
+                self._graph = None
+
+    def note_absent(self, importer: str, paths: Iterable[Path]) -> None:
+        """Remember places where a module was looked for in vain."""
+        with self._lock:
+            loaded = self._loaded.get(importer)
+            if loaded is not None:
+                loaded.absent.update(paths)
+
+    def note_read(self, reader: str, path: Path, digest: Digest | None) -> None:
+        """Remember a data file that a module opened while it was executed."""
+        with self._lock:
+            loaded = self._loaded.get(reader)
+            if loaded is not None:
+                loaded.reads[path] = digest
+
+    def graph(self) -> ModuleGraph:
+        """Who imports whom, among the watched modules."""
+        with self._lock:
+            if self._graph is None:
+                self._graph = ModuleGraph(
+                    {
+                        each.name: ModuleFacts(each.name, each.path, frozenset(each.imports), each.order)
+                        for each in self._loaded.values()
+                    }
+                )
+            return self._graph
+
+    def snapshot(self) -> dict[str, ModuleType]:
+        """Every watched module by name, as it is now."""
+        with self._lock:
+            return {name: each.module for name, each in self._loaded.items()}
+
+    def sources(self, names: Iterable[str] | None = None) -> dict[Path, Digest | None]:
+        """What the named modules (all, when none are named) were made from."""
+        with self._lock:
+            chosen = self._loaded.values() if names is None else [self._loaded[n] for n in names if n in self._loaded]
+            return {path: digest for each in chosen for path, digest in each.sources().items()}
+
+    def made_from(self, paths: Iterable[Path]) -> dict[str, Path]:
+        """The modules of which one of `paths` is a source, each with that path."""
+        wanted = set(paths)
+        with self._lock:
+            return {each.name: path for each in self._loaded.values() for path in each.sources() if path in wanted}
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Forget modules whose code may still run: it goes on importing what it was loaded with."""
+        past = self.snapshot()
+        chosen = list(names)
+        for name in chosen:
+            scope = scope_of(past[name]) if name in past else None
+            if scope is not None:
+                scope.past = past
+        self.forget(chosen)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take modules out of Python's table and off the shelf, for good."""
+        with self._lock:
+            for name in names:
+                loaded = self._loaded.pop(name, None)
+                if loaded is not None and sys.modules.get(name) is loaded.module:
+                    del sys.modules[name]
+                    unbind(name, loaded.module)
+            self._graph = None
+
+
+def bind(name: str, module: ModuleType) -> None:
+    """Make `module` the attribute of its parent package that `from parent import name` finds."""
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, module)
+
+
+def unbind(name: str, module: ModuleType) -> None:
+    """Undo `bind`, where the attribute still is this module."""
+    parent, _, child = name.rpartition(".")
+    owner = sys.modules.get(parent)
+    if owner is not None and owner.__dict__.get(child) is module:
+        delattr(owner, child)
+
+
+def sources_now(paths: Iterable[Path]) -> Sources:
+    """What is on disk at each path; unreadable files count as absent here, the attempt to load them says why."""
+    found: dict[Path, Digest | None] = {}
+    for path in paths:
+        try:
+            found[path] = digest_on_disk(path)
+        except OSError:
+            found[path] = None
+    return found

@@ -1,0 +1,71 @@
+"""The end of generations: those that were replaced finish their handlers first, then each is shut down once.
+
+Runs on the mods' loop, beside everything else. A failure here is told and never keeps a generation from being gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Iterable
+
+from devserver.generation import Generation, expire
+from devserver.model.facts import ErrorFacts, Fact, LeftBehind, ModError
+from devserver.model.lifecycle import Limits, ModState
+from devserver.registry import Registry
+from devserver.reload import hooks
+
+
+class Retirement:
+    """Ends generations. `tell` is told what failed and what stayed; `facts_of` makes the facts of an exception."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        limits: Callable[[], Limits],
+        tell: Callable[[Fact], None],
+        facts_of: Callable[[BaseException], ErrorFacts],
+    ) -> None:
+        self._registry = registry
+        self._limits = limits
+        self._tell = tell
+        self._facts_of = facts_of
+        self._lingering: dict[asyncio.Task[None], Generation] = {}
+
+    def begin(self, generation: Generation) -> None:
+        """Let a replaced generation finish and end; returns at once."""
+        # An empty context: the end of a generation is nobody's call.
+        task = asyncio.get_running_loop().create_task(self._linger(generation), context=contextvars.Context())
+        self._lingering[task] = generation
+        task.add_done_callback(self._lingering.pop)
+
+    async def end_all(self, live: Iterable[Generation]) -> None:
+        """End these and all that linger, now."""
+        lingering = list(self._lingering.values())
+        for task in list(self._lingering):
+            task.cancel()
+        for generation in (*lingering, *live):
+            await self._end(generation)
+
+    async def _linger(self, generation: Generation) -> None:
+        limit = self._limits().linger
+        try:
+            async with asyncio.timeout(limit):
+                await generation.idle()
+        except TimeoutError:
+            for call in generation.handler_calls():
+                expire(call, f"{generation.name} was replaced {limit:g} s ago and its handler was still running")
+        await self._end(generation)
+
+    async def _end(self, generation: Generation) -> None:
+        generation.state = ModState.CLOSED
+        if any(each is not generation and each.instance is generation.instance for each in self._registry.live):
+            # The next generation is the same instance under a new class.
+            return
+        if not generation.is_down:
+            generation.is_down = True
+            for error in await hooks.shutdown(generation, self._limits().shutdown):
+                self._tell(ModError(generation.mod_id, "shutdown", generation.number, self._facts_of(error)))
+        left = tuple(f"task {each.get_name()!r} does not end" for each in generation.tasks if not each.done())
+        if left:
+            self._tell(LeftBehind(generation.mod_id, generation.number, left))

@@ -1,0 +1,229 @@
+"""What a source says of itself, read without executing it: what it imports, and what its mod declares.
+
+Pure: text in, values out. Must not find or import the modules that the text speaks of.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+# What a source imports
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """The absolute names that a module may import, packages on the way included.
+
+    `from a import b` counts as `a` and `a.b`, for `b` may be a module; `from a import *` as `a` and `a.*`, for the
+    `__all__` of `a` may name modules. `lazy` are those that only a call of a function imports.
+    """
+
+    eager: frozenset[str] = frozenset()
+    lazy: frozenset[str] = frozenset()
+
+
+def read_imports(source: str | bytes, module: str, is_package: bool) -> Imports:
+    """What the source of `module` imports, read without executing it.
+
+    Counted are import statements of every form wherever they stand (but for what only type checkers see), and calls
+    of `import_module` and `__import__` with literal names. Relative names are resolved against `module`.
+
+    Raises SyntaxError for a source that Python cannot read.
+    """
+    package = module if is_package else module.rpartition(".")[0]
+    eager: set[str] = set()
+    lazy: set[str] = set()
+    for node, is_lazy in _nodes(_parse(source), expressions=_calls_imports(source)):
+        for name in _imported(node, package):
+            (lazy if is_lazy else eager).update((*ancestors(name), name))
+    return Imports(frozenset(eager), frozenset(lazy - eager))
+
+
+def ancestors(name: str) -> tuple[str, ...]:
+    """The packages that are imported before a module is, outermost first: a and a.b for a.b.c."""
+    parts = name.split(".")
+    return tuple(".".join(parts[:count]) for count in range(1, len(parts)))
+
+
+def _parse(source: str | bytes) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (ValueError, RecursionError, MemoryError) as error:
+        # NUL bytes before Python 3.12, and sources nested too deep for its parser: unreadable all the same.
+        raise SyntaxError(str(error) or "nested too deep") from error
+
+
+def _calls_imports(source: str | bytes) -> bool:
+    """Whether a call in it may import. Most sources have none, and statements alone take half the time."""
+    text = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    return b"import_module" in text or b"__import__" in text
+
+
+def _nodes(tree: ast.AST, *, expressions: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node that can run, and whether only a call runs it. A stack, as sources nest deeper than calls may."""
+    pending = [(tree, False)]
+    while pending:
+        node, lazy = pending.pop()
+        yield node, lazy
+        pending += [each for each in _below(node, lazy) if expressions or not isinstance(each[0], ast.expr)]
+
+
+def _below(node: ast.AST, lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    hidden = _hidden_branch(node.test) if isinstance(node, ast.If) else None
+    for name, child in _children(node):
+        if name != hidden:
+            yield child, lazy or (is_function and name == "body")
+
+
+def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    for name, value in ast.iter_fields(node):
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, ast.AST):
+                yield name, each
+
+
+def _hidden_branch(test: ast.expr) -> str | None:
+    """Which branch of an `if` no running program enters, because it is there for type checkers."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return "orelse" if _last_name(test.operand) == "TYPE_CHECKING" else None
+    return "body" if _last_name(test) == "TYPE_CHECKING" else None
+
+
+def _last_name(node: ast.expr) -> str | None:
+    """`c` for `c` and for `a.b.c`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _imported(node: ast.AST, package: str) -> Iterable[str]:
+    match node:
+        case ast.Import():
+            return [alias.name for alias in node.names]
+        case ast.ImportFrom():
+            return _from(_absolute(node.module or "", node.level, package), [alias.name for alias in node.names])
+        case ast.Call():
+            return _called(node, package)
+    return ()
+
+
+def _from(base: str | None, names: Iterable[str]) -> list[str]:
+    return [] if base is None else [base, *(f"{base}.{name}" for name in names)]
+
+
+def _absolute(name: str, level: int, package: str) -> str | None:
+    """The absolute name of a relative one; None where it leads out of the outermost package."""
+    if level == 0:
+        return name
+    parts = package.split(".") if package else []
+    if level > len(parts):
+        return None
+    return ".".join(filter(None, (*parts[: len(parts) - level + 1], name)))
+
+
+def _called(call: ast.Call, package: str) -> Iterable[str]:
+    called = _last_name(call.func)
+    if called == "import_module":
+        return _import_module(_argument(call, 0, "name"), _argument(call, 1, "package"), package)
+    if called == "__import__":
+        return _dunder_import(call, package)
+    return ()
+
+
+def _import_module(name: ast.expr | None, anchor: ast.expr | None, package: str) -> list[str]:
+    text = _text(name)
+    if text is None:
+        return []
+    bare = text.lstrip(".")
+    if isinstance(anchor, ast.Constant) and isinstance(anchor.value, str):
+        package = anchor.value
+    found = _absolute(bare, len(text) - len(bare), package)
+    return [found] if found else []
+
+
+def _dunder_import(call: ast.Call, package: str) -> list[str]:
+    text, level, names = _text(_argument(call, 0, "name")), _argument(call, 4, "level"), _argument(call, 3, "fromlist")
+    if text is None:
+        return []
+    steps = level.value if isinstance(level, ast.Constant) and isinstance(level.value, int) else 0
+    wanted = names.elts if isinstance(names, ast.List | ast.Tuple) else []
+    return _from(_absolute(text, steps, package), filter(None, map(_text, wanted)))
+
+
+def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
+    if position < len(call.args):
+        return call.args[position]
+    return next((each.value for each in call.keywords if each.arg == keyword), None)
+
+
+def _text(node: ast.expr | None) -> str | None:
+    """The text of a literal that is no empty text."""
+    return node.value or None if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+# What a mod declares
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """What a mod's class says of itself: the requirements of other mods, and its own version."""
+
+    requires: tuple[str, ...] = ()
+    version: str = "0"
+
+
+def read_declarations(source: str | bytes) -> Declarations:
+    """The class attributes `requires` and `version` of the mod in a source, read without executing it.
+
+    A mod is a class at the top level with a base whose name ends in "Mod", or with such a class of the same source as
+    its base; where there are several, the later one's declaration counts, as it does for a subclass. What is no literal
+    is not declared.
+
+    Raises SyntaxError for a source that Python cannot read.
+    """
+    declared = Declarations()
+    for statement in _mod_classes(_parse(source)):
+        for name, value in _attributes(statement):
+            declared = _with(declared, name, value)
+    return declared
+
+
+def _mod_classes(tree: ast.Module) -> Iterator[ast.ClassDef]:
+    mods: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom):
+            mods |= {each.asname for each in statement.names if each.asname and each.name.endswith("Mod")}
+        elif isinstance(statement, ast.ClassDef):
+            bases = {_last_name(base) or "" for base in statement.bases}
+            if any(base.endswith("Mod") or base in mods for base in bases):
+                mods.add(statement.name)
+                yield statement
+
+
+def _attributes(statement: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    for each in statement.body:
+        match each:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                yield name, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
+
+
+def _with(declared: Declarations, name: str, value: ast.expr) -> Declarations:
+    text = _text(value)
+    if name == "version" and text is not None:
+        return replace(declared, version=text)
+    if name == "requires" and (texts := [text] if text else _texts(value)) is not None:
+        return replace(declared, requires=tuple(texts))
+    return declared
+
+
+def _texts(value: ast.expr) -> list[str] | None:
+    """The texts of a literal list or tuple of texts, or None for anything else."""
+    if not isinstance(value, ast.List | ast.Tuple):
+        return None
+    texts = [text for text in map(_text, value.elts) if text is not None]
+    return texts if len(texts) == len(value.elts) else None

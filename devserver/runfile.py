@@ -1,0 +1,173 @@
+"""The file that a running server leaves beside its network.yaml, so that commands find it: `.oa-dev/run.json`.
+
+It holds the admin token, so it is written and believed only as a private file of this user. This module knows the file
+and the process that wrote it; it never connects to anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from devserver.errors import DevServerError
+
+FOLDER = ".oa-dev"
+NAME = "run.json"
+
+_START_TIME_FIELD = 19
+"""Where the start time stands in /proc/PID/stat after the command's closing bracket (field 22 of proc(5))."""
+
+_READ_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """What a server tells commands. `started` is its process's start time (see `process_started`)."""
+
+    url: str
+    token: str
+    pid: int
+    started: str | None
+
+    def __repr__(self) -> str:
+        # Without the token: a representation may end in a log.
+        return f"RunFile(url={self.url!r}, pid={self.pid})"
+
+
+def run_file_path(workspace: Path) -> Path:
+    """Where the file of a workspace is."""
+    return workspace / FOLDER / NAME
+
+
+def process_started(pid: int) -> str | None:
+    """When a process started, in clock ticks since the machine did; None for no such process, or without /proc.
+
+    Together with the pid it names a process for good: pids are used again, a start time with them is not.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()[_START_TIME_FIELD]
+
+
+def is_running(found: RunFile) -> bool:
+    """Whether the process that wrote a file still runs, and is not another one with its pid."""
+    if found.started is not None:
+        return process_started(found.pid) == found.started
+    try:
+        os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_run_file(workspace: Path, url: str, token: str, pid: int) -> Path:
+    """Write the file of a server, at once and whole, readable by this user only.
+
+    Raises DevServerError where the folder is not a private one of this user; OSError where it cannot be written.
+    """
+    values = {"url": url, "token": token, "pid": pid, "started": process_started(pid)}
+    with _folder(workspace, make=True) as folder:
+        _ignore_by_git(folder)
+        _replace(folder, NAME, json.dumps(values) + "\n")
+    return run_file_path(workspace)
+
+
+def read_run_file(workspace: Path) -> RunFile | None:
+    """What the server of a workspace left, or None where there is no file.
+
+    Raises DevServerError for a file that others could have written or read, and for one that is no such file.
+    """
+    path = run_file_path(workspace)
+    try:
+        with _folder(workspace, make=False) as folder:
+            handle = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DevServerError(f"{path} cannot be read: {error.strerror or error}") from error
+    with os.fdopen(handle, "rb") as stream:
+        _refuse_unsafe(os.fstat(handle), path)
+        return _parsed(stream.read(_READ_LIMIT), path)
+
+
+def remove_run_file(workspace: Path, pid: int) -> None:
+    """Take the file away if the process `pid` wrote it; the file of a later server stays. Missing is fine.
+
+    Raises DevServerError for a file that cannot be believed, which stays too.
+    """
+    found = read_run_file(workspace)
+    if found is not None and found.pid == pid:
+        with suppress(FileNotFoundError), _folder(workspace, make=False) as folder:
+            os.unlink(NAME, dir_fd=folder)
+
+
+@contextmanager
+def _folder(workspace: Path, *, make: bool) -> Iterator[int]:
+    """The folder of the file, open: what is done in it cannot be led elsewhere by a link put in its place."""
+    path = workspace / FOLDER
+    if make:
+        path.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(handle).st_uid != os.geteuid():
+            raise DevServerError(f"{path} belongs to another user")
+        if make:
+            os.fchmod(handle, 0o700)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _ignore_by_git(folder: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileExistsError), os.fdopen(os.open(".gitignore", flags, 0o600, dir_fd=folder), "w") as stream:
+        stream.write("*\n")
+
+
+def _replace(folder: int, name: str, text: str) -> None:
+    temporary = f".{name}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(temporary, flags, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            os.fchmod(handle, 0o600)
+            stream.write(text)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(temporary, dir_fd=folder)
+        raise
+
+
+def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise DevServerError(f"{path} is not a regular file")
+    if found.st_uid != os.geteuid():
+        raise DevServerError(f"{path} belongs to another user")
+    if stat.S_IMODE(found.st_mode) != 0o600:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        raise DevServerError(
+            f"{path} has mode {mode}, not 0600: others may have seen its token; start the server again"
+        )
+
+
+def _parsed(data: bytes, path: Path) -> RunFile:
+    try:
+        values = json.loads(data)
+        url, token, pid, started = (values[name] for name in ("url", "token", "pid", "started"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DevServerError(f"{path} is not the file of a server") from error
+    # Not bool, which is an int to Python, and not 0 or less, which means other things than a process to the kernel.
+    sound = isinstance(url, str) and isinstance(token, str) and type(pid) is int and pid > 0
+    if not sound or not (started is None or isinstance(started, str)):
+        raise DevServerError(f"{path} is not the file of a server")
+    return RunFile(url, token, pid, started)

@@ -1,0 +1,50 @@
+"""Makes text from outside safe to print: agent ids, mod names, messages, paths, source lines.
+
+What a terminal could obey (control characters, C1, bidirectional overrides, invisible characters) becomes visible as
+`\\x1b`. Everything that any face prints goes through here; nothing here knows what the text means.
+"""
+
+from __future__ import annotations
+
+from unicodedata import combining, east_asian_width
+
+LINE_LIMIT = 4000
+"""The most bytes of words in one line, in UTF-8: with its time stamp it stays below 4 KiB."""
+
+
+def safe(text: str) -> str:
+    """The text with every unprintable character spelled out as in a Python literal, without line breaks.
+
+    Printable is what `str.isprintable` calls so: it excludes all of Unicode's "other" and "separator" characters but
+    the space, so control characters, C1, direction overrides, zero-width characters and lone surrogates all go.
+    """
+    # Cut first: escaping can only lengthen, and an agent may send a megabyte.
+    text = text[:LINE_LIMIT]
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _spelled(each) for each in text)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:
+    """At most `limit` bytes of the text in UTF-8, ending in `mark` where something is missing."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= limit:
+        return text
+    return data[: max(0, limit - len(mark.encode()))].decode("utf-8", "ignore") + mark
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal safe text takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_cells_of(each) for each in text)
+
+
+def _cells_of(character: str) -> int:
+    if combining(character):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1

@@ -1,0 +1,84 @@
+"""A face as the server sees it: something to tell facts to, perhaps something to read keys from.
+
+Puts the parts of a face together; knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from devserver.model.facts import Fact
+from devserver.ui.console import Console, is_tty
+from devserver.ui.escape import safe
+from devserver.ui.jsonl import JsonLines
+from devserver.ui.keymap import shortcuts
+from devserver.ui.keys import Keys
+from devserver.ui.log import LogLines
+from devserver.ui.look import look_of
+from devserver.ui.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """Where facts go and keys come from.
+
+    `tell` may be called from any thread, returns at once and never raises. `close` comes last and stops the keys too.
+    `keys` is None where there is no terminal to read.
+    """
+
+    tell: Callable[[Fact], None]
+    close: Callable[[], None]
+    log: LogLines
+    keys: Keys | None = None
+
+
+def console_face(stream: TextIO, *, root: Path, version: str, keys: bool = True) -> Face:
+    """The face for people: a console on `stream`, and the keys of the terminal on standard input."""
+    descriptor = _readable_terminal() if keys and _shows_art(stream) else None
+    console = Console(stream, root=root, version=version, keys=descriptor is not None)
+    log = LogLines(console.log)
+    if descriptor is None:
+        return Face(console.tell, console.close, log)
+    reader = Keys(descriptor, ask=console.ask, own=_own_keys(console))
+
+    def close() -> None:
+        reader.stop()
+        console.close()
+
+    return Face(console.tell, close, log, reader)
+
+
+def _shows_art(stream: TextIO) -> bool:
+    return not look_of(is_tty(stream), os.environ).one_line
+
+
+def _readable_terminal() -> int | None:
+    """The descriptor of standard input where that is a terminal; Python has no stdin where it was closed."""
+    stdin: TextIO | None = sys.stdin
+    return stdin.fileno() if stdin is not None and is_tty(stdin) else None
+
+
+def json_face(stream: TextIO, errors: TextIO) -> Face:
+    """The face for programs: JSON lines on `stream`, the log on `errors`."""
+    lines = JsonLines(stream)
+    log = Writer(errors, lambda dropped: f"{dropped} log lines dropped: nobody read them\n")
+
+    def close() -> None:
+        lines.close()
+        log.close()
+
+    return Face(lines.tell, close, LogLines(lambda level, words: log.write(f"{level} {safe(words)}\n")))
+
+
+def _own_keys(console: Console) -> dict[str, Callable[[], None]]:
+    return {
+        "help": lambda: console.help(shortcuts()),
+        "clear": console.clear,
+        "trace": console.trace,
+        "urls": console.banner,
+    }

@@ -1,0 +1,109 @@
+"""Errors as people need them: the place in their own code, two lines of source with carets, the message, at most
+eight lines. Formats what `ErrorFacts` holds; never reads a file and never formats a trace of its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from devserver.model.facts import ErrorFacts, Frame
+from devserver.ui.escape import cells, safe
+from devserver.ui.glyphs import Style
+from devserver.ui.look import View
+from devserver.ui.render import INDENT
+from devserver.ui.segments import Block, Line, Place, Segment, dim, joined, plain
+
+_NARROWEST = 20
+
+
+def place(frame: Frame) -> Segment:
+    """`file:line:column`, leading there."""
+    column = f":{frame.column}" if frame.column else ""
+    return Segment(f"{frame.file}:{frame.line}{column}", Style.NOTE, Place(frame.file, frame.line))
+
+
+def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Block:
+    """An error of a mod under its headline: place, source, message, what helps next. `note` may be empty."""
+    where = error.where
+    return Block(
+        head,
+        body=(_place_line(where),) if where else (),
+        details=excerpt(where, view) if where else (),
+        after=((Segment(message(error), Style.BAD),), _next(error, note, view)),
+    )
+
+
+def config_error_block(head: Line, error: ErrorFacts, view: View) -> Block:
+    """A problem in network.yaml under a headline that names its place already."""
+    told = plain(_with_hint(error.message or error.kind, error.hint))
+    return Block(head, details=excerpt(error.where, view) if error.where else (), after=((told,),))
+
+
+def message(error: ErrorFacts) -> str:
+    """What the error says with its kind, and its hint, as Python's own traces do."""
+    return _with_hint(f"{error.kind}: {error.message}" if error.message else error.kind, error.hint)
+
+
+def _with_hint(words: str, hint: str | None) -> str:
+    if not hint:
+        return words
+    end = "" if words.endswith((".", "!", "?")) else "."
+    return f"{words}{end} {hint[0].upper()}{hint[1:]}"
+
+
+def _place_line(where: Frame) -> Line:
+    inside = f"  in {where.function}" if where.function else ""
+    return (place(where), dim(inside))
+
+
+def _next(error: ErrorFacts, note: str, view: View) -> Line:
+    trace = "t full trace" if view.keys and error.trace else ""
+    return (dim(joined((note, trace, "next save retries"), f" {view.look.glyphs.dot} ")),)
+
+
+def excerpt(frame: Frame, view: View) -> tuple[Line, ...]:
+    """The line before, the line itself and carets below it; nothing where the source is not known."""
+    texts = dict(frame.excerpt)
+    if frame.line not in texts:
+        return ()
+    digits = len(str(frame.line))
+    room = max(_NARROWEST, view.width - INDENT - digits - 5)
+    marked = _marked(texts[frame.line], frame.column, frame.end_column, room)
+    bar = view.look.glyphs.gutter
+    before = _source(texts.get(frame.line - 1, ""))[:room]
+    quiet: Line = (dim(f"  {frame.line - 1:>{digits}} {bar} {before}".rstrip()),)
+    here: Line = (Segment(f"{view.look.glyphs.here} {frame.line} {bar} ", Style.BAD), plain(marked.text))
+    carets: Line = (
+        dim(f"  {' ' * digits} {bar} {' ' * marked.offset}"),
+        Segment(view.look.glyphs.caret * marked.width, Style.BAD),
+    )
+    return (*((quiet,) if before else ()), here, *((carets,) if marked.width else ()))
+
+
+class _Marked(NamedTuple):
+    """A line of source as it is shown, and where its carets stand, in columns of the terminal."""
+
+    text: str
+    offset: int = 0
+    width: int = 0
+
+
+def _marked(text: str, column: int | None, end_column: int | None, room: int) -> _Marked:
+    """The part of a line around what is marked, at most `room` characters of it.
+
+    `column` and `end_column` count from 1, the latter is the first one not marked; it may lie on a later line.
+    """
+    if column is None:
+        return _Marked(_source(text)[:room])
+    start = min(max(column - 1, 0), len(text))
+    stop = max(start + 1, min((end_column or 0) - 1, len(text)))
+    before, inside = _source(text[max(0, start - room) : start]), _source(text[start:stop][:room])
+    if start > room or len(before) + len(inside) > room:
+        before = before[-(room // 3) :]
+    shown = (before + inside + _source(text[stop : stop + room]))[:room]
+    return _Marked(shown, cells(before), max(1, cells(shown[len(before) : len(before) + len(inside)])))
+
+
+def _source(text: str) -> str:
+    """Source as it can be shown and measured: tabs have one width, and nothing is left that a terminal obeys."""
+    return safe(text.rstrip("\r\n").replace("\t", "    "))

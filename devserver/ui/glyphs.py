@@ -1,0 +1,96 @@
+"""Tables: what each style and each sign looks like. No rules, only looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Style(StrEnum):
+    """What a piece of text means to the eye."""
+
+    PLAIN = "plain"
+    DIM = "dim"
+    STRONG = "strong"
+    GOOD = "good"
+    BAD = "bad"
+    WARN = "warn"
+    NOTE = "note"
+
+
+SGR: dict[Style, str] = {
+    Style.PLAIN: "",
+    Style.DIM: "2",
+    Style.STRONG: "1",
+    Style.GOOD: "32",
+    Style.BAD: "31",
+    Style.WARN: "33",
+    Style.NOTE: "36",
+}
+"""The terminal's own numbers (ECMA-48, "select graphic rendition") for each style; only the eight basic colours,
+which every theme, light or dark, keeps readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """One set of signs."""
+
+    reloaded: str
+    failed: str
+    warning: str
+    note: str
+    quiet: str
+    add: str
+    remove: str
+    change: str
+    held: str
+    item: str
+    dot: str
+    arrow: str
+    here: str
+    gutter: str
+    caret: str
+    more: str
+    times: str
+
+
+RICH = Glyphs(
+    reloaded="↻",
+    failed="✗",
+    warning="⚠",
+    note="!",
+    quiet="·",
+    add="+",
+    remove="-",
+    change="~",
+    held="!",
+    item="➜",
+    dot="·",
+    arrow="→",
+    here="❱",
+    gutter="│",
+    caret="^",
+    more="…",
+    times="×",
+)
+
+ASCII = Glyphs(
+    reloaded="reloaded:",
+    failed="error:",
+    warning="warning:",
+    note="note:",
+    quiet="info:",
+    add="+",
+    remove="-",
+    change="~",
+    held="!",
+    item="-",
+    dot="-",
+    arrow="->",
+    here=">",
+    gutter="|",
+    caret="^",
+    more="...",
+    times="x",
+)
+"""For logs and dumb terminals: words where a sign would be art."""

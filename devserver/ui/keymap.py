@@ -1,0 +1,98 @@
+"""The keys as a table, and what bytes from a terminal mean: pure. Help prints itself from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ENTER = ("\n", "\r")
+ERASE = ("\x7f", "\x08")
+ESCAPE = "\x1b"
+REPEAT_SECONDS = 0.15
+"""Equal keys closer together than this are one key held down; keyboards repeat every 20 to 100 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One shortcut."""
+
+    key: str
+    name: str
+    description: str
+
+
+KEYS: tuple[Key, ...] = (
+    Key("r", "reload", "reload all mods"),
+    Key("m", "reload_one", "reload one mod…"),
+    Key("c", "check", "check network.yaml"),
+    Key("t", "trace", "full trace of the latest error"),
+    Key("u", "urls", "show the addresses"),
+    Key("k", "clear", "clear the terminal"),
+    Key("h", "help", "show this help"),
+    Key("q", "quit", "quit"),
+)
+
+_NAMES = {each.key: each.name for each in KEYS} | {"?": "help"}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """A shortcut was used: its name in `KEYS`, and for `reload_one` the mod that was chosen."""
+
+    name: str
+    mod: str | None = None
+
+
+def shortcuts() -> tuple[tuple[str, str], ...]:
+    """Keys and descriptions, as help shows them."""
+    return tuple((each.key, each.description) for each in KEYS)
+
+
+def key_named(burst: str) -> str | None:
+    """The shortcut that a burst of input is, or None for one that means nothing here.
+
+    A burst is what came in without a pause. One character, perhaps repeated by a held key, is a key; anything else is
+    pasted text or the escape sequence of an arrow, and must not trigger what its letters would.
+    """
+    return _NAMES.get(burst[0]) if burst and len(set(burst)) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line being typed: what is there so far, and whether it was finished or given up."""
+
+    typed: str = ""
+    done: bool = False
+    cancelled: bool = False
+
+
+def typed_on(answer: Answer, burst: str) -> Answer:
+    """The answer after a burst of input. Escape sequences (arrows) change nothing, Escape alone gives up."""
+    if burst.startswith(ESCAPE):
+        return Answer(answer.typed, cancelled=True) if burst == ESCAPE else answer
+    typed = answer.typed
+    for each in burst:
+        if each in ENTER:
+            return Answer(typed, done=True)
+        if each in ERASE:
+            typed = typed[:-1]
+        elif each.isprintable():
+            typed += each
+    return Answer(typed[:100])
+
+
+def chosen(typed: str, mods: Sequence[str]) -> str | None:
+    """The mod that an answer names: by its number in the question, its name, or a beginning that only it has."""
+    typed = typed.strip()
+    if typed.isdecimal() and 1 <= int(typed) <= len(mods):
+        return mods[int(typed) - 1]
+    if typed in mods:
+        return typed
+    found = [each for each in mods if typed and each.startswith(typed)]
+    return found[0] if len(found) == 1 else None
+
+
+def question(mods: Sequence[str], typed: str = "") -> str:
+    """The one line that asks which mod."""
+    choices = "  ".join(f"{number} {each}" for number, each in enumerate(mods, 1))
+    return f"which mod? {choices} (Esc cancels): {typed}"

@@ -1,0 +1,209 @@
+"""Reads single keys from a terminal and hands them on as `KeyPressed`. What a key does is decided elsewhere.
+
+A thread reads; it never holds the terminal while a debugger has it, while the process is in the background, or after
+`stop()`. The terminal is as it was found after every way out of the process but a kill.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from devserver.ui.debugger import debugger_hook
+from devserver.ui.keymap import REPEAT_SECONDS, Answer, KeyPressed, chosen, key_named, question, typed_on
+from devserver.ui.terminal import Terminal
+
+OnKey = Callable[[KeyPressed], None]
+Mods = Callable[[], Sequence[str]]
+
+_BURST_SECONDS = 0.02
+_BURST_KEPT = 64
+_BACKGROUND_SECONDS = 0.5
+
+
+class Keys:
+    """The shortcuts of one terminal.
+
+    Args:
+        descriptor: the terminal that is read.
+        ask: shows the question for a mod with what is typed so far; called with "" when it is over.
+        own: what the face does itself, by key name; these are not handed on.
+        clock: a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        ask: Callable[[str], None],
+        own: Mapping[str, Callable[[], None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._terminal = Terminal(descriptor)
+        self._ask, self._own, self._clock = ask, own, clock
+        self._turn = threading.RLock()
+        self._paused = 0
+        self._ended = False
+        self._held = ("", float("-inf"))
+        self._answer: Answer | None = None
+        self._choices: tuple[str, ...] = ()
+        self._undo: list[Callable[[], Any]] = []
+
+    def start(self, on_key: OnKey, mods: Mods) -> None:
+        """Begin. To be called once, from the main thread, because signals belong to it.
+
+        Args:
+            on_key: called from the reading thread for each shortcut that is not the face's own; must return soon.
+            mods: gives the ids of the mods that run, in order; called from the reading thread.
+        """
+        self._on_key, self._mods = on_key, mods
+        self._wakened, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="oa-dev keys", daemon=True)
+        self._terminal.single_keys()
+        atexit.register(self.stop)
+        continued = signal.signal(signal.SIGCONT, self._continued)
+        breakpoints = sys.breakpointhook
+        sys.breakpointhook = debugger_hook(breakpoints, self.paused)
+        self._undo = [
+            lambda: atexit.unregister(self.stop),
+            lambda: signal.signal(signal.SIGCONT, continued),
+            lambda: setattr(sys, "breakpointhook", breakpoints),
+        ]
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End and restore the terminal. May be called again, and without a start."""
+        undo, self._undo = self._undo, []
+        if not undo:
+            return
+        self._ended = True
+        self._wake()
+        with self._turn:
+            self._terminal.restore()
+        for each in undo:
+            each()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        """Close what wakes the reader, unless it is the reader itself that stops: then the process ends soon anyway."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_BACKGROUND_SECONDS)
+        if not self._thread.is_alive():
+            os.close(self._wakened)
+            os.close(self._waker)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to somebody else, such as a debugger; calls may be nested."""
+        with self._turn:
+            self._paused += 1
+            self._terminal.restore()
+        self._wake()
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._paused -= 1
+                self._enter()
+            self._wake()
+
+    def _enter(self) -> None:
+        if not self._paused and not self._ended:
+            self._terminal.single_keys()
+
+    def _continued(self, number: int, frame: FrameType | None) -> None:
+        """After Ctrl-Z and `fg` the shell has set its own mode."""
+        self._enter()
+        self._wake()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._waker, b"!")
+        except BlockingIOError:
+            # The pipe is full of wake-ups already.
+            return
+
+    def _run(self) -> None:
+        while not self._ended:
+            reading = not self._paused and self._terminal.foreground()
+            # Paused needs no limit, a wake-up ends it; nobody tells a background job that it is in front again
+            # without having been stopped.
+            limit = None if reading or self._paused else _BACKGROUND_SECONDS
+            watched = [self._wakened, self._terminal.descriptor] if reading else [self._wakened]
+            ready, _, _ = select.select(watched, [], [], limit)
+            if self._wakened in ready:
+                os.read(self._wakened, 1024)
+            elif ready and not self._turned():
+                return
+
+    def _turned(self) -> bool:
+        """Read and hand on one burst of input; False when the terminal has ended."""
+        with self._turn:
+            if self._paused or self._ended or not self._terminal.foreground():
+                return True
+            burst = self._burst()
+        if burst:
+            self._take(burst)
+        return bool(burst)
+
+    def _burst(self) -> str:
+        """What comes in without a pause, of which only the beginning is kept; nothing at the end of input."""
+        kept, descriptor = b"", self._terminal.descriptor
+        ready = True
+        while ready and not self._ended:
+            try:
+                data = os.read(descriptor, 4096)
+            except OSError:
+                # EIO: the terminal has been closed.
+                return ""
+            if not data:
+                break
+            kept = (kept + data)[:_BURST_KEPT]
+            ready = bool(select.select([descriptor], [], [], _BURST_SECONDS)[0])
+        return kept.decode("utf-8", "replace")
+
+    def _take(self, burst: str) -> None:
+        if self._answer is not None:
+            self._answered(typed_on(self._answer, burst))
+            return
+        name = key_named(burst)
+        if name is None or self._is_held(name):
+            return
+        if name == "reload_one":
+            self._begin_question()
+        elif name in self._own:
+            self._own[name]()
+        else:
+            self._on_key(KeyPressed(name))
+
+    def _is_held(self, name: str) -> bool:
+        last, at = self._held
+        now = self._clock()
+        self._held = (name, now)
+        return name == last and now - at < REPEAT_SECONDS
+
+    def _begin_question(self) -> None:
+        self._choices = tuple(self._mods())
+        self._answer = Answer()
+        self._ask(question(self._choices))
+
+    def _answered(self, answer: Answer) -> None:
+        mod = chosen(answer.typed, self._choices) if answer.done else None
+        # An answer that names no mod, or several, stays open; an empty one means never mind.
+        if answer.cancelled or mod is not None or (answer.done and not answer.typed.strip()):
+            self._answer = None
+            self._ask("")
+        else:
+            self._answer = Answer(answer.typed)
+            self._ask(question(self._choices, answer.typed))
+        if mod is not None:
+            self._on_key(KeyPressed("reload_one", mod))

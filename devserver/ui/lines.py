@@ -1,0 +1,155 @@
+"""Facts become blocks of lines: what is said about each, in which words. Pure; knows no stream, no clock, no colours.
+
+Plans and outcomes are told in `plan_lines`, errors with their source in `frame`.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from devserver.model.facts import (
+    AgentSeen,
+    Blocked,
+    ConfigRefused,
+    ErrorFacts,
+    Fact,
+    Ignored,
+    LeftBehind,
+    ModError,
+    Notice,
+    Outcome,
+    PlanDone,
+    PlanMade,
+    Ready,
+    Stopped,
+)
+from devserver.ui.frame import config_error_block, message, place
+from devserver.ui.glyphs import Style
+from devserver.ui.look import View
+from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
+from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
+from devserver.ui.words import count, listed, took
+
+_MOST_PROBLEMS = 3
+
+
+def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
+    """What to show for a fact; nothing for a fact that needs no words. `times`: how often it has happened by now."""
+    match fact:
+        case Ready():
+            return (_ready(fact, view),)
+        case PlanMade():
+            return plan_made(fact.plan, view)
+        case PlanDone():
+            return plan_done(fact, view)
+        case Outcome():
+            return outcome_told(fact, view)
+        case ConfigRefused():
+            return config_refused(fact.errors, view)
+        case ModError():
+            return (_mod_error(fact, view, times),)
+        case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | Stopped():
+            return (_short(fact, view),)
+        case _:
+            assert_never(fact)
+
+
+def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | Stopped, view: View) -> Block:
+    """The facts that a single line always holds."""
+    glyphs = view.look.glyphs
+    match fact:
+        case Blocked():
+            return _blocked(fact, view)
+        case Stopped():
+            return _stopped(fact, view)
+        case LeftBehind():
+            return _signed(glyphs.note, f"{fact.mod_id} v{fact.generation} left behind: {'; '.join(fact.things)}")
+        case Ignored():
+            quiet = f"{glyphs.quiet} {fact.path} saved {glyphs.dot} no reload ({fact.rule})"
+            return Block((dim(quiet),))
+        case Notice():
+            return _signed(glyphs.note, fact.message)
+        case AgentSeen():
+            sign = glyphs.add if fact.came else glyphs.remove
+            return Block((dim(f"{sign} agent {fact.agent_id} ({fact.transport})"),))
+
+
+def _signed(sign: str, words: str) -> Block:
+    return Block((Segment(f"{sign} ", Style.WARN), plain(words)))
+
+
+def _ready(fact: Ready, view: View) -> Block:
+    """The banner: eight lines with its blank ones."""
+    title = joined(("oa-dev", view.version), " ")
+    name = f" {view.look.glyphs.dot} {fact.name}" if fact.name else ""
+    head = (strong(title), plain(f"{name}  "), Segment("ready", Style.GOOD), plain(f" in {took(fact.ready_ms)}"))
+    rows = tuple(_banner_row(label, words, view) for label, words in _banner(fact, view))
+    if view.look.one_line:
+        return Block(head, body=rows)
+    return Block((), body=((plain("  "), *head), (), *rows), after=((),), lead=Lead.NOTHING)
+
+
+def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
+    dot = f" {view.look.glyphs.dot} "
+    watching = joined((", ".join(fact.watching), count(fact.files, "file") if fact.files else "", fact.watcher), dot)
+    rows = [("Agents", fact.url), ("Mods", _mods(fact, view)), ("Watching", watching or "nothing")]
+    if view.keys:
+        rows.append(("Keys", "press h for shortcuts"))
+    return tuple(rows)
+
+
+def _mods(fact: Ready, view: View) -> str:
+    glyphs = view.look.glyphs
+    names = listed([each.mod_id for each in fact.mods], glyphs.more)
+    loaded = f"{len(fact.mods)} loaded" + (f" ({names})" if names else "")
+    return loaded + (f" {glyphs.dot} {fact.disabled} disabled" if fact.disabled else "")
+
+
+def _banner_row(label: str, words: str, view: View) -> Line:
+    if view.look.one_line:
+        return (plain(f"{label.lower()} {words}"),)
+    return (Segment(f"  {view.look.glyphs.item}  ", Style.GOOD), strong(f"{label:<9}"), plain(f" {words}"))
+
+
+def config_refused(errors: tuple[ErrorFacts, ...], view: View) -> tuple[Block, ...]:
+    """Each problem of a network.yaml with its line; beyond three they are counted."""
+    shown = tuple(config_error_block(_refused_head(each, view), each, view) for each in errors[:_MOST_PROBLEMS])
+    rest = len(errors) - _MOST_PROBLEMS
+    if rest <= 0:
+        return shown
+    return (*shown, Block((dim(f"{view.look.glyphs.more} and {count(rest, 'more problem')}"),)))
+
+
+def _refused_head(error: ErrorFacts, view: View) -> Line:
+    words = " not applied, what runs keeps running" if view.started else " cannot be used"
+    where = place(error.where) if error.where else strong("network.yaml")
+    return (Segment(f"{view.look.glyphs.failed} ", Style.BAD), where, plain(words))
+
+
+def _mod_error(fact: ModError, view: View, times: int) -> Block:
+    error, glyphs = fact.error, view.look.glyphs
+    dot = f" {glyphs.dot} "
+    where = (dim(dot), place(error.where)) if error.where else ()
+    return Block(
+        (
+            Segment(f"{glyphs.warning} ", Style.WARN),
+            strong(f"{fact.mod_id} v{fact.generation}"),
+            plain(f" raised {message(error)} on {fact.event_name}"),
+            *where,
+            dim(f"{dot}v{fact.generation} stays"),
+            plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),
+        )
+    )
+
+
+def _blocked(fact: Blocked, view: View) -> Block:
+    where = (plain(" at "), place(fact.where)) if fact.where else ()
+    words = f" blocked {fact.seconds:.1f} s"
+    return Block((Segment(f"{view.look.glyphs.warning} ", Style.WARN), strong(fact.mod_id), plain(words), *where))
+
+
+def _stopped(fact: Stopped, view: View) -> Block:
+    dot = f" {view.look.glyphs.dot} "
+    did = f"{count(fact.events, 'event')}, {count(fact.reloads, 'reload')}, {fact.failed} failed"
+    parts = ("stopped", f"{count(fact.agents, 'agent')} told", f"{count(fact.mods, 'mod')} shut down", did)
+    return Block((dim(joined(parts, dot)),), lead=Lead.INDENT)

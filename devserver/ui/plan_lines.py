@@ -1,0 +1,227 @@
+"""Plans and their outcomes become blocks: one line for a good reload, a frame for a failed one, rows for a change of
+network.yaml. Pure; prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devserver.model.facts import AgentsSeen, Held, Outcome, PlanDone, Status
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Hold, NotApplied, Plan, Step
+from devserver.ui.frame import message, mod_error_block, place
+from devserver.ui.glyphs import Glyphs, Style
+from devserver.ui.look import View
+from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
+from devserver.ui.words import count, listed, receipt, took
+
+DONE: dict[Action, str] = {
+    Action.LOAD: "",
+    Action.RELOAD: "",
+    Action.UNLOAD: " unloaded",
+    Action.RECONFIGURE: " reconfigured",
+    Action.REORDER: " moved",
+}
+"""What follows a mod's name when a step has been applied; a generation alone says that it was loaded."""
+
+HELD: dict[Action, str] = {
+    Action.LOAD: "not loaded",
+    Action.RELOAD: "not reloaded",
+    Action.UNLOAD: "not unloaded",
+    Action.RECONFIGURE: "not reconfigured",
+    Action.REORDER: "not moved",
+}
+
+NOT_DONE: dict[Action, str] = {
+    Action.LOAD: "did not load",
+    Action.RELOAD: "did not load",
+    Action.UNLOAD: "was not unloaded",
+    Action.RECONFIGURE: "did not take its configuration",
+    Action.REORDER: "kept its place",
+}
+
+_IMPORTED = ", imported by "
+_FELL_WITH = "rolled back because "
+"""How the notes of outcomes begin whose mod did nothing wrong itself."""
+
+
+def plan_made(plan: Plan, view: View) -> tuple[Block, ...]:
+    """What a plan says beforehand: rows for a change of the set of mods or settings, nothing for plain reloads."""
+    if not view.started:
+        return ()
+    if has_rows(plan):
+        return (_rows(plan, view),)
+    if plan.holds:
+        return (Block((dim(f"{view.look.glyphs.quiet} {held_back(plan.holds)}"),)),)
+    return ()
+
+
+def held_back(holds: Sequence[Hold]) -> str:
+    """What does not happen, and why."""
+    return joined((f"{each.mod_id} {HELD[each.action]}: {each.reason}" for each in holds), "; ")
+
+
+def has_rows(plan: Plan) -> bool:
+    """Whether a plan does more than reload, so that a person sees it before it is carried out."""
+    return bool(plan.not_applied) or any(step.action is not Action.RELOAD for step in plan.steps)
+
+
+def _rows(plan: Plan, view: View) -> Block:
+    glyphs = view.look.glyphs
+    head = (Segment(glyphs.change, Style.NOTE), plain(f" {plan.cause} {glyphs.dot} plan"))
+    names = [each.mod_id for each in plan.steps] + [each.mod_id for each in plan.holds]
+    width = 0 if view.look.one_line else max(map(len, names), default=0)
+    body = (
+        *(_step_row(each, glyphs, width) for each in plan.steps),
+        *(_hold_row(each, glyphs, width) for each in plan.holds),
+        *(_setting_row(each, glyphs) for each in plan.not_applied),
+    )
+    return Block(head, body=tuple((plain("" if view.look.one_line else "  "), *row) for row in body))
+
+
+def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
+    sign, style = {
+        Action.LOAD: (glyphs.add, Style.GOOD),
+        Action.UNLOAD: (glyphs.remove, Style.BAD),
+    }.get(step.action, (glyphs.change, Style.WARN))
+    what = step.mod_path if step.action is Action.LOAD else step.action.value
+    reason = f" {glyphs.dot} {step.reason}" if step.reason else ""
+    return (Segment(sign, style), plain(f" {step.mod_id:<{width}}  {what}"), dim(reason))
+
+
+def _hold_row(hold: Hold, glyphs: Glyphs, width: int) -> Line:
+    return (Segment(glyphs.held, Style.WARN), dim(f" {hold.mod_id:<{width}}  {HELD[hold.action]}: {hold.reason}"))
+
+
+def _setting_row(setting: NotApplied, glyphs: Glyphs) -> Line:
+    change = f" {setting.setting} {setting.running} {glyphs.arrow} {setting.wanted}"
+    return (Segment(glyphs.held, Style.WARN), plain(change), dim("  needs a restart, not applied"))
+
+
+def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
+    """What a plan says afterwards. Before the network is ready only failures are told: the banner says the rest."""
+    good = [each for each in done.outcomes if each.status is Status.APPLIED]
+    first: tuple[Block, ...] = ()
+    if good and view.started:
+        rows = has_rows(done.plan)
+        first = (_applied(done, view) if rows else reload_line(good, done.duration_ms, done.agents, done.held, view),)
+    return first + trouble(without_held(done.outcomes, done.plan.holds), done.agents, view)
+
+
+def _applied(done: PlanDone, view: View) -> Block:
+    words = f" {view.look.glyphs.dot} {receipt(done.agents, done.held)}"
+    return Block((Segment("applied", Style.GOOD), plain(f" in {took(done.duration_ms)}"), dim(words)), lead=Lead.INDENT)
+
+
+def outcome_told(outcome: Outcome, view: View) -> tuple[Block, ...]:
+    """One step told alone."""
+    plan = Plan(outcome.reason)
+    return plan_done(PlanDone(plan, (outcome,), outcome.duration_ms, outcome.agents, outcome.held), view)
+
+
+def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen, held: Held, view: View) -> Block:
+    """The one line of steps that were applied: mods, duration, why, state, agents."""
+    glyphs = view.look.glyphs
+    dot = f" {glyphs.dot} "
+    names = joined((_name(each) for each in good[:8]), "  ")
+    more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
+    why = _why([each.reason for each in good])
+    state = joined((each.note for each in good), "; ")
+    said = joined((took(duration_ms), why, state, receipt(agents, held)), dot)
+    sign = Segment(f"{_sign(good, glyphs)} ", Style.GOOD)
+    return Block((sign, strong(names), plain(more), dim(f"   {said}")))
+
+
+def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
+    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove}
+    return signs.get(good[0].action, glyphs.reloaded) if len(good) == 1 else glyphs.reloaded
+
+
+def _why(reasons: Sequence[str]) -> str:
+    """The reasons, each once; those of several mods that import one source are told together."""
+    importers: dict[str, list[str]] = {}
+    for reason in reasons:
+        source, _, mod = reason.partition(_IMPORTED)
+        importers.setdefault(source, []).extend([mod] if mod else [])
+    told = (f"{source}{_IMPORTED}{', '.join(mods)}" if mods else source for source, mods in importers.items())
+    return joined(told, "; ")
+
+
+def _name(outcome: Outcome) -> str:
+    version = f" v{outcome.generation}" if outcome.generation else ""
+    return f"{outcome.mod_id}{version}{DONE[outcome.action]}"
+
+
+def without_held(outcomes: Sequence[Outcome], holds: Sequence[Hold]) -> list[Outcome]:
+    """The outcomes without those of steps that the plan itself held back, which is said with the plan."""
+    held = {(each.mod_id, each.action, each.reason) for each in holds}
+    return [each for each in outcomes if (each.mod_id, each.action, each.reason) not in held]
+
+
+def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tuple[Block, ...]:
+    """Everything that did not go well: a frame for each error, and one line for those that merely stayed behind."""
+    culprits = _culprits(outcomes)
+    framed = tuple(_error_block(each, agents, view) for each in culprits)
+    stayed = [each for each in outcomes if each.status is not Status.APPLIED and each not in culprits]
+    return (*framed, _stayed(stayed, view)) if stayed else framed
+
+
+def _culprits(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes whose error is their own: mods that fail together all carry the error of the one that caused it."""
+    failed = [each for each in outcomes if each.error is not None]
+    return [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed
+
+
+def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
+    assert outcome.error is not None
+    if outcome.status is Status.APPLIED:
+        return _late_error(outcome, view)
+    failed = (
+        Segment(f"{view.look.glyphs.failed} ", Style.BAD),
+        strong(_attempted(outcome)),
+        plain(f" {NOT_DONE[outcome.action]}, {_what_runs(outcome)}"),
+        dim(_fared(agents, view) if view.started else ""),
+    )
+    return mod_error_block(failed, outcome.error, outcome.note, view)
+
+
+def _late_error(outcome: Outcome, view: View) -> Block:
+    """An error after the commit: the new generation runs, so this is a warning in one line."""
+    error, glyphs = outcome.error, view.look.glyphs
+    assert error is not None
+    where = (dim(f" {glyphs.dot} "), place(error.where)) if error.where else ()
+    words = f" {_after(outcome)}, but in {outcome.phase.value}: "
+    return Block(
+        (Segment(f"{glyphs.warning} ", Style.WARN), strong(outcome.mod_id), plain(words + message(error)), *where)
+    )
+
+
+def _after(outcome: Outcome) -> str:
+    return f"v{outcome.generation} runs" if outcome.generation else "is unloaded"
+
+
+def _attempted(outcome: Outcome) -> str:
+    """The mod with the generation that was wanted, where the step would have made one."""
+    if outcome.action in (Action.LOAD, Action.RELOAD):
+        return f"{outcome.mod_id} v{outcome.generation + 1}"
+    return outcome.mod_id
+
+
+def _what_runs(outcome: Outcome) -> str:
+    return f"v{outcome.generation} keeps running" if outcome.generation else "nothing of it runs"
+
+
+def _fared(agents: AgentsSeen, view: View) -> str:
+    dropped = f", {agents.dropped} dropped" if agents.dropped else ""
+    return f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}"
+
+
+def _stayed(outcomes: Sequence[Outcome], view: View) -> Block:
+    glyphs = view.look.glyphs
+    names = listed([_name_of_stayed(each) for each in outcomes], glyphs.more)
+    why = joined((each.note or each.reason for each in outcomes), "; ")
+    return Block((dim(joined((f"{glyphs.quiet} not changed: {names}", why), f" {glyphs.dot} ")),))
+
+
+def _name_of_stayed(outcome: Outcome) -> str:
+    return f"{outcome.mod_id} ({_what_runs(outcome)})"

@@ -1,0 +1,62 @@
+"""Owns the mode of one terminal: single keys without Enter and without echo, and back again.
+
+The mode is cbreak, not raw: Ctrl-C and Ctrl-Z stay with the kernel. It is entered only while this process is in the
+foreground, since a background job that touches its terminal is stopped by the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import termios
+from typing import Any
+
+_LFLAG, _CC = 3, 6
+_DISABLED = b"\0"
+
+
+class Terminal:
+    """One terminal by its file descriptor. Every method may be called in any state, any number of times."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._before: list[Any] | None = None
+
+    def single_keys(self) -> None:
+        """Give keys one at a time. Nothing happens in the background, or where the terminal has gone."""
+        if not self.foreground():
+            return
+        try:
+            found = termios.tcgetattr(self.descriptor)
+            if self._before is None:
+                self._before = termios.tcgetattr(self.descriptor)
+            termios.tcsetattr(self.descriptor, termios.TCSANOW, _single_keys(found))
+        except termios.error:
+            self._before = None
+
+    def restore(self) -> None:
+        """Put the mode back that was found first."""
+        before, self._before = self._before, None
+        if before is None or not self.foreground():
+            return
+        try:
+            # TCSANOW: draining would wait for ever for a terminal stopped with Ctrl-S.
+            termios.tcsetattr(self.descriptor, termios.TCSANOW, before)
+        except termios.error:
+            # The terminal has been closed: there is no mode left to restore.
+            return
+
+    def foreground(self) -> bool:
+        """Whether this process may read the terminal; one that does not control us is always free."""
+        try:
+            return os.tcgetpgrp(self.descriptor) == os.getpgrp()
+        except OSError:
+            return True
+
+
+def _single_keys(mode: list[Any]) -> list[Any]:
+    mode[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
+    mode[_CC][termios.VMIN] = 1
+    mode[_CC][termios.VTIME] = 0
+    # Ctrl-\ would end the process with a core dump, and the terminal would stay in this mode.
+    mode[_CC][termios.VQUIT] = _DISABLED
+    return mode

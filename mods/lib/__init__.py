@@ -1,0 +1,1 @@
+"""What the sample mods share. No mod itself: nothing here handles events."""

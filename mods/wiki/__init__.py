@@ -1,0 +1,1 @@
+"""Pages that agents write together, every version kept, with the event names of OpenAgents' wiki mod."""
