@@ -7,6 +7,7 @@
     │   ├── ModRefused        the name or place is not allowed; nothing was imported
     │   ├── NoModClass        the module holds no usable class
     │   └── HookFailed        a hook of the mod returned False, hung, or asked the process to end
+    ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
     ├── EventRefused          an event that may not enter, with a code
     └── PortInUse             the wanted port is taken
 
@@ -48,6 +49,13 @@ class NoModClass(ModFault):
 
 class HookFailed(ModFault):
     """A hook of the mod returned False, did not come back in time, or asked the process to end."""
+
+
+class BlockedTooLong(DevServerError):
+    """Raised inside a mod's code that blocked the mods' loop for longer than its limit."""
+
+    def __init__(self) -> None:
+        super().__init__("it blocked all mods for longer than its limit and was interrupted (use await, or a thread)")
 
 
 class EventRefused(DevServerError):

@@ -27,11 +27,8 @@ class HandlerTable:
     def __init__(self, entries: Iterable[tuple[Sequence[str], Handler]]) -> None:
         self._entries: tuple[tuple[tuple[str, ...], Handler], ...] = tuple((tuple(p), h) for p, h in entries)
         self._memory: dict[str, tuple[Handler, ...]] = {}
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
+        self.patterns = tuple(dict.fromkeys(pattern for patterns, _ in self._entries for pattern in patterns))
         """Every pattern that some handler listens to, each once."""
-        return tuple(dict.fromkeys(pattern for patterns, _ in self._entries for pattern in patterns))
 
     def find(self, event_name: str) -> tuple[Handler, ...]:
         """The handlers for an event of this name, in order."""

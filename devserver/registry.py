@@ -103,8 +103,17 @@ class Registry:
         self._slots: dict[str, Slot] = {}
         self._numbers: dict[str, int] = {}
         self._held_events = held_events
-        self.table: RoutingTable[Slot] = RoutingTable()
-        self._indexed: list[tuple[Slot, tuple[str, ...]]] = []
+        self._paths: dict[str, Slot] = {}
+        self._table: RoutingTable[Slot] | None = None
+
+    @property
+    def table(self) -> RoutingTable[Slot]:
+        """Who listens to what, as of the last commit; never changed once it was made."""
+        if self._table is None:
+            self._table = RoutingTable(
+                (slot, slot.live.handlers.patterns) for slot in self._slots.values() if slot.live
+            )
+        return self._table
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -118,11 +127,7 @@ class Registry:
 
     def find(self, path_or_id: str) -> Slot | None:
         """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
-        slot = self._slots.get(path_or_id)
-        if slot is not None:
-            return slot
-        wanted = plain_path(path_or_id)
-        return next((each for each in self._slots.values() if plain_path(each.mod_path) == wanted), None)
+        return self._slots.get(path_or_id) or self._paths.get(plain_path(path_or_id))
 
     def make_slot(self, mod_id: str, mod_path: str) -> Slot:
         """A slot for a mod that is being loaded; it joins the table at `commit`."""
@@ -134,33 +139,32 @@ class Registry:
 
     def commit(self, swap: Swap) -> None:
         """Make a swap real, all of it between two events: nothing here awaits."""
+        if swap.removed or swap.order is not None or not all(self._listens_alike(*each) for each in swap.live):
+            self._table = None
         for slot in swap.removed:
             self._slots.pop(slot.mod_id, None)
+            self._paths.pop(plain_path(slot.mod_path), None)
             slot.live = None
         for slot, generation in swap.live:
             slot.live = generation
             generation.state = ModState.LIVE
             self._numbers[slot.mod_id] = generation.number
-            self._slots[slot.mod_id] = slot
+            self._slots[slot.mod_id] = self._paths[plain_path(slot.mod_path)] = slot
         if swap.order is not None:
             self._sort(swap.order)
-        self._index()
 
     def clear(self) -> None:
         """Nothing is live any more."""
         self.commit(Swap(removed=list(self._slots.values())))
 
+    def _listens_alike(self, slot: Slot, generation: Generation) -> bool:
+        """Whether a generation listens to what the one before it in its slot did: then the table stays right."""
+        return slot.live is not None and slot.live.handlers.patterns == generation.handlers.patterns
+
     def _sort(self, order: Iterable[str]) -> None:
         place = {mod_id: n for n, mod_id in enumerate(order)}
         last = len(place)
         self._slots = dict(sorted(self._slots.items(), key=lambda item: place.get(item[0], last)))
-
-    def _index(self) -> None:
-        """Build a new routing table, unless the same slots listen to the same names as before."""
-        entries = [(each, each.live.handlers.patterns) for each in self._slots.values() if each.live is not None]
-        if entries != self._indexed:
-            self._indexed = entries
-            self.table = RoutingTable(entries)
 
 
 def plain_path(mod_path: str) -> str:

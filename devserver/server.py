@@ -129,7 +129,7 @@ class Server:
 
     async def _announce_ready(self) -> None:
         self._begin(self._keep_presence())
-        self._begin(Watchdog(self._home, self._mod_of, self._network.engine.shown, self.tell).run())
+        self._begin(self._watchdog().run())
         if self._options.watch:
             self._begin(self._watch.run())
         self._note_run_file()
@@ -138,6 +138,10 @@ class Server:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
         self.tell(self._ready())
         self._face_keys()
+
+    def _watchdog(self) -> Watchdog:
+        engine = self._network.engine
+        return Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(self._guarded(work)))

@@ -43,7 +43,7 @@ def refused(code: str, sentence: str, status: int, headers: tuple[tuple[bytes, b
 def to_json(value: Any) -> bytes:
     """`value` as JSON in UTF-8. Never fails: what JSON has no form for becomes text, NaN and infinity null."""
     try:
-        return orjson.dumps(value, default=_text)
+        return orjson.dumps(value, default=_other)
     except TypeError:
         # Odd keys, numbers beyond 64 bit, lone surrogates, depth or a circle: rare, so slow is fine.
         return json.dumps(_plain(value, _DEPTH)).encode()
@@ -64,6 +64,10 @@ def _plain(value: Any, depth: int) -> Any:
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_plain(each, depth - 1) for each in value]
     return _text(value) if depth else "…"
+
+
+def _other(value: object) -> Any:
+    return list(value) if isinstance(value, set | frozenset) else _text(value)
 
 
 def _text(value: object) -> str:

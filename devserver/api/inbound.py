@@ -34,7 +34,7 @@ def event_from(values: Mapping[str, Any], source_id: str | None, group: str | No
     texts = {name: text_of(values, name) for name in _TEXTS}
     texts["destination_id"] = texts["destination_id"] or text_of(values, "target_agent_id")
     fields = {
-        "event_name": values.get("event_name"),
+        "event_name": text_of(values, "event_name", None),
         "event_id": text_of(values, "event_id") or new_event_id(),
         "source_id": source_id,
         "source_agent_group": group,

@@ -37,6 +37,11 @@ class GuardedHttp(HttpToolsProtocol):
     _head = 0
     _in_head = True
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        # Whatever listens to that log: its lines would hold the secrets that clients send in the query of a poll.
+        self.access_log = False
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection is there; its first request is awaited."""
         super().connection_made(transport)
@@ -111,6 +116,11 @@ class GuardedHttp(HttpToolsProtocol):
 class GuardedWebSocket(WebSocketsSansIOProtocol):
     """One WebSocket of a client."""
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        # At debug level the library would write every message to the log, and the first one holds a secret.
+        self.conn.debug = False
+
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says; a refusal of the handshake completes it."""
         await super().send(message)
@@ -160,7 +170,6 @@ def uvicorn_options() -> dict[str, Any]:
         "server_header": False,
         # A forwarded header would let a client choose its own scheme and address.
         "proxy_headers": False,
-        # The access log would hold the secrets that unmodified clients send in the query of a poll.
         "access_log": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
     }

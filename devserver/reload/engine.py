@@ -207,15 +207,16 @@ class Engine:
     def _release(self, generation: Generation) -> None:
         """Forget the modules that only an unloaded mod was made from: its memory is given back."""
         graph = self.shelf.graph()
-        kept = {name for each in self.registry.live for name in graph.closure(each.entry)}
-        self.shelf.retire(graph.closure(generation.entry) - kept)
+        entries = {each.entry for each in self.registry.live}
+        alone = [name for name in graph.closure(generation.entry) if entries.isdisjoint(graph.dependents([name]))]
+        self.shelf.retire(alone)
 
     # Workshop, for `apply`
 
     def build(self, modules: Sequence[str], entries: Sequence[str], changed: Sources) -> Build:
         """A build of these modules."""
         wanted = set(modules)
-        affected = [name for name in self.shelf.graph().affected(modules) if name in wanted]
+        affected = [name for name in self.shelf.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.shelf.sources(affected)
         return Build(self._finder, affected, entries, [path for path in changed if path in needed])
 

@@ -5,9 +5,12 @@ Gathers the situation that a decision depends on, and remembers what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+from weakref import WeakKeyDictionary
 
 from devserver.errors import DevServerError
 from devserver.generation import Generation
@@ -42,22 +45,33 @@ class Knowledge:
         self._shelf = shelf
         self._registry = registry
         self._differing: dict[Path, Digest | None] = {}
+        self._live_mods: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
 
     def look(self, trigger: Trigger) -> None:
-        """Keep in mind which sources differ from what is loaded: those that changed, or all when asked by hand."""
-        loaded = self._shelf.sources()
+        """Keep in mind which sources differ from what is loaded: those that changed, or all of what is asked for."""
         match trigger:
             case FilesChanged(changed=changed):
                 now = changed
-            case ReloadAsked() | LoadAsked():
-                now = sources_now(loaded)
+            case ReloadAsked(mods=mods):
+                now = sources_now(self._shelf.sources(self._modules_of(mods)))
             case _:
                 return
-        for path, digest in now.items():
-            if path in loaded and loaded[path] != digest:
-                self._differing[path] = digest
-            else:
-                self._differing.pop(path, None)
+        loaded = self._shelf.digests
+        self._differing.update({path: digest for path, digest in now.items() if path in loaded})
+        self._forget_same()
+
+    def _modules_of(self, mods: tuple[str, ...]) -> set[str]:
+        """The modules that these mods are made from; of all mods, when none are named."""
+        slots = [self._registry.find(each) for each in mods] if mods else self._registry.slots
+        entries = [slot.live.entry for slot in slots if slot is not None and slot.live is not None]
+        graph = self._shelf.graph()
+        return {name for entry in entries for name in graph.closure(entry)}
+
+    def _forget_same(self) -> None:
+        """Drop what is on disk as it is loaded."""
+        self._differing = {
+            path: digest for path, digest in self._differing.items() if self._shelf.stale({path: digest})
+        }
 
     def situation(self, trigger: Trigger) -> Situation:
         """All that a decision about this trigger depends on."""
@@ -67,7 +81,7 @@ class Knowledge:
             config=self.config,
             live=live,
             graph=self._shelf.graph(),
-            stale=self._shelf.made_from(self._differing),
+            stale=self._shelf.stale(self._differing),
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
             declared=self.declared(self._to_load(trigger)),
@@ -77,7 +91,7 @@ class Knowledge:
     def _to_load(self, trigger: Trigger) -> list[str]:
         match trigger:
             case ConfigChanged(config=config):
-                return [each.path for each in config.enabled_mods]
+                return [each.path for each in config.enabled_mods if self._registry.find(each.path) is None]
             case LoadAsked(path=path):
                 return [path]
             case FilesChanged():
@@ -98,19 +112,11 @@ class Knowledge:
         return found
 
     def _live_mod(self, generation: Generation) -> LiveMod:
-        instance = generation.instance
-        return LiveMod(
-            generation.mod_id,
-            generation.mod_path,
-            generation.number,
-            generation.entry,
-            generation.config,
-            generation.listed,
-            tuple(instance.requires),
-            str(instance.version),
-            hooks.takes_config(instance),
-            {path: digest for path, digest in generation.reads.items() if str(path) not in generation.written},
-        )
+        """A generation as plans know it; made once, and again when its configuration or place has changed."""
+        known = self._live_mods.get(generation)
+        if known is None or known.config is not generation.config or known.listed is not generation.listed:
+            known = self._live_mods[generation] = _as_live_mod(generation)
+        return known
 
     def take_config(self, config: NetworkConfig) -> None:
         """From now on this is what network.yaml asks for, but for settings that need a restart."""
@@ -123,11 +129,11 @@ class Knowledge:
 
     def sources(self) -> Sources:
         """Everything that what runs, or what was last tried, was made from: what is worth watching."""
-        reads = {path: digest for each in self._registry.live for path, digest in self._live_mod(each).reads.items()}
+        live = self._registry.live
+        reads = {path: digest for each in live for path, digest in each.reads.items()}
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
-        written = {path for each in self._registry.live for path in each.written}
-        found = {**reads, **self._shelf.sources(), **tried}
-        return {path: digest for path, digest in found.items() if path.suffix == ".py" or str(path) not in written}
+        written = {path for each in live for path in each.written}
+        return Known(ChainMap(tried, cast(dict[Path, Digest | None], self._shelf.digests), reads), written)
 
     def remember(self, candidate: Candidate, outcome: Outcome, carried: Carried) -> None:
         """Note how a step ended, and on a failure all that it depended on."""
@@ -140,8 +146,7 @@ class Knowledge:
 
     def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
         """After a plan: forget failures whose sources are again what runs, and say so."""
-        loaded = self._shelf.sources()
-        self._differing = {p: d for p, d in self._differing.items() if p in loaded and loaded[p] != d}
+        self._forget_same()
         back = [] if not isinstance(trigger, FilesChanged) else self._back_again(trigger.changed, plan)
         for generation in back:
             del self.failed[generation.mod_path]
@@ -160,7 +165,48 @@ class Knowledge:
 
     def _is_stale(self, generation: Generation) -> bool:
         needs = self._shelf.graph().closure(generation.entry)
-        return any(name in needs for name in self._shelf.made_from(self._differing))
+        return any(name in needs for name in self._shelf.stale(self._differing))
+
+
+class Known(Mapping[Path, Digest | None]):
+    """Sources without those that mods have written themselves: these are their data. A view, not a copy."""
+
+    def __init__(self, sources: Sources, written: Collection[str]) -> None:
+        self._sources = sources
+        self._written = written
+
+    def __getitem__(self, path: Path) -> Digest | None:
+        if path not in self:
+            raise KeyError(path)
+        return self._sources[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._sources and not self._is_data(path)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in self._sources if not self._is_data(path))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _is_data(self, path: object) -> bool:
+        return str(path) in self._written and not str(path).endswith(".py")
+
+
+def _as_live_mod(generation: Generation) -> LiveMod:
+    instance = generation.instance
+    return LiveMod(
+        generation.mod_id,
+        generation.mod_path,
+        generation.number,
+        generation.entry,
+        generation.config,
+        generation.listed,
+        tuple(instance.requires),
+        str(instance.version),
+        hooks.takes_config(instance),
+        generation.reads,
+    )
 
 
 def changed_of(sources: Sources, now: Sources) -> list[Path]:

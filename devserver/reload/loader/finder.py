@@ -164,7 +164,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         loaded = finder.shelf.place(module.__name__, module, text, package)
         if not package:
             # A folder of the same name would be what a fresh start imports.
-            loaded.absent.add(text.path.with_suffix("") / "__init__.py")
+            finder.shelf.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         running = finder.execution()
         if running is not None:
             running.executed[module.__name__] = loaded

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -51,6 +51,10 @@ class Loaded:
     imports: set[str]
     absent: set[Path] = field(default_factory=set)
     reads: dict[Path, Digest | None] = field(default_factory=dict)
+
+    def facts(self) -> ModuleFacts:
+        """What the graph of imports knows of it."""
+        return ModuleFacts(self.name, self.path, frozenset(self.imports), self.order)
 
     def sources(self) -> dict[Path, Digest | None]:
         """Everything that this module was made from."""
@@ -95,10 +99,14 @@ def compile_text(path: Path, data: bytes) -> Text:
 
 
 class Shelf:
-    """All watched modules of one network, by name."""
+    """All watched modules of one network, by name, with an index from sources to modules.
+
+    What one change costs here depends on the modules that it concerns, not on how many there are.
+    """
 
     def __init__(self) -> None:
         self._loaded: dict[str, Loaded] = {}
+        self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
         self._counter = 0
         self._graph: ModuleGraph | None = None
@@ -111,26 +119,21 @@ class Shelf:
         return self._loaded.get(name)
 
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
-        """Note that `module` is about to be executed from `text`."""
+        """Note that `module` is about to be executed from `text`. It keeps the order of its first import."""
         imports = read_imports(text.data, name, package)
         with self._lock:
-            self._counter += 1
-            loaded = Loaded(
-                name, text.path, module, text, package, self._counter, {*imports.eager, *imports.lazy} - {name}
-            )
-            self._loaded[name] = loaded
-            self._graph = None
+            before = self._loaded.get(name)
+            self._counter += before is None
+            order = self._counter if before is None else before.order
+            loaded = Loaded(name, text.path, module, text, package, order, {*imports.eager, *imports.lazy} - {name})
+            self._set(name, loaded)
             return loaded
 
-    def put(self, entries: dict[str, Loaded | None]) -> None:
+    def put(self, entries: Mapping[str, Loaded | None]) -> None:
         """Make these entries what is loaded; None removes a name."""
         with self._lock:
             for name, loaded in entries.items():
-                if loaded is None:
-                    self._loaded.pop(name, None)
-                else:
-                    self._loaded[name] = loaded
-            self._graph = None
+                self._set(name, loaded)
 
     def note_import(self, importer: str, imported: str) -> None:
         """Remember an import that only showed when it ran."""
@@ -145,7 +148,9 @@ class Shelf:
         with self._lock:
             loaded = self._loaded.get(importer)
             if loaded is not None:
-                loaded.absent.update(paths)
+                for path in paths:
+                    loaded.absent.add(path)
+                    self._users.setdefault(path, {})[importer] = None
 
     def note_read(self, reader: str, path: Path, digest: Digest | None) -> None:
         """Remember a data file that a module opened while it was executed."""
@@ -153,17 +158,13 @@ class Shelf:
             loaded = self._loaded.get(reader)
             if loaded is not None:
                 loaded.reads[path] = digest
+                self._users.setdefault(path, {})[reader] = digest
 
     def graph(self) -> ModuleGraph:
         """Who imports whom, among the watched modules."""
         with self._lock:
             if self._graph is None:
-                self._graph = ModuleGraph(
-                    {
-                        each.name: ModuleFacts(each.name, each.path, frozenset(each.imports), each.order)
-                        for each in self._loaded.values()
-                    }
-                )
+                self._graph = ModuleGraph({each.name: each.facts() for each in self._loaded.values()})
             return self._graph
 
     def snapshot(self) -> dict[str, ModuleType]:
@@ -177,11 +178,20 @@ class Shelf:
             chosen = self._loaded.values() if names is None else [self._loaded[n] for n in names if n in self._loaded]
             return {path: digest for each in chosen for path, digest in each.sources().items()}
 
-    def made_from(self, paths: Iterable[Path]) -> dict[str, Path]:
-        """The modules of which one of `paths` is a source, each with that path."""
-        wanted = set(paths)
+    @property
+    def digests(self) -> Sources:
+        """What all modules were made from, as a view that costs nothing to make."""
+        return _Digests(self._users)
+
+    def stale(self, now: Sources) -> dict[str, Path]:
+        """The modules that were made from something else than what is `now` at one of these paths, each with it."""
         with self._lock:
-            return {each.name: path for each in self._loaded.values() for path in each.sources() if path in wanted}
+            return {
+                name: path
+                for path, digest in now.items()
+                for name, used in self._users.get(path, {}).items()
+                if used != digest
+            }
 
     def retire(self, names: Iterable[str]) -> None:
         """Forget modules whose code may still run: it goes on importing what it was loaded with."""
@@ -197,11 +207,44 @@ class Shelf:
         """Take modules out of Python's table and off the shelf, for good."""
         with self._lock:
             for name in names:
-                loaded = self._loaded.pop(name, None)
+                loaded = self._loaded.get(name)
+                self._set(name, None)
                 if loaded is not None and sys.modules.get(name) is loaded.module:
                     del sys.modules[name]
                     unbind(name, loaded.module)
+
+    def _set(self, name: str, loaded: Loaded | None) -> None:
+        before = self._loaded.pop(name, None)
+        if before is not None:
+            for path in before.sources():
+                self._users.get(path, {}).pop(name, None)
+                if not self._users.get(path, True):
+                    del self._users[path]
+        if loaded is not None:
+            self._loaded[name] = loaded
+            for path, digest in loaded.sources().items():
+                self._users.setdefault(path, {})[name] = digest
+        if (before.facts() if before is not None else None) != (loaded.facts() if loaded is not None else None):
             self._graph = None
+
+
+class _Digests(Mapping[Path, Digest | None]):
+    """Each source with the digest that it was loaded with."""
+
+    def __init__(self, users: Mapping[Path, Mapping[str, Digest | None]]) -> None:
+        self._users = users
+
+    def __getitem__(self, path: Path) -> Digest | None:
+        return next(iter(self._users[path].values()))
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._users
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(list(self._users))
+
+    def __len__(self) -> int:
+        return len(self._users)
 
 
 def bind(name: str, module: ModuleType) -> None:
