@@ -223,9 +223,9 @@ class AgentNetwork:
             await self._home.run(self._dispatcher.notify, event)
         return made
 
-    async def unregister_agent(self, agent_id: str) -> bool:
-        """Forget an agent and tell the mods; False when it was not there."""
-        if not self.directory.unregister(agent_id):
+    async def unregister_agent(self, agent_id: str, *, dropped: bool = False) -> bool:
+        """Forget an agent and tell the mods; `dropped` when it did not ask for that. False when it was not there."""
+        if not self.directory.unregister(agent_id, dropped=dropped):
             return False
         await self._home.run(self._dispatcher.notify, agent_event(False, agent_id, {}))
         return True

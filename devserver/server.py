@@ -309,7 +309,7 @@ class Server:
         while True:
             await asyncio.sleep(_PRESENCE_SECONDS)
             for agent_id in self._network.directory.silent(time.monotonic()):
-                await self._network.unregister_agent(agent_id)
+                await self._network.unregister_agent(agent_id, dropped=True)
 
     # End
 
@@ -330,6 +330,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         remove_run_file(self._network.workspace, os.getpid())
+        self._network.directory.close()
         await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
         self._http.should_exit = True
         await self._in_time(serving, "a connection does not end; cut off")

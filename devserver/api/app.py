@@ -60,14 +60,19 @@ def make_app(
             *routes,
         )
     )
-    names = tuple(allowed_hosts)
+    gate_at = _gates(table, tuple(allowed_hosts), token)
+    middleware = [Middleware(Guard, gate=lambda: gate_at(port_of()), audit=audit)]
+    return Starlette(routes=[_found_by_starlette(each) for each in table], middleware=middleware)
+
+
+def _gates(table: RouteTable, names: tuple[str, ...], token: str) -> Callable[[int], Gate]:
+    """The gate for the port that is bound; made once, not with each request."""
 
     @lru_cache(maxsize=2)
     def gate_at(port: int) -> Gate:
         return Gate(table, own_hosts(port, names), token)
 
-    middleware = [Middleware(Guard, gate=lambda: gate_at(port_of()), audit=audit)]
-    return Starlette(routes=[_found_by_starlette(each) for each in table], middleware=middleware)
+    return gate_at
 
 
 def _found_by_starlette(route: Route) -> BaseRoute:

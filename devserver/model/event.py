@@ -60,7 +60,6 @@ def _with_role(text: str) -> Address:
     return Address("agent", text)
 
 
-@lru_cache(maxsize=4096)
 def event_name_problem(name: object) -> str | None:
     """Why `name` cannot name an event, or None when it can.
 
@@ -69,6 +68,11 @@ def event_name_problem(name: object) -> str | None:
     """
     if not isinstance(name, str):
         return f"an event name is text, not {type(name).__name__}"
+    return _name_problem(name)
+
+
+@lru_cache(maxsize=4096)
+def _name_problem(name: str) -> str | None:
     if len(name) > _NAME_LIMIT:
         return f"an event name has at most {_NAME_LIMIT} characters, this one has {len(name)}"
     if _NAME.fullmatch(name) is None:

@@ -22,39 +22,46 @@ class Pending:
 
 
 class Answers:
-    """The last answers of each sender. Bounded both ways; what was answered longest ago is forgotten first."""
+    """The last answers of each sender. Bounded both ways; what was answered longest ago is forgotten first.
+
+    What is still being answered is never forgotten: others may wait for it.
+    """
 
     def __init__(self, per_sender: int = PER_SENDER, senders: int = SENDERS) -> None:
         self._per_sender = per_sender
         self._senders = senders
-        self._given: dict[str | None, dict[str, EventResponse | Pending]] = {}
+        self._given: dict[str | None, dict[str, EventResponse]] = {}
+        self._pending: dict[tuple[str | None, str], Pending] = {}
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
         """The answer of a repeat, or what to wait on for it; None when the event is new, and is now being answered."""
-        given = self._given.get(sender)
-        if given is None:
-            given = self._given[sender] = {}
-            if len(self._given) > self._senders:
-                del self._given[next(iter(self._given))]
-        known = given.get(event_id)
+        known = self._given.get(sender, {}).get(event_id) or self._pending.get((sender, event_id))
         if known is None:
-            given[event_id] = Pending()
-            if len(given) > self._per_sender:
-                del given[next(iter(given))]
+            self._pending[sender, event_id] = Pending()
         return known
 
     def end(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
         """That event has been answered."""
-        given = self._given.get(sender, {})
-        pending = given.get(event_id)
-        if isinstance(pending, Pending):
-            given[event_id] = answer
-            for waiter in pending.waiting:
-                if not waiter.done():
-                    waiter.set_result(answer)
+        pending = self._pending.pop((sender, event_id), None)
+        if pending is None:
+            return
+        self._keep(sender, event_id, answer)
+        for waiter in pending.waiting:
+            if not waiter.done():
+                waiter.set_result(answer)
 
     async def wait(self, pending: Pending) -> EventResponse:
         """The answer that somebody else's sending of the same event gets."""
         waiter: asyncio.Future[EventResponse] = asyncio.get_running_loop().create_future()
         pending.waiting.append(waiter)
         return await waiter
+
+    def _keep(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
+        # Taken out and put in again, so that who was answered last stands last.
+        given = self._given.pop(sender, {})
+        self._given[sender] = given
+        given[event_id] = answer
+        if len(given) > self._per_sender:
+            del given[next(iter(given))]
+        if len(self._given) > self._senders:
+            del self._given[next(iter(self._given))]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers, Pending
-from devserver.registry import Registry, Slot
+from devserver.registry import Registry, Slot, plain_path
 
 MOST_HOPS = 32
 """How many mods may wait for each other before an event counts as running in a circle."""
@@ -92,7 +93,7 @@ class Dispatcher:
         table = self._registry.table
         sender = event.source
         for slot in table.targets(event.event_name):
-            if sender.role == "mod" and sender.id in (slot.mod_path, slot.mod_id):
+            if sender.role == "mod" and _is_named(slot, sender.id):
                 continue
             answer = await self._offer(slot, event, way)
             if answer is not None:
@@ -108,6 +109,8 @@ class Dispatcher:
             return answer
         if way.errors:
             return _all_failed(event, way)
+        if slot.live is None:
+            return EventResponse(False, f"Target mod {mod} has been unloaded", event_name=event.event_name)
         message = f"Event not processed by mod {mod}, mod returns None"
         return EventResponse(False, message, event_name=event.event_name)
 
@@ -133,18 +136,21 @@ class Dispatcher:
             answer = await _first_answer(handlers, event)
             generation.handled += 1
             return answer
-        except asyncio.CancelledError:
-            if call.expired is None:
-                raise
-            return _expired(call, call.expired, event)
-        except (GeneratorExit, KeyboardInterrupt):
+        except GeneratorExit:
             raise
         except BaseException as error:
             # Also SystemExit: a mod may end its handler, not the server.
+            if call.expired is not None:
+                return EventResponse(False, call.expired, {"code": "handler_timeout"}, event.event_name)
+            if _is_for_us(error):
+                raise
             generation.failed += 1
             way.errors.append((generation.mod_id, self._on_error(generation, event, error)))
             return None
         finally:
+            if call.expired is not None and call.task is not None:
+                # We have cancelled it ourselves; whoever runs this task goes on.
+                call.task.uncancel()
             running.reset(token)
             generation.end(call)
 
@@ -174,11 +180,13 @@ def _as_response(answer: object, event: Event) -> EventResponse:
     return EventResponse(True, "", {"result": answer}, event.event_name)
 
 
-def _expired(call: Call, reason: str, event: Event) -> EventResponse:
-    """Turn our own cancelling of a call into an answer."""
-    if call.task is not None:
-        call.task.uncancel()
-    return EventResponse(False, reason, {"code": "handler_timeout"}, event.event_name)
+def _is_for_us(error: BaseException) -> bool:
+    """Whether what came out of a handler is no doing of its mod: Ctrl-C, or the end of the task that it runs in."""
+    if isinstance(error, KeyboardInterrupt):
+        # Python raises it for a signal in the main thread alone.
+        return threading.current_thread() is threading.main_thread()
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _is_awaited_by(slot: Slot) -> bool:
@@ -189,6 +197,11 @@ def _is_awaited_by(slot: Slot) -> bool:
             return True
         call = call.parent
     return False
+
+
+def _is_named(slot: Slot, name: str) -> bool:
+    """Whether `name` is the id of a mod, or its path in either form."""
+    return name == slot.mod_id or plain_path(name) == plain_path(slot.mod_path)
 
 
 def _in_a_circle(event: Event, caller: Call) -> EventResponse:

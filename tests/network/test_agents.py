@@ -1,0 +1,286 @@
+"""Identities, groups, signs of life: who is an agent of this network."""
+
+import pytest
+
+from devserver.errors import EventRefused
+from devserver.model.config import AgentGroup, NetworkConfig
+from devserver.model.event import Event
+from devserver.network.agents import REGISTRATION_REFUSED, Directory
+
+
+class Clock:
+    """Monotonic seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def directory(clock: Clock, **settings) -> Directory:
+    return Directory(NetworkConfig(name="test", **settings), clock=clock)
+
+
+def code_of(function, *arguments, **keywords) -> str:
+    with pytest.raises(EventRefused) as refused:
+        function(*arguments, **keywords)
+    return refused.value.code
+
+
+def test_a_new_agent_gets_a_secret_of_64_letters_and_digits(clock):
+    """The form that OpenAgents clients know."""
+    registration = directory(clock).register("ana", {"x": 1})
+    assert len(registration.secret) == 64 and registration.secret.isascii() and registration.secret.isalnum()
+    assert (registration.agent.metadata, registration.agent.group, registration.resumed) == ({"x": 1}, "guest", False)
+
+
+def test_a_secret_is_not_kept(clock):
+    """Only its SHA-256 is, and no representation shows even that."""
+    agents = directory(clock)
+    registration = agents.register("ana", {})
+    assert registration.secret not in repr(agents.agent("ana")) + repr(registration) + repr(agents.export_identities())
+
+
+@pytest.mark.parametrize(
+    "agent_id",
+    [
+        *("", " ", "ana ", "a" * 65, "ana\n", "аna", "é", "a/b", 5, None),
+        *("system", "mod", "mod:wiki", "system:system", "agent:ana", "channel:x", "group:g", "broadcast", "all"),
+    ],
+)
+def test_an_id_that_could_pass_for_something_else_is_refused(clock, agent_id):
+    """Ids are plain ASCII words, and no address of a mod, a channel or the system."""
+    assert code_of(directory(clock).register, agent_id, {}) == "bad_agent_id"
+
+
+@pytest.mark.parametrize("agent_id", ["ana", "A-1_b.c", "team:ana", "a" * 64])
+def test_an_ordinary_id_is_taken_as_it_is(clock, agent_id):
+    """Including a colon that names no role."""
+    assert directory(clock).register(agent_id, {}).agent.agent_id == agent_id
+
+
+@pytest.mark.parametrize("metadata", [[], "x", {"x": float("nan")}, {"x": object()}, {"x": "y" * 70_000}])
+def test_metadata_that_cannot_be_sent_on_is_refused(clock, metadata):
+    """It must be an object that JSON can carry, of bounded size."""
+    assert code_of(directory(clock).register, "ana", metadata) == "bad_metadata"
+
+
+def test_the_secret_proves_an_agent_and_nothing_else_does(clock):
+    """Unknown ids, wrong secrets and values that are no text are all the same: nobody."""
+    agents = directory(clock)
+    secret = agents.register("ana", {}).secret
+    assert agents.authenticate("ana", secret) is agents.agent("ana")
+    for agent_id, wrong in [("ana", "x"), ("ana", ""), ("ana", None), ("ana", 5), ("bob", secret), (None, secret)]:
+        assert agents.authenticate(agent_id, wrong) is None
+    assert agents.authenticate("ana", "é\ud800") is None
+    assert agents.authenticate("agent:ana", secret) is None
+
+
+def test_without_verification_any_registered_id_will_do(clock):
+    """disable_agent_secret_verification, which tests of OpenAgents rely on."""
+    agents = directory(clock, verify_secrets=False)
+    agents.register("ana", {})
+    assert agents.authenticate("ana", None) is agents.agent("ana")
+    assert agents.authenticate("bob", None) is None
+    assert agents.register("ana", {}).replaced
+
+
+def test_an_agent_with_its_secret_goes_on_where_it_was(clock):
+    """Backlog, channels and subscriptions are still there, and the secret stays."""
+    agents = directory(clock)
+    first = agents.register("ana", {"x": 1})
+    agents.add_channel_member("general", "ana")
+    agents.deliver(Event(event_name="test.event", source_id="bob", destination_id="ana"))
+    second = agents.register("ana", {"x": 2}, transport="ws", secret=first.secret)
+    assert second.resumed and second.agent is first.agent and second.secret == first.secret
+    assert (len(second.agent.outbox), agents.channel_members("general")) == (1, ("ana",))
+    assert (second.agent.metadata, second.agent.transport) == ({"x": 2}, "ws")
+
+
+def test_an_id_cannot_be_taken_while_its_holder_is_there(clock):
+    """Neither while it has a socket nor within 60 s of its last sign of life, and the holder is told once."""
+    agents = directory(clock)
+    holder = agents.register("ana", {}).agent
+    agents.socket_opened(holder)
+    clock.now += 1000
+    assert code_of(agents.register, "ana", {}) == "agent_id_taken"
+    agents.socket_closed(holder, dropped=True)
+    clock.now += 59
+    assert code_of(agents.register, "ana", {}) == "agent_id_taken"
+    assert code_of(agents.register, "ana", {}) == "agent_id_taken"
+    assert [each.event_name for each in holder.outbox.take_nowait()] == [REGISTRATION_REFUSED]
+    assert agents.agent("ana") is holder
+
+
+def test_a_silent_id_can_be_taken_over_but_not_what_belonged_to_it(clock):
+    """An unmodified client that restarted comes back under its id; a stranger gets no backlog."""
+    agents = directory(clock)
+    first = agents.register("ana", {})
+    agents.add_channel_member("general", "ana")
+    agents.deliver(Event(event_name="test.event", source_id="bob", destination_id="ana"))
+    clock.now += 61
+    second = agents.register("ana", {})
+    assert second.replaced and second.agent is not first.agent
+    assert (len(second.agent.outbox), agents.channel_members("general")) == (0, ())
+    assert agents.authenticate("ana", first.secret) is None
+
+
+def test_a_wrong_secret_never_takes_an_id(clock):
+    """However long the holder is silent: whoever sends a secret claims to be the holder."""
+    agents = directory(clock)
+    agents.register("ana", {})
+    clock.now += 1000
+    assert code_of(agents.register, "ana", {}, secret="x" * 64) == "wrong_secret"
+
+
+def test_an_id_that_differs_in_case_only_is_a_look_alike(clock):
+    """It is refused for as long as the other is registered."""
+    agents = directory(clock)
+    agents.register("Ana", {})
+    assert code_of(agents.register, "ana", {}) == "agent_id_taken"
+    agents.unregister("Ana")
+    assert agents.register("ana", {}).agent.agent_id == "ana"
+
+
+def test_a_full_network_refuses_new_agents_and_keeps_the_old(clock):
+    """max_agents bounds registrations."""
+    agents = directory(clock, max_agents=2)
+    secret = agents.register("a", {}).secret
+    agents.register("b", {})
+    assert code_of(agents.register, "c", {}) == "too_many_agents"
+    assert agents.register("a", {}, secret=secret).resumed
+
+
+GROUPS = {
+    "admin": AgentGroup("admin", "hash-a"),
+    "team": AgentGroup("team", "hash-t", metadata={"agents": ["listed", "ana"]}),
+    "open": AgentGroup("open"),
+}
+
+
+@pytest.mark.parametrize(
+    ("required", "password", "group", "assigned"),
+    [
+        (False, "", None, "guest"),
+        (False, "hash-t", None, "team"),
+        (False, "wrong", None, "guest"),
+        (False, "", "open", "open"),
+        (False, "", "guest", "guest"),
+        (False, "hash-a", "admin", "admin"),
+        (False, "hash-t", "admin", "wrong_password"),
+        (False, "", "nowhere", "unknown_group"),
+        (True, "hash-a", None, "admin"),
+        (True, "", None, "password_required"),
+        (True, "wrong", None, "password_required"),
+        (True, "", "open", "wrong_password"),
+    ],
+)
+def test_a_password_decides_the_group(clock, required, password, group, assigned):
+    """By the rules of OpenAgents: the first group with that hash, or the one that was named."""
+    agents = directory(clock, groups=GROUPS, requires_password=required)
+    try:
+        found = agents.register("ana", {}, password_hash=password, group=group).agent.group
+    except EventRefused as refused:
+        found = refused.code
+    assert found == assigned
+
+
+def test_a_refused_registration_leaves_no_trace(clock):
+    """Neither an agent nor a reservation of its id."""
+    agents = directory(clock, groups=GROUPS, requires_password=True)
+    assert code_of(agents.register, "ana", {}) == "password_required"
+    assert agents.agents() == ()
+    assert agents.register("ana", {}, password_hash="hash-t").agent.group == "team"
+
+
+def test_a_groups_members_joined_it_or_are_listed(clock):
+    """By password or by network.yaml, each once."""
+    agents = directory(clock, groups=GROUPS)
+    for agent_id in ("bob", "ana"):
+        agents.register(agent_id, {}, password_hash="hash-t")
+    assert agents.group_members("team") == ("bob", "ana", "listed")
+    assert agents.group_members("nowhere") == ()
+
+
+def test_an_agent_that_leaves_is_gone_everywhere(clock):
+    """From channels, groups and queues; its secret proves nothing any more."""
+    agents = directory(clock)
+    registration = agents.register("ana", {})
+    agents.add_channel_member("general", "agent:ana")
+    assert agents.unregister("ana")
+    assert not agents.unregister("ana")
+    assert agents.channel_members("general") == ()
+    assert registration.agent.outbox.closed
+    assert agents.authenticate("ana", registration.secret) is None
+
+
+def test_coming_and_going_is_told(clock):
+    """Once each; resuming is neither."""
+    agents = directory(clock)
+    told = []
+    agents.on_change.append(lambda *change: told.append(change))
+    secret = agents.register("ana", {}, transport="ws").secret
+    agents.register("ana", {}, transport="ws", secret=secret)
+    agents.unregister("ana")
+    assert told == [("ana", True, "ws"), ("ana", False, "ws")]
+
+
+def test_silence_counts_from_the_last_sign_of_life(clock):
+    """An agent with an open socket is never silent; a closed one has its whole grace."""
+    agents = directory(clock, agent_timeout=180)
+    poller, pusher = agents.register("poller", {}).agent, agents.register("pusher", {}).agent
+    agents.socket_opened(pusher)
+    clock.now += 181
+    assert agents.silent(clock.now) == ("poller",)
+    agents.touch(poller.agent_id)
+    agents.socket_closed(pusher, dropped=True)
+    assert agents.silent(clock.now) == ()
+    clock.now += 181
+    assert agents.silent(clock.now) == ("poller", "pusher")
+
+
+def test_connected_means_an_open_socket_or_a_recent_poll(clock):
+    """Within 30 s; an identity that was only restored is not connected."""
+    agents = directory(clock)
+    agents.register("poller", {})
+    agents.socket_opened(agents.register("pusher", {}).agent)
+    agents.import_identities(
+        [{"agent_id": "old", "metadata": {}, "group": "guest", "transport": "http", "secret_sha256": "0"}]
+    )
+    assert agents.connected() == 2
+    clock.now += 31
+    assert agents.connected() == 1
+    agents.touch("old")
+    assert agents.connected() == 2
+
+
+def test_only_connections_that_did_not_mean_to_end_are_dropped(clock):
+    """Leaving and opening a newer connection are no drops."""
+    agents = directory(clock)
+    agent = agents.register("ana", {}, transport="ws").agent
+    mark = agents.mark()
+    for dropped in (False, True):
+        agents.socket_opened(agent)
+        agents.socket_closed(agent, dropped=dropped)
+    assert agents.dropped_since(mark) == 1
+    agents.register("poller", {})
+    agents.unregister("poller", dropped=True)
+    agents.unregister("ana", dropped=True)
+    assert agents.dropped_since(mark) == 2
+
+
+def test_identities_survive_a_restart_without_their_secrets_being_written(clock):
+    """What one directory exports another imports; agents go on with the secret they have."""
+    before, after = directory(clock), directory(clock)
+    secret = before.register("ana", {"x": 1}, transport="ws").secret
+    after.import_identities(before.export_identities())
+    agent = after.authenticate("ana", secret)
+    assert agent is not None
+    assert (agent.metadata, agent.group, agent.transport) == ({"x": 1}, "guest", "ws")
+    assert code_of(after.register, "ana", {}) == "agent_id_taken"
