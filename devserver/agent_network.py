@@ -12,15 +12,19 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from devserver.errors import NoModClass
 from devserver.generation import Generation, own_tasks
 from devserver.home import Home, SameLoop
+from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
+from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Principal
 from devserver.network.agents import Directory, Registration
 from devserver.network.dispatch import Dispatcher, agent_event
@@ -28,9 +32,15 @@ from devserver.network.handle import NetworkHandle
 from devserver.network.overseer import Overseer
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
+from devserver.reload.loader import find_mod_class, imported
 from devserver.reload.network_yaml import read_network
 
+if TYPE_CHECKING:
+    from devserver.bridge import Bridge
+
 Tell = Callable[[Fact], None]
+Tap = Callable[[Event, EventResponse], None]
+"""Told of events that have ended their way, with their answers. Called in any loop; returns at once, never raises."""
 
 _NOTICES = {
     Action.LOAD: "system.notification.mod_loaded",
@@ -62,6 +72,9 @@ class AgentNetwork:
         self._overseer = Overseer(self.engine.registry, lambda: self.engine.limits.handler)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
+        self._bridge: Bridge | None = None
+        self.on_event: list[Tap] = []
+        """Who follows the events."""
 
     @classmethod
     def load(cls, path: str | Path, *, home: Home | None = None, tell: Tell | None = None) -> AgentNetwork:
@@ -133,6 +146,10 @@ class AgentNetwork:
         """Have any trigger carried out, and learn everything that came of it."""
         return await self.engine.submit(trigger)
 
+    def plan(self, trigger: Trigger) -> Plan:
+        """What a trigger would lead to, as things are now. Changes nothing."""
+        return self.engine.plan(trigger)
+
     def get_loaded_mods(self) -> dict[str, dict[str, Any]]:
         """The mods that run: id to mod_id, mod_path, generation, state, loaded_at (epoch seconds) and more."""
         return {each.mod_id: self._described(each) for each in self.engine.registry.live}
@@ -186,7 +203,7 @@ class AgentNetwork:
         """Send an event on its way through the mods and to agents; the answer comes when its way has ended."""
         if event.event_name.startswith("system.") and not event.event_name.startswith("system.notification."):
             return await self.ingest(event, LOCAL)
-        return await self._home.run(self._dispatcher.process, event)
+        return self._seen(event, await self._home.run(self._dispatcher.process, event))
 
     async def process_external_event(self, event: Event) -> EventResponse:
         """The entry for code in this process, which may do everything. Transports use `ingest`."""
@@ -199,8 +216,13 @@ class AgentNetwork:
         sender = self.directory.agent(event.source_id) if event.source_id is not None else None
         event.source_agent_group = None if sender is None else sender.group
         if event.event_name.startswith("system."):
-            return await run_system(self, event, principal)
-        return await self._home.run(self._dispatcher.process, event)
+            return self._seen(event, await run_system(self, event, principal))
+        return self._seen(event, await self._home.run(self._dispatcher.process, event))
+
+    def _seen(self, event: Event, answer: EventResponse) -> EventResponse:
+        for tap in tuple(self.on_event):
+            tap(event, answer)
+        return answer
 
     # Agents
 
@@ -235,6 +257,31 @@ class AgentNetwork:
     def handle(self, mod_path: str) -> NetworkHandle:
         """A handle for a new generation of a mod."""
         return NetworkHandle(self, mod_path)
+
+    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
+        """The class of a mod in its module: one of ours, else one of openagents, bridged. Raises NoModClass."""
+        try:
+            return find_mod_class(module, mod_id)
+        except NoModClass:
+            bridge = self._bridge_for_openagents()
+            found = bridge.find(module, mod_id) if bridge is not None else None
+            if found is None:
+                raise
+            return found
+
+    def _bridge_for_openagents(self) -> Bridge | None:
+        """The bridge, once a mod has imported what needs one."""
+        if self._bridge is None and imported("openagents.core.base_mod") is not None:
+            # Here and not above: a network without such mods never gets to know of that package.
+            from devserver.bridge import make_bridge
+
+            self._bridge = make_bridge(self.directory, self.workspace)
+        return self._bridge
+
+    def is_replaced(self, generation: Generation) -> bool:
+        """Whether another generation serves in the place of this one."""
+        slot = self.engine.registry.find(generation.mod_path)
+        return slot is not None and slot.live is not None and slot.live is not generation
 
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""

@@ -15,13 +15,16 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from devserver.errors import DevServerError
 from devserver.runfile import RunFile, is_running, read_run_file, run_file_path
 
 ANSWER_LIMIT = 8 << 20
 """The most bytes of an answer that are read."""
+
+HOLD_SECONDS = 20.0
+"""The longest that a question for what happens next is held."""
 
 _QUICK_SECONDS = 5.0
 _WORK_SECONDS = 90.0
@@ -59,9 +62,41 @@ class Client:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
         return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)
 
+    def undo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Go back to before the last reload of these mods, or of the latest; the answer is as of `reload`."""
+        return self._call("POST", "/_dev/undo", {"mods": list(mods)}, _WORK_SECONDS)
+
     def send(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Send an event given by its fields; the answer is the network's."""
         return self._call("POST", "/_dev/send", event, _WORK_SECONDS)
+
+    def plan(self) -> dict[str, Any]:
+        """What applying everything on disk would lead to: `plans`, or the `problems` of network.yaml."""
+        return self._call("GET", "/_dev/plan", None, _WORK_SECONDS)
+
+    def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
+        """What became of the plans after number `after`, waited for; without it at once the number of the latest."""
+        return self._held("/_dev/reloads", after, seconds)
+
+    def events(self, pattern: str, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
+        """The events after number `after` that match a pattern, waited for; without it where they stand now."""
+        return self._held("/_dev/events", after, seconds, pattern=pattern)
+
+    def saves(self, do: str) -> dict[str, Any]:
+        """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""
+        return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)
+
+    def log(self, level: str) -> dict[str, Any]:
+        """Show log records from a level on."""
+        return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)
+
+    def stop(self) -> dict[str, Any]:
+        """End the server."""
+        return self._call("POST", "/_dev/stop", {}, _QUICK_SECONDS)
+
+    def _held(self, path: str, after: int | None, seconds: float, **query: str) -> dict[str, Any]:
+        wanted = query if after is None else query | {"after": str(after), "seconds": f"{min(seconds, HOLD_SECONDS):f}"}
+        return self._call("GET", f"{path}?{urlencode(wanted)}", None, HOLD_SECONDS + _QUICK_SECONDS)
 
     def _prove(self) -> None:
         nonce = secrets.token_hex(32)

@@ -32,7 +32,12 @@ class ConfigError(DevServerError):
 
 
 class ModFault(DevServerError):
-    """A mod could not be brought to life or ended."""
+    """A mod could not be brought to life or ended. `file` and `line` are the place in its source to look at."""
+
+    def __init__(self, message: str, *, file: str | None = None, line: int = 1) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
 
 
 class ModNotFound(ModFault):

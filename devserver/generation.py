@@ -133,6 +133,8 @@ class Generation:
     hand_over: HandOver
     listed: bool = True
     reloadable: bool = True
+    handle: Any = None
+    """The network as the instance has it, which speaks for this generation."""
     state: ModState = ModState.STARTING
     handlers: HandlerTable = field(default_factory=lambda: HandlerTable(()))
     reads: Sources = field(default_factory=dict)
@@ -144,6 +146,8 @@ class Generation:
     tasks: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
     is_down: bool = False
     """Whether `shutdown()` has been called already."""
+    left_behind: tuple[str, ...] = ()
+    """What is still there of what it installed and started, after its end, each in words."""
     handled: int = 0
     failed: int = 0
     _when_idle: list[Callable[[], None]] = field(default_factory=list)

@@ -13,6 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
+_CLEANING_UP = 1.0
+"""Seconds that tasks have to clean up in when their loop ends."""
+
 
 class Home(Protocol):
     """A place where mods' code runs."""
@@ -61,6 +64,8 @@ class LoopThread:
         caller = asyncio.get_running_loop()
         if caller is self.loop:
             return await function(*arguments)
+        if self._stopping:
+            raise RuntimeError("the mods' loop has ended")
         done: asyncio.Future[T] = caller.create_future()
         self.loop.call_soon_threadsafe(self._begin, caller, done, function, arguments)
         return await done
@@ -78,12 +83,26 @@ class LoopThread:
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         while not self._stopping:
-            try:
-                self.loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as request:
-                self._on_exit_request(request)
-        _end_tasks(self.loop)
+            self._run()
+        self._end_tasks()
         self.loop.close()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as request:
+            self._on_exit_request(request)
+
+    def _end_tasks(self) -> None:
+        """Cancel what still runs, and let it clean up for a moment."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        latest = self.loop.time() + _CLEANING_UP
+        while left and self.loop.time() < latest:
+            self.loop.call_later(_CLEANING_UP / 100, self.loop.stop)
+            self._run()
+            left = {task for task in left if not task.done()}
 
 
 async def _await(function: Callable[..., Awaitable[T]], arguments: tuple[Any, ...]) -> T:
@@ -100,19 +119,12 @@ def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseExceptio
     if done.done():
         return
     if ended.cancelled():
-        done.cancel()
+        # The caller itself was not cancelled, and goes on.
+        _fail(done, RuntimeError("it was cancelled where mods run"))
     elif error is not None:
         _fail(done, error)
     else:
         done.set_result(ended.result())
-
-
-def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
 
 
 async def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:

@@ -18,63 +18,74 @@ from devserver.model.lifecycle import ModState
 from devserver.network.route import RoutingTable
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One event in the line before a gate, since when (monotonic seconds), and what wakes it."""
+
+    since: float
+    call: asyncio.Future[None] | None = None
+
+
 class Gate:
     """Lets events into a mod, or holds them in order while the mod is swapped.
 
-    To be used from the mods' loop only. Who waits goes in before who comes later, also while the gate opens.
+    To be used from the mods' loop only. Who waits goes in before who comes later, also while the gate opens; who has
+    been called but has not gone in when the gate closes again waits on, in its place.
     """
 
-    __slots__ = ("_limit", "_longest", "_total", "_waiting", "shut")
+    __slots__ = ("_closed", "_limit", "_line")
 
     def __init__(self, limit: int) -> None:
-        self.shut = False
         self._limit = limit
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._total = 0
-        self._longest = 0.0
+        self._closed = False
+        self._line: deque[_Waiting] = deque()
+
+    @property
+    def shut(self) -> bool:
+        """Whether an event has to wait: the gate is closed, or others are still going in."""
+        return self._closed or bool(self._line)
 
     def close(self) -> None:
         """From now on events wait."""
-        self.shut = True
-        self._total, self._longest = 0, 0.0
+        self._closed = True
 
     def open(self) -> Held:
-        """Let everyone in who waits, in order, and say how many that were and how long the first waited."""
-        if not self.shut:
+        """Let everyone in who waits, in order, and say how many these are and how long the first has waited."""
+        if not self._closed:
             return Held()
-        if not self._waiting:
-            self.shut = False
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-        return self.held()
-
-    def held(self) -> Held:
-        """How many events have waited since the gate was closed, and the longest wait so far in milliseconds."""
-        return Held(self._total, self._longest * 1000)
+        self._closed = False
+        for each in self._line:
+            _wake(each)
+        longest = time.monotonic() - self._line[0].since if self._line else 0.0
+        return Held(len(self._line), longest * 1000)
 
     async def wait(self, mod_id: str) -> None:
         """Wait to be let in. Raises EventRefused where too many wait already."""
-        if len(self._waiting) >= self._limit:
+        if self._closed and len(self._line) >= self._limit:
             raise EventRefused(
                 "held_events_full",
                 f"{mod_id} is being reloaded and {self._limit} events wait for it already; send again",
             )
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        # While the gate opens, those let in still stand here until they run: who comes now goes behind them.
-        if self._waiting and self._waiting[0].done():
-            waiter.set_result(None)
-        self._waiting.append(waiter)
-        self._total += 1
-        began = time.monotonic()
+        place = _Waiting(time.monotonic())
+        self._line.append(place)
         try:
-            await waiter
+            while self._closed or self._line[0] is not place:
+                await self._stand(place)
         finally:
-            self._longest = max(self._longest, time.monotonic() - began)
-            self._waiting.remove(waiter)
-            if not self._waiting and waiter.done() and not waiter.cancelled():
-                self.shut = False
+            self._line.remove(place)
+
+    async def _stand(self, place: _Waiting) -> None:
+        if self._closed:
+            place.call = asyncio.get_running_loop().create_future()
+            await place.call
+        else:
+            # All before it have been called, and go in (or give up) within this turn of the loop.
+            await asyncio.sleep(0)
+
+
+def _wake(waiting: _Waiting) -> None:
+    if waiting.call is not None and not waiting.call.done():
+        waiting.call.set_result(None)
 
 
 @dataclass(slots=True, eq=False)

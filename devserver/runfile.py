@@ -76,9 +76,7 @@ def write_run_file(workspace: Path, url: str, token: str, pid: int) -> Path:
     Raises DevServerError where the folder is not a private one of this user; OSError where it cannot be written.
     """
     values = {"url": url, "token": token, "pid": pid, "started": process_started(pid)}
-    with _folder(workspace, make=True) as folder:
-        _ignore_by_git(folder)
-        _replace(folder, NAME, json.dumps(values) + "\n")
+    write_private(workspace, NAME, json.dumps(values) + "\n")
     return run_file_path(workspace)
 
 
@@ -87,17 +85,8 @@ def read_run_file(workspace: Path) -> RunFile | None:
 
     Raises DevServerError for a file that others could have written or read, and for one that is no such file.
     """
-    path = run_file_path(workspace)
-    try:
-        with _folder(workspace, make=False) as folder:
-            handle = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DevServerError(f"{path} cannot be read: {error.strerror or error}") from error
-    with os.fdopen(handle, "rb") as stream:
-        _refuse_unsafe(os.fstat(handle), path)
-        return _parsed(stream.read(_READ_LIMIT), path)
+    data = read_private(workspace, NAME, _READ_LIMIT)
+    return None if data is None else _parsed(data, run_file_path(workspace))
 
 
 def remove_run_file(workspace: Path, pid: int) -> None:
@@ -109,6 +98,34 @@ def remove_run_file(workspace: Path, pid: int) -> None:
     if found is not None and found.pid == pid:
         with suppress(FileNotFoundError), _folder(workspace, make=False) as folder:
             os.unlink(NAME, dir_fd=folder)
+
+
+def write_private(workspace: Path, name: str, text: str) -> None:
+    """Write a file of this user alone into the folder of the server, at once and whole.
+
+    Raises DevServerError where the folder is not a private one of this user; OSError where it cannot be written.
+    """
+    with _folder(workspace, make=True) as folder:
+        _ignore_by_git(folder)
+        _replace(folder, name, text)
+
+
+def read_private(workspace: Path, name: str, limit: int) -> bytes | None:
+    """The first `limit` bytes of such a file, or None where there is no file.
+
+    Raises DevServerError for a file that others could have written or read.
+    """
+    path = workspace / FOLDER / name
+    try:
+        with _folder(workspace, make=False) as folder:
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DevServerError(f"{path} cannot be read: {error.strerror or error}") from error
+    with os.fdopen(handle, "rb") as stream:
+        _refuse_unsafe(os.fstat(handle), path)
+        return stream.read(limit)
 
 
 @contextmanager

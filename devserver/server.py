@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -23,18 +24,21 @@ import uvicorn
 
 from devserver.agent_network import AgentNetwork
 from devserver.api.app import make_app
+from devserver.api.control import plan_done_to_dict
+from devserver.api.desk import DeskApi
+from devserver.api.followed import Followed
 from devserver.api.protocol import uvicorn_options
-from devserver.errors import ConfigError, ModFault
-from devserver.home import LoopThread
-from devserver.model.change import ConfigChanged, FilesChanged, ReloadAsked, Sources, Trigger
-from devserver.model.config import ModSpec, NetworkConfig
+from devserver.check import check_network
+from devserver.home import LoopThread, run_in_thread
+from devserver.model.change import ReloadAsked, Trigger, UndoAsked
+from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import (
     AgentSeen,
     ConfigRefused,
     ErrorFacts,
     Fact,
-    Frame,
+    Ignored,
     ModRunning,
     Notice,
     PlanDone,
@@ -42,11 +46,14 @@ from devserver.model.facts import (
     Stopped,
 )
 from devserver.model.principal import ADMIN
+from devserver.model.wire_form import error_to_dict
 from devserver.reload.network_yaml import read_network
-from devserver.reload.outcome import excerpt
 from devserver.reload.watch import Watch
 from devserver.runfile import remove_run_file, write_run_file
+from devserver.saves import Saves
+from devserver.settings import Settings, has_changed
 from devserver.sockets import bind, url_of
+from devserver.tape import Tape
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 from devserver.watchdog import Watchdog
@@ -68,6 +75,8 @@ class RunOptions:
     strict_port: bool = False
     watch: bool = True
     keys: bool = True
+    confirm: bool = False
+    settings: Settings | None = None
 
 
 def run_server(options: RunOptions, face: Face) -> int:
@@ -106,6 +115,10 @@ class Server:
         self._address = (config.host, config.port)
         self._home = LoopThread("oa-dev mods", self._exit_requested)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        self.reloads: Tape[dict[str, Any]] = Tape(100)
+        self.followed = Followed(self._network.on_event)
+        how = "space" if options.keys else "oa-dev apply"
+        self.saves = Saves(self._network, options.path, self._read_network, self.tell, confirm=options.confirm, how=how)
         self._watch = self._make_watch()
         self._http = _Http(uvicorn.Config(self._app(), log_config=None, **uvicorn_options()))
         self._tasks: list[asyncio.Task[None]] = []
@@ -143,10 +156,10 @@ class Server:
         engine = self._network.engine
         return Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         self._tasks.append(asyncio.create_task(self._guarded(work)))
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Coroutine[Any, Any, object]) -> None:
         """A fault of ours in one task is told, and ends neither the others nor the server."""
         try:
             await work
@@ -175,7 +188,7 @@ class Server:
         )
 
     def _app(self) -> Any:
-        return make_app(self._network, self, token=self._token, port_of=self._port)
+        return make_app(self._network, self, token=self._token, port_of=self._port, routes=DeskApi(self).routes())
 
     def _port(self) -> int:
         return int(self._listening.getsockname()[1])
@@ -186,37 +199,24 @@ class Server:
             engine.roots,
             engine.knowledge.sources,
             self._options.path.resolve(),
-            on_change=self._files_changed,
-            on_config=self._config_changed,
-            ignored=self.tell,
+            on_change=self.saves.files_changed,
+            on_config=self.saves.config_changed,
+            ignored=self._ignored,
             notice=lambda words: self.tell(Notice(words)),
             folders=lambda: engine.config.mod_paths,
         )
 
     # What comes in
 
-    async def _files_changed(self, changed: Sources) -> None:
-        await self._network.submit(FilesChanged(changed))
+    def _ignored(self, save: Ignored) -> None:
+        settings = self._options.settings
+        if settings is not None and has_changed(settings, self._options.path.parent, save.path):
+            self.tell(Notice(f"{save.path} has changed: restart needed, it is read at the start"))
+        else:
+            self.tell(save)
 
-    async def _config_changed(self) -> None:
-        try:
-            config = _with_address(read_network(self._options.path), self._options)
-        except ConfigError as error:
-            self.tell(ConfigRefused(error.problems))
-            return
-        except OSError as error:
-            self.tell(Notice(f"{self._options.path.name} cannot be read ({error.strerror}); what runs keeps running"))
-            return
-        missing = self._network.engine.not_found(config)
-        if missing:
-            self.tell(ConfigRefused(tuple(self._not_found(spec, fault) for spec, fault in missing)))
-            return
-        await self._network.submit(ConfigChanged(config))
-
-    def _not_found(self, spec: ModSpec, fault: ModFault) -> ErrorFacts:
-        path = self._options.path
-        where = None if spec.line is None else Frame(path.name, spec.line, excerpt=excerpt(str(path), spec.line))
-        return ErrorFacts(type(fault).__name__, str(fault), where)
+    def _read_network(self) -> NetworkConfig:
+        return _with_address(read_network(self._options.path), self._options)
 
     def _face_keys(self) -> None:
         if self._face.keys is not None:
@@ -233,25 +233,27 @@ class Server:
             case "reload_one" if pressed.mod is not None:
                 self._ask(ReloadAsked((pressed.mod,), cause="key m"))
             case "check":
-                self._check()
+                self._begin(self._check())
+            case "undo":
+                self._ask(UndoAsked(cause="key z"))
+            case "pause":
+                self._begin(self.saves.toggle())
+            case "apply":
+                self._begin(self.saves.apply())
             case "quit":
                 self._stop.set()
 
     def _ask(self, trigger: Trigger) -> None:
-        async def carry_out() -> None:
-            await self._network.submit(trigger)
+        self._begin(self._network.submit(trigger))
 
-        self._begin(carry_out())
-
-    def _check(self) -> None:
-        try:
-            config = read_network(self._options.path)
-        except ConfigError as error:
-            self.tell(ConfigRefused(error.problems))
-        except OSError as error:
-            self.tell(Notice(f"{self._options.path.name} cannot be read ({error.strerror})"))
-        else:
-            self.tell(Notice(f"{self._options.path.name} is in order: {len(config.enabled_mods)} mods enabled"))
+    async def _check(self) -> None:
+        found = await run_in_thread(check_network, self._options.path)
+        if found.refused:
+            self.tell(ConfigRefused(found.refused))
+        for mod, error in found.mods:
+            self.tell(Notice(f"check: {mod}: {error}"))
+        if found.good:
+            self.tell(Notice(f"check: {found.summary}"))
 
     # Control, for the API
 
@@ -271,6 +273,9 @@ class Server:
             "reloads": stats["reloads"],
             "failed": stats["failed_plans"],
             "last_error": _error_row(self._last_error),
+            "paused": self.saves.paused,
+            "waiting": self.saves.waiting_names(),
+            "reload_number": self.reloads.number,
         }
 
     async def submit(self, trigger: Trigger) -> PlanDone:
@@ -282,6 +287,14 @@ class Server:
         event.source_id = as_agent or event.source_id or "agent:admin"
         return await self._network.ingest(event, ADMIN)
 
+    def stop(self) -> None:
+        """End this run."""
+        self._stop.set()
+
+    def set_log_level(self, level: str) -> None:
+        """Show log records from this level on."""
+        logging.getLogger().setLevel(level.upper())
+
     # What goes out
 
     def tell(self, fact: Fact) -> None:
@@ -289,6 +302,9 @@ class Server:
         if isinstance(fact, PlanDone):
             failed = [each.error for each in fact.outcomes if each.error is not None]
             self._last_error = failed[0] if failed else None
+            self.reloads.put(plan_done_to_dict(fact))
+        elif isinstance(fact, ConfigRefused):
+            self.reloads.put({"success": False, "refused": [error_to_dict(each) for each in fact.errors]})
         self._face.tell(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
@@ -331,6 +347,8 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         remove_run_file(self._network.workspace, os.getpid())
         self._network.directory.close()
+        self.reloads.close()
+        self.followed.tape.close()
         await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
         self._http.should_exit = True
         await self._in_time(serving, "a connection does not end; cut off")
@@ -372,13 +390,7 @@ class _Http(uvicorn.Server):
 def _error_row(error: ErrorFacts | None) -> dict[str, Any] | None:
     if error is None:
         return None
-    where = error.where
-    return {
-        "kind": error.kind,
-        "message": error.message,
-        "file": where.file if where is not None else None,
-        "line": where.line if where is not None else None,
-    }
+    return {**error_to_dict(error), "trace": error.trace}
 
 
 def _process_began() -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
+from doors import Doors
 from workspaces import Workspace, without_mods
 
 
@@ -18,3 +19,18 @@ async def work(tmp_path: Path) -> AsyncIterator[Workspace]:
         yield workspace
         await workspace.end()
         assert workspace.modules() == []
+
+
+@pytest.fixture
+def doors() -> Iterator[Doors]:
+    """Doors for handlers, which mods import as `doors`."""
+    before = sys.modules["doors"]
+    sys.modules["doors"] = made = Doors()
+    yield made
+    sys.modules["doors"] = before
+
+
+@pytest.fixture(params=["same", "thread"])
+def at(request: pytest.FixtureRequest) -> str:
+    """Where the mods run: in the test's own loop, or on a loop and thread of their own."""
+    return str(request.param)

@@ -13,16 +13,16 @@ PACKAGE = Path(__file__).parents[1] / "devserver"
 LAYERS = tuple(
     layer.split()
     for layer in (
-        "model mod errors",
+        "model mod errors tape",
         "reload.graph reload.source reload.plan reload.outcome reload.ignore reload.network_yaml reload.yaml_text"
         " reload.yaml_values network.route network.subscriptions network.members network.identity network.audit"
         " network.outbox network.answers home",
-        "generation registry runfile sockets network.agent network.agents network.handle network.overseer"
-        " reload.loader reload.hooks reload.handover reload.notify reload.settle reload.watch",
+        "generation registry runfile sockets network.agent network.agents network.handle network.overseer network.store"
+        " reload.loader reload.hooks reload.handover reload.history reload.notify reload.settle reload.watch",
         "reload.apply reload.report reload.knowledge reload.retirement reload.engine network.dispatch network.system",
         "agent_network api bridge ui watchdog",
-        "server client",
-        "cli",
+        "check saves settings server client",
+        "cli scaffold",
     )
 )
 """From the bottom up. A module belongs to the longest name here that it is, or lies in."""

@@ -1,4 +1,4 @@
-"""Puts the API together: one table of routes, the gate before it, and Starlette to find the way.
+"""Puts the API together: one table of routes, and the guard that alone can find a way to them.
 
 What else a server serves, such as its dashboard, it passes as `routes`; they stand in the same table.
 """
@@ -6,16 +6,11 @@ What else a server serves, such as its dashboard, it passes as `routes`; they st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.routing import Route as HttpRoute
+from functools import cache
 
 from devserver.api.control import Control, ControlApi
 from devserver.api.gate import Gate, own_hosts
-from devserver.api.guard import Guard, Serving
+from devserver.api.guard import Guard
 from devserver.api.inbound import Joining
 from devserver.api.ports import ServedNetwork
 from devserver.api.push import HELLO_SECONDS, Push
@@ -35,22 +30,24 @@ def make_app(
     port_of: Callable[[], int],
     allowed_hosts: Iterable[str] = (),
     routes: Iterable[Route] = (),
+    join_token: str | None = None,
     hold: float = HOLD_SECONDS,
     hello_seconds: float = HELLO_SECONDS,
     new_agents_per_minute: int = NEW_AGENTS_PER_MINUTE,
-) -> Starlette:
+) -> Guard:
     """The application to serve, with the arguments of `protocol.uvicorn_options()`.
 
-    Arguments: `token` this run's admin token; `port_of` the port that is bound, asked with each request;
-    `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `hold` and `hello_seconds` how long
-    a poll and the first message of a WebSocket are waited for; `new_agents_per_minute` how many strangers may join.
+    Arguments: `token` this run's admin token; `port_of` the port that is bound, asked once, with the first request;
+    `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `join_token` what new agents have to
+    show, where other machines can reach this one; `hold` and `hello_seconds` how long a poll and the first message of a
+    WebSocket are waited for; `new_agents_per_minute` how many strangers may join.
     Raises ValueError for an empty token and for a route that is not fully declared.
     """
     if not token:
         raise ValueError("the control API needs a token")
-    audit = Audit()
-    joining = Joining(network, per_minute=new_agents_per_minute)
-    wire = Wire(network, joining, audit, port_of=port_of, hold=hold)
+    audit, port = Audit(), cache(port_of)
+    joining = Joining(network, per_minute=new_agents_per_minute, token=join_token)
+    wire = Wire(network, joining, audit, port_of=port, hold=hold)
     push = Push(network, joining, audit, hello_seconds=hello_seconds)
     table = RouteTable(
         (
@@ -60,23 +57,5 @@ def make_app(
             *routes,
         )
     )
-    gate_at = _gates(table, tuple(allowed_hosts), token)
-    middleware = [Middleware(Guard, gate=lambda: gate_at(port_of()), audit=audit)]
-    return Starlette(routes=[_found_by_starlette(each) for each in table], middleware=middleware)
-
-
-def _gates(table: RouteTable, names: tuple[str, ...], token: str) -> Callable[[int], Gate]:
-    """The gate for the port that is bound; made once, not with each request."""
-
-    @lru_cache(maxsize=2)
-    def gate_at(port: int) -> Gate:
-        return Gate(table, own_hosts(port, names), token)
-
-    return gate_at
-
-
-def _found_by_starlette(route: Route) -> BaseRoute:
-    if route.socket is not None:
-        return WebSocketRoute(route.path, route.socket)
-    assert route.endpoint is not None  # RouteTable sees to it
-    return HttpRoute(route.path, Serving(route.endpoint), methods=[route.method])
+    names = tuple(allowed_hosts)
+    return Guard(gate=cache(lambda: Gate(table, own_hosts(port(), names), token)), audit=audit)

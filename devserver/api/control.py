@@ -19,6 +19,7 @@ from devserver.model.event import Event, EventResponse
 from devserver.model.facts import Outcome, PlanDone, Status
 from devserver.model.principal import Scope
 from devserver.model.wire_form import outcome_to_dict, plan_to_dict
+from devserver.network.identity import agent_id_problem, bare
 
 SHORTEST_NONCE = 16
 MOST_MODS = 1000
@@ -69,7 +70,7 @@ class ControlApi:
 
     async def reload(self, asked: Asked) -> Answer:
         """Reload the named mods, or all."""
-        return await self._carry_out(ReloadAsked(_mods(asked.body.get("mods")), _CAUSE))
+        return await self._carry_out(ReloadAsked(mods_of(asked.body.get("mods")), _CAUSE))
 
     async def load(self, asked: Asked) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
@@ -82,13 +83,21 @@ class ControlApi:
 
     async def send(self, asked: Asked) -> Answer:
         """Send an event as an agent (`source_id`), or as the one who runs the network."""
-        as_agent = text_of(asked.body, "source_id")
+        as_agent = _agent_id(text_of(asked.body, "source_id"))
         event = event_from(asked.body, as_agent)
         response = await self._control.send(event, as_agent)
         return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
 
     async def _carry_out(self, trigger: Trigger) -> Answer:
         return told(plan_done_to_dict(await self._control.submit(trigger)))
+
+
+def _agent_id(source_id: str | None) -> str | None:
+    """The agent to send as. Nothing that comes over a wire is from the system or a mod, whoever sends it."""
+    problem = agent_id_problem(bare(source_id)) if source_id is not None else None
+    if problem is not None:
+        raise Malformed("not_an_agent", problem)
+    return source_id
 
 
 def _mod(asked: Asked) -> str:
@@ -98,7 +107,8 @@ def _mod(asked: Asked) -> str:
     return name
 
 
-def _mods(values: Any) -> tuple[str, ...]:
+def mods_of(values: Any) -> tuple[str, ...]:
+    """The mods that a request names; none means all. Raises Malformed."""
     names = values if values is not None else []
     if not isinstance(names, list) or len(names) > MOST_MODS or not all(isinstance(each, str) for each in names):
         raise Malformed("bad_field", f"mods is a list of at most {MOST_MODS} names; none means all")

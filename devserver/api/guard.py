@@ -1,4 +1,4 @@
-"""Stands before the whole application and does what the gate decides: refuses, or reads the body and lets pass.
+"""The application: does what the gate decides, and asks the route that it admits. There is no other way to a route.
 
 Every answer leaves with the same protecting headers, and no failure of an endpoint shows its inside. It decides nothing
 about a request itself: `gate` does.
@@ -6,23 +6,30 @@ about a request itself: `gate` does.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from devserver.api.answers import Answer, refused
 from devserver.api.gate import MOST_BODY, Gate, RequestFacts, Verdict, judge, too_large
-from devserver.api.routes import WEBSOCKET, Asked, Endpoint
+from devserver.api.routes import WEBSOCKET, Asked, Route
 from devserver.api.strict import Malformed, parse_object, parse_query
+from devserver.model.principal import Principal
 from devserver.network.audit import Audit
 
-BODY_SECONDS = 10.0
 TARGET = "oa_dev.target"
 """Where `protocol` leaves the request target as it was sent, of which uvicorn keeps a part only."""
+REPLY = "oa_dev.reply"
+"""Where it leaves the shortest way to answer, an async function that takes an `Answer`."""
+CROWDED = "oa_dev.crowded"
+"""Where it says that there are more connections than this process has room for."""
 ASKED = "oa_dev.asked"
+ALIVE = b"/healthz"
+"""What is answered however crowded it is."""
 
 PROTECTING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -38,6 +45,7 @@ PROTECTING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     ),
 )
 
+_PROTECTING = b"".join(b"%s: %s\r\n" % each for each in PROTECTING_HEADERS)
 _STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 _log = logging.getLogger("devserver.api")
 
@@ -47,28 +55,18 @@ class ClientGone(Exception):
 
 
 class Guard:
-    """ASGI middleware around everything. `gate` gives the gate as it is now (the port is known once it is bound)."""
+    """An ASGI application. `gate` gives the gate, which holds the routes (the port is known once it is bound)."""
 
-    def __init__(self, app: ASGIApp, *, gate: Callable[[], Gate], audit: Audit) -> None:
-        self._app = app
-        self._gate = gate
+    def __init__(self, *, gate: Callable[[], Gate], audit: Audit) -> None:
+        self.gate = gate
         self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge a request and refuse it or pass it on."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
+        """Judge a request, and refuse it or have its route answer."""
         sender = _Sender(send)
         facts = facts_of(scope)
-        verdict = judge(facts, self._gate())
         try:
-            if not verdict.admitted:
-                self._audit.refused("somebody", f"{facts.method} {facts.path}", verdict.code)
-                await answer(scope, sender, refusal_of(verdict))
-                return
-            scope[ASKED] = await _asked(scope, receive, verdict)
-            await self._app(scope, receive, sender)
+            await self._serve(facts, scope, receive, sender)
         except Malformed as problem:
             await answer(scope, sender, refused(problem.code, str(problem), problem.status))
         except ClientGone:
@@ -77,6 +75,20 @@ class Guard:
             _log.exception("%s %r failed", facts.method, facts.path[:200])
             if not sender.started:
                 await answer(scope, sender, refused("internal", "the server failed; its log says more", 500))
+
+    async def _serve(self, facts: RequestFacts, scope: Scope, receive: Receive, sender: _Sender) -> None:
+        verdict = crowded() if CROWDED in scope and facts.target != ALIVE else judge(facts, self.gate())
+        if verdict.route is None:
+            self._audit.refused("somebody", f"{facts.method} {facts.path}", verdict.code)
+            await answer(scope, sender, refusal_of(verdict))
+            return
+        asked = await _asked(scope, receive, verdict.route, verdict.principal)
+        if verdict.route.endpoint is None:
+            assert verdict.route.socket is not None  # RouteTable sees to it
+            scope[ASKED] = asked
+            await verdict.route.socket(scope, receive, sender)
+        elif (given := await verdict.route.endpoint(asked)) is not None:
+            await answer(scope, sender, given)
 
 
 class _Sender:
@@ -91,19 +103,6 @@ class _Sender:
             self.started = True
             message["headers"] = [*message.get("headers", ()), *PROTECTING_HEADERS]
         await self._send(message)
-
-
-class Serving:
-    """An endpoint as the ASGI application that the router calls."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask the endpoint and send its answer."""
-        given = await self.endpoint(scope[ASKED])
-        if given is not None:
-            await answer(scope, send, given)
 
 
 def facts_of(scope: Scope) -> RequestFacts:
@@ -127,23 +126,14 @@ def _target_of(scope: Scope) -> bytes:
     return bytes(scope["raw_path"] + (b"?" + query if query else b""))
 
 
-async def _asked(scope: Scope, receive: Receive, verdict: Verdict) -> Asked:
+async def _asked(scope: Scope, receive: Receive, route: Route, principal: Principal) -> Asked:
     query = parse_query(scope["query_string"])
-    body: Mapping[str, Any] = {}
-    if verdict.route is not None and verdict.route.method == "POST":
-        body = parse_object(await _read_body(receive))
-    return Asked(verdict.principal, receive, body, query)
-
-
-async def _read_body(receive: Receive) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _collect(receive)
-    except TimeoutError as error:
-        raise Malformed("too_slow", f"the body did not come within {BODY_SECONDS:.0f} s", 408) from error
+    body: Mapping[str, Any] = parse_object(await _collect(receive)) if route.method == "POST" else {}
+    return Asked(principal, receive, body, query)
 
 
 async def _collect(receive: Receive) -> bytes:
+    """The body. For how long it is waited is up to `protocol`, which then hangs up."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -164,19 +154,39 @@ def refusal_of(verdict: Verdict) -> Answer:
     return refused(verdict.code, verdict.message, verdict.status, verdict.headers)
 
 
-_ENDING = frozenset({408, 413, 431})
-"""Statuses after which the rest of what the client sends is not worth reading."""
+def crowded() -> Verdict:
+    """The refusal of what there is no room for."""
+    return Verdict(503, "too_many_connections", "there are too many connections; close some and try again")
+
+
+ENDING = frozenset({408, 413, 431, 503})
+"""Statuses after which the connection ends: the rest of what the client sends is not worth reading."""
 
 
 async def answer(scope: Scope, send: Send, given: Answer) -> None:
     """Send an answer; to a WebSocket that is not open yet, as its refusal."""
+    if REPLY in scope:
+        await scope[REPLY](given)
+        return
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    headers = [
-        (b"content-type", given.content_type),
-        (b"content-length", str(len(given.body)).encode()),
-        *given.headers,
-    ]
-    if given.status in _ENDING:
+    headers = [*about_body(given), *given.headers]
+    if given.status in ENDING:
         headers.append((b"connection", b"close"))
     await send({"type": f"{kind}.start", "status": given.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": given.body})
+
+
+def about_body(given: Answer) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that say what the body of an answer is."""
+    return ((b"content-type", given.content_type), (b"content-length", b"%d" % len(given.body)))
+
+
+def as_http(given: Answer, headers: Iterable[tuple[bytes, bytes]] = (), *, bodiless: bool = False) -> bytes:
+    """An answer as the bytes of an HTTP/1.1 response; `bodiless` leaves out the body, which a HEAD may not have."""
+    own = b"".join(b"%s: %s\r\n" % each for each in (*about_body(given), *given.headers, *headers))
+    return b"".join((_first_line(given.status), _PROTECTING, own, b"\r\n", b"" if bodiless else given.body))
+
+
+@lru_cache(maxsize=100)
+def _first_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()

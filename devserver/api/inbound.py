@@ -6,6 +6,7 @@ taken from here.
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -81,8 +82,15 @@ def _allowed(values: Any) -> list[str] | None:
 
 
 def principal_of(network: ServedNetwork, agent: Agent) -> Principal:
-    """An agent that has proved itself, with what network.yaml grants it."""
-    return agent_principal(agent.agent_id, network.config.grants.get(agent.agent_id, ()))
+    """An agent, with what network.yaml grants it, where its secret was what proved that it is this one."""
+    config = network.config
+    return agent_principal(agent.agent_id, config.grants.get(agent.agent_id, ()) if config.verify_secrets else ())
+
+
+def refuse_when_ending(network: ServedNetwork) -> None:
+    """Raise Malformed, with status 503, when the network ends: nobody's secret is wrong then, and nobody is new."""
+    if network.directory.closed:
+        raise Malformed("stopping", "the network is ending; try again when it is back", 503)
 
 
 class Rate:
@@ -106,12 +114,17 @@ class Rate:
 
 
 class Joining:
-    """Registers agents for every transport, and bounds how many strangers may come in a minute."""
+    """Registers agents for every transport.
 
-    def __init__(self, network: ServedNetwork, *, per_minute: int) -> None:
+    Bounds how many strangers may come in a minute. With a `token` they have to show it, as `join_token` or, for clients
+    that cannot send that, as `password_hash`; who returns with a secret, and the admin, need none.
+    """
+
+    def __init__(self, network: ServedNetwork, *, per_minute: int, token: str | None = None) -> None:
         self._network = network
         self._rate = Rate(per_minute, 60.0)
         self._per_minute = per_minute
+        self._token = token
 
     async def register(self, values: Mapping[str, Any], transport: str, principal: Principal) -> Registration:
         """Register the agent that `values` describe. Raises Malformed for bad values, EventRefused for a refusal."""
@@ -121,13 +134,24 @@ class Joining:
         secret = text_of(values, "secret")
         metadata, group = object_of(values, "metadata"), text_of(values, "agent_group")
         password_hash = text_of(values, "password_hash") or ""
-        self._count(agent_id, secret, principal)
+        refuse_when_ending(self._network)
+        if not principal.may(Scope.ADMIN) and not self._returns(agent_id, secret):
+            self._admit(text_of(values, "join_token"), password_hash)
         return await self._network.register_agent(
             agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
         )
 
-    def _count(self, agent_id: str, secret: str | None, principal: Principal) -> None:
-        returns = secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
-        if not returns and not principal.may(Scope.ADMIN) and not self._rate.allows():
+    def _returns(self, agent_id: str, secret: str | None) -> bool:
+        return secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
+
+    def _admit(self, *shown: str | None) -> None:
+        """Let a stranger in, or raise EventRefused."""
+        if self._token is not None and not any(_equal(each, self._token) for each in shown):
+            raise EventRefused("join_token_required", "this network can be reached by others: show its join_token")
+        if not self._rate.allows():
             sentence = f"more than {self._per_minute} new agents in a minute; try again later"
             raise EventRefused("too_many_registrations", sentence)
+
+
+def _equal(shown: str | None, token: str) -> bool:
+    return hmac.compare_digest((shown or "").encode("utf-8", "surrogatepass"), token.encode())

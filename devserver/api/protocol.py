@@ -1,89 +1,183 @@
-"""uvicorn's protocols with the limits that only the one who reads the socket can set.
+"""uvicorn's protocols with the limits that only the one who holds the socket can set.
 
-How long and how big the head of a request may be, and that its target reaches the gate as it was sent. Everything that
-can be judged from a whole request is judged in `gate`.
+How long and how big a request may be, how long a client may not read, how many clients there is room for; and that the
+target of a request reaches the gate as it was sent. Everything that can be judged from a whole request is judged in
+`gate`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Sequence
+import resource
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 
-from devserver.api.answers import refused
+from devserver.api.answers import Answer, refused
 from devserver.api.gate import MOST_BODY, MOST_HEADER_BYTES, MOST_HEADERS, MOST_TARGET
-from devserver.api.guard import PROTECTING_HEADERS, TARGET
+from devserver.api.guard import (
+    CROWDED,
+    ENDING,
+    PROTECTING_HEADERS,
+    REPLY,
+    TARGET,
+    about_body,
+    as_http,
+    crowded,
+    refusal_of,
+)
+from devserver.api.push import SLOW_CONSUMER
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
+    from websockets.frames import Frame
 
-HEAD_SECONDS = 10.0
+REQUEST_SECONDS = 10.0
+"""How long a request may take to come, from its first byte, or from the beginning of its connection, to its last."""
+CROWDED_SECONDS = 1.0
+"""How long that is where there is no room."""
 KEEP_ALIVE_SECONDS = 75
+STALLED_SECONDS = 5.0
+"""How long a client may read too slowly before it is cut off: as long as 64 KiB wait for it, down to 16 KiB."""
+PARTING_SECONDS = 3.0
+"""How long it then has to read what waits for it and why it was cut off."""
+
+MOST_FRAGMENTS = 1024
+_TOO_BIG = 1009
+_NOT_UTF8 = 1007
 _MOST_HEAD = MOST_HEADER_BYTES + MOST_TARGET + 4096
 _MOST_LINE = 8192 - 64
 _TCP, _NO_DELAY = 6, 1  # the same numbers on every system; the module socket belongs to `sockets`
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
+def most_connections() -> int:
+    """For how many connections there is room: some file descriptors stay free for mods, their reloads, and health."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit - min(256, max(40, limit // 10)) if limit != resource.RLIM_INFINITY else 1_000_000
+
+
+class Timer:
+    """Calls `function` when it was started and not stopped for some seconds."""
+
+    __slots__ = ("_function", "_handle")
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, seconds: float) -> None:
+        """Run from now on, unless it runs already."""
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def stop(self) -> None:
+        """Run no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self) -> None:
+        self._handle = None
+        self._function()
+
+
 class GuardedHttp(HttpToolsProtocol):
     """One connection of a client."""
 
-    head_seconds = HEAD_SECONDS
-    _deadline: asyncio.TimerHandle | None = None
+    request_seconds = REQUEST_SECONDS
+    crowded_seconds = CROWDED_SECONDS
+    stalled_seconds = STALLED_SECONDS
+    most_connections = most_connections()
+    _crowded = False
     _head = 0
     _in_head = True
+    _in_request = True
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         # Whatever listens to that log: its lines would hold the secrets that clients send in the query of a poll.
         self.access_log = False
+        self._deadline = Timer(self._too_slow)
+        self._stalled = Timer(self._hang_up)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection is there; its first request is awaited."""
         super().connection_made(transport)
-        # asyncio does this only for sockets made with IPPROTO_TCP; without it each answer, head and body being written
-        # one after the other, waits 40 ms for the client's delayed acknowledgement.
+        # asyncio does this only for sockets made with IPPROTO_TCP; without it an answer that is written in two parts
+        # waits 40 ms for the client's delayed acknowledgement.
         transport.get_extra_info("socket").setsockopt(_TCP, _NO_DELAY, 1)
-        self._start_deadline()
+        self._crowded = len(self.connections) > self.most_connections
+        self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
-        self._stop_deadline()
+        self._deadline.stop()
+        self._stalled.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on; give up a head that grows without end."""
         super().data_received(data)
-        if not self._in_head:
+        if not self._in_request:
             return
-        # A head that came in one piece, as nearly all do, needs no deadline.
-        self._start_deadline()
+        # A request that came in one piece, as nearly all do, needs no deadline.
+        self._await_request()
         self._head += len(data)
-        if self._head > _MOST_HEAD:
+        if self._in_head and self._head > _MOST_HEAD:
             self._refuse(431, "headers_too_large", f"the head of a request has at most {_MOST_HEAD} bytes")
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self._stalled.start(self.stalled_seconds)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._stalled.stop()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._in_head, self._head = True, 0
+        self._in_request = self._in_head = True
+        self._head = 0
 
     def on_headers_complete(self) -> None:
         """Its head is complete."""
         self._in_head = False
-        self._stop_deadline()
-        cast(dict[str, Any], self.scope)[TARGET] = self.url
+        before = self.cycle
         super().on_headers_complete()
+        scope = cast(dict[str, Any], self.scope)
+        scope[TARGET] = self.url
+        if self.cycle is before:
+            return  # a WebSocket, of which another protocol takes care
+        scope[REPLY] = Reply(self, self.cycle)
+        if self._crowded:
+            scope[CROWDED] = True
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        self._in_request = False
+        self._deadline.stop()
+        super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """It asks for a WebSocket."""
-        self._stop_deadline()
+        self._in_request = False
+        self._deadline.stop()
         problem = handshake_problem(self.parser.get_method(), self.url, self.headers)
-        if problem is None:
+        if self._crowded:
+            self._give_up(refusal_of(crowded()))
+        elif problem is None:
             super().handle_websocket_upgrade()
         else:
             self._refuse(*problem)
@@ -92,40 +186,90 @@ class GuardedHttp(HttpToolsProtocol):
         """It is no HTTP."""
         self._refuse(400, "bad_request", msg)
 
-    def _start_deadline(self) -> None:
-        if self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self.head_seconds, self._too_slow)
-
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _await_request(self) -> None:
+        if not self.transport.is_closing():
+            self._deadline.start(self.crowded_seconds if self._crowded else self.request_seconds)
 
     def _too_slow(self) -> None:
-        self._refuse(408, "too_slow", f"the head of a request did not come within {self.head_seconds:.0f} s")
+        if self.flow.read_paused:
+            # It is we who do not read: an earlier request of this connection is still being answered.
+            self._await_request()
+            return
+        self._refuse(408, "too_slow", f"the request did not come within {self.request_seconds:.0f} s")
 
     def _refuse(self, status: int, code: str, sentence: str) -> None:
-        """Answer without the application, which has not seen this request, and hang up."""
+        self._give_up(refused(code, sentence, status))
+
+    def _give_up(self, given: Answer) -> None:
+        """Answer without the application, which may not have seen this request, and hang up."""
         if self.transport.is_closing():
             return
-        self._stop_deadline()
-        body = refused(code, sentence, status).body
-        head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
-        head += [name + b": " + value for name, value in PROTECTING_HEADERS]
-        head += [b"content-type: application/json", f"content-length: {len(body)}".encode(), b"connection: close"]
-        if status == HTTPStatus.UPGRADE_REQUIRED:
-            head.append(b"sec-websocket-version: 13")
-        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
+        self._deadline.stop()
+        more = [(b"connection", b"close")]
+        if given.status == HTTPStatus.UPGRADE_REQUIRED:
+            more.append((b"sec-websocket-version", b"13"))
+        self.transport.write(as_http(given, more))
         self.transport.close()
+
+    def _hang_up(self) -> None:
+        self.transport.abort()
+
+
+class Reply:
+    """The shortest way to answer one request: one write, in place of the messages of ASGI."""
+
+    __slots__ = ("_cycle", "_protocol")
+
+    def __init__(self, protocol: GuardedHttp, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+
+    async def __call__(self, given: Answer) -> None:
+        """Send an answer, which is the whole answer."""
+        cycle, flow = self._cycle, self._protocol.flow
+        if flow.write_paused and not cycle.disconnected:
+            await flow.drain()
+        if cycle.disconnected or cycle.response_started:
+            return
+        cycle.keep_alive = cycle.keep_alive and given.status not in ENDING
+        ending = () if cycle.keep_alive else ((b"connection", b"close"),)
+        headers = (*cycle.default_headers, *ending)
+        cycle.transport.write(as_http(given, headers, bodiless=cycle.scope["method"] == "HEAD"))
+        self._complete(cycle)
+
+    def _complete(self, cycle: RequestResponseCycle) -> None:
+        """What uvicorn does at the end of a response."""
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
     """One WebSocket of a client."""
 
+    stalled_seconds = STALLED_SECONDS
+    parting_seconds = PARTING_SECONDS
+
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         # At debug level the library would write every message to the log, and the first one holds a secret.
         self.conn.debug = False
+        self._stalled = Timer(self._too_slow)
+        self._parting = Timer(self._hang_up)
+        self.conn.accept = self._accept  # type: ignore[method-assign]
+
+    def _accept(self, request: Request) -> Response:
+        """The library's answer to a handshake; a refusal of its own leaves as all our answers do."""
+        response = ServerProtocol.accept(self.conn, request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            given = refused("bad_websocket", "this is no WebSocket handshake", response.status_code)
+            response.body = given.body
+            del response.headers["content-type"], response.headers["content-length"]
+            for name, value in (*PROTECTING_HEADERS, *about_body(given)):
+                response.headers[name.decode()] = value.decode()
+        return response
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says; a refusal of the handshake completes it."""
@@ -133,6 +277,70 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         # uvicorn takes a refused handshake for one that was forgotten, and writes an error to the log.
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self._stalled.start(self.stalled_seconds)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._stalled.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._stalled.stop()
+        self._parting.stop()
+        super().connection_lost(exc)
+
+    def handle_ping(self) -> None:
+        """A client that pings and does not read gets no pongs: they would pile up here."""
+        pong = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(pong)
+
+    def handle_cont(self, event: Frame) -> None:
+        """One more fragment of a message. Their number is bounded too: the library bounds their bytes."""
+        if len(self.frames) >= MOST_FRAGMENTS:
+            self._fail(_TOO_BIG, "too many fragments")
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole; one that is no text is the client's fault and no error of ours to log."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self._fail(_NOT_UTF8, "not UTF-8")
+        else:
+            super().send_receive_event_to_app()
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.frames = []
+        if not self.close_sent:
+            self.conn.send_close(code, reason)
+            self.handle_parser_exception()
+
+    def _too_slow(self) -> None:
+        """Cut off a client that does not read, and let go who waits to send to it."""
+        if self.close_sent or self.transport.is_closing():
+            self.transport.abort()
+            return
+        self.conn.send_close(SLOW_CONSUMER, "slow_consumer")
+        self.handle_parser_exception()
+        self.disconnected = True
+        self.writable.set()
+        self._parting.start(self.parting_seconds)
+
+    def _hang_up(self) -> None:
+        self.transport.abort()
+
+
+def _is_utf8(parts: Sequence[bytes]) -> bool:
+    try:
+        (parts[0] if len(parts) == 1 else b"".join(parts)).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def handshake_problem(
@@ -158,6 +366,8 @@ def handshake_problem(
         )
     if named.get(b"sec-websocket-version") != [b"13"]:
         return 426, "bad_websocket_version", "the WebSocket version spoken here is 13"
+    if len(named.get(b"origin", [])) > 1:
+        return 403, "origin_not_allowed", "a WebSocket handshake has at most one Origin"
     keys = named.get(b"sec-websocket-key", [])
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         return 400, "bad_websocket_key", "a WebSocket handshake has one Sec-WebSocket-Key of 16 bytes in base64"
@@ -178,4 +388,6 @@ def uvicorn_options() -> dict[str, Any]:
         "proxy_headers": False,
         "access_log": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        # Below that uvicorn tells of what clients do wrong, as often as they do it.
+        "log_level": logging.ERROR,
     }

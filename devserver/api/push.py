@@ -3,7 +3,8 @@
 Messages are JSON objects with a `type`. From the client: register first, within 5 s; then send, ping, unregister. To
 it: registered, response, event, pong, unregistered, error. An error answers one message and keeps the connection.
 
-Closing codes besides those of RFC 6455: 4000 the agent was unregistered, 4001 a newer connection took over.
+Closing codes: 1012 the server ends and may be back soon, 4000 the agent was unregistered, 4001 a newer connection took
+over, 4002 the client did not read what was sent to it (slow_consumer); what it has not got waits for it to resume.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ MOST_IN_FLIGHT = 100
 PATIENCE_SECONDS = 1.0
 """How long a send waits for a place among those in flight before it is refused."""
 
-NOT_TEXT, POLICY, LEFT, SUPERSEDED = 1003, 1008, 4000, 4001
+NOT_TEXT, POLICY, RESTARTING = 1003, 1008, 1012
+LEFT, SUPERSEDED, SLOW_CONSUMER = 4000, 4001, 4002
 
 _log = logging.getLogger("devserver.api")
 
@@ -100,6 +102,8 @@ class Line:
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._ended = False
+        self.ended_by: int | None = None
+        """The closing code of the other side, or that of `protocol` where it cut the line off."""
 
     async def open(self) -> None:
         """Accept the connection."""
@@ -111,6 +115,7 @@ class Line:
             frame = await self._socket.receive()
             if frame["type"] == "websocket.disconnect":
                 self._ended = True
+                self.ended_by = frame.get("code")
                 return None
             if frame.get("text") is None:
                 await self.close(NOT_TEXT)
@@ -177,10 +182,17 @@ class Session:
             for task in work:
                 task.cancel()
             await asyncio.wait(work)
-        await self._line.close(LEFT if self._agent.outbox.closed else SUPERSEDED)
+        if self._line.ended_by == SLOW_CONSUMER:
+            _log.warning("%r was cut off: slow_consumer, it did not read what was sent to it", self._agent.agent_id)
+        await self._line.close(self._why_it_ends())
         _raise_failure(work)
         # What was accepted is carried to its end, though nobody will hear the answer.
         await asyncio.gather(*self._in_flight)
+
+    def _why_it_ends(self) -> int:
+        if self._network.directory.closed:
+            return RESTARTING
+        return LEFT if self._agent.outbox.closed else SUPERSEDED
 
     async def _push(self) -> None:
         outbox = self._agent.outbox

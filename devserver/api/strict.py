@@ -30,7 +30,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     try:
         # orjson refuses what is not JSON in UTF-8, but keeps the last of two equal keys: json looks again for those.
         orjson.loads(raw)
-        value = json.loads(raw, object_pairs_hook=_without_duplicates, parse_constant=_not_a_number)
+        value = _DECODER.decode(raw.decode())
     except Malformed:
         raise
     except RecursionError as error:
@@ -72,6 +72,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _not_a_number(name: str) -> NoReturn:
     raise Malformed("bad_json", f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_not_a_number)
 
 
 def _check_depth(value: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.types import Receive
 
 from devserver.api.answers import Answer, events_to_json, refused, to_json, told
-from devserver.api.inbound import Joining, event_from, principal_of
+from devserver.api.inbound import Joining, event_from, principal_of, refuse_when_ending
 from devserver.api.ports import ServedNetwork
 from devserver.api.routes import Asked, Route
 from devserver.api.strict import Malformed
@@ -143,6 +143,7 @@ class Wire:
             raise Malformed("bad_field", "an agent's id is a text")
         agent = self._network.directory.authenticate(agent_id, secret)
         if agent is None:
+            refuse_when_ending(self._network)
             self._audit.refused(agent_id, what, "not_proven")
         return agent
 

@@ -1,13 +1,14 @@
 """The commands and options of `oa-dev` as typer sees them, and how a problem becomes text and an exit code.
 
-What the commands do is in `commands`, which is imported only when one is called: `--help` and `--version` stay fast.
+What the commands do is in `commands` and `remote`, which are imported only when one is called: `--help` and `--version`
+stay fast.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -15,35 +16,22 @@ import typer
 
 from devserver import __version__
 from devserver.cli.exits import Exit, Problem
+from devserver.cli.options import Json, LogLevel, NetworkFile
+from devserver.cli.running import add_running
 from devserver.errors import DevServerError
 from devserver.ui.escape import cut, safe
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """UsageError, of which typer exports only this subclass: older versions take it from Click, newer have their own."""
 
-
-class LogLevel(StrEnum):
-    """Which log records are shown."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 app = typer.Typer(
     name="oa-dev",
     help="A hot-reload development server for OpenAgents networks.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-NetworkFile = Annotated[
-    Path | None, typer.Argument(metavar="NETWORK.yaml", help="The network; ./network.yaml where none is named.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+new = typer.Typer(help="Write a small network, or a small mod, that runs.", rich_markup_mode=None)
 
 
 def _version(wanted: bool) -> None:
@@ -61,75 +49,88 @@ def _options(
     """The options that stand before a command."""
 
 
+# What was not given is None, so that the environment, .env and pyproject.toml are asked.
+Host = Annotated[str | None, typer.Option(help="The loopback address to listen on.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port; 0 takes any free one.")]
+Strict = Annotated[bool | None, typer.Option("--strict-port/--any-port", help="End with 4 where the port is taken.")]
+Keys = Annotated[bool | None, typer.Option("--keys/--no-keys", help="Read single keys from the terminal.")]
+Watch = Annotated[bool | None, typer.Option("--watch/--no-watch", help="Reload what is saved, or only when asked.")]
+Confirm = Annotated[
+    bool | None, typer.Option("--confirm/--no-confirm", help="Apply changes of network.yaml only when asked.")
+]
+Level = Annotated[LogLevel | None, typer.Option(help="The log records to show.")]
+
+
 @app.command()
 def run(
     network: NetworkFile = None,
-    host: Annotated[str | None, typer.Option(envvar="OA_DEV_HOST", help="The loopback address to listen on.")] = None,
-    port: Annotated[
-        int | None, typer.Option(envvar="OA_DEV_PORT", min=0, max=65535, help="The port; 0 takes any free one.")
-    ] = None,
-    strict_port: Annotated[bool, typer.Option("--strict-port", help="End with 4 where the port is taken.")] = False,
+    host: Host = None,
+    port: Port = None,
+    strict_port: Strict = None,
     as_json: Json = False,
-    no_keys: Annotated[bool, typer.Option("--no-keys", help="Read no single keys from the terminal.")] = False,
-    no_watch: Annotated[bool, typer.Option("--no-watch", help="Reload only when asked to.")] = False,
-    log_level: Annotated[
-        LogLevel, typer.Option(envvar="OA_DEV_LOG_LEVEL", help="The log records to show.")
-    ] = LogLevel.WARNING,
+    keys: Keys = None,
+    watch: Watch = None,
+    confirm: Confirm = None,
+    log_level: Level = None,
 ) -> int:
     """Run a network and reload its mods when they change."""
     from devserver.cli import commands
 
-    return commands.run(
-        network,
-        host=host,
-        port=port,
-        strict_port=strict_port,
-        as_json=as_json,
-        keys=not no_keys,
-        watch=not no_watch,
-        log_level=log_level.value,
-    )
+    level = log_level.value if log_level is not None else None
+    flags = {"host": host, "port": port, "strict_port": strict_port, "keys": keys}
+    return commands.run(network, {**flags, "watch": watch, "confirm": confirm, "log_level": level}, as_json=as_json)
 
 
 @app.command()
 def check(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say every problem in a network.yaml; imports nothing of any mod."""
+    """Say every problem of a network and its mods, without running it."""
     from devserver.cli import commands
 
     return commands.check(network, as_json=as_json)
 
 
 @app.command()
-def status(as_json: Json = False) -> int:
-    """Say what runs in this directory: address, mods, agents, the latest error."""
+def plan(network: NetworkFile = None, as_json: Json = False) -> int:
+    """Say what the saved files would change in the running network, or what a start would do."""
     from devserver.cli import commands
 
-    return commands.status(as_json=as_json)
+    return commands.plan(network, as_json=as_json)
 
 
 @app.command()
-def reload(
-    mods: Annotated[list[str] | None, typer.Argument(metavar="MOD", help="Ids or paths; all where none.")] = None,
-    as_json: Json = False,
-) -> int:
-    """Reload mods of the running network, and say what became of it."""
+def schema() -> int:
+    """Print the JSON Schema of network.yaml, for editors."""
     from devserver.cli import commands
 
-    return commands.reload(tuple(mods or ()), as_json=as_json)
+    return commands.schema()
 
 
 @app.command()
-def send(
-    event_name: Annotated[str, typer.Argument(metavar="EVENT_NAME", help="As in wiki.page.create.")],
-    to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="As in agent:ana or channel:general.")] = None,
-    payload: Annotated[str | None, typer.Option("--payload", metavar="JSON", help="A JSON object.")] = None,
-    sender: Annotated[str | None, typer.Option("--as", metavar="AGENT", help="The agent it comes from.")] = None,
-    as_json: Json = False,
-) -> int:
-    """Send one event into the running network, and say its answer."""
+def doctor(network: NetworkFile = None, as_json: Json = False) -> int:
+    """Say every setting with its source, and what of this machine and terminal matters."""
     from devserver.cli import commands
 
-    return commands.send(event_name, to=to, payload=payload, sender=sender, as_json=as_json)
+    return commands.doctor(network, {}, as_json=as_json)
+
+
+@new.command("network")
+def new_network(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made where it is missing.")]) -> int:
+    """Write a network with one mod and its test."""
+    from devserver.cli import commands
+
+    return commands.new_network(folder)
+
+
+@new.command("mod")
+def new_mod(name: Annotated[str, typer.Argument(metavar="NAME", help="As in kanban.")]) -> int:
+    """Write a mod and its test into the network here."""
+    from devserver.cli import commands
+
+    return commands.new_mod(name)
+
+
+add_running(app)
+app.add_typer(new, name="new")
 
 
 def main() -> None:
@@ -150,8 +151,16 @@ def call(arguments: Sequence[str]) -> int:
         return _said(str(error), "", Exit.FATAL)
     except typer.Abort:
         return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return _unread()
     except _USAGE_ERROR as error:
         return _misused(error)
+
+
+def _unread() -> int:
+    """Whoever read what a command prints has gone; Python must not fail once more when it closes that stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.CLEAN
 
 
 def _misused(error: BaseException) -> int:

@@ -1,57 +1,58 @@
-"""What each command does; each returns the exit code. Imports what it needs when it is called, so that help is fast."""
+"""What the commands do that need no running server; each returns the exit code.
+
+Imports what it needs when it is called, so that help is fast.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from devserver import __version__
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.inputs import event_of, refuse_exposed
-from devserver.cli.locate import network_file, working_directory
-from devserver.errors import ConfigError, DevServerError, PortInUse
-from devserver.model.config import NetworkConfig
-from devserver.model.facts import ConfigRefused, PlanDone, Status
-from devserver.model.wire_form import error_to_dict, plan_done_from_dict
-from devserver.ui.console import is_tty, terminal_width
-from devserver.ui.escape import safe
-from devserver.ui.look import View, look_of
-from devserver.ui.render import render, render_line
-from devserver.ui.segments import Block
+from devserver.cli.inputs import refuse_exposed
+from devserver.cli.locate import network_file
+from devserver.cli.output import say, say_json, show, show_lines, view
+from devserver.errors import ConfigError, PortInUse
+from devserver.model.facts import ConfigRefused
+from devserver.model.wire_form import error_to_dict
+from devserver.settings import SettingError, Settings, read_settings
 
 
-def run(
-    given: Path | None,
-    *,
-    host: str | None,
-    port: int | None,
-    strict_port: bool,
-    as_json: bool,
-    keys: bool,
-    watch: bool,
-    log_level: str,
-) -> int:
-    """Run the network until it is stopped."""
-    refuse_exposed(host)
+def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+    """Run the network until it is stopped. `flags` are settings by name, None where not given."""
+    refuse_exposed(flags.get("host"))
     path = network_file(given)
+    settings = settings_of(path, flags)
+    refuse_exposed(settings["host"])
+    os.environ.update(settings.variables)
     from devserver.server import RunOptions, run_server
+    from devserver.ui.capture import captured
     from devserver.ui.face import console_face, json_face
 
     face = (
         json_face(sys.stdout, sys.stderr)
         if as_json
-        else console_face(sys.stdout, root=path.parent, version=__version__, keys=keys)
+        else console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"])
     )
-    logging.basicConfig(level=log_level.upper(), handlers=[face.log], force=True)
-    options = RunOptions(path, host, port, strict_port, watch, face.keys is not None)
+    logging.basicConfig(level=settings["log_level"].upper(), handlers=[face.log], force=True)
+    options = RunOptions(
+        path,
+        settings["host"],
+        settings["port"],
+        strict_port=settings["strict_port"],
+        watch=settings["watch"],
+        keys=face.keys is not None,
+        confirm=settings["confirm"],
+        settings=settings,
+    )
     try:
-        return run_server(options, face)
+        with captured(face.log.say):
+            return run_server(options, face)
     except ConfigError as error:
         face.tell(ConfigRefused(error.problems))
         return Exit.CONFIG
@@ -61,105 +62,112 @@ def run(
         face.close()
 
 
+def settings_of(path: Path, flags: Mapping[str, Any]) -> Settings:
+    """The settings of a run of this network.yaml. Raises Problem for one that cannot be used."""
+    try:
+        return read_settings(path.parent, flags, os.environ)
+    except SettingError as error:
+        raise Problem(str(error), "oa-dev doctor shows every setting with its source") from error
+
+
 def check(given: Path | None, *, as_json: bool) -> int:
-    """Read a network.yaml and say every problem in it; nothing of any mod is imported."""
+    """Say every problem of a network: 3 for network.yaml, 5 for mods that cannot be loaded. Nothing is started."""
     path = network_file(given)
-    from devserver.reload.network_yaml import read_network
+    from devserver.check import check_network
+    from devserver.ui.lines import config_refused, mod_unusable
+
+    found = check_network(path)
+    if as_json:
+        mods = [{"mod_id": mod, "error": error_to_dict(error)} for mod, error in found.mods]
+        unused = list(found.config.unused) if found.config is not None else []
+        problems = [error_to_dict(each) for each in found.refused]
+        say_json({"ok": found.good, "problems": problems, "mods": mods, "unused": unused})
+    elif found.refused:
+        show(config_refused(found.refused, view(started=False)))
+    else:
+        show(mod_unusable(mod, error, view()) for mod, error in found.mods)
+    if found.good and not as_json:
+        say(found.summary)
+    return Exit.CONFIG if found.refused else Exit.MOD_ERRORS if found.mods else Exit.CLEAN
+
+
+def plan(given: Path | None, *, as_json: bool) -> int:
+    """Say what the files on disk would change in the running network, or without one what a start would do."""
+    path = network_file(given)
+    from devserver.cli.planned import plan_of, planned
     from devserver.ui.lines import config_refused
+    from devserver.ui.plan_lines import plan_rows
 
-    try:
-        config = read_network(path)
-    except ConfigError as error:
-        if as_json:
-            _print_json({"ok": False, "problems": [error_to_dict(each) for each in error.problems]})
-        else:
-            _show(config_refused(error.problems, _view(started=False)))
-        return Exit.CONFIG
+    plans, problems = planned(path)
     if as_json:
-        _print_json({"ok": True, "problems": [], "unused": list(config.unused)})
-    else:
-        _print(_summary(path, config))
+        say_json({"plans": plans, "problems": [error_to_dict(each) for each in problems]})
+        return Exit.CONFIG if problems else Exit.CLEAN
+    show(plan_rows(plan_of(each), view()) for each in plans)
+    show(config_refused(problems, view(started=False)))
+    if not plans and not problems:
+        say("nothing would change")
+    return Exit.CONFIG if problems else Exit.CLEAN
+
+
+def schema() -> int:
+    """Print the JSON Schema of network.yaml."""
+    from devserver.scaffold.schema import network_schema
+
+    say_json(network_schema())
     return Exit.CLEAN
 
 
-def _summary(path: Path, config: NetworkConfig) -> str:
-    enabled = config.enabled_mods
-    words = f"{path.name} is good: {config.name}, {len(enabled)} of {len(config.mods)} mods enabled"
-    return f"{words}; without effect here: {', '.join(config.unused)}" if config.unused else words
+def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+    """Say every setting with its source, and what of this machine matters. Ends with 1 where something is wrong."""
+    path = network_file(given)
+    from devserver.cli.doctor import examined
+    from devserver.ui.doctor import doctor_lines
 
-
-def status(*, as_json: bool) -> int:
-    """Say what runs in this workspace."""
-    from devserver.client import connect
-    from devserver.ui.status import status_lines
-
-    values = connect(working_directory()).status()
+    settings = settings_of(path, flags)
+    rows = examined(path, settings)
     if as_json:
-        _print_json(values)
-        return Exit.CLEAN
-    for line in status_lines(values, _view()):
-        print(render_line(line, _view().look))
-    return Exit.CLEAN
-
-
-def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Reload mods, all where none is named. Ends with 1 unless every step was applied."""
-    from devserver.client import connect
-    from devserver.ui.plan_lines import held_back, plan_done
-
-    answer = connect(working_directory()).reload(mods)
-    done = _reloaded(answer)
-    if as_json:
-        _print_json(answer)
-        return _applied(done)
-    _show(plan_done(done, _view()))
-    if done.plan.holds or not done.outcomes:
-        _print(held_back(done.plan.holds) or "no mod is loaded")
-    return _applied(done)
-
-
-def _applied(done: PlanDone) -> Exit:
-    good = done.outcomes and not done.plan.holds and all(each.status is Status.APPLIED for each in done.outcomes)
-    return Exit.CLEAN if good else Exit.FATAL
-
-
-def _reloaded(answer: Mapping[str, Any]) -> PlanDone:
-    """The plan that an answer tells of. Raises DevServerError for an answer of another form."""
-    try:
-        return plan_done_from_dict(answer)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DevServerError("the server's answer is of another version: start it again") from error
-
-
-def send(name: str, *, to: str | None, payload: str | None, sender: str | None, as_json: bool) -> int:
-    """Send one event and say its answer. Ends with 1 for an answer without success."""
-    event = event_of(name, to, payload, sender)
-    from devserver.client import connect
-
-    answer = connect(working_directory()).send(event)
-    if as_json:
-        _print_json(answer)
+        say_json([each.as_dict() for each in rows])
     else:
-        _print(str(answer.get("message") or ("sent" if answer.get("success") else "refused")))
-        if answer.get("data"):
-            _print_json(answer["data"])
-    return Exit.CLEAN if answer.get("success") is True else Exit.FATAL
+        show_lines(doctor_lines(rows, view()))
+    return Exit.CLEAN if all(each.good for each in rows) else Exit.FATAL
 
 
-def _view(started: bool = True) -> View:
-    look = look_of(is_tty(sys.stdout), os.environ, encoding=sys.stdout.encoding)
-    return View(look, terminal_width(), started)
+def new_network(folder: Path) -> int:
+    """Write a small network that runs, with a mod and its test."""
+    from devserver.scaffold import network_files
+
+    return _written(folder, network_files(folder.resolve().name), f"cd {folder} && oa-dev run")
 
 
-def _show(blocks: Iterable[Block]) -> None:
-    look, now = _view().look, datetime.now().astimezone().strftime("%H:%M:%S")
-    sys.stdout.write("".join(render(each, look, now, working_directory()) for each in blocks))
+def new_mod(name: str) -> int:
+    """Write a small mod with its test into the network of the working directory, and say how to list it."""
+    from devserver.reload.network_yaml import mod_name_problem
+    from devserver.scaffold import mod_files, mod_name
+
+    path = network_file(None)
+    plain = mod_name(name)
+    problem = mod_name_problem(f"./{plain}") or mod_name_problem(f"mods.{plain}")
+    if problem is not None:
+        raise Problem(problem, "a mod is named like kanban or mods.kanban")
+    code = _written(path.parent, mod_files(plain), "")
+    say(f"list it in {path.name} and save; a running network loads it at once:")
+    say(f"    - name: mods.{plain}")
+    return code
 
 
-def _print(words: str) -> None:
-    print(safe(words))
-
-
-def _print_json(values: object) -> None:
-    # ASCII, so that nothing in a value can steer the terminal.
-    print(json.dumps(values, ensure_ascii=True, indent=2 if is_tty(sys.stdout) else None))
+def _written(folder: Path, files: Mapping[str, str], then: str) -> int:
+    """Write files that are not there yet, all or none."""
+    there = [each for each in files if (folder / each).exists()]
+    if there:
+        raise Problem(f"{', '.join(there)} is there already, nothing was written", "choose another name")
+    for name, text in files.items():
+        path = folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Problem(f"{path} cannot be written: {error.strerror}", code=Exit.FATAL) from error
+        say(f"wrote {name}")
+    if then:
+        say(f"now: {then}")
+    return Exit.CLEAN

@@ -59,4 +59,12 @@ class UnloadAsked:
     cause: str = "asked"
 
 
-Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked
+@dataclass(frozen=True, slots=True)
+class UndoAsked:
+    """A key or a command asks to go back to the generations before the last reload of these mods; none: the latest."""
+
+    mods: tuple[str, ...] = ()
+    cause: str = "undo"
+
+
+Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | UndoAsked

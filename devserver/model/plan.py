@@ -66,6 +66,8 @@ class Plan:
     not_applied: tuple[NotApplied, ...] = ()
     order: tuple[str, ...] | None = None
     changed: Sources = field(default_factory=dict)
+    undo: bool = False
+    """Whether this goes back to the code and the state before the last reload."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

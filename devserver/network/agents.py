@@ -27,7 +27,7 @@ from devserver.network.identity import (
     secret_digest,
 )
 from devserver.network.members import Channels
-from devserver.network.outbox import Outbox
+from devserver.network.outbox import Outbox, size_of
 from devserver.network.subscriptions import Subscription, new_subscription, subscribed, visible
 
 __all__ = ["Agent", "Delivery", "Directory", "Registration"]
@@ -53,6 +53,8 @@ class Directory:
         self._folded: dict[str, str] = {}
         self._channels = Channels()
         self._drops = 0
+        self.closed = False
+        """Whether the network ends: nobody who waits is kept waiting, nobody who comes is new."""
 
     @property
     def config(self) -> NetworkConfig:
@@ -196,6 +198,7 @@ class Directory:
 
     def close(self) -> None:
         """Let everybody who waits for events go: held polls answer, sockets end. Identities stay for an export."""
+        self.closed = True
         for agent in self.agents():
             agent.outbox.close()
 
@@ -276,8 +279,8 @@ class Directory:
         if not receivers:
             return Delivery(0, (), unknown)
         # One copy for all: what a mod does to its own event afterwards concerns no receiver.
-        shared = replace(event, secret=None)
-        full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(shared))
+        shared, size = replace(event, secret=None), size_of(event)
+        full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(shared, size))
         return Delivery(len(receivers) - len(full), full)
 
     # With the lock held

@@ -205,14 +205,13 @@ def _is_named(slot: Slot, name: str) -> bool:
 
 
 def _in_a_circle(event: Event, caller: Call) -> EventResponse:
-    names: dict[str, None] = {}
+    chain: list[str] = []
     call: Call | None = caller
     while call is not None:
-        names[call.generation.mod_id] = None
+        chain.append(call.generation.mod_id)
         call = call.parent
-    message = (
-        f"{event.event_name} ran in a circle: {MOST_HOPS} mods wait for each other ({' → '.join(reversed(names))})"
-    )
+    names = " → ".join(dict.fromkeys(reversed(chain)))
+    message = f"{event.event_name} ran in a circle: {MOST_HOPS} mods wait for each other ({names})"
     return EventResponse(False, message, {"code": "too_many_hops"}, event.event_name)
 
 

@@ -1,8 +1,13 @@
-"""What one generation of a mod sees of the network. A generation that was replaced can do no more through it."""
+"""What one generation of a mod sees of the network.
+
+A generation that was replaced changes nothing through it any more, but on behalf of a handler that still runs. Its
+`shutdown()` does so least of all: what it would take back is its successor's by then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +16,8 @@ from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.network.agents import Directory
 
+_log = logging.getLogger(__name__)
+
 
 class Services(Protocol):
     """What a handle needs of the network behind it."""
@@ -18,6 +25,8 @@ class Services(Protocol):
     network_id: str
     network_name: str
     directory: Directory
+
+    def is_replaced(self, generation: Generation) -> bool: ...
 
     async def process_event(self, event: Event) -> EventResponse: ...
 
@@ -56,17 +65,21 @@ class NetworkHandle:
         """Send an event, where this generation still may."""
         refusal = self._refusal()
         if refusal is not None:
-            return EventResponse(False, refusal, {"code": "retired_generation"}, event.event_name)
+            refusal.event_name = event.event_name
+            return refusal
         if event.source_id is None:
             event.source_id = f"mod:{self._mod_path}"
         return await self._services.process_event(event)
 
-    def _refusal(self) -> str | None:
-        """A generation that lingers sends only for a handler that still runs; a closed one sends nothing."""
+    def _refusal(self) -> EventResponse | None:
+        """A generation that lingers acts only for a handler that still runs; a closed one does nothing."""
         generation = self._generation
-        if generation is None or generation.state in (ModState.STARTING, ModState.LIVE) or running_in(generation):
+        if generation is None or generation.state in (ModState.STARTING, ModState.LIVE):
             return None
-        return f"{generation.name} has been replaced and may not send events any more"
+        if generation.state is ModState.LINGERING and running_in(generation):
+            return None
+        message = f"{generation.name} does not serve any more: it may neither send events nor change anything"
+        return EventResponse(False, message, {"code": "retired_generation"})
 
     def agents(self) -> dict[str, dict[str, Any]]:
         """The registered agents: id to metadata."""
@@ -79,19 +92,27 @@ class NetworkHandle:
 
     def create_channel(self, channel: str) -> None:
         """Make sure that a channel exists."""
-        self._services.directory.create_channel(channel)
+        self._change(self._services.directory.create_channel, channel)
 
     def remove_channel(self, channel: str) -> None:
         """Forget a channel and its members."""
-        self._services.directory.remove_channel(channel)
+        self._change(self._services.directory.remove_channel, channel)
 
     def add_channel_member(self, channel: str, agent_id: str) -> None:
         """Let an agent receive what is sent to a channel."""
-        self._services.directory.add_channel_member(channel, agent_id)
+        self._change(self._services.directory.add_channel_member, channel, agent_id)
 
     def remove_channel_member(self, channel: str, agent_id: str) -> None:
         """Stop that again."""
-        self._services.directory.remove_channel_member(channel, agent_id)
+        self._change(self._services.directory.remove_channel_member, channel, agent_id)
+
+    def _change(self, change: Callable[..., None], *names: str) -> None:
+        """Change the channels. A generation that ended for good may still take back what it made."""
+        generation = self._generation
+        if self._refusal() is None or generation is None or not self._services.is_replaced(generation):
+            change(*names)
+        else:
+            _log.info("%s was replaced: %s%s is left to its successor", generation.name, change.__name__, names)
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
         """The members of a channel."""
@@ -99,15 +120,15 @@ class NetworkHandle:
 
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
         """Load a mod."""
-        return await self._services.load_mod(mod_path, config)
+        return self._refusal() or await self._services.load_mod(mod_path, config)
 
     async def unload_mod(self, mod: str) -> EventResponse:
         """Unload a mod."""
-        return await self._services.unload_mod(mod)
+        return self._refusal() or await self._services.unload_mod(mod)
 
     async def reload_mod(self, mod: str) -> EventResponse:
         """Reload a mod."""
-        return await self._services.reload_mod(mod)
+        return self._refusal() or await self._services.reload_mod(mod)
 
     def storage_path(self, mod_name: str) -> Path:
         """The folder for a mod's own data."""

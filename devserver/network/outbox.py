@@ -10,7 +10,13 @@ import asyncio
 import threading
 from collections import deque
 
+import orjson
+
 from devserver.model.event import Event
+
+MOST_BYTES = 8 * 1024 * 1024
+"""How many bytes of payload may wait for one agent."""
+_UNKNOWN_SIZE = 64 * 1024
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -18,15 +24,17 @@ _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 class Outbox:
     """A first-in-first-out queue of events with one current consumer; the newest consumer supersedes the others.
 
-    `put` may be called from any thread, everything else from the loop of the consumers. When `limit` events wait, the
-    newest is refused and the ones that wait are kept: the sender can be told, the receiver sees no gap.
+    `put` may be called from any thread, everything else from the loop of the consumers. When `limit` events or `most`
+    bytes wait, the newest is refused and the ones that wait are kept: the sender can be told, the receiver sees no gap.
     """
 
-    def __init__(self, limit: int = 1000) -> None:
+    def __init__(self, limit: int = 1000, most: int = MOST_BYTES) -> None:
         self.limit = limit
+        self.most = most
         self.dropped = 0
         """How many events were refused because the queue was full or closed."""
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[Event, int]] = deque()
+        self._size = 0
         self._lock = threading.Lock()
         self._consumer = 0
         self._waiter: _Waiter | None = None
@@ -45,13 +53,14 @@ class Outbox:
         """Whether a consumer waits for an event now."""
         return self._waiter is not None
 
-    def put(self, event: Event) -> bool:
-        """Queue an event; False when it was refused because the queue is full or closed."""
+    def put(self, event: Event, size: int = 0) -> bool:
+        """Queue an event of `size` bytes; False when it was refused because the queue is full or closed."""
         with self._lock:
-            if self._closed or len(self._events) >= self.limit:
+            if self._closed or len(self._events) >= self.limit or (self._events and self._size + size > self.most):
                 self.dropped += 1
                 return False
-            self._events.append(event)
+            self._events.append((event, size))
+            self._size += size
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
         return True
@@ -90,20 +99,21 @@ class Outbox:
     def take_nowait(self) -> list[Event]:
         """Hand over all events that wait now."""
         with self._lock:
-            taken = list(self._events)
+            taken = [event for event, _ in self._events]
             self._events.clear()
+            self._size = 0
         return taken
 
     def peek(self) -> Event | None:
         """The oldest event, which stays until `handed_over`."""
         with self._lock:
-            return self._events[0] if self._events else None
+            return self._events[0][0] if self._events else None
 
     def handed_over(self, event: Event) -> None:
         """Remove the oldest event if it is still this one: its receiver has it."""
         with self._lock:
-            if self._events and self._events[0] is event:
-                self._events.popleft()
+            if self._events and self._events[0][0] is event:
+                self._size -= self._events.popleft()[1]
 
     def close(self) -> None:
         """End: refuse what comes, and let the waiting consumer go."""
@@ -125,6 +135,14 @@ class Outbox:
         with self._lock:
             if self._waiter is not None and self._waiter[1] is future:
                 self._waiter = None
+
+
+def size_of(event: Event) -> int:
+    """About how many bytes an event keeps: those of its payload as JSON; for one that is no JSON, a rough guess."""
+    try:
+        return len(orjson.dumps(event.payload))
+    except TypeError:
+        return _UNKNOWN_SIZE
 
 
 def _wake(waiter: _Waiter | None) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import HookFailed
@@ -24,8 +25,9 @@ from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModSt
 from devserver.model.plan import Group, Plan, Step
 from devserver.registry import Registry, Slot, Swap
 from devserver.reload import hooks
-from devserver.reload.handover import Passage
-from devserver.reload.loader import Build, Located, find_mod_class
+from devserver.reload.handover import NOTHING, Passage
+from devserver.reload.history import Past, freeze
+from devserver.reload.loader import Build, Located
 
 NOTHING_HELD = Held()
 
@@ -40,11 +42,17 @@ class Workshop(Protocol):
     def limits(self) -> Limits:
         """How long things may take."""
 
-    def build(self, modules: Sequence[str], entries: Sequence[str], changed: Sources) -> Build:
+    def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """A build of these modules."""
+
+    def state_before(self, mod_id: str) -> Any:
+        """While a reload is undone: the state that a mod had before it, or NOTHING where that was not kept."""
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is. Raises ModNotFound or ModRefused."""
+
+    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
+        """The class of a mod in its module. Raises NoModClass."""
 
     def is_source(self, path: Any) -> bool:
         """Whether a data file read by a mod may be one of its sources."""
@@ -99,6 +107,7 @@ class Carried:
     touched: Sources
     phase: Phase
     duration: float
+    past: Past | None = None
 
 
 class Transaction:
@@ -112,6 +121,7 @@ class Transaction:
         self.at: Candidate | None = None
         self._build: Build | None = None
         self._undo_failed: Exception | None = None
+        self._past: Past | None = None
         self._undo: list[Callable[[], Awaitable[None]]] = []
 
     async def run(self) -> Carried:
@@ -121,7 +131,8 @@ class Transaction:
         if failure is None:
             failure = await self._shop.home.run(self._fold, tuple(Phase)[2:])
         touched = self._build.touched if self._build is not None else {}
-        return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, time.monotonic() - began)
+        took = time.monotonic() - began
+        return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
 
     async def _fold(self, phases: Sequence[Phase]) -> Failure | None:
         for phase in phases:
@@ -161,7 +172,7 @@ class Transaction:
             candidate.located = self._shop.locate(candidate.step)
         entries = [each.located.entry for each in candidates if each.located is not None]
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
-        self._build = self._shop.build(tuple(modules), entries, self._plan.changed)
+        self._build = self._shop.build(tuple(modules), entries, self._plan)
         await run_in_thread(self._build.compile)
 
     async def _import(self, candidates: list[Candidate]) -> None:
@@ -184,9 +195,9 @@ class Transaction:
     def _make(self, candidate: Candidate) -> None:
         assert self._build is not None and candidate.located is not None
         step, located = candidate.step, candidate.located
-        mod_class = find_mod_class(self._build.module(located.entry), step.mod_id)
+        mod_class = self._shop.mod_class(self._build.module(located.entry), step.mod_id)
         candidate.mod_class = mod_class
-        mode = hooks.hand_over_of(mod_class)
+        mode = _hand_over(candidate, mod_class)
         rebinds = mode is HandOver.REBIND and candidate.old is not None
         instance = (
             candidate.old.instance if rebinds and candidate.old else hooks.make_instance(mod_class, step.mod_path)
@@ -202,11 +213,14 @@ class Transaction:
             step.listed,
             located.reloadable,
         )
-        self._bind(candidate.new, self._shop.handle(step.mod_path))
+        # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
+        if not rebinds:
+            self._bind(candidate.new, self._shop.handle(step.mod_path))
 
     @staticmethod
     def _bind(generation: Generation, handle: Any) -> None:
         instance = generation.instance
+        generation.handle = handle
         handle.bind(generation)
         instance.config = dict(generation.config)
         network: Network = handle
@@ -265,7 +279,8 @@ class Transaction:
         for candidate in self._each(candidates):
             if candidate.old is None or candidate.new is None or candidate.mod_class is None:
                 continue
-            passage = Passage(candidate.old, candidate.new, candidate.mod_class, self._shop.limits.initialize)
+            before = self._shop.state_before(candidate.step.mod_id) if self._plan.undo else NOTHING
+            passage = Passage(candidate.old, candidate.new, candidate.mod_class, self._shop.limits.initialize, before)
             candidate.passage = passage
             self._undo.append(passage.back)
             candidate.note = await passage.go()
@@ -275,8 +290,12 @@ class Transaction:
             assert candidate.new is not None
             if candidate.old is not None and candidate.new.instance is candidate.old.instance:
                 candidate.new.handlers = collect_handlers(candidate.new.instance)
-                candidate.new.reads = candidate.old.reads
+                # The instance goes on, and with it what it has read, written and started.
+                candidate.new.reads, candidate.new.written = candidate.old.reads, candidate.old.written
+                candidate.new.tasks = candidate.old.tasks
                 continue
+            # Also here: what has started ends before the old one, which may need what it holds, starts again.
+            self._undo.append(partial(self._close_new, candidate))
             candidate.started = True
             await hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
             if candidate.step.action is Action.LOAD:
@@ -286,10 +305,24 @@ class Transaction:
         swap = Swap(order=self._plan.order)
         for candidate in candidates:
             self._add_to(swap, candidate)
+        self._past = self._replaced(candidates)
         self._shop.registry.commit(swap)
         self._undo.clear()
         if self._build is not None:
             self._build.keep()
+
+    def _replaced(self, candidates: list[Candidate]) -> Past | None:
+        """What this reload replaces, so that it can be undone; None where no code was replaced."""
+        texts = self._build.replaced if self._build is not None else {}
+        if not texts:
+            return None
+        numbers, states = {}, {}
+        for candidate in candidates:
+            if candidate.step.action is Action.RELOAD and candidate.new is not None and candidate.passage is not None:
+                numbers[candidate.step.mod_id] = candidate.new.number
+                states[candidate.step.mod_id] = freeze(candidate.passage.handed)
+        modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
+        return Past(numbers, tuple(modules), texts, states)
 
     def _add_to(self, swap: Swap, candidate: Candidate) -> None:
         match candidate.step.action:
@@ -327,6 +360,13 @@ class Transaction:
         for candidate in candidates:
             self.at = candidate
             yield candidate
+
+
+def _hand_over(candidate: Candidate, mod_class: type[BaseMod]) -> HandOver:
+    old = candidate.old
+    if old is None:
+        return hooks.hand_over_of(mod_class)
+    return hooks.hand_over_of(mod_class, old.instance, reconfigures=dict(candidate.step.config) != dict(old.config))
 
 
 _Code = Callable[[Transaction, list[Candidate]], Awaitable[None]]

@@ -11,12 +11,14 @@ import contextvars
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import DevServerError, ModFault
 from devserver.generation import Generation
 from devserver.home import Home
-from devserver.model.change import ConfigChanged, LoadAsked, Sources, Trigger
+from devserver.mod import BaseMod
+from devserver.model.change import ConfigChanged, LoadAsked, Trigger
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits
@@ -40,6 +42,9 @@ class Surroundings(Protocol):
 
     def handle(self, mod_path: str) -> Any:
         """A network handle for a new generation."""
+
+    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
+        """The class of a mod in its module. Raises NoModClass."""
 
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
@@ -133,6 +138,10 @@ class Engine:
         self._queue.put_nowait((trigger, done))
         return await done
 
+    def plan(self, trigger: Trigger) -> Plan:
+        """What a trigger would lead to, as things are now. Changes nothing."""
+        return make_plan(trigger, self.knowledge.foreseen(trigger))
+
     async def _work(self, queue: asyncio.Queue[Asked]) -> None:
         while True:
             trigger, done = await queue.get()
@@ -178,6 +187,8 @@ class Engine:
         if missing is not None:
             return [skipped_outcome(step, missing) for step in group.steps]
         carried = await Transaction(self, group, plan).run()
+        if carried.past is not None:
+            self.knowledge.history.remember(carried.past)
         if _refused_in_place(carried):
             return await self._carry_group(_as_reload(group), plan, before, mark)
         return self._outcomes(carried, mark)
@@ -213,12 +224,17 @@ class Engine:
 
     # Workshop, for `apply`
 
-    def build(self, modules: Sequence[str], entries: Sequence[str], changed: Sources) -> Build:
-        """A build of these modules."""
+    def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
+        """A build of these modules: as they are on disk, or, to undo a reload, as they were before it."""
         wanted = set(modules)
         affected = [name for name in self.shelf.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.shelf.sources(affected)
-        return Build(self._finder, affected, entries, [path for path in changed if path in needed])
+        texts = self.knowledge.texts_before(step.mod_id for step in plan.steps) if plan.undo else {}
+        return Build(self._finder, affected, entries, [path for path in plan.changed if path in needed], texts)
+
+    def state_before(self, mod_id: str) -> Any:
+        """The state that a mod had before its last reload."""
+        return self.knowledge.state_before(mod_id)
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""
@@ -241,6 +257,10 @@ class Engine:
 
     def _allow_list(self) -> tuple[str, ...]:
         return (*self.config.mod_paths, *(plain(each.path) for each in self.config.mods))
+
+    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
+        """The class of a mod in its module. Raises NoModClass."""
+        return self._around.mod_class(module, mod_id)
 
     def is_source(self, path: Path) -> bool:
         """Whether a data file that a mod reads may be one of its sources."""

@@ -4,12 +4,15 @@
     exclusive  the old instance is shut down first
     rebind     the same instance under its new class
 
+What the state holds of code that was replaced is moved to its new code on the way, and named where it cannot be.
 Knows what state is; knows nothing of gates, modules or plans.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from devserver.errors import HookFailed
@@ -17,6 +20,14 @@ from devserver.generation import Generation
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
+from devserver.reload.loader.moving import MOST_OBJECTS, Moving
+
+MOST_NAMED = 5
+"""How many keys of a state are named in one outcome."""
+
+
+NOTHING = object()
+"""Where a state may be, and none is."""
 
 
 @dataclass(slots=True)
@@ -27,8 +38,13 @@ class Passage:
     new: Generation
     new_class: type[BaseMod]
     limit: float
-    kept: dict[Any, Any] = field(default_factory=dict)
-    old_class: type[BaseMod] | None = None
+    before: Any = NOTHING
+    """What to hand over instead of the state that is there: the state before a reload that is undone."""
+    handed: Any = NOTHING
+    """What was handed over."""
+    kept: dict[Any, Any] | None = None
+    undo_class: Callable[[], None] | None = None
+    moving: Moving = field(default_factory=Moving)
 
     async def go(self) -> str:
         """Hand over; what happened to the state, in two or three words. Raises what a mod's hook raises."""
@@ -44,11 +60,12 @@ class Passage:
 
     async def back(self) -> None:
         """Undo `go`: the old instance has its class and state again, and runs again where it was shut down."""
-        if self.old_class is not None:
-            self.old.instance.__class__ = self.old_class
-            _refresh_registered(self.old.instance)
+        self.moving.undo()
+        if self.undo_class is not None:
+            self.undo_class()
+            _serve_as(self.old, self.old)
             return
-        if self.old.instance.state != self.kept:
+        if self.kept is not None and not _same(self.old.instance.state, self.kept):
             # The very dict, as handlers of the old generation hold it.
             self.old.instance.state.clear()
             self.old.instance.state.update(self.kept)
@@ -61,13 +78,22 @@ class Passage:
         self.kept = dict(old.state)
         capture, restore = getattr(old, "capture_state", None), getattr(new, "restore_state", None)
         if callable(capture) and callable(restore):
-            state = await hooks.call_hook(self.old, capture, "capture_state()", self.limit)
-            answer = await hooks.call_hook(self.new, restore, "restore_state()", self.limit, state)
+            captured = {"state": self.before}
+            if self.before is NOTHING:
+                captured = {"state": await hooks.call_hook(self.old, capture, "capture_state()", self.limit)}
+                self.moving.go(captured, [(old, new)])
+            self.handed = captured["state"]
+            answer = await hooks.call_hook(self.new, restore, "restore_state()", self.limit, captured["state"])
             if answer is False:
                 raise HookFailed(f"{self.new.mod_id}: restore_state() returned False")
-            return "state restored"
-        new.state = old.state
-        return f"state kept ({_count(len(old.state), 'key')})" if old.state else "no state"
+            return _said("state restored", self._unmoved())
+        if self.before is NOTHING:
+            self.moving.go(old.state, [(old, new)])
+        self.handed = new.state = old.state if self.before is NOTHING else self.before
+        if not new.state:
+            return "no state"
+        words = "state kept" if self.before is NOTHING else "state as it was"
+        return _said(words, (_count(len(new.state), "key"), *self._unmoved()))
 
     async def _shut_old(self) -> None:
         self.old.is_down = True
@@ -77,14 +103,50 @@ class Passage:
 
     def _rebind(self) -> str:
         instance = self.old.instance
-        self.old_class = type(instance)
-        try:
-            instance.__class__ = self.new_class
-        except TypeError as error:
-            self.old_class = None
-            raise HookFailed(f"{self.new.mod_id}: the instance cannot take its new class: {error}") from error
+        # A mod that stands for another object knows itself what that means.
+        take_class = getattr(instance, "take_class", None) or partial(_take_class, instance)
+        self.undo_class = take_class(self.new_class)
+        _serve_as(self.old, self.new)
+        self.moving.go(vars(instance))
+        return _said("same instance", self._unmoved())
+
+    def _unmoved(self) -> tuple[str, ...]:
+        """What of the state the new code does not run, or runs with something missing, key by key."""
+        stale = [
+            f"key {key!r} still runs v{self.old.number} code: {reason}" for key, reason in self.moving.stale.items()
+        ]
+        lacking = [f"key {key!r} lacks {names}" for key, names in self.moving.lacks.items()]
+        named = [*stale, *lacking]
+        more = [f"{_count(len(named) - MOST_NAMED, 'more key')}"] if len(named) > MOST_NAMED else []
+        cut = [f"only {MOST_OBJECTS:,} of its objects were looked at"] if self.moving.cut else []
+        return (*named[:MOST_NAMED], *more, *cut)
+
+
+def move_state(generation: Generation) -> None:
+    """Move what a handler of an older generation has put into the state since the hand-over, when it has ended."""
+    Moving().go(generation.instance.state)
+
+
+def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], None]:
+    """Make an instance one of its new class; what undoes that. Raises HookFailed where the two differ too much."""
+    old_class = type(instance)
+
+    def become(cls: type[BaseMod]) -> None:
+        instance.__class__ = cls
         _refresh_registered(instance)
-        return "same instance"
+
+    try:
+        become(new_class)
+    except TypeError as error:
+        raise HookFailed(f"{instance.mod_name}: the instance cannot take its new class: {error}") from error
+    return partial(become, old_class)
+
+
+def _serve_as(old: Generation, generation: Generation) -> None:
+    """Let the instance, and the handle that it holds, speak for this generation."""
+    generation.handle = old.handle
+    generation.handle.bind(generation)
+    old.instance.config = dict(generation.config)
 
 
 def _refresh_registered(instance: BaseMod) -> None:
@@ -92,6 +154,17 @@ def _refresh_registered(instance: BaseMod) -> None:
     for place, (patterns, handler) in enumerate(instance._registered):
         if getattr(handler, "__self__", None) is instance:
             instance._registered[place] = (patterns, getattr(instance, handler.__name__, handler))
+
+
+def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+    """Whether two dicts hold the same objects; what mods define as equal does not matter."""
+    return len(one) == len(other) and all(
+        a is b for left, right in zip(one.items(), other.items(), strict=True) for a, b in zip(left, right, strict=True)
+    )
+
+
+def _said(words: str, details: Sequence[str]) -> str:
+    return f"{words} ({'; '.join(details)})" if details else words
 
 
 def _count(number: int, noun: str) -> str:

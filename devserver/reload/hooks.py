@@ -7,23 +7,47 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from devserver.errors import HookFailed
 from devserver.generation import Generation, collect_handlers, running
+from devserver.home import run_in_thread
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload.loader import DataReads
+from devserver.reload.loader.leftovers import (
+    Leftovers,
+    adopt,
+    end,
+    has_to_wait,
+    imported_by,
+    installing,
+    left_behind,
+    leftovers_of,
+)
 from devserver.reload.loader.shelf import sources_now
+
+_UNWINDS = 0.5
+"""Seconds that a hook gets to unwind after it was cancelled."""
+
+_THREADS_END = 0.5
+"""Seconds that threads get to end after they were told to."""
 
 
 def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     """An instance of a mod's class, with its path as name where the constructor takes one."""
+    left = Leftovers()
     try:
         takes_name = _takes_an_argument(mod_class)
-        return mod_class(mod_path) if takes_name else mod_class()
+        with installing(left, imported_by(mod_class.__module__)):
+            instance = mod_class(mod_path) if takes_name else mod_class()
+        adopt(instance, left)
+        return instance
+    except Exception:
+        end(left)
+        raise
     except (SystemExit, KeyboardInterrupt) as request:
         raise HookFailed(f"{mod_class.__name__}() asked the process to end ({request!r})") from request
 
@@ -36,13 +60,20 @@ def _takes_an_argument(mod_class: type[BaseMod]) -> bool:
     return True
 
 
-def hand_over_of(mod_class: type[BaseMod]) -> HandOver:
-    """The way to hand over that a mod's class names. Raises HookFailed for an unknown one."""
+def hand_over_of(mod_class: type[BaseMod], before: BaseMod | None = None, *, reconfigures: bool = False) -> HandOver:
+    """The way to hand over, from the instance `before`, that a mod's class names. Raises HookFailed for an unknown one.
+
+    A class may name another way (`config_mode`) for a changed configuration. Where one of the two classes stands for
+    an object of another kind, nothing can be handed over by a rebind.
+    """
+    named = (reconfigures and getattr(mod_class, "config_mode", None)) or mod_class.reload_mode
     try:
-        return HandOver(mod_class.reload_mode)
+        mode = HandOver(named)
     except ValueError:
         known = ", ".join(each.value for each in HandOver)
-        raise HookFailed(f"reload_mode is {mod_class.reload_mode!r}; it is one of {known}") from None
+        raise HookFailed(f"reload_mode is {named!r}; it is one of {known}") from None
+    is_alike = hasattr(mod_class, "take_class") == hasattr(before, "take_class")
+    return mode if is_alike or mode is not HandOver.REBIND else HandOver.FRESH
 
 
 async def initialize(generation: Generation, limit: float, is_source: Callable[[Path], bool]) -> None:
@@ -51,17 +82,20 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     Raises HookFailed when it returns False, takes longer than `limit` seconds, or asks the process to end; otherwise
     whatever it raises.
     """
-    reads = DataReads()
-    with reads.recording():
+    reads, instance = DataReads(), generation.instance
+    with reads.recording(), installing(leftovers_of(instance), imported_by(type(instance).__module__)):
         answer = await call_hook(generation, generation.instance.initialize, "initialize()", limit)
     if answer is False:
-        raise HookFailed(f"{generation.mod_id}: initialize() returned False")
+        raise _failed(generation.instance.initialize, f"{generation.mod_id}: initialize() returned False")
     generation.handlers = collect_handlers(generation.instance)
     generation.reads = sources_now(path for path in reads.paths() if is_source(path))
 
 
 async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
-    """End an instance: its `shutdown()`, what it asked to be called on close, its tasks. Every failure is returned."""
+    """End an instance: its `shutdown()`, what it asked to be called on close, its tasks, what else it installed.
+
+    Every failure is returned; what is still there of it is in `generation.left_behind` then.
+    """
     instance = generation.instance
     failures: list[BaseException] = []
     for function, name in (
@@ -74,7 +108,15 @@ async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
             failures.append(error)
     _closing(instance).clear()
     await end_tasks(generation, limit)
+    await discard(generation, limit)
     return failures
+
+
+async def discard(generation: Generation, limit: float) -> None:
+    """Take back what an instance has installed and started, also one that never came to life."""
+    end(leftovers_of(generation.instance))
+    seconds = min(limit, _THREADS_END)
+    generation.left_behind += await run_in_thread(left_behind, seconds) if has_to_wait() else left_behind(0)
 
 
 def _closing(instance: BaseMod) -> list[Callable[[], Any]]:
@@ -101,19 +143,61 @@ async def call_hook(generation: Generation, hook: Callable[..., Any], name: str,
     token = running.set(call)
     try:
         answer = hook(*arguments)
-        if inspect.isawaitable(answer):
-            async with asyncio.timeout(limit):
-                answer = await answer
-        return answer
-    except TimeoutError as late:
-        if name not in str(late):
-            raise HookFailed(f"{generation.mod_id}: {name} did not come back within {limit:g} s") from late
-        raise
+        return await _in_time(answer, limit) if inspect.isawaitable(answer) else answer
+    except _TookTooLong as late:
+        raise _failed(hook, f"{generation.mod_id}: {name} did not come back within {limit:g} s") from late
     except (SystemExit, KeyboardInterrupt) as request:
-        raise HookFailed(f"{generation.mod_id}: {name} asked the process to end ({request!r})") from request
+        raise _failed(hook, f"{generation.mod_id}: {name} asked the process to end ({request!r})") from request
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Out of something that the mod awaited: no wish of ours, and nothing that may end us.
+        raise _failed(hook, f"{generation.mod_id}: {name} awaited something that was cancelled") from cancelled
     finally:
         running.reset(token)
         generation.end(call)
+
+
+class _TookTooLong(Exception):
+    """Our limit, not a TimeoutError of the mod's own."""
+
+
+async def _in_time(answer: Awaitable[Any], limit: float) -> Any:
+    """Await in a task of its own: one that swallows its cancellation keeps nobody waiting."""
+    task = asyncio.ensure_future(_contained(answer))
+    task.add_done_callback(_look_at)
+    try:
+        await asyncio.wait({task}, timeout=limit)
+    finally:
+        task.cancel()
+    if not task.done():
+        await asyncio.wait({task}, timeout=_UNWINDS)
+        raise _TookTooLong
+    value, request = task.result()
+    if request is not None:
+        raise request
+    return value
+
+
+async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """What `answer` comes to, or what it raises that must not reach the loop, nor be taken for our own cancelling."""
+    try:
+        return await answer, None
+    except (SystemExit, KeyboardInterrupt, asyncio.CancelledError) as request:
+        return None, request
+
+
+def _look_at(task: asyncio.Future[Any]) -> None:
+    # Also where nobody waits any more, so that asyncio has nothing to complain of.
+    if not task.cancelled():
+        task.exception()
+
+
+def _failed(hook: Callable[..., Any], message: str) -> HookFailed:
+    """The failure of a hook, with the place where the mod defines it."""
+    code = getattr(inspect.unwrap(hook), "__code__", None)
+    return HookFailed(message) if code is None else HookFailed(message, file=code.co_filename, line=code.co_firstlineno)
 
 
 async def reconfigure(generation: Generation, config: Mapping[str, Any], limit: float) -> bool:

@@ -1,4 +1,4 @@
-"""Which files are never sources, by which rule, and a walk over those that may be.
+"""Which files are never sources, by which rule, a walk over those that may be, and why a save led to nothing.
 
 The rules are pure; `walk` reads directories and opens no file. Must not decide what a change leads to.
 """
@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from devserver.model.facts import Ignored
+
 MAX_DIRECTORIES = 10_000
+
+_GITIGNORE = ".gitignore"
 
 _DIRECTORIES: dict[str, frozenset[str]] = {
     "version control": frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".sl", "CVS", "_darcs", ".pijul", ".fslckout"}),
@@ -90,7 +94,7 @@ class Rules:
         found = self._spec.check_file(inside)
         if not found.include or found.index is None:
             return None
-        return f".gitignore: {self._patterns[found.index].strip()}"
+        return f"{_GITIGNORE}: {self._patterns[found.index].strip()}"
 
 
 def _is_pattern(line: str) -> bool:
@@ -134,12 +138,20 @@ def walk(root: Path, rules: Rules, max_directories: int = MAX_DIRECTORIES) -> Wa
 
     No file is opened. Links to directories are not followed: one that stays below the root leads to what is visited
     under its own name, one that leaves it to what is none of ours. So loops cannot be. A link to a file counts when
-    the file is below the root too.
+    the file is below the root too. A directory whose name is no text is passed by: nobody can be notified of it.
 
     At most `max_directories` directories are read. One that vanishes meanwhile is as good as never seen.
     """
-    found = _Found(root, os.path.realpath(root), rules)
-    pending = [root]
+    return _walk(_Found(root, os.path.realpath(root), rules), max_directories)
+
+
+def walk_directories(root: Path, rules: Rules, max_directories: int = MAX_DIRECTORIES) -> Walk:
+    """The same without the files, in a fifth of the time."""
+    return _walk(_Found(root, os.path.realpath(root), rules, with_files=False), max_directories)
+
+
+def _walk(found: _Found, max_directories: int) -> Walk:
+    pending = [found.root]
     while pending and len(found.directories) < max_directories:
         pending += reversed(found.read(pending.pop()))
     return Walk(tuple(found.files), tuple(found.directories), tuple(found.unreadable), truncated=bool(pending))
@@ -152,6 +164,7 @@ class _Found:
     root: Path
     real_root: str
     rules: Rules
+    with_files: bool = True
     files: list[Path] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
@@ -170,11 +183,12 @@ class _Found:
         if directory != self.root and is_environment({entry.name for entry in listed}):
             return []
         self.directories.append(directory)
-        self.files += self._sources(listed)
+        if self.with_files:
+            self.files += self._sources(listed)
         return [Path(entry) for entry in listed if self._is_directory(entry)]
 
     def _is_directory(self, entry: os.DirEntry[str]) -> bool:
-        if not entry.is_dir(follow_symlinks=False):
+        if not entry.is_dir(follow_symlinks=False) or not is_text(entry.name):
             return False
         return self.rules.why_ignored(Path(entry), is_directory=True) is None
 
@@ -189,9 +203,76 @@ class _Found:
         return os.path.commonpath([self.real_root, os.path.realpath(entry)]) == self.real_root
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is text in UTF-8; Python escapes what is none (PEP 383)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_regular(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
     except OSError:
         # A link that goes round in circles, or through a directory that may not be entered, leads to no file.
         return False
+
+
+# Why nothing happened
+
+SAME = "same content"
+
+_TOLD_AGAIN_AFTER = 1.0
+_AT_ONCE = 3
+
+
+class Explainer:
+    """Tells of saves that led to nothing, each with the rule behind that.
+
+    What no person saves (caches, editors' temporary files) is passed over. A file that is written again and again is
+    told of once a second; of many files at once by one rule, only the first is named.
+
+    Arguments: `may_be_source`, whether a path is a place for code of mods; `shown`, a path as people read it.
+    """
+
+    def __init__(
+        self,
+        may_be_source: Callable[[Path], bool],
+        shown: Callable[[Path], str],
+        tell: Callable[[Ignored], None],
+    ) -> None:
+        self._may_be_source = may_be_source
+        self._shown = shown
+        self._tell = tell
+        self._told: dict[Path, float] = {}
+
+    def explain(self, same: Collection[Path], others: Collection[Path], rules: Rules, now: float) -> None:
+        """Tell of sources that were saved as they were, and of `others`, which are no sources. `now` is in seconds."""
+        self._told = {path: at for path, at in self._told.items() if now - at < _TOLD_AGAIN_AFTER}
+        by_rule: dict[str, list[Path]] = {}
+        for path in sorted({*same, *others} - self._told.keys()):
+            rule = SAME if path in same else self._why_no_source(path, rules)
+            if rule is not None:
+                self._told[path] = now
+                by_rule.setdefault(rule, []).append(path)
+        for rule, paths in by_rule.items():
+            for each in _named(paths, self._shown):
+                self._tell(Ignored(each, rule))
+
+    def _why_no_source(self, path: Path, rules: Rules) -> str | None:
+        """The rule by which a saved file is none of a mod's; None where no person saved anything."""
+        if not path.is_file():
+            return None
+        ignored = rules.why_ignored(path)
+        if ignored is not None:
+            return ignored if ignored.startswith(_GITIGNORE) else None
+        if path.suffix != ".py":
+            return "not code, not read by a mod"
+        return "no mod imports it" if self._may_be_source(path) else "not code of a mod: restart to use it"
+
+
+def _named(paths: list[Path], shown: Callable[[Path], str]) -> list[str]:
+    names = [shown(path) for path in paths]
+    return names if len(names) <= _AT_ONCE else [f"{names[0]} and {len(names) - 1} more"]

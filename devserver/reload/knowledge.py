@@ -6,13 +6,13 @@ Gathers the situation that a decision depends on, and remembers what came of it.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from devserver.errors import DevServerError
+from devserver.errors import DevServerError, ModRefused
 from devserver.generation import Generation
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, LoadAsked, ReloadAsked, Sources, Trigger
 from devserver.model.config import NetworkConfig
@@ -22,8 +22,10 @@ from devserver.registry import Registry
 from devserver.reload import hooks
 from devserver.reload.apply import Candidate, Carried
 from devserver.reload.graph import Declarations, read_declarations
+from devserver.reload.handover import NOTHING
+from devserver.reload.history import History, Past, thaw
 from devserver.reload.loader import Roots, Shelf, locate
-from devserver.reload.loader.shelf import sources_now
+from devserver.reload.loader.shelf import Text, sources_now
 from devserver.reload.plan import Situation, plain, without_settings
 
 
@@ -44,6 +46,7 @@ class Knowledge:
         self._roots = roots
         self._shelf = shelf
         self._registry = registry
+        self.history = History()
         self._differing: dict[Path, Digest | None] = {}
         self._live_mods: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
 
@@ -59,6 +62,15 @@ class Knowledge:
         loaded = self._shelf.digests
         self._differing.update({path: digest for path, digest in now.items() if path in loaded})
         self._forget_same()
+
+    def foreseen(self, trigger: Trigger) -> Situation:
+        """The situation that a trigger would meet now. Nothing of it is kept in mind."""
+        kept, self._differing = self._differing, dict(self._differing)
+        try:
+            self.look(trigger)
+            return self.situation(trigger)
+        finally:
+            self._differing = kept
 
     def _modules_of(self, mods: tuple[str, ...]) -> set[str]:
         """The modules that these mods are made from; of all mods, when none are named."""
@@ -86,7 +98,22 @@ class Knowledge:
             retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
             declared=self.declared(self._to_load(trigger)),
             workspace=self._roots.workspace,
+            undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in self._undoable().items()},
+            latest=self.history.last,
         )
+
+    def _undoable(self) -> dict[str, Past]:
+        return self.history.undoable({each.mod_id: each.number for each in self._registry.live})
+
+    def texts_before(self, mod_ids: Iterable[str]) -> dict[Path, Text]:
+        """The sources that the last reload of these mods replaced."""
+        undoable = self._undoable()
+        return {path: text for each in mod_ids if each in undoable for path, text in undoable[each].texts.items()}
+
+    def state_before(self, mod_id: str) -> Any:
+        """The state of a mod before its last reload, or NOTHING where that was not kept."""
+        past = self._undoable().get(mod_id)
+        return NOTHING if past is None else thaw(past.states.get(mod_id))
 
     def _to_load(self, trigger: Trigger) -> list[str]:
         match trigger:
@@ -140,7 +167,7 @@ class Knowledge:
         path = candidate.step.mod_path
         if outcome.status is Status.APPLIED:
             self.failed.pop(path, None)
-        elif candidate.brings:
+        elif candidate.brings and not _is_refused(carried):
             places = [candidate.located.file] if candidate.located is not None else _places(path, self._roots)
             self.failed[path] = Attempt({**sources_now(places), **carried.touched}, outcome)
 
@@ -202,11 +229,24 @@ def _as_live_mod(generation: Generation) -> LiveMod:
         generation.entry,
         generation.config,
         generation.listed,
-        tuple(instance.requires),
+        _texts(instance.requires),
         str(instance.version),
         hooks.takes_config(instance),
         generation.reads,
     )
+
+
+def _texts(requires: object) -> tuple[str, ...]:
+    """What a running mod says that it needs, whatever it was set to since it was loaded."""
+    if isinstance(requires, str):
+        return (requires,)
+    found = requires if isinstance(requires, Sequence) else ()
+    return tuple(each for each in found if isinstance(each, str))
+
+
+def _is_refused(carried: Carried) -> bool:
+    """Whether a mod's name or place was refused: no change of a source makes that good, and the name may be no path."""
+    return carried.failure is not None and isinstance(carried.failure.error, ModRefused)
 
 
 def changed_of(sources: Sources, now: Sources) -> list[Path]:

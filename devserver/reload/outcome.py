@@ -7,40 +7,50 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from devserver.errors import DevServerError
+from devserver.errors import ModFault
 from devserver.model.facts import ErrorFacts, Frame
 
 MESSAGE_LIMIT = 2000
 TRACE_LIMIT = 64 * 1024
 _TRACE_FRAMES = 40
+_MOST_CAUSES = 8
 
 IsOwn = Callable[[str], bool]
 """Whether a file is code of mods, rather than of us, of Python, or of an installed package."""
 
 
-def error_facts(
-    error: BaseException, is_own: IsOwn, shown: Callable[[str], str] = str, root: bool = True
-) -> ErrorFacts:
+def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str] = str) -> ErrorFacts:
     """What people need of an exception: its kind, message, the place in their own code, and the whole trace.
 
     Arguments: `is_own` says which files are the author's; `shown` how a file's path is shown.
     """
-    error = _told(error)
     if isinstance(error, SyntaxError):
         return _of_syntax(error, shown)
-    where = _own_frame(error, is_own, shown)
+    places = (_own_frame(each, is_own, shown) for each in _causes(error))
+    where = next((each for each in places if each is not None), None) or _named_place(error, shown)
     return ErrorFacts(_kind(error), _message(error), where, _trace(error), _hint(error))
 
 
-def _told(error: BaseException) -> BaseException:
-    """Of an error of ours that was caused by a mod's, the mod's: that is what its author can mend."""
-    while isinstance(error, DevServerError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what led to it. What an error of ours says is for people; where it happened, its cause knows."""
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__
+
+
+def _named_place(error: BaseException, shown: Callable[[str], str]) -> Frame | None:
+    """The place that a fault of ours names itself."""
+    if not isinstance(error, ModFault) or error.file is None:
+        return None
+    return Frame(shown(error.file), error.line, excerpt=excerpt(error.file, error.line))
 
 
 def _kind(error: BaseException) -> str:
@@ -70,7 +80,7 @@ def _hint(error: BaseException) -> str | None:
 
 def _trace(error: BaseException) -> str:
     try:
-        lines = traceback.TracebackException.from_exception(error, limit=_TRACE_FRAMES, compact=True).format()
+        lines = traceback.TracebackException.from_exception(error, limit=-_TRACE_FRAMES, compact=True).format()
         text = "".join(lines)
     except BaseException as broken:
         return f"(the trace cannot be shown: {type(broken).__name__})"
@@ -104,21 +114,27 @@ def _steps(trace: TracebackType | None) -> Iterable[TracebackType]:
 
 
 def _frame(step: TracebackType, shown: Callable[[str], str]) -> Frame:
-    code = step.tb_frame.f_code
-    line, column, end = _position(step)
-    return Frame(shown(code.co_filename), line, column, end, code.co_qualname, excerpt(code.co_filename, line))
+    code, line = step.tb_frame.f_code, step.tb_lineno
+    lines = excerpt(code.co_filename, line)
+    column, end = _columns(step, dict(lines).get(line, ""))
+    return Frame(shown(code.co_filename), line, column, end, code.co_qualname, lines)
 
 
-def _position(step: TracebackType) -> tuple[int, int | None, int | None]:
-    """Line and columns (from 1) of the instruction that a frame stopped at."""
-    positions = list(step.tb_frame.f_code.co_positions())
-    index = step.tb_lasti // 2
-    if index >= len(positions):
-        return step.tb_lineno, None, None
-    line, end_line, column, end_column = positions[index]
+def _columns(step: TracebackType, text: str) -> tuple[int | None, int | None]:
+    """The columns (from 1) of the instruction that a frame stopped at, in `text`, which is its line."""
+    position = next(islice(step.tb_frame.f_code.co_positions(), max(step.tb_lasti, 0) // 2, None), None)
+    if position is None or not text:
+        return None, None
+    line, end_line, column, end_column = position
     if line != step.tb_lineno or column is None:
-        return step.tb_lineno, None, None
-    return step.tb_lineno, column + 1, (end_column or column) + 1 if end_line == line else None
+        return None, None
+    end = _characters(text, end_column or column) + 1 if end_line == line else None
+    return _characters(text, column) + 1, end
+
+
+def _characters(text: str, offset: int) -> int:
+    """How many characters the first `offset` bytes of a line are: the columns in code objects count bytes of UTF-8."""
+    return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace"))
 
 
 def excerpt(file: str, line: int) -> tuple[tuple[int, str], ...]:

@@ -6,7 +6,8 @@ Pure: text in, values out. Must not find or import the modules that the text spe
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 
 # What a source imports
@@ -49,10 +50,19 @@ def ancestors(name: str) -> tuple[str, ...]:
 
 def _parse(source: str | bytes) -> ast.Module:
     try:
-        return ast.parse(source)
+        return _parse_again(source)
     except (ValueError, RecursionError, MemoryError) as error:
         # NUL bytes before Python 3.12, and sources nested too deep for its parser: unreadable all the same.
         raise SyntaxError(str(error) or "nested too deep") from error
+
+
+def _parse_again(source: str | bytes) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SystemError:
+        # Before 3.11.8 and 3.12.1 a garbage collection in the middle may upset Python's own count of the depth
+        # (python/cpython#106905); the source has no part in that.
+        return ast.parse(source)
 
 
 def _calls_imports(source: str | bytes) -> bool:
@@ -162,6 +172,87 @@ def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
 def _text(node: ast.expr | None) -> str | None:
     """The text of a literal that is no empty text."""
     return node.value or None if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+# The containers at the top of a module
+
+
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """How a source writes the first value of a container, and what that is (`empty`: a call that makes an empty one)."""
+
+    text: str
+    value: object = None
+    empty: bool = False
+
+    def is_value(self, found: object) -> bool:
+        """Whether a container is as it was written."""
+        if self.empty:
+            return isinstance(found, Sized) and len(found) == 0
+        return type(found) is type(self.value) and found == self.value
+
+
+_MAKES_EMPTY = {"dict": 0, "list": 0, "set": 0, "deque": 0, "OrderedDict": 0, "Counter": 0, "defaultdict": 1}
+
+
+def read_containers(source: str | bytes) -> dict[str, Initial]:
+    """The containers that a module binds exactly once, by a statement at its top, with their initial values.
+
+    Counted are displays of literals, as in `{"a": [1]}`, and calls that make an empty container. Names that the module
+    binds again at its top, in whatever way, are not counted, nor are those that Python itself uses (`__all__`).
+
+    Raises SyntaxError for a source that Python cannot read.
+    """
+    tree = _parse(source)
+    found = {name: initial for name, value in _bindings(tree.body) if (initial := _initial(value)) is not None}
+    bound = Counter(_bound_names(tree))
+    return {name: initial for name, initial in found.items() if bound[name] == 1 and not name.startswith("__")}
+
+
+def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for each in body:
+        match each:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                yield name, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
+
+
+def _bound_names(tree: ast.Module) -> Iterator[str]:
+    """Every name, once for each time that the top of a module binds it; functions that declare it global count too."""
+    pending: list[tuple[ast.AST, bool]] = [(each, True) for each in tree.body]
+    while pending:
+        node, at_top = pending.pop()
+        if isinstance(node, ast.Global):
+            yield from node.names
+        elif at_top:
+            yield from _names_bound_by(node)
+        inside = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
+        pending += [(child, inside) for child in ast.iter_child_nodes(node)]
+
+
+def _names_bound_by(node: ast.AST) -> Iterable[str]:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+            return [name]
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [each.asname or each.name.partition(".")[0] for each in names]
+    return ()
+
+
+def _initial(value: ast.expr) -> Initial | None:
+    match value:
+        case ast.Call(func=function, args=arguments, keywords=[]):
+            if _MAKES_EMPTY.get(_last_name(function) or "") == len(arguments):
+                return Initial(ast.unparse(value), empty=True)
+        case ast.Dict() | ast.List() | ast.Set():
+            try:
+                return Initial(ast.unparse(value), ast.literal_eval(value))
+            except (ValueError, TypeError):
+                return None
+    return None
 
 
 # What a mod declares

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TextIO
 
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Ready
-from devserver.ui.lines import blocks_of
+from devserver.ui.lines import blocks_of, said_block
+from devserver.ui.log import Said
 from devserver.ui.look import View, look_of
 from devserver.ui.render import render, render_line
-from devserver.ui.repeats import Repeats
+from devserver.ui.repeats import Repeats, what_repeats
 from devserver.ui.segments import Block, Lead, Segment, dim, plain, strong
 from devserver.ui.writer import CLOSE_SECONDS, Writer
 
@@ -77,15 +78,15 @@ class Console:
     def tell(self, fact: Fact) -> None:
         """Show a fact."""
         with self._lock:
-            times = self._times(fact)
+            times = self._repeats.times(what_repeats(fact), self._clock().timestamp())
             if times is not None:
                 self._show(blocks_of(fact, self._view(), times))
             self._remember(fact)
 
-    def log(self, level: str, words: str) -> None:
-        """Show one line of a log, its level first."""
+    def log(self, said: Said) -> None:
+        """Show one line of a log, or one that was printed."""
         with self._lock:
-            self._show((Block((dim(f"{level} "), plain(words))),))
+            self._show((said_block(said, self._view()),))
 
     def banner(self) -> None:
         """Show the addresses again."""
@@ -103,7 +104,8 @@ class Console:
     def help(self, shortcuts: tuple[tuple[str, str], ...]) -> None:
         """Show the shortcuts, given as key and description."""
         with self._lock:
-            body = tuple((plain("  "), strong(key), plain(f"  {words}")) for key, words in shortcuts)
+            width = max((len(key) for key, _ in shortcuts), default=0)
+            body = tuple((plain("  "), strong(f"{key:<{width}}"), plain(f"  {words}")) for key, words in shortcuts)
             self._show((Block(body[0], body[1:], lead=Lead.NOTHING),))
 
     def clear(self) -> None:
@@ -123,13 +125,6 @@ class Console:
 
     def _view(self) -> View:
         return View(self.look, self._width_of(), self._started, self._keys, self._version)
-
-    def _times(self, fact: Fact) -> int | None:
-        if not isinstance(fact, ModError):
-            return 1
-        error = fact.error
-        what = (fact.mod_id, fact.generation, fact.event_name, error.kind, error.where)
-        return self._repeats.times(what, self._clock().timestamp())
 
     def _show(self, blocks: tuple[Block, ...]) -> None:
         now = self._clock().strftime("%H:%M:%S")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 Hook = Callable[..., Any]
@@ -28,12 +28,23 @@ def debugger_hook(present: Hook, paused: Paused) -> Hook:
     def hook(*args: Any, **kwargs: Any) -> Any:
         if os.environ.get("PYTHONBREAKPOINT"):
             return present(*args, **kwargs)
-        return _debug(sys._getframe(1), paused)
+        with _own_streams():
+            debugger = _debugger(paused)
+        # Nothing may be called after this: the debugger would stop there, and not where it was asked for.
+        debugger.set_trace(sys._getframe(1))
+        return None
 
     return hook
 
 
-def _debug(frame: Any, paused: Paused) -> None:
+@contextmanager
+def _own_streams() -> Iterator[None]:
+    """The streams that the process began with: what is printed into others is shown as lines, which no prompt is."""
+    with redirect_stdout(sys.__stdout__), redirect_stderr(sys.__stderr__):
+        yield
+
+
+def _debugger(paused: Paused) -> Any:
     # Imported here: pdb is slow to import and rarely wanted.
     import pdb
 
@@ -41,8 +52,8 @@ def _debug(frame: Any, paused: Paused) -> None:
         """pdb that takes the terminal for as long as it asks, and gives it back between two stops."""
 
         def interaction(self, *args: Any, **kwargs: Any) -> None:
-            with paused():
+            with paused(), _own_streams():
                 super().interaction(*args, **kwargs)
 
     # nosigint: pdb would replace the server's Ctrl-C, and leave it replaced.
-    Debugger(nosigint=True).set_trace(frame)
+    return Debugger(nosigint=True)

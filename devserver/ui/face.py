@@ -5,6 +5,7 @@ Puts the parts of a face together; knows nothing of networks.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from devserver.model.facts import Fact
+from devserver.model.facts import Fact, Notice, PlanDone
 from devserver.ui.console import Console, is_tty
-from devserver.ui.escape import safe
-from devserver.ui.jsonl import JsonLines
+from devserver.ui.jsonl import JsonLines, log_line, utc_now
 from devserver.ui.keymap import shortcuts
 from devserver.ui.keys import Keys
-from devserver.ui.log import LogLines
+from devserver.ui.log import LogLines, adopt_structlog, next_level
 from devserver.ui.look import look_of
 from devserver.ui.writer import Writer
 
@@ -43,14 +43,14 @@ def console_face(stream: TextIO, *, root: Path, version: str, keys: bool = True)
     console = Console(stream, root=root, version=version, keys=descriptor is not None)
     log = LogLines(console.log)
     if descriptor is None:
-        return Face(console.tell, console.close, log)
+        return Face(_hearing(console.tell), console.close, log)
     reader = Keys(descriptor, ask=console.ask, own=_own_keys(console))
 
     def close() -> None:
         reader.stop()
         console.close()
 
-    return Face(console.tell, close, log, reader)
+    return Face(_hearing(console.tell), close, log, reader)
 
 
 def _shows_art(stream: TextIO) -> bool:
@@ -72,11 +72,28 @@ def json_face(stream: TextIO, errors: TextIO) -> Face:
         lines.close()
         log.close()
 
-    return Face(lines.tell, close, LogLines(lambda level, words: log.write(f"{level} {safe(words)}\n")))
+    return Face(_hearing(lines.tell), close, LogLines(lambda said: log.write(log_line(said, utc_now()))))
+
+
+def _hearing(tell: Callable[[Fact], None]) -> Callable[[Fact], None]:
+    """`tell`, which also notices when a mod has brought a library that would write past the face."""
+
+    def told(fact: Fact) -> None:
+        if isinstance(fact, PlanDone):
+            adopt_structlog()
+        tell(fact)
+
+    return told
 
 
 def _own_keys(console: Console) -> dict[str, Callable[[], None]]:
+    def turn_log_level() -> None:
+        root = logging.getLogger()
+        root.setLevel(next_level(root.level))
+        console.tell(Notice(f"log level: {logging.getLevelName(root.level).lower()}"))
+
     return {
+        "log_level": turn_log_level,
         "help": lambda: console.help(shortcuts()),
         "clear": console.clear,
         "trace": console.trace,

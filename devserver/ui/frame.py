@@ -4,6 +4,7 @@ eight lines. Formats what `ErrorFacts` holds; never reads a file and never forma
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from devserver.model.facts import ErrorFacts, Frame
@@ -24,12 +25,18 @@ def place(frame: Frame) -> Segment:
 
 def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Block:
     """An error of a mod under its headline: place, source, message, what helps next. `note` may be empty."""
+    told = error_block(head, error, view)
+    return replace(told, after=(*told.after, _next(error, note, view)))
+
+
+def error_block(head: Line, error: ErrorFacts, view: View) -> Block:
+    """An error of a mod under its headline: place, source, message."""
     where = error.where
     return Block(
         head,
         body=(_place_line(where),) if where else (),
         details=excerpt(where, view) if where else (),
-        after=((Segment(message(error), Style.BAD),), _next(error, note, view)),
+        after=((Segment(message(error), Style.BAD),),),
     )
 
 

@@ -8,6 +8,7 @@ blocks or left something behind is a `notice`; agents coming and going are not t
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO, assert_never
@@ -28,6 +29,8 @@ from devserver.model.facts import (
     Stopped,
 )
 from devserver.model.wire_form import error_to_dict, outcome_to_dict, plan_to_dict, refusal_to_dict
+from devserver.ui.log import Said
+from devserver.ui.repeats import Repeats, what_repeats
 from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 Objects = tuple[dict[str, Any], ...]
@@ -49,11 +52,16 @@ class JsonLines:
     def __init__(self, stream: TextIO, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         self._writer = Writer(stream, self._lost)
+        self._repeats = Repeats()
+        self._lock = threading.Lock()
 
     def tell(self, fact: Fact) -> None:
-        """Write a fact."""
-        for each in objects_of(fact):
-            self._writer.write(self._line(each))
+        """Write a fact. Of an ignored save that repeats within a second only some are written, see `Repeats`."""
+        with self._lock:
+            key = what_repeats(fact) if isinstance(fact, Ignored) else None
+            if self._repeats.times(key, self._clock().timestamp()) is not None:
+                for each in objects_of(fact):
+                    self._writer.write(self._line(each))
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Let the last lines go out, for at most `seconds`."""
@@ -66,6 +74,12 @@ class JsonLines:
         stamped = {"type": values["type"], "time": iso(self._clock()), **values}
         # ASCII: nothing in a line can steer a terminal or break a line, and lone surrogates survive.
         return json.dumps(stamped, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def log_line(said: Said, now: datetime) -> str:
+    """A line of a log, or one that was printed, as a JSON line for the stream of the log."""
+    own = {"type": "log", "time": iso(now), "level": said.level, "who": said.who, "message": said.words}
+    return json.dumps({**said.fields, **own}, ensure_ascii=True, separators=(",", ":"), default=str) + "\n"
 
 
 def iso(moment: datetime) -> str:

@@ -14,22 +14,27 @@ REPEAT_SECONDS = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One shortcut."""
+    """One shortcut, and the command that does the same from another terminal ("" where that one's own does)."""
 
     key: str
     name: str
     description: str
+    command: str
 
 
 KEYS: tuple[Key, ...] = (
-    Key("r", "reload", "reload all mods"),
-    Key("m", "reload_one", "reload one mod…"),
-    Key("c", "check", "check network.yaml"),
-    Key("t", "trace", "full trace of the latest error"),
-    Key("u", "urls", "show the addresses"),
-    Key("k", "clear", "clear the terminal"),
-    Key("h", "help", "show this help"),
-    Key("q", "quit", "quit"),
+    Key("r", "reload", "reload all mods", "reload"),
+    Key("m", "reload_one", "reload one mod…", "reload MOD"),
+    Key("c", "check", "check network.yaml and every mod", "check"),
+    Key("z", "undo", "undo the latest reload", "undo"),
+    Key("s", "pause", "pause: saves wait, until s again", "pause"),
+    Key(" ", "apply", "apply the saves that wait", "apply"),
+    Key("t", "trace", "full trace of the latest error", "trace"),
+    Key("u", "urls", "show the addresses", "status"),
+    Key("l", "log_level", "next log level", "log"),
+    Key("k", "clear", "clear the terminal", ""),
+    Key("h", "help", "show this help", "--help"),
+    Key("q", "quit", "quit", "stop"),
 )
 
 _NAMES = {each.key: each.name for each in KEYS} | {"?": "help"}
@@ -45,7 +50,7 @@ class KeyPressed:
 
 def shortcuts() -> tuple[tuple[str, str], ...]:
     """Keys and descriptions, as help shows them."""
-    return tuple((each.key, each.description) for each in KEYS)
+    return tuple((each.key.replace(" ", "space"), each.description) for each in KEYS)
 
 
 def key_named(burst: str) -> str | None:

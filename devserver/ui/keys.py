@@ -27,7 +27,8 @@ Mods = Callable[[], Sequence[str]]
 
 _BURST_SECONDS = 0.02
 _BURST_KEPT = 64
-_BACKGROUND_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
+"""How often the terminal's mode is looked at when nobody types."""
 
 
 class Keys:
@@ -66,7 +67,8 @@ class Keys:
             mods: gives the ids of the mods that run, in order; called from the reading thread.
         """
         self._on_key, self._mods = on_key, mods
-        self._wakened, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakened, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
         self._thread = threading.Thread(target=self._run, name="oa-dev keys", daemon=True)
         self._terminal.single_keys()
         atexit.register(self.stop)
@@ -96,7 +98,7 @@ class Keys:
     def _close_pipe(self) -> None:
         """Close what wakes the reader, unless it is the reader itself that stops: then the process ends soon anyway."""
         if threading.current_thread() is not self._thread:
-            self._thread.join(_BACKGROUND_SECONDS)
+            self._thread.join(_LOOK_SECONDS)
         if not self._thread.is_alive():
             os.close(self._wakened)
             os.close(self._waker)
@@ -113,16 +115,18 @@ class Keys:
         finally:
             with self._turn:
                 self._paused -= 1
-                self._enter()
-            self._wake()
+            self._enter()
+            # A debugger may outlast the keys, and with them what wakes their reader.
+            if not self._ended:
+                self._wake()
 
     def _enter(self) -> None:
-        if not self._paused and not self._ended:
-            self._terminal.single_keys()
+        with self._turn:
+            if not self._paused and not self._ended:
+                self._terminal.single_keys()
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
-        """After Ctrl-Z and `fg` the shell has set its own mode."""
-        self._enter()
+        """After Ctrl-Z and `fg` the shell has set its own mode; the reader, once awake, takes it back."""
         self._wake()
 
     def _wake(self) -> None:
@@ -135,14 +139,13 @@ class Keys:
     def _run(self) -> None:
         while not self._ended:
             reading = not self._paused and self._terminal.foreground()
-            # Paused needs no limit, a wake-up ends it; nobody tells a background job that it is in front again
-            # without having been stopped.
-            limit = None if reading or self._paused else _BACKGROUND_SECONDS
             watched = [self._wakened, self._terminal.descriptor] if reading else [self._wakened]
-            ready, _, _ = select.select(watched, [], [], limit)
+            ready, _, _ = select.select(watched, [], [], None if self._paused else _LOOK_SECONDS)
             if self._wakened in ready:
                 os.read(self._wakened, 1024)
-            elif ready and not self._turned():
+            # Also without being woken: where another thread receives SIGCONT, its handler waits for the main thread.
+            self._enter()
+            if self._terminal.descriptor in ready and not self._turned():
                 return
 
     def _turned(self) -> bool:

@@ -23,8 +23,9 @@ from devserver.model.facts import (
     Ready,
     Stopped,
 )
-from devserver.ui.frame import config_error_block, message, place
+from devserver.ui.frame import config_error_block, error_block, message, place
 from devserver.ui.glyphs import Style
+from devserver.ui.log import PRINTED, Said
 from devserver.ui.look import View
 from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
@@ -78,6 +79,18 @@ def _signed(sign: str, words: str) -> Block:
     return Block((Segment(f"{sign} ", Style.WARN), plain(words)))
 
 
+def said_block(said: Said, view: View) -> Block:
+    """A line of a log, or one that was printed, behind the name of whoever said it."""
+    level = f"{said.level}: " if said.level != PRINTED else ""
+    style = _LEVELS.get(said.level, Style.PLAIN)
+    fields = "".join(f" {name}={value}" for name, value in said.fields.items())
+    head = (Segment(said.who, Style.NOTE), dim(f" {view.look.glyphs.gutter} "))
+    return Block((*head, Segment(level, style), plain(said.words), dim(fields)))
+
+
+_LEVELS = {"debug": Style.DIM, "info": Style.DIM, "warning": Style.WARN, "error": Style.BAD, "critical": Style.BAD}
+
+
 def _ready(fact: Ready, view: View) -> Block:
     """The banner: eight lines with its blank ones."""
     title = joined(("oa-dev", view.version), " ")
@@ -124,6 +137,12 @@ def _refused_head(error: ErrorFacts, view: View) -> Line:
     words = " not applied, what runs keeps running" if view.started else " cannot be used"
     where = place(error.where) if error.where else strong("network.yaml")
     return (Segment(f"{view.look.glyphs.failed} ", Style.BAD), where, plain(words))
+
+
+def mod_unusable(mod_id: str, error: ErrorFacts, view: View) -> Block:
+    """A mod that could not be loaded when a network was checked, with its place and source."""
+    head = (Segment(f"{view.look.glyphs.failed} ", Style.BAD), strong(mod_id), plain(" cannot be loaded"))
+    return error_block(head, error, view)
 
 
 def _mod_error(fact: ModError, view: View, times: int) -> Block:

@@ -41,6 +41,7 @@ NOT_DONE: dict[Action, str] = {
 }
 
 _IMPORTED = ", imported by "
+_KEPT = "state kept"
 _FELL_WITH = "rolled back because "
 """How the notes of outcomes begin whose mod did nothing wrong itself."""
 
@@ -50,7 +51,7 @@ def plan_made(plan: Plan, view: View) -> tuple[Block, ...]:
     if not view.started:
         return ()
     if has_rows(plan):
-        return (_rows(plan, view),)
+        return (plan_rows(plan, view),)
     if plan.holds:
         return (Block((dim(f"{view.look.glyphs.quiet} {held_back(plan.holds)}"),)),)
     return ()
@@ -66,7 +67,8 @@ def has_rows(plan: Plan) -> bool:
     return bool(plan.not_applied) or any(step.action is not Action.RELOAD for step in plan.steps)
 
 
-def _rows(plan: Plan, view: View) -> Block:
+def plan_rows(plan: Plan, view: View) -> Block:
+    """Everything that a plan would do, a row for each thing."""
     glyphs = view.look.glyphs
     head = (Segment(glyphs.change, Style.NOTE), plain(f" {plan.cause} {glyphs.dot} plan"))
     names = [each.mod_id for each in plan.steps] + [each.mod_id for each in plan.holds]
@@ -84,7 +86,7 @@ def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
         Action.LOAD: (glyphs.add, Style.GOOD),
         Action.UNLOAD: (glyphs.remove, Style.BAD),
     }.get(step.action, (glyphs.change, Style.WARN))
-    what = step.mod_path if step.action is Action.LOAD else step.action.value
+    what = step.mod_path if step.action is Action.LOAD and step.mod_path else step.action.value
     reason = f" {glyphs.dot} {step.reason}" if step.reason else ""
     return (Segment(sign, style), plain(f" {step.mod_id:<{width}}  {what}"), dim(reason))
 
@@ -126,10 +128,17 @@ def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen,
     names = joined((_name(each) for each in good[:8]), "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
     why = _why([each.reason for each in good])
-    state = joined((each.note for each in good), "; ")
+    state = _state([each.note for each in good if each.note])
     said = joined((took(duration_ms), why, state, receipt(agents, held)), dot)
     sign = Segment(f"{_sign(good, glyphs)} ", Style.GOOD)
     return Block((sign, strong(names), plain(more), dim(f"   {said}")))
+
+
+def _state(notes: Sequence[str]) -> str:
+    """What happened to the state of each; where every mod's was kept, that is all there is to say."""
+    if len(notes) > 1 and all(each.startswith(_KEPT) for each in notes):
+        return _KEPT
+    return joined(notes, "; ")
 
 
 def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:

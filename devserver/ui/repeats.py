@@ -6,16 +6,28 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from devserver.model.facts import Fact, Ignored, ModError
+
 QUIET_SECONDS = 1.0
-"""A repeat this long after the last one that was told is told at once."""
+"""What happens again this long after it happened last is told at once."""
 
 _KEPT = 256
+
+
+def what_repeats(fact: Fact) -> Hashable | None:
+    """What is the same in a fact that may come thousands of times; None for facts that are always told.
+
+    A save that is ignored is among them because a log file in the workspace, into which these lines go, is one.
+    """
+    if isinstance(fact, ModError):
+        return (fact.mod_id, fact.generation, fact.event_name, fact.error.kind, fact.error.where)
+    return fact if isinstance(fact, Ignored) else None
 
 
 @dataclass(slots=True)
 class _Seen:
     times: int
-    told_at: float
+    at: float
 
 
 class Repeats:
@@ -24,26 +36,26 @@ class Repeats:
     def __init__(self) -> None:
         self._seen: OrderedDict[Hashable, _Seen] = OrderedDict()
 
-    def times(self, key: Hashable, now: float) -> int | None:
+    def times(self, key: Hashable | None, now: float) -> int | None:
         """The count to tell for this occurrence, or None to stay silent.
 
         Told are the first one, one that comes after a quiet second, and in a burst the 10th, 100th, 1000th and so on.
 
         Args:
-            key: what is the same in each repetition. The 256 latest are remembered.
+            key: what is the same in each repetition, None for what is always told. The 256 latest are remembered.
             now: a time in seconds.
         """
+        if key is None:
+            return 1
         seen = self._seen.setdefault(key, _Seen(0, float("-inf")))
         self._seen.move_to_end(key)
         if len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
-        seen.times += 1
         # The distance, not the difference: a clock that was set back must not silence anything.
-        if abs(now - seen.told_at) < QUIET_SECONDS and not _round(seen.times):
-            return None
-        seen.told_at = now
-        return seen.times
+        quiet = abs(now - seen.at) >= QUIET_SECONDS
+        seen.times, seen.at = seen.times + 1, now
+        return seen.times if quiet or _is_round(seen.times) else None
 
 
-def _round(number: int) -> bool:
+def _is_round(number: int) -> bool:
     return str(number).strip("0") == "1"

@@ -26,10 +26,11 @@ class Terminal:
         if not self.foreground():
             return
         try:
-            found = termios.tcgetattr(self.descriptor)
+            found, wanted = termios.tcgetattr(self.descriptor), termios.tcgetattr(self.descriptor)
             if self._before is None:
-                self._before = termios.tcgetattr(self.descriptor)
-            termios.tcsetattr(self.descriptor, termios.TCSANOW, _single_keys(found))
+                self._before = found
+            if _single_keys(wanted) != found:
+                termios.tcsetattr(self.descriptor, termios.TCSANOW, wanted)
         except termios.error:
             self._before = None
 
@@ -54,6 +55,7 @@ class Terminal:
 
 
 def _single_keys(mode: list[Any]) -> list[Any]:
+    """The mode, changed to give single keys."""
     mode[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
     mode[_CC][termios.VMIN] = 1
     mode[_CC][termios.VTIME] = 0

@@ -23,6 +23,7 @@ from devserver.model.facts import PlanDone
 from devserver.model.plan import Plan
 from devserver.model.principal import Principal
 from devserver.network.agents import Directory
+from devserver.network.identity import secret_digest
 from devserver.network.system import is_system, run_system
 
 TOKEN = "admin-token-of-this-run"
@@ -130,6 +131,7 @@ class Served:
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = TOKEN
+        self.server: QuickServer
         self.http = httpx.AsyncClient(base_url=self.url, timeout=30)
 
     @contextlib.asynccontextmanager
@@ -165,6 +167,28 @@ class Served:
         await self.until(lambda: self.network.directory.agent(agent_id).outbox.awaited)
         return task
 
+    async def secret_of(self, agent_id: str) -> str:
+        """A new secret of an agent, for a test that did not keep the one it was given."""
+        agent = self.network.directory.agent(agent_id)
+        agent.secret_hash = secret_digest("known")
+        return "known"
+
+    def connections(self) -> list:
+        """The connections that are open, as the server's protocols."""
+        return list(self.server.server_state.connections)
+
+    async def agent_that_does_not_read(self, agent_id: str) -> "Unread":
+        """An agent on a WebSocket with a small buffer, which reads nothing more until it is asked to."""
+        secret = await self.join(agent_id)
+        own = socket.socket()
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
+        own.connect(("127.0.0.1", self.port))
+        line = await websockets.connect(f"ws://127.0.0.1:{self.port}/ws", sock=own, max_queue=1, ping_interval=None)
+        await line.send(json.dumps({"type": "register", "agent_id": agent_id, "secret": secret}))
+        assert json.loads(await line.recv())["type"] == "registered"
+        line.transport.pause_reading()
+        return Unread(line, secret)
+
     async def until(self, fact: Callable[[], bool]) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(20):
@@ -181,6 +205,25 @@ class Served:
         async with self.socket() as line:
             await line.send(json.dumps({"type": "register", "agent_id": agent_id, **values}))
             yield line, json.loads(await line.recv())
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A WebSocket that nobody reads."""
+
+    line: websockets.ClientConnection
+    secret: str
+
+    async def read_all(self) -> tuple[list[int], tuple[int, str]]:
+        """The numbers of all events that were on their way, and why the line was closed."""
+        self.line.transport.resume_reading()
+        seen = []
+        try:
+            while True:
+                seen.append(json.loads(await self.line.recv())["event"]["payload"]["n"])
+        except websockets.ConnectionClosed as ended:
+            assert ended.rcvd is not None
+            return seen, (ended.rcvd.code, ended.rcvd.reason)
 
 
 @dataclass(frozen=True)
@@ -222,6 +265,7 @@ async def serving(network: SmallNetwork, **options) -> AsyncIterator[Served]:
     app = make_app(network, control, token=TOKEN, port_of=lambda: served.port, **options)
     server = QuickServer(uvicorn.Config(app, log_config=None, **uvicorn_options()))
     await server.begin(listener)
+    served.server = server
     try:
         yield served
     finally:

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from devserver.api import guard as guard_module
 from devserver.api.guard import PROTECTING_HEADERS
 from devserver.api.protocol import GuardedHttp
 
@@ -93,6 +92,8 @@ BAD_REQUESTS = {
     "websocket with a long target": (SHAKE.replace(b"/ws", b"/ws?" + b"x" * 9000) % b"", 414),
     "websocket with two keys": (SHAKE % b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", 400),
     "websocket with an odd key": (SHAKE.replace(b"AAAA", b"\xc3\xa9!!") % b"", 400),
+    "websocket with two origins": (SHAKE % (b"Origin: http://@HOST@\r\n" * 2), 403),
+    "websocket that the library refuses": (SHAKE % b'Connection: Upgrade, "\r\n', 400),
     "websocket with an odd origin": (SHAKE % b"Origin: http://\xe9\r\n", 403),
 }
 
@@ -133,14 +134,14 @@ async def test_a_connection_serves_many_requests(served):
 
 async def test_a_head_that_does_not_come_is_not_waited_for(served, monkeypatch):
     """One byte after the other keeps no connection open."""
-    monkeypatch.setattr(GuardedHttp, "head_seconds", 0.05)
+    monkeypatch.setattr(GuardedHttp, "request_seconds", 0.05)
     answer = await served.raw(b"GET /healthz HTTP/1.1\r\nX: ")
     assert (answer.status, answer.code) == (408, "too_slow")
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch):
     """Nor is the connection kept."""
-    monkeypatch.setattr(guard_module, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(GuardedHttp, "request_seconds", 0.05)
     answer = await served.raw(POST % (b"Content-Length: 10\r\n", b"{"))
     assert (answer.status, answer.code, answer.header("connection")) == (408, "too_slow", ["close"])
 

@@ -9,9 +9,9 @@
 """
 
 from devserver.reload.loader.build import Build
-from devserver.reload.loader.locate import Located, find_mod_class, locate
+from devserver.reload.loader.locate import Located, find_mod_class, imported, locate
 from devserver.reload.loader.reads import DataReads
 from devserver.reload.loader.roots import Roots
 from devserver.reload.loader.shelf import Shelf
 
-__all__ = ["Build", "DataReads", "Located", "Roots", "Shelf", "find_mod_class", "locate"]
+__all__ = ["Build", "DataReads", "Located", "Roots", "Shelf", "find_mod_class", "imported", "locate"]

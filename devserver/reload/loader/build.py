@@ -10,46 +10,78 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.model.change import Sources
-from devserver.reload.loader.finder import Execution, WatchedFinder, module_names_on_stack
+from devserver.reload import settle
+from devserver.reload.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
+from devserver.reload.loader.holders import held_by
+from devserver.reload.loader.interrupt import interrupt, release_locks
+from devserver.reload.loader.keeping import keep_state, note_untouched
+from devserver.reload.loader.leftovers import end
+from devserver.reload.loader.places import note_main_loop
 from devserver.reload.loader.reads import record_into
+from devserver.reload.loader.reline import is_same_code, reline
 from devserver.reload.loader.scope import scope_of
-from devserver.reload.loader.shelf import Loaded, Shelf, bind, compile_text, digest_of, read_bytes, sources_now, unbind
+from devserver.reload.loader.shelf import (
+    Loaded,
+    Shelf,
+    Text,
+    bind,
+    compile_text,
+    digest_of,
+    sources_now,
+    unbind,
+)
 
 
 class Build:
     """Executes `affected` and what it needs, so that `entries` are importable, fresh.
 
     To be used once, on one thread that records nothing else: `compile()`, `execute()`, then either `keep()` or
-    `undo()`. After a failure `touched` says which sources the attempt depended on.
+    `undo()`. After a failure `touched` says which sources the attempt depended on. Where the edit has only moved code,
+    nothing is executed and the modules stay; `kept` names the module-level state that stays (see `keeping`).
 
     Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`, the modules that
-    mods are made from, in the order in which they shall be imported; `changed`, the sources that differ on disk.
+    mods are made from, in the order in which they shall be imported; `changed`, the sources that differ on disk;
+    `texts`, readings to execute instead of what is on disk.
     """
 
     def __init__(
-        self, finder: WatchedFinder, affected: Sequence[str], entries: Sequence[str], changed: Iterable[Path] = ()
+        self,
+        finder: WatchedFinder,
+        affected: Sequence[str],
+        entries: Sequence[str],
+        changed: Iterable[Path] = (),
+        texts: Mapping[Path, Text] | None = None,
     ) -> None:
         self._finder = finder
         self._shelf: Shelf = finder.shelf
         self._affected = tuple(affected)
         self._entries = tuple(entries)
         self._changed = tuple(changed)
-        self._execution = Execution()
+        note_main_loop()
+        self._execution = Execution(texts=dict(texts or {}))
         self._old: dict[str, Loaded] = {}
         self._old_modules: dict[str, ModuleType] = {}
         self._past: dict[str, ModuleType] = {}
+        self._relined: dict[str, Text] = {}
         self.importing: str | None = None
+        self.kept: tuple[str, ...] = ()
 
     @property
     def touched(self) -> Sources:
         """Every source that the attempt opened or missed, as it found it."""
         return dict(self._execution.touched)
+
+    @property
+    def replaced(self) -> dict[Path, Text]:
+        """The sources of the modules that were replaced, as they were; nothing once `keep()` was called."""
+        return {each.path: each.text for each in self._old.values()}
 
     @property
     def executed(self) -> tuple[str, ...]:
@@ -61,16 +93,42 @@ class Build:
         for path in self._changed:
             if path.suffix != ".py":
                 continue
-            data = read_bytes(path)
+            data = settle.read_whole(path)
             if data is None:
                 self._execution.touched[path] = None
                 continue
             self._execution.touched[path] = digest_of(data)
             self._execution.texts[path] = compile_text(path, data)
+        self._relined = self._only_moved()
+
+    def _only_moved(self) -> dict[str, Text]:
+        """The affected modules with their new readings, where the edit has changed no code at all; else nothing."""
+        texts = self._execution.texts
+        moved: dict[str, Text] = {}
+        for name in self._affected if self._changed else ():
+            loaded = self._shelf.get(name)
+            if loaded is None:
+                return {}
+            now = sources_now(each for each in loaded.sources() if each not in texts)
+            if any(digest != loaded.sources()[path] for path, digest in now.items()):
+                return {}
+            if loaded.path in texts and not is_same_code(loaded.text, texts[loaded.path]):
+                return {}
+            moved.update({name: texts[loaded.path]} if loaded.path in texts else {})
+        return moved
 
     def execute(self) -> None:
         """Execute fresh modules. Raises whatever a module raises; `undo()` is then still to be called."""
+        if self._relined:
+            return
         self._execution.thread = threading.get_ident()
+        try:
+            self._execute()
+        finally:
+            if self._execution.abandoned:
+                self._repair()
+
+    def _execute(self) -> None:
         with record_into(self._note_read), self._finder.executing(self._execution):
             try:
                 self._take_out()
@@ -81,6 +139,7 @@ class Build:
                     self.importing = wanted
                     self._run(wanted)
                 self._forget_dropped()
+                self._keep_state()
             except (SystemExit, KeyboardInterrupt) as request:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
 
@@ -89,12 +148,19 @@ class Build:
         return sys.modules[name]
 
     def keep(self) -> None:
-        """The new modules are live: nothing can be undone any more."""
+        """The new modules are live: nothing can be undone any more, and what the old ones installed goes."""
+        for name, text in self._relined.items():
+            self._reline(name, text)
+        self._note_holders()
+        for loaded in self._old.values():
+            end(loaded.left)
         self._old.clear()
         self._old_modules.clear()
 
     def undo(self) -> None:
-        """Put every old module back where it was."""
+        """Put every old module back where it was, and take back what the new ones installed."""
+        for loaded in self._execution.executed.values():
+            end(loaded.left)
         for name in self._execution.executed:
             module = sys.modules.pop(name, None)
             if module is not None:
@@ -109,6 +175,43 @@ class Build:
                 scope.past = None
         self._old.clear()
         self._old_modules.clear()
+
+    def _note_holders(self) -> None:
+        """Look again whose code lies where: importing and initialising is when modules register with each other."""
+        graph = self._shelf.graph()
+        for name in {each for entry in self._entries for each in graph.closure(entry)}:
+            loaded = self._shelf.get(name)
+            if loaded is not None:
+                self._shelf.note_holds(name, held_by(loaded.module))
+
+    def abandon(self) -> None:
+        """Nobody waits for `execute()` any more, which hangs in some module's code; to be followed by `undo()`.
+
+        Its thread can execute no more modules, is interrupted as soon as it runs Python again, and leaves Python's
+        table as it finds it. Its locks on modules count no more, so that the next build need not wait for it.
+        """
+        self._execution.abandoned = True
+        release_locks(self._execution.executed)
+        interrupt(self._execution.thread, Abandoned)
+
+    def _repair(self) -> None:
+        """What importlib has done to Python's table on the way out of an abandoned import."""
+        for name, module in self._shelf.snapshot().items():
+            if sys.modules.get(name) is not module:
+                sys.modules[name] = module
+                bind(name, module)
+
+    def _reline(self, name: str, text: Text) -> None:
+        loaded = self._shelf.get(name)
+        if loaded is not None:
+            reline(loaded.text, text)
+            self._shelf.put({name: replace(loaded, text=text)})
+
+    def _keep_state(self) -> None:
+        executed = {name: loaded for name, loaded in self._execution.executed.items() if name in self._shelf}
+        for loaded in executed.values():
+            note_untouched(loaded)
+        self.kept = keep_state(self._old, executed)
 
     def _take_out(self) -> None:
         self._past = self._shelf.snapshot()

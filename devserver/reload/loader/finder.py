@@ -19,6 +19,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from devserver.model.change import Digest
+from devserver.reload.loader.leftovers import end, installing
+from devserver.reload.loader.reads import leave_threads, watch_threads
 from devserver.reload.loader.roots import Roots
 from devserver.reload.loader.scope import Scope
 from devserver.reload.loader.shelf import Loaded, Shelf, Text, compile_text, digest_of, read_bytes
@@ -35,6 +37,11 @@ class Execution:
     texts: dict[Path, Text] = field(default_factory=dict)
     executed: dict[str, Loaded] = field(default_factory=dict)
     touched: dict[Path, Digest | None] = field(default_factory=dict)
+    abandoned: bool = False
+
+
+class Abandoned(BaseException):
+    """Ends code of a build that nobody waits for any more. Not an Exception: what it is raised in must not go on."""
 
 
 class WatchedFinder(importlib.abc.MetaPathFinder):
@@ -43,21 +50,26 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def __init__(self, roots: Roots, shelf: Shelf) -> None:
         self._roots = roots
         self.shelf = shelf
-        self._execution: Execution | None = None
+        self._executions: dict[int, Execution] = {}
 
     @contextmanager
     def executing(self, execution: Execution) -> Iterator[None]:
         """Let what this thread imports belong to a build, until the block ends."""
-        self._execution = execution
+        self._executions[execution.thread] = execution
         try:
             yield
         finally:
-            self._execution = None
+            del self._executions[execution.thread]
 
     def execution(self) -> Execution | None:
-        """The build that runs on this thread, if one does. Handlers import lazily on theirs at the same time."""
-        running = self._execution
-        return running if running is not None and running.thread == threading.get_ident() else None
+        """The build that runs on this thread, if one does. Handlers import lazily on theirs at the same time.
+
+        Raises Abandoned where nobody waits for it any more.
+        """
+        running = self._executions.get(threading.get_ident())
+        if running is not None and running.abandoned:
+            raise Abandoned
+        return running
 
     def watches(self, path: Path) -> bool:
         """Whether a path lies where sources of mods lie."""
@@ -67,6 +79,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         """Start to find. The workspace joins the import path before installed packages, after the standard library."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
+            watch_threads()
         workspace = str(self._roots.workspace)
         if workspace not in sys.path:
             installed = (n for n, each in enumerate(sys.path) if each.endswith(("site-packages", "dist-packages")))
@@ -76,6 +89,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         """Stop to find, and leave the import path as it was."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
+            leave_threads()
         workspace = str(self._roots.workspace)
         if workspace in sys.path:
             sys.path.remove(workspace)
@@ -86,6 +100,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         """The spec of a watched module, or None, which leaves the name to Python's other finders."""
         if path is None and fullname in sys.stdlib_module_names:
             return None
+        self.execution()
         importer = self.importer()
         missing: list[Path] = []
         for candidate, package in _candidates(fullname, self._entries(path)):
@@ -96,6 +111,21 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if missing and (path is not None or _nobody_has(fullname)):
             self._note(importer, None, missing)
         return None
+
+    def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
+        """The name of a module that code in `mods/` may call by its place there: `my_mod.x` for `mods.my_mod.x`.
+
+        OpenAgents has that folder itself on the import path. What Python finds under the short name comes first.
+        """
+        top = name.partition(".")[0]
+        if not importer.startswith("mods.") or top in sys.modules or top in sys.stdlib_module_names:
+            return name
+        place = self._roots.workspace / "mods" / top
+        if not (place.is_dir() or place.with_suffix(".py").is_file()) or not _nobody_has(top):
+            return name
+        for each in (name, *(f"{name}.{item}" for item in fromlist)):
+            self.shelf.note_import(importer, f"mods.{each}")
+        return f"mods.{name}"
 
     def text(self, path: Path) -> Text:
         """The reading of a source to execute: the one prepared for the running build, else a new one."""
@@ -151,30 +181,40 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
     def __init__(self, fullname: str, path: Path, finder: WatchedFinder) -> None:
         super().__init__(fullname, str(path))
         self._finder = finder
+        self.executed: Text | None = None
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the module's bytes on disk, never of a `.pyc`."""
         return self._finder.text(Path(self.path)).code
 
+    def imports(self) -> frozenset[str]:
+        """What this module, and those of mods that it needs, import."""
+        shelf = self._finder.shelf
+        needed = [shelf.get(each) for each in shelf.graph().closure(self.name)]
+        return frozenset(name for each in needed if each is not None for name in each.imports)
+
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module's source in its own scope, and put it on the shelf."""
         finder = self._finder
-        text = finder.text(Path(self.path))
+        running = finder.execution()
+        self.executed = text = finder.text(Path(self.path))
         package = hasattr(module, "__path__")
         loaded = finder.shelf.place(module.__name__, module, text, package)
         if not package:
             # A folder of the same name would be what a fresh start imports.
             finder.shelf.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
-        running = finder.execution()
         if running is not None:
             running.executed[module.__name__] = loaded
-        module.__dict__["__builtins__"] = Scope().builtins()
+        module.__dict__["__builtins__"] = Scope(finder.full_name).builtins()
         try:
-            exec(text.code, module.__dict__)
+            with installing(loaded.left, loaded.imports):
+                exec(text.code, module.__dict__)
         except BaseException:
             # Whoever imports this may catch the error and go on without: it depends on this file all the same.
             importer = finder.importer()
-            finder.shelf.put({module.__name__: None})
+            end(loaded.left)
+            if finder.shelf.get(module.__name__) is loaded:
+                finder.shelf.put({module.__name__: None})
             if importer is not None:
                 finder.shelf.note_read(importer, text.path, text.digest)
             raise

@@ -86,9 +86,15 @@ def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
     if len(leaves) == 1:
         return leaves[0]
     if not leaves:
-        raise NoModClass(f"{module.__name__} defines no mod: it needs a class that extends BaseMod, such as {title}Mod")
+        needed = f"it needs a class that extends BaseMod, such as {title}Mod"
+        raise NoModClass(f"{module.__name__} defines no mod: {needed}", file=module.__file__)
     names = ", ".join(sorted(each.__name__ for each in leaves))
-    raise NoModClass(f"{module.__name__} defines several mods ({names}): name one of them {title}Mod")
+    raise NoModClass(f"{module.__name__} defines several mods ({names}): name one {title}Mod", file=module.__file__)
+
+
+def imported(name: str) -> ModuleType | None:
+    """A module, if something has imported it already."""
+    return sys.modules.get(name)
 
 
 def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:

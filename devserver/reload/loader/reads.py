@@ -1,14 +1,15 @@
-"""Which data files a mod reads while it is imported or initialised, and which it writes itself.
+"""Which data files a mod reads while it is imported or initialised, which it writes itself, and what it starts.
 
 A prompt, a template or a table read then belongs to the mod's sources. A file that a mod writes is its data, and no
 change to its sources, also when it read it first. Python's audit hook sees every open; it cannot be removed, so there
-is one for the process, and it does nothing outside the two cases.
+is one for the process, and it does nothing where no code of a mod runs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from devserver.generation import running
+from devserver.reload.loader.leftovers import STARTS, Leftovers, installer, leftovers_of, note_started, note_thread
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -74,6 +76,8 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
         _on_open(*arguments)
     elif event == "os.rename":
         _note_written(arguments[1])
+    elif event in STARTS:
+        _on_start(event, arguments)
 
 
 def _on_open(path: object, mode: object, flags: object) -> None:
@@ -85,7 +89,47 @@ def _on_open(path: object, mode: object, flags: object) -> None:
         recorder(os.path.abspath(os.fsdecode(path)))
 
 
+def _on_start(event: str, arguments: tuple[Any, ...]) -> None:
+    owner = _starter()
+    if owner is not None:
+        note_started(owner, event, arguments)
+
+
+def _starter() -> Leftovers | None:
+    """Whose code runs here, if it is a mod's."""
+    owner, call = installer(), running.get()
+    return leftovers_of(call.generation.instance) if owner is None and call is not None else owner
+
+
 def _note_written(path: object) -> None:
     call = running.get()
     if call is not None and isinstance(path, str | bytes | os.PathLike):
         call.generation.written.add(os.path.abspath(os.fsdecode(path)))
+
+
+# Threads: Python tells of their start in an audit event from 3.12 on only
+
+_real_start = threading.Thread.start
+_watchers = 0
+
+
+def watch_threads() -> None:
+    """See every thread that is started by `threading` from now on."""
+    global _watchers
+    _watchers += 1
+    threading.Thread.start = _start  # type: ignore[method-assign]
+
+
+def leave_threads() -> None:
+    """Undo `watch_threads`, once each who asked for it has asked for this."""
+    global _watchers
+    _watchers -= 1
+    if _watchers == 0:
+        threading.Thread.start = _real_start  # type: ignore[method-assign]
+
+
+def _start(self: threading.Thread) -> None:
+    owner = _starter()
+    if owner is not None:
+        note_thread(owner, self)
+    _real_start(self)

@@ -21,6 +21,11 @@ class Roots:
         self._environments: dict[Path, bool] = {}
 
     @property
+    def own(self) -> Path:
+        """Our own package, which is never reloaded."""
+        return _OWN_PACKAGE
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """All roots, the workspace first."""
         return tuple(self._folders)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import resolve_name
 from types import ModuleType
 from typing import Any
@@ -18,12 +18,16 @@ _real_import = builtins.__import__
 
 
 class Scope:
-    """What one module object imports from: Python's table, or `past` after the module was replaced."""
+    """What one module object imports from: Python's table, or `past` after the module was replaced.
 
-    __slots__ = ("past",)
+    `full_name(importer, name, fromlist)` gives the name under which a module is kept, where it has a short one too.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_full_name", "past")
+
+    def __init__(self, full_name: Callable[[str, str, Sequence[str]], str] | None = None) -> None:
         self.past: Mapping[str, ModuleType] | None = None
+        self._full_name = full_name
 
     def builtins(self) -> dict[str, Any]:
         """The builtins to place in the module's globals before it is executed."""
@@ -38,20 +42,47 @@ class Scope:
         level: int = 0,
     ) -> ModuleType:
         """Stands in for `builtins.__import__`, with its arguments (Python Language Reference, the import statement)."""
+        full = name if level or self._full_name is None else self._full_name(_name(globals), name, fromlist or ())
+        if full != name:
+            module = self.import_(full, globals, locals, fromlist)
+            # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is really in.
+            return module if fromlist else getattr(module, name.partition(".")[0])
         past = self.past
-        if past is None:
-            return _real_import(name, globals, locals, fromlist or (), level)
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
+        if past is None:
+            _import_replaced(absolute, fromlist or ())
+            return _real_import(name, globals, locals, fromlist or (), level)
         found = _from_past(past, absolute, tuple(fromlist or ()))
         return found if found is not None else _real_import(name, globals, locals, fromlist or (), level)
 
 
 def scope_of(module: ModuleType) -> Scope | None:
     """The scope that a watched module was executed in, or None for any other module."""
-    table = module.__dict__.get("__builtins__")
+    return scope_in(module.__dict__)
+
+
+def scope_in(globals: Mapping[str, object]) -> Scope | None:
+    """The same for the globals of a module, as functions hold them."""
+    table = globals.get("__builtins__")
     importer = table.get("__import__") if isinstance(table, dict) else None
     owner = getattr(importer, "__self__", None)
     return owner if isinstance(owner, Scope) else None
+
+
+def _import_replaced(package: str, fromlist: Sequence[str]) -> None:
+    """Import what `from package import x` would otherwise find as an attribute of the package: the replaced module x.
+
+    A package that runs on has its modules as attributes until their successors are imported.
+    """
+    for item in fromlist:
+        name = f"{package}.{item}"
+        known = getattr(sys.modules.get(package), item, None) if name not in sys.modules else None
+        if isinstance(known, ModuleType) and known.__name__ == name and scope_of(known) is not None:
+            _real_import(name)
+
+
+def _name(globals: Mapping[str, object] | None) -> str:
+    return str((globals or {}).get("__name__") or "")
 
 
 def _package(globals: Mapping[str, object] | None) -> str:

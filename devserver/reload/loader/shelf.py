@@ -18,8 +18,10 @@ from types import CodeType, ModuleType
 
 from devserver.model.change import Digest, Sources
 from devserver.reload.graph import ModuleFacts, ModuleGraph, read_imports
+from devserver.reload.loader.leftovers import Leftovers, end
 from devserver.reload.loader.reads import unrecorded
 from devserver.reload.loader.scope import scope_of
+from devserver.reload.source import ancestors
 
 SOURCE_LIMIT = 4 * 1024 * 1024
 """The largest source in bytes that is read."""
@@ -39,7 +41,9 @@ class Text:
 class Loaded:
     """One watched module as it is loaded now.
 
-    `absent` are places where a module was looked for in vain on behalf of this one; `reads` data files it opened.
+    `absent` are places where a module was looked for in vain on behalf of this one; `reads` data files it opened;
+    `holds` the modules of which it holds code that it does not import itself: they have registered it here;
+    `untouched` its containers that importing left as the source says; `left` what importing it has installed.
     """
 
     name: str
@@ -51,10 +55,13 @@ class Loaded:
     imports: set[str]
     absent: set[Path] = field(default_factory=set)
     reads: dict[Path, Digest | None] = field(default_factory=dict)
+    holds: frozenset[str] = frozenset()
+    untouched: frozenset[str] = frozenset()
+    left: Leftovers = field(default_factory=Leftovers)
 
     def facts(self) -> ModuleFacts:
         """What the graph of imports knows of it."""
-        return ModuleFacts(self.name, self.path, frozenset(self.imports), self.order)
+        return ModuleFacts(self.name, self.path, frozenset(self.imports), self.order, self.holds)
 
     def sources(self) -> dict[Path, Digest | None]:
         """Everything that this module was made from."""
@@ -77,10 +84,13 @@ def read_bytes(path: Path) -> bytes | None:
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        with os.fdopen(handle, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
-            data = file.read(SOURCE_LIMIT + 1)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                data = file.read(SOURCE_LIMIT + 1)
+        finally:
+            os.close(handle)
     if len(data) > SOURCE_LIMIT:
         raise OSError(27, f"larger than {SOURCE_LIMIT // 1024 // 1024} MiB", str(path))
     return data
@@ -141,6 +151,14 @@ class Shelf:
             loaded = self._loaded.get(importer)
             if loaded is not None and imported not in loaded.imports and imported != importer:
                 loaded.imports.add(imported)
+                self._graph = None
+
+    def note_holds(self, holder: str, held: frozenset[str]) -> None:
+        """Remember whose code has come to lie in a module."""
+        with self._lock:
+            loaded = self._loaded.get(holder)
+            if loaded is not None and loaded.holds != held:
+                loaded.holds = held
                 self._graph = None
 
     def note_absent(self, importer: str, paths: Iterable[Path]) -> None:
@@ -209,9 +227,12 @@ class Shelf:
             for name in names:
                 loaded = self._loaded.get(name)
                 self._set(name, None)
+                if loaded is not None:
+                    end(loaded.left)
                 if loaded is not None and sys.modules.get(name) is loaded.module:
                     del sys.modules[name]
                     unbind(name, loaded.module)
+                    drop_empty_namespaces(name)
 
     def _set(self, name: str, loaded: Loaded | None) -> None:
         before = self._loaded.pop(name, None)
@@ -260,6 +281,19 @@ def unbind(name: str, module: ModuleType) -> None:
     owner = sys.modules.get(parent)
     if owner is not None and owner.__dict__.get(child) is module:
         delattr(owner, child)
+
+
+def drop_empty_namespaces(name: str) -> None:
+    """Forget the packages without a source that a module lay in, once nothing of them is loaded any more.
+
+    Another network's modules may lie in a folder of the same name.
+    """
+    for parent in reversed(ancestors(name)):
+        module = sys.modules.get(parent)
+        is_namespace = module is not None and getattr(module, "__file__", None) is None and hasattr(module, "__path__")
+        if not is_namespace or any(each.startswith(f"{parent}.") for each in list(sys.modules)):
+            return
+        unbind(parent, sys.modules.pop(parent))
 
 
 def sources_now(paths: Iterable[Path]) -> Sources:

@@ -1,0 +1,16 @@
+"""Runs mods that were written for the package openagents, unmodified. Native networks never come here.
+
+- `upstream`  what is used of the package; it is found where a mod has imported it, and never imported here
+- `lookup`    the class of a mod in its module
+- `mod`       `BridgedMod`, a mod of ours that stands for one of theirs
+- `convert`   events and answers, from one form to the other
+- `network`   the network as such a mod sees it
+- `rebind`    the same instance under its edited class
+- `keep`      what a mod's `shutdown()` throws away and its next start needs
+
+Must not import api/ or ui/, decide anything about reloads, or be needed by a network without such mods.
+"""
+
+from devserver.bridge.mod import Bridge, BridgedMod, make_bridge
+
+__all__ = ["Bridge", "BridgedMod", "make_bridge"]

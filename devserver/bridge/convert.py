@@ -1,0 +1,59 @@
+"""Events and answers from our form to that of openagents, and back. Field names and meanings are the same in both.
+
+Payload and metadata are shared and not copied: what a mod changes in them reaches later mods and receivers, as there.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import fields
+from typing import Any
+
+from devserver.bridge.upstream import Upstream
+from devserver.model.event import Event, EventResponse
+
+_FIELDS = tuple(each.name for each in fields(Event) if each.name != "secret")
+
+_twin: ContextVar[tuple[Event, Any] | None] = ContextVar("oa_dev_bridged_event", default=None)
+
+
+def twin_of(event: Event, upstream: Upstream) -> Any:
+    """The openagents event that stands for `event`, the same one for every mod on its way.
+
+    So what one mod sets on it reaches later bridged mods, and, as in openagents, not the receivers.
+    """
+    known = _twin.get()
+    if known is not None and known[0] is event:
+        return known[1]
+    twin = event_to(event, upstream)
+    _twin.set((event, twin))
+    return twin
+
+
+def event_to(event: Event, upstream: Upstream) -> Any:
+    """An event as openagents mods get it. Not validated again: validation would copy the payload."""
+    values = {name: getattr(event, name) for name in _FIELDS}
+    if event.allowed_agents is not None:
+        values["allowed_agents"] = set(event.allowed_agents)
+    return upstream.event.model_construct(**values)
+
+
+def event_from(event: Any) -> Event:
+    """An event that an openagents mod sends. Raises ValueError for one that breaks the rules of both."""
+    values = {name: getattr(event, name) for name in _FIELDS if hasattr(event, name)}
+    values["visibility"] = getattr(event.visibility, "value", event.visibility)
+    if event.allowed_agents is not None:
+        values["allowed_agents"] = sorted(event.allowed_agents)
+    return Event(**values)
+
+
+def response_to(response: EventResponse, upstream: Upstream) -> Any:
+    """An answer as openagents mods get it."""
+    return upstream.response(**response.to_dict())
+
+
+def response_from(answer: Any, upstream: Upstream) -> Any:
+    """A mod's answer in our form. What is no `EventResponse` is passed on: whatever is not None ends an event's way."""
+    if not isinstance(answer, upstream.response):
+        return answer
+    return EventResponse(answer.success, answer.message or "", answer.data, answer.event_name)

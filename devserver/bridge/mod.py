@@ -1,0 +1,239 @@
+"""A mod of ours that stands for one of openagents: it answers the network's hooks and asks the other one.
+
+The instance inside is never told of a reload. It gets its class anew (`rebind`), and what it would lose at its end is
+kept for its next start (`keep`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from devserver.bridge.convert import response_from, twin_of
+from devserver.bridge.keep import Channels, Files, Kept, changed_since, data_of, files_in, give_back, open_channels
+from devserver.bridge.lookup import find_class
+from devserver.bridge.network import BridgedNetwork
+from devserver.bridge.rebind import Birth, construct, take_class
+from devserver.bridge.upstream import OpenAgentsMod, Upstream, find_upstream
+from devserver.generation import AGENT_CAME, AGENT_WENT, running
+from devserver.mod import BaseMod
+from devserver.model.event import Event, pattern_problem
+from devserver.model.lifecycle import HandOver, ModState
+from devserver.network.agents import Directory
+
+
+class Bridge:
+    """Makes openagents mods runnable in one network, and keeps what ended ones had.
+
+    Arguments: `upstream`, the package; `directory`, the agents and channels; `workspace`, the folder of network.yaml.
+    """
+
+    def __init__(self, upstream: Upstream, directory: Directory, workspace: Path) -> None:
+        self.upstream = upstream
+        self.directory = directory
+        self.workspace = workspace
+        self.kept: dict[str, Kept] = {}
+        """By mod path, what mods had when they ended; taken by the next start of the same mod."""
+        self.running: dict[str, BridgedMod] = {}
+        """By mod path, those that have started and not ended."""
+
+    def find(self, module: ModuleType, mod_id: str) -> type[BridgedMod] | None:
+        """A class of ours for the openagents mod in a module, or None where there is no such mod."""
+        wrapped = find_class(module, mod_id, self.upstream.base_mod)
+        if wrapped is None:
+            return None
+        asked = getattr(wrapped, "reload_mode", HandOver.REBIND.value)
+        values = {
+            "bridge": self,
+            "wraps": wrapped,
+            "version": str(getattr(wrapped, "version", "1.0.0")),
+            "reload_mode": asked if asked == HandOver.EXCLUSIVE.value else HandOver.REBIND.value,
+            "__doc__": wrapped.__doc__,
+            # Not theirs: code that looks a class up by its module and name must not find the wrapped one.
+            "__module__": __name__,
+        }
+        return type(wrapped.__name__, (BridgedMod,), values)
+
+
+def make_bridge(directory: Directory, workspace: Path) -> Bridge | None:
+    """A bridge for one network; None where nothing has imported openagents."""
+    upstream = find_upstream()
+    return None if upstream is None else Bridge(upstream, directory, workspace)
+
+
+class BridgedMod(BaseMod):
+    """Stands for one instance of an openagents mod, `inner`."""
+
+    config_mode: ClassVar[str] = HandOver.EXCLUSIVE.value
+    """A mod of openagents reads its configuration when it starts, so a changed one starts it anew."""
+
+    bridge: ClassVar[Bridge]
+    wraps: ClassVar[type[Any]]
+
+    inner: OpenAgentsMod
+
+    def __init__(self, mod_name: str) -> None:
+        super().__init__(mod_name)
+        self.log = logging.getLogger(self.wraps.__module__)
+        self._make_inner()
+
+    def _make_inner(self) -> None:
+        self.inner = construct(self.wraps, self.mod_name)
+        self._birth = Birth(self.inner)
+        self._started: dict[str, Any] | None = None
+        self._ended = False
+        self._ending = asyncio.Lock()
+        self._known: set[str] = set()
+        bridge = self.bridge
+        self._seen = BridgedNetwork(lambda: self.network, bridge.directory, bridge.workspace, bridge.upstream)
+
+    # Hooks
+
+    async def initialize(self) -> bool:
+        """Start the mod: its configuration, its network, its `initialize()`, and what it had before.
+
+        Bound before it is initialized, as when openagents loads a mod at run time: then both can use the network.
+        """
+        if self._ended:
+            self._make_inner()
+        await self._end_the_one_before()
+        try:
+            started = await self._start()
+        except BaseException:
+            self._withdraw()
+            raise
+        if not started:
+            self._withdraw()
+            return False
+        self._started = data_of(self.inner)
+        self.bridge.running[self.mod_name] = self
+        await self._take_back()
+        self._listen()
+        return True
+
+    async def _end_the_one_before(self) -> None:
+        """One that was unloaded may still wait for a handler: it ends before this one starts, not under it."""
+        before = self.bridge.running.get(self.mod_name)
+        if before is not None and before is not self:
+            await before.shutdown()
+
+    async def _start(self) -> bool:
+        self._mark_data()
+        if self.config:
+            self.inner.update_config(copy.deepcopy(self.config))
+        self.inner.bind_network(self._seen)
+        return await _finished(self.inner.initialize()) is not False
+
+    def _mark_data(self) -> None:
+        """What lies in a folder that is for data alone is data, also when the mod reads it while it starts."""
+        call, folder = running.get(), self._folder()
+        if call is not None and not _is_source_folder(folder):
+            call.generation.written.update(str(path) for path in files_in(folder))
+
+    def _withdraw(self) -> None:
+        """A mod that did not start leaves no channel behind."""
+        for channel in tuple(self._seen.event_gateway.made):
+            self._seen.event_gateway.remove_channel(channel)
+
+    async def _take_back(self) -> None:
+        kept = self.bridge.kept.pop(self.mod_name, None)
+        if kept is None:
+            return
+        give_back(self.inner, kept, self.config)
+        open_channels(self.bridge.directory, kept.channels)
+        self._known = set(kept.agents)
+        for agent_id in sorted(kept.agents - set(self._seen.topology.agent_registry)):
+            gone = Event(event_name=AGENT_WENT, source_id="system:system", payload={"agent_id": agent_id})
+            await self._answer(gone)
+
+    async def shutdown(self) -> bool:
+        """End the mod, once, and keep what it had. What its `shutdown()` empties of its files is put back."""
+        async with self._ending:
+            if self._ended:
+                return True
+            self._ended = True
+            if self.bridge.running.get(self.mod_name) is self:
+                del self.bridge.running[self.mod_name]
+            return await self._shut_down()
+
+    async def _shut_down(self) -> bool:
+        attributes = None if self._started is None else changed_since(self._started, data_of(self.inner))
+        agents, config = frozenset(self._known), dict(self.config)
+        channels, files = Channels(self.bridge.directory), Files(self._folder())
+        try:
+            return await _finished(self.inner.shutdown()) is not False
+        finally:
+            for path in files.put_back():
+                self.log.info("put back %s, which the end of %s had emptied", path.name, self.mod_name)
+            if attributes is not None:
+                self.bridge.kept[self.mod_name] = Kept(attributes, config, agents, channels.gone())
+
+    def _folder(self) -> Path:
+        return self._seen.workspace_manager.get_mod_storage_path(self.mod_name)
+
+    # Events
+
+    def _listen(self) -> None:
+        """Listen to what the mod listens to; to everything where it decides on that itself."""
+        patterns = [pattern for entry in self.inner._event_handlers for pattern in entry.patterns]
+        if type(self.inner).process_event is not self.bridge.upstream.base_mod.process_event:
+            patterns = ["*"]
+        # A pattern that is none matches nothing in openagents either.
+        usable = tuple(dict.fromkeys(each for each in patterns if pattern_problem(each) is None))
+        self._registered = [(usable, self._answer)]
+
+    async def _answer(self, event: Event) -> Any:
+        if event.event_name in (AGENT_CAME, AGENT_WENT) and not self._is_news(event):
+            return None
+        upstream = self.bridge.upstream
+        answer = await self.inner.process_event(twin_of(event, upstream))
+        return None if answer is None else response_from(answer, upstream)
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether the mod is to hear of an agent: one that starts again is not introduced to those it knows."""
+        agent_id = str(event.payload.get("agent_id"))
+        if event.event_name == AGENT_WENT:
+            self._known.discard(agent_id)
+            return True
+        call, is_known = running.get(), agent_id in self._known
+        self._known.add(agent_id)
+        return not (is_known and call is not None and call.generation.state is ModState.STARTING)
+
+    # Reload
+
+    def take_class(self, new_class: type[BaseMod]) -> Callable[[], None]:
+        """Become what `new_class` stands for, with the same instance inside; what undoes that.
+
+        Raises what the edited constructor raises, HookFailed where the instance cannot take its new class.
+        """
+        assert issubclass(new_class, BridgedMod)
+        before = type(self), self._birth, self._registered
+        self._birth, undo_inner = take_class(self.inner, self._birth, new_class.wraps, self.mod_name)
+        self.__class__ = new_class
+        self._listen()
+
+        def undo() -> None:
+            undo_inner()
+            self.__class__, self._birth, self._registered = before
+
+        return undo
+
+    def get_state(self) -> dict[str, Any]:
+        """What the mod shows of itself."""
+        shown = getattr(self.inner, "get_state", dict)
+        return dict(shown() or {})
+
+
+async def _finished(answer: Any) -> Any:
+    """What a hook returns, sync or async."""
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+def _is_source_folder(folder: Path) -> bool:
+    return any(each.suffix == ".py" for each in folder.iterdir())

@@ -1,0 +1,126 @@
+"""The same instance under its edited class, with all data it has.
+
+A second instance, made and thrown away, shows what the edited constructor does: the handlers that it registers, the
+attributes that it adds or sets otherwise. The live instance gets these, for what it has not changed itself meanwhile.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
+from typing import Any
+
+from devserver.bridge.keep import data_of, same
+from devserver.bridge.upstream import Entry
+from devserver.errors import HookFailed
+
+Undo = Callable[[], None]
+
+_MISSING = object()
+
+
+def construct(mod_class: type[Any], mod_name: str) -> Any:
+    """An instance as openagents makes one: with the mod's path, where the constructor takes a name at all."""
+    first = next(iter(inspect.signature(mod_class).parameters.values()), None)
+    takes_name = first is not None and (first.default is first.empty or first.name in ("mod_name", "name"))
+    if takes_name:
+        return mod_class(mod_name)
+    instance = mod_class()
+    instance._mod_name = mod_name
+    return instance
+
+
+class Birth:
+    """What the constructor of an instance has made: its plain data and its handlers."""
+
+    def __init__(self, instance: Any) -> None:
+        self.data: Mapping[str, Any] = data_of(instance)
+        self.entries: tuple[Entry, ...] = tuple(instance._event_handlers)
+
+
+def take_class(instance: Any, birth: Birth, new_class: type[Any], mod_name: str) -> tuple[Birth, Undo]:
+    """Make `instance` one of `new_class`; its birth as that would have been, and what undoes everything.
+
+    Raises what the new constructor raises, HookFailed where the classes differ too much; nothing has changed then.
+    """
+    probe = construct(new_class, mod_name)
+    reborn = Birth(probe)
+    old_class, entries = type(instance), list(instance._event_handlers)
+    try:
+        instance.__class__ = new_class
+    except TypeError as error:
+        raise HookFailed(f"{mod_name}: the instance cannot take its new class: {error}") from error
+    taken = _other_attributes(instance, probe, birth, reborn)
+    before = {name: vars(instance).get(name, _MISSING) for name in taken}
+
+    def undo() -> None:
+        instance.__class__ = old_class
+        instance._event_handlers = entries
+        _set_attributes(instance, before)
+
+    _set_attributes(instance, {name: _turned(value, probe, instance) for name, value in taken.items()})
+    by_hand = [each for each in entries if not any(each is known for known in birth.entries)]
+    instance._event_handlers = [*probe._event_handlers, *(_renewed(each, instance) for each in by_hand)]
+    for entry in probe._event_handlers:
+        entry.handler = _turned(entry.handler, probe, instance)
+    return reborn, undo
+
+
+def _other_attributes(instance: Any, probe: Any, birth: Birth, reborn: Birth) -> dict[str, Any]:
+    """What the edited constructor sets that the instance lacks, or has as its own constructor had left it."""
+    live = vars(instance)
+
+    def is_wanted(name: str) -> bool:
+        if name not in live:
+            return True
+        is_other = name in birth.data and name in reborn.data and not same(birth.data[name], reborn.data[name])
+        return is_other and same(birth.data[name], live[name])
+
+    return {name: value for name, value in vars(probe).items() if is_wanted(name)}
+
+
+def _set_attributes(instance: Any, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if value is _MISSING:
+            vars(instance).pop(name, None)
+        else:
+            setattr(instance, name, value)
+
+
+def _renewed(entry: Entry, instance: Any) -> Entry:
+    """A handler that was registered later, as the class has it now."""
+    name = getattr(entry.handler, "__name__", "")
+    is_method = getattr(entry.handler, "__self__", None) is instance and hasattr(type(instance), name)
+    return entry.model_copy(update={"handler": getattr(instance, name)}) if is_method else entry
+
+
+def _turned(value: Any, probe: Any, instance: Any) -> Any:
+    """What the constructor made of `probe`, made to speak of `instance`: methods, closures, and direct references."""
+    if value is probe:
+        return instance
+    if isinstance(value, MethodType) and value.__self__ is probe:
+        return MethodType(value.__func__, instance)
+    if isinstance(value, FunctionType):
+        _turn_closure(value, probe, instance)
+    elif not isinstance(value, type):
+        _turn_attributes(value, probe, instance)
+    return value
+
+
+def _turn_closure(function: FunctionType, probe: Any, instance: Any) -> None:
+    for cell in function.__closure__ or ():
+        try:
+            if cell.cell_contents is probe:
+                cell.cell_contents = instance
+        except ValueError:
+            # An empty cell: the variable has not been set.
+            continue
+
+
+def _turn_attributes(value: Any, probe: Any, instance: Any) -> None:
+    for name, each in list(getattr(value, "__dict__", {}).items()):
+        if each is probe:
+            setattr(value, name, instance)
+        elif isinstance(each, MethodType) and each.__self__ is probe:
+            setattr(value, name, MethodType(each.__func__, instance))

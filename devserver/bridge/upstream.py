@@ -1,0 +1,65 @@
+"""What the bridge uses of the package openagents, as types, and where it is found.
+
+The package is looked up among the modules that are imported already: a mod that extends its `BaseMod` has imported it.
+Nothing here imports it, so that it need not be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from devserver.reload.loader import imported
+
+BASE_MODULE = "openagents.core.base_mod"
+
+
+class Entry(Protocol):
+    """One row of a mod's table of handlers (`EventHandlerEntry`)."""
+
+    handler: Callable[[Any], Awaitable[Any]]
+    patterns: list[str]
+
+    def model_copy(self, *, update: dict[str, Any]) -> Entry:
+        """The same row with other values."""
+
+
+class OpenAgentsMod(Protocol):
+    """A mod as openagents 0.8.6 knows it (`openagents.core.base_mod.BaseMod`)."""
+
+    _mod_name: str
+    _config: dict[str, Any]
+    _event_handlers: list[Entry]
+
+    def update_config(self, config: dict[str, Any]) -> Any:
+        """Take configuration."""
+
+    def bind_network(self, network: Any) -> Any:
+        """Learn which network it is in."""
+
+    def initialize(self) -> Any:
+        """Start; False refuses."""
+
+    def shutdown(self) -> Any:
+        """End."""
+
+    def process_event(self, event: Any) -> Awaitable[Any]:
+        """Answer an event, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The three classes of the package that matter here."""
+
+    base_mod: type[Any]
+    event: type[Any]
+    response: type[Any]
+
+
+def find_upstream() -> Upstream | None:
+    """The package's classes, if something has imported it."""
+    module = imported(BASE_MODULE)
+    if module is None:
+        return None
+    return Upstream(module.BaseMod, module.Event, module.EventResponse)

@@ -1,0 +1,147 @@
+"""Looks at what a run depends on besides its code: settings with their sources, limits of the machine, the terminal.
+
+Changes nothing and starts nothing. What is wrong comes with what helps.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from devserver import __version__
+from devserver.client import connect
+from devserver.errors import ConfigError, DevServerError
+from devserver.reload.network_yaml import read_network
+from devserver.settings import PREFIX, SETTINGS, Settings
+from devserver.ui.console import is_tty, terminal_width
+from devserver.ui.look import Look, look_of
+
+FEWEST_FILES = 256
+"""With fewer open files than this, agents and watches run out of them."""
+FEWEST_WATCHES = 8192
+_INOTIFY = Path("/proc/sys/fs/inotify")
+_OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_UPDATE_GOLDEN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing: its group, name and value, where that comes from or what it means, and whether it is as it should."""
+
+    group: str
+    name: str
+    value: str
+    note: str = ""
+    good: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def examined(path: Path, settings: Settings) -> list[Row]:
+    """Everything, for the network.yaml at `path`."""
+    return [*_settings(path, settings), *_network(path), *_machine(), *_terminal()]
+
+
+def _settings(path: Path, settings: Settings) -> Iterator[Row]:
+    address = _address(path)
+    for each in SETTINGS:
+        found = settings.found[each.name]
+        value, source = found.value, found.source
+        if value is None and each.name in address:
+            value, source = address[each.name], path.name
+        yield Row("settings", each.key, _shown(value), source)
+    known = {each.variable for each in SETTINGS} | _OURS
+    for name in sorted(os.environ.keys() | settings.variables.keys()):
+        if name.startswith(PREFIX) and name not in known:
+            yield Row("settings", name, "", "no such setting: it has no effect", good=False)
+
+
+def _address(path: Path) -> dict[str, Any]:
+    try:
+        config = read_network(path)
+    except ConfigError:
+        return {}
+    return {"host": config.host, "port": config.port}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _network(path: Path) -> Iterator[Row]:
+    try:
+        config = read_network(path)
+    except ConfigError as error:
+        words = f"{len(error.problems)} problems; oa-dev check shows them"
+        yield Row("network", path.name, "cannot be used", words, good=False)
+    else:
+        yield Row("network", path.name, config.name, f"{len(config.enabled_mods)} of {len(config.mods)} mods enabled")
+    yield _server(path.parent)
+
+
+def _server(folder: Path) -> Row:
+    try:
+        status = connect(folder).status()
+    except DevServerError as error:
+        return Row("network", "server", "none", str(error).partition(",")[0])
+    return Row("network", "server", str(status.get("url")), f"pid {status.get('pid')}")
+
+
+def _machine() -> Iterator[Row]:
+    yield Row("machine", "oa-dev", __version__, str(Path(__file__).parents[1]))
+    yield Row("machine", "python", platform.python_version(), sys.executable)
+    yield Row("machine", "system", f"{platform.system()} {platform.release()}", f"{os.cpu_count()} cores")
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = files != resource.RLIM_INFINITY and files < FEWEST_FILES
+    yield Row(
+        "machine", "open files", _limit(files), "raise it: ulimit -n" if few else f"at most {_limit(most)}", not few
+    )
+    yield from _watches()
+
+
+def _limit(number: int) -> str:
+    return "unlimited" if number == resource.RLIM_INFINITY else str(number)
+
+
+def _watches() -> Iterator[Row]:
+    for name, fewest in (("max_user_watches", FEWEST_WATCHES), ("max_user_instances", 16)):
+        number = _kernel_number(_INOTIFY / name)
+        if number is None:
+            yield Row("machine", f"inotify {name}", "unknown", "files are watched another way")
+            continue
+        help_ = f"few: sysctl fs.inotify.{name}={fewest * 4}" if number < fewest else "beyond it, files are polled"
+        yield Row("machine", f"inotify {name}", str(number), help_, number >= fewest)
+
+
+def _kernel_number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _terminal() -> Iterator[Row]:
+    look = look_of(is_tty(sys.stdout), os.environ, encoding=sys.stdout.encoding)
+    yield Row("terminal", "standard output", _what(look), f"TERM={os.environ.get('TERM', '')}")
+    yield Row("terminal", "standard input", "a terminal" if is_tty(sys.stdin) else "no terminal: no keys")
+    yield Row("terminal", "columns", str(terminal_width()))
+    yield Row("terminal", "colours", "yes" if look.color else "no", _why_no_colour(look))
+    yield Row("terminal", "links", "yes" if look.links else "no", "file:line can be clicked" if look.links else "")
+
+
+def _what(look: Look) -> str:
+    return "one line for a fact, no signs" if look.one_line else f"a terminal, {sys.stdout.encoding}"
+
+
+def _why_no_colour(look: Look) -> str:
+    named = next((name for name in ("NO_COLOR", "FORCE_COLOR", "CI") if os.environ.get(name)), "")
+    return f"{named} is set" if named else ""

@@ -1,0 +1,46 @@
+"""Prints what commands say: blocks and lines as the console shows them, words, JSON. Everything is escaped here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+
+from devserver.cli.locate import working_directory
+from devserver.ui.console import is_tty, terminal_width
+from devserver.ui.escape import safe
+from devserver.ui.look import View, look_of
+from devserver.ui.render import render, render_line
+from devserver.ui.segments import Block, Line
+
+
+def view(started: bool = True) -> View:
+    """How standard output can be written to."""
+    look = look_of(is_tty(sys.stdout), os.environ, encoding=sys.stdout.encoding)
+    return View(look, terminal_width(), started)
+
+
+def show(blocks: Iterable[Block]) -> None:
+    """Print blocks, with the present time where they show one."""
+    look, now = view().look, datetime.now().astimezone().strftime("%H:%M:%S")
+    sys.stdout.write("".join(render(each, look, now, working_directory()) for each in blocks))
+
+
+def show_lines(lines: Iterable[Line]) -> None:
+    """Print lines at once, also into a pipe."""
+    for line in lines:
+        print(render_line(line, view().look), flush=True)
+
+
+def say(words: str) -> None:
+    """Print one line of words."""
+    print(safe(words))
+
+
+def say_json(values: object, *, line: bool = False) -> None:
+    """Print JSON: indented for a person at a terminal, one line for a program, and always with `line`."""
+    # ASCII, so that nothing in a value can steer the terminal.
+    indent = 2 if is_tty(sys.stdout) and not line else None
+    print(json.dumps(values, ensure_ascii=True, indent=indent), flush=True)

@@ -1,0 +1,56 @@
+"""What would happen: asked of the running server, or worked out from network.yaml where none runs. Prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from devserver.client import NotRunning, connect
+from devserver.errors import ConfigError, DevServerError
+from devserver.model.facts import ErrorFacts
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
+from devserver.model.wire_form import error_from_dict, plan_to_dict
+
+
+class Planned(NamedTuple):
+    """Plans in their wire form, or why there are none."""
+
+    plans: list[dict[str, Any]]
+    problems: tuple[ErrorFacts, ...] = ()
+
+
+def planned(path: Path) -> Planned:
+    """What the files on disk would change in the running network of this network.yaml, or what a start would do."""
+    try:
+        answer = connect(path.parent).plan()
+    except NotRunning:
+        return _of_a_start(path)
+    try:
+        return Planned(list(answer["plans"]), tuple(error_from_dict(each) for each in answer["problems"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DevServerError("the server's answer is of another version: start it again") from error
+
+
+def _of_a_start(path: Path) -> Planned:
+    # Here and not above: a running server needs none of it.
+    from devserver.agent_network import AgentNetwork
+    from devserver.model.change import ConfigChanged
+    from devserver.saves import not_found
+
+    try:
+        network = AgentNetwork.load(path)
+    except ConfigError as error:
+        return Planned([], error.problems)
+    missing = network.engine.not_found(network.config)
+    made = network.plan(ConfigChanged(network.config, cause="start"))
+    return Planned([plan_to_dict(made)], tuple(not_found(path, spec, fault) for spec, fault in missing))
+
+
+def plan_of(values: Mapping[str, Any]) -> Plan:
+    """A plan out of its wire form, as far as it is in there: what, why, and what is not applied."""
+    steps = tuple(Step(Action(each["action"]), each["mod_id"], "", each["reason"]) for each in values["steps"])
+    holds = tuple(Hold(Action(each["action"]), each["mod_id"], each["reason"]) for each in values["holds"])
+    settings = (NotApplied(each["setting"], each["running"], each["wanted"]) for each in values["not_applied"])
+    return Plan(values["cause"], (Group(steps),) if steps else (), holds, tuple(settings))

@@ -1,0 +1,169 @@
+"""What the commands do that ask a running server; each returns the exit code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.inputs import event_of
+from devserver.cli.locate import working_directory
+from devserver.cli.output import say, say_json, show, show_lines, view
+from devserver.client import Client, connect
+from devserver.errors import DevServerError
+from devserver.model.event import pattern_problem
+from devserver.model.facts import PlanDone, Status
+from devserver.model.wire_form import error_from_dict, plan_done_from_dict
+from devserver.ui.events import event_line
+from devserver.ui.lines import config_refused
+from devserver.ui.plan_lines import held_back, plan_done
+from devserver.ui.status import status_lines
+
+_SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "apply": "nothing waited"}
+
+
+def status(*, as_json: bool) -> int:
+    """Say what runs in this workspace."""
+    values = _server().status()
+    if as_json:
+        say_json(values)
+    else:
+        show_lines(status_lines(values, view()))
+    return Exit.CLEAN
+
+
+def trace() -> int:
+    """Print the whole trace of the latest error that has not been overcome."""
+    error = _server().status().get("last_error") or {}
+    lines = str(error.get("trace") or "").splitlines() or ["no error"]
+    for each in lines:
+        say(each)
+    return Exit.CLEAN
+
+
+def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
+    """Reload mods, all where none is named. Ends with 1 unless every step was applied."""
+    return _carried_out(_server().reload(mods), as_json=as_json)
+
+
+def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
+    """Undo the last reload of mods, the latest where none is named. Ends with 1 unless every step was applied."""
+    return _carried_out(_server().undo(mods), as_json=as_json)
+
+
+def _carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
+    if as_json:
+        say_json(answer)
+        return _applied(_done(answer))
+    return _told(answer)
+
+
+def send(name: str, *, to: str | None, payload: str | None, sender: str | None, as_json: bool) -> int:
+    """Send one event and say its answer. Ends with 1 for an answer without success."""
+    event = event_of(name, to, payload, sender)
+    answer = _server().send(event)
+    if as_json:
+        say_json(answer)
+    else:
+        say(str(answer.get("message") or ("sent" if answer.get("success") else "refused")))
+        if answer.get("data"):
+            say_json(answer["data"])
+    return Exit.CLEAN if answer.get("success") is True else Exit.FATAL
+
+
+def saves(do: str, *, as_json: bool) -> int:
+    """Pause, apply or resume. Ends with 1 where something that waited could not be applied."""
+    answer = _server().saves(do)
+    done = answer.get("done") or []
+    if as_json:
+        say_json(answer)
+        return max((_applied(_done(each)) for each in done), default=Exit.CLEAN)
+    if not done:
+        say(_SAID[do])
+    return max([_told(each) for each in done], default=Exit.CLEAN)
+
+
+def log(level: str) -> int:
+    """Show other log records from now on."""
+    say(f"log level: {_server().log(level)['level']}")
+    return Exit.CLEAN
+
+
+def stop() -> int:
+    """End the server."""
+    _server().stop()
+    say("stopping")
+    return Exit.CLEAN
+
+
+def events(pattern: str, *, count: int | None, as_json: bool) -> int:
+    """Print events as they come, until Ctrl-C or until there were `count`."""
+    problem = pattern_problem(pattern)
+    if problem is not None:
+        raise Problem(problem)
+    server, left = _server(), count
+    after = server.events(pattern)["next"]
+    while left is None or left > 0:
+        answer = server.events(pattern, after)
+        after, rows = answer["next"], answer["events"][:left]
+        for row in rows:
+            if as_json:
+                say_json(row, line=True)
+            else:
+                show_lines([event_line(row, view())])
+        if answer["lost"]:
+            say(f"{answer['lost']} events were not shown: there were too many at once")
+        left = None if left is None else left - len(rows)
+    return Exit.CLEAN
+
+
+def wait_reload(*, timeout: float, after: int | None, as_json: bool) -> int:
+    """Wait for the next plan, and say what became of it: 0 where it was applied, 1 where not or where none came."""
+    server, deadline = _server(), time.monotonic() + timeout
+    number = server.reloads()["next"] if after is None else after
+    while (left := deadline - time.monotonic()) > 0:
+        found = server.reloads(number, left)["reloads"]
+        if found:
+            return _waited(found[0], as_json=as_json)
+    if as_json:
+        say_json({"success": False, "timeout": True, "number": number})
+    else:
+        say(f"no reload within {timeout:g} s")
+    return Exit.FATAL
+
+
+def _waited(row: Mapping[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        say_json(row)
+        return Exit.CLEAN if row.get("success") is True else Exit.FATAL
+    if "refused" in row:
+        show(config_refused(tuple(error_from_dict(each) for each in row["refused"]), view()))
+        return Exit.FATAL
+    return _told(row)
+
+
+def _server() -> Client:
+    return connect(working_directory())
+
+
+def _told(answer: Mapping[str, Any]) -> Exit:
+    """Say what became of a plan, in the words of the console."""
+    done = _done(answer)
+    show(plan_done(done, view()))
+    if done.plan.holds or not done.outcomes:
+        say(held_back(done.plan.holds) or "no mod is concerned")
+    return _applied(done)
+
+
+def _applied(done: PlanDone) -> Exit:
+    good = done.outcomes and not done.plan.holds and all(each.status is Status.APPLIED for each in done.outcomes)
+    return Exit.CLEAN if good else Exit.FATAL
+
+
+def _done(answer: Mapping[str, Any]) -> PlanDone:
+    """The plan that an answer tells of. Raises DevServerError for an answer of another form."""
+    try:
+        return plan_done_from_dict(answer)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise DevServerError("the server's answer is of another version: start it again") from error

@@ -1,0 +1,130 @@
+"""The commands that ask a running server, as typer sees them; what they do is in `remote`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from devserver.cli.options import Json, LogLevel, mods_that_run
+
+wait = typer.Typer(help="Wait for something to happen in the running network.", rich_markup_mode=None)
+
+Mods = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MOD", help="Ids or paths; all where none.", autocompletion=mods_that_run),
+]
+
+
+def add_running(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    for command in (status, reload, undo, send, events, pause, apply, resume, trace, log, stop):
+        app.command()(command)
+    app.add_typer(wait, name="wait")
+
+
+def status(as_json: Json = False) -> int:
+    """Say what runs in this directory: address, mods, agents, the latest error."""
+    from devserver.cli import remote
+
+    return remote.status(as_json=as_json)
+
+
+def reload(mods: Mods = None, as_json: Json = False) -> int:
+    """Reload mods of the running network, and say what became of it."""
+    from devserver.cli import remote
+
+    return remote.reload(tuple(mods or ()), as_json=as_json)
+
+
+def undo(mods: Mods = None, as_json: Json = False) -> int:
+    """Go back to before the latest reload, or the last one of these mods."""
+    from devserver.cli import remote
+
+    return remote.undo(tuple(mods or ()), as_json=as_json)
+
+
+def send(
+    event_name: Annotated[str, typer.Argument(metavar="EVENT_NAME", help="As in wiki.page.create.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="As in agent:ana or channel:general.")] = None,
+    payload: Annotated[str | None, typer.Option("--payload", metavar="JSON", help="A JSON object.")] = None,
+    sender: Annotated[str | None, typer.Option("--as", metavar="AGENT", help="The agent it comes from.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Send one event into the running network, and say its answer."""
+    from devserver.cli import remote
+
+    return remote.send(event_name, to=to, payload=payload, sender=sender, as_json=as_json)
+
+
+def events(
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="As in wiki.page.create or wiki.*")] = "*",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, as without it.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Print the events of the running network as they come."""
+    from devserver.cli import remote
+
+    return remote.events(pattern, count=count, as_json=as_json)
+
+
+def pause(as_json: Json = False) -> int:
+    """Let saves wait from now on."""
+    from devserver.cli import remote
+
+    return remote.saves("pause", as_json=as_json)
+
+
+def apply(as_json: Json = False) -> int:
+    """Apply the saves that wait, as one plan."""
+    from devserver.cli import remote
+
+    return remote.saves("apply", as_json=as_json)
+
+
+def resume(as_json: Json = False) -> int:
+    """Apply the saves that wait, and from now on each at once."""
+    from devserver.cli import remote
+
+    return remote.saves("resume", as_json=as_json)
+
+
+def trace() -> int:
+    """Print the full trace of the latest error."""
+    from devserver.cli import remote
+
+    return remote.trace()
+
+
+def log(level: Annotated[LogLevel, typer.Argument(metavar="LEVEL", help="debug, info, warning or error.")]) -> int:
+    """Show other log records in the running server."""
+    from devserver.cli import remote
+
+    return remote.log(level.value)
+
+
+def stop() -> int:
+    """End the running server."""
+    from devserver.cli import remote
+
+    return remote.stop()
+
+
+@wait.callback()
+def _wait() -> None:
+    """What can be waited for."""
+
+
+@wait.command("reload")
+def wait_reload(
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most.")] = 60.0,
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, help="The number (status --json: reload_number) to wait beyond.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Say what became of the next reload: ends with 0 where it was applied, with 1 where it failed or none came."""
+    from devserver.cli import remote
+
+    return remote.wait_reload(timeout=timeout, after=after, as_json=as_json)

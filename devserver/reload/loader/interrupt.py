@@ -1,0 +1,25 @@
+"""Ends Python code on another thread, and what it holds of the import system. Both are the best that can be done.
+
+Code that waits in C (a sleep, a read without a timeout) is interrupted when it comes back to Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Iterable
+
+
+def interrupt(thread: int, reason: type[BaseException]) -> None:
+    """Raise `reason` at the next Python instruction of a thread (Python/C API, PyThreadState_SetAsyncExc)."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(reason))
+
+
+def release_locks(modules: Iterable[str]) -> None:
+    """Let others import these modules, though a thread that does not end is importing them still."""
+    # Private names; without them the next import of a module would wait for the one that hangs, or be handed its object.
+    locks: dict[str, object] = vars(importlib)["_bootstrap"]._module_locks
+    reloading: dict[str, object] = vars(importlib)["_RELOADING"]
+    for name in list(modules):
+        locks.pop(name, None)
+        reloading.pop(name, None)

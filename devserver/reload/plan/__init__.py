@@ -1,0 +1,170 @@
+"""A change becomes a decision: pure functions from a trigger and the situation to a plan with its reasons.
+
+No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is decided here is carried out in `apply`.
+
+    FilesChanged    reload the mods that were made from a changed source, load those whose last attempt failed on one
+    ConfigChanged   the difference between network.yaml and what is live
+    ReloadAsked     reload these mods, or all; load those that network.yaml lists and that do not run
+    LoadAsked       load one mod
+    UnloadAsked     unload one mod
+    UndoAsked       go back to the code and state before the last reload of these mods, or the latest reload
+
+- `situation`  what a decision depends on
+- `reloads`    from changed modules to the mods that were made from them
+- `loads`      which mods come and go, in the order of need
+- `settings`   configuration, order, and what needs a restart
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, ReloadAsked, Trigger, UndoAsked, UnloadAsked
+from devserver.model.config import ModSpec
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Group, Hold, Plan, Step
+from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
+from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
+from devserver.reload.plan.settings import not_applied, order_of, reorder, with_config, without_settings
+from devserver.reload.plan.situation import Situation, id_of, not_loaded, plain
+
+__all__ = ["Situation", "make_plan", "plain", "without_settings"]
+
+
+def make_plan(trigger: Trigger, situation: Situation) -> Plan:
+    """Decide what a trigger leads to."""
+    match trigger:
+        case FilesChanged():
+            return _for_files(trigger, situation)
+        case ConfigChanged():
+            return _for_config(trigger, situation)
+        case ReloadAsked():
+            return _for_reload(trigger, situation)
+        case LoadAsked():
+            return _for_load(trigger, situation)
+        case UnloadAsked():
+            return _for_unload(trigger, situation)
+        case UndoAsked():
+            return _for_undo(trigger, situation)
+
+
+def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
+    news = {name: path for name, path in situation.stale.items() if path in trigger.changed}
+    retried = [mod for mod in situation.live if plain(mod.mod_path) in situation.retry]
+    steps = reloads(situation, with_stale(news, retried, situation), {}, trigger.changed)
+    wanted = [situation.listed(path) for path in sorted(situation.retry) if situation.at(path) is None]
+    coming = loads(
+        [spec for spec in wanted if spec is not None and spec.enabled],
+        situation,
+        "its sources changed since the last attempt",
+        listed=True,
+    )
+    groups = (*together(steps, situation), *_each(coming.steps))
+    order = order_of(situation.config, situation) if coming.steps else None
+    return Plan(_shown_cause(trigger, situation), groups, tuple(coming.holds), order=order, changed=trigger.changed)
+
+
+def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
+    config = trigger.config
+    unloads, kept = gone(config, situation)
+    leaving = {step.mod_id for step in unloads}
+    live = {plain(spec.path): situation.at(spec.path) for spec in config.enabled_mods}
+    added = [spec for spec in config.enabled_mods if live[plain(spec.path)] is None]
+    coming = loads(added, situation, listed=True, leaving=leaving)
+    changed = [with_config(mod, spec) for spec in config.enabled_mods if (mod := live[plain(spec.path)]) is not None]
+    order = order_of(config, situation, leaving)
+    moved = reorder(order, situation, leaving)
+    groups = _each([*unloads, *coming.steps, *filter(None, changed), *moved])
+    return Plan(
+        trigger.cause,
+        groups,
+        (*kept, *coming.holds),
+        not_applied(config, situation.config),
+        order if coming.steps or moved else None,
+    )
+
+
+def _for_reload(trigger: ReloadAsked, situation: Situation) -> Plan:
+    found = {name: situation.find(name) for name in trigger.mods or [mod.mod_id for mod in situation.live]}
+    missing = [name for name, mod in found.items() if mod is None]
+    mods = {mod.mod_id: mod for mod in found.values() if mod is not None}
+    changed = {name: path for mod in mods.values() for name, path in own_code(mod, situation).items()}
+    steps = reloads(situation, changed, dict.fromkeys(mods, trigger.cause))
+    wanted = {name: spec for name in missing if (spec := _listed(name, situation)) is not None}
+    coming = loads(wanted.values(), situation, trigger.cause, listed=True)
+    holds = [Hold(Action.RELOAD, name, not_loaded(name, situation)) for name in missing if name not in wanted]
+    groups = (*together(steps, situation), *_each(coming.steps))
+    order = order_of(situation.config, situation) if coming.steps else None
+    return Plan(trigger.cause, groups, (*holds, *coming.holds), order=order)
+
+
+def _for_load(trigger: LoadAsked, situation: Situation) -> Plan:
+    known = situation.find(trigger.path)
+    if known is not None:
+        reason = f"{known.mod_id} is already loaded; v{known.generation} keeps running"
+        return Plan(trigger.cause, holds=(Hold(Action.LOAD, known.mod_id, reason),))
+    # Loaded as network.yaml lists it, it is what network.yaml asks for; with another configuration it is the caller's.
+    spec = situation.listed(trigger.path)
+    listed = spec is not None and spec.enabled and trigger.config in ({}, spec.config)
+    config = trigger.config if trigger.config or spec is None else spec.config
+    coming = loads([ModSpec(trigger.path, config)], situation, trigger.cause, listed=listed)
+    order = order_of(situation.config, situation) if listed else None
+    return Plan(trigger.cause, _each(coming.steps), tuple(coming.holds), order=order)
+
+
+def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
+    mod = situation.find(trigger.mod)
+    if mod is None:
+        return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, trigger.mod, not_loaded(trigger.mod, situation)),))
+    needed = [] if trigger.force else needed_by(mod, situation.live)
+    if needed:
+        reason = f"{', '.join(needed)} needs it; {mod.mod_id} v{mod.generation} keeps running (force unloads it)"
+        return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, reason),))
+    return Plan(trigger.cause, _each([unload_step(mod, trigger.cause)]))
+
+
+def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:
+    asked = trigger.mods or situation.latest
+    ids = [mod.mod_id if (mod := situation.find(name)) is not None else name for name in asked]
+    holds = [Hold(Action.RELOAD, each, _no_way_back(each, situation)) for each in ids if each not in situation.undoable]
+    if not asked:
+        holds = [Hold(Action.RELOAD, "all", "nothing was reloaded yet, so there is nothing to undo")]
+    back = dict(situation.undoable[each] for each in ids if each in situation.undoable)
+    groups = tuple(Group(tuple(_back(mods, modules, situation))) for mods, modules in back.items())
+    return Plan(trigger.cause, groups, tuple(holds), undo=True)
+
+
+def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation) -> Iterable[Step]:
+    for mod_id in mods:
+        mod = situation.find(mod_id)
+        if mod is not None:
+            own = tuple(name for name in modules if name in situation.needs_of(mod))
+            yield Step(
+                Action.RELOAD, mod_id, mod.mod_path, f"back to before v{mod.generation}", mod.config, own, mod.listed
+            )
+
+
+def _no_way_back(mod_id: str, situation: Situation) -> str:
+    mod = situation.find(mod_id)
+    if mod is None:
+        return not_loaded(mod_id, situation)
+    return f"no reload of {mod_id} can be undone; v{mod.generation} keeps running"
+
+
+def _each(steps: Iterable[Step]) -> tuple[Group, ...]:
+    """Each step for itself."""
+    return tuple(Group((step,)) for step in steps)
+
+
+def _listed(name: str, situation: Situation) -> ModSpec | None:
+    """The enabled mod of network.yaml that goes by this id or path."""
+    known = situation.listed(name)
+    named = (spec for spec in situation.config.enabled_mods if id_of(spec.path) == name)
+    return known if known is not None and known.enabled else next(named, None)
+
+
+def _shown_cause(trigger: FilesChanged, situation: Situation) -> str:
+    paths = [situation.shown(path) for path in trigger.changed]
+    if not paths:
+        return trigger.cause
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"

@@ -1,0 +1,132 @@
+"""Which mods are loaded and unloaded, in the order of need, and why some of them are not.
+
+Pure, as all of `plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Hold, LiveMod, Step
+from devserver.reload.graph import Declarations, Requirement, load_order
+from devserver.reload.plan.situation import Situation, id_of, needed_paths, plain, required, unreadable
+
+
+@dataclass(slots=True)
+class Loads:
+    """Loads as they are being decided. `leaving` are the ids of mods that the same plan unloads before."""
+
+    situation: Situation
+    leaving: Collection[str] = ()
+    steps: list[Step] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    _taken: dict[str, str] = field(default_factory=dict)
+    _coming: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._taken = {mod.mod_id: mod.mod_path for mod in self.situation.live if mod.mod_id not in self.leaving}
+
+    def add(self, spec: ModSpec, reason: str, listed: bool) -> None:
+        """A load of this mod, or a hold that says why it cannot be loaded as things are."""
+        step = Step(Action.LOAD, id_of(spec.path), spec.path, reason, spec.config, listed=listed)
+        problem = self._problem(step)
+        if problem is not None:
+            self.holds.append(Hold(Action.LOAD, step.mod_id, problem))
+            return
+        self._taken[step.mod_id] = step.mod_path
+        self._coming.add(plain(step.mod_path))
+        self.steps.append(step)
+
+    def _problem(self, step: Step) -> str | None:
+        owner = self._taken.get(step.mod_id)
+        if owner is not None:
+            rest = "comes before it" if plain(owner) in self._coming else "keeps running; unload that first"
+            return f"the id {step.mod_id} belongs to {owner}, which {rest}"
+        requires = _declared(step.mod_path, self.situation).requires
+        unmet = (self._unmet(each) for each in required(requires))
+        return unreadable(requires) or next(filter(None, unmet), None)
+
+    def _unmet(self, needed: Requirement) -> str | None:
+        live = self.situation.at(needed.path)
+        if live is not None and live.mod_id not in self.leaving:
+            version = live.version
+        elif plain(needed.path) in self._coming:
+            version = _declared(needed.path, self.situation).version
+        else:
+            return f"it needs {needed}, which is not loaded"
+        return None if needed.allows(version) else f"it needs {needed}, and {needed.path} is version {version}"
+
+
+def loads(
+    wanted: Iterable[ModSpec], situation: Situation, reason: str = "", *, listed: bool, leaving: Collection[str] = ()
+) -> Loads:
+    """Loads in the order of need, and a hold for each mod that cannot be loaded as things are."""
+    specs = {plain(spec.path): spec for spec in wanted}
+    needs = {path: needed_paths(_declared(path, situation).requires) for path in specs}
+    order, cycles = load_order(needs)
+    found = Loads(situation, leaving)
+    for cycle in cycles:
+        circle = " → ".join((*cycle, cycle[0]))
+        found.holds += [Hold(Action.LOAD, id_of(path), f"it needs itself: {circle}") for path in cycle]
+    circular = {path for cycle in cycles for path in cycle}
+    for path in order:
+        if path not in circular:
+            found.add(specs[path], reason or _why_wanted(specs[path], situation), listed)
+    return found
+
+
+def _why_wanted(spec: ModSpec, situation: Situation) -> str:
+    before = situation.listed(spec.path)
+    if before is None:
+        return "new in network.yaml"
+    return "listed" if before.enabled else "enabled"
+
+
+def _declared(path: str, situation: Situation) -> Declarations:
+    return situation.declared.get(plain(path), Declarations())
+
+
+# Unloads
+
+
+def gone(config: NetworkConfig, situation: Situation) -> tuple[list[Step], list[Hold]]:
+    """Unloads of what network.yaml lists no more, dependents first. What others need that stay keeps running, and that
+    is said."""
+    listed = {plain(spec.path): spec for spec in config.mods}
+    leaving = [mod for mod in situation.live if mod.listed and not _enabled(listed.get(plain(mod.mod_path)))]
+    left = {mod.mod_id for mod in leaving}
+    staying = [mod for mod in situation.live if mod.mod_id not in left]
+    steps, holds = [], []
+    for mod in _dependents_first(leaving):
+        needed = needed_by(mod, staying)
+        if needed:
+            reason = f"{', '.join(needed)} needs it; v{mod.generation} keeps running"
+            holds.append(Hold(Action.UNLOAD, mod.mod_id, reason))
+            staying.append(mod)
+        else:
+            steps.append(unload_step(mod, "disabled" if plain(mod.mod_path) in listed else "no longer listed"))
+    return steps, holds
+
+
+def _enabled(spec: ModSpec | None) -> bool:
+    return spec is not None and spec.enabled
+
+
+def _dependents_first(mods: Iterable[LiveMod]) -> Iterable[LiveMod]:
+    by_path: Mapping[str, LiveMod] = {plain(mod.mod_path): mod for mod in mods}
+    order, _ = load_order({path: needed_paths(mod.requires) for path, mod in by_path.items()})
+    return [by_path[path] for path in reversed(order)]
+
+
+def unload_step(mod: LiveMod, reason: str) -> Step:
+    """An unload."""
+    return Step(Action.UNLOAD, mod.mod_id, mod.mod_path, reason, mod.config, listed=mod.listed)
+
+
+def needed_by(mod: LiveMod, others: Iterable[LiveMod]) -> list[str]:
+    """The ids of those of `others` that require a mod."""
+    path = plain(mod.mod_path)
+    return [other.mod_id for other in others if other.requires and path in needed_paths(other.requires)]

@@ -1,0 +1,151 @@
+"""From changed modules to the mods that were made from them: which are reloaded, why, and which of them as one.
+
+Pure, as all of `plan`. What one change costs here follows from the modules it concerns, not from how many mods run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Group, LiveMod, Step
+from devserver.reload.graph import load_order
+from devserver.reload.plan.situation import Situation, needed_paths, plain
+from devserver.reload.source import ancestors
+
+
+def reloads(
+    situation: Situation, changed: Mapping[str, Path], forced: Mapping[str, str], news: Collection[Path] = ()
+) -> list[Step]:
+    """Reloads of the mods made from `changed` modules, of those in `forced` (by id, with the reason), and of those
+    that read a file of `news`."""
+    affected = {name: place for place, name in enumerate(situation.graph.affected(changed))}
+    return [
+        reload_step(mod, _why(mod, changed, forced, affected, situation), _modules(mod, affected, situation), situation)
+        for mod in situation.live
+        if mod.entry in affected or mod.mod_id in forced or situation.stale_reads.get(mod.mod_id) in news
+    ]
+
+
+def reload_step(mod: LiveMod, reason: str, modules: tuple[str, ...], situation: Situation) -> Step:
+    """A reload. A mod that network.yaml lists gets the configuration that stands there, also when an earlier attempt
+    to give it that one has failed."""
+    spec = situation.listed(mod.mod_path) if mod.listed else None
+    config = mod.config if spec is None else spec.config
+    return Step(Action.RELOAD, mod.mod_id, mod.mod_path, reason, config, modules, mod.listed)
+
+
+def _modules(mod: LiveMod, affected: Mapping[str, int], situation: Situation) -> tuple[str, ...]:
+    """The affected modules that a mod is made from, in order; the one of its class alone where none is affected."""
+    if mod.entry in affected:
+        return tuple(sorted(situation.needs_of(mod) & affected.keys(), key=affected.__getitem__))
+    return (mod.entry,) if mod.entry in situation.graph else ()
+
+
+def with_stale(news: Mapping[str, Path], mods: Iterable[LiveMod], situation: Situation) -> dict[str, Path]:
+    """The changed modules, and whatever else is stale in the mods that this reloads: the disk is the truth."""
+    found = dict(news)
+    reached = {mod.mod_id: mod for mod in mods}
+    while True:
+        affected = frozenset(situation.graph.affected(found))
+        reached.update((mod.mod_id, mod) for mod in situation.live if mod.entry in affected)
+        more = _also_stale(found, reached.values(), situation)
+        if not more:
+            return found
+        found.update(more)
+
+
+def _also_stale(found: Mapping[str, Path], mods: Iterable[LiveMod], situation: Situation) -> dict[str, Path]:
+    others = {name: path for name, path in situation.stale.items() if name not in found}
+    if not others:
+        return {}
+    needed = {name for mod in mods for name in situation.needs_of(mod)}
+    return {name: path for name, path in others.items() if name in needed}
+
+
+def own_code(mod: LiveMod, situation: Situation) -> dict[str, Path]:
+    """What a reload by hand executes anew: the mod's own modules, and of those it needs the ones that changed."""
+    package, graph = plain(mod.mod_path), situation.graph
+    own = (
+        name
+        for name in situation.needs_of(mod)
+        if name == package or name.startswith(f"{package}.") or name in situation.stale
+    )
+    return {name: graph[name].path for name in own}
+
+
+# Reasons
+
+
+def _why(
+    mod: LiveMod,
+    changed: Mapping[str, Path],
+    forced: Mapping[str, str],
+    affected: Collection[str],
+    situation: Situation,
+) -> str:
+    if mod.mod_id in forced:
+        return forced[mod.mod_id]
+    if mod.entry not in affected:
+        return f"{situation.shown(situation.stale_reads[mod.mod_id])} is read by {mod.mod_id}"
+    chain = _chain(mod.entry, changed, situation) or situation.graph.why(mod.entry, changed)
+    source = situation.shown(situation.stale.get(chain[0], changed[chain[0]]))
+    what = f"{source} changed" if chain[0] in situation.stale else f"{source} is reloaded"
+    through = f", through {' → '.join(chain[1:-1])}" if len(chain) > 2 else ""
+    return what if len(chain) < 2 else f"{what}{through}, imported by {mod.mod_id}"
+
+
+def _chain(entry: str, changed: Collection[str], situation: Situation) -> tuple[str, ...]:
+    """The shortest chain from a changed module up to `entry`, searched from `entry` down: a module has fewer imports
+    than a helper has importers. Nothing where only `import *` leads there."""
+    above: dict[str, str | None] = {entry: None}
+    for name in (pending := [entry]):
+        if name in changed:
+            return _upwards(name, above)
+        below = sorted({*situation.graph[name].imports, *ancestors(name)})
+        new = [each for each in below if each in situation.graph and each not in above]
+        above.update(dict.fromkeys(new, name))
+        pending += new
+    return ()
+
+
+def _upwards(name: str | None, above: Mapping[str, str | None]) -> tuple[str, ...]:
+    chain = []
+    while name is not None:
+        chain.append(name)
+        name = above[name]
+    return tuple(chain)
+
+
+# Groups
+
+
+def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]:
+    """One group for mods that share changed modules or need each other: they succeed or fail as one.
+
+    Within a group what is needed comes before what needs it.
+    """
+    by_path = {plain(each.mod_path): each for each in steps}
+    needs = {path: [each for each in _needs(path, situation) if each in by_path] for path in by_path}
+    leaders: dict[str, str] = {}
+    for path, step in by_path.items():
+        for linked in (*step.modules, *needs[path]):
+            leaders[_leader(linked, leaders)] = _leader(path, leaders)
+    groups: dict[str, list[Step]] = {}
+    for path in load_order(needs)[0]:
+        groups.setdefault(_leader(path, leaders), []).append(by_path[path])
+    return tuple(Group(tuple(each)) for each in groups.values())
+
+
+def _needs(path: str, situation: Situation) -> tuple[str, ...]:
+    mod = situation.at(path)
+    return needed_paths(mod.requires) if mod is not None else ()
+
+
+def _leader(name: str, leaders: dict[str, str]) -> str:
+    """The name that stands for all that are linked with `name` (union and find)."""
+    while (above := leaders.setdefault(name, name)) != name:
+        leaders[name] = leaders[above]
+        name = above
+    return name

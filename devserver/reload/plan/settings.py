@@ -1,0 +1,122 @@
+"""The configuration of mods, their order, and settings of the network: what of it differs, and what becomes of that.
+
+Pure, as all of `plan`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.lifecycle import Action
+from devserver.model.plan import LiveMod, NotApplied, Step
+from devserver.reload.plan.situation import Situation, id_of
+
+_RESTART_SETTINGS = {
+    "name": "name",
+    "node_id": "node_id",
+    "host": "host",
+    "port": "port",
+    "groups": "agent_groups",
+    "default_group": "default_agent_group",
+    "requires_password": "requires_password",
+}
+"""The settings that need a restart, each with its name in network.yaml."""
+
+_UNSET = object()
+
+
+def with_config(mod: LiveMod, spec: ModSpec) -> Step | None:
+    """What a changed configuration asks for, or None where it is the same."""
+    if dict(spec.config) == dict(mod.config):
+        return None
+    reason = ", ".join(_differences("config", mod.config, spec.config))
+    if mod.takes_config:
+        return Step(Action.RECONFIGURE, mod.mod_id, mod.mod_path, f"{reason}: in place, no reload", spec.config)
+    return Step(Action.RELOAD, mod.mod_id, mod.mod_path, reason, spec.config, (mod.entry,))
+
+
+def _differences(name: str, old: object, new: object) -> list[str]:
+    """Each setting that differs, with both values, as in `config.max_pages 50 → 200`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = dict.fromkeys([*old, *new])
+        return [
+            text for key in keys for text in _differences(f"{name}.{key}", old.get(key, _UNSET), new.get(key, _UNSET))
+        ]
+    return [] if old == new else [f"{name} {_value(old)} → {_value(new)}"]
+
+
+def _value(value: object) -> str:
+    text = "unset" if value is _UNSET else "null" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+# Order
+
+
+def order_of(config: NetworkConfig, situation: Situation, leaving: Collection[str] = ()) -> tuple[str, ...]:
+    """The order of mods afterwards: as listed, then the others that stay."""
+    listed = dict.fromkeys(id_of(spec.path) for spec in config.enabled_mods)
+    others = (mod.mod_id for mod in situation.live if mod.mod_id not in leaving)
+    return (*listed, *(mod_id for mod_id in others if mod_id not in listed))
+
+
+def reorder(order: Sequence[str], situation: Situation, leaving: Collection[str]) -> list[Step]:
+    """A step for each mod that stays and is asked at another place among those that stay."""
+    live = {mod.mod_id: mod for mod in situation.live if mod.mod_id not in leaving}
+    after = [mod_id for mod_id in order if mod_id in live]
+    before = {mod_id: place for place, mod_id in enumerate(live)}
+    kept = _longest_rising(after, before)
+    return [
+        _moved(live[mod_id], "first" if place == 0 else f"after {after[place - 1]}")
+        for place, mod_id in enumerate(after)
+        if mod_id not in kept
+    ]
+
+
+def _moved(mod: LiveMod, place: str) -> Step:
+    return Step(Action.REORDER, mod.mod_id, mod.mod_path, place, mod.config, listed=mod.listed)
+
+
+def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
+    """The most names that stand in the order of their places already: the others are the fewest that have to move.
+
+    Patience sorting (Schensted, Longest increasing and decreasing subsequences, 1961).
+    """
+    tops: list[str] = []
+    below: dict[str, str | None] = {}
+    for name in names:
+        pile = bisect_left(tops, place[name], key=place.__getitem__)
+        below[name] = tops[pile - 1] if pile else None
+        tops[pile : pile + 1] = [name]
+    found: set[str] = set()
+    name_or_none = tops[-1] if tops else None
+    while name_or_none is not None:
+        found.add(name_or_none)
+        name_or_none = below[name_or_none]
+    return found
+
+
+# Settings of the network
+
+
+def not_applied(wanted: NetworkConfig, running: NetworkConfig) -> tuple[NotApplied, ...]:
+    """The settings that differ from what runs and need a restart."""
+    changes = ((name, getattr(running, field), getattr(wanted, field)) for field, name in _RESTART_SETTINGS.items())
+    return tuple(NotApplied(f"network.{name}", *_brief(old, new)) for name, old, new in changes if old != new)
+
+
+def _brief(old: Any, new: Any) -> tuple[Any, Any]:
+    """Both values as people read them. Groups by their names; what is in them, passwords above all, is not shown."""
+    if not isinstance(old, Mapping):
+        return old, new
+    names, new_names = ", ".join(old), ", ".join(new)
+    return (names, new_names) if names != new_names else (names, "the same with other contents")
+
+
+def without_settings(config: NetworkConfig, running: NetworkConfig) -> NetworkConfig:
+    """`config` with the settings that need a restart as they run: what is really in force after it was applied."""
+    return replace(config, **{field: getattr(running, field) for field in _RESTART_SETTINGS})

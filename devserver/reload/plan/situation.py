@@ -1,0 +1,108 @@
+"""What a decision depends on, and the names and sentences that all decisions share. Decides nothing itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.plan import LiveMod
+from devserver.reload.graph import Declarations, ModuleGraph, Requirement, parse_requirement
+
+
+# No slots: what is looked up again and again is indexed once.
+@dataclass(frozen=True)
+class Situation:
+    """All that a decision depends on.
+
+    `config` is what the process runs with. `stale` are the loaded modules one of whose sources differs on disk, each
+    with that source, also those that an earlier plan has tried in vain; `stale_reads` the same for data files that mods
+    read while they were initialised. `retry` are the mods (by path) whose last attempt failed and whose sources have
+    changed since; `declared` is what the source of mods that are to be loaded says about their requirements.
+    `undoable` gives for each mod whose last reload can be undone the mods and the modules that it concerned; `latest`
+    are the mods of the reload that came last.
+    """
+
+    config: NetworkConfig
+    live: tuple[LiveMod, ...] = ()
+    graph: ModuleGraph = field(default_factory=lambda: ModuleGraph({}))
+    stale: Mapping[str, Path] = field(default_factory=dict)
+    stale_reads: Mapping[str, Path] = field(default_factory=dict)
+    retry: frozenset[str] = frozenset()
+    declared: Mapping[str, Declarations] = field(default_factory=dict)
+    workspace: Path = Path()
+    undoable: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    latest: tuple[str, ...] = ()
+
+    def find(self, path_or_id: str) -> LiveMod | None:
+        """The live mod of that id or path."""
+        return self._by_id.get(path_or_id) or self.at(path_or_id)
+
+    def at(self, mod_path: str) -> LiveMod | None:
+        """The live mod of that path. Another mod may have the path's last part as its id."""
+        return self._by_path.get(plain(mod_path))
+
+    def listed(self, mod_path: str) -> ModSpec | None:
+        """What network.yaml, as the process runs with it, says of a mod."""
+        return self._listed.get(plain(mod_path))
+
+    def needs_of(self, mod: LiveMod) -> frozenset[str]:
+        """The modules that a mod is made from."""
+        return self.graph.closure(mod.entry)
+
+    def shown(self, path: Path) -> str:
+        """A path as people read it: relative to the workspace where it lies in it."""
+        return str(path.relative_to(self.workspace)) if path.is_relative_to(self.workspace) else str(path)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, LiveMod]:
+        return {each.mod_id: each for each in self.live}
+
+    @cached_property
+    def _by_path(self) -> Mapping[str, LiveMod]:
+        return {plain(each.mod_path): each for each in self.live}
+
+    @cached_property
+    def _listed(self) -> Mapping[str, ModSpec]:
+        return {plain(each.path): each for each in self.config.mods}
+
+
+def plain(mod_path: str) -> str:
+    """`./name` as the dotted path that it stands for."""
+    return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path
+
+
+def id_of(mod_path: str) -> str:
+    """The short id of a mod: the last part of its path."""
+    return plain(mod_path).rpartition(".")[2]
+
+
+def not_loaded(name: str, situation: Situation) -> str:
+    """That there is no such mod, and which one may be meant."""
+    ids = [mod.mod_id for mod in situation.live]
+    close = difflib.get_close_matches(id_of(name), ids, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Loaded: {', '.join(ids) or 'none'}."
+    return f"no mod {name!r} is loaded. {hint}"
+
+
+def required(texts: Iterable[str]) -> tuple[Requirement, ...]:
+    """The requirements that these texts state; what states none is left out (see `unreadable`)."""
+    return tuple(parse_requirement(each) for each in texts if unreadable([each]) is None)
+
+
+def unreadable(texts: Iterable[str]) -> str | None:
+    """What is wrong with the first of these texts that is no requirement, or None."""
+    for text in texts:
+        try:
+            parse_requirement(text)
+        except ValueError as error:
+            return str(error)
+    return None
+
+
+def needed_paths(texts: Iterable[str]) -> tuple[str, ...]:
+    """The mods, by path, that these requirements name."""
+    return tuple(plain(each.path) for each in required(texts))

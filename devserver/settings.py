@@ -1,0 +1,210 @@
+"""The settings of a run and where each comes from: flag, environment, `.env`, pyproject.toml, default.
+
+`.env` and pyproject.toml are looked for beside network.yaml and nowhere else. Reads these two files, changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from devserver.errors import DevServerError
+
+ENV_FILE = ".env"
+PYPROJECT = "pyproject.toml"
+PREFIX = "OA_DEV_"
+LEVELS = ("debug", "info", "warning", "error")
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_READ_LIMIT = 1 << 20
+
+
+class SettingError(DevServerError):
+    """A setting that cannot be used; the text names its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `read` makes its value out of a text or a TOML value, or raises ValueError with what is wanted."""
+
+    name: str
+    default: Any
+    read: Callable[[object], Any]
+    what: str
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"{PREFIX}{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        return f"--{self.key}"
+
+    @property
+    def key(self) -> str:
+        """Its key in `[tool.oa-dev]`."""
+        return self.name.replace("_", "-")
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("a text")
+    return raw
+
+
+def _whole(low: int, high: int, raw: object) -> int:
+    text = raw if isinstance(raw, str) else "" if isinstance(raw, bool) else str(raw)
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not low <= int(text) <= high:
+        raise ValueError(f"a whole number from {low} to {high}")
+    return int(text)
+
+
+def _truth(raw: object) -> bool:
+    word = str(raw).strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError("true or false")
+    return word in _TRUE
+
+
+def _level(raw: object) -> str:
+    if str(raw).lower() not in LEVELS:
+        raise ValueError(f"one of {', '.join(LEVELS)}")
+    return str(raw).lower()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", None, _text, "the loopback address to listen on; that of network.yaml where none"),
+    Setting("port", None, partial(_whole, 0, 65535), "the port, 0 for any free one; that of network.yaml where none"),
+    Setting("strict_port", False, _truth, "end where the port is taken, instead of taking the next free one"),
+    Setting("keys", True, _truth, "read single keys from the terminal"),
+    Setting("watch", True, _truth, "reload what is saved"),
+    Setting("confirm", False, _truth, "show what a change of network.yaml leads to, and apply it only when asked"),
+    Setting("log_level", "warning", _level, "the log records to show"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value and where it comes from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting by name, the variables that `.env` adds, and what was read of the files beside network.yaml."""
+
+    found: Mapping[str, Found]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes | None] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.found[name].value
+
+
+def read_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """The settings of a run of the network in `folder`.
+
+    Arguments: `flags`, by name, None for one that was not given; `environ`, the environment, which wins over `.env`.
+    Raises SettingError for a value that cannot be used, and for an unknown key in `[tool.oa-dev]`.
+    """
+    files = {name: _read(folder / name) for name in (ENV_FILE, PYPROJECT)}
+    written = dict(_assignments(files[ENV_FILE]))
+    variables = {name: value for name, value in written.items() if name not in environ}
+    table = _table(files[PYPROJECT])
+    found = {each.name: _found(each, flags, environ, variables, table) for each in SETTINGS}
+    return Settings(found, variables, files)
+
+
+def has_changed(settings: Settings, folder: Path, name: str) -> bool:
+    """Whether a file that settings were read from holds something else now."""
+    if name not in settings.files:
+        return False
+    try:
+        return _read(folder / name) != settings.files[name]
+    except SettingError:
+        return True
+
+
+def _found(
+    setting: Setting,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    variables: Mapping[str, str],
+    table: Mapping[str, Any],
+) -> Found:
+    if flags.get(setting.name) is not None:
+        return Found(flags[setting.name], setting.flag)
+    name = setting.variable
+    for values, key, source in ((environ, name, name), (variables, name, ENV_FILE), (table, setting.key, PYPROJECT)):
+        # An empty variable is as good as none, as everywhere in a shell.
+        if values.get(key, "") != "":
+            return Found(_value(setting, values[key], f"{source}: {key}" if source != key else key), source)
+    return Found(setting.default, "default")
+
+
+def _value(setting: Setting, raw: object, place: str) -> Any:
+    try:
+        return setting.read(raw)
+    except ValueError as wanted:
+        raise SettingError(f"{place} is {wanted}, not {raw!r}") from None
+
+
+def _read(path: Path) -> bytes | None:
+    """What is in a file; None where there is none."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_READ_LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SettingError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _assignments(data: bytes | None) -> Iterator[tuple[str, str]]:
+    """What `.env` assigns: `NAME=value` a line, perhaps after `export`, perhaps in quotes; `#` begins a comment."""
+    for number, line in enumerate((data or b"").decode("utf-8", "replace").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        parts = _ASSIGNMENT.fullmatch(text)
+        if parts is None:
+            raise SettingError(f"{ENV_FILE}:{number} is no NAME=value")
+        yield parts[1], _unquoted(parts[2])
+
+
+def _unquoted(text: str) -> str:
+    quote = text[:1]
+    if quote in ("'", '"') and text.find(quote, 1) > 0:
+        return text[1 : text.index(quote, 1)]
+    return re.split(r"\s#", text, maxsplit=1)[0].strip()
+
+
+def _table(data: bytes | None) -> Mapping[str, Any]:
+    """`[tool.oa-dev]`."""
+    if data is None or b"oa-dev" not in data:
+        return {}
+    # Here and not above: most workspaces have no such table.
+    import tomllib
+
+    try:
+        table = tomllib.loads(data.decode("utf-8")).get("tool", {}).get("oa-dev", {})
+    except ValueError as error:
+        raise SettingError(f"{PYPROJECT} cannot be read: {error}") from error
+    keys = [each.key for each in SETTINGS]
+    for key in table:
+        if key not in keys:
+            close = difflib.get_close_matches(key, keys, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(keys)}"
+            raise SettingError(f"{PYPROJECT}: {key!r} is no setting of [tool.oa-dev]{hint}")
+    return dict(table)

@@ -1,0 +1,116 @@
+"""Takes what mods print while the server runs, so that it is told as lines with their name and breaks no layout.
+
+Stands in for `sys.stdout` and `sys.stderr`. Their file descriptors stay as they are: what a child process writes goes
+straight through.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TextIO
+
+from devserver.generation import running
+from devserver.ui.escape import LINE_LIMIT
+from devserver.ui.log import PRINTED, Said, Say
+
+_MOST_UNFINISHED = 64
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@contextmanager
+def captured(say: Say) -> Iterator[None]:
+    """Give every printed line to `say`, for as long as the context lasts."""
+    before = sys.stdout, sys.stderr
+    stand_ins = tuple(Capture(each, say) for each in before)
+    sys.stdout, sys.stderr = stand_ins
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        for each in stand_ins:
+            each.finish()
+
+
+class Capture(io.TextIOBase):
+    """A stream whose lines are said. Lines of different mods do not mix; one that is not ended waits for its end."""
+
+    def __init__(self, original: TextIO, say: Say) -> None:
+        self._original = original
+        self._say = say
+        self._lock = threading.Lock()
+        self._unfinished: dict[str, str] = {}
+        self.buffer = _Bytes(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream it stands for."""
+        return getattr(self._original, "encoding", None) or "utf-8"
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """That of the stream it stands for, for whoever starts a process with it."""
+        return self._original.fileno()
+
+    def write(self, text: str) -> int:
+        """Say every line that `text` ends."""
+        who = _whose(sys._getframe(1))
+        with self._lock:
+            *lines, rest = _LINE_END.split(self._unfinished.pop(who, "") + text)
+            if len(rest) > LINE_LIMIT or len(self._unfinished) >= _MOST_UNFINISHED:
+                lines, rest = [*lines, rest], ""
+            if rest:
+                self._unfinished[who] = rest
+        for each in lines:
+            self._tell(who, each)
+        return len(text)
+
+    def finish(self) -> None:
+        """Say what was never ended by a line break."""
+        with self._lock:
+            rest, self._unfinished = self._unfinished, {}
+        for who, text in rest.items():
+            self._tell(who, text)
+
+    def _tell(self, who: str, line: str) -> None:
+        words = _COLOURS.sub("", line).rstrip()
+        if words:
+            self._say(Said(who, PRINTED, words))
+
+
+class _Bytes(io.RawIOBase):
+    """The `buffer` of a stand-in, for those who print bytes."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Say every line that `data` ends."""
+        return self._capture.write(bytes(data).decode(self._capture.encoding, "backslashreplace"))
+
+
+def _whose(frame: FrameType | None) -> str:
+    """The generation whose code is running, else the module that prints."""
+    call = running.get()
+    if call is not None:
+        return call.generation.name
+    while frame is not None and frame.f_globals.get("__name__") in _PRINTERS:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", "")) if frame is not None else ""
+
+
+_PRINTERS = frozenset({__name__, "logging", "warnings", "traceback", "threading"})
+"""Modules that print for others."""

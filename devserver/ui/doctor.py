@@ -1,0 +1,46 @@
+"""What `oa-dev doctor` found, as lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from devserver.ui.glyphs import Style
+from devserver.ui.look import View
+from devserver.ui.segments import Line, Segment, dim, plain, strong
+
+
+class Examined(Protocol):
+    """One thing that was looked at."""
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+    @property
+    def good(self) -> bool: ...
+
+
+def doctor_lines(rows: Sequence[Examined], view: View) -> tuple[Line, ...]:
+    """A heading for each group, and under it its things; what is not as it should be is marked."""
+    width = max((len(each.name) for each in rows), default=0)
+    lines: list[Line] = []
+    for number, row in enumerate(rows):
+        if number == 0 or rows[number - 1].group != row.group:
+            lines.append((strong(row.group),))
+        lines.append(_row(row, width, view))
+    return tuple(lines)
+
+
+def _row(row: Examined, width: int, view: View) -> Line:
+    sign = plain("  ") if row.good else Segment(f"{view.look.glyphs.held} ", Style.WARN)
+    note = f"  {row.note}" if row.note else ""
+    return (sign, plain(f"{row.name:<{width}}  {row.value}"), dim(note) if row.good else Segment(note, Style.WARN))

@@ -1,0 +1,203 @@
+"""Handlers that do not come back, senders that give up, and mods that block or end what they run in."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+from note_mods import ANSWERS, note
+from workspaces import Workspace, until
+
+from devserver.model.facts import ModError
+
+WAITS = """
+    @mod_event_handler("wait.here")
+    async def wait(self, event):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.state["ended"] = True
+
+    @mod_event_handler("wait.ended")
+    def ended(self, event):
+        return {"ended": self.state.get("ended", False)}
+"""
+
+
+async def test_a_handler_that_does_not_come_back_is_ended_and_its_sender_told(work: Workspace, at: str) -> None:
+    """The limit is that of network.yaml; others are answered meanwhile and afterwards."""
+    work.mod("a", WAITS)
+    work.mod("b", ANSWERS)
+    await work.start("mods.a", "mods.b", home=at, dev={"limits": {"handler": 0.1}})
+    waiting = [asyncio.create_task(work.ask("wait.here")) for _ in range(5)]
+    assert (await work.net.process_event(note())).success
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*waiting)
+    assert {(each.success, each.message) for each in answers} == {
+        (False, "a v1: the handler did not answer within 0.1 s")
+    }
+    assert answers[0].data == {"code": "handler_timeout"}
+    assert (await work.ask("wait.ended")).data == {"ended": True}
+    assert (await work.net.process_event(note())).success
+
+
+async def test_the_sender_of_an_ended_handler_goes_on_unharmed(work: Workspace) -> None:
+    """In the caller's own loop the caller's task is neither cancelled nor left half cancelled."""
+    work.mod("a", WAITS)
+    await work.start("mods.a", dev={"limits": {"handler": 0.1}})
+    task = asyncio.current_task()
+    assert task is not None
+    answer = await work.ask("wait.here")
+    assert answer.data == {"code": "handler_timeout"}
+    assert task.cancelling() == 0
+    async with asyncio.timeout(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_handler_that_answers_although_it_was_ended_leaves_its_sender_unharmed(work: Workspace) -> None:
+    """What a handler makes of its cancellation is its own affair."""
+    body = """
+        @mod_event_handler("wait.here")
+        async def wait(self, event):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return {"late": True}
+    """
+    work.mod("a", body)
+    await work.start("mods.a", dev={"limits": {"handler": 0.1}})
+    task = asyncio.current_task()
+    assert task is not None
+    assert (await work.ask("wait.here")).data == {"late": True}
+    assert task.cancelling() == 0
+
+
+async def test_a_handler_that_waits_for_another_is_ended_with_it(work: Workspace, at: str) -> None:
+    """Of two handlers that wait for each other the outer one's sender is told, and no task is left."""
+    body = """
+        @mod_event_handler("wait.outer")
+        async def outer(self, event):
+            return await self.send_event(Event(event_name="wait.here"))
+    """
+    work.mod("a", body)
+    work.mod("b", WAITS)
+    await work.start("mods.a", "mods.b", home=at, dev={"limits": {"handler": 0.1}})
+    async with asyncio.timeout(20):
+        answer = await work.ask("wait.outer")
+    assert not answer.success
+    assert answer.data == {"code": "handler_timeout"}
+    assert (await work.ask("wait.ended")).data == {"ended": True}
+
+
+async def test_a_sender_that_gives_up_ends_the_handler_in_its_own_loop(work: Workspace) -> None:
+    """Embedded, cancelling a send cancels what it runs; the mod and everybody else go on."""
+    work.mod("a", WAITS)
+    await work.start("mods.a")
+    sending = asyncio.create_task(work.ask("wait.here"))
+    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert (await work.ask("wait.ended")).data == {"ended": True}
+    assert work.net.get_loaded_mods()["a"]["in_flight"] == 0
+    assert work.told(ModError) == []
+
+
+async def test_a_sender_that_gives_up_does_not_end_a_handler_on_another_thread(work: Workspace) -> None:
+    """A client that hangs up does not undo what it asked for: its event ends its way."""
+    body = """
+        @mod_event_handler("work.do")
+        async def do(self, event):
+            self.state["began"] = True
+            await self.later
+            self.state["done"] = True
+
+        def initialize(self):
+            self.later = asyncio.get_running_loop().create_future()
+
+        @mod_event_handler("work.finish")
+        def finish(self, event):
+            self.later.set_result(None)
+
+        @mod_event_handler("work.state")
+        def tell(self, event):
+            return dict(self.state)
+    """
+    work.mod("a", body)
+    await work.start("mods.a", home="thread")
+    sending = asyncio.create_task(work.ask("work.do"))
+    await until(lambda: work.instance("a").state.get("began"))
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await work.ask("work.finish")
+    assert (await work.ask("work.state")).data == {"began": True, "done": True}
+
+
+# A thread of its own
+
+
+async def test_a_task_of_a_mod_that_asks_the_process_to_end_ends_alone(work: Workspace) -> None:
+    """Its loop goes on, the request is told, and events are answered."""
+    body = """
+        @mod_event_handler("task.start")
+        def start(self, event):
+            self.create_task(self.end(event.payload["how"]))
+            return True
+
+        async def end(self, how):
+            raise {"exit": SystemExit, "interrupt": KeyboardInterrupt}[how]("from a task")
+    """
+    work.mod("a", body)
+    await work.start("mods.a", home="thread")
+    for count, how in enumerate(("exit", "interrupt", "exit"), 1):
+        assert (await work.ask("task.start", how=how)).success
+        await until(lambda count=count: len(work.exit_requests) == count)
+    assert [type(each) for each in work.exit_requests] == [SystemExit, KeyboardInterrupt, SystemExit]
+    assert (await work.ask("task.start", how="exit")).success
+    await until(lambda: len(work.exit_requests) == 4)
+
+
+async def test_cancelling_every_task_of_the_mods_loop_harms_no_sender(work: Workspace) -> None:
+    """A mod that cancels all it finds has its senders answered or told, not cancelled."""
+    body = """
+        @mod_event_handler("cancel.all")
+        async def all(self, event):
+            for each in asyncio.all_tasks() - {asyncio.current_task()}:
+                if each.get_coro().__qualname__ == "_await":
+                    each.cancel()
+            return True
+
+        @mod_event_handler("wait.here")
+        async def wait(self, event):
+            await asyncio.Event().wait()
+    """
+    work.mod("a", body)
+    await work.start("mods.a", home="thread")
+    waiting = asyncio.create_task(work.ask("wait.here"))
+    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    await work.ask("cancel.all")
+    with pytest.raises(RuntimeError, match="cancelled where mods run"):
+        await waiting
+    assert (await work.ask("cancel.all")).success
+
+
+async def test_a_blocked_mods_loop_does_not_block_the_loop_that_asks(work: Workspace) -> None:
+    """While a handler sleeps with its thread, the network answers what needs no mod."""
+    body = """
+        @mod_event_handler("block.thread")
+        def block(self, event):
+            GO.wait()
+            return True
+    """
+    work.mod("a", body, "import threading\nGO = threading.Event()\n")
+    await work.start("mods.a", home="thread")
+    blocked = asyncio.create_task(work.ask("block.thread"))
+    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    async with asyncio.timeout(20):
+        health = await work.ask("system.health_check")
+    assert health.success
+    assert not blocked.done()
+    sys.modules["mods.a"].GO.set()
+    assert (await blocked).success

@@ -1,0 +1,388 @@
+"""The commands as processes: what they print, and their exit codes. No input makes a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import devserver
+
+PATIENCE = 60.0
+"""Seconds after which a fact that was waited for is taken to be never coming."""
+
+OA_DEV = (sys.executable, "-c", "from devserver.cli import main; main()")
+
+NETWORK = """\
+network:
+  name: team
+  mods:
+    - name: mods.echo
+"""
+
+ECHO_V1 = """\
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+class EchoMod(BaseMod):
+    @mod_event_handler("echo.say")
+    async def say(self, event):
+        return EventResponse(True, "said", {"text": event.payload["text"]})
+"""
+
+ECHO_V2 = ECHO_V1.replace('"said"', '"said again"')
+ECHO_BROKEN = ECHO_V1.replace("class EchoMod", "clas EchoMod")
+
+
+def environment(**values: str) -> dict[str, str]:
+    """This process's environment without what would change how the commands look."""
+    unwanted = ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted and "OA_DEV" not in name}
+    return kept | {"PYTHONPATH": str(Path(devserver.__file__).parents[1])} | values
+
+
+def oa_dev(folder: Path, *arguments: str | bytes, **values: str) -> subprocess.CompletedProcess[str]:
+    """Call a command in a folder and wait for its end."""
+    done = subprocess.run(
+        [*OA_DEV, *arguments], cwd=folder, env=environment(**values), capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def refused(folder: Path, *arguments: str | bytes) -> str:
+    """The problem that a command ends with, in at most a line and a hint, with code 2."""
+    done = oa_dev(folder, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) <= 2
+    return done.stderr
+
+
+def write(folder: Path, network: str = NETWORK, echo: str = ECHO_V1) -> Path:
+    """A workspace with one mod."""
+    (folder / "mods" / "echo").mkdir(parents=True, exist_ok=True)
+    (folder / "mods" / "echo" / "mod.py").write_text(echo)
+    (folder / "network.yaml").write_text(network)
+    return folder
+
+
+# Help, version, usage
+
+
+def test_the_version_is_said(tmp_path: Path) -> None:
+    """`--version` prints it and ends cleanly."""
+    assert oa_dev(tmp_path, "--version").stdout == f"oa-dev {devserver.__version__}\n"
+
+
+def test_help_and_version_need_nothing_heavy(tmp_path: Path) -> None:
+    """Neither the web framework, nor the watcher, nor YAML is imported to explain the commands."""
+    program = (
+        "import sys; from devserver.cli.app import call; call(['run', '--help']); call(['--version']);"
+        "print([name for name in ('uvicorn', 'starlette', 'watchfiles', 'yaml', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_names_every_command(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Also no argument at all is answered with help."""
+    done = oa_dev(tmp_path, *arguments)
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in ("run", "check", "status", "reload", "send"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--prot", "1"), "--port"),
+        (("stats",), "status"),
+        (("run", "--port", "abc"), "--port"),
+        (("run", "--port", "70000"), "65535"),
+        (("run", "--port", "-1"), "--port"),
+        (("run", "--log-level", "loud"), "warning"),
+        (("run", "--host", "0.0.0.0"), "other machines"),
+        (("run", "--host", "example.com"), "other machines"),
+        (("run", "--host", "127.0.0.1.nip.io"), "other machines"),
+        (("send",), "EVENT_NAME"),
+        (("send", "Bad Name"), "no event name"),
+        (("send", "a.b"), "no event name"),
+        (("run", "two", "files"), "files"),
+        (("run", "--", "a b.yaml"), "a b.yaml"),
+        (("run", b"\xff\x1b[2J.yaml"), "\\udcff\\x1b[2J.yaml"),
+        (("run", "nosuch.yaml"), "no file nosuch.yaml"),
+        (("check", "a\nb"), "no file a\\nb"),
+    ],
+    ids=str,
+)
+def test_a_misuse_ends_with_2_and_says_what_was_meant(
+    tmp_path: Path, arguments: tuple[str | bytes, ...], said: str
+) -> None:
+    """One line names the problem and one what helps, whatever was typed."""
+    assert said in refused(tmp_path, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ('{"a": 1,, }', "column 9"),
+        ('{"a": 1}\n}', "line 2, column 1"),
+        ("{'a': 1}", "column 2"),
+        ("", "column 1"),
+        ("[1]", "not a JSON object"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": 1, "a": 2}', "twice"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_bad_payload_is_refused_with_its_place(tmp_path: Path, payload: str, said: str) -> None:
+    """Nothing is sent, and the column is named."""
+    assert said in refused(tmp_path, "send", "echo.say", "--payload", payload)
+
+
+# Which network
+
+
+def test_without_a_network_the_folder_is_named(tmp_path: Path) -> None:
+    """What was looked for, and where."""
+    assert f"no network.yaml in {tmp_path}" in refused(tmp_path, "run")
+
+
+def test_a_network_further_up_is_named_and_not_taken(tmp_path: Path) -> None:
+    """A command runs nothing that its caller did not name."""
+    write(tmp_path)
+    below = tmp_path / "mods" / "echo"
+    assert "../../network.yaml" in refused(below, "run")
+    assert "../../network.yaml" in refused(below, "check")
+
+
+def test_another_yaml_file_is_named(tmp_path: Path) -> None:
+    """Who misspelt the name sees it."""
+    (tmp_path / "netwrok.yaml").touch()
+    assert "netwrok.yaml" in refused(tmp_path, "run")
+
+
+def test_a_directory_is_no_network_but_may_hold_one(tmp_path: Path) -> None:
+    """The hint names the file inside."""
+    write(tmp_path / "team")
+    assert "did you mean team/network.yaml" in refused(tmp_path, "run", "team")
+
+
+# check
+
+
+def test_a_good_network_is_summed_up(tmp_path: Path) -> None:
+    """Exit code 0, and nothing of the mod was imported."""
+    write(tmp_path, echo="open('imported', 'w')")
+    done = oa_dev(tmp_path, "check")
+    assert (done.returncode, done.stdout) == (0, "network.yaml is good: team, 1 of 1 mods enabled\n")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_bad_network_ends_with_3_and_its_place(tmp_path: Path) -> None:
+    """The line of the problem, and what was meant."""
+    write(tmp_path, NETWORK.replace("name: mods", "nmae: mods"))
+    done = oa_dev(tmp_path, "check")
+    assert done.returncode == 3
+    assert "network.yaml:4:" in done.stdout
+    assert "'name'" in done.stdout
+
+
+def test_a_bad_network_is_an_object_for_programs(tmp_path: Path) -> None:
+    """`--json` gives every problem with its place."""
+    write(tmp_path, NETWORK.replace("name: mods", "nmae: mods"))
+    done = oa_dev(tmp_path, "check", "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["ok"]) == (3, False)
+    assert {(each["file"], each["line"]) for each in answer["problems"]} == {("network.yaml", 4)}
+
+
+def test_a_network_that_cannot_be_used_does_not_run(tmp_path: Path) -> None:
+    """`run` ends with 3 as `check` does, before anything is bound."""
+    write(tmp_path, "network: [\n")
+    done = oa_dev(tmp_path, "run", "--json")
+    assert done.returncode == 3
+    assert [json.loads(line)["error"]["file"] for line in done.stdout.splitlines()] == ["network.yaml"]
+
+
+# Commands without a server
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("reload",), ("send", "echo.say"), ("status", "--json")])
+def test_without_a_server_a_command_ends_with_1_and_says_where_it_looked(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """The file that a running server would have left is named."""
+    done = oa_dev(tmp_path, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path}/.oa-dev/run.json" in done.stderr
+
+
+# Commands with a server
+
+
+class Running:
+    """A server in a workspace, which tells its facts as JSON lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [*OA_DEV, "run", "--json", "--port", "0"], cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
+        )
+        # A fact that never comes must fail its test, not hold it up: the end of the process ends the waiting.
+        self.patience = threading.Timer(PATIENCE, self.process.kill)
+        self.patience.start()
+
+    def until(self, **wanted: Any) -> dict[str, Any]:
+        """The next object that holds some values."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            told: dict[str, Any] = json.loads(line)
+            if wanted.items() <= told.items():
+                return told
+        raise AssertionError(f"the server ended without telling {wanted}")
+
+    def stop(self) -> int:
+        """Ctrl-C, and the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        self.until(type="stopped")
+        return self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    """A server that is ready."""
+    running = Running(write(tmp_path))
+    try:
+        running.until(type="ready")
+        yield running
+    finally:
+        running.patience.cancel()
+        running.process.kill()
+        running.process.wait()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
+
+
+def test_status_shows_what_runs(server: Running) -> None:
+    """Address, mods with generation and state, agents; for programs the whole answer."""
+    answer = json.loads(oa_dev(server.folder, "status", "--json").stdout)
+    done = oa_dev(server.folder, "status")
+    head, mod, agents = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert head.startswith(f"team  {answer['url']} - up ")
+    assert (mod, agents) == ("  echo v1  mods.echo - live", "  0 agents")
+
+
+def test_reload_says_the_line_of_the_console(server: Running) -> None:
+    """A reload by command is told as one by a save, and ends with 0."""
+    done = oa_dev(server.folder, "reload", "echo")
+    assert done.returncode == 0
+    assert " reloaded: echo v2 " in done.stdout
+    assert "0 agents, 0 dropped" in done.stdout
+    assert server.until(type="outcome")["generation"] == 2
+
+
+def test_a_reload_that_fails_ends_with_1_and_says_what_runs(server: Running) -> None:
+    """The error has its place, and the generation that keeps running is named; status remembers the error."""
+    write(server.folder, echo=ECHO_BROKEN)
+    server.until(type="outcome", status="rolled_back")
+    done = oa_dev(server.folder, "reload")
+    assert done.returncode == 1
+    assert "echo v2 did not load, v1 keeps running" in done.stdout
+    assert "mods/echo/mod.py:3" in done.stdout
+    assert "SyntaxError" in oa_dev(server.folder, "status").stdout
+
+
+def test_reloading_a_mod_that_is_not_there_ends_with_1_and_a_hint(server: Running) -> None:
+    """The name that may have been meant is in the answer."""
+    done = oa_dev(server.folder, "reload", "ecco")
+    assert done.returncode == 1
+    assert done.stdout.startswith("ecco not reloaded: ")
+    assert "echo" in done.stdout
+
+
+def test_send_prints_the_answer_of_the_network(server: Running) -> None:
+    """Message and data come back, from the code that was saved last."""
+    write(server.folder, echo=ECHO_V2)
+    server.until(type="outcome", status="applied")
+    done = oa_dev(server.folder, "send", "echo.say", "--payload", '{"text": "hi\\u001b[2J"}')
+    assert (done.returncode, done.stdout) == (0, 'said again\n{"text": "hi\\u001b[2J"}\n')
+
+
+def test_an_answer_without_success_ends_with_1(server: Running) -> None:
+    """What a handler raised is an answer, and a failure for a script."""
+    done = oa_dev(server.folder, "send", "echo.say", "--payload", "{}", "--json")
+    assert (done.returncode, json.loads(done.stdout)["success"]) == (1, False)
+
+
+def test_ctrl_c_ends_a_server_with_0_and_its_run_file_is_gone(server: Running) -> None:
+    """A clean end leaves nothing that commands could mistake for a server."""
+    assert server.stop() == 0
+    assert oa_dev(server.folder, "status").returncode == 1
+    assert not (server.folder / ".oa-dev" / "run.json").exists()
+
+
+def test_a_taken_port_ends_with_4_where_no_other_is_wanted(server: Running, tmp_path: Path) -> None:
+    """`--strict-port` takes no other port, and nothing is started."""
+    url = json.loads(oa_dev(server.folder, "status", "--json").stdout)["url"]
+    folder = write(tmp_path / "other")
+    done = oa_dev(folder, "run", "--json", "--strict-port", "--port", url.rpartition(":")[2])
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "in use" in done.stderr
+
+
+# In a terminal
+
+
+def read_until(descriptor: int, words: str, seen: str = "") -> str:
+    """What a terminal shows until some words come."""
+    while words not in seen:
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
+        assert ready, f"waited for {words!r}, saw {seen!r}"
+        seen += os.read(descriptor, 4096).decode()
+    return seen
+
+
+def test_in_a_terminal_keys_work_and_nothing_foreign_is_written(tmp_path: Path) -> None:
+    """Help, a reload and the end by single keys; an event's hostile text comes out as visible text."""
+    folder = write(tmp_path, echo=ECHO_V1.replace('"said"', 'event.payload["\x1b[2J"]'))
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*OA_DEV, "run", "--port", "0"], cwd=folder, env=environment(TERM="xterm"), stdin=terminal, stdout=terminal
+    ) as process:
+        try:
+            seen = read_until(screen, "press h for shortcuts")
+            os.write(screen, b"h")
+            seen += read_until(screen, "show the addresses")
+            os.write(screen, b"r")
+            seen += read_until(screen, "echo v2")
+            oa_dev(folder, "send", "echo.say")
+            seen += read_until(screen, "\\x1b[2J")
+            os.write(screen, b"q")
+            seen += read_until(screen, "stopped")
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+    os.close(terminal)
+    os.close(screen)
+    own = re.sub(r"\x1b\[[0-9;]*m|\r?\n", "", seen)
+    assert [each for each in own if not each.isprintable()] == []

@@ -1,0 +1,130 @@
+"""A reload can be undone: the code before it, and the state it had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devserver import AgentNetwork, Event
+from devserver.model.change import UndoAsked
+from devserver.model.facts import PlanDone, Status
+
+MOD = """
+from dataclasses import dataclass
+
+from devserver import BaseMod, EventResponse, mod_event_handler
+from mods.words import WORD
+
+
+@dataclass
+class Count:
+    value: int = 0
+
+
+class TallyMod(BaseMod):
+    @mod_event_handler("tally.add")
+    def add(self, event):
+        count = self.state.setdefault("count", Count())
+        assert isinstance(count, Count)
+        count.value += 1
+        return EventResponse(True, "", {"code": VERSION, "word": WORD, "count": count.value})
+"""
+
+
+@pytest.fixture
+async def network(tmp_path: Path):
+    (tmp_path / "mods").mkdir()
+    write(tmp_path, 1)
+    (tmp_path / "mods" / "words.py").write_text("WORD = 'one'\n")
+    (tmp_path / "network.yaml").write_text("network:\n  name: undo\n  mods:\n    - name: mods.tally\n")
+    network = AgentNetwork.load(tmp_path)
+    await network.initialize()
+    yield network
+    await network.shutdown()
+
+
+def write(folder: Path, version: int) -> None:
+    (folder / "mods" / "tally.py").write_text(MOD.replace("VERSION", str(version)))
+
+
+async def add(network: AgentNetwork) -> dict[str, object]:
+    answer = await network.process_event(Event(event_name="tally.add", source_id="ana"))
+    assert answer.success, answer.message
+    assert answer.data is not None
+    return answer.data
+
+
+async def undo(network: AgentNetwork, *mods: str) -> PlanDone:
+    return await network.submit(UndoAsked(mods))
+
+
+async def test_undo_brings_back_the_code_and_the_state_before_the_last_reload(network: AgentNetwork) -> None:
+    """What happened since the swap is gone, and the generation has a number of its own."""
+    await add(network)
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    assert await add(network) == {"code": 2, "word": "one", "count": 2}
+
+    done = await undo(network, "tally")
+
+    assert [each.status for each in done.outcomes] == [Status.APPLIED]
+    assert "state as it was" in done.outcomes[0].note
+    assert await add(network) == {"code": 1, "word": "one", "count": 2}
+    assert network.get_loaded_mods()["tally"]["generation"] == 3
+
+
+async def test_undo_twice_comes_back(network: AgentNetwork) -> None:
+    """An undo is a reload, and can be undone like one."""
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await undo(network)
+    await undo(network)
+    assert (await add(network))["code"] == 2
+
+
+async def test_undo_takes_back_a_helper_too(network: AgentNetwork) -> None:
+    """The modules that the reload executed come back with the mod."""
+    (network.workspace / "mods" / "words.py").write_text("WORD = 'two'\n")
+    await network.reload_mod("tally")
+    assert (await add(network))["word"] == "two"
+    await undo(network)
+    assert (await add(network))["word"] == "one"
+
+
+async def test_the_next_reload_serves_the_disk_again(network: AgentNetwork) -> None:
+    """An undo holds until somebody asks for what is on disk."""
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await undo(network)
+    await network.reload_mod("tally")
+    assert (await add(network))["code"] == 2
+
+
+async def test_without_a_reload_there_is_nothing_to_undo(network: AgentNetwork) -> None:
+    """The first generation has none before it; it keeps running."""
+    done = await undo(network, "tally")
+    assert [each.status for each in done.outcomes] == [Status.SKIPPED]
+    assert "can be undone" in done.outcomes[0].reason
+    assert (await add(network))["code"] == 1
+
+
+async def test_an_unknown_mod_cannot_be_undone(network: AgentNetwork) -> None:
+    """The answer says which mods there are."""
+    done = await undo(network, "talli")
+    assert done.outcomes[0].status is Status.SKIPPED
+    assert "tally" in done.outcomes[0].reason
+
+
+async def test_a_state_that_cannot_be_kept_stays_as_it_is(network: AgentNetwork) -> None:
+    """The code goes back; the state that nobody could copy goes on."""
+    await add(network)
+    slot = network.engine.registry.find("tally")
+    assert slot is not None and slot.live is not None
+    slot.live.instance.state["open"] = (each for each in ())
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await add(network)
+    done = await undo(network)
+    assert "state kept" in done.outcomes[0].note
+    assert await add(network) == {"code": 1, "word": "one", "count": 3}

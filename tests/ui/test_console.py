@@ -1,0 +1,221 @@
+"""The console chooses by the stream and the environment, counts what repeats, and outlives its reader."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from devserver.model.facts import ErrorFacts, Frame, Ignored, ModError, Notice, Outcome, PlanDone, Ready, Status
+from devserver.model.lifecycle import Action, Phase
+from devserver.model.plan import Plan
+from devserver.ui.console import Console
+from devserver.ui.glyphs import ASCII, RICH
+from devserver.ui.look import Look, look_of
+from devserver.ui.repeats import Repeats
+from devserver.ui.writer import QUEUE_LIMIT
+
+PLAIN = Look(ASCII, one_line=True, color=False, links=False)
+FULL = Look(RICH, one_line=False, color=True, links=False)
+
+
+class FakeTerminal(io.StringIO):
+    """A terminal in memory."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 31, 10, 14, 2, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """The time it was set to."""
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("tty", "environ", "look"),
+    [
+        (True, {}, FULL),
+        (False, {}, PLAIN),
+        (True, {"TERM": "dumb"}, PLAIN),
+        (True, {"CI": "true"}, PLAIN),
+        (True, {"NO_COLOR": "1"}, Look(RICH, False, False, False)),
+        (True, {"NO_COLOR": ""}, FULL),
+        (True, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, Look(RICH, False, False, False)),
+        (False, {"FORCE_COLOR": "1"}, Look(ASCII, True, True, False)),
+        (True, {"FORCE_COLOR": "0"}, Look(RICH, False, False, False)),
+        (True, {"TERM": "dumb", "FORCE_COLOR": "1"}, Look(ASCII, True, True, False)),
+        (True, {"VTE_VERSION": "7600"}, Look(RICH, False, True, True)),
+        (True, {"TERM_PROGRAM": "vscode"}, Look(RICH, False, True, True)),
+        (False, {"TERM_PROGRAM": "vscode"}, PLAIN),
+    ],
+)
+def test_the_environment_decides_how_a_stream_is_written_to(tty: bool, environ: Mapping[str, str], look: Look) -> None:
+    """NO_COLOR beats FORCE_COLOR, a dumb terminal and CI are written to like a file, links need a known terminal."""
+    assert look_of(tty, environ) == look
+
+
+def test_a_terminal_that_cannot_encode_signs_gets_ascii() -> None:
+    """In a locale without Unicode the frame stays, its signs are ASCII."""
+    assert look_of(True, {}, encoding="ascii") == Look(ASCII, False, True, False)
+
+
+def test_what_was_asked_for_expressly_wins_over_the_environment() -> None:
+    """A colour option is stronger than NO_COLOR."""
+    assert look_of(True, {"NO_COLOR": "1"}, color=True).color
+
+
+def test_a_place_links_to_its_file_below_the_root(tmp_path: Path) -> None:
+    """Where the terminal can follow links, `file:line` leads to the file, and the name cannot end the link."""
+    stream = FakeTerminal()
+    console = Console(stream, root=tmp_path, started=True, environ={"KITTY_WINDOW_ID": "1"}, clock=Clock())
+    console.tell(ModError("kanban", "a.b", 1, ErrorFacts("KeyError", "1", Frame("mods/a b\x1b.py", 7, 3))))
+    console.close(10)
+    uri = f"{(tmp_path / 'mods').as_uri()}/a%20b%1B.py#7"
+    assert f"\x1b]8;;{uri}\x1b\\\x1b[36mmods/a b\\x1b.py:7:3\x1b[0m\x1b]8;;\x1b\\" in stream.getvalue()
+
+
+def mod_error(message: str = "'column'") -> ModError:
+    """A handler's error."""
+    return ModError("kanban", "task.moved", 4, ErrorFacts("KeyError", message))
+
+
+def test_ten_thousand_equal_errors_are_five_lines() -> None:
+    """A burst of one error is told at its 1st, 10th, 100th, 1000th and 10000th time, with the count."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), started=True, environ={})
+    for number in range(10_000):
+        console.tell(mod_error(str(number)))
+    console.close(10)
+    lines = stream.getvalue().splitlines()
+    assert [line.rpartition(" - x")[2] for line in lines[1:]] == ["10", "100", "1000", "10000"]
+
+
+def test_an_error_that_comes_again_after_a_quiet_second_is_told_at_once() -> None:
+    """What somebody does again by hand is answered again."""
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream, clock=clock, started=True, environ={})
+    console.tell(mod_error())
+    clock.now += timedelta(seconds=2)
+    console.tell(mod_error())
+    console.close(10)
+    assert stream.getvalue().splitlines()[1].endswith(" - x2")
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    """An hour back counts as a quiet second."""
+    repeats = Repeats()
+    assert [repeats.times("same", 10_000.0), repeats.times("same", 6_400.0)] == [1, 2]
+
+
+def test_lines_that_go_into_a_watched_file_do_not_cause_each_other() -> None:
+    """A log in the workspace is told as ignored once, however often the line itself is a save that is ignored."""
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream, clock=clock, started=True, environ={})
+    for _ in range(9):
+        clock.now += timedelta(seconds=0.5)
+        console.tell(Ignored("out.txt", "not code"))
+    console.close(10)
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_an_error_of_a_new_generation_is_told_anew() -> None:
+    """Counts belong to one generation of a mod."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), started=True, environ={})
+    for generation in (4, 5):
+        console.tell(ModError("kanban", "task.moved", generation, ErrorFacts("KeyError", "1")))
+    console.close(10)
+    assert [line.split(" raised")[0][-2:] for line in stream.getvalue().splitlines()] == ["v4", "v5"]
+
+
+def outcome(status: Status) -> Outcome:
+    """What became of one mod."""
+    error = None if status is Status.APPLIED else ErrorFacts("NameError", "x", trace="Traceback\n  File x\x1b[2J\nlast")
+    return Outcome(Action.LOAD, "echo", "mods.echo", status, Phase.COMMIT, 0, 1.0, error=error)
+
+
+def test_before_the_network_is_ready_only_failures_are_told() -> None:
+    """The banner tells what was loaded, so that loads at the start are no lines of their own."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), environ={})
+    console.tell(PlanDone(Plan("start"), (outcome(Status.APPLIED),), 1.0))
+    console.tell(PlanDone(Plan("start"), (outcome(Status.FAILED),), 1.0))
+    console.tell(Ready("http://127.0.0.1:8700", (), 1.0, ()))
+    console.tell(PlanDone(Plan("saved"), (outcome(Status.APPLIED),), 1.0))
+    console.close(10)
+    words = [line.split()[1] for line in stream.getvalue().splitlines()]
+    assert words == ["error:", "oa-dev", "+"]
+
+
+def test_the_latest_trace_is_shown_on_request_line_by_line() -> None:
+    """The whole trace comes out escaped, in its own lines."""
+    stream = FakeTerminal()
+    console = Console(stream, clock=Clock(), environ={"NO_COLOR": "1"})
+    console.trace()
+    console.tell(outcome(Status.FAILED))
+    console.trace()
+    console.close(10)
+    lines = [line.strip() for line in stream.getvalue().splitlines()]
+    assert lines[0].endswith("no error so far")
+    assert lines[-3:] == ["Traceback", "File x\\x1b[2J", "last"]
+
+
+def test_a_question_stays_the_last_line_while_facts_are_told() -> None:
+    """What is told in between stands above the question, which is written again with what was typed."""
+    stream = FakeTerminal()
+    console = Console(stream, clock=Clock(), environ={"NO_COLOR": "1"})
+    console.ask("which mod? ka")
+    console.tell(Notice("hello"))
+    console.ask("")
+    console.close(10)
+    wipe = "\r\x1b[K"
+    assert stream.getvalue() == f"{wipe}which mod? ka{wipe}10:14:02 ! hello\nwhich mod? ka{wipe}"
+
+
+def test_a_reader_that_went_away_ends_nothing() -> None:
+    """After EPIPE the console goes on in silence."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        console = Console(stream, clock=Clock(), environ={})
+        for _ in range(1000):
+            console.tell(Notice("x" * 200))
+        console.close(10)
+
+
+def test_a_pipe_that_nobody_reads_blocks_nobody_and_says_later_what_is_missing() -> None:
+    """Telling goes on while the pipe is full; when it is read again, the count of lost messages is in it."""
+    reader, writer = os.pipe()
+    told = 2 * QUEUE_LIMIT // 1000
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as source:
+        console = Console(stream, clock=Clock(), environ={})
+        for _ in range(told):
+            console.tell(Notice("x" * 1000))
+        lines = []
+        while b"not shown" not in (line := source.readline()):
+            lines.append(line)
+        lost = int(line.split()[0])
+        assert lost > 0
+        assert len(lines) + lost == told
+
+
+def test_closing_does_not_wait_for_a_reader_that_never_comes() -> None:
+    """Closing returns while most of what was told still waits for somebody to read it."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as source:
+        console = Console(stream, clock=Clock(), environ={})
+        for _ in range(500):
+            console.tell(Notice("x" * 1000))
+        console.close(0)
+        assert len([source.readline() for _ in range(500)]) == 500

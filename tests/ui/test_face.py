@@ -1,0 +1,72 @@
+"""A face puts console or JSON lines, keys and the log together."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from devserver.model.facts import Notice
+from devserver.ui.face import console_face, json_face
+from devserver.ui.log import LogLines
+
+
+def record(message: str, error: BaseException | None = None) -> logging.LogRecord:
+    """A log record of a mod."""
+    raised = (type(error), error, error.__traceback__) if error is not None else None
+    return logging.LogRecord("mods.kanban", logging.WARNING, "mod.py", 1, message, (), raised)
+
+
+def raised() -> BaseException:
+    """An error with a traceback."""
+    try:
+        raise KeyError("column\x1b[2J")
+    except KeyError as error:
+        return error
+
+
+def test_facts_and_the_log_share_the_lines_of_a_console(tmp_path: Path) -> None:
+    """In a log file both stand in the order they were told, escaped, one line each."""
+    stream = io.StringIO()
+    face = console_face(stream, root=tmp_path, version="1")
+    face.tell(Notice("first"))
+    face.log.handle(record("second\n[ERROR] fake"))
+    face.close()
+    lines = [line.partition(" ")[2] for line in stream.getvalue().splitlines()]
+    assert lines == ["note: first", "warning mods.kanban: second\\n[ERROR] fake"]
+
+
+def test_without_a_terminal_there_are_no_keys(tmp_path: Path) -> None:
+    """Nothing is read where nothing can be typed."""
+    assert console_face(io.StringIO(), root=tmp_path, version="1").keys is None
+
+
+def test_json_lines_keep_their_stream_to_themselves() -> None:
+    """The log goes to the other stream, so that every line of the first is an object."""
+    stream, errors = io.StringIO(), io.StringIO()
+    face = json_face(stream, errors)
+    face.tell(Notice("first"))
+    face.log.handle(record("second\x1b[2J"))
+    face.close()
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["first"]
+    assert errors.getvalue() == "warning mods.kanban: second\\x1b[2J\n"
+
+
+def test_an_exception_in_the_log_is_told_with_its_place() -> None:
+    """Kind, message and line follow the words; the trace would be many lines."""
+    said: list[tuple[str, str]] = []
+    LogLines(lambda level, words: said.append((level, words))).handle(record("failed", raised()))
+    level, words = said[0]
+    assert level == "warning"
+    assert words.startswith("mods.kanban: failed (KeyError: ")
+    assert f" at {__file__}:" in words
+
+
+def test_a_record_that_cannot_be_formatted_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Logging reports it on stderr as ever."""
+    broken = logging.LogRecord("mods.kanban", logging.INFO, "mod.py", 1, "%d", ("no number",), None)
+    LogLines(lambda level, words: None).handle(broken)
+    assert "Logging error" in capsys.readouterr().err

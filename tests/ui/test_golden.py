@@ -1,0 +1,224 @@
+"""What each fact looks like, compared with a file for each look. OA_DEV_UPDATE_GOLDEN=1 writes the files anew."""
+
+from __future__ import annotations
+
+import io
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from devserver.model.facts import (
+    AgentSeen,
+    AgentsSeen,
+    Blocked,
+    ConfigRefused,
+    ErrorFacts,
+    Fact,
+    Frame,
+    Held,
+    Ignored,
+    LeftBehind,
+    ModError,
+    ModRunning,
+    Notice,
+    Outcome,
+    PlanDone,
+    PlanMade,
+    Ready,
+    Status,
+    Stopped,
+)
+from devserver.model.lifecycle import Action, Phase
+from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
+from devserver.ui.console import Console
+
+GOLDEN = Path(__file__).parent / "golden"
+THREE = AgentsSeen(3, 0)
+NONE_HELD = Held()
+
+WHERE = Frame(
+    "mods/kanban/mod.py",
+    41,
+    20,
+    24,
+    "KanbanMod.initialize",
+    ((40, "    async def initialize(self):"), (41, '        self.board.addd("inbox")')),
+)
+ERROR = ErrorFacts(
+    "AttributeError", "'Board' object has no attribute 'addd'", WHERE, "Traceback …", "Did you mean: 'add'?"
+)
+YAML_ERROR = ErrorFacts(
+    "ConfigError",
+    'mods[0].name: no mod "mods.serach"',
+    Frame(
+        "network.yaml", 14, 11, 22, "", ((13, "  mods:"), (14, "    - name: mods.serach"), (15, "      enabled: true"))
+    ),
+    hint='did you mean "mods.search"?',
+)
+
+
+def outcome(mod_id: str, generation: int, **values: object) -> Outcome:
+    """An applied reload of a mod, but for what is given."""
+    common: dict[str, object] = {
+        "action": Action.RELOAD,
+        "mod_path": f"mods.{mod_id}",
+        "status": Status.APPLIED,
+        "phase": Phase.CLOSE,
+        "duration_ms": 31.2,
+        "reason": f"mods/{mod_id}/mod.py changed",
+        "note": "state kept",
+    }
+    return Outcome(mod_id=mod_id, generation=generation, **(common | values))  # type: ignore[arg-type]
+
+
+def done(*outcomes: Outcome, cause: str = "saved", steps: tuple[Step, ...] = (), held: Held = NONE_HELD) -> PlanDone:
+    """A plan that was carried out in 31.2 ms with three agents."""
+    return PlanDone(Plan(cause, (Group(steps),) if steps else ()), outcomes, 31.2, THREE, held)
+
+
+LIB = "mods/lib/board.py changed, imported by"
+LOAD = Step(Action.LOAD, "search", "mods.search", "new in network.yaml")
+CONFIG_STEPS = (
+    LOAD,
+    Step(Action.RECONFIGURE, "wiki", "mods.wiki", "config.max_pages 50 → 200: in place, no reload"),
+    Step(Action.UNLOAD, "echo", "mods.echo", "no longer listed"),
+    Step(Action.REORDER, "kanban", "mods.kanban", "after search"),
+)
+FELL = outcome(
+    "wiki", 1, status=Status.ROLLED_BACK, phase=Phase.INITIALIZE, error=ERROR, note="rolled back because kanban failed"
+)
+FAILED = outcome("kanban", 3, status=Status.ROLLED_BACK, phase=Phase.INITIALIZE, error=ERROR, note="")
+
+CASES: dict[str, Fact] = {
+    "ready": Ready(
+        "http://127.0.0.1:8700",
+        tuple(ModRunning(each, f"mods.{each}", 1) for each in ("echo", "wiki", "kanban")),
+        412.3,
+        ("mods/", "network.yaml"),
+        files=41,
+        disabled=1,
+        watcher="inotify",
+        name="team",
+    ),
+    "ready_empty": Ready("http://127.0.0.1:8700", (), 80.0, ()),
+    "plan_of_reloads": PlanMade(Plan("saved", (Group((Step(Action.RELOAD, "echo", "mods.echo", "saved"),)),))),
+    "plan_of_holds": PlanMade(Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "no mod 'wikki' is loaded."),))),
+    "plan_of_config": PlanMade(
+        Plan(
+            "network.yaml",
+            (Group(CONFIG_STEPS),),
+            (Hold(Action.UNLOAD, "auth", "wiki needs it; v2 keeps running"),),
+            (NotApplied("network.port", 8700, 8800),),
+        )
+    ),
+    "done_one": done(outcome("echo", 2)),
+    "done_library": done(
+        outcome("kanban", 3, reason=f"{LIB} kanban"),
+        outcome("wiki", 2, reason=f"{LIB} wiki"),
+        held=Held(2, 9.0),
+    ),
+    "done_many": done(*(outcome(f"mod{number}", 2, reason="asked") for number in range(12))),
+    "done_failed": done(FAILED),
+    "done_failed_together": done(FELL, FAILED),
+    "done_failed_first_load": done(
+        outcome("kanban", 0, action=Action.LOAD, status=Status.FAILED, phase=Phase.IMPORT, error=ERROR, note="")
+    ),
+    "done_partly": done(
+        outcome("echo", 2),
+        FAILED,
+        outcome("search", 0, status=Status.SKIPPED, reason="it needs kanban, which did not load", note=""),
+    ),
+    "done_late_error": done(
+        outcome("echo", 2, error=ErrorFacts("OSError", "socket in use", Frame("mods/echo/mod.py", 9)))
+    ),
+    "done_config": done(outcome("search", 1, action=Action.LOAD), cause="network.yaml", steps=CONFIG_STEPS),
+    "done_held": PlanDone(
+        Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "no mod 'wikki' is loaded."),)),
+        (outcome("wikki", 0, status=Status.SKIPPED, reason="no mod 'wikki' is loaded.", note=""),),
+        0.0,
+    ),
+    "outcome_unload": outcome("echo", 0, action=Action.UNLOAD, reason="asked", note="", agents=THREE),
+    "config_refused": ConfigRefused((YAML_ERROR,)),
+    "config_refused_often": ConfigRefused((YAML_ERROR,) * 5),
+    "config_refused_nowhere": ConfigRefused((ErrorFacts("ConfigError", "the file is gone"),)),
+    "mod_error": ModError(
+        "kanban", "task.moved", 4, ErrorFacts("KeyError", "'column'", Frame("mods/kanban/mod.py", 63))
+    ),
+    "ignored": Ignored("mods/kanban/notes.md", "not code, not read by a mod"),
+    "notice": Notice("inotify watches are used up; polling every second"),
+    "blocked": Blocked("kanban", 1.04, Frame("mods/kanban/mod.py", 41, function="handle")),
+    "left_behind": LeftBehind("kanban", 3, ('task "poll" from mods/kanban/mod.py:63', "thread Thread-4")),
+    "agent_came": AgentSeen("ana", True, "ws"),
+    "agent_left": AgentSeen("ana", False, "ws"),
+    "stopped": Stopped(118, 9, 2, 3, 3),
+}
+
+
+class FakeTerminal(io.StringIO):
+    """A terminal in memory."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def told(fact: Fact, tty: bool) -> str:
+    """What a console writes for a fact at 10:14:02, without colours."""
+    stream = FakeTerminal() if tty else io.StringIO()
+    console = Console(
+        stream,
+        color=False,
+        width_of=lambda: 80,
+        clock=lambda: datetime(2026, 1, 31, 10, 14, 2, tzinfo=UTC),
+        started=True,
+        keys=tty,
+        version="0.1.0",
+        environ={},
+    )
+    console.tell(fact)
+    console.close(10)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("tty", [True, False], ids=["tty", "plain"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_fact_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
+    """Each fact is told in exactly the words and lines of its golden file."""
+    path = GOLDEN / f"{name}.{'tty' if tty else 'plain'}.txt"
+    text = told(CASES[name], tty)
+    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_every_golden_file_belongs_to_a_case() -> None:
+    """No golden file outlives the fact that it shows."""
+    expected = {f"{name}.{look}.txt" for name in CASES for look in ("tty", "plain")}
+    assert {each.name for each in GOLDEN.iterdir()} == expected
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_face_of_single_lines_uses_at_most_one_for_each_block(name: str) -> None:
+    """Without a terminal no fact needs more than one line for each thing it tells, all of them in ASCII signs."""
+    lines = told(CASES[name], tty=False).splitlines()
+    assert all(line.startswith("10:14:02 ") for line in lines)
+    assert not set("↻✗⚠❱│➜×") & set("".join(lines))
+
+
+def test_the_banner_has_at_most_eight_lines() -> None:
+    """A start is told in eight lines, the blank ones included."""
+    assert len(told(CASES["ready"], tty=True).splitlines()) <= 8
+
+
+@pytest.mark.parametrize("name", ["done_failed", "done_failed_first_load", "config_refused"])
+def test_a_failing_save_has_at_most_eight_lines(name: str) -> None:
+    """An error with its source is told in eight lines."""
+    assert len(told(CASES[name], tty=True).splitlines()) <= 8
+
+
+@pytest.mark.parametrize("name", ["done_one", "done_library", "done_many"])
+def test_a_good_reload_is_one_line(name: str) -> None:
+    """However many mods a reload concerns, it is told in one line."""
+    assert len(told(CASES[name], tty=True).splitlines()) == 1
