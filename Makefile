@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+READY_ALL := $(VENV)/.ready-openagents
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all check bench bench-quick clean
@@ -15,13 +16,17 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $(READY)
 
+$(READY_ALL): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[test,openagents]'
+	@touch $(READY_ALL)
+
 run: $(READY)  ## run the sample network (network.yaml) and reload its mods on save
 	@$(BIN)/oa-dev run $(ARGS)
 
 test: $(READY)  ## the tests, under five minutes
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: $(READY)  ## the slow tests too
+test-all: $(READY_ALL)  ## the slow tests too, and those against the package openagents
 	$(BIN)/python -m pytest -m '' $(ARGS)
 
 check: $(READY)  ## lint and types

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -201,9 +201,16 @@ class AgentNetwork:
 
     async def process_event(self, event: Event) -> EventResponse:
         """Send an event on its way through the mods and to agents; the answer comes when its way has ended."""
+        return await self._process(event, self._dispatcher.process)
+
+    async def send(self, event: Event) -> EventResponse:
+        """An event that a mod of this network sends; never taken for a repeat."""
+        return await self._process(event, self._dispatcher.send)
+
+    async def _process(self, event: Event, way: Callable[[Event], Awaitable[EventResponse]]) -> EventResponse:
         if event.event_name.startswith("system.") and not event.event_name.startswith("system.notification."):
             return await self.ingest(event, LOCAL)
-        return self._seen(event, await self._home.run(self._dispatcher.process, event))
+        return self._seen(event, await self._home.run(way, event))
 
     async def process_external_event(self, event: Event) -> EventResponse:
         """The entry for code in this process, which may do everything. Transports use `ingest`."""

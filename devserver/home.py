@@ -45,6 +45,9 @@ class LoopThread:
     def __init__(self, name: str, on_exit_request: Callable[[BaseException], None]) -> None:
         self._on_exit_request = on_exit_request
         self._stopping = False
+        # A loop holds its tasks weakly: one that waits for something nobody else holds would be collected, and its
+        # caller would wait for ever.
+        self._running: set[asyncio.Task[Any]] = set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
@@ -78,6 +81,8 @@ class LoopThread:
         arguments: tuple[Any, ...],
     ) -> None:
         task = self.loop.create_task(_await(function, arguments))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         task.add_done_callback(lambda ended: _hand_back(caller, done, ended))
 
     def _serve(self) -> None:

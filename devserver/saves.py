@@ -84,7 +84,9 @@ class Saves:
         self._say_waiting(self._path.name)
 
     def _say_waiting(self, what: str) -> None:
-        self._tell(Notice(f"{what} waits ({len(self.waiting)} saved); {self._how} applies what waits"))
+        number = len(self.waiting)
+        words = "1 save waits" if number == 1 else f"{number} saves wait"
+        self._tell(Notice(f"{what} saved; {words}, {self._how} applies {'it' if number == 1 else 'them'}"))
 
     # What people ask
 

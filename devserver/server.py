@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,14 @@ from devserver.model.facts import (
 )
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import error_to_dict
+from devserver.network.store import IdentityStore
 from devserver.reload.network_yaml import read_network
 from devserver.reload.watch import Watch
 from devserver.runfile import remove_run_file, write_run_file
 from devserver.saves import Saves
 from devserver.settings import Settings, has_changed
 from devserver.sockets import bind, url_of
+from devserver.supervised import Supervised
 from devserver.tape import Tape
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
@@ -77,6 +79,7 @@ class RunOptions:
     keys: bool = True
     confirm: bool = False
     settings: Settings | None = None
+    supervised: Supervised = field(default_factory=Supervised)
 
 
 def run_server(options: RunOptions, face: Face) -> int:
@@ -86,7 +89,9 @@ def run_server(options: RunOptions, face: Face) -> int:
     """
     began = _process_began()
     config = _with_address(read_network(options.path), options)
-    listening = bind(config.host, config.port, strict=options.strict_port)
+    listening = options.supervised.listening(config.host, config.port)
+    listening = listening or bind(config.host, config.port, strict=options.strict_port)
+    options.supervised.entrust(listening, config.host, config.port)
     try:
         return asyncio.run(Server(options, config, listening, face, began).run())
     finally:
@@ -115,6 +120,8 @@ class Server:
         self._address = (config.host, config.port)
         self._home = LoopThread("oa-dev mods", self._exit_requested)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
+        self._identities = IdentityStore(self._network.workspace, lambda words: self.tell(Notice(words)))
         self.reloads: Tape[dict[str, Any]] = Tape(100)
         self.followed = Followed(self._network.on_event)
         how = "space" if options.keys else "oa-dev apply"
@@ -129,6 +136,7 @@ class Server:
         self._handle_signals()
         self._home.start()
         self._network.directory.on_change.append(self._agent_changed)
+        self._identities.follow(self._network.directory)
         serving = asyncio.create_task(self._http.serve(sockets=[self._listening]))
         try:
             await self._network.initialize()
@@ -346,6 +354,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         remove_run_file(self._network.workspace, os.getpid())
+        self._identities.close()
         self._network.directory.close()
         self.reloads.close()
         self.followed.tape.close()

@@ -88,6 +88,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("keys", True, _truth, "read single keys from the terminal"),
     Setting("watch", True, _truth, "reload what is saved"),
     Setting("confirm", False, _truth, "show what a change of network.yaml leads to, and apply it only when asked"),
+    Setting("supervise", None, _truth, "start the server again when it crashed; in a terminal where nothing is said"),
     Setting("log_level", "warning", _level, "the log records to show"),
 )
 

@@ -21,7 +21,7 @@ LAYERS = tuple(
         " reload.loader reload.hooks reload.handover reload.history reload.notify reload.settle reload.watch",
         "reload.apply reload.report reload.knowledge reload.retirement reload.engine network.dispatch network.system",
         "agent_network api bridge ui watchdog",
-        "check saves settings server client",
+        "check saves settings server supervised supervisor client",
         "cli scaffold",
     )
 )
@@ -31,7 +31,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "watchfiles": ("reload.notify",),
     "uvicorn": ("api", "server"),
     "starlette": ("api",),
-    "socket": ("sockets", "server"),
+    "socket": ("sockets", "server", "supervised", "supervisor"),
     "typer": ("cli",),
     "importlib": ("reload.loader",),
 }

@@ -3,6 +3,7 @@
 - `upstream`  what is used of the package; it is found where a mod has imported it, and never imported here
 - `lookup`    the class of a mod in its module
 - `mod`       `BridgedMod`, a mod of ours that stands for one of theirs
+- `construct` makes an instance of theirs
 - `convert`   events and answers, from one form to the other
 - `network`   the network as such a mod sees it
 - `rebind`    the same instance under its edited class

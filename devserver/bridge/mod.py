@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from devserver.bridge.construct import construct
 from devserver.bridge.convert import response_from, twin_of
 from devserver.bridge.keep import Channels, Files, Kept, changed_since, data_of, files_in, give_back, open_channels
 from devserver.bridge.lookup import find_class
 from devserver.bridge.network import BridgedNetwork
-from devserver.bridge.rebind import Birth, construct, take_class
+from devserver.bridge.rebind import Birth, take_class
 from devserver.bridge.upstream import OpenAgentsMod, Upstream, find_upstream
 from devserver.generation import AGENT_CAME, AGENT_WENT, running
 from devserver.mod import BaseMod

@@ -6,11 +6,11 @@ attributes that it adds or sets otherwise. The live instance gets these, for wha
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any
 
+from devserver.bridge.construct import construct
 from devserver.bridge.keep import data_of, same
 from devserver.bridge.upstream import Entry
 from devserver.errors import HookFailed
@@ -18,17 +18,6 @@ from devserver.errors import HookFailed
 Undo = Callable[[], None]
 
 _MISSING = object()
-
-
-def construct(mod_class: type[Any], mod_name: str) -> Any:
-    """An instance as openagents makes one: with the mod's path, where the constructor takes a name at all."""
-    first = next(iter(inspect.signature(mod_class).parameters.values()), None)
-    takes_name = first is not None and (first.default is first.empty or first.name in ("mod_name", "name"))
-    if takes_name:
-        return mod_class(mod_name)
-    instance = mod_class()
-    instance._mod_name = mod_name
-    return instance
 
 
 class Birth:
@@ -44,6 +33,8 @@ def take_class(instance: Any, birth: Birth, new_class: type[Any], mod_name: str)
 
     Raises what the new constructor raises, HookFailed where the classes differ too much; nothing has changed then.
     """
+    if new_class is type(instance):
+        return birth, _nothing
     probe = construct(new_class, mod_name)
     reborn = Birth(probe)
     old_class, entries = type(instance), list(instance._event_handlers)
@@ -65,6 +56,10 @@ def take_class(instance: Any, birth: Birth, new_class: type[Any], mod_name: str)
     for entry in probe._event_handlers:
         entry.handler = _turned(entry.handler, probe, instance)
     return reborn, undo
+
+
+def _nothing() -> None:
+    """Undo nothing: the class is the one that it was."""
 
 
 def _other_attributes(instance: Any, probe: Any, birth: Birth, reborn: Birth) -> dict[str, Any]:
@@ -124,3 +119,5 @@ def _turn_attributes(value: Any, probe: Any, instance: Any) -> None:
             setattr(value, name, instance)
         elif isinstance(each, MethodType) and each.__self__ is probe:
             setattr(value, name, MethodType(each.__func__, instance))
+        elif isinstance(each, FunctionType):
+            _turn_closure(each, probe, instance)

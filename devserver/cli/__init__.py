@@ -1,7 +1,8 @@
-"""The command line: `oa-dev`. Its commands are in `app`, what they do in `commands`."""
+"""The command line: reads arguments, finds the network or the server they are about, says what came of it.
 
-from __future__ import annotations
+`devserver.cli:main` is the entry point of `oa-dev`.
+"""
 
-from devserver.cli.app import main
+from devserver.cli.start import main
 
 __all__ = ["main"]

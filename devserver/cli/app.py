@@ -1,4 +1,4 @@
-"""The commands and options of `oa-dev` as typer sees them, and how a problem becomes text and an exit code.
+"""The commands and options of `oa-dev` as typer sees them.
 
 What the commands do is in `commands` and `remote`, which are imported only when one is called: `--help` and `--version`
 stay fast.
@@ -6,8 +6,6 @@ stay fast.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
@@ -18,8 +16,6 @@ from devserver import __version__
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.options import Json, LogLevel, NetworkFile
 from devserver.cli.running import add_running
-from devserver.errors import DevServerError
-from devserver.ui.escape import cut, safe
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """UsageError, of which typer exports only this subclass: older versions take it from Click, newer have their own."""
@@ -58,6 +54,9 @@ Watch = Annotated[bool | None, typer.Option("--watch/--no-watch", help="Reload w
 Confirm = Annotated[
     bool | None, typer.Option("--confirm/--no-confirm", help="Apply changes of network.yaml only when asked.")
 ]
+Supervise = Annotated[
+    bool | None, typer.Option("--supervise/--no-supervise", help="Start the server again when it crashed.")
+]
 Level = Annotated[LogLevel | None, typer.Option(help="The log records to show.")]
 
 
@@ -71,13 +70,14 @@ def run(
     keys: Keys = None,
     watch: Watch = None,
     confirm: Confirm = None,
+    supervise: Supervise = None,
     log_level: Level = None,
 ) -> int:
     """Run a network and reload its mods when they change."""
     from devserver.cli import commands
 
     level = log_level.value if log_level is not None else None
-    flags = {"host": host, "port": port, "strict_port": strict_port, "keys": keys}
+    flags = {"host": host, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
     return commands.run(network, {**flags, "watch": watch, "confirm": confirm, "log_level": level}, as_json=as_json)
 
 
@@ -133,44 +133,17 @@ add_running(app)
 app.add_typer(new, name="new")
 
 
-def main() -> None:
-    """The entry point of `oa-dev`: runs the command in the process's arguments and ends the process."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names of files need not be text: what cannot be encoded is spelled out.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(call(sys.argv[1:]))
-
-
-def call(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; problems are said on stderr in a line with a hint."""
+def parsed(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` ask for and return its exit code. Raises Problem for what cannot be read."""
     try:
         return int(app(args=list(arguments) or ["--help"], prog_name="oa-dev", standalone_mode=False) or Exit.CLEAN)
-    except Problem as problem:
-        return _said(str(problem), problem.hint, problem.code)
-    except DevServerError as error:
-        return _said(str(error), "", Exit.FATAL)
     except typer.Abort:
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        return _unread()
     except _USAGE_ERROR as error:
-        return _misused(error)
+        raise _misused(error) from error
 
 
-def _unread() -> int:
-    """Whoever read what a command prints has gone; Python must not fail once more when it closes that stream."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.CLEAN
-
-
-def _misused(error: BaseException) -> int:
+def _misused(error: BaseException) -> Problem:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "oa-dev"
-    return _said(error.format_message(), f"see {command} --help", Exit.USAGE)  # type: ignore[attr-defined]
-
-
-def _said(sentence: str, hint: str, code: Exit) -> int:
-    print(f"error: {cut(safe(sentence))}", file=sys.stderr)
-    if hint:
-        print(f"  {cut(safe(hint))}", file=sys.stderr)
-    return code
+    return Problem(error.format_message(), f"see {command} --help")  # type: ignore[attr-defined]

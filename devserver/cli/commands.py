@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from devserver.errors import ConfigError, PortInUse
 from devserver.model.facts import ConfigRefused
 from devserver.model.wire_form import error_to_dict
 from devserver.settings import SettingError, Settings, read_settings
+from devserver.ui.console import is_tty
+from devserver.ui.escape import safe
 
 
 def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
@@ -29,6 +31,12 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     path = network_file(given)
     settings = settings_of(path, flags)
     refuse_exposed(settings["host"])
+    from devserver.supervised import VARIABLE, Supervised
+
+    if VARIABLE not in os.environ and _is_supervised(settings["supervise"], as_json=as_json):
+        return supervise(sys.argv[1:])
+    supervised = Supervised.of(os.environ)
+    supervised.leave_last_words()
     os.environ.update(settings.variables)
     from devserver.server import RunOptions, run_server
     from devserver.ui.capture import captured
@@ -49,9 +57,10 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
         keys=face.keys is not None,
         confirm=settings["confirm"],
         settings=settings,
+        supervised=supervised,
     )
     try:
-        with captured(face.log.say):
+        with captured(face.log.say, keys=face.keys is not None):
             return run_server(options, face)
     except ConfigError as error:
         face.tell(ConfigRefused(error.problems))
@@ -60,6 +69,21 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
         raise Problem(str(error), "leave out --strict-port to take the next free one", Exit.PORT_IN_USE) from error
     finally:
         face.close()
+
+
+def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:
+    """Whether a run shall be supervised: as it was said, otherwise where a person sits at a terminal."""
+    from devserver.supervisor import supported
+
+    at_terminal = is_tty(sys.stdin) and is_tty(sys.stdout) and not as_json
+    return supported() and (at_terminal if wanted is None else wanted)
+
+
+def supervise(arguments: Sequence[str]) -> int:
+    """Run the server in a process of its own, and again when it crashed."""
+    from devserver.supervisor import Supervisor
+
+    return Supervisor(arguments, os.environ, lambda words: print(f"oa-dev: {safe(words)}", file=sys.stderr)).run()
 
 
 def settings_of(path: Path, flags: Mapping[str, Any]) -> Settings:

@@ -102,7 +102,15 @@ def events(pattern: str, *, count: int | None, as_json: bool) -> int:
     problem = pattern_problem(pattern)
     if problem is not None:
         raise Problem(problem)
-    server, left = _server(), count
+    try:
+        _follow(_server(), pattern, count, as_json=as_json)
+    except KeyboardInterrupt:
+        # That is how following ends.
+        return Exit.CLEAN
+    return Exit.CLEAN
+
+
+def _follow(server: Client, pattern: str, left: int | None, *, as_json: bool) -> None:
     after = server.events(pattern)["next"]
     while left is None or left > 0:
         answer = server.events(pattern, after)
@@ -115,7 +123,6 @@ def events(pattern: str, *, count: int | None, as_json: bool) -> int:
         if answer["lost"]:
             say(f"{answer['lost']} events were not shown: there were too many at once")
         left = None if left is None else left - len(rows)
-    return Exit.CLEAN
 
 
 def wait_reload(*, timeout: float, after: int | None, as_json: bool) -> int:

@@ -54,9 +54,8 @@ class Dispatcher:
         A repeat of an event that the same sender has sent gets the first answer. What a mod sends while it handles an
         event is never taken for a repeat: it may pass the very event on.
         """
-        call = running.get()
-        if call is not None and call.active:
-            return await self._go(event, call)
+        if _caller() is not None:
+            return await self.send(event)
         known = self._answers.begin(event.source_id, event.event_id)
         if isinstance(known, EventResponse):
             return known
@@ -68,6 +67,10 @@ class Dispatcher:
         finally:
             self._answers.end(event.source_id, event.event_id, answer)
         return answer
+
+    async def send(self, event: Event) -> EventResponse:
+        """The way of an event that a mod sends. Never taken for a repeat: a mod may send one event again and again."""
+        return await self._go(event, _caller())
 
     async def notify(self, event: Event) -> None:
         """Tell every mod that listens, whatever they answer; nothing is delivered to agents."""
@@ -159,6 +162,12 @@ class Dispatcher:
         if way.errors and not delivery.delivered:
             return _all_failed(event, way)
         return _delivered(event, delivery, way)
+
+
+def _caller() -> Call | None:
+    """The call of a mod that waits for what this context does, if there is one."""
+    call = running.get()
+    return call if call is not None and call.active else None
 
 
 async def _first_answer(handlers: tuple[Handler, ...], event: Event) -> EventResponse | None:

@@ -28,7 +28,7 @@ class Services(Protocol):
 
     def is_replaced(self, generation: Generation) -> bool: ...
 
-    async def process_event(self, event: Event) -> EventResponse: ...
+    async def send(self, event: Event) -> EventResponse: ...
 
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse: ...
 
@@ -46,10 +46,16 @@ class NetworkHandle:
         self._services = services
         self._mod_path = mod_path
         self._generation: Generation | None = None
+        self._made: list[str] = []
 
     def bind(self, generation: Generation) -> None:
         """Speak for `generation` from now on."""
         self._generation = generation
+
+    def take_back(self) -> None:
+        """The generation did not come to life: the channels that it made are gone again."""
+        for channel in self._made:
+            self._services.directory.remove_channel(channel)
 
     @property
     def network_id(self) -> str:
@@ -69,7 +75,7 @@ class NetworkHandle:
             return refusal
         if event.source_id is None:
             event.source_id = f"mod:{self._mod_path}"
-        return await self._services.process_event(event)
+        return await self._services.send(event)
 
     def _refusal(self) -> EventResponse | None:
         """A generation that lingers acts only for a handler that still runs; a closed one does nothing."""
@@ -92,6 +98,9 @@ class NetworkHandle:
 
     def create_channel(self, channel: str) -> None:
         """Make sure that a channel exists."""
+        starts = self._generation is None or self._generation.state is ModState.STARTING
+        if starts and channel not in self._services.directory.channels():
+            self._made.append(channel)
         self._change(self._services.directory.create_channel, channel)
 
     def remove_channel(self, channel: str) -> None:

@@ -233,6 +233,7 @@ class Transaction:
             return
         if candidate.started:
             await hooks.shutdown(new, self._shop.limits.shutdown)
+        new.handle.take_back()
         new.state = ModState.CLOSED
         candidate.new = None
 

@@ -76,6 +76,8 @@ class Engine:
         self.knowledge = Knowledge(config, self.roots, self.shelf, self.registry)
         self.reloads = 0
         self.failures = 0
+        self.admit: Callable[[str], None] = lambda mod_path: None
+        """Raises ModFault for a mod that may not be loaded now, whoever asks."""
         self._finder = WatchedFinder(self.roots, self.shelf)
         self._around = around
         self._tell = tell
@@ -238,6 +240,7 @@ class Engine:
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""
+        self.admit(step.mod_path)
         located = locate(step.mod_path, self.roots, self._allowed)
         if located.reloadable or not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts):
             return located

@@ -75,8 +75,9 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
     def affected(self, names: Iterable[str]) -> tuple[str, ...]:
         """What has to be executed anew with `names`, as far as it is in the graph, in the order to execute it.
 
-        These are the dependents, the modules that hold code of theirs, the dependents of those, and so on. What is imported comes before what imports it, a package before its modules. The members of a cycle stay
-        together, in the order in which their import began.
+        These are the dependents, the modules that hold code of theirs, the dependents of those, and so on. What is
+        imported comes before what imports it, a package before its modules. The members of a cycle stay together, in
+        the order in which their import began.
         """
         found = sorted((name for name in _reach(names, self._followers) if name in self), key=self._began)
         among = set(found)

@@ -6,6 +6,7 @@ Runs on the mods' loop. Decides nothing about what a failure means.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -41,7 +42,7 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     left = Leftovers()
     try:
         takes_name = _takes_an_argument(mod_class)
-        with installing(left, imported_by(mod_class.__module__)):
+        with installing(left, imported_by(_written_in(mod_class))):
             instance = mod_class(mod_path) if takes_name else mod_class()
         adopt(instance, left)
         return instance
@@ -50,6 +51,12 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
         raise
     except (SystemExit, KeyboardInterrupt) as request:
         raise HookFailed(f"{mod_class.__name__}() asked the process to end ({request!r})") from request
+
+
+def _written_in(mod_class: type[BaseMod]) -> str:
+    """The module that a mod's author wrote its class in; a bridged class stands for another one."""
+    written: type = getattr(mod_class, "wraps", mod_class)
+    return written.__module__
 
 
 def _takes_an_argument(mod_class: type[BaseMod]) -> bool:
@@ -83,7 +90,7 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     whatever it raises.
     """
     reads, instance = DataReads(), generation.instance
-    with reads.recording(), installing(leftovers_of(instance), imported_by(type(instance).__module__)):
+    with reads.recording(), installing(leftovers_of(instance), imported_by(_written_in(type(instance)))):
         answer = await call_hook(generation, generation.instance.initialize, "initialize()", limit)
     if answer is False:
         raise _failed(generation.instance.initialize, f"{generation.mod_id}: initialize() returned False")
@@ -168,16 +175,29 @@ async def _in_time(answer: Awaitable[Any], limit: float) -> Any:
     task = asyncio.ensure_future(_contained(answer))
     task.add_done_callback(_look_at)
     try:
-        await asyncio.wait({task}, timeout=limit)
+        in_time = await _ends(task, limit)
     finally:
         task.cancel()
-    if not task.done():
-        await asyncio.wait({task}, timeout=_UNWINDS)
+    if not in_time:
+        await _ends(task, _UNWINDS)
         raise _TookTooLong
     value, request = task.result()
     if request is not None:
         raise request
     return value
+
+
+async def _ends(task: asyncio.Future[Any], seconds: float) -> bool:
+    """Wait for a task, and say whether it ended in time."""
+    woken = asyncio.Event()
+    task.add_done_callback(lambda _: woken.set())
+    # A loop keeps cancelled timers, with their context, until they are due: ours would keep the whole generation.
+    timer = asyncio.get_running_loop().call_later(seconds, woken.set, context=contextvars.Context())
+    try:
+        await woken.wait()
+    finally:
+        timer.cancel()
+    return task.done()
 
 
 async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]:

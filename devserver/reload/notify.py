@@ -10,7 +10,7 @@ import asyncio
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ _POLL_MS = 150
 _POLL_MS_PER_DIRECTORY = 2
 _POLL_MS_AT_MOST = 1500
 _AGAIN_SECONDS = 0.05
+_LINGER_SECONDS = 0.2
 
 Identity = tuple[str, int, int]
 """A directory's path, device and inode: one that took another's place is another."""
@@ -74,6 +75,7 @@ class Notifier:
         self._is_polling = _has_to_poll()
         self._current: _Listener | None = None
         self._coming: _Listener | None = None
+        self._all: list[_Listener] = []
         self._wanted: frozenset[Identity] = frozenset()
         self._refused: frozenset[Identity] = frozenset()
 
@@ -95,16 +97,16 @@ class Notifier:
 
     def stop(self) -> None:
         """Watch no more."""
-        for listener in (self._current, self._coming):
-            if listener is not None:
-                listener.stop.set()
+        for listener in self._all:
+            listener.stop.set()
         self._current = self._coming = None
         self._wanted = frozenset()
 
-    def _begin(self, after: _Listener | None = None) -> None:
+    def _begin(self, after: Collection[_Listener] = ()) -> None:
         if self._coming is not None:
             self._coming.stop.set()
         self._coming = _Listener(self._wanted, self._is_polling, asyncio.get_running_loop())
+        self._all = [*(each for each in self._all if not each.ended.is_set()), self._coming]
         threading.Thread(target=self._listen, args=(self._coming, after), name="oa-dev watch", daemon=True).start()
 
     def _is_placed(self, listener: _Listener) -> None:
@@ -113,20 +115,23 @@ class Notifier:
         if listener is self._coming:
             before, self._current, self._coming = self._current, listener, None
             if before is not None:
-                before.stop.set()
+                # It has yet to tell of what happened just now.
+                listener.loop.call_later(_LINGER_SECONDS, before.stop.set)
         self._placed()
 
     def _failed(self, listener: _Listener, error: Exception) -> None:
         if listener.stop.is_set():
             return
         self._coming = None
+        others = [each for each in self._all if each is not listener and not each.ended.is_set()]
         if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError) and self._is_first_refusal():
             self._placed()
-        elif self._current is not None:
-            # The watches of before and the new ones together may be more than the limit allows.
-            before, self._current = self._current, None
-            before.stop.set()
-            self._begin(after=before)
+        elif others:
+            # Their watches and the new ones together may be more than the limit allows.
+            for each in others:
+                each.stop.set()
+            self._current = None
+            self._begin(after=others)
         elif not self._is_polling:
             self._is_polling = True
             self._notice(_why_polling(str(error)))
@@ -144,9 +149,9 @@ class Notifier:
 
     # On the thread of a listener
 
-    def _listen(self, listener: _Listener, after: _Listener | None) -> None:
-        if after is not None:
-            after.ended.wait()
+    def _listen(self, listener: _Listener, after: Iterable[_Listener]) -> None:
+        for each in after:
+            each.ended.wait()
         try:
             while not listener.stop.is_set():
                 with listener.open() as watcher:

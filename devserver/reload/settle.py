@@ -254,7 +254,9 @@ class Memory:
             return Verdict.NOTHING
         self._signatures[path] = reading.signature
         self._fresh.pop(path, None)
-        if reading.digest == seen or (_is_nothing(reading.digest) and _is_nothing(seen)):
+        if _is_nothing(reading.digest) and _is_nothing(seen):
+            return Verdict.NOTHING
+        if reading.digest == seen:
             is_saved = was_proven and _is_another_save(before, reading.signature)
             return Verdict.SAVED_THE_SAME if is_saved else Verdict.NOTHING
         self._seen[path] = reading.digest

@@ -179,7 +179,7 @@ def _text(node: ast.expr | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """How a source writes the first value of a container, and what that is (`empty`: a call that makes an empty one)."""
+    """How a source writes the first value of a container, and what that is (`empty`: a call made an empty one)."""
 
     text: str
     value: object = None

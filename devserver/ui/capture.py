@@ -10,30 +10,36 @@ import io
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, TextIO
 
 from devserver.generation import running
+from devserver.ui.debugger import debugger_hook
 from devserver.ui.escape import LINE_LIMIT
-from devserver.ui.log import PRINTED, Said, Say
+from devserver.ui.log import PRINTED, Said, Say, adopt_structlog
 
 _MOST_UNFINISHED = 64
+_UNFINISHED_SECONDS = 1.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @contextmanager
-def captured(say: Say) -> Iterator[None]:
-    """Give every printed line to `say`, for as long as the context lasts."""
-    before = sys.stdout, sys.stderr
+def captured(say: Say, *, keys: bool = False) -> Iterator[None]:
+    """Give every printed line to `say`, for as long as the context lasts. With `keys`, these see to `breakpoint()`."""
+    before, hook = (sys.stdout, sys.stderr), sys.breakpointhook
     stand_ins = tuple(Capture(each, say) for each in before)
     sys.stdout, sys.stderr = stand_ins
+    if not keys:
+        sys.breakpointhook = debugger_hook(hook, nullcontext)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        sys.breakpointhook = hook
         for each in stand_ins:
             each.finish()
 
@@ -45,7 +51,7 @@ class Capture(io.TextIOBase):
         self._original = original
         self._say = say
         self._lock = threading.Lock()
-        self._unfinished: dict[str, str] = {}
+        self._unfinished: dict[str, tuple[str, float]] = {}
         self.buffer = _Bytes(self)
 
     @property
@@ -65,23 +71,31 @@ class Capture(io.TextIOBase):
         """Say every line that `text` ends."""
         who = _whose(sys._getframe(1))
         with self._lock:
-            *lines, rest = _LINE_END.split(self._unfinished.pop(who, "") + text)
-            if len(rest) > LINE_LIMIT or len(self._unfinished) >= _MOST_UNFINISHED:
-                lines, rest = [*lines, rest], ""
-            if rest:
-                self._unfinished[who] = rest
+            lines = self._ended(who, text, time.monotonic())
         for each in lines:
             self._tell(who, each)
         return len(text)
+
+    def _ended(self, who: str, text: str, now: float) -> list[str]:
+        """The lines that a text ends; what it begins waits, but neither for long nor for ever."""
+        before, began = self._unfinished.pop(who, ("", now))
+        late = [before] if now - began > _UNFINISHED_SECONDS else []
+        *lines, rest = _LINE_END.split(text if late else before + text)
+        if len(rest) > LINE_LIMIT or len(self._unfinished) >= _MOST_UNFINISHED:
+            return [*late, *lines, rest]
+        if rest:
+            self._unfinished[who] = (rest, now if late or lines else began)
+        return [*late, *lines]
 
     def finish(self) -> None:
         """Say what was never ended by a line break."""
         with self._lock:
             rest, self._unfinished = self._unfinished, {}
-        for who, text in rest.items():
+        for who, (text, _) in rest.items():
             self._tell(who, text)
 
     def _tell(self, who: str, line: str) -> None:
+        adopt_structlog()
         words = _COLOURS.sub("", line).rstrip()
         if words:
             self._say(Said(who, PRINTED, words))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Ready
+from devserver.ui.escape import cells, safe
 from devserver.ui.lines import blocks_of, said_block
 from devserver.ui.log import Said
 from devserver.ui.look import View, look_of
@@ -116,7 +117,8 @@ class Console:
     def ask(self, question: str) -> None:
         """Keep a question with the answer typed so far as the last line of the terminal; an empty one ends it."""
         with self._lock:
-            self._question = render_line((Segment(question),), self.look) if question else ""
+            fitted = _fitted(safe(question), self._width_of() - 1)
+            self._question = render_line((Segment(fitted),), self.look) if question else ""
             self._writer.write(_WIPE_LINE + self._question)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
@@ -137,6 +139,14 @@ class Console:
             self._ready, self._started = fact, True
         for error in _errors(fact):
             self._trace = error.trace or self._trace
+
+
+def _fitted(text: str, columns: int) -> str:
+    """A line that must not be wrapped, as it could then not be wiped: its beginning and its end, where it is typed."""
+    if cells(text) <= columns:
+        return text
+    end = text[-(columns // 2) :]
+    return text[: max(0, columns - cells(end) - 1)] + "…" + end
 
 
 def _errors(fact: Fact) -> tuple[ErrorFacts, ...]:

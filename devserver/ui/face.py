@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from devserver.model.facts import Fact, Notice, PlanDone
+from devserver.model.facts import Fact, Notice
 from devserver.ui.console import Console, is_tty
 from devserver.ui.jsonl import JsonLines, log_line, utc_now
 from devserver.ui.keymap import shortcuts
 from devserver.ui.keys import Keys
-from devserver.ui.log import LogLines, adopt_structlog, next_level
+from devserver.ui.log import LogLines, next_level
 from devserver.ui.look import look_of
 from devserver.ui.writer import Writer
 
@@ -43,14 +43,14 @@ def console_face(stream: TextIO, *, root: Path, version: str, keys: bool = True)
     console = Console(stream, root=root, version=version, keys=descriptor is not None)
     log = LogLines(console.log)
     if descriptor is None:
-        return Face(_hearing(console.tell), console.close, log)
+        return Face(console.tell, console.close, log)
     reader = Keys(descriptor, ask=console.ask, own=_own_keys(console))
 
     def close() -> None:
         reader.stop()
         console.close()
 
-    return Face(_hearing(console.tell), close, log, reader)
+    return Face(console.tell, close, log, reader)
 
 
 def _shows_art(stream: TextIO) -> bool:
@@ -72,18 +72,7 @@ def json_face(stream: TextIO, errors: TextIO) -> Face:
         lines.close()
         log.close()
 
-    return Face(_hearing(lines.tell), close, LogLines(lambda said: log.write(log_line(said, utc_now()))))
-
-
-def _hearing(tell: Callable[[Fact], None]) -> Callable[[Fact], None]:
-    """`tell`, which also notices when a mod has brought a library that would write past the face."""
-
-    def told(fact: Fact) -> None:
-        if isinstance(fact, PlanDone):
-            adopt_structlog()
-        tell(fact)
-
-    return told
+    return Face(lines.tell, close, LogLines(lambda said: log.write(log_line(said, utc_now()))))
 
 
 def _own_keys(console: Console) -> dict[str, Callable[[], None]]:

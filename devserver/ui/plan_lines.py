@@ -40,8 +40,10 @@ NOT_DONE: dict[Action, str] = {
     Action.REORDER: "kept its place",
 }
 
+_THROUGH = ", through "
 _IMPORTED = ", imported by "
 _KEPT = "state kept"
+_NOTHING_KEPT = "no state"
 _FELL_WITH = "rolled back because "
 """How the notes of outcomes begin whose mod did nothing wrong itself."""
 
@@ -128,17 +130,19 @@ def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen,
     names = joined((_name(each) for each in good[:8]), "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
     why = _why([each.reason for each in good])
-    state = _state([each.note for each in good if each.note])
+    # What a reason says already ("in place, no reload") is not said again.
+    state = _state([each.note for each in good if each.note and each.note not in each.reason])
     said = joined((took(duration_ms), why, state, receipt(agents, held)), dot)
     sign = Segment(f"{_sign(good, glyphs)} ", Style.GOOD)
     return Block((sign, strong(names), plain(more), dim(f"   {said}")))
 
 
 def _state(notes: Sequence[str]) -> str:
-    """What happened to the state of each; where every mod's was kept, that is all there is to say."""
-    if len(notes) > 1 and all(each.startswith(_KEPT) for each in notes):
-        return _KEPT
-    return joined(notes, "; ")
+    """What happened to the state of each. That it was kept is said once, and that there was none to keep not at all."""
+    if len(notes) == 1:
+        return notes[0]
+    told = (_KEPT if each.startswith(_KEPT) else each for each in notes if each != _NOTHING_KEPT)
+    return joined(told, "; ")
 
 
 def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
@@ -147,11 +151,13 @@ def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
 
 
 def _why(reasons: Sequence[str]) -> str:
-    """The reasons, each once; those of several mods that import one source are told together."""
+    """The reasons, each once; those of several mods that import one source are told together, without the way there."""
+    if len(reasons) == 1:
+        return reasons[0]
     importers: dict[str, list[str]] = {}
     for reason in reasons:
-        source, _, mod = reason.partition(_IMPORTED)
-        importers.setdefault(source, []).extend([mod] if mod else [])
+        way, _, mod = reason.partition(_IMPORTED)
+        importers.setdefault(way.partition(_THROUGH)[0], []).extend([mod] if mod else [])
     told = (f"{source}{_IMPORTED}{', '.join(mods)}" if mods else source for source, mods in importers.items())
     return joined(told, "; ")
 

@@ -18,13 +18,14 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
     Args:
         values: `name`, `url`, `uptime_s`, `mods` (each with `mod_id`, `mod_path`, `generation`, `state`), `agents`
-            (each with `agent_id` and `transport`), and `last_error` (null, or `kind`, `message`, `file`, `line` and
-            perhaps `mod_id`).
+            (each with `agent_id` and `transport`), `last_error` (null, or `kind`, `message`, `file`, `line` and
+            perhaps `mod_id`), and `paused` and `waiting` (names of files that were saved and not applied).
     """
     return (
         _head(values, view),
         *(_mod(each, view) for each in _rows(values.get("mods"))),
         _agents(_rows(values.get("agents")), view),
+        *_waiting(values, view),
         *_last_error(values.get("last_error"), view),
     )
 
@@ -53,6 +54,15 @@ def _mod(row: Mapping[str, Any], view: View) -> Line:
 def _agents(rows: Sequence[Mapping[str, Any]], view: View) -> Line:
     names = [f"{row.get('agent_id')} ({row.get('transport', 'unknown')})" for row in rows]
     return (plain(f"  {len(rows)} agents" if len(rows) != 1 else "  1 agent"), dim(_listed(names, view)))
+
+
+def _waiting(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    names = values.get("waiting")
+    names = [str(each) for each in names] if isinstance(names, list) else []
+    if not names and values.get("paused") is not True:
+        return ()
+    words = "  paused" if values.get("paused") is True else "  not applied"
+    return ((Segment(words, Style.WARN), dim(_listed(names, view))),)
 
 
 def _listed(names: Sequence[str], view: View) -> str:

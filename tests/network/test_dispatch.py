@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from note_mods import ANSWERS, NOTES, note
-from workspaces import Workspace
+from workspaces import PATIENCE, Workspace
 
 
 async def test_mods_are_asked_in_the_order_of_network_yaml_until_one_answers(work: Workspace, at: str) -> None:
@@ -179,3 +179,44 @@ async def test_what_a_mod_sends_goes_out_in_its_name(work: Workspace, at: str) -
     work.mod("b", NOTES)
     await work.start("mods.a", "mods.b", home=at)
     assert (await work.ask("say.it")).data == {"source": "mod:mods.a", "seen": ["mods.b"]}
+
+
+SENDER = """
+    async def initialize(self):
+        self.create_task(self.tell_all())
+
+    async def tell_all(self):
+        event = Event(event_name="news.flash", payload={})
+        for agent in ("ana", "bob"):
+            event.destination_id = agent
+            await self.network.process_event(event)
+"""
+
+
+async def test_a_mod_may_send_one_event_object_again_and_again(work: Workspace, at: str) -> None:
+    """Only what comes from outside is taken for a repeat."""
+    work.mod("idle", NOTES)
+    await work.start("mods.idle", home=at)
+    boxes = [(await work.net.register_agent(each)).agent.outbox for each in ("ana", "bob")]
+    work.mod("sender", SENDER)
+    await work.net.load_mod("mods.sender")
+    received = [await box.take(PATIENCE) for box in boxes]
+    assert [each.event_name for events in received for each in events].count("news.flash") == 2
+
+
+async def test_a_start_that_fails_leaves_no_channel_behind(work: Workspace, at: str) -> None:
+    """Channels that were there before stay."""
+    work.mod("idle", NOTES)
+    await work.start("mods.idle", home=at)
+    work.net.directory.create_channel("old")
+    work.mod(
+        "half",
+        """
+    def initialize(self):
+        self.network.create_channel("old")
+        self.network.create_channel("new")
+        return False
+""",
+    )
+    assert not (await work.net.load_mod("mods.half")).success
+    assert work.net.directory.channels() == ("old",)

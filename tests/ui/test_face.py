@@ -11,7 +11,7 @@ import pytest
 
 from devserver.model.facts import Notice
 from devserver.ui.face import console_face, json_face
-from devserver.ui.log import LogLines
+from devserver.ui.log import LogLines, Said
 
 
 def record(message: str, error: BaseException | None = None) -> logging.LogRecord:
@@ -36,7 +36,7 @@ def test_facts_and_the_log_share_the_lines_of_a_console(tmp_path: Path) -> None:
     face.log.handle(record("second\n[ERROR] fake"))
     face.close()
     lines = [line.partition(" ")[2] for line in stream.getvalue().splitlines()]
-    assert lines == ["note: first", "warning mods.kanban: second\\n[ERROR] fake"]
+    assert lines == ["note: first", "mods.kanban | warning: second\\n[ERROR] fake"]
 
 
 def test_without_a_terminal_there_are_no_keys(tmp_path: Path) -> None:
@@ -52,21 +52,27 @@ def test_json_lines_keep_their_stream_to_themselves() -> None:
     face.log.handle(record("second\x1b[2J"))
     face.close()
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["first"]
-    assert errors.getvalue() == "warning mods.kanban: second\\x1b[2J\n"
+    told = json.loads(errors.getvalue())
+    assert "\x1b" not in errors.getvalue()
+    assert {key: told[key] for key in ("type", "level", "who", "message")} == {
+        "type": "log",
+        "level": "warning",
+        "who": "mods.kanban",
+        "message": "second\x1b[2J",
+    }
 
 
 def test_an_exception_in_the_log_is_told_with_its_place() -> None:
     """Kind, message and line follow the words; the trace would be many lines."""
-    said: list[tuple[str, str]] = []
-    LogLines(lambda level, words: said.append((level, words))).handle(record("failed", raised()))
-    level, words = said[0]
-    assert level == "warning"
-    assert words.startswith("mods.kanban: failed (KeyError: ")
-    assert f" at {__file__}:" in words
+    said: list[Said] = []
+    LogLines(said.append).handle(record("failed", raised()))
+    assert (said[0].who, said[0].level) == ("mods.kanban", "warning")
+    assert said[0].words.startswith("failed (KeyError: ")
+    assert f" at {__file__}:" in said[0].words
 
 
 def test_a_record_that_cannot_be_formatted_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Logging reports it on stderr as ever."""
     broken = logging.LogRecord("mods.kanban", logging.INFO, "mod.py", 1, "%d", ("no number",), None)
-    LogLines(lambda level, words: None).handle(broken)
+    LogLines(lambda said: None).handle(broken)
     assert "Logging error" in capsys.readouterr().err

@@ -124,9 +124,11 @@ class Build:
         self._execution.thread = threading.get_ident()
         try:
             self._execute()
-        finally:
+        except BaseException as error:
             if self._execution.abandoned:
                 self._repair()
+                raise Abandoned from error
+            raise
 
     def _execute(self) -> None:
         with record_into(self._note_read), self._finder.executing(self._execution):

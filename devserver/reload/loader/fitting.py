@@ -141,7 +141,7 @@ def _bound(function: Callable[..., object], **keywords: Any) -> Callable[[], obj
 
 
 def _initial(cls: type) -> dict[str, Callable[[], object] | None]:
-    """The attributes that `__init__` sets on its way through, each with what makes its value where that is a literal."""
+    """The attributes that `__init__` sets outside of branches, each with what makes its value where it is a literal."""
     init = getattr(cls, "__init__", None)
     if not isinstance(init, FunctionType):
         return {}

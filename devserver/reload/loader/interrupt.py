@@ -17,7 +17,7 @@ def interrupt(thread: int, reason: type[BaseException]) -> None:
 
 def release_locks(modules: Iterable[str]) -> None:
     """Let others import these modules, though a thread that does not end is importing them still."""
-    # Private names; without them the next import of a module would wait for the one that hangs, or be handed its object.
+    # Private names. Otherwise the next import would wait for the one that hangs, or be handed its module.
     locks: dict[str, object] = vars(importlib)["_bootstrap"]._module_locks
     reloading: dict[str, object] = vars(importlib)["_RELOADING"]
     for name in list(modules):

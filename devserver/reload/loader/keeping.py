@@ -9,7 +9,8 @@ build of the module when
 - only modules know it, by a global name: not a class, a closure or a default argument,
 - it is not named a cache or a memo: what old code computed is not what new code would.
 
-Everything else at the top of a module begins anew, as in a fresh start; what shall surely stay belongs into `self.state`.
+Everything else at the top of a module begins anew, as in a fresh start; what shall surely stay belongs into
+`self.state`.
 """
 
 from __future__ import annotations
@@ -84,18 +85,21 @@ def _is_data(value: Any) -> bool:
 
 def _put(fresh: Any, value: Any, modules: Collection[ModuleType]) -> bool:
     """Put `value` where modules have `fresh`; False, with nothing done, where anything else has it too."""
-    places = [(vars(module), name) for module in modules for name, each in vars(module).items() if each is fresh]
-    # Besides the places: the caller's argument, ours, and that of getrefcount itself.
-    if sys.getrefcount(fresh) > len(places) + _HANDS:
+    places = _places(fresh, modules)
+    if sys.getrefcount(fresh) - len(places) > _ALONE:
         return False
     for names, name in places:
         names[name] = value
     return True
 
 
-def _hands(fresh: object) -> int:
-    return sys.getrefcount(fresh)
+def _places(thing: Any, modules: Collection[ModuleType]) -> list[tuple[dict[str, Any], str]]:
+    return [(vars(module), name) for module in modules for name, each in vars(module).items() if each is thing]
 
 
-_HANDS = _hands([]) + 1
-"""References to an object that a function was just called with, and to which a loop variable of it leads."""
+def _references(thing: Any) -> int:
+    return sys.getrefcount(thing)
+
+
+_ALONE = _references([])
+"""How many references a function sees to its argument when nothing else leads to that."""

@@ -3,9 +3,9 @@
     modules      what importing one installed goes when the module is replaced, forgotten, or fails
     generations  what `initialize()` installed goes after `shutdown()`
 
-Taken back means: what was there before is there again, if what was installed still is. Exit callbacks are taken out, not
-called. Threads get a SystemExit where they are daemons that run code of mods; other threads of theirs, processes and
-bound sockets are named. Nothing here knows when a module or a generation ends.
+Taken back means: what was there before is there again, if what was installed still is. Exit callbacks are taken out,
+not called. Threads get a SystemExit where they are daemons that run code of mods; other threads of theirs, processes
+and bound sockets are named. Nothing here knows when a module or a generation ends.
 """
 
 from __future__ import annotations

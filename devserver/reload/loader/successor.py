@@ -61,6 +61,8 @@ def origin(thing: object) -> str | None:
         return origin(thing.func)
     if isinstance(thing, MethodType):
         return origin(thing.__func__)
+    if isinstance(thing, _lru_cache_wrapper):
+        return origin(thing.__wrapped__)
     if isinstance(thing, FunctionType):
         return str(thing.__globals__.get("__name__")) if scope_in(thing.__globals__) is not None else None
     if isinstance(thing, ModuleType):

@@ -1,0 +1,48 @@
+"""Makes an instance of an openagents mod as openagents does.
+
+Their `BaseMod.__init__` reads every attribute of the class, properties included, and some of these ask for the mod's
+folder, which there is a fresh temporary one as long as the mod is not bound. Here it is one, and it goes with the mod.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def construct(mod_class: type[Any], mod_name: str) -> Any:
+    """An instance, made with the mod's path where the constructor takes a name at all. Raises what that raises."""
+    arguments = (mod_name,) if _takes_name(mod_class) else ()
+    instance = mod_class.__new__(mod_class, *arguments)
+    if mod_class.get_storage_path.__qualname__ == "BaseMod.get_storage_path":
+        vars(instance)["get_storage_path"] = _storage_of(instance)
+    instance.__init__(*arguments)
+    vars(instance).pop("get_storage_path", None)
+    if not arguments:
+        instance._mod_name = mod_name
+    return instance
+
+
+def _takes_name(mod_class: type[Any]) -> bool:
+    first = next(iter(inspect.signature(mod_class).parameters.values()), None)
+    return first is not None and (first.default is first.empty or first.name in ("mod_name", "name"))
+
+
+def _storage_of(instance: Any) -> Callable[[], Path]:
+    """What stands for `get_storage_path` while the constructor runs, and may be held by what it makes."""
+    made: list[Path] = []
+
+    def get_storage_path() -> Path:
+        if "get_storage_path" not in vars(instance):
+            return Path(type(instance).get_storage_path(instance))
+        if not made:
+            made.append(Path(tempfile.mkdtemp(prefix="oa-dev-mod-")))
+            weakref.finalize(instance, shutil.rmtree, made[0], ignore_errors=True)
+        return made[0]
+
+    return get_storage_path

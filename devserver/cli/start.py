@@ -1,0 +1,59 @@
+"""Where `oa-dev` begins: chooses who reads the arguments, and makes a problem a line with a hint and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.quick import run_arguments
+from devserver.errors import DevServerError
+from devserver.ui.escape import cut, safe
+
+
+def main() -> None:
+    """The entry point of `oa-dev`: runs the command in the process's arguments and ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files need not be text: what cannot be encoded is spelled out.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; problems are said on stderr in a line with a hint."""
+    try:
+        return _called(arguments)
+    except Problem as problem:
+        return _said(str(problem), problem.hint, problem.code)
+    except DevServerError as error:
+        return _said(str(error), "", Exit.FATAL)
+    except BrokenPipeError:
+        return _unread()
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+
+
+def _called(arguments: Sequence[str]) -> int:
+    # A shell that completes asks by this variable, with no arguments that mean anything.
+    run = None if "_OA_DEV_COMPLETE" in os.environ else run_arguments(arguments)
+    if run is not None:
+        from devserver.cli import commands
+
+        return commands.run(run.network, run.flags, as_json=run.as_json)
+    from devserver.cli.app import parsed
+
+    return parsed(arguments)
+
+
+def _unread() -> int:
+    """Whoever read what a command prints has gone; Python must not fail once more when it closes that stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.CLEAN
+
+
+def _said(sentence: str, hint: str, code: Exit) -> int:
+    print(f"error: {cut(safe(sentence))}", file=sys.stderr)
+    if hint:
+        print(f"  {cut(safe(hint))}", file=sys.stderr)
+    return code

@@ -1,0 +1,250 @@
+"""Where mods run: a loop on a thread of its own, which no task of a mod can end, and which leaves no caller waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import pytest
+from workspaces import PATIENCE, until
+
+from devserver.home import LoopThread, SameLoop, run_in_thread
+
+WHO: ContextVar[str] = ContextVar("who")
+
+
+class House:
+    """A thread for mods, and what was told of it."""
+
+    def __init__(self) -> None:
+        self.requests: list[BaseException] = []
+        self.home = LoopThread("mods of a test", self.requests.append)
+        self.home.start()
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    """A running thread, which must end."""
+    made = House()
+    yield made
+    assert made.home.stop(PATIENCE)
+
+
+async def where() -> str:
+    return threading.current_thread().name
+
+
+async def test_the_same_loop_is_the_callers() -> None:
+    """Embedded, what is run runs here and now."""
+    assert await SameLoop().run(where) == threading.current_thread().name
+
+
+async def test_what_is_run_runs_on_the_thread_of_the_mods(house: House) -> None:
+    """Its answer comes back to the loop that asked."""
+    assert await house.home.run(where) == "mods of a test"
+
+
+async def test_what_runs_there_may_run_more_there(house: House) -> None:
+    """From its own loop nothing has to wait for a thread."""
+
+    async def nested() -> str:
+        return await house.home.run(where)
+
+    assert await house.home.run(nested) == "mods of a test"
+
+
+async def test_functions_start_in_the_order_of_the_calls(house: House) -> None:
+    """Also a thousand of them."""
+    seen: list[int] = []
+
+    async def note(n: int) -> None:
+        seen.append(n)
+
+    await asyncio.gather(*(house.home.run(note, n) for n in range(1000)))
+    assert seen == list(range(1000))
+
+
+async def test_the_context_of_the_caller_goes_along(house: House) -> None:
+    """What is running on whose behalf stays known across the threads."""
+
+    async def who() -> str:
+        return WHO.get()
+
+    WHO.set("ana")
+    assert await house.home.run(who) == "ana"
+
+
+async def test_an_exception_comes_back_to_the_caller(house: House) -> None:
+    """As itself."""
+
+    async def fail() -> None:
+        raise KeyError("column")
+
+    with pytest.raises(KeyError, match="column"):
+        await house.home.run(fail)
+
+
+@pytest.mark.parametrize("request_", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+async def test_who_asks_the_process_to_end_ends_alone(house: House, request_: BaseException) -> None:
+    """The caller gets an error, the request is told, and the loop runs on."""
+
+    async def end() -> None:
+        raise request_
+
+    with pytest.raises(RuntimeError, match=type(request_).__name__):
+        await house.home.run(end)
+    await until(lambda: house.requests == [request_])
+    assert await house.home.run(where) == "mods of a test"
+
+
+async def test_a_caller_that_is_cancelled_does_not_cancel_what_runs_there(house: House) -> None:
+    """It ends its way; its answer is nobody's, and nothing is logged of that."""
+    began, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    async def work() -> None:
+        began.set()
+        while not go.is_set():  # noqa: ASYNC110 - the test runs on another thread
+            await asyncio.sleep(0.001)
+        ended.set()
+        raise KeyError("nobody listens")
+
+    calling = asyncio.create_task(house.home.run(work))
+    await until(began.is_set)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    go.set()
+    await until(ended.is_set)
+
+
+async def test_what_runs_there_is_not_collected(house: House) -> None:
+    """Also what waits for something that nobody else holds goes on waiting."""
+    collected, began = threading.Event(), threading.Event()
+
+    async def wait() -> None:
+        weakref.finalize(asyncio.current_task(), collected.set)
+        began.set()
+        await asyncio.Event().wait()
+
+    calling = asyncio.create_task(house.home.run(wait))
+    await until(began.is_set)
+    await house.home.run(where)
+    gc.collect()
+    assert not collected.is_set()
+    calling.cancel()
+
+
+async def test_what_is_cancelled_there_does_not_cancel_its_caller(house: House) -> None:
+    """Who asked was not cancelled, and gets an error like any other."""
+
+    async def give_up() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="cancelled where mods run"):
+        await house.home.run(give_up)
+
+
+async def test_a_blocked_thread_does_not_block_its_callers_loop(house: House) -> None:
+    """Others run while one waits for it."""
+    entered, go = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        entered.set()
+        go.wait()
+
+    blocked = asyncio.create_task(house.home.run(block))
+    await until(entered.is_set)
+    assert not blocked.done()
+    go.set()
+    await blocked
+
+
+async def test_a_blocked_thread_is_left_behind_after_its_time() -> None:
+    """A stop says that it did not succeed, and the thread keeps nobody from exiting."""
+    house, go, entered = House(), threading.Event(), threading.Event()
+
+    async def block() -> None:
+        entered.set()
+        go.wait()
+
+    blocked = asyncio.create_task(house.home.run(block))
+    await until(entered.is_set)
+    assert not house.home.stop(0.01)
+    assert house.home.thread.daemon
+    go.set()
+    await asyncio.to_thread(house.home.thread.join, PATIENCE)
+    assert not house.home.thread.is_alive()
+    blocked.cancel()
+
+
+async def test_a_stop_ends_what_still_runs_there() -> None:
+    """Tasks are cancelled, and may clean up."""
+    house, cleaned, began = House(), threading.Event(), threading.Event()
+
+    async def linger() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    calling = asyncio.create_task(house.home.run(linger))
+    await until(began.is_set)
+    assert await asyncio.to_thread(house.home.stop, PATIENCE)
+    assert cleaned.is_set()
+    with pytest.raises(RuntimeError, match="cancelled where mods run"):
+        await calling
+
+
+async def test_a_stopped_thread_takes_nothing_more() -> None:
+    """Who comes too late is told, and does not wait for ever."""
+    house = House()
+    assert house.home.stop(PATIENCE)
+    with pytest.raises(RuntimeError, match="the mods' loop has ended"):
+        await house.home.run(where)
+
+
+async def test_a_stop_survives_a_task_that_asks_the_process_to_end() -> None:
+    """Also what is raised while everything ends ends nothing else."""
+    house, began = House(), threading.Event()
+
+    async def stubborn() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit(3)
+
+    calling = asyncio.create_task(house.home.run(stubborn))
+    await until(began.is_set)
+    assert await asyncio.to_thread(house.home.stop, PATIENCE)
+    assert house.home.loop.is_closed()
+    calling.cancel()
+
+
+async def test_blocking_work_runs_on_a_thread_of_its_own() -> None:
+    """Its result and its exceptions come back."""
+    assert await run_in_thread(lambda: threading.current_thread() is not threading.main_thread())
+
+    def fail() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        await run_in_thread(fail)
+
+
+async def test_blocking_work_that_asks_the_process_to_end_is_an_error() -> None:
+    """A SystemExit of an import ends no loop."""
+
+    def end() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match=r"the thread ended: SystemExit\(3\)"):
+        await run_in_thread(end)
