@@ -104,6 +104,8 @@ class Limits:
     """A handler is waited for until it is this old; one that has run longer lingers at once."""
     exclusive_drain: float = 5.0
     linger: float = 30.0
+    imports: float = 30.0
+    """For everything that one plan's group imports; a mod may pull in a large package."""
     initialize: float = 10.0
     shutdown: float = 5.0
     handler: float = 30.0

@@ -178,7 +178,15 @@ class Transaction:
     async def _import(self, candidates: list[Candidate]) -> None:
         assert self._build is not None
         self._undo.append(self._undo_import)
-        await run_in_thread(self._build.execute)
+        try:
+            async with asyncio.timeout(self._shop.limits.imports) as limit:
+                await run_in_thread(self._build.execute)
+        except TimeoutError as late:
+            if not limit.expired():
+                raise
+            self._build.abandon()
+            name, seconds = self._build.importing, self._shop.limits.imports
+            raise HookFailed(f"importing {name} did not end within {seconds:g} s") from late
 
     async def _undo_import(self) -> None:
         assert self._build is not None
@@ -233,6 +241,8 @@ class Transaction:
             return
         if candidate.started:
             await hooks.shutdown(new, self._shop.limits.shutdown)
+        else:
+            await hooks.discard(new, self._shop.limits.shutdown)
         new.handle.take_back()
         new.state = ModState.CLOSED
         candidate.new = None
@@ -284,7 +294,13 @@ class Transaction:
             passage = Passage(candidate.old, candidate.new, candidate.mod_class, self._shop.limits.initialize, before)
             candidate.passage = passage
             self._undo.append(passage.back)
-            candidate.note = await passage.go()
+            candidate.note = await passage.go() + self._kept_by_modules(candidate)
+
+    def _kept_by_modules(self, candidate: Candidate) -> str:
+        """The module-level state of a mod that its fresh modules have taken over."""
+        kept = self._build.kept if self._build is not None else ()
+        own = [name for name in kept if name.rpartition(".")[0] in candidate.step.modules]
+        return f"; kept {', '.join(own)}" if own else ""
 
     async def _initialize(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):

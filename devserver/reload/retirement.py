@@ -14,6 +14,7 @@ from devserver.model.facts import ErrorFacts, Fact, LeftBehind, ModError
 from devserver.model.lifecycle import Limits, ModState
 from devserver.registry import Registry
 from devserver.reload import hooks
+from devserver.reload.handover import move_state
 
 
 class Retirement:
@@ -48,6 +49,7 @@ class Retirement:
             await self._end(generation)
 
     async def _linger(self, generation: Generation) -> None:
+        lingers = bool(generation.calls)
         limit = self._limits().linger
         try:
             async with asyncio.timeout(limit):
@@ -55,7 +57,15 @@ class Retirement:
         except TimeoutError:
             for call in generation.handler_calls():
                 expire(call, f"{generation.name} was replaced {limit:g} s ago and its handler was still running")
+        if lingers:
+            self._move_late_state(generation)
         await self._end(generation)
+
+    def _move_late_state(self, generation: Generation) -> None:
+        """What its last handlers have put into the state they share with their successor becomes new code too."""
+        slot = self._registry.find(generation.mod_path)
+        if slot is not None and slot.live is not None and slot.live is not generation:
+            move_state(slot.live)
 
     async def _end(self, generation: Generation) -> None:
         generation.state = ModState.CLOSED
@@ -66,6 +76,7 @@ class Retirement:
             generation.is_down = True
             for error in await hooks.shutdown(generation, self._limits().shutdown):
                 self._tell(ModError(generation.mod_id, "shutdown", generation.number, self._facts_of(error)))
-        left = tuple(f"task {each.get_name()!r} does not end" for each in generation.tasks if not each.done())
+        tasks = (f"task {each.get_name()!r} does not end" for each in generation.tasks if not each.done())
+        left = (*generation.left_behind, *tasks)
         if left:
             self._tell(LeftBehind(generation.mod_id, generation.number, left))

@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 
 MOD_NAME = r"^(\./)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,7}$"
 _TEXT: Schema = {"type": "string", "minLength": 1}
-_MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+_MAYBE_TEXT: Schema = {"type": ["string", "null"], "minLength": 1}
 _FREE: Schema = {"type": ["object", "null"]}
 _FLAG: Schema = {"type": "boolean"}
 _SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
@@ -76,7 +76,7 @@ def _network() -> Schema:
 
 def _http() -> Schema:
     host = {**_TEXT, "description": "A loopback address. Another one has no effect: ask for it on the command line."}
-    return _section(parser._HTTP, {"host": host, "port": _PORT})
+    return _or_null(_section(parser._HTTP, {"host": host, "port": _PORT}))
 
 
 def _mod() -> Schema:
@@ -102,9 +102,9 @@ def _dev() -> Schema:
     values = {
         "mod_paths": {**_list(_TEXT), "description": "Where mods may be loaded from at run time."},
         "grants": {"type": ["object", "null"], "additionalProperties": _list(scopes)},
-        "limits": limits,
+        "limits": _or_null(limits),
     }
-    return _section(parser._DEV, values)
+    return _or_null(_section(parser._DEV, values))
 
 
 def _limit(default: float) -> Schema:
@@ -113,7 +113,12 @@ def _limit(default: float) -> Schema:
 
 
 def _list(items: Schema) -> Schema:
-    return {"type": ["array", "null"], "items": items}
+    return {"type": "array", "items": items}
+
+
+def _or_null(section: Schema) -> Schema:
+    """A section that may be left empty."""
+    return {**section, "type": ["object", "null"]}
 
 
 def _needs(*keys: str) -> Schema:
