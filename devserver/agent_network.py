@@ -224,7 +224,15 @@ class AgentNetwork:
         event.source_agent_group = None if sender is None else sender.group
         if event.event_name.startswith("system."):
             return self._seen(event, await run_system(self, event, principal))
-        return self._seen(event, await self._home.run(self._dispatcher.process, event))
+        # What no mod hears does not wait for their thread, which a mod may block.
+        answer = self._dispatcher.pass_by(event)
+        if answer is None:
+            answer = await self._home.run(self._dispatcher.process, event)
+        return self._seen(event, answer)
+
+    async def _tell_mods(self, event: Event) -> None:
+        if self._dispatcher.is_heard(event):
+            await self._home.run(self._dispatcher.notify, event)
 
     def _seen(self, event: Event, answer: EventResponse) -> EventResponse:
         for tap in tuple(self.on_event):
@@ -249,14 +257,14 @@ class AgentNetwork:
         )
         if not made.resumed:
             event = agent_event(True, made.agent.agent_id, dict(made.agent.metadata))
-            await self._home.run(self._dispatcher.notify, event)
+            await self._tell_mods(event)
         return made
 
     async def unregister_agent(self, agent_id: str, *, dropped: bool = False) -> bool:
         """Forget an agent and tell the mods; `dropped` when it did not ask for that. False when it was not there."""
         if not self.directory.unregister(agent_id, dropped=dropped):
             return False
-        await self._home.run(self._dispatcher.notify, agent_event(False, agent_id, {}))
+        await self._tell_mods(agent_event(False, agent_id, {}))
         return True
 
     # What the engine and the handles need

@@ -7,8 +7,11 @@ else. Knows threads and loops; knows nothing of mods.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import queue
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -132,6 +135,39 @@ def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseExceptio
         done.set_result(ended.result())
 
 
+class Worker:
+    """A daemon thread that does one thing after the other: starting a thread for each costs more than most of them.
+
+    One that is kept by a function which does not come back is replaced by another, and ends when it can.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a blocking function there, after those asked for before, and return what it returns."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(partial(_do, loop, done, function, arguments))
+        return await done
+
+    def stop(self) -> None:
+        """End the thread when it has done what it was asked for."""
+        self._jobs.put(None)
+
+    def _serve(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            # A context of its own: what one function leaves in it is not there for the next.
+            contextvars.Context().run(job)
+            # Not kept until the next one comes: it may hold a whole generation.
+            del job
+
+
 async def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     """Run a blocking function on a daemon thread of its own, and return what it returns.
 
@@ -140,16 +176,20 @@ async def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def work() -> None:
-        try:
-            result = function(*arguments)
-        except BaseException as error:
-            _tell(loop, _fail, done, error)
-        else:
-            _tell(loop, _succeed, done, result)
-
+    work = partial(_do, loop, done, function, arguments)
     threading.Thread(target=work, name=getattr(function, "__qualname__", "work"), daemon=True).start()
     return await done
+
+
+def _do(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], function: Callable[..., T], arguments: tuple[Any, ...]
+) -> None:
+    try:
+        result = function(*arguments)
+    except BaseException as error:
+        _tell(loop, _fail, done, error)
+    else:
+        _tell(loop, _succeed, done, result)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:

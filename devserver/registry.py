@@ -6,6 +6,7 @@ Reload swaps here, in one go and without awaiting; events read here. Decides not
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -108,7 +109,7 @@ class Swap:
 
 
 class Registry:
-    """All slots, in the order that mods are asked."""
+    """All slots, in the order that mods are asked. Changed on the mods' thread alone, and read on any."""
 
     def __init__(self, held_events: int = 1000) -> None:
         self._slots: dict[str, Slot] = {}
@@ -116,25 +117,30 @@ class Registry:
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
         self._table: RoutingTable[Slot] | None = None
+        self._lock = threading.Lock()
 
     @property
     def table(self) -> RoutingTable[Slot]:
         """Who listens to what, as of the last commit; never changed once it was made."""
-        if self._table is None:
-            self._table = RoutingTable(
-                (slot, slot.live.handlers.patterns) for slot in self._slots.values() if slot.live
-            )
-        return self._table
+        table = self._table
+        if table is None:
+            with self._lock:
+                table = self._table = RoutingTable(
+                    (slot, slot.live.handlers.patterns) for slot in self._slots.values() if slot.live
+                )
+        return table
 
     @property
     def slots(self) -> tuple[Slot, ...]:
         """The slots with a live generation, in order."""
-        return tuple(each for each in self._slots.values() if each.live is not None)
+        with self._lock:
+            return tuple(each for each in self._slots.values() if each.live is not None)
 
     @property
     def live(self) -> tuple[Generation, ...]:
         """The live generations, in order."""
-        return tuple(each.live for each in self._slots.values() if each.live is not None)
+        with self._lock:
+            return tuple(each.live for each in self._slots.values() if each.live is not None)
 
     def find(self, path_or_id: str) -> Slot | None:
         """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
@@ -149,7 +155,11 @@ class Registry:
         return self._numbers.get(mod_id, 0) + 1
 
     def commit(self, swap: Swap) -> None:
-        """Make a swap real, all of it between two events: nothing here awaits."""
+        """Make a swap real, all of it between two events: nothing here awaits, and who looks on sees all or nothing."""
+        with self._lock:
+            self._commit(swap)
+
+    def _commit(self, swap: Swap) -> None:
         if swap.removed or swap.order is not None or not all(self._listens_alike(*each) for each in swap.live):
             self._table = None
         for slot in swap.removed:

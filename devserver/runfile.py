@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,6 +57,15 @@ def process_started(pid: int) -> str | None:
     except OSError:
         return None
     return text.rpartition(")")[2].split()[_START_TIME_FIELD]
+
+
+def process_began() -> float:
+    """When this process was started, in seconds since 1970: what a person waits for begins there."""
+    try:
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - up + int(process_started(os.getpid()) or "") / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.time() - time.perf_counter() if sys.platform == "linux" else time.time()
 
 
 def is_running(found: RunFile) -> bool:

@@ -13,11 +13,8 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Coroutine
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -27,7 +24,7 @@ from devserver.api.app import make_app
 from devserver.api.control import plan_done_to_dict
 from devserver.api.desk import DeskApi
 from devserver.api.followed import Followed
-from devserver.api.protocol import uvicorn_options
+from devserver.api.protocol import stay_calm_when_full, uvicorn_options
 from devserver.check import check_network
 from devserver.home import LoopThread, run_in_thread
 from devserver.model.change import ReloadAsked, Trigger, UndoAsked
@@ -48,13 +45,14 @@ from devserver.model.facts import (
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import error_to_dict
 from devserver.network.store import IdentityStore
+from devserver.redact import Redactor
 from devserver.reload.network_yaml import read_network
 from devserver.reload.watch import Watch
-from devserver.runfile import remove_run_file, write_run_file
+from devserver.run_options import RunOptions
+from devserver.runfile import process_began, remove_run_file, write_run_file
 from devserver.saves import Saves
-from devserver.settings import Settings, has_changed
+from devserver.settings import has_changed
 from devserver.sockets import bind, url_of
-from devserver.supervised import Supervised
 from devserver.tape import Tape
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
@@ -67,28 +65,13 @@ _PRESENCE_SECONDS = 5.0
 _SECOND_INTERRUPT = 130
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What the command line asks for. `path` is the network.yaml; host and port None mean what that says."""
-
-    path: Path
-    host: str | None = None
-    port: int | None = None
-    strict_port: bool = False
-    watch: bool = True
-    keys: bool = True
-    confirm: bool = False
-    settings: Settings | None = None
-    supervised: Supervised = field(default_factory=Supervised)
-
-
 def run_server(options: RunOptions, face: Face) -> int:
     """Run a network until it is stopped; the exit code.
 
     Raises ConfigError for a network.yaml that cannot be used, PortInUse where no port is free; nothing runs then.
     """
-    began = _process_began()
-    config = _with_address(read_network(options.path), options)
+    began = process_began()
+    config = options.with_address(read_network(options.path))
     listening = options.supervised.listening(config.host, config.port)
     listening = listening or bind(config.host, config.port, strict=options.strict_port)
     options.supervised.entrust(listening, config.host, config.port)
@@ -96,11 +79,6 @@ def run_server(options: RunOptions, face: Face) -> int:
         return asyncio.run(Server(options, config, listening, face, began).run())
     finally:
         listening.close()
-
-
-def _with_address(config: NetworkConfig, options: RunOptions) -> NetworkConfig:
-    host = config.host if options.host is None else options.host
-    return replace(config, host=host, port=config.port if options.port is None else options.port)
 
 
 class Server:
@@ -119,6 +97,8 @@ class Server:
         self._last_error: ErrorFacts | None = None
         self._address = (config.host, config.port)
         self._home = LoopThread("oa-dev mods", self._exit_requested)
+        self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest))
+        face.log.say = self._redactor.before(face.log.say)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
         self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
         self._identities = IdentityStore(self._network.workspace, lambda words: self.tell(Notice(words)))
@@ -134,19 +114,28 @@ class Server:
         """Start, serve until asked to stop, end."""
         self._loop = asyncio.get_running_loop()
         self._handle_signals()
+        stay_calm_when_full(self._loop)
         self._home.start()
         self._network.directory.on_change.append(self._agent_changed)
         self._identities.follow(self._network.directory)
         serving = asyncio.create_task(self._http.serve(sockets=[self._listening]))
+        starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(self._stop.wait())
         try:
-            await self._network.initialize()
-            await self._announce_ready()
-            await self._stop.wait()
+            # A mod that never starts must not keep who wants to stop.
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                await starting
+            await stopping
         finally:
+            await _cancelled(starting, stopping)
             await self._end(serving)
         return 0
 
     # Start
+
+    async def _start(self) -> None:
+        await self._network.initialize()
+        await self._announce_ready()
 
     async def _announce_ready(self) -> None:
         self._begin(self._keep_presence())
@@ -224,7 +213,7 @@ class Server:
             self.tell(save)
 
     def _read_network(self) -> NetworkConfig:
-        return _with_address(read_network(self._options.path), self._options)
+        return self._options.with_address(read_network(self._options.path))
 
     def _face_keys(self) -> None:
         if self._face.keys is not None:
@@ -313,7 +302,7 @@ class Server:
             self.reloads.put(plan_done_to_dict(fact))
         elif isinstance(fact, ConfigRefused):
             self.reloads.put({"success": False, "refused": [error_to_dict(each) for each in fact.errors]})
-        self._face.tell(fact)
+        self._face.tell(self._redactor.of(fact))
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
         self.tell(AgentSeen(agent_id, came, transport))
@@ -396,17 +385,13 @@ class _Http(uvicorn.Server):
         yield
 
 
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _error_row(error: ErrorFacts | None) -> dict[str, Any] | None:
     if error is None:
         return None
     return {**error_to_dict(error), "trace": error.trace}
-
-
-def _process_began() -> float:
-    """When this process was started, in seconds since 1970: what a person waits for begins there."""
-    try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        up = float(Path("/proc/uptime").read_text().split()[0])
-        return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return time.time() - time.perf_counter() if sys.platform == "linux" else time.time()

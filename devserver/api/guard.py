@@ -64,31 +64,36 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge a request, and refuse it or have its route answer."""
         sender = _Sender(send)
-        facts = facts_of(scope)
         try:
-            await self._serve(facts, scope, receive, sender)
+            route = await self._admit(facts_of(scope), scope, receive, sender)
+            if route is not None:
+                await _serve(route, scope, receive, sender)
         except Malformed as problem:
             await answer(scope, sender, refused(problem.code, str(problem), problem.status))
         except ClientGone:
             return
         except Exception:
-            _log.exception("%s %r failed", facts.method, facts.path[:200])
+            _log.exception("%s %r failed", scope.get("method", WEBSOCKET), scope["path"][:200])
             if not sender.started:
                 await answer(scope, sender, refused("internal", "the server failed; its log says more", 500))
 
-    async def _serve(self, facts: RequestFacts, scope: Scope, receive: Receive, sender: _Sender) -> None:
+    async def _admit(self, facts: RequestFacts, scope: Scope, receive: Receive, sender: _Sender) -> Route | None:
+        """The route of a request, which is left in the scope with all that was sent; None where it was refused."""
         verdict = crowded() if CROWDED in scope and facts.target != ALIVE else judge(facts, self.gate())
         if verdict.route is None:
             self._audit.refused("somebody", f"{facts.method} {facts.path}", verdict.code)
             await answer(scope, sender, refusal_of(verdict))
-            return
-        asked = await _asked(scope, receive, verdict.route, verdict.principal)
-        if verdict.route.endpoint is None:
-            assert verdict.route.socket is not None  # RouteTable sees to it
-            scope[ASKED] = asked
-            await verdict.route.socket(scope, receive, sender)
-        elif (given := await verdict.route.endpoint(asked)) is not None:
-            await answer(scope, sender, given)
+            return None
+        scope[ASKED] = await _asked(scope, receive, verdict.route, verdict.principal)
+        return verdict.route
+
+
+async def _serve(route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    if route.endpoint is None:
+        assert route.socket is not None  # RouteTable sees to it
+        await route.socket(scope, receive, send)
+    elif (given := await route.endpoint(scope[ASKED])) is not None:
+        await answer(scope, send, given)
 
 
 class _Sender:

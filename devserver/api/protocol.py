@@ -43,6 +43,8 @@ REQUEST_SECONDS = 10.0
 """How long a request may take to come, from its first byte, or from the beginning of its connection, to its last."""
 CROWDED_SECONDS = 1.0
 """How long that is where there is no room."""
+CROWDED_PLACES = 8
+"""How many connections may then ask for health at a time; whoever comes after them is sent away unheard."""
 KEEP_ALIVE_SECONDS = 75
 STALLED_SECONDS = 5.0
 """How long a client may read too slowly before it is cut off: as long as 64 KiB wait for it, down to 16 KiB."""
@@ -55,6 +57,7 @@ _NOT_UTF8 = 1007
 _MOST_HEAD = MOST_HEADER_BYTES + MOST_TARGET + 4096
 _MOST_LINE = 8192 - 64
 _TCP, _NO_DELAY = 6, 1  # the same numbers on every system; the module socket belongs to `sockets`
+_log = logging.getLogger("devserver.api")
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
@@ -62,6 +65,21 @@ def most_connections() -> int:
     """For how many connections there is room: some file descriptors stay free for mods, their reloads, and health."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return limit - min(256, max(40, limit // 10)) if limit != resource.RLIM_INFINITY else 1_000_000
+
+
+def stay_calm_when_full(loop: asyncio.AbstractEventLoop) -> None:
+    """Have `loop` say once a second that no file descriptor is left for who connects; asyncio says it thousandfold."""
+    told = -1.0
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal told
+        if "socket.accept()" not in context.get("message", ""):
+            loop.default_exception_handler(context)
+        elif loop.time() - told >= 1.0:
+            told = loop.time()
+            _log.warning("no file descriptor is left for new connections: %s", context.get("exception"))
+
+    loop.set_exception_handler(handle)
 
 
 class Timer:
@@ -115,6 +133,8 @@ class GuardedHttp(HttpToolsProtocol):
         # waits 40 ms for the client's delayed acknowledgement.
         transport.get_extra_info("socket").setsockopt(_TCP, _NO_DELAY, 1)
         self._crowded = len(self.connections) > self.most_connections
+        if len(self.connections) > self.most_connections + CROWDED_PLACES:
+            self._give_up(refusal_of(crowded()))
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -179,12 +199,19 @@ class GuardedHttp(HttpToolsProtocol):
             self._give_up(refusal_of(crowded()))
         elif problem is None:
             super().handle_websocket_upgrade()
+            self._let_go()
         else:
             self._refuse(*problem)
 
     def send_400_response(self, msg: str) -> None:
         """It is no HTTP."""
         self._refuse(400, "bad_request", msg)
+
+    def _let_go(self) -> None:
+        """Another protocol has the connection now: of this one, and of its parser, nothing need be kept."""
+        self._in_request = False
+        del self.scope, self.headers, self.flow
+        self.parser = None  # type: ignore[assignment]
 
     def _await_request(self) -> None:
         if not self.transport.is_closing():
@@ -274,9 +301,16 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says; a refusal of the handshake completes it."""
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            self._forget_handshake()
         # uvicorn takes a refused handshake for one that was forgotten, and writes an error to the log.
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
+
+    def _forget_handshake(self) -> None:
+        """Headers of requests and answers would be a third of what an idle connection costs."""
+        del self.request, self.response
+        cast(dict[str, Any], self.scope)["headers"] = ()
 
     def pause_writing(self) -> None:
         """The client does not read."""

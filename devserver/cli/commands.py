@@ -38,7 +38,8 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     supervised = Supervised.of(os.environ)
     supervised.leave_last_words()
     os.environ.update(settings.variables)
-    from devserver.server import RunOptions, run_server
+    from devserver.run_options import RunOptions
+    from devserver.server import run_server
     from devserver.ui.capture import captured
     from devserver.ui.face import console_face, json_face
 
@@ -48,17 +49,8 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
         else console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"])
     )
     logging.basicConfig(level=settings["log_level"].upper(), handlers=[face.log], force=True)
-    options = RunOptions(
-        path,
-        settings["host"],
-        settings["port"],
-        strict_port=settings["strict_port"],
-        watch=settings["watch"],
-        keys=face.keys is not None,
-        confirm=settings["confirm"],
-        settings=settings,
-        supervised=supervised,
-    )
+    asked = {name: settings[name] for name in ("host", "port", "strict_port", "watch", "confirm")}
+    options = RunOptions(path, keys=face.keys is not None, settings=settings, supervised=supervised, **asked)
     try:
         with captured(face.log.say, keys=face.keys is not None):
             return run_server(options, face)

@@ -107,6 +107,10 @@ class Directory:
         proven = proves(secret, agent.secret_hash if agent is not None else NO_SECRET)
         return agent if proven or not self._config.verify_secrets else None
 
+    def is_secret(self, digest: str) -> bool:
+        """Whether some agent's secret has this SHA-256, in hexadecimal."""
+        return any(agent.secret_hash == digest for agent in self.agents())
+
     def unregister(self, agent_id: str, *, dropped: bool = False) -> bool:
         """Forget an agent; `dropped` when it did not ask for that. False when it was not there."""
         with self._lock:

@@ -6,6 +6,7 @@ An event id is an idempotency key of its sender: a repeat gets the first answer,
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass, field
 
 from devserver.model.event import EventResponse
@@ -32,10 +33,21 @@ class Answers:
         self._senders = senders
         self._given: dict[str | None, dict[str, EventResponse]] = {}
         self._pending: dict[tuple[str | None, str], Pending] = {}
+        self._lock = threading.Lock()
+
+    def given(self, sender: str | None, event_id: str) -> EventResponse | None:
+        """The answer that an event has had, if it is known. May be called from any thread, as may `give`."""
+        with self._lock:
+            return self._given.get(sender, {}).get(event_id)
+
+    def give(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
+        """Remember the answer to an event that nobody had to wait for."""
+        with self._lock:
+            self._keep(sender, event_id, answer)
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
         """The answer of a repeat, or what to wait on for it; None when the event is new, and is now being answered."""
-        known = self._given.get(sender, {}).get(event_id) or self._pending.get((sender, event_id))
+        known = self.given(sender, event_id) or self._pending.get((sender, event_id))
         if known is None:
             self._pending[sender, event_id] = Pending()
         return known
@@ -45,7 +57,7 @@ class Answers:
         pending = self._pending.pop((sender, event_id), None)
         if pending is None:
             return
-        self._keep(sender, event_id, answer)
+        self.give(sender, event_id, answer)
         for waiter in pending.waiting:
             if not waiter.done():
                 waiter.set_result(answer)

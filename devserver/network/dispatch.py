@@ -46,7 +46,31 @@ class Dispatcher:
         self._directory = directory
         self._on_error = on_error
         self._answers = Answers()
-        self.events = 0
+        self._offered = 0
+        self._passed_by = 0
+
+    @property
+    def events(self) -> int:
+        """How many events have come so far, repeats not counted."""
+        return self._offered + self._passed_by
+
+    def is_heard(self, event: Event) -> bool:
+        """Whether a mod may have to do with an event. May be called from any thread."""
+        return event.destination.role == "mod" or bool(self._registry.table.targets(event.event_name))
+
+    def pass_by(self, event: Event) -> EventResponse | None:
+        """The whole way of an event that no mod hears, which needs no mod's thread; None for any other.
+
+        To be called from one thread only, which may be another than that of the mods.
+        """
+        if self.is_heard(event):
+            return None
+        answer = self._answers.given(event.source_id, event.event_id)
+        if answer is None:
+            self._passed_by += 1
+            answer = self._deliver(event, Way())
+            self._answers.give(event.source_id, event.event_id, answer)
+        return answer
 
     async def process(self, event: Event) -> EventResponse:
         """The whole way of an event; the answer of the mod that ended it, or what the delivery came to.
@@ -86,7 +110,7 @@ class Dispatcher:
             await self._ask(generation, Event(event_name=AGENT_CAME, source_id="system:system", payload=payload), Way())
 
     async def _go(self, event: Event, caller: Call | None) -> EventResponse:
-        self.events += 1
+        self._offered += 1
         if caller is not None and caller.depth >= MOST_HOPS:
             return _in_a_circle(event, caller)
         way = Way()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from devserver.errors import HookFailed
 from devserver.generation import Generation, collect_handlers
-from devserver.home import Home, run_in_thread
+from devserver.home import Home, Worker
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Sources
 from devserver.model.facts import Held
@@ -37,6 +37,7 @@ class Workshop(Protocol):
 
     registry: Registry
     home: Home
+    worker: Worker
 
     @property
     def limits(self) -> Limits:
@@ -62,6 +63,9 @@ class Workshop(Protocol):
 
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
+
+    def replace_worker(self) -> None:
+        """Somebody keeps the worker: have another from now on."""
 
     def retire(self, generation: Generation) -> None:
         """Let a replaced generation finish and end, beside everything else."""
@@ -134,6 +138,11 @@ class Transaction:
         took = time.monotonic() - began
         return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
 
+    async def look_again(self) -> None:
+        """Note what the new modules have registered where: before the next plan, and after everything else."""
+        if self._build is not None:
+            self._build.note_holders()
+
     async def _fold(self, phases: Sequence[Phase]) -> Failure | None:
         for phase in phases:
             concerned = [each for each in self.candidates if phase in PHASES_OF[each.step.action]]
@@ -173,18 +182,19 @@ class Transaction:
         entries = [each.located.entry for each in candidates if each.located is not None]
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
         self._build = self._shop.build(tuple(modules), entries, self._plan)
-        await run_in_thread(self._build.compile)
+        await self._shop.worker.run(self._build.compile)
 
     async def _import(self, candidates: list[Candidate]) -> None:
         assert self._build is not None
         self._undo.append(self._undo_import)
         try:
             async with asyncio.timeout(self._shop.limits.imports) as limit:
-                await run_in_thread(self._build.execute)
+                await self._shop.worker.run(self._build.execute)
         except TimeoutError as late:
             if not limit.expired():
                 raise
             self._build.abandon()
+            self._shop.replace_worker()
             name, seconds = self._build.importing, self._shop.limits.imports
             raise HookFailed(f"importing {name} did not end within {seconds:g} s") from late
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import DevServerError, ModFault
 from devserver.generation import Generation
-from devserver.home import Home
+from devserver.home import Home, Worker
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, Trigger
 from devserver.model.config import ModSpec, NetworkConfig
@@ -70,6 +70,7 @@ class Engine:
         self, config: NetworkConfig, workspace: Path, home: Home, around: Surroundings, tell: Callable[[Fact], None]
     ) -> None:
         self.home = home
+        self.worker: Worker
         self.registry = Registry(config.limits.held_events)
         self.roots = Roots(workspace)
         self.shelf = Shelf()
@@ -85,6 +86,7 @@ class Engine:
         self._queue: asyncio.Queue[Asked] | None = None
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._afterwards: list[Callable[[], Awaitable[None]]] = []
         self._allowed: tuple[str, ...] | None = None
 
     @property
@@ -104,6 +106,7 @@ class Engine:
         if self._worker is not None:
             return
         self._finder.install()
+        self.worker = Worker("oa-dev build")
         self._loop = asyncio.get_running_loop()
         self._queue = asyncio.Queue()
         # An empty context: what a trigger leads to is nobody's call, also when a mod's handler asked for it.
@@ -115,6 +118,7 @@ class Engine:
             self._worker.cancel()
             await asyncio.wait([self._worker])
             self._worker = None
+            self.worker.stop()
         self._refuse_waiting()
         await self.home.run(self._end_all)
         self.shelf.forget(list(self.shelf.snapshot()))
@@ -182,13 +186,18 @@ class Engine:
             self._tell(notice)
         if outcomes or plan.not_applied:
             self._tell(done)
+        while self._afterwards:
+            await self.home.run(self._afterwards.pop())
         return done
 
     async def _carry_group(self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int) -> list[Outcome]:
         missing = self._unmet(group, before)
         if missing is not None:
             return [skipped_outcome(step, missing) for step in group.steps]
-        carried = await Transaction(self, group, plan).run()
+        transaction = Transaction(self, group, plan)
+        carried = await transaction.run()
+        if carried.failure is None:
+            self._afterwards.append(transaction.look_again)
         if carried.past is not None:
             self.knowledge.history.remember(carried.past)
         if _refused_in_place(carried):
@@ -276,6 +285,11 @@ class Engine:
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
         await self._around.introduce(generation)
+
+    def replace_worker(self) -> None:
+        """Somebody keeps the worker: have another from now on."""
+        self.worker.stop()
+        self.worker = Worker("oa-dev build")
 
     def retire(self, generation: Generation) -> None:
         """Let a replaced generation finish its handlers and end."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 # What a source imports
 
@@ -48,6 +49,8 @@ def ancestors(name: str) -> tuple[str, ...]:
     return tuple(".".join(parts[:count]) for count in range(1, len(parts)))
 
 
+# One save reads the same source for its imports and for its containers. Trees are large: only the last two are kept.
+@lru_cache(maxsize=2)
 def _parse(source: str | bytes) -> ast.Module:
     try:
         return _parse_again(source)
@@ -195,7 +198,8 @@ class Initial:
 _MAKES_EMPTY = {"dict": 0, "list": 0, "set": 0, "deque": 0, "OrderedDict": 0, "Counter": 0, "defaultdict": 1}
 
 
-def read_containers(source: str | bytes) -> dict[str, Initial]:
+@lru_cache(maxsize=64)
+def read_containers(source: str | bytes) -> Mapping[str, Initial]:
     """The containers that a module binds exactly once, by a statement at its top, with their initial values.
 
     Counted are displays of literals, as in `{"a": [1]}`, and calls that make an empty container. Names that the module

@@ -39,10 +39,10 @@ SWEEP = 1.0
 
 _SWEEP_AT_MOST = 2.0
 _SWEEP_SHARE = 1 / 150
-_ASK_AT_MOST = 10.0
-_ASK_SHARE = 1 / 300
+_ASK_AT_MOST = 20.0
+_ASK_SHARE = 1 / 600
 _STORM_GAP = 0.05
-_STORM_QUIET = 0.02
+_STORM_QUIET = 0.03
 _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
 """Seconds to wait before a look, by how many in a row came within `_STORM_GAP` of a report; from then on the last."""
 

@@ -88,6 +88,7 @@ class Console:
         """Show one line of a log, or one that was printed."""
         with self._lock:
             self._show((said_block(said, self._view()),))
+            self._trace = said.trace or self._trace
 
     def banner(self) -> None:
         """Show the addresses again."""

@@ -79,6 +79,7 @@ class JsonLines:
 def log_line(said: Said, now: datetime) -> str:
     """A line of a log, or one that was printed, as a JSON line for the stream of the log."""
     own = {"type": "log", "time": iso(now), "level": said.level, "who": said.who, "message": said.words}
+    own |= {"trace": said.trace} if said.trace else {}
     return json.dumps({**said.fields, **own}, ensure_ascii=True, separators=(",", ":"), default=str) + "\n"
 
 

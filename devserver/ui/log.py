@@ -20,12 +20,16 @@ PRINTED = "print"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line: whose (a generation as in "wiki v2", or a logger), its level, the words, and what belongs to them."""
+    """One line: whose (a generation as in "wiki v2", or a logger), its level, the words, and what belongs to them.
+
+    `trace` is the whole trace of an exception that was logged, "" where there was none.
+    """
 
     who: str
     level: str
     words: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    trace: str = field(default="", repr=False)
 
 
 Say = Callable[[Said], None]
@@ -51,7 +55,11 @@ def said_of(record: logging.LogRecord) -> Said:
     fields = dict(record.msg) if isinstance(record.msg, dict) else {}
     words = str(fields.pop("event", "")) if fields else record.getMessage()
     who, logger = _who(record.name)
-    return Said(who, record.levelname.lower(), f"{logger}{words}{_raised(record)}", fields)
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return Said(who, record.levelname.lower(), f"{logger}{words}", fields)
+    trace = "".join(traceback.format_exception(error))
+    return Said(who, record.levelname.lower(), f"{logger}{words}{_raised(error)}", fields, trace)
 
 
 def _who(logger: str) -> tuple[str, str]:
@@ -64,10 +72,7 @@ def _who(logger: str) -> tuple[str, str]:
     return call.generation.name, "" if own else f"{logger}: "
 
 
-def _raised(record: logging.LogRecord) -> str:
-    error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return ""
+def _raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f" ({type(error).__name__}: {error}{place})"

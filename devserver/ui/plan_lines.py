@@ -40,6 +40,7 @@ NOT_DONE: dict[Action, str] = {
     Action.REORDER: "kept its place",
 }
 
+_NO_MOD = ("", "all")
 _THROUGH = ", through "
 _IMPORTED = ", imported by "
 _KEPT = "state kept"
@@ -60,8 +61,12 @@ def plan_made(plan: Plan, view: View) -> tuple[Block, ...]:
 
 
 def held_back(holds: Sequence[Hold]) -> str:
-    """What does not happen, and why."""
-    return joined((f"{each.mod_id} {HELD[each.action]}: {each.reason}" for each in holds), "; ")
+    """What does not happen, and why; of a hold that is about no mod in particular, why is all there is to say."""
+    return joined((f"{_held_what(each)}{each.reason}" for each in holds), "; ")
+
+
+def _held_what(hold: Hold) -> str:
+    return "" if hold.mod_id in _NO_MOD else f"{hold.mod_id} {HELD[hold.action]}: "
 
 
 def has_rows(plan: Plan) -> bool:

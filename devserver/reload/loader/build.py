@@ -153,7 +153,6 @@ class Build:
         """The new modules are live: nothing can be undone any more, and what the old ones installed goes."""
         for name, text in self._relined.items():
             self._reline(name, text)
-        self._note_holders()
         for loaded in self._old.values():
             end(loaded.left)
         self._old.clear()
@@ -178,7 +177,7 @@ class Build:
         self._old.clear()
         self._old_modules.clear()
 
-    def _note_holders(self) -> None:
+    def note_holders(self) -> None:
         """Look again whose code lies where: importing and initialising is when modules register with each other."""
         graph = self._shelf.graph()
         for name in {each for entry in self._entries for each in graph.closure(entry)}:

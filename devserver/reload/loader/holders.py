@@ -20,7 +20,7 @@ def held_by(module: ModuleType) -> frozenset[str]:
     """The names of the watched modules whose functions, classes and instances a module holds; not its own."""
     found: set[str] = set()
     seen: set[int] = set()
-    level: list[Any] = list(vars(module).values())
+    level: list[Any] = [value for name, value in vars(module).items() if not _is_own_part(module, name, value)]
     for _ in range(_DEPTH):
         found.update(filter(None, map(origin, level)))
         below: list[Any] = []
@@ -30,6 +30,11 @@ def held_by(module: ModuleType) -> frozenset[str]:
                 below.append(each)
         level = below
     return frozenset(found - {module.__name__})
+
+
+def _is_own_part(package: ModuleType, name: str, value: Any) -> bool:
+    """Whether this is where the import system notes a module in its package: nobody has registered that."""
+    return isinstance(value, ModuleType) and value.__name__ == f"{package.__name__}.{name}"
 
 
 def _inside(thing: Any, module: ModuleType) -> Iterator[Any]:

@@ -53,6 +53,8 @@ def keep_state(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> tuple[st
 
 
 def _same_initial(old: Loaded, new: Loaded) -> list[str]:
+    if not (old.untouched and new.untouched):
+        return []
     before, after = _initials(old), _initials(new)
     return [
         name
@@ -65,7 +67,7 @@ def _same_initial(old: Loaded, new: Loaded) -> list[str]:
     ]
 
 
-def _initials(loaded: Loaded) -> dict[str, Initial]:
+def _initials(loaded: Loaded) -> Mapping[str, Initial]:
     return read_containers(loaded.text.data)
 
 
