@@ -25,7 +25,6 @@ from devserver.api.control import plan_done_to_dict
 from devserver.api.desk import DeskApi
 from devserver.api.followed import Followed
 from devserver.api.protocol import stay_calm_when_full, uvicorn_options
-from devserver.check import check_network
 from devserver.home import LoopThread, run_in_thread
 from devserver.model.change import ReloadAsked, Trigger, UndoAsked
 from devserver.model.config import NetworkConfig
@@ -244,6 +243,9 @@ class Server:
         self._begin(self._network.submit(trigger))
 
     async def _check(self) -> None:
+        # Here and not above: rarely asked for, and what it needs is slow to import.
+        from devserver.check import check_network
+
         found = await run_in_thread(check_network, self._options.path)
         if found.refused:
             self.tell(ConfigRefused(found.refused))
@@ -377,6 +379,7 @@ class _Http(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         config.timeout_graceful_shutdown = 1
+        logging.getLogger("uvicorn.error").addFilter(_is_fault)
         super().__init__(config)
 
     @contextlib.contextmanager
@@ -389,6 +392,11 @@ async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether a log record of uvicorn says more than that a stop cut a request off, which is told already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _error_row(error: ErrorFacts | None) -> dict[str, Any] | None:

@@ -16,12 +16,12 @@ LAYERS = tuple(
         "model mod errors tape",
         "reload.graph reload.source reload.plan reload.outcome reload.ignore reload.network_yaml reload.yaml_text"
         " reload.yaml_values network.route network.subscriptions network.members network.identity network.audit"
-        " network.outbox network.answers home",
+        " network.outbox network.answers home redact",
         "generation registry runfile sockets network.agent network.agents network.handle network.overseer network.store"
         " reload.loader reload.hooks reload.handover reload.history reload.notify reload.settle reload.watch",
         "reload.apply reload.report reload.knowledge reload.retirement reload.engine network.dispatch network.system",
         "agent_network api bridge ui watchdog",
-        "check saves settings server supervised supervisor client",
+        "check saves settings run_options server supervised supervisor client",
         "cli scaffold",
     )
 )

@@ -99,6 +99,8 @@ async def _serve(route: Route, scope: Scope, receive: Receive, send: Send) -> No
 class _Sender:
     """Adds the protecting headers to whatever begins an answer."""
 
+    __slots__ = ("_send", "started")
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self.started = False

@@ -33,6 +33,7 @@ from devserver.api.guard import (
     crowded,
     refusal_of,
 )
+from devserver.api.light import Mailbox, Sign
 from devserver.api.push import SLOW_CONSUMER
 
 if TYPE_CHECKING:
@@ -283,6 +284,9 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         super().__init__(*arguments, **keywords)
         # At debug level the library would write every message to the log, and the first one holds a secret.
         self.conn.debug = False
+        self.queue = cast(Any, Mailbox())
+        self.writable = cast(Any, Sign())
+        self.writable.set()
         self._stalled = Timer(self._too_slow)
         self._parting = Timer(self._hang_up)
         self.conn.accept = self._accept  # type: ignore[method-assign]
@@ -309,6 +313,9 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     def _forget_handshake(self) -> None:
         """Headers of requests and answers would be a third of what an idle connection costs."""
+        for each in (self.request, self.response):
+            # The library keeps them too.
+            each.headers.clear()
         del self.request, self.response
         cast(dict[str, Any], self.scope)["headers"] = ()
 

@@ -99,6 +99,8 @@ async def _heard_before(line: Line, deadline: float) -> dict[str, Any] | None:
 class Line:
     """One WebSocket that speaks JSON objects. Telling a line that has ended is no error: nobody is there to be told."""
 
+    __slots__ = ("_ended", "_socket", "ended_by")
+
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._ended = False
@@ -158,17 +160,14 @@ class Line:
 class Session:
     """One agent on one line: hears its messages, and pushes the events of its outbox in order."""
 
+    __slots__ = ("_agent", "_consumer", "_in_flight", "_line", "_network")
+
     def __init__(self, network: ServedNetwork, agent: Agent, line: Line) -> None:
         self._network = network
         self._agent = agent
         self._line = line
         self._consumer = agent.outbox.attach()
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._answers: dict[Any, Callable[[Mapping[str, Any]], Awaitable[None]]] = {
-            "send": self._send,
-            "ping": self._ping,
-            "unregister": self._unregister,
-        }
 
     async def run(self) -> None:
         """Serve until the line ends, the agent leaves, or a newer connection takes over."""
@@ -207,12 +206,12 @@ class Session:
     async def _listen(self) -> None:
         while (message := await self._line.hear()) is not None:
             self._network.directory.touch(self._agent.agent_id)
-            answer = self._answers.get(_hashable(message.get("type")))
+            answer = _ANSWERS.get(_hashable(message.get("type")))
             if answer is None:
-                known = ", ".join(self._answers)
+                known = ", ".join(_ANSWERS)
                 await self._line.complain(message, "unknown_type", f"a message's type is one of {known}")
             else:
-                await answer(message)
+                await answer(self, message)
 
     async def _ping(self, message: Mapping[str, Any]) -> None:
         await self._line.tell({"type": "pong", "id": message["id"]} if "id" in message else {"type": "pong"})
@@ -264,6 +263,14 @@ class Session:
             return
         answer = {**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name}
         await self._line.tell({"type": "response", "id": message.get("id"), **answer})
+
+
+_ANSWERS: dict[Any, Callable[[Session, Mapping[str, Any]], Awaitable[None]]] = {
+    "send": Session._send,
+    "ping": Session._ping,
+    "unregister": Session._unregister,
+}
+"""What answers each type of message."""
 
 
 def _hashable(kind: Any) -> Any:

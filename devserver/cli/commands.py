@@ -52,7 +52,8 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     asked = {name: settings[name] for name in ("host", "port", "strict_port", "watch", "confirm")}
     options = RunOptions(path, keys=face.keys is not None, settings=settings, supervised=supervised, **asked)
     try:
-        with captured(face.log.say, keys=face.keys is not None):
+        # Asked anew for each line: the server puts a redactor before it.
+        with captured(lambda said: face.log.say(said), keys=face.keys is not None):
             return run_server(options, face)
     except ConfigError as error:
         face.tell(ConfigRefused(error.problems))

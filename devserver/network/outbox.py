@@ -33,7 +33,8 @@ class Outbox:
         self.most = most
         self.dropped = 0
         """How many events were refused because the queue was full or closed."""
-        self._events: deque[tuple[Event, int]] = deque()
+        # No deque until one is needed: an empty one takes more room than all the rest of an idle agent.
+        self._events: deque[tuple[Event, int]] | tuple[()] = ()
         self._size = 0
         self._lock = threading.Lock()
         self._consumer = 0
@@ -59,6 +60,8 @@ class Outbox:
             if self._closed or len(self._events) >= self.limit or (self._events and self._size + size > self.most):
                 self.dropped += 1
                 return False
+            if isinstance(self._events, tuple):
+                self._events = deque()
             self._events.append((event, size))
             self._size += size
             waiter, self._waiter = self._waiter, None
@@ -100,7 +103,7 @@ class Outbox:
         """Hand over all events that wait now."""
         with self._lock:
             taken = [event for event, _ in self._events]
-            self._events.clear()
+            self._events = ()
             self._size = 0
         return taken
 
@@ -112,7 +115,7 @@ class Outbox:
     def handed_over(self, event: Event) -> None:
         """Remove the oldest event if it is still this one: its receiver has it."""
         with self._lock:
-            if self._events and self._events[0][0] is event:
+            if not isinstance(self._events, tuple) and self._events and self._events[0][0] is event:
                 self._size -= self._events.popleft()[1]
 
     def close(self) -> None:

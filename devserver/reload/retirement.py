@@ -46,6 +46,8 @@ class Retirement:
         for task in list(self._lingering):
             task.cancel()
         for generation in (*lingering, *live):
+            for call in generation.handler_calls():
+                expire(call, f"the network ended while {generation.name} was handling the event")
             await self._end(generation)
 
     async def _linger(self, generation: Generation) -> None:

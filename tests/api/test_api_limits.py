@@ -172,7 +172,9 @@ async def test_a_hundred_slow_heads_are_all_given_up(served, monkeypatch):
 async def test_a_body_that_trickles_is_given_up(served, monkeypatch):
     """The time is that of the whole request, however often a byte comes."""
     monkeypatch.setattr(GuardedHttp, "request_seconds", 0.2)
-    head = b"POST /api/register HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 999999\r\n\r\n"
+    head = (
+        b"POST /api/register HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 999999\r\n\r\n"
+    )
     async with served.line() as line:
         line.writer.write(head % line.host)
         with pytest.raises(ConnectionError):

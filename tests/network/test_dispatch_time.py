@@ -9,7 +9,9 @@ import pytest
 from note_mods import ANSWERS, note
 from workspaces import Workspace, until
 
+from devserver import Event
 from devserver.model.facts import ModError
+from devserver.model.principal import LOCAL
 
 WAITS = """
     @mod_event_handler("wait.here")
@@ -183,21 +185,52 @@ async def test_cancelling_every_task_of_the_mods_loop_harms_no_sender(work: Work
     assert (await work.ask("cancel.all")).success
 
 
-async def test_a_blocked_mods_loop_does_not_block_the_loop_that_asks(work: Workspace) -> None:
-    """While a handler sleeps with its thread, the network answers what needs no mod."""
-    body = """
-        @mod_event_handler("block.thread")
-        def block(self, event):
-            GO.wait()
-            return True
-    """
-    work.mod("a", body, "import threading\nGO = threading.Event()\n")
+def notes_for(work: Workspace, agent_id: str) -> list[str]:
+    """The ids of the notes in an agent's outbox."""
+    agent = work.net.directory.agent(agent_id)
+    assert agent is not None
+    return [each.event_id for each in agent.outbox.take_nowait() if each.event_name == "note.take"]
+
+
+BLOCKS = """
+    @mod_event_handler("block.thread")
+    def block(self, event):
+        GO.wait()
+        return True
+"""
+
+
+async def test_a_blocked_mods_loop_stalls_events_for_mods_and_nothing_else(work: Workspace) -> None:
+    """Agents join, leave, reach each other and ask the network while a handler sleeps with its thread."""
+    work.mod("a", BLOCKS, "import threading\nGO = threading.Event()\n")
     await work.start("mods.a", home="thread")
-    blocked = asyncio.create_task(work.ask("block.thread"))
+    await work.net.register_agent("bob")
+    blocked = asyncio.create_task(work.net.ingest(Event(event_name="block.thread", source_id="ana"), LOCAL))
     await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
     async with asyncio.timeout(20):
-        health = await work.ask("system.health_check")
-    assert health.success
+        await work.net.register_agent("eve")
+        for n in range(3):
+            said = note(destination_id="agent:bob", event_id="same" if n else "first")
+            assert (await work.net.ingest(said, LOCAL)).data == {"delivered": 1}
+        assert (await work.ask("system.health_check")).success
+        assert await work.net.unregister_agent("eve")
     assert not blocked.done()
+    assert notes_for(work, "bob") == ["first", "same"]
     sys.modules["mods.a"].GO.set()
     assert (await blocked).success
+    assert work.net.get_network_stats()["events"] == 3
+
+
+async def test_a_repeat_is_known_whether_a_mod_hears_it_by_then_or_not(work: Workspace, at: str) -> None:
+    """An event that was delivered past the mods, or answered by one, is not handled again after a load or unload."""
+    work.mod("a", ANSWERS)
+    await work.start(home=at)
+    await work.net.register_agent("bob")
+    passed = await work.net.ingest(note(destination_id="agent:bob", event_id="e1"), LOCAL)
+    await work.net.load_mod("mods.a")
+    assert await work.net.ingest(note(destination_id="agent:bob", event_id="e1"), LOCAL) == passed
+    answered = await work.net.ingest(note(destination_id="agent:bob", event_id="e2"), LOCAL)
+    assert answered.data == {"by": "mods.a"}
+    await work.net.unload_mod("a")
+    assert await work.net.ingest(note(destination_id="agent:bob", event_id="e2"), LOCAL) == answered
+    assert notes_for(work, "bob") == ["e1"]

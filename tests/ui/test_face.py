@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from devserver.model.facts import Notice
+from devserver.ui.console import Console
 from devserver.ui.face import console_face, json_face
 from devserver.ui.log import LogLines, Said
 
@@ -69,6 +70,20 @@ def test_an_exception_in_the_log_is_told_with_its_place() -> None:
     assert (said[0].who, said[0].level) == ("mods.kanban", "warning")
     assert said[0].words.startswith("failed (KeyError: ")
     assert f" at {__file__}:" in said[0].words
+
+
+def test_the_whole_trace_of_a_logged_exception_can_be_had(tmp_path: Path) -> None:
+    """A program finds it in the line, a person by the key for the latest trace."""
+    errors, stream = io.StringIO(), io.StringIO()
+    programs = json_face(io.StringIO(), errors)
+    programs.log.handle(record("failed", raised()))
+    programs.close()
+    console = Console(stream, environ={})
+    LogLines(console.log).handle(record("failed", raised()))
+    console.trace()
+    console.close(10)
+    assert json.loads(errors.getvalue())["trace"].startswith("Traceback")
+    assert "Traceback" in stream.getvalue().splitlines()[1]
 
 
 def test_a_record_that_cannot_be_formatted_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:

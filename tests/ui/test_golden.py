@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,6 +35,15 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 from devserver.ui.console import Console
+from devserver.ui.doctor import doctor_lines
+from devserver.ui.events import event_line
+from devserver.ui.lines import mod_unusable, said_block
+from devserver.ui.log import Said
+from devserver.ui.look import View, look_of
+from devserver.ui.plan_lines import plan_rows
+from devserver.ui.render import render, render_line
+from devserver.ui.segments import Block, Line
+from devserver.ui.status import status_lines
 
 GOLDEN = Path(__file__).parent / "golden"
 THREE = AgentsSeen(3, 0)
@@ -78,6 +89,17 @@ def done(*outcomes: Outcome, cause: str = "saved", steps: tuple[Step, ...] = (),
     return PlanDone(Plan(cause, (Group(steps),) if steps else ()), outcomes, 31.2, THREE, held)
 
 
+@dataclass(frozen=True)
+class Found:
+    """A row of `doctor`."""
+
+    group: str
+    name: str
+    value: str
+    note: str = ""
+    good: bool = True
+
+
 LIB = "mods/lib/board.py changed, imported by"
 LOAD = Step(Action.LOAD, "search", "mods.search", "new in network.yaml")
 CONFIG_STEPS = (
@@ -105,6 +127,7 @@ CASES: dict[str, Fact] = {
     "ready_empty": Ready("http://127.0.0.1:8700", (), 80.0, ()),
     "plan_of_reloads": PlanMade(Plan("saved", (Group((Step(Action.RELOAD, "echo", "mods.echo", "saved"),)),))),
     "plan_of_holds": PlanMade(Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "no mod 'wikki' is loaded."),))),
+    "plan_of_nothing": PlanMade(Plan("key z", holds=(Hold(Action.RELOAD, "all", "there is nothing to undo"),))),
     "plan_of_config": PlanMade(
         Plan(
             "network.yaml",
@@ -118,6 +141,20 @@ CASES: dict[str, Fact] = {
         outcome("kanban", 3, reason=f"{LIB} kanban"),
         outcome("wiki", 2, reason=f"{LIB} wiki"),
         held=Held(2, 9.0),
+    ),
+    "done_library_through": done(
+        outcome("kanban", 3, reason="mods/lib/board.py changed, through mods.lib, imported by kanban", note="no state"),
+        outcome("wiki", 2, reason=f"{LIB} wiki", note="state kept (7 keys)"),
+        outcome("echo", 2, reason="mods/echo.py changed", note="state kept (1 key)"),
+    ),
+    "done_in_place": done(
+        outcome(
+            "wiki",
+            2,
+            action=Action.RECONFIGURE,
+            reason="config.max_pages 50 → 200: in place, no reload",
+            note="in place, no reload",
+        )
     ),
     "done_many": done(*(outcome(f"mod{number}", 2, reason="asked") for number in range(12))),
     "done_failed": done(FAILED),
@@ -154,6 +191,57 @@ CASES: dict[str, Fact] = {
     "agent_left": AgentSeen("ana", False, "ws"),
     "stopped": Stopped(118, 9, 2, 3, 3),
 }
+
+
+ROWS = (
+    Found("settings", "port", "8700", "network.yaml"),
+    Found("settings", "OA_DEV_PROT", "", "no such setting: it has no effect", good=False),
+    Found("machine", "python", "3.11.7", "/usr/bin/python3"),
+)
+EVENT = {
+    "at": datetime(2026, 1, 31, 10, 14, 2).timestamp(),
+    "event_name": "wiki.page.create",
+    "source_id": "agent:ana",
+    "destination_id": None,
+    "success": True,
+    "message": "Page created",
+    "payload": {"title": "\x1b[2J", "text": "ä"},
+}
+STATUS = {
+    "name": "team",
+    "url": "http://127.0.0.1:8700",
+    "uptime_s": 75.0,
+    "mods": [{"mod_id": "wiki", "mod_path": "mods.wiki", "generation": 3, "state": "live"}],
+    "agents": [{"agent_id": "ana", "transport": "ws"}],
+    "paused": True,
+    "waiting": ["network.yaml", "mods/wiki/mod.py"],
+    "last_error": {"kind": "KeyError", "message": "'column'", "file": "mods/wiki/mod.py", "line": 41},
+}
+
+
+def block_texts(*blocks: Block) -> Callable[[View], str]:
+    """Blocks as they are printed."""
+    return lambda view: "".join(render(each, view.look, "10:14:02") for each in blocks)
+
+
+def line_texts(lines: Callable[[View], Sequence[Line]]) -> Callable[[View], str]:
+    """Lines as they are printed."""
+    return lambda view: "".join(f"{render_line(each, view.look)}\n" for each in lines(view))
+
+
+PRINTED: dict[str, Callable[[View], str]] = {
+    "said_print": lambda view: block_texts(said_block(Said("wiki v2", "print", "page \x1b[2J"), view))(view),
+    "said_log": lambda view: block_texts(said_block(Said("wiki v2", "warning", "slow", {"ms": 40}), view))(view),
+    "plan_rows": lambda view: block_texts(
+        plan_rows(Plan("start", (Group((LOAD, Step(Action.RELOAD, "echo", "", "mods/echo.py changed"))),)), view)
+    )(view),
+    "mod_unusable": lambda view: block_texts(mod_unusable("kanban", ERROR, view))(view),
+    "event": line_texts(lambda view: [event_line(EVENT, view)]),
+    "event_refused": line_texts(lambda view: [event_line(EVENT | {"success": False, "payload": None}, view)]),
+    "doctor": line_texts(lambda view: doctor_lines(ROWS, view)),
+    "status": line_texts(lambda view: status_lines(STATUS, view)),
+}
+"""What commands print, which is no fact."""
 
 
 class FakeTerminal(io.StringIO):
@@ -193,9 +281,20 @@ def test_a_fact_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize("tty", [True, False], ids=["tty", "plain"])
+@pytest.mark.parametrize("name", PRINTED)
+def test_what_a_command_prints_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
+    """Each is told in exactly the words and lines of its golden file."""
+    path = GOLDEN / f"{name}.{'tty' if tty else 'plain'}.txt"
+    text = PRINTED[name](View(look_of(tty, {}, color=False), 80))
+    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
 def test_every_golden_file_belongs_to_a_case() -> None:
     """No golden file outlives the fact that it shows."""
-    expected = {f"{name}.{look}.txt" for name in CASES for look in ("tty", "plain")}
+    expected = {f"{name}.{look}.txt" for name in (*CASES, *PRINTED) for look in ("tty", "plain")}
     assert {each.name for each in GOLDEN.iterdir()} == expected
 
 

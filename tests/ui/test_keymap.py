@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devserver.ui.keymap import KEYS, Answer, chosen, key_named, question, shortcuts, typed_on
+from devserver.ui.keymap import KEYS, Answer, Key, chosen, key_named, question, shortcuts, typed_on
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
@@ -84,3 +84,13 @@ def test_an_ambiguous_beginning_chooses_nothing_but_a_whole_name_does() -> None:
 def test_the_question_is_one_line_with_numbers() -> None:
     """Which mods there are, how to get out, and what was typed."""
     assert question(("echo", "wiki"), "wi") == "which mod? 1 echo  2 wiki (Esc cancels): wi"
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+def test_every_key_has_a_command(key: Key) -> None:
+    """What a key does, another terminal and a script can do as well; emptying it is the terminal's own affair."""
+    from devserver.cli.app import app
+
+    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    assert key.command.split(" ")[0] in commands | {"--help", ""}
+    assert bool(key.command) == (key.name != "clear")

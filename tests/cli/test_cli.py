@@ -7,57 +7,19 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from processes import ECHO_BROKEN, ECHO_V1, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 
 import devserver
 
-PATIENCE = 60.0
-"""Seconds after which a fact that was waited for is taken to be never coming."""
-
-OA_DEV = (sys.executable, "-c", "from devserver.cli import main; main()")
-
-NETWORK = """\
-network:
-  name: team
-  mods:
-    - name: mods.echo
-"""
-
-ECHO_V1 = """\
-from devserver import BaseMod, EventResponse, mod_event_handler
-
-class EchoMod(BaseMod):
-    @mod_event_handler("echo.say")
-    async def say(self, event):
-        return EventResponse(True, "said", {"text": event.payload["text"]})
-"""
-
-ECHO_V2 = ECHO_V1.replace('"said"', '"said again"')
-ECHO_BROKEN = ECHO_V1.replace("class EchoMod", "clas EchoMod")
-
-
-def environment(**values: str) -> dict[str, str]:
-    """This process's environment without what would change how the commands look."""
-    unwanted = ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS")
-    kept = {name: value for name, value in os.environ.items() if name not in unwanted and "OA_DEV" not in name}
-    return kept | {"PYTHONPATH": str(Path(devserver.__file__).parents[1])} | values
-
-
-def oa_dev(folder: Path, *arguments: str | bytes, **values: str) -> subprocess.CompletedProcess[str]:
-    """Call a command in a folder and wait for its end."""
-    done = subprocess.run(
-        [*OA_DEV, *arguments], cwd=folder, env=environment(**values), capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert "Traceback" not in done.stdout + done.stderr
-    return done
+COMMANDS = (
+    *("run", "check", "plan", "schema", "doctor", "status", "reload", "undo", "send", "events"),
+    *("pause", "apply", "resume", "trace", "log", "stop", "wait", "new"),
+)
 
 
 def refused(folder: Path, *arguments: str | bytes) -> str:
@@ -66,14 +28,6 @@ def refused(folder: Path, *arguments: str | bytes) -> str:
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) <= 2
     return done.stderr
-
-
-def write(folder: Path, network: str = NETWORK, echo: str = ECHO_V1) -> Path:
-    """A workspace with one mod."""
-    (folder / "mods" / "echo").mkdir(parents=True, exist_ok=True)
-    (folder / "mods" / "echo" / "mod.py").write_text(echo)
-    (folder / "network.yaml").write_text(network)
-    return folder
 
 
 # Help, version, usage
@@ -87,7 +41,7 @@ def test_the_version_is_said(tmp_path: Path) -> None:
 def test_help_and_version_need_nothing_heavy(tmp_path: Path) -> None:
     """Neither the web framework, nor the watcher, nor YAML is imported to explain the commands."""
     program = (
-        "import sys; from devserver.cli.app import call; call(['run', '--help']); call(['--version']);"
+        "import sys; from devserver.cli.start import call; call(['run', '--help']); call(['--version']);"
         "print([name for name in ('uvicorn', 'starlette', 'watchfiles', 'yaml', 'rich') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -106,7 +60,7 @@ def test_help_names_every_command(tmp_path: Path, arguments: tuple[str, ...]) ->
     """Also no argument at all is answered with help."""
     done = oa_dev(tmp_path, *arguments)
     assert done.returncode == 0
-    assert all(f"\n  {name} " in done.stdout for name in ("run", "check", "status", "reload", "send"))
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +144,11 @@ def test_a_directory_is_no_network_but_may_hold_one(tmp_path: Path) -> None:
 
 
 def test_a_good_network_is_summed_up(tmp_path: Path) -> None:
-    """Exit code 0, and nothing of the mod was imported."""
-    write(tmp_path, echo="open('imported', 'w')")
+    """Exit code 0, and nothing of the mod was started."""
+    write(tmp_path, echo=ECHO_V1 + "    def initialize(self):\n        open('started', 'w')\n")
     done = oa_dev(tmp_path, "check")
     assert (done.returncode, done.stdout) == (0, "network.yaml is good: team, 1 of 1 mods enabled\n")
-    assert not (tmp_path / "imported").exists()
+    assert not (tmp_path / "started").exists()
 
 
 def test_a_bad_network_ends_with_3_and_its_place(tmp_path: Path) -> None:
@@ -226,7 +180,25 @@ def test_a_network_that_cannot_be_used_does_not_run(tmp_path: Path) -> None:
 # Commands without a server
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("reload",), ("send", "echo.say"), ("status", "--json")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("reload",),
+        ("undo",),
+        ("send", "echo.say"),
+        ("events", "-f"),
+        ("pause",),
+        ("apply",),
+        ("resume",),
+        ("trace",),
+        ("log", "info"),
+        ("stop",),
+        ("wait", "reload"),
+    ],
+    ids=" ".join,
+)
 def test_without_a_server_a_command_ends_with_1_and_says_where_it_looked(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
@@ -237,49 +209,6 @@ def test_without_a_server_a_command_ends_with_1_and_says_where_it_looked(
 
 
 # Commands with a server
-
-
-class Running:
-    """A server in a workspace, which tells its facts as JSON lines."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [*OA_DEV, "run", "--json", "--port", "0"], cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
-        )
-        # A fact that never comes must fail its test, not hold it up: the end of the process ends the waiting.
-        self.patience = threading.Timer(PATIENCE, self.process.kill)
-        self.patience.start()
-
-    def until(self, **wanted: Any) -> dict[str, Any]:
-        """The next object that holds some values."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            told: dict[str, Any] = json.loads(line)
-            if wanted.items() <= told.items():
-                return told
-        raise AssertionError(f"the server ended without telling {wanted}")
-
-    def stop(self) -> int:
-        """Ctrl-C, and the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        self.until(type="stopped")
-        return self.process.wait()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Running]:
-    """A server that is ready."""
-    running = Running(write(tmp_path))
-    try:
-        running.until(type="ready")
-        yield running
-    finally:
-        running.patience.cancel()
-        running.process.kill()
-        running.process.wait()
-        assert running.process.stdout is not None
-        running.process.stdout.close()
 
 
 def test_status_shows_what_runs(server: Running) -> None:

@@ -1,0 +1,129 @@
+"""`check` finds what a start would stumble over, and starts nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from processes import NETWORK, oa_dev, write
+from workspaces import Workspace, served
+
+from devserver.check import Checked, check_network
+
+ANT = "from devserver import BaseMod\nclass AntMod(BaseMod):\n"
+
+
+def checked(work: Workspace, *mods: str, patience: float = 60.0) -> dict[str, str]:
+    """What is wrong with each mod of a network."""
+    found = check_network(work.yaml(*(f"mods.{name}" for name in mods)), patience)
+    assert found.refused == ()
+    return {mod: str(error) for mod, error in found.mods}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Workspace:
+    """A workspace in which nothing runs."""
+    return Workspace(tmp_path)
+
+
+def test_good_mods_are_good(files: Workspace) -> None:
+    """There is nothing to say of them."""
+    files.mod("ant", served("ant", 1))
+    files.mod("bee", served("bee", 1), "requires = ()")
+    assert checked(files, "ant", "bee") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def broken(:\n", "SyntaxError: invalid syntax at mods/ant.py:1"),
+        ("import nosuch_module\n", "ModuleNotFoundError: No module named 'nosuch_module' at mods/ant.py:1"),
+        ("\n{}['column']\n", "KeyError: 'column' at mods/ant.py:2"),
+        ("import sys\nsys.exit(3)\n", "asked the process to end"),
+        ("import os\nos._exit(3)\n", "CheckEnded: its import ended the process with code 3"),
+        ("x = 1\n", "NoModClass"),
+        (
+            f"{ANT}    def __init__(self):\n        1/0\n",
+            "ZeroDivisionError",
+        ),
+        (
+            f"{ANT}    reload_mode = 'often'\n",
+            "reload_mode is 'often'",
+        ),
+        (
+            f"{ANT}    requires = ['mods.bee>=2']\n",
+            "it needs mods.bee",
+        ),
+    ],
+    ids=lambda text: text.strip().splitlines()[-1][:30],
+)
+def test_what_a_start_would_stumble_over_is_found(files: Workspace, text: str, said: str) -> None:
+    """The mod, and where its source can be looked at."""
+    files.write("mods/ant.py", text)
+    assert said in checked(files, "ant")["ant"]
+
+
+def test_one_bad_mod_does_not_hide_another(files: Workspace) -> None:
+    """All are looked at, in one go."""
+    files.write("mods/ant.py", "1/0\n")
+    files.mod("bee", served("bee", 1))
+    files.write("mods/cow.py", "[][0]\n")
+    assert {mod: error.partition(":")[0] for mod, error in checked(files, "ant", "bee", "cow").items()} == {
+        "ant": "ZeroDivisionError",
+        "cow": "IndexError",
+    }
+
+
+def test_a_mod_that_is_nowhere_is_found(files: Workspace) -> None:
+    """With the name that may have been meant."""
+    files.mod("kanban", served("kanban", 1))
+    assert "Did you mean 'kanban'?" in checked(files, "kanbna")["kanbna"]
+
+
+def test_an_import_that_hangs_is_given_up_and_named(files: Workspace) -> None:
+    """Those before it were looked at."""
+    files.mod("ant", served("ant", 1))
+    files.write("mods/bee.py", "import threading\nthreading.Event().wait()\n")
+    assert checked(files, "ant", "bee", patience=1.5) == {"bee": "CheckEnded: its import did not end within 2 s"}
+
+
+def test_nothing_is_started_and_nothing_printed(files: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    """initialize() is not called, and what an import prints is nobody's answer."""
+    files.mod("ant", "def initialize(self):\n    open('started', 'w')", "print('imported')")
+    assert checked(files, "ant") == {}
+    assert not (files.folder / "started").exists()
+    assert capfd.readouterr().out == ""
+
+
+def test_python_itself_is_not_shadowed_by_the_workspace(files: Workspace) -> None:
+    """A `typing.py` beside network.yaml is nobody's typing."""
+    files.write("typing.py", "1/0\n")
+    files.mod("ant", served("ant", 1))
+    assert checked(files, "ant") == {}
+
+
+def test_disabled_mods_are_not_looked_at(files: Workspace) -> None:
+    """They would not be started either."""
+    files.write("mods/ant.py", "1/0\n")
+    path = files.yaml({"name": "mods.ant", "enabled": False})
+    assert check_network(path).good
+
+
+def test_a_network_yaml_that_cannot_be_used_ends_the_check(tmp_path: Path) -> None:
+    """Its problems are all there is to say."""
+    path = tmp_path / "network.yaml"
+    path.write_text("network: [\n")
+    found = check_network(path)
+    assert (found.good, found.mods, len(found.refused)) == (False, (), 1)
+    assert Checked(name="network.yaml").summary == "network.yaml cannot be used"
+
+
+def test_mods_that_cannot_be_loaded_end_the_command_with_5(tmp_path: Path) -> None:
+    """Their place and source for people, the same as values for programs."""
+    write(tmp_path, NETWORK, "import json\njson.loads(5)\n")
+    done = oa_dev(tmp_path, "check")
+    told = json.loads(oa_dev(tmp_path, "check", "--json").stdout)
+    assert done.returncode == 5
+    assert "error: echo cannot be loaded: mods/echo/mod.py:2:1" in done.stdout
+    assert (told["ok"], told["mods"][0]["mod_id"], told["mods"][0]["error"]["line"]) == (False, "echo", 2)

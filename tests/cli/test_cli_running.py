@@ -1,0 +1,237 @@
+"""The commands that ask a running server, as processes: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
+
+SAY = ("send", "echo.say", "--payload", '{"text": "hi"}')
+
+
+def answer(folder: Path, *arguments: str) -> dict[str, Any]:
+    """What a command says as JSON."""
+    told: dict[str, Any] = json.loads(oa_dev(folder, *arguments, "--json").stdout)
+    return told
+
+
+def begun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command that goes on beside the test."""
+    return subprocess.Popen([*OA_DEV, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+
+
+# Pause
+
+
+def test_saves_that_are_paused_wait_until_they_are_applied(server: Running) -> None:
+    """A pause keeps what runs; `status` and `plan` name what waits; `apply` applies it, and it stays paused."""
+    assert oa_dev(server.folder, "pause").stdout == "paused: saves wait\n"
+    write(server.folder, echo=ECHO_V2)
+    server.until(type="notice", message="mods/echo/mod.py saved; 1 save waits, oa-dev apply applies it")
+    assert "paused: mods/echo/mod.py" in oa_dev(server.folder, "status").stdout
+    assert "echo  reload - mods/echo/mod.py changed" in oa_dev(server.folder, "plan").stdout
+    assert oa_dev(server.folder, *SAY).stdout.startswith("said\n")
+    assert "echo v2" in oa_dev(server.folder, "apply").stdout
+    assert oa_dev(server.folder, *SAY).stdout.startswith("said again\n")
+    assert answer(server.folder, "status")["paused"] is True
+
+
+def test_resume_applies_everything_that_waits_and_ends_the_pause(server: Running) -> None:
+    """network.yaml and a mod, saved while paused, are applied by one command; later saves are applied at once."""
+    oa_dev(server.folder, "pause")
+    write(server.folder, NETWORK + "      config: {loud: true}\n", ECHO_V2)
+    server.until(type="notice", message="mods/echo/mod.py saved; 2 saves wait, oa-dev apply applies them")
+    done = answer(server.folder, "resume")
+    status = answer(server.folder, "status")
+    assert [each["success"] for each in done["done"]] == [True, True]
+    assert (status["paused"], status["waiting"]) == (False, [])
+    assert (status["mods"][0]["config"], oa_dev(server.folder, *SAY).stdout[:10]) == ({"loud": True}, "said again")
+
+
+def test_apply_without_a_save_says_so(server: Running) -> None:
+    """Nothing is done, and that is no failure."""
+    done = oa_dev(server.folder, "apply")
+    assert (done.returncode, done.stdout) == (0, "nothing waited\n")
+
+
+def test_what_waited_and_fails_ends_with_1(server: Running) -> None:
+    """A script learns that what it applied did not come to run."""
+    oa_dev(server.folder, "pause")
+    write(server.folder, echo=ECHO_BROKEN)
+    server.until(type="notice", message="mods/echo/mod.py saved; 1 save waits, oa-dev apply applies it")
+    done = oa_dev(server.folder, "apply")
+    assert done.returncode == 1
+    assert "echo v2 did not load, v1 keeps running" in done.stdout
+
+
+# wait
+
+
+def test_wait_reload_ends_with_the_outcome_of_the_next_plan(server: Running) -> None:
+    """0 and the line of the console where it was applied, 1 and the error where it failed."""
+    number = str(answer(server.folder, "status")["reload_number"])
+    write(server.folder, echo=ECHO_V2)
+    good = oa_dev(server.folder, "wait", "reload", "--after", number)
+    write(server.folder, echo=ECHO_BROKEN)
+    bad = oa_dev(server.folder, "wait", "reload", "--after", str(int(number) + 1))
+    assert (good.returncode, bad.returncode) == (0, 1)
+    assert "reloaded: echo v2" in good.stdout
+    assert "mods/echo/mod.py:3" in bad.stdout
+
+
+def test_wait_reload_waits_for_what_has_not_happened_yet(server: Running) -> None:
+    """Begun before the save, it ends with it."""
+    with begun(server.folder, "wait", "reload", "--json", "--timeout", str(PATIENCE)) as waiting:
+        while waiting.poll() is None:
+            # Until it ends: when its waiting begins, nobody but itself knows.
+            oa_dev(server.folder, "reload")
+        assert waiting.stdout is not None
+        told = json.loads(waiting.stdout.read())
+    assert (waiting.returncode, told["success"]) == (0, True)
+    assert told["outcomes"][0]["mod_id"] == "echo"
+
+
+def test_a_network_yaml_that_is_refused_is_an_outcome(server: Running) -> None:
+    """`wait reload` ends with 1 and the place in network.yaml."""
+    number = str(answer(server.folder, "status")["reload_number"])
+    (server.folder / "network.yaml").write_text(NETWORK.replace("name: mods", "nmae: mods"))
+    done = oa_dev(server.folder, "wait", "reload", "--after", number)
+    assert done.returncode == 1
+    assert "network.yaml:4:" in done.stdout
+
+
+def test_wait_reload_gives_up_in_time(server: Running) -> None:
+    """It ends with 1 and says that nothing came."""
+    done = oa_dev(server.folder, "wait", "reload", "--timeout", "0.05")
+    assert (done.returncode, done.stdout) == (1, "no reload within 0.05 s\n")
+
+
+# events
+
+
+def test_events_are_followed_by_pattern(server: Running) -> None:
+    """Who follows `echo.*` sees those events with their answers, and no others."""
+    with begun(server.folder, "events", "-f", "echo.*", "--count", "2", "--json") as following:
+        assert following.stdout is not None
+        lines: list[str] = []
+        while len(lines) < 2 and following.poll() is None:
+            # Sent until it is seen: when following begins, nobody but the follower knows.
+            oa_dev(server.folder, "send", "other.thing")
+            oa_dev(server.folder, *SAY)
+            lines += [following.stdout.readline()] if not lines else following.stdout.readlines()
+    rows = [json.loads(each) for each in lines]
+    assert {row["event_name"] for row in rows} == {"echo.say"}
+    assert rows[0]["payload"] == {"text": "hi"}
+    assert (rows[0]["success"], rows[0]["message"]) == (True, "said")
+    assert following.returncode == 0
+
+
+def test_a_pattern_that_matches_nothing_is_a_misuse(tmp_path: Path) -> None:
+    """It ends with 2 before any server is asked."""
+    done = oa_dev(tmp_path, "events", "*.say")
+    assert (done.returncode, "may only stand at the end" in done.stderr) == (2, True)
+
+
+# The rest
+
+
+def test_plan_says_that_nothing_would_change(server: Running) -> None:
+    """What runs is what is saved."""
+    done = oa_dev(server.folder, "plan")
+    assert (done.returncode, done.stdout) == (0, "nothing would change\n")
+
+
+def test_plan_shows_a_save_that_failed_and_changes_nothing(server: Running) -> None:
+    """What is on disk and not running would still be reloaded; asking does not do it."""
+    write(server.folder, echo=ECHO_BROKEN)
+    server.until(type="outcome", status="rolled_back")
+    before = answer(server.folder, "status")
+    plans = answer(server.folder, "plan")["plans"]
+    after = answer(server.folder, "status")
+    assert [step["mod_id"] for each in plans for step in each["steps"]] == ["echo"]
+    assert (before["failed"], before["mods"]) == (after["failed"], after["mods"])
+
+
+def test_the_trace_of_the_latest_error_is_printed_in_full(server: Running) -> None:
+    """And that there is none, when there is none."""
+    assert oa_dev(server.folder, "trace").stdout == "no error\n"
+    write(server.folder, echo=ECHO_V2 + "\n{}['column']\n")
+    server.until(type="outcome", status="rolled_back")
+    printed = oa_dev(server.folder, "trace").stdout
+    assert printed.startswith("Traceback")
+    assert printed.endswith("KeyError: 'column'\n")
+
+
+def test_the_log_level_changes_while_it_runs(server: Running) -> None:
+    """The new level is said, and an unknown one is a misuse."""
+    assert oa_dev(server.folder, "log", "debug").stdout == "log level: debug\n"
+    assert oa_dev(server.folder, "log", "loud").returncode == 2
+
+
+def test_stop_ends_the_server_cleanly(server: Running) -> None:
+    """As Ctrl-C does."""
+    assert oa_dev(server.folder, "stop").stdout == "stopping\n"
+    server.until(type="stopped")
+    assert server.process.wait() == 0
+
+
+def test_a_changed_env_file_says_that_a_restart_is_needed(tmp_path: Path) -> None:
+    """What .env says is in the environment of mods; changed, it waits for the next start; saved as it was, nothing."""
+    write(tmp_path, echo=ECHO_V2.replace('"said again"', '__import__("os").environ["SECRET_WORD"]'))
+    (tmp_path / ".env").write_text("SECRET_WORD=xyzzy\n")
+    running = Running(tmp_path)
+    try:
+        running.until(type="ready")
+        assert oa_dev(tmp_path, *SAY).stdout.startswith("xyzzy\n")
+        (tmp_path / ".env").write_text("SECRET_WORD=plugh\n")
+        running.until(type="notice", message=".env has changed: restart needed, it is read at the start")
+        assert running.stop() == 0
+    finally:
+        running.end()
+
+
+def test_with_confirm_a_changed_network_waits_and_is_shown(tmp_path: Path) -> None:
+    """The plan comes at once, its effect with `apply`; a mod's own save is applied without asking."""
+    running = Running(write(tmp_path), "--confirm")
+    try:
+        running.until(type="ready")
+        (tmp_path / "network.yaml").write_text(NETWORK + "      config: {loud: true}\n")
+        plan = running.until(type="plan")
+        assert plan["cause"] == "network.yaml, not applied yet"
+        assert [step["mod_id"] for step in plan["steps"]] == ["echo"]
+        assert answer(tmp_path, "status")["mods"][0]["config"] == {}
+        assert answer(tmp_path, "apply")["done"][0]["success"] is True
+        assert answer(tmp_path, "status")["mods"][0]["config"] == {"loud": True}
+    finally:
+        running.end()
+
+
+def test_what_a_mod_prints_goes_to_the_log_with_its_name(tmp_path: Path) -> None:
+    """Standard output stays JSON lines; printed and logged lines are JSON on the other stream, none is lost."""
+    noise = 'print("one\\ntwo", end=""); self.log.warning("three"); '
+    noisy = ECHO_V2.replace("return", noise + "return")
+    errors = tmp_path / "errors"
+    with errors.open("wb") as stream:
+        running = Running(write(tmp_path / "work", echo=noisy), errors=stream)
+        try:
+            running.until(type="ready")
+            oa_dev(running.folder, *SAY)
+            assert running.stop() == 0
+        finally:
+            running.end()
+    rows = [json.loads(line) for line in errors.read_text().splitlines()]
+    assert [(row["who"], row["level"], row["message"]) for row in rows] == [
+        ("echo v1", "print", "one"),
+        ("echo v1", "warning", "three"),
+        ("echo v1", "print", "two"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["pause", "apply", "resume"])
+def test_the_saves_commands_speak_json(server: Running, command: str) -> None:
+    """Whether it is paused, what waits, and what was done."""
+    assert answer(server.folder, command) == {"paused": command == "pause", "waiting": [], "done": []}

@@ -1,0 +1,148 @@
+"""Notifications come from the directories that are asked for, whatever becomes of these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from watching import named
+from workspaces import until
+
+from devserver.reload.ignore import Rules
+from devserver.reload.notify import Notifier, survey
+
+
+class Told:
+    """What a notifier told."""
+
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+        self.placed = 0
+        self.notices: list[str] = []
+        self.notifier = Notifier(self.paths.update, self._placed, self.notices.append)
+
+    def _placed(self) -> None:
+        self.placed += 1
+
+    async def watch(self, *directories: Path) -> None:
+        """Watch, and return when that is so."""
+        before = self.placed
+        self.notifier.watch(str(each) for each in directories)
+        await until(lambda: self.placed > before and self.notifier._coming is None)
+
+
+@pytest.fixture
+async def told() -> AsyncIterator[Told]:
+    """A notifier, stopped after the test."""
+    made = Told()
+    yield made
+    made.notifier.stop()
+
+
+async def test_what_happens_in_a_directory_is_told_and_what_happens_below_is_not(told: Told, tmp_path: Path) -> None:
+    """Those below are asked for by themselves."""
+    (tmp_path / "below").mkdir()
+    await told.watch(tmp_path)
+    (tmp_path / "below" / "x").touch()
+    (tmp_path / "y").touch()
+    await until(lambda: bool(told.paths))
+    assert told.paths == {str(tmp_path / "y")}
+
+
+async def test_nothing_is_missed_while_the_set_of_directories_changes(told: Told, tmp_path: Path) -> None:
+    """The watches of before stay until the new ones are placed."""
+    await told.watch(tmp_path)
+    for number in range(30):
+        folder = tmp_path / f"d{number}"
+        folder.mkdir()
+        told.notifier.watch([str(tmp_path), str(folder)])
+        (tmp_path / f"x{number}").touch()
+    wanted = {str(tmp_path / f"x{number}") for number in range(30)}
+    await until(lambda: wanted <= told.paths)
+    assert told.notices == []
+
+
+async def test_a_directory_that_took_anothers_place_is_watched_anew(told: Told, tmp_path: Path) -> None:
+    """Its name is the same; the watch of before was of the other one."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    await told.watch(folder)
+    folder.rename(tmp_path / "aside")
+    folder.mkdir()
+    await told.watch(folder)
+    (folder / "x").touch()
+    await until(lambda: str(folder / "x") in told.paths)
+
+
+async def test_the_same_directories_are_watched_once(told: Told, tmp_path: Path) -> None:
+    """Nothing is placed anew for them."""
+    await told.watch(tmp_path)
+    current = told.notifier._current
+    told.notifier.watch([str(tmp_path)])
+    assert (told.notifier._current, told.notifier._coming) == (current, None)
+
+
+async def test_directories_that_are_not_there_or_have_no_text_for_a_name_are_left_out(
+    told: Told, tmp_path: Path
+) -> None:
+    """The others are watched, and nobody polls."""
+    odd = named(tmp_path, b"caf\xe9")
+    odd.mkdir()
+    await told.watch(tmp_path, odd, tmp_path / "gone")
+    (tmp_path / "x").touch()
+    await until(lambda: str(tmp_path / "x") in told.paths)
+    assert (told.notifier.kind, told.notices) == ("notifications", [])
+
+
+async def test_a_directory_that_goes_while_it_is_being_watched_is_asked_for_again(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner is told to look again; that is no reason to poll."""
+    monkeypatch.setattr("devserver.reload.notify._identity", lambda path: (path, 1, 1))
+    await told.watch(tmp_path, tmp_path / "gone")
+    await told.watch(tmp_path)
+    (tmp_path / "x").touch()
+    await until(lambda: str(tmp_path / "x") in told.paths)
+    assert (told.notifier.kind, told.notices) == ("notifications", [])
+
+
+async def test_a_file_name_that_is_no_text_is_survived(told: Told, tmp_path: Path) -> None:
+    """What was missed with it is to be looked for, and what comes after it is told."""
+    await told.watch(tmp_path)
+    placed = told.placed
+    named(tmp_path, b"caf\xe9.txt").touch()
+    await until(lambda: told.placed > placed)
+    (tmp_path / "x").touch()
+    await until(lambda: str(tmp_path / "x") in told.paths)
+
+
+@pytest.mark.parametrize(("asked", "kind"), [("1", "polling"), ("false", "notifications")])
+async def test_polling_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, kind: str) -> None:
+    """By the variable that watchfiles knows; what happens is told all the same."""
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", asked)
+    told = Told()
+    await told.watch(tmp_path)
+    (tmp_path / "x").touch()
+    await until(lambda: str(tmp_path / "x") in told.paths)
+    told.notifier.stop()
+    assert told.notifier.kind == kind
+
+
+def test_a_place_in_a_directory_that_is_not_there_is_watched_above_it(tmp_path: Path) -> None:
+    """From the nearest one that is."""
+    (tmp_path / "a").mkdir()
+    found = survey([tmp_path / "a" / "b" / "c" / "x.py"], [], Rules(tmp_path))
+    assert found.directories == {str(tmp_path / "a")}
+
+
+def test_a_source_behind_a_link_is_known_by_its_real_name_too(tmp_path: Path) -> None:
+    """Through a link to a directory, and through a link to a file."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.py").touch()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / "y.py").symlink_to("x.py")
+    sources = [tmp_path / "link" / "x.py", tmp_path / "real" / "y.py"]
+    found = survey(sources, [], Rules(tmp_path))
+    assert found.aliases == {str(tmp_path / "real" / "x.py"): tuple(sources)}
+    assert found.directories == {str(tmp_path / "real")}
