@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import time
 from collections import ChainMap
@@ -41,10 +40,10 @@ _SWEEP_AT_MOST = 2.0
 _SWEEP_SHARE = 1 / 150
 _ASK_AT_MOST = 20.0
 _ASK_SHARE = 1 / 600
-_STORM_GAP = 0.05
+_STORM_GAP = 0.02
 _STORM_QUIET = 0.03
 _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
-"""Seconds to wait before a look, by how many in a row came within `_STORM_GAP` of a report; from then on the last."""
+"""Seconds to wait before a look, by how many reports in a row were followed at once; from then on the last."""
 
 _GIT_PATIENCE = 10.0
 _GIT_QUIET = 0.5
@@ -97,7 +96,7 @@ class Watch:
         self._stale_lock: Signature | None = None
         self._fault = ""
         self._came = 0.0
-        self._reported = -math.inf
+        self._storms_until = 0.0
         self._in_a_row = 0
 
     @property
@@ -171,7 +170,7 @@ class Watch:
 
     async def _let_a_storm_pass(self) -> None:
         """Where one change comes right after the other, wait a little, until nothing comes for a moment."""
-        if self._came - self._reported > _STORM_GAP:
+        if self._came > self._storms_until:
             self._in_a_row = 0
         until = time.monotonic() + _STORM_HOLDS[min(self._in_a_row, len(_STORM_HOLDS) - 1)]
         while time.monotonic() < until and await self._comes_within(_STORM_QUIET):
@@ -215,8 +214,11 @@ class Watch:
         verdicts = self._judge(await self._read(sources | differing))
         news = {path: digest for path, (verdict, digest) in verdicts.items() if verdict is Verdict.NEWS}
         if news:
+            began = time.monotonic()
             await self._report(news)
-            self._reported, self._in_a_row = time.monotonic(), self._in_a_row + 1
+            # What comes faster than it can be loaded is a storm, on a slow machine too.
+            now, self._in_a_row = time.monotonic(), self._in_a_row + 1
+            self._storms_until = now + max(_STORM_GAP, now - began)
         same = {path for path, (verdict, _) in verdicts.items() if verdict is Verdict.SAVED_THE_SAME}
         self._explain(same, others)
 

@@ -215,7 +215,7 @@ def test_it_ends_while_a_handler_hangs(site: Site, case: str) -> None:
         live.until(lambda: (site.folder / "started").exists())
         assert live.stop() == 0
         assert hanging.exception() is None or isinstance(hanging.exception(), ConnectionError)
-    assert log_faults(live.log()) == []
+    assert log_faults(live.log()) == [], live.log()
 
 
 @pytest.mark.parametrize("hook", ["initialize", "shutdown"])
@@ -229,7 +229,7 @@ def test_it_ends_while_a_hook_hangs(site: Site, hook: str) -> None:
     else:
         live.line("ready")
     assert live.stop() == 0
-    assert log_faults(live.log()) == []
+    assert log_faults(live.log()) == [], live.log()
 
 
 def test_a_killed_server_is_back_at_once_with_its_agents(site: Site) -> None:
@@ -284,4 +284,4 @@ def test_a_closed_stdout_ends_nothing(site: Site) -> None:
         _asked_until(port, ana, {"version": number})
     live.process.send_signal(signal.SIGINT)
     assert live.process.wait(30) == 0
-    assert log_faults(live.log()) == []
+    assert log_faults(live.log()) == [], live.log()
