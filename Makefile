@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 READY_ALL := $(VENV)/.ready-openagents
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench bench-quick clean
+.PHONY: help run test test-all check bench bench-quick soak clean
 
 help:  ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: $(READY)  ## measure against peers, write bench/RESULTS.md
 
 bench-quick: $(READY)  ## the same in under two minutes
 	$(BIN)/python -m bench --quick $(ARGS)
+
+soak: $(READY)  ## thirty minutes of random faults under load
+	$(BIN)/python -m tests.soak --minutes 30 $(ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

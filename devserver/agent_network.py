@@ -31,6 +31,7 @@ from devserver.network.dispatch import Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.overseer import Overseer
 from devserver.network.system import run_system
+from devserver.registry import plain_path
 from devserver.reload.engine import Engine
 from devserver.reload.loader import find_mod_class, imported
 from devserver.reload.network_yaml import read_network
@@ -132,15 +133,17 @@ class AgentNetwork:
         A fault of the mod is in the answer and is never raised; `data` holds mod_id, mod_path, generation and
         duration_ms.
         """
-        return _response(await self.engine.submit(LoadAsked(mod_path, dict(config or {}), "load_mod", trusted)))
+        return _response(
+            await self.engine.submit(LoadAsked(mod_path, dict(config or {}), "load_mod", trusted)), mod_path
+        )
 
     async def unload_mod(self, mod: str, *, force: bool = False) -> EventResponse:
         """Unload a mod by path or id; `force` also where another mod requires it. Answers as `load_mod`."""
-        return _response(await self.engine.submit(UnloadAsked(mod, force, "unload_mod")))
+        return _response(await self.engine.submit(UnloadAsked(mod, force, "unload_mod")), mod)
 
     async def reload_mod(self, mod: str) -> EventResponse:
         """Serve a mod, by path or id, as it is on disk now. One that fails runs on as it was. Answers as `load_mod`."""
-        return _response(await self.engine.submit(ReloadAsked((mod,), "reload_mod")))
+        return _response(await self.engine.submit(ReloadAsked((mod,), "reload_mod")), mod)
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have any trigger carried out, and learn everything that came of it."""
@@ -333,9 +336,10 @@ class AgentNetwork:
         return facts
 
 
-def _response(done: PlanDone) -> EventResponse:
-    """The answer to a call that asked for one mod."""
-    outcome = done.outcomes[0]
+def _response(done: PlanDone, mod: str) -> EventResponse:
+    """The answer to a call that asked for one mod; others may have been reloaded with it."""
+    named = (each for each in done.outcomes if mod == each.mod_id or plain_path(mod) == plain_path(each.mod_path))
+    outcome = next(named, done.outcomes[0])
     data = {
         "mod_id": outcome.mod_id,
         "mod_path": outcome.mod_path,

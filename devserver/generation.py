@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,20 +97,26 @@ class Call:
     active: bool = True
     expired: str | None = None
     """Why the call was cancelled by us, which becomes the answer to its sender."""
+    waits: bool = False
+    """Whether it waits for a change of mods, which therefore must not wait for it."""
 
 
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
 """The call that this context runs in. A chain of `parent` leads through all mods that are waiting for it."""
 
 
-def running_in(generation: Generation) -> bool:
-    """Whether this context works for a call of `generation` that has not ended."""
+def running_calls() -> Iterator[Call]:
+    """The calls that this context works for and that have not ended, innermost first."""
     call = running.get()
     while call is not None:
-        if call.generation is generation and call.active:
-            return True
+        if call.active:
+            yield call
         call = call.parent
-    return False
+
+
+def running_in(generation: Generation) -> bool:
+    """Whether this context works for a call of `generation` that has not ended."""
+    return any(call.generation is generation for call in running_calls())
 
 
 def expire(call: Call, reason: str) -> None:
@@ -170,18 +176,25 @@ class Generation:
         """That call has ended."""
         call.active = False
         self.calls.discard(call)
-        if not self.calls and self._when_idle:
-            waiting, self._when_idle = self._when_idle, []
-            for wake in waiting:
-                wake()
+        self._wake()
+
+    def waits(self, call: Call, waits: bool) -> None:
+        """That call waits for a change of mods, or does so no longer."""
+        call.waits = waits
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._when_idle = self._when_idle, []
+        for wake in waiting:
+            wake()
 
     def handler_calls(self) -> list[Call]:
         """The calls of handlers in flight, oldest first."""
         return sorted((each for each in self.calls if each.event is not None), key=lambda each: each.started)
 
-    async def idle(self) -> None:
-        """Return when no call is in flight."""
-        while self.calls:
+    async def idle(self, *, but_for_waiting: bool = False) -> None:
+        """Return when no call is in flight, or none but those that wait for a change of mods."""
+        while any(not (but_for_waiting and each.waits) for each in self.calls):
             idle = asyncio.Event()
             self._when_idle.append(idle.set)
             await idle.wait()

@@ -153,9 +153,10 @@ class Worker:
         self._jobs.put(partial(_do, loop, done, function, arguments))
         return await done
 
-    def stop(self) -> None:
-        """End the thread when it has done what it was asked for."""
+    def stop(self, wait: float = 0.0) -> None:
+        """End the thread when it has done what it was asked for; be there for that for up to `wait` seconds."""
         self._jobs.put(None)
+        self._thread.join(wait)
 
     def _serve(self) -> None:
         while True:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from devserver.errors import HookFailed
 from devserver.generation import Generation, collect_handlers
 from devserver.home import Home, Worker
 from devserver.mod import BaseMod, Network
-from devserver.model.change import Sources
+from devserver.model.change import Digest, Sources
 from devserver.model.facts import Held
 from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModState, Phase
 from devserver.model.plan import Group, Plan, Step
@@ -126,6 +127,7 @@ class Transaction:
         self._build: Build | None = None
         self._undo_failed: Exception | None = None
         self._past: Past | None = None
+        self._read: dict[Path, Digest | None] = {}
         self._undo: list[Callable[[], Awaitable[None]]] = []
 
     async def run(self) -> Carried:
@@ -134,7 +136,7 @@ class Transaction:
         failure = await self._fold((Phase.COMPILE, Phase.IMPORT))
         if failure is None:
             failure = await self._shop.home.run(self._fold, tuple(Phase)[2:])
-        touched = self._build.touched if self._build is not None else {}
+        touched = {**(self._build.touched if self._build is not None else {}), **self._read}
         took = time.monotonic() - began
         return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
 
@@ -215,6 +217,7 @@ class Transaction:
         step, located = candidate.step, candidate.located
         mod_class = self._shop.mod_class(self._build.module(located.entry), step.mod_id)
         candidate.mod_class = mod_class
+        hooks.check_requires(mod_class)
         mode = _hand_over(candidate, mod_class)
         rebinds = mode is HandOver.REBIND and candidate.old is not None
         instance = (
@@ -253,6 +256,7 @@ class Transaction:
             await hooks.shutdown(new, self._shop.limits.shutdown)
         else:
             await hooks.discard(new, self._shop.limits.shutdown)
+        self._read.update(new.reads)
         new.handle.take_back()
         new.state = ModState.CLOSED
         candidate.new = None
@@ -283,7 +287,7 @@ class Transaction:
         assert candidate.old is not None
         exclusive = candidate.new is not None and candidate.new.hand_over is HandOver.EXCLUSIVE
         limit = self._shop.limits.exclusive_drain if exclusive else self._shop.limits.drain
-        calls = candidate.old.handler_calls()
+        calls = [each for each in candidate.old.handler_calls() if not each.waits]
         if not calls:
             return
         youngest = max(each.started for each in calls)
@@ -291,7 +295,7 @@ class Transaction:
         if left > 0:
             try:
                 async with asyncio.timeout(left):
-                    await candidate.old.idle()
+                    await candidate.old.idle(but_for_waiting=True)
             except TimeoutError:
                 # Those still running linger on their own code.
                 return

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import DevServerError, ModFault
-from devserver.generation import Generation
+from devserver.errors import DevServerError, HookFailed, ModFault
+from devserver.generation import Call, Generation, running_calls
 from devserver.home import Home, Worker
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, Trigger
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
-from devserver.model.lifecycle import Action, Limits
+from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.plan import Group, Plan, Step
 from devserver.registry import Registry
 from devserver.reload.apply import Carried, Transaction
@@ -118,7 +118,7 @@ class Engine:
             self._worker.cancel()
             await asyncio.wait([self._worker])
             self._worker = None
-            self.worker.stop()
+            self.worker.stop(wait=0.5)
         self._refuse_waiting()
         await self.home.run(self._end_all)
         self.shelf.forget(list(self.shelf.snapshot()))
@@ -141,8 +141,16 @@ class Engine:
         self.start()
         assert self._queue is not None
         done: asyncio.Future[PlanDone] = asyncio.get_running_loop().create_future()
+        calls = tuple(running_calls())
+        _refuse_hooks(calls)
         self._queue.put_nowait((trigger, done))
-        return await done
+        if not calls:
+            return await done
+        await self.home.run(_mark, calls, True)
+        try:
+            return await done
+        finally:
+            await self.home.run(_mark, calls, False)
 
     def plan(self, trigger: Trigger) -> Plan:
         """What a trigger would lead to, as things are now. Changes nothing."""
@@ -305,6 +313,21 @@ class Engine:
     def shown(self, file: str) -> str:
         """A file's path as people read it."""
         return self.roots.shown(Path(file))
+
+
+def _refuse_hooks(calls: Iterable[Call]) -> None:
+    """Raise HookFailed where a hook asks that a change of mods is waiting for: each would wait for the other."""
+    for call in calls:
+        if call.event is None and call.generation.state in (ModState.STARTING, ModState.LIVE):
+            name = call.generation.mod_id
+            raise HookFailed(
+                f"{name}: a hook cannot wait for a change of mods, which waits for it; start a task for that"
+            )
+
+
+async def _mark(calls: Iterable[Call], waits: bool) -> None:
+    for call in calls:
+        call.generation.waits(call, waits)
 
 
 def _refused_in_place(carried: Carried) -> bool:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from devserver.errors import HookFailed
-from devserver.generation import Generation
+from devserver.generation import Generation, collect_handlers
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
@@ -71,7 +71,9 @@ class Passage:
             self.old.instance.state.update(self.kept)
         if self.old.is_down:
             self.old.is_down = False
+            self.old.instance._registered.clear()
             await hooks.call_hook(self.old, self.old.instance.initialize, "initialize()", self.limit)
+            self.old.handlers = collect_handlers(self.old.instance)
 
     async def _move(self) -> str:
         old, new = self.old.instance, self.new.instance

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from devserver.reload.loader.leftovers import (
     leftovers_of,
 )
 from devserver.reload.loader.shelf import sources_now
+from devserver.reload.plan.situation import unreadable
 
 _UNWINDS = 0.5
 """Seconds that a hook gets to unwind after it was cancelled."""
@@ -83,6 +84,16 @@ def hand_over_of(mod_class: type[BaseMod], before: BaseMod | None = None, *, rec
     return mode if is_alike or mode is not HandOver.REBIND else HandOver.FRESH
 
 
+def check_requires(mod_class: type[BaseMod]) -> None:
+    """Raise HookFailed for a class whose `requires` cannot be read."""
+    texts = mod_class.requires
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not all(isinstance(each, str) for each in texts):
+        raise HookFailed(f"requires is {texts!r}; it is a list of texts such as 'mods.wiki>=1'")
+    problem = unreadable(texts)
+    if problem is not None:
+        raise HookFailed(f"requires: {problem}")
+
+
 async def initialize(generation: Generation, limit: float, is_source: Callable[[Path], bool]) -> None:
     """Start an instance: its `initialize()`, its handlers, and what it read on the way (where `is_source` says so).
 
@@ -90,12 +101,15 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     whatever it raises.
     """
     reads, instance = DataReads(), generation.instance
-    with reads.recording(), installing(leftovers_of(instance), imported_by(_written_in(type(instance)))):
-        answer = await call_hook(generation, generation.instance.initialize, "initialize()", limit)
+    try:
+        with reads.recording(), installing(leftovers_of(instance), imported_by(_written_in(type(instance)))):
+            answer = await call_hook(generation, instance.initialize, "initialize()", limit)
+    finally:
+        # Also of an attempt that failed: another content may make it good.
+        generation.reads = sources_now(path for path in reads.paths() if is_source(path))
     if answer is False:
-        raise _failed(generation.instance.initialize, f"{generation.mod_id}: initialize() returned False")
-    generation.handlers = collect_handlers(generation.instance)
-    generation.reads = sources_now(path for path in reads.paths() if is_source(path))
+        raise _failed(instance.initialize, f"{generation.mod_id}: initialize() returned False")
+    generation.handlers = collect_handlers(instance)
 
 
 async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
@@ -103,24 +117,31 @@ async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
 
     Every failure is returned; what is still there of it is in `generation.left_behind` then.
     """
+    failures = await _call(generation, generation.instance.shutdown, "shutdown()", limit)
+    return failures + await discard(generation, limit)
+
+
+async def discard(generation: Generation, limit: float) -> list[BaseException]:
+    """End all that an instance has started and installed, also of one that never came to life; every failure."""
     instance = generation.instance
     failures: list[BaseException] = []
-    for function, name in (
-        (instance.shutdown, "shutdown()"),
-        *((each, "on_close") for each in reversed(_closing(instance))),
-    ):
-        try:
-            await call_hook(generation, function, name, limit)
-        except Exception as error:
-            failures.append(error)
+    for function in reversed(_closing(instance)):
+        failures += await _call(generation, function, "on_close", limit)
     _closing(instance).clear()
     await end_tasks(generation, limit)
-    await discard(generation, limit)
+    await _take_back(generation, limit)
     return failures
 
 
-async def discard(generation: Generation, limit: float) -> None:
-    """Take back what an instance has installed and started, also one that never came to life."""
+async def _call(generation: Generation, hook: Callable[[], Any], name: str, limit: float) -> list[BaseException]:
+    try:
+        await call_hook(generation, hook, name, limit)
+    except Exception as error:
+        return [error]
+    return []
+
+
+async def _take_back(generation: Generation, limit: float) -> None:
     end(leftovers_of(generation.instance))
     seconds = min(limit, _THREADS_END)
     generation.left_behind += await run_in_thread(left_behind, seconds) if has_to_wait() else left_behind(0)
@@ -132,7 +153,9 @@ def _closing(instance: BaseMod) -> list[Callable[[], Any]]:
 
 async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[Any], ...]:
     """Cancel the tasks that a generation started and still runs; those that do not end in `limit` seconds."""
-    tasks = [each for each in generation.tasks if not each.done() and each is not asyncio.current_task()]
+    # Those of a constructor were started before anybody knew whose they are.
+    known = {*generation.tasks, *generation.instance._tasks}
+    tasks = [each for each in known if not each.done() and each is not asyncio.current_task()]
     for task in tasks:
         task.cancel(f"{generation.name} has ended")
     if not tasks:

@@ -148,9 +148,10 @@ class Knowledge:
     def take_config(self, config: NetworkConfig) -> None:
         """From now on this is what network.yaml asks for, but for settings that need a restart."""
         self.config = without_settings(config, self.config)
-        listed = {plain(each.path) for each in config.mods}
+        listed, enabled = ({plain(each.path) for each in mods} for mods in (config.mods, config.enabled_mods))
         for generation in self._registry.live:
-            generation.listed = plain(generation.mod_path) in listed
+            # What it has asked for once it may take away, also later; what somebody else has loaded it may not.
+            generation.listed = generation.listed or plain(generation.mod_path) in enabled
         for path in [each for each in self.failed if plain(each) not in listed]:
             del self.failed[path]
 
@@ -159,7 +160,8 @@ class Knowledge:
         live = self._registry.live
         reads = {path: digest for each in live for path, digest in each.reads.items()}
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
-        written = {path for each in live for path in each.written}
+        # Copies: mods go on writing on their own thread.
+        written = set().union(*(each.written.copy() for each in live))
         return Known(ChainMap(tried, cast(dict[Path, Digest | None], self._shelf.digests), reads), written)
 
     def remember(self, candidate: Candidate, outcome: Outcome, carried: Carried) -> None:

@@ -67,6 +67,8 @@ def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) ->
         )
     entry, file = _find(name, roots)
     _check_place(mod_path, file)
+    if file.is_relative_to(roots.workspace) and not file.resolve().is_relative_to(roots.workspace):
+        raise ModRefused(f"{mod_path} leads out of the workspace by a link; link nothing, or list its real package")
     return Located(mod_id_of(mod_path), mod_path, entry, file, roots.holds(file))
 
 

@@ -256,7 +256,9 @@ class _Digests(Mapping[Path, Digest | None]):
         self._users = users
 
     def __getitem__(self, path: Path) -> Digest | None:
-        return next(iter(self._users[path].values()))
+        for digest in self._users[path].values():
+            return digest
+        raise KeyError(path)
 
     def __contains__(self, path: object) -> bool:
         return path in self._users

@@ -1,0 +1,133 @@
+"""What an engine owes to mods that fail half-way, change themselves, or are no concern of network.yaml."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from doors import HEAD, Doors
+from workspaces import Workspace, served
+
+from devserver.model.change import ReloadAsked
+from devserver.model.facts import Status
+
+
+async def test_a_load_that_failed_on_a_data_file_is_tried_again_when_that_changes(work: Workspace, at: str) -> None:
+    """What a mod read before it failed to start belongs to the attempt."""
+    body = """
+        def initialize(self):
+            import json, pathlib
+            self.table = json.loads((pathlib.Path(__file__).parent / "table.json").read_text())
+    """
+    work.mod("echo", body)
+    work.write("mods/table.json", "{broken")
+    await work.start("mods.echo", home=at)
+    assert work.running() == {}
+    done = await work.save("mods/table.json", "{}")
+    assert [each.status for each in done.outcomes] == [Status.APPLIED]
+
+
+async def test_the_answer_to_a_reload_is_about_the_mod_that_was_named(work: Workspace, at: str) -> None:
+    """Also where others are reloaded with it."""
+    work.mod("aa", served("aa", 1), "import mods.wiki\n")
+    work.mod("wiki", served("wiki", 1))
+    await work.start("mods.aa", "mods.wiki", home=at)
+    answer = await work.net.reload_mod("wiki")
+    assert (answer.data or {})["mod_id"] == "wiki"
+    assert answer.message == "Successfully reloaded mod: wiki"
+
+
+CHANGES_ITSELF = """
+    async def initialize(self):
+        self.answer = await self.network.{call}
+        return self.answer.success
+"""
+
+
+@pytest.mark.parametrize("call", ["load_mod('mods.other')", "reload_mod('echo')", "unload_mod('echo')"])
+async def test_a_hook_that_asks_for_a_change_of_mods_is_refused_at_once(work: Workspace, at: str, call: str) -> None:
+    """It would wait for a change that waits for it."""
+    work.mod("echo", CHANGES_ITSELF.format(call=call))
+    work.mod("other", served("other", 1))
+    await work.start(home=at, dev={"limits": {"initialize": 30}})
+    async with asyncio.timeout(10):
+        answer = await work.net.load_mod("mods.echo")
+    assert not answer.success
+    assert (await work.net.load_mod("mods.other")).success
+
+
+async def test_a_mod_that_owns_something_may_reload_itself(work: Workspace, at: str) -> None:
+    """Its handler waits for the reload, so the reload does not wait for its handler."""
+    body = """
+        reload_mode = "exclusive"
+
+        @mod_event_handler("change.mods")
+        async def change(self, event):
+            return {"changed": (await self.network.reload_mod("change")).success}
+    """
+    work.mod("change", body)
+    await work.start("mods.change", home=at, dev={"limits": {"exclusive_drain": 30}})
+    async with asyncio.timeout(10):
+        assert (await work.ask("change.mods")).data == {"changed": True}
+
+
+@pytest.mark.parametrize("how", ["fails in bind", "fails beside another"])
+async def test_what_a_constructor_started_ends_with_a_generation_that_never_lived(
+    work: Workspace, doors: Doors, how: str
+) -> None:
+    """Tasks and `on_close` of an instance that was made and not started."""
+    body = """
+        def __init__(self):
+            super().__init__()
+            self.on_close(lambda: doors.standing.append("closed"))
+            self.create_task(doors.stand("task"), name="of the constructor")
+
+        def bind_network(self, network):
+            raise OSError("no")
+    """
+    work.mod("echo", body, HEAD)
+    await work.start()
+    assert not (await work.net.load_mod("mods.echo")).success
+    assert doors.standing.count("closed") == 1
+    assert [each.get_name() for each in asyncio.all_tasks() if each.get_name() == "of the constructor"] == []
+
+
+async def test_a_mod_loaded_by_hand_outlives_saves_of_a_network_yaml_that_has_it_switched_off(
+    work: Workspace, at: str
+) -> None:
+    """network.yaml takes away only what it has asked for."""
+    work.mod("echo", served("echo", 1))
+    off = {"name": "mods.echo", "enabled": False}
+    await work.start(off, home=at)
+    assert (await work.net.load_mod("mods.echo")).success
+    for profile in ("one", "two", "three"):
+        await work.save_yaml(off, profile={"name": profile})
+        assert work.running() == {"echo": 1}
+
+
+@pytest.mark.parametrize("requires", ["5", "['!!']", "[5]", "'mods.wiki and more'"])
+async def test_requirements_that_are_none_are_refused_at_the_load(work: Workspace, at: str, requires: str) -> None:
+    """A mod with a `requires` that cannot be read is not loaded, and says what is wrong."""
+    work.mod("echo", f"requires = {requires} or ()")
+    await work.start(home=at)
+    answer = await work.net.load_mod("mods.echo")
+    assert not answer.success
+    assert "require" in answer.message
+
+
+async def test_an_old_generation_that_is_started_again_serves_what_it_registers_then(work: Workspace, at: str) -> None:
+    """After a failed exclusive reload its handlers are those of its second start."""
+    body = """
+        reload_mode = "exclusive"
+
+        def initialize(self):
+            resource = [self.state.setdefault("starts", 0)]
+            self.state["starts"] += 1
+            self.register_event_handler(lambda event: {"n": resource[0]}, "echo.get")
+    """
+    work.mod("echo", body)
+    await work.start("mods.echo", home=at)
+    assert (await work.ask("echo.get")).data == {"n": 0}
+    work.mod("echo", body + "        raise OSError('no')\n")
+    await work.net.submit(ReloadAsked(("echo",)))
+    assert (await work.ask("echo.get")).data == {"n": 1}
