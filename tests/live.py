@@ -252,7 +252,7 @@ class Live:
     def watches(self) -> bool:
         """Whether it has begun to watch: the system's notifications have a descriptor of their own."""
         folder = f"/proc/{self.process.pid}/fd"
-        return any("inotify" in os.readlink(f"{folder}/{each}") for each in os.listdir(folder))
+        return any("inotify" in _points_to(f"{folder}/{each}") for each in os.listdir(folder))
 
     def resident(self) -> int:
         """How many bytes of memory it has."""
@@ -334,3 +334,11 @@ def serving(site: Site, *arguments: str, **options: Any) -> Iterator[Live]:
         if live.process.poll() is None:
             live.process.kill()
             live.process.wait()
+
+
+def _points_to(link: str) -> str:
+    """Where a symbolic link leads; nowhere when it has gone meanwhile."""
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""

@@ -152,10 +152,10 @@ def compose(source: Source) -> Tree:
     """
     guard = _Guard(source)
     try:
-        for event in yaml.parse(source.text, Loader=_LOADER):
-            guard.check(event)
+        guard.check_all(source.text)
         root = yaml.compose(source.text, Loader=_LOADER)
     except yaml.YAMLError as error:
+        _refuse_depth_of(source, error)
         raise ConfigError((_syntax_problem(source, error),)) from error
     if not isinstance(root, yaml.MappingNode):
         found = "an empty file" if root is None else kind(root)
@@ -169,6 +169,16 @@ def kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+
+
+def _refuse_depth_of(source: Source, error: yaml.YAMLError) -> None:
+    """Raise ConfigError at the first level that is too deep, where the library has given up at a deeper one.
+
+    Newer versions of libyaml read that far ahead; what stands before that place they can read.
+    """
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None and "nesting" in str(getattr(error, "problem", "")):
+        _Guard(source).check_all(source.text[: mark.index])
 
 
 def _syntax_problem(source: Source, error: yaml.YAMLError) -> ErrorFacts:
@@ -214,8 +224,12 @@ class _Guard:
     _documents: int = 0
     _aliases: int = 0
 
-    def check(self, event: yaml.Event) -> None:
-        """Take the next event. Raises ConfigError where reading on would be unsafe or pointless."""
+    def check_all(self, text: str) -> None:
+        """Take every event of a text. Raises YAMLError, and ConfigError where reading on would be unsafe or pointless."""
+        for event in yaml.parse(text, Loader=_LOADER):
+            self._check(event)
+
+    def _check(self, event: yaml.Event) -> None:
         match event:
             case yaml.DocumentStartEvent():
                 self._begin_document(event)
