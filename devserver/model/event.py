@@ -6,6 +6,7 @@ Field names, defaults and rules are those of OpenAgents 0.8.6. Nothing here know
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 from collections.abc import Mapping
@@ -103,9 +104,15 @@ def matches(pattern: str, event_name: str) -> bool:
     return event_name == pattern
 
 
+_ids = random.Random()
+"""Of its own, so that a mod that seeds `random` does not make ids repeat."""
+
+os.register_at_fork(after_in_child=_ids.seed)
+
+
 def new_event_id() -> str:
-    """A fresh identifier: 128 random bits in hexadecimal."""
-    return os.urandom(16).hex()
+    """A fresh identifier, 128 random bits in hexadecimal: it tells events apart, it proves nothing."""
+    return f"{_ids.getrandbits(128):032x}"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from devserver.model.event import EventResponse
@@ -30,35 +31,52 @@ class Answers:
 
     def __init__(self, per_sender: int = PER_SENDER, senders: int = SENDERS) -> None:
         self._per_sender = per_sender
-        self._senders = senders
-        self._given: dict[str | None, dict[str, EventResponse]] = {}
-        self._pending: dict[tuple[str | None, str], Pending] = {}
+        self._most_senders = senders
+        # Ordered dicts: to take the first entry out of a plain one costs more the more have been taken out before.
+        self._given: OrderedDict[str | None, OrderedDict[str, EventResponse]] = OrderedDict()
+        self._pending: dict[tuple[str | None, str], Pending | None] = {}
         self._lock = threading.Lock()
 
     def given(self, sender: str | None, event_id: str) -> EventResponse | None:
         """The answer that an event has had, if it is known. May be called from any thread, as may `give`."""
-        with self._lock:
-            return self._given.get(sender, {}).get(event_id)
+        given = self._given.get(sender)
+        return None if given is None else given.get(event_id)
 
     def give(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
         """Remember the answer to an event that nobody had to wait for."""
         with self._lock:
-            self._keep(sender, event_id, answer)
+            given = self._given.get(sender)
+            if given is None:
+                given = self._given[sender] = OrderedDict()
+                if len(self._given) > self._most_senders:
+                    self._given.popitem(last=False)
+            else:
+                self._given.move_to_end(sender)
+            given[event_id] = answer
+            if len(given) > self._per_sender:
+                given.popitem(last=False)
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
         """The answer of a repeat, or what to wait on for it; None when the event is new, and is now being answered."""
-        known = self.given(sender, event_id) or self._pending.get((sender, event_id))
-        if known is None:
-            self._pending[sender, event_id] = Pending()
-        return known
+        known = self.given(sender, event_id)
+        if known is not None:
+            return known
+        key = (sender, event_id)
+        if key not in self._pending:
+            self._pending[key] = None
+            return None
+        # Made for the first who waits: nearly every event comes once.
+        pending = self._pending[key] = self._pending[key] or Pending()
+        return pending
 
     def end(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
         """That event has been answered."""
-        pending = self._pending.pop((sender, event_id), None)
-        if pending is None:
+        key = (sender, event_id)
+        if key not in self._pending:
             return
+        pending = self._pending.pop(key)
         self.give(sender, event_id, answer)
-        for waiter in pending.waiting:
+        for waiter in pending.waiting if pending is not None else ():
             if not waiter.done():
                 waiter.set_result(answer)
 
@@ -67,13 +85,3 @@ class Answers:
         waiter: asyncio.Future[EventResponse] = asyncio.get_running_loop().create_future()
         pending.waiting.append(waiter)
         return await waiter
-
-    def _keep(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
-        # Taken out and put in again, so that who was answered last stands last.
-        given = self._given.pop(sender, {})
-        self._given[sender] = given
-        given[event_id] = answer
-        if len(given) > self._per_sender:
-            del given[next(iter(given))]
-        if len(self._given) > self._senders:
-            del self._given[next(iter(self._given))]
