@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 READY_ALL := $(VENV)/.ready-openagents
+# Each test has a folder, ports and processes of its own. Not more of them: watches and sockets are limited, too.
+WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all check bench bench-quick soak clean
@@ -24,24 +26,24 @@ run: $(READY)  ## run the sample network (network.yaml) and reload its mods on s
 	@$(BIN)/oa-dev run $(ARGS)
 
 test: $(READY)  ## the tests, under five minutes
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-all: $(READY_ALL)  ## the slow tests too, and those against the package openagents
-	$(BIN)/python -m pytest -m '' $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m '' $(ARGS)
 
 check: $(READY)  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## measure against peers, write bench/RESULTS.md
+bench: $(READY)  ## measure against peers, write bench/RESULTS.md; one part: ARGS=save
 	$(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(READY)  ## the same in under two minutes
 	$(BIN)/python -m bench --quick $(ARGS)
 
-soak: $(READY)  ## thirty minutes of random faults under load
-	$(BIN)/python -m tests.soak --minutes 30 $(ARGS)
+soak: $(READY)  ## thirty minutes of random faults under load; the result becomes docs/soak.md
+	$(BIN)/python -m tests.soak --minutes 30 --write docs/soak.md $(ARGS)
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench *.egg-info

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from devserver.background import Background
 from devserver.errors import NoModClass
-from devserver.generation import Generation, own_tasks
+from devserver.generation import Generation
 from devserver.home import Home, SameLoop
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
@@ -31,10 +33,10 @@ from devserver.network.dispatch import Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.overseer import Overseer
 from devserver.network.system import run_system
-from devserver.registry import plain_path
 from devserver.reload.engine import Engine
 from devserver.reload.loader import find_mod_class, imported
 from devserver.reload.network_yaml import read_network
+from devserver.reload.report import response_of
 
 if TYPE_CHECKING:
     from devserver.bridge import Bridge
@@ -64,18 +66,22 @@ class AgentNetwork:
     ) -> None:
         self.workspace = workspace.resolve()
         self.network_name = config.name
-        self.network_id = config.node_id or f"network-{uuid.uuid4().hex[:8]}"
+        self.network_id = config.node_id or f"network-{secrets.token_hex(4)}"
         self.directory = Directory(config)
         self._home = home or SameLoop()
         self._tell = tell or _log_fact
         self.engine = Engine(config, self.workspace, self._home, self, self._tell)
+        self.engine.on_config.append(self.directory.reconfigure)
         self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error)
-        self._overseer = Overseer(self.engine.registry, lambda: self.engine.limits.handler)
+        self._overseer = Overseer(self.engine, partial(self._dispatcher.give_up, self._home.answer), self._tell)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
+        self._coming_up: asyncio.Event | None = None
         self._bridge: Bridge | None = None
         self.on_event: list[Tap] = []
         """Who follows the events."""
+        self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
+        """Waited for before a registration is answered: from then on a killed process knows that agent again."""
 
     @classmethod
     def load(cls, path: str | Path, *, home: Home | None = None, tell: Tell | None = None) -> AgentNetwork:
@@ -99,7 +105,12 @@ class AgentNetwork:
         self.engine.start()
         await self._home.run(self._settle_in)
         self._started = time.monotonic()
-        await self.engine.submit(ConfigChanged(self.config, cause="start"))
+        self._coming_up = up = asyncio.Event()
+        try:
+            await self.engine.submit(ConfigChanged(self.config, cause="start"))
+        finally:
+            self._coming_up = None
+            up.set()
         return True
 
     async def shutdown(self) -> bool:
@@ -112,7 +123,8 @@ class AgentNetwork:
         return True
 
     async def _settle_in(self) -> None:
-        self._release_tasks = own_tasks(asyncio.get_running_loop())
+        background = Background(self._on_background_error, lambda: self.engine.registry.live)
+        self._release_tasks = background.follow(asyncio.get_running_loop())
         self._overseer.start()
 
     async def _move_out(self) -> None:
@@ -124,26 +136,32 @@ class AgentNetwork:
     # Mods
 
     async def load_mod(
-        self, mod_path: str, config: Mapping[str, Any] | None = None, *, trusted: bool = True
+        self,
+        mod_path: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        trusted: bool = True,
+        generation: int | None = None,
     ) -> EventResponse:
         """Load a mod while the network runs.
 
         Arguments: `mod_path`, a dotted path as `mods.wiki`, or `./wiki` for mods/wiki beside network.yaml; `config`,
-        which becomes the mod's `config`; `trusted`, False for callers that have to obey the allow list.
+        which becomes the mod's `config`; `trusted`, False for callers that have to obey the allow list; `generation`,
+        the one that the caller saw (0: none): where another runs by now, nothing is done and `data` has the code
+        stale_generation.
         A fault of the mod is in the answer and is never raised; `data` holds mod_id, mod_path, generation and
         duration_ms.
         """
-        return _response(
-            await self.engine.submit(LoadAsked(mod_path, dict(config or {}), "load_mod", trusted)), mod_path
-        )
+        asked = LoadAsked(mod_path, dict(config or {}), "load_mod", trusted, generation)
+        return response_of(await self.engine.submit(asked), mod_path)
 
-    async def unload_mod(self, mod: str, *, force: bool = False) -> EventResponse:
-        """Unload a mod by path or id; `force` also where another mod requires it. Answers as `load_mod`."""
-        return _response(await self.engine.submit(UnloadAsked(mod, force, "unload_mod")), mod)
+    async def unload_mod(self, mod: str, *, force: bool = False, generation: int | None = None) -> EventResponse:
+        """Unload a mod by path or id; `force` also where another mod requires it. The rest is as of `load_mod`."""
+        return response_of(await self.engine.submit(UnloadAsked(mod, force, "unload_mod", generation)), mod)
 
-    async def reload_mod(self, mod: str) -> EventResponse:
-        """Serve a mod, by path or id, as it is on disk now. One that fails runs on as it was. Answers as `load_mod`."""
-        return _response(await self.engine.submit(ReloadAsked((mod,), "reload_mod")), mod)
+    async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
+        """Serve a mod, by path or id, as it is on disk now. One that fails runs on. The rest is as of `load_mod`."""
+        return response_of(await self.engine.submit(ReloadAsked((mod,), "reload_mod", generation)), mod)
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have any trigger carried out, and learn everything that came of it."""
@@ -204,16 +222,16 @@ class AgentNetwork:
 
     async def process_event(self, event: Event) -> EventResponse:
         """Send an event on its way through the mods and to agents; the answer comes when its way has ended."""
-        return await self._process(event, self._dispatcher.process)
+        if _is_request(event):
+            return await self.ingest(event, LOCAL)
+        answer = await self._home.run(self._dispatcher.process, event)
+        return self._seen(event, answer) if self.on_event else answer
 
     async def send(self, event: Event) -> EventResponse:
         """An event that a mod of this network sends; never taken for a repeat."""
-        return await self._process(event, self._dispatcher.send)
-
-    async def _process(self, event: Event, way: Callable[[Event], Awaitable[EventResponse]]) -> EventResponse:
-        if event.event_name.startswith("system.") and not event.event_name.startswith("system.notification."):
+        if _is_request(event):
             return await self.ingest(event, LOCAL)
-        return self._seen(event, await self._home.run(way, event))
+        return self._seen(event, await self._home.run(self._dispatcher.send, event))
 
     async def process_external_event(self, event: Event) -> EventResponse:
         """The entry for code in this process, which may do everything. Transports use `ingest`."""
@@ -227,6 +245,9 @@ class AgentNetwork:
         event.source_agent_group = None if sender is None else sender.group
         if event.event_name.startswith("system."):
             return self._seen(event, await run_system(self, event, principal))
+        if self._coming_up is not None:
+            # The mods that hear it may be loaded in a moment; agents of before a restart are there already.
+            await self._coming_up.wait()
         # What no mod hears does not wait for their thread, which a mod may block.
         answer = self._dispatcher.pass_by(event)
         if answer is None:
@@ -254,13 +275,13 @@ class AgentNetwork:
         transport: str = "http",
         secret: str | None = None,
     ) -> Registration:
-        """Register an agent and tell the mods. Raises EventRefused; see `Directory.register`."""
+        """Register an agent, have it kept, and tell the mods. Raises EventRefused; see `Directory.register`."""
         made = self.directory.register(
             agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
         )
         if not made.resumed:
             event = agent_event(True, made.agent.agent_id, dict(made.agent.metadata))
-            await self._tell_mods(event)
+            await asyncio.gather(self.keep(), self._tell_mods(event))
         return made
 
     async def unregister_agent(self, agent_id: str, *, dropped: bool = False) -> bool:
@@ -331,30 +352,18 @@ class AgentNetwork:
         return folder
 
     def _on_mod_error(self, generation: Generation, event: Event, error: BaseException) -> ErrorFacts:
+        return self._on_background_error(generation, event.event_name, error)
+
+    def _on_background_error(self, generation: Generation, what: str, error: BaseException) -> ErrorFacts:
         facts = self.engine.facts_of(error)
-        self._tell(ModError(generation.mod_id, event.event_name, generation.number, facts))
+        self._tell(ModError(generation.mod_id, what, generation.number, facts))
         return facts
 
 
-def _response(done: PlanDone, mod: str) -> EventResponse:
-    """The answer to a call that asked for one mod; others may have been reloaded with it."""
-    named = (each for each in done.outcomes if mod == each.mod_id or plain_path(mod) == plain_path(each.mod_path))
-    outcome = next(named, done.outcomes[0])
-    data = {
-        "mod_id": outcome.mod_id,
-        "mod_path": outcome.mod_path,
-        "generation": outcome.generation,
-        "duration_ms": round(outcome.duration_ms, 3),
-    }
-    if outcome.status is Status.APPLIED:
-        verb = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded"}.get(outcome.action, "reloaded")
-        return EventResponse(True, f"Successfully {verb} mod: {outcome.mod_id}", data)
-    running = (
-        f"; v{outcome.generation} keeps running" if outcome.generation and "keeps running" not in outcome.reason else ""
-    )
-    why = str(outcome.error) if outcome.error is not None else outcome.reason
-    at = f" ({outcome.phase.value})" if outcome.error is not None else ""
-    return EventResponse(False, f"Failed to {outcome.action.value} mod {outcome.mod_id}{at}: {why}{running}", data)
+def _is_request(event: Event) -> bool:
+    """Whether an event asks the network itself for something, rather than its mods."""
+    name = event.event_name
+    return name.startswith("system.") and not name.startswith("system.notification.")
 
 
 def _log_fact(fact: Fact) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from devserver.errors import DevServerError
+from devserver.page_address import address
 from devserver.runfile import RunFile, is_running, read_run_file, run_file_path
 
 ANSWER_LIMIT = 8 << 20
@@ -89,6 +90,20 @@ class Client:
     def log(self, level: str) -> dict[str, Any]:
         """Show log records from a level on."""
         return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)
+
+    def ticket(self) -> str:
+        """What lets a browser in, once and soon."""
+        return str(self._call("POST", "/_dev/tickets", {}, _QUICK_SECONDS).get("ticket"))
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        return self._found.url
+
+    @property
+    def page(self) -> str:
+        """The page of what runs, with the token that lets a browser in: for the eyes of this user alone."""
+        return address(self._found.url, self._found.token)
 
     def stop(self) -> dict[str, Any]:
         """End the server."""

@@ -16,7 +16,10 @@ A mod's own exceptions are never wrapped away: they are the `__cause__`.
 
 from __future__ import annotations
 
-from devserver.model.facts import ErrorFacts
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devserver.model.facts import ErrorFacts
 
 
 class DevServerError(Exception):
@@ -69,6 +72,10 @@ class EventRefused(DevServerError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class CannotListen(DevServerError):
+    """The wanted address cannot be listened on at all, whatever the port."""
 
 
 class PortInUse(DevServerError):

@@ -6,6 +6,7 @@ Says what a generation is and which one's code is running; it starts, swaps and 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +45,7 @@ class HandlerTable:
 def collect_handlers(instance: BaseMod) -> HandlerTable:
     """The handlers of an instance: marked methods (each once, as the most derived class has them), notices, by hand.
 
-    Raises TypeError, naming it, for a handler that cannot be called.
+    Raises TypeError, naming it, for a handler that cannot be called with an event.
     """
     attributes = dict.fromkeys(name for cls in reversed(type(instance).__mro__) for name in vars(cls))
     marked = [
@@ -56,7 +57,22 @@ def collect_handlers(instance: BaseMod) -> HandlerTable:
     for names, handler in entries:
         if not callable(handler):
             raise TypeError(f"the handler for {', '.join(names)} cannot be called: {handler!r}")
+        if not _takes_an_event(handler):
+            name = getattr(handler, "__name__", repr(handler))
+            raise TypeError(f"the handler for {', '.join(names)} is called with the event alone: {name}(self, event)")
     return HandlerTable(entries)
+
+
+def _takes_an_event(handler: Handler) -> bool:
+    """Whether a method or function can be called with one argument. Any other callable is believed."""
+    function = getattr(handler, "__func__", handler)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return True
+    most = code.co_argcount - (function is not handler)
+    fewest = most - len(function.__defaults__ or ())
+    named = code.co_kwonlyargcount - len(function.__kwdefaults__ or {})
+    return fewest <= 1 and not named and (most >= 1 or bool(code.co_flags & inspect.CO_VARARGS))
 
 
 def _notices(instance: BaseMod) -> list[tuple[Sequence[str], Handler]]:
@@ -99,6 +115,11 @@ class Call:
     """Why the call was cancelled by us, which becomes the answer to its sender."""
     waits: bool = False
     """Whether it waits for a change of mods, which therefore must not wait for it."""
+    expired_at: float = 0.0
+    detached: bool = False
+    """Whether it was given up, because it went on after it was cancelled: what it still does counts no more."""
+    refused: bool = False
+    """Whether something that it tried then was refused."""
 
 
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
@@ -119,11 +140,28 @@ def running_in(generation: Generation) -> bool:
     return any(call.generation is generation for call in running_calls())
 
 
-def expire(call: Call, reason: str) -> None:
-    """End a handler that runs for too long; its sender is answered with `reason`."""
-    if call.active and call.expired is None and call.task is not None:
-        call.expired = reason
-        call.task.cancel(reason)
+def detached_call() -> Call | None:
+    """The call that was given up on whose behalf this context runs, if there is one."""
+    call = running.get()
+    while call is not None and not call.detached:
+        call = call.parent
+    return call
+
+
+def expire(call: Call, reason: str) -> bool:
+    """End a handler that runs for too long; its sender is answered with `reason`. Whether that is news to it."""
+    if not call.active or call.expired is not None or call.task is None:
+        return False
+    call.expired, call.expired_at = reason, time.monotonic()
+    call.task.cancel(reason)
+    return True
+
+
+def outermost(call: Call) -> Call:
+    """The first of the calls that run in the task of this one: whoever sent its event waits for that task."""
+    while call.parent is not None and call.parent.active and call.parent.task is call.task:
+        call = call.parent
+    return call
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -166,9 +204,8 @@ class Generation:
     def begin(self, event: Event | None) -> Call:
         """A call of this generation begins in the running context."""
         parent = running.get()
-        call = Call(self, event, parent, parent.depth + 1 if parent is not None and parent.active else 0)
-        call.task = asyncio.current_task()
-        call.started = time.monotonic()
+        depth = parent.depth + 1 if parent is not None and parent.active else 0
+        call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic())
         self.calls.add(call)
         return call
 
@@ -176,7 +213,8 @@ class Generation:
         """That call has ended."""
         call.active = False
         self.calls.discard(call)
-        self._wake()
+        if self._when_idle:
+            self._wake()
 
     def waits(self, call: Call, waits: bool) -> None:
         """That call waits for a change of mods, or does so no longer."""
@@ -198,18 +236,3 @@ class Generation:
             idle = asyncio.Event()
             self._when_idle.append(idle.set)
             await idle.wait()
-
-
-def own_tasks(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-    """Let each task that a generation's code starts on `loop` belong to it; the function that ends this again."""
-    before = loop.get_task_factory()
-
-    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
-        task = asyncio.Task(work, loop=loop, **options) if before is None else before(loop, work, **options)
-        call = running.get()
-        if call is not None and isinstance(task, asyncio.Task):
-            call.generation.tasks.add(task)
-        return task
-
-    loop.set_task_factory(factory)
-    return lambda: loop.set_task_factory(before)

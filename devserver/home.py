@@ -10,11 +10,15 @@ import asyncio
 import contextvars
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
+Work = Coroutine[Any, Any, T]
+"""What a call of an async function gives."""
 
 _CLEANING_UP = 1.0
 """Seconds that tasks have to clean up in when their loop ends."""
@@ -23,19 +27,64 @@ _CLEANING_UP = 1.0
 class Home(Protocol):
     """A place where mods' code runs."""
 
-    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """Run an async function there and return what it returns.
+    def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
+        """Run an async function there; what it returns is there for who awaits this.
 
         Functions start in the order of the calls. Cancelling the caller does not cancel what runs there.
+        """
+
+    def answer(self, task: asyncio.Task[Any], result: object) -> bool:
+        """Let whoever waits for a task that `run` has made go on with `result`, though the task does not end.
+
+        False where nobody else waits for it: it is the caller's own task.
         """
 
 
 class SameLoop:
     """Mods run in the loop of whoever calls: a network embedded in another program."""
 
-    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
         """Run it here."""
-        return await function(*arguments)
+        return function(*arguments)
+
+    def answer(self, task: asyncio.Task[Any], result: object) -> bool:
+        """Whoever calls is the one that runs it."""
+        return False
+
+
+class Crossing:
+    """The way for calls from other threads into a loop: in order, and with one wake-up for all that come before it.
+
+    To wake a loop costs a system call and a change of threads, which is more than most calls themselves.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[Callable[[], object]] = deque()
+        self._is_woken = False
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the loop call a function, in the context of whoever asks. Raises RuntimeError where it is closed."""
+        self._calls.append(partial(contextvars.copy_context().run, function, *arguments))
+        if self._is_woken:
+            return
+        self._is_woken = True
+        try:
+            self._loop.call_soon_threadsafe(self._make)
+        except RuntimeError:
+            self._is_woken = False
+            raise
+
+    def _make(self) -> None:
+        # Before the calls: who adds one from now on either sees it made here, or wakes the loop again.
+        self._is_woken = False
+        try:
+            while self._calls:
+                self._calls.popleft()()
+        finally:
+            # An exception that was sent to this thread has struck here.
+            if self._calls:
+                self._loop.call_soon(self._make)
 
 
 class LoopThread:
@@ -50,8 +99,10 @@ class LoopThread:
         self._stopping = False
         # A loop holds its tasks weakly: one that waits for something nobody else holds would be collected, and its
         # caller would wait for ever.
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], tuple[Crossing, asyncio.Future[Any]]] = {}
         self.loop = asyncio.new_event_loop()
+        self._here = Crossing(self.loop)
+        self._back: WeakKeyDictionary[asyncio.AbstractEventLoop, Crossing] = WeakKeyDictionary()
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
@@ -65,7 +116,7 @@ class LoopThread:
         self.thread.join(timeout)
         return not self.thread.is_alive()
 
-    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    async def run(self, function: Callable[..., Work[T]], *arguments: Any) -> T:
         """Run it on the mods' loop, from any loop."""
         caller = asyncio.get_running_loop()
         if caller is self.loop:
@@ -73,20 +124,31 @@ class LoopThread:
         if self._stopping:
             raise RuntimeError("the mods' loop has ended")
         done: asyncio.Future[T] = caller.create_future()
-        self.loop.call_soon_threadsafe(self._begin, caller, done, function, arguments)
+        back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
+        self._here.call(self._begin, back, done, function, arguments)
         return await done
 
     def _begin(
-        self,
-        caller: asyncio.AbstractEventLoop,
-        done: asyncio.Future[T],
-        function: Callable[..., Awaitable[T]],
-        arguments: tuple[Any, ...],
+        self, back: Crossing, done: asyncio.Future[T], function: Callable[..., Work[T]], arguments: tuple[Any, ...]
     ) -> None:
-        task = self.loop.create_task(_await(function, arguments))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        task.add_done_callback(lambda ended: _hand_back(caller, done, ended))
+        task = self.loop.create_task(function(*arguments))
+        self._running[task] = (back, done)
+        task.add_done_callback(partial(self._hand_back, back, done))
+
+    def _hand_back(self, back: Crossing, done: asyncio.Future[T], ended: asyncio.Task[T]) -> None:
+        self._running.pop(ended, None)
+        # Looked at here, so that a caller that is gone leaves no "never retrieved" behind.
+        error = None if ended.cancelled() else ended.exception()
+        _tell(back.call, _settle, done, ended, error)
+
+    def answer(self, task: asyncio.Task[Any], result: object) -> bool:
+        """To be called where mods run."""
+        waiting = self._running.get(task)
+        if waiting is None:
+            return False
+        back, done = waiting
+        _tell(back.call, _succeed, done, result)
+        return True
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -111,16 +173,6 @@ class LoopThread:
             self.loop.call_later(_CLEANING_UP / 100, self.loop.stop)
             self._run()
             left = {task for task in left if not task.done()}
-
-
-async def _await(function: Callable[..., Awaitable[T]], arguments: tuple[Any, ...]) -> T:
-    return await function(*arguments)
-
-
-def _hand_back(caller: asyncio.AbstractEventLoop, done: asyncio.Future[T], ended: asyncio.Task[T]) -> None:
-    # Looked at here, so that a caller that is gone leaves no "never retrieved" behind.
-    error = None if ended.cancelled() else ended.exception()
-    _tell(caller, _settle, done, ended, error)
 
 
 def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseException | None) -> None:
@@ -188,14 +240,14 @@ def _do(
     try:
         result = function(*arguments)
     except BaseException as error:
-        _tell(loop, _fail, done, error)
+        _tell(loop.call_soon_threadsafe, _fail, done, error)
     else:
-        _tell(loop, _succeed, done, result)
+        _tell(loop.call_soon_threadsafe, _succeed, done, result)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+def _tell(call: Callable[..., object], function: Callable[..., None], *arguments: Any) -> None:
     try:
-        loop.call_soon_threadsafe(function, *arguments)
+        call(function, *arguments)
     except RuntimeError:
         # The loop has been closed meanwhile: nobody waits any more.
         return

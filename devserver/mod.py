@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -206,6 +205,8 @@ class BaseMod:
         """A folder of this mod's own that survives restarts; a temporary one where the network has no workspace."""
         network: Network | None = getattr(self, "network", None)
         if network is None:
+            import tempfile  # rarely needed, and no start shall wait for it
+
             return Path(tempfile.mkdtemp(prefix=f"{self.mod_name}-"))
         return network.storage_path(self.mod_name)
 

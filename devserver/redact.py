@@ -1,6 +1,7 @@
-"""Takes live secrets out of what is about to be shown: log lines, errors, outcomes. Keeps only the run's token itself.
+"""Takes live secrets out of what is about to be shown: log lines, errors, outcomes. Writes nothing itself.
 
-What looks like an agent's secret is recognised by its digest, which is all that is known of it. Writes nothing itself.
+Keeps only the run's own tokens. What looks like an agent's secret is recognised by its digest, which is all that is
+known of it.
 """
 
 from __future__ import annotations
@@ -9,26 +10,36 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from devserver.network.identity import secret_digest
 
 HIDDEN = "[secret]"
-_SECRET = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{64}(?![A-Za-z0-9])")
+_SECRET_LENGTH = 64
+_SECRET = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z0-9]{{{_SECRET_LENGTH}}}(?![A-Za-z0-9])")
 _DEEPEST = 8
+_known_names: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
 
 T = TypeVar("T")
 
 
 class Redactor:
-    """Arguments: `token`, which is hidden wherever it stands; `is_known`, whether a digest is that of a live secret."""
+    """Arguments: `token`, which is hidden wherever it stands, as are `more`; `is_known`, whether a digest is that of a
+    live secret.
+    """
 
-    def __init__(self, token: str, is_known: Callable[[str], bool]) -> None:
-        self._token = token
+    def __init__(self, token: str, is_known: Callable[[str], bool], more: tuple[str, ...] = ()) -> None:
+        self._tokens = (token, *more)
         self._is_known = is_known
+        self._shortest = min(_SECRET_LENGTH, *map(len, self._tokens))
 
     def text(self, text: str) -> str:
         """A text without live secrets."""
-        return _SECRET.sub(self._hidden, text.replace(self._token, HIDDEN))
+        if len(text) < self._shortest:
+            return text
+        for token in self._tokens:
+            text = text.replace(token, HIDDEN)
+        return _SECRET.sub(self._hidden, text)
 
     def of(self, value: T, depth: int = _DEEPEST) -> T:
         """A value without live secrets in its texts; itself where there were none."""
@@ -43,8 +54,8 @@ class Redactor:
         """A changed copy of a value, or None where nothing is to be changed."""
         if isinstance(value, str):
             clean = self.text(value)
-            return clean if clean != value else None
-        if not depth:
+            return clean if clean is not value and clean != value else None
+        if not depth or value is None or isinstance(value, int | float):
             return None
         if isinstance(value, tuple | list):
             return self._of_items(value, depth)
@@ -52,7 +63,7 @@ class Redactor:
             changed = self._changed(value, depth)
             return {**value, **changed} if changed else None
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changed = self._changed({each.name: getattr(value, each.name) for each in dataclasses.fields(value)}, depth)
+            changed = self._changed({name: getattr(value, name) for name in _names(type(value))}, depth)
             return dataclasses.replace(value, **changed) if changed else None
         return None
 
@@ -67,3 +78,11 @@ class Redactor:
 
     def _hidden(self, match: re.Match[str]) -> str:
         return HIDDEN if self._is_known(secret_digest(match[0])) else match[0]
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    """The names of a dataclass's fields: to ask for them costs more than to look at what is in them."""
+    known = _known_names.get(kind)
+    if known is None:
+        known = _known_names[kind] = tuple(each.name for each in dataclasses.fields(kind))
+    return known

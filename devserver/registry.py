@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from devserver.errors import EventRefused
-from devserver.generation import Generation
+from devserver.generation import Call, Generation, expire
 from devserver.model.facts import Held
 from devserver.model.lifecycle import ModState
 from devserver.network.route import RoutingTable
@@ -34,10 +34,10 @@ class Gate:
     been called but has not gone in when the gate closes again waits on, in its place.
     """
 
-    __slots__ = ("_closed", "_limit", "_line")
+    __slots__ = ("_closed", "_line", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._closed = False
         self._line: deque[_Waiting] = deque()
 
@@ -45,6 +45,11 @@ class Gate:
     def shut(self) -> bool:
         """Whether an event has to wait: the gate is closed, or others are still going in."""
         return self._closed or bool(self._line)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait. May be asked from any thread."""
+        return len(self._line)
 
     def close(self) -> None:
         """From now on events wait."""
@@ -62,10 +67,10 @@ class Gate:
 
     async def wait(self, mod_id: str) -> None:
         """Wait to be let in. Raises EventRefused where too many wait already."""
-        if self._closed and len(self._line) >= self._limit:
+        if self._closed and len(self._line) >= self.limit:
             raise EventRefused(
                 "held_events_full",
-                f"{mod_id} is being reloaded and {self._limit} events wait for it already; send again",
+                f"{mod_id} is being reloaded and {self.limit} events wait for it already; send again",
             )
         place = _Waiting(time.monotonic())
         self._line.append(place)
@@ -118,6 +123,8 @@ class Registry:
         self._paths: dict[str, Slot] = {}
         self._table: RoutingTable[Slot] | None = None
         self._lock = threading.Lock()
+        self.overdue: list[Call] = []
+        """The calls that were told to end, until they have ended or are given up."""
 
     @property
     def table(self) -> RoutingTable[Slot]:
@@ -150,6 +157,12 @@ class Registry:
         """A slot for a mod that is being loaded; it joins the table at `commit`."""
         return Slot(mod_id, mod_path, Gate(self._held_events))
 
+    def hold_at_most(self, events: int) -> None:
+        """How many events may wait at each gate from now on."""
+        self._held_events = events
+        for slot in self.slots:
+            slot.gate.limit = events
+
     def next_number(self, mod_id: str) -> int:
         """The number of the generation that the next commit of this mod brings."""
         return self._numbers.get(mod_id, 0) + 1
@@ -173,6 +186,11 @@ class Registry:
             self._slots[slot.mod_id] = self._paths[plain_path(slot.mod_path)] = slot
         if swap.order is not None:
             self._sort(swap.order)
+
+    def expire(self, call: Call, reason: str) -> None:
+        """End a handler that runs for too long."""
+        if expire(call, reason):
+            self.overdue.append(call)
 
     def clear(self) -> None:
         """Nothing is live any more."""

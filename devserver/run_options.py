@@ -12,10 +12,14 @@ from devserver.supervised import Supervised
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is asked for. `path` is the network.yaml; host and port None mean what that says."""
+    """What a run is asked for. `path` is the network.yaml; host and port None mean what that says.
+
+    `allow_host`: the names by which others than this machine's own agents may come in; none where nobody may.
+    """
 
     path: Path
     host: str | None = None
+    allow_host: tuple[str, ...] = ()
     port: int | None = None
     strict_port: bool = False
     watch: bool = True
@@ -25,6 +29,7 @@ class RunOptions:
     supervised: Supervised = field(default_factory=Supervised)
 
     def with_address(self, config: NetworkConfig) -> NetworkConfig:
-        """What network.yaml asks for, with the address of this run."""
+        """What network.yaml asks for, with the address of this run. Where others may come in, secrets are verified."""
         host = config.host if self.host is None else self.host
-        return replace(config, host=host, port=config.port if self.port is None else self.port)
+        port = config.port if self.port is None else self.port
+        return replace(config, host=host, port=port, verify_secrets=config.verify_secrets or bool(self.allow_host))

@@ -6,6 +6,8 @@ and the process that wrote it; it never connects to anything.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import secrets
@@ -21,6 +23,7 @@ from devserver.errors import DevServerError
 
 FOLDER = ".oa-dev"
 NAME = "run.json"
+LOCK = "lock"
 
 _START_TIME_FIELD = 19
 """Where the start time stands in /proc/PID/stat after the command's closing bracket (field 22 of proc(5))."""
@@ -78,6 +81,43 @@ def is_running(found: RunFile) -> bool:
         return False
     except PermissionError:
         return True
+    return True
+
+
+class Claim:
+    """The files of a workspace, for one process at a time; a process that ends, in whatever way, has them no more."""
+
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
+        self._handle: int | None = None
+        self.taken = False
+
+    def take(self) -> bool:
+        """Take them; whether no other process has them. Where no lock can be had at all, nobody else can have one."""
+        try:
+            with _folder(self._workspace, make=True) as folder:
+                _ignore_by_git(folder)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._handle = os.open(LOCK, flags, 0o600, dir_fd=folder)
+        except (OSError, DevServerError):
+            # Who cannot lock there cannot write there either, and says so when it does.
+            self._handle = None
+        self.taken = self._handle is None or _is_locked(self._handle)
+        return self.taken
+
+    def give_back(self) -> None:
+        """Let others have them."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _is_locked(handle: int) -> bool:
+    """Lock a file; whether it is this process's now. The lock is the process's own: a child that is forked has none."""
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
     return True
 
 
@@ -184,7 +224,7 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
     if stat.S_IMODE(found.st_mode) != 0o600:
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         raise DevServerError(
-            f"{path} has mode {mode}, not 0600: others may have seen its token; start the server again"
+            f"{path} has mode {mode}, not 0600: others may have seen what is in it; delete it and start again"
         )
 
 

@@ -53,7 +53,10 @@ class Saves:
         self._how = how
         self._files: dict[Path, Digest | None] = {}
         self._config_waits = False
+        self._shown = Plan("nothing yet")
         self.paused = False
+        self.refused: tuple[ErrorFacts, ...] = ()
+        """Why network.yaml, as it was saved last, cannot be used."""
 
     # What the watch reports
 
@@ -63,11 +66,11 @@ class Saves:
             await self._network.submit(FilesChanged(changed))
             return
         self._files.update(changed)
-        self._say_waiting(", ".join(self._shown(each) for each in changed))
+        self._say_waiting(f"{', '.join(self._name(each) for each in changed)} saved")
 
     async def config_changed(self) -> None:
         """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
-        config = self._usable()
+        config, waited = self._usable(), self._config_waits
         self._config_waits = False
         if config is None:
             return
@@ -76,17 +79,23 @@ class Saves:
             return
         plan = self._network.plan(ConfigChanged(config))
         if plan.empty and not self.paused:
+            if waited:
+                self._tell(Notice(f"{self._path.name} is again as it runs, nothing of it waits", calm=True))
             await self._network.submit(ConfigChanged(config))
             return
         self._config_waits = True
+        self._show(plan)
+        self._say_waiting(f"{self._path.name} saved")
+
+    def _show(self, plan: Plan) -> None:
+        self._shown = plan
         if not plan.empty:
-            self._tell(PlanMade(replace(plan, cause=f"{plan.cause}, not applied yet")))
-        self._say_waiting(self._path.name)
+            self._tell(PlanMade(replace(plan, cause=f"{plan.cause}, not applied yet"), waits=True))
 
     def _say_waiting(self, what: str) -> None:
         number = len(self.waiting)
         words = "1 save waits" if number == 1 else f"{number} saves wait"
-        self._tell(Notice(f"{what} saved; {words}, {self._how} applies {'it' if number == 1 else 'them'}"))
+        self._tell(Notice(f"{what}; {words}, {self._how} applies {'it' if number == 1 else 'them'}", calm=True))
 
     # What people ask
 
@@ -97,13 +106,13 @@ class Saves:
 
     def waiting_names(self) -> list[str]:
         """The files that wait, as people read them."""
-        return [*([self._path.name] if self._config_waits else []), *(self._shown(each) for each in self._files)]
+        return [*([self._path.name] if self._config_waits else []), *(self._name(each) for each in self._files)]
 
     def pause(self) -> None:
         """From now on saves wait."""
         if not self.paused:
             self.paused = True
-            self._tell(Notice(f"paused: saves wait; {self._how} applies them"))
+            self._tell(Notice(f"paused: saves wait; {self._how} applies them", calm=True))
 
     async def toggle(self) -> None:
         """Pause, or go on."""
@@ -116,21 +125,33 @@ class Saves:
         """Apply what waits, and from now on every save at once."""
         if self.paused:
             self.paused = False
-            self._tell(Notice("goes on: saves are applied at once"))
+            self._tell(Notice("goes on: saves are applied at once", calm=True))
         return await self._applied()
 
     async def apply(self) -> tuple[PlanDone, ...]:
         """Apply what waits, and what comes later waits again: network.yaml first, then all files as one plan."""
         if not self.waiting:
-            self._tell(Notice("no save waits"))
+            self._tell(Notice("no save waits", calm=True))
         return await self._applied()
 
     async def _applied(self) -> tuple[PlanDone, ...]:
         files, config_waits = self._files, self._config_waits
         self._files, self._config_waits = {}, False
         config = self._usable() if config_waits else None
+        if config is not None and not self._was_shown(config):
+            config = None
         triggers = ([ConfigChanged(config)] if config is not None else []), ([FilesChanged(files)] if files else [])
         return tuple([await self._network.submit(each) for kind in triggers for each in kind])
+
+    def _was_shown(self, config: NetworkConfig) -> bool:
+        """Whether people have seen what this leads to; where they want to, it is shown otherwise, and waits on."""
+        plan = self._network.plan(ConfigChanged(config))
+        if not self._confirm or plan.empty or _seen_of(plan) == _seen_of(self._shown):
+            return True
+        self._config_waits = True
+        self._show(plan)
+        self._say_waiting(f"{self._path.name} leads to something else by now")
+        return False
 
     async def plans(self) -> tuple[Plan, ...]:
         """What would happen if everything that is on disk were applied now. Raises ConfigError, OSError."""
@@ -153,18 +174,30 @@ class Saves:
         try:
             config = self._read()
         except ConfigError as error:
-            self._tell(ConfigRefused(error.problems))
+            self._refuse(error.problems)
             return None
         except OSError as error:
             self._tell(Notice(f"{self._path.name} cannot be read ({error.strerror}); what runs keeps running"))
             return None
         missing = self._network.engine.not_found(config)
         if missing:
-            self._tell(ConfigRefused(tuple(not_found(self._path, spec, fault) for spec, fault in missing)))
-        return None if missing else config
+            self._refuse(tuple(not_found(self._path, spec, fault) for spec, fault in missing))
+            return None
+        self.refused = ()
+        return config
 
-    def _shown(self, path: Path) -> str:
+    def _refuse(self, problems: tuple[ErrorFacts, ...]) -> None:
+        self.refused = problems
+        self._tell(ConfigRefused(problems))
+
+    def _name(self, path: Path) -> str:
         return self._network.engine.shown(str(path))
+
+
+def _seen_of(plan: Plan) -> tuple[object, ...]:
+    """What people see of a plan."""
+    steps = tuple((each.action, each.mod_id, each.mod_path, each.reason) for each in plan.steps)
+    return steps, plan.holds, plan.not_applied
 
 
 def not_found(path: Path, spec: ModSpec, fault: ModFault) -> ErrorFacts:

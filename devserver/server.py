@@ -7,7 +7,7 @@ nothing about mods and formats nothing for people.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -17,14 +17,15 @@ import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-import uvicorn
-
 from devserver.agent_network import AgentNetwork
 from devserver.api.app import make_app
 from devserver.api.control import plan_done_to_dict
 from devserver.api.desk import DeskApi
 from devserver.api.followed import Followed
-from devserver.api.protocol import stay_calm_when_full, uvicorn_options
+from devserver.api.page import PageApi, Tickets
+from devserver.api.protocol import stay_calm_when_full
+from devserver.api.serving import HttpServer
+from devserver.exposure import Exposure
 from devserver.home import LoopThread, run_in_thread
 from devserver.model.change import ReloadAsked, Trigger, UndoAsked
 from devserver.model.config import NetworkConfig
@@ -32,7 +33,6 @@ from devserver.model.event import Event, EventResponse
 from devserver.model.facts import (
     AgentSeen,
     ConfigRefused,
-    ErrorFacts,
     Fact,
     Ignored,
     ModRunning,
@@ -43,24 +43,30 @@ from devserver.model.facts import (
 )
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import error_to_dict
-from devserver.network.store import IdentityStore
+from devserver.page_address import address, address_once, address_shortened
 from devserver.redact import Redactor
 from devserver.reload.network_yaml import read_network
 from devserver.reload.watch import Watch
 from devserver.run_options import RunOptions
-from devserver.runfile import process_began, remove_run_file, write_run_file
+from devserver.runfile import process_began
 from devserver.saves import Saves
 from devserver.settings import has_changed
-from devserver.sockets import bind, url_of
+from devserver.sockets import beside, bind, url_of
+from devserver.status import Standing, status_of
 from devserver.tape import Tape
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 from devserver.watchdog import Watchdog
+from devserver.workspace_files import WorkspaceFiles
 
 STOP_SECONDS = 2.5
 """How long a stop may take before what does not end is left to the end of the process."""
 
 _PRESENCE_SECONDS = 5.0
+_SHOWN_AGAIN = (
+    "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
+    " restart oa-dev"
+)
 _SECOND_INTERRUPT = 130
 
 
@@ -69,44 +75,52 @@ def run_server(options: RunOptions, face: Face) -> int:
 
     Raises ConfigError for a network.yaml that cannot be used, PortInUse where no port is free; nothing runs then.
     """
-    began = process_began()
+    began = options.supervised.began or process_began()
+    # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
+    gc.freeze()
     config = options.with_address(read_network(options.path))
     listening = options.supervised.listening(config.host, config.port)
     listening = listening or bind(config.host, config.port, strict=options.strict_port)
     options.supervised.entrust(listening, config.host, config.port)
+    heard = [listening]
     try:
-        return asyncio.run(Server(options, config, listening, face, began).run())
+        heard += [own] if (own := beside(listening)) is not None else []
+        return asyncio.run(Server(options, config, heard, face, began).run())
     finally:
-        listening.close()
+        for each in heard:
+            each.close()
 
 
 class Server:
     """One run of a network: what `oa-dev run` is."""
 
     def __init__(
-        self, options: RunOptions, config: NetworkConfig, listening: socket.socket, face: Face, began: float
+        self, options: RunOptions, config: NetworkConfig, heard: list[socket.socket], face: Face, began: float
     ) -> None:
         self._options = options
         self._face = face
         self._began = began
-        self._listening = listening
+        self._heard = heard
         self._token = secrets.token_urlsafe(32)
-        self._url = url_of(listening)
+        self._url = url_of(heard[-1])
         self._stop = asyncio.Event()
-        self._last_error: ErrorFacts | None = None
+        self._standing = Standing()
+        self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
         self._address = (config.host, config.port)
         self._home = LoopThread("oa-dev mods", self._exit_requested)
-        self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest))
+        self._exposure = Exposure.of(options.allow_host, options.path.resolve().parent)
+        hidden = tuple(filter(None, (self._exposure.join_token,)))
+        self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
         face.log.say = self._redactor.before(face.log.say)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
         self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
-        self._identities = IdentityStore(self._network.workspace, lambda words: self.tell(Notice(words)))
+        self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self.reloads: Tape[dict[str, Any]] = Tape(100)
         self.followed = Followed(self._network.on_event)
         how = "space" if options.keys else "oa-dev apply"
         self.saves = Saves(self._network, options.path, self._read_network, self.tell, confirm=options.confirm, how=how)
         self._watch = self._make_watch()
-        self._http = _Http(uvicorn.Config(self._app(), log_config=None, **uvicorn_options()))
+        self._http = HttpServer(self._app())
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
@@ -116,8 +130,9 @@ class Server:
         stay_calm_when_full(self._loop)
         self._home.start()
         self._network.directory.on_change.append(self._agent_changed)
-        self._identities.follow(self._network.directory)
-        serving = asyncio.create_task(self._http.serve(sockets=[self._listening]))
+        self._files.begin(self._network.directory)
+        self._network.keep = self._files.written
+        serving = asyncio.create_task(self._http.serve(sockets=self._heard))
         starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(self._stop.wait())
         try:
             # A mod that never starts must not keep who wants to stop.
@@ -141,11 +156,13 @@ class Server:
         self._begin(self._watchdog().run())
         if self._options.watch:
             self._begin(self._watch.run())
-        self._note_run_file()
+        self._files.announce(self._url, self._token)
         wanted = self._address[1]
         if wanted and self._port() != wanted:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
         self.tell(self._ready())
+        if (exposed := self._exposure.told(self._heard[0])) is not None:
+            self._face.tell(exposed)  # and not through the redactor: it is the one place where the join token is shown
         self._face_keys()
 
     def _watchdog(self) -> Watchdog:
@@ -162,14 +179,6 @@ class Server:
         except Exception as error:
             self.tell(Notice(f"a part of oa-dev ended: {type(error).__name__}: {error}; restart it to have that back"))
 
-    def _note_run_file(self) -> None:
-        try:
-            write_run_file(self._network.workspace, self._url, self._token, os.getpid())
-        except OSError as error:
-            self.tell(
-                Notice(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({error.strerror})")
-            )
-
     def _ready(self) -> Ready:
         network = self._network
         return Ready(
@@ -181,13 +190,19 @@ class Server:
             disabled=sum(not each.enabled for each in network.config.mods),
             watcher=self._watch.kind if self._options.watch else "",
             name=network.network_name,
+            page=address_shortened(self._url, self._token),
+            exposed=bool(self._options.allow_host),
         )
 
     def _app(self) -> Any:
-        return make_app(self._network, self, token=self._token, port_of=self._port, routes=DeskApi(self).routes())
+        own, open_to = (*DeskApi(self).routes(), *PageApi(self._token, self._tickets).routes()), self._exposure
+        names, join = open_to.names, open_to.join_token
+        return make_app(
+            self._network, self, token=self._token, port_of=self._port, routes=own, allowed_hosts=names, join_token=join
+        )
 
     def _port(self) -> int:
-        return int(self._listening.getsockname()[1])
+        return int(self._heard[0].getsockname()[1])
 
     def _make_watch(self) -> Watch:
         engine = self._network.engine
@@ -200,6 +215,7 @@ class Server:
             ignored=self._ignored,
             notice=lambda words: self.tell(Notice(words)),
             folders=lambda: engine.config.mod_paths,
+            written=engine.knowledge.written,
         )
 
     # What comes in
@@ -236,11 +252,24 @@ class Server:
                 self._begin(self.saves.toggle())
             case "apply":
                 self._begin(self.saves.apply())
+            case "urls":
+                self._face.reveal(address(self._url, self._token), "")
+            case "open":
+                self._begin(self._open_page())
             case "quit":
                 self._stop.set()
 
     def _ask(self, trigger: Trigger) -> None:
         self._begin(self._network.submit(trigger))
+
+    async def _open_page(self) -> None:
+        # Here and not above: rarely asked for.
+        from devserver.ui.browser import browse
+
+        if await run_in_thread(browse, address_once(self._url, self._tickets.make())):
+            self.tell(Notice("opened the dashboard in the browser", calm=True))
+        else:
+            self._face.reveal(address(self._url, self._token), "no browser to open here, the dashboard is")
 
     async def _check(self) -> None:
         # Here and not above: rarely asked for, and what it needs is slow to import.
@@ -252,34 +281,18 @@ class Server:
         for mod, error in found.mods:
             self.tell(Notice(f"check: {mod}: {error}"))
         if found.good:
-            self.tell(Notice(f"check: {found.summary}"))
+            self.tell(Notice(f"check: {found.summary}", calm=True))
 
     # Control, for the API
 
     def status(self) -> dict[str, Any]:
         """What runs."""
-        network = self._network
-        stats = network.get_network_stats()
-        return {
-            "name": network.network_name,
-            "network_id": network.network_id,
-            "url": self._url,
-            "pid": os.getpid(),
-            "uptime_s": stats["uptime_seconds"],
-            "mods": network.mods(),
-            "agents": [{"agent_id": a.agent_id, "transport": a.transport} for a in network.directory.agents()],
-            "events": stats["events"],
-            "reloads": stats["reloads"],
-            "failed": stats["failed_plans"],
-            "last_error": _error_row(self._last_error),
-            "paused": self.saves.paused,
-            "waiting": self.saves.waiting_names(),
-            "reload_number": self.reloads.number,
-        }
+        told = status_of(self._network, self.saves, self._standing)
+        return self._redactor.of({**told, "url": self._url, "reload_number": self.reloads.number})
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have a trigger carried out."""
-        return await self._network.submit(trigger)
+        return self._redactor.of(await self._network.submit(trigger))
 
     async def send(self, event: Event, as_agent: str | None) -> EventResponse:
         """Send an event as an agent, or as the one who runs the network."""
@@ -298,13 +311,14 @@ class Server:
 
     def tell(self, fact: Fact) -> None:
         """Tell the face. From any thread."""
+        fact = self._redactor.of(fact)
+        self._standing.note(fact)
         if isinstance(fact, PlanDone):
-            failed = [each.error for each in fact.outcomes if each.error is not None]
-            self._last_error = failed[0] if failed else None
-            self.reloads.put(plan_done_to_dict(fact))
+            self.reloads.put({"at": time.time(), **plan_done_to_dict(fact)})
         elif isinstance(fact, ConfigRefused):
-            self.reloads.put({"success": False, "refused": [error_to_dict(each) for each in fact.errors]})
-        self._face.tell(self._redactor.of(fact))
+            refused = [error_to_dict(each) for each in fact.errors]
+            self.reloads.put({"at": time.time(), "success": False, "refused": refused})
+        self._face.tell(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
         self.tell(AgentSeen(agent_id, came, transport))
@@ -329,8 +343,10 @@ class Server:
     # End
 
     def _handle_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._asked_to_stop)
+        # A terminal that goes says so through the shell and through the supervisor: twice is no insisting.
+        self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
@@ -344,8 +360,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        remove_run_file(self._network.workspace, os.getpid())
-        self._identities.close()
+        self._files.end()
         self._network.directory.close()
         self.reloads.close()
         self.followed.tape.close()
@@ -374,32 +389,7 @@ class Server:
         )
 
 
-class _Http(uvicorn.Server):
-    """uvicorn in our loop: signals are ours, and a stop waits for nobody's open stream."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        config.timeout_graceful_shutdown = 1
-        logging.getLogger("uvicorn.error").addFilter(_is_fault)
-        super().__init__(config)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Take no signals."""
-        yield
-
-
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _is_fault(record: logging.LogRecord) -> bool:
-    """Whether a log record of uvicorn says more than that a stop cut a request off, which is told already."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-def _error_row(error: ErrorFacts | None) -> dict[str, Any] | None:
-    if error is None:
-        return None
-    return {**error_to_dict(error), "trace": error.trace}

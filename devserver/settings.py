@@ -23,6 +23,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _READ_LIMIT = 1 << 20
 
 
@@ -61,6 +62,25 @@ def _text(raw: object) -> str:
     return raw
 
 
+def _names(raw: object) -> tuple[str, ...]:
+    """Names of hosts: a TOML list, or a text with commas or spaces between them."""
+    listed = raw if isinstance(raw, list | tuple) else re.split(r"[,\s]+", raw.strip()) if isinstance(raw, str) else ()
+    names = tuple(host_name(each) for each in listed)
+    if not names:
+        raise ValueError("a name, or several")
+    return names
+
+
+def host_name(raw: object) -> str:
+    """A host as requests name it: a name or an address, perhaps with a port. Raises ValueError with what is wanted."""
+    name = raw.lower() if isinstance(raw, str) else ""
+    if name.count(":") > 1 and not name.startswith("["):
+        name = f"[{name}]"
+    if _HOST.fullmatch(name) is None or name.partition(":")[0] == "0.0.0.0" or name.startswith("[::]"):
+        raise ValueError("the name or address by which others know this machine, as in dev.example or 192.168.1.5")
+    return name
+
+
 def _whole(low: int, high: int, raw: object) -> int:
     text = raw if isinstance(raw, str) else "" if isinstance(raw, bool) else str(raw)
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not low <= int(text) <= high:
@@ -82,7 +102,8 @@ def _level(raw: object) -> str:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("host", None, _text, "the loopback address to listen on; that of network.yaml where none"),
+    Setting("host", None, _text, "the address to listen on; that of network.yaml where none"),
+    Setting("allow_host", (), _names, "the names of this machine that others may use, who then need the join token"),
     Setting("port", None, partial(_whole, 0, 65535), "the port, 0 for any free one; that of network.yaml where none"),
     Setting("strict_port", False, _truth, "end where the port is taken, instead of taking the next free one"),
     Setting("keys", True, _truth, "read single keys from the terminal"),
@@ -144,8 +165,10 @@ def _found(
     variables: Mapping[str, str],
     table: Mapping[str, Any],
 ) -> Found:
-    if flags.get(setting.name) is not None:
-        return Found(flags[setting.name], setting.flag)
+    given = flags.get(setting.name)
+    if given is not None:
+        # Of a flag that may be repeated there is a list, which was read as words only.
+        return Found(_value(setting, given, setting.flag) if isinstance(given, list) else given, setting.flag)
     name = setting.variable
     for values, key, source in ((environ, name, name), (variables, name, ENV_FILE), (table, setting.key, PYPROJECT)):
         # An empty variable is as good as none, as everywhere in a shell.

@@ -1,27 +1,30 @@
-"""Binds the port that the network listens on. Owns the choice of the next free one and nothing else."""
+"""Binds the port that the network listens on, and knows this machine's addresses. Accepts nobody and reads nothing."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
-from devserver.errors import PortInUse
+from devserver.errors import CannotListen, PortInUse
 
 MOST_TRIES = 20
 _BACKLOG = 2048
+_ANYWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
+"""Addresses of documentation, where nobody is: to be on the way there shows which of our own is used."""
 
 
 def bind(host: str, port: int, *, strict: bool) -> socket.socket:
     """A listening socket on `host`, on `port` or, unless `strict`, the next free one; port 0 takes any.
 
-    Raises PortInUse where none is free, OSError for a host that is not ours.
+    Raises PortInUse where none is free, CannotListen for an address that is not ours or a port that we may not take.
     """
     for candidate in (port,) if strict or port == 0 else range(port, min(port + MOST_TRIES, 65536)):
         try:
             return _listen(host, candidate)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise
+                raise CannotListen(f"cannot listen on {host}, port {candidate}: {error.strerror or error}") from error
     raise PortInUse(host, port)
 
 
@@ -39,7 +42,49 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def url_of(listening: socket.socket) -> str:
-    """The address of a listening socket as people open it."""
+def beside(listening: socket.socket) -> socket.socket | None:
+    """A socket for this machine's own agents and commands, where `listening` hears only one address of the network.
+
+    It has the same port. Raises PortInUse where that is taken on the loopback address.
+    """
     host, port = listening.getsockname()[:2]
+    if is_loopback(host) or ipaddress.ip_address(host).is_unspecified:
+        return None
+    return bind(_loopback(listening), port, strict=True)
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a listening socket as people on this machine open it."""
+    host, port = listening.getsockname()[:2]
+    host = _loopback(listening) if ipaddress.ip_address(host).is_unspecified else host
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def heard_addresses(listening: socket.socket) -> tuple[str, ...]:
+    """The addresses at which a socket listens; of all, the one that this machine uses to reach others stands for them.
+
+    Sends nothing.
+    """
+    host, _ = listening.getsockname()[:2]
+    if not ipaddress.ip_address(host).is_unspecified:
+        return (host,)
+    with socket.socket(listening.family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(_ANYWHERE[listening.family])
+        except OSError:
+            return (host,)  # this machine is on no network
+        return (host, asking.getsockname()[0])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _loopback(listening: socket.socket) -> str:
+    return "::1" if listening.family == socket.AF_INET6 else "127.0.0.1"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import faulthandler
 import hashlib
 import json
@@ -18,12 +17,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from devserver.errors import ModFault
-from devserver.model.config import NetworkConfig
-from devserver.registry import plain_path
-from devserver.reload.loader import Roots, locate
+
+if TYPE_CHECKING:
+    from devserver.model.config import NetworkConfig
+    from devserver.reload.loader import Roots
 
 VARIABLE = "OA_DEV_SUPERVISED"
 """Where a supervisor says what it hands on. Taken out of the environment at once: nobody's children shall have it."""
@@ -97,6 +97,10 @@ class Quarantine:
 
     def refuse(self, mod_path: str) -> None:
         """Raise EndedTheProcess for a mod that is held; one whose code is another now is let go for good."""
+        if not self._held:
+            return
+        from devserver.registry import plain_path  # not above: the supervisor itself needs none of it
+
         mod = plain_path(mod_path)
         if mod not in self._held:
             return
@@ -111,6 +115,9 @@ class Quarantine:
 
 
 def _files(mods: Iterable[str], roots: Roots) -> Iterator[tuple[str, Path]]:
+    from devserver.registry import plain_path
+    from devserver.reload.loader import locate
+
     for mod in mods:
         with contextlib.suppress(ModFault):  # whoever loads it will say what is wrong
             yield plain_path(mod), Path(os.path.realpath(locate(mod, roots).file))
@@ -126,6 +133,8 @@ class Supervised:
         self._words = _kept(given.get("words"))
         self._inherited = _socket_of(given.get("listening"))
         self._wanted: str | None = given.get("wanted")
+        self.began: float | None = given.get("began")
+        """When a person asked for this run, in seconds since 1970; None where nobody did, or did it directly."""
 
     @classmethod
     def of(cls, environ: MutableMapping[str, str]) -> Self:
@@ -198,6 +207,8 @@ def _record_exits(words: int) -> None:
 def _end_with_parent() -> None:
     """Have the system end this process when its supervisor is killed: nobody would be there to hold the port."""
     if sys.platform == "linux":
+        import ctypes  # only for those who have one
+
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 

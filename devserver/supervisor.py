@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from devserver.runfile import process_began
 from devserver.supervised import ENTRUSTED, PARTED, VARIABLE, Crash, Place, as_environment, describe, digest_of
 
 MOST_CRASHES = 3
@@ -57,6 +58,7 @@ class Supervisor:
         self._crashes: tuple[Crash, ...] = ()
         self._listening: socket.socket | None = None
         self._wanted = ""
+        self._began: float | None = process_began()
 
     def run(self) -> int:
         """Run the server until it ends cleanly, is asked to, or has crashed three times in 30 s; its exit code."""
@@ -93,7 +95,8 @@ class Supervisor:
         return child.returncode, parted, asked
 
     def _start(self, line: socket.socket, words: IO[bytes]) -> subprocess.Popen[bytes]:
-        handed: dict[str, Any] = {"line": line.fileno(), "words": words.fileno()}
+        handed: dict[str, Any] = {"line": line.fileno(), "words": words.fileno(), "began": self._began}
+        self._began = None
         if self._listening is not None:
             handed |= {"listening": self._listening.fileno(), "wanted": self._wanted}
         return subprocess.Popen(
@@ -133,8 +136,9 @@ def _wait(child: subprocess.Popen[bytes]) -> bool:
         if info.si_signo == signal.SIGCHLD:
             continue
         asked = True
-        # What a terminal sends has reached the server too: a second one would end it without its clean-up.
-        if info.si_code != _FROM_THE_KERNEL:
+        # What is typed at a terminal has reached the server too: a second one would end it without its clean-up. That
+        # the terminal has gone is told to the first process at it alone.
+        if info.si_code != _FROM_THE_KERNEL or info.si_signo == signal.SIGHUP:
             child.send_signal(info.si_signo)
     return asked
 

@@ -7,7 +7,6 @@ hook that runs, an exception is raised in it, where Python can do that: in Pytho
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import sys
 import time
 from collections.abc import Callable
@@ -86,6 +85,8 @@ class Watchdog:
         in_mod = any(self._mod_of(str(frame.f_globals.get("__name__", ""))) for frame in frames)
         if silent < limit or not in_mod or self._home.thread.ident is None:
             return False
+        import ctypes  # rarely needed, and no start shall wait for it
+
         thread = ctypes.c_ulong(self._home.thread.ident)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(BlockedTooLong))
         return True

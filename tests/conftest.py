@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 import pytest
 from doors import Doors
 from workspaces import Workspace, without_mods
+
+
+def pytest_collection_finish() -> None:
+    """Set apart what collecting the tests has made: hundreds of them look through all objects at their end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A network under random faults for as long as it is told: `python -m tests.soak --minutes 30`.
 
-Fifty agents send numbered events to each other while mods are edited, broken, mended, loaded, unloaded and reloaded,
-clients stall and vanish, and handlers fail, block and hang. At the end the books have to balance, and the process may
-not have grown. Prints one line of figures a minute and a summary; ends with 1 where something was lost.
+Fifty agents send numbered events to each other while mods are edited, broken, mended, loaded, unloaded, reloaded and
+taken back, network.yaml changes, clients stall and vanish, and handlers fail, block and hang. At the end the books have
+to balance, and the process may not have grown. Prints one line of figures a minute and a summary; with `--write FILE`
+the result becomes a page. Ends with 1 where something was lost.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import platform
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,8 @@ from live import Live, Site, start
 
 AGENTS = 50
 PATIENCE = 60.0
+JUST = 0.5
+"""Seconds about an event in which its receiver, where it cut its line, may have cut it off."""
 
 WORK = """
     @mod_event_handler("work.item.post")
@@ -62,7 +68,10 @@ class Peer:
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._sent = 0
         self.lines = 0
-        self.vanished = 0
+        self.cuts: list[float] = []
+        """When it cut its line."""
+        self.sent: dict[tuple[str, int], tuple[float, float]] = {}
+        """When each of its events, by receiver and number, was sent and acknowledged."""
 
     async def live_on(self) -> None:
         """Be connected, and listen."""
@@ -99,7 +108,7 @@ class Peer:
     async def vanish(self) -> None:
         """End the line without a word."""
         if self._line is not None:
-            self.vanished += 1
+            self.cuts.append(time.monotonic())
             self._line.transport.abort()
 
     async def post(self, to: str) -> None:
@@ -107,7 +116,9 @@ class Peer:
         number, self._sent = self._sent, self._sent + 1
         event = {"event_name": "work.item.post", "destination_id": f"agent:{to}", "payload": {"n": number}}
         event["event_id"] = f"{self.agent_id}-{number}"
+        began = time.monotonic()
         answer = await self.ask(event)
+        self.sent[to, number] = (began, time.monotonic())
         self._ledger.answer(f"{self.agent_id} to {to}", number, answer)
 
     async def ask(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -138,24 +149,34 @@ class Soak:
         self._version = 0
         self._peers = [Peer(live, f"peer{number}", self.ledger) for number in range(AGENTS)]
         self._hanging: set[asyncio.Task[Any]] = set()
+        self.sizes: list[int] = []
+        """How many bytes the server had at the start, after each minute, and at the end."""
+        self.opened: list[int] = []
+        """The same of its descriptors."""
 
     async def run(self, seconds: float) -> list[str]:
         """Soak; what is wrong at the end."""
         listening = [asyncio.create_task(each.live_on()) for each in self._peers]
         await self._until(lambda: all(each.lines for each in self._peers))
-        before = self.live.resident(), self.live.descriptors()
+        self._measure()
         await self._load(time.monotonic() + seconds)
         await self._settle()
+        self._measure()
         for each in (*listening, *self._hanging):
             each.cancel()
         await asyncio.gather(*listening, *self._hanging, return_exceptions=True)
-        return self._problems(*before)
+        return self._problems()
+
+    def _measure(self) -> None:
+        self.sizes.append(self.live.resident())
+        self.opened.append(self.live.descriptors())
 
     async def _load(self, end: float) -> None:
         work = [asyncio.create_task(self._post(each, end)) for each in self._peers]
         work.append(asyncio.create_task(self._trouble(end)))
         try:
             async for _ in _minutes(end):
+                self._measure()
                 print(self.figures(), flush=True)
             await asyncio.gather(*work)
         finally:
@@ -171,7 +192,7 @@ class Soak:
     async def _trouble(self, end: float) -> None:
         kinds: list[Callable[[], Awaitable[object]]] = [
             *(self._edit, self._edit, self._break, self._reload, self._unload_and_load),
-            *(self._vanish, self._stall, self._misbehave, self._garbage),
+            *(self._undo, self._configure, self._vanish, self._stall, self._misbehave, self._garbage),
         ]
         while time.monotonic() < end:
             kind = self._chosen.choice(kinds)
@@ -191,6 +212,15 @@ class Soak:
 
     async def _reload(self) -> None:
         await asyncio.to_thread(self.live.control, "reload", mods=[])
+
+    async def _undo(self) -> None:
+        await asyncio.to_thread(self.live.control, "undo", mods=["work"])
+
+    async def _configure(self) -> None:
+        site = self.live.site
+        site.mods = [{"name": "mods.other", "config": {"number": self._version}}, "mods.work"]
+        self._chosen.shuffle(site.mods)
+        site.yaml()
 
     async def _unload_and_load(self) -> None:
         for command in ("unload", "load"):
@@ -219,22 +249,27 @@ class Soak:
 
     async def _settle(self) -> None:
         try:
-            await self._until(lambda: not self._lost())
+            await self._until(lambda: not self.unexcused())
         except TimeoutError:
             return  # what is lost will be said
 
-    def _lost(self) -> list[str]:
-        """What was acknowledged and never arrived, as "sender to receiver"; once for each event."""
+    def lost(self) -> list[tuple[str, str, int]]:
+        """What was acknowledged and never arrived: sender, receiver, number."""
         lost = []
         for way, sent in self.ledger.acknowledged.items():
-            arrived = self.ledger.arrived.get((way.partition(" to ")[2], way), [])
-            lost += [way] * len(set(sent) - set(arrived))
+            sender, _, receiver = way.partition(" to ")
+            arrived = self.ledger.arrived.get((receiver, way), [])
+            lost += [(sender, receiver, number) for number in sorted(set(sent) - set(arrived))]
         return lost
 
-    def _never_excused(self) -> list[str]:
-        """Of what was lost, that for which no line was cut on which it may just have been."""
-        cut = {each.agent_id for each in self._peers if each.vanished}
-        return [way for way in self._lost() if way.partition(" to ")[2] not in cut]
+    def unexcused(self) -> list[tuple[str, str, int]]:
+        """Of what was lost, that whose receiver did not just then cut its line: what is on it then, nobody reads."""
+        peers = {each.agent_id: each for each in self._peers}
+        return [
+            (sender, receiver, number)
+            for sender, receiver, number in self.lost()
+            if not _any_within(peers[receiver].cuts, *peers[sender].sent[receiver, number])
+        ]
 
     async def _until(self, fact: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -245,23 +280,29 @@ class Soak:
         """How far it is, in a line."""
         sent = sum(len(each) for each in self.ledger.acknowledged.values())
         trouble = ", ".join(f"{count} × {name}" for name, count in sorted(self.done.items()))
-        lost, resident = len(self._lost()), self.live.resident() >> 20
+        lost, resident = len(self.lost()), self.live.resident() >> 20
         counts = f"{sent} events, {lost} on their way or on lines that were cut"
         return f"{counts}; {resident} MiB, {self.live.descriptors()} descriptors; {trouble}"
 
-    def _problems(self, resident: int, descriptors: int) -> list[str]:
-        found = [f"lost: {way}" for way in self._never_excused()]
-        if len(self._lost()) > self.done["vanish"]:
-            found.append(f"{len(self._lost())} events were lost with {self.done['vanish']} lines")
-        pairs = [numbers for numbers in self.ledger.arrived.values() if len(numbers) != len(set(numbers))]
-        found += [f"{len(pairs)} pairs of agents got an event twice"] if pairs else []
+    def twice(self) -> int:
+        """How many events arrived more than once."""
+        return sum(len(numbers) - len(set(numbers)) for numbers in self.ledger.arrived.values())
+
+    def _problems(self) -> list[str]:
+        found = [f"lost: {number} of {sender} to {receiver}" for sender, receiver, number in self.unexcused()[:10]]
+        found += [f"{self.twice()} events arrived twice"] if self.twice() else []
         found += [f"refused: {each}" for each in self.ledger.refused[:10]]
         found += [f"in the log: {each}" for each in log_faults(self.live.log())[:10]]
-        if self.live.resident() - resident > 64 << 20:
-            found.append(f"grown from {resident >> 20} to {self.live.resident() >> 20} MiB")
-        if self.live.descriptors() > descriptors + 20:
-            found.append(f"{self.live.descriptors() - descriptors} more descriptors")
+        if self.sizes[-1] - self.sizes[0] > 64 << 20:
+            found.append(f"grown from {self.sizes[0] >> 20} to {self.sizes[-1] >> 20} MiB")
+        if self.opened[-1] > self.opened[0] + 20:
+            found.append(f"{self.opened[-1] - self.opened[0]} more descriptors")
         return found if self.live.healthy() else [*found, "it does not answer"]
+
+
+def _any_within(cuts: list[float], began: float, ended: float) -> bool:
+    """Whether one of these times lies about where something began and ended."""
+    return any(began - JUST <= cut <= ended + JUST for cut in cuts)
 
 
 async def _minutes(end: float) -> Any:
@@ -276,13 +317,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the page that says what came of it")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        return _soaked(Site(Path(folder) / "network"), arguments.minutes * 60, arguments.seed)
+        return _soaked(Site(Path(folder) / "network"), arguments.minutes, arguments.seed, arguments.write)
 
 
-def _soaked(site: Site, seconds: float, seed: int) -> int:
+def _soaked(site: Site, minutes: float, seed: int, page: Path | None) -> int:
     site.mod("work", WORK.format(version=0, pause=0))
     site.mod("other", "@mod_event_handler('*')\nasync def see(self, event):\n    await asyncio.sleep(0)")
     site.dev = {"limits": {"handler": 2, "linger": 2}}
@@ -291,13 +333,60 @@ def _soaked(site: Site, seconds: float, seed: int) -> int:
     live.line("ready")
     soak = Soak(live, seed)
     try:
-        problems = asyncio.run(soak.run(seconds))
+        problems = asyncio.run(soak.run(minutes * 60))
         print(soak.figures())
     finally:
         code = live.stop()
     problems += [] if code == 0 else [f"it ended with {code}"]
-    print("\n".join(problems) or f"nothing lost, nothing twice, {seconds / 60:g} minutes")
+    print("\n".join(problems) or f"nothing lost, nothing twice, {minutes:g} minutes")
+    if page is not None:
+        page.write_text(_page(soak, minutes, seed, problems), encoding="utf-8")
     return 1 if problems else 0
+
+
+def _page(soak: Soak, minutes: float, seed: int, problems: list[str]) -> str:
+    """The result for people, as Markdown."""
+    sent = sum(len(each) for each in soak.ledger.acknowledged.values())
+    outcomes = Counter((each["action"], each["status"]) for each in soak.live.told("outcome"))
+    rows = {
+        "When, how long": f"{datetime.now(UTC):%Y-%m-%d}, {minutes:g} minutes, seed {seed}",
+        "Machine": _machine(),
+        "Agents": f"{AGENTS} on WebSockets, each sending to another five times a second or so",
+        "Events acknowledged": f"{sent:,}",
+        "Lost": f"{len(soak.unexcused())}",
+        "On lines that their receiver had just cut": f"{len(soak.lost()) - len(soak.unexcused())}",
+        "Arrived twice": f"{soak.twice()}",
+        "Refused to their sender": f"{len(soak.ledger.refused)}",
+        "Changes of mods": ", ".join(f"{n:,} × {action} {status}" for (action, status), n in sorted(outcomes.items())),
+        "Faults and changes asked for": ", ".join(f"{n:,} × {name}" for name, n in sorted(soak.done.items())),
+        "Errors of mods told": f"{len(soak.live.told('mod_error')):,} lines",
+        "Memory": _course([size >> 20 for size in soak.sizes], "MiB"),
+        "Descriptors": _course(soak.opened, "open"),
+        "Faults in the log": f"{len(log_faults(soak.live.log()))}",
+        "Verdict": "; ".join(problems) or "nothing lost, nothing twice",
+    }
+    table = "\n".join(f"| {name} | {words} |" for name, words in rows.items())
+    return f"{_HEAD}\n| | |\n|---|---|\n{table}\n"
+
+
+_HEAD = """# Half an hour under faults
+
+Written by `make soak` (`tests/soak.py`): a real server, agents that send each other numbered events, and a fault or a
+change of code every quarter of a second. The books of what was acknowledged and what arrived are compared at the end.
+What is on its way on a WebSocket when its receiver cuts that off without a word is read by nobody, and counted apart.
+"""
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
+    system = f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
+    return f"{os.cpu_count()} cores, {memory} GiB, {system}, Python {platform.python_version()}"
+
+
+def _course(numbers: list[int], unit: str) -> str:
+    """How something went from the start over the first five minutes to the end."""
+    early = f", {numbers[5]} after five minutes" if len(numbers) > 6 else ""
+    return f"{numbers[0]} {unit} at the start{early}, {numbers[-1]} at the end, {max(numbers)} at most"
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from workspaces import Workspace, mod_text, served
+from workspaces import Workspace, mod_text, served, until
 
-from devserver import EventResponse
+from devserver import Event, EventResponse
 from devserver.model.facts import Status
+from devserver.model.principal import agent_principal
 
 HEAD = "import sys\nDOWN = sys.modules.setdefault('down', [])\n"
 
@@ -82,6 +83,13 @@ BAD = {
     "name error": bad("NameError: name 'undefined' is not defined at mods/bad.py:", "x = undefined"),
     "import asks the process to end": bad("asked the process to end while imported", "pass", "raise SystemExit(3)\n"),
     "unknown reload mode": bad("reload_mode is 'warm'; it is one of fresh, exclusive, rebind", "reload_mode = 'warm'"),
+    **{
+        f"handler that takes {takes}": bad(
+            "the handler for bad.thing is called with the event alone: thing(self, event)",
+            f"@mod_event_handler('bad.thing')\nasync def thing({takes}): pass",
+        )
+        for takes in ("self", "self, event, more", "self, event, *, more")
+    },
     "pattern that matches nothing": bad(
         "the * may only stand at the end", "@mod_event_handler('a.*.b')\ndef f(self, event): pass"
     ),
@@ -188,7 +196,8 @@ REFUSED = {
     "mods.__main__": "__main__ is not allowed",
     "os": "belongs to Python's standard library",
     "json.tool": "belongs to Python's standard library",
-    "mods.ecco": "no mod mods.ecco: looked for ecco/mod.py, ecco/__init__.py and ecco.py. Did you mean 'echo'?",
+    "mods.ecco": "no mod mods.ecco: looked for mods/ecco/mod.py, mods/ecco/__init__.py and mods/ecco.py."
+    " Did you mean 'mods.echo'?",
     "nowhere.other": "no mod nowhere.other: there is no package nowhere",
 }
 
@@ -252,3 +261,26 @@ async def test_an_unloaded_mod_gives_back_everything(work: Workspace) -> None:
     assert work.running() == {"echo": 2}
     gc.collect()
     assert [each for each in gc.get_objects() if type(each).__name__ == "EchoMod"] == [work.instance("echo")]
+
+
+@pytest.mark.parametrize("home", ["same", "thread"])
+async def test_an_event_that_comes_during_the_start_waits_for_the_mods(work: Workspace, home: str) -> None:
+    """Agents are there before the mods are loaded; what they send then is answered by its mod, and not by nobody."""
+    work.write("went", "no")
+    body = f"""
+    async def initialize(self):
+        while Path({str(work.folder / "went")!r}).read_text() != "yes":
+            await asyncio.sleep(0)
+    """
+    work.mod("slow", body, "import asyncio\nfrom pathlib import Path\n")
+    work.mod("echo", served("echo", 1))
+    starting = asyncio.create_task(work.start("mods.slow", "mods.echo", home=home))
+    await until(lambda: work.network is not None and work.net.get_network_stats()["is_running"])
+    asked = Event(event_name="echo.version.get", source_id="ana")
+    asking = asyncio.create_task(work.net.ingest(asked, agent_principal("ana")))
+    await until(lambda: (work.folder / "went").read_text() == "no" and not starting.done())
+    assert not asking.done()
+    work.write("went", "yes")
+    await starting
+    answer = await asking
+    assert (answer.success, answer.data) == (True, {"version": 1, "asked": 1})

@@ -13,15 +13,17 @@ PACKAGE = Path(__file__).parents[1] / "devserver"
 LAYERS = tuple(
     layer.split()
     for layer in (
-        "model mod errors tape",
+        "model mod errors tape page_address",
         "reload.graph reload.source reload.plan reload.outcome reload.ignore reload.network_yaml reload.yaml_text"
         " reload.yaml_values network.route network.subscriptions network.members network.identity network.audit"
         " network.outbox network.answers home redact",
-        "generation registry runfile sockets network.agent network.agents network.handle network.overseer network.store"
+        "background generation registry runfile sockets process_limits"
+        " network.agent network.agents network.handle network.overseer network.store"
         " reload.loader reload.hooks reload.handover reload.history reload.notify reload.settle reload.watch",
-        "reload.apply reload.report reload.knowledge reload.retirement reload.engine network.dispatch network.system",
+        "reload.carried reload.apply reload.report reload.knowledge reload.retirement reload.engine"
+        " network.dispatch network.system",
         "agent_network api bridge ui watchdog",
-        "check saves settings run_options server supervised supervisor client",
+        "check saves settings run_options exposure status workspace_files server supervised supervisor client",
         "cli scaffold",
     )
 )
@@ -29,7 +31,7 @@ LAYERS = tuple(
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "watchfiles": ("reload.notify",),
-    "uvicorn": ("api", "server"),
+    "uvicorn": ("api",),
     "starlette": ("api",),
     "socket": ("sockets", "server", "supervised", "supervisor"),
     "typer": ("cli",),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from devserver import AgentNetwork, Event
-from devserver.model.change import UndoAsked
+from devserver.model.change import ConfigChanged, ReloadAsked, UndoAsked
 from devserver.model.facts import PlanDone, Status
+from devserver.reload.network_yaml import read_network
 
 MOD = """
 from dataclasses import dataclass
@@ -128,3 +129,91 @@ async def test_a_state_that_cannot_be_kept_stays_as_it_is(network: AgentNetwork)
     done = await undo(network)
     assert "state kept" in done.outcomes[0].note
     assert await add(network) == {"code": 1, "word": "one", "count": 3}
+
+
+OTHER = """
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+
+class OtherMod(BaseMod):
+    @mod_event_handler("other.ask")
+    def ask(self, event):
+        return EventResponse(True, "", {"code": VERSION, "most": self.config.get("most")})
+"""
+
+
+def write_other(folder: Path, version: int) -> None:
+    (folder / "mods" / "other.py").write_text(OTHER.replace("VERSION", str(version)))
+
+
+async def ask_other(network: AgentNetwork) -> dict[str, object]:
+    answer = await network.process_event(Event(event_name="other.ask", source_id="ana"))
+    assert answer.data is not None
+    return answer.data
+
+
+async def test_undo_takes_back_all_that_one_request_has_reloaded(network: AgentNetwork) -> None:
+    """Mods that have nothing to do with each other are reloaded each for itself, and undone together."""
+    write_other(network.workspace, 1)
+    await network.load_mod("mods.other")
+    write(network.workspace, 2)
+    write_other(network.workspace, 2)
+    done = await network.submit(ReloadAsked())
+    assert len(done.plan.groups) == 2
+    assert ((await add(network))["code"], (await ask_other(network))["code"]) == (2, 2)
+    done = await undo(network)
+    assert [each.status for each in done.outcomes] == [Status.APPLIED] * 2
+    assert ((await add(network))["code"], (await ask_other(network))["code"]) == (1, 1)
+    await undo(network)
+    assert ((await add(network))["code"], (await ask_other(network))["code"]) == (2, 2)
+
+
+async def test_undo_takes_back_what_was_applied_of_a_request_and_no_earlier_one(network: AgentNetwork) -> None:
+    """Of two mods one failed to reload: the other goes back alone."""
+    write_other(network.workspace, 1)
+    await network.load_mod("mods.other")
+    write_other(network.workspace, 2)
+    await network.reload_mod("other")
+    write(network.workspace, 2)
+    (network.workspace / "mods" / "other.py").write_text("def broken(:\n")
+    await network.submit(ReloadAsked())
+    done = await undo(network)
+    assert [(each.mod_id, each.status) for each in done.outcomes] == [("tally", Status.APPLIED)]
+    assert ((await add(network))["code"], (await ask_other(network))["code"]) == (1, 2)
+
+
+def network_yaml(folder: Path, *entries: str) -> ConfigChanged:
+    text = "network:\n  name: undo\n  mods:\n" + "".join(f"    - {each}\n" for each in entries)
+    (folder / "network.yaml").write_text(text)
+    return ConfigChanged(read_network(folder / "network.yaml"))
+
+
+async def test_undo_says_what_it_cannot_take_back_of_a_change_of_network_yaml(network: AgentNetwork) -> None:
+    """Not that nothing was reloaded: each thing by name. What was reloaded before that stays."""
+    write_other(network.workspace, 1)
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await network.submit(network_yaml(network.workspace, "name: mods.tally", "name: mods.other"))
+    asked = "{name: mods.other, config: {most: 2}}"
+    await network.submit(network_yaml(network.workspace, asked))
+    done = await undo(network)
+    assert [(each.status, each.reason) for each in done.outcomes] == [
+        (
+            Status.SKIPPED,
+            "not undone: unloaded tally, reloaded other (config.most unset → 2); undo takes back reloads of code "
+            "alone: change network.yaml back, or load and unload by name",
+        )
+    ]
+    assert await ask_other(network) == {"code": 1, "most": 2}
+
+
+async def test_a_change_that_came_to_nothing_leaves_what_can_be_undone(network: AgentNetwork) -> None:
+    """A failed reload is no change, and neither is a network.yaml that says the same."""
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    (network.workspace / "mods" / "tally.py").write_text("def broken(:\n")
+    await network.reload_mod("tally")
+    await network.submit(network_yaml(network.workspace, "name: mods.tally"))
+    done = await undo(network)
+    assert [each.status for each in done.outcomes] == [Status.APPLIED]
+    assert (await add(network))["code"] == 1

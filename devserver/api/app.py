@@ -38,9 +38,9 @@ def make_app(
     """The application to serve, with the arguments of `protocol.uvicorn_options()`.
 
     Arguments: `token` this run's admin token; `port_of` the port that is bound, asked once, with the first request;
-    `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `join_token` what new agents have to
-    show, where other machines can reach this one; `hold` and `hello_seconds` how long a poll and the first message of a
-    WebSocket are waited for; `new_agents_per_minute` how many strangers may join.
+    `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `join_token` what new agents from
+    other machines have to show, None where none may come; `hold` and `hello_seconds` how long a poll and the first
+    message of a WebSocket are waited for; `new_agents_per_minute` how many strangers may join.
     Raises ValueError for an empty token and for a route that is not fully declared.
     """
     if not token:

@@ -2,12 +2,16 @@
 
 All of it needs this run's admin token, but for the proof that the server knows the token, which a client asks for
 before it shows its own. Every request is answered by the trigger queue behind `Control`; nothing is decided here.
+
+Who asks for something of one mod may add the `generation` that it saw. Where another runs when the queue comes to it,
+nothing is done, and the answer is 409 with the code stale_generation and the `generation` that runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from devserver.api.answers import Answer, told
@@ -23,6 +27,8 @@ from devserver.network.identity import agent_id_problem, bare
 
 SHORTEST_NONCE = 16
 MOST_MODS = 1000
+STALE = "stale_generation"
+"""The code of a refusal because who asked had seen another generation."""
 _CAUSE = "asked by a command"
 
 
@@ -70,16 +76,19 @@ class ControlApi:
 
     async def reload(self, asked: Asked) -> Answer:
         """Reload the named mods, or all."""
-        return await self._carry_out(ReloadAsked(mods_of(asked.body.get("mods")), _CAUSE))
+        mods = mods_of(asked.body.get("mods"))
+        return await self._carry_out(ReloadAsked(mods, _CAUSE, seen_of(asked.body, mods)))
 
     async def load(self, asked: Asked) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
         config = object_of(asked.body, "config") or {}
-        return await self._carry_out(LoadAsked(_mod(asked), config, _CAUSE, trusted=False))
+        trigger = LoadAsked(_mod(asked), config, _CAUSE, trusted=False, seen=seen_of(asked.body))
+        return await self._carry_out(trigger)
 
     async def unload(self, asked: Asked) -> Answer:
         """Unload a mod; `force` also where others need it."""
-        return await self._carry_out(UnloadAsked(_mod(asked), asked.body.get("force") is True, _CAUSE))
+        force = asked.body.get("force") is True
+        return await self._carry_out(UnloadAsked(_mod(asked), force, _CAUSE, seen_of(asked.body)))
 
     async def send(self, asked: Asked) -> Answer:
         """Send an event as an agent (`source_id`), or as the one who runs the network."""
@@ -89,7 +98,7 @@ class ControlApi:
         return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
 
     async def _carry_out(self, trigger: Trigger) -> Answer:
-        return told(plan_done_to_dict(await self._control.submit(trigger)))
+        return carried_out(await self._control.submit(trigger))
 
 
 def _agent_id(source_id: str | None) -> str | None:
@@ -113,6 +122,30 @@ def mods_of(values: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) > MOST_MODS or not all(isinstance(each, str) for each in names):
         raise Malformed("bad_field", f"mods is a list of at most {MOST_MODS} names; none means all")
     return tuple(names)
+
+
+def seen_of(body: Mapping[str, Any], mods: tuple[str, ...] | None = None) -> int | None:
+    """The generation that who asks saw the one mod at that is named, 0 for none; None where it does not say.
+
+    Raises Malformed.
+    """
+    value = body.get("generation")
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise Malformed("bad_field", "generation is a whole number, 0 for a mod that does not run")
+    if mods is not None and len(mods) != 1:
+        raise Malformed("bad_field", "with a generation exactly one mod is named")
+    return value
+
+
+def carried_out(done: PlanDone) -> Answer:
+    """What became of a trigger; 409 where nothing was done because who asked had seen another generation."""
+    if not done.plan.stale:
+        return told(plan_done_to_dict(done))
+    outcome = done.outcomes[0]
+    refusal = {"code": STALE, "message": f"{outcome.mod_id}: {outcome.reason}", "generation": outcome.generation}
+    return told({**plan_done_to_dict(done), **refusal, "error_message": refusal["message"]}, 409)
 
 
 def plan_done_to_dict(done: PlanDone) -> dict[str, Any]:

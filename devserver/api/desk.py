@@ -10,7 +10,7 @@ import re
 from typing import Any, Protocol
 
 from devserver.api.answers import Answer, told
-from devserver.api.control import mods_of, plan_done_to_dict
+from devserver.api.control import carried_out, mods_of, plan_done_to_dict, seen_of
 from devserver.api.followed import Followed
 from devserver.api.inbound import text_of
 from devserver.api.routes import Asked, Route
@@ -138,8 +138,9 @@ class DeskApi:
 
     async def undo(self, asked: Asked) -> Answer:
         """Go back to before the last reload of the named mods, or to before the latest reload."""
-        trigger = UndoAsked(mods_of(asked.body.get("mods")), "asked by a command")
-        return told(plan_done_to_dict(await self._desk.submit(trigger)))
+        mods = mods_of(asked.body.get("mods"))
+        trigger = UndoAsked(mods, "asked by a command", seen_of(asked.body, mods))
+        return carried_out(await self._desk.submit(trigger))
 
     async def saves(self, asked: Asked) -> Answer:
         """Let saves wait (`pause`), apply what waits (`apply`), or go on as usual (`resume`)."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from devserver.api.routes import WEBSOCKET, Route, RouteTable
-from devserver.model.principal import ADMIN, ANONYMOUS, Principal, Scope
+from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Principal, Scope
 
 MOST_BODY = 1024 * 1024
 MOST_TARGET = 8 * 1024
@@ -21,6 +21,9 @@ MOST_HEADERS = 128
 MOST_HEADER_BYTES = 64 * 1024
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+CONTROL = "/_dev"
+"""Where the control API and its page are."""
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 _NO_NAMES = frozenset({"0.0.0.0", "::", "[::]"})
 
 _TARGET = re.compile(rb"/[!-\"$-\[\]-~]*")  # printable ASCII but # and \
@@ -31,13 +34,17 @@ _WITHOUT_CREDENTIAL = frozenset({Scope.OPEN, Scope.JOIN, Scope.SELF})
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What the gate knows of a request. `target` as it was sent; header names in lower case, repeats kept."""
+    """What the gate knows of a request. `target` as it was sent; header names in lower case, repeats kept.
+
+    `near`: whether its connection comes from this machine.
+    """
 
     method: str
     target: bytes
     headers: Mapping[bytes, tuple[bytes, ...]]
     scheme: str = "http"
     header_bytes: int = 0
+    near: bool = True
 
     def all(self, name: bytes) -> tuple[bytes, ...]:
         """Every value of a header."""
@@ -52,6 +59,12 @@ class RequestFacts:
     def host(self) -> str:
         """The one Host header in lower case."""
         return self.all(b"host")[0].decode("latin-1").lower()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it was sent on this machine, to this machine: neither over a network nor through a proxy for one."""
+        named = self.host if self.host in LOCAL_NAMES else self.host.rpartition(":")[0]
+        return self.near and named in LOCAL_NAMES and not any(self.all(each) for each in _FORWARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +212,13 @@ def too_large() -> Verdict:
 # G7: who asks
 
 
+def _from_here(request: RequestFacts, gate: Gate) -> Verdict | None:
+    """The token runs code: it does not travel over a network that is not encrypted, and nobody there may try it."""
+    if request.is_local or not (request.path.startswith(CONTROL) or request.all(b"authorization")):
+        return None
+    return Verdict(403, "not_from_here", "the control API and its token are for this machine alone; use an SSH tunnel")
+
+
 def _credential(request: RequestFacts, gate: Gate) -> Verdict | None:
     given = request.all(b"authorization")
     if len(given) > 1:
@@ -221,12 +241,14 @@ def _unauthorized(sentence: str) -> Verdict:
 
 def _principal(request: RequestFacts) -> Principal:
     """Who asks, where `_credential` has passed: a token that is there is the right one."""
-    return ADMIN if request.all(b"authorization") else ANONYMOUS
+    if request.all(b"authorization"):
+        return ADMIN
+    return ANONYMOUS if request.is_local else STRANGER
 
 
 def _has_port(name: str) -> bool:
     return re.search(r":\d+$", name) is not None and (name.count(":") == 1 or "]:" in name)
 
 
-STEPS: tuple[Step, ...] = (_target, _framing, _host, _origin, _fetch_site, _method, _content, _credential)
+STEPS: tuple[Step, ...] = (_target, _framing, _host, _origin, _fetch_site, _method, _content, _from_here, _credential)
 """The gate in order."""

@@ -15,9 +15,10 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from devserver.api.answers import Answer, refused
-from devserver.api.gate import MOST_BODY, Gate, RequestFacts, Verdict, judge, too_large
+from devserver.api.gate import MOST_BODY, Gate, Verdict, too_large
 from devserver.api.routes import WEBSOCKET, Asked, Route
 from devserver.api.strict import Malformed, parse_object, parse_query
+from devserver.api.verdicts import Head, Verdicts
 from devserver.model.principal import Principal
 from devserver.network.audit import Audit
 
@@ -59,13 +60,14 @@ class Guard:
 
     def __init__(self, *, gate: Callable[[], Gate], audit: Audit) -> None:
         self.gate = gate
+        self._verdicts = Verdicts(gate)
         self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge a request, and refuse it or have its route answer."""
         sender = _Sender(send)
         try:
-            route = await self._admit(facts_of(scope), scope, receive, sender)
+            route = await self._admit(head_of(scope), scope, receive, sender)
             if route is not None:
                 await _serve(route, scope, receive, sender)
         except Malformed as problem:
@@ -77,14 +79,14 @@ class Guard:
             if not sender.started:
                 await answer(scope, sender, refused("internal", "the server failed; its log says more", 500))
 
-    async def _admit(self, facts: RequestFacts, scope: Scope, receive: Receive, sender: _Sender) -> Route | None:
+    async def _admit(self, head: Head, scope: Scope, receive: Receive, sender: _Sender) -> Route | None:
         """The route of a request, which is left in the scope with all that was sent; None where it was refused."""
-        verdict = crowded() if CROWDED in scope and facts.target != ALIVE else judge(facts, self.gate())
+        verdict = crowded() if CROWDED in scope and head.target != ALIVE else self._verdicts.on(head)
         if verdict.route is None:
-            self._audit.refused("somebody", f"{facts.method} {facts.path}", verdict.code)
+            self._audit.refused(_who(scope, head), f"{head.method} {head.path}", verdict.code)
             await answer(scope, sender, refusal_of(verdict))
             return None
-        scope[ASKED] = await _asked(scope, receive, verdict.route, verdict.principal)
+        scope[ASKED] = await _asked(scope, receive, verdict.route, verdict.principal, _who(scope, head))
         return verdict.route
 
 
@@ -112,18 +114,23 @@ class _Sender:
         await self._send(message)
 
 
-def facts_of(scope: Scope) -> RequestFacts:
-    """What the gate judges, out of an ASGI scope."""
-    headers: dict[bytes, tuple[bytes, ...]] = {}
-    size = 0
-    for name, value in scope["headers"]:
-        key = name.lower()
-        headers[key] = (*headers.get(key, ()), value)
-        size += len(name) + len(value) + 4
-    socket = scope["type"] == "websocket"
-    method = WEBSOCKET if socket else scope["method"]
+def head_of(scope: Scope) -> Head:
+    """The head of a request, out of an ASGI scope."""
+    method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
     scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
-    return RequestFacts(method, _target_of(scope), headers, scheme, size)
+    return Head(method, _target_of(scope), tuple(scope["headers"]), scheme, _is_near(scope.get("client")))
+
+
+def _is_near(client: tuple[str, int] | None) -> bool:
+    """Whether who connected is on this machine; one that went away at once is nowhere."""
+    address = "" if client is None else client[0].removeprefix("::ffff:")
+    return address == "::1" or address.startswith("127.")
+
+
+def _who(scope: Scope, head: Head) -> str:
+    """Whom a refusal is written down for, where nobody has proved to be an agent."""
+    client = scope.get("client")
+    return "somebody" if head.near or client is None else f"somebody at {client[0]}"
 
 
 def _target_of(scope: Scope) -> bytes:
@@ -133,10 +140,10 @@ def _target_of(scope: Scope) -> bytes:
     return bytes(scope["raw_path"] + (b"?" + query if query else b""))
 
 
-async def _asked(scope: Scope, receive: Receive, route: Route, principal: Principal) -> Asked:
+async def _asked(scope: Scope, receive: Receive, route: Route, principal: Principal, who: str) -> Asked:
     query = parse_query(scope["query_string"])
     body: Mapping[str, Any] = parse_object(await _collect(receive)) if route.method == "POST" else {}
-    return Asked(principal, receive, body, query)
+    return Asked(principal, receive, body, query, who)
 
 
 async def _collect(receive: Receive) -> bytes:

@@ -116,8 +116,9 @@ class Rate:
 class Joining:
     """Registers agents for every transport.
 
-    Bounds how many strangers may come in a minute. With a `token` they have to show it, as `join_token` or, for clients
-    that cannot send that, as `password_hash`; who returns with a secret, and the admin, need none.
+    Bounds how many new ones may come in a minute. Who comes over a network has to show the `token`, as `join_token` or,
+    for clients that cannot send that, as `password_hash`; without a token nobody new comes in from there. Who returns
+    with a secret needs none.
     """
 
     def __init__(self, network: ServedNetwork, *, per_minute: int, token: str | None = None) -> None:
@@ -136,7 +137,9 @@ class Joining:
         password_hash = text_of(values, "password_hash") or ""
         refuse_when_ending(self._network)
         if not principal.may(Scope.ADMIN) and not self._returns(agent_id, secret):
-            self._admit(text_of(values, "join_token"), password_hash)
+            if not principal.may(Scope.JOIN):
+                self._refuse_unless_shown(text_of(values, "join_token"), password_hash)
+            self._refuse_a_crowd()
         return await self._network.register_agent(
             agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
         )
@@ -144,10 +147,11 @@ class Joining:
     def _returns(self, agent_id: str, secret: str | None) -> bool:
         return secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
 
-    def _admit(self, *shown: str | None) -> None:
-        """Let a stranger in, or raise EventRefused."""
-        if self._token is not None and not any(_equal(each, self._token) for each in shown):
-            raise EventRefused("join_token_required", "this network can be reached by others: show its join_token")
+    def _refuse_unless_shown(self, *shown: str | None) -> None:
+        if self._token is None or not any(_equal(each, self._token) for each in shown):
+            raise EventRefused("join_token_required", "who comes from another machine shows the join_token")
+
+    def _refuse_a_crowd(self) -> None:
         if not self._rate.allows():
             sentence = f"more than {self._per_minute} new agents in a minute; try again later"
             raise EventRefused("too_many_registrations", sentence)

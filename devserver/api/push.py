@@ -21,6 +21,7 @@ from devserver.api.answers import to_json
 from devserver.api.guard import ASKED
 from devserver.api.inbound import Joining, event_from, principal_of
 from devserver.api.ports import ServedNetwork
+from devserver.api.routes import Asked
 from devserver.api.strict import Malformed, parse_object
 from devserver.errors import EventRefused
 from devserver.model.event import Event
@@ -54,19 +55,19 @@ class Push:
         """Serve one connection until it ends."""
         line = Line(WebSocket(scope, receive, send))
         await line.open()
-        agent = await self._hello(line, scope[ASKED].principal)
+        agent = await self._hello(line, scope[ASKED])
         if agent is None:
             await line.close(POLICY)
             return
         await Session(self._network, agent, line).run()
 
-    async def _hello(self, line: Line, principal: Principal) -> Agent | None:
+    async def _hello(self, line: Line, asked: Asked) -> Agent | None:
         deadline = asyncio.get_running_loop().time() + self._hello_seconds
         while (message := await _heard_before(line, deadline)) is not None:
             try:
-                return await self._register(line, message, principal)
+                return await self._register(line, message, asked.principal)
             except (Malformed, EventRefused) as problem:
-                self._audit.refused("somebody", f"register {message.get('agent_id')}", problem.code)
+                self._audit.refused(asked.who, f"register {message.get('agent_id')}", problem.code)
                 await line.complain(message, problem.code, str(problem))
         return None
 

@@ -20,12 +20,13 @@ METHODS = frozenset({"GET", "POST", WEBSOCKET})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that passed the gate. `receive` tells when the client goes away."""
+    """A request that passed the gate. `receive` tells when the client goes away, `who` it is for the audit log."""
 
     principal: Principal
     receive: Receive
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    who: str = "somebody"
 
 
 Endpoint = Callable[[Asked], Awaitable[Answer | None]]

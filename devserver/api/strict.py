@@ -6,6 +6,7 @@ Stricter than `json.loads`: no duplicate keys, no NaN or Infinity, no BOM, no lo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -14,6 +15,8 @@ import orjson
 
 MOST_DEPTH = 64
 MOST_QUERY_FIELDS = 20
+
+_LONG_NUMBER = re.compile(rb"\d{16}")
 
 
 class Malformed(Exception):
@@ -28,9 +31,11 @@ class Malformed(Exception):
 def parse_object(raw: bytes) -> dict[str, Any]:
     """The JSON object in `raw`. Raises Malformed."""
     try:
-        # orjson refuses what is not JSON in UTF-8, but keeps the last of two equal keys: json looks again for those.
-        orjson.loads(raw)
-        value = _DECODER.decode(raw.decode())
+        # orjson refuses what is not JSON in UTF-8; where it may have kept only the last of two equal keys, or a long
+        # number not to its last digit, json looks again.
+        value = orjson.loads(raw)
+        if raw.count(b":") != _keys(value) or _LONG_NUMBER.search(raw) is not None:
+            value = _DECODER.decode(raw.decode())
     except Malformed:
         raise
     except RecursionError as error:
@@ -59,6 +64,19 @@ def parse_query(raw: bytes) -> dict[str, str]:
     if len(fields) < len(pairs):
         raise Malformed("bad_query", "the query names a field twice")
     return fields
+
+
+def _keys(value: Any) -> int:
+    """How many keys a value has, at any depth: as many as its text has colons, unless it has some in its texts."""
+    count, left = 0, [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return count
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

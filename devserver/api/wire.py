@@ -80,7 +80,7 @@ class Wire:
         try:
             registration = await self._joining.register(asked.body, "http", asked.principal)
         except EventRefused as refusal:
-            self._audit.refused("somebody", f"register {asked.body.get('agent_id')}", refusal.code)
+            self._audit.refused(asked.who, f"register {asked.body.get('agent_id')}", refusal.code)
             return _not_registered(refusal)
         stats = self._network.stats()
         return told(

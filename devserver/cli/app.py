@@ -6,6 +6,7 @@ stay fast.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
@@ -14,7 +15,7 @@ import typer
 
 from devserver import __version__
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.options import Json, LogLevel, NetworkFile
+from devserver.cli.options import Json, NetworkFile, level_of, levels, port_of
 from devserver.cli.running import add_running
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -46,8 +47,14 @@ def _options(
 
 
 # What was not given is None, so that the environment, .env and pyproject.toml are asked.
-Host = Annotated[str | None, typer.Option(help="The loopback address to listen on.")]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port; 0 takes any free one.")]
+Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A name by which other machines may come in; they need the join token."),
+]
+Port = Annotated[
+    int | None, typer.Option(metavar="PORT", parser=port_of, help="The port, 0 to 65535; 0 takes any free one.")
+]
 Strict = Annotated[bool | None, typer.Option("--strict-port/--any-port", help="End with 4 where the port is taken.")]
 Keys = Annotated[bool | None, typer.Option("--keys/--no-keys", help="Read single keys from the terminal.")]
 Watch = Annotated[bool | None, typer.Option("--watch/--no-watch", help="Reload what is saved, or only when asked.")]
@@ -57,13 +64,17 @@ Confirm = Annotated[
 Supervise = Annotated[
     bool | None, typer.Option("--supervise/--no-supervise", help="Start the server again when it crashed.")
 ]
-Level = Annotated[LogLevel | None, typer.Option(help="The log records to show.")]
+Level = Annotated[
+    str | None,
+    typer.Option(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
+]
 
 
 @app.command()
 def run(
     network: NetworkFile = None,
     host: Host = None,
+    allow_host: AllowHost = None,
     port: Port = None,
     strict_port: Strict = None,
     as_json: Json = False,
@@ -74,16 +85,16 @@ def run(
     log_level: Level = None,
 ) -> int:
     """Run a network and reload its mods when they change."""
-    from devserver.cli import commands
+    from devserver.cli import serve
 
-    level = log_level.value if log_level is not None else None
-    flags = {"host": host, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
-    return commands.run(network, {**flags, "watch": watch, "confirm": confirm, "log_level": level}, as_json=as_json)
+    exposed = {"host": host, "allow_host": allow_host or None}
+    flags = {**exposed, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
+    return serve.run(network, {**flags, "watch": watch, "confirm": confirm, "log_level": log_level}, as_json=as_json)
 
 
 @app.command()
 def check(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say every problem of a network and its mods, without running it."""
+    """Say every problem of a network, without running it."""
     from devserver.cli import commands
 
     return commands.check(network, as_json=as_json)
@@ -91,7 +102,7 @@ def check(network: NetworkFile = None, as_json: Json = False) -> int:
 
 @app.command()
 def plan(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say what the saved files would change in the running network, or what a start would do."""
+    """Say what the saved files would change, or a start would do."""
     from devserver.cli import commands
 
     return commands.plan(network, as_json=as_json)
@@ -107,7 +118,7 @@ def schema() -> int:
 
 @app.command()
 def doctor(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say every setting with its source, and what of this machine and terminal matters."""
+    """Say every setting with its source, and what else matters here."""
     from devserver.cli import commands
 
     return commands.doctor(network, {}, as_json=as_json)
@@ -146,4 +157,14 @@ def parsed(arguments: Sequence[str]) -> int:
 def _misused(error: BaseException) -> Problem:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "oa-dev"
-    return Problem(error.format_message(), f"see {command} --help")  # type: ignore[attr-defined]
+    sentence = _unknown_option(error) or error.format_message()  # type: ignore[attr-defined]
+    return Problem(sentence, f"see {command} --help")
+
+
+def _unknown_option(error: BaseException) -> str:
+    """The sentence about an option that there is not, with the one that it comes nearest to."""
+    name, known = getattr(error, "option_name", ""), getattr(error, "possibilities", None)
+    if not name or not isinstance(known, Sequence):
+        return ""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"there is no option {name}{f'. Did you mean {close[0]}?' if close else ''}"

@@ -17,10 +17,11 @@ from typing import Any
 from devserver import __version__
 from devserver.client import connect
 from devserver.errors import ConfigError, DevServerError
+from devserver.process_limits import raised_files
 from devserver.reload.network_yaml import read_network
 from devserver.settings import PREFIX, SETTINGS, Settings
-from devserver.ui.console import is_tty, terminal_width
 from devserver.ui.look import Look, look_of
+from devserver.ui.terminal import is_tty, terminal_width
 
 FEWEST_FILES = 256
 """With fewer open files than this, agents and watches run out of them."""
@@ -54,6 +55,8 @@ def _settings(path: Path, settings: Settings) -> Iterator[Row]:
     for each in SETTINGS:
         found = settings.found[each.name]
         value, source = found.value, found.source
+        if value is None and each.name == "supervise":
+            value = "in a terminal"
         if value is None and each.name in address:
             value, source = address[each.name], path.name
         yield Row("settings", each.key, _shown(value), source)
@@ -74,6 +77,8 @@ def _address(path: Path) -> dict[str, Any]:
 def _shown(value: object) -> str:
     if value is None:
         return "unknown"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -101,10 +106,11 @@ def _machine() -> Iterator[Row]:
     yield Row("machine", "python", platform.python_version(), sys.executable)
     yield Row("machine", "system", f"{platform.system()} {platform.release()}", f"{os.cpu_count()} cores")
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = files != resource.RLIM_INFINITY and files < FEWEST_FILES
-    yield Row(
-        "machine", "open files", _limit(files), "raise it: ulimit -n" if few else f"at most {_limit(most)}", not few
-    )
+    raised = raised_files(files, most)
+    few = raised != resource.RLIM_INFINITY and raised < FEWEST_FILES
+    note = "raise it: ulimit -n" if few else f"{_limit(files)} here; a server takes more" if raised > files else ""
+    yield Row("machine", "open files", _limit(raised), note, not few)
+    yield Row("machine", "core dumps", "none", "a server leaves none: secrets would be in them")
     yield from _watches()
 
 

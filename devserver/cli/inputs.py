@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from devserver.cli.exits import Problem
 from devserver.model.event import event_name_problem
+from devserver.sockets import is_loopback
 
 _EXAMPLE = """as in --payload '{"title": "Inbox"}'"""
 _SHOWN = 60
@@ -61,19 +62,13 @@ def _pointed(error: json.JSONDecodeError) -> str:
     return f"it reads well up to here: {before}" if before.strip() else _EXAMPLE
 
 
-def refuse_exposed(host: str | None) -> None:
-    """Raise Problem for an address that other machines can reach: they could run code here, and read everything."""
-    if host is not None and not _is_loopback(host):
+def refuse_exposed(host: str | None, allowed: Sequence[str]) -> None:
+    """Raise Problem for an address that other machines can reach, unless the names that they may use are `allowed`.
+
+    Being reachable takes two wishes, so that neither a habit nor a copied line is enough.
+    """
+    if host is not None and not is_loopback(host) and not allowed:
         raise Problem(
             f"--host {host} would let other machines in, without encryption",
-            "only this machine's own addresses are served: 127.0.0.1, ::1, localhost; use an SSH tunnel",
+            f"an SSH tunnel needs no such thing; where you mean it: oa-dev run --host {host} --allow-host NAME",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 
 from devserver.cli.exits import Problem
@@ -45,7 +46,18 @@ def _here(folder: Path) -> Path:
     if parent is not None:
         path = os.path.relpath(parent / NAME, folder)
         raise Problem(f"no {NAME} in {folder}", f"there is one further up, name it: {path}")
-    raise Problem(f"no {NAME} in {folder}", _others(folder) or f"name one: PATH/{NAME}")
+    below = sorted(each.parent.name for each in _below(folder))
+    if below:
+        raise Problem(f"no {NAME} in {folder}", f"there is one further down: cd {below[0]}")
+    raise Problem(f"no {NAME} in {folder}", _others(folder) or "make one: oa-dev new network DIR")
+
+
+def _below(folder: Path) -> list[Path]:
+    """The networks one folder further down, of which a few will do."""
+    try:
+        return list(islice(folder.glob(f"*/{NAME}"), 10))
+    except OSError:
+        return []
 
 
 def _is_there(path: Path) -> bool:

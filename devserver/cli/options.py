@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from devserver.settings import LEVELS
 
-class LogLevel(StrEnum):
-    """Which log records are shown."""
+_HIGHEST_PORT = 65535
 
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
+
+def port_of(text: str) -> int:
+    """The port that an option names. Raises BadParameter."""
+    if not (text.isascii() and text.isdecimal()) or int(text[:6]) > _HIGHEST_PORT:
+        raise typer.BadParameter(f"a port is a whole number from 0 to {_HIGHEST_PORT}, not {text!r}")
+    return int(text)
+
+
+def seconds_of(text: str | float) -> float:
+    """The seconds that an option names, which its default is already. Raises BadParameter."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(text), re.ASCII) is None:
+        raise typer.BadParameter(f"seconds are a number from 0 on, not {text!r}")
+    return float(text)
+
+
+def count_of(text: str) -> int:
+    """The number that an option names. Raises BadParameter."""
+    if re.fullmatch(r"[0-9]{1,15}", text, re.ASCII) is None:
+        raise typer.BadParameter(f"that is a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def level_of(text: str) -> str:
+    """The level of log records that an option names. Raises BadParameter."""
+    if text.lower() not in LEVELS:
+        raise typer.BadParameter(f"a level is one of {', '.join(LEVELS)}, not {text!r}")
+    return text.lower()
+
+
+def levels(incomplete: str) -> list[str]:
+    """The levels that a shell can complete to."""
+    return [each for each in LEVELS if each.startswith(incomplete)]
 
 
 NetworkFile = Annotated[

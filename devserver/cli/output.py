@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from devserver.cli.locate import working_directory
-from devserver.ui.console import is_tty, terminal_width
 from devserver.ui.escape import safe
 from devserver.ui.look import View, look_of
 from devserver.ui.render import render, render_line
 from devserver.ui.segments import Block, Line
+from devserver.ui.terminal import is_tty, terminal_width
 
 
 def view(started: bool = True) -> View:

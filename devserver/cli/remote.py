@@ -15,6 +15,8 @@ from devserver.errors import DevServerError
 from devserver.model.event import pattern_problem
 from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict
+from devserver.page_address import address_once
+from devserver.ui.browser import browse
 from devserver.ui.events import event_line
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
@@ -39,6 +41,20 @@ def trace() -> int:
     lines = str(error.get("trace") or "").splitlines() or ["no error"]
     for each in lines:
         say(each)
+    return Exit.CLEAN
+
+
+def open_page(*, print_only: bool, as_json: bool) -> int:
+    """Open the page of what runs in the browser. Where there is none, or with `print_only`, say its address."""
+    server = _server()
+    # A ticket, and not the token: what a browser is started with can be read by every user of this machine.
+    opened = not print_only and browse(address_once(server.url, server.ticket()))
+    if as_json:
+        say_json({"url": server.page, "opened": opened})
+    elif opened:
+        say("opened the dashboard in the browser")
+    else:
+        say(server.page)
     return Exit.CLEAN
 
 

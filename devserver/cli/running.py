@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from devserver.cli.options import Json, LogLevel, mods_that_run
+from devserver.cli.options import Json, count_of, level_of, levels, mods_that_run, seconds_of
 
 wait = typer.Typer(help="Wait for something to happen in the running network.", rich_markup_mode=None)
 
@@ -18,27 +18,38 @@ Mods = Annotated[
 
 def add_running(app: typer.Typer) -> None:
     """Add the commands to an app."""
+    app.command("open")(open_page)
     for command in (status, reload, undo, send, events, pause, apply, resume, trace, log, stop):
         app.command()(command)
     app.add_typer(wait, name="wait")
 
 
 def status(as_json: Json = False) -> int:
-    """Say what runs in this directory: address, mods, agents, the latest error."""
+    """Say what runs here: address, mods, agents, errors."""
     from devserver.cli import remote
 
     return remote.status(as_json=as_json)
 
 
+def open_page(
+    print_only: Annotated[bool, typer.Option("--print", help="Say the address; open no browser.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Open the page of what runs in the browser."""
+    from devserver.cli import remote
+
+    return remote.open_page(print_only=print_only, as_json=as_json)
+
+
 def reload(mods: Mods = None, as_json: Json = False) -> int:
-    """Reload mods of the running network, and say what became of it."""
+    """Reload mods, and say what became of it."""
     from devserver.cli import remote
 
     return remote.reload(tuple(mods or ()), as_json=as_json)
 
 
 def undo(mods: Mods = None, as_json: Json = False) -> int:
-    """Go back to before the latest reload, or the last one of these mods."""
+    """Go back to before the latest reload, or that of these mods."""
     from devserver.cli import remote
 
     return remote.undo(tuple(mods or ()), as_json=as_json)
@@ -60,7 +71,9 @@ def send(
 def events(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="As in wiki.page.create or wiki.*")] = "*",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, as without it.")] = False,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", metavar="N", parser=count_of, help="End after so many events.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Print the events of the running network as they come."""
@@ -97,11 +110,16 @@ def trace() -> int:
     return remote.trace()
 
 
-def log(level: Annotated[LogLevel, typer.Argument(metavar="LEVEL", help="debug, info, warning or error.")]) -> int:
+def log(
+    level: Annotated[
+        str,
+        typer.Argument(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
+    ],
+) -> int:
     """Show other log records in the running server."""
     from devserver.cli import remote
 
-    return remote.log(level.value)
+    return remote.log(level)
 
 
 def stop() -> int:
@@ -118,9 +136,14 @@ def _wait() -> None:
 
 @wait.command("reload")
 def wait_reload(
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", parser=seconds_of, help="How long to wait.")
+    ] = 60.0,
     after: Annotated[
-        int | None, typer.Option("--after", min=0, help="The number (status --json: reload_number) to wait beyond.")
+        int | None,
+        typer.Option(
+            "--after", metavar="N", parser=count_of, help="The number (status --json: reload_number) to wait beyond."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:

@@ -38,9 +38,9 @@ def _called(arguments: Sequence[str]) -> int:
     # A shell that completes asks by this variable, with no arguments that mean anything.
     run = None if "_OA_DEV_COMPLETE" in os.environ else run_arguments(arguments)
     if run is not None:
-        from devserver.cli import commands
+        from devserver.cli import serve
 
-        return commands.run(run.network, run.flags, as_json=run.as_json)
+        return serve.run(run.network, run.flags, as_json=run.as_json)
     from devserver.cli.app import parsed
 
     return parsed(arguments)

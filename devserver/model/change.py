@@ -34,10 +34,15 @@ class ConfigChanged:
 
 @dataclass(frozen=True, slots=True)
 class ReloadAsked:
-    """A key, a command, a call or an event asks for a reload. No mods named means all."""
+    """A key, a command, a call or an event asks for a reload. No mods named means all.
+
+    `seen`, here and below, is the generation that who asks for one mod saw it at, 0 for one that did not run: where
+    another runs by now, nothing is done. None asks whatever runs.
+    """
 
     mods: tuple[str, ...] = ()
     cause: str = "asked"
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class LoadAsked:
     config: Mapping[str, Any] = field(default_factory=dict)
     cause: str = "asked"
     trusted: bool = True
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class UnloadAsked:
     mod: str
     force: bool = False
     cause: str = "asked"
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class UndoAsked:
 
     mods: tuple[str, ...] = ()
     cause: str = "undo"
+    seen: int | None = None
 
 
 Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | UndoAsked

@@ -85,9 +85,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PlanMade:
-    """A plan with at least one step, hold or setting, before it is carried out."""
+    """A plan with at least one step, hold or setting, before it is carried out. `waits`: a person is asked first."""
 
     plan: Plan
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,23 @@ class Ready:
     disabled: int = 0
     watcher: str = ""
     name: str = ""
+    page: str = ""
+    """Where a browser shows what runs, in a form that lets nobody in."""
+    exposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """Others than this machine's own agents may come in, over a network that nobody encrypts.
+
+    `addresses`: where it listens; `urls`: how others call it; `join_token`: what their agents have to show, kept in the
+    file `kept_in`.
+    """
+
+    addresses: tuple[str, ...]
+    urls: tuple[str, ...]
+    join_token: str = field(repr=False)
+    kept_in: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +152,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should know that is no error of a mod."""
+    """Something a person should know that is no error of a mod. `calm`: it answers somebody, and asks for nothing."""
 
     message: str
+    calm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +167,11 @@ class ConfigRefused:
 
 @dataclass(frozen=True, slots=True)
 class ModError:
-    """A handler of a running mod raised, or was ended."""
+    """Code of a running mod raised, or was ended: the handler of an event, or a task or a callback beside these."""
 
     mod_id: str
     event_name: str
+    """The event; otherwise what it was in words, as in "task EchoMod.tick"."""
     generation: int
     error: ErrorFacts
 
@@ -196,6 +216,7 @@ class Stopped:
 
 Fact = (
     Ready
+    | Exposed
     | PlanMade
     | PlanDone
     | Outcome

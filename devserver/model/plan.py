@@ -27,11 +27,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A step that does not happen now, and why it waits or was refused."""
+    """A step that does not happen now, and why it waits or was refused. `mod_path` where it is not the running mod's:
+    another mod may have its id."""
 
     action: Action
     mod_id: str
     reason: str
+    mod_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Plan:
     changed: Sources = field(default_factory=dict)
     undo: bool = False
     """Whether this goes back to the code and the state before the last reload."""
+    stale: bool = False
+    """Whether nothing is done because who asked had seen another generation."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Scope(StrEnum):
@@ -54,8 +55,11 @@ class Principal:
 LOCAL = Principal(Kind.LOCAL, "local", frozenset({Scope.ADMIN}))
 ADMIN = Principal(Kind.ADMIN, "admin", frozenset({Scope.ADMIN}))
 ANONYMOUS = Principal(Kind.ANONYMOUS, "anonymous", frozenset({Scope.OPEN, Scope.JOIN}))
+STRANGER = Principal(Kind.ANONYMOUS, "stranger", frozenset({Scope.OPEN}))
+"""Anybody who comes over a network: may not join without the join token."""
 
 
+@lru_cache(maxsize=4096)
 def agent_principal(agent_id: str, granted: tuple[str, ...] = ()) -> Principal:
     """The principal of a registered agent, with the scopes that `dev.grants` in network.yaml gives it besides."""
     return Principal(Kind.AGENT, agent_id, frozenset({Scope.OPEN, Scope.SELF, *map(Scope, granted)}))

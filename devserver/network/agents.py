@@ -62,8 +62,11 @@ class Directory:
         return self._config
 
     def reconfigure(self, config: NetworkConfig) -> None:
-        """Follow a changed network.yaml; agents that are here keep their group."""
-        self._config = config
+        """Follow a changed network.yaml; agents that are here keep their group, and what waits for them."""
+        with self._lock:
+            self._config = config
+            for agent in self._agents.values():
+                agent.outbox.limit = config.limits.outbox_events
 
     # Identities
 

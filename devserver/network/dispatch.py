@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import Any
 
 from devserver.errors import EventRefused
-from devserver.generation import AGENT_CAME, AGENT_WENT, Call, Generation, running
-from devserver.mod import Handler
+from devserver.generation import AGENT_CAME, AGENT_WENT, Call, Generation, outermost, running
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.network.agents import Delivery, Directory
-from devserver.network.answers import Answers, Pending
+from devserver.network.answers import Answers
+from devserver.network.overseer import end_by_force
 from devserver.registry import Registry, Slot, plain_path
 
 MOST_HOPS = 32
@@ -31,11 +31,8 @@ OnError = Callable[[Generation, Event, BaseException], ErrorFacts]
 """Told of each exception of a handler; makes the facts that its sender is answered with."""
 
 
-@dataclass(slots=True)
-class Way:
-    """What an event has met on its way so far."""
-
-    errors: list[tuple[str, ErrorFacts]] = field(default_factory=list)
+Errors = list[tuple[str, ErrorFacts]]
+"""The mods that have failed on an event so far, each with what went wrong."""
 
 
 class Dispatcher:
@@ -68,7 +65,7 @@ class Dispatcher:
         answer = self._answers.given(event.source_id, event.event_id)
         if answer is None:
             self._passed_by += 1
-            answer = self._deliver(event, Way())
+            answer = self._deliver(event, [])
             self._answers.give(event.source_id, event.event_id, answer)
         return answer
 
@@ -81,15 +78,15 @@ class Dispatcher:
         if _caller() is not None:
             return await self.send(event)
         known = self._answers.begin(event.source_id, event.event_id)
-        if isinstance(known, EventResponse):
-            return known
-        if isinstance(known, Pending):
-            return await self._answers.wait(known)
-        answer = EventResponse(False, "the event was not answered: the network ended it", event_name=event.event_name)
+        if known is not None:
+            return known if isinstance(known, EventResponse) else await self._answers.wait(known)
         try:
             answer = await self._go(event, None)
-        finally:
-            self._answers.end(event.source_id, event.event_id, answer)
+        except BaseException:
+            # Whoever has sent the same event again waits for an answer, too.
+            self._answers.end(event.source_id, event.event_id, _unanswered(event))
+            raise
+        self._answers.end(event.source_id, event.event_id, answer)
         return answer
 
     async def send(self, event: Event) -> EventResponse:
@@ -99,7 +96,7 @@ class Dispatcher:
     async def notify(self, event: Event) -> None:
         """Tell every mod that listens, whatever they answer; nothing is delivered to agents."""
         for slot in self._registry.table.targets(event.event_name):
-            await self._offer(slot, event, Way())
+            await self._offer(slot, event, [])
 
     async def introduce(self, generation: Generation, agents: dict[str, dict[str, Any]]) -> None:
         """Tell a new generation of the agents that are already there."""
@@ -107,62 +104,72 @@ class Dispatcher:
             return
         for agent_id, metadata in agents.items():
             payload = {"agent_id": agent_id, "metadata": metadata}
-            await self._ask(generation, Event(event_name=AGENT_CAME, source_id="system:system", payload=payload), Way())
+            await self._ask(generation, Event(event_name=AGENT_CAME, source_id="system:system", payload=payload), [])
 
     async def _go(self, event: Event, caller: Call | None) -> EventResponse:
         self._offered += 1
         if caller is not None and caller.depth >= MOST_HOPS:
             return _in_a_circle(event, caller)
-        way = Way()
-        destination = event.destination
-        if destination.role == "mod":
-            return await self._to_one(destination.id, event, way)
-        table = self._registry.table
+        if event.destination_id is not None and event.destination.role == "mod":
+            return await self._to_one(event.destination.id, event)
+        errors: Errors = []
         sender = event.source
-        for slot in table.targets(event.event_name):
-            if sender.role == "mod" and _is_named(slot, sender.id):
+        is_from_mod = sender.role == "mod"
+        for slot in self._registry.table.targets(event.event_name):
+            if is_from_mod and _is_named(slot, sender.id):
                 continue
-            answer = await self._offer(slot, event, way)
+            answer = await self._offer(slot, event, errors)
             if answer is not None:
                 return answer
-        return self._deliver(event, way)
+        return self._deliver(event, errors)
 
-    async def _to_one(self, mod: str, event: Event, way: Way) -> EventResponse:
+    async def _to_one(self, mod: str, event: Event) -> EventResponse:
+        errors: Errors = []
         slot = self._registry.find(mod)
         if slot is None:
             return EventResponse(False, f"Target mod {mod} not found", event_name=event.event_name)
-        answer = await self._offer(slot, event, way)
+        answer = await self._offer(slot, event, errors)
         if answer is not None:
             return answer
-        if way.errors:
-            return _all_failed(event, way)
+        if errors:
+            return _all_failed(event, errors)
         if slot.live is None:
             return EventResponse(False, f"Target mod {mod} has been unloaded", event_name=event.event_name)
         message = f"Event not processed by mod {mod}, mod returns None"
         return EventResponse(False, message, event_name=event.event_name)
 
-    async def _offer(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
+    def _offer(self, slot: Slot, event: Event, errors: Errors) -> Awaitable[EventResponse | None]:
         """Ask the generation that is live when the gate lets the event in."""
         if slot.gate.shut and not _is_awaited_by(slot):
-            try:
-                await slot.gate.wait(slot.mod_id)
-            except EventRefused as refused:
-                return EventResponse(False, str(refused), {"code": refused.code}, event.event_name)
-        generation = slot.live
+            return self._offer_behind(slot, event, errors)
+        return self._ask(slot.live, event, errors)
+
+    async def _offer_behind(self, slot: Slot, event: Event, errors: Errors) -> EventResponse | None:
+        """Wait at the gate first."""
+        try:
+            await slot.gate.wait(slot.mod_id)
+        except EventRefused as refused:
+            return EventResponse(False, str(refused), {"code": refused.code}, event.event_name)
+        return await self._ask(slot.live, event, errors)
+
+    async def _ask(self, generation: Generation | None, event: Event, errors: Errors) -> EventResponse | None:
         if generation is None:
             return None
-        return await self._ask(generation, event, way)
-
-    async def _ask(self, generation: Generation, event: Event, way: Way) -> EventResponse | None:
         handlers = generation.handlers.find(event.event_name)
         if not handlers:
             return None
         call = generation.begin(event)
         token = running.set(call)
+        answer: Any = None
         try:
-            answer = await _first_answer(handlers, event)
+            for handler in handlers:
+                answer = handler(event)
+                if type(answer) is CoroutineType or inspect.isawaitable(answer):
+                    answer = await answer
+                if answer is not None:
+                    break
             generation.handled += 1
-            return answer
+            return answer if answer is None or isinstance(answer, EventResponse) else _as_response(answer, event)
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -172,7 +179,7 @@ class Dispatcher:
             if _is_for_us(error):
                 raise
             generation.failed += 1
-            way.errors.append((generation.mod_id, self._on_error(generation, event, error)))
+            errors.append((generation.mod_id, self._on_error(generation, event, error)))
             return None
         finally:
             if call.expired is not None and call.task is not None:
@@ -181,27 +188,32 @@ class Dispatcher:
             running.reset(token)
             generation.end(call)
 
-    def _deliver(self, event: Event, way: Way) -> EventResponse:
+    def give_up(self, answer: Callable[[asyncio.Task[Any], EventResponse], bool], call: Call) -> bool:
+        """Have whoever waits for a call's task answered, though it does not end; what it comes to is not looked at.
+
+        Where nobody but the task itself waits, it is ended by force. Whether the call goes on.
+        """
+        event = call.event
+        if event is None or call.task is None or call is not outermost(call):
+            return True
+        given = EventResponse(False, call.expired or "", {"code": "handler_timeout"}, event.event_name)
+        self._answers.end(event.source_id, event.event_id, given)
+        if answer(call.task, given):
+            return True
+        end_by_force(call.task)
+        return False
+
+    def _deliver(self, event: Event, errors: Errors) -> EventResponse:
         delivery = self._directory.deliver(event)
-        if way.errors and not delivery.delivered:
-            return _all_failed(event, way)
-        return _delivered(event, delivery, way)
+        if errors and not delivery.delivered:
+            return _all_failed(event, errors)
+        return _delivered(event, delivery, errors)
 
 
 def _caller() -> Call | None:
     """The call of a mod that waits for what this context does, if there is one."""
     call = running.get()
     return call if call is not None and call.active else None
-
-
-async def _first_answer(handlers: tuple[Handler, ...], event: Event) -> EventResponse | None:
-    for handler in handlers:
-        answer = handler(event)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        if answer is not None:
-            return answer if isinstance(answer, EventResponse) else _as_response(answer, event)
-    return None
 
 
 def _as_response(answer: object, event: Event) -> EventResponse:
@@ -248,16 +260,21 @@ def _in_a_circle(event: Event, caller: Call) -> EventResponse:
     return EventResponse(False, message, {"code": "too_many_hops"}, event.event_name)
 
 
-def _all_failed(event: Event, way: Way) -> EventResponse:
-    mod_id, error = way.errors[0]
+def _unanswered(event: Event) -> EventResponse:
+    message = "the event was not answered: the network ended it"
+    return EventResponse(False, message, event_name=event.event_name)
+
+
+def _all_failed(event: Event, errors: Errors) -> EventResponse:
+    mod_id, error = errors[0]
     message = f"Error in mod {mod_id}: {error.kind}: {error.message}"
     return EventResponse(False, message, {"code": "mod_error", "mod_id": mod_id}, event.event_name)
 
 
-def _delivered(event: Event, delivery: Delivery, way: Way) -> EventResponse:
+def _delivered(event: Event, delivery: Delivery, errors: Errors) -> EventResponse:
     data: dict[str, Any] = {"delivered": delivery.delivered}
-    if way.errors:
-        data["errors"] = {mod_id: f"{error.kind}: {error.message}" for mod_id, error in way.errors}
+    if errors:
+        data["errors"] = {mod_id: f"{error.kind}: {error.message}" for mod_id, error in errors}
     if delivery.full:
         data["full"] = list(delivery.full)
         message = f"{event.event_name}: the queue of {', '.join(delivery.full)} is full"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from devserver.generation import Generation, running_in
+from devserver.generation import Call, Generation, detached_call, running_in
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.network.agents import Directory
@@ -80,6 +80,9 @@ class NetworkHandle:
     def _refusal(self) -> EventResponse | None:
         """A generation that lingers acts only for a handler that still runs; a closed one does nothing."""
         generation = self._generation
+        detached = detached_call()
+        if detached is not None:
+            return _refused(detached)
         if generation is None or generation.state in (ModState.STARTING, ModState.LIVE):
             return None
         if generation.state is ModState.LINGERING and running_in(generation):
@@ -142,3 +145,13 @@ class NetworkHandle:
     def storage_path(self, mod_name: str) -> Path:
         """The folder for a mod's own data."""
         return self._services.storage_path(mod_name)
+
+
+def _refused(call: Call) -> EventResponse:
+    """The answer to a handler that was given up, which may go on for ever: said once, however much it tries."""
+    name = call.event.event_name if call.event is not None else "a hook"
+    message = f"{call.generation.name} was ended on {name} and goes on: it may neither send events nor change anything"
+    if not call.refused:
+        call.refused = True
+        _log.warning("%s", message)
+    return EventResponse(False, message, {"code": "retired_generation"})

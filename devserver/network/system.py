@@ -40,14 +40,19 @@ class SystemContext(Protocol):
         """What `AgentNetwork.get_network_stats()` returns."""
 
     async def load_mod(
-        self, mod_path: str, config: Mapping[str, Any] | None = None, *, trusted: bool = True
+        self,
+        mod_path: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        trusted: bool = True,
+        generation: int | None = None,
     ) -> EventResponse:
-        """Load a mod; callers that are not trusted obey the allow list."""
+        """Load a mod; callers that are not trusted obey the allow list. `generation`: the one that the caller saw."""
 
-    async def unload_mod(self, mod: str) -> EventResponse:
+    async def unload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
         """Unload a mod by path or id."""
 
-    async def reload_mod(self, mod: str) -> EventResponse:
+    async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
         """Reload a mod by path or id."""
 
     async def register_agent(
@@ -314,16 +319,25 @@ async def _manifest(context: SystemContext, event: Event, principal: Principal) 
 
 
 async def _load(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    path, config = _text(event, "mod_path"), _optional_object(event, "config")
-    return _passed_on(event, await context.load_mod(path, config, trusted=principal.kind is Kind.LOCAL))
+    path, config, seen = _text(event, "mod_path"), _optional_object(event, "config"), _seen(event)
+    local = principal.kind is Kind.LOCAL
+    return _passed_on(event, await context.load_mod(path, config, trusted=local, generation=seen))
 
 
 async def _unload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return _passed_on(event, await context.unload_mod(_text(event, "mod_path")))
+    return _passed_on(event, await context.unload_mod(_text(event, "mod_path"), generation=_seen(event)))
 
 
 async def _reload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return _passed_on(event, await context.reload_mod(_text(event, "mod_path")))
+    return _passed_on(event, await context.reload_mod(_text(event, "mod_path"), generation=_seen(event)))
+
+
+def _seen(event: Event) -> int | None:
+    """The generation that the sender saw the mod at; None where it does not say."""
+    value = event.payload.get("generation")
+    if value is not None and (type(value) is not int or value < 0):
+        raise EventRefused("bad_payload", f"payload.generation of {event.event_name} is a whole number")
+    return value
 
 
 def _passed_on(event: Event, response: EventResponse) -> EventResponse:

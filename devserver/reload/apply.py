@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,17 +19,15 @@ from devserver.errors import HookFailed
 from devserver.generation import Generation, collect_handlers
 from devserver.home import Home, Worker
 from devserver.mod import BaseMod, Network
-from devserver.model.change import Digest, Sources
-from devserver.model.facts import Held
+from devserver.model.change import Digest
 from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModState, Phase
 from devserver.model.plan import Group, Plan, Step
-from devserver.registry import Registry, Slot, Swap
+from devserver.registry import Registry, Swap
 from devserver.reload import hooks
+from devserver.reload.carried import Candidate, Carried, Failure
 from devserver.reload.handover import NOTHING, Passage
 from devserver.reload.history import Past, freeze
 from devserver.reload.loader import Build, Located
-
-NOTHING_HELD = Held()
 
 
 class Workshop(Protocol):
@@ -72,49 +69,6 @@ class Workshop(Protocol):
         """Let a replaced generation finish and end, beside everything else."""
 
 
-@dataclass(slots=True, eq=False)
-class Candidate:
-    """One step on its way through the phases."""
-
-    step: Step
-    slot: Slot | None = None
-    old: Generation | None = None
-    new: Generation | None = None
-    located: Located | None = None
-    mod_class: type[BaseMod] | None = None
-    passage: Passage | None = None
-    note: str = ""
-    held: Held = NOTHING_HELD
-    started: bool = False
-
-    @property
-    def brings(self) -> bool:
-        """Whether the step brings a new generation."""
-        return self.step.action in (Action.LOAD, Action.RELOAD)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Where a transaction failed, at which mod, and why."""
-
-    phase: Phase
-    mod_id: str
-    error: BaseException
-
-
-@dataclass(slots=True)
-class Carried:
-    """What became of a group: the failure or None, what its build depended on, the last phase that was reached."""
-
-    candidates: tuple[Candidate, ...]
-    failure: Failure | None
-    undo_failed: Exception | None
-    touched: Sources
-    phase: Phase
-    duration: float
-    past: Past | None = None
-
-
 class Transaction:
     """One group on its way. Each phase is a method; what undoes it is pushed before it can half happen."""
 
@@ -124,7 +78,8 @@ class Transaction:
         self.candidates = tuple(self._candidate(step) for step in group.steps)
         self.phase = Phase.COMPILE
         self.at: Candidate | None = None
-        self._build: Build | None = None
+        self.build: Build | None = None
+        """What makes the fresh modules, from COMPILE on."""
         self._undo_failed: Exception | None = None
         self._past: Past | None = None
         self._read: dict[Path, Digest | None] = {}
@@ -136,14 +91,9 @@ class Transaction:
         failure = await self._fold((Phase.COMPILE, Phase.IMPORT))
         if failure is None:
             failure = await self._shop.home.run(self._fold, tuple(Phase)[2:])
-        touched = {**(self._build.touched if self._build is not None else {}), **self._read}
+        touched = {**(self.build.touched if self.build is not None else {}), **self._read}
         took = time.monotonic() - began
         return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
-
-    async def look_again(self) -> None:
-        """Note what the new modules have registered where: before the next plan, and after everything else."""
-        if self._build is not None:
-            self._build.note_holders()
 
     async def _fold(self, phases: Sequence[Phase]) -> Failure | None:
         for phase in phases:
@@ -162,7 +112,7 @@ class Transaction:
         return None
 
     def _guilty(self, concerned: list[Candidate]) -> Candidate:
-        importing = self._build.importing if self._build is not None else None
+        importing = self.build.importing if self.build is not None else None
         by_entry = (c for c in concerned if c.located is not None and c.located.entry == importing)
         return self.at or next(by_entry, concerned[0])
 
@@ -183,26 +133,26 @@ class Transaction:
             candidate.located = self._shop.locate(candidate.step)
         entries = [each.located.entry for each in candidates if each.located is not None]
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
-        self._build = self._shop.build(tuple(modules), entries, self._plan)
-        await self._shop.worker.run(self._build.compile)
+        self.build = self._shop.build(tuple(modules), entries, self._plan)
+        await self._shop.worker.run(self.build.compile)
 
     async def _import(self, candidates: list[Candidate]) -> None:
-        assert self._build is not None
+        assert self.build is not None
         self._undo.append(self._undo_import)
         try:
             async with asyncio.timeout(self._shop.limits.imports) as limit:
-                await self._shop.worker.run(self._build.execute)
+                await self._shop.worker.run(self.build.execute)
         except TimeoutError as late:
             if not limit.expired():
                 raise
-            self._build.abandon()
+            self.build.abandon()
             self._shop.replace_worker()
-            name, seconds = self._build.importing, self._shop.limits.imports
+            name, seconds = self.build.importing, self._shop.limits.imports
             raise HookFailed(f"importing {name} did not end within {seconds:g} s") from late
 
     async def _undo_import(self) -> None:
-        assert self._build is not None
-        self._build.undo()
+        assert self.build is not None
+        self.build.undo()
 
     async def _construct(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
@@ -213,9 +163,9 @@ class Transaction:
                 self._make(candidate)
 
     def _make(self, candidate: Candidate) -> None:
-        assert self._build is not None and candidate.located is not None
+        assert self.build is not None and candidate.located is not None
         step, located = candidate.step, candidate.located
-        mod_class = self._shop.mod_class(self._build.module(located.entry), step.mod_id)
+        mod_class = self._shop.mod_class(self.build.module(located.entry), step.mod_id)
         candidate.mod_class = mod_class
         hooks.check_requires(mod_class)
         mode = _hand_over(candidate, mod_class)
@@ -312,7 +262,7 @@ class Transaction:
 
     def _kept_by_modules(self, candidate: Candidate) -> str:
         """The module-level state of a mod that its fresh modules have taken over."""
-        kept = self._build.kept if self._build is not None else ()
+        kept = self.build.kept if self.build is not None else ()
         own = [name for name in kept if name.rpartition(".")[0] in candidate.step.modules]
         return f"; kept {', '.join(own)}" if own else ""
 
@@ -339,12 +289,12 @@ class Transaction:
         self._past = self._replaced(candidates)
         self._shop.registry.commit(swap)
         self._undo.clear()
-        if self._build is not None:
-            self._build.keep()
+        if self.build is not None:
+            self.build.keep()
 
     def _replaced(self, candidates: list[Candidate]) -> Past | None:
         """What this reload replaces, so that it can be undone; None where no code was replaced."""
-        texts = self._build.replaced if self._build is not None else {}
+        texts = self.build.replaced if self.build is not None else {}
         if not texts:
             return None
         numbers, states = {}, {}

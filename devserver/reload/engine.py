@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -18,14 +18,16 @@ from devserver.errors import DevServerError, HookFailed, ModFault
 from devserver.generation import Call, Generation, running_calls
 from devserver.home import Home, Worker
 from devserver.mod import BaseMod
-from devserver.model.change import ConfigChanged, LoadAsked, Trigger
+from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.plan import Group, Plan, Step
 from devserver.registry import Registry
-from devserver.reload.apply import Carried, Transaction
+from devserver.reload.apply import Transaction
+from devserver.reload.carried import Carried
 from devserver.reload.graph import parse_requirement
+from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.loader import Build, Located, Roots, Shelf, locate
 from devserver.reload.loader.finder import WatchedFinder
@@ -33,6 +35,9 @@ from devserver.reload.outcome import error_facts, own_files
 from devserver.reload.plan import make_plan, plain
 from devserver.reload.report import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.retirement import Retirement
+
+_AGENTS_FIRST = 0.002
+"""Seconds in which the events that a swap has held are answered, before anything else is done about it."""
 
 Asked = tuple[Trigger, asyncio.Future[PlanDone]]
 
@@ -79,6 +84,8 @@ class Engine:
         self.failures = 0
         self.admit: Callable[[str], None] = lambda mod_path: None
         """Raises ModFault for a mod that may not be loaded now, whoever asks."""
+        self.on_config: list[Callable[[NetworkConfig], None]] = []
+        """Told what network.yaml asks for, when that has changed."""
         self._finder = WatchedFinder(self.roots, self.shelf)
         self._around = around
         self._tell = tell
@@ -86,7 +93,7 @@ class Engine:
         self._queue: asyncio.Queue[Asked] | None = None
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._afterwards: list[Callable[[], Awaitable[None]]] = []
+        self._afterwards: list[Build] = []
         self._allowed: tuple[str, ...] | None = None
 
     @property
@@ -171,45 +178,78 @@ class Engine:
             else:
                 if not done.done():
                     done.set_result(result)
+            await self._look_again(waits=queue.empty())
+
+    async def _look_again(self, *, waits: bool) -> None:
+        """What can wait until agents have been answered, and the next trigger cannot do without."""
+        if self._afterwards and waits:
+            await asyncio.sleep(_AGENTS_FIRST)
+        while self._afterwards:
+            build = self._afterwards.pop()
+            await self.worker.run(build.read_imports)
+            await self.home.run(_note_holders, build)
 
     # One trigger
 
     async def _carry_out(self, trigger: Trigger) -> PlanDone:
         began, mark = time.monotonic(), self._around.agents_mark()
         self.knowledge.look(trigger)
-        plan = make_plan(trigger, self.knowledge.situation(trigger))
+        situation = self.knowledge.situation(trigger)
+        plan = make_plan(trigger, situation)
         if isinstance(trigger, ConfigChanged):
-            self.knowledge.take_config(trigger.config)
+            self._take_config(trigger.config)
+        if plan.undo:
+            self.knowledge.undo(plan)
         if not plan.empty:
             self._tell(PlanMade(plan))
         outcomes = [held_outcome(hold, self.registry) for hold in plan.holds]
+        self.knowledge.hold(outcomes, situation)
         self._allowed = None if not isinstance(trigger, LoadAsked) or trigger.trusted else self._allow_list()
+        pasts: list[Past] = []
         for group in plan.groups:
-            for outcome in await self._carry_group(group, plan, outcomes, mark):
+            for outcome in await self._carry_group(group, plan, outcomes, mark, pasts):
                 outcomes.append(outcome)
                 await self._around.announce(outcome)
+        self.knowledge.history.applied(pasts, outcomes, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
         done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))
         for notice in self.knowledge.settle(trigger, plan):
             self._tell(notice)
         if outcomes or plan.not_applied:
             self._tell(done)
-        while self._afterwards:
-            await self.home.run(self._afterwards.pop())
+        self._follow_up(plan)
         return done
 
-    async def _carry_group(self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int) -> list[Outcome]:
+    def _follow_up(self, plan: Plan) -> None:
+        """Have attempts made again that were waiting for what this plan has loaded."""
+        # What an undo has brought back is what they have failed on.
+        revived = {} if plan.undo else self.knowledge.revived(plan)
+        if revived and self._queue is not None:
+            done: asyncio.Future[PlanDone] = asyncio.get_running_loop().create_future()
+            # Nobody waits for it; what it comes to is told.
+            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            self._queue.put_nowait((FilesChanged(revived), done))
+
+    def _take_config(self, config: NetworkConfig) -> None:
+        for notice in self.knowledge.take_config(config):
+            self._tell(notice)
+        for take in self.on_config:
+            take(self.config)
+
+    async def _carry_group(
+        self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int, pasts: list[Past]
+    ) -> list[Outcome]:
         missing = self._unmet(group, before)
         if missing is not None:
             return [skipped_outcome(step, missing) for step in group.steps]
         transaction = Transaction(self, group, plan)
         carried = await transaction.run()
-        if carried.failure is None:
-            self._afterwards.append(transaction.look_again)
+        if carried.failure is None and transaction.build is not None:
+            self._afterwards.append(transaction.build)
         if carried.past is not None:
-            self.knowledge.history.remember(carried.past)
+            pasts.append(carried.past)
         if _refused_in_place(carried):
-            return await self._carry_group(_as_reload(group), plan, before, mark)
+            return await self._carry_group(_as_reload(group), plan, before, mark, pasts)
         return self._outcomes(carried, mark)
 
     def _outcomes(self, carried: Carried, mark: int) -> list[Outcome]:
@@ -310,6 +350,10 @@ class Engine:
         is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
         return error_facts(error, is_own, self.shown)
 
+    def is_own(self, file: str) -> bool:
+        """Whether a file is code of mods, rather than of us, of Python, or of an installed package."""
+        return self.roots.holds(Path(file))
+
     def shown(self, file: str) -> str:
         """A file's path as people read it."""
         return self.roots.shown(Path(file))
@@ -328,6 +372,11 @@ def _refuse_hooks(calls: Iterable[Call]) -> None:
 async def _mark(calls: Iterable[Call], waits: bool) -> None:
     for call in calls:
         call.generation.waits(call, waits)
+
+
+async def _note_holders(build: Build) -> None:
+    # Where mods run: it looks through their objects.
+    build.note_holders()
 
 
 def _refused_in_place(carried: Carried) -> bool:

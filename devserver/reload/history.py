@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devserver.model.facts import Outcome, Status
+from devserver.model.lifecycle import Action
 from devserver.reload.handover import NOTHING
 from devserver.reload.loader.shelf import Text
 
@@ -31,21 +33,27 @@ class Past:
 
 
 class History:
-    """The last reload of each mod."""
+    """The last reload of each mod, and what the last trigger that has changed something came to."""
 
     def __init__(self) -> None:
         self._past: dict[str, Past] = {}
-        self._last: tuple[str, ...] = ()
+        self._has_begun = False
+        self.latest: tuple[str, ...] = ()
+        """The mods that it reloaded, in all its groups, which can be undone."""
+        self.final: tuple[str, ...] = ()
+        """What else it did, in words: only what led to it can take that back."""
 
-    @property
-    def last(self) -> tuple[str, ...]:
-        """The mods of the reload that came last."""
-        return self._last
-
-    def remember(self, past: Past) -> None:
-        """A reload has been committed."""
-        self._last = tuple(past.mods)
-        self._past.update(dict.fromkeys(past.mods, past))
+    def applied(self, pasts: Sequence[Past], outcomes: Iterable[Outcome], *, of_code: bool) -> None:
+        """A trigger has been carried out. `of_code`: it asked for what is on disk or was loaded, and for no more."""
+        done = [each for each in outcomes if each.status is Status.APPLIED]
+        kept = pasts if of_code else ()
+        reloaded = {mod_id: past for past in kept for mod_id in past.mods}
+        self._past.update(reloaded)
+        if done and self._has_begun:
+            self.latest = tuple(reloaded)
+            self.final = tuple(_words(each) for each in done if each.mod_id not in reloaded)
+        # The first is the start of the network, which nobody wants to undo.
+        self._has_begun = True
 
     def undoable(self, running: Mapping[str, int]) -> dict[str, Past]:
         """What can be undone: the reloads whose mods all still run in the generation that these brought."""
@@ -54,6 +62,20 @@ class History:
             for mod_id, past in self._past.items()
             if all(running.get(each) == number for each, number in past.mods.items())
         }
+
+
+def _words(outcome: Outcome) -> str:
+    why = f" ({outcome.reason})" if outcome.action in (Action.RELOAD, Action.RECONFIGURE) else ""
+    return f"{_DONE[outcome.action]} {outcome.mod_id}{why}"
+
+
+_DONE = {
+    Action.LOAD: "loaded",
+    Action.UNLOAD: "unloaded",
+    Action.RELOAD: "reloaded",
+    Action.RECONFIGURE: "reconfigured",
+    Action.REORDER: "moved",
+}
 
 
 def freeze(state: Any) -> bytes | None:

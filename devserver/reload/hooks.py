@@ -23,10 +23,10 @@ from devserver.reload.loader.leftovers import (
     adopt,
     end,
     has_to_wait,
-    imported_by,
     installing,
     left_behind,
     leftovers_of,
+    named_by,
 )
 from devserver.reload.loader.shelf import sources_now
 from devserver.reload.plan.situation import unreadable
@@ -43,7 +43,7 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     left = Leftovers()
     try:
         takes_name = _takes_an_argument(mod_class)
-        with installing(left, imported_by(_written_in(mod_class))):
+        with installing(left, named_by(_written_in(mod_class))):
             instance = mod_class(mod_path) if takes_name else mod_class()
         adopt(instance, left)
         return instance
@@ -102,7 +102,7 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     """
     reads, instance = DataReads(), generation.instance
     try:
-        with reads.recording(), installing(leftovers_of(instance), imported_by(_written_in(type(instance)))):
+        with reads.recording(), installing(leftovers_of(instance), named_by(_written_in(type(instance)))):
             answer = await call_hook(generation, instance.initialize, "initialize()", limit)
     finally:
         # Also of an attempt that failed: another content may make it good.

@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from devserver.errors import DevServerError, ModRefused
+from devserver.errors import DevServerError, ModNotFound, ModRefused
 from devserver.generation import Generation
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, LoadAsked, ReloadAsked, Sources, Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
+from devserver.model.lifecycle import Action
 from devserver.model.plan import LiveMod, Plan
 from devserver.registry import Registry
 from devserver.reload import hooks
-from devserver.reload.apply import Candidate, Carried
+from devserver.reload.carried import Candidate, Carried
 from devserver.reload.graph import Declarations, read_declarations
 from devserver.reload.handover import NOTHING
 from devserver.reload.history import History, Past, thaw
 from devserver.reload.loader import Roots, Shelf, locate
-from devserver.reload.loader.shelf import Text, sources_now
-from devserver.reload.plan import Situation, plain, without_settings
+from devserver.reload.loader.shelf import Text, is_gone, sources_now
+from devserver.reload.plan import Situation, plain, taken, without_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Knowledge:
         self._shelf = shelf
         self._registry = registry
         self.history = History()
+        self._written: dict[str, set[str]] = {}
+        self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
+        """What the last undo loaded of each source, and what was on disk then."""
         self._differing: dict[Path, Digest | None] = {}
         self._live_mods: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
 
@@ -89,18 +93,41 @@ class Knowledge:
         """All that a decision about this trigger depends on."""
         live = tuple(self._live_mod(each) for each in self._registry.live)
         changed = trigger.changed if isinstance(trigger, FilesChanged) else {}
+        stale = self._shelf.stale(self._differing)
         return Situation(
             config=self.config,
             live=live,
             graph=self._shelf.graph(),
-            stale=self._shelf.stale(self._differing),
+            stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
             declared=self.declared(self._to_load(trigger)),
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in self._undoable().items()},
-            latest=self.history.last,
+            latest=self.history.latest,
+            final=self.history.final,
+            deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
+            missing=self._missing(live, stale) if stale else {},
+            missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
         )
+
+    def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
+        """The mods that a change may concern whose own source is gone, and that are nowhere else either."""
+        graph = self._shelf.graph()
+        concerned = frozenset(graph.affected(stale))
+        entries = [(mod, graph[mod.entry].path) for mod in live if mod.entry in concerned]
+        return {mod.mod_id: path for mod, path in entries if is_gone(path) and not self._moved(mod, path)}
+
+    def _moved(self, mod: LiveMod, gone: Path) -> bool:
+        """Whether a mod whose source is gone has come to be somewhere else. Its package was there before."""
+        try:
+            now = locate(mod.mod_path, self._roots).file
+        except ModNotFound:
+            return False
+        except (DevServerError, OSError):
+            # There is something, and loading it will say what is wrong with it.
+            return True
+        return now != gone and bool(self._shelf.stale(sources_now([now])) or now not in self._shelf.digests)
 
     def _undoable(self) -> dict[str, Past]:
         return self.history.undoable({each.mod_id: each.number for each in self._registry.live})
@@ -109,6 +136,12 @@ class Knowledge:
         """The sources that the last reload of these mods replaced."""
         undoable = self._undoable()
         return {path: text for each in mod_ids if each in undoable for path, text in undoable[each].texts.items()}
+
+    def undo(self, plan: Plan) -> None:
+        """Note what is on disk of the sources that a plan goes back from: that is not to be served again by itself."""
+        texts = self.texts_before(step.mod_id for step in plan.steps)
+        now = sources_now(texts)
+        self._undone.update({path: (text.digest, now[path]) for path, text in texts.items()})
 
     def state_before(self, mod_id: str) -> Any:
         """The state of a mod before its last reload, or NOTHING where that was not kept."""
@@ -145,33 +178,78 @@ class Knowledge:
             known = self._live_mods[generation] = _as_live_mod(generation)
         return known
 
-    def take_config(self, config: NetworkConfig) -> None:
-        """From now on this is what network.yaml asks for, but for settings that need a restart."""
+    def take_config(self, config: NetworkConfig) -> list[Notice]:
+        """From now on this is what network.yaml asks for, but for settings that need a restart; what that changes."""
+        notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config = without_settings(config, self.config)
+        self._registry.hold_at_most(config.limits.held_events)
         listed, enabled = ({plain(each.path) for each in mods} for mods in (config.mods, config.enabled_mods))
         for generation in self._registry.live:
             # What it has asked for once it may take away, also later; what somebody else has loaded it may not.
             generation.listed = generation.listed or plain(generation.mod_path) in enabled
         for path in [each for each in self.failed if plain(each) not in listed]:
             del self.failed[path]
+        return notices
 
     def sources(self) -> Sources:
         """Everything that what runs, or what was last tried, was made from: what is worth watching."""
-        live = self._registry.live
-        reads = {path: digest for each in live for path, digest in each.reads.items()}
+        digests = cast(dict[Path, Digest | None], self._shelf.digests)
+        # Loaded as it was undone to: until it is loaded anew, what is on disk besides is known, and no news.
+        undone = {path: disk for path, (loaded, disk) in self._undone.items() if digests.get(path) == loaded}
+        reads = {path: digest for each in self._registry.live for path, digest in each.reads.items()}
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
+        return Known(ChainMap(undone, tried, digests, reads), self.written())
+
+    def written(self) -> Collection[str]:
+        """The files that mods have written themselves: their data. Also of those that have been unloaded."""
         # Copies: mods go on writing on their own thread.
-        written = set().union(*(each.written.copy() for each in live))
-        return Known(ChainMap(tried, cast(dict[Path, Digest | None], self._shelf.digests), reads), written)
+        return set().union(*(each.copy() for each in self._written.values()))
+
+    def _note_written(self, candidate: Candidate) -> None:
+        """What a mod has written stays its data when its code changes, and what lingers or ends writes on."""
+        if candidate.new is not None:
+            own = candidate.new.written
+            candidate.new.written = self._written.setdefault(candidate.step.mod_path, own)
+            candidate.new.written.update(own.copy())
 
     def remember(self, candidate: Candidate, outcome: Outcome, carried: Carried) -> None:
         """Note how a step ended, and on a failure all that it depended on."""
         path = candidate.step.mod_path
         if outcome.status is Status.APPLIED:
+            self._note_written(candidate)
             self.failed.pop(path, None)
         elif candidate.brings and not _is_refused(carried):
             places = [candidate.located.file] if candidate.located is not None else _places(path, self._roots)
             self.failed[path] = Attempt({**sources_now(places), **carried.touched}, outcome)
+
+    def hold(self, held: Iterable[Outcome], situation: Situation) -> None:
+        """Note the mods that were held because their source is gone: when it is back, they are looked at again."""
+        for outcome in held:
+            path = situation.missing.get(outcome.mod_id)
+            if path is not None and outcome.action is Action.RELOAD:
+                absent = dict.fromkeys((path, *_places(outcome.mod_path, self._roots)))
+                self.failed[outcome.mod_path] = Attempt(sources_now(absent), outcome)
+
+    def revived(self, plan: Plan) -> Sources:
+        """What is worth another look after a plan: what it has loaded anew of what failed attempts have found as it was
+        before, and what was held because of a mod that it has unloaded."""
+        freed = self._held_back() if any(step.action is Action.UNLOAD for step in plan.steps) else {}
+        if not self.failed:
+            return freed
+        loaded = self._shelf.sources(name for step in plan.steps for name in step.modules)
+        return freed | {
+            path: digest
+            for path, digest in loaded.items()
+            if path not in self._differing
+            and any(attempt.touched.get(path, digest) != digest for attempt in self.failed.values())
+        }
+
+    def _held_back(self) -> dict[Path, Digest | None]:
+        """What differs on disk of mods that have not failed: they were held with one that shares it."""
+        graph, stale = self._shelf.graph(), self._shelf.stale(self._differing)
+        mods = [each for each in self._registry.live if each.mod_path not in self.failed] if stale else []
+        needed = {name for each in mods for name in graph.closure(each.entry)}
+        return {path: self._differing[path] for name, path in stale.items() if name in needed}
 
     def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
         """After a plan: forget failures whose sources are again what runs, and say so."""
@@ -179,7 +257,7 @@ class Knowledge:
         back = [] if not isinstance(trigger, FilesChanged) else self._back_again(trigger.changed, plan)
         for generation in back:
             del self.failed[generation.mod_path]
-        return [Notice(f"what is on disk is {each.name} again; it kept running") for each in back]
+        return [Notice(f"what is on disk is {each.name} again; it kept running", calm=True) for each in back]
 
     def _back_again(self, changed: Sources, plan: Plan) -> list[Generation]:
         planned = {step.mod_path for step in plan.steps}
@@ -254,6 +332,11 @@ def _is_refused(carried: Carried) -> bool:
 def changed_of(sources: Sources, now: Sources) -> list[Path]:
     """The sources of which `now` says that they are others."""
     return [path for path, digest in now.items() if path in sources and sources[path] != digest]
+
+
+def _is_held(attempt: Attempt | None) -> bool:
+    """Whether a mod was not tried at all, because its source is gone."""
+    return attempt is not None and attempt.outcome.status is Status.SKIPPED
 
 
 def _moved_on(attempt: Attempt, changed: Sources) -> bool:

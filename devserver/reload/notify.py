@@ -210,12 +210,13 @@ class Ground:
     """The directories to watch, all by their real names: of one that has several, notifications give only one.
 
     `aliases` leads from the real names of files to the sources that go by another name, through a link. `truncated`
-    are the folders that hold more directories than are watched.
+    are the folders that hold more directories than are watched, `unreadable` the directories that may not be read.
     """
 
     directories: frozenset[str] = frozenset()
     aliases: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     truncated: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
 
 
 def survey(sources: Iterable[Path], folders: Iterable[Path], rules: Rules) -> Ground:
@@ -234,7 +235,8 @@ def survey(sources: Iterable[Path], folders: Iterable[Path], rules: Rules) -> Gr
             directories.add(names.nearest(os.path.dirname(other)))
     walks = [walk_directories(Path(names.real(str(each))), rules) for each in folders]
     directories.update(str(directory) for walk in walks for directory in walk.directories)
-    return Ground(frozenset(directories), aliases, tuple(each.directories[0] for each in walks if each.truncated))
+    truncated = tuple(each.directories[0] for each in walks if each.truncated)
+    return Ground(frozenset(directories), aliases, truncated, tuple(path for each in walks for path in each.unreadable))
 
 
 def _target(path: Path) -> tuple[str, ...]:

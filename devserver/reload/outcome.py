@@ -5,6 +5,8 @@ Pure but for reading the source lines that it shows. Never raises, whatever a mo
 
 from __future__ import annotations
 
+import builtins
+import difflib
 import linecache
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -75,7 +77,29 @@ def _hint(error: BaseException) -> str | None:
     except Exception:
         return None
     _, found, rest = last.partition("Did you mean: ")
-    return f"Did you mean: {rest.strip()}" if found else None
+    return f"Did you mean: {rest.strip()}" if found else _suggested(error)
+
+
+def _suggested(error: BaseException) -> str | None:
+    """The same where Python 3.11 keeps it to itself, whose traces have it only when the interpreter prints them."""
+    name = str(getattr(error, "name", None) or "")
+    try:
+        known = [each for each in _known_names(error) if each != name] if name else []
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    except Exception:  # an object of a mod's own class may refuse to name what it has
+        return None
+    return f"Did you mean: {close[0]!r}?" if close else None
+
+
+def _known_names(error: BaseException) -> list[str]:
+    """The names that could have been meant."""
+    if isinstance(error, AttributeError):
+        return [each for each in dir(error.obj) if isinstance(each, str)]
+    places = list(traceback.walk_tb(error.__traceback__))
+    if not isinstance(error, NameError) or not places:
+        return []
+    frame = places[-1][0]
+    return [*frame.f_locals, *frame.f_globals, *dir(builtins)]
 
 
 def _trace(error: BaseException) -> str:

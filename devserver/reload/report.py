@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devserver.model.facts import AgentsSeen, ErrorFacts, Held, Outcome, Status
-from devserver.model.lifecycle import Phase
+from devserver.model.event import EventResponse
+from devserver.model.facts import AgentsSeen, ErrorFacts, Held, Outcome, PlanDone, Status
+from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Hold, Step
-from devserver.registry import Registry
-from devserver.reload.apply import Candidate, Carried
+from devserver.registry import Registry, plain_path
+from devserver.reload.carried import Candidate, Carried
 
 
 def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> Outcome:
@@ -52,9 +53,9 @@ def _note(candidate: Candidate, carried: Carried) -> str:
 
 def held_outcome(hold: Hold, registry: Registry) -> Outcome:
     """A step that the plan did not take, and why."""
-    slot = registry.find(hold.mod_id)
+    slot = registry.find(hold.mod_path or hold.mod_id)
     number = slot.live.number if slot is not None and slot.live is not None else 0
-    path = slot.mod_path if slot is not None else hold.mod_id
+    path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
     return Outcome(hold.action, hold.mod_id, path, Status.SKIPPED, Phase.COMPILE, number, 0.0, hold.reason)
 
 
@@ -68,3 +69,26 @@ def all_held(outcomes: Sequence[Outcome]) -> Held:
     return Held(
         sum(each.held.events for each in outcomes), max((each.held.longest_ms for each in outcomes), default=0.0)
     )
+
+
+def response_of(done: PlanDone, mod: str) -> EventResponse:
+    """The answer to whoever asked for one mod, by path or id; others may have been reloaded with it."""
+    named = (each for each in done.outcomes if mod == each.mod_id or plain_path(mod) == plain_path(each.mod_path))
+    outcome = next(named, done.outcomes[0])
+    data = {
+        "mod_id": outcome.mod_id,
+        "mod_path": outcome.mod_path,
+        "generation": outcome.generation,
+        "duration_ms": round(outcome.duration_ms, 3),
+    }
+    if done.plan.stale:
+        data["code"] = "stale_generation"
+    if outcome.status is Status.APPLIED:
+        verb = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded"}.get(outcome.action, "reloaded")
+        return EventResponse(True, f"Successfully {verb} mod: {outcome.mod_id}", data)
+    running = (
+        f"; v{outcome.generation} keeps running" if outcome.generation and "keeps running" not in outcome.reason else ""
+    )
+    why = str(outcome.error) if outcome.error is not None else outcome.reason
+    at = f" ({outcome.phase.value})" if outcome.error is not None else ""
+    return EventResponse(False, f"Failed to {outcome.action.value} mod {outcome.mod_id}{at}: {why}{running}", data)

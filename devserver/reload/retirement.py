@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Iterable
 
-from devserver.generation import Generation, expire
+from devserver.generation import Generation
 from devserver.model.facts import ErrorFacts, Fact, LeftBehind, ModError
 from devserver.model.lifecycle import Limits, ModState
 from devserver.registry import Registry
@@ -47,7 +47,7 @@ class Retirement:
             task.cancel()
         for generation in (*lingering, *live):
             for call in generation.handler_calls():
-                expire(call, f"the network ended while {generation.name} was handling the event")
+                self._registry.expire(call, f"the network ended while {generation.name} was handling the event")
             await self._end(generation)
 
     async def _linger(self, generation: Generation) -> None:
@@ -58,7 +58,8 @@ class Retirement:
                 await generation.idle()
         except TimeoutError:
             for call in generation.handler_calls():
-                expire(call, f"{generation.name} was replaced {limit:g} s ago and its handler was still running")
+                reason = f"{generation.name} was replaced {limit:g} s ago and its handler was still running"
+                self._registry.expire(call, reason)
         if lingers:
             self._move_late_state(generation)
         await self._end(generation)

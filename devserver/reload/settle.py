@@ -319,3 +319,30 @@ def _linked(file: Path) -> Path:
     except OSError:
         return file.parent
     return file.parent / named
+
+
+Identity = tuple[int, int]
+"""A file's device and inode, by whatever name."""
+
+
+def own_output() -> frozenset[Identity]:
+    """The regular files that this process writes its own lines to, as in `oa-dev run > out.log`."""
+    found = (_of_descriptor(each) for each in (1, 2))
+    return frozenset(each for each in found if each is not None)
+
+
+def _of_descriptor(number: int) -> Identity | None:
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def identity_of(path: str) -> Identity | None:
+    """What a path leads to; None where that is nothing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -11,11 +11,11 @@ import contextlib
 import os
 import time
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from devserver.home import run_in_thread
+from devserver.home import Worker, run_in_thread
 from devserver.model.change import Digest, Sources
 from devserver.model.facts import Ignored
 from devserver.reload.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
@@ -28,7 +28,9 @@ from devserver.reload.settle import (
     Signature,
     Verdict,
     git_lock,
+    identity_of,
     moved,
+    own_output,
     settled,
     signature,
 )
@@ -56,7 +58,8 @@ class Watch:
 
     Arguments: `known`, all sources with the digests they were loaded with; `config_file`, network.yaml, which is
     reported through `on_config`; `on_change`, awaited with the sources that differ; `ignored`, told of saves that led
-    to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are looked for.
+    to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are looked for;
+    `written`, the files that mods have written themselves, whose saves nobody needs to hear of.
 
     network.yaml is taken to have been read just before.
     """
@@ -72,6 +75,7 @@ class Watch:
         ignored: Callable[[Ignored], None],
         notice: Callable[[str], None],
         folders: Callable[[], Iterable[str]] = tuple,
+        written: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._roots = roots
         self._known = known
@@ -81,6 +85,9 @@ class Watch:
         self._on_config = on_config
         self._notice = notice
         self._folders = folders
+        self._written = written
+        self._own_output = own_output()
+        self._said: set[str] = set()
         self._rules_file = roots.workspace / ".gitignore"
         self._rules = Rules(roots.workspace, _text(self._rules_file))
         self._explainer = Explainer(roots.holds, roots.shown, ignored)
@@ -95,8 +102,7 @@ class Watch:
         self._asks = Pace(SWEEP, _ASK_AT_MOST, _ASK_SHARE)
         self._stale_lock: Signature | None = None
         self._fault = ""
-        self._came = 0.0
-        self._storms_until = 0.0
+        self._came = self._storms_until = 0.0
         self._in_a_row = 0
 
     @property
@@ -113,6 +119,7 @@ class Watch:
     async def run(self) -> None:
         """Watch until cancelled."""
         self._look_for_missed()
+        self._reader = Worker("oa-dev reader")
         try:
             while True:
                 if not await self._guarded(self._turn()):
@@ -121,6 +128,7 @@ class Watch:
                 await self._wait()
         finally:
             self._notifier.stop()
+            self._reader.stop()
 
     async def _guarded(self, work: Awaitable[None]) -> bool:
         """Whether it went well. A fault of ours is told, once, and does not keep the next change from being seen."""
@@ -137,6 +145,11 @@ class Watch:
     # What wakes it
 
     def _wake(self, paths: set[str]) -> None:
+        if self._own_output:
+            # What we say of a save would be a save, and that would be said.
+            paths = {each for each in paths if identity_of(each) not in self._own_output}
+            if not paths:
+                return
         if not self._notified:
             self._came = time.monotonic()
         self._notified |= paths
@@ -242,7 +255,7 @@ class Watch:
         until = time.monotonic() + PATIENCE
         found: dict[Path, Reading] = {}
         while paths:
-            found.update(await run_in_thread(settled, paths, until - time.monotonic()))
+            found.update(await self._reader.run(settled, paths, until - time.monotonic()))
             paths = self._saved_meanwhile() if time.monotonic() < until else set()
         return found
 
@@ -271,7 +284,7 @@ class Watch:
     def _explain(self, same: set[Path], others: set[str]) -> None:
         # What was no source when it was saved may have become one with this very change.
         _, strange = self._split(others)
-        paths = {Path(each) for each in strange}
+        paths = {Path(each) for each in strange.difference(self._written())}
         self._explainer.explain(same, paths - {self._rules_file}, self._rules, time.monotonic())
 
     async def _git_was_busy(self) -> bool:
@@ -318,8 +331,18 @@ class Watch:
         self._ground = await run_in_thread(survey, known, self._top_folders(known), self._rules)
         self._stamps = await run_in_thread(stamps, self._ground.directories)
         self._notifier.watch(self._ground.directories)
-        for folder in self._ground.truncated:
-            self._notice(f"{folder} holds more than {MAX_DIRECTORIES} directories; changes in others are not seen")
+        self._tell_of_gaps()
+
+    def _tell_of_gaps(self) -> None:
+        """Say once of each folder that is not, or not wholly, watched."""
+        ground, shown = self._ground, self._roots.shown
+        most = f"holds more than {MAX_DIRECTORIES} directories; changes in the others are not seen"
+        gaps = {str(folder): f"{shown(folder)} {most}" for folder in ground.truncated}
+        gaps |= {str(each): f"{shown(each)} may not be read; changes in it are not seen" for each in ground.unreadable}
+        for words in (words for folder, words in gaps.items() if folder not in self._said):
+            self._notice(words)
+        # One that can be read again, and then no more, is told of again.
+        self._said = set(gaps)
 
     def _top_folders(self, sources: Iterable[Path]) -> list[Path]:
         """The folders below which mods and their helpers lie, and ours where it is a part of the workspace."""

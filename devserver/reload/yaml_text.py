@@ -225,7 +225,7 @@ class _Guard:
     _aliases: int = 0
 
     def check_all(self, text: str) -> None:
-        """Take every event of a text. Raises YAMLError, and ConfigError where reading on would be unsafe or pointless."""
+        """Take every event of a text. Raises YAMLError; ConfigError where reading on would be unsafe or pointless."""
         for event in yaml.parse(text, Loader=_LOADER):
             self._check(event)
 

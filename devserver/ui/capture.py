@@ -19,7 +19,8 @@ from typing import Any, TextIO
 from devserver.generation import running
 from devserver.ui.debugger import debugger_hook
 from devserver.ui.escape import LINE_LIMIT
-from devserver.ui.log import PRINTED, Said, Say, adopt_structlog
+from devserver.ui.log import adopt_structlog
+from devserver.ui.said import PRINTED, Said, Say
 
 _MOST_UNFINISHED = 64
 _UNFINISHED_SECONDS = 1.0

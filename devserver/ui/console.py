@@ -6,36 +6,35 @@ Beyond lines it remembers only what its own keys ask for again: the banner, the 
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Ready
+from devserver.model.facts import Blocked, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Ready
 from devserver.ui.escape import cells, safe
-from devserver.ui.lines import blocks_of, said_block
-from devserver.ui.log import Said
+from devserver.ui.lines import blocks_of, help_block, said_block
 from devserver.ui.look import View, look_of
 from devserver.ui.render import render, render_line
-from devserver.ui.repeats import Repeats, what_repeats
-from devserver.ui.segments import Block, Lead, Segment, dim, plain, strong
+from devserver.ui.repeats import QUIET_SECONDS, Repeats, what_repeats
+from devserver.ui.said import Said
+from devserver.ui.segments import Block, Segment, dim, plain
+from devserver.ui.terminal import is_tty, terminal_width
 from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 _WIPE_LINE = "\r\x1b[K"
 _TRACE_LINES = 200
+_MOST_LATER = 500
 
 
 def local_now() -> datetime:
     """The present, in the local time zone."""
     return datetime.now().astimezone()
-
-
-def terminal_width() -> int:
-    """The columns of the terminal, or of $COLUMNS, or 100."""
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 class Console:
@@ -72,17 +71,49 @@ class Console:
         self._writer = Writer(stream, lambda dropped: f"{dropped} messages not shown: nobody read them\n")
         self._lock = threading.Lock()
         self._repeats = Repeats()
+        self._silenced: dict[Hashable, ModError] = {}
+        self._timer: threading.Timer | None = None
         self._question = ""
+        self._quiet = 0
+        self._later: deque[str] = deque(maxlen=_MOST_LATER)
         self._ready: Ready | None = None
         self._trace = ""
 
     def tell(self, fact: Fact) -> None:
         """Show a fact."""
         with self._lock:
-            times = self._repeats.times(what_repeats(fact), self._clock().timestamp())
+            if self._quiet and isinstance(fact, Blocked):
+                return  # it is the debugger that blocks
+            key = what_repeats(fact)
+            times = self._repeats.times(key, self._clock().timestamp())
             if times is not None:
                 self._show(blocks_of(fact, self._view(), times))
+            elif isinstance(fact, ModError):
+                self._silenced[key] = fact
+                self._await_rest()
             self._remember(fact)
+
+    def _await_rest(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(QUIET_SECONDS, self._rest)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _rest(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._tell_rest(self._clock().timestamp())
+            if self._silenced:
+                self._await_rest()
+
+    def _tell_rest(self, now: float) -> None:
+        """Tell how often that which was told once, and then no more, has happened in the end."""
+        for key, fact in list(self._silenced.items()):
+            times = self._repeats.rest(key, now)
+            if times:
+                self._show(blocks_of(fact, self._view(), times))
+            if times is not None:
+                del self._silenced[key]
 
     def log(self, said: Said) -> None:
         """Show one line of a log, or one that was printed."""
@@ -90,11 +121,13 @@ class Console:
             self._show((said_block(said, self._view()),))
             self._trace = said.trace or self._trace
 
-    def banner(self) -> None:
-        """Show the addresses again."""
+    def reveal(self, page: str, why: str) -> None:
+        """Show the whole address of the page in the browser: behind the reason for it, or in the banner without one."""
         with self._lock:
-            if self._ready is not None:
-                self._show(blocks_of(self._ready, self._view()))
+            if why:
+                self._show(blocks_of(Notice(f"{why}: {page}"), self._view()))
+            elif self._ready is not None:
+                self._show(blocks_of(replace(self._ready, page=page), self._view()))
 
     def trace(self) -> None:
         """Show the whole trace of the latest error."""
@@ -104,11 +137,9 @@ class Console:
             self._show((Block((dim("the latest trace:" if body else "no error so far"),), body),))
 
     def help(self, shortcuts: tuple[tuple[str, str], ...]) -> None:
-        """Show the shortcuts, given as key and description."""
+        """Show the shortcuts, given as key and description, in as many columns as the terminal has room for."""
         with self._lock:
-            width = max((len(key) for key, _ in shortcuts), default=0)
-            body = tuple((plain("  "), strong(f"{key:<{width}}"), plain(f"  {words}")) for key, words in shortcuts)
-            self._show((Block(body[0], body[1:], lead=Lead.NOTHING),))
+            self._show((help_block(shortcuts, self._width_of()),))
 
     def clear(self) -> None:
         """Empty the terminal."""
@@ -122,8 +153,26 @@ class Console:
             self._question = render_line((Segment(fitted),), self.look) if question else ""
             self._writer.write(_WIPE_LINE + self._question)
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Keep to itself what is told meanwhile, for somebody else writes to the terminal, and show it afterwards."""
+        with self._lock:
+            self._quiet += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._quiet -= 1
+                if self._later and not self._quiet:
+                    self._writer.write("".join(self._later))
+                    self._later.clear()
+
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Let the last lines go out, for at most `seconds`."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._tell_rest(float("inf"))
         self._writer.close(seconds)
 
     def _view(self) -> View:
@@ -132,7 +181,9 @@ class Console:
     def _show(self, blocks: tuple[Block, ...]) -> None:
         now = self._clock().strftime("%H:%M:%S")
         text = "".join(render(each, self.look, now, self._root) for each in blocks)
-        if text:
+        if self._quiet:
+            self._later.append(text)
+        elif text:
             self._writer.write(f"{_WIPE_LINE}{text}{self._question}" if self._question else text)
 
     def _remember(self, fact: Fact) -> None:
@@ -158,11 +209,3 @@ def _errors(fact: Fact) -> tuple[ErrorFacts, ...]:
             return (fact.error,) if fact.error else ()
         case _:
             return ()
-
-
-def is_tty(stream: TextIO) -> bool:
-    """Whether a stream is a terminal; a closed one is none."""
-    try:
-        return stream.isatty()
-    except ValueError:
-        return False

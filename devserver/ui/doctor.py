@@ -9,6 +9,9 @@ from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, plain, strong
 
+_WIDEST = 30
+"""Longer values do not push the notes of others away."""
+
 
 class Examined(Protocol):
     """One thing that was looked at."""
@@ -36,11 +39,13 @@ def doctor_lines(rows: Sequence[Examined], view: View) -> tuple[Line, ...]:
     for number, row in enumerate(rows):
         if number == 0 or rows[number - 1].group != row.group:
             lines.append((strong(row.group),))
-        lines.append(_row(row, width, view))
+        values = [len(each.value) for each in rows if each.group == row.group and len(each.value) <= _WIDEST]
+        lines.append(_row(row, width, max(values, default=0), view))
     return tuple(lines)
 
 
-def _row(row: Examined, width: int, view: View) -> Line:
+def _row(row: Examined, width: int, value_width: int, view: View) -> Line:
     sign = plain("  ") if row.good else Segment(f"{view.look.glyphs.held} ", Style.WARN)
     note = f"  {row.note}" if row.note else ""
-    return (sign, plain(f"{row.name:<{width}}  {row.value}"), dim(note) if row.good else Segment(note, Style.WARN))
+    value = f"{row.value:<{value_width}}" if note else row.value
+    return (sign, plain(f"{row.name:<{width}}  {value}"), dim(note) if row.good else Segment(note, Style.WARN))

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TextIO
 
 from devserver.model.facts import Fact, Notice
-from devserver.ui.console import Console, is_tty
+from devserver.ui.console import Console
 from devserver.ui.jsonl import JsonLines, log_line, utc_now
 from devserver.ui.keymap import shortcuts
 from devserver.ui.keys import Keys
 from devserver.ui.log import LogLines, next_level
 from devserver.ui.look import look_of
+from devserver.ui.terminal import is_tty
 from devserver.ui.writer import Writer
 
 
@@ -28,13 +29,15 @@ class Face:
     """Where facts go and keys come from.
 
     `tell` may be called from any thread, returns at once and never raises. `close` comes last and stops the keys too.
-    `keys` is None where there is no terminal to read.
+    `keys` is None where there is no terminal to read. `reveal` shows the address of the page in the browser with the
+    token in it, and why: to be called only when a person asks.
     """
 
     tell: Callable[[Fact], None]
     close: Callable[[], None]
     log: LogLines
     keys: Keys | None = None
+    reveal: Callable[[str, str], None] = lambda page, why: None
 
 
 def console_face(stream: TextIO, *, root: Path, version: str, keys: bool = True) -> Face:
@@ -44,13 +47,13 @@ def console_face(stream: TextIO, *, root: Path, version: str, keys: bool = True)
     log = LogLines(console.log)
     if descriptor is None:
         return Face(console.tell, console.close, log)
-    reader = Keys(descriptor, ask=console.ask, own=_own_keys(console))
+    reader = Keys(descriptor, ask=console.ask, own=_own_keys(console), quiet=console.quiet)
 
     def close() -> None:
         reader.stop()
         console.close()
 
-    return Face(console.tell, close, log, reader)
+    return Face(console.tell, close, log, reader, console.reveal)
 
 
 def _shows_art(stream: TextIO) -> bool:
@@ -79,12 +82,11 @@ def _own_keys(console: Console) -> dict[str, Callable[[], None]]:
     def turn_log_level() -> None:
         root = logging.getLogger()
         root.setLevel(next_level(root.level))
-        console.tell(Notice(f"log level: {logging.getLevelName(root.level).lower()}"))
+        console.tell(Notice(f"log level: {logging.getLevelName(root.level).lower()}", calm=True))
 
     return {
         "log_level": turn_log_level,
         "help": lambda: console.help(shortcuts()),
         "clear": console.clear,
         "trace": console.trace,
-        "urls": console.banner,
     }

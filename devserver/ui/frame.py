@@ -64,8 +64,14 @@ def _place_line(where: Frame) -> Line:
 
 
 def _next(error: ErrorFacts, note: str, view: View) -> Line:
-    trace = "t full trace" if view.keys and error.trace else ""
+    trace = f"t full trace{_frames(error.trace)}" if view.keys and error.trace else ""
     return (dim(joined((note, trace, "next save retries"), f" {view.look.glyphs.dot} ")),)
+
+
+def _frames(trace: str) -> str:
+    """How many frames a trace has, where that is more than the one that is shown."""
+    number = sum(line.startswith('  File "') for line in trace.splitlines())
+    return f" ({number} frames)" if number > 1 else ""
 
 
 def excerpt(frame: Frame, view: View) -> tuple[Line, ...]:

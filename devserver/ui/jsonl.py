@@ -2,7 +2,8 @@
 
 The objects are `ready`, `plan`, `outcome` (one for each step of a plan that was carried out, and one for each problem
 of a network.yaml, see `model.wire_form.refusal_to_dict`), `ignored`, `notice`, `mod_error` and `stopped`. A mod that
-blocks or left something behind is a `notice`; agents coming and going are not told: `oa-dev status --json` has them.
+blocks or left something behind is a `notice`, and so is that other machines may come in (without the join token, which
+is in `.oa-dev/join_token`). Agents coming and going are not told: `oa-dev status --json` has them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from devserver.model.facts import (
     AgentSeen,
     Blocked,
     ConfigRefused,
+    Exposed,
     Fact,
     Ignored,
     LeftBehind,
@@ -29,8 +31,9 @@ from devserver.model.facts import (
     Stopped,
 )
 from devserver.model.wire_form import error_to_dict, outcome_to_dict, plan_to_dict, refusal_to_dict
-from devserver.ui.log import Said
+from devserver.ui.exposed import exposed_sentence
 from devserver.ui.repeats import Repeats, what_repeats
+from devserver.ui.said import Said
 from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 Objects = tuple[dict[str, Any], ...]
@@ -105,6 +108,8 @@ def objects_of(fact: Fact) -> Objects:
             return ({"type": "ignored", "path": fact.path, "rule": fact.rule},)
         case ModError():
             return (_mod_error(fact),)
+        case Exposed():
+            return (_notice(exposed_sentence(fact)),)
         case Notice() | Blocked() | LeftBehind():
             return (_notice(_sentence(fact)),)
         case AgentSeen():

@@ -23,17 +23,18 @@ class Key:
 
 
 KEYS: tuple[Key, ...] = (
-    Key("r", "reload", "reload all mods", "reload"),
-    Key("m", "reload_one", "reload one mod…", "reload MOD"),
-    Key("c", "check", "check network.yaml and every mod", "check"),
-    Key("z", "undo", "undo the latest reload", "undo"),
-    Key("s", "pause", "pause: saves wait, until s again", "pause"),
-    Key(" ", "apply", "apply the saves that wait", "apply"),
-    Key("t", "trace", "full trace of the latest error", "trace"),
-    Key("u", "urls", "show the addresses", "status"),
-    Key("l", "log_level", "next log level", "log"),
-    Key("k", "clear", "clear the terminal", ""),
-    Key("h", "help", "show this help", "--help"),
+    Key("r", "reload", "reload all", "reload"),
+    Key("m", "reload_one", "reload one…", "reload MOD"),
+    Key("c", "check", "check", "check"),
+    Key("z", "undo", "undo reload", "undo"),
+    Key("s", "pause", "pause saves", "pause"),
+    Key(" ", "apply", "apply saves", "apply"),
+    Key("t", "trace", "full trace", "trace"),
+    Key("o", "open", "dashboard", "open"),
+    Key("u", "urls", "URLs", "status"),
+    Key("l", "log_level", "log level", "log"),
+    Key("k", "clear", "clear", ""),
+    Key("h", "help", "help", "--help"),
     Key("q", "quit", "quit", "stop"),
 )
 

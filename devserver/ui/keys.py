@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -38,6 +38,7 @@ class Keys:
         descriptor: the terminal that is read.
         ask: shows the question for a mod with what is typed so far; called with "" when it is over.
         own: what the face does itself, by key name; these are not handed on.
+        quiet: what keeps the face quiet while somebody else has the terminal.
         clock: a monotonic time in seconds.
     """
 
@@ -47,10 +48,11 @@ class Keys:
         *,
         ask: Callable[[str], None],
         own: Mapping[str, Callable[[], None]],
+        quiet: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._terminal = Terminal(descriptor)
-        self._ask, self._own, self._clock = ask, own, clock
+        self._ask, self._own, self._quiet, self._clock = ask, own, quiet, clock
         self._turn = threading.RLock()
         self._paused = 0
         self._ended = False
@@ -111,7 +113,8 @@ class Keys:
             self._terminal.restore()
         self._wake()
         try:
-            yield
+            with self._quiet():
+                yield
         finally:
             with self._turn:
                 self._paused -= 1

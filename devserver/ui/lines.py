@@ -5,6 +5,7 @@ Plans and outcomes are told in `plan_lines`, errors with their source in `frame`
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from devserver.model.facts import (
@@ -12,6 +13,7 @@ from devserver.model.facts import (
     Blocked,
     ConfigRefused,
     ErrorFacts,
+    Exposed,
     Fact,
     Ignored,
     LeftBehind,
@@ -23,11 +25,12 @@ from devserver.model.facts import (
     Ready,
     Stopped,
 )
+from devserver.ui.exposed import exposed_block
 from devserver.ui.frame import config_error_block, error_block, message, place
 from devserver.ui.glyphs import Style
-from devserver.ui.log import PRINTED, Said
 from devserver.ui.look import View
 from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
+from devserver.ui.said import PRINTED, Said
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count, listed, took
 
@@ -39,8 +42,10 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
     match fact:
         case Ready():
             return (_ready(fact, view),)
+        case Exposed():
+            return (exposed_block(fact, view),)
         case PlanMade():
-            return plan_made(fact.plan, view)
+            return plan_made(fact, view)
         case PlanDone():
             return plan_done(fact, view)
         case Outcome():
@@ -49,6 +54,8 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return config_refused(fact.errors, view)
         case ModError():
             return (_mod_error(fact, view, times),)
+        case AgentSeen() if not view.started:
+            return ()  # who is known from before does not come: nobody can yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | Stopped():
             return (_short(fact, view),)
         case _:
@@ -69,7 +76,11 @@ def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | Stopped, 
             quiet = f"{glyphs.quiet} {fact.path} saved {glyphs.dot} no reload ({fact.rule})"
             return Block((dim(quiet),))
         case Notice():
-            return _signed(glyphs.note, fact.message)
+            return (
+                Block((dim(f"{glyphs.quiet} "), plain(fact.message)))
+                if fact.calm
+                else _signed(glyphs.note, fact.message)
+            )
         case AgentSeen():
             sign = glyphs.add if fact.came else glyphs.remove
             return Block((dim(f"{sign} agent {fact.agent_id} ({fact.transport})"),))
@@ -92,23 +103,26 @@ _LEVELS = {"debug": Style.DIM, "info": Style.DIM, "warning": Style.WARN, "error"
 
 
 def _ready(fact: Ready, view: View) -> Block:
-    """The banner: eight lines with its blank ones."""
+    """The banner: eight lines with its blank ones; the prompt above it is as good as another one."""
     title = joined(("oa-dev", view.version), " ")
     name = f" {view.look.glyphs.dot} {fact.name}" if fact.name else ""
     head = (strong(title), plain(f"{name}  "), Segment("ready", Style.GOOD), plain(f" in {took(fact.ready_ms)}"))
     rows = tuple(_banner_row(label, words, view) for label, words in _banner(fact, view))
     if view.look.one_line:
         return Block(head, body=rows)
-    return Block((), body=((plain("  "), *head), (), *rows), after=((),), lead=Lead.NOTHING)
+    return Block((plain("  "), *head), body=((), *rows), after=((),), lead=Lead.NOTHING)
 
 
 def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
     dot = f" {view.look.glyphs.dot} "
     watching = joined((", ".join(fact.watching), count(fact.files, "file") if fact.files else "", fact.watcher), dot)
-    rows = [("Agents", fact.url), ("Mods", _mods(fact, view)), ("Watching", watching or "nothing")]
-    if view.keys:
-        rows.append(("Keys", "press h for shortcuts"))
-    return tuple(rows)
+    rows = (("Agents", f"{fact.url}{dot}ws /ws"), ("Mods", _mods(fact, view)), ("Watching", watching or "nothing"))
+    if view.look.one_line:
+        return rows
+    # For people: a log keeps what it is told, and nobody presses a key there.
+    page = (("Dashboard", fact.page),) if fact.page else ()
+    hints = ("exposed" if fact.exposed else "use --host to expose", "press h for shortcuts" if view.keys else "")
+    return (rows[0], *page, *rows[1:], ("Network", joined(hints, dot)))
 
 
 def _mods(fact: Ready, view: View) -> str:
@@ -121,7 +135,28 @@ def _mods(fact: Ready, view: View) -> str:
 def _banner_row(label: str, words: str, view: View) -> Line:
     if view.look.one_line:
         return (plain(f"{label.lower()} {words}"),)
-    return (Segment(f"  {view.look.glyphs.item}  ", Style.GOOD), strong(f"{label:<9}"), plain(f" {words}"))
+    return (Segment(f"  {view.look.glyphs.item}  ", Style.GOOD), strong(f"{label:<10}"), plain(f" {words}"))
+
+
+def help_block(shortcuts: tuple[tuple[str, str], ...], width: int) -> Block:
+    """Keys with their descriptions in columns, read from left to right."""
+    texts = [(key, f" {words}") for key, words in shortcuts]
+    columns = next(n for n in range(len(texts), 0, -1) if n == 1 or 2 + sum(_widths(texts, n)) <= width)
+    widths = _widths(texts, columns)
+    rows = [texts[start : start + columns] for start in range(0, len(texts), columns)]
+    lines = tuple((plain("  "), *_cells(row, widths)) for row in rows)
+    return Block(lines[0], lines[1:], lead=Lead.NOTHING)
+
+
+def _widths(texts: Sequence[tuple[str, str]], columns: int) -> list[int]:
+    """How wide each of so many columns has to be."""
+    return [max(len(key + words) for key, words in texts[n::columns]) + 3 for n in range(columns)]
+
+
+def _cells(row: Sequence[tuple[str, str]], widths: Sequence[int]) -> Iterator[Segment]:
+    for (key, words), width in zip(row, (*widths[: len(row) - 1], 0), strict=True):
+        yield strong(key)
+        yield plain(words.ljust(width - len(key)))
 
 
 def config_refused(errors: tuple[ErrorFacts, ...], view: View) -> tuple[Block, ...]:
@@ -153,7 +188,7 @@ def _mod_error(fact: ModError, view: View, times: int) -> Block:
         (
             Segment(f"{glyphs.warning} ", Style.WARN),
             strong(f"{fact.mod_id} v{fact.generation}"),
-            plain(f" raised {message(error)} on {fact.event_name}"),
+            plain(f" raised {message(error)} {'in' if ' ' in fact.event_name else 'on'} {fact.event_name}"),
             *where,
             dim(f"{dot}v{fact.generation} stays"),
             plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),

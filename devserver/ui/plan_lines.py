@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devserver.model.facts import AgentsSeen, Held, Outcome, PlanDone, Status
+from devserver.model.facts import AgentsSeen, Held, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action
 from devserver.model.plan import Hold, NotApplied, Plan, Step
 from devserver.ui.frame import message, mod_error_block, place
-from devserver.ui.glyphs import Glyphs, Style
+from devserver.ui.glyphs import RICH, Glyphs, Style
 from devserver.ui.look import View
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count, listed, receipt, took
@@ -49,11 +49,12 @@ _FELL_WITH = "rolled back because "
 """How the notes of outcomes begin whose mod did nothing wrong itself."""
 
 
-def plan_made(plan: Plan, view: View) -> tuple[Block, ...]:
-    """What a plan says beforehand: rows for a change of the set of mods or settings, nothing for plain reloads."""
+def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
+    """What a plan says beforehand: rows where it waits or changes the set of mods or settings."""
+    plan = made.plan
     if not view.started:
         return ()
-    if has_rows(plan):
+    if made.waits or has_rows(plan):
         return (plan_rows(plan, view),)
     if plan.holds:
         return (Block((dim(f"{view.look.glyphs.quiet} {held_back(plan.holds)}"),)),)
@@ -94,8 +95,13 @@ def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
         Action.UNLOAD: (glyphs.remove, Style.BAD),
     }.get(step.action, (glyphs.change, Style.WARN))
     what = step.mod_path if step.action is Action.LOAD and step.mod_path else step.action.value
-    reason = f" {glyphs.dot} {step.reason}" if step.reason else ""
+    reason = f" {glyphs.dot} {_in(step.reason, glyphs)}" if step.reason else ""
     return (Segment(sign, style), plain(f" {step.mod_id:<{width}}  {what}"), dim(reason))
+
+
+def _in(reason: str, glyphs: Glyphs) -> str:
+    """A reason with the arrows of these signs: plans are written with those of a terminal."""
+    return reason.replace(RICH.arrow, glyphs.arrow)
 
 
 def _hold_row(hold: Hold, glyphs: Glyphs, width: int) -> Line:
@@ -134,7 +140,7 @@ def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen,
     dot = f" {glyphs.dot} "
     names = joined((_name(each) for each in good[:8]), "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
-    why = _why([each.reason for each in good])
+    why = _in(_why([each.reason for each in good]), glyphs)
     # What a reason says already ("in place, no reload") is not said again.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
     said = joined((took(duration_ms), why, state, receipt(agents, held)), dot)

@@ -28,6 +28,7 @@ def what_repeats(fact: Fact) -> Hashable | None:
 class _Seen:
     times: int
     at: float
+    told: int = 0
 
 
 class Repeats:
@@ -39,7 +40,8 @@ class Repeats:
     def times(self, key: Hashable | None, now: float) -> int | None:
         """The count to tell for this occurrence, or None to stay silent.
 
-        Told are the first one, one that comes after a quiet second, and in a burst the 10th, 100th, 1000th and so on.
+        Told are the first one, one that comes after a quiet second, and in a burst the 10th, 100th, 1000th and so on;
+        how many it were in the end, `rest` knows.
 
         Args:
             key: what is the same in each repetition, None for what is always told. The 256 latest are remembered.
@@ -54,7 +56,18 @@ class Repeats:
         # The distance, not the difference: a clock that was set back must not silence anything.
         quiet = abs(now - seen.at) >= QUIET_SECONDS
         seen.times, seen.at = seen.times + 1, now
-        return seen.times if quiet or _is_round(seen.times) else None
+        return self._told(seen) if quiet or _is_round(seen.times) else None
+
+    def rest(self, key: Hashable, now: float) -> int | None:
+        """The count of a burst, where it is more than was told and 0 where not; None while the burst goes on."""
+        seen = self._seen.get(key)
+        if seen is None or seen.told == seen.times:
+            return 0
+        return None if abs(now - seen.at) < QUIET_SECONDS else self._told(seen)
+
+    def _told(self, seen: _Seen) -> int:
+        seen.told = seen.times
+        return seen.told
 
 
 def _is_round(number: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
-from devserver.ui.segments import Line, Segment, dim, plain, strong
+from devserver.ui.segments import Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import listed, took
 
 _LATER_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -17,16 +17,17 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     """A running network in lines.
 
     Args:
-        values: `name`, `url`, `uptime_s`, `mods` (each with `mod_id`, `mod_path`, `generation`, `state`), `agents`
-            (each with `agent_id` and `transport`), `last_error` (null, or `kind`, `message`, `file`, `line` and
-            perhaps `mod_id`), and `paused` and `waiting` (names of files that were saved and not applied).
+        values: `name`, `url`, `uptime_s`, `mods` and `down` (each with `mod_id`, `mod_path`, `generation`, `state`,
+            and the errors `failed` and `raised`), `agents` (each with `agent_id` and `transport`), `refused` (errors
+            of network.yaml), and `paused` and `waiting` (names of files that were saved and not applied). An error is
+            null, or has `kind`, `message`, `file`, `line` and `column`.
     """
     return (
         _head(values, view),
-        *(_mod(each, view) for each in _rows(values.get("mods"))),
+        *(line for each in (*_rows(values.get("mods")), *_rows(values.get("down"))) for line in _mod(each, view)),
         _agents(_rows(values.get("agents")), view),
         *_waiting(values, view),
-        *_last_error(values.get("last_error"), view),
+        *(_problem(each, "not applied", view, "  ") for each in _rows(values.get("refused"))),
     )
 
 
@@ -45,10 +46,18 @@ def _head(values: Mapping[str, Any], view: View) -> Line:
     return (strong(name), plain(f"  {url}"), dim(words))
 
 
-def _mod(row: Mapping[str, Any], view: View) -> Line:
-    name, generation = str(row.get("mod_id")), row.get("generation")
-    details = f"  {row.get('mod_path', '')} {view.look.glyphs.dot} {row.get('state', '')}"
-    return (plain("  "), strong(name), plain(f" v{generation}"), dim(details))
+def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    dot, number = f" {view.look.glyphs.dot} ", row.get("generation")
+    name, version = str(row.get("mod_id")), f" v{number}" if number else ""
+    details = joined((str(row.get("mod_path", "")), str(row.get("state", ""))), dot)
+    failed, raised = row.get("failed"), row.get("raised")
+    problems = []
+    if isinstance(failed, Mapping):
+        problems.append(_problem(failed, "saved code, not running", view))
+    if isinstance(raised, Mapping):
+        often = f" {view.look.glyphs.times}{raised['times']}" if raised.get("times", 1) > 1 else ""
+        problems.append(_problem(raised, f"on {raised.get('event_name')}{often}", view))
+    return ((plain("  "), strong(name), plain(version), dim(f"  {details}")), *problems)
 
 
 def _agents(rows: Sequence[Mapping[str, Any]], view: View) -> Line:
@@ -69,14 +78,11 @@ def _listed(names: Sequence[str], view: View) -> str:
     return f": {listed(names, view.look.glyphs.more)}" if names else ""
 
 
-def _last_error(error: object, view: View) -> tuple[Line, ...]:
-    if not isinstance(error, Mapping):
-        return ()
-    place = f"{error['file']}:{error.get('line')}" if error.get("file") else ""
-    dot = f" {view.look.glyphs.dot} "
-    words = dot.join(each for each in (str(error.get("mod_id") or ""), place) if each)
-    told = f"{error.get('kind')}: {error.get('message')}"
-    return ((Segment(f"  {view.look.glyphs.failed} ", Style.BAD), plain(told), dim(f"{dot}{words}" if words else "")),)
+def _problem(error: Mapping[str, Any], what: str, view: View, indent: str = "    ") -> Line:
+    """What is wrong, and where."""
+    place = ":".join(str(error[each]) for each in ("file", "line", "column") if error.get(each) is not None)
+    told = joined((f"{error.get('kind')}: {error.get('message')}", what, place), f" {view.look.glyphs.dot} ")
+    return (Segment(f"{indent}{view.look.glyphs.failed} ", Style.BAD), plain(told))
 
 
 def _rows(values: object) -> list[Mapping[str, Any]]:

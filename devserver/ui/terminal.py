@@ -1,14 +1,16 @@
-"""Owns the mode of one terminal: single keys without Enter and without echo, and back again.
+"""Knows terminals: which stream is one, how wide it is; and owns the mode of one: single keys, and back again.
 
-The mode is cbreak, not raw: Ctrl-C and Ctrl-Z stay with the kernel. It is entered only while this process is in the
-foreground, since a background job that touches its terminal is stopped by the kernel.
+Single keys come without Enter and without echo. The mode is cbreak, not raw: Ctrl-C and Ctrl-Z stay with the kernel. It
+is entered only while this process is in the foreground, since a background job that touches its terminal is stopped by
+the kernel.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import termios
-from typing import Any
+from typing import Any, TextIO
 
 _LFLAG, _CC = 3, 6
 _DISABLED = b"\0"
@@ -62,3 +64,16 @@ def _single_keys(mode: list[Any]) -> list[Any]:
     # Ctrl-\ would end the process with a core dump, and the terminal would stay in this mode.
     mode[_CC][termios.VQUIT] = _DISABLED
     return mode
+
+
+def is_tty(stream: TextIO) -> bool:
+    """Whether a stream is a terminal; a closed one is none."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
+def terminal_width() -> int:
+    """The columns of the terminal, or of $COLUMNS, or 100."""
+    return shutil.get_terminal_size((100, 24)).columns

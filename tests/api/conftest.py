@@ -60,13 +60,13 @@ class SmallNetwork:
     def mods(self):
         return [{"name": "mods.wiki", "mod_id": "wiki", "version": "1.2", "config": {"key": "hidden-config"}}]
 
-    async def load_mod(self, mod_path, config=None, *, trusted=True):
+    async def load_mod(self, mod_path, config=None, *, trusted=True, generation=None):
         return EventResponse(True, "loaded", {"mod_path": mod_path, "trusted": trusted})
 
-    async def unload_mod(self, mod):
+    async def unload_mod(self, mod, *, generation=None):
         return EventResponse(True, "unloaded", {"mod_id": mod})
 
-    async def reload_mod(self, mod):
+    async def reload_mod(self, mod, *, generation=None):
         return EventResponse(True, "reloaded", {"mod_id": mod})
 
 

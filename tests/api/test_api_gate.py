@@ -7,8 +7,9 @@ import pytest
 from devserver.api.answers import told
 from devserver.api.app import make_app
 from devserver.api.gate import Gate, RequestFacts, judge, own_hosts
+from devserver.api.guard import head_of
 from devserver.api.routes import WEBSOCKET, Route, RouteTable
-from devserver.model.principal import ADMIN, ANONYMOUS, Scope
+from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Scope
 
 PORT = 8700
 TOKEN = "right-token"
@@ -264,6 +265,43 @@ def test_the_token_makes_an_admin_and_nothing_else_does():
     host = (b"localhost:8700",)
     assert judge(request("GET", "/open", host=host), GATE).principal is ANONYMOUS
     assert judge(request("GET", "/read", host=host, authorization=(b"Bearer right-token",)), GATE).principal is ADMIN
+
+
+@pytest.mark.parametrize(
+    ("host", "near", "more", "principal"),
+    [
+        (b"localhost:8700", True, {}, ANONYMOUS),
+        (b"[::1]:8700", True, {}, ANONYMOUS),
+        (b"localhost:8700", False, {}, STRANGER),
+        (b"dev.example:8700", True, {}, STRANGER),
+        (b"dev.example:8700", False, {}, STRANGER),
+        (b"localhost:8700", True, {b"x-forwarded-for": (b"127.0.0.1",)}, STRANGER),
+    ],
+)
+def test_who_is_on_this_machine_is_known_by_address_and_name(host, near, more, principal):
+    """A connection from here to a name of here, which no proxy passed on; everybody else is a stranger."""
+    facts = RequestFacts("GET", b"/open", {b"host": (host,), **more}, near=near)
+    assert judge(facts, GATE).principal is principal
+
+
+@pytest.mark.parametrize(
+    ("client", "near"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.8.8.8", 1), True),
+        (("::1", 1), True),
+        (("::ffff:127.0.0.1", 1), True),
+        (("192.168.1.5", 1), False),
+        (("::ffff:192.168.1.5", 1), False),
+        (("::127.0.0.1", 1), False),
+        (("::1:2", 1), False),
+        (None, False),
+    ],
+)
+def test_a_connection_is_near_by_its_address(client, near):
+    """As the system says it."""
+    scope = {"type": "http", "method": "GET", "scheme": "http", "headers": [], "query_string": b"", "raw_path": b"/"}
+    assert head_of({**scope, "client": client}).near is near
 
 
 def test_an_empty_token_proves_nothing():

@@ -8,7 +8,8 @@ import struct
 import pytest
 import websockets
 
-from devserver.api.protocol import GuardedHttp, GuardedWebSocket, most_connections
+from devserver.api.protocol import GuardedHttp, most_connections
+from devserver.api.websocket import GuardedWebSocket
 
 SHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: @HOST@\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -235,20 +236,59 @@ async def test_a_line_is_told_that_the_server_ends(served):
     assert ended.value.rcvd.code == 1012
 
 
-async def test_strangers_show_the_join_token_where_there_is_one(serve, network):
+def afar(served) -> str:
+    """How others than this machine's own agents call the server."""
+    return f"dev.test:{served.port}"
+
+
+async def test_who_comes_over_a_network_shows_the_join_token(serve, network):
     """As a field of its own or, for unmodified clients, in that of the password; who returns needs none."""
-    async with serve(network, join_token="let-me-in") as served:
+    async with serve(network, allowed_hosts=["dev.test"], join_token="let-me-in") as served:
+        served.http.headers["Host"] = afar(served)
         for values in ({}, {"join_token": "wrong"}, {"join_token": ""}, {"password_hash": "é"}):
             answer = (await served.http.post("/api/register", json={"agent_id": "mal", **values})).json()
             assert (answer["success"], answer["code"]) == (False, "join_token_required")
         ana = await served.join("ana", join_token="let-me-in")
         assert await served.join("bea", password_hash="let-me-in")
         assert await served.join("ana", secret=ana) == ana
-        async with served.socket() as line:
+
+
+async def test_a_line_over_a_network_shows_the_join_token(serve, network):
+    """In its first message."""
+    async with serve(network, allowed_hosts=["dev.test"], join_token="let-me-in") as served:
+        own = {"host": "127.0.0.1", "port": served.port}
+        async with websockets.connect(f"ws://{afar(served)}/ws", **own) as line:
             await line.send(json.dumps({"type": "register", "agent_id": "cem"}))
             assert json.loads(await line.recv())["code"] == "join_token_required"
             await line.send(json.dumps({"type": "register", "agent_id": "cem", "join_token": "let-me-in"}))
             assert json.loads(await line.recv())["type"] == "registered"
+
+
+@pytest.mark.parametrize("header", [{}, {"X-Forwarded-For": "203.0.113.9"}, {"Forwarded": "for=203.0.113.9"}])
+async def test_agents_of_this_machine_need_no_join_token_and_those_behind_a_proxy_do(serve, network, header):
+    """What a proxy passes on comes from this machine by its address, and says so itself."""
+    async with serve(network, allowed_hosts=["dev.test"], join_token="let-me-in") as served:
+        answer = await served.http.post("/api/register", json={"agent_id": "ana"}, headers=header)
+        assert answer.json()["success"] is not bool(header)
+
+
+async def test_without_a_join_token_nobody_joins_over_a_network(serve, network):
+    """A name that is allowed is not an invitation."""
+    async with serve(network, allowed_hosts=["dev.test"]) as served:
+        answer = await served.http.post(
+            "/api/register", json={"agent_id": "mal", "join_token": ""}, headers={"Host": afar(served)}
+        )
+        assert answer.json()["code"] == "join_token_required"
+
+
+@pytest.mark.parametrize("path", ["/_dev/status", "/api/health"])
+async def test_the_token_of_the_run_is_refused_over_a_network(serve, network, path):
+    """Right or wrong: who listens there must not learn it, who tries there must not learn whether it is right."""
+    async with serve(network, allowed_hosts=["dev.test"], join_token="let-me-in") as served:
+        for token in (served.token, "wrong"):
+            headers = {"Host": afar(served), "Authorization": f"Bearer {token}"}
+            answer = await served.http.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "not_from_here")
 
 
 @pytest.mark.parametrize("source", ["system:system", "system", "mod:wiki", "channel:general", "broadcast", "a b"])

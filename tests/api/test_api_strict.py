@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devserver.api.answers import to_json
 from devserver.api.strict import Malformed, parse_object, parse_query
@@ -53,6 +55,30 @@ def test_what_is_read_is_one_unambiguous_object(raw, code):
         assert problem.status == 400
         found = problem.code
     assert found == code
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(':,"ab1\\'),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("a:b", max_size=2), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text("k:", max_size=2), _VALUES, max_size=4), st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_every_object_is_read_as_json_reads_it(value, separators):
+    """Numbers of any length to the last digit, whatever colons stand in its texts."""
+    read = parse_object(json.dumps(value, separators=separators).encode())
+    assert json.dumps(read) == json.dumps(value)
+
+
+@given(st.dictionaries(st.text("k:", max_size=2), _VALUES, min_size=1, max_size=4), _VALUES)
+def test_a_key_that_comes_twice_is_found_among_any_others(value, other):
+    """At any place, beside texts with colons, with equal or other values."""
+    key = json.dumps(next(iter(value)))
+    raw = '{"x":[' + json.dumps(value)[:-1] + f", {key}: {json.dumps(other)}" + "}]}"
+    with pytest.raises(Malformed) as refusal:
+        parse_object(raw.encode())
+    assert refusal.value.code == "duplicate_key"
 
 
 def test_a_query_is_read_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from pathlib import Path
@@ -63,6 +64,40 @@ async def test_agents_that_come_and_leave_are_written_meanwhile(tmp_path: Path) 
     directory.unregister("ana")
     await until(lambda: kept(tmp_path) == ["bob"])
     store.close()
+
+
+async def test_who_waits_for_a_change_finds_it_on_disk(tmp_path: Path) -> None:
+    """At once, however long changes that nobody waits for may take; many that come together are few writes."""
+    directory, writes = Directory(CONFIG), []
+    store = IdentityStore(tmp_path, pytest.fail, delay=3600.0)
+    save = store.save
+    store.save = lambda rows: (writes.append(1), save(rows))  # type: ignore[method-assign,assignment,func-returns-value]
+    store.follow(directory)
+
+    async def come(number: int) -> None:
+        directory.register(f"agent{number}", {})
+        await store.written()
+        assert f"agent{number}" in kept(tmp_path)
+
+    await asyncio.gather(*(come(number) for number in range(200)))
+    assert len(writes) < 100
+    await store.written()
+    store.close()
+    await store.written()
+
+
+async def test_who_waits_is_let_go_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """A folder that cannot be written keeps nobody out, and is told of once."""
+    file_of(tmp_path).parent.write_text("a file where the folder should be")
+    directory = Directory(CONFIG)
+    store, told = a_store(tmp_path)
+    store.follow(directory)
+    before = len(told)
+    for agent_id in ("ana", "bob"):
+        directory.register(agent_id, {})
+        await store.written()
+    store.close()
+    assert len(told) == before + 1 and "cannot be written" in told[-1]
 
 
 async def test_the_end_of_a_network_forgets_nobody(tmp_path: Path) -> None:

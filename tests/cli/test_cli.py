@@ -66,15 +66,8 @@ def test_help_names_every_command(tmp_path: Path, arguments: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--prot", "1"), "--port"),
         (("stats",), "status"),
-        (("run", "--port", "abc"), "--port"),
-        (("run", "--port", "70000"), "65535"),
         (("run", "--port", "-1"), "--port"),
-        (("run", "--log-level", "loud"), "warning"),
-        (("run", "--host", "0.0.0.0"), "other machines"),
-        (("run", "--host", "example.com"), "other machines"),
-        (("run", "--host", "127.0.0.1.nip.io"), "other machines"),
         (("send",), "EVENT_NAME"),
         (("send", "Bad Name"), "no event name"),
         (("send", "a.b"), "no event name"),
@@ -91,6 +84,56 @@ def test_a_misuse_ends_with_2_and_says_what_was_meant(
 ) -> None:
     """One line names the problem and one what helps, whatever was typed."""
     assert said in refused(tmp_path, *arguments)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com", "127.0.0.1.nip.io"])
+def test_an_open_address_takes_two_wishes(tmp_path: Path, host: str) -> None:
+    """The address alone is refused, with what to write where it is meant."""
+    write(tmp_path)
+    said = refused(tmp_path, "run", "--host", host)
+    assert "other machines" in said and f"--host {host} --allow-host NAME" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["*", "0.0.0.0", "0.0.0.0:80", "::", "[::]:80", "http://a", "a/b", "a..", "", "é", "a b"]
+)
+def test_a_name_that_no_request_can_have_is_not_allowed(tmp_path: Path, name: str) -> None:
+    """No wildcard above all."""
+    write(tmp_path)
+    assert "others know this machine" in refused(tmp_path, "run", "--allow-host", name)
+
+
+def test_an_address_that_is_not_ours_is_said(tmp_path: Path) -> None:
+    """In a line, with code 1."""
+    write(tmp_path)
+    done = oa_dev(tmp_path, "run", "--host", "198.51.100.7", "--allow-host", "dev.test")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "cannot listen on 198.51.100.7" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--prot", "1"), "there is no option --prot. Did you mean --port?"),
+        (("run", "--zzz"), "there is no option --zzz"),
+        (("run", "--port", "70000"), "a port is a whole number from 0 to 65535, not '70000'"),
+        (("run", "--port", "http"), "a port is a whole number from 0 to 65535, not 'http'"),
+        (("run", "--log-level", "loud"), "a level is one of debug, info, warning, error, not 'loud'"),
+        (("log", "loud"), "a level is one of debug, info, warning, error, not 'loud'"),
+        (("wait", "reload", "--timeout", "soon"), "seconds are a number from 0 on, not 'soon'"),
+        (("events", "-n", "-1"), "a whole number from 0 on, not '-1'"),
+        (("new", "mod", "my mod"), "'my mod' is no name for a mod"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_is_right(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """In the words of this tool, and with code 2."""
+    write(tmp_path)
+    assert said in refused(tmp_path, *arguments)
+
+
+def test_no_line_of_the_help_is_cut_off(tmp_path: Path) -> None:
+    """Each command is explained in the one line that it has."""
+    assert "..." not in oa_dev(tmp_path, "--help", COLUMNS="80").stdout.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +161,17 @@ def test_a_bad_payload_is_refused_with_its_place(tmp_path: Path, payload: str, s
 def test_without_a_network_the_folder_is_named(tmp_path: Path) -> None:
     """What was looked for, and where."""
     assert f"no network.yaml in {tmp_path}" in refused(tmp_path, "run")
+
+
+def test_a_network_one_folder_down_is_named_and_not_taken(tmp_path: Path) -> None:
+    """Who has just made one, and not changed into its folder, sees where it is."""
+    write(tmp_path / "demo")
+    assert "cd demo" in refused(tmp_path, "run")
+
+
+def test_where_there_is_nothing_it_says_how_to_begin(tmp_path: Path) -> None:
+    """With the command that makes a network."""
+    assert "oa-dev new network" in refused(tmp_path, "run")
 
 
 def test_a_network_further_up_is_named_and_not_taken(tmp_path: Path) -> None:
@@ -301,7 +355,7 @@ def test_in_a_terminal_keys_work_and_nothing_foreign_is_written(tmp_path: Path) 
         try:
             seen = read_until(screen, "press h for shortcuts")
             os.write(screen, b"h")
-            seen += read_until(screen, "show the addresses")
+            seen += read_until(screen, "log level")
             os.write(screen, b"r")
             seen += read_until(screen, "echo v2")
             oa_dev(folder, "send", "echo.say")

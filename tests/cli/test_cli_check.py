@@ -78,7 +78,7 @@ def test_one_bad_mod_does_not_hide_another(files: Workspace) -> None:
 def test_a_mod_that_is_nowhere_is_found(files: Workspace) -> None:
     """With the name that may have been meant."""
     files.mod("kanban", served("kanban", 1))
-    assert "Did you mean 'kanban'?" in checked(files, "kanbna")["kanbna"]
+    assert "Did you mean 'mods.kanban'?" in checked(files, "kanbna")["kanbna"]
 
 
 def test_an_import_that_hangs_is_given_up_and_named(files: Workspace) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from processes import environment, write
 
-from devserver.cli import app, commands
+from devserver.cli import app, serve
 from devserver.cli.quick import SWITCHES, run_arguments
 
 READ = [
@@ -42,7 +42,7 @@ NOT_READ = [
 def test_what_is_read_quickly_is_what_the_parser_reads(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """File, settings and format are the same."""
     seen: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(commands, "run", lambda path, flags, *, as_json: seen.append((path, flags, as_json)) or 0)
+    monkeypatch.setattr(serve, "run", lambda path, flags, *, as_json: seen.append((path, flags, as_json)) or 0)
     app.parsed(arguments)
     assert run_arguments(arguments) == seen[0]
 
@@ -68,3 +68,14 @@ def test_a_plain_run_imports_no_parser_and_no_validator(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, "[]")
+
+
+def test_a_supervisor_imports_nothing_of_what_it_supervises() -> None:
+    """A person waits for both: neither asyncio nor any part of the network is imported before the server starts."""
+    program = (
+        "import sys, devserver.cli.serve, devserver.supervisor;"
+        "unwanted = ('asyncio', 'logging.handlers', 'devserver.mod', 'devserver.registry', 'devserver.ui.console');"
+        "print([name for name in unwanted if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert done.stdout == "[]\n"

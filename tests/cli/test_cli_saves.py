@@ -130,6 +130,32 @@ async def test_with_confirm_only_network_yaml_waits(work: Workspace) -> None:
     assert work.running() == {"bee": 2}
 
 
+async def test_with_confirm_nothing_is_applied_that_was_not_shown(work: Workspace) -> None:
+    """Where the file changed after its plan was shown, the plan is made anew, shown, and waits to be applied again."""
+    saves = await begin(work, "ant", "bee", confirm=True)
+    work.yaml("mods.bee")
+    await saves.config_changed()
+    work.yaml("mods.ant")
+    assert await saves.apply() == ()
+    assert [[each.mod_id for each in told.plan.steps] for told in work.told(PlanMade)] == [["ant"], ["bee"]]
+    assert notices(work)[-1] == "network.yaml leads to something else by now; 1 save waits, oa-dev apply applies it"
+    assert work.running() == {"ant": 1, "bee": 1}
+    await saves.apply()
+    assert work.running() == {"ant": 1}
+
+
+async def test_with_confirm_what_was_taken_back_waits_no_more(work: Workspace) -> None:
+    """And that is said."""
+    saves = await begin(work, "ant", "bee", confirm=True)
+    before = (work.folder / "network.yaml").read_text()
+    work.yaml("mods.bee")
+    await saves.config_changed()
+    work.write("network.yaml", before)
+    await saves.config_changed()
+    assert (saves.waiting_names(), work.running()) == ([], {"ant": 1, "bee": 1})
+    assert notices(work)[-1] == "network.yaml is again as it runs, nothing of it waits"
+
+
 async def test_with_confirm_a_change_that_does_nothing_is_not_asked_about(work: Workspace) -> None:
     """A comment needs nobody's consent."""
     saves = await begin(work, "ant", confirm=True)
@@ -157,12 +183,12 @@ async def test_when_all_is_applied_there_is_no_plan(work: Workspace) -> None:
 
 @pytest.mark.parametrize("asked", ["apply", "resume"])
 async def test_a_file_that_went_while_paused_says_what_it_says_without_a_pause(work: Workspace, asked: str) -> None:
-    """A mod whose source is gone does not load, and what ran keeps running."""
+    """A mod whose source is gone is held back, and what ran keeps running."""
     saves = await begin(work, "ant")
     saves.pause()
     file = work.folder / "mods" / "ant.py"
     file.unlink()
     await saved(saves, file)
     done = await getattr(saves, asked)()
-    assert [each.status.value for plan in done for each in plan.outcomes] == ["rolled_back"]
+    assert [each.status.value for plan in done for each in plan.outcomes] == ["skipped"]
     assert work.running() == {"ant": 1}

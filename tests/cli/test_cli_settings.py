@@ -47,6 +47,14 @@ def test_a_variable_says_yes_or_no_in_the_usual_words(tmp_path: Path, text: str,
     assert read(tmp_path, OA_DEV_WATCH=text)["watch"].value is value
 
 
+def test_names_are_given_in_the_way_of_each_source(tmp_path: Path) -> None:
+    """A flag again and again, a variable with commas, TOML as a list; an address is written as requests write it."""
+    (tmp_path / "pyproject.toml").write_text(f'{TABLE}allow-host = ["Dev.Example", "192.168.1.5:80"]\n')
+    assert read(tmp_path)["allow_host"].value == ("dev.example", "192.168.1.5:80")
+    assert read(tmp_path, OA_DEV_ALLOW_HOST="a, b c")["allow_host"].value == ("a", "b", "c")
+    assert read(tmp_path, {"allow_host": ["a", "fe80::1"]})["allow_host"] == Found(("a", "[fe80::1]"), "--allow-host")
+
+
 def test_an_empty_variable_is_none(tmp_path: Path) -> None:
     """`OA_DEV_PORT= oa-dev run` asks for nothing."""
     assert read(tmp_path, OA_DEV_PORT="")["port"].source == "default"
@@ -63,7 +71,7 @@ def test_toml_gives_values_of_its_own_types(tmp_path: Path) -> None:
     ("file", "text", "said"),
     [
         ("pyproject.toml", f"{TABLE}prot = 1\n", "did you mean 'port'"),
-        ("pyproject.toml", f"{TABLE}colour = 1\n", "there are host, port"),
+        ("pyproject.toml", f"{TABLE}colour = 1\n", "there are host, allow-host, port"),
         ("pyproject.toml", f"{TABLE}port = 70000\n", "pyproject.toml: port is a whole number from 0 to 65535"),
         ("pyproject.toml", f"{TABLE}port = true\n", "not True"),
         ("pyproject.toml", f"{TABLE}watch = 'maybe'\n", "true or false"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -151,7 +152,7 @@ async def test_an_error_shows_the_line_that_is_wrong(workspace: Workspace, scree
 
 async def test_the_keys_do_what_the_help_says(workspace: Workspace, screen: Screen) -> None:
     """h shows the keys, r reloads all mods, m asks for one, q stops with 0."""
-    await screen.shows(r"reload all mods", screen.press("h"))
+    await screen.shows(r"r reload all", screen.press("h"))
     await screen.shows(r"wiki v2", screen.press("r"))
     before = screen.press("m")
     await screen.shows(r"which mod\?", before)
@@ -160,12 +161,20 @@ async def test_the_keys_do_what_the_help_says(workspace: Workspace, screen: Scre
     assert await screen.ended() == 0
 
 
+async def test_the_key_to_the_dashboard_is_shown_only_when_asked_for(workspace: Workspace, screen: Screen) -> None:
+    """The banner has the end of it; u shows all of it."""
+    token = json.loads(workspace.read(".oa-dev/run.json"))["token"]
+    assert f"/_dev/#k=…{token[-4:]}\n" in screen.text
+    assert token not in screen.text
+    await screen.shows(f"/_dev/#k={re.escape(token)}\n", screen.press("u"))
+
+
 async def test_ctrl_c_at_the_terminal_stops_and_leaves_the_terminal_as_it_was(workspace: Workspace) -> None:
     """Ctrl-C ends with 0 and a line that sums up; single keys are switched off again."""
     async with at_terminal(workspace) as screen:
         before = screen.settings()
         await screen.shows(r"press h for shortcuts")
-        await screen.shows(r"reload all mods", screen.press("h"))
+        await screen.shows(r"r reload all", screen.press("h"))
         during = screen.settings()
         pressed = screen.press("\x03")
         assert await screen.ended() == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +95,29 @@ def test_a_slow_start_makes_no_gap(site: Site, pause: float) -> None:
         for _ in range(2 if pause > 1 else 10):
             assert live.control("reload", mods=["work"])["success"] is True
         stop()
+    assert [each for each in answers if not each["success"]] == []
+    assert sorted(each["data"]["asked"] for each in answers) == list(range(1, len(answers) + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="needs taskset")
+def test_a_server_without_a_core_of_its_own_keeps_its_promises(site: Site) -> None:
+    """It shares one with two loops that never rest: slower, and nothing fails, and the last save is served."""
+    site.mod("work", COUNTER.format(0))
+    loops = [subprocess.Popen(["taskset", "-c", "0", "sh", "-c", "while :; do :; done"]) for _ in range(2)]
+    try:
+        with serving(site, wrapper=("taskset", "-c", "0")) as live, ThreadPoolExecutor(4) as pool:
+            answers, stop = senders(live, pool, 4)
+            for number in range(1, 31):
+                mark = live.mark()
+                site.mod("work", COUNTER.format(number))
+                assert live.line("outcome", mark, mod_id="work")["status"] == "applied"
+            stop()
+            assert answers[-1]["success"] and live.join("last").send("work.version.get")["data"]["version"] == 30
+    finally:
+        for each in loops:
+            each.kill()
+            each.wait()
     assert [each for each in answers if not each["success"]] == []
     assert sorted(each["data"]["asked"] for each in answers) == list(range(1, len(answers) + 1))
 
@@ -254,3 +279,55 @@ def over(wire: Wire, live: Live, agent: Agent, event_name: str) -> Json:
     head = f"POST /api/send_event HTTP/1.1\r\nHost: 127.0.0.1:{live.port}\r\nContent-Type: application/json\r\n"
     wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
     return dict(wire.answer().json)
+
+
+SERVED = """
+    @mod_event_handler("work.version.get")
+    async def version(self, event):
+        return EventResponse(True, data={{"version": {version}}})
+"""
+
+
+def stale(answer: Json) -> tuple[str, int]:
+    """The code of a refusal, and the generation that it says is running."""
+    assert answer["success"] is False
+    return answer["code"], answer["generation"]
+
+
+def test_who_asks_with_what_another_has_changed_since_is_refused_and_nothing_is_done(site: Site) -> None:
+    """The generation that was seen travels with every request: 409 and the one that runs, or the event's code."""
+    site.mod("work", SERVED.format(version=1))
+    site.dev = {"grants": {"tester": ["mods:write"]}}
+    with serving(site, "--no-watch") as live:
+        tester, bearer = live.join("tester"), {"Authorization": f"Bearer {live.token}"}
+        seen = live.running()["work"]
+        site.mod("work", SERVED.format(version=2))
+        assert live.control("reload", mods=["work"], generation=seen)["success"] is True
+        site.mod("work", SERVED.format(version=3))
+        by_path = {"reload": {"mods": ["work"]}, "undo": {"mods": ["mods.work"]}, "unload": {"mod_path": "work"}}
+        for path, values in (by_path | {"load": {"mod_path": "mods.work"}}).items():
+            answer = live.request("POST", f"/_dev/{path}", {**values, "generation": seen}, bearer)
+            assert (answer.status, *stale(answer.json)) == (409, "stale_generation", seen + 1)
+        for command in ("reload", "unload", "load"):
+            answer = tester.send(f"system.mod.{command}", {"mod_path": "mods.work", "generation": seen})
+            assert (answer["success"], stale({"success": False, **answer["data"]})[1]) == (False, seen + 1)
+        assert live.running() == {"work": seen + 1}
+        assert tester.send("work.version.get")["data"] == {"version": 2}
+        assert live.control("unload", mod_path="work", generation=seen + 1)["success"] is True
+        assert stale(live.control("unload", mod_path="mods.work", generation=seen + 1)) == ("stale_generation", 0)
+        assert live.control("load", mod_path="mods.work", generation=0)["success"] is True
+        assert live.running() == {"work": seen + 2}
+
+
+def test_of_two_who_saw_the_same_generation_one_is_heard(site: Site) -> None:
+    """They ask at the same moment; what one has done the other has not seen."""
+    site.mod("work", SERVED.format(version=1))
+    with serving(site, "--no-watch") as live:
+        for _ in range(20):
+            seen = live.running()["work"]
+            with ThreadPoolExecutor(2) as both:
+                asked = [both.submit(live.control, "reload", mods=["work"], generation=seen) for _ in range(2)]
+            answers = sorted((each.result() for each in asked), key=lambda answer: answer["success"])
+            assert [each["success"] for each in answers] == [False, True]
+            assert stale(answers[0]) == ("stale_generation", seen + 1)
+            assert live.running() == {"work": seen + 1}

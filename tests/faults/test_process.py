@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -10,10 +12,15 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
+import websockets.sync.client as websocket
 from invariants import log_faults
-from live import Json, Live, Site, Wire, serving, start
+from live import Agent, Json, Live, Site, Wire, serving, start
+
+from devserver.process_limits import raised_files
 
 HELLO = '@mod_event_handler("work.hello.get")\nasync def hello(self, event):\n    return {"version": %d}'
 FEW_FILES = ("sh", "-c", 'ulimit -n 64 && exec "$0" "$@"')
@@ -51,6 +58,46 @@ def _is_alive(live: Live) -> bool:
 
 
 @pytest.mark.slow
+def test_a_server_has_room_and_leaves_no_core(site: Site) -> None:
+    """It takes as many descriptors as it may, up to a bound, and a crash of it writes no secrets to the disk."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    site.mod("work", HELLO % 1)
+    with serving(site, wrapper=("sh", "-c", 'ulimit -S -n 256 && exec "$0" "$@"')) as live:
+        text = Path(f"/proc/{live.process.pid}/limits").read_text()
+        limits = {line[:26].strip(): line[26:].split() for line in text.splitlines()}
+        assert int(limits["Max open files"][0]) == raised_files(256, hard)
+        assert limits["Max core file size"][0] == "0"
+
+
+def test_the_collector_does_not_look_through_the_server_itself(site: Site) -> None:
+    """What lives as long as the process is set apart before a mod is loaded; what a mod made is collected as ever."""
+    count = """
+    @mod_event_handler("work.frozen.get")
+    async def frozen(self, event):
+        import gc
+        return {"frozen": gc.get_freeze_count(), "mine": any(each is type(self) for each in gc.get_objects())}
+    """
+    site.mod("work", dedent(count))
+    with serving(site) as live:
+        found = live.join("ana").send("work.frozen.get")["data"]
+        assert found["frozen"] > 10_000 and found["mine"]
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [
+        (1024, 4096, 4096),
+        (1024, 1_048_576, 65_536),
+        (1024, resource.RLIM_INFINITY, 65_536),
+        (100_000, 1_048_576, 100_000),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, resource.RLIM_INFINITY),
+    ],
+)
+def test_the_room_is_as_wide_as_allowed_and_useful(soft: int, hard: int, raised: int) -> None:
+    """Never less than there was."""
+    assert raised_files(soft, hard) == raised
+
+
 def test_five_hundred_slow_heads_are_given_up(site: Site) -> None:
     """None of them is open after eleven seconds of one byte now and then; others are answered all the time."""
     site.mod("work", HELLO % 1)
@@ -245,6 +292,66 @@ def test_a_killed_server_is_back_at_once_with_its_agents(site: Site) -> None:
         live.process.kill()
         live.process.wait()
         assert live.log() == ""
+
+
+LARGE = """
+    @mod_event_handler("work.large.get")
+    async def large(self, event):
+        return EventResponse(True, data={"text": "x" * 8_000_000})
+"""
+
+
+@pytest.mark.parametrize("read", [0, 1, 100, 100_000])
+def test_a_client_that_vanishes_while_it_is_answered_leaves_no_trace(site: Site, read: int) -> None:
+    """After so many bytes of eight million, over HTTP and over a WebSocket; the log says nothing."""
+    site.mod("work", HELLO % 1, LARGE)
+    with serving(site) as live:
+        bea = live.join("bea")
+        live.until(live.watches)
+        before = live.descriptors()
+        ask = {"event_name": "work.large.get", "source_id": "bea", "secret": bea.secret, "payload": {}}
+        body = json.dumps(ask).encode()
+        wire = live.wire()
+        head = "POST /api/send_event HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head = head.replace("127.0.0.1", f"127.0.0.1:{live.port}")
+        wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        _read_and_reset(wire.socket, read)
+        with websocket.connect(f"ws://127.0.0.1:{live.port}/ws", max_size=None) as line:
+            line.send(json.dumps({"type": "register", "agent_id": "bea", "secret": bea.secret}))
+            line.recv()
+            line.send(json.dumps({"type": "send", "event": {"event_name": "work.large.get"}}))
+            _read_and_reset(line.socket, 0)
+        live.until(lambda: live.descriptors() <= before)
+        assert live.log() == ""
+        assert hello(live, "cem") == {"version": 1}
+
+
+def _read_and_reset(line: socket.socket, size: int) -> None:
+    """Read so many bytes, and end the connection as a machine does that is switched off."""
+    while size > 0:
+        size -= len(line.recv(size))
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    line.close()
+
+
+def test_an_agent_that_was_answered_is_known_after_a_kill(site: Site) -> None:
+    """The kill comes with the last byte of the answer, over HTTP and over a WebSocket."""
+    site.mod("work", HELLO % 1)
+    site.yaml()
+    for number in range(2):
+        live = start(site)
+        live.line("ready")
+        if number % 2:
+            with websocket.connect(f"ws://127.0.0.1:{live.port}/ws") as line:
+                line.send(json.dumps({"type": "register", "agent_id": f"agent{number}"}))
+                secret = json.loads(line.recv())["secret"]
+                live.process.kill()
+        else:
+            secret = live.join(f"agent{number}").secret
+            live.process.kill()
+        live.process.wait()
+        with serving(site) as again:
+            assert Agent(again, f"agent{number}", secret).send("work.hello.get")["data"] == {"version": 1}
 
 
 def test_a_suspended_server_goes_on_where_it_was(site: Site) -> None:

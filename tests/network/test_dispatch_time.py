@@ -10,7 +10,7 @@ from note_mods import ANSWERS, note
 from workspaces import Workspace, until
 
 from devserver import Event
-from devserver.model.facts import ModError
+from devserver.model.facts import ModError, Notice
 from devserver.model.principal import LOCAL
 
 WAITS = """
@@ -73,6 +73,137 @@ async def test_a_handler_that_answers_although_it_was_ended_leaves_its_sender_un
     assert task is not None
     assert (await work.ask("wait.here")).data == {"late": True}
     assert task.cancelling() == 0
+
+
+GOES_ON = """
+    @mod_event_handler("wait.here")
+    async def wait(self, event):
+        while "go" not in self.state:
+            try:
+                await asyncio.Event().wait() if "ended" not in self.state else await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                self.state["ended"] = True
+        sent = [await self.send_event(Event(event_name="note.take")) for _ in range(3)]
+        self.state["sent"] = [each.data for each in sent]
+
+    @mod_event_handler("wait.go")
+    def go(self, event):
+        self.state["go"] = True
+"""
+
+
+async def goes_on(work: Workspace, **limits: float) -> None:
+    """A mod whose handler swallows its cancellation, on a thread of its own."""
+    work.mod("a", GOES_ON)
+    work.mod("b", ANSWERS)
+    await work.start("mods.a", "mods.b", home="thread", dev={"limits": limits})
+
+
+def still_running(work: Workspace) -> list[str]:
+    """What was said of handlers that go on."""
+    return [each.message for each in work.told(Notice) if "still running" in each.message]
+
+
+async def test_a_handler_that_goes_on_although_it_was_ended_keeps_no_sender(
+    work: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its sender is told all the same, also one that repeats the event; it is named, and what it sends is refused."""
+    await goes_on(work, handler=0.1)
+    async with asyncio.timeout(20):
+        event = Event(event_name="wait.here", source_id="ana")
+        answers = [await work.net.process_event(event) for _ in range(2)]
+    assert {(each.success, each.message) for each in answers} == {
+        (False, "a v1: the handler did not answer within 0.1 s")
+    }
+    assert answers[0].data == {"code": "handler_timeout"}
+    await until(lambda: bool(still_running(work)))
+    line = 1 + (work.folder / "mods/a.py").read_text().splitlines().index(
+        '                await asyncio.Event().wait() if "ended" not in self.state else await asyncio.sleep(0.001)'
+    )
+    assert still_running(work) == [
+        f"still running: a v1 at mods/a.py:{line}; its handler of wait.here was ended and goes on"
+    ]
+    assert work.net.get_loaded_mods()["a"]["in_flight"] == 0
+    assert (await work.net.process_event(note())).success
+    await work.ask("wait.go")
+    await until(lambda: "sent" in work.instance("a").state)
+    assert work.instance("a").state["sent"] == [{"code": "retired_generation"}] * 3
+    assert [each.getMessage() for each in caplog.records if each.name == "devserver.network.handle"] == [
+        "a v1 was ended on wait.here and goes on: it may neither send events nor change anything"
+    ]
+
+
+async def test_a_sender_that_runs_a_handler_itself_is_told_too_when_that_goes_on(work: Workspace) -> None:
+    """In the caller's own loop the handler is ended by force: the caller's task goes on, neither cancelled nor hurt."""
+    work.mod("a", GOES_ON)
+    work.mod("b", ANSWERS)
+    await work.start("mods.a", "mods.b", dev={"limits": {"handler": 0.1}})
+    async with asyncio.timeout(20):
+        answers = [await work.ask("wait.here") for _ in range(2)]
+        await asyncio.sleep(0)
+    assert {(each.message, each.data["code"]) for each in answers if each.data} == {
+        ("a v1: the handler did not answer within 0.1 s", "handler_timeout")
+    }
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+    assert (await work.net.process_event(note())).success
+    assert work.net.get_loaded_mods()["a"]["in_flight"] == 0
+
+
+async def test_a_mod_that_waits_for_a_handler_that_goes_on_is_told_too(work: Workspace) -> None:
+    """A task of a mod is its own sender: what it has asked for ends."""
+    body = """
+        @mod_event_handler("ask.beside")
+        def beside(self, event):
+            self.create_task(self.ask())
+
+        async def ask(self):
+            self.state["answer"] = (await self.send_event(Event(event_name="wait.here"))).data
+    """
+    work.mod("c", body)
+    work.mod("a", GOES_ON)
+    await work.start("mods.c", "mods.a", home="thread", dev={"limits": {"handler": 0.1}})
+    await work.ask("ask.beside")
+    await until(lambda: "answer" in work.instance("c").state)
+    assert work.instance("c").state["answer"] == {"code": "handler_timeout"}
+    assert work.told(ModError) == []
+
+
+async def test_a_handler_of_a_replaced_generation_that_goes_on_keeps_no_sender(work: Workspace) -> None:
+    """When it has lingered for its time and the grace is over; the generation it belongs to is named."""
+    await goes_on(work, linger=0.1)
+    sending = asyncio.create_task(work.ask("wait.here"))
+    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    await work.save_mod("a", GOES_ON + "    # edited\n")
+    async with asyncio.timeout(20):
+        answer = await sending
+    assert (answer.success, answer.data) == (False, {"code": "handler_timeout"})
+    await until(lambda: bool(still_running(work)))
+    assert "still running: a v1 at mods/a.py:" in still_running(work)[0]
+    work.instance("a").state["go"] = True
+    await until(lambda: "sent" in work.instance("a").state)
+
+
+async def test_whoever_waits_for_a_handler_that_goes_on_is_told_at_its_own_limit(work: Workspace) -> None:
+    """The mod in between is not the one that is named."""
+    body = """
+        @mod_event_handler("wait.outer")
+        async def outer(self, event):
+            return await self.send_event(Event(event_name="wait.here"))
+    """
+    work.mod("c", body)
+    work.mod("a", GOES_ON)
+    await work.start("mods.c", "mods.a", home="thread", dev={"limits": {"handler": 0.1}})
+    async with asyncio.timeout(20):
+        answer = await work.ask("wait.outer")
+    assert (answer.message, answer.data) == (
+        "c v1: the handler did not answer within 0.1 s",
+        {"code": "handler_timeout"},
+    )
+    await until(lambda: bool(still_running(work)))
+    assert [each.partition(" at ")[0] for each in still_running(work)] == ["still running: a v1"]
+    await work.ask("wait.go")
+    await until(lambda: "sent" in work.instance("a").state)
 
 
 async def test_a_handler_that_waits_for_another_is_ended_with_it(work: Workspace, at: str) -> None:
@@ -167,7 +298,7 @@ async def test_cancelling_every_task_of_the_mods_loop_harms_no_sender(work: Work
         @mod_event_handler("cancel.all")
         async def all(self, event):
             for each in asyncio.all_tasks() - {asyncio.current_task()}:
-                if each.get_coro().__qualname__ == "_await":
+                if each.get_coro().__qualname__ == "Dispatcher.process":
                     each.cancel()
             return True
 

@@ -26,15 +26,15 @@ class Context:
     def stats(self) -> dict:
         return {"network_id": "n1", "agent_count": 2, "is_running": True, "dynamic_mods": {"count": 1}}
 
-    async def load_mod(self, mod_path, config=None, *, trusted=True):
+    async def load_mod(self, mod_path, config=None, *, trusted=True, generation=None):
         self.asked.append(("load", mod_path, config, trusted))
         return EventResponse(True, "loaded", {"mod_id": "wiki", "mod_path": mod_path, "generation": 1})
 
-    async def unload_mod(self, mod):
+    async def unload_mod(self, mod, *, generation=None):
         self.asked.append(("unload", mod))
         return EventResponse(True, "unloaded", {"mod_id": mod})
 
-    async def reload_mod(self, mod):
+    async def reload_mod(self, mod, *, generation=None):
         self.asked.append(("reload", mod))
         return EventResponse(False, "broken", {"mod_id": mod})
 

@@ -104,7 +104,10 @@ def _situation(case: Case) -> Iterator[str]:
         needs = f" needs {', '.join(declared.requires)}" if declared.requires else ""
         yield f"says          {name} {declared.version}{needs}"
     for name, path in now.stale.items():
-        yield f"on disk       {now.shown(path)} differs, of which {name} was made"
+        what = "is gone" if path in now.deleted else "differs"
+        yield f"on disk       {now.shown(path)} {what}, of which {name} was made"
+    for mod_id in now.missed:
+        yield f"said          that the source of {mod_id} is gone"
     for mod_id, path in now.stale_reads.items():
         yield f"on disk       {now.shown(path)} differs, which {mod_id} read"
     for path in sorted(now.retry):

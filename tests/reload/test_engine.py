@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from doors import HEAD, Doors, slow
-from workspaces import PATIENCE, Workspace, served
+from workspaces import PATIENCE, Workspace, mod_text, served
 
 from devserver.model.facts import ModError, Notice, PlanDone, Status
 
@@ -126,3 +126,17 @@ async def test_what_was_told_of_a_plan_is_what_came_of_it(work: Workspace, at: s
         ("mods/echo.py", [("reload", "applied")]),
         ("unload_mod", [("unload", "applied")]),
     ]
+
+
+async def test_a_load_that_is_refused_answers_for_the_mod_that_was_asked_for(work: Workspace) -> None:
+    """Another mod has its id: that one is named, and is not what the answer is about."""
+    work.mod("wiki", served("wiki", 1))
+    work.write("notes/wiki.py", mod_text("Wiki", served("wiki", 2)))
+    await work.start("mods.wiki")
+    answer = await work.net.load_mod("notes.wiki")
+    assert answer.message == (
+        "Failed to load mod wiki: the id wiki belongs to mods.wiki, which keeps running; unload that first"
+    )
+    assert answer.data is not None
+    assert (answer.data["mod_path"], answer.data["generation"]) == ("notes.wiki", 0)
+    assert work.running() == {"wiki": 1}

@@ -108,6 +108,44 @@ CASES = {
         saved("mods.wiki", "mods.search"),
         situation(NEEDING[::-1], stale=["mods.wiki", "mods.search"]),
     ),
+    "source_gone": Case(
+        "A mod whose own source is gone is held, and keeps no other from being reloaded.",
+        saved("mods.echo", "mods.wiki"),
+        situation(
+            THREE,
+            imports=BOARD,
+            stale=["mods.echo", "mods.wiki"],
+            deleted=frozenset([source("mods.echo")]),
+            missing={"echo": source("mods.echo")},
+        ),
+    ),
+    "source_gone_said_before": Case(
+        "That a source is gone is said once.",
+        saved("mods.echo"),
+        situation(
+            THREE,
+            stale=["mods.echo"],
+            deleted=frozenset([source("mods.echo")]),
+            missing={"echo": source("mods.echo")},
+            missed=frozenset(["echo"]),
+        ),
+    ),
+    "source_gone_and_helper_changed": Case(
+        "Mods that share a changed helper with one whose source is gone are held with it: all are reloaded, or none.",
+        saved("mods.kanban", "mods.lib.board"),
+        situation(
+            THREE,
+            imports=BOARD,
+            stale=["mods.kanban", "mods.lib.board"],
+            deleted=frozenset([source("mods.kanban")]),
+            missing={"kanban": source("mods.kanban")},
+        ),
+    ),
+    "helper_gone": Case(
+        "A helper that is gone is tried without: the error of a fresh start says who imports it.",
+        saved("mods.lib.board"),
+        situation(THREE, imports=BOARD, stale=["mods.lib.board"], deleted=frozenset([source("mods.lib.board")])),
+    ),
     "still_stale": Case(
         "A reload takes in what an earlier save has changed in the same mod, and tried in vain.",
         saved("mods.lib.board"),

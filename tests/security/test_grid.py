@@ -153,3 +153,26 @@ def test_the_server_answers_as_the_contract_says(live: Live) -> None:
             wrong.append((case, expected, answer))
     assert wrong == []
     assert live.running() == {"echo": live.running()["echo"]}
+
+
+def test_reading_changes_nothing(live: Live) -> None:
+    """Every route that can be got, three times, with the token and without, as a browser and as a crawler would."""
+    ana = live.join("crawled")
+    assert ana.send("note.for.ana", {"n": 1}, to="crawled")["success"] is True
+    before = _state(live)
+    known = {each.path for each in make_app(None, None, token=TOKEN, port_of=lambda: PORT).gate().routes}  # type: ignore[arg-type]
+    for path in sorted(
+        known | {"/", "/_dev/", "/_dev/plan", "/_dev/reloads", "/_dev/events", "/_dev/stop", "/_dev/undo"}
+    ):
+        for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Authorization": f"Bearer {live.token}"})):
+            for _ in range(3):
+                assert live.request(method, path, None, headers).status < 500
+    assert _state(live) == before
+    assert [each["payload"] for each in ana.poll()] == [{"n": 1}]
+
+
+def _state(live: Live) -> object:
+    status = live.control("status")
+    return {
+        name: status[name] for name in ("mods", "agents", "reloads", "failed", "paused", "waiting", "reload_number")
+    }

@@ -19,7 +19,8 @@ from devserver.generation import running
 from devserver.ui.capture import Capture, captured
 from devserver.ui.console import Console
 from devserver.ui.escape import LINE_LIMIT
-from devserver.ui.log import LogLines, Said, next_level
+from devserver.ui.log import LogLines, next_level
+from devserver.ui.said import Said
 
 
 @pytest.fixture

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from terminals import FakeTerminal
 
-from devserver.model.facts import ErrorFacts, Frame, Ignored, ModError, Notice, Outcome, PlanDone, Ready, Status
+from devserver.model.facts import (
+    Blocked,
+    ErrorFacts,
+    Frame,
+    Ignored,
+    ModError,
+    Notice,
+    Outcome,
+    PlanDone,
+    Ready,
+    Status,
+)
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Plan
 from devserver.ui.console import Console
 from devserver.ui.glyphs import ASCII, RICH
+from devserver.ui.keymap import shortcuts
 from devserver.ui.look import Look, look_of
 from devserver.ui.repeats import Repeats
 from devserver.ui.writer import QUEUE_LIMIT
 
 PLAIN = Look(ASCII, one_line=True, color=False, links=False)
 FULL = Look(RICH, one_line=False, color=True, links=False)
-
-
-class FakeTerminal(io.StringIO):
-    """A terminal in memory."""
-
-    def isatty(self) -> bool:
-        """It is one."""
-        return True
 
 
 class Clock:
@@ -99,6 +105,22 @@ def test_ten_thousand_equal_errors_are_five_lines() -> None:
     console.close(10)
     lines = stream.getvalue().splitlines()
     assert [line.rpartition(" - x")[2] for line in lines[1:]] == ["10", "100", "1000", "10000"]
+
+
+@pytest.mark.parametrize("ends", ["quiet", "closed"])
+def test_how_often_an_error_happened_in_the_end_is_told(ends: str) -> None:
+    """After a quiet second, or when the face is closed: the last line of a burst counts all of it."""
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream, clock=clock, started=True, environ={})
+    for number in range(57):
+        console.tell(mod_error(str(number)))
+    clock.now += timedelta(seconds=2)
+    deadline = time.monotonic() + 20
+    while ends == "quiet" and "x57" not in stream.getvalue():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    console.close(10)
+    assert [line.rpartition(" - x")[2] for line in stream.getvalue().splitlines()[1:]] == ["10", "57"]
 
 
 def test_an_error_that_comes_again_after_a_quiet_second_is_told_at_once() -> None:
@@ -219,3 +241,44 @@ def test_closing_does_not_wait_for_a_reader_that_never_comes() -> None:
             console.tell(Notice("x" * 1000))
         console.close(0)
         assert len([source.readline() for _ in range(500)]) == 500
+
+
+def test_the_key_to_the_dashboard_is_shown_only_when_a_person_asks() -> None:
+    """The banner has its end; `u` shows the whole address in the banner, `o` behind the reason."""
+    whole = "http://127.0.0.1:8700/_dev/#k=long-token-4f2c"
+    stream = FakeTerminal()
+    console = Console(stream, color=False, width_of=lambda: 100, environ={})
+    console.tell(Ready("http://127.0.0.1:8700", (), 1.0, (), page="http://127.0.0.1:8700/_dev/#k=…4f2c"))
+    console.tell(Notice("that was the banner"))
+    console.reveal(whole, "")
+    console.reveal(whole, "no browser here")
+    console.close(10)
+    banner, _, asked = stream.getvalue().partition("that was the banner")
+    assert "#k=…4f2c\n" in banner
+    assert whole not in banner
+    assert f"Dashboard  {whole}\n" in asked
+    assert f"no browser here: {whole}\n" in asked
+
+
+@pytest.mark.parametrize("width", [20, 44, 80, 110, 400])
+def test_the_help_fits_the_terminal(width: int) -> None:
+    """Its columns are as many as there is room for."""
+    stream = FakeTerminal()
+    console = Console(stream, color=False, width_of=lambda: width, environ={})
+    console.help(shortcuts())
+    console.close(10)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= {20: 13, 44: 7, 80: 4, 110: 3, 400: 1}[width]
+
+
+def test_while_somebody_else_has_the_terminal_nothing_is_written_and_nothing_is_lost() -> None:
+    """A debugger's prompt stays whole; that it blocks its mod is not told at all."""
+    stream = FakeTerminal()
+    console = Console(stream, color=False, width_of=lambda: 100, started=True, environ={})
+    with console.quiet(), console.quiet():
+        console.tell(Notice("meanwhile"))
+        console.tell(Blocked("kanban", 1.0, None))
+    console.tell(Notice("afterwards"))
+    console.close(10)
+    assert [line.partition(" ! ")[2] for line in stream.getvalue().splitlines()] == ["meanwhile", "afterwards"]

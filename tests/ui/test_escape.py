@@ -8,12 +8,14 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from terminals import FakeTerminal
 
 from devserver.model.facts import (
     AgentSeen,
     Blocked,
     ConfigRefused,
     ErrorFacts,
+    Exposed,
     Fact,
     Frame,
     Ignored,
@@ -52,14 +54,6 @@ HOSTILE = (
 OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;;(?:file:///[!-~]*)?\x1b\\")
 
 
-class FakeTerminal(io.StringIO):
-    """A terminal in memory."""
-
-    def isatty(self) -> bool:
-        """It is one."""
-        return True
-
-
 def facts(bad: str) -> list[Fact]:
     """Every fact, with the text in every place that comes from outside."""
     where = Frame(bad, 2, 2, 4, bad, ((1, bad), (2, f"ab{bad}\tcd")))
@@ -71,6 +65,7 @@ def facts(bad: str) -> list[Fact]:
     plan = Plan(bad, (Group((step,)),), (Hold(Action.LOAD, bad, bad),), (NotApplied(bad, bad, bad),))
     return [
         Ready(bad, (ModRunning(bad, bad, 1),), 1.0, (bad,), watcher=bad, name=bad),
+        Exposed((bad,), (bad,), bad, bad),
         PlanMade(plan),
         PlanMade(Plan(bad, holds=(Hold(Action.LOAD, bad, bad),))),
         PlanDone(Plan(bad), (good, failed, skipped), 1.0),

@@ -12,7 +12,8 @@ import pytest
 from devserver.model.facts import Notice
 from devserver.ui.console import Console
 from devserver.ui.face import console_face, json_face
-from devserver.ui.log import LogLines, Said
+from devserver.ui.log import LogLines
+from devserver.ui.said import Said
 
 
 def record(message: str, error: BaseException | None = None) -> logging.LogRecord:

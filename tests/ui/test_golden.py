@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from terminals import FakeTerminal
 
 from devserver.model.facts import (
     AgentSeen,
@@ -17,6 +18,7 @@ from devserver.model.facts import (
     Blocked,
     ConfigRefused,
     ErrorFacts,
+    Exposed,
     Fact,
     Frame,
     Held,
@@ -38,10 +40,10 @@ from devserver.ui.console import Console
 from devserver.ui.doctor import doctor_lines
 from devserver.ui.events import event_line
 from devserver.ui.lines import mod_unusable, said_block
-from devserver.ui.log import Said
 from devserver.ui.look import View, look_of
 from devserver.ui.plan_lines import plan_rows
 from devserver.ui.render import render, render_line
+from devserver.ui.said import Said
 from devserver.ui.segments import Block, Line
 from devserver.ui.status import status_lines
 
@@ -123,9 +125,20 @@ CASES: dict[str, Fact] = {
         disabled=1,
         watcher="inotify",
         name="team",
+        page="http://127.0.0.1:8700/_dev/#k=…4f2c",
     ),
     "ready_empty": Ready("http://127.0.0.1:8700", (), 80.0, ()),
+    "exposed": Exposed(
+        ("0.0.0.0:8700", "192.168.1.5:8700"), ("http://dev.example:8700",), "its-own-token", ".oa-dev/join_token"
+    ),
+    "exposed_by_a_proxy": Exposed(
+        ("127.0.0.1:8700",), ("http://dev.example:443",), "its-own-token", ".oa-dev/join_token"
+    ),
     "plan_of_reloads": PlanMade(Plan("saved", (Group((Step(Action.RELOAD, "echo", "mods.echo", "saved"),)),))),
+    "plan_that_waits": PlanMade(
+        Plan("network.yaml, not applied yet", (Group((Step(Action.RELOAD, "echo", "mods.echo", "config.a 1 → 2"),)),)),
+        waits=True,
+    ),
     "plan_of_holds": PlanMade(Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "no mod 'wikki' is loaded."),))),
     "plan_of_nothing": PlanMade(Plan("key z", holds=(Hold(Action.RELOAD, "all", "there is nothing to undo"),))),
     "plan_of_config": PlanMade(
@@ -183,8 +196,12 @@ CASES: dict[str, Fact] = {
     "mod_error": ModError(
         "kanban", "task.moved", 4, ErrorFacts("KeyError", "'column'", Frame("mods/kanban/mod.py", 63))
     ),
+    "mod_error_in_task": ModError(
+        "kanban", "task KanbanMod.tick", 4, ErrorFacts("KeyError", "'column'", Frame("mods/kanban/mod.py", 63))
+    ),
     "ignored": Ignored("mods/kanban/notes.md", "not code, not read by a mod"),
     "notice": Notice("inotify watches are used up; polling every second"),
+    "notice_calm": Notice("paused: saves wait; space applies them", calm=True),
     "blocked": Blocked("kanban", 1.04, Frame("mods/kanban/mod.py", 41, function="handle")),
     "left_behind": LeftBehind("kanban", 3, ('task "poll" from mods/kanban/mod.py:63', "thread Thread-4")),
     "agent_came": AgentSeen("ana", True, "ws"),
@@ -207,15 +224,21 @@ EVENT = {
     "message": "Page created",
     "payload": {"title": "\x1b[2J", "text": "ä"},
 }
+MISTAKE = {"kind": "KeyError", "message": "'column'", "file": "mods/wiki/mod.py", "line": 41, "column": 9}
 STATUS = {
     "name": "team",
     "url": "http://127.0.0.1:8700",
     "uptime_s": 75.0,
-    "mods": [{"mod_id": "wiki", "mod_path": "mods.wiki", "generation": 3, "state": "live"}],
+    "mods": [
+        {"mod_id": "echo", "mod_path": "mods.echo", "generation": 1, "state": "live", "failed": None, "raised": None},
+        {"mod_id": "wiki", "mod_path": "mods.wiki", "generation": 3, "state": "live", "failed": MISTAKE}
+        | {"raised": {**MISTAKE, "event_name": "wiki.page.get", "times": 3}},
+    ],
+    "down": [{"mod_id": "kanban", "mod_path": "mods.kanban", "generation": 0, "state": "not loaded"}],
     "agents": [{"agent_id": "ana", "transport": "ws"}],
     "paused": True,
     "waiting": ["network.yaml", "mods/wiki/mod.py"],
-    "last_error": {"kind": "KeyError", "message": "'column'", "file": "mods/wiki/mod.py", "line": 41},
+    "refused": [{"kind": "ConfigError", "message": "no such key", "file": "network.yaml", "line": 4, "column": None}],
 }
 
 
@@ -242,14 +265,6 @@ PRINTED: dict[str, Callable[[View], str]] = {
     "status": line_texts(lambda view: status_lines(STATUS, view)),
 }
 """What commands print, which is no fact."""
-
-
-class FakeTerminal(io.StringIO):
-    """A terminal in memory."""
-
-    def isatty(self) -> bool:
-        """It is one."""
-        return True
 
 
 def told(fact: Fact, tty: bool) -> str:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from watching import Watching, echo
-from workspaces import until
+from workspaces import served, until
 
 from devserver.model.facts import ConfigRefused, Status
 from devserver.reload import watch as watch_module
@@ -39,14 +39,15 @@ async def test_a_file_that_comes_back_changed_is_one_reload(desk: Watching) -> N
     desk.assert_reloaded(1)
 
 
-async def test_a_file_that_stays_away_is_told_of_once(desk: Watching) -> None:
+async def test_a_source_that_is_gone_is_held_and_said_once(desk: Watching) -> None:
     """After a second; the generation that was made from it keeps serving, and the file's return is a reload."""
     file = desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()
     file.unlink()
     await until(lambda: len(desk.plans()) == 1)
     (outcome,) = desk.reloads()
-    assert (outcome.status, outcome.generation) == (Status.ROLLED_BACK, 1)
+    reason = "source missing: mods/echo/mod.py; echo v1 keeps running"
+    assert (outcome.status, outcome.generation, outcome.error, outcome.reason) == (Status.SKIPPED, 1, None, reason)
     assert await desk.version("echo") == 0
     sweeps = desk.watch._sweeps.due
     await until(lambda: desk.watch._sweeps.due > sweeps)
@@ -54,7 +55,7 @@ async def test_a_file_that_stays_away_is_told_of_once(desk: Watching) -> None:
     assert len(desk.plans()) == 1
     file.write_text(echo(1))
     await desk.serves(1)
-    assert [each.status for each in desk.reloads()] == [Status.ROLLED_BACK, Status.APPLIED]
+    assert [each.status for each in desk.reloads()] == [Status.SKIPPED, Status.APPLIED]
 
 
 async def test_a_missing_file_that_comes_back_as_it_was_is_told_of_and_reloads_nothing(desk: Watching) -> None:
@@ -67,6 +68,94 @@ async def test_a_missing_file_that_comes_back_as_it_was_is_told_of_and_reloads_n
     file.write_text(echo(0))
     await until(lambda: desk.notices() == ["what is on disk is echo v1 again; it kept running"])
     assert desk.instance("echo") is instance
+    assert [each.status for each in desk.reloads()] == [Status.SKIPPED]
+
+
+async def test_a_folder_of_a_mod_that_is_moved_away_is_one_line_and_its_return_another(desk: Watching) -> None:
+    """Its package, its module and its helper are gone at once; nothing is tried, nothing is rolled back."""
+    desk.write("mods/echo/__init__.py", "")
+    desk.write("mods/echo/words.py", "")
+    file = desk.write("mods/echo/mod.py", echo(0, "from mods.echo import words"))
+    await desk.begin()
+    away = file.parent.rename(desk.folder / "away")
+    await until(lambda: len(desk.plans()) == 1)
+    await desk.seen()
+    assert [each.reason for each in desk.reloads()] == ["source missing: mods/echo/mod.py; echo v1 keeps running"]
+    away.rename(file.parent)
+    await until(lambda: desk.notices() == ["what is on disk is echo v1 again; it kept running"])
+    await desk.seen()
+    assert len(desk.reloads()) == 1
+    file.write_text(echo(1, "from mods.echo import words"))
+    await desk.serves(1)
+
+
+async def test_a_helper_that_is_gone_is_named_as_gone(desk: Watching) -> None:
+    """Who imports it still cannot be reloaded: the error is the one of a fresh start, and what runs runs on."""
+    desk.write("mods/echo/mod.py", echo(0, "from mods.echo import words"))
+    words = desk.write("mods/echo/words.py", "")
+    await desk.begin()
+    words.unlink()
+    await until(lambda: len(desk.plans()) == 1)
+    (outcome,) = desk.reloads()
+    assert (outcome.status, outcome.generation) == (Status.ROLLED_BACK, 1)
+    assert outcome.reason == "mods/echo/words.py is gone, imported by echo"
+    assert outcome.error is not None and outcome.error.where is not None
+    assert (outcome.error.where.file, outcome.error.where.line) == ("mods/echo/mod.py", 4)
+    assert await desk.version("echo") == 0
+
+
+async def test_mods_that_share_a_changed_module_wait_together_for_a_source_that_is_gone(desk: Watching) -> None:
+    """All of them get what was saved meanwhile, when it is back; a mod that shares nothing waits for nobody."""
+    head = "from lib.words import WORD"
+    desk.write("lib/words.py", "WORD = 1\n")
+    file = desk.write("mods/echo/mod.py", echo(0, head))
+    desk.mod("other", served("other", 1, "def word(self): return WORD"), head + "\n")
+    desk.mod("alone", "")
+    await desk.begin("mods.echo", "mods.other", "mods.alone")
+    text = file.read_text()
+    file.unlink()
+    await until(lambda: len(desk.reloads()) == 1)
+    desk.write("lib/words.py", "WORD = 2\n")
+    await until(lambda: len(desk.reloads("other")) == 1)
+    desk.mod("alone", "x = 1")
+    await until(lambda: desk.running() == {"echo": 1, "other": 1, "alone": 2})
+    assert desk.reloads("other")[0].reason == (
+        "it shares lib/words.py with echo, which is held; other v1 keeps running"
+    )
+    file.write_text(text)
+    await until(lambda: desk.running() == {"echo": 2, "other": 2, "alone": 2})
+    assert desk.instance("other").word() == 2
+    assert [each.status for each in desk.reloads()] == [Status.SKIPPED, Status.APPLIED]
+
+
+async def test_mods_that_were_held_with_one_are_reloaded_when_network_yaml_drops_it(desk: Watching) -> None:
+    """Its source is gone for good, and so is what they have waited for."""
+    head = "from lib.words import WORD"
+    desk.write("lib/words.py", "WORD = 1\n")
+    file = desk.write("mods/echo/mod.py", echo(0, head))
+    desk.mod("other", served("other", 1, "def word(self): return WORD"), head + "\n")
+    await desk.begin("mods.echo", "mods.other")
+    file.unlink()
+    await until(lambda: len(desk.reloads()) == 1)
+    desk.write("lib/words.py", "WORD = 2\n")
+    await until(lambda: len(desk.reloads("other")) == 1)
+    desk.yaml("mods.other")
+    await until(lambda: desk.running() == {"other": 2})
+    assert desk.instance("other").word() == 2
+    await desk.seen()
+    assert [each.status for each in desk.reloads("other")] == [Status.SKIPPED, Status.APPLIED]
+
+
+async def test_a_reload_that_is_asked_for_says_that_the_source_is_missing(desk: Watching) -> None:
+    """Each time that it is asked for; the mod keeps running."""
+    file = desk.write("mods/echo/mod.py", echo(0))
+    await desk.begin()
+    file.unlink()
+    for _ in range(2):
+        answer = await desk.net.reload_mod("echo")
+        assert not answer.success
+        assert answer.message == ("Failed to reload mod echo: source missing: mods/echo/mod.py; echo v1 keeps running")
+    assert await desk.version("echo") == 0
 
 
 async def test_a_helper_that_is_renamed_with_its_importer_is_one_reload(desk: Watching) -> None:

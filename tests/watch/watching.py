@@ -65,6 +65,7 @@ class Watching(Workspace):
             ignored=self.facts.append,
             notice=lambda words: self.facts.append(Notice(words)),
             folders=lambda: engine.config.mod_paths,
+            written=engine.knowledge.written,
         )
         self._task = asyncio.get_running_loop().create_task(self._watch.run())
 
@@ -115,10 +116,12 @@ class Watching(Workspace):
         mark.unlink()
 
     async def serves(self, version: object, mod: str = "echo") -> None:
-        """Return when the mod answers with this version."""
+        """Return when the mod answers with this version, and what brought it was told."""
         async with asyncio.timeout(PATIENCE):
             while await self.version(mod) != version:  # noqa: ASYNC110 - a plan makes it so
                 await asyncio.sleep(0.001)
+        number = self.running()[mod]
+        await until(lambda: any((each.mod_id, each.generation) == (mod, number) for each in self.outcomes()))
 
     def explained(self) -> dict[str, str]:
         """The saves that led to nothing, each with the rule; but for those of `seen`."""

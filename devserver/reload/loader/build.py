@@ -157,9 +157,11 @@ class Build:
             end(loaded.left)
         self._old.clear()
         self._old_modules.clear()
+        self._past = {}
 
     def undo(self) -> None:
         """Put every old module back where it was, and take back what the new ones installed."""
+        self._note_imported()
         for loaded in self._execution.executed.values():
             end(loaded.left)
         for name in self._execution.executed:
@@ -177,6 +179,10 @@ class Build:
         self._old.clear()
         self._old_modules.clear()
 
+    def read_imports(self) -> None:
+        """Read what the fresh modules import, before a plan asks for it."""
+        self._shelf.graph()
+
     def note_holders(self) -> None:
         """Look again whose code lies where: importing and initialising is when modules register with each other."""
         graph = self._shelf.graph()
@@ -184,6 +190,15 @@ class Build:
             loaded = self._shelf.get(name)
             if loaded is not None:
                 self._shelf.note_holds(name, held_by(loaded.module))
+
+    def _note_imported(self) -> None:
+        """Touched is also what was there already and the fresh modules import, and where what is nowhere may come."""
+        graph, touched = self._shelf.graph(), self._execution.touched
+        for name in {each for loaded in self._execution.executed.values() for each in loaded.imports}:
+            found = (
+                self._shelf.sources(graph.closure(name)) if name in graph else sources_now(self._finder.places(name))
+            )
+            touched.update({path: digest for path, digest in found.items() if path not in touched})
 
     def abandon(self) -> None:
         """Nobody waits for `execute()` any more, which hangs in some module's code; to be followed by `undo()`.

@@ -20,6 +20,7 @@ from types import CodeType, ModuleType
 
 from devserver.model.change import Digest
 from devserver.reload.loader.leftovers import end, installing
+from devserver.reload.loader.named import modules_named
 from devserver.reload.loader.reads import leave_threads, watch_threads
 from devserver.reload.loader.roots import Roots
 from devserver.reload.loader.scope import Scope
@@ -112,6 +113,19 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             self._note(importer, None, missing)
         return None
 
+    def places(self, fullname: str) -> Iterator[Path]:
+        """Where a module that nobody has may come: also in a folder that is not there yet, and is a package then."""
+        parts = fullname.split(".")
+        if fullname in sys.modules or parts[0] in sys.stdlib_module_names or parts[-1] == "*":
+            return
+        known = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in sys.modules), 0)
+        package = sys.modules[".".join(parts[:known])] if known else None
+        if package is not None and not hasattr(package, "__path__"):
+            return
+        for entry in self._entries(None if package is None else list(package.__path__)):
+            folder = Path(entry, *parts[known:-1])
+            yield from (path for path, _ in _candidates(parts[-1], [str(folder)]) if self._roots.holds(path))
+
     def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
         """The name of a module that code in `mods/` may call by its place there: `my_mod.x` for `mods.my_mod.x`.
 
@@ -187,11 +201,9 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         """The code of the module's bytes on disk, never of a `.pyc`."""
         return self._finder.text(Path(self.path)).code
 
-    def imports(self) -> frozenset[str]:
-        """What this module, and those of mods that it needs, import."""
-        shelf = self._finder.shelf
-        needed = [shelf.get(each) for each in shelf.graph().closure(self.name)]
-        return frozenset(name for each in needed if each is not None for name in each.imports)
+    def names(self) -> frozenset[str]:
+        """The names that the code of this module, and of those of mods that it needs, uses."""
+        return self._finder.shelf.names_around(self.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module's source in its own scope, and put it on the shelf."""
@@ -207,7 +219,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             running.executed[module.__name__] = loaded
         module.__dict__["__builtins__"] = Scope(finder.full_name).builtins()
         try:
-            with installing(loaded.left, loaded.imports):
+            with installing(loaded.left, modules_named(loaded.names)):
                 exec(text.code, module.__dict__)
         except BaseException:
             # Whoever imports this may catch the error and go on without: it depends on this file all the same.

@@ -33,8 +33,8 @@ def held_by(module: ModuleType) -> frozenset[str]:
 
 
 def _is_own_part(package: ModuleType, name: str, value: Any) -> bool:
-    """Whether this is where the import system notes a module in its package: nobody has registered that."""
-    return isinstance(value, ModuleType) and value.__name__ == f"{package.__name__}.{name}"
+    """Whether nobody has registered it: the builtins, and where the import system notes a module in its package."""
+    return name == "__builtins__" or (isinstance(value, ModuleType) and value.__name__ == f"{package.__name__}.{name}")
 
 
 def _inside(thing: Any, module: ModuleType) -> Iterator[Any]:

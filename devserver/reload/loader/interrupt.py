@@ -5,13 +5,14 @@ Code that waits in C (a sleep, a read without a timeout) is interrupted when it 
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 from collections.abc import Iterable
 
 
 def interrupt(thread: int, reason: type[BaseException]) -> None:
     """Raise `reason` at the next Python instruction of a thread (Python/C API, PyThreadState_SetAsyncExc)."""
+    import ctypes  # rarely needed, and no start shall wait for it
+
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(reason))
 
 

@@ -24,6 +24,7 @@ from types import FrameType, FunctionType
 from typing import Any
 
 from devserver.reload.loader.interrupt import interrupt
+from devserver.reload.loader.named import modules_named
 from devserver.reload.loader.places import MISSING, PLACES, Place, Table, patches_in, signals_from_anywhere
 from devserver.reload.loader.scope import scope_in
 from devserver.reload.loader.successor import origin
@@ -213,11 +214,11 @@ def _unnoted() -> Iterator[None]:
         interval.begin()
 
 
-def imported_by(name: str) -> frozenset[str]:
-    """What a loaded module and those that it was made from import."""
+def named_by(name: str) -> frozenset[str]:
+    """The modules that the code of a loaded module, and of those that it was made from, names."""
     spec = getattr(sys.modules.get(name), "__spec__", None)
-    imports = getattr(getattr(spec, "loader", None), "imports", None)
-    return frozenset() if imports is None else imports()
+    names = getattr(getattr(spec, "loader", None), "names", None)
+    return frozenset() if names is None else modules_named(names())
 
 
 def installer() -> Leftovers | None:

@@ -13,7 +13,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -25,6 +26,8 @@ from devserver.reload.loader.roots import Roots
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,7}", re.ASCII)
 _NAME_LIMIT = 200
+_COARSE = 2.0
+"""Seconds that the coarsest stamps of file systems in use stay the same (FAT)."""
 _ALWAYS_ALLOWED = ("openagents.mods",)
 
 
@@ -140,7 +143,7 @@ def _find(name: str, roots: Roots) -> tuple[str, Path]:
         found = _spec(part, path, roots)
         if found is None or not found.submodule_search_locations:
             raise ModNotFound(
-                f"no mod {name}: there is no package {'.'.join(parents[:depth])}{_near(part, path, roots)}"
+                f"no mod {name}: there is no package {'.'.join(parents[:depth])}{_near(parents[:depth], path, roots)}"
             )
         path = list(found.submodule_search_locations)
     own = _spec(last, path, roots)
@@ -150,19 +153,21 @@ def _find(name: str, roots: Roots) -> tuple[str, Path]:
     for entry, spec in ((f"{name}.mod", inside), (name, own)):
         if spec is not None and spec.origin is not None and spec.has_location:
             return entry, Path(spec.origin)
-    raise ModNotFound(
-        f"no mod {name}: looked for {last}/mod.py, {last}/__init__.py and {last}.py{_near(last, path, roots)}"
-    )
+    place = "/".join((*parents, last))
+    near = _near((*parents, last), path, roots)
+    raise ModNotFound(f"no mod {name}: looked for {place}/mod.py, {place}/__init__.py and {place}.py{near}")
 
 
 def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
     """Where one part of a dotted name lies, found as Python finds it, but one part at a time: no package is run."""
-    PathFinder.invalidate_caches()
-    if path is not None:
-        return PathFinder.find_spec(part, path)
-    found = PathFinder.find_spec(part, [str(roots.workspace)])
-    if found is not None and found.origin is not None:
+    folders = [str(roots.workspace)] if path is None else path
+    for folder in folders:
+        _forget_listing(folder)
+    found = PathFinder.find_spec(part, folders)
+    if path is not None or (found is not None and found.origin is not None):
         return found
+    if part not in sys.modules:
+        PathFinder.invalidate_caches()
     try:
         # A top-level name has no parent package that this could run; it knows editable installs.
         return importlib.util.find_spec(part) or found
@@ -170,11 +175,25 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
         return found
 
 
-def _near(wanted: str, path: list[str] | None, roots: Roots) -> str:
+def _forget_listing(folder: str) -> None:
+    """Have Python list a folder anew, where the time of its last change may not tell that it has changed since."""
+    forget = getattr(sys.path_importer_cache.get(folder), "invalidate_caches", None)
+    if forget is None:
+        return
+    try:
+        is_old = time.time() - os.stat(folder).st_mtime > _COARSE
+    except OSError:
+        is_old = False
+    if not is_old:
+        forget()
+
+
+def _near(wanted: Sequence[str], path: list[str] | None, roots: Roots) -> str:
+    *parents, last = wanted
     folders = [Path(each) for each in path or [str(roots.workspace)]]
     names = {each.stem for folder in folders if folder.is_dir() for each in folder.iterdir()}
-    close = difflib.get_close_matches(wanted, names, n=1)
-    return f". Did you mean {close[0]!r}?" if close else ""
+    close = difflib.get_close_matches(last, names, n=1)
+    return f". Did you mean {'.'.join((*parents, close[0]))!r}?" if close else ""
 
 
 def _check_place(mod_path: str, file: Path) -> None:

@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -95,8 +96,12 @@ def _write_exit_callback(key: Any, was: Any, value: Any) -> None:
         atexit.unregister(was)
 
 
+# What `signal.getsignal` wraps: to look the handlers of sixty signals up in an enumeration takes longer than all else.
+_handler_of: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
+
+
 def _signal_handlers() -> Table:
-    return {number: signal.getsignal(number) for number in _SIGNALS}
+    return {number: _handler_of(number) for number in _SIGNALS}
 
 
 def _write_signal(number: int, was: Any, value: Any) -> None:
@@ -109,13 +114,13 @@ _SIGNALS = tuple(int(each) for each in signal.valid_signals() if each not in (si
 # Logging, modules, the loop
 
 
-def _loggers() -> Iterator[logging.Logger]:
-    yield logging.getLogger()
-    yield from (each for each in list(logging.root.manager.loggerDict.values()) if isinstance(each, logging.Logger))
-
-
 def _log_handlers() -> Table:
-    return {(each.name, id(handler)): handler for each in _loggers() for handler in each.handlers}
+    found = {("root", id(each)): each for each in logging.root.handlers}
+    # A logger that nobody has asked for yet has a place holder in the table, and no handlers.
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        for each in getattr(logger, "handlers", ()):
+            found[name, id(each)] = each
+    return dict(found)
 
 
 def _write_log_handler(key: tuple[str, int], was: Any, value: Any) -> None:
@@ -151,9 +156,20 @@ def _write_loop_handler(key: weakref.ref[asyncio.AbstractEventLoop], was: Any, v
 
 def _umask() -> Table:
     """The mask of new files. Asking the system for it sets it, so that it is read where Linux shows it."""
-    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        return {"umask": int(next(line.split()[1] for line in file if line.startswith("Umask:")), 8)}
-    return {}
+    try:
+        file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    try:
+        found = _UMASK.search(os.read(file, _STATUS_HEAD))
+    finally:
+        os.close(file)
+    return {} if found is None else {"umask": int(found[1], 8)}
+
+
+_UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
+_STATUS_HEAD = 512
+"""How many bytes at the head of that file surely hold it: it comes second, after a name of at most 64."""
 
 
 def patches_in(modules: Collection[str]) -> Place:

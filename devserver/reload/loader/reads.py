@@ -19,6 +19,8 @@ from typing import Any
 from devserver.generation import running
 from devserver.reload.loader.leftovers import STARTS, Leftovers, installer, leftovers_of, note_started, note_thread
 
+_MADE_UP = ("/dev/", "/proc/", "/sys/")
+"""Where no file lies that somebody could save."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _recorder: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_data_reads", default=None)
@@ -86,7 +88,9 @@ def _on_open(path: object, mode: object, flags: object) -> None:
         return
     recorder = _recorder.get()
     if recorder is not None and isinstance(path, str | bytes | os.PathLike):
-        recorder(os.path.abspath(os.fsdecode(path)))
+        name = os.path.abspath(os.fsdecode(path))
+        if not name.startswith(_MADE_UP):
+            recorder(name)
 
 
 def _on_start(event: str, arguments: tuple[Any, ...]) -> None:

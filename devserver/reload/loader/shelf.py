@@ -19,6 +19,7 @@ from types import CodeType, ModuleType
 from devserver.model.change import Digest, Sources
 from devserver.reload.graph import ModuleFacts, ModuleGraph, read_imports
 from devserver.reload.loader.leftovers import Leftovers, end
+from devserver.reload.loader.named import names_in
 from devserver.reload.loader.reads import unrecorded
 from devserver.reload.loader.scope import scope_of
 from devserver.reload.source import ancestors
@@ -41,9 +42,10 @@ class Text:
 class Loaded:
     """One watched module as it is loaded now.
 
-    `absent` are places where a module was looked for in vain on behalf of this one; `reads` data files it opened;
-    `holds` the modules of which it holds code that it does not import itself: they have registered it here;
-    `untouched` its containers that importing left as the source says; `left` what importing it has installed.
+    `seen` are imports of it that ran; `absent` places where a module was looked for in vain on behalf of this one;
+    `reads` data files it opened; `holds` the modules of which it holds code that it does not import itself: they have
+    registered it here; `untouched` its containers that importing left as the source says; `left` what importing it has
+    installed.
     """
 
     name: str
@@ -52,16 +54,36 @@ class Loaded:
     text: Text
     package: bool
     order: int
-    imports: set[str]
+    seen: set[str] = field(default_factory=set)
     absent: set[Path] = field(default_factory=set)
     reads: dict[Path, Digest | None] = field(default_factory=dict)
     holds: frozenset[str] = frozenset()
     untouched: frozenset[str] = frozenset()
     left: Leftovers = field(default_factory=Leftovers)
+    _imports: frozenset[str] | None = field(default=None, init=False, repr=False)
+    _names: frozenset[str] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that its code uses."""
+        if self._names is None:
+            self._names = names_in(self.text.code)
+        return self._names
+
+    @property
+    def imports(self) -> frozenset[str]:
+        """What it imports: what its source names, which is read when it is first asked for, and what ran besides.
+
+        To read it takes as long as to execute many a module, and nobody asks before the module serves.
+        """
+        if self._imports is None:
+            found = read_imports(self.text.data, self.name, self.package)
+            self._imports = frozenset({*found.eager, *found.lazy} - {self.name})
+        return self._imports | self.seen
 
     def facts(self) -> ModuleFacts:
         """What the graph of imports knows of it."""
-        return ModuleFacts(self.name, self.path, frozenset(self.imports), self.order, self.holds)
+        return ModuleFacts(self.name, self.path, self.imports, self.order, self.holds)
 
     def sources(self) -> dict[Path, Digest | None]:
         """Everything that this module was made from."""
@@ -102,6 +124,16 @@ def digest_on_disk(path: Path) -> Digest | None:
     return None if data is None else digest_of(data)
 
 
+def is_gone(path: Path) -> bool:
+    """Whether there is no regular file any more. One that may not be looked at is not gone."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+
+
 def compile_text(path: Path, data: bytes) -> Text:
     """Compile a source from its bytes, never from a cache. Raises SyntaxError (or ValueError for NUL bytes)."""
     code = compile(data, str(path), "exec", dont_inherit=True)
@@ -119,7 +151,9 @@ class Shelf:
         self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
         self._counter = 0
-        self._graph: ModuleGraph | None = None
+        self._graph = ModuleGraph()
+        self._altered: set[str] = set()
+        """The modules of which the graph may not know everything."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
@@ -130,12 +164,11 @@ class Shelf:
 
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
         """Note that `module` is about to be executed from `text`. It keeps the order of its first import."""
-        imports = read_imports(text.data, name, package)
         with self._lock:
             before = self._loaded.get(name)
             self._counter += before is None
             order = self._counter if before is None else before.order
-            loaded = Loaded(name, text.path, module, text, package, order, {*imports.eager, *imports.lazy} - {name})
+            loaded = Loaded(name, text.path, module, text, package, order)
             self._set(name, loaded)
             return loaded
 
@@ -149,9 +182,9 @@ class Shelf:
         """Remember an import that only showed when it ran."""
         with self._lock:
             loaded = self._loaded.get(importer)
-            if loaded is not None and imported not in loaded.imports and imported != importer:
-                loaded.imports.add(imported)
-                self._graph = None
+            if loaded is not None and imported not in loaded.seen and imported != importer:
+                loaded.seen.add(imported)
+                self._altered.add(importer)
 
     def note_holds(self, holder: str, held: frozenset[str]) -> None:
         """Remember whose code has come to lie in a module."""
@@ -159,7 +192,7 @@ class Shelf:
             loaded = self._loaded.get(holder)
             if loaded is not None and loaded.holds != held:
                 loaded.holds = held
-                self._graph = None
+                self._altered.add(holder)
 
     def note_absent(self, importer: str, paths: Iterable[Path]) -> None:
         """Remember places where a module was looked for in vain."""
@@ -181,9 +214,36 @@ class Shelf:
     def graph(self) -> ModuleGraph:
         """Who imports whom, among the watched modules."""
         with self._lock:
-            if self._graph is None:
+            if any(self._is_other(name) for name in self._altered):
                 self._graph = ModuleGraph({each.name: each.facts() for each in self._loaded.values()})
+            self._altered.clear()
             return self._graph
+
+    def names_around(self, name: str) -> frozenset[str]:
+        """The names that the code of a module, and of those it needs, uses.
+
+        Of what has just been executed nobody has read the imports yet: it needs every module that it names.
+        """
+        needed: set[str] = set()
+        with self._lock:
+            pending = [name]
+            while pending:
+                each = pending.pop()
+                if each in needed or each not in self._loaded:
+                    continue
+                needed.add(each)
+                pending += self._named(self._loaded[each]) if each in self._altered else self._graph.closure(each)
+            return frozenset().union(*(self._loaded[each].names for each in needed))
+
+    def _named(self, loaded: Loaded) -> list[str]:
+        """The modules on the shelf that a module may name, from wherever it lies, and those it was seen to import."""
+        places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
+        named = (f"{place}{used}" for used in loaded.names for place in places)
+        return [each for each in (*named, *loaded.seen) if each in self._loaded]
+
+    def _is_other(self, name: str) -> bool:
+        loaded = self._loaded.get(name)
+        return self._graph.get(name) != (None if loaded is None else loaded.facts())
 
     def snapshot(self) -> dict[str, ModuleType]:
         """Every watched module by name, as it is now."""
@@ -245,8 +305,7 @@ class Shelf:
             self._loaded[name] = loaded
             for path, digest in loaded.sources().items():
                 self._users.setdefault(path, {})[name] = digest
-        if (before.facts() if before is not None else None) != (loaded.facts() if loaded is not None else None):
-            self._graph = None
+        self._altered.add(name)
 
 
 class _Digests(Mapping[Path, Digest | None]):

@@ -10,6 +10,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
     UndoAsked       go back to the code and state before the last reload of these mods, or the latest reload
 
 - `situation`  what a decision depends on
+- `seen`       whether who asks saw what runs now
 - `reloads`    from changed modules to the mods that were made from them
 - `loads`      which mods come and go, in the order of need
 - `settings`   configuration, order, and what needs a restart
@@ -24,15 +25,21 @@ from devserver.model.config import ModSpec
 from devserver.model.lifecycle import Action
 from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
-from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
-from devserver.reload.plan.settings import not_applied, order_of, reorder, with_config, without_settings
+from devserver.reload.plan.reloads import own_code, reloads, together, with_stale, without_missing
+from devserver.reload.plan.seen import refused_as_stale
+from devserver.reload.plan.settings import not_applied, order_of, reorder, taken, with_config, without_settings
 from devserver.reload.plan.situation import Situation, id_of, not_loaded, plain
 
-__all__ = ["Situation", "make_plan", "plain", "without_settings"]
+__all__ = ["Situation", "make_plan", "plain", "taken", "without_settings"]
 
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     """Decide what a trigger leads to."""
+    stale = refused_as_stale(trigger, situation)
+    return stale if stale is not None else without_missing(_decide(trigger, situation), trigger, situation)
+
+
+def _decide(trigger: Trigger, situation: Situation) -> Plan:
     match trigger:
         case FilesChanged():
             return _for_files(trigger, situation)
@@ -59,9 +66,15 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
         "its sources changed since the last attempt",
         listed=True,
     )
-    groups = (*together(steps, situation), *_each(coming.steps))
+    # What is only tried again comes last: it may need what the others bring, of which nobody knows yet.
+    ready = sorted(together(steps, situation), key=lambda group: _is_retried(group, situation))
+    groups = (*ready, *_each(coming.steps))
     order = order_of(situation.config, situation) if coming.steps else None
     return Plan(_shown_cause(trigger, situation), groups, tuple(coming.holds), order=order, changed=trigger.changed)
+
+
+def _is_retried(group: Group, situation: Situation) -> bool:
+    return all(plain(step.mod_path) in situation.retry for step in group.steps)
 
 
 def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
@@ -127,11 +140,16 @@ def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:
     asked = trigger.mods or situation.latest
     ids = [mod.mod_id if (mod := situation.find(name)) is not None else name for name in asked]
     holds = [Hold(Action.RELOAD, each, _no_way_back(each, situation)) for each in ids if each not in situation.undoable]
-    if not asked:
-        holds = [Hold(Action.RELOAD, "all", "nothing was reloaded yet, so there is nothing to undo")]
+    if not trigger.mods and situation.final:
+        holds.append(Hold(Action.RELOAD, "all", f"not undone: {', '.join(situation.final)}; {_ONLY_CODE}"))
+    elif not asked:
+        holds.append(Hold(Action.RELOAD, "all", "nothing was reloaded yet, so there is nothing to undo"))
     back = dict(situation.undoable[each] for each in ids if each in situation.undoable)
     groups = tuple(Group(tuple(_back(mods, modules, situation))) for mods, modules in back.items())
     return Plan(trigger.cause, groups, tuple(holds), undo=True)
+
+
+_ONLY_CODE = "undo takes back reloads of code alone: change network.yaml back, or load and unload by name"
 
 
 def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation) -> Iterable[Step]:

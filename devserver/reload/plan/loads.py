@@ -34,7 +34,7 @@ class Loads:
         step = Step(Action.LOAD, id_of(spec.path), spec.path, reason, spec.config, listed=listed)
         problem = self._problem(step)
         if problem is not None:
-            self.holds.append(Hold(Action.LOAD, step.mod_id, problem))
+            self.holds.append(Hold(Action.LOAD, step.mod_id, problem, step.mod_path))
             return
         self._taken[step.mod_id] = step.mod_path
         self._coming.add(plain(step.mod_path))
@@ -69,8 +69,8 @@ def loads(
     order, cycles = load_order(needs)
     found = Loads(situation, leaving)
     for cycle in cycles:
-        circle = " → ".join((*cycle, cycle[0]))
-        found.holds += [Hold(Action.LOAD, id_of(path), f"it needs itself: {circle}") for path in cycle]
+        problem = f"it needs itself: {' → '.join((*cycle, cycle[0]))}"
+        found.holds += [Hold(Action.LOAD, id_of(path), problem, specs[path].path) for path in cycle]
     circular = {path for cycle in cycles for path in cycle}
     for path in order:
         if path not in circular:

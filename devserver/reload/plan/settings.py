@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from devserver.model.config import ModSpec, NetworkConfig
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, Limits
 from devserver.model.plan import LiveMod, NotApplied, Step
 from devserver.reload.plan.situation import Situation, id_of
 
@@ -23,8 +23,19 @@ _RESTART_SETTINGS = {
     "groups": "agent_groups",
     "default_group": "default_agent_group",
     "requires_password": "requires_password",
+    "verify_secrets": "disable_agent_secret_verification",
 }
 """The settings that need a restart, each with its name in network.yaml."""
+
+_TAKEN_SETTINGS = {
+    "agent_timeout": "network.agent_timeout",
+    "max_agents": "network.max_connections",
+    "profile": "network_profile",
+    "mod_paths": "dev.mod_paths",
+    "grants": "dev.grants",
+    "limits": "dev.limits",
+}
+"""The settings that count as soon as network.yaml says them, each with its place there."""
 
 _UNSET = object()
 
@@ -105,8 +116,28 @@ def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
 
 def not_applied(wanted: NetworkConfig, running: NetworkConfig) -> tuple[NotApplied, ...]:
     """The settings that differ from what runs and need a restart."""
-    changes = ((name, getattr(running, field), getattr(wanted, field)) for field, name in _RESTART_SETTINGS.items())
+    changes = ((name, _written(field, running), _written(field, wanted)) for field, name in _RESTART_SETTINGS.items())
     return tuple(NotApplied(f"network.{name}", *_brief(old, new)) for name, old, new in changes if old != new)
+
+
+def taken(wanted: NetworkConfig, running: NetworkConfig) -> tuple[str, ...]:
+    """The settings that differ from what runs and count from now on, each with both values."""
+    values = ((name, getattr(running, field), getattr(wanted, field)) for field, name in _TAKEN_SETTINGS.items())
+    return tuple(text for name, old, new in values for text in _differences(name, _as_written(old), _as_written(new)))
+
+
+def _written(field: str, config: NetworkConfig) -> Any:
+    """A setting as network.yaml has it, which asks the opposite of one."""
+    value = getattr(config, field)
+    return not value if field == "verify_secrets" else value
+
+
+def _as_written(value: Any) -> Any:
+    if isinstance(value, Limits):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _as_written(each) for key, each in value.items()}
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _brief(old: Any, new: Any) -> tuple[Any, Any]:

@@ -23,7 +23,9 @@ class Situation:
     read while they were initialised. `retry` are the mods (by path) whose last attempt failed and whose sources have
     changed since; `declared` is what the source of mods that are to be loaded says about their requirements.
     `undoable` gives for each mod whose last reload can be undone the mods and the modules that it concerned; `latest`
-    are the mods of the reload that came last.
+    are the mods that the last change has reloaded, `final` says what else it did, which cannot be undone. `deleted` are
+    those of the stale sources that are on disk no more; `missing` the live mods (by id) whose own source is among them
+    and that are nowhere else either, each with it; `missed` those of them of which that was said already.
     """
 
     config: NetworkConfig
@@ -36,6 +38,10 @@ class Situation:
     workspace: Path = Path()
     undoable: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     latest: tuple[str, ...] = ()
+    final: tuple[str, ...] = ()
+    deleted: frozenset[Path] = frozenset()
+    missing: Mapping[str, Path] = field(default_factory=dict)
+    missed: frozenset[str] = frozenset()
 
     def find(self, path_or_id: str) -> LiveMod | None:
         """The live mod of that id or path."""

@@ -1,0 +1,87 @@
+"""What `oa-dev run` does: reads the settings, and serves in this process or in one that is supervised.
+
+Imports what it needs when it needs it: a supervisor needs little, and nobody shall wait for more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from devserver import __version__
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.inputs import refuse_exposed
+from devserver.cli.locate import network_file
+from devserver.errors import ConfigError, PortInUse
+from devserver.settings import SettingError, Settings, read_settings
+from devserver.ui.escape import safe
+from devserver.ui.terminal import is_tty
+
+
+def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+    """Run the network until it is stopped. `flags` are settings by name, None where not given."""
+    path = network_file(given)
+    settings = settings_of(path, flags)
+    refuse_exposed(settings["host"], settings["allow_host"])
+    from devserver.supervised import VARIABLE, Supervised
+
+    if VARIABLE not in os.environ and _is_supervised(settings["supervise"], as_json=as_json):
+        return supervise(sys.argv[1:])
+    from devserver.process_limits import set_limits
+
+    set_limits()
+    supervised = Supervised.of(os.environ)
+    supervised.leave_last_words()
+    os.environ.update(settings.variables)
+    from devserver.model.facts import ConfigRefused
+    from devserver.run_options import RunOptions
+    from devserver.server import run_server
+    from devserver.ui.capture import captured
+    from devserver.ui.face import console_face, json_face
+
+    face = (
+        json_face(sys.stdout, sys.stderr)
+        if as_json
+        else console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"])
+    )
+    logging.basicConfig(level=settings["log_level"].upper(), handlers=[face.log], force=True)
+    asked = {name: settings[name] for name in ("host", "allow_host", "port", "strict_port", "watch", "confirm")}
+    options = RunOptions(path, keys=face.keys is not None, settings=settings, supervised=supervised, **asked)
+    try:
+        # Asked anew for each line: the server puts a redactor before it.
+        with captured(lambda said: face.log.say(said), keys=face.keys is not None):
+            return run_server(options, face)
+    except ConfigError as error:
+        face.tell(ConfigRefused(error.problems))
+        return Exit.CONFIG
+    except PortInUse as error:
+        raise Problem(str(error), "leave out --strict-port to take the next free one", Exit.PORT_IN_USE) from error
+    finally:
+        face.close()
+
+
+def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:
+    """Whether a run shall be supervised: as it was said, otherwise where a person sits at a terminal."""
+    from devserver.supervisor import supported
+
+    at_terminal = is_tty(sys.stdin) and is_tty(sys.stdout) and not as_json
+    return supported() and (at_terminal if wanted is None else wanted)
+
+
+def supervise(arguments: Sequence[str]) -> int:
+    """Run the server in a process of its own, and again when it crashed."""
+    from devserver.supervisor import Supervisor
+
+    return Supervisor(arguments, os.environ, lambda words: print(f"oa-dev: {safe(words)}", file=sys.stderr)).run()
+
+
+def settings_of(path: Path, flags: Mapping[str, Any]) -> Settings:
+    """The settings of a run of this network.yaml. Raises Problem for one that cannot be used."""
+    try:
+        return read_settings(path.parent, flags, os.environ)
+    except SettingError as error:
+        raise Problem(str(error), "oa-dev doctor shows every setting with its source") from error

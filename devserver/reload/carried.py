@@ -1,0 +1,61 @@
+"""What a group of steps is on its way through the phases, and what became of it. Carries nothing out: `apply` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devserver.generation import Generation
+from devserver.mod import BaseMod
+from devserver.model.change import Sources
+from devserver.model.facts import Held
+from devserver.model.lifecycle import Action, Phase
+from devserver.model.plan import Step
+from devserver.registry import Slot
+from devserver.reload.handover import Passage
+from devserver.reload.history import Past
+from devserver.reload.loader import Located
+
+NOTHING_HELD = Held()
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """One step on its way through the phases."""
+
+    step: Step
+    slot: Slot | None = None
+    old: Generation | None = None
+    new: Generation | None = None
+    located: Located | None = None
+    mod_class: type[BaseMod] | None = None
+    passage: Passage | None = None
+    note: str = ""
+    held: Held = NOTHING_HELD
+    started: bool = False
+
+    @property
+    def brings(self) -> bool:
+        """Whether the step brings a new generation."""
+        return self.step.action in (Action.LOAD, Action.RELOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Where a transaction failed, at which mod, and why."""
+
+    phase: Phase
+    mod_id: str
+    error: BaseException
+
+
+@dataclass(slots=True)
+class Carried:
+    """What became of a group: the failure or None, what its build depended on, the last phase that was reached."""
+
+    candidates: tuple[Candidate, ...]
+    failure: Failure | None
+    undo_failed: Exception | None
+    touched: Sources
+    phase: Phase
+    duration: float
+    past: Past | None = None

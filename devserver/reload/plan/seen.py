@@ -1,0 +1,38 @@
+"""Whether who asks for something saw what runs now: otherwise nothing is done. Pure, as all of `plan`."""
+
+from __future__ import annotations
+
+from devserver.model.change import LoadAsked, ReloadAsked, Trigger, UndoAsked, UnloadAsked
+from devserver.model.lifecycle import Action
+from devserver.model.plan import Hold, Plan
+from devserver.reload.plan.situation import Situation, id_of
+
+
+def refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
+    """The plan to do nothing, where a trigger names a generation and another one runs (0: none); None otherwise."""
+    asked = _asked(trigger)
+    if asked is None:
+        return None
+    action, name, seen = asked
+    mod = situation.find(name)
+    running = mod.generation if mod is not None else 0
+    if seen == running:
+        return None
+    mod_id = mod.mod_id if mod is not None else id_of(name)
+    now = f"v{running} keeps running" if running else "it does not run"
+    then = f"v{seen} ran" if seen else "it did not run"
+    reason = f"asked for when {then}; {now}, nothing was done"
+    return Plan(trigger.cause, holds=(Hold(action, mod_id, reason),), stale=True)
+
+
+def _asked(trigger: Trigger) -> tuple[Action, str, int] | None:
+    """What is asked of which mod, and which generation of it was seen."""
+    match trigger:
+        case LoadAsked(path=name, seen=int(seen)):
+            return Action.LOAD, name, seen
+        case UnloadAsked(mod=name, seen=int(seen)):
+            return Action.UNLOAD, name, seen
+        case ReloadAsked(mods=(name,), seen=int(seen)) | UndoAsked(mods=(name,), seen=int(seen)):
+            return Action.RELOAD, name, seen
+        case _:
+            return None

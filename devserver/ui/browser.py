@@ -1,0 +1,68 @@
+"""Opens an address in the browser of whoever sits here, where there is one. Never a browser in the terminal itself.
+
+What a process is started with can be read by every user of the machine: an address that is given here must not hold
+what lets anybody in for long.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+
+_OPENERS = ("xdg-open", "gio open", "x-www-browser", "wslview")
+_PATIENCE = 3.0
+"""Seconds after which what was started is taken to be the browser itself, and not something that only calls it."""
+
+
+def browse(url: str) -> bool:
+    """Open an address; whether that seems to have worked. Blocks for up to three seconds, never raises."""
+    command = command_for(url, os.environ, sys.platform, shutil.which)
+    if command is None:
+        return False
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return False
+    try:
+        return child.wait(_PATIENCE) == 0
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=child.wait, name="oa-dev browser", daemon=True).start()
+        return True
+
+
+def command_for(
+    url: str, environ: Mapping[str, str], platform: str, which: Callable[[str], str | None]
+) -> list[str] | None:
+    """What opens an address, or None where nobody would see it: over ssh, or without a screen. BROWSER wins."""
+    chosen = environ.get("BROWSER", "").split(os.pathsep)[0].strip()
+    if chosen:
+        return _chosen(chosen, url)
+    if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
+        return None
+    if platform == "darwin":
+        return ["open", url]
+    if not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
+        return None
+    opener = next((each.split() for each in _OPENERS if which(each.split()[0])), None)
+    return None if opener is None else [*opener, url]
+
+
+def _chosen(command: str, url: str) -> list[str] | None:
+    """The command in BROWSER, in which %s stands for the address, as everywhere; at its end where there is none."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    words = [each.replace("%s", url) for each in words]
+    return words if url in " ".join(words) else [*words, url]

@@ -1,0 +1,27 @@
+"""One line that somebody else says: a log record of a mod or a library, or what a mod printed. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PRINTED = "print"
+"""The level of what was printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line: whose (a generation as in "wiki v2", or a logger), its level, the words, and what belongs to them.
+
+    `trace` is the whole trace of an exception that was logged, "" where there was none.
+    """
+
+    who: str
+    level: str
+    words: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    trace: str = field(default="", repr=False)
+
+
+Say = Callable[[Said], None]
