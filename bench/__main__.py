@@ -1,52 +1,84 @@
-"""Runs the measures and writes bench/RESULTS.md: `python -m bench [--quick] [NAME ...]`."""
+"""Measures `oa-dev` against its peers: `python -m bench [--quick] [NAME ...]`.
+
+Each measure is a module of its own with a `measure(options)`. What it finds is kept in .bench/results/NAME.json, and
+bench/RESULTS.md is written of all that are kept, with the plots beside it: to measure a part again, name it. Peers are
+installed below .bench/ when they are first needed.
+"""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Callable
-from pathlib import Path
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
 
-from bench import dispatch, http_events, machine, ready, save_to_served
-from bench.harness import Options, Table
+from bench import (
+    change_cost,
+    dispatch,
+    machine,
+    plots,
+    report,
+    save_to_served,
+    side_by_side,
+    size,
+    torture,
+    under_load,
+    wire,
+)
+from bench.harness import Options, Result
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
-
-MEASURES: dict[str, Callable[[Options], Table]] = {
+MEASURES: dict[str, Callable[[Options], Result]] = {
     "save": save_to_served.measure,
     "dispatch": dispatch.measure,
-    "http": http_events.measure,
-    "ready": ready.measure,
+    "wire": wire.measure,
+    "load": under_load.measure,
+    "change": change_cost.measure,
+    "size": size.measure,
+    "openagents": side_by_side.measure,
+    "torture": torture.measure,
 }
 
 
 def main() -> None:
-    """Measure, print each table when it is there, and write all of them."""
+    """Measure, print each result when it is there, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure oa-dev against its peers.")
     parser.add_argument("--quick", action="store_true", help="fewer samples: under two minutes")
+    parser.add_argument("--write", action="store_true", help="measure nothing, write RESULTS.md of what is kept")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; all where none")
     given = parser.parse_args()
     unknown = [each for each in given.names if each not in MEASURES]
     if unknown:
         parser.error(f"there is no measure {unknown[0]!r}, only {', '.join(MEASURES)}")
-    tables = [_shown(MEASURES[name], Options(given.quick)) for name in given.names or MEASURES]
-    if given.names:
-        print("not written to RESULTS.md: only some of the measures were taken")
-    else:
-        RESULTS.write_text(_page(tables, given.quick), encoding="utf-8")
+    names = () if given.write else given.names or MEASURES
+    failed = [name for name in names if not _measure(name, Options(given.quick))]
+    _write(report.kept(MEASURES))
+    if failed:
+        sys.exit(f"failed, and left as they were: {', '.join(failed)}")
 
 
-def _shown(measure: Callable[[Options], Table], options: Options) -> str:
-    text = measure(options).markdown()
-    print(text, flush=True)
-    return text
+def _measure(name: str, options: Options) -> bool:
+    """Take one measure and keep it; whether that went well. One that fails does not cost the others."""
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    before, began = machine.load(), time.monotonic()
+    try:
+        result = MEASURES[name](options)
+    except Exception:
+        traceback.print_exc()
+        return False
+    seconds = time.monotonic() - began
+    load = before, machine.load()
+    report.keep(report.Taken(name, result, when, options.quick, seconds, load, machine.description()))
+    print(f"{report.markdown(result)}\n({name}: {seconds:.0f} s)\n", flush=True)
+    return True
 
 
-def _page(tables: list[str], quick: bool) -> str:
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    how = "`python -m bench --quick`" if quick else "`python -m bench`"
-    head = f"# Results\n\nWritten by {how} on {today}. {machine.description()} Load at the end: {machine.load()}.\n"
-    return "\n".join([head, *tables])
+def _write(parts: Sequence[report.Taken]) -> None:
+    wanted = [plot for part in parts for plot in part.result.plots]
+    not_drawn = plots.draw(wanted, report.RESULTS.parent) if wanted else None
+    missing = sorted(set(MEASURES) - {part.name for part in parts})
+    report.RESULTS.write_text(report.page(parts, not_drawn, missing), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ def description() -> str:
 
 
 def load() -> str:
-    """How busy the machine is."""
-    return " ".join(f"{each:.2f}" for each in os.getloadavg())
+    """How many processes wanted to run in the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _version(name: str) -> str:

@@ -8,12 +8,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-_START_SECONDS = 60.0
+_START_SECONDS = 30.0
 _END_SECONDS = 10.0
-_CHILDREN = "/proc/{pid}/task/{pid}/children"
 
 
 def free_port() -> int:
@@ -39,17 +38,32 @@ def running(command: Sequence[str], folder: Path, **environment: str) -> Iterato
     try:
         yield process
     finally:
-        _end(process)
+        _kill(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group, which is its own."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_SECONDS)
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """End a process as Ctrl-C does, and wait for it; by force where it does not come to an end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_SECONDS)
+    _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started, some of which lead groups of their own."""
+    # Who is stopped starts nobody while the list is made.
+    _signal(family(process.pid), signal.SIGSTOP)
+    _signal(family(process.pid), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _signal(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -62,12 +76,21 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"{process.args!r} does not listen on {port}")
 
 
+def wait_until(true: Callable[[], bool], what: str, seconds: float = _START_SECONDS, every: float = 0.002) -> None:
+    """Return when something is so, looked at so often. Raises RuntimeError where it does not become so."""
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            raise RuntimeError(f"{what}: not within {seconds:g} s")
+        time.sleep(every)
+
+
 def family(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    try:
-        children = Path(_CHILDREN.format(pid=pid)).read_text(encoding="ascii").split()
-    except OSError:
-        return [pid]
+    """A process and all its descendants, whichever of its threads has started them."""
+    children: list[str] = []
+    with contextlib.suppress(OSError):
+        for each in Path(f"/proc/{pid}/task").glob("*/children"):
+            children += each.read_text(encoding="ascii").split()
     return [pid, *(each for child in children for each in family(int(child)))]
 
 

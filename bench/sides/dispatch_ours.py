@@ -64,4 +64,5 @@ async def rate(network: AgentNetwork, name: str, seconds: float) -> float:
     return count / (time.perf_counter() - began)
 
 
-asyncio.run(main(int(sys.argv[1])))
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))

@@ -1,0 +1,136 @@
+"""Keeps each measure's result in .bench/results/NAME.json, and writes bench/RESULTS.md of all that are there.
+
+So a part can be measured again alone, on a quieter day; each part says when it was measured, and how busy it was then.
+Measures nothing, draws nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.harness import Plot, Result, Table, Target
+from bench.peers import FOLDER
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+_KEPT = FOLDER / "results"
+
+_HEAD = """\
+# Results
+
+Each part is measured with every peer in the same run, in turns, so that what the machine does besides hits all of them
+alike: **compare within a row, not between runs**. Figures are `median / p95` (or what the columns say) on a loaded or a
+quiet machine: the line under each heading says when it was measured, and the load before and after (one core busy is
+1.0). Ratios hold better than absolute times. *Quick* parts have few samples. A peer that is missing is named, with why.
+`python -m bench` measures all, `python -m bench NAME` one part, `--quick` with fewer samples; the raw samples are below
+`.bench/results`.
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taken:
+    """A result with the circumstances in which it was measured."""
+
+    name: str
+    result: Result
+    when: str
+    quick: bool
+    seconds: float
+    load: tuple[str, str]
+    machine: str
+
+
+def keep(taken: Taken) -> None:
+    """Write a result down, in place of the one of that name."""
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(taken), ensure_ascii=False)
+    (_KEPT / f"{taken.name}.json").write_text(text, encoding="utf-8")
+
+
+def kept(names: Iterable[str]) -> list[Taken]:
+    """The results that are there, in the order of `names`."""
+    files = [_KEPT / f"{name}.json" for name in names]
+    read = [_read(each) for each in files if each.exists()]
+    return [each for each in read if each is not None]
+
+
+def _read(file: Path) -> Taken | None:
+    """A result, or None for one that another version of this program has kept."""
+    try:
+        return _taken(json.loads(file.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _taken(values: dict[str, Any]) -> Taken:
+    result = values.pop("result")
+    read = Result(
+        tuple(Table(**{**each, "rows": tuple(map(tuple, each["rows"]))}) for each in result["tables"]),
+        tuple(Target(**each) for each in result["targets"]),
+        tuple(Plot(**each) for each in result["plots"]),
+        result["versions"],
+        result["samples"],
+    )
+    return Taken(**{**values, "load": tuple(values["load"])}, result=read)
+
+
+def page(parts: Sequence[Taken], not_drawn: str | None, missing: Sequence[str]) -> str:
+    """RESULTS.md. `not_drawn` says why there are no plots; `missing` names measures that were never taken."""
+    lines = [_HEAD, *_machines(parts)]
+    if missing:
+        lines.append(f"Not measured yet: {', '.join(missing)}.\n")
+    if not_drawn is not None:
+        lines.append(f"No plots: {not_drawn}.\n")
+    lines += _targets(parts)
+    for part in parts:
+        lines += _part(part, drawn=not_drawn is None)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _machines(parts: Sequence[Taken]) -> list[str]:
+    versions = {name: number for part in parts for name, number in part.result.versions.items()}
+    peers = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    machines = [f"{each}\n" for each in dict.fromkeys(part.machine for part in parts)]
+    return [*machines, f"Peers: {peers or 'none'}.\n"]
+
+
+def _targets(parts: Sequence[Taken]) -> list[str]:
+    rows = [
+        (each.what, each.wanted, each.measured, "yes" if each.met else "**no**", part.name)
+        for part in parts
+        for each in part.result.targets
+    ]
+    return _table(Table("Targets", ("what", "wanted", "measured", "met", "part"), tuple(rows))) if rows else []
+
+
+def _part(part: Taken, drawn: bool) -> list[str]:
+    first, *others = part.result.tables
+    how = " --quick" if part.quick else ""
+    about = (
+        f"`python -m bench{how} {part.name}`, {part.when}, {part.seconds:.0f} s, load {part.load[0]} → {part.load[1]}."
+    )
+    lines = _table(first, about)
+    for each in others:
+        lines += _table(each, level="###")
+    if drawn:
+        lines += [f"![{each.title}]({each.name}.png)\n" for each in part.result.plots]
+    return lines
+
+
+def _table(table: Table, about: str | None = None, level: str = "##") -> list[str]:
+    lines = [f"{level} {table.title}", ""]
+    lines += [about, ""] if about is not None else []
+    lines += [_row(table.columns), _row(["---"] * len(table.columns)), *(_row(each) for each in table.rows)]
+    return [*lines, *(f"\n{note}" for note in table.notes), ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown(result: Result) -> str:
+    """The tables of one result, for the screen."""
+    return "\n".join(line for each in result.tables for line in _table(each))

@@ -1,0 +1,113 @@
+"""`oa-dev run` under a profile of all its threads: `python profiled_server.py RESULT ARGUMENT...`.
+
+From SIGUSR1 on it counts. When it is interrupted it writes JSON into the file RESULT: the threads that requests go
+through, and of each its stages with their seconds.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+
+_STAGES = {
+    "devserver/api/gate": "the gate: who may ask, limits",
+    "devserver/api/guard": "the gate: who may ask, limits",
+    "devserver/api/protocol": "the gate: who may ask, limits",
+    "devserver/api/light": "the gate: who may ask, limits",
+    "devserver/api/strict": "the wire: request to event, answer to response",
+    "devserver/api/": "the wire: request to event, answer to response",
+    "devserver/model/": "the event and its answer",
+    "devserver/network/agents": "who sends: identity, last seen",
+    "devserver/network/agent.": "who sends: identity, last seen",
+    "devserver/network/identity": "who sends: identity, last seen",
+    "devserver/network/": "dispatch",
+    "devserver/registry": "dispatch",
+    "devserver/generation": "dispatch",
+    "devserver/agent_network": "dispatch",
+    "devserver/home": "from thread to thread",
+    "concurrent/futures": "from thread to thread",
+    "asyncio/": "asyncio's loop and its sockets",
+    "selectors": "asyncio's loop and its sockets",
+    "/threading": "from thread to thread",
+    "uvicorn/": "uvicorn: HTTP",
+    "starlette/": "starlette",
+    "devserver/": "the rest of devserver",
+    "mods/": "the handler itself",
+}
+_OTHERS = "other code"
+_WAITING = ("select", "poll", "acquire", "sleep", "wait")
+
+_THREADS = {"MainThread": "control", "oa-dev mods": "mods"}
+profiles: dict[str, cProfile.Profile] = {}
+before: dict[str, dict[str, float]] = {}
+_run = threading.Thread.run
+
+
+def profiled(thread: threading.Thread) -> None:
+    """What `Thread.run` is while a profile is taken."""
+    if thread.name not in _THREADS:
+        _run(thread)
+        return
+    profile = profiles[_THREADS[thread.name]] = cProfile.Profile()
+    profile.enable()
+    try:
+        _run(thread)
+    finally:
+        profile.disable()
+
+
+def begin(number: int, frame: object) -> None:
+    """From now on it counts."""
+    before.update({name: stages(each) for name, each in profiles.items()})
+
+
+def stages(profile: cProfile.Profile) -> dict[str, float]:
+    """Seconds in each stage's own functions; C functions count where most of their time was called from."""
+    profile.snapshot_stats()
+    spent: dict[str, float] = {}
+    for (file, _, name), (_, _, own, _, callers) in profile.stats.items():
+        if file == "~":
+            if any(word in name for word in _WAITING):
+                continue
+            for (caller, _, _), (_, _, inside, _) in callers.items():
+                _add(spent, caller, inside)
+        else:
+            _add(spent, file, own)
+    return spent
+
+
+def _add(spent: dict[str, float], file: str, seconds: float) -> None:
+    if file == __file__ or file.endswith("cProfile.py"):
+        return
+    stage = next((told for part, told in _STAGES.items() if part in file), _OTHERS)
+    spent[stage] = spent.get(stage, 0.0) + seconds
+
+
+def main(result: Path, arguments: list[str]) -> None:
+    """Serve until interrupted, then tell."""
+    threading.Thread.run = profiled  # type: ignore[method-assign,assignment]
+    signal.signal(signal.SIGUSR1, begin)
+    profile = profiles["control"] = cProfile.Profile()
+    sys.argv = ["oa-dev", *arguments]
+    from devserver.cli import main as serve
+
+    profile.enable()
+    try:
+        serve()
+    except SystemExit:
+        pass
+    finally:
+        profile.disable()
+        spent = {name: stages(each) for name, each in profiles.items()}
+        found = {
+            name: {stage: seconds - before[name].get(stage, 0.0) for stage, seconds in each.items()}
+            for name, each in spent.items()
+        }
+        result.write_text(json.dumps(found))
+
+
+main(Path(sys.argv[1]), sys.argv[2:])
