@@ -122,6 +122,7 @@ class Server:
         self._watch = self._make_watch()
         self._http = HttpServer(self._app())
         self._tasks: list[asyncio.Task[None]] = []
+        self._asks = 0
 
     async def run(self) -> int:
         """Start, serve until asked to stop, end."""
@@ -345,11 +346,13 @@ class Server:
     def _handle_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._asked_to_stop)
-        # A terminal that goes says so through the shell and through the supervisor: twice is no insisting.
+        # A terminal that goes says so through the shell, too, and a supervisor what the server may have heard itself:
+        # that is no insisting.
         self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
 
     def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
+        self._asks += 1
+        if self._asks > 1:
             self._face.close()
             os._exit(_SECOND_INTERRUPT)
         self._stop.set()

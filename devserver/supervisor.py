@@ -135,11 +135,12 @@ def _wait(child: subprocess.Popen[bytes]) -> bool:
         info = signal.sigwaitinfo(_WAITED)
         if info.si_signo == signal.SIGCHLD:
             continue
-        asked = True
         # What is typed at a terminal has reached the server too: a second one would end it without its clean-up. That
-        # the terminal has gone is told to the first process at it alone.
+        # the terminal has gone is told to the first process at it alone. What others send may have reached it, where
+        # they signal the whole group: SIGHUP asks for the end without insisting.
         if info.si_code != _FROM_THE_KERNEL or info.si_signo == signal.SIGHUP:
-            child.send_signal(info.si_signo)
+            child.send_signal(info.si_signo if asked else signal.SIGHUP)
+        asked = True
     return asked
 
 

@@ -6,7 +6,6 @@ Stricter than `json.loads`: no duplicate keys, no NaN or Infinity, no BOM, no lo
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -16,7 +15,8 @@ import orjson
 MOST_DEPTH = 64
 MOST_QUERY_FIELDS = 20
 
-_LONG_NUMBER = re.compile(rb"\d{16}")
+_WHOLE = 2.0**63
+"""Whole numbers from here on are floats when orjson reads them."""
 
 
 class Malformed(Exception):
@@ -34,7 +34,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         # orjson refuses what is not JSON in UTF-8; where it may have kept only the last of two equal keys, or a long
         # number not to its last digit, json looks again.
         value = orjson.loads(raw)
-        if raw.count(b":") != _keys(value) or _LONG_NUMBER.search(raw) is not None:
+        if raw.count(b":") != _keys(value):
             value = _DECODER.decode(raw.decode())
     except Malformed:
         raise
@@ -66,16 +66,22 @@ def parse_query(raw: bytes) -> dict[str, str]:
     return fields
 
 
-def _keys(value: Any) -> int:
-    """How many keys a value has, at any depth: as many as its text has colons, unless it has some in its texts."""
+def _keys(value: Any) -> int | None:
+    """How many keys a value has, at any depth: as many as its text has colons, unless it has some in its texts.
+
+    None where a number in it may have been read to its first digits only.
+    """
     count, left = 0, [value]
     while left:
         each = left.pop()
-        if isinstance(each, dict):
+        kind = type(each)
+        if kind is dict:
             count += len(each)
             left += each.values()
-        elif isinstance(each, list):
+        elif kind is list:
             left += each
+        elif kind is float and abs(each) >= _WHOLE:
+            return None
     return count
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 from live import Live, Site, serving, start
@@ -46,10 +47,10 @@ def known(site: Site, agent_id: str) -> bool:
     return file.exists() and f'"{agent_id}"' in file.read_text()
 
 
-def supervised(site: Site) -> Live:
+def supervised(site: Site, **options: Any) -> Live:
     """A server under a supervisor that is ready."""
     site.yaml()
-    live = start(site, "--supervise")
+    live = start(site, "--supervise", **options)
     live.line("ready")
     return live
 
@@ -182,6 +183,16 @@ def test_a_signal_reaches_the_server_and_ends_both(site: Site, number: signal.Si
     assert live.stop(number) == 0
     assert live.told("stopped")
     assert not os.path.exists(f"/proc/{server}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_is_no_insisting(site: Site, number: signal.Signals) -> None:
+    """Service managers and shells signal every process of theirs: the server hears of it twice, and ends cleanly."""
+    site.mod("other", "async def shutdown(self):\n    await asyncio.sleep(0.2)")
+    live = supervised(site, start_new_session=True)
+    os.killpg(live.process.pid, number)
+    assert live.process.wait(30) == 0
+    assert live.told("stopped")
 
 
 def test_the_end_of_the_server_is_the_end_of_both(site: Site) -> None:
