@@ -6,13 +6,14 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any, cast
 
 import pytest
 from workspaces import PATIENCE, until
 
-from devserver.home import LoopThread, SameLoop, run_in_thread
+from devserver.home import Crossing, LoopThread, SameLoop, run_in_thread
 
 WHO: ContextVar[str] = ContextVar("who")
 
@@ -248,3 +249,50 @@ async def test_blocking_work_that_asks_the_process_to_end_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match=r"the thread ended: SystemExit\(3\)"):
         await run_in_thread(end)
+
+
+async def test_calls_that_come_before_a_loop_has_woken_wake_it_once() -> None:
+    """Each wake-up is a system call and a change of threads."""
+    loop = asyncio.get_running_loop()
+    crossing, wakes, made = Crossing(loop), [], []
+
+    class Counting:
+        def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
+            wakes.append(function)
+            loop.call_soon_threadsafe(function)
+
+    crossing._loop = cast(asyncio.AbstractEventLoop, Counting())
+    for number in range(100):
+        crossing.call(made.append, number)
+    await until(lambda: len(made) == 100)
+    assert (made, len(wakes)) == (list(range(100)), 1)
+    crossing.call(made.append, 100)
+    await until(lambda: len(made) == 101)
+    assert len(wakes) == 2
+
+
+async def test_a_call_that_is_struck_by_an_exception_keeps_no_other_from_being_made() -> None:
+    """A thread is interrupted by an exception that is sent to it, which may strike anywhere."""
+    loop, made = asyncio.get_running_loop(), []
+    told: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+    crossing = Crossing(loop)
+
+    def struck() -> None:
+        raise KeyError("sent from elsewhere")
+
+    crossing.call(struck)
+    crossing.call(made.append, 1)
+    await until(lambda: made == [1])
+    loop.set_exception_handler(None)
+    assert [type(each["exception"]) for each in told] == [KeyError]
+
+
+def test_a_closed_loop_says_so_each_time() -> None:
+    """Nothing is left waiting for a wake-up that never comes."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    crossing = Crossing(loop)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="closed"):
+            crossing.call(print)

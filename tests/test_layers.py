@@ -19,7 +19,8 @@ LAYERS = tuple(
         " network.outbox network.answers home redact",
         "background generation registry runfile sockets process_limits"
         " network.agent network.agents network.handle network.overseer network.store"
-        " reload.loader reload.hooks reload.handover reload.history reload.notify reload.settle reload.watch",
+        " reload.loader reload.hooks reload.handover reload.history reload.inotify reload.notify reload.settle"
+        " reload.watch",
         "reload.carried reload.apply reload.report reload.knowledge reload.retirement reload.engine"
         " network.dispatch network.system",
         "agent_network api bridge ui watchdog",

@@ -1,12 +1,14 @@
 """Wakes somebody when something happens in a set of directories, and finds the directories that sources lie in.
 
-A notification is a hint: it says that it is worth looking, not what has changed. Where the system cannot notify
-(limits, WSL) it polls, and says so once. Owns watchfiles; must not read what is in a file.
+A notification is a hint: it says that it is worth looking, not what has changed. On Linux it comes from `inotify`,
+elsewhere from watchfiles; where the system cannot notify (limits, WSL) watchfiles polls, and that is said once. Owns
+watchfiles; must not read what is in a file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 import threading
@@ -17,9 +19,10 @@ from pathlib import Path
 from watchfiles._rust_notify import RustNotify
 
 from devserver.reload.ignore import Rules, is_text, walk_directories
+from devserver.reload.inotify import Identity, Inotify
 
 STEP_MS = 2
-"""How often notifications are looked for: each costs one to two steps. 2 ms needs about 0.8 % of a core."""
+"""How often watchfiles looks for notifications: each costs one to two steps."""
 
 _DEBOUNCE_MS = 100
 _POLL_MS = 150
@@ -27,9 +30,6 @@ _POLL_MS_PER_DIRECTORY = 2
 _POLL_MS_AT_MOST = 1500
 _AGAIN_SECONDS = 0.05
 _LINGER_SECONDS = 0.2
-
-Identity = tuple[str, int, int]
-"""A directory's path, device and inode: one that took another's place is another."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +73,7 @@ class Notifier:
         self._placed = placed
         self._notice = notice
         self._is_polling = _has_to_poll()
+        self._inotify: Inotify | None = None
         self._current: _Listener | None = None
         self._coming: _Listener | None = None
         self._all: list[_Listener] = []
@@ -84,6 +85,11 @@ class Notifier:
         """How it watches, for people."""
         return "polling" if self._is_polling else "notifications"
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether watches are in place."""
+        return self._inotify is not None or self._current is not None
+
     def watch(self, directories: Iterable[str]) -> None:
         """Watch these directories (not what is below them) instead of the ones before.
 
@@ -93,7 +99,8 @@ class Notifier:
         wanted = frozenset(each for path in directories if (each := _identity(path)) is not None)
         if wanted != self._wanted:
             self._wanted = wanted
-            self._begin()
+            if self._is_polling or not self._place():
+                self._begin()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -101,6 +108,35 @@ class Notifier:
             listener.stop.set()
         self._current = self._coming = None
         self._wanted = frozenset()
+        self._leave_inotify()
+
+    # With inotify
+
+    def _place(self) -> bool:
+        """Watch with inotify; False where somebody else has to."""
+        try:
+            if self._inotify is None:
+                self._inotify = Inotify(lambda paths: self._woken(paths), lambda: self._placed())
+            if self._inotify.watch(self._wanted) != self._wanted:
+                self._is_first_refusal()
+        except OSError as error:
+            self._leave_inotify()
+            if error.errno != errno.ENOSYS:
+                self._poll(error)
+            return False
+        asyncio.get_running_loop().call_soon(self._placed)
+        return True
+
+    def _leave_inotify(self) -> None:
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+
+    def _poll(self, error: Exception) -> None:
+        self._is_polling = True
+        self._notice(_why_polling(error))
+
+    # With watchfiles
 
     def _begin(self, after: Collection[_Listener] = ()) -> None:
         if self._coming is not None:
@@ -133,8 +169,7 @@ class Notifier:
             self._current = None
             self._begin(after=others)
         elif not self._is_polling:
-            self._is_polling = True
-            self._notice(_why_polling(str(error)))
+            self._poll(error)
             self._begin()
         else:
             self._notice(f"changes are seen a little later, because the system can neither notify nor poll: {error}")
@@ -189,16 +224,16 @@ def _has_to_poll() -> bool:
     return "microsoft-standard" in platform.release().lower()
 
 
-def _why_polling(error: str) -> str:
-    for sign, setting in _LIMITS.items():
-        if sign in error:
-            return f"watching by polling, because {setting} is reached; raise it with sysctl to be notified at once"
+def _why_polling(error: Exception) -> str:
+    setting = _LIMITS.get(getattr(error, "errno", None) or 0)
+    if setting is not None:
+        return f"watching by polling, because {setting} is reached; raise it with sysctl to be notified at once"
     return f"watching by polling, because the system cannot notify: {error}"
 
 
 _LIMITS = {
-    "watch limit": "the limit fs.inotify.max_user_watches",
-    "os error 24": "the limit fs.inotify.max_user_instances",
+    errno.ENOSPC: "the limit fs.inotify.max_user_watches",
+    errno.EMFILE: "the limit fs.inotify.max_user_instances",
 }
 
 

@@ -78,9 +78,11 @@ async def test_a_directory_that_took_anothers_place_is_watched_anew(told: Told, 
 async def test_the_same_directories_are_watched_once(told: Told, tmp_path: Path) -> None:
     """Nothing is placed anew for them."""
     await told.watch(tmp_path)
-    current = told.notifier._current
+    placed = told.placed
     told.notifier.watch([str(tmp_path)])
-    assert (told.notifier._current, told.notifier._coming) == (current, None)
+    (tmp_path / "x").touch()
+    await until(lambda: str(tmp_path / "x") in told.paths)
+    assert told.placed == placed
 
 
 async def test_directories_that_are_not_there_or_have_no_text_for_a_name_are_left_out(
