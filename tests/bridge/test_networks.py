@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("openagents")
 
 import openagents
-from process import serving
+from served_process import serving
 from workspaces import Workspace
 
 from devserver.model.facts import Status

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("openagents")
 
-from process import PATIENCE, serving
+from served_process import PATIENCE, serving
 from test_agents import Client, folder
 
 __all__ = ["folder"]

@@ -15,7 +15,7 @@ pytest.importorskip("openagents")
 from openagents.agents.worker_agent import WorkerAgent
 from openagents.core.client import AgentClient
 from openagents.models.event import Event
-from process import PATIENCE, Running, serving
+from served_process import PATIENCE, Running, serving
 
 YAML = """\
 network:
