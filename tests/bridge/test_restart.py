@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("openagents")
 
 from served_process import PATIENCE, serving
-from test_agents import Client, folder
+from test_bridged_agents import Client, folder
 
 __all__ = ["folder"]
 
