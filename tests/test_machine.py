@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from workspaces import Workspace, served, without_mods
 
-from devserver.model.change import ReloadAsked
+from devserver.model.change import FilesChanged, ReloadAsked
 from devserver.model.facts import PlanDone, Status
 from devserver.model.lifecycle import Action
 
@@ -99,6 +99,7 @@ class Machine(RuleBasedStateMachine):
         self.by_hand.discard(mod)
         if answer.success:
             self._came(mod)
+        self._follow_later()
 
     @rule(mod=MOD)
     def unload(self, mod: str) -> None:
@@ -107,6 +108,7 @@ class Machine(RuleBasedStateMachine):
         assert answer.success is (mod in self.live), answer
         self._went(mod)
         self.by_hand.add(mod)
+        self._follow_later()
 
     @rule(mod=MOD)
     def reload(self, mod: str) -> None:
@@ -205,7 +207,21 @@ class Machine(RuleBasedStateMachine):
         assert data == {"version": [expected.version, expected.helper], "asked": expected.asked}
 
     def _follow(self, done: PlanDone) -> None:
-        """What a plan came to. Each step that was applied must be one of good sources, each other one of bad ones."""
+        """What a plan came to, and what it has led to."""
+        self._follow_one(done)
+        self._follow_later(done)
+
+    def _follow_later(self, done: PlanDone | None = None) -> None:
+        """What has come of attempts that are made again because of what was done: nobody waits for these."""
+        # Who asks after them is answered after them.
+        self.runner.run(self.work.net.submit(FilesChanged({})))
+        told, self.work.facts[:] = list(self.work.facts), []
+        for fact in told:
+            if isinstance(fact, PlanDone) and fact is not done and fact.plan.changed:
+                self._follow_one(fact)
+
+    def _follow_one(self, done: PlanDone) -> None:
+        """Each step that was applied must be one of good sources, each other one of bad ones."""
         for outcome in done.outcomes:
             mod, applied = outcome.mod_id, outcome.status is Status.APPLIED
             match outcome.action:
