@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import json
 import secrets
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from devserver.errors import DevServerError
 from devserver.page_address import address
 from devserver.runfile import RunFile, is_running, read_run_file, run_file_path
+from devserver.sockets import is_loopback
 
 ANSWER_LIMIT = 8 << 20
 """The most bytes of an answer that are read."""
@@ -165,18 +165,9 @@ def _address(url: str) -> tuple[str, int]:
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise NotRunning(f"the run file names no address: {error}") from error
-    if parts.scheme != "http" or port is None or not _is_loopback(host):
+    if parts.scheme != "http" or port is None or not is_loopback(host):
         raise NotRunning(f"the run file names {url!r}, which is no server on this machine")
     return host, port
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _answer(status: int, data: bytes) -> dict[str, Any]:
