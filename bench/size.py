@@ -24,7 +24,7 @@ _IMPORTS = (
     "import sys, time; before = time.perf_counter(); import {module}; "
     "print((time.perf_counter() - before) * 1000, len(sys.modules))"
 )
-_ENTRY = {OURS: "devserver.server", THEIRS: "openagents.core.network"}
+_ENTRY = {OURS: "devserver.server.server", THEIRS: "openagents.core.network"}
 _CYCLES = {OURS: "cycles_ours.py", THEIRS: "cycles_openagents.py"}
 
 

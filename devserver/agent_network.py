@@ -16,10 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from devserver.background import Background
+from devserver.config.network_yaml import read_network
 from devserver.errors import NoModClass
-from devserver.generation import Generation
-from devserver.home import Home, SameLoop
+from devserver.live.background import Background
+from devserver.live.generation import Generation
+from devserver.live.loops import Home, SameLoop
+from devserver.live.overseer import Overseer
+from devserver.loader import find_mod_class, imported
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
 from devserver.model.config import NetworkConfig
@@ -31,12 +34,9 @@ from devserver.model.principal import LOCAL, Principal
 from devserver.network.agents import Directory, Registration
 from devserver.network.dispatch import Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
-from devserver.network.overseer import Overseer
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
-from devserver.reload.loader import find_mod_class, imported
-from devserver.reload.network_yaml import read_network
-from devserver.reload.report import response_of
+from devserver.reload.outcomes import response_of
 
 if TYPE_CHECKING:
     from devserver.bridge import Bridge

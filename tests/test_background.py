@@ -12,7 +12,7 @@ import pytest
 from invariants import record_faults
 from workspaces import Workspace, served, until
 
-from devserver import background
+from devserver.live import background
 from devserver.model.facts import ModError
 
 FAILS = """

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from devserver.client import ANSWER_LIMIT, Client, NotRunning, Refused, connect
+from devserver.cli.client import ANSWER_LIMIT, Client, NotRunning, Refused, connect
 from devserver.errors import DevServerError
-from devserver.runfile import RunFile, write_run_file
+from devserver.server.runfile import RunFile, write_run_file
 
 TOKEN = "the-admin-token"
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from workspaces import PATIENCE, until
 
-from devserver.home import Crossing, LoopThread, SameLoop, run_in_thread
+from devserver.live.loops import Crossing, LoopThread, SameLoop, run_in_thread
 
 WHO: ContextVar[str] = ContextVar("who")
 

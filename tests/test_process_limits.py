@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 
-from devserver.process_limits import MOST_FILES, TURN
+from devserver.server.process_limits import MOST_FILES, TURN
 
 SHOW = """
 import json, resource, sys
-from devserver.process_limits import set_limits
+from devserver.server.process_limits import set_limits
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 set_limits()
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

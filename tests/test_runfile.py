@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devserver.errors import DevServerError
-from devserver.runfile import (
+from devserver.server.runfile import (
     RunFile,
     is_running,
     process_started,

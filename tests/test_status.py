@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from workspaces import Workspace, served
 
+from devserver.config.network_yaml import read_network
 from devserver.model.facts import ErrorFacts, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Plan
-from devserver.reload.network_yaml import read_network
-from devserver.saves import Saves
-from devserver.status import Standing, status_of
+from devserver.server.saves import Saves
+from devserver.server.status import Standing, status_of
 
 ERROR = ErrorFacts("KeyError", "'column'", trace="the trace")
 

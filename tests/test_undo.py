@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from devserver import AgentNetwork, Event
+from devserver.config.network_yaml import read_network
 from devserver.model.change import ConfigChanged, ReloadAsked, UndoAsked
 from devserver.model.facts import PlanDone, Status
-from devserver.reload.network_yaml import read_network
 
 MOD = """
 from dataclasses import dataclass

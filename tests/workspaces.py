@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 
 from devserver import AgentNetwork, Event, EventResponse
-from devserver.home import Home, LoopThread
+from devserver.config.network_yaml import read_network
+from devserver.live.loops import Home, LoopThread
 from devserver.model.change import ConfigChanged, FilesChanged
 from devserver.model.facts import Fact, Outcome, PlanDone
-from devserver.reload.loader.shelf import sources_now
-from devserver.reload.network_yaml import read_network
+from devserver.sources.files import sources_now
 
 PATIENCE = 20.0
 """Seconds after which a fact that was waited for is taken to be never coming."""

@@ -14,7 +14,7 @@ from torture_world import World, probe
 from devserver import Event
 from devserver.model.change import FilesChanged
 from devserver.model.facts import Status
-from devserver.reload.loader.shelf import sources_now
+from devserver.sources.files import sources_now
 
 _WAIT = """
     @mod_event_handler("probe.wait")

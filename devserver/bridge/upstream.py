@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from devserver.reload.loader import imported
+from devserver.loader import imported
 
 BASE_MODULE = "openagents.core.base_mod"
 

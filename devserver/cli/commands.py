@@ -19,7 +19,7 @@ from devserver.model.wire_form import error_to_dict
 def check(given: Path | None, *, as_json: bool) -> int:
     """Say every problem of a network: 3 for network.yaml, 5 for mods that cannot be loaded. Nothing is started."""
     path = network_file(given)
-    from devserver.check import check_network
+    from devserver.server.check import check_network
     from devserver.ui.lines import config_refused, mod_unusable
 
     found = check_network(path)
@@ -57,7 +57,7 @@ def plan(given: Path | None, *, as_json: bool) -> int:
 
 def schema() -> int:
     """Print the JSON Schema of network.yaml."""
-    from devserver.scaffold.schema import network_schema
+    from devserver.config.schema import network_schema
 
     say_json(network_schema())
     return Exit.CLEAN
@@ -80,15 +80,15 @@ def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> in
 
 def new_network(folder: Path) -> int:
     """Write a small network that runs, with a mod and its test."""
-    from devserver.scaffold import network_files
+    from devserver.cli.scaffold import network_files
 
     return _written(folder, network_files(folder.resolve().name), f"cd {folder} && oa-dev run")
 
 
 def new_mod(name: str) -> int:
     """Write a small mod with its test into the network of the working directory, and say how to list it."""
-    from devserver.reload.network_yaml import mod_name_problem
-    from devserver.scaffold import mod_files, mod_name
+    from devserver.cli.scaffold import mod_files, mod_name
+    from devserver.config.network_yaml import mod_name_problem
 
     path = network_file(None)
     plain = mod_name(name)

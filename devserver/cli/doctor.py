@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from devserver import __version__
-from devserver.client import connect
+from devserver.cli.client import connect
+from devserver.config.network_yaml import read_network
+from devserver.config.settings import PREFIX, SETTINGS, Settings
 from devserver.errors import ConfigError, DevServerError
-from devserver.process_limits import raised_files
-from devserver.reload.network_yaml import read_network
-from devserver.settings import PREFIX, SETTINGS, Settings
+from devserver.server.process_limits import raised_files
 from devserver.ui.look import Look, look_of
 from devserver.ui.terminal import is_tty, terminal_width
 

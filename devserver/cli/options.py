@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from devserver.settings import LEVELS
+from devserver.config.settings import LEVELS
 
 _HIGHEST_PORT = 65535
 
@@ -54,8 +54,8 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 def mods_that_run(incomplete: str) -> list[str]:
     """The mods that a shell can complete to; none where no server runs."""
+    from devserver.cli.client import connect
     from devserver.cli.locate import working_directory
-    from devserver.client import connect
 
     try:
         mods = connect(working_directory()).status().get("mods", [])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from devserver.client import NotRunning, connect
+from devserver.cli.client import NotRunning, connect
 from devserver.errors import ConfigError, DevServerError
 from devserver.model.facts import ErrorFacts
 from devserver.model.lifecycle import Action
@@ -37,7 +37,7 @@ def _of_a_start(path: Path) -> Planned:
     # Here and not above: a running server needs none of it.
     from devserver.agent_network import AgentNetwork
     from devserver.model.change import ConfigChanged
-    from devserver.saves import not_found
+    from devserver.server.saves import not_found
 
     try:
         network = AgentNetwork.load(path)

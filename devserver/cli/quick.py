@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from devserver.settings import SETTINGS
+from devserver.config.settings import SETTINGS
 
 SWITCHES: dict[str, tuple[str, bool]] = {
     "--strict-port": ("strict_port", True),

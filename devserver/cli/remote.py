@@ -6,16 +6,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from devserver.cli.client import Client, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of
 from devserver.cli.locate import working_directory
 from devserver.cli.output import say, say_json, show, show_lines, view
-from devserver.client import Client, connect
+from devserver.control.page_address import address_once
 from devserver.errors import DevServerError
 from devserver.model.event import pattern_problem
 from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict
-from devserver.page_address import address_once
 from devserver.ui.browser import browse
 from devserver.ui.events import event_line
 from devserver.ui.lines import config_refused

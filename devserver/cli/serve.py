@@ -16,8 +16,8 @@ from devserver import __version__
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import refuse_exposed
 from devserver.cli.locate import network_file
+from devserver.config.settings import SettingError, Settings, read_settings
 from devserver.errors import ConfigError, PortInUse
-from devserver.settings import SettingError, Settings, read_settings
 from devserver.ui.escape import safe
 from devserver.ui.terminal import is_tty
 
@@ -27,19 +27,19 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     path = network_file(given)
     settings = settings_of(path, flags)
     refuse_exposed(settings["host"], settings["allow_host"])
-    from devserver.supervised import VARIABLE, Supervised
+    from devserver.server.supervised import VARIABLE, Supervised
 
     if VARIABLE not in os.environ and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
-    from devserver.process_limits import set_limits
+    from devserver.server.process_limits import set_limits
 
     set_limits()
     supervised = Supervised.of(os.environ)
     supervised.leave_last_words()
     os.environ.update(settings.variables)
     from devserver.model.facts import ConfigRefused
-    from devserver.run_options import RunOptions
-    from devserver.server import run_server
+    from devserver.server.run_options import RunOptions
+    from devserver.server.server import run_server
     from devserver.ui.capture import captured
     from devserver.ui.face import console_face, json_face
 
@@ -66,7 +66,7 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
 
 def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:
     """Whether a run shall be supervised: as it was said, otherwise where a person sits at a terminal."""
-    from devserver.supervisor import supported
+    from devserver.server.supervisor import supported
 
     at_terminal = is_tty(sys.stdin) and is_tty(sys.stdout) and not as_json
     return supported() and (at_terminal if wanted is None else wanted)
@@ -74,7 +74,7 @@ def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:
 
 def supervise(arguments: Sequence[str]) -> int:
     """Run the server in a process of its own, and again when it crashed."""
-    from devserver.supervisor import Supervisor
+    from devserver.server.supervisor import Supervisor
 
     return Supervisor(arguments, os.environ, lambda words: print(f"oa-dev: {safe(words)}", file=sys.stderr)).run()
 

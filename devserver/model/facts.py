@@ -48,6 +48,26 @@ class ErrorFacts:
         return f"{self.kind}: {self.message}{place}"
 
 
+class Way(StrEnum):
+    """How a change is brought: swapped in the running process, or by a restart in place that keeps every connection."""
+
+    IN_PLACE = "in_place"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What keeps replaced code alive, in words a person knows, and where it was put there.
+
+    `what` reads on from "old code of mods.chat v3 is held by …": `the task "poll"`, `state key "queue"`.
+    """
+
+    module: str
+    generation: int
+    what: str
+    where: Frame | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AgentsSeen:
     """How the agents fared: connections now, and connections that ended while the step ran."""
@@ -81,6 +101,11 @@ class Outcome:
     """What happened to state, or what still runs, in a few words."""
     agents: AgentsSeen = AgentsSeen()
     held: Held = Held()
+    way: Way = Way.IN_PLACE
+    stale_keys: tuple[str, ...] = ()
+    """The keys of the mod's state that still hold objects of replaced code."""
+    holders: tuple[Holder, ...] = ()
+    """What else keeps replaced code alive, as far as it is known when the outcome is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from types import CoroutineType
 from typing import Any
 
 from devserver.errors import EventRefused
-from devserver.generation import AGENT_CAME, AGENT_WENT, Call, Generation, outermost, running
+from devserver.live.generation import AGENT_CAME, AGENT_WENT, Call, Generation, outermost, running
+from devserver.live.overseer import end_by_force
+from devserver.live.registry import Registry, Slot, plain_path
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
-from devserver.network.overseer import end_by_force
-from devserver.registry import Registry, Slot, plain_path
 
 MOST_HOPS = 32
 """How many mods may wait for each other before an event counts as running in a circle."""

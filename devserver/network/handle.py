@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from devserver.generation import Call, Generation, detached_call, running_in
+from devserver.live.generation import Call, Generation, detached_call, running_in
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.network.agents import Directory

@@ -16,18 +16,18 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import HookFailed
-from devserver.generation import Generation, collect_handlers
-from devserver.home import Home, Worker
+from devserver.live.generation import Generation, collect_handlers
+from devserver.live.loops import Home, Worker
+from devserver.live.registry import Registry, Swap
+from devserver.loader import Build, Located
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModState, Phase
 from devserver.model.plan import Group, Plan, Step
-from devserver.registry import Registry, Swap
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried, Failure
 from devserver.reload.handover import NOTHING, Passage
 from devserver.reload.history import Past, freeze
-from devserver.reload.loader import Build, Located
 
 
 class Workshop(Protocol):

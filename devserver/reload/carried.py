@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from devserver.generation import Generation
+from devserver.live.generation import Generation
+from devserver.live.registry import Slot
+from devserver.loader import Located
 from devserver.mod import BaseMod
 from devserver.model.change import Sources
 from devserver.model.facts import Held
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Step
-from devserver.registry import Slot
 from devserver.reload.handover import Passage
 from devserver.reload.history import Past
-from devserver.reload.loader import Located
 
 NOTHING_HELD = Held()
 

@@ -15,26 +15,27 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import DevServerError, HookFailed, ModFault
-from devserver.generation import Call, Generation, running_calls
-from devserver.home import Home, Worker
+from devserver.live.generation import Call, Generation, running_calls
+from devserver.live.loops import Home, Worker
+from devserver.live.registry import Registry
+from devserver.loader import Build, Located, Shelf, locate
+from devserver.loader.finder import WatchedFinder
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
 from devserver.model.config import ModSpec, NetworkConfig
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.plan import Group, Plan, Step
-from devserver.registry import Registry
 from devserver.reload.apply import Transaction
 from devserver.reload.carried import Carried
-from devserver.reload.graph import parse_requirement
+from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
-from devserver.reload.loader import Build, Located, Roots, Shelf, locate
-from devserver.reload.loader.finder import WatchedFinder
-from devserver.reload.outcome import error_facts, own_files
+from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.plan import make_plan, plain
-from devserver.reload.report import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.retirement import Retirement
+from devserver.sources.graph import parse_requirement
+from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
 """Seconds in which the events that a swap has held are answered, before anything else is done about it."""
@@ -84,6 +85,8 @@ class Engine:
         self.failures = 0
         self.admit: Callable[[str], None] = lambda mod_path: None
         """Raises ModFault for a mod that may not be loaded now, whoever asks."""
+        self.restart: Callable[[tuple[str, ...]], None] = self._would_restart
+        """Called with the reasons when what is on disk cannot be brought in place; the server sets it."""
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Told what network.yaml asks for, when that has changed."""
         self._finder = WatchedFinder(self.roots, self.shelf)
@@ -229,6 +232,10 @@ class Engine:
             # Nobody waits for it; what it comes to is told.
             done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._queue.put_nowait((FilesChanged(revived), done))
+
+    def _would_restart(self, reasons: tuple[str, ...]) -> None:
+        """An embedded network never restarts its process; it says what it would have done."""
+        self._tell(Notice(f"a restart of this process would bring what is on disk: {'; '.join(reasons)}"))
 
     def _take_config(self, config: NetworkConfig) -> None:
         for notice in self.knowledge.take_config(config):

@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any
 
 from devserver.errors import HookFailed
-from devserver.generation import Generation, collect_handlers
+from devserver.live.generation import Generation, collect_handlers
+from devserver.loader.moving import MOST_OBJECTS, Moving
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
-from devserver.reload.loader.moving import MOST_OBJECTS, Moving
 
 MOST_NAMED = 5
 """How many keys of a state are named in one outcome."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devserver.loader.shelf import Text
 from devserver.model.facts import Outcome, Status
 from devserver.model.lifecycle import Action
 from devserver.reload.handover import NOTHING
-from devserver.reload.loader.shelf import Text
 
 MOST_BYTES = 1024 * 1024
 """The largest state that is kept: pickling this much takes a few milliseconds, during which events wait."""

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from devserver.errors import HookFailed
-from devserver.generation import Generation, collect_handlers, running
-from devserver.home import run_in_thread
-from devserver.mod import BaseMod
-from devserver.model.lifecycle import HandOver
-from devserver.reload.loader import DataReads
-from devserver.reload.loader.leftovers import (
+from devserver.live.generation import Generation, collect_handlers, running
+from devserver.live.loops import run_in_thread
+from devserver.loader import DataReads
+from devserver.loader.leftovers import (
     Leftovers,
     adopt,
     end,
@@ -28,8 +26,10 @@ from devserver.reload.loader.leftovers import (
     leftovers_of,
     named_by,
 )
-from devserver.reload.loader.shelf import sources_now
+from devserver.mod import BaseMod
+from devserver.model.lifecycle import HandOver
 from devserver.reload.plan.situation import unreadable
+from devserver.sources.files import sources_now
 
 _UNWINDS = 0.5
 """Seconds that a hook gets to unwind after it was cancelled."""

@@ -13,21 +13,23 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from devserver.errors import DevServerError, ModNotFound, ModRefused
-from devserver.generation import Generation
+from devserver.live.generation import Generation
+from devserver.live.registry import Registry
+from devserver.loader import Shelf, locate
+from devserver.loader.shelf import Text
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, LoadAsked, ReloadAsked, Sources, Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action
 from devserver.model.plan import LiveMod, Plan
-from devserver.registry import Registry
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
-from devserver.reload.graph import Declarations, read_declarations
 from devserver.reload.handover import NOTHING
 from devserver.reload.history import History, Past, thaw
-from devserver.reload.loader import Roots, Shelf, locate
-from devserver.reload.loader.shelf import Text, is_gone, sources_now
 from devserver.reload.plan import Situation, plain, taken, without_settings
+from devserver.sources.files import is_gone, sources_now
+from devserver.sources.graph import Declarations, read_declarations
+from devserver.sources.roots import Roots
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Iterable
 
-from devserver.generation import Generation
+from devserver.live.generation import Generation
+from devserver.live.registry import Registry
 from devserver.model.facts import ErrorFacts, Fact, LeftBehind, ModError
 from devserver.model.lifecycle import Limits, ModState
-from devserver.registry import Registry
 from devserver.reload import hooks
 from devserver.reload.handover import move_state
 

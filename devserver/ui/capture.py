@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, TextIO
 
-from devserver.generation import running
+from devserver.live.generation import running
 from devserver.ui.debugger import debugger_hook
 from devserver.ui.escape import LINE_LIMIT
 from devserver.ui.log import adopt_structlog

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import traceback
 
-from devserver.generation import running
-from devserver.reload.loader import imported
+from devserver.live.generation import running
+from devserver.loader import imported
 from devserver.ui.said import Said, Say
 
 

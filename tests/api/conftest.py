@@ -14,8 +14,6 @@ import pytest_asyncio
 import uvicorn
 import websockets
 
-from devserver.api.app import make_app
-from devserver.api.protocol import uvicorn_options
 from devserver.model.change import Trigger
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.model.event import Event, EventResponse
@@ -25,6 +23,8 @@ from devserver.model.principal import Principal
 from devserver.network.agents import Directory
 from devserver.network.identity import secret_digest
 from devserver.network.system import is_system, run_system
+from devserver.server.app import make_app
+from devserver.transports.http.protocol import uvicorn_options
 
 TOKEN = "admin-token-of-this-run"
 

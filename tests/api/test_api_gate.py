@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from devserver.api.answers import told
-from devserver.api.app import make_app
-from devserver.api.gate import Gate, RequestFacts, judge, own_hosts
-from devserver.api.guard import head_of
-from devserver.api.routes import WEBSOCKET, Route, RouteTable
 from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Scope
+from devserver.server.app import make_app
+from devserver.transports.http.answers import told
+from devserver.transports.http.gate import Gate, RequestFacts, judge, own_hosts
+from devserver.transports.http.guard import head_of
+from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 
 PORT = 8700
 TOKEN = "right-token"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from devserver.api.protocol import uvicorn_options
+from devserver.transports.http.protocol import uvicorn_options
 
 LINES = 20
 CLIENT = """

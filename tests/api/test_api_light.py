@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from devserver.api.light import Mailbox, Sign
+from devserver.transports.http.light import Mailbox, Sign
 
 
 async def test_items_come_out_as_they_went_in():

@@ -8,8 +8,8 @@ import struct
 import pytest
 import websockets
 
-from devserver.api.protocol import GuardedHttp, most_connections
-from devserver.api.websocket import GuardedWebSocket
+from devserver.transports.http.protocol import GuardedHttp, most_connections
+from devserver.transports.http.websocket import GuardedWebSocket
 
 SHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: @HOST@\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

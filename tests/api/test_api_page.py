@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devserver.api import page
-from devserver.api.guard import PROTECTING_HEADERS
-from devserver.api.page import TICKET_SECONDS, PageApi, Tickets
+from devserver.control import page
+from devserver.control.page import TICKET_SECONDS, PageApi, Tickets
+from devserver.transports.http.guard import PROTECTING_HEADERS
 
 TOKEN = "admin-token-of-this-run"
 FOLDER = Path(page.__file__).parent

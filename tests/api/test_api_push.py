@@ -126,7 +126,7 @@ async def test_a_slow_answer_holds_up_no_other(served):
 
 async def test_sends_in_flight_are_bounded(served, monkeypatch):
     """The hundred and first is refused, and the others are answered."""
-    monkeypatch.setattr("devserver.api.push.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("devserver.transports.http.push.PATIENCE_SECONDS", 0.01)
     go = asyncio.Event()
 
     async def wait(event):

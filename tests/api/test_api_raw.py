@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from devserver.api.guard import PROTECTING_HEADERS
-from devserver.api.protocol import GuardedHttp
+from devserver.transports.http.guard import PROTECTING_HEADERS
+from devserver.transports.http.protocol import GuardedHttp
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: @HOST@\r\n%s\r\n"
 POST = b"POST /api/register HTTP/1.1\r\nHost: @HOST@\r\nContent-Type: application/json\r\n%s\r\n%s"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devserver.api.answers import to_json
-from devserver.api.strict import Malformed, parse_object, parse_query
+from devserver.transports.http.answers import to_json
+from devserver.transports.strict import Malformed, parse_object, parse_query
 
 
 def test_an_object_is_read_as_it_is():

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from devserver.api import verdicts
-from devserver.api.answers import told
-from devserver.api.gate import Gate, RequestFacts, Verdict, own_hosts
-from devserver.api.routes import Asked, Route, RouteTable
-from devserver.api.verdicts import MOST_HEADER_BYTES_KNOWN, MOST_KNOWN, Head, Verdicts
 from devserver.model.principal import ADMIN, Scope
+from devserver.transports.http import verdicts
+from devserver.transports.http.answers import told
+from devserver.transports.http.gate import Gate, RequestFacts, Verdict, own_hosts
+from devserver.transports.http.routes import Asked, Route, RouteTable
+from devserver.transports.http.verdicts import MOST_HEADER_BYTES_KNOWN, MOST_KNOWN, Head, Verdicts
 
 TOKEN = "the-token-of-this-run"
 HOST = (b"host", b"localhost:8700")

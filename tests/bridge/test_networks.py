@@ -17,8 +17,8 @@ import openagents
 from served_process import serving
 from workspaces import Workspace
 
+from devserver.config.network_yaml import read_network
 from devserver.model.facts import Status
-from devserver.reload.network_yaml import read_network
 
 TEMPLATES = sorted((Path(openagents.__file__).parent / "templates").glob("*/network.yaml"))
 each_template = pytest.mark.parametrize("file", TEMPLATES, ids=[each.parent.name for each in TEMPLATES])

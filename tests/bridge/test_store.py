@@ -13,8 +13,8 @@ from workspaces import until
 from devserver.errors import DevServerError
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.network.agents import Directory
-from devserver.network.store import NAME, IdentityStore
-from devserver.runfile import FOLDER
+from devserver.server.identities import NAME, IdentityStore
+from devserver.server.runfile import FOLDER
 
 CONFIG = NetworkConfig("Test", groups={"admin": AgentGroup("admin", "abc")})
 

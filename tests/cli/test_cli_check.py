@@ -9,7 +9,7 @@ import pytest
 from processes import NETWORK, oa_dev, write
 from workspaces import Workspace, served
 
-from devserver.check import Checked, check_network
+from devserver.server.check import Checked, check_network
 
 ANT = "from devserver import BaseMod\nclass AntMod(BaseMod):\n"
 

@@ -10,7 +10,7 @@ import pytest
 from processes import NETWORK, oa_dev, write
 
 from devserver.cli import doctor
-from devserver.settings import SETTINGS, read_settings
+from devserver.config.settings import SETTINGS, read_settings
 
 
 def rows(folder: Path, **environ: str) -> dict[str, dict[str, Any]]:

@@ -57,7 +57,7 @@ def test_a_plain_run_imports_no_parser_and_no_validator(tmp_path: Path) -> None:
     """Neither typer, nor pydantic, nor rich, nor structlog: they would be a fifth of the time to ready."""
     write(tmp_path)
     program = (
-        "import sys; import devserver.server as server\n"
+        "import sys; import devserver.server.server as server\n"
         "def ready(options, face):\n"
         "    sys.__stdout__.write(repr(sorted({'typer', 'pydantic', 'rich', 'structlog'} & set(sys.modules))))\n"
         "    return 0\n"
@@ -73,8 +73,9 @@ def test_a_plain_run_imports_no_parser_and_no_validator(tmp_path: Path) -> None:
 def test_a_supervisor_imports_nothing_of_what_it_supervises() -> None:
     """A person waits for both: neither asyncio nor any part of the network is imported before the server starts."""
     program = (
-        "import sys, devserver.cli.serve, devserver.supervisor;"
-        "unwanted = ('asyncio', 'logging.handlers', 'devserver.mod', 'devserver.registry', 'devserver.ui.console');"
+        "import sys, devserver.cli.serve, devserver.server.supervisor;"
+        "unwanted = ('asyncio', 'logging.handlers', 'devserver.mod', 'devserver.live.registry',"
+        " 'devserver.ui.console');"
         "print([name for name in unwanted if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from workspaces import Workspace, served
 
+from devserver.config.network_yaml import read_network
 from devserver.model.facts import ConfigRefused, Notice, PlanDone, PlanMade
-from devserver.reload.loader.shelf import sources_now
-from devserver.reload.network_yaml import read_network
-from devserver.saves import Saves
+from devserver.server.saves import Saves
+from devserver.sources.files import sources_now
 
 
 async def begin(work: Workspace, *mods: str, **options: Any) -> Saves:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from processes import NETWORK, environment, oa_dev, write
 
-from devserver.reload.network_yaml import parse_network
-from devserver.scaffold import event_part, mod_files, mod_name, network_files
+from devserver.cli.scaffold import event_part, mod_files, mod_name, network_files
+from devserver.config.network_yaml import parse_network
 
 
 def own_tests(folder: Path) -> str:

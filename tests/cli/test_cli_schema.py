@@ -11,10 +11,10 @@ import pytest
 import yaml
 from processes import oa_dev
 
+from devserver.cli.scaffold import network_files
+from devserver.config.network_yaml import parse_network
+from devserver.config.schema import network_schema
 from devserver.errors import ConfigError
-from devserver.reload.network_yaml import parse_network
-from devserver.scaffold import network_files
-from devserver.scaffold.schema import network_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "network:\n  name: team\n"

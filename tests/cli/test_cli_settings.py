@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devserver.settings import SETTINGS, Found, SettingError, has_changed, read_settings
+from devserver.config.settings import SETTINGS, Found, SettingError, has_changed, read_settings
 
 TABLE = "[tool.oa-dev]\n"
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from workspaces import Workspace, served
 
-from devserver.api.desk import DeskApi
-from devserver.api.followed import MOST_PAYLOAD, UNASKED_SECONDS, Followed, event_row
-from devserver.api.routes import Asked
-from devserver.api.strict import Malformed
+from devserver.control.desk import DeskApi
+from devserver.control.followed import MOST_PAYLOAD, UNASKED_SECONDS, Followed, event_row
+from devserver.control.tape import Tape
 from devserver.model.event import Event, EventResponse
 from devserver.model.principal import ADMIN
-from devserver.tape import Tape
+from devserver.transports.http.routes import Asked
+from devserver.transports.strict import Malformed
 
 
 async def test_who_waits_gets_what_comes_from_another_thread() -> None:

@@ -14,7 +14,7 @@ from rig.mods import SLEEPER, WAITER
 from rig.running import PATIENCE, Running
 from rig.workspace import Workspace
 
-from devserver.client import connect
+from devserver.cli.client import connect
 
 GENEROUS = 5.0
 """Seconds: a new generation answers within milliseconds, and would within 30 s if it waited for an old handler."""

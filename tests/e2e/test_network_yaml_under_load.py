@@ -12,7 +12,7 @@ from rig.mods import KEEPER, WAITER
 from rig.running import Running
 from rig.workspace import CONFIG, Workspace
 
-from devserver.client import connect
+from devserver.cli.client import connect
 
 Rows = list[dict[str, Any]]
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from live import OA_DEV, Agent, Site, serving, start
 
-from devserver.runfile import write_run_file
+from devserver.server.runfile import write_run_file
 
 HELLO = '@mod_event_handler("work.hello.get")\nasync def hello(self, event):\n    return {"version": 1}'
 

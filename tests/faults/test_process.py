@@ -20,7 +20,7 @@ import websockets.sync.client as websocket
 from invariants import log_faults
 from live import Agent, Json, Live, Site, Wire, serving, start
 
-from devserver.process_limits import raised_files
+from devserver.server.process_limits import raised_files
 
 HELLO = '@mod_event_handler("work.hello.get")\nasync def hello(self, event):\n    return {"version": %d}'
 FEW_FILES = ("sh", "-c", 'ulimit -n 64 && exec "$0" "$@"')

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from devserver.errors import EventRefused
-from devserver.registry import Gate
+from devserver.live.registry import Gate
 
 
 class Line:

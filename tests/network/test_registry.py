@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devserver.generation import Generation, HandlerTable
+from devserver.live.generation import Generation, HandlerTable
+from devserver.live.registry import Registry, Slot, Swap
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver, ModState
-from devserver.registry import Registry, Slot, Swap
 
 
 def generation(mod_path: str, number: int = 1, patterns: Sequence[str] = ("*",)) -> Generation:

@@ -10,8 +10,8 @@ from typing import Any
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.plan import LiveMod, Plan
-from devserver.reload.graph import Declarations, ModuleFacts, ModuleGraph
 from devserver.reload.plan import Situation
+from devserver.sources.graph import Declarations, ModuleFacts, ModuleGraph
 
 WORK = Path("/work")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devserver.reload.graph import ModuleFacts, ModuleGraph, Requirement, load_order, parse_requirement
+from devserver.sources.graph import ModuleFacts, ModuleGraph, Requirement, load_order, parse_requirement
 
 
 def graph(imports: Mapping[str, str]) -> ModuleGraph:

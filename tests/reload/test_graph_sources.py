@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devserver.reload.graph import Declarations, Imports, read_declarations, read_imports
+from devserver.sources.graph import Declarations, Imports, read_declarations, read_imports
 
 NONE = Imports()
 

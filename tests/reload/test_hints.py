@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from devserver.reload.outcome import error_facts
+from devserver.reload.error_facts import error_facts
 
 
 class Board:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devserver.reload.ignore import Rules, Walk, is_environment, walk
+from devserver.sources.ignore import Rules, Walk, is_environment, walk
 
 TEMPORARY = "editor temporary file"
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from devserver.reload.loader.named import modules_named, names_in
+from devserver.loader.named import modules_named, names_in
 
 
 def named(source: str) -> frozenset[str]:

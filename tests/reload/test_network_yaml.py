@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from devserver.config.network_yaml import mod_name_problem, parse_network, read_network
 from devserver.errors import ConfigError
 from devserver.model.config import AgentGroup, ModSpec, NetworkConfig
 from devserver.model.lifecycle import Limits
-from devserver.reload.network_yaml import mod_name_problem, parse_network, read_network
 
 NAMED = "network:\n  name: demo\n"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from devserver.config.network_yaml import parse_network
 from devserver.errors import ConfigError
 from devserver.model.facts import ErrorFacts
-from devserver.reload.network_yaml import parse_network
 
 NAMED = "network:\n  name: demo\n"
 

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devserver.config import yaml_text
+from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError
 from devserver.model.facts import ErrorFacts
-from devserver.reload import yaml_text
-from devserver.reload.network_yaml import parse_network, read_network
 
 NAMED = "network:\n  name: demo\n"
 

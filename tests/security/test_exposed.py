@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from live import Answer, Json, Live, Site, serving
 
-from devserver.exposure import NAME, kept_token
-from devserver.sockets import bind, heard_addresses
+from devserver.server.exposure import NAME, kept_token
+from devserver.server.sockets import bind, heard_addresses
 
 ECHO = """
     @mod_event_handler("echo.say.get")

@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 from live import Live
 
-from devserver.api.app import make_app
-from devserver.api.gate import Gate, RequestFacts, judge
+from devserver.server.app import make_app
+from devserver.transports.http.gate import Gate, RequestFacts, judge
 
 PORT = 8700
 TOKEN = "the-token-of-this-run"

@@ -11,7 +11,7 @@ from live import Live, Site, serving
 
 from devserver.model.facts import ErrorFacts, Frame, ModError
 from devserver.network.identity import secret_digest
-from devserver.redact import HIDDEN, Redactor
+from devserver.server.redact import HIDDEN, Redactor
 
 TOKEN = "this-runs_token"
 SECRET = "a1" * 32

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from torture_world import MakeWorld, World, assert_sound, probe
 
+from devserver.loader import Build, Shelf
+from devserver.loader.finder import Abandoned, WatchedFinder
 from devserver.model.facts import Outcome, Status
-from devserver.reload.loader import Build, Roots, Shelf
-from devserver.reload.loader.finder import Abandoned, WatchedFinder
+from devserver.sources.roots import Roots
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from torture_world import Files, MakeWorld, World, assert_sound, atexit_callbacks, probe
 
+from devserver.loader.leftovers import _all
 from devserver.model.facts import Status
-from devserver.reload.loader.leftovers import _all
 
 pytestmark = pytest.mark.filterwarnings("error")
 

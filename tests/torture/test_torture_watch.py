@@ -15,7 +15,7 @@ import pytest
 from torture_world import MakeWorld, World, assert_sound, probe
 
 from devserver.model.change import FilesChanged, Sources
-from devserver.reload.watch import Watch
+from devserver.sources.watch import Watch
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from devserver import AgentNetwork, Event
-from devserver.generation import Generation
-from devserver.home import Home
+from devserver.live.generation import Generation
+from devserver.live.loops import Home
 from devserver.mod import BaseMod
 from devserver.model.change import FilesChanged, ReloadAsked
 from devserver.model.facts import Fact, LeftBehind, ModError, Outcome, PlanDone, Status
-from devserver.reload.loader.shelf import sources_now
+from devserver.sources.files import sources_now
 
 Files = Mapping[str, str | bytes | None]
 

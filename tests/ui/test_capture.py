@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from devserver.generation import running
+from devserver.live.generation import running
 from devserver.ui.capture import Capture, captured
 from devserver.ui.console import Console
 from devserver.ui.escape import LINE_LIMIT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devserver.reload.outcome import error_facts
+from devserver.reload.error_facts import error_facts
 
 
 @pytest.mark.parametrize("before", ["a = 1", "a = 'ä'", "a = '漢字'", "a = '🙂é'"])

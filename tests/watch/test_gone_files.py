@@ -10,7 +10,7 @@ from watching import Watching, echo
 from workspaces import served, until
 
 from devserver.model.facts import ConfigRefused, Status
-from devserver.reload import watch as watch_module
+from devserver.sources import watch as watch_module
 
 
 async def test_a_file_that_comes_back_within_a_second_was_never_gone(desk: Watching) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from workspaces import until
 
-from devserver.reload.inotify import Identity, Inotify
+from devserver.sources.inotify import Identity, Inotify
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 

@@ -15,8 +15,8 @@ from process import OA_DEV, PATIENCE
 from watching import Watching, echo
 from workspaces import Workspace, served, until
 
-from devserver.reload import watch as watch_module
-from devserver.reload.ignore import Walk, walk_directories
+from devserver.sources import watch as watch_module
+from devserver.sources.ignore import Walk, walk_directories
 
 WRITES = """
     @mod_event_handler("echo.write")
@@ -122,7 +122,7 @@ async def test_a_folder_with_too_many_directories_is_told_of_once(
     def cut_short(root: Path, rules: Any) -> Walk:
         return walk_directories(root, rules, 3)
 
-    monkeypatch.setattr(sys.modules["devserver.reload.notify"], "walk_directories", cut_short)
+    monkeypatch.setattr(sys.modules["devserver.sources.notify"], "walk_directories", cut_short)
     for number in range(5):
         desk.write(f"mods/many{number}/words.txt", "")
     desk.write("mods/echo/mod.py", echo(0))
@@ -142,7 +142,7 @@ async def test_a_folder_that_may_not_be_read_is_told_of_once(desk: Watching, mon
         secret = tuple(each for each in found.directories if each.name == "secret")
         return Walk((), tuple(each for each in found.directories if each not in secret), secret)
 
-    monkeypatch.setattr(sys.modules["devserver.reload.notify"], "walk_directories", refused)
+    monkeypatch.setattr(sys.modules["devserver.sources.notify"], "walk_directories", refused)
     desk.write("mods/secret/words.txt", "")
     desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()

@@ -9,7 +9,7 @@ import pytest
 from watching import Watching, echo
 
 from devserver.model.facts import Ignored
-from devserver.reload.ignore import SAME, Explainer, Rules
+from devserver.sources.ignore import SAME, Explainer, Rules
 
 
 @pytest.mark.parametrize("way", ["touch", "the same again", "chmod", "renamed over by the same"])

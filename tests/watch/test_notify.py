@@ -9,8 +9,8 @@ import pytest
 from watching import named
 from workspaces import until
 
-from devserver.reload.ignore import Rules
-from devserver.reload.notify import Notifier, survey
+from devserver.sources.ignore import Rules
+from devserver.sources.notify import Notifier, survey
 
 
 class Told:
@@ -101,7 +101,7 @@ async def test_a_directory_that_goes_while_it_is_being_watched_is_asked_for_agai
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its owner is told to look again; that is no reason to poll."""
-    monkeypatch.setattr("devserver.reload.notify._identity", lambda path: (path, 1, 1))
+    monkeypatch.setattr("devserver.sources.notify._identity", lambda path: (path, 1, 1))
     await told.watch(tmp_path, tmp_path / "gone")
     await told.watch(tmp_path)
     (tmp_path / "x").touch()

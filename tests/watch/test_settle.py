@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from devserver.reload import settle
-from devserver.reload.loader.shelf import SOURCE_LIMIT, digest_of
-from devserver.reload.settle import (
+from devserver.sources import settle
+from devserver.sources.files import SOURCE_LIMIT, digest_of
+from devserver.sources.settle import (
     GONE_AFTER,
     UNREADABLE,
     Memory,
@@ -104,7 +104,7 @@ def test_an_empty_file_has_to_stay_empty(file: Path, monkeypatch: pytest.MonkeyP
         if len(pauses) == 3:
             file.write_bytes(SOURCE)
 
-    monkeypatch.setattr("devserver.reload.settle.time.sleep", pause)
+    monkeypatch.setattr("devserver.sources.settle.time.sleep", pause)
     assert settled([file])[file].digest == DIGEST
 
 

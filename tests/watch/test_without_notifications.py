@@ -9,7 +9,7 @@ from watching import Watching, echo
 from workspaces import until
 
 from devserver.model.facts import Status
-from devserver.reload import settle
+from devserver.sources import settle
 
 
 async def test_a_save_that_nobody_was_notified_of_is_found_by_the_next_sweep(desk: Watching) -> None:

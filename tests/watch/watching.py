@@ -12,11 +12,11 @@ from typing import Any
 from workspaces import PATIENCE, Workspace, mod_text, served, until
 
 from devserver import AgentNetwork
+from devserver.config.network_yaml import read_network
 from devserver.errors import ConfigError
 from devserver.model.change import ConfigChanged, FilesChanged, Sources
 from devserver.model.facts import ConfigRefused, Ignored, Notice, Outcome, PlanDone, Status
-from devserver.reload.network_yaml import read_network
-from devserver.reload.watch import Watch
+from devserver.sources.watch import Watch
 
 
 def echo(version: object, head: str = "", more: str = "") -> str:
@@ -30,7 +30,7 @@ def named(folder: Path, name: bytes) -> Path:
 
 
 class Watching(Workspace):
-    """Files, a network, and a watch that is wired to it as in `devserver.server`."""
+    """Files, a network, and a watch that is wired to it as in `devserver.server.server`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action
 from devserver.model.plan import Hold, LiveMod, Step
-from devserver.reload.graph import Declarations, Requirement, load_order
 from devserver.reload.plan.situation import Situation, id_of, needed_paths, plain, required, unreadable
+from devserver.sources.graph import Declarations, Requirement, load_order
 
 
 @dataclass(slots=True)

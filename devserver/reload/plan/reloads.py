@@ -12,9 +12,9 @@ from pathlib import Path
 from devserver.model.change import FilesChanged, Trigger
 from devserver.model.lifecycle import Action
 from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
-from devserver.reload.graph import load_order
 from devserver.reload.plan.situation import Situation, needed_paths, plain
-from devserver.reload.source import ancestors
+from devserver.sources.graph import load_order
+from devserver.sources.imports import ancestors
 
 
 def reloads(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.plan import LiveMod
-from devserver.reload.graph import Declarations, ModuleGraph, Requirement, parse_requirement
+from devserver.sources.graph import Declarations, ModuleGraph, Requirement, parse_requirement
 
 
 # No slots: what is looked up again and again is indexed once.

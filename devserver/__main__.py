@@ -1,0 +1,5 @@
+"""`python -m devserver` is `oa-dev`."""
+
+from devserver.cli import main
+
+main()

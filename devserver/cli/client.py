@@ -1,0 +1,192 @@
+"""Finds the server that runs in a workspace and talks to it: what `oa-dev status`, `reload` and `send` stand on.
+
+The server proves that it knows the token before it is shown the token: whoever else listens on that port learns
+nothing. Only the standard library, only loopback, never through a proxy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from devserver.control.page_address import address
+from devserver.errors import DevServerError
+from devserver.server.runfile import RunFile, is_running, read_run_file, run_file_path
+from devserver.server.sockets import is_loopback
+
+ANSWER_LIMIT = 8 << 20
+"""The most bytes of an answer that are read."""
+
+HOLD_SECONDS = 20.0
+"""The longest that a question for what happens next is held."""
+
+_QUICK_SECONDS = 5.0
+_WORK_SECONDS = 90.0
+"""A reload may wait for handlers, for hooks and for other reloads before it."""
+
+
+class NotRunning(DevServerError):
+    """There is no server here to talk to."""
+
+
+class Refused(DevServerError):
+    """The server answered, but not with what was asked for. `status` is the HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """A proven server.
+
+    Each method raises NotRunning when the server does not answer, and Refused when it declines.
+    """
+
+    def __init__(self, found: RunFile) -> None:
+        self._found = found
+        self._host, self._port = _address(found.url)
+        self._prove()
+
+    def status(self) -> dict[str, Any]:
+        """What runs: the control API's `/_dev/status`."""
+        return self._call("GET", "/_dev/status", None, _QUICK_SECONDS)
+
+    def reload(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Reload mods by id or path, or all; the answer holds the outcome of each step."""
+        return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)
+
+    def undo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Go back to before the last reload of these mods, or of the latest; the answer is as of `reload`."""
+        return self._call("POST", "/_dev/undo", {"mods": list(mods)}, _WORK_SECONDS)
+
+    def send(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Send an event given by its fields; the answer is the network's."""
+        return self._call("POST", "/_dev/send", event, _WORK_SECONDS)
+
+    def plan(self) -> dict[str, Any]:
+        """What applying everything on disk would lead to: `plans`, or the `problems` of network.yaml."""
+        return self._call("GET", "/_dev/plan", None, _WORK_SECONDS)
+
+    def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
+        """What became of the plans after number `after`, waited for; without it at once the number of the latest."""
+        return self._held("/_dev/reloads", after, seconds)
+
+    def events(self, pattern: str, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
+        """The events after number `after` that match a pattern, waited for; without it where they stand now."""
+        return self._held("/_dev/events", after, seconds, pattern=pattern)
+
+    def saves(self, do: str) -> dict[str, Any]:
+        """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""
+        return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)
+
+    def log(self, level: str) -> dict[str, Any]:
+        """Show log records from a level on."""
+        return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)
+
+    def ticket(self) -> str:
+        """What lets a browser in, once and soon."""
+        return str(self._call("POST", "/_dev/tickets", {}, _QUICK_SECONDS).get("ticket"))
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        return self._found.url
+
+    @property
+    def page(self) -> str:
+        """The page of what runs, with the token that lets a browser in: for the eyes of this user alone."""
+        return address(self._found.url, self._found.token)
+
+    def stop(self) -> dict[str, Any]:
+        """End the server."""
+        return self._call("POST", "/_dev/stop", {}, _QUICK_SECONDS)
+
+    def _held(self, path: str, after: int | None, seconds: float, **query: str) -> dict[str, Any]:
+        wanted = query if after is None else query | {"after": str(after), "seconds": f"{min(seconds, HOLD_SECONDS):f}"}
+        return self._call("GET", f"{path}?{urlencode(wanted)}", None, HOLD_SECONDS + _QUICK_SECONDS)
+
+    def _prove(self) -> None:
+        nonce = secrets.token_hex(32)
+        expected = hmac.new(self._found.token.encode(), nonce.encode(), hashlib.sha256).hexdigest()
+        try:
+            proof = self._request("POST", "/_dev/prove", {"nonce": nonce}, {}, _QUICK_SECONDS).get("proof")
+        except Refused:
+            proof = None
+        if not hmac.compare_digest(str(proof).encode("utf-8", "replace"), expected.encode()):
+            raise NotRunning(f"what answers at {self._found.url} is not the server of this workspace")
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
+        return self._request(method, path, body, {"Authorization": f"Bearer {self._found.token}"}, seconds)
+
+    def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: dict[str, str], seconds: float
+    ) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        sent = headers | ({"Content-Type": "application/json"} if data is not None else {})
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=seconds)
+        try:
+            connection.request(method, path, data, sent)
+            response = connection.getresponse()
+            return _answer(response.status, response.read(ANSWER_LIMIT))
+        except TimeoutError as error:
+            raise NotRunning(f"the server at {self._found.url} did not answer within {seconds:.0f} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NotRunning(f"the server at {self._found.url} does not answer: {error}") from error
+        finally:
+            connection.close()
+
+
+def connect(workspace: Path) -> Client:
+    """The server of a workspace, proven.
+
+    Raises NotRunning where none runs, and DevServerError for a run file that cannot be believed.
+    """
+    path = run_file_path(workspace)
+    found = read_run_file(workspace)
+    if found is None:
+        raise NotRunning(f"no server runs here, there is no {path}; start one with: oa-dev run")
+    if not is_running(found):
+        raise NotRunning(f"no server runs here, the one that wrote {path} (pid {found.pid}) has ended")
+    return Client(found)
+
+
+def _address(url: str) -> tuple[str, int]:
+    """Host and port of a server on this machine. Raises NotRunning for any other address."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise NotRunning(f"the run file names no address: {error}") from error
+    if parts.scheme != "http" or port is None or not is_loopback(host):
+        raise NotRunning(f"the run file names {url!r}, which is no server on this machine")
+    return host, port
+
+
+def _answer(status: int, data: bytes) -> dict[str, Any]:
+    """The object in an answer. Raises Refused for any status but 200, and for anything but an object."""
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        values = None
+    if status != http.HTTPStatus.OK:
+        raise Refused(status, _said(status, values))
+    if not isinstance(values, dict):
+        raise Refused(status, "the server's answer is not a JSON object")
+    return values
+
+
+def _said(status: int, values: object) -> str:
+    """The sentence in a refusal, or its status where there is none."""
+    if isinstance(values, dict):
+        for name in ("message", "error", "detail"):
+            if isinstance(values.get(name), str):
+                return str(values[name])
+    return f"the server answered with HTTP {status}"

@@ -1,0 +1,1 @@
+"""What people and commands ask a running server, and the page."""

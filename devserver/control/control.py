@@ -1,0 +1,165 @@
+"""The control API under `/_dev/`: what the command line and the dashboard ask of a running server.
+
+All of it needs this run's admin token, but for the proof that the server knows the token, which a client asks for
+before it shows its own. Every request is answered by the trigger queue behind `Control`; nothing is decided here.
+
+Who asks for something of one mod may add the `generation` that it saw. Where another runs when the queue comes to it,
+nothing is done, and the answer is 409 with the code stale_generation and the `generation` that runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from devserver.model.change import LoadAsked, ReloadAsked, Trigger, UnloadAsked
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import Outcome, PlanDone, Status
+from devserver.model.principal import Scope
+from devserver.model.wire_form import outcome_to_dict, plan_to_dict
+from devserver.network.identity import agent_id_problem, bare
+from devserver.transports.http.answers import Answer, told
+from devserver.transports.http.routes import Asked, Route
+from devserver.transports.inbound import event_from, object_of, text_of
+from devserver.transports.strict import Malformed
+
+SHORTEST_NONCE = 16
+MOST_MODS = 1000
+STALE = "stale_generation"
+"""The code of a refusal because who asked had seen another generation."""
+_CAUSE = "asked by a command"
+
+
+class Control(Protocol):
+    """What the control API needs of the server."""
+
+    def status(self) -> dict[str, Any]:
+        """What runs: network, mods with their generations, agents, limits."""
+
+    async def submit(self, trigger: Trigger) -> PlanDone:
+        """Queue a trigger, and wait until its plan was carried out."""
+
+    async def send(self, event: Event, as_agent: str | None) -> EventResponse:
+        """Send an event, as an agent or as the one who runs the network."""
+
+
+class ControlApi:
+    """The endpoints, over one server; `token` is this run's admin token."""
+
+    def __init__(self, control: Control, token: str) -> None:
+        self._control = control
+        self._token = token
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table of the control API."""
+        return (
+            Route("POST", "/_dev/prove", Scope.OPEN, self.prove),
+            Route("GET", "/_dev/status", Scope.READ, self.status),
+            Route("POST", "/_dev/reload", Scope.MODS_WRITE, self.reload),
+            Route("POST", "/_dev/load", Scope.MODS_WRITE, self.load),
+            Route("POST", "/_dev/unload", Scope.MODS_WRITE, self.unload),
+            Route("POST", "/_dev/send", Scope.ADMIN, self.send),
+        )
+
+    async def prove(self, asked: Asked) -> Answer:
+        """That this server knows the token: the HMAC-SHA256 of the client's nonce, in hexadecimal."""
+        nonce = text_of(asked.body, "nonce")
+        if nonce is None or len(nonce) < SHORTEST_NONCE:
+            raise Malformed("bad_field", f"nonce is a text of at least {SHORTEST_NONCE} characters")
+        return told({"proof": hmac.new(self._token.encode(), nonce.encode(), hashlib.sha256).hexdigest()})
+
+    async def status(self, asked: Asked) -> Answer:
+        """What runs."""
+        return told(self._control.status())
+
+    async def reload(self, asked: Asked) -> Answer:
+        """Reload the named mods, or all."""
+        mods = mods_of(asked.body.get("mods"))
+        return await self._carry_out(ReloadAsked(mods, _CAUSE, seen_of(asked.body, mods)))
+
+    async def load(self, asked: Asked) -> Answer:
+        """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
+        config = object_of(asked.body, "config") or {}
+        trigger = LoadAsked(_mod(asked), config, _CAUSE, trusted=False, seen=seen_of(asked.body))
+        return await self._carry_out(trigger)
+
+    async def unload(self, asked: Asked) -> Answer:
+        """Unload a mod; `force` also where others need it."""
+        force = asked.body.get("force") is True
+        return await self._carry_out(UnloadAsked(_mod(asked), force, _CAUSE, seen_of(asked.body)))
+
+    async def send(self, asked: Asked) -> Answer:
+        """Send an event as an agent (`source_id`), or as the one who runs the network."""
+        as_agent = _agent_id(text_of(asked.body, "source_id"))
+        event = event_from(asked.body, as_agent)
+        response = await self._control.send(event, as_agent)
+        return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
+
+    async def _carry_out(self, trigger: Trigger) -> Answer:
+        return carried_out(await self._control.submit(trigger))
+
+
+def _agent_id(source_id: str | None) -> str | None:
+    """The agent to send as. Nothing that comes over a wire is from the system or a mod, whoever sends it."""
+    problem = agent_id_problem(bare(source_id)) if source_id is not None else None
+    if problem is not None:
+        raise Malformed("not_an_agent", problem)
+    return source_id
+
+
+def _mod(asked: Asked) -> str:
+    name = text_of(asked.body, "mod_path")
+    if name is None:
+        raise Malformed("bad_field", "mod_path is required")
+    return name
+
+
+def mods_of(values: Any) -> tuple[str, ...]:
+    """The mods that a request names; none means all. Raises Malformed."""
+    names = values if values is not None else []
+    if not isinstance(names, list) or len(names) > MOST_MODS or not all(isinstance(each, str) for each in names):
+        raise Malformed("bad_field", f"mods is a list of at most {MOST_MODS} names; none means all")
+    return tuple(names)
+
+
+def seen_of(body: Mapping[str, Any], mods: tuple[str, ...] | None = None) -> int | None:
+    """The generation that who asks saw the one mod at that is named, 0 for none; None where it does not say.
+
+    Raises Malformed.
+    """
+    value = body.get("generation")
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise Malformed("bad_field", "generation is a whole number, 0 for a mod that does not run")
+    if mods is not None and len(mods) != 1:
+        raise Malformed("bad_field", "with a generation exactly one mod is named")
+    return value
+
+
+def carried_out(done: PlanDone) -> Answer:
+    """What became of a trigger; 409 where nothing was done because who asked had seen another generation."""
+    if not done.plan.stale:
+        return told(plan_done_to_dict(done))
+    outcome = done.outcomes[0]
+    refusal = {"code": STALE, "message": f"{outcome.mod_id}: {outcome.reason}", "generation": outcome.generation}
+    return told({**plan_done_to_dict(done), **refusal, "error_message": refusal["message"]}, 409)
+
+
+def plan_done_to_dict(done: PlanDone) -> dict[str, Any]:
+    """A plan after it was carried out, for programs: the plan, then each outcome with what people are told besides."""
+    return {
+        "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
+        **plan_to_dict(done.plan),
+        "outcomes": [_outcome(each) for each in done.outcomes],
+        "duration_ms": done.duration_ms,
+        "agents": {"connected": done.agents.connected, "dropped": done.agents.dropped},
+        "held": {"events": done.held.events, "longest_ms": done.held.longest_ms},
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    besides = {"mod_path": outcome.mod_path, "reason": outcome.reason, "note": outcome.note}
+    return {**outcome_to_dict(outcome), **besides}

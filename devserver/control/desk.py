@@ -1,0 +1,180 @@
+"""What the commands of a terminal ask besides: plans, saves that wait, and what happens next. Decides nothing.
+
+All of it needs this run's admin token. What happens next is asked for with the number of what is known already; the
+question is held until there is something, or for HOLD_SECONDS.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol
+
+from devserver.control.control import carried_out, mods_of, plan_done_to_dict, seen_of
+from devserver.control.followed import Followed
+from devserver.control.tape import Tape
+from devserver.errors import ConfigError
+from devserver.model.change import Trigger, UndoAsked
+from devserver.model.event import matches, pattern_problem
+from devserver.model.facts import PlanDone
+from devserver.model.plan import Plan
+from devserver.model.principal import Scope
+from devserver.model.wire_form import error_to_dict, plan_to_dict
+from devserver.transports.http.answers import Answer, told
+from devserver.transports.http.routes import Asked, Route
+from devserver.transports.inbound import text_of
+from devserver.transports.strict import Malformed
+
+HOLD_SECONDS = 20.0
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class SavesAsked(Protocol):
+    """Saves on their way to the network."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether saves wait."""
+
+    def waiting_names(self) -> list[str]:
+        """The files that wait."""
+
+    def pause(self) -> None:
+        """Let saves wait."""
+
+    async def apply(self) -> tuple[PlanDone, ...]:
+        """Apply what waits."""
+
+    async def resume(self) -> tuple[PlanDone, ...]:
+        """Apply what waits, and everything that comes."""
+
+    async def plans(self) -> tuple[Plan, ...]:
+        """What applying everything on disk would lead to."""
+
+
+class Desk(Protocol):
+    """What this API needs of the server. What became of plans is plain values."""
+
+    @property
+    def saves(self) -> SavesAsked:
+        """Saves on their way."""
+
+    @property
+    def followed(self) -> Followed:
+        """The events, for whoever follows them."""
+
+    @property
+    def reloads(self) -> Tape[dict[str, Any]]:
+        """What became of each plan."""
+
+    async def submit(self, trigger: Trigger) -> PlanDone:
+        """Queue a trigger, and wait until its plan was carried out."""
+
+    def stop(self) -> None:
+        """End the server."""
+
+    def set_log_level(self, level: str) -> None:
+        """Show log records from this level on."""
+
+
+class DeskApi:
+    """The endpoints, over one server; `hold` is how many seconds a question is held."""
+
+    def __init__(self, desk: Desk, hold: float = HOLD_SECONDS) -> None:
+        self._desk = desk
+        self._hold = hold
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table."""
+        return (
+            Route("GET", "/_dev/plan", Scope.ADMIN, self.plan),
+            Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads),
+            Route("GET", "/_dev/events", Scope.ADMIN, self.events),
+            Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
+            Route("POST", "/_dev/saves", Scope.ADMIN, self.saves),
+            Route("POST", "/_dev/log", Scope.ADMIN, self.log),
+            Route("POST", "/_dev/stop", Scope.ADMIN, self.stop),
+        )
+
+    async def plan(self, asked: Asked) -> Answer:
+        """What applying everything on disk would lead to, or why network.yaml cannot be used."""
+        try:
+            plans = await self._desk.saves.plans()
+        except ConfigError as error:
+            return told({"plans": [], "problems": [error_to_dict(each) for each in error.problems]})
+        except OSError as error:
+            raise Malformed("unreadable", f"network.yaml cannot be read ({error.strerror})", 409) from error
+        return told({"plans": [plan_to_dict(each) for each in plans], "problems": []})
+
+    async def reloads(self, asked: Asked) -> Answer:
+        """What became of the plans after `after`; without it, where they stand now."""
+        tape, after = self._desk.reloads, _number(asked, "after")
+        found = () if after is None else await tape.wait_after(after, self._seconds(asked))
+        rows = [{"number": number, **each} for number, each in found]
+        return told({"next": found[-1][0] if found else tape.number, "reloads": rows})
+
+    async def events(self, asked: Asked) -> Answer:
+        """The events after `after` that match `pattern`; without `after`, where they stand now."""
+        pattern, after = asked.query.get("pattern", "*"), _number(asked, "after")
+        problem = pattern_problem(pattern)
+        if problem is not None:
+            raise Malformed("bad_pattern", problem)
+        tape = self._desk.followed.ask()
+        found = () if after is None else await tape.wait_after(after, self._seconds(asked))
+        self._desk.followed.ask()
+        return told(
+            {
+                "next": found[-1][0] if found else tape.number,
+                "lost": found[0][0] - after - 1 if found and after is not None else 0,
+                "events": [each for _, each in found if matches(pattern, each["event_name"])],
+            }
+        )
+
+    def _seconds(self, asked: Asked) -> float:
+        """How long the question is held: as long as it wants, and no longer than we do."""
+        text = asked.query.get("seconds", "")
+        if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
+            raise Malformed("bad_query", "seconds is a number")
+        return min(float(text), self._hold) if text else self._hold
+
+    async def undo(self, asked: Asked) -> Answer:
+        """Go back to before the last reload of the named mods, or to before the latest reload."""
+        mods = mods_of(asked.body.get("mods"))
+        trigger = UndoAsked(mods, "asked by a command", seen_of(asked.body, mods))
+        return carried_out(await self._desk.submit(trigger))
+
+    async def saves(self, asked: Asked) -> Answer:
+        """Let saves wait (`pause`), apply what waits (`apply`), or go on as usual (`resume`)."""
+        saves = self._desk.saves
+        done: tuple[PlanDone, ...] = ()
+        match asked.body.get("do"):
+            case "pause":
+                saves.pause()
+            case "apply":
+                done = await saves.apply()
+            case "resume":
+                done = await saves.resume()
+            case _:
+                raise Malformed("bad_field", "do is pause, apply or resume")
+        waiting = saves.waiting_names()
+        return told({"paused": saves.paused, "waiting": waiting, "done": [plan_done_to_dict(each) for each in done]})
+
+    async def log(self, asked: Asked) -> Answer:
+        """Show log records from `level` on."""
+        level = text_of(asked.body, "level")
+        if level not in LEVELS:
+            raise Malformed("bad_field", f"level is one of {', '.join(LEVELS)}")
+        self._desk.set_log_level(level)
+        return told({"level": level})
+
+    async def stop(self, asked: Asked) -> Answer:
+        """End the server."""
+        self._desk.stop()
+        return told({"stopping": True})
+
+
+def _number(asked: Asked, name: str) -> int | None:
+    """A number out of the query; None where it is left out."""
+    text = asked.query.get(name)
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise Malformed("bad_query", f"{name} is a whole number")
+    return None if text is None else int(text)

@@ -1,0 +1,104 @@
+"""What runs now, as a page in the browser: three files without anything of this run in them, and how it gets its token.
+
+The files need no credential; all that the page shows it asks of the control API, with this run's token. That comes in
+the fragment of the address, which no browser sends anywhere. A browser that is started by a command gets a ticket in
+its place, because every user of this machine can read what a process was started with.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from devserver.control.page_address import PATH
+from devserver.model.principal import Scope
+from devserver.transports.http.answers import Answer, refused, told
+from devserver.transports.http.routes import Asked, Endpoint, Route
+from devserver.transports.inbound import text_of
+
+TICKET_SECONDS = 30.0
+MOST_TICKETS = 8
+
+_FILES: tuple[tuple[str, str, bytes], ...] = (
+    ("", "page.html", b"text/html; charset=utf-8"),
+    ("page.js", "page.js", b"text/javascript; charset=utf-8"),
+    ("page.css", "page.css", b"text/css; charset=utf-8"),
+)
+
+
+class Tickets:
+    """Each admits once, for TICKET_SECONDS.
+
+    Arguments: `shown_again`, called when a ticket is shown that was used already; `clock`, monotonic seconds.
+    """
+
+    def __init__(self, shown_again: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._shown_again = shown_again
+        self._clock = clock
+        self._unused: list[tuple[str, float]] = []
+        self._used: list[str] = []
+
+    def make(self) -> str:
+        """A new ticket, at the price of the oldest where there are many."""
+        ticket = secrets.token_urlsafe(32)
+        self._unused = [*self._unused, (ticket, self._clock() + TICKET_SECONDS)][-MOST_TICKETS:]
+        return ticket
+
+    def take(self, shown: str) -> bool:
+        """Whether this is a ticket that admits; it does so no more."""
+        if any(_equal(shown, each) for each in self._used):
+            self._shown_again()
+            return False
+        found = next(((ticket, until) for ticket, until in self._unused if _equal(shown, ticket)), None)
+        if found is None:
+            return False
+        self._unused.remove(found)
+        self._used = [*self._used, found[0]][-MOST_TICKETS:]
+        return self._clock() < found[1]
+
+
+class PageApi:
+    """The routes of the page. Arguments: `token`, this run's admin token; `tickets`, what it is given for."""
+
+    def __init__(self, token: str, tickets: Tickets) -> None:
+        self._token = token
+        self._tickets = tickets
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table."""
+        files = (Route("GET", PATH + path, Scope.OPEN, _file(name, kind), page=not path) for path, name, kind in _FILES)
+        return (
+            *files,
+            Route("POST", "/_dev/tickets", Scope.ADMIN, self.ticket),
+            Route("POST", "/_dev/enter", Scope.OPEN, self.enter),
+        )
+
+    async def ticket(self, asked: Asked) -> Answer:
+        """A ticket, for a browser that is about to be started."""
+        return told({"ticket": self._tickets.make()})
+
+    async def enter(self, asked: Asked) -> Answer:
+        """The token, for a ticket."""
+        if self._tickets.take(text_of(asked.body, "ticket") or ""):
+            return told({"token": self._token})
+        return refused("ticket_spent", "this link was used, or is older than half a minute: open the page again", 401)
+
+
+def _file(name: str, kind: bytes) -> Endpoint:
+    async def endpoint(asked: Asked) -> Answer:
+        return Answer(_content(name), content_type=kind)
+
+    return endpoint
+
+
+@cache
+def _content(name: str) -> bytes:
+    return Path(__file__).with_name(name).read_bytes()
+
+
+def _equal(shown: str, ticket: str) -> bool:
+    return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), ticket.encode())

@@ -1,0 +1,154 @@
+"""What mods' code runs beside its handlers, tasks and callbacks of the loop: whose each is, and what goes wrong in it.
+
+asyncio would only log an exception that nobody looks at. Here it is told, with the generation whose code has raised it;
+what is no mod's is left to whoever handled it before. Ends nothing, and knows nothing of how mods are loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any
+
+from devserver.live.generation import Generation, running
+
+UNHEEDED = 0.5
+"""Seconds after which nobody is expected to look at the exception of a task that is still held somewhere."""
+
+OnError = Callable[[Generation, str, BaseException], object]
+"""Told of an exception, with whose code has raised it and in which task or callback. From any thread."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Failed:
+    """Whose task or callback has ended with an exception. A task that somebody holds keeps its generation, this not."""
+
+    owner: weakref.ref[Generation]
+    what: str
+    task: weakref.ref[asyncio.Task[Any]] | None = None
+
+
+class Background:
+    """Follows what is started on one loop. `live` gives the generations that serve."""
+
+    def __init__(self, on_error: OnError, live: Callable[[], Iterable[Generation]]) -> None:
+        self._on_error = on_error
+        self._live = live
+        self._failed: dict[int, _Failed] = {}
+
+    def follow(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        """Let each task that a generation's code starts on `loop` belong to it, and have what it and its callbacks
+        raise told; the function that ends this again."""
+        factory_before, handler_before = loop.get_task_factory(), loop.get_exception_handler()
+
+        def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+            if factory_before is None:
+                task: Any = asyncio.Task(work, loop=loop, **options)
+            else:
+                task = factory_before(loop, work, **options)
+            call = running.get()
+            if call is not None and isinstance(task, asyncio.Task):
+                self._follow_task(task, call.generation)
+            return task
+
+        def handler(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            if self._tell(context):
+                return
+            if handler_before is not None:
+                handler_before(loop, context)
+            else:
+                loop.default_exception_handler(context)
+
+        def leave() -> None:
+            # Where somebody else came after us, ours stay below theirs and do nothing any more.
+            if loop.get_task_factory() is factory:
+                loop.set_task_factory(factory_before)
+            if loop.get_exception_handler() is handler:
+                loop.set_exception_handler(handler_before)
+            for key, failed in list(self._failed.items()):
+                self._look(key, failed)
+
+        loop.set_task_factory(factory)
+        loop.set_exception_handler(handler)
+        return leave
+
+    def _follow_task(self, task: asyncio.Task[Any], generation: Generation) -> None:
+        generation.tasks.add(task)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            # Not `exception()`: that would count as looking at it.
+            if task._log_traceback:
+                self._wait_for_heed(task, generation)
+
+        task.add_done_callback(ended, context=Context())
+
+    def _wait_for_heed(self, task: asyncio.Task[Any], generation: Generation) -> None:
+        """A task that nobody holds ends now, and the loop's handler is told; one that is held may be awaited yet."""
+        failed = _Failed(weakref.ref(generation), f"task {_name(task.get_coro())}", weakref.ref(task))
+        self._failed[id(task)] = failed
+        task.get_loop().call_later(UNHEEDED, self._look, id(task), failed, context=Context())
+
+    def _look(self, key: int, failed: _Failed) -> None:
+        """Tell of a task that somebody holds and nobody has looked at."""
+        if self._failed.get(key) is not failed:
+            return
+        del self._failed[key]
+        task = failed.task() if failed.task is not None else None
+        error = task.exception() if task is not None and task._log_traceback else None
+        if error is not None:
+            self._report(failed, error)
+
+    def _tell(self, context: dict[str, Any]) -> bool:
+        """Tell of what the loop would log; False for what no mod's code has raised."""
+        error = context.get("exception")
+        if not isinstance(error, BaseException):
+            return False
+        found = self._whose(context, error)
+        return found is not None and self._report(found, error)
+
+    def _whose(self, context: dict[str, Any], error: BaseException) -> _Failed | None:
+        future, handle = context.get("future", context.get("task")), context.get("handle")
+        if future is not None:
+            coroutine = future.get_coro() if isinstance(future, asyncio.Task) else None
+            return self._failed.pop(id(future), None) or self._by_trace(f"task {_name(coroutine)}", error)
+        what = f"callback {_name(getattr(handle, '_callback', None))}"
+        # A handle keeps the context that its callback runs in; `get_context()` is new in Python 3.12.
+        inside = getattr(handle, "_context", None)
+        call = inside.get(running) if isinstance(inside, contextvars.Context) else None
+        return _Failed(weakref.ref(call.generation), what) if call is not None else self._by_trace(what, error)
+
+    def _by_trace(self, what: str, error: BaseException) -> _Failed | None:
+        """Whose code has raised something, where nothing tells on whose behalf it ran."""
+        names = _modules(error)
+        for generation in self._live():
+            package = generation.entry.removesuffix(".mod")
+            if any(name == package or name.startswith(f"{package}.") for name in names):
+                return _Failed(weakref.ref(generation), what)
+        return None
+
+    def _report(self, failed: _Failed, error: BaseException) -> bool:
+        generation = failed.owner()
+        if generation is None:
+            return False
+        generation.failed += 1
+        self._on_error(generation, failed.what, error)
+        return True
+
+
+def _modules(error: BaseException) -> set[str]:
+    """The names of the modules whose code an exception has come through."""
+    found, step = set(), error.__traceback__
+    while step is not None:
+        found.add(str(step.tb_frame.f_globals.get("__name__", "")))
+        step = step.tb_next
+    return found
+
+
+def _name(work: object) -> str:
+    """How the author calls what a task or a callback runs."""
+    inner = getattr(work, "func", work)
+    return str(getattr(inner, "__qualname__", None) or type(inner).__name__)

@@ -1,0 +1,137 @@
+"""Ends handlers that run for too long, so that no sender waits for ever; those that go on all the same are given up.
+
+Looks four times a second. Decides which call it is time for, and leaves to others what becomes of its sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Protocol
+
+from devserver.live.generation import Call
+from devserver.live.registry import Registry
+from devserver.model.facts import Notice
+from devserver.model.lifecycle import Limits, ModState
+
+GRACE = 0.5
+"""Seconds that a handler gets to end after it was cancelled."""
+
+_INTERVAL = 0.25
+
+
+class Surroundings(Protocol):
+    """What the overseer needs of the network."""
+
+    registry: Registry
+
+    @property
+    def limits(self) -> Limits:
+        """How long things may take."""
+
+    def is_own(self, file: str) -> bool:
+        """Whether a file is code of mods."""
+
+    def shown(self, file: str) -> str:
+        """A file's path as people read it."""
+
+
+class Overseer:
+    """Watches the handlers of live generations, and those that were told to end.
+
+    Arguments: `give_up`, told of a call that goes on after it was cancelled, says whether it still does then; `tell`,
+    told where.
+    """
+
+    def __init__(self, around: Surroundings, give_up: Callable[[Call], bool], tell: Callable[[Notice], None]) -> None:
+        self._around = around
+        self._registry = around.registry
+        self._give_up = give_up
+        self._tell = tell
+        self._named: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Watch from now on, in the running loop, which is the mods'."""
+        self._task = asyncio.get_running_loop().create_task(self._watch(), context=contextvars.Context())
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        self._look_at_overdue(time.monotonic() + GRACE)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            self.look(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """End what has run too long at `now` (monotonic seconds). Lingering generations have a limit of their own."""
+        limit = self._around.limits.handler
+        for generation in self._registry.live:
+            if generation.state is ModState.LIVE:
+                for call in generation.handler_calls():
+                    if now - call.started > limit:
+                        reason = f"{generation.name}: the handler did not answer within {limit:g} s"
+                        self._registry.expire(call, reason)
+        self._look_at_overdue(now)
+
+    def _look_at_overdue(self, now: float) -> None:
+        # The innermost first: it is the one that keeps the others of its task.
+        for call in sorted(self._registry.overdue, key=lambda each: -each.depth):
+            is_late = now - call.expired_at >= GRACE
+            if is_late or not call.active:
+                self._registry.overdue.remove(call)
+            if is_late and call.active:
+                call.detached = True
+                if self._give_up(call):
+                    self._name(call)
+                call.generation.end(call)
+
+    def _name(self, call: Call) -> None:
+        if call.task is None or call.event is None or call.task in self._named:
+            return
+        self._named.add(call.task)
+        own = [each for each in frames_of(call.task) if self._around.is_own(each.f_code.co_filename)]
+        place = f" at {self._around.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
+        what = f"its handler of {call.event.event_name} was ended and goes on"
+        self._tell(Notice(f"still running: {call.generation.name}{place}; {what}"))
+
+
+def frames_of(task: asyncio.Task[Any]) -> Iterator[FrameType]:
+    """Where a task waits, outermost first: `Task.get_stack()` shows only the first frame."""
+    work: object = task.get_coro()
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None) or getattr(work, "ag_frame", None)
+        if isinstance(frame, FrameType):
+            yield frame
+        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None) or getattr(work, "ag_await", None)
+
+
+class Ended(BaseException):
+    """Ends a handler that goes on after it was cancelled, where whoever waits for it runs it in a task of its own."""
+
+
+def end_by_force(task: asyncio.Task[Any]) -> None:
+    """Raise Ended where a task waits: `except CancelledError` and `except Exception` let it through."""
+    loop = task.get_loop()
+    # Private names. What it waits for may be waited for by others too, which must not get to know of this.
+    waited: Any = task._fut_waiter  # type: ignore[attr-defined]
+    for wake, context in (waited._callbacks or ()) if waited is not None else ():
+        if getattr(wake, "__self__", None) is task:
+            waited.remove_done_callback(wake)
+            failed: asyncio.Future[None] = loop.create_future()
+            failed.set_exception(Ended())
+            failed.exception()
+            loop.call_soon(wake, failed, context=context)
+            return
+    if not task.done():
+        # It runs just now, or is about to.
+        loop.call_later(_INTERVAL, end_by_force, task, context=contextvars.Context())

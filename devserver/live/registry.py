@@ -1,0 +1,211 @@
+"""The live mods: for each a slot with its gate and its live generation. The one table in which both streams meet.
+
+Reload swaps here, in one go and without awaiting; events read here. Decides nothing and runs no mod's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from devserver.errors import EventRefused
+from devserver.live.generation import Call, Generation, expire
+from devserver.live.routing import RoutingTable
+from devserver.model.facts import Held
+from devserver.model.lifecycle import ModState
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One event in the line before a gate, since when (monotonic seconds), and what wakes it."""
+
+    since: float
+    call: asyncio.Future[None] | None = None
+
+
+class Gate:
+    """Lets events into a mod, or holds them in order while the mod is swapped.
+
+    To be used from the mods' loop only. Who waits goes in before who comes later, also while the gate opens; who has
+    been called but has not gone in when the gate closes again waits on, in its place.
+    """
+
+    __slots__ = ("_closed", "_line", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._closed = False
+        self._line: deque[_Waiting] = deque()
+
+    @property
+    def shut(self) -> bool:
+        """Whether an event has to wait: the gate is closed, or others are still going in."""
+        return self._closed or bool(self._line)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait. May be asked from any thread."""
+        return len(self._line)
+
+    def close(self) -> None:
+        """From now on events wait."""
+        self._closed = True
+
+    def open(self) -> Held:
+        """Let everyone in who waits, in order, and say how many these are and how long the first has waited."""
+        if not self._closed:
+            return Held()
+        self._closed = False
+        for each in self._line:
+            _wake(each)
+        longest = time.monotonic() - self._line[0].since if self._line else 0.0
+        return Held(len(self._line), longest * 1000)
+
+    async def wait(self, mod_id: str) -> None:
+        """Wait to be let in. Raises EventRefused where too many wait already."""
+        if self._closed and len(self._line) >= self.limit:
+            raise EventRefused(
+                "held_events_full",
+                f"{mod_id} is being reloaded and {self.limit} events wait for it already; send again",
+            )
+        place = _Waiting(time.monotonic())
+        self._line.append(place)
+        try:
+            while self._closed or self._line[0] is not place:
+                await self._stand(place)
+        finally:
+            self._line.remove(place)
+
+    async def _stand(self, place: _Waiting) -> None:
+        if self._closed:
+            place.call = asyncio.get_running_loop().create_future()
+            await place.call
+        else:
+            # All before it have been called, and go in (or give up) within this turn of the loop.
+            await asyncio.sleep(0)
+
+
+def _wake(waiting: _Waiting) -> None:
+    if waiting.call is not None and not waiting.call.done():
+        waiting.call.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A mod's place in the network: it stays when the generation in it changes."""
+
+    mod_id: str
+    mod_path: str
+    gate: Gate
+    live: Generation | None = None
+
+
+@dataclass(slots=True)
+class Swap:
+    """What one commit changes: generations that take their slots, slots that end, the order afterwards."""
+
+    live: list[tuple[Slot, Generation]] = field(default_factory=list)
+    removed: list[Slot] = field(default_factory=list)
+    order: Sequence[str] | None = None
+
+
+class Registry:
+    """All slots, in the order that mods are asked. Changed on the mods' thread alone, and read on any."""
+
+    def __init__(self, held_events: int = 1000) -> None:
+        self._slots: dict[str, Slot] = {}
+        self._numbers: dict[str, int] = {}
+        self._held_events = held_events
+        self._paths: dict[str, Slot] = {}
+        self._table: RoutingTable[Slot] | None = None
+        self._lock = threading.Lock()
+        self.overdue: list[Call] = []
+        """The calls that were told to end, until they have ended or are given up."""
+
+    @property
+    def table(self) -> RoutingTable[Slot]:
+        """Who listens to what, as of the last commit; never changed once it was made."""
+        table = self._table
+        if table is None:
+            with self._lock:
+                table = self._table = RoutingTable(
+                    (slot, slot.live.handlers.patterns) for slot in self._slots.values() if slot.live
+                )
+        return table
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots with a live generation, in order."""
+        with self._lock:
+            return tuple(each for each in self._slots.values() if each.live is not None)
+
+    @property
+    def live(self) -> tuple[Generation, ...]:
+        """The live generations, in order."""
+        with self._lock:
+            return tuple(each.live for each in self._slots.values() if each.live is not None)
+
+    def find(self, path_or_id: str) -> Slot | None:
+        """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
+        return self._slots.get(path_or_id) or self._paths.get(plain_path(path_or_id))
+
+    def make_slot(self, mod_id: str, mod_path: str) -> Slot:
+        """A slot for a mod that is being loaded; it joins the table at `commit`."""
+        return Slot(mod_id, mod_path, Gate(self._held_events))
+
+    def hold_at_most(self, events: int) -> None:
+        """How many events may wait at each gate from now on."""
+        self._held_events = events
+        for slot in self.slots:
+            slot.gate.limit = events
+
+    def next_number(self, mod_id: str) -> int:
+        """The number of the generation that the next commit of this mod brings."""
+        return self._numbers.get(mod_id, 0) + 1
+
+    def commit(self, swap: Swap) -> None:
+        """Make a swap real, all of it between two events: nothing here awaits, and who looks on sees all or nothing."""
+        with self._lock:
+            self._commit(swap)
+
+    def _commit(self, swap: Swap) -> None:
+        if swap.removed or swap.order is not None or not all(self._listens_alike(*each) for each in swap.live):
+            self._table = None
+        for slot in swap.removed:
+            self._slots.pop(slot.mod_id, None)
+            self._paths.pop(plain_path(slot.mod_path), None)
+            slot.live = None
+        for slot, generation in swap.live:
+            slot.live = generation
+            generation.state = ModState.LIVE
+            self._numbers[slot.mod_id] = generation.number
+            self._slots[slot.mod_id] = self._paths[plain_path(slot.mod_path)] = slot
+        if swap.order is not None:
+            self._sort(swap.order)
+
+    def expire(self, call: Call, reason: str) -> None:
+        """End a handler that runs for too long."""
+        if expire(call, reason):
+            self.overdue.append(call)
+
+    def clear(self) -> None:
+        """Nothing is live any more."""
+        self.commit(Swap(removed=list(self._slots.values())))
+
+    def _listens_alike(self, slot: Slot, generation: Generation) -> bool:
+        """Whether a generation listens to what the one before it in its slot did: then the table stays right."""
+        return slot.live is not None and slot.live.handlers.patterns == generation.handlers.patterns
+
+    def _sort(self, order: Iterable[str]) -> None:
+        place = {mod_id: n for n, mod_id in enumerate(order)}
+        last = len(place)
+        self._slots = dict(sorted(self._slots.items(), key=lambda item: place.get(item[0], last)))
+
+
+def plain_path(mod_path: str) -> str:
+    """`./name` as the dotted path that it stands for."""
+    return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path

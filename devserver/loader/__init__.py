@@ -1,0 +1,21 @@
+"""Owns `sys.modules` and importlib: finds, compiles, executes and forgets the modules of mods. Decides nothing.
+
+- `shelf`   the watched modules as they are loaded, and what each was made from
+- `finder`  imports them from the bytes that were hashed
+- `scope`   lets code that was replaced go on importing what it was loaded with
+- `build`   one attempt to execute a set of modules anew, with its undo; `interrupt` ends one that hangs
+- `reline`  an edit that moved code without changing it executes nothing
+- `keeping` the module-level state that stays
+- `holders` whose code was registered with a module, which then begins anew with it
+- `moving`  what a state holds of replaced code goes to the new: `successor` by name, `fitting` instances
+- `leftovers` what code installs in the process, taken back at its end; `places` where that can be
+- `reads`   which data files code reads and writes, and what it starts
+- `locate`  finds the module of a mod without importing anything
+"""
+
+from devserver.loader.build import Build
+from devserver.loader.locate import Located, find_mod_class, imported, locate
+from devserver.loader.reads import DataReads
+from devserver.loader.shelf import Shelf
+
+__all__ = ["Build", "DataReads", "Located", "Shelf", "find_mod_class", "imported", "locate"]

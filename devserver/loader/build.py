@@ -1,0 +1,288 @@
+"""One attempt to execute a set of modules anew: all of them, or the old ones stand again as if nothing had happened.
+
+A build never touches a live module. It takes the affected names out of `sys.modules`, gives each a fresh module object,
+and lets `importlib.reload` execute it. Modules that a fresh start would not import any more are not imported here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from devserver.errors import HookFailed, ModNotFound
+from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
+from devserver.loader.holders import held_by
+from devserver.loader.interrupt import interrupt, release_locks
+from devserver.loader.keeping import keep_state, note_untouched
+from devserver.loader.leftovers import end
+from devserver.loader.places import note_main_loop
+from devserver.loader.reads import record_into
+from devserver.loader.reline import is_same_code, reline
+from devserver.loader.scope import scope_of
+from devserver.loader.shelf import Loaded, Shelf, Text, bind, compile_text, unbind
+from devserver.model.change import Sources
+from devserver.sources import settle
+from devserver.sources.files import digest_of, sources_now
+
+
+class Build:
+    """Executes `affected` and what it needs, so that `entries` are importable, fresh.
+
+    To be used once, on one thread that records nothing else: `compile()`, `execute()`, then either `keep()` or
+    `undo()`. After a failure `touched` says which sources the attempt depended on. Where the edit has only moved code,
+    nothing is executed and the modules stay; `kept` names the module-level state that stays (see `keeping`).
+
+    Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`, the modules that
+    mods are made from, in the order in which they shall be imported; `changed`, the sources that differ on disk;
+    `texts`, readings to execute instead of what is on disk.
+    """
+
+    def __init__(
+        self,
+        finder: WatchedFinder,
+        affected: Sequence[str],
+        entries: Sequence[str],
+        changed: Iterable[Path] = (),
+        texts: Mapping[Path, Text] | None = None,
+    ) -> None:
+        self._finder = finder
+        self._shelf: Shelf = finder.shelf
+        self._affected = tuple(affected)
+        self._entries = tuple(entries)
+        self._changed = tuple(changed)
+        note_main_loop()
+        self._execution = Execution(texts=dict(texts or {}))
+        self._old: dict[str, Loaded] = {}
+        self._old_modules: dict[str, ModuleType] = {}
+        self._past: dict[str, ModuleType] = {}
+        self._relined: dict[str, Text] = {}
+        self.importing: str | None = None
+        self.kept: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> Sources:
+        """Every source that the attempt opened or missed, as it found it."""
+        return dict(self._execution.touched)
+
+    @property
+    def replaced(self) -> dict[Path, Text]:
+        """The sources of the modules that were replaced, as they were; nothing once `keep()` was called."""
+        return {each.path: each.text for each in self._old.values()}
+
+    @property
+    def executed(self) -> tuple[str, ...]:
+        """The modules that were executed, in that order."""
+        return tuple(self._execution.executed)
+
+    def compile(self) -> None:
+        """Compile every changed source before anything is touched. Raises SyntaxError, ValueError or OSError."""
+        for path in self._changed:
+            if path.suffix != ".py":
+                continue
+            data = settle.read_whole(path)
+            if data is None:
+                self._execution.touched[path] = None
+                continue
+            self._execution.touched[path] = digest_of(data)
+            self._execution.texts[path] = compile_text(path, data)
+        self._relined = self._only_moved()
+
+    def _only_moved(self) -> dict[str, Text]:
+        """The affected modules with their new readings, where the edit has changed no code at all; else nothing."""
+        texts = self._execution.texts
+        moved: dict[str, Text] = {}
+        for name in self._affected if self._changed else ():
+            loaded = self._shelf.get(name)
+            if loaded is None:
+                return {}
+            now = sources_now(each for each in loaded.sources() if each not in texts)
+            if any(digest != loaded.sources()[path] for path, digest in now.items()):
+                return {}
+            if loaded.path in texts and not is_same_code(loaded.text, texts[loaded.path]):
+                return {}
+            moved.update({name: texts[loaded.path]} if loaded.path in texts else {})
+        return moved
+
+    def execute(self) -> None:
+        """Execute fresh modules. Raises whatever a module raises; `undo()` is then still to be called."""
+        if self._relined:
+            return
+        self._execution.thread = threading.get_ident()
+        try:
+            self._execute()
+        except BaseException as error:
+            if self._execution.abandoned:
+                self._repair()
+                raise Abandoned from error
+            raise
+
+    def _execute(self) -> None:
+        with record_into(self._note_read), self._finder.executing(self._execution):
+            try:
+                self._take_out()
+                for entry in self._entries:
+                    self.importing = entry
+                    self._run(entry)
+                while (wanted := self._next_wanted()) is not None:
+                    self.importing = wanted
+                    self._run(wanted)
+                self._forget_dropped()
+                self._keep_state()
+            except (SystemExit, KeyboardInterrupt) as request:
+                raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
+
+    def module(self, name: str) -> ModuleType:
+        """A module as it now is. Raises KeyError for one that was not imported."""
+        return sys.modules[name]
+
+    def keep(self) -> None:
+        """The new modules are live: nothing can be undone any more, and what the old ones installed goes."""
+        for name, text in self._relined.items():
+            self._reline(name, text)
+        for loaded in self._old.values():
+            end(loaded.left)
+        self._old.clear()
+        self._old_modules.clear()
+        self._past = {}
+
+    def undo(self) -> None:
+        """Put every old module back where it was, and take back what the new ones installed."""
+        self._note_imported()
+        for loaded in self._execution.executed.values():
+            end(loaded.left)
+        for name in self._execution.executed:
+            module = sys.modules.pop(name, None)
+            if module is not None:
+                unbind(name, module)
+        self._shelf.put(dict.fromkeys(self._execution.executed))
+        self._shelf.put(dict(self._old))
+        for name, module in self._old_modules.items():
+            sys.modules[name] = module
+            bind(name, module)
+            scope = scope_of(module)
+            if scope is not None:
+                scope.past = None
+        self._old.clear()
+        self._old_modules.clear()
+
+    def read_imports(self) -> None:
+        """Read what the fresh modules import, before a plan asks for it."""
+        self._shelf.graph()
+
+    def note_holders(self) -> None:
+        """Look again whose code lies where: importing and initialising is when modules register with each other."""
+        graph = self._shelf.graph()
+        for name in {each for entry in self._entries for each in graph.closure(entry)}:
+            loaded = self._shelf.get(name)
+            if loaded is not None:
+                self._shelf.note_holds(name, held_by(loaded.module))
+
+    def _note_imported(self) -> None:
+        """Touched is also what was there already and the fresh modules import, and where what is nowhere may come."""
+        graph, touched = self._shelf.graph(), self._execution.touched
+        for name in {each for loaded in self._execution.executed.values() for each in loaded.imports}:
+            found = (
+                self._shelf.sources(graph.closure(name)) if name in graph else sources_now(self._finder.places(name))
+            )
+            touched.update({path: digest for path, digest in found.items() if path not in touched})
+
+    def abandon(self) -> None:
+        """Nobody waits for `execute()` any more, which hangs in some module's code; to be followed by `undo()`.
+
+        Its thread can execute no more modules, is interrupted as soon as it runs Python again, and leaves Python's
+        table as it finds it. Its locks on modules count no more, so that the next build need not wait for it.
+        """
+        self._execution.abandoned = True
+        release_locks(self._execution.executed)
+        interrupt(self._execution.thread, Abandoned)
+
+    def _repair(self) -> None:
+        """What importlib has done to Python's table on the way out of an abandoned import."""
+        for name, module in self._shelf.snapshot().items():
+            if sys.modules.get(name) is not module:
+                sys.modules[name] = module
+                bind(name, module)
+
+    def _reline(self, name: str, text: Text) -> None:
+        loaded = self._shelf.get(name)
+        if loaded is not None:
+            reline(loaded.text, text)
+            self._shelf.put({name: replace(loaded, text=text)})
+
+    def _keep_state(self) -> None:
+        executed = {name: loaded for name, loaded in self._execution.executed.items() if name in self._shelf}
+        for loaded in executed.values():
+            note_untouched(loaded)
+        self.kept = keep_state(self._old, executed)
+
+    def _take_out(self) -> None:
+        self._past = self._shelf.snapshot()
+        for name in self._affected:
+            loaded, module = self._shelf.get(name), sys.modules.get(name)
+            if loaded is None or module is None:
+                continue
+            self._old[name], self._old_modules[name] = loaded, module
+            scope = scope_of(module)
+            if scope is not None:
+                scope.past = self._past
+            del sys.modules[name]
+
+    def _run(self, name: str) -> None:
+        """Execute one module in a fresh object, unless an import has done it already."""
+        if name in sys.modules:
+            return
+        self._import_parents(name)
+        if name in sys.modules:
+            return
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            raise ModNotFound(f"there is no module {name}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            importlib.reload(module)
+        except BaseException:
+            sys.modules.pop(name, None)
+            raise
+        bind(name, sys.modules[name])
+
+    def _import_parents(self, name: str) -> None:
+        parent = name.rpartition(".")[0]
+        if parent and parent not in sys.modules:
+            importlib.import_module(parent)
+
+    def _next_wanted(self) -> str | None:
+        """A module that was loaded, is still there, and that some module now loaded imports when it runs.
+
+        A fresh start would import it later, inside a function; whether it works is better known before the swap.
+        """
+        for name, old in self._old.items():
+            if name not in sys.modules and old.path.is_file() and self._is_named(name):
+                return name
+        return None
+
+    def _is_named(self, name: str) -> bool:
+        loaded = ((each, self._shelf.get(each)) for each in self._shelf.snapshot() if each in sys.modules)
+        return any(found is not None and name in found.imports for _, found in loaded)
+
+    def _forget_dropped(self) -> None:
+        for name, module in self._old_modules.items():
+            if name not in sys.modules:
+                unbind(name, module)
+                self._shelf.put({name: None})
+
+    def _note_read(self, path: str) -> None:
+        found = Path(path)
+        if found.suffix in (".py", ".pyc", ".so") or not self._finder.watches(found):
+            return
+        reader = next((name for name in module_names_on_stack() if name in self._shelf), None)
+        if reader is not None:
+            digest = sources_now([found])[found]
+            self._execution.touched[found] = digest
+            self._shelf.note_read(reader, found, digest)

@@ -1,0 +1,254 @@
+"""Imports watched modules: finds them on disk as it is now, and executes them from the bytes that were hashed.
+
+Python's own path finder caches directory listings, and its loader takes a `.pyc` whose stamp has a resolution of one
+second; both serve stale code to someone who saves quickly. This finder asks the disk and compiles.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from devserver.loader.leftovers import end, installing
+from devserver.loader.named import modules_named
+from devserver.loader.reads import leave_threads, watch_threads
+from devserver.loader.scope import Scope
+from devserver.loader.shelf import Loaded, Shelf, Text, compile_text
+from devserver.model.change import Digest
+from devserver.sources.files import digest_of, read_bytes
+from devserver.sources.roots import Roots
+
+
+@dataclass(slots=True)
+class Execution:
+    """What one build executes, on its own thread: the readings to use instead of the disk, and what came of them.
+
+    `touched` holds every source that was opened, with its digest, so that a failure can be retried when one changes.
+    """
+
+    thread: int = field(default_factory=threading.get_ident)
+    texts: dict[Path, Text] = field(default_factory=dict)
+    executed: dict[str, Loaded] = field(default_factory=dict)
+    touched: dict[Path, Digest | None] = field(default_factory=dict)
+    abandoned: bool = False
+
+
+class Abandoned(BaseException):
+    """Ends code of a build that nobody waits for any more. Not an Exception: what it is raised in must not go on."""
+
+
+class WatchedFinder(importlib.abc.MetaPathFinder):
+    """Finds modules below the roots."""
+
+    def __init__(self, roots: Roots, shelf: Shelf) -> None:
+        self._roots = roots
+        self.shelf = shelf
+        self._executions: dict[int, Execution] = {}
+
+    @contextmanager
+    def executing(self, execution: Execution) -> Iterator[None]:
+        """Let what this thread imports belong to a build, until the block ends."""
+        self._executions[execution.thread] = execution
+        try:
+            yield
+        finally:
+            del self._executions[execution.thread]
+
+    def execution(self) -> Execution | None:
+        """The build that runs on this thread, if one does. Handlers import lazily on theirs at the same time.
+
+        Raises Abandoned where nobody waits for it any more.
+        """
+        running = self._executions.get(threading.get_ident())
+        if running is not None and running.abandoned:
+            raise Abandoned
+        return running
+
+    def watches(self, path: Path) -> bool:
+        """Whether a path lies where sources of mods lie."""
+        return self._roots.holds(path)
+
+    def install(self) -> None:
+        """Start to find. The workspace joins the import path before installed packages, after the standard library."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+            watch_threads()
+        workspace = str(self._roots.workspace)
+        if workspace not in sys.path:
+            installed = (n for n, each in enumerate(sys.path) if each.endswith(("site-packages", "dist-packages")))
+            sys.path.insert(next(installed, len(sys.path)), workspace)
+
+    def remove(self) -> None:
+        """Stop to find, and leave the import path as it was."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            leave_threads()
+        workspace = str(self._roots.workspace)
+        if workspace in sys.path:
+            sys.path.remove(workspace)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a watched module, or None, which leaves the name to Python's other finders."""
+        if path is None and fullname in sys.stdlib_module_names:
+            return None
+        self.execution()
+        importer = self.importer()
+        missing: list[Path] = []
+        for candidate, package in _candidates(fullname, self._entries(path)):
+            if os.path.isfile(candidate) and self._roots.holds(candidate):
+                self._note(importer, fullname, missing)
+                return self._spec(fullname, candidate, package)
+            missing.append(candidate)
+        if missing and (path is not None or _nobody_has(fullname)):
+            self._note(importer, None, missing)
+        return None
+
+    def places(self, fullname: str) -> Iterator[Path]:
+        """Where a module that nobody has may come: also in a folder that is not there yet, and is a package then."""
+        parts = fullname.split(".")
+        if fullname in sys.modules or parts[0] in sys.stdlib_module_names or parts[-1] == "*":
+            return
+        known = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in sys.modules), 0)
+        package = sys.modules[".".join(parts[:known])] if known else None
+        if package is not None and not hasattr(package, "__path__"):
+            return
+        for entry in self._entries(None if package is None else list(package.__path__)):
+            folder = Path(entry, *parts[known:-1])
+            yield from (path for path, _ in _candidates(parts[-1], [str(folder)]) if self._roots.holds(path))
+
+    def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
+        """The name of a module that code in `mods/` may call by its place there: `my_mod.x` for `mods.my_mod.x`.
+
+        OpenAgents has that folder itself on the import path. What Python finds under the short name comes first.
+        """
+        top = name.partition(".")[0]
+        if not importer.startswith("mods.") or top in sys.modules or top in sys.stdlib_module_names:
+            return name
+        place = self._roots.workspace / "mods" / top
+        if not (place.is_dir() or place.with_suffix(".py").is_file()) or not _nobody_has(top):
+            return name
+        for each in (name, *(f"{name}.{item}" for item in fromlist)):
+            self.shelf.note_import(importer, f"mods.{each}")
+        return f"mods.{name}"
+
+    def text(self, path: Path) -> Text:
+        """The reading of a source to execute: the one prepared for the running build, else a new one."""
+        running = self.execution()
+        if running is not None and path in running.texts:
+            return running.texts[path]
+        data = read_bytes(path)
+        if data is None:
+            raise ImportError(f"{self._roots.shown(path)} is gone", path=str(path))
+        if running is not None:
+            running.touched[path] = digest_of(data)
+        text = compile_text(path, data)
+        if running is not None:
+            running.texts[path] = text
+        return text
+
+    def _entries(self, path: Sequence[str] | None) -> list[str]:
+        if path is None:
+            workspace, *others = self._roots.folders
+            return [str(workspace), *(str(each.parent) for each in others)]
+        return [each for each in path if self._roots.holds(Path(each) / "x")]
+
+    def _spec(self, fullname: str, path: Path, package: bool) -> importlib.machinery.ModuleSpec:
+        loader = HashedSourceLoader(fullname, path, self)
+        spec = importlib.util.spec_from_file_location(
+            fullname, path, loader=loader, submodule_search_locations=[str(path.parent)] if package else None
+        )
+        if spec is None:
+            raise ImportError(f"no spec for {fullname} at {path}", name=fullname, path=str(path))
+        spec.cached = None
+        return spec
+
+    def _note(self, importer: str | None, found: str | None, missing: list[Path]) -> None:
+        running = self.execution()
+        if running is not None:
+            running.touched.update(dict.fromkeys(missing))
+        if importer is not None:
+            self.shelf.note_absent(importer, missing)
+            if found is not None:
+                self.shelf.note_import(importer, found)
+
+    def importer(self) -> str | None:
+        """The watched module whose code asks for an import: the nearest one on the stack."""
+        for name in module_names_on_stack():
+            if name in self.shelf:
+                return name
+        return None
+
+
+class HashedSourceLoader(importlib.machinery.SourceFileLoader):
+    """Executes one module from hashed bytes, in a scope of its own. Data files beside it are found as usual."""
+
+    def __init__(self, fullname: str, path: Path, finder: WatchedFinder) -> None:
+        super().__init__(fullname, str(path))
+        self._finder = finder
+        self.executed: Text | None = None
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the module's bytes on disk, never of a `.pyc`."""
+        return self._finder.text(Path(self.path)).code
+
+    def names(self) -> frozenset[str]:
+        """The names that the code of this module, and of those of mods that it needs, uses."""
+        return self._finder.shelf.names_around(self.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module's source in its own scope, and put it on the shelf."""
+        finder = self._finder
+        running = finder.execution()
+        self.executed = text = finder.text(Path(self.path))
+        package = hasattr(module, "__path__")
+        loaded = finder.shelf.place(module.__name__, module, text, package)
+        if not package:
+            # A folder of the same name would be what a fresh start imports.
+            finder.shelf.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
+        if running is not None:
+            running.executed[module.__name__] = loaded
+        module.__dict__["__builtins__"] = Scope(finder.full_name).builtins()
+        try:
+            with installing(loaded.left, modules_named(loaded.names)):
+                exec(text.code, module.__dict__)
+        except BaseException:
+            # Whoever imports this may catch the error and go on without: it depends on this file all the same.
+            importer = finder.importer()
+            end(loaded.left)
+            if finder.shelf.get(module.__name__) is loaded:
+                finder.shelf.put({module.__name__: None})
+            if importer is not None:
+                finder.shelf.note_read(importer, text.path, text.digest)
+            raise
+
+
+def module_names_on_stack() -> Iterator[str]:
+    """The `__name__` of each frame's globals, innermost first, without those of importlib."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if isinstance(name, str) and not name.startswith("importlib"):
+            yield name
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _candidates(fullname: str, entries: Sequence[str]) -> Iterator[tuple[Path, bool]]:
+    last = fullname.rpartition(".")[2]
+    for entry in entries:
+        yield Path(entry) / last / "__init__.py", True
+        yield Path(entry) / f"{last}.py", False
+
+
+def _nobody_has(fullname: str) -> bool:
+    return importlib.machinery.PathFinder.find_spec(fullname) is None

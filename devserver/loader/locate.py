@@ -1,0 +1,207 @@
+"""Finds the module of a mod without importing anything, and the class in a module that was imported.
+
+The allow list and the place of a file are checked here, before any of its code, or its parent package's code, runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import keyword
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from devserver.errors import ModNotFound, ModRefused, NoModClass
+from devserver.mod import BaseMod
+from devserver.sources.roots import Roots
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,7}", re.ASCII)
+_NAME_LIMIT = 200
+_COARSE = 2.0
+"""Seconds that the coarsest stamps of file systems in use stay the same (FAT)."""
+_ALWAYS_ALLOWED = ("openagents.mods",)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a mod's code is: the module to import for it, that module's file, and whether it may be reloaded."""
+
+    mod_id: str
+    mod_path: str
+    entry: str
+    file: Path
+    reloadable: bool
+
+
+def module_name(mod_path: str) -> str:
+    """The dotted name behind a mod path; `./name` is `mods.name`. Raises ModRefused for what is no name."""
+    name = f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path
+    problem = _name_problem(name)
+    if problem is not None:
+        raise ModRefused(f"{_shown(mod_path)} cannot name a mod: {problem}")
+    return name
+
+
+def mod_id_of(mod_path: str) -> str:
+    """The short id of a mod: the last part of its path."""
+    return re.split(r"[./]", mod_path)[-1]
+
+
+def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) -> Located:
+    """Find the module to import for `mod_path`, importing nothing, not even a parent package.
+
+    `allowed` are the packages and mods that may be loaded; None means any (the caller runs code here anyway).
+    Raises ModRefused for a name or place that is not allowed, ModNotFound where there is nothing.
+    """
+    name = module_name(mod_path)
+    if allowed is not None and not _covered(name, (*allowed, *_ALWAYS_ALLOWED)):
+        raise ModRefused(
+            f"the mod {mod_path} is not on the list of what may be loaded: list it in network.yaml, "
+            "or its package under dev.mod_paths"
+        )
+    entry, file = _find(name, roots)
+    _check_place(mod_path, file)
+    if file.is_relative_to(roots.workspace) and not file.resolve().is_relative_to(roots.workspace):
+        raise ModRefused(f"{mod_path} leads out of the workspace by a link; link nothing, or list its real package")
+    return Located(mod_id_of(mod_path), mod_path, entry, file, roots.holds(file))
+
+
+def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
+    """The class of a mod: of those that the mod's own code defines, the conventional name or the only one.
+
+    Conventional names, as in OpenAgents: `NetworkMod`, `<Name>NetworkMod`, `<Name>Mod`, `Mod`. Classes that another
+    class of the module builds upon do not count, nor do abstract ones. Raises NoModClass, saying what was found.
+    """
+    package = module.__name__.removesuffix(".mod")
+    found = _own_classes(module, package)
+    title = mod_id.title().replace("_", "")
+    for name in ("NetworkMod", f"{title}NetworkMod", f"{title}Mod", "Mod"):
+        if name in found:
+            return found[name]
+    leaves = [each for each in found.values() if not any(o is not each and issubclass(o, each) for o in found.values())]
+    if len(leaves) == 1:
+        return leaves[0]
+    if not leaves:
+        needed = f"it needs a class that extends BaseMod, such as {title}Mod"
+        raise NoModClass(f"{module.__name__} defines no mod: {needed}", file=module.__file__)
+    names = ", ".join(sorted(each.__name__ for each in leaves))
+    raise NoModClass(f"{module.__name__} defines several mods ({names}): name one {title}Mod", file=module.__file__)
+
+
+def imported(name: str) -> ModuleType | None:
+    """A module, if something has imported it already."""
+    return sys.modules.get(name)
+
+
+def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:
+    def is_own(value: object) -> bool:
+        return (
+            inspect.isclass(value)
+            and issubclass(value, BaseMod)
+            and not inspect.isabstract(value)
+            and (value.__module__ == package or value.__module__.startswith(f"{package}."))
+        )
+
+    return {name: value for name, value in vars(module).items() if is_own(value)}
+
+
+def _name_problem(name: str) -> str | None:
+    if len(name) > _NAME_LIMIT:
+        return f"it is longer than {_NAME_LIMIT} characters"
+    if _NAME.fullmatch(name) is None:
+        return "a mod is named like a Python module, as in mods.wiki, or ./wiki for mods/wiki beside network.yaml"
+    for part in name.split("."):
+        if keyword.iskeyword(part) or part.startswith("__"):
+            return f"{part} is not allowed in a mod's name"
+    if name.split(".")[0] in sys.stdlib_module_names:
+        return f"{name.split('.')[0]} belongs to Python's standard library"
+    return None
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+def _covered(name: str, allowed: Iterable[str]) -> bool:
+    return any(name == each or name.startswith(f"{each}.") for each in allowed)
+
+
+def _find(name: str, roots: Roots) -> tuple[str, Path]:
+    """The entry module of a mod and its file: `name.mod` where the package has one, else the package or module."""
+    path: list[str] | None = None
+    *parents, last = name.split(".")
+    for depth, part in enumerate(parents, 1):
+        found = _spec(part, path, roots)
+        if found is None or not found.submodule_search_locations:
+            raise ModNotFound(
+                f"no mod {name}: there is no package {'.'.join(parents[:depth])}{_near(parents[:depth], path, roots)}"
+            )
+        path = list(found.submodule_search_locations)
+    own = _spec(last, path, roots)
+    inside = (
+        _spec("mod", list(own.submodule_search_locations), roots) if own and own.submodule_search_locations else None
+    )
+    for entry, spec in ((f"{name}.mod", inside), (name, own)):
+        if spec is not None and spec.origin is not None and spec.has_location:
+            return entry, Path(spec.origin)
+    place = "/".join((*parents, last))
+    near = _near((*parents, last), path, roots)
+    raise ModNotFound(f"no mod {name}: looked for {place}/mod.py, {place}/__init__.py and {place}.py{near}")
+
+
+def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
+    """Where one part of a dotted name lies, found as Python finds it, but one part at a time: no package is run."""
+    folders = [str(roots.workspace)] if path is None else path
+    for folder in folders:
+        _forget_listing(folder)
+    found = PathFinder.find_spec(part, folders)
+    if path is not None or (found is not None and found.origin is not None):
+        return found
+    if part not in sys.modules:
+        PathFinder.invalidate_caches()
+    try:
+        # A top-level name has no parent package that this could run; it knows editable installs.
+        return importlib.util.find_spec(part) or found
+    except ValueError:
+        return found
+
+
+def _forget_listing(folder: str) -> None:
+    """Have Python list a folder anew, where the time of its last change may not tell that it has changed since."""
+    forget = getattr(sys.path_importer_cache.get(folder), "invalidate_caches", None)
+    if forget is None:
+        return
+    try:
+        is_old = time.time() - os.stat(folder).st_mtime > _COARSE
+    except OSError:
+        is_old = False
+    if not is_old:
+        forget()
+
+
+def _near(wanted: Sequence[str], path: list[str] | None, roots: Roots) -> str:
+    *parents, last = wanted
+    folders = [Path(each) for each in path or [str(roots.workspace)]]
+    names = {each.stem for folder in folders if folder.is_dir() for each in folder.iterdir()}
+    close = difflib.get_close_matches(last, names, n=1)
+    return f". Did you mean {'.'.join((*parents, close[0]))!r}?" if close else ""
+
+
+def _check_place(mod_path: str, file: Path) -> None:
+    """Refuse a file that anybody may have written: world-writable, or owned by another user than us and root."""
+    found = os.stat(os.path.realpath(file))
+    if not stat.S_ISREG(found.st_mode):
+        raise ModRefused(f"{mod_path}: {file.name} is no regular file")
+    if found.st_mode & stat.S_IWOTH:
+        raise ModRefused(f"{mod_path}: {file.name} is writable by every user of this machine (chmod o-w)")
+    if found.st_uid not in (os.getuid(), 0):
+        raise ModRefused(f"{mod_path}: {file.name} belongs to another user")

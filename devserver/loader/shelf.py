@@ -1,0 +1,307 @@
+"""The watched modules as they are loaded: each with its source's digest and everything else it was made from.
+
+The shelf remembers; it executes nothing. It is read by plans (`graph`, `sources`) and written by the finder while
+modules are executed, on whatever thread that happens.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from devserver.loader.leftovers import Leftovers, end
+from devserver.loader.named import names_in
+from devserver.loader.scope import scope_of
+from devserver.model.change import Digest, Sources
+from devserver.sources.files import digest_of
+from devserver.sources.graph import ModuleFacts, ModuleGraph, read_imports
+from devserver.sources.imports import ancestors
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One reading of a source file: its bytes, their digest, and the code compiled from exactly these bytes."""
+
+    path: Path
+    data: bytes
+    digest: Digest
+    code: CodeType
+
+
+@dataclass(slots=True)
+class Loaded:
+    """One watched module as it is loaded now.
+
+    `seen` are imports of it that ran; `absent` places where a module was looked for in vain on behalf of this one;
+    `reads` data files it opened; `holds` the modules of which it holds code that it does not import itself: they have
+    registered it here; `untouched` its containers that importing left as the source says; `left` what importing it has
+    installed.
+    """
+
+    name: str
+    path: Path
+    module: ModuleType
+    text: Text
+    package: bool
+    order: int
+    seen: set[str] = field(default_factory=set)
+    absent: set[Path] = field(default_factory=set)
+    reads: dict[Path, Digest | None] = field(default_factory=dict)
+    holds: frozenset[str] = frozenset()
+    untouched: frozenset[str] = frozenset()
+    left: Leftovers = field(default_factory=Leftovers)
+    _imports: frozenset[str] | None = field(default=None, init=False, repr=False)
+    _names: frozenset[str] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that its code uses."""
+        if self._names is None:
+            self._names = names_in(self.text.code)
+        return self._names
+
+    @property
+    def imports(self) -> frozenset[str]:
+        """What it imports: what its source names, which is read when it is first asked for, and what ran besides.
+
+        To read it takes as long as to execute many a module, and nobody asks before the module serves.
+        """
+        if self._imports is None:
+            found = read_imports(self.text.data, self.name, self.package)
+            self._imports = frozenset({*found.eager, *found.lazy} - {self.name})
+        return self._imports | self.seen
+
+    def facts(self) -> ModuleFacts:
+        """What the graph of imports knows of it."""
+        return ModuleFacts(self.name, self.path, self.imports, self.order, self.holds)
+
+    def sources(self) -> dict[Path, Digest | None]:
+        """Everything that this module was made from."""
+        return {self.path: self.text.digest, **dict.fromkeys(self.absent), **self.reads}
+
+
+def compile_text(path: Path, data: bytes) -> Text:
+    """Compile a source from its bytes, never from a cache. Raises SyntaxError (or ValueError for NUL bytes)."""
+    code = compile(data, str(path), "exec", dont_inherit=True)
+    return Text(path, data, digest_of(data), code)
+
+
+class Shelf:
+    """All watched modules of one network, by name, with an index from sources to modules.
+
+    What one change costs here depends on the modules that it concerns, not on how many there are.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Loaded] = {}
+        self._users: dict[Path, dict[str, Digest | None]] = {}
+        self._lock = threading.RLock()
+        self._counter = 0
+        self._graph = ModuleGraph()
+        self._altered: set[str] = set()
+        """The modules of which the graph may not know everything."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._loaded
+
+    def get(self, name: str) -> Loaded | None:
+        """The module of that name as it is loaded, or None."""
+        return self._loaded.get(name)
+
+    def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
+        """Note that `module` is about to be executed from `text`. It keeps the order of its first import."""
+        with self._lock:
+            before = self._loaded.get(name)
+            self._counter += before is None
+            order = self._counter if before is None else before.order
+            loaded = Loaded(name, text.path, module, text, package, order)
+            self._set(name, loaded)
+            return loaded
+
+    def put(self, entries: Mapping[str, Loaded | None]) -> None:
+        """Make these entries what is loaded; None removes a name."""
+        with self._lock:
+            for name, loaded in entries.items():
+                self._set(name, loaded)
+
+    def note_import(self, importer: str, imported: str) -> None:
+        """Remember an import that only showed when it ran."""
+        with self._lock:
+            loaded = self._loaded.get(importer)
+            if loaded is not None and imported not in loaded.seen and imported != importer:
+                loaded.seen.add(imported)
+                self._altered.add(importer)
+
+    def note_holds(self, holder: str, held: frozenset[str]) -> None:
+        """Remember whose code has come to lie in a module."""
+        with self._lock:
+            loaded = self._loaded.get(holder)
+            if loaded is not None and loaded.holds != held:
+                loaded.holds = held
+                self._altered.add(holder)
+
+    def note_absent(self, importer: str, paths: Iterable[Path]) -> None:
+        """Remember places where a module was looked for in vain."""
+        with self._lock:
+            loaded = self._loaded.get(importer)
+            if loaded is not None:
+                for path in paths:
+                    loaded.absent.add(path)
+                    self._users.setdefault(path, {})[importer] = None
+
+    def note_read(self, reader: str, path: Path, digest: Digest | None) -> None:
+        """Remember a data file that a module opened while it was executed."""
+        with self._lock:
+            loaded = self._loaded.get(reader)
+            if loaded is not None:
+                loaded.reads[path] = digest
+                self._users.setdefault(path, {})[reader] = digest
+
+    def graph(self) -> ModuleGraph:
+        """Who imports whom, among the watched modules."""
+        with self._lock:
+            if any(self._is_other(name) for name in self._altered):
+                self._graph = ModuleGraph({each.name: each.facts() for each in self._loaded.values()})
+            self._altered.clear()
+            return self._graph
+
+    def names_around(self, name: str) -> frozenset[str]:
+        """The names that the code of a module, and of those it needs, uses.
+
+        Of what has just been executed nobody has read the imports yet: it needs every module that it names.
+        """
+        needed: set[str] = set()
+        with self._lock:
+            pending = [name]
+            while pending:
+                each = pending.pop()
+                if each in needed or each not in self._loaded:
+                    continue
+                needed.add(each)
+                pending += self._named(self._loaded[each]) if each in self._altered else self._graph.closure(each)
+            return frozenset().union(*(self._loaded[each].names for each in needed))
+
+    def _named(self, loaded: Loaded) -> list[str]:
+        """The modules on the shelf that a module may name, from wherever it lies, and those it was seen to import."""
+        places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
+        named = (f"{place}{used}" for used in loaded.names for place in places)
+        return [each for each in (*named, *loaded.seen) if each in self._loaded]
+
+    def _is_other(self, name: str) -> bool:
+        loaded = self._loaded.get(name)
+        return self._graph.get(name) != (None if loaded is None else loaded.facts())
+
+    def snapshot(self) -> dict[str, ModuleType]:
+        """Every watched module by name, as it is now."""
+        with self._lock:
+            return {name: each.module for name, each in self._loaded.items()}
+
+    def sources(self, names: Iterable[str] | None = None) -> dict[Path, Digest | None]:
+        """What the named modules (all, when none are named) were made from."""
+        with self._lock:
+            chosen = self._loaded.values() if names is None else [self._loaded[n] for n in names if n in self._loaded]
+            return {path: digest for each in chosen for path, digest in each.sources().items()}
+
+    @property
+    def digests(self) -> Sources:
+        """What all modules were made from, as a view that costs nothing to make."""
+        return _Digests(self._users)
+
+    def stale(self, now: Sources) -> dict[str, Path]:
+        """The modules that were made from something else than what is `now` at one of these paths, each with it."""
+        with self._lock:
+            return {
+                name: path
+                for path, digest in now.items()
+                for name, used in self._users.get(path, {}).items()
+                if used != digest
+            }
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Forget modules whose code may still run: it goes on importing what it was loaded with."""
+        past = self.snapshot()
+        chosen = list(names)
+        for name in chosen:
+            scope = scope_of(past[name]) if name in past else None
+            if scope is not None:
+                scope.past = past
+        self.forget(chosen)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take modules out of Python's table and off the shelf, for good."""
+        with self._lock:
+            for name in names:
+                loaded = self._loaded.get(name)
+                self._set(name, None)
+                if loaded is not None:
+                    end(loaded.left)
+                if loaded is not None and sys.modules.get(name) is loaded.module:
+                    del sys.modules[name]
+                    unbind(name, loaded.module)
+                    drop_empty_namespaces(name)
+
+    def _set(self, name: str, loaded: Loaded | None) -> None:
+        before = self._loaded.pop(name, None)
+        if before is not None:
+            for path in before.sources():
+                self._users.get(path, {}).pop(name, None)
+                if not self._users.get(path, True):
+                    del self._users[path]
+        if loaded is not None:
+            self._loaded[name] = loaded
+            for path, digest in loaded.sources().items():
+                self._users.setdefault(path, {})[name] = digest
+        self._altered.add(name)
+
+
+class _Digests(Mapping[Path, Digest | None]):
+    """Each source with the digest that it was loaded with."""
+
+    def __init__(self, users: Mapping[Path, Mapping[str, Digest | None]]) -> None:
+        self._users = users
+
+    def __getitem__(self, path: Path) -> Digest | None:
+        for digest in self._users[path].values():
+            return digest
+        raise KeyError(path)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._users
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(list(self._users))
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+
+def bind(name: str, module: ModuleType) -> None:
+    """Make `module` the attribute of its parent package that `from parent import name` finds."""
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, module)
+
+
+def unbind(name: str, module: ModuleType) -> None:
+    """Undo `bind`, where the attribute still is this module."""
+    parent, _, child = name.rpartition(".")
+    owner = sys.modules.get(parent)
+    if owner is not None and owner.__dict__.get(child) is module:
+        delattr(owner, child)
+
+
+def drop_empty_namespaces(name: str) -> None:
+    """Forget the packages without a source that a module lay in, once nothing of them is loaded any more.
+
+    Another network's modules may lie in a folder of the same name.
+    """
+    for parent in reversed(ancestors(name)):
+        module = sys.modules.get(parent)
+        is_namespace = module is not None and getattr(module, "__file__", None) is None and hasattr(module, "__path__")
+        if not is_namespace or any(each.startswith(f"{parent}.") for each in list(sys.modules)):
+            return
+        unbind(parent, sys.modules.pop(parent))

@@ -1,0 +1,94 @@
+"""Steps as the facts that are told of them: applied, rolled back, failed or skipped, and what runs now.
+
+Pure: from what was carried out to what is said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devserver.live.registry import Registry, plain_path
+from devserver.model.event import EventResponse
+from devserver.model.facts import AgentsSeen, ErrorFacts, Held, Outcome, PlanDone, Status
+from devserver.model.lifecycle import Action, Phase
+from devserver.model.plan import Hold, Step
+from devserver.reload.carried import Candidate, Carried
+
+
+def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> Outcome:
+    """What became of a step that was carried out. `error` is that of the whole transaction, or None."""
+    step = candidate.step
+    live = candidate.slot.live if candidate.slot is not None else None
+    generation = live.number if live is not None else 0
+    return Outcome(
+        step.action,
+        step.mod_id,
+        step.mod_path,
+        _status(error, generation),
+        carried.phase,
+        generation,
+        carried.duration * 1000,
+        step.reason,
+        error,
+        _note(candidate, carried),
+        agents,
+        candidate.held,
+    )
+
+
+def _status(error: ErrorFacts | None, generation: int) -> Status:
+    if error is None:
+        return Status.APPLIED
+    return Status.ROLLED_BACK if generation else Status.FAILED
+
+
+def _note(candidate: Candidate, carried: Carried) -> str:
+    failure = carried.failure
+    if failure is None:
+        return candidate.note
+    if carried.undo_failed:
+        return f"undoing it failed too: {carried.undo_failed!r}"
+    return "" if failure.mod_id == candidate.step.mod_id else f"rolled back because {failure.mod_id} failed"
+
+
+def held_outcome(hold: Hold, registry: Registry) -> Outcome:
+    """A step that the plan did not take, and why."""
+    slot = registry.find(hold.mod_path or hold.mod_id)
+    number = slot.live.number if slot is not None and slot.live is not None else 0
+    path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
+    return Outcome(hold.action, hold.mod_id, path, Status.SKIPPED, Phase.COMPILE, number, 0.0, hold.reason)
+
+
+def skipped_outcome(step: Step, reason: str) -> Outcome:
+    """A step that was not tried, because another that it needs did not succeed."""
+    return Outcome(step.action, step.mod_id, step.mod_path, Status.SKIPPED, Phase.COMPILE, 0, 0.0, reason)
+
+
+def all_held(outcomes: Sequence[Outcome]) -> Held:
+    """The events that waited in a whole plan, and the longest wait of all."""
+    return Held(
+        sum(each.held.events for each in outcomes), max((each.held.longest_ms for each in outcomes), default=0.0)
+    )
+
+
+def response_of(done: PlanDone, mod: str) -> EventResponse:
+    """The answer to whoever asked for one mod, by path or id; others may have been reloaded with it."""
+    named = (each for each in done.outcomes if mod == each.mod_id or plain_path(mod) == plain_path(each.mod_path))
+    outcome = next(named, done.outcomes[0])
+    data = {
+        "mod_id": outcome.mod_id,
+        "mod_path": outcome.mod_path,
+        "generation": outcome.generation,
+        "duration_ms": round(outcome.duration_ms, 3),
+    }
+    if done.plan.stale:
+        data["code"] = "stale_generation"
+    if outcome.status is Status.APPLIED:
+        verb = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded"}.get(outcome.action, "reloaded")
+        return EventResponse(True, f"Successfully {verb} mod: {outcome.mod_id}", data)
+    running = (
+        f"; v{outcome.generation} keeps running" if outcome.generation and "keeps running" not in outcome.reason else ""
+    )
+    why = str(outcome.error) if outcome.error is not None else outcome.reason
+    at = f" ({outcome.phase.value})" if outcome.error is not None else ""
+    return EventResponse(False, f"Failed to {outcome.action.value} mod {outcome.mod_id}{at}: {why}{running}", data)

@@ -1,0 +1,61 @@
+"""Puts the API together: one table of routes, and the guard that alone can find a way to them.
+
+What else a server serves, such as its dashboard, it passes as `routes`; they stand in the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from devserver.control.control import Control, ControlApi
+from devserver.model.principal import Scope
+from devserver.network.audit import Audit
+from devserver.transports.http.gate import Gate, own_hosts
+from devserver.transports.http.guard import Guard
+from devserver.transports.http.push import HELLO_SECONDS, Push
+from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
+from devserver.transports.http.wire import HOLD_SECONDS, Wire
+from devserver.transports.inbound import Joining
+from devserver.transports.ports import ServedNetwork
+
+NEW_AGENTS_PER_MINUTE = 64
+
+
+def make_app(
+    network: ServedNetwork,
+    control: Control,
+    *,
+    token: str,
+    port_of: Callable[[], int],
+    allowed_hosts: Iterable[str] = (),
+    routes: Iterable[Route] = (),
+    join_token: str | None = None,
+    hold: float = HOLD_SECONDS,
+    hello_seconds: float = HELLO_SECONDS,
+    new_agents_per_minute: int = NEW_AGENTS_PER_MINUTE,
+) -> Guard:
+    """The application to serve, with the arguments of `protocol.uvicorn_options()`.
+
+    Arguments: `token` this run's admin token; `port_of` the port that is bound, asked once, with the first request;
+    `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `join_token` what new agents from
+    other machines have to show, None where none may come; `hold` and `hello_seconds` how long a poll and the first
+    message of a WebSocket are waited for; `new_agents_per_minute` how many strangers may join.
+    Raises ValueError for an empty token and for a route that is not fully declared.
+    """
+    if not token:
+        raise ValueError("the control API needs a token")
+    audit, port = Audit(), cache(port_of)
+    joining = Joining(network, per_minute=new_agents_per_minute, token=join_token)
+    wire = Wire(network, joining, audit, port_of=port, hold=hold)
+    push = Push(network, joining, audit, hello_seconds=hello_seconds)
+    table = RouteTable(
+        (
+            *wire.routes(),
+            Route(WEBSOCKET, "/ws", Scope.JOIN, socket=push),
+            *ControlApi(control, token).routes(),
+            *routes,
+        )
+    )
+    names = tuple(allowed_hosts)
+    return Guard(gate=cache(lambda: Gate(table, own_hosts(port(), names), token)), audit=audit)

@@ -1,0 +1,173 @@
+"""Checks a whole network without running it: network.yaml here, the mods in a process of their own.
+
+There each mod is found, imported and constructed, and nothing of it is started. Whatever a mod does while it is
+imported, it does not do it to whoever asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.config.network_yaml import read_network
+from devserver.errors import ConfigError
+from devserver.live.generation import collect_handlers
+from devserver.model.change import ConfigChanged
+from devserver.model.config import NetworkConfig
+from devserver.model.facts import ErrorFacts, Frame
+from devserver.model.plan import Plan, Step
+from devserver.reload import hooks
+from devserver.reload.engine import Engine
+
+PATIENCE = 60.0
+"""Seconds after which mods that are still being imported count as hanging."""
+
+ModErrors = tuple[tuple[str, ErrorFacts], ...]
+"""Ids of mods with what is wrong with each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found: why network.yaml cannot be used, or which mods cannot be loaded, or that all is well."""
+
+    refused: tuple[ErrorFacts, ...] = ()
+    mods: ModErrors = ()
+    config: NetworkConfig | None = None
+    name: str = "network.yaml"
+
+    @property
+    def good(self) -> bool:
+        """Whether there is nothing to complain of."""
+        return not (self.refused or self.mods)
+
+    @property
+    def summary(self) -> str:
+        """A sentence about a network that can be read."""
+        if self.config is None:
+            return f"{self.name} cannot be used"
+        enabled, unused = len(self.config.enabled_mods), ", ".join(self.config.unused)
+        words = f"{self.name} is good: {self.config.name}, {enabled} of {len(self.config.mods)} mods enabled"
+        return f"{words}; without effect here: {unused}" if unused else words
+
+
+def check_network(path: Path, patience: float = PATIENCE) -> Checked:
+    """Check a network. Blocks until its mods have been imported, at most `patience` seconds."""
+    try:
+        config = read_network(path)
+    except ConfigError as error:
+        return Checked(error.problems, name=path.name)
+    return Checked((), _check_mods(path, patience) if config.enabled_mods else (), config, path.name)
+
+
+def _check_mods(path: Path, patience: float) -> ModErrors:
+    with tempfile.TemporaryFile() as results:
+        # -P: what lies in the working directory must not stand before Python's own modules.
+        command = [sys.executable, "-P", "-m", "devserver.server.check", str(path), str(results.fileno())]
+        ended = _run(command, path.parent, results, patience)
+        results.seek(0)
+        rows = [json.loads(line) for line in results if line.endswith(b"\n")]
+    return (*_failed(rows), *_unfinished(rows, ended))
+
+
+def _run(command: list[str], folder: Path, results: IO[bytes], patience: float) -> str:
+    """How the process ended, in words; "" for a good end."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            pass_fds=(results.fileno(),),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"its import did not end within {patience:.0f} s"
+    last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+    said = f": {last[0]}" if last else ""
+    return f"its import ended the process with code {done.returncode}{said}" if done.returncode else ""
+
+
+def _failed(rows: list[dict[str, Any]]) -> Iterator[tuple[str, ErrorFacts]]:
+    for row in rows:
+        if row.get("error") is not None:
+            yield row["mod"], _facts(row["error"])
+
+
+def _unfinished(rows: list[dict[str, Any]], ended: str) -> ModErrors:
+    """The mod at which the process ended before its time."""
+    finished = rows and rows[-1].get("end", False)
+    if finished:
+        return ()
+    begun = [row["begin"] for row in rows if "begin" in row]
+    return ((begun[-1] if begun else "mods", ErrorFacts("CheckEnded", ended or "its import ended the process")),)
+
+
+def _facts(values: Mapping[str, Any]) -> ErrorFacts:
+    where = values["where"]
+    frame = None if where is None else replace(Frame(**where), excerpt=tuple(map(tuple, where["excerpt"])))
+    return ErrorFacts(**{**values, "where": frame})
+
+
+# In the process of its own
+
+
+async def _rehearse(path: Path, results: IO[str]) -> None:
+    """Write a line for each mod that is begun, and one for what became of it."""
+    network = AgentNetwork.load(path)
+    network.engine.start()
+    plan = network.plan(ConfigChanged(network.config, cause="check"))
+    for hold in plan.holds:
+        _write(results, {"mod": hold.mod_id, "error": asdict(ErrorFacts("NotLoaded", hold.reason))})
+    for step in plan.steps:
+        _write(results, {"begin": step.mod_id})
+        error = _tried(network.engine, step)
+        _write(results, {"mod": step.mod_id, "error": None if error is None else asdict(error)})
+    _write(results, {"end": True})
+
+
+def _tried(engine: Engine, step: Step) -> ErrorFacts | None:
+    try:
+        _construct(engine, step)
+    except Exception as error:
+        return engine.facts_of(error)
+    return None
+
+
+def _construct(engine: Engine, step: Step) -> None:
+    """All of a load that comes before anything is started."""
+    located = engine.locate(step)
+    build = engine.build((), [located.entry], Plan("check"))
+    build.compile()
+    build.execute()
+    mod_class = engine.mod_class(build.module(located.entry), step.mod_id)
+    instance = hooks.make_instance(mod_class, step.mod_path)
+    instance.config = dict(step.config)
+    hooks.hand_over_of(mod_class)
+    collect_handlers(instance)
+    build.keep()
+
+
+def _write(results: IO[str], row: dict[str, Any]) -> None:
+    results.write(json.dumps(row) + "\n")
+    results.flush()
+
+
+def _main() -> None:
+    with os.fdopen(int(sys.argv[2]), "w", encoding="utf-8", closefd=False) as results:
+        asyncio.run(_rehearse(Path(sys.argv[1]), results))
+    # Threads that an import has started keep nobody waiting.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,35 @@
+"""What is asked of one run of a network, wherever that was said: on the command line, in the environment, in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from devserver.config.settings import Settings
+from devserver.model.config import NetworkConfig
+from devserver.server.supervised import Supervised
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is asked for. `path` is the network.yaml; host and port None mean what that says.
+
+    `allow_host`: the names by which others than this machine's own agents may come in; none where nobody may.
+    """
+
+    path: Path
+    host: str | None = None
+    allow_host: tuple[str, ...] = ()
+    port: int | None = None
+    strict_port: bool = False
+    watch: bool = True
+    keys: bool = True
+    confirm: bool = False
+    settings: Settings | None = None
+    supervised: Supervised = field(default_factory=Supervised)
+
+    def with_address(self, config: NetworkConfig) -> NetworkConfig:
+        """What network.yaml asks for, with the address of this run. Where others may come in, secrets are verified."""
+        host = config.host if self.host is None else self.host
+        port = config.port if self.port is None else self.port
+        return replace(config, host=host, port=port, verify_secrets=config.verify_secrets or bool(self.allow_host))

@@ -1,0 +1,206 @@
+"""What was saved, on its way to the network: at once, or kept while a person has paused that or wants to see it first.
+
+Reads network.yaml and hands triggers on; what they lead to is decided by plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from devserver.agent_network import AgentNetwork
+from devserver.errors import ConfigError, ModFault
+from devserver.live.loops import run_in_thread
+from devserver.model.change import ConfigChanged, Digest, FilesChanged, Sources
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Frame, Notice, PlanDone, PlanMade
+from devserver.model.plan import Plan
+from devserver.reload.error_facts import excerpt
+from devserver.sources.files import sources_now
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What was saved and not applied: files of mods, and whether network.yaml is among it."""
+
+    files: Sources
+    config: bool = False
+
+    def __len__(self) -> int:
+        return len(self.files) + self.config
+
+
+class Saves:
+    """Arguments: `path`, network.yaml; `read`, reads it as this run is to have it; `tell`, told every fact; `confirm`,
+    whether changes of network.yaml wait for `apply`; `how`, by what people apply what waits."""
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        path: Path,
+        read: Callable[[], NetworkConfig],
+        tell: Callable[[Fact], None],
+        *,
+        confirm: bool = False,
+        how: str = "oa-dev apply",
+    ) -> None:
+        self._network = network
+        self._path = path
+        self._read = read
+        self._tell = tell
+        self._confirm = confirm
+        self._how = how
+        self._files: dict[Path, Digest | None] = {}
+        self._config_waits = False
+        self._shown = Plan("nothing yet")
+        self.paused = False
+        self.refused: tuple[ErrorFacts, ...] = ()
+        """Why network.yaml, as it was saved last, cannot be used."""
+
+    # What the watch reports
+
+    async def files_changed(self, changed: Sources) -> None:
+        """Sources differ from what is loaded."""
+        if not self.paused:
+            await self._network.submit(FilesChanged(changed))
+            return
+        self._files.update(changed)
+        self._say_waiting(f"{', '.join(self._name(each) for each in changed)} saved")
+
+    async def config_changed(self) -> None:
+        """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
+        config, waited = self._usable(), self._config_waits
+        self._config_waits = False
+        if config is None:
+            return
+        if not (self.paused or self._confirm):
+            await self._network.submit(ConfigChanged(config))
+            return
+        plan = self._network.plan(ConfigChanged(config))
+        if plan.empty and not self.paused:
+            if waited:
+                self._tell(Notice(f"{self._path.name} is again as it runs, nothing of it waits", calm=True))
+            await self._network.submit(ConfigChanged(config))
+            return
+        self._config_waits = True
+        self._show(plan)
+        self._say_waiting(f"{self._path.name} saved")
+
+    def _show(self, plan: Plan) -> None:
+        self._shown = plan
+        if not plan.empty:
+            self._tell(PlanMade(replace(plan, cause=f"{plan.cause}, not applied yet"), waits=True))
+
+    def _say_waiting(self, what: str) -> None:
+        number = len(self.waiting)
+        words = "1 save waits" if number == 1 else f"{number} saves wait"
+        self._tell(Notice(f"{what}; {words}, {self._how} applies {'it' if number == 1 else 'them'}", calm=True))
+
+    # What people ask
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits."""
+        return Waiting(dict(self._files), self._config_waits)
+
+    def waiting_names(self) -> list[str]:
+        """The files that wait, as people read them."""
+        return [*([self._path.name] if self._config_waits else []), *(self._name(each) for each in self._files)]
+
+    def pause(self) -> None:
+        """From now on saves wait."""
+        if not self.paused:
+            self.paused = True
+            self._tell(Notice(f"paused: saves wait; {self._how} applies them", calm=True))
+
+    async def toggle(self) -> None:
+        """Pause, or go on."""
+        if self.paused:
+            await self.resume()
+        else:
+            self.pause()
+
+    async def resume(self) -> tuple[PlanDone, ...]:
+        """Apply what waits, and from now on every save at once."""
+        if self.paused:
+            self.paused = False
+            self._tell(Notice("goes on: saves are applied at once", calm=True))
+        return await self._applied()
+
+    async def apply(self) -> tuple[PlanDone, ...]:
+        """Apply what waits, and what comes later waits again: network.yaml first, then all files as one plan."""
+        if not self.waiting:
+            self._tell(Notice("no save waits", calm=True))
+        return await self._applied()
+
+    async def _applied(self) -> tuple[PlanDone, ...]:
+        files, config_waits = self._files, self._config_waits
+        self._files, self._config_waits = {}, False
+        config = self._usable() if config_waits else None
+        if config is not None and not self._was_shown(config):
+            config = None
+        triggers = ([ConfigChanged(config)] if config is not None else []), ([FilesChanged(files)] if files else [])
+        return tuple([await self._network.submit(each) for kind in triggers for each in kind])
+
+    def _was_shown(self, config: NetworkConfig) -> bool:
+        """Whether people have seen what this leads to; where they want to, it is shown otherwise, and waits on."""
+        plan = self._network.plan(ConfigChanged(config))
+        if not self._confirm or plan.empty or _seen_of(plan) == _seen_of(self._shown):
+            return True
+        self._config_waits = True
+        self._show(plan)
+        self._say_waiting(f"{self._path.name} leads to something else by now")
+        return False
+
+    async def plans(self) -> tuple[Plan, ...]:
+        """What would happen if everything that is on disk were applied now. Raises ConfigError, OSError."""
+        config = self._read()
+        changed = await self._differing()
+        both = (self._network.plan(ConfigChanged(config)), self._network.plan(FilesChanged(changed)))
+        return tuple(each for each in both if not each.empty)
+
+    async def _differing(self) -> Sources:
+        """The sources that are not on disk as they are loaded."""
+        engine = self._network.engine
+        known, loaded = dict(engine.knowledge.sources()), engine.shelf.digests
+        now = await run_in_thread(sources_now, known)
+        return {path: digest for path, digest in now.items() if loaded.get(path, known[path]) != digest}
+
+    # network.yaml
+
+    def _usable(self) -> NetworkConfig | None:
+        """What network.yaml asks for; None, and why is told, where that cannot be had."""
+        try:
+            config = self._read()
+        except ConfigError as error:
+            self._refuse(error.problems)
+            return None
+        except OSError as error:
+            self._tell(Notice(f"{self._path.name} cannot be read ({error.strerror}); what runs keeps running"))
+            return None
+        missing = self._network.engine.not_found(config)
+        if missing:
+            self._refuse(tuple(not_found(self._path, spec, fault) for spec, fault in missing))
+            return None
+        self.refused = ()
+        return config
+
+    def _refuse(self, problems: tuple[ErrorFacts, ...]) -> None:
+        self.refused = problems
+        self._tell(ConfigRefused(problems))
+
+    def _name(self, path: Path) -> str:
+        return self._network.engine.shown(str(path))
+
+
+def _seen_of(plan: Plan) -> tuple[object, ...]:
+    """What people see of a plan."""
+    steps = tuple((each.action, each.mod_id, each.mod_path, each.reason) for each in plan.steps)
+    return steps, plan.holds, plan.not_applied
+
+
+def not_found(path: Path, spec: ModSpec, fault: ModFault) -> ErrorFacts:
+    """A mod that network.yaml (`path`) names and that is nowhere, as a problem at its line."""
+    where = None if spec.line is None else Frame(path.name, spec.line, excerpt=excerpt(str(path), spec.line))
+    return ErrorFacts(type(fault).__name__, str(fault), where)

@@ -1,0 +1,398 @@
+"""The composition root: two threads, one network, one watch, one face; starts them, joins them, ends them.
+
+The control side (this thread) answers agents, watches files and reads keys; mods run on a thread of their own. Decides
+nothing about mods and formats nothing for people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.config.network_yaml import read_network
+from devserver.config.settings import has_changed
+from devserver.control.control import plan_done_to_dict
+from devserver.control.desk import DeskApi
+from devserver.control.followed import Followed
+from devserver.control.page import PageApi, Tickets
+from devserver.control.page_address import address, address_once, address_shortened
+from devserver.control.tape import Tape
+from devserver.live.loops import LoopThread, run_in_thread
+from devserver.model.change import ReloadAsked, Trigger, UndoAsked
+from devserver.model.config import NetworkConfig
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import (
+    AgentSeen,
+    ConfigRefused,
+    Fact,
+    Ignored,
+    ModRunning,
+    Notice,
+    PlanDone,
+    Ready,
+    Stopped,
+)
+from devserver.model.principal import ADMIN
+from devserver.model.wire_form import error_to_dict
+from devserver.server.app import make_app
+from devserver.server.exposure import Exposure
+from devserver.server.redact import Redactor
+from devserver.server.run_options import RunOptions
+from devserver.server.runfile import process_began
+from devserver.server.saves import Saves
+from devserver.server.sockets import beside, bind, url_of
+from devserver.server.status import Standing, status_of
+from devserver.server.watchdog import Watchdog
+from devserver.server.workspace_files import WorkspaceFiles
+from devserver.sources.watch import Watch
+from devserver.transports.http.protocol import stay_calm_when_full
+from devserver.transports.http.serving import HttpServer
+from devserver.ui.face import Face
+from devserver.ui.keymap import KeyPressed
+
+STOP_SECONDS = 2.5
+"""How long a stop may take before what does not end is left to the end of the process."""
+
+_PRESENCE_SECONDS = 5.0
+_SHOWN_AGAIN = (
+    "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
+    " restart oa-dev"
+)
+_SECOND_INTERRUPT = 130
+
+
+def run_server(options: RunOptions, face: Face) -> int:
+    """Run a network until it is stopped; the exit code.
+
+    Raises ConfigError for a network.yaml that cannot be used, PortInUse where no port is free; nothing runs then.
+    """
+    began = options.supervised.began or process_began()
+    # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
+    gc.freeze()
+    config = options.with_address(read_network(options.path))
+    listening = options.supervised.listening(config.host, config.port)
+    listening = listening or bind(config.host, config.port, strict=options.strict_port)
+    options.supervised.entrust(listening, config.host, config.port)
+    heard = [listening]
+    try:
+        heard += [own] if (own := beside(listening)) is not None else []
+        return asyncio.run(Server(options, config, heard, face, began).run())
+    finally:
+        for each in heard:
+            each.close()
+
+
+class Server:
+    """One run of a network: what `oa-dev run` is."""
+
+    def __init__(
+        self, options: RunOptions, config: NetworkConfig, heard: list[socket.socket], face: Face, began: float
+    ) -> None:
+        self._options = options
+        self._face = face
+        self._began = began
+        self._heard = heard
+        self._token = secrets.token_urlsafe(32)
+        self._url = url_of(heard[-1])
+        self._stop = asyncio.Event()
+        self._standing = Standing()
+        self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
+        self._address = (config.host, config.port)
+        self._home = LoopThread("oa-dev mods", self._exit_requested)
+        self._exposure = Exposure.of(options.allow_host, options.path.resolve().parent)
+        hidden = tuple(filter(None, (self._exposure.join_token,)))
+        self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
+        face.log.say = self._redactor.before(face.log.say)
+        self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
+        self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
+        self.reloads: Tape[dict[str, Any]] = Tape(100)
+        self.followed = Followed(self._network.on_event)
+        how = "space" if options.keys else "oa-dev apply"
+        self.saves = Saves(self._network, options.path, self._read_network, self.tell, confirm=options.confirm, how=how)
+        self._watch = self._make_watch()
+        self._http = HttpServer(self._app())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._asks = 0
+
+    async def run(self) -> int:
+        """Start, serve until asked to stop, end."""
+        self._loop = asyncio.get_running_loop()
+        self._handle_signals()
+        stay_calm_when_full(self._loop)
+        self._home.start()
+        self._network.directory.on_change.append(self._agent_changed)
+        self._files.begin(self._network.directory)
+        self._network.keep = self._files.written
+        serving = asyncio.create_task(self._http.serve(sockets=self._heard))
+        starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(self._stop.wait())
+        try:
+            # A mod that never starts must not keep who wants to stop.
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                await starting
+            await stopping
+        finally:
+            await _cancelled(starting, stopping)
+            await self._end(serving)
+        return 0
+
+    # Start
+
+    async def _start(self) -> None:
+        await self._network.initialize()
+        await self._announce_ready()
+
+    async def _announce_ready(self) -> None:
+        self._begin(self._keep_presence())
+        self._begin(self._watchdog().run())
+        if self._options.watch:
+            self._begin(self._watch.run())
+        self._files.announce(self._url, self._token)
+        wanted = self._address[1]
+        if wanted and self._port() != wanted:
+            self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
+        self.tell(self._ready())
+        if (exposed := self._exposure.told(self._heard[0])) is not None:
+            self._face.tell(exposed)  # and not through the redactor: it is the one place where the join token is shown
+        self._face_keys()
+
+    def _watchdog(self) -> Watchdog:
+        engine = self._network.engine
+        return Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
+
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
+        self._tasks.append(asyncio.create_task(self._guarded(work)))
+
+    async def _guarded(self, work: Coroutine[Any, Any, object]) -> None:
+        """A fault of ours in one task is told, and ends neither the others nor the server."""
+        try:
+            await work
+        except Exception as error:
+            self.tell(Notice(f"a part of oa-dev ended: {type(error).__name__}: {error}; restart it to have that back"))
+
+    def _ready(self) -> Ready:
+        network = self._network
+        return Ready(
+            url=self._url,
+            mods=tuple(ModRunning(g.mod_id, g.mod_path, g.number) for g in network.engine.registry.live),
+            ready_ms=(time.time() - self._began) * 1000,
+            watching=self._watch.watched() if self._options.watch else (),
+            files=len(network.engine.knowledge.sources()) if self._options.watch else 0,
+            disabled=sum(not each.enabled for each in network.config.mods),
+            watcher=self._watch.kind if self._options.watch else "",
+            name=network.network_name,
+            page=address_shortened(self._url, self._token),
+            exposed=bool(self._options.allow_host),
+        )
+
+    def _app(self) -> Any:
+        own, open_to = (*DeskApi(self).routes(), *PageApi(self._token, self._tickets).routes()), self._exposure
+        names, join = open_to.names, open_to.join_token
+        return make_app(
+            self._network, self, token=self._token, port_of=self._port, routes=own, allowed_hosts=names, join_token=join
+        )
+
+    def _port(self) -> int:
+        return int(self._heard[0].getsockname()[1])
+
+    def _make_watch(self) -> Watch:
+        engine = self._network.engine
+        return Watch(
+            engine.roots,
+            engine.knowledge.sources,
+            self._options.path.resolve(),
+            on_change=self.saves.files_changed,
+            on_config=self.saves.config_changed,
+            ignored=self._ignored,
+            notice=lambda words: self.tell(Notice(words)),
+            folders=lambda: engine.config.mod_paths,
+            written=engine.knowledge.written,
+        )
+
+    # What comes in
+
+    def _ignored(self, save: Ignored) -> None:
+        settings = self._options.settings
+        if settings is not None and has_changed(settings, self._options.path.parent, save.path):
+            self.tell(Notice(f"{save.path} has changed: restart needed, it is read at the start"))
+        else:
+            self.tell(save)
+
+    def _read_network(self) -> NetworkConfig:
+        return self._options.with_address(read_network(self._options.path))
+
+    def _face_keys(self) -> None:
+        if self._face.keys is not None:
+            self._face.keys.start(self._on_key, lambda: tuple(self._network.get_loaded_mods()))
+
+    def _on_key(self, pressed: KeyPressed) -> None:
+        """From the thread that reads keys."""
+        self._loop.call_soon_threadsafe(self._key, pressed)
+
+    def _key(self, pressed: KeyPressed) -> None:
+        match pressed.name:
+            case "reload":
+                self._ask(ReloadAsked(cause="key r"))
+            case "reload_one" if pressed.mod is not None:
+                self._ask(ReloadAsked((pressed.mod,), cause="key m"))
+            case "check":
+                self._begin(self._check())
+            case "undo":
+                self._ask(UndoAsked(cause="key z"))
+            case "pause":
+                self._begin(self.saves.toggle())
+            case "apply":
+                self._begin(self.saves.apply())
+            case "urls":
+                self._face.reveal(address(self._url, self._token), "")
+            case "open":
+                self._begin(self._open_page())
+            case "quit":
+                self._stop.set()
+
+    def _ask(self, trigger: Trigger) -> None:
+        self._begin(self._network.submit(trigger))
+
+    async def _open_page(self) -> None:
+        # Here and not above: rarely asked for.
+        from devserver.ui.browser import browse
+
+        if await run_in_thread(browse, address_once(self._url, self._tickets.make())):
+            self.tell(Notice("opened the dashboard in the browser", calm=True))
+        else:
+            self._face.reveal(address(self._url, self._token), "no browser to open here, the dashboard is")
+
+    async def _check(self) -> None:
+        # Here and not above: rarely asked for, and what it needs is slow to import.
+        from devserver.server.check import check_network
+
+        found = await run_in_thread(check_network, self._options.path)
+        if found.refused:
+            self.tell(ConfigRefused(found.refused))
+        for mod, error in found.mods:
+            self.tell(Notice(f"check: {mod}: {error}"))
+        if found.good:
+            self.tell(Notice(f"check: {found.summary}", calm=True))
+
+    # Control, for the API
+
+    def status(self) -> dict[str, Any]:
+        """What runs."""
+        told = status_of(self._network, self.saves, self._standing)
+        return self._redactor.of({**told, "url": self._url, "reload_number": self.reloads.number})
+
+    async def submit(self, trigger: Trigger) -> PlanDone:
+        """Have a trigger carried out."""
+        return self._redactor.of(await self._network.submit(trigger))
+
+    async def send(self, event: Event, as_agent: str | None) -> EventResponse:
+        """Send an event as an agent, or as the one who runs the network."""
+        event.source_id = as_agent or event.source_id or "agent:admin"
+        return await self._network.ingest(event, ADMIN)
+
+    def stop(self) -> None:
+        """End this run."""
+        self._stop.set()
+
+    def set_log_level(self, level: str) -> None:
+        """Show log records from this level on."""
+        logging.getLogger().setLevel(level.upper())
+
+    # What goes out
+
+    def tell(self, fact: Fact) -> None:
+        """Tell the face. From any thread."""
+        fact = self._redactor.of(fact)
+        self._standing.note(fact)
+        if isinstance(fact, PlanDone):
+            self.reloads.put({"at": time.time(), **plan_done_to_dict(fact)})
+        elif isinstance(fact, ConfigRefused):
+            refused = [error_to_dict(each) for each in fact.errors]
+            self.reloads.put({"at": time.time(), "success": False, "refused": refused})
+        self._face.tell(fact)
+
+    def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
+        self.tell(AgentSeen(agent_id, came, transport))
+
+    def _exit_requested(self, request: BaseException) -> None:
+        self.tell(Notice(f"a task of a mod asked the process to end ({request!r}); only that task has ended"))
+
+    def _mod_of(self, module: str) -> str | None:
+        for generation in self._network.engine.registry.live:
+            package = generation.entry.removesuffix(".mod")
+            if module == package or module.startswith(f"{package}."):
+                return generation.mod_id
+        return None
+
+    async def _keep_presence(self) -> None:
+        """Let go of agents that have been silent for longer than network.yaml allows."""
+        while True:
+            await asyncio.sleep(_PRESENCE_SECONDS)
+            for agent_id in self._network.directory.silent(time.monotonic()):
+                await self._network.unregister_agent(agent_id, dropped=True)
+
+    # End
+
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._asked_to_stop)
+        # A terminal that goes says so through the shell, too, and a supervisor what the server may have heard itself:
+        # that is no insisting.
+        self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
+
+    def _asked_to_stop(self) -> None:
+        self._asks += 1
+        if self._asks > 1:
+            self._face.close()
+            os._exit(_SECOND_INTERRUPT)
+        self._stop.set()
+
+    async def _end(self, serving: asyncio.Task[None]) -> None:
+        """End everything in order; what does not end in time is left to the end of the process."""
+        summary = self._summary()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._files.end()
+        self._network.directory.close()
+        self.reloads.close()
+        self.followed.tape.close()
+        await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
+        self._http.should_exit = True
+        await self._in_time(serving, "a connection does not end; cut off")
+        if not await asyncio.to_thread(self._home.stop, 0.5):
+            self.tell(Notice("the mods' thread is blocked; left behind"))
+        self.tell(summary)
+
+    async def _in_time(self, work: Awaitable[Any], otherwise: str) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS / 2):
+                await work
+        except TimeoutError:
+            self.tell(Notice(otherwise))
+
+    def _summary(self) -> Stopped:
+        stats = self._network.get_network_stats()
+        return Stopped(
+            stats["events"],
+            stats["reloads"],
+            stats["failed_plans"],
+            stats["dynamic_mods"]["count"],
+            stats["agent_count"],
+        )
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,131 @@
+"""What runs now, as plain values: for `oa-dev status`, the page in the browser, and programs.
+
+Remembers of each mod what became of it last and what is wrong with it, as facts tell it. Changes nothing and words
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
+from devserver.model.wire_form import error_to_dict, outcome_to_dict
+from devserver.server.saves import Saves
+
+Row = dict[str, Any]
+
+_NOT_LOADED = "not loaded"
+
+
+@dataclass(slots=True)
+class _Known:
+    """Of one mod: its latest outcome, why its saved code does not run, what its handlers raised."""
+
+    mod_path: str
+    outcome: Row
+    failed: Row | None = None
+    raised: Row | None = None
+
+
+class Standing:
+    """What facts say of each mod. Told from any thread. `clock` gives seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+        self.last_error: ErrorFacts | None = None
+        """The latest error, None where a plan without one came after it."""
+
+    def note(self, fact: Fact) -> None:
+        """Remember what a fact says."""
+        with self._lock:
+            if isinstance(fact, PlanDone):
+                self.last_error = next((each.error for each in fact.outcomes if each.error is not None), None)
+                for outcome in fact.outcomes:
+                    self._note_outcome(outcome)
+            elif isinstance(fact, ModError):
+                self.last_error = fact.error
+                self._note_raised(fact)
+
+    def _note_outcome(self, outcome: Outcome) -> None:
+        before, row = self._known.get(outcome.mod_id), _outcome_row(outcome, self._clock())
+        now = _Known(outcome.mod_path, row)
+        if outcome.status is Status.SKIPPED and before is None and not outcome.generation:
+            return  # nothing of that name has ever run here
+        if outcome.error is not None:
+            now.failed = _error_row(outcome.error, self._clock())
+        elif outcome.status is not Status.APPLIED and before is not None:
+            now.failed = before.failed
+        if before is not None and before.outcome["generation"] == outcome.generation:
+            now.raised = before.raised
+        self._known[outcome.mod_id] = now
+
+    def _note_raised(self, fact: ModError) -> None:
+        known = self._known.get(fact.mod_id)
+        if known is None or known.outcome["generation"] != fact.generation:
+            return  # a generation that lingers: what runs now did not raise it
+        before = known.raised
+        row = {**_error_row(fact.error, self._clock()), "event_name": fact.event_name}
+        same = before is not None and all(row[key] == before[key] for key in row if key != "at")
+        known.raised = {**row, "times": before["times"] + 1 if same and before is not None else 1}
+
+    def of(self, mod_id: str) -> Row:
+        """What is known of a mod: `outcome`, `failed` and `raised`, each None where there is nothing to say."""
+        with self._lock:
+            known = self._known.get(mod_id)
+        if known is None:
+            return {"outcome": None, "failed": None, "raised": None}
+        return {"outcome": known.outcome, "failed": known.failed, "raised": known.raised}
+
+    def down(self, wanted: set[str], live: set[str]) -> list[Row]:
+        """The mods (paths) that are wanted and do not run because they could not be loaded."""
+        with self._lock:
+            found = [(mod_id, each.mod_path) for mod_id, each in self._known.items() if each.failed is not None]
+        return [
+            {"mod_id": mod_id, "mod_path": path, "generation": 0, "state": _NOT_LOADED, **_IDLE, **self.of(mod_id)}
+            for mod_id, path in found
+            if path in wanted and path not in live
+        ]
+
+
+_IDLE = {"loaded_at": None, "description": "", "in_flight": 0, "handled": 0, "errors": 0, "held_now": 0}
+
+
+def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
+    """What runs, with all that is known of it; the server adds where it is reached."""
+    stats, registry = network.get_network_stats(), network.engine.registry
+    held = {each.mod_id: each.gate.waiting for each in registry.slots}
+    mods = [{**each, "held_now": held.get(each["mod_id"], 0), **standing.of(each["mod_id"])} for each in network.mods()]
+    wanted = {each.path for each in network.config.enabled_mods}
+    error = standing.last_error
+    return {
+        "name": network.network_name,
+        "network_id": network.network_id,
+        "pid": os.getpid(),
+        "uptime_s": stats["uptime_seconds"],
+        "mods": mods,
+        "down": standing.down(wanted, {each["mod_path"] for each in mods}),
+        "agents": [{"agent_id": a.agent_id, "transport": a.transport} for a in network.directory.agents()],
+        "events": stats["events"],
+        "reloads": stats["reloads"],
+        "failed": stats["failed_plans"],
+        "last_error": None if error is None else {**error_to_dict(error), "trace": error.trace},
+        "refused": [error_to_dict(each) for each in saves.refused],
+        "paused": saves.paused,
+        "waiting": saves.waiting_names(),
+    }
+
+
+def _outcome_row(outcome: Outcome, now: float) -> Row:
+    return {**outcome_to_dict(outcome), "reason": outcome.reason, "note": outcome.note, "at": now}
+
+
+def _error_row(error: ErrorFacts, now: float) -> Row:
+    return {**error_to_dict(error), "at": now}

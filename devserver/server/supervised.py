@@ -1,0 +1,222 @@
+"""The server's side of supervision: hands its port to the supervisor, leaves last words, keeps out who ended it before.
+
+Outside supervision all of it does nothing. It starts and ends no process: `supervisor` does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from devserver.errors import ModFault
+
+if TYPE_CHECKING:
+    from devserver.model.config import NetworkConfig
+    from devserver.sources.roots import Roots
+
+VARIABLE = "OA_DEV_SUPERVISED"
+"""Where a supervisor says what it hands on. Taken out of the environment at once: nobody's children shall have it."""
+
+ENTRUSTED, PARTED = b"listening", b"parted"
+"""What is said to the supervisor: this is the socket that listens; the end that comes now is a clean one."""
+
+_SET_PARENT_DEATH_SIGNAL = 1
+_DEADLY = frozenset({signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL})
+
+
+class EndedTheProcess(ModFault):
+    """A mod ended an earlier run of the server, with code that is still the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One line of code that ran when a process died, and the SHA-256 of its file afterwards."""
+
+    file: str
+    line: int
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """How a server ended: in words ("exit 7", "SIGSEGV"), and the code that ran, innermost first; none if unknown."""
+
+    how: str
+    places: tuple[Place, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """A crash out of what `asdict` made of it."""
+        return cls(values["how"], tuple(Place(**each) for each in values["places"]))
+
+    def blamed(self, mods: Mapping[str, Path]) -> tuple[str, Place] | None:
+        """The mod, of these with their files, whose own code ran innermost, and where."""
+        for place in self.places:
+            for mod, file in mods.items():
+                if _belongs(Path(os.path.realpath(place.file)), file):
+                    return mod, place
+        return None
+
+
+def _belongs(file: Path, entry: Path) -> bool:
+    """Whether a file is part of the mod whose entry module is `entry`: itself, or anything in its own package."""
+    if entry.name not in ("mod.py", "__init__.py"):
+        return file == entry
+    return file.is_relative_to(entry.parent)
+
+
+def digest_of(file: str) -> str | None:
+    """The SHA-256 of a file as it is now; None for one that cannot be read."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+class Quarantine:
+    """The mods that ended the process before and have not been changed since."""
+
+    def __init__(self, crashes: tuple[Crash, ...], mods: Iterable[str], roots: Roots) -> None:
+        files = dict(_files(mods, roots)) if crashes else {}
+        blamed = ((crash, crash.blamed(files)) for crash in crashes)
+        self._held = {found[0]: (crash, found[1]) for crash, found in blamed if found is not None}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def refuse(self, mod_path: str) -> None:
+        """Raise EndedTheProcess for a mod that is held; one whose code is another now is let go for good."""
+        if not self._held:
+            return
+        from devserver.live.registry import plain_path  # not above: the supervisor itself needs none of it
+
+        mod = plain_path(mod_path)
+        if mod not in self._held:
+            return
+        crash, place = self._held[mod]
+        if digest_of(place.file) != place.digest:
+            del self._held[mod]
+            return
+        raise EndedTheProcess(
+            f"{mod_path} ended the whole process ({crash.how}) at {os.path.basename(place.file)}:{place.line}; "
+            "it stays out until that file is changed"
+        )
+
+
+def _files(mods: Iterable[str], roots: Roots) -> Iterator[tuple[str, Path]]:
+    from devserver.live.registry import plain_path
+    from devserver.loader import locate
+
+    for mod in mods:
+        with contextlib.suppress(ModFault):  # whoever loads it will say what is wrong
+            yield plain_path(mod), Path(os.path.realpath(locate(mod, roots).file))
+
+
+class Supervised:
+    """One run under a supervisor, or under none. Made by `of` before anything else runs."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        given = values or {}
+        self.crashes = tuple(Crash.from_dict(each) for each in given.get("crashes", ()))
+        self._line = _socket_of(given.get("line"))
+        self._words = _kept(given.get("words"))
+        self._inherited = _socket_of(given.get("listening"))
+        self._wanted: str | None = given.get("wanted")
+        self.began: float | None = given.get("began")
+        """When a person asked for this run, in seconds since 1970; None where nobody did, or did it directly."""
+
+    @classmethod
+    def of(cls, environ: MutableMapping[str, str]) -> Self:
+        """What a supervisor has left in the environment."""
+        text = environ.pop(VARIABLE, None)
+        return cls(json.loads(text) if text is not None else None)
+
+    def listening(self, host: str, port: int) -> socket.socket | None:
+        """The socket that an earlier run listened on for this host and port; None where there was none."""
+        listening, self._inherited = self._inherited, None
+        if listening is None:
+            return None
+        if self._wanted != f"{host} {port}":
+            # network.yaml was changed between the two: that port is not wanted any more.
+            listening.close()
+            return None
+        listening.setblocking(False)
+        return listening
+
+    def entrust(self, listening: socket.socket, host: str, port: int) -> None:
+        """Let the supervisor hold the socket that serves this wanted host and port, so that it outlives this run."""
+        if self._line is not None:
+            socket.send_fds(self._line, [ENTRUSTED + f" {host} {port}".encode()], [listening.fileno()])
+
+    def quarantine(self, config: NetworkConfig, roots: Roots) -> Quarantine:
+        """The mods of this network that shall not be loaded as they are."""
+        return Quarantine(self.crashes, [each.path for each in config.mods], roots)
+
+    def leave_last_words(self) -> None:
+        """From now on leave the stack where the process dies; and say at a clean end that it is one."""
+        if self._words is not None and self._line is not None:
+            _end_with_parent()
+            atexit.register(self._line.send, PARTED)
+            faulthandler.enable(self._words, all_threads=False)
+            _record_exits(self._words)
+
+
+def _kept(descriptor: int | None) -> int | None:
+    """A descriptor that was handed on to this process, and from here to no other."""
+    if descriptor is not None:
+        os.set_inheritable(descriptor, False)
+    return descriptor
+
+
+def _socket_of(descriptor: int | None) -> socket.socket | None:
+    return socket.socket(fileno=descriptor) if _kept(descriptor) is not None else None
+
+
+def _record_exits(words: int) -> None:
+    """Leave the stack also where the process is ended without a fault: by `os._exit`, or a signal to itself."""
+    own, leave = os.getpid(), os._exit
+
+    def record() -> None:
+        # A child that was forked ends itself in this way, and is none of the supervisor's.
+        if os.getpid() == own:
+            faulthandler.dump_traceback(words, all_threads=False)
+
+    def recorded_exit(status: int) -> None:
+        record()
+        leave(status)
+
+    def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.kill" and arguments[0] == own and arguments[1] in _DEADLY:
+            record()
+
+    os._exit = recorded_exit  # type: ignore[assignment]
+    sys.addaudithook(on_event)
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its supervisor is killed: nobody would be there to hold the port."""
+    if sys.platform == "linux":
+        import ctypes  # only for those who have one
+
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def describe(code: int) -> str:
+    """How a process ended, in words, by its code as `subprocess` has it."""
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+def as_environment(values: Mapping[str, Any], crashes: tuple[Crash, ...]) -> str:
+    """What `Supervised.of` reads."""
+    return json.dumps({**values, "crashes": [asdict(each) for each in crashes]})

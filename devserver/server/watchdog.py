@@ -1,0 +1,101 @@
+"""Sees when a mod keeps the mods' loop from everything else, says where, and interrupts what blocks for too long.
+
+Runs on the control side. A call that never comes back would stall every mod for good: after the limit of the handler or
+hook that runs, an exception is raised in it, where Python can do that: in Python code, not inside a blocking C call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from devserver.errors import BlockedTooLong
+from devserver.live.loops import LoopThread
+from devserver.model.facts import Blocked, Frame
+from devserver.model.lifecycle import Limits
+from devserver.reload.hooks import call_hook
+
+PATIENCE = 1.0
+"""Seconds that the loop may take to answer before it counts as blocked."""
+
+_INTERVAL = 0.25
+
+ModOf = Callable[[str], str | None]
+"""The id of the mod that a module belongs to, by the module's name; None for code that is no mod's."""
+
+
+class Watchdog:
+    """Asks the mods' loop for a sign of life, again and again. `tell` is told once for each time it is blocked."""
+
+    def __init__(
+        self,
+        home: LoopThread,
+        mod_of: ModOf,
+        shown: Callable[[str], str],
+        limits: Callable[[], Limits],
+        tell: Callable[[Blocked], None],
+    ) -> None:
+        self._home = home
+        self._mod_of = mod_of
+        self._shown = shown
+        self._limits = limits
+        self._tell = tell
+        self._answered = time.monotonic()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            asked = time.monotonic()
+            self._home.loop.call_soon_threadsafe(self._alive)
+            await asyncio.sleep(_INTERVAL)
+            if self._answered < asked:
+                await self._wait_for_answer(asked)
+
+    def _alive(self) -> None:
+        self._answered = time.monotonic()
+
+    async def _wait_for_answer(self, asked: float) -> None:
+        told = interrupted = False
+        while self._answered < asked:
+            silent = time.monotonic() - asked
+            if silent >= PATIENCE and not told:
+                told = True
+                self._tell(self._blocked(silent))
+            if not interrupted:
+                interrupted = self._interrupt(silent)
+            await asyncio.sleep(_INTERVAL)
+
+    def _blocked(self, seconds: float) -> Blocked:
+        for frame in self._frames():
+            mod_id = self._mod_of(str(frame.f_globals.get("__name__", "")))
+            if mod_id is not None:
+                code = frame.f_code
+                where = Frame(self._shown(code.co_filename), frame.f_lineno, function=code.co_qualname)
+                return Blocked(mod_id, seconds, where)
+        return Blocked("something", seconds, None)
+
+    def _interrupt(self, silent: float) -> bool:
+        """Raise an exception in a mod's code that has run for its limit; whether that was done."""
+        frames = self._frames()
+        in_hook = any(frame.f_code is call_hook.__code__ for frame in frames)
+        limit = self._limits().initialize if in_hook else self._limits().handler
+        in_mod = any(self._mod_of(str(frame.f_globals.get("__name__", ""))) for frame in frames)
+        if silent < limit or not in_mod or self._home.thread.ident is None:
+            return False
+        import ctypes  # rarely needed, and no start shall wait for it
+
+        thread = ctypes.c_ulong(self._home.thread.ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(BlockedTooLong))
+        return True
+
+    def _frames(self) -> list[FrameType]:
+        """The frames of the mods' thread, innermost first."""
+        found = []
+        frame = sys._current_frames().get(self._home.thread.ident or 0)
+        while frame is not None:
+            found.append(frame)
+            frame = frame.f_back
+        return found

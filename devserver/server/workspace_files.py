@@ -1,0 +1,62 @@
+"""What a server keeps beside its network.yaml, in `.oa-dev/`, while it runs: its run file and its agents' identities.
+
+Of two servers in one workspace the first has them to itself: the second runs without, and says so. Reads and writes no
+file of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from devserver.errors import DevServerError
+from devserver.network.agents import Directory
+from devserver.server.identities import IdentityStore
+from devserver.server.runfile import Claim, read_run_file, remove_run_file, write_run_file
+
+
+class WorkspaceFiles:
+    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about what cannot be kept."""
+
+    def __init__(self, workspace: Path, tell: Callable[[str], None]) -> None:
+        self._workspace = workspace
+        self._tell = tell
+        self._identities = IdentityStore(workspace, tell)
+        self._claim = Claim(workspace)
+
+    def begin(self, directory: Directory) -> None:
+        """Take the files, where no other server has them; the agents that were here before are known again."""
+        if self._claim.take():
+            self._identities.follow(directory)
+
+    async def written(self) -> None:
+        """Go on once every agent that has come before is on disk, where they are kept at all."""
+        await self._identities.written()
+
+    def announce(self, url: str, token: str) -> None:
+        """Leave the run file, so that commands find this server."""
+        if not self._claim.taken:
+            self._tell(
+                f"{self._other()} runs in this folder: commands go to that one, and agents of this one will have to "
+                "register again after a restart"
+            )
+            return
+        try:
+            write_run_file(self._workspace, url, token, os.getpid())
+        except OSError as error:
+            self._tell(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({error.strerror})")
+
+    def end(self) -> None:
+        """Take the run file away, and write the last changes of agents."""
+        if self._claim.taken:
+            remove_run_file(self._workspace, os.getpid())
+        self._identities.close()
+        self._claim.give_back()
+
+    def _other(self) -> str:
+        try:
+            found = read_run_file(self._workspace)
+        except DevServerError:
+            found = None
+        return f"another oa-dev (pid {found.pid}, {found.url})" if found is not None else "another oa-dev"

@@ -1,0 +1,278 @@
+"""Who imports whom, and what has to be executed anew after a change, in which order; the same for mods and their needs.
+
+Pure: facts in, values out. Must not import, find or execute the modules that it speaks of. What sources say of
+themselves is read in `source`, and offered here too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from devserver.sources.imports import Declarations, Imports, ancestors, read_declarations, read_imports
+
+__all__ = [
+    "Declarations",
+    "Imports",
+    "ModuleFacts",
+    "ModuleGraph",
+    "Requirement",
+    "load_order",
+    "parse_requirement",
+    "read_declarations",
+    "read_imports",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFacts:
+    """One module: its source, the absolute names it may import, and as the how-manieth its import began.
+
+    `holds` are modules whose code was registered with it, though it does not import them.
+    """
+
+    name: str
+    path: Path
+    imports: frozenset[str] = frozenset()
+    order: int = 0
+    holds: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleGraph(Mapping[str, ModuleFacts]):
+    """Modules by name, and who imports whom among them. A module counts as importing the packages it lies in."""
+
+    _modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> ModuleFacts:
+        return self._modules[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def dependents(self, names: Iterable[str]) -> frozenset[str]:
+        """The named modules and all that import them, directly or through others.
+
+        A name may be missing in the graph: then these are the modules that try to import it.
+        """
+        return _reach(names, self._importers)
+
+    def dependencies(self, name: str) -> frozenset[str]:
+        """The modules of the graph that a module imports, directly or through others."""
+        return _reach([name], self._imported) - {name}
+
+    def closure(self, name: str) -> frozenset[str]:
+        """A module of the graph and its dependencies; nothing for a name that is not in it."""
+        return self.dependencies(name) | {name} if name in self else frozenset()
+
+    def affected(self, names: Iterable[str]) -> tuple[str, ...]:
+        """What has to be executed anew with `names`, as far as it is in the graph, in the order to execute it.
+
+        These are the dependents, the modules that hold code of theirs, the dependents of those, and so on. What is
+        imported comes before what imports it, a package before its modules. The members of a cycle stay together, in
+        the order in which their import began.
+        """
+        found = sorted((name for name in _reach(names, self._followers) if name in self), key=self._began)
+        among = set(found)
+        cycles = _components(found, lambda name: [each for each in self._imported(name) if each in among])
+        return tuple(name for cycle in cycles for name in sorted(cycle, key=self._began))
+
+    def why(self, name: str, changed: Iterable[str]) -> tuple[str, ...]:
+        """The shortest chain from a changed module to `name`, each imported or held by the next; empty without one."""
+        before: dict[str, str | None] = dict.fromkeys(sorted(changed))
+        pending = deque(before)
+        while pending and name not in before:
+            reached = pending.popleft()
+            for follower in self._followers(reached):
+                if follower not in before:
+                    before[follower] = reached
+                    pending.append(follower)
+        return tuple(_backwards(name, before)) if name in before else ()
+
+    def _began(self, name: str) -> tuple[int, int, str]:
+        """When the import of a module began; never before that of its packages, which may have been executed again."""
+        orders = [self[each].order for each in (*ancestors(name), name) if each in self]
+        return max(orders), name.count("."), name
+
+    def _importers(self, name: str) -> list[str]:
+        package = name.rpartition(".")[0]
+        found = {*self._importers_by_name.get(name, ()), *self._importers_by_name.get(f"{package}.*", ())}
+        return sorted(found - {name})
+
+    def _followers(self, name: str) -> list[str]:
+        """What has to be executed anew when `name` is: its importers, and those that hold code of it."""
+        return [*self._importers(name), *self._holders_by_name.get(name, ())]
+
+    def _imported(self, name: str) -> list[str]:
+        return self._edges.get(name, [])
+
+    @cached_property
+    def _importers_by_name(self) -> Mapping[str, set[str]]:
+        importers: dict[str, set[str]] = defaultdict(set)
+        for module in self.values():
+            for name in (*module.imports, *ancestors(module.name)):
+                importers[name].add(module.name)
+        return importers
+
+    @cached_property
+    def _holders_by_name(self) -> Mapping[str, list[str]]:
+        holders: dict[str, list[str]] = defaultdict(list)
+        for module in self.values():
+            for name in module.holds:
+                holders[name].append(module.name)
+        return holders
+
+    @cached_property
+    def _edges(self) -> Mapping[str, list[str]]:
+        edges: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self, key=self._began):
+            for importer in self._importers(name):
+                edges[importer].append(name)
+        return edges
+
+
+def _reach(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    reached = set(start)
+    pending = list(reached)
+    while pending:
+        new = [each for each in following(pending.pop()) if each not in reached]
+        reached.update(new)
+        pending += new
+    return frozenset(reached)
+
+
+def _backwards(name: str, before: Mapping[str, str | None]) -> list[str]:
+    chain = []
+    step: str | None = name
+    while step is not None:
+        chain.append(step)
+        step = before[step]
+    return chain[::-1]
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A node on the current path of Tarjan's search, with the successors still to be looked at."""
+
+    name: str
+    successors: Iterator[str]
+    lowest: int
+
+
+def _components(names: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[list[str]]:
+    """The strongly connected components, those that are needed first, each in the order of discovery.
+
+    Tarjan, Depth-first search and linear graph algorithms (1972), with a stack instead of recursion: 1,000 modules in
+    a row are no error.
+    """
+    index: dict[str, int] = {}
+    open_: list[str] = []
+    done: set[str] = set()
+    components: list[list[str]] = []
+
+    def visit(name: str) -> _Visit:
+        index[name] = len(index)
+        open_.append(name)
+        return _Visit(name, iter(needs(name)), index[name])
+
+    for root in names:
+        path = [] if root in index else [visit(root)]
+        while path:
+            current = path[-1]
+            successor = next(current.successors, None)
+            if successor is None:
+                path.pop()
+                if path:
+                    path[-1].lowest = min(path[-1].lowest, current.lowest)
+                if current.lowest == index[current.name]:
+                    components.append(_cut(open_, current.name))
+                    done.update(components[-1])
+            elif successor not in index:
+                path.append(visit(successor))
+            elif successor not in done:
+                current.lowest = min(current.lowest, index[successor])
+    return components
+
+
+def _cut(open_: list[str], name: str) -> list[str]:
+    """Take everything from `name` on out of `open_`."""
+    component = [open_.pop()]
+    while component[-1] != name:
+        component.append(open_.pop())
+    return component[::-1]
+
+
+# What mods need of each other
+
+_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}")
+_REQUIREMENT = re.compile(
+    r"\s*(?P<path>(?:\./)?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*"
+    rf"(?:(?P<op>>=|<=|==|!=|>|<)\s*(?P<version>{_VERSION.pattern}))?\s*",
+    re.ASCII,
+)
+_COMPARE: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    ">=": lambda found, wanted: found >= wanted,
+    "<=": lambda found, wanted: found <= wanted,
+    "==": lambda found, wanted: found == wanted,
+    "!=": lambda found, wanted: found != wanted,
+    ">": lambda found, wanted: found > wanted,
+    "<": lambda found, wanted: found < wanted,
+    "": lambda found, wanted: True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A mod that another one needs; without `op` any version will do."""
+
+    path: str
+    op: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.op}{self.version}"
+
+    def allows(self, version: str) -> bool:
+        """Whether a mod of this version will do. 1, 1.0 and 1.0.0 are one version."""
+        return _COMPARE[self.op](_numbers(version), _numbers(self.version))
+
+
+def parse_requirement(text: str) -> Requirement:
+    """The requirement that a text such as "mods.wiki>=1" states: a mod, or a mod, an operator and dotted numbers.
+
+    Raises ValueError, with the rule, for any other text.
+    """
+    found = _REQUIREMENT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!a} is no requirement: write it like mods.wiki or mods.wiki>=1.2")
+    return Requirement(found["path"], found["op"] or "", found["version"] or "")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with, without zeros at their end."""
+    found = _VERSION.match(version)
+    numbers = [int(part) for part in found[0].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def load_order(mods: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """The order to load mods in, and the cycles among them; `mods` maps a mod's path to its requirements.
+
+    Each mod comes after those of `mods` that it needs, and otherwise where it stood. A cycle is named in the order of
+    need, a mod that needs itself as a cycle of one; its members are in the order too.
+
+    Raises ValueError for what is no requirement.
+    """
+    needs = {path: [parse_requirement(each).path for each in requires] for path, requires in mods.items()}
+    components = _components(mods, lambda path: [each for each in needs[path] if each in needs])
+    cycles = tuple(tuple(each) for each in components if len(each) > 1 or each[0] in needs[each[0]])
+    return tuple(path for component in components for path in component), cycles

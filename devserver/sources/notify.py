@@ -1,0 +1,327 @@
+"""Wakes somebody when something happens in a set of directories, and finds the directories that sources lie in.
+
+A notification is a hint: it says that it is worth looking, not what has changed. On Linux it comes from `inotify`,
+elsewhere from watchfiles; where the system cannot notify (limits, WSL) watchfiles polls, and that is said once. Owns
+watchfiles; must not read what is in a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import platform
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchfiles._rust_notify import RustNotify
+
+from devserver.sources.ignore import Rules, is_text, walk_directories
+from devserver.sources.inotify import Identity, Inotify
+
+STEP_MS = 2
+"""How often watchfiles looks for notifications: each costs one to two steps."""
+
+_DEBOUNCE_MS = 100
+_POLL_MS = 150
+_POLL_MS_PER_DIRECTORY = 2
+_POLL_MS_AT_MOST = 1500
+_AGAIN_SECONDS = 0.05
+_LINGER_SECONDS = 0.2
+
+
+@dataclass(slots=True, eq=False)
+class _Listener:
+    """One set of watches, served by a thread of its own until `stop` is set."""
+
+    directories: frozenset[Identity]
+    is_polling: bool
+    loop: asyncio.AbstractEventLoop
+    stop: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def open(self) -> RustNotify:
+        """Place the watches. Raises OSError, or an error of watchfiles' own, where that cannot be done."""
+        paths = sorted(path for path, _, _ in self.directories)
+        delay = min(max(_POLL_MS, _POLL_MS_PER_DIRECTORY * len(paths)), _POLL_MS_AT_MOST)
+        # With its `ignore_permission_denied` watchfiles would pass over every error, an exhausted limit too.
+        return RustNotify(paths, False, self.is_polling, delay, False, False)
+
+    def call(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call a function in the loop."""
+        try:
+            self.loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            # The loop has been closed: nobody listens any more.
+            self.stop.set()
+
+
+class Notifier:
+    """Tells of what happens in directories, in the loop that `watch` is called in.
+
+    Arguments: `woken`, called with the paths that something happened to; `placed`, called when watches have been
+    placed, or could not be because a directory was gone: what happened before that may have been missed; `notice`, told
+    in words when polling takes the place of notifications.
+    """
+
+    def __init__(
+        self, woken: Callable[[set[str]], None], placed: Callable[[], None], notice: Callable[[str], None]
+    ) -> None:
+        self._woken = woken
+        self._placed = placed
+        self._notice = notice
+        self._is_polling = _has_to_poll()
+        self._inotify: Inotify | None = None
+        self._current: _Listener | None = None
+        self._coming: _Listener | None = None
+        self._all: list[_Listener] = []
+        self._wanted: frozenset[Identity] = frozenset()
+        self._refused: frozenset[Identity] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """How it watches, for people."""
+        return "polling" if self._is_polling else "notifications"
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether watches are in place."""
+        return self._inotify is not None or self._current is not None
+
+    def watch(self, directories: Iterable[str]) -> None:
+        """Watch these directories (not what is below them) instead of the ones before.
+
+        Those that are not there, may not be read, or have a name that is no text are left out. The watches of before
+        stay until the new ones are placed, so that nothing is missed in between.
+        """
+        wanted = frozenset(each for path in directories if (each := _identity(path)) is not None)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            if self._is_polling or not self._place():
+                self._begin()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        for listener in self._all:
+            listener.stop.set()
+        self._current = self._coming = None
+        self._wanted = frozenset()
+        self._leave_inotify()
+
+    # With inotify
+
+    def _place(self) -> bool:
+        """Watch with inotify; False where somebody else has to."""
+        try:
+            if self._inotify is None:
+                self._inotify = Inotify(lambda paths: self._woken(paths), lambda: self._placed())
+            if self._inotify.watch(self._wanted) != self._wanted:
+                self._is_first_refusal()
+        except OSError as error:
+            self._leave_inotify()
+            if error.errno != errno.ENOSYS:
+                self._poll(error)
+            return False
+        asyncio.get_running_loop().call_soon(self._placed)
+        return True
+
+    def _leave_inotify(self) -> None:
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+
+    def _poll(self, error: Exception) -> None:
+        self._is_polling = True
+        self._notice(_why_polling(error))
+
+    # With watchfiles
+
+    def _begin(self, after: Collection[_Listener] = ()) -> None:
+        if self._coming is not None:
+            self._coming.stop.set()
+        self._coming = _Listener(self._wanted, self._is_polling, asyncio.get_running_loop())
+        self._all = [*(each for each in self._all if not each.ended.is_set()), self._coming]
+        threading.Thread(target=self._listen, args=(self._coming, after), name="oa-dev watch", daemon=True).start()
+
+    def _is_placed(self, listener: _Listener) -> None:
+        if listener.stop.is_set():
+            return
+        if listener is self._coming:
+            before, self._current, self._coming = self._current, listener, None
+            if before is not None:
+                # It has yet to tell of what happened just now.
+                listener.loop.call_later(_LINGER_SECONDS, before.stop.set)
+        self._placed()
+
+    def _failed(self, listener: _Listener, error: Exception) -> None:
+        if listener.stop.is_set():
+            return
+        self._coming = None
+        others = [each for each in self._all if each is not listener and not each.ended.is_set()]
+        if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError) and self._is_first_refusal():
+            self._placed()
+        elif others:
+            # Their watches and the new ones together may be more than the limit allows.
+            for each in others:
+                each.stop.set()
+            self._current = None
+            self._begin(after=others)
+        elif not self._is_polling:
+            self._poll(error)
+            self._begin()
+        else:
+            self._notice(f"changes are seen a little later, because the system can neither notify nor poll: {error}")
+
+    def _is_first_refusal(self) -> bool:
+        """Whether it is worth trying once more with the directories that are there now."""
+        refused, self._refused = self._refused, self._wanted
+        if refused == self._wanted:
+            return False
+        self._wanted = frozenset()
+        return True
+
+    # On the thread of a listener
+
+    def _listen(self, listener: _Listener, after: Iterable[_Listener]) -> None:
+        for each in after:
+            each.ended.wait()
+        try:
+            while not listener.stop.is_set():
+                with listener.open() as watcher:
+                    listener.call(self._is_placed, listener)
+                    self._pass_on(watcher, listener)
+        except Exception as error:
+            # watchfiles has no public type for some of them.
+            listener.call(self._failed, listener, error)
+        finally:
+            listener.ended.set()
+
+    def _pass_on(self, watcher: RustNotify, listener: _Listener) -> None:
+        """Tell of notifications until that is to end, or a file name that is no text has broken the watcher."""
+        try:
+            while isinstance(changes := watcher.watch(_DEBOUNCE_MS, STEP_MS, 0, listener.stop), set):
+                listener.call(self._woken, {path for _, path in changes})
+        except RuntimeError:
+            # What it has seen is lost and it stays broken: another one is made, and its owner looks for itself.
+            listener.stop.wait(_AGAIN_SECONDS)
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (path, found.st_dev, found.st_ino) if is_text(path) and os.access(path, os.R_OK) else None
+
+
+def _has_to_poll() -> bool:
+    """The rule of watchfiles: where it is asked for, and on WSL, which does not notify of what Windows does."""
+    asked = os.environ.get("WATCHFILES_FORCE_POLLING")
+    if asked:
+        return asked.lower() not in ("false", "disable", "disabled")
+    return "microsoft-standard" in platform.release().lower()
+
+
+def _why_polling(error: Exception) -> str:
+    setting = _LIMITS.get(getattr(error, "errno", None) or 0)
+    if setting is not None:
+        return f"watching by polling, because {setting} is reached; raise it with sysctl to be notified at once"
+    return f"watching by polling, because the system cannot notify: {error}"
+
+
+_LIMITS = {
+    errno.ENOSPC: "the limit fs.inotify.max_user_watches",
+    errno.EMFILE: "the limit fs.inotify.max_user_instances",
+}
+
+
+# Where to watch
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The directories to watch, all by their real names: of one that has several, notifications give only one.
+
+    `aliases` leads from the real names of files to the sources that go by another name, through a link. `truncated`
+    are the folders that hold more directories than are watched, `unreadable` the directories that may not be read.
+    """
+
+    directories: frozenset[str] = frozenset()
+    aliases: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    truncated: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+
+
+def survey(sources: Iterable[Path], folders: Iterable[Path], rules: Rules) -> Ground:
+    """Where sources are and may appear: what is below `folders`, and the directories of `sources`.
+
+    A source in a directory that is not there may appear with it: then the nearest one above that is there counts.
+    """
+    names = _Names()
+    directories: set[str] = set()
+    aliases: dict[str, tuple[Path, ...]] = {}
+    for path in sources:
+        folder, name = os.path.split(path)
+        directories.add(names.nearest(folder))
+        for other in {os.path.join(names.real(folder), name), *_target(path)} - {str(path)}:
+            aliases[other] = (*aliases.get(other, ()), path)
+            directories.add(names.nearest(os.path.dirname(other)))
+    walks = [walk_directories(Path(names.real(str(each))), rules) for each in folders]
+    directories.update(str(directory) for walk in walks for directory in walk.directories)
+    truncated = tuple(each.directories[0] for each in walks if each.truncated)
+    return Ground(frozenset(directories), aliases, truncated, tuple(path for each in walks for path in each.unreadable))
+
+
+def _target(path: Path) -> tuple[str, ...]:
+    """What a link leads to; nothing for what is no link."""
+    return (os.path.realpath(path),) if os.path.islink(path) else ()
+
+
+class _Names:
+    """The real names of directories, each found out once: sources share their directories, and these those above."""
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+        self._nearest: dict[str, str] = {}
+
+    def real(self, directory: str) -> str:
+        """`os.path.realpath`."""
+        known = self._real.get(directory)
+        if known is None:
+            known = self._real[directory] = self._find_real(directory)
+        return known
+
+    def _find_real(self, directory: str) -> str:
+        above, name = os.path.split(directory)
+        if not name:
+            return os.path.realpath(directory)
+        path = os.path.join(self.real(above), name)
+        return os.path.realpath(path) if os.path.islink(path) else path
+
+    def nearest(self, directory: str) -> str:
+        """The real name of a directory, or of the nearest one above that is there."""
+        known = self._nearest.get(directory)
+        if known is None:
+            is_there = os.path.isdir(directory)
+            known = self.real(directory) if is_there else self.nearest(os.path.dirname(directory))
+            self._nearest[directory] = known
+        return known
+
+
+Stamp = tuple[int, int, int]
+"""A directory's device and inode, and the time in nanoseconds when an entry last came or went."""
+
+
+def stamps(directories: Iterable[str]) -> dict[str, Stamp | None]:
+    """What a cheap look tells of directories; None for one that is not there."""
+    return {each: _stamp(each) for each in directories}
+
+
+def _stamp(directory: str) -> Stamp | None:
+    try:
+        found = os.stat(directory)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns

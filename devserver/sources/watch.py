@@ -1,0 +1,385 @@
+"""Sees what changed on disk: compares the contents of known sources with what was last seen of them.
+
+Level-triggered. A notification, or a slow sweep where none came, only says that it is worth comparing; what is reported
+follows from what is on disk, however it got there. Executes nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import ChainMap
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+from devserver.live.loops import Worker, run_in_thread
+from devserver.model.change import Digest, Sources
+from devserver.model.facts import Ignored
+from devserver.sources.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
+from devserver.sources.notify import Ground, Notifier, Stamp, stamps, survey
+from devserver.sources.roots import Roots
+from devserver.sources.settle import (
+    PATIENCE,
+    Memory,
+    Reading,
+    Signature,
+    Verdict,
+    git_lock,
+    identity_of,
+    moved,
+    own_output,
+    settled,
+    signature,
+)
+
+SWEEP = 1.0
+"""Seconds between two looks at all known sources without any notification."""
+
+_SWEEP_AT_MOST = 2.0
+_SWEEP_SHARE = 1 / 150
+_ASK_AT_MOST = 20.0
+_ASK_SHARE = 1 / 600
+_STORM_GAP = 0.02
+_STORM_QUIET = 0.03
+_STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
+"""Seconds to wait before a look, by how many reports in a row were followed at once; from then on the last."""
+
+_GIT_PATIENCE = 10.0
+_GIT_QUIET = 0.5
+
+OnChange = Callable[[Sources], Awaitable[None]]
+
+
+class Watch:
+    """Watches the sources of what runs.
+
+    Arguments: `known`, all sources with the digests they were loaded with; `config_file`, network.yaml, which is
+    reported through `on_config`; `on_change`, awaited with the sources that differ; `ignored`, told of saves that led
+    to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are looked for;
+    `written`, the files that mods have written themselves, whose saves nobody needs to hear of.
+
+    network.yaml is taken to have been read just before.
+    """
+
+    def __init__(
+        self,
+        roots: Roots,
+        known: Callable[[], Sources],
+        config_file: Path,
+        *,
+        on_change: OnChange,
+        on_config: Callable[[], Awaitable[None]],
+        ignored: Callable[[Ignored], None],
+        notice: Callable[[str], None],
+        folders: Callable[[], Iterable[str]] = tuple,
+        written: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        self._roots = roots
+        self._known = known
+        self._config_file = config_file
+        self._config = settled([config_file], 0)[config_file].digest
+        self._on_change = on_change
+        self._on_config = on_config
+        self._notice = notice
+        self._folders = folders
+        self._written = written
+        self._own_output = own_output()
+        self._said: set[str] = set()
+        self._rules_file = roots.workspace / ".gitignore"
+        self._rules = Rules(roots.workspace, _text(self._rules_file))
+        self._explainer = Explainer(roots.holds, roots.shown, ignored)
+        self._memory = Memory()
+        self._ground = Ground()
+        self._stamps: Mapping[str, Stamp | None] = {}
+        self._notifier = Notifier(self._wake, self._look_for_missed, notice)
+        self._woken = asyncio.Event()
+        self._notified: set[str] = set()
+        self._has_missed = False
+        self._sweeps = Pace(SWEEP, _SWEEP_AT_MOST, _SWEEP_SHARE)
+        self._asks = Pace(SWEEP, _ASK_AT_MOST, _ASK_SHARE)
+        self._stale_lock: Signature | None = None
+        self._fault = ""
+        self._came = self._storms_until = 0.0
+        self._in_a_row = 0
+
+    @property
+    def kind(self) -> str:
+        """How it watches, for people."""
+        return self._notifier.kind
+
+    def watched(self) -> tuple[str, ...]:
+        """The top folders that are watched, for people."""
+        tops = [each for each in self._top_folders(self._known()) if each.is_relative_to(self._roots.workspace)]
+        names = [each.relative_to(self._roots.workspace).parts[0] for each in tops if each != self._roots.own]
+        return (*(f"{name}/" for name in dict.fromkeys(names)), self._config_file.name)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        self._look_for_missed()
+        self._reader = Worker("oa-dev reader")
+        try:
+            while True:
+                if not await self._guarded(self._turn()):
+                    # What could not be done at once is done with the next sweep.
+                    await asyncio.sleep(SWEEP)
+                await self._wait()
+        finally:
+            self._notifier.stop()
+            self._reader.stop()
+
+    async def _guarded(self, work: Awaitable[None]) -> bool:
+        """Whether it went well. A fault of ours is told, once, and does not keep the next change from being seen."""
+        try:
+            await work
+        except Exception as error:
+            words = f"a change could not be followed: {type(error).__name__}: {error}"
+            if words != self._fault:
+                self._notice(words)
+            self._fault = words
+            return False
+        return True
+
+    # What wakes it
+
+    def _wake(self, paths: set[str]) -> None:
+        if self._own_output:
+            # What we say of a save would be a save, and that would be said.
+            paths = {each for each in paths if identity_of(each) not in self._own_output}
+            if not paths:
+                return
+        if not self._notified:
+            self._came = time.monotonic()
+        self._notified |= paths
+        self._woken.set()
+
+    def _look_for_missed(self) -> None:
+        self._has_missed = True
+        self._woken.set()
+
+    async def _wait(self) -> None:
+        if not self._memory.unproven and not self._woken.is_set():
+            await self._comes_within(min(self._sweeps.due, self._memory.due()) - time.monotonic())
+        self._woken.clear()
+
+    async def _turn(self) -> None:
+        """Look wherever something may have happened."""
+        await self._let_a_storm_pass()
+        notified, self._notified = self._notified, set()
+        differing = self._memory.unproven | self._memory.overdue(time.monotonic())
+        if str(self._rules_file) in notified:
+            self._rules = Rules(self._roots.workspace, _text(self._rules_file))
+        if self._has_missed or str(self._rules_file) in notified or self._concerns_directories(notified):
+            self._learn_if_due()
+            self._has_missed = False
+            notified |= await self._explore(notified)
+            differing |= await self._moved()
+        elif time.monotonic() >= self._sweeps.due:
+            differing |= await self._sweep()
+        if notified or differing:
+            await self._look(notified, differing)
+
+    async def _let_a_storm_pass(self) -> None:
+        """Where one change comes right after the other, wait a little, until nothing comes for a moment."""
+        if self._came > self._storms_until:
+            self._in_a_row = 0
+        until = time.monotonic() + _STORM_HOLDS[min(self._in_a_row, len(_STORM_HOLDS) - 1)]
+        while time.monotonic() < until and await self._comes_within(_STORM_QUIET):
+            pass
+
+    async def _comes_within(self, seconds: float) -> bool:
+        """Whether something comes in that time."""
+        self._woken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._woken.wait()
+        return self._woken.is_set()
+
+    def _concerns_directories(self, notified: set[str]) -> bool:
+        return any(each in self._ground.directories or self._is_directory(each) for each in notified)
+
+    def _is_directory(self, name: str) -> bool:
+        return os.path.isdir(name) and self._rules.why_ignored(Path(name), is_directory=True) is None
+
+    # Looking
+
+    async def _sweep(self) -> set[Path]:
+        """The sources that have moved without a notification."""
+        began = time.monotonic()
+        before, self._stamps = self._stamps, await run_in_thread(stamps, self._ground.directories)
+        if _identities(before) != _identities(self._stamps):
+            await self._follow()
+        found = await self._moved(absent=before != self._stamps)
+        self._sweeps.rest(time.monotonic() - began)
+        self._learn_if_due()
+        return found
+
+    async def _moved(self, *, absent: bool = True) -> set[Path]:
+        return await run_in_thread(moved, self._memory.signatures(absent=absent))
+
+    async def _look(self, notified: set[str], differing: set[Path]) -> None:
+        """Compare what is on disk with what was seen of it, and report what differs as one change."""
+        if await self._git_was_busy():
+            differing = differing | await self._moved()
+        sources, others = self._split(notified)
+        verdicts = self._judge(await self._read(sources | differing))
+        news = {path: digest for path, (verdict, digest) in verdicts.items() if verdict is Verdict.NEWS}
+        if news:
+            began = time.monotonic()
+            await self._report(news)
+            # What comes faster than it can be loaded is a storm, on a slow machine too.
+            now, self._in_a_row = time.monotonic(), self._in_a_row + 1
+            self._storms_until = now + max(_STORM_GAP, now - began)
+        same = {path for path, (verdict, _) in verdicts.items() if verdict is Verdict.SAVED_THE_SAME}
+        self._explain(same, others)
+
+    def _split(self, names: Iterable[str]) -> tuple[set[Path], set[str]]:
+        """The sources that go by these names, and the names of no source."""
+        if not names:
+            return set(), set()
+        known = self._all_known()
+        sources, others = set(), set()
+        for name in names:
+            found = {each for each in (Path(name), *self._ground.aliases.get(name, ())) if each in known}
+            for path in found:
+                self._memory.expect(path, known.get(path))
+            sources |= found
+            if not found:
+                others.add(name)
+        return sources, others
+
+    async def _read(self, paths: set[Path]) -> dict[Path, Reading]:
+        """What these sources hold, and those that are saved meanwhile: they belong to the same change."""
+        until = time.monotonic() + PATIENCE
+        found: dict[Path, Reading] = {}
+        while paths:
+            found.update(await self._reader.run(settled, paths, until - time.monotonic()))
+            paths = self._saved_meanwhile() if time.monotonic() < until else set()
+        return found
+
+    def _saved_meanwhile(self) -> set[Path]:
+        sources, others = self._split(self._notified)
+        self._notified = others
+        return sources
+
+    def _judge(self, readings: Mapping[Path, Reading]) -> dict[Path, tuple[Verdict, Digest | None]]:
+        now = time.monotonic()
+        return {
+            path: (self._memory.take(path, readings[path], now), readings[path].digest) for path in sorted(readings)
+        }
+
+    async def _report(self, news: dict[Path, Digest | None]) -> None:
+        if self._config_file in news:
+            self._config = news[self._config_file]
+            await self._guarded(self._on_config())
+        known = self._known()
+        changed = {path: digest for path, digest in news.items() if path in known}
+        if changed:
+            await self._guarded(self._on_change(changed))
+        # Who loads a source reads it once more: what was saved just then may be loaded already, and gone again.
+        self._split(map(str, news))
+
+    def _explain(self, same: set[Path], others: set[str]) -> None:
+        # What was no source when it was saved may have become one with this very change.
+        _, strange = self._split(others)
+        paths = {Path(each) for each in strange.difference(self._written())}
+        self._explainer.explain(same, paths - {self._rules_file}, self._rules, time.monotonic())
+
+    async def _git_was_busy(self) -> bool:
+        """A checkout is one change: wait while git holds its lock and files keep changing."""
+        lock = git_lock(self._roots.workspace)
+        held = signature(lock) if lock is not None else None
+        if lock is None or held is None or held == self._stale_lock:
+            return False
+        quiet = until = time.monotonic() + _GIT_PATIENCE
+        seen = -1
+        while lock.exists() and time.monotonic() < min(quiet, until):
+            if len(self._notified) != seen:
+                seen, quiet = len(self._notified), time.monotonic() + _GIT_QUIET
+            await asyncio.sleep(0.005)
+        # Git that waits for a person, or was killed, is waited for once.
+        self._stale_lock = signature(lock)
+        return True
+
+    # What to watch
+
+    def _learn_if_due(self) -> None:
+        """Ask what everything is made from now. A single source is asked for when something happens to it."""
+        began = time.monotonic()
+        if began < self._asks.due:
+            return
+        if self._memory.learn(dict(self._all_known())):
+            self._look_for_missed()
+        self._asks.rest(time.monotonic() - began)
+
+    def _all_known(self) -> Sources:
+        return ChainMap({self._config_file: self._config}, cast(dict[Path, Digest | None], self._known()))
+
+    async def _explore(self, notified: set[str]) -> set[str]:
+        """Follow directories that came or went; the files that came with them."""
+        before = self._ground.directories
+        await self._follow()
+        came = self._ground.directories - before
+        walks = [await run_in_thread(walk, Path(each), self._rules) for each in notified & came]
+        return {str(path) for each in walks for path in each.files}
+
+    async def _follow(self) -> None:
+        """Watch the directories that sources are in now, and those that new ones may appear in."""
+        known = [*self._all_known(), self._rules_file]
+        self._ground = await run_in_thread(survey, known, self._top_folders(known), self._rules)
+        self._stamps = await run_in_thread(stamps, self._ground.directories)
+        self._notifier.watch(self._ground.directories)
+        self._tell_of_gaps()
+
+    def _tell_of_gaps(self) -> None:
+        """Say once of each folder that is not, or not wholly, watched."""
+        ground, shown = self._ground, self._roots.shown
+        most = f"holds more than {MAX_DIRECTORIES} directories; changes in the others are not seen"
+        gaps = {str(folder): f"{shown(folder)} {most}" for folder in ground.truncated}
+        gaps |= {str(each): f"{shown(each)} may not be read; changes in it are not seen" for each in ground.unreadable}
+        for words in (words for folder, words in gaps.items() if folder not in self._said):
+            self._notice(words)
+        # One that can be read again, and then no more, is told of again.
+        self._said = set(gaps)
+
+    def _top_folders(self, sources: Iterable[Path]) -> list[Path]:
+        """The folders below which mods and their helpers lie, and ours where it is a part of the workspace."""
+        named = {Path(os.path.normpath(self._roots.workspace / each)) for each in self._folders()}
+        parents = {path.parent for path in sources if path.suffix == ".py"}
+        own = {self._roots.own} if self._roots.own.is_relative_to(self._roots.workspace) else set()
+        tops = {*named, *own, *(self._top_of(each) for each in parents)}
+        return sorted(each for each in tops if each != self._roots.workspace and each.is_dir())
+
+    def _top_of(self, directory: Path) -> Path:
+        for root in self._roots.folders:
+            if directory.is_relative_to(root):
+                parts = directory.relative_to(root).parts
+                return root / parts[0] if root == self._roots.workspace and parts else root
+        return directory
+
+
+class Pace:
+    """When to do something again: after `least` to `most` seconds, and so that it takes no larger share of the time."""
+
+    def __init__(self, least: float, most: float, share: float) -> None:
+        self._least = least
+        self._most = most
+        self._share = share
+        self.due = 0.0
+
+    def rest(self, took: float) -> None:
+        """It was just done, in that many seconds."""
+        self.due = time.monotonic() + min(max(self._least, took / self._share), self._most)
+
+
+def _identities(found: Mapping[str, Stamp | None]) -> dict[str, tuple[int, int] | None]:
+    return {path: stamp and stamp[:2] for path, stamp in found.items()}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

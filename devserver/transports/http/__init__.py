@@ -1,0 +1,1 @@
+"""The OpenAgents wire over HTTP, and push over WebSocket, behind one gate."""

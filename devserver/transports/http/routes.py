@@ -1,0 +1,78 @@
+"""The table of routes: method, path, scope, and what answers. A route without a scope cannot be in it.
+
+Paths are exact: no patterns, no prefixes, no decoding, so that what the gate judged is what the router finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import ASGIApp, Receive
+
+from devserver.model.principal import Principal, Scope
+from devserver.transports.http.answers import Answer
+
+WEBSOCKET = "WEBSOCKET"
+METHODS = frozenset({"GET", "POST", WEBSOCKET})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that passed the gate. `receive` tells when the client goes away, `who` it is for the audit log."""
+
+    principal: Principal
+    receive: Receive
+    body: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    who: str = "somebody"
+
+
+Endpoint = Callable[[Asked], Awaitable[Answer | None]]
+"""Answers a request; None when the client has gone and nobody is there to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row: `endpoint` answers a request, `socket` serves a WebSocket. `page`: a browser may be led to it."""
+
+    method: str
+    path: str
+    scope: Scope
+    endpoint: Endpoint | None = None
+    socket: ASGIApp | None = None
+    page: bool = False
+
+
+class RouteTable:
+    """Routes by path and method. Raises ValueError for a route that is not fully declared, or declared twice."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            problem = self._problem(route)
+            if problem is not None:
+                raise ValueError(f"{route.method} {route.path}: {problem}")
+            self._routes.setdefault(route.path, {})[route.method] = route
+
+    def __iter__(self) -> Iterator[Route]:
+        return (route for by_method in self._routes.values() for route in by_method.values())
+
+    def at(self, path: str) -> Mapping[str, Route]:
+        """The routes of a path by method; none for an unknown path."""
+        return self._routes.get(path, {})
+
+    def _problem(self, route: Route) -> str | None:
+        if not isinstance(route.scope, Scope):
+            return "a route declares the scope that it needs"
+        if route.method not in METHODS:
+            return f"a route's method is one of {', '.join(sorted(METHODS))}"
+        if not route.path.startswith("/") or set(route.path) & set("{}%?#"):
+            return "a route's path is exact and begins with /"
+        is_socket = route.method == WEBSOCKET
+        if (route.socket is not None, route.endpoint is None) != (is_socket, is_socket):
+            return "a route has an endpoint, and a WebSocket route a socket instead"
+        if route.method in self.at(route.path):
+            return "declared twice"
+        return None

@@ -1,0 +1,246 @@
+"""The HTTP wire of OpenAgents: health, register, poll, send_event, unregister, as unmodified clients speak it.
+
+What such a client must read is answered with status 200 and `success` false, because it does not read the body of
+anything else (contract, B1 and B2). Bad input is answered with 400 and a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.types import Receive
+
+from devserver.errors import EventRefused
+from devserver.model.config import AgentGroup
+from devserver.model.event import Event
+from devserver.model.principal import Scope
+from devserver.network.agent import Agent
+from devserver.network.audit import Audit
+from devserver.network.outbox import Outbox
+from devserver.transports.http.answers import Answer, events_to_json, refused, to_json, told
+from devserver.transports.http.routes import Asked, Route
+from devserver.transports.inbound import Joining, event_from, principal_of, refuse_when_ending
+from devserver.transports.ports import ServedNetwork
+from devserver.transports.strict import Malformed
+
+HOLD_SECONDS = 20.0
+"""How long a poll waits for an event. Unmodified clients give up after 30."""
+
+NOT_PROVEN = "Authentication failed: Invalid or missing secret"
+
+
+class Wire:
+    """The endpoints, over one network.
+
+    Arguments: `hold` seconds that a poll waits; `port_of` the port that is really bound, which health must name
+    because clients connect to it.
+    """
+
+    def __init__(
+        self,
+        network: ServedNetwork,
+        joining: Joining,
+        audit: Audit,
+        *,
+        port_of: Callable[[], int],
+        hold: float = HOLD_SECONDS,
+    ) -> None:
+        self._network = network
+        self._joining = joining
+        self._audit = audit
+        self._port_of = port_of
+        self._hold = hold
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table of this wire."""
+        return (
+            Route("GET", "/healthz", Scope.OPEN, self.alive),
+            Route("GET", "/api/health", Scope.OPEN, self.health),
+            Route("POST", "/api/register", Scope.JOIN, self.register),
+            Route("GET", "/api/poll", Scope.SELF, self.poll),
+            Route("POST", "/api/send_event", Scope.SELF, self.send_event),
+            Route("POST", "/api/unregister", Scope.SELF, self.unregister),
+        )
+
+    async def alive(self, asked: Asked) -> Answer:
+        """That the server answers, and no more."""
+        return told({"ok": True})
+
+    async def health(self, asked: Asked) -> Answer:
+        """What a client needs to connect; agents and configurations only for those who may read them."""
+        in_full = asked.principal.may(Scope.READ)
+        data = health(self._network, self._port_of(), in_full=in_full)
+        return told({"success": True, "status": "healthy", "data": data})
+
+    async def register(self, asked: Asked) -> Answer:
+        """Let an agent join; its secret is in the answer."""
+        try:
+            registration = await self._joining.register(asked.body, "http", asked.principal)
+        except EventRefused as refusal:
+            self._audit.refused(asked.who, f"register {asked.body.get('agent_id')}", refusal.code)
+            return _not_registered(refusal)
+        stats = self._network.stats()
+        return told(
+            {
+                "success": True,
+                "network_name": self._network.config.name,
+                "network_id": stats.get("network_id", self._network.config.name),
+                "secret": registration.secret,
+                "assigned_group": registration.agent.group,
+                "resumed": registration.resumed,
+            }
+        )
+
+    async def poll(self, asked: Asked) -> Answer | None:
+        """The events that wait for an agent, or the first to come while the poll is held."""
+        agent_id = asked.query.get("agent_id")
+        if not agent_id:
+            return refused("no_agent_id", "agent_id query parameter is required", 400)
+        agent = self._proven(agent_id, asked.query.get("secret"), "poll")
+        if agent is None:
+            values = {"messages": [], "agent_id": agent_id, "error_message": NOT_PROVEN}
+            return told({"success": False, **values})
+        self._network.directory.touch(agent.agent_id)
+        events = await held_events(agent.outbox, self._hold, asked.receive)
+        if events is None:
+            return None
+        self._network.directory.touch(agent.agent_id)
+        name = to_json(agent.agent_id)
+        return Answer(b'{"success":true,"agent_id":' + name + b',"messages":' + events_to_json(events) + b"}")
+
+    async def send_event(self, asked: Asked) -> Answer:
+        """Take an event on its way and give back the answer."""
+        body = asked.body
+        source_id = body.get("source_id")
+        if not body.get("event_name") or not source_id:
+            return refused("no_event", "event_name and source_id are required", 400)
+        agent = self._proven(source_id, body.get("secret"), "send an event")
+        if agent is None:
+            values = {"message": NOT_PROVEN, "event_id": body.get("event_id"), "code": "not_proven"}
+            return told({"success": False, "data": None, "event_name": body.get("event_name"), **values})
+        event = event_from(body, agent.agent_id, agent.group)
+        self._network.directory.touch(agent.agent_id)
+        response = await self._network.ingest(event, principal_of(self._network, agent))
+        return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
+
+    async def unregister(self, asked: Asked) -> Answer:
+        """Let an agent leave."""
+        agent_id = asked.body.get("agent_id")
+        if not agent_id:
+            return refused("no_agent_id", "agent_id is required", 400)
+        agent = self._proven(agent_id, asked.body.get("secret"), "unregister")
+        if agent is None:
+            return refused("not_proven", f"Unregistration failed: {NOT_PROVEN}", 200)
+        await self._network.unregister_agent(agent.agent_id)
+        return told({"success": True})
+
+    def _proven(self, agent_id: object, secret: object, what: str) -> Agent | None:
+        """The agent that id and secret prove; a failure is written down."""
+        if not isinstance(agent_id, str):
+            raise Malformed("bad_field", "an agent's id is a text")
+        agent = self._network.directory.authenticate(agent_id, secret)
+        if agent is None:
+            refuse_when_ending(self._network)
+            self._audit.refused(agent_id, what, "not_proven")
+        return agent
+
+
+def _not_registered(refusal: EventRefused) -> Answer:
+    status = 429 if refusal.code == "too_many_registrations" else 200
+    return refused(refusal.code, f"Registration failed: {refusal}", status)
+
+
+async def held_events(outbox: Outbox, hold: float, receive: Receive) -> list[Event] | None:
+    """The events of an outbox, waited for up to `hold` seconds; None when the client went away meanwhile.
+
+    They leave the outbox only after it is known that the client is still there.
+    """
+    consumer = outbox.attach()
+    if not len(outbox):
+        ready = asyncio.ensure_future(outbox.ready(consumer, hold))
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait((ready, gone), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return None
+        finally:
+            await _end(ready, gone)
+    return outbox.take_nowait() if outbox.is_current(consumer) else []
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any]:
+    """The data of `/api/health` in the form that OpenAgents clients check (contract, B3)."""
+    config, stats = network.config, network.stats()
+    agents = network.directory.agents()
+    return {
+        "network_id": stats.get("network_id", config.node_id or config.name),
+        "network_uuid": stats.get("network_id", config.node_id or config.name),
+        "network_name": config.name,
+        "initialized": True,
+        "is_running": True,
+        "uptime_seconds": stats.get("uptime_seconds", 0),
+        "agent_count": len(agents),
+        "agents": {each.agent_id: _agent_detail(each) for each in agents} if in_full else {},
+        "groups": _groups(agents) if in_full else {},
+        "group_config": [_group_detail(each, agents) for each in config.groups.values()],
+        "default_agent_group": config.default_group,
+        "requires_password": config.requires_password,
+        "mods": [_mod_detail(each, in_full) for each in network.mods()],
+        "dynamic_mods": stats.get("dynamic_mods", {}) if in_full else {"loaded": [], "count": 0, "details": {}},
+        "topology_mode": "centralized",
+        # Only what is spoken here, whatever the file says: an unknown transport makes clients give up.
+        "transports": [{"type": "http", "config": {"port": port}}],
+        "manifest_transport": "http",
+        "recommended_transport": "http",
+        "max_connections": config.max_agents,
+        "readme": "",
+        "network_profile": dict(config.profile),
+    }
+
+
+def _agent_detail(agent: Agent) -> dict[str, Any]:
+    return {
+        "capabilities": agent.metadata.get("capabilities", []),
+        "metadata": agent.metadata,
+        "last_seen": time.time() - (time.monotonic() - agent.seen),
+        "transport_type": "http",
+        "transport": agent.transport,
+        "address": None,
+        "group": agent.group,
+    }
+
+
+def _groups(agents: tuple[Agent, ...]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for agent in agents:
+        groups.setdefault(agent.group, []).append(agent.agent_id)
+    return groups
+
+
+def _group_detail(group: AgentGroup, agents: tuple[Agent, ...]) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "description": group.description,
+        "agent_count": sum(agent.group == group.name for agent in agents),
+        "metadata": {},
+        "has_password": bool(group.password_hash),
+    }
+
+
+def _mod_detail(mod: Mapping[str, Any], in_full: bool) -> dict[str, Any]:
+    row = {"name": mod["name"], "enabled": mod.get("enabled", True), "config": {}}
+    return {**mod, **row, "config": mod.get("config", {})} if in_full else row

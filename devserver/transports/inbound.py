@@ -1,0 +1,161 @@
+"""What clients send, as values of the network: events and registrations.
+
+Shared by every transport, so that an event means the same over HTTP and WebSocket. Who sends is known before and never
+taken from here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from devserver.errors import EventRefused
+from devserver.model.event import Event, new_event_id
+from devserver.model.principal import Principal, Scope, agent_principal
+from devserver.network.agent import Agent, Registration
+from devserver.transports.ports import ServedNetwork
+from devserver.transports.strict import Malformed
+
+MOST_TEXT = 200
+"""How many characters an id, an address or a name in an event may have."""
+MOST_ALLOWED = 1000
+
+_TEXTS = ("destination_id", "relevant_mod", "response_to", "thread_name")
+
+
+def event_from(values: Mapping[str, Any], source_id: str | None, group: str | None = None) -> Event:
+    """The event that `values` describe, sent by `source_id`.
+
+    What a sender cannot know or must not choose is set here: source, its type and group, and the time. The
+    destination may be called `target_agent_id`, as unmodified OpenAgents clients do. Raises Malformed.
+    """
+    texts = {name: text_of(values, name) for name in _TEXTS}
+    texts["destination_id"] = texts["destination_id"] or text_of(values, "target_agent_id")
+    fields = {
+        "event_name": text_of(values, "event_name", None),
+        "event_id": text_of(values, "event_id") or new_event_id(),
+        "source_id": source_id,
+        "source_agent_group": group,
+        "payload": values.get("payload", {}),
+        "metadata": values.get("metadata", {}),
+        "text_representation": text_of(values, "text_representation", None),
+        "requires_response": values.get("requires_response") is True,
+        "visibility": text_of(values, "visibility") or "network",
+        "allowed_agents": _allowed(values.get("allowed_agents")),
+        **texts,
+    }
+    try:
+        return Event(**fields)
+    except ValueError as error:
+        raise Malformed("bad_event", str(error)) from error
+
+
+def text_of(values: Mapping[str, Any], name: str, limit: int | None = MOST_TEXT) -> str | None:
+    """A text out of received values; None where it is missing, null or empty. Raises Malformed."""
+    value = values.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Malformed("bad_field", f"{name} is a text, not {type(value).__name__}")
+    if limit is not None and len(value) > limit:
+        raise Malformed("bad_field", f"{name} has at most {limit} characters")
+    return value
+
+
+def object_of(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """An object out of received values; None where it is missing or null. Raises Malformed."""
+    value = values.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise Malformed("bad_field", f"{name} is an object, not {type(value).__name__}")
+    return value
+
+
+def _allowed(values: Any) -> list[str] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) > MOST_ALLOWED or not all(isinstance(each, str) for each in values):
+        raise Malformed("bad_field", f"allowed_agents is a list of at most {MOST_ALLOWED} agent ids")
+    return values
+
+
+def principal_of(network: ServedNetwork, agent: Agent) -> Principal:
+    """An agent, with what network.yaml grants it, where its secret was what proved that it is this one."""
+    config = network.config
+    return agent_principal(agent.agent_id, config.grants.get(agent.agent_id, ()) if config.verify_secrets else ())
+
+
+def refuse_when_ending(network: ServedNetwork) -> None:
+    """Raise Malformed, with status 503, when the network ends: nobody's secret is wrong then, and nobody is new."""
+    if network.directory.closed:
+        raise Malformed("stopping", "the network is ending; try again when it is back", 503)
+
+
+class Rate:
+    """Lets `limit` things happen in any `seconds`; `clock` gives monotonic seconds."""
+
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock
+        self._times: deque[float] = deque()
+
+    def allows(self) -> bool:
+        """Whether one more may happen now, which is then counted."""
+        now = self._clock()
+        while self._times and now - self._times[0] >= self._seconds:
+            self._times.popleft()
+        if len(self._times) >= self._limit:
+            return False
+        self._times.append(now)
+        return True
+
+
+class Joining:
+    """Registers agents for every transport.
+
+    Bounds how many new ones may come in a minute. Who comes over a network has to show the `token`, as `join_token` or,
+    for clients that cannot send that, as `password_hash`; without a token nobody new comes in from there. Who returns
+    with a secret needs none.
+    """
+
+    def __init__(self, network: ServedNetwork, *, per_minute: int, token: str | None = None) -> None:
+        self._network = network
+        self._rate = Rate(per_minute, 60.0)
+        self._per_minute = per_minute
+        self._token = token
+
+    async def register(self, values: Mapping[str, Any], transport: str, principal: Principal) -> Registration:
+        """Register the agent that `values` describe. Raises Malformed for bad values, EventRefused for a refusal."""
+        agent_id = values.get("agent_id")
+        if not isinstance(agent_id, str) or not agent_id:
+            raise Malformed("no_agent_id", "agent_id is required")
+        secret = text_of(values, "secret")
+        metadata, group = object_of(values, "metadata"), text_of(values, "agent_group")
+        password_hash = text_of(values, "password_hash") or ""
+        refuse_when_ending(self._network)
+        if not principal.may(Scope.ADMIN) and not self._returns(agent_id, secret):
+            if not principal.may(Scope.JOIN):
+                self._refuse_unless_shown(text_of(values, "join_token"), password_hash)
+            self._refuse_a_crowd()
+        return await self._network.register_agent(
+            agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
+        )
+
+    def _returns(self, agent_id: str, secret: str | None) -> bool:
+        return secret is not None and self._network.directory.authenticate(agent_id, secret) is not None
+
+    def _refuse_unless_shown(self, *shown: str | None) -> None:
+        if self._token is None or not any(_equal(each, self._token) for each in shown):
+            raise EventRefused("join_token_required", "who comes from another machine shows the join_token")
+
+    def _refuse_a_crowd(self) -> None:
+        if not self._rate.allows():
+            sentence = f"more than {self._per_minute} new agents in a minute; try again later"
+            raise EventRefused("too_many_registrations", sentence)
+
+
+def _equal(shown: str | None, token: str) -> bool:
+    return hmac.compare_digest((shown or "").encode("utf-8", "surrogatepass"), token.encode())
