@@ -106,7 +106,7 @@ def _found(secrets: tuple[str, ...], text: str) -> list[str]:
 def test_the_token_is_compared_in_constant_time() -> None:
     """By inspection: a comparison that stops at the first difference is nowhere near a secret."""
     package = Path(__file__).parents[2] / "devserver"
-    for file in ("api/gate.py", "api/inbound.py", "network/identity.py", "client.py"):
+    for file in ("transports/http/gate.py", "transports/inbound.py", "network/identity.py", "cli/client.py"):
         assert "compare_digest" in (package / file).read_text(), file
 
 
