@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+READY_RUN := $(VENV)/.ready-run
 READY  := $(VENV)/.ready
 READY_ALL := $(VENV)/.ready-openagents
 # Each test has a folder, ports and processes of its own. Not more of them: watches and sockets are limited, too.
@@ -13,16 +14,21 @@ WORKERS := -n auto --maxprocesses 4 --dist worksteal
 help:  ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
+# The runtime alone: a person who wants to see the sample network waits for nothing else.
+$(READY_RUN): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $(READY_RUN)
+
+$(READY): $(READY_RUN)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $(READY)
 
 $(READY_ALL): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[test,openagents]'
 	@touch $(READY_ALL)
 
-run: $(READY)  ## run the sample network (network.yaml) and reload its mods on save
+run: $(READY_RUN)  ## run the sample network (network.yaml) and reload its mods on save
 	@$(BIN)/oa-dev run $(ARGS)
 
 test: $(READY)  ## the tests, under five minutes

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from devserver.model.event import Event, EventResponse
 
 __all__ = ["AgentNetwork", "BaseMod", "Event", "EventResponse", "mod_event_handler"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
