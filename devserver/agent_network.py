@@ -274,10 +274,19 @@ class AgentNetwork:
         group: str | None = None,
         transport: str = "http",
         secret: str | None = None,
+        trusted: bool = False,
+        near: bool = False,
     ) -> Registration:
         """Register an agent, have it kept, and tell the mods. Raises EventRefused; see `Directory.register`."""
         made = self.directory.register(
-            agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
+            agent_id,
+            metadata,
+            password_hash=password_hash,
+            group=group,
+            transport=transport,
+            secret=secret,
+            trusted=trusted,
+            near=near,
         )
         if not made.resumed:
             event = agent_event(True, made.agent.agent_id, dict(made.agent.metadata))

@@ -231,9 +231,10 @@ class Live:
         """Whether it answers."""
         return self.request("GET", "/healthz").json == {"ok": True}
 
-    def join(self, agent_id: str, **values: Any) -> Agent:
-        """Register an agent over HTTP."""
-        answer = self.post("/api/register", agent_id=agent_id, **values)
+    def join(self, agent_id: str, *, trusted: bool = False, **values: Any) -> Agent:
+        """Register an agent over HTTP, with the token of the run where it is `trusted`."""
+        bearer = {"Authorization": f"Bearer {self.token}"} if trusted else {}
+        answer = self.request("POST", "/api/register", {"agent_id": agent_id, **values}, bearer).json
         assert answer["success"], answer
         return Agent(self, agent_id, answer["secret"])
 

@@ -27,13 +27,15 @@ def check(given: Path | None, *, as_json: bool) -> int:
         mods = [{"mod_id": mod, "error": error_to_dict(error)} for mod, error in found.mods]
         unused = list(found.config.unused) if found.config is not None else []
         problems = [error_to_dict(each) for each in found.refused]
-        say_json({"ok": found.good, "problems": problems, "mods": mods, "unused": unused})
+        say_json({"ok": found.good, "problems": problems, "mods": mods, "unused": unused, "notes": list(found.notes)})
     elif found.refused:
         show(config_refused(found.refused, view(started=False)))
     else:
         show(mod_unusable(mod, error, view()) for mod, error in found.mods)
     if found.good and not as_json:
         say(found.summary)
+    for each in () if as_json else found.notes:
+        say(each)
     return Exit.CONFIG if found.refused else Exit.MOD_ERRORS if found.mods else Exit.CLEAN
 
 

@@ -12,7 +12,11 @@ from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import Subscription
 
 HELD_SECONDS = 60.0
-"""How long after its last sign of life an id stays its holder's, who alone can register it again, with its secret."""
+"""How long after its last sign of life an id stays its holder's against clients of other machines."""
+
+HELD_HERE_SECONDS = 15.0
+"""The same against clients of this machine, where the holder has not been seen to end: most often they are the agent
+itself, started again by its author."""
 
 CONNECTED_SECONDS = 30.0
 """How long after its last poll an agent without a socket counts as connected; a poll is held for up to 20."""
@@ -32,17 +36,25 @@ class Agent:
     """When it was last heard from, on the directory's clock."""
     heard: bool = True
     """False for an identity that was restored and has not been heard from since."""
+    ended: bool = False
+    """Whether the connection that it received events on has closed, and nothing was heard from it since."""
+    proven: bool = False
+    """Whether it registered with more than its name: only then the grants of its id are its own."""
     sockets: int = 0
     warned: float | None = None
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
 
     def connected(self, now: float) -> bool:
-        """Whether a socket is open or the last poll is recent."""
-        return self.sockets > 0 or (self.heard and now - self.seen <= CONNECTED_SECONDS)
+        """Whether a socket is open or the last poll is recent and its client has not gone since."""
+        return self.sockets > 0 or (self.heard and not self.ended and now - self.seen <= CONNECTED_SECONDS)
 
-    def held(self, now: float) -> bool:
-        """Whether its id cannot be taken over without its secret."""
-        return self.sockets > 0 or now - self.seen < HELD_SECONDS
+    def held(self, now: float, *, near: bool = False) -> bool:
+        """Whether its id cannot be taken over without its secret; `near`, by a client of this machine."""
+        if self.sockets > 0:
+            return True
+        if near:
+            return self.heard and not self.ended and now - self.seen < HELD_HERE_SECONDS
+        return now - self.seen < HELD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 from devserver.errors import EventRefused
 from devserver.model.config import NetworkConfig
 from devserver.model.event import BROADCAST, Address, Event
-from devserver.network.agent import HELD_SECONDS, Agent, Delivery, Registration
+from devserver.network.agent import HELD_HERE_SECONDS, HELD_SECONDS, Agent, Delivery, Registration
+from devserver.network.grants import granted_alike, is_granted, proofs, proves_grant
 from devserver.network.identity import (
     NO_SECRET,
     agent_id_problem,
@@ -79,12 +80,17 @@ class Directory:
         group: str | None = None,
         transport: str = "http",
         secret: str | None = None,
+        trusted: bool = False,
+        near: bool = False,
     ) -> Registration:
         """Register an agent, or let one that proves its secret go on where it was.
 
-        Without its secret an id can be taken over only when its holder has no open socket and was not heard from for
-        60 s; the holder's backlog, channels and subscriptions are then gone. Raises EventRefused with one of the codes
-        bad_agent_id, bad_metadata, agent_id_taken, wrong_secret, too_many_agents, unknown_group, wrong_password,
+        Arguments: `trusted`, whether the caller holds the admin token or is code of this process; `near`, whether it
+        comes from this machine.
+        An id with grants needs a proof, however long it was silent. Any other id can be taken over without its secret
+        once its holder has ended, or was not heard from for 60 s (15 s where `near`); the holder's backlog, channels
+        and subscriptions are then gone. Raises EventRefused with one of the codes bad_agent_id, bad_metadata,
+        agent_id_taken, proof_required, wrong_secret, too_many_agents, unknown_group, wrong_password,
         password_required.
         """
         problem = agent_id_problem(agent_id)
@@ -93,14 +99,18 @@ class Directory:
         facts = checked_metadata(metadata)
         with self._lock:
             known = self._agents.get(agent_id)
+            proven = trusted or proves_grant(self._config, agent_id, password_hash)
             if known is not None and secret is not None and proves(secret, known.secret_hash):
+                known.proven = known.proven or proven
                 return Registration(self._resume(known, facts, transport), secret, resumed=True)
-            self._refuse_if_taken(agent_id, known, secret)
+            self._refuse_if_taken(agent_id, known, secret, near)
+            self._refuse_unless_proven(agent_id, proven)
             assigned = choose_group(self._config, password_hash, group)
             if known is not None:
                 self._forget(known)
             fresh = new_secret()
             agent = self._add(agent_id, facts, assigned, transport, secret_digest(fresh))
+            agent.proven = proven
         self._announce(agent, True)
         return Registration(agent, fresh, replaced=known is not None)
 
@@ -144,6 +154,7 @@ class Directory:
                 "metadata": agent.metadata,
                 "group": agent.group,
                 "transport": agent.transport,
+                "proven": agent.proven,
             }
             for agent in self.agents()
         ]
@@ -157,7 +168,7 @@ class Directory:
                 agent = self._add(
                     row["agent_id"], dict(row["metadata"]), row["group"], row["transport"], row["secret_sha256"]
                 )
-                agent.heard = False
+                agent.heard, agent.proven = False, row.get("proven") is True
             self._announce(agent, True)
 
     # Signs of life
@@ -166,7 +177,11 @@ class Directory:
         """Record that an agent was heard from."""
         agent = self.agent(agent_id)
         if agent is not None:
-            agent.seen, agent.heard = self._clock(), True
+            self._heard(agent)
+
+    def poll_dropped(self, agent: Agent) -> None:
+        """Record that an agent's client closed the connection of a held poll: it has ended, or will poll again."""
+        agent.ended = True
 
     def silent(self, now: float) -> tuple[str, ...]:
         """Agents without a socket that were not heard from for longer than `agent_timeout`, at `now` on the clock."""
@@ -177,13 +192,13 @@ class Directory:
         """Record that an agent's socket is open."""
         with self._lock:
             agent.sockets += 1
-            agent.seen, agent.heard = self._clock(), True
+            self._heard(agent)
 
     def socket_closed(self, agent: Agent, *, dropped: bool) -> None:
         """Record that it ended; `dropped` unless the agent had left or opened another one. Its grace begins now."""
         with self._lock:
             agent.sockets -= 1
-            agent.seen = self._clock()
+            agent.seen, agent.ended = self._clock(), agent.sockets == 0
             self._drops += dropped
 
     def is_connected(self, agent: Agent) -> bool:
@@ -294,20 +309,33 @@ class Directory:
 
     def _resume(self, agent: Agent, metadata: dict[str, Any], transport: str) -> Agent:
         agent.metadata, agent.transport = metadata, transport
-        agent.seen, agent.heard = self._clock(), True
+        self._heard(agent)
         return agent
 
-    def _refuse_if_taken(self, agent_id: str, known: Agent | None, secret: str | None) -> None:
+    def _heard(self, agent: Agent) -> None:
+        agent.seen, agent.heard, agent.ended = self._clock(), True, False
+
+    def _refuse_unless_proven(self, agent_id: str, proven: bool) -> None:
+        alike = granted_alike(self._config, agent_id)
+        if alike is not None:
+            # An agent under the other id would keep the real one out, which must not look like any other.
+            raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} looks like {alike!r}, which has grants")
+        if is_granted(self._config, agent_id) and not proven:
+            sentence = f"the agent id {agent_id!r} has grants in network.yaml, which a name alone does not prove"
+            raise EventRefused("proof_required", f"{sentence}: register with {proofs(self._config, agent_id)}")
+
+    def _refuse_if_taken(self, agent_id: str, known: Agent | None, secret: str | None, near: bool) -> None:
         if known is None:
             self._refuse_if_no_room(agent_id)
         elif self._config.verify_secrets and secret is not None:
             raise EventRefused("wrong_secret", f"the agent id {agent_id!r} is registered with another secret")
-        elif self._config.verify_secrets and known.held(now := self._clock()):
+        elif self._config.verify_secrets and known.held(now := self._clock(), near=near):
             self._warn(known, now)
+            wait = HELD_HERE_SECONDS if near else HELD_SECONDS
             raise EventRefused(
                 "agent_id_taken",
-                f"the agent id {agent_id!r} is in use: register with its secret, or unregister it first, "
-                f"or wait until it was silent for {HELD_SECONDS:.0f} s",
+                f"the agent id {agent_id!r} is in use: register with its secret, end the other agent first, "
+                f"or wait until it was silent for {wait:.0f} s",
             )
 
     def _refuse_if_no_room(self, agent_id: str) -> None:

@@ -88,7 +88,7 @@ def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -
     if group is not None:
         return _named_group(config, password_hash, group)
     for each in config.groups.values():
-        if each.password_hash and _same(each.password_hash, password_hash):
+        if each.password_hash and same_text(each.password_hash, password_hash):
             return each.name
     if config.requires_password:
         raise EventRefused("password_required", "this network requires the password of one of its groups")
@@ -100,10 +100,11 @@ def _named_group(config: NetworkConfig, password_hash: str, group: str) -> str:
     if wanted is None and group != config.default_group:
         raise EventRefused("unknown_group", f"there is no group {group!r}")
     needed = wanted.password_hash if wanted is not None else ""
-    if (needed and not _same(needed, password_hash)) or (config.requires_password and not needed):
+    if (needed and not same_text(needed, password_hash)) or (config.requires_password and not needed):
         raise EventRefused("wrong_password", f"that is not the password of the group {group!r}")
     return group
 
 
-def _same(one: str, other: str) -> bool:
+def same_text(one: str, other: str) -> bool:
+    """Compare two secrets; how long that takes says nothing about how much of them is equal."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

@@ -17,6 +17,7 @@ from devserver.model.principal import Kind, Principal, Scope
 from devserver.network.agent import Agent, Registration
 from devserver.network.agents import Directory
 from devserver.network.audit import Audit
+from devserver.network.grants import proofs
 from devserver.network.identity import bare
 
 PREFIX = "system."
@@ -64,6 +65,8 @@ class SystemContext(Protocol):
         group: str | None = None,
         transport: str = "http",
         secret: str | None = None,
+        trusted: bool = False,
+        near: bool = False,
     ) -> Registration:
         """Register an agent and tell the mods. Raises EventRefused."""
 
@@ -90,7 +93,7 @@ def is_system(event_name: str) -> bool:
 
 async def run_system(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
     """Answer a `system.*` event of `principal`; a refusal is an answer too, and is written to the audit log."""
-    problem = _problem(event, principal)
+    problem = _problem(context, event, principal)
     if problem is not None:
         _audit.refused(str(principal.id), event.event_name, problem.code)
         return refusal(event, problem.code, str(problem))
@@ -123,12 +126,15 @@ def refusal(event: Event, code: str, sentence: str) -> EventResponse:
 # Who may
 
 
-def _problem(event: Event, principal: Principal) -> EventRefused | None:
+def _problem(context: SystemContext, event: Event, principal: Principal) -> EventRefused | None:
     command = COMMANDS.get(command_name(event))
     if command is None:
         return EventRefused("unknown_command", f"there is no command {event.event_name}")
     if not principal.may(command.scope):
         sentence = f"{event.event_name} needs the scope {command.scope}, which {principal.id} does not have"
+        config = context.directory.config
+        if principal.kind is Kind.AGENT and command.scope in config.grants.get(principal.id, ()):
+            sentence = f"the grants of {principal.id} need a proof: register with {proofs(config, principal.id)}"
         return EventRefused("not_allowed", sentence)
     return _identity_problem(event, principal)
 
@@ -190,6 +196,8 @@ async def _register(context: SystemContext, event: Event, principal: Principal) 
         group=_optional_text(event, "agent_group"),
         transport=_optional_text(event, "transport_type") or "http",
         secret=event.secret or _optional_text(event, "secret"),
+        trusted=principal.may(Scope.ADMIN),
+        near=principal.may(Scope.JOIN),
     )
     agent = registration.agent
     told = {"secret": registration.secret, "assigned_group": agent.group}

@@ -25,6 +25,7 @@ from devserver.model.change import ConfigChanged
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ErrorFacts, Frame
 from devserver.model.plan import Plan, Step
+from devserver.network.grants import grant_notes
 from devserver.reload import hooks
 from devserver.reload.engine import Engine
 
@@ -48,6 +49,11 @@ class Checked:
     def good(self) -> bool:
         """Whether there is nothing to complain of."""
         return not (self.refused or self.mods)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What works otherwise than its author may expect, a sentence each."""
+        return () if self.config is None else grant_notes(self.config)
 
     @property
     def summary(self) -> str:

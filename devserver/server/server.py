@@ -283,6 +283,8 @@ class Server:
             self.tell(Notice(f"check: {mod}: {error}"))
         if found.good:
             self.tell(Notice(f"check: {found.summary}", calm=True))
+        for each in found.notes:
+            self.tell(Notice(f"check: {each}"))
 
     # Control, for the API
 

@@ -82,9 +82,10 @@ def _allowed(values: Any) -> list[str] | None:
 
 
 def principal_of(network: ServedNetwork, agent: Agent) -> Principal:
-    """An agent, with what network.yaml grants it, where its secret was what proved that it is this one."""
+    """An agent, with what network.yaml grants its id, where more than the name has proven that it may hold it."""
     config = network.config
-    return agent_principal(agent.agent_id, config.grants.get(agent.agent_id, ()) if config.verify_secrets else ())
+    proven = agent.proven and config.verify_secrets
+    return agent_principal(agent.agent_id, config.grants.get(agent.agent_id, ()) if proven else ())
 
 
 def refuse_when_ending(network: ServedNetwork) -> None:
@@ -141,7 +142,14 @@ class Joining:
                 self._refuse_unless_shown(text_of(values, "join_token"), password_hash)
             self._refuse_a_crowd()
         return await self._network.register_agent(
-            agent_id, metadata, password_hash=password_hash, group=group, transport=transport, secret=secret
+            agent_id,
+            metadata,
+            password_hash=password_hash,
+            group=group,
+            transport=transport,
+            secret=secret,
+            trusted=principal.may(Scope.ADMIN),
+            near=principal.may(Scope.JOIN),
         )
 
     def _returns(self, agent_id: str, secret: str | None) -> bool:

@@ -38,6 +38,8 @@ class ServedNetwork(Protocol):
         group: str | None = None,
         transport: str = "http",
         secret: str | None = None,
+        trusted: bool = False,
+        near: bool = False,
     ) -> Registration:
         """Register an agent and tell the mods. Raises EventRefused."""
 

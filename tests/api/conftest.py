@@ -146,9 +146,10 @@ class Served:
         async with self.line() as line:
             return await line.ask(request)
 
-    async def join(self, agent_id: str, **values) -> str:
-        """Register an agent over HTTP; its secret."""
-        answer = await self.http.post("/api/register", json={"agent_id": agent_id, **values})
+    async def join(self, agent_id: str, *, trusted: bool = False, **values) -> str:
+        """Register an agent over HTTP, with the token where it is `trusted`; its secret."""
+        bearer = {"Authorization": f"Bearer {self.token}"} if trusted else {}
+        answer = await self.http.post("/api/register", json={"agent_id": agent_id, **values}, headers=bearer)
         return answer.json()["secret"]
 
     async def send(self, agent_id: str, secret: str, to: str = "", **values) -> dict:

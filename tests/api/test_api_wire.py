@@ -137,9 +137,9 @@ async def test_who_sends_is_who_proved_itself(served):
 
 
 async def test_grants_of_network_yaml_reach_the_principal(serve, network_with):
-    """`dev.grants`."""
+    """`dev.grants`, for an agent that registered with a proof."""
     async with serve(network_with(grants={"ana": ("mods:write",)})) as served:
-        secret = await served.join("ana")
+        secret = await served.join("ana", trusted=True)
         answer = await served.send("ana", secret, event_name="system.mod.load", payload={"mod_path": "mods.wiki"})
         assert answer["success"] and answer["data"]["trusted"] is False
 

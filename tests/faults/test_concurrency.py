@@ -299,7 +299,7 @@ def test_who_asks_with_what_another_has_changed_since_is_refused_and_nothing_is_
     site.mod("work", SERVED.format(version=1))
     site.dev = {"grants": {"tester": ["mods:write"]}}
     with serving(site, "--no-watch") as live:
-        tester, bearer = live.join("tester"), {"Authorization": f"Bearer {live.token}"}
+        tester, bearer = live.join("tester", trusted=True), {"Authorization": f"Bearer {live.token}"}
         seen = live.running()["work"]
         site.mod("work", SERVED.format(version=2))
         assert live.control("reload", mods=["work"], generation=seen)["success"] is True

@@ -284,3 +284,42 @@ def test_identities_survive_a_restart_without_their_secrets_being_written(clock)
     assert agent is not None
     assert (agent.metadata, agent.group, agent.transport) == ({"x": 1}, "guest", "ws")
     assert code_of(after.register, "ana", {}) == "agent_id_taken"
+
+
+def test_an_agent_that_ends_frees_its_id_on_this_machine(clock):
+    """Its socket closed, or its client went away while a poll was held: its author starts it again at once."""
+    agents = directory(clock)
+    pusher, poller = agents.register("pusher", {}, transport="ws").agent, agents.register("poller", {}).agent
+    agents.socket_opened(pusher)
+    assert code_of(agents.register, "pusher", {}, near=True) == "agent_id_taken"
+    assert code_of(agents.register, "poller", {}, near=True) == "agent_id_taken"
+    agents.socket_closed(pusher, dropped=True)
+    agents.poll_dropped(poller)
+    assert [agents.is_connected(each) for each in (pusher, poller)] == [False, False]
+    for agent_id in ("pusher", "poller"):
+        assert code_of(agents.register, agent_id, {}) == "agent_id_taken"
+        assert agents.register(agent_id, {}, near=True).replaced
+
+
+def test_an_agent_that_polls_again_had_not_ended(clock):
+    """A client that gives up a poll and begins the next keeps its id, and one that is silent for a moment too."""
+    agents = directory(clock)
+    poller = agents.register("poller", {}).agent
+    agents.poll_dropped(poller)
+    agents.touch("poller")
+    clock.now += 14
+    assert code_of(agents.register, "poller", {}, near=True) == "agent_id_taken"
+    clock.now += 2
+    assert agents.register("poller", {}, near=True).replaced
+
+
+def test_an_id_of_an_earlier_run_is_free_on_this_machine_until_its_agent_is_heard(clock):
+    """Server and agents were started again: none of them is refused for what it was before."""
+    before = directory(clock)
+    secret = before.register("ana", {}).secret
+    after = directory(clock)
+    after.import_identities(before.export_identities())
+    assert code_of(after.register, "ana", {}) == "agent_id_taken"
+    after.touch("ana")
+    assert code_of(after.register, "ana", {}, near=True) == "agent_id_taken"
+    assert after.register("ana", {}, secret=secret).resumed

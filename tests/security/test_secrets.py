@@ -112,7 +112,7 @@ def test_the_token_is_compared_in_constant_time() -> None:
 
 def test_a_refused_name_leaves_no_trace(live: Live, loaded: Path) -> None:
     """Nothing of it is imported, not even a parent package: with the token, and for one who was granted to load."""
-    asking = live.join("loader")
+    asking = live.join("loader", trusted=True)
     for name in ("mods.evil", "./evil", "secret", "os", "json.tool", "..evil", "mods/evil", "mods.evil\x00", "", "é"):
         assert live.control("load", mod_path=name)["success"] is False, name
         assert asking.send("system.mod.load", {"mod_path": name})["success"] is False, name
@@ -123,7 +123,7 @@ def test_a_refused_name_leaves_no_trace(live: Live, loaded: Path) -> None:
 
 def test_who_was_granted_a_scope_may_what_it_says_and_no_more(live: Live) -> None:
     """The tester loads and unloads what may be loaded; it is no admin, and nobody else may load."""
-    tester, plain = live.join("tester"), live.join("plain")
+    tester, plain = live.join("tester", trusted=True), live.join("plain")
     assert plain.send("system.mod.load", {"mod_path": "mods.wanted"})["data"]["code"] == "not_allowed"
     for command in ("load", "reload", "unload"):
         assert tester.send(f"system.mod.{command}", {"mod_path": "mods.wanted"})["success"] is True

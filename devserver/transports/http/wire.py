@@ -106,6 +106,7 @@ class Wire:
         self._network.directory.touch(agent.agent_id)
         events = await held_events(agent.outbox, self._hold, asked.receive)
         if events is None:
+            self._network.directory.poll_dropped(agent)
             return None
         self._network.directory.touch(agent.agent_id)
         name = to_json(agent.agent_id)

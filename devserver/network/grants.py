@@ -1,0 +1,70 @@
+"""Which ids hold grants (`dev.grants` in network.yaml), and what proves that a client may use one of them.
+
+Pure rules over a NetworkConfig. A name alone proves nothing: any process on this machine can claim
+it, so a granted id is registered with the admin token, a group's password or its old secret.
+"""
+
+from __future__ import annotations
+
+from devserver.model.config import AgentGroup, NetworkConfig
+from devserver.network.identity import same_text
+
+
+def is_granted(config: NetworkConfig, agent_id: str) -> bool:
+    """Whether network.yaml grants this id anything. Without verified secrets no grant counts."""
+    return config.verify_secrets and bool(config.grants.get(agent_id))
+
+
+def granted_alike(config: NetworkConfig, agent_id: str) -> str | None:
+    """The granted id that `agent_id` imitates in another case, or None."""
+    if is_granted(config, agent_id):
+        return None
+    folded = agent_id.casefold()
+    return next((each for each in config.grants if each.casefold() == folded and is_granted(config, each)), None)
+
+
+def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ...]:
+    """The groups whose password proves a granted id.
+
+    Those that list the id under `metadata.agents`; where none does, the only group with a password
+    besides the default one. Of several such groups a member of the weakest could claim any grant.
+    """
+    protected = [each for each in config.groups.values() if each.password_hash]
+    listing = [each for each in protected if agent_id in _listed(each)]
+    if listing:
+        return tuple(listing)
+    others = [each for each in protected if each.name != config.default_group]
+    return tuple(others) if len(others) == 1 else ()
+
+
+def proves_grant(config: NetworkConfig, agent_id: str, password_hash: str) -> bool:
+    """Whether a password proves a granted id."""
+    return any(same_text(each.password_hash, password_hash) for each in proving_groups(config, agent_id))
+
+
+def proofs(config: NetworkConfig, agent_id: str) -> str:
+    """What an agent can register a granted id with, as words for its refusal."""
+    groups = " or ".join(repr(each.name) for each in proving_groups(config, agent_id))
+    password = f"the password of the group {groups}, " if groups else ""
+    return f"{password}the admin token of this run, or the secret of its last registration"
+
+
+def grant_notes(config: NetworkConfig) -> tuple[str, ...]:
+    """What `check` says of grants that agents cannot use without the admin token: a sentence with the line to write."""
+    granted = {agent_id: scopes for agent_id, scopes in config.grants.items() if scopes}
+    if granted and not config.verify_secrets:
+        return ("dev.grants has no effect: disable_agent_secret_verification lets any client claim any id",)
+    return tuple(_note(agent_id) for agent_id in granted if not proving_groups(config, agent_id))
+
+
+def _note(agent_id: str) -> str:
+    line = f"agent_groups: {{trusted: {{password_hash: <SHA-256 of a password>, metadata: {{agents: [{agent_id}]}}}}}}"
+    return (
+        f"dev.grants.{agent_id}: {agent_id} registers only with the admin token (Authorization: Bearer); "
+        f"to let it register with a password, write under network: {line}"
+    )
+
+
+def _listed(group: AgentGroup) -> set[str]:
+    listed = group.metadata.get("agents")
+    return {str(each).removeprefix("agent:") for each in listed} if isinstance(listed, list | tuple) else set()
