@@ -1,6 +1,6 @@
 """Owns `sys.modules` and importlib: finds, compiles, executes and forgets the modules of mods. Decides nothing.
 
-- `shelf`   the watched modules as they are loaded, and what each was made from
+- `modules` sets of watched modules, and what each module was made from; `sys.modules` shows the current set
 - `finder`  imports them from the bytes that were hashed
 - `scope`   lets code that was replaced go on importing what it was loaded with
 - `build`   one attempt to execute a set of modules anew, with its undo; `interrupt` ends one that hangs
@@ -15,7 +15,7 @@
 
 from devserver.loader.build import Build
 from devserver.loader.locate import Located, find_mod_class, imported, locate
+from devserver.loader.modules import LoadedModules
 from devserver.loader.reads import DataReads
-from devserver.loader.shelf import Shelf
 
-__all__ = ["Build", "DataReads", "Located", "Shelf", "find_mod_class", "imported", "locate"]
+__all__ = ["Build", "DataReads", "LoadedModules", "Located", "find_mod_class", "imported", "locate"]

@@ -21,11 +21,10 @@ from devserver.loader.holders import held_by
 from devserver.loader.interrupt import interrupt, release_locks
 from devserver.loader.keeping import keep_state, note_untouched
 from devserver.loader.leftovers import end
+from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
 from devserver.loader.reads import record_into
 from devserver.loader.reline import is_same_code, reline
-from devserver.loader.scope import scope_of
-from devserver.loader.shelf import Loaded, Shelf, Text, bind, compile_text, unbind
 from devserver.model.change import Sources
 from devserver.sources import settle
 from devserver.sources.files import digest_of, sources_now
@@ -52,15 +51,14 @@ class Build:
         texts: Mapping[Path, Text] | None = None,
     ) -> None:
         self._finder = finder
-        self._shelf: Shelf = finder.shelf
+        self._modules: LoadedModules = finder.modules
         self._affected = tuple(affected)
         self._entries = tuple(entries)
         self._changed = tuple(changed)
         note_main_loop()
         self._execution = Execution(texts=dict(texts or {}))
-        self._old: dict[str, Loaded] = {}
-        self._old_modules: dict[str, ModuleType] = {}
-        self._past: dict[str, ModuleType] = {}
+        self._before: ModuleSet = ModuleSet({})
+        """The set that is current before anything is executed; empty once nothing can be undone."""
         self._relined: dict[str, Text] = {}
         self.importing: str | None = None
         self.kept: tuple[str, ...] = ()
@@ -73,7 +71,7 @@ class Build:
     @property
     def replaced(self) -> dict[Path, Text]:
         """The sources of the modules that were replaced, as they were; nothing once `keep()` was called."""
-        return {each.path: each.text for each in self._old.values()}
+        return {each.path: each.text for each in self._old().values()}
 
     @property
     def executed(self) -> tuple[str, ...]:
@@ -98,7 +96,7 @@ class Build:
         texts = self._execution.texts
         moved: dict[str, Text] = {}
         for name in self._affected if self._changed else ():
-            loaded = self._shelf.get(name)
+            loaded = self._modules.get(name)
             if loaded is None:
                 return {}
             now = sources_now(each for each in loaded.sources() if each not in texts)
@@ -118,14 +116,14 @@ class Build:
             self._execute()
         except BaseException as error:
             if self._execution.abandoned:
-                self._repair()
+                self._modules.show()  # importlib has written into the table on the way out
                 raise Abandoned from error
             raise
 
     def _execute(self) -> None:
         with record_into(self._note_read), self._finder.executing(self._execution):
             try:
-                self._take_out()
+                self._before = self._modules.take_out(self._affected)
                 for entry in self._entries:
                     self.importing = entry
                     self._run(entry)
@@ -145,50 +143,35 @@ class Build:
         """The new modules are live: nothing can be undone any more, and what the old ones installed goes."""
         for name, text in self._relined.items():
             self._reline(name, text)
-        for loaded in self._old.values():
+        for loaded in self._old().values():
             end(loaded.left)
-        self._old.clear()
-        self._old_modules.clear()
-        self._past = {}
+        self._before = ModuleSet({})
 
     def undo(self) -> None:
         """Put every old module back where it was, and take back what the new ones installed."""
         self._note_imported()
         for loaded in self._execution.executed.values():
             end(loaded.left)
-        for name in self._execution.executed:
-            module = sys.modules.pop(name, None)
-            if module is not None:
-                unbind(name, module)
-        self._shelf.put(dict.fromkeys(self._execution.executed))
-        self._shelf.put(dict(self._old))
-        for name, module in self._old_modules.items():
-            sys.modules[name] = module
-            bind(name, module)
-            scope = scope_of(module)
-            if scope is not None:
-                scope.past = None
-        self._old.clear()
-        self._old_modules.clear()
+        self._modules.put_back((*self._execution.executed, *self._old()), self._before)
 
     def read_imports(self) -> None:
         """Read what the fresh modules import, before a plan asks for it."""
-        self._shelf.graph()
+        self._modules.graph()
 
     def note_holders(self) -> None:
         """Look again whose code lies where: importing and initialising is when modules register with each other."""
-        graph = self._shelf.graph()
+        graph = self._modules.graph()
         for name in {each for entry in self._entries for each in graph.closure(entry)}:
-            loaded = self._shelf.get(name)
+            loaded = self._modules.get(name)
             if loaded is not None:
-                self._shelf.note_holds(name, held_by(loaded.module))
+                self._modules.note_holds(name, held_by(loaded.module))
 
     def _note_imported(self) -> None:
         """Touched is also what was there already and the fresh modules import, and where what is nowhere may come."""
-        graph, touched = self._shelf.graph(), self._execution.touched
+        graph, touched = self._modules.graph(), self._execution.touched
         for name in {each for loaded in self._execution.executed.values() for each in loaded.imports}:
             found = (
-                self._shelf.sources(graph.closure(name)) if name in graph else sources_now(self._finder.places(name))
+                self._modules.sources(graph.closure(name)) if name in graph else sources_now(self._finder.places(name))
             )
             touched.update({path: digest for path, digest in found.items() if path not in touched})
 
@@ -202,36 +185,21 @@ class Build:
         release_locks(self._execution.executed)
         interrupt(self._execution.thread, Abandoned)
 
-    def _repair(self) -> None:
-        """What importlib has done to Python's table on the way out of an abandoned import."""
-        for name, module in self._shelf.snapshot().items():
-            if sys.modules.get(name) is not module:
-                sys.modules[name] = module
-                bind(name, module)
-
     def _reline(self, name: str, text: Text) -> None:
-        loaded = self._shelf.get(name)
+        loaded = self._modules.get(name)
         if loaded is not None:
             reline(loaded.text, text)
-            self._shelf.put({name: replace(loaded, text=text)})
+            self._modules.put({name: replace(loaded, text=text)})
 
     def _keep_state(self) -> None:
-        executed = {name: loaded for name, loaded in self._execution.executed.items() if name in self._shelf}
+        executed = {name: loaded for name, loaded in self._execution.executed.items() if name in self._modules}
         for loaded in executed.values():
             note_untouched(loaded)
-        self.kept = keep_state(self._old, executed)
+        self.kept = keep_state(self._old(), executed)
 
-    def _take_out(self) -> None:
-        self._past = self._shelf.snapshot()
-        for name in self._affected:
-            loaded, module = self._shelf.get(name), sys.modules.get(name)
-            if loaded is None or module is None:
-                continue
-            self._old[name], self._old_modules[name] = loaded, module
-            scope = scope_of(module)
-            if scope is not None:
-                scope.past = self._past
-            del sys.modules[name]
+    def _old(self) -> dict[str, Loaded]:
+        """The modules that this build replaces."""
+        return {name: self._before[name] for name in self._affected if name in self._before}
 
     def _run(self, name: str) -> None:
         """Execute one module in a fresh object, unless an import has done it already."""
@@ -262,27 +230,26 @@ class Build:
 
         A fresh start would import it later, inside a function; whether it works is better known before the swap.
         """
-        for name, old in self._old.items():
+        for name, old in self._old().items():
             if name not in sys.modules and old.path.is_file() and self._is_named(name):
                 return name
         return None
 
     def _is_named(self, name: str) -> bool:
-        loaded = ((each, self._shelf.get(each)) for each in self._shelf.snapshot() if each in sys.modules)
-        return any(found is not None and name in found.imports for _, found in loaded)
+        return any(name in loaded.imports for each, loaded in self._modules.current.items() if each in sys.modules)
 
     def _forget_dropped(self) -> None:
-        for name, module in self._old_modules.items():
+        for name, loaded in self._old().items():
             if name not in sys.modules:
-                unbind(name, module)
-                self._shelf.put({name: None})
+                unbind(name, loaded.exported)
+                self._modules.put({name: None})
 
     def _note_read(self, path: str) -> None:
         found = Path(path)
         if found.suffix in (".py", ".pyc", ".so") or not self._finder.watches(found):
             return
-        reader = next((name for name in module_names_on_stack() if name in self._shelf), None)
+        reader = next((name for name in module_names_on_stack() if name in self._modules), None)
         if reader is not None:
             digest = sources_now([found])[found]
             self._execution.touched[found] = digest
-            self._shelf.note_read(reader, found, digest)
+            self._modules.note_read(reader, found, digest)

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from devserver.loader.leftovers import end, installing
+from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
 from devserver.loader.named import modules_named
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
-from devserver.loader.shelf import Loaded, Shelf, Text, compile_text
 from devserver.model.change import Digest
 from devserver.sources.files import digest_of, read_bytes
 from devserver.sources.roots import Roots
@@ -49,9 +49,9 @@ class Abandoned(BaseException):
 class WatchedFinder(importlib.abc.MetaPathFinder):
     """Finds modules below the roots."""
 
-    def __init__(self, roots: Roots, shelf: Shelf) -> None:
+    def __init__(self, roots: Roots, modules: LoadedModules) -> None:
         self._roots = roots
-        self.shelf = shelf
+        self.modules = modules
         self._executions: dict[int, Execution] = {}
 
     @contextmanager
@@ -139,7 +139,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if not (place.is_dir() or place.with_suffix(".py").is_file()) or not _nobody_has(top):
             return name
         for each in (name, *(f"{name}.{item}" for item in fromlist)):
-            self.shelf.note_import(importer, f"mods.{each}")
+            self.modules.note_import(importer, f"mods.{each}")
         return f"mods.{name}"
 
     def text(self, path: Path) -> Text:
@@ -178,14 +178,14 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if running is not None:
             running.touched.update(dict.fromkeys(missing))
         if importer is not None:
-            self.shelf.note_absent(importer, missing)
+            self.modules.note_absent(importer, missing)
             if found is not None:
-                self.shelf.note_import(importer, found)
+                self.modules.note_import(importer, found)
 
     def importer(self) -> str | None:
         """The watched module whose code asks for an import: the nearest one on the stack."""
         for name in module_names_on_stack():
-            if name in self.shelf:
+            if name in self.modules:
                 return name
         return None
 
@@ -204,32 +204,33 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
 
     def names(self) -> frozenset[str]:
         """The names that the code of this module, and of those of mods that it needs, uses."""
-        return self._finder.shelf.names_around(self.name)
+        return self._finder.modules.names_around(self.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module's source in its own scope, and put it on the shelf."""
+        """Execute the module's source in its own scope, and note it among the loaded ones."""
         finder = self._finder
         running = finder.execution()
         self.executed = text = finder.text(Path(self.path))
         package = hasattr(module, "__path__")
-        loaded = finder.shelf.place(module.__name__, module, text, package)
+        loaded = finder.modules.place(module.__name__, module, text, package)
         if not package:
             # A folder of the same name would be what a fresh start imports.
-            finder.shelf.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
+            finder.modules.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         if running is not None:
             running.executed[module.__name__] = loaded
         module.__dict__["__builtins__"] = Scope(finder.full_name).builtins()
         try:
             with installing(loaded.left, modules_named(loaded.names)):
                 exec(text.code, module.__dict__)
+            loaded.exported = sys.modules.get(module.__name__, module)
         except BaseException:
             # Whoever imports this may catch the error and go on without: it depends on this file all the same.
             importer = finder.importer()
             end(loaded.left)
-            if finder.shelf.get(module.__name__) is loaded:
-                finder.shelf.put({module.__name__: None})
+            if finder.modules.get(module.__name__) is loaded:
+                finder.modules.put({module.__name__: None})
             if importer is not None:
-                finder.shelf.note_read(importer, text.path, text.digest)
+                finder.modules.note_read(importer, text.path, text.digest)
             raise
 
 

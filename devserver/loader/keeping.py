@@ -22,8 +22,8 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any
 
+from devserver.loader.modules import Loaded
 from devserver.loader.moving import MOST_OBJECTS, parts_of
-from devserver.loader.shelf import Loaded
 from devserver.loader.successor import origin
 from devserver.sources.imports import Initial, read_containers
 

@@ -9,7 +9,7 @@ import gc
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 
-from devserver.loader.shelf import Text
+from devserver.loader.modules import Text
 
 _PARTS = (
     "co_code",

@@ -1,7 +1,8 @@
 """The imports of one module's own code, as it sees them for as long as any of it runs.
 
-While a module is current its imports are Python's. Once it has been replaced, a function of it that still runs goes on
-importing the modules that it was loaded with, not those that replaced them. Python looks `__import__` up in the
+A module imports from its own set. While that set is the current one its imports are Python's. Once the module has been
+replaced, a function of it that still runs goes on importing the modules that it was loaded with, not those that
+replaced them. Python looks `__import__` up in the
 `__builtins__` of a module's globals, so each watched module gets builtins of its own.
 """
 
@@ -12,21 +13,27 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import resolve_name
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 _real_import = builtins.__import__
 
 
+class Member(Protocol):
+    """A module of a set, with what stands for it in Python's table."""
+
+    exported: Any
+
+
 class Scope:
-    """What one module object imports from: Python's table, or `past` after the module was replaced.
+    """What one module object imports from: Python's table, or its own set after the module was replaced.
 
     `full_name(importer, name, fromlist)` gives the name under which a module is kept, where it has a short one too.
     """
 
-    __slots__ = ("_full_name", "past")
+    __slots__ = ("__weakref__", "_full_name", "own")
 
     def __init__(self, full_name: Callable[[str, str, Sequence[str]], str] | None = None) -> None:
-        self.past: Mapping[str, ModuleType] | None = None
+        self.own: Mapping[str, Member] | None = None
         self._full_name = full_name
 
     def builtins(self) -> dict[str, Any]:
@@ -47,12 +54,12 @@ class Scope:
             module = self.import_(full, globals, locals, fromlist)
             # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is really in.
             return module if fromlist else getattr(module, name.partition(".")[0])
-        past = self.past
+        own = self.own
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
-        if past is None:
+        if own is None:
             _import_replaced(absolute, fromlist or ())
             return _real_import(name, globals, locals, fromlist or (), level)
-        found = _from_past(past, absolute, tuple(fromlist or ()))
+        found = _from_set(own, absolute, tuple(fromlist or ()))
         return found if found is not None else _real_import(name, globals, locals, fromlist or (), level)
 
 
@@ -89,31 +96,36 @@ def _package(globals: Mapping[str, object] | None) -> str:
     return str((globals or {}).get("__package__") or "")
 
 
-def _from_past(past: Mapping[str, ModuleType], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:
+def _from_set(own: Mapping[str, Member], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:
     if fromlist:
-        return _with_submodules(past, absolute, fromlist)
-    return _chain(past, absolute)
+        return _with_submodules(own, absolute, fromlist)
+    return _chain(own, absolute)
 
 
-def _with_submodules(past: Mapping[str, ModuleType], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:
-    base = past.get(absolute) or sys.modules.get(absolute)
+def _member(own: Mapping[str, Member], name: str) -> Any:
+    """A module of the set, else of Python's table: packages that no set has never change. None for neither."""
+    return own[name].exported if name in own else sys.modules.get(name)
+
+
+def _with_submodules(own: Mapping[str, Member], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:
+    base = _member(own, absolute)
     if base is None:
         return None
-    children = {item: past[f"{absolute}.{item}"] for item in fromlist if f"{absolute}.{item}" in past}
-    if not children and absolute not in past:
+    names = ((item, f"{absolute}.{item}") for item in fromlist)
+    children = {item: own[name].exported for item, name in names if name in own}
+    if not children and absolute not in own:
         return None
     return _view(base, children)
 
 
-def _chain(past: Mapping[str, ModuleType], absolute: str) -> ModuleType | None:
-    """What `import a.b.c` binds: `a`, from which `.b.c` leads to the module of the past."""
-    if absolute not in past:
+def _chain(own: Mapping[str, Member], absolute: str) -> ModuleType | None:
+    """What `import a.b.c` binds: `a`, from which `.b.c` leads to the module of the set."""
+    if absolute not in own:
         return None
     parts = absolute.split(".")
-    found = past[absolute]
+    found: ModuleType = own[absolute].exported
     for depth in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:depth])
-        parent = past.get(name) or sys.modules.get(name)
+        parent = _member(own, ".".join(parts[:depth]))
         if parent is None:
             return None
         found = _view(parent, {parts[depth]: found})

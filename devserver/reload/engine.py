@@ -18,7 +18,7 @@ from devserver.errors import DevServerError, HookFailed, ModFault
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
-from devserver.loader import Build, Located, Shelf, locate
+from devserver.loader import Build, LoadedModules, Located, locate
 from devserver.loader.finder import WatchedFinder
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
@@ -79,8 +79,8 @@ class Engine:
         self.worker: Worker
         self.registry = Registry(config.limits.held_events)
         self.roots = Roots(workspace)
-        self.shelf = Shelf()
-        self.knowledge = Knowledge(config, self.roots, self.shelf, self.registry)
+        self.modules = LoadedModules()
+        self.knowledge = Knowledge(config, self.roots, self.modules, self.registry)
         self.reloads = 0
         self.failures = 0
         self.admit: Callable[[str], None] = lambda mod_path: None
@@ -89,7 +89,7 @@ class Engine:
         """Called with the reasons when what is on disk cannot be brought in place; the server sets it."""
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Told what network.yaml asks for, when that has changed."""
-        self._finder = WatchedFinder(self.roots, self.shelf)
+        self._finder = WatchedFinder(self.roots, self.modules)
         self._around = around
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
@@ -131,7 +131,7 @@ class Engine:
             self.worker.stop(wait=0.5)
         self._refuse_waiting()
         await self.home.run(self._end_all)
-        self.shelf.forget(list(self.shelf.snapshot()))
+        self.modules.forget(list(self.modules.current))
         self._finder.remove()
 
     def _refuse_waiting(self) -> None:
@@ -283,18 +283,18 @@ class Engine:
 
     def _release(self, generation: Generation) -> None:
         """Forget the modules that only an unloaded mod was made from: its memory is given back."""
-        graph = self.shelf.graph()
+        graph = self.modules.graph()
         entries = {each.entry for each in self.registry.live}
         alone = [name for name in graph.closure(generation.entry) if entries.isdisjoint(graph.dependents([name]))]
-        self.shelf.retire(alone)
+        self.modules.forget(alone)
 
     # Workshop, for `apply`
 
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """A build of these modules: as they are on disk, or, to undo a reload, as they were before it."""
         wanted = set(modules)
-        affected = [name for name in self.shelf.graph().affected(modules) if name in wanted] if wanted else []
-        needed = self.shelf.sources(affected)
+        affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
+        needed = self.modules.sources(affected)
         texts = self.knowledge.texts_before(step.mod_id for step in plan.steps) if plan.undo else {}
         return Build(self._finder, affected, entries, [path for path in plan.changed if path in needed], texts)
 

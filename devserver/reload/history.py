@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devserver.loader.shelf import Text
+from devserver.loader.modules import Text
 from devserver.model.facts import Outcome, Status
 from devserver.model.lifecycle import Action
 from devserver.reload.handover import NOTHING

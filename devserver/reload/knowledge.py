@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 from devserver.errors import DevServerError, ModNotFound, ModRefused
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
-from devserver.loader import Shelf, locate
-from devserver.loader.shelf import Text
+from devserver.loader import LoadedModules, locate
+from devserver.loader.modules import Text
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, LoadAsked, ReloadAsked, Sources, Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
@@ -43,11 +43,11 @@ class Attempt:
 class Knowledge:
     """The memory of one engine. `failed` holds the last attempt of each mod (by path) whose last attempt failed."""
 
-    def __init__(self, config: NetworkConfig, roots: Roots, shelf: Shelf, registry: Registry) -> None:
+    def __init__(self, config: NetworkConfig, roots: Roots, modules: LoadedModules, registry: Registry) -> None:
         self.config = config
         self.failed: dict[str, Attempt] = {}
         self._roots = roots
-        self._shelf = shelf
+        self._modules = modules
         self._registry = registry
         self.history = History()
         self._written: dict[str, set[str]] = {}
@@ -62,10 +62,10 @@ class Knowledge:
             case FilesChanged(changed=changed):
                 now = changed
             case ReloadAsked(mods=mods):
-                now = sources_now(self._shelf.sources(self._modules_of(mods)))
+                now = sources_now(self._modules.sources(self._modules_of(mods)))
             case _:
                 return
-        loaded = self._shelf.digests
+        loaded = self._modules.digests
         self._differing.update({path: digest for path, digest in now.items() if path in loaded})
         self._forget_same()
 
@@ -82,24 +82,24 @@ class Knowledge:
         """The modules that these mods are made from; of all mods, when none are named."""
         slots = [self._registry.find(each) for each in mods] if mods else self._registry.slots
         entries = [slot.live.entry for slot in slots if slot is not None and slot.live is not None]
-        graph = self._shelf.graph()
+        graph = self._modules.graph()
         return {name for entry in entries for name in graph.closure(entry)}
 
     def _forget_same(self) -> None:
         """Drop what is on disk as it is loaded."""
         self._differing = {
-            path: digest for path, digest in self._differing.items() if self._shelf.stale({path: digest})
+            path: digest for path, digest in self._differing.items() if self._modules.stale({path: digest})
         }
 
     def situation(self, trigger: Trigger) -> Situation:
         """All that a decision about this trigger depends on."""
         live = tuple(self._live_mod(each) for each in self._registry.live)
         changed = trigger.changed if isinstance(trigger, FilesChanged) else {}
-        stale = self._shelf.stale(self._differing)
+        stale = self._modules.stale(self._differing)
         return Situation(
             config=self.config,
             live=live,
-            graph=self._shelf.graph(),
+            graph=self._modules.graph(),
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
@@ -115,7 +115,7 @@ class Knowledge:
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
         """The mods that a change may concern whose own source is gone, and that are nowhere else either."""
-        graph = self._shelf.graph()
+        graph = self._modules.graph()
         concerned = frozenset(graph.affected(stale))
         entries = [(mod, graph[mod.entry].path) for mod in live if mod.entry in concerned]
         return {mod.mod_id: path for mod, path in entries if is_gone(path) and not self._moved(mod, path)}
@@ -129,7 +129,7 @@ class Knowledge:
         except (DevServerError, OSError):
             # There is something, and loading it will say what is wrong with it.
             return True
-        return now != gone and bool(self._shelf.stale(sources_now([now])) or now not in self._shelf.digests)
+        return now != gone and bool(self._modules.stale(sources_now([now])) or now not in self._modules.digests)
 
     def _undoable(self) -> dict[str, Past]:
         return self.history.undoable({each.mod_id: each.number for each in self._registry.live})
@@ -195,7 +195,7 @@ class Knowledge:
 
     def sources(self) -> Sources:
         """Everything that what runs, or what was last tried, was made from: what is worth watching."""
-        digests = cast(dict[Path, Digest | None], self._shelf.digests)
+        digests = cast(dict[Path, Digest | None], self._modules.digests)
         # Loaded as it was undone to: until it is loaded anew, what is on disk besides is known, and no news.
         undone = {path: disk for path, (loaded, disk) in self._undone.items() if digests.get(path) == loaded}
         reads = {path: digest for each in self._registry.live for path, digest in each.reads.items()}
@@ -238,7 +238,7 @@ class Knowledge:
         freed = self._held_back() if any(step.action is Action.UNLOAD for step in plan.steps) else {}
         if not self.failed:
             return freed
-        loaded = self._shelf.sources(name for step in plan.steps for name in step.modules)
+        loaded = self._modules.sources(name for step in plan.steps for name in step.modules)
         return freed | {
             path: digest
             for path, digest in loaded.items()
@@ -248,7 +248,7 @@ class Knowledge:
 
     def _held_back(self) -> dict[Path, Digest | None]:
         """What differs on disk of mods that have not failed: they were held with one that shares it."""
-        graph, stale = self._shelf.graph(), self._shelf.stale(self._differing)
+        graph, stale = self._modules.graph(), self._modules.stale(self._differing)
         mods = [each for each in self._registry.live if each.mod_path not in self.failed] if stale else []
         needed = {name for each in mods for name in graph.closure(each.entry)}
         return {path: self._differing[path] for name, path in stale.items() if name in needed}
@@ -273,8 +273,8 @@ class Knowledge:
         ]
 
     def _is_stale(self, generation: Generation) -> bool:
-        needs = self._shelf.graph().closure(generation.entry)
-        return any(name in needs for name in self._shelf.stale(self._differing))
+        needs = self._modules.graph().closure(generation.entry)
+        return any(name in needs for name in self._modules.stale(self._differing))
 
 
 class Known(Mapping[Path, Digest | None]):

@@ -163,7 +163,7 @@ class Saves:
     async def _differing(self) -> Sources:
         """The sources that are not on disk as they are loaded."""
         engine = self._network.engine
-        known, loaded = dict(engine.knowledge.sources()), engine.shelf.digests
+        known, loaded = dict(engine.knowledge.sources()), engine.modules.digests
         now = await run_in_thread(sources_now, known)
         return {path: digest for path, digest in now.items() if loaded.get(path, known[path]) != digest}
 

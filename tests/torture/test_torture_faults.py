@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from torture_world import MakeWorld, World, assert_sound, probe
 
-from devserver.loader import Build, Shelf
+from devserver.loader import Build, LoadedModules
 from devserver.loader.finder import Abandoned, WatchedFinder
 from devserver.model.facts import Outcome, Status
 from devserver.sources.roots import Roots
@@ -239,10 +239,10 @@ async def test_broken_builtins_hurt_nobody_else_and_go_with_their_mod(world: Mak
 def workshop(tmp_path: Path) -> Iterator[tuple[Path, WatchedFinder]]:
     """A folder whose modules can be built, without a network."""
     roots = Roots(tmp_path)
-    finder = WatchedFinder(roots, Shelf())
+    finder = WatchedFinder(roots, LoadedModules())
     finder.install()
     yield tmp_path, finder
-    finder.shelf.forget(list(finder.shelf.snapshot()))
+    finder.modules.forget(list(finder.modules.current))
     finder.remove()
 
 
@@ -296,7 +296,7 @@ async def test_an_abandoned_import_can_do_no_more(workshop: tuple[Path, WatchedF
     assert {name: sys.modules[name] for name in new} == new
     assert "d" not in sys.modules
     assert not hasattr(builtins, "torture_d")
-    assert finder.shelf.snapshot() == new
+    assert {name: each.module for name, each in finder.modules.current.items()} == new
     del builtins.torture_began, builtins.torture_go  # type: ignore[attr-defined]
 
 

@@ -224,8 +224,9 @@ def assert_sound(world: World, *, pinned: bool = False) -> None:
 
 
 def _assert_table(world: World) -> None:
-    shelf = world.network.engine.shelf
-    for name, module in shelf.snapshot().items():
+    loaded = world.network.engine.modules
+    for name, each in loaded.current.items():
+        module = each.exported
         assert sys.modules.get(name) is module, name
         parent, _, child = name.rpartition(".")
         assert not parent or getattr(sys.modules[parent], child) is module, name
@@ -234,7 +235,7 @@ def _assert_table(world: World) -> None:
         for name, module in list(sys.modules.items())
         if str(getattr(module, "__file__", None) or "").startswith(f"{world.folder}{os.sep}")
     }
-    assert inside == set(shelf.snapshot())
+    assert inside == set(loaded.current)
 
 
 class _Spy:

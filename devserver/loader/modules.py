@@ -1,7 +1,9 @@
-"""The watched modules as they are loaded: each with its source's digest and everything else it was made from.
+"""The watched modules that are loaded: sets of them, each module with everything that it was made from.
 
-The shelf remembers; it executes nothing. It is read by plans (`graph`, `sources`) and written by the finder while
-modules are executed, on whatever thread that happens.
+A `ModuleSet` never changes: a generation runs on the set that it was built in, and its code goes on importing from that
+set after its successor has taken its place. Python's table, `sys.modules`, shows the current set; only this file writes
+watched modules into it and takes them out. Plans read here (`graph`, `sources`); the finder writes here while modules
+are executed, on whatever thread that happens. Executes nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from devserver.loader.leftovers import Leftovers, end
 from devserver.loader.named import names_in
-from devserver.loader.scope import scope_of
+from devserver.loader.scope import scope_in
 from devserver.model.change import Digest, Sources
 from devserver.sources.files import digest_of
 from devserver.sources.graph import ModuleFacts, ModuleGraph, read_imports
@@ -36,10 +39,10 @@ class Text:
 class Loaded:
     """One watched module as it is loaded now.
 
-    `seen` are imports of it that ran; `absent` places where a module was looked for in vain on behalf of this one;
-    `reads` data files it opened; `holds` the modules of which it holds code that it does not import itself: they have
-    registered it here; `untouched` its containers that importing left as the source says; `left` what importing it has
-    installed.
+    `exported` is what stands in Python's table: the module, or what the module has put in its own place. `seen` are
+    imports of it that ran; `absent` places where a module was looked for in vain on behalf of this one; `reads` data
+    files it opened; `holds` the modules of which it holds code that it does not import itself: they have registered it
+    here; `untouched` its containers that importing left as the source says; `left` what importing it has installed.
     """
 
     name: str
@@ -54,8 +57,12 @@ class Loaded:
     holds: frozenset[str] = frozenset()
     untouched: frozenset[str] = frozenset()
     left: Leftovers = field(default_factory=Leftovers)
+    exported: Any = None
     _imports: frozenset[str] | None = field(default=None, init=False, repr=False)
     _names: frozenset[str] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.exported = self.module
 
     @property
     def names(self) -> frozenset[str]:
@@ -90,7 +97,25 @@ def compile_text(path: Path, data: bytes) -> Text:
     return Text(path, data, digest_of(data), code)
 
 
-class Shelf:
+class ModuleSet(Mapping[str, Loaded]):
+    """Modules by name that belong together. Never changes."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Mapping[str, Loaded]) -> None:
+        self._members = dict(members)
+
+    def __getitem__(self, name: str) -> Loaded:
+        return self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+class LoadedModules:
     """All watched modules of one network, by name, with an index from sources to modules.
 
     What one change costs here depends on the modules that it concerns, not on how many there are.
@@ -98,6 +123,8 @@ class Shelf:
 
     def __init__(self) -> None:
         self._loaded: dict[str, Loaded] = {}
+        self._current: ModuleSet | None = ModuleSet({})
+        """What `current` gives, until something changes."""
         self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
         self._counter = 0
@@ -186,7 +213,7 @@ class Shelf:
             return frozenset().union(*(self._loaded[each].names for each in needed))
 
     def _named(self, loaded: Loaded) -> list[str]:
-        """The modules on the shelf that a module may name, from wherever it lies, and those it was seen to import."""
+        """The loaded modules that a module may name, from wherever it lies, and those it was seen to import."""
         places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
         named = (f"{place}{used}" for used in loaded.names for place in places)
         return [each for each in (*named, *loaded.seen) if each in self._loaded]
@@ -195,10 +222,13 @@ class Shelf:
         loaded = self._loaded.get(name)
         return self._graph.get(name) != (None if loaded is None else loaded.facts())
 
-    def snapshot(self) -> dict[str, ModuleType]:
-        """Every watched module by name, as it is now."""
+    @property
+    def current(self) -> ModuleSet:
+        """The set of modules that Python's table shows."""
         with self._lock:
-            return {name: each.module for name, each in self._loaded.items()}
+            if self._current is None:
+                self._current = ModuleSet(self._loaded)
+            return self._current
 
     def sources(self, names: Iterable[str] | None = None) -> dict[Path, Digest | None]:
         """What the named modules (all, when none are named) were made from."""
@@ -221,30 +251,60 @@ class Shelf:
                 if used != digest
             }
 
-    def retire(self, names: Iterable[str]) -> None:
-        """Forget modules whose code may still run: it goes on importing what it was loaded with."""
-        past = self.snapshot()
-        chosen = list(names)
+    # Python's table
+
+    def take_out(self, names: Iterable[str]) -> ModuleSet:
+        """Take modules out of Python's table, so that they can be executed anew; the set that they belonged to.
+
+        Their own code goes on importing from that set.
+        """
+        before = self.current
+        for name in names:
+            loaded = before.get(name)
+            if loaded is not None and sys.modules.pop(name, None) is not None:
+                _pin(loaded, before)
+        return before
+
+    def put_back(self, names: Iterable[str], before: ModuleSet) -> None:
+        """Make `before` what is loaded under these names, in Python's table too: exactly as it was."""
+        chosen = list(dict.fromkeys(names))
         for name in chosen:
-            scope = scope_of(past[name]) if name in past else None
-            if scope is not None:
-                scope.past = past
-        self.forget(chosen)
+            now = self._loaded.get(name)
+            if now is not None and now is not before.get(name) and sys.modules.get(name) is now.exported:
+                unbind(name, sys.modules.pop(name))
+        self.put({name: before.get(name) for name in chosen})
+        for name in chosen:
+            loaded = before.get(name)
+            if loaded is not None:
+                _pin(loaded, None)
+                sys.modules[name] = loaded.exported
+                bind(name, loaded.exported)
+
+    def show(self) -> None:
+        """Make Python's table show the current set, after something else has written into it."""
+        for name, loaded in self.current.items():
+            if sys.modules.get(name) is not loaded.exported:
+                sys.modules[name] = loaded.exported
+                bind(name, loaded.exported)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take modules out of Python's table and off the shelf, for good."""
+        """Take modules out for good. Code of them that still runs goes on importing what it was loaded with."""
         with self._lock:
+            before = self.current
             for name in names:
-                loaded = self._loaded.get(name)
+                loaded = before.get(name)
                 self._set(name, None)
-                if loaded is not None:
-                    end(loaded.left)
-                if loaded is not None and sys.modules.get(name) is loaded.module:
+                if loaded is None:
+                    continue
+                _pin(loaded, before)
+                end(loaded.left)
+                if sys.modules.get(name) is loaded.exported:
                     del sys.modules[name]
-                    unbind(name, loaded.module)
+                    unbind(name, loaded.exported)
                     drop_empty_namespaces(name)
 
     def _set(self, name: str, loaded: Loaded | None) -> None:
+        self._current = None
         before = self._loaded.pop(name, None)
         if before is not None:
             for path in before.sources():
@@ -279,14 +339,21 @@ class _Digests(Mapping[Path, Digest | None]):
         return len(self._users)
 
 
-def bind(name: str, module: ModuleType) -> None:
+def _pin(loaded: Loaded, modules: ModuleSet | None) -> None:
+    """Let the code of a module import from this set; None: from Python's table, as what is current does."""
+    scope = scope_in(vars(loaded.module))
+    if scope is not None:
+        scope.own = modules
+
+
+def bind(name: str, module: Any) -> None:
     """Make `module` the attribute of its parent package that `from parent import name` finds."""
     parent, _, child = name.rpartition(".")
     if parent in sys.modules:
         setattr(sys.modules[parent], child, module)
 
 
-def unbind(name: str, module: ModuleType) -> None:
+def unbind(name: str, module: Any) -> None:
     """Undo `bind`, where the attribute still is this module."""
     parent, _, child = name.rpartition(".")
     owner = sys.modules.get(parent)
