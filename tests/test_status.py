@@ -19,9 +19,10 @@ ERROR = ErrorFacts("KeyError", "'column'", trace="the trace")
 
 def done(status: Status, generation: int, error: ErrorFacts | None = None, action: Action = Action.RELOAD) -> PlanDone:
     """A plan about the wiki."""
-    return PlanDone(
-        Plan("saved"), (Outcome(action, "wiki", "mods.wiki", status, Phase.CLOSE, generation, 1.0, error=error),), 1.0
+    outcome = Outcome(
+        action, "wiki", "mods.wiki", status, phase=Phase.CLOSE, generation=generation, duration_ms=1.0, error=error
     )
+    return PlanDone(Plan("saved"), (outcome,), 1.0)
 
 
 def raised(generation: int, message: str = "'x'") -> ModError:

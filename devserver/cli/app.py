@@ -15,7 +15,7 @@ import typer
 
 from devserver import __version__
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.options import Json, NetworkFile, level_of, levels, port_of
+from devserver.cli.options import Json, NetworkFile, SchemaOf, level_of, levels, port_of
 from devserver.cli.running import add_running
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -109,11 +109,15 @@ def plan(network: NetworkFile = None, as_json: Json = False) -> int:
 
 
 @app.command()
-def schema() -> int:
-    """Print the JSON Schema of network.yaml, for editors."""
+def schema(
+    of: Annotated[
+        SchemaOf, typer.Argument(metavar="[network|events]", help="Of network.yaml, or of all that --json prints.")
+    ] = SchemaOf.NETWORK,
+) -> int:
+    """Print the JSON Schema of network.yaml, for editors, or of what --json prints, for programs."""
     from devserver.cli import commands
 
-    return commands.schema()
+    return commands.schema(of.value)
 
 
 @app.command()

@@ -57,11 +57,16 @@ def plan(given: Path | None, *, as_json: bool) -> int:
     return Exit.CONFIG if problems else Exit.CLEAN
 
 
-def schema() -> int:
-    """Print the JSON Schema of network.yaml."""
-    from devserver.config.schema import network_schema
+def schema(of: str) -> int:
+    """Print the JSON Schema of network.yaml (`network`), or of all that `--json` prints (`events`)."""
+    if of == "events":
+        from devserver.model.forms import json_schema
 
-    say_json(network_schema())
+        say_json(json_schema())
+    else:
+        from devserver.config.schema import network_schema
+
+        say_json(network_schema())
     return Exit.CLEAN
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,13 @@ import typer
 from devserver.config.settings import LEVELS
 
 _HIGHEST_PORT = 65535
+
+
+class SchemaOf(StrEnum):
+    """What a JSON Schema is asked of."""
+
+    NETWORK = "network"
+    EVENTS = "events"
 
 
 def port_of(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devserver.cli.client import NotRunning, connect
 from devserver.errors import ConfigError, DevServerError
@@ -13,11 +13,14 @@ from devserver.model.lifecycle import Action
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 from devserver.model.wire_form import error_from_dict, plan_to_dict
 
+if TYPE_CHECKING:
+    from devserver.model import forms
+
 
 class Planned(NamedTuple):
     """Plans in their wire form, or why there are none."""
 
-    plans: list[dict[str, Any]]
+    plans: list[forms.PlanForm]
     problems: tuple[ErrorFacts, ...] = ()
 
 

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from devserver.model.change import LoadAsked, ReloadAsked, Trigger, UnloadAsked
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import Outcome, PlanDone, Status
+from devserver.model.facts import PlanDone
 from devserver.model.principal import Scope
-from devserver.model.wire_form import outcome_to_dict, plan_to_dict
+from devserver.model.wire_form import done_to_dict
 from devserver.network.identity import agent_id_problem, bare
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Asked, Route
@@ -142,24 +142,7 @@ def seen_of(body: Mapping[str, Any], mods: tuple[str, ...] | None = None) -> int
 def carried_out(done: PlanDone) -> Answer:
     """What became of a trigger; 409 where nothing was done because who asked had seen another generation."""
     if not done.plan.stale:
-        return told(plan_done_to_dict(done))
+        return told(done_to_dict(done))
     outcome = done.outcomes[0]
     refusal = {"code": STALE, "message": f"{outcome.mod_id}: {outcome.reason}", "generation": outcome.generation}
-    return told({**plan_done_to_dict(done), **refusal, "error_message": refusal["message"]}, 409)
-
-
-def plan_done_to_dict(done: PlanDone) -> dict[str, Any]:
-    """A plan after it was carried out, for programs: the plan, then each outcome with what people are told besides."""
-    return {
-        "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
-        **plan_to_dict(done.plan),
-        "outcomes": [_outcome(each) for each in done.outcomes],
-        "duration_ms": done.duration_ms,
-        "agents": {"connected": done.agents.connected, "dropped": done.agents.dropped},
-        "held": {"events": done.held.events, "longest_ms": done.held.longest_ms},
-    }
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    besides = {"mod_path": outcome.mod_path, "reason": outcome.reason, "note": outcome.note}
-    return {**outcome_to_dict(outcome), **besides}
+    return told({**done_to_dict(done), **refusal, "error_message": refusal["message"]}, 409)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
-from devserver.control.control import carried_out, mods_of, plan_done_to_dict, seen_of
+from devserver.control.control import carried_out, mods_of, seen_of
 from devserver.control.followed import Followed
 from devserver.control.tape import Tape
 from devserver.errors import ConfigError
@@ -18,7 +18,7 @@ from devserver.model.event import matches, pattern_problem
 from devserver.model.facts import PlanDone
 from devserver.model.plan import Plan
 from devserver.model.principal import Scope
-from devserver.model.wire_form import error_to_dict, plan_to_dict
+from devserver.model.wire_form import done_to_dict, error_to_dict, plan_to_dict
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Asked, Route
 from devserver.transports.inbound import text_of
@@ -156,7 +156,7 @@ class DeskApi:
             case _:
                 raise Malformed("bad_field", "do is pause, apply or resume")
         waiting = saves.waiting_names()
-        return told({"paused": saves.paused, "waiting": waiting, "done": [plan_done_to_dict(each) for each in done]})
+        return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
 
     async def log(self, asked: Asked) -> Answer:
         """Show log records from `level` on."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from devserver.control.tape import Tape
 from devserver.model.event import Event, EventResponse
+from devserver.model.wire_form import iso_of
 from devserver.transports.http.answers import to_json
 
 Row = dict[str, Any]
@@ -48,7 +49,7 @@ class Followed:
 def event_row(event: Event, answer: EventResponse, now: float) -> Row:
     """An event and what became of it, as plain values of its own. `now` is in seconds since 1970."""
     return {
-        "at": now,
+        "time": iso_of(now),
         "event_id": event.event_id,
         "event_name": event.event_name,
         "source_id": event.source_id,

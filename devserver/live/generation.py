@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from devserver.mod import BaseMod, Handler, handler_patterns
@@ -172,6 +172,7 @@ class Generation:
     mod_path: str
     number: int
     entry: str
+    _: KW_ONLY
     instance: BaseMod
     config: Mapping[str, Any]
     hand_over: HandOver

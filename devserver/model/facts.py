@@ -5,7 +5,7 @@ A fact says what is so; how it looks is `ui/`'s duty.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
 from devserver.model.lifecycle import Action, Phase
@@ -92,6 +92,7 @@ class Outcome:
     mod_id: str
     mod_path: str
     status: Status
+    _: KW_ONLY
     phase: Phase
     generation: int
     duration_ms: float

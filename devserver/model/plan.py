@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from devserver.model.change import Sources
@@ -19,6 +19,7 @@ class Step:
     mod_id: str
     mod_path: str
     reason: str
+    _: KW_ONLY
     config: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     listed: bool = True
@@ -92,6 +93,7 @@ class LiveMod:
     mod_path: str
     generation: int
     entry: str
+    _: KW_ONLY
     config: Mapping[str, Any] = field(default_factory=dict)
     listed: bool = True
     requires: tuple[str, ...] = ()

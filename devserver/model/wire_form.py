@@ -1,20 +1,189 @@
-"""Outcomes, errors and plans as plain dictionaries, in the form that programs get them, and outcomes back from it.
+"""Facts as JSON: the only place that gives them a form. `forms` has the types; nothing here writes or reads a stream.
 
-The form is the one of `oa-dev run --json`: its keys are fixed, others rely on them. Nothing here writes or reads.
+`lines_of` makes of each fact its lines of `oa-dev run --json`; the other functions make the parts that lines, answers
+of the control API and answers of commands share. The `…_from_dict` functions take a server's answer apart again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, assert_never
 
-from devserver.model.facts import AgentsSeen, ErrorFacts, Frame, Held, Outcome, PlanDone, Status
+from devserver.model.facts import (
+    AgentSeen,
+    AgentsSeen,
+    Blocked,
+    ConfigRefused,
+    ErrorFacts,
+    Exposed,
+    Fact,
+    Frame,
+    Held,
+    Holder,
+    Ignored,
+    LeftBehind,
+    ModError,
+    Notice,
+    Outcome,
+    PlanDone,
+    PlanMade,
+    Ready,
+    Status,
+    Stopped,
+    Way,
+)
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Hold, Plan, Step
 
+if TYPE_CHECKING:
+    # Only types: at run time a form is a dictionary, and `forms` costs an import that few commands need.
+    from devserver.model import forms
 
-def error_to_dict(error: ErrorFacts) -> dict[str, Any]:
+_OPEN = "open to other machines, unencrypted: who is on the way reads and changes what agents send"
+_PROXIED = "open to whoever a proxy or tunnel of this machine lets in, unencrypted behind it"
+
+
+def iso(moment: datetime) -> str:
+    """An aware time in the one form of all JSON: ISO 8601 in UTC with milliseconds, `2026-01-31T10:14:02.123Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_of(seconds: float) -> str:
+    """As `iso`, for seconds since 1970."""
+    return iso(datetime.fromtimestamp(seconds, UTC))
+
+
+def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
+    """The lines that tell a fact; `time` is their time in the form of `iso`."""
+    match fact:
+        case Ready():
+            return (_ready(fact, time),)
+        case PlanMade():
+            return ({"type": "plan", "time": time, **plan_to_dict(fact.plan), "waits": fact.waits},)
+        case PlanDone():
+            return tuple({"type": "outcome", "time": time, **outcome_to_dict(each)} for each in fact.outcomes)
+        case Outcome():
+            return ({"type": "outcome", "time": time, **outcome_to_dict(fact)},)
+        case ConfigRefused():
+            return tuple({"type": "outcome", "time": time, **refusal_to_dict(each)} for each in fact.errors)
+        case Ignored():
+            return ({"type": "ignored", "time": time, "path": fact.path, "rule": fact.rule},)
+        case ModError():
+            return (_mod_error(fact, time),)
+        case Notice() | Exposed() | Blocked() | LeftBehind():
+            return (_notice(fact, time),)
+        case AgentSeen():
+            came = fact.came
+            return (
+                {"type": "agent", "time": time, "agent_id": fact.agent_id, "came": came, "transport": fact.transport},
+            )
+        case Stopped():
+            return (_stopped(fact, time),)
+        case _:
+            assert_never(fact)
+
+
+def sentence_of(fact: Notice | Exposed | Blocked | LeftBehind) -> str:
+    """A fact that is told in a sentence. The join token is never in it."""
+    match fact:
+        case Notice():
+            return fact.message
+        case Exposed():
+            where, others = ", ".join(fact.addresses), ", ".join(fact.urls)
+            warning = exposed_warning(fact)
+            return f"{warning}; listens on {where}; others use {others}; their agents show the token in {fact.kept_in}"
+        case Blocked():
+            place = f" at {fact.where.file}:{fact.where.line}" if fact.where else ""
+            return f"{fact.mod_id} blocked {fact.seconds:.1f} s{place}"
+        case LeftBehind():
+            return f"{fact.mod_id} v{fact.generation} left behind: {'; '.join(fact.things)}"
+
+
+def exposed_warning(fact: Exposed) -> str:
+    """What it means that other machines may come in."""
+    return _PROXIED if all(each.startswith(("127.", "[::1]")) for each in fact.addresses) else _OPEN
+
+
+def _ready(fact: Ready, time: str) -> forms.ReadyLine:
+    return {
+        "type": "ready",
+        "time": time,
+        "url": fact.url,
+        "mods": [{"mod_id": m.mod_id, "mod_path": m.mod_path, "generation": m.generation} for m in fact.mods],
+        "ready_ms": fact.ready_ms,
+        "watching": list(fact.watching),
+        "files": fact.files,
+        "disabled": fact.disabled,
+        "watcher": fact.watcher,
+        "name": fact.name,
+        "page": fact.page,
+        "exposed": fact.exposed,
+    }
+
+
+def _notice(fact: Notice | Exposed | Blocked | LeftBehind, time: str) -> forms.NoticeLine:
+    """A `notice`; one that has parts has them as keys too."""
+    line: forms.NoticeLine = {"type": "notice", "time": time, "message": sentence_of(fact)}
+    match fact:
+        case Notice():
+            return line
+        case Exposed():
+            exposed: forms.ExposedLine = {
+                **line,
+                "about": "exposed",
+                "addresses": list(fact.addresses),
+                "urls": list(fact.urls),
+                "kept_in": fact.kept_in,
+            }
+            return exposed
+        case Blocked():
+            file, number = _place(fact.where)
+            blocked: forms.BlockedLine = {
+                **line,
+                "about": "blocked",
+                "mod_id": fact.mod_id,
+                "seconds": fact.seconds,
+                "file": file,
+                "line": number,
+            }
+            return blocked
+        case LeftBehind():
+            left: forms.LeftBehindLine = {
+                **line,
+                "about": "left_behind",
+                "mod_id": fact.mod_id,
+                "generation": fact.generation,
+                "things": list(fact.things),
+            }
+            return left
+
+
+def _mod_error(fact: ModError, time: str) -> forms.ModErrorLine:
+    return {
+        "type": "mod_error",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "event_name": fact.event_name,
+        "generation": fact.generation,
+        "error": error_to_dict(fact.error),
+    }
+
+
+def _stopped(fact: Stopped, time: str) -> forms.StoppedLine:
+    return {
+        "type": "stopped",
+        "time": time,
+        "events": fact.events,
+        "reloads": fact.reloads,
+        "failed": fact.failed,
+        "mods": fact.mods,
+        "agents": fact.agents,
+    }
+
+
+def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
     """An error with the place in the author's own code; `file`, `line` and `column` are null where none is known."""
     where = error.where
     return {
@@ -23,44 +192,75 @@ def error_to_dict(error: ErrorFacts) -> dict[str, Any]:
         "file": where.file if where else None,
         "line": where.line if where else None,
         "column": where.column if where else None,
+        "hint": error.hint,
     }
 
 
-def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
+def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
     """What became of one step. Durations are in milliseconds."""
     return {
-        "action": outcome.action.value,
+        "action": outcome.action,
         "mod_id": outcome.mod_id,
-        "status": outcome.status.value,
-        "phase": outcome.phase.value,
+        "mod_path": outcome.mod_path,
+        "status": outcome.status,
+        "phase": outcome.phase,
         "generation": outcome.generation,
         "duration_ms": outcome.duration_ms,
+        "reason": outcome.reason,
         "error": error_to_dict(outcome.error) if outcome.error else None,
+        "note": outcome.note,
         "agents": {"connected": outcome.agents.connected, "dropped": outcome.agents.dropped},
         "held": {"events": outcome.held.events, "longest_ms": outcome.held.longest_ms},
+        "way": outcome.way,
+        "stale_keys": list(outcome.stale_keys),
+        "holders": [_holder(each) for each in outcome.holders],
     }
 
 
-def refusal_to_dict(error: ErrorFacts) -> dict[str, Any]:
+def _holder(holder: Holder) -> forms.HolderForm:
+    file, line = _place(holder.where)
+    return {
+        "module": holder.module,
+        "generation": holder.generation,
+        "what": holder.what,
+        "file": file,
+        "line": line,
+    }
+
+
+def _place(where: Frame | None) -> tuple[str | None, int | None]:
+    return (where.file, where.line) if where else (None, None)
+
+
+def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
     """A problem in network.yaml in the form of an outcome: nothing was reconfigured, what ran before runs on.
 
     It is about no mod, so `mod_id`, `phase` and `generation` are null, and the agents were not counted.
     """
     return {
-        "action": Action.RECONFIGURE.value,
+        "action": Action.RECONFIGURE,
         "mod_id": None,
-        "status": Status.ROLLED_BACK.value,
+        "mod_path": None,
+        "status": Status.ROLLED_BACK,
         "phase": None,
         "generation": None,
         "duration_ms": 0.0,
+        "reason": "",
         "error": error_to_dict(error),
+        "note": "",
         "agents": {"connected": None, "dropped": 0},
         "held": {"events": 0, "longest_ms": 0.0},
+        "way": Way.IN_PLACE,
+        "stale_keys": [],
+        "holders": [],
     }
 
 
-def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """A plan with its reasons; `holds` are the steps that wait or were refused."""
+def plan_to_dict(plan: Plan) -> forms.PlanForm:
+    """A plan with its reasons; `holds` are the steps that wait or were refused.
+
+    The configuration of mods is not in it: passwords may be.
+    """
     return {
         "cause": plan.cause,
         "steps": [_reasoned(each) for each in plan.steps],
@@ -72,8 +272,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _reasoned(step: Step | Hold) -> dict[str, Any]:
-    return {"action": step.action.value, "mod_id": step.mod_id, "reason": step.reason}
+def _reasoned(step: Step | Hold) -> forms.StepForm:
+    return {"action": step.action, "mod_id": step.mod_id, "reason": step.reason}
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
@@ -83,6 +283,18 @@ def _plain(value: Any) -> str | int | float | bool | None:
     if isinstance(value, float) and math.isfinite(value):
         return value
     return str(value)
+
+
+def done_to_dict(done: PlanDone) -> forms.DoneForm:
+    """A plan after it was carried out; `success`: every step was applied, and none was held."""
+    return {
+        "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
+        **plan_to_dict(done.plan),
+        "outcomes": [outcome_to_dict(each) for each in done.outcomes],
+        "duration_ms": done.duration_ms,
+        "agents": {"connected": done.agents.connected, "dropped": done.agents.dropped},
+        "held": {"events": done.held.events, "longest_ms": done.held.longest_ms},
+    }
 
 
 def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
@@ -101,34 +313,44 @@ def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
 
 
 def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
-    """An outcome out of its form; `mod_path`, `reason` and `note` are taken where the sender adds them.
-
-    Raises ValueError, KeyError or TypeError for anything that is not such a form.
-    """
+    """An outcome out of its form. Raises ValueError, KeyError or TypeError for anything that is not such a form."""
     error = values["error"]
     return Outcome(
-        action=Action(values["action"]),
-        mod_id=str(values["mod_id"]),
-        mod_path=str(values.get("mod_path", "")),
-        status=Status(values["status"]),
+        Action(values["action"]),
+        str(values["mod_id"]),
+        str(values["mod_path"]),
+        Status(values["status"]),
         phase=Phase(values["phase"]),
         generation=int(values["generation"]),
         duration_ms=float(values["duration_ms"]),
-        reason=str(values.get("reason", "")),
+        reason=str(values["reason"]),
         error=error_from_dict(error) if error is not None else None,
-        note=str(values.get("note", "")),
+        note=str(values["note"]),
         agents=_agents(values["agents"]),
         held=_held(values["held"]),
+        way=Way(values["way"]),
+        stale_keys=tuple(str(each) for each in values["stale_keys"]),
+        holders=tuple(_holder_from(each) for each in values["holders"]),
+    )
+
+
+def _holder_from(values: Mapping[str, Any]) -> Holder:
+    return Holder(
+        str(values["module"]), int(values["generation"]), str(values["what"]), _frame(values["file"], values["line"])
     )
 
 
 def error_from_dict(values: Mapping[str, Any]) -> ErrorFacts:
     """An error out of its form. Raises KeyError, ValueError or TypeError for anything else."""
-    file, line, column = values["file"], values["line"], values["column"]
-    where = None
-    if file is not None and line is not None:
-        where = Frame(str(file), int(line), int(column) if column is not None else None)
-    return ErrorFacts(str(values["kind"]), str(values["message"]), where)
+    where = _frame(values["file"], values["line"], values["column"])
+    hint = values["hint"]
+    return ErrorFacts(str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint))
+
+
+def _frame(file: Any, line: Any, column: Any = None) -> Frame | None:
+    if file is None or line is None:
+        return None
+    return Frame(str(file), int(line), int(column) if column is not None else None)
 
 
 def _agents(values: Mapping[str, Any]) -> AgentsSeen:

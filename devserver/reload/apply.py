@@ -178,11 +178,11 @@ class Transaction:
             step.mod_path,
             self._shop.registry.next_number(step.mod_id),
             located.entry,
-            instance,
-            dict(step.config),
-            mode,
-            step.listed,
-            located.reloadable,
+            instance=instance,
+            config=dict(step.config),
+            hand_over=mode,
+            listed=step.listed,
+            reloadable=located.reloadable,
         )
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
         if not rebinds:

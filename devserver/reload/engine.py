@@ -395,7 +395,7 @@ def _as_reload(group: Group) -> Group:
     """The same configuration by a reload."""
     return Group(
         tuple(
-            Step(Action.RELOAD, s.mod_id, s.mod_path, f"{s.reason} was refused", s.config, (), s.listed)
+            Step(Action.RELOAD, s.mod_id, s.mod_path, f"{s.reason} was refused", config=s.config, listed=s.listed)
             for s in group.steps
         )
     )

@@ -309,12 +309,12 @@ def _as_live_mod(generation: Generation) -> LiveMod:
         generation.mod_path,
         generation.number,
         generation.entry,
-        generation.config,
-        generation.listed,
-        _texts(instance.requires),
-        str(instance.version),
-        hooks.takes_config(instance),
-        generation.reads,
+        config=generation.config,
+        listed=generation.listed,
+        requires=_texts(instance.requires),
+        version=str(instance.version),
+        takes_config=hooks.takes_config(instance),
+        reads=generation.reads,
     )
 
 

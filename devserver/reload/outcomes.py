@@ -25,14 +25,14 @@ def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None,
         step.mod_id,
         step.mod_path,
         _status(error, generation),
-        carried.phase,
-        generation,
-        carried.duration * 1000,
-        step.reason,
-        error,
-        _note(candidate, carried),
-        agents,
-        candidate.held,
+        phase=carried.phase,
+        generation=generation,
+        duration_ms=carried.duration * 1000,
+        reason=step.reason,
+        error=error,
+        note=_note(candidate, carried),
+        agents=agents,
+        held=candidate.held,
     )
 
 
@@ -56,12 +56,25 @@ def held_outcome(hold: Hold, registry: Registry) -> Outcome:
     slot = registry.find(hold.mod_path or hold.mod_id)
     number = slot.live.number if slot is not None and slot.live is not None else 0
     path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
-    return Outcome(hold.action, hold.mod_id, path, Status.SKIPPED, Phase.COMPILE, number, 0.0, hold.reason)
+    return _skipped(hold, path, number, hold.reason)
 
 
 def skipped_outcome(step: Step, reason: str) -> Outcome:
     """A step that was not tried, because another that it needs did not succeed."""
-    return Outcome(step.action, step.mod_id, step.mod_path, Status.SKIPPED, Phase.COMPILE, 0, 0.0, reason)
+    return _skipped(step, step.mod_path, 0, reason)
+
+
+def _skipped(step: Step | Hold, path: str, generation: int, reason: str) -> Outcome:
+    return Outcome(
+        step.action,
+        step.mod_id,
+        path,
+        Status.SKIPPED,
+        phase=Phase.COMPILE,
+        generation=generation,
+        duration_ms=0.0,
+        reason=reason,
+    )
 
 
 def all_held(outcomes: Sequence[Outcome]) -> Held:

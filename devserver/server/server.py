@@ -20,7 +20,6 @@ from typing import Any
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.config.settings import has_changed
-from devserver.control.control import plan_done_to_dict
 from devserver.control.desk import DeskApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
@@ -42,7 +41,7 @@ from devserver.model.facts import (
     Stopped,
 )
 from devserver.model.principal import ADMIN
-from devserver.model.wire_form import error_to_dict
+from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of
 from devserver.server.app import make_app
 from devserver.server.exposure import Exposure
 from devserver.server.redact import Redactor
@@ -317,10 +316,10 @@ class Server:
         fact = self._redactor.of(fact)
         self._standing.note(fact)
         if isinstance(fact, PlanDone):
-            self.reloads.put({"at": time.time(), **plan_done_to_dict(fact)})
+            self.reloads.put({"time": iso_of(time.time()), **done_to_dict(fact)})
         elif isinstance(fact, ConfigRefused):
             refused = [error_to_dict(each) for each in fact.errors]
-            self.reloads.put({"at": time.time(), "success": False, "refused": refused})
+            self.reloads.put({"time": iso_of(time.time()), "success": False, "refused": refused})
         self._face.tell(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:

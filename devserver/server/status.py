@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
-from devserver.model.wire_form import error_to_dict, outcome_to_dict
+from devserver.model.wire_form import error_to_dict, iso_of, outcome_to_dict
 from devserver.server.saves import Saves
 
 Row = dict[str, Any]
@@ -73,7 +73,7 @@ class Standing:
             return  # a generation that lingers: what runs now did not raise it
         before = known.raised
         row = {**_error_row(fact.error, self._clock()), "event_name": fact.event_name}
-        same = before is not None and all(row[key] == before[key] for key in row if key != "at")
+        same = before is not None and all(row[key] == before[key] for key in row if key != "time")
         known.raised = {**row, "times": before["times"] + 1 if same and before is not None else 1}
 
     def of(self, mod_id: str) -> Row:
@@ -102,7 +102,7 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
     """What runs, with all that is known of it; the server adds where it is reached."""
     stats, registry = network.get_network_stats(), network.engine.registry
     held = {each.mod_id: each.gate.waiting for each in registry.slots}
-    mods = [{**each, "held_now": held.get(each["mod_id"], 0), **standing.of(each["mod_id"])} for each in network.mods()]
+    mods = [_running(each, held, standing) for each in network.mods()]
     wanted = {each.path for each in network.config.enabled_mods}
     error = standing.last_error
     return {
@@ -123,9 +123,15 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
     }
 
 
+def _running(row: Row, held: Mapping[str, int], standing: Standing) -> Row:
+    mod_id = row["mod_id"]
+    known = {"loaded_at": iso_of(row["loaded_at"]), "held_now": held.get(mod_id, 0), **standing.of(mod_id)}
+    return {**row, **known}
+
+
 def _outcome_row(outcome: Outcome, now: float) -> Row:
-    return {**outcome_to_dict(outcome), "reason": outcome.reason, "note": outcome.note, "at": now}
+    return {**outcome_to_dict(outcome), "time": iso_of(now)}
 
 
 def _error_row(error: ErrorFacts, now: float) -> Row:
-    return {**error_to_dict(error), "at": now}
+    return {**error_to_dict(error), "time": iso_of(now)}

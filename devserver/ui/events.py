@@ -16,10 +16,10 @@ def event_line(row: Mapping[str, Any], view: View) -> Line:
     """When, which, from whom to whom, what came of it, and what is in it.
 
     Args:
-        row: `at` (seconds since 1970), `event_name`, `source_id`, `destination_id`, `success`, `message`, `payload`.
+        row: `time`, `event_name`, `source_id`, `destination_id`, `success`, `message`, `payload`.
     """
     glyphs = view.look.glyphs
-    at = datetime.fromtimestamp(float(row.get("at") or 0)).astimezone().strftime("%H:%M:%S")
+    at = datetime.fromisoformat(str(row["time"])).astimezone().strftime("%H:%M:%S")
     way = f"  {row.get('source_id') or 'unknown'} {glyphs.arrow} {row.get('destination_id') or 'network'}"
     good = row.get("success") is True
     sign = Segment(f"  {glyphs.dot if good else glyphs.failed} ", Style.GOOD if good else Style.BAD)

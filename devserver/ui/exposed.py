@@ -6,19 +6,17 @@ Pure. The join token is in the block of a terminal alone: what goes into a file 
 from __future__ import annotations
 
 from devserver.model.facts import Exposed
+from devserver.model.wire_form import exposed_warning, sentence_of
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Block, Lead, Line, Segment, plain, strong
-
-_OPEN = "open to other machines, unencrypted: who is on the way reads and changes what agents send"
-_PROXIED = "open to whoever a proxy or tunnel of this machine lets in, unencrypted behind it"
 
 
 def exposed_block(fact: Exposed, view: View) -> Block:
     """What a person has to know, and what the agents of others need."""
     if view.look.one_line:
-        return Block((Segment(f"{view.look.glyphs.note} ", Style.WARN), plain(exposed_sentence(fact))))
-    head = (Segment(f"  {view.look.glyphs.note}  ", Style.BAD), Segment(_warning(fact), Style.WARN))
+        return Block((Segment(f"{view.look.glyphs.note} ", Style.WARN), plain(sentence_of(fact))))
+    head = (Segment(f"  {view.look.glyphs.note}  ", Style.BAD), Segment(exposed_warning(fact), Style.WARN))
     token = (strong(fact.join_token), plain(f" (kept in {fact.kept_in}; agents here need none)"))
     rows = (
         _row("Listens on", (plain(", ".join(fact.addresses)),)),
@@ -26,16 +24,6 @@ def exposed_block(fact: Exposed, view: View) -> Block:
         _row("Join token", token),
     )
     return Block(head, body=rows, after=((),), lead=Lead.NOTHING)
-
-
-def exposed_sentence(fact: Exposed) -> str:
-    """The same in a sentence, without the token."""
-    where, others = ", ".join(fact.addresses), ", ".join(fact.urls)
-    return f"{_warning(fact)}; listens on {where}; others use {others}; their agents show the token in {fact.kept_in}"
-
-
-def _warning(fact: Exposed) -> str:
-    return _PROXIED if all(each.startswith(("127.", "[::1]")) for each in fact.addresses) else _OPEN
 
 
 def _row(label: str, words: Line) -> Line:

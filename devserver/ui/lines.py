@@ -25,6 +25,7 @@ from devserver.model.facts import (
     Ready,
     Stopped,
 )
+from devserver.model.wire_form import sentence_of
 from devserver.ui.exposed import exposed_block
 from devserver.ui.frame import config_error_block, error_block, message, place
 from devserver.ui.glyphs import Style
@@ -71,7 +72,7 @@ def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | Stopped, 
         case Stopped():
             return _stopped(fact, view)
         case LeftBehind():
-            return _signed(glyphs.note, f"{fact.mod_id} v{fact.generation} left behind: {'; '.join(fact.things)}")
+            return _signed(glyphs.note, sentence_of(fact))
         case Ignored():
             quiet = f"{glyphs.quiet} {fact.path} saved {glyphs.dot} no reload ({fact.rule})"
             return Block((dim(quiet),))

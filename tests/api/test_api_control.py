@@ -140,12 +140,16 @@ async def test_what_was_carried_out_is_answered_in_full(served, admin):
                 "phase": "import",
                 "generation": 3,
                 "duration_ms": 4.5,
-                "error": {"kind": "NameError", "message": "no x", "file": "mods/wiki/mod.py", "line": 3, "column": 5},
+                "error": {"kind": "NameError", "message": "no x", "file": "mods/wiki/mod.py", "line": 3, "column": 5}
+                | {"hint": None},
                 "agents": {"connected": 3, "dropped": 0},
                 "held": {"events": 2, "longest_ms": 9.0},
                 "mod_path": "mods.wiki",
                 "reason": "",
                 "note": "",
+                "way": "in_place",
+                "stale_keys": [],
+                "holders": [],
             }
         ],
         "duration_ms": 6.0,

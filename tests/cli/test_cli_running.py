@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
+from pydantic import TypeAdapter
+
+from devserver.model import forms
 
 SAY = ("send", "echo.say", "--payload", '{"text": "hi"}')
 
@@ -235,3 +238,19 @@ def test_what_a_mod_prints_goes_to_the_log_with_its_name(tmp_path: Path) -> None
 def test_the_saves_commands_speak_json(server: Running, command: str) -> None:
     """Whether it is paused, what waits, and what was done."""
     assert answer(server.folder, command) == {"paused": command == "pause", "waiting": [], "done": []}
+
+
+# --json
+
+ASKED = {"send": SAY, "wait reload": ("wait", "reload", "--timeout", "0"), "open": ("open", "--print")}
+
+
+def test_what_commands_print_is_what_the_schema_says(server: Running) -> None:
+    """Every command prints what `oa-dev schema events` describes."""
+    write(server.folder, echo=ECHO_V2)
+    server.until(type="outcome", status="applied", action="reload")
+    for name in forms.ANSWERS.keys() - {"events"}:
+        told = answer(server.folder, *ASKED.get(name, (name,)))
+        TypeAdapter(forms.ANSWERS[name]).validate_python(told)
+    waited = answer(server.folder, "wait", "reload", "--after", "0")
+    TypeAdapter(forms.ReloadRow).validate_python(waited)

@@ -15,6 +15,7 @@ from devserver.cli.scaffold import network_files
 from devserver.config.network_yaml import parse_network
 from devserver.config.schema import network_schema
 from devserver.errors import ConfigError
+from devserver.model.forms import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "network:\n  name: team\n"
@@ -151,3 +152,19 @@ def test_of_every_odd_value_both_say_the_same(text: str) -> None:
 def test_the_command_prints_the_schema(tmp_path: Path) -> None:
     """As one JSON document, without a network."""
     assert json.loads(oa_dev(tmp_path, "schema").stdout) == network_schema()
+
+
+def test_the_command_prints_the_schema_of_the_json_lines(tmp_path: Path) -> None:
+    """Programs find the type of every line and of what each command prints."""
+    told = json.loads(oa_dev(tmp_path, "schema", "events").stdout)
+    assert told == json_schema()
+    lines = {told["$defs"][each["$ref"].rpartition("/")[2]]["properties"]["type"]["const"] for each in told["anyOf"]}
+    assert lines == {"ready", "plan", "outcome", "ignored", "notice", "mod_error", "agent", "stopped"}
+    assert {"status", "reload", "wait reload", "check", "send"} <= told["commands"].keys()
+
+
+def test_a_schema_of_something_else_is_refused(tmp_path: Path) -> None:
+    """The problem names what there is."""
+    done = oa_dev(tmp_path, "schema", "agents")
+    assert done.returncode == 2
+    assert "network" in done.stderr and "events" in done.stderr

@@ -14,7 +14,9 @@ def generation(mod_path: str, number: int = 1, patterns: Sequence[str] = ("*",))
     """A generation that listens to these patterns."""
     mod_id = mod_path.replace("/", ".").rpartition(".")[2]
     table = HandlerTable([(patterns, lambda event: None)])
-    return Generation(mod_id, mod_path, number, mod_path, BaseMod(), {}, HandOver.FRESH, handlers=table)
+    return Generation(
+        mod_id, mod_path, number, mod_path, instance=BaseMod(), config={}, hand_over=HandOver.FRESH, handlers=table
+    )
 
 
 def load(registry: Registry, *generations: Generation, order: Sequence[str] | None = None) -> list[Slot]:

@@ -164,7 +164,9 @@ def test_an_error_of_a_new_generation_is_told_anew() -> None:
 def outcome(status: Status) -> Outcome:
     """What became of one mod."""
     error = None if status is Status.APPLIED else ErrorFacts("NameError", "x", trace="Traceback\n  File x\x1b[2J\nlast")
-    return Outcome(Action.LOAD, "echo", "mods.echo", status, Phase.COMMIT, 0, 1.0, error=error)
+    return Outcome(
+        Action.LOAD, "echo", "mods.echo", status, phase=Phase.COMMIT, generation=0, duration_ms=1.0, error=error
+    )
 
 
 def test_before_the_network_is_ready_only_failures_are_told() -> None:

@@ -59,7 +59,9 @@ def facts(bad: str) -> list[Fact]:
     where = Frame(bad, 2, 2, 4, bad, ((1, bad), (2, f"ab{bad}\tcd")))
     error = ErrorFacts(bad, bad, where, bad, bad)
     step = Step(Action.LOAD, bad, bad, bad)
-    good = Outcome(Action.RELOAD, bad, bad, Status.APPLIED, Phase.CLOSE, 2, 1.0, bad, note=bad)
+    good = Outcome(
+        Action.RELOAD, bad, bad, Status.APPLIED, phase=Phase.CLOSE, generation=2, duration_ms=1.0, reason=bad, note=bad
+    )
     failed = dataclasses.replace(good, status=Status.ROLLED_BACK, error=error)
     skipped = dataclasses.replace(good, status=Status.SKIPPED)
     plan = Plan(bad, (Group((step,)),), (Hold(Action.LOAD, bad, bad),), (NotApplied(bad, bad, bad),))

@@ -216,7 +216,7 @@ ROWS = (
     Found("machine", "python", "3.11.7", "/usr/bin/python3"),
 )
 EVENT = {
-    "at": datetime(2026, 1, 31, 10, 14, 2).timestamp(),
+    "time": datetime(2026, 1, 31, 10, 14, 2).astimezone().isoformat(),
     "event_name": "wiki.page.create",
     "source_id": "agent:ana",
     "destination_id": None,

@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import json
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from devserver.model import forms
 from devserver.model.facts import (
     AgentSeen,
     AgentsSeen,
     Blocked,
     ConfigRefused,
     ErrorFacts,
+    Exposed,
     Fact,
     Frame,
     Held,
+    Holder,
     Ignored,
     LeftBehind,
     ModError,
@@ -29,6 +33,7 @@ from devserver.model.facts import (
     Ready,
     Status,
     Stopped,
+    Way,
 )
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
@@ -38,46 +43,82 @@ from devserver.ui.jsonl import JsonLines
 AT = datetime(2026, 1, 31, 12, 14, 2, 123456, tzinfo=timezone(timedelta(hours=2)))
 ERROR = ErrorFacts("KeyError", "'column'", Frame("mods/kanban/mod.py", 63, 9, 12, "f", ((63, "x"),)), "trace", "hint")
 ERROR_DICT = {"kind": "KeyError", "message": "'column'", "file": "mods/kanban/mod.py", "line": 63, "column": 9}
+ERROR_DICT |= {"hint": "hint"}
 GOOD = Outcome(
-    Action.RELOAD, "kanban", "mods.kanban", Status.APPLIED, Phase.CLOSE, 4, 12.5, "r", None, "n",
-    AgentsSeen(3, 0), Held(2, 9.0),
-)  # fmt: skip
-BAD = Outcome(Action.LOAD, "wiki", "mods.wiki", Status.FAILED, Phase.HAND_OVER, 0, 1.0, error=ERROR)
+    Action.RELOAD,
+    "kanban",
+    "mods.kanban",
+    Status.APPLIED,
+    phase=Phase.CLOSE,
+    generation=4,
+    duration_ms=12.5,
+    reason="r",
+    note="n",
+    agents=AgentsSeen(3, 0),
+    held=Held(2, 9.0),
+    way=Way.RESTART,
+    stale_keys=("queue",),
+    holders=(Holder("mods.chat", 3, 'the task "poll"', Frame("mods/chat.py", 7)), Holder("mods.chat", 2, "a thread")),
+)
+BAD = Outcome(
+    Action.LOAD, "wiki", "mods.wiki", Status.FAILED, phase=Phase.HAND_OVER, generation=0, duration_ms=1.0, error=ERROR
+)
 GOOD_DICT = {
     "type": "outcome",
     "action": "reload",
     "mod_id": "kanban",
+    "mod_path": "mods.kanban",
     "status": "applied",
     "phase": "close",
     "generation": 4,
     "duration_ms": 12.5,
+    "reason": "r",
     "error": None,
+    "note": "n",
     "agents": {"connected": 3, "dropped": 0},
     "held": {"events": 2, "longest_ms": 9.0},
+    "way": "restart",
+    "stale_keys": ["queue"],
+    "holders": [
+        {"module": "mods.chat", "generation": 3, "what": 'the task "poll"', "file": "mods/chat.py", "line": 7},
+        {"module": "mods.chat", "generation": 2, "what": "a thread", "file": None, "line": None},
+    ],
 }
 BAD_DICT = {
     "type": "outcome",
     "action": "load",
     "mod_id": "wiki",
+    "mod_path": "mods.wiki",
     "status": "failed",
     "phase": "hand over",
     "generation": 0,
     "duration_ms": 1.0,
+    "reason": "",
     "error": ERROR_DICT,
+    "note": "",
     "agents": {"connected": 0, "dropped": 0},
     "held": {"events": 0, "longest_ms": 0.0},
+    "way": "in_place",
+    "stale_keys": [],
+    "holders": [],
 }
 REFUSED_DICT = {
     "type": "outcome",
     "action": "reconfigure",
     "mod_id": None,
+    "mod_path": None,
     "status": "rolled_back",
     "phase": None,
     "generation": None,
     "duration_ms": 0.0,
+    "reason": "",
     "error": ERROR_DICT,
+    "note": "",
     "agents": {"connected": None, "dropped": 0},
     "held": {"events": 0, "longest_ms": 0.0},
+    "way": "in_place",
+    "stale_keys": [],
+    "holders": [],
 }
 STEP = Step(Action.LOAD, "search", "mods.search", "new in network.yaml")
 PLAN = Plan(
@@ -92,6 +133,7 @@ PLAN_DICT = {
     "steps": [{"action": "load", "mod_id": "search", "reason": "new in network.yaml"}],
     "holds": [{"action": "unload", "mod_id": "auth", "reason": "wiki needs it"}],
     "not_applied": [{"setting": "network.port", "running": 8700, "wanted": "nan"}],
+    "waits": False,
 }
 READY = Ready("http://127.0.0.1:8700", (ModRunning("echo", "mods.echo", 1),), 412.3, ("mods/",), 41, 1, "inotify", "n")
 READY_DICT = {
@@ -100,6 +142,12 @@ READY_DICT = {
     "mods": [{"mod_id": "echo", "mod_path": "mods.echo", "generation": 1}],
     "ready_ms": 412.3,
     "watching": ["mods/"],
+    "files": 41,
+    "disabled": 1,
+    "watcher": "inotify",
+    "name": "n",
+    "page": "",
+    "exposed": False,
 }
 
 
@@ -113,33 +161,63 @@ def told(*facts: Fact) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("fact", "objects"),
-    [
-        (READY, [READY_DICT]),
-        (PlanMade(PLAN), [PLAN_DICT]),
-        (PlanDone(PLAN, (GOOD, BAD), 20.0), [GOOD_DICT, BAD_DICT]),
-        (GOOD, [GOOD_DICT]),
-        (ConfigRefused((ERROR, ERROR)), [REFUSED_DICT, REFUSED_DICT]),
-        (Ignored("notes.md", "not code"), [{"type": "ignored", "path": "notes.md", "rule": "not code"}]),
-        (Notice("hello"), [{"type": "notice", "message": "hello"}]),
-        (
-            ModError("kanban", "task.moved", 4, ERROR),
-            [{"type": "mod_error", "mod_id": "kanban", "event_name": "task.moved", "error": ERROR_DICT}],
-        ),
-        (
-            Blocked("kanban", 1.04, Frame("mods/kanban/mod.py", 41)),
-            [{"type": "notice", "message": "kanban blocked 1.0 s at mods/kanban/mod.py:41"}],
-        ),
-        (
-            LeftBehind("kanban", 3, ("a thread", "a task")),
-            [{"type": "notice", "message": "kanban v3 left behind: a thread; a task"}],
-        ),
-        (AgentSeen("ana", True, "ws"), []),
-        (Stopped(1, 2, 3), [{"type": "stopped"}]),
-    ],
-    ids=lambda value: type(value).__name__,
+EXPOSED_SENTENCE = (
+    "open to other machines, unencrypted: who is on the way reads and changes what agents send; "
+    "listens on 10.0.0.7:8700; others use http://dev.example:8700; their agents show the token in .oa-dev/join_token"
 )
+FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
+    (READY, [READY_DICT]),
+    (PlanMade(PLAN), [PLAN_DICT]),
+    (PlanDone(PLAN, (GOOD, BAD), 20.0), [GOOD_DICT, BAD_DICT]),
+    (GOOD, [GOOD_DICT]),
+    (ConfigRefused((ERROR, ERROR)), [REFUSED_DICT, REFUSED_DICT]),
+    (Ignored("notes.md", "not code"), [{"type": "ignored", "path": "notes.md", "rule": "not code"}]),
+    (Notice("hello"), [{"type": "notice", "message": "hello"}]),
+    (
+        ModError("kanban", "task.moved", 4, ERROR),
+        [
+            {"type": "mod_error", "mod_id": "kanban", "event_name": "task.moved", "generation": 4}
+            | {"error": ERROR_DICT}
+        ],
+    ),
+    (
+        Blocked("kanban", 1.04, Frame("mods/kanban/mod.py", 41)),
+        [
+            {"type": "notice", "message": "kanban blocked 1.0 s at mods/kanban/mod.py:41", "about": "blocked"}
+            | {"mod_id": "kanban", "seconds": 1.04, "file": "mods/kanban/mod.py", "line": 41}
+        ],
+    ),
+    (
+        LeftBehind("kanban", 3, ("a thread", "a task")),
+        [
+            {"type": "notice", "message": "kanban v3 left behind: a thread; a task", "about": "left_behind"}
+            | {"mod_id": "kanban", "generation": 3, "things": ["a thread", "a task"]}
+        ],
+    ),
+    (
+        Exposed(("10.0.0.7:8700",), ("http://dev.example:8700",), "a-token", ".oa-dev/join_token"),
+        [
+            {"type": "notice", "message": EXPOSED_SENTENCE, "about": "exposed", "kept_in": ".oa-dev/join_token"}
+            | {"addresses": ["10.0.0.7:8700"], "urls": ["http://dev.example:8700"]}
+        ],
+    ),
+    (
+        AgentSeen("ana", True, "ws"),
+        [{"type": "agent", "agent_id": "ana", "came": True, "transport": "ws"}],
+    ),
+    (
+        Stopped(1, 2, 3),
+        [{"type": "stopped", "events": 1, "reloads": 2, "failed": 3, "mods": 0, "agents": 0}],
+    ),
+]
+
+
+def test_every_fact_is_among_these() -> None:
+    """A new fact needs a row here, and so a form."""
+    assert {type(fact) for fact, _ in FACTS} == set(get_args(Fact))
+
+
+@pytest.mark.parametrize(("fact", "objects"), FACTS, ids=lambda value: type(value).__name__)
 def test_each_fact_is_written_as_its_objects(fact: Fact, objects: list[dict[str, Any]]) -> None:
     """Each fact becomes exactly the objects that programs expect, with the time in UTC."""
     assert told(fact) == [each | {"time": "2026-01-31T10:14:02.123Z"} for each in objects]
@@ -151,10 +229,25 @@ def test_an_ignored_save_that_repeats_at_once_is_written_once() -> None:
     assert [each["type"] for each in told(ignored, ignored, error, error)] == ["ignored", "mod_error", "mod_error"]
 
 
+@pytest.mark.parametrize(("fact", "_objects"), FACTS, ids=lambda value: type(value).__name__)
+def test_each_line_is_one_that_the_schema_describes(fact: Fact, _objects: Any) -> None:
+    """A line has exactly the keys and the types of one of the forms that `oa-dev schema events` prints."""
+    for line in told(fact):
+        assert any(fits(line, form) for form in get_args(forms.Line)), line
+
+
+def fits(line: dict[str, Any], form: Any) -> bool:
+    """Whether a line is of a form, without a key more."""
+    try:
+        TypeAdapter(form).validate_python(line)
+    except ValidationError:
+        return False
+    return set(line) == set(form.__required_keys__)
+
+
 def test_an_outcome_survives_its_form() -> None:
-    """What a program gets of an outcome says the same as the outcome, but for the words that only people get."""
-    assert outcome_to_dict(outcome_from_dict(outcome_to_dict(GOOD))) == outcome_to_dict(GOOD)
-    assert outcome_from_dict(outcome_to_dict(GOOD) | {"mod_path": "mods.kanban", "reason": "r", "note": "n"}) == GOOD
+    """What a program gets of an outcome says the same as the outcome."""
+    assert outcome_from_dict(outcome_to_dict(GOOD)) == GOOD
 
 
 def test_an_error_survives_its_form() -> None:

@@ -104,7 +104,7 @@ function gone() {
 // Showing
 
 function show(now) {
-  state.answered = Date.now() / 1000;
+  state.answered = Date.now();
   at("main").classList.remove("old");
   say("good", now.paused ? "Running; saves wait." : "Running.");
   document.title = `${now.name} · oa-dev`;
@@ -167,7 +167,7 @@ function fillAgent(item, agent) {
 }
 
 function told(plan) {
-  const when = clock(plan.at);
+  const when = clock(plan.time);
   if (plan.refused) return plan.refused.map((each) => line("bad", `${when} network.yaml not applied · ${worded(each)}`));
   const held = plan.held.events ? `, ${count(plan.held.events, "event")} held ${took(plan.held.longest_ms)}` : "";
   const fared = `${count(plan.agents.connected, "agent")}, ${plan.agents.dropped} dropped${held}`;
@@ -198,7 +198,7 @@ const count = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 const some = (number, what) => (number ? `${number} ${what}` : "");
 const times = (number) => (number > 1 ? ` · ×${number}` : "");
 const took = (ms) => (ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : ms >= 1 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`);
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
+const clock = (time) => new Date(time).toLocaleTimeString("en-GB");
 
 function lasted(seconds) {
   const units = [[86400, "d"], [3600, "h"], [60, "min"]].find(([size]) => seconds >= size);

@@ -157,9 +157,8 @@ def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation) -
         mod = situation.find(mod_id)
         if mod is not None:
             own = tuple(name for name in modules if name in situation.needs_of(mod))
-            yield Step(
-                Action.RELOAD, mod_id, mod.mod_path, f"back to before v{mod.generation}", mod.config, own, mod.listed
-            )
+            reason = f"back to before v{mod.generation}"
+            yield Step(Action.RELOAD, mod_id, mod.mod_path, reason, config=mod.config, modules=own, listed=mod.listed)
 
 
 def _no_way_back(mod_id: str, situation: Situation) -> str:

@@ -31,7 +31,7 @@ class Loads:
 
     def add(self, spec: ModSpec, reason: str, listed: bool) -> None:
         """A load of this mod, or a hold that says why it cannot be loaded as things are."""
-        step = Step(Action.LOAD, id_of(spec.path), spec.path, reason, spec.config, listed=listed)
+        step = Step(Action.LOAD, id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
         problem = self._problem(step)
         if problem is not None:
             self.holds.append(Hold(Action.LOAD, step.mod_id, problem, step.mod_path))
@@ -123,7 +123,7 @@ def _dependents_first(mods: Iterable[LiveMod]) -> Iterable[LiveMod]:
 
 def unload_step(mod: LiveMod, reason: str) -> Step:
     """An unload."""
-    return Step(Action.UNLOAD, mod.mod_id, mod.mod_path, reason, mod.config, listed=mod.listed)
+    return Step(Action.UNLOAD, mod.mod_id, mod.mod_path, reason, config=mod.config, listed=mod.listed)
 
 
 def needed_by(mod: LiveMod, others: Iterable[LiveMod]) -> list[str]:

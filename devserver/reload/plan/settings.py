@@ -46,8 +46,9 @@ def with_config(mod: LiveMod, spec: ModSpec) -> Step | None:
         return None
     reason = ", ".join(_differences("config", mod.config, spec.config))
     if mod.takes_config:
-        return Step(Action.RECONFIGURE, mod.mod_id, mod.mod_path, f"{reason}: in place, no reload", spec.config)
-    return Step(Action.RELOAD, mod.mod_id, mod.mod_path, reason, spec.config, (mod.entry,))
+        in_place = f"{reason}: in place, no reload"
+        return Step(Action.RECONFIGURE, mod.mod_id, mod.mod_path, in_place, config=spec.config)
+    return Step(Action.RELOAD, mod.mod_id, mod.mod_path, reason, config=spec.config, modules=(mod.entry,))
 
 
 def _differences(name: str, old: object, new: object) -> list[str]:
@@ -89,7 +90,7 @@ def reorder(order: Sequence[str], situation: Situation, leaving: Collection[str]
 
 
 def _moved(mod: LiveMod, place: str) -> Step:
-    return Step(Action.REORDER, mod.mod_id, mod.mod_path, place, mod.config, listed=mod.listed)
+    return Step(Action.REORDER, mod.mod_id, mod.mod_path, place, config=mod.config, listed=mod.listed)
 
 
 def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:

@@ -1,0 +1,464 @@
+"""The JSON that programs get, as types: the lines of `run --json`, the answers of commands and of the control API.
+
+`wire_form` makes these values, and mypy holds it to them; `oa-dev schema events` prints them as a JSON Schema. Only
+that command imports this file: at run time the values are plain dictionaries, which need no pydantic.
+
+Every `time` is ISO 8601 in UTC with milliseconds, as in `2026-01-31T10:14:02.123Z`; durations are in milliseconds
+(`_ms`) or seconds (`_s`). Every error is an `ErrorForm`. A key that is there today stays; keys are added.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from devserver.model.facts import Status, Way
+from devserver.model.lifecycle import Action, Phase
+
+
+class ErrorForm(TypedDict):
+    """An error with its place in the author's own code; the place is null where none is known."""
+
+    kind: str
+    message: str
+    file: str | None
+    line: int | None
+    column: int | None
+    hint: str | None
+
+
+class AgentsForm(TypedDict):
+    """Agents that are connected now, and connections that ended meanwhile."""
+
+    connected: int | None
+    dropped: int
+
+
+class HeldForm(TypedDict):
+    """Events that waited at a gate, and the longest wait."""
+
+    events: int
+    longest_ms: float
+
+
+class HolderForm(TypedDict):
+    """What keeps replaced code alive, and where it was put there."""
+
+    module: str
+    generation: int
+    what: str
+    file: str | None
+    line: int | None
+
+
+class OutcomeForm(TypedDict):
+    """What became of one step. `generation` is what runs now (0: nothing), `phase` the last one that was reached.
+
+    A problem of a network.yaml has this form too: it is about no mod, so `mod_id`, `phase` and `generation` are null.
+    """
+
+    action: Action
+    mod_id: str | None
+    mod_path: str | None
+    status: Status
+    phase: Phase | None
+    generation: int | None
+    duration_ms: float
+    reason: str
+    error: ErrorForm | None
+    note: str
+    agents: AgentsForm
+    held: HeldForm
+    way: Way
+    stale_keys: list[str]
+    holders: list[HolderForm]
+
+
+class StepForm(TypedDict):
+    """One action on one mod, and why; in `holds`, why it waits or was refused."""
+
+    action: Action
+    mod_id: str
+    reason: str
+
+
+class NotAppliedForm(TypedDict):
+    """A setting that differs from what runs and needs a restart."""
+
+    setting: str
+    running: str | int | float | bool | None
+    wanted: str | int | float | bool | None
+
+
+class PlanForm(TypedDict):
+    """A plan with its reasons."""
+
+    cause: str
+    steps: list[StepForm]
+    holds: list[StepForm]
+    not_applied: list[NotAppliedForm]
+
+
+class DoneForm(PlanForm):
+    """A plan after it was carried out."""
+
+    success: bool
+    outcomes: list[OutcomeForm]
+    duration_ms: float
+    agents: AgentsForm
+    held: HeldForm
+
+
+class ModForm(TypedDict):
+    """One mod that runs."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+
+
+# The lines of `oa-dev run --json`
+
+
+class ReadyLine(TypedDict):
+    """The sockets are bound and the network answers."""
+
+    type: Literal["ready"]
+    time: str
+    url: str
+    mods: list[ModForm]
+    ready_ms: float
+    watching: list[str]
+    files: int
+    disabled: int
+    watcher: str
+    name: str
+    page: str
+    exposed: bool
+
+
+class PlanLine(PlanForm):
+    """A plan before it is carried out. `waits`: a person is asked first."""
+
+    type: Literal["plan"]
+    time: str
+    waits: bool
+
+
+class OutcomeLine(OutcomeForm):
+    """What became of one step of a plan, or a problem of a network.yaml."""
+
+    type: Literal["outcome"]
+    time: str
+
+
+class IgnoredLine(TypedDict):
+    """A save that led to no reload, and the rule behind that."""
+
+    type: Literal["ignored"]
+    time: str
+    path: str
+    rule: str
+
+
+class NoticeLine(TypedDict):
+    """Something that a person should know, and no error of a mod."""
+
+    type: Literal["notice"]
+    time: str
+    message: str
+
+
+class ExposedLine(NoticeLine):
+    """Other machines may come in; their agents show the join token, which is in the file `kept_in`."""
+
+    about: Literal["exposed"]
+    addresses: list[str]
+    urls: list[str]
+    kept_in: str
+
+
+class BlockedLine(NoticeLine):
+    """A mod keeps the thread of all mods from everything else."""
+
+    about: Literal["blocked"]
+    mod_id: str
+    seconds: float
+    file: str | None
+    line: int | None
+
+
+class LeftBehindLine(NoticeLine):
+    """What a closed generation did not clean up."""
+
+    about: Literal["left_behind"]
+    mod_id: str
+    generation: int
+    things: list[str]
+
+
+class ModErrorLine(TypedDict):
+    """Code of a running mod raised; `event_name` is the event, or in words the task or callback."""
+
+    type: Literal["mod_error"]
+    time: str
+    mod_id: str
+    event_name: str
+    generation: int
+    error: ErrorForm
+
+
+class AgentLine(TypedDict):
+    """An agent came or went."""
+
+    type: Literal["agent"]
+    time: str
+    agent_id: str
+    came: bool
+    transport: str
+
+
+class StoppedLine(TypedDict):
+    """The server has ended cleanly."""
+
+    type: Literal["stopped"]
+    time: str
+    events: int
+    reloads: int
+    failed: int
+    mods: int
+    agents: int
+
+
+Line = (
+    ReadyLine
+    | PlanLine
+    | OutcomeLine
+    | IgnoredLine
+    | ExposedLine
+    | BlockedLine
+    | LeftBehindLine
+    | NoticeLine
+    | ModErrorLine
+    | AgentLine
+    | StoppedLine
+)
+"""One line of `oa-dev run --json`."""
+
+
+class LogLine(TypedDict):
+    """A log record, or what a mod printed, on the stream of the log; it has the record's own fields too."""
+
+    type: Literal["log"]
+    time: str
+    level: str
+    who: str
+    message: str
+
+
+# What commands print with `--json`; where a command asks the server, that is the control API's answer.
+
+
+class RaisedForm(ErrorForm):
+    """What handlers of a mod raised last, and how often in a row."""
+
+    time: str
+    event_name: str
+    times: int
+
+
+class TimedErrorForm(ErrorForm):
+    """An error and when it was told."""
+
+    time: str
+
+
+class TimedOutcomeForm(OutcomeForm):
+    """An outcome and when it was told."""
+
+    time: str
+
+
+class ModStatus(TypedDict):
+    """What is known of one mod. `failed`: why its saved code does not run; `raised`: what its handlers raised."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+    state: str
+    loaded_at: str | None
+    description: str
+    in_flight: int
+    handled: int
+    errors: int
+    held_now: int
+    outcome: TimedOutcomeForm | None
+    failed: TimedErrorForm | None
+    raised: RaisedForm | None
+
+
+class AgentStatus(TypedDict):
+    """An agent that is known, and how it came."""
+
+    agent_id: str
+    transport: str
+
+
+class TracedErrorForm(ErrorForm):
+    """An error with its whole trace."""
+
+    trace: str
+
+
+class StatusAnswer(TypedDict):
+    """What runs. `down`: wanted mods that do not run; `waiting`: saved files that are not applied."""
+
+    name: str
+    network_id: str
+    url: str
+    pid: int
+    uptime_s: float
+    mods: list[ModStatus]
+    down: list[ModStatus]
+    agents: list[AgentStatus]
+    events: int
+    reloads: int
+    reload_number: int
+    failed: int
+    last_error: TracedErrorForm | None
+    refused: list[ErrorForm]
+    paused: bool
+    waiting: list[str]
+
+
+class PlansAnswer(TypedDict):
+    """What the files on disk would change, or the problems of network.yaml."""
+
+    plans: list[PlanForm]
+    problems: list[ErrorForm]
+
+
+class SavesAnswer(TypedDict):
+    """Whether saves wait, which, and what became of those that were applied."""
+
+    paused: bool
+    waiting: list[str]
+    done: list[DoneForm]
+
+
+class ReloadRow(DoneForm):
+    """A plan that was carried out, with its number."""
+
+    time: str
+    number: int
+
+
+class RefusedRow(TypedDict):
+    """A network.yaml that was refused, with its number in the row of plans."""
+
+    time: str
+    number: int
+    success: Literal[False]
+    refused: list[ErrorForm]
+
+
+class NoReload(TypedDict):
+    """No plan came in time."""
+
+    success: Literal[False]
+    timeout: Literal[True]
+    number: int
+
+
+class EventRow(TypedDict):
+    """An event and its answer. A payload that is large is told as its size, one of the system's as null."""
+
+    time: str
+    event_id: str
+    event_name: str
+    source_id: str | None
+    destination_id: str | None
+    success: bool
+    message: str | None
+    payload: Any
+
+
+class SentAnswer(TypedDict):
+    """The network's answer to an event."""
+
+    success: bool
+    message: str | None
+    data: dict[str, Any] | None
+    event_id: str
+    event_name: str
+
+
+class CheckedMod(TypedDict):
+    """A mod that cannot be loaded."""
+
+    mod_id: str
+    error: ErrorForm
+
+
+class CheckAnswer(TypedDict):
+    """Every problem of a network; `unused`: keys of network.yaml that have no effect."""
+
+    ok: bool
+    problems: list[ErrorForm]
+    mods: list[CheckedMod]
+    unused: list[str]
+
+
+class DoctorRow(TypedDict):
+    """One thing that matters here: where its value comes from, and whether it is as it should be."""
+
+    group: str
+    name: str
+    value: str
+    note: str
+    good: bool
+
+
+class OpenAnswer(TypedDict):
+    """The address of the page, and whether a browser was opened."""
+
+    url: str
+    opened: bool
+
+
+ANSWERS: dict[str, Any] = {
+    "status": StatusAnswer,
+    "plan": PlansAnswer,
+    "check": CheckAnswer,
+    "doctor": list[DoctorRow],
+    "reload": DoneForm,
+    "undo": DoneForm,
+    "send": SentAnswer,
+    "events": EventRow,
+    "pause": SavesAnswer,
+    "apply": SavesAnswer,
+    "resume": SavesAnswer,
+    "wait reload": ReloadRow | RefusedRow | NoReload,
+    "open": OpenAnswer,
+}
+"""What each command prints with `--json`; `events` prints one such object a line."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a line of `oa-dev run --json`; under `commands`, what each command prints with `--json`."""
+    import pydantic
+
+    wanted = {"line": Line, "log": LogLine, **ANSWERS}
+    named, defs = pydantic.TypeAdapter.json_schemas(
+        [(name, "serialization", pydantic.TypeAdapter(each)) for name, each in wanted.items()]
+    )
+    schemas = {name: schema for (name, _), schema in named.items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of oa-dev run --json",
+        **schemas.pop("line"),
+        "log": schemas.pop("log"),
+        "commands": schemas,
+        **defs,
+    }
