@@ -6,6 +6,7 @@
     │   ├── ModNotFound       no module of that name where mods may come from
     │   ├── ModRefused        the name or place is not allowed; nothing was imported
     │   ├── NoModClass        the module holds no usable class
+    │   ├── ModConfigError    its configuration does not fit the model that it declares
     │   └── HookFailed        a hook of the mod returned False, hung, or asked the process to end
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
     ├── EventRefused          an event that may not enter, with a code
@@ -53,6 +54,14 @@ class ModRefused(ModFault):
 
 class NoModClass(ModFault):
     """The module holds no class that is a mod, or more than one."""
+
+
+class ModConfigError(ModFault):
+    """A mod's configuration does not fit its `Config`. `problems` holds every problem, with its place if it has one."""
+
+    def __init__(self, problems: tuple[ErrorFacts, ...]) -> None:
+        super().__init__("; ".join(each.message for each in problems))
+        self.problems = problems
 
 
 class HookFailed(ModFault):

@@ -84,6 +84,9 @@ def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
     A pattern is an event name, a prefix ending in `*` ("wiki.*"), or "*". The method takes the event and returns an
     `EventResponse` to answer it, which ends the event's way, or None to let it pass. It may be sync or async.
 
+    A method whose second argument is annotated with a pydantic model, as in `edit(self, event: Event, page: EditPage)`,
+    gets the payload as an instance of it. A payload that does not fit is refused with a sentence for each value.
+
     Raises ValueError for a pattern that could match nothing.
     """
     if not patterns:
@@ -115,6 +118,9 @@ class BaseMod:
     `self.state` is a plain dict that survives reloads. A mod whose state is something else defines both
     `capture_state()`, which returns it, and `restore_state(state)`, which takes it in the next generation.
 
+    A mod may declare a pydantic model named `Config`, in its class or in its module: `self.config` is an instance of
+    it then, and a value that does not fit is told with its line in network.yaml, before the mod is made.
+
     Hooks (all sync or async): `initialize()`, where returning False refuses the load; `shutdown()`;
     `handle_register_agent(agent_id, metadata)` and `handle_unregister_agent(agent_id)`.
     """
@@ -124,7 +130,8 @@ class BaseMod:
     reload_mode: ClassVar[str] = "fresh"
 
     mod_name: str
-    config: dict[str, Any]
+    config: Any
+    """The mod's configuration: a dict, or an instance of the mod's `Config`."""
     state: dict[str, Any]
     network: Network
     log: logging.Logger
@@ -157,9 +164,10 @@ class BaseMod:
         """End. Called once, when no handler of this generation runs any more."""
         return True
 
-    def update_config(self, config: Mapping[str, Any]) -> Any:
+    def update_config(self, config: Any) -> Any:
         """Take a changed configuration in place. A mod that can, overrides this, and returns anything but False.
 
+        `config` is what `self.config` becomes when it is taken: a dict, or an instance of the mod's `Config`.
         False (what this base returns) or an exception asks for a reload with the new configuration instead.
         """
         return False
@@ -212,4 +220,5 @@ class BaseMod:
 
     def get_state(self) -> dict[str, Any]:
         """What this mod shows of itself to the curious."""
-        return {"mod_name": self.mod_name, "config": self.config, "keys": sorted(map(str, self.state))}
+        config = self.config.model_dump(mode="json") if hasattr(self.config, "model_dump") else self.config
+        return {"mod_name": self.mod_name, "config": config, "keys": sorted(map(str, self.state))}

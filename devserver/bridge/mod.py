@@ -22,7 +22,8 @@ from devserver.bridge.lookup import find_class
 from devserver.bridge.network import BridgedNetwork
 from devserver.bridge.rebind import Birth, take_class
 from devserver.bridge.upstream import OpenAgentsMod, Upstream, find_upstream
-from devserver.live.generation import AGENT_CAME, AGENT_WENT, running
+from devserver.live.generation import running
+from devserver.live.handlers import AGENT_CAME, AGENT_WENT
 from devserver.mod import BaseMod
 from devserver.model.event import Event, pattern_problem
 from devserver.model.lifecycle import HandOver, ModState

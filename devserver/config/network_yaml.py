@@ -289,7 +289,14 @@ def _mod(entry: Value) -> ModSpec | None:
         entry.report(f"{entry.path} is a mapping with the keys name, enabled and config", hint)
         return None
     mod = Section(entry, _MOD)
-    spec = ModSpec(_mod_name(mod), mod.free("config"), mod.flag("enabled", True), entry.line)
+    config = mod.get("config")
+    spec = ModSpec(
+        _mod_name(mod),
+        mod.free("config"),
+        mod.flag("enabled", True),
+        entry.line,
+        (entry if config is None or config.is_null() else config).place_of,
+    )
     return spec if spec.path else None
 
 

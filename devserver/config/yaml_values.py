@@ -18,7 +18,7 @@ import yaml
 
 from devserver.config.yaml_text import Source, kind
 from devserver.errors import ConfigError
-from devserver.model.facts import ErrorFacts
+from devserver.model.facts import ErrorFacts, Frame
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
@@ -167,6 +167,18 @@ class Value:
         """Note that this value is not what is `wanted`."""
         self.report(f"{self.path} is {wanted}, not {self._described()}", hint)
 
+    def place_of(self, loc: tuple[str | int, ...], about_key: bool = False) -> Frame:
+        """Return the place of the value (or key) that `loc` leads to, else of the nearest value around it."""
+        value, key = self.node, self.key
+        for step in loc:
+            inner = _step(value, step)
+            if inner is None:
+                break
+            key, value = inner
+        where = self.notes.source.node_problem("", key if about_key and key is not None else value).where
+        assert where is not None
+        return where
+
     def text(self, default: T, *, empty: bool = False) -> str | T:
         """A text, which may be empty only with `empty`. Null will do where the default is None."""
         found = self._scalar()
@@ -292,6 +304,22 @@ class Value:
         if self.node.style and _INT.fullmatch(self.node.value):
             return f"write {self.node.value} without quotes"
         return "write it without leading zeros" if re.fullmatch(r"0[0-9]+", self.node.value) else None
+
+
+def _step(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
+    """The key node, if it has one, and the node that one step leads to; merged keys after a mapping's own."""
+    if isinstance(step, int):
+        inside = isinstance(node, yaml.SequenceNode) and step < len(node.value)
+        return (None, node.value[step]) if inside else None
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    merged: list[yaml.Node] = []
+    for key, value in node.value:
+        if key.value == step:
+            return key, value
+        if key.value == _MERGE:
+            merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+    return next((found for each in merged if (found := _step(each, step)) is not None), None)
 
 
 class Section:

@@ -6,95 +6,18 @@ Says what a generation is and which one's code is running; it starts, swaps and 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from devserver.mod import BaseMod, Handler, handler_patterns
+from devserver.live.handlers import HandlerTable
+from devserver.mod import BaseMod
 from devserver.model.change import Sources
-from devserver.model.event import Event, matches
+from devserver.model.event import Event
 from devserver.model.lifecycle import HandOver, ModState
-
-_MEMORY = 1000
-
-
-class HandlerTable:
-    """The handlers of one instance, in the order that its classes define them, those registered by hand last."""
-
-    def __init__(self, entries: Iterable[tuple[Sequence[str], Handler]]) -> None:
-        self._entries: tuple[tuple[tuple[str, ...], Handler], ...] = tuple((tuple(p), h) for p, h in entries)
-        self._memory: dict[str, tuple[Handler, ...]] = {}
-        self.patterns = tuple(dict.fromkeys(pattern for patterns, _ in self._entries for pattern in patterns))
-        """Every pattern that some handler listens to, each once."""
-
-    def find(self, event_name: str) -> tuple[Handler, ...]:
-        """The handlers for an event of this name, in order."""
-        known = self._memory.get(event_name)
-        if known is None:
-            known = tuple(h for patterns, h in self._entries if any(matches(p, event_name) for p in patterns))
-            if len(self._memory) >= _MEMORY:
-                self._memory.clear()
-            self._memory[event_name] = known
-        return known
-
-
-def collect_handlers(instance: BaseMod) -> HandlerTable:
-    """The handlers of an instance: marked methods (each once, as the most derived class has them), notices, by hand.
-
-    Raises TypeError, naming it, for a handler that cannot be called with an event.
-    """
-    attributes = dict.fromkeys(name for cls in reversed(type(instance).__mro__) for name in vars(cls))
-    marked = [
-        (patterns, getattr(instance, name))
-        for name in attributes
-        if (patterns := handler_patterns(getattr(type(instance), name, None)))
-    ]
-    entries: list[tuple[Sequence[str], Handler]] = [*_notices(instance), *marked, *instance._registered]
-    for names, handler in entries:
-        if not callable(handler):
-            raise TypeError(f"the handler for {', '.join(names)} cannot be called: {handler!r}")
-        if not _takes_an_event(handler):
-            name = getattr(handler, "__name__", repr(handler))
-            raise TypeError(f"the handler for {', '.join(names)} is called with the event alone: {name}(self, event)")
-    return HandlerTable(entries)
-
-
-def _takes_an_event(handler: Handler) -> bool:
-    """Whether a method or function can be called with one argument. Any other callable is believed."""
-    function = getattr(handler, "__func__", handler)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return True
-    most = code.co_argcount - (function is not handler)
-    fewest = most - len(function.__defaults__ or ())
-    named = code.co_kwonlyargcount - len(function.__kwdefaults__ or {})
-    return fewest <= 1 and not named and (most >= 1 or bool(code.co_flags & inspect.CO_VARARGS))
-
-
-def _notices(instance: BaseMod) -> list[tuple[Sequence[str], Handler]]:
-    """What tells a mod of agents that come and go, where its class listens to that."""
-    found: list[tuple[Sequence[str], Handler]] = []
-    if type(instance).handle_register_agent is not BaseMod.handle_register_agent:
-
-        def came(event: Event) -> Any:
-            return instance.handle_register_agent(event.payload["agent_id"], event.payload.get("metadata") or {})
-
-        found.append(((AGENT_CAME,), came))
-    if type(instance).handle_unregister_agent is not BaseMod.handle_unregister_agent:
-
-        def went(event: Event) -> Any:
-            return instance.handle_unregister_agent(event.payload["agent_id"])
-
-        found.append(((AGENT_WENT,), went))
-    return found
-
-
-AGENT_CAME = "system.notification.register_agent"
-AGENT_WENT = "system.notification.unregister_agent"
 
 
 @dataclass(slots=True, eq=False)
@@ -175,9 +98,14 @@ class Generation:
     _: KW_ONLY
     instance: BaseMod
     config: Mapping[str, Any]
+    """The configuration as network.yaml, or who loaded the mod, gives it."""
     hand_over: HandOver
     listed: bool = True
     reloadable: bool = True
+    config_model: Any = None
+    """The pydantic model that the mod declares for its configuration, if it declares one."""
+    settings: Any = None
+    """The configuration as an instance of that model."""
     handle: Any = None
     """The network as the instance has it, which speaks for this generation."""
     state: ModState = ModState.STARTING
@@ -201,6 +129,10 @@ class Generation:
     def name(self) -> str:
         """How people call it, as in "wiki v3"."""
         return f"{self.mod_id} v{self.number}"
+
+    def configure(self) -> None:
+        """Give the instance its configuration: the model that it declares, else a dict of its own."""
+        self.instance.config = dict(self.config) if self.settings is None else self.settings
 
     def begin(self, event: Event | None) -> Call:
         """A call of this generation begins in the running context."""

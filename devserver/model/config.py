@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.model.lifecycle import Limits
 
+if TYPE_CHECKING:
+    from devserver.model.facts import Frame  # it imports this file
+
 DEFAULT_PORT = 8700
 LOOPBACK = "127.0.0.1"
+
+PlaceOf = Callable[[tuple[str | int, ...], bool], "Frame"]
+"""Where a value of a mod's configuration is written, given the keys and indexes that lead to it.
+
+True for the second argument asks for its key. For what is not written, the nearest value around it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,8 @@ class ModSpec:
     config: Mapping[str, Any] = field(default_factory=dict)
     enabled: bool = True
     line: int | None = field(default=None, compare=False)
+    place_of: PlaceOf | None = field(default=None, compare=False, repr=False)
+    """Where the values of `config` are written; None where the configuration came from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from types import CoroutineType
 from typing import Any
 
 from devserver.errors import EventRefused
-from devserver.live.generation import AGENT_CAME, AGENT_WENT, Call, Generation, outermost, running
+from devserver.live.generation import Call, Generation, outermost, running
+from devserver.live.handlers import AGENT_CAME, AGENT_WENT
 from devserver.live.overseer import end_by_force
 from devserver.live.registry import Registry, Slot, plain_path
 from devserver.model.event import Event, EventResponse
@@ -23,9 +24,6 @@ from devserver.network.answers import Answers
 
 MOST_HOPS = 32
 """How many mods may wait for each other before an event counts as running in a circle."""
-
-MAY_BE_NOBODY = frozenset({"system", "channel", "group"})
-"""Destinations that are in order when they are empty."""
 
 OnError = Callable[[Generation, Event, BaseException], ErrorFacts]
 """Told of each exception of a handler; makes the facts that its sender is answered with."""
@@ -135,6 +133,9 @@ class Dispatcher:
             return _all_failed(event, errors)
         if slot.live is None:
             return EventResponse(False, f"Target mod {mod} has been unloaded", event_name=event.event_name)
+        if not slot.live.handlers.find(event.event_name):
+            message = f"mod {mod} has no handler for {event.event_name}"
+            return EventResponse(False, message, {"code": "no_handler"}, event.event_name)
         message = f"Event not processed by mod {mod}, mod returns None"
         return EventResponse(False, message, event_name=event.event_name)
 
@@ -207,7 +208,24 @@ class Dispatcher:
         delivery = self._directory.deliver(event)
         if errors and not delivery.delivered:
             return _all_failed(event, errors)
-        return _delivered(event, delivery, errors)
+        unanswered = self._unanswered(event, errors) if event.destination.role == "system" else ""
+        return _delivered(event, delivery, errors, unanswered)
+
+    def _unanswered(self, event: Event, errors: Errors) -> str:
+        """Say why an event to the network has no answer: no mod handles it, or those that do returned nothing."""
+        failed = [mod_id for mod_id, _ in errors]
+        sender = event.source
+        silent, own = [], ""
+        for slot in self._registry.table.targets(event.event_name):
+            if slot.live is None or slot.mod_id in failed or not slot.live.handlers.names(event.event_name):
+                continue
+            if sender.role == "mod" and _is_named(slot, sender.id):
+                own = f"; {slot.mod_id} does not hear its own events"
+            else:
+                silent.append(slot.live.name)
+        if silent:
+            return f", answered by no mod: {', '.join(silent)} handled it and returned nothing{own}"
+        return f", answered by no mod{own or ('' if failed else ': no mod handles it')}"
 
 
 def _caller() -> Call | None:
@@ -271,7 +289,7 @@ def _all_failed(event: Event, errors: Errors) -> EventResponse:
     return EventResponse(False, message, {"code": "mod_error", "mod_id": mod_id}, event.event_name)
 
 
-def _delivered(event: Event, delivery: Delivery, errors: Errors) -> EventResponse:
+def _delivered(event: Event, delivery: Delivery, errors: Errors, unanswered: str) -> EventResponse:
     data: dict[str, Any] = {"delivered": delivery.delivered}
     if errors:
         data["errors"] = {mod_id: f"{error.kind}: {error.message}" for mod_id, error in errors}
@@ -282,9 +300,8 @@ def _delivered(event: Event, delivery: Delivery, errors: Errors) -> EventRespons
     if delivery.unknown is not None:
         message = f"{event.event_name}: no {delivery.unknown} here; delivered to 0 agents"
         return EventResponse(False, message, data, event.event_name)
-    handled = "" if event.destination.role != "system" else ", answered by no mod"
     agents = "1 agent" if delivery.delivered == 1 else f"{delivery.delivered} agents"
-    return EventResponse(True, f"Event {event.event_name} delivered to {agents}{handled}", data, event.event_name)
+    return EventResponse(True, f"Event {event.event_name} delivered to {agents}{unanswered}", data, event.event_name)
 
 
 def agent_event(came: bool, agent_id: str, metadata: dict[str, Any]) -> Event:

@@ -16,12 +16,14 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import HookFailed
-from devserver.live.generation import Generation, collect_handlers
+from devserver.live.generation import Generation
+from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry, Swap
 from devserver.loader import Build, Located
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
+from devserver.model.config import PlaceOf
 from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModState, Phase
 from devserver.model.plan import Group, Plan, Step
 from devserver.reload import hooks
@@ -52,6 +54,9 @@ class Workshop(Protocol):
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""
+
+    def place_of_config(self, step: Step) -> PlaceOf | None:
+        """Where the values of a step's configuration are written, if they are written in network.yaml."""
 
     def is_source(self, path: Any) -> bool:
         """Whether a data file read by a mod may be one of its sources."""
@@ -165,9 +170,12 @@ class Transaction:
     def _make(self, candidate: Candidate) -> None:
         assert self.build is not None and candidate.located is not None
         step, located = candidate.step, candidate.located
-        mod_class = self._shop.mod_class(self.build.module(located.entry), step.mod_id)
+        module = self.build.module(located.entry)
+        mod_class = self._shop.mod_class(module, step.mod_id)
         candidate.mod_class = mod_class
         hooks.check_requires(mod_class)
+        model = hooks.config_model(mod_class, module)
+        settings = hooks.settings_of(model, step, self._shop.place_of_config(step))
         mode = _hand_over(candidate, mod_class)
         rebinds = mode is HandOver.REBIND and candidate.old is not None
         instance = (
@@ -183,6 +191,8 @@ class Transaction:
             hand_over=mode,
             listed=step.listed,
             reloadable=located.reloadable,
+            config_model=model,
+            settings=settings,
         )
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
         if not rebinds:
@@ -193,7 +203,7 @@ class Transaction:
         instance = generation.instance
         generation.handle = handle
         handle.bind(generation)
-        instance.config = dict(generation.config)
+        generation.configure()
         network: Network = handle
         instance.bind_network(network)
 
@@ -213,8 +223,10 @@ class Transaction:
 
     async def _reconfigure(self, candidate: Candidate) -> None:
         assert candidate.old is not None
-        old = candidate.old
-        taken = await hooks.reconfigure(old, candidate.step.config, self._shop.limits.initialize)
+        old, step = candidate.old, candidate.step
+        candidate.settings = hooks.settings_of(old.config_model, step, self._shop.place_of_config(step))
+        offered = dict(step.config) if candidate.settings is None else candidate.settings
+        taken = await hooks.reconfigure(old, offered, self._shop.limits.initialize)
         if not taken:
             raise HookFailed(f"{old.mod_id}: update_config() returned False")
 
@@ -315,8 +327,8 @@ class Transaction:
             case Action.UNLOAD if candidate.slot is not None:
                 swap.removed.append(candidate.slot)
             case Action.RECONFIGURE if candidate.old is not None:
-                candidate.old.config = dict(candidate.step.config)
-                candidate.old.instance.config = dict(candidate.step.config)
+                candidate.old.config, candidate.old.settings = dict(candidate.step.config), candidate.settings
+                candidate.old.configure()
                 candidate.note = "in place, no reload"
 
     async def _open(self, candidates: list[Candidate]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Slot
@@ -29,6 +30,8 @@ class Candidate:
     located: Located | None = None
     mod_class: type[BaseMod] | None = None
     passage: Passage | None = None
+    settings: Any = None
+    """For a changed configuration: the instance of the model that the mod declares, if it declares one."""
     note: str = ""
     held: Held = NOTHING_HELD
     started: bool = False

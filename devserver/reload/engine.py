@@ -22,7 +22,7 @@ from devserver.loader import Build, LoadedModules, Located, locate
 from devserver.loader.finder import WatchedFinder
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
-from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.config import ModSpec, NetworkConfig, PlaceOf
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.plan import Group, Plan, Step
@@ -328,6 +328,12 @@ class Engine:
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""
         return self._around.mod_class(module, mod_id)
+
+    def place_of_config(self, step: Step) -> PlaceOf | None:
+        """Where network.yaml has the configuration of a step, if it is the one that the step brings."""
+        specs = (each for each in self.config.mods if plain(each.path) == plain(step.mod_path))
+        spec = next(specs, None)
+        return spec.place_of if spec is not None and spec.config == step.config else None
 
     def is_source(self, path: Path) -> bool:
         """Whether a data file that a mod reads may be one of its sources."""

@@ -10,11 +10,12 @@ import difflib
 import linecache
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from devserver.errors import ModFault
+from devserver.errors import ModConfigError, ModFault
 from devserver.model.facts import ErrorFacts, Frame
 
 MESSAGE_LIMIT = 2000
@@ -33,6 +34,8 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
     """
     if isinstance(error, SyntaxError):
         return _of_syntax(error, shown)
+    if isinstance(error, ModConfigError):
+        return _of_config(error)
     places = (_own_frame(each, is_own, shown) for each in _causes(error))
     where = next((each for each in places if each is not None), None) or _named_place(error, shown)
     return ErrorFacts(_kind(error), _message(error), where, _trace(error), _hint(error))
@@ -120,6 +123,15 @@ def _of_syntax(error: SyntaxError, shown: Callable[[str], str]) -> ErrorFacts:
         shown(error.filename), error.lineno, error.offset or None, end, "", excerpt(error.filename, error.lineno)
     )
     return ErrorFacts(kind, error.msg or kind, where, _trace(error))
+
+
+def _of_config(error: ModConfigError) -> ErrorFacts:
+    """One error for all that does not fit in a mod's configuration, at the place of the first."""
+    first, *others = error.problems
+    if not others:
+        return first
+    hints = [f"{each.message} ({each.hint})" if each.hint else each.message for each in error.problems]
+    return replace(first, message="; ".join(hints), hint=None)
 
 
 def _own_frame(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]) -> Frame | None:

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any
 
 from devserver.errors import HookFailed
-from devserver.live.generation import Generation, collect_handlers
+from devserver.live.generation import Generation
+from devserver.live.handlers import collect_handlers
 from devserver.loader.moving import MOST_OBJECTS, Moving
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
@@ -148,7 +149,7 @@ def _serve_as(old: Generation, generation: Generation) -> None:
     """Let the instance, and the handle that it holds, speak for this generation."""
     generation.handle = old.handle
     generation.handle.bind(generation)
-    old.instance.config = dict(generation.config)
+    generation.configure()
 
 
 def _refresh_registered(instance: BaseMod) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from devserver.errors import HookFailed
-from devserver.live.generation import Generation, collect_handlers, running
+from devserver.config.typed import DoesNotFit, Misfit, fitted, is_model
+from devserver.errors import HookFailed, ModConfigError
+from devserver.live.generation import Generation, running
+from devserver.live.handlers import collect_handlers
 from devserver.live.loops import run_in_thread
 from devserver.loader import DataReads
 from devserver.loader.leftovers import (
@@ -27,7 +30,10 @@ from devserver.loader.leftovers import (
     named_by,
 )
 from devserver.mod import BaseMod
+from devserver.model.config import PlaceOf
+from devserver.model.facts import ErrorFacts
 from devserver.model.lifecycle import HandOver
+from devserver.model.plan import Step
 from devserver.reload.plan.situation import unreadable
 from devserver.sources.files import sources_now
 
@@ -243,9 +249,34 @@ def _failed(hook: Callable[..., Any], message: str) -> HookFailed:
     return HookFailed(message) if code is None else HookFailed(message, file=code.co_filename, line=code.co_firstlineno)
 
 
-async def reconfigure(generation: Generation, config: Mapping[str, Any], limit: float) -> bool:
-    """Offer a changed configuration to a running instance; whether it took it."""
-    answer = await call_hook(generation, generation.instance.update_config, "update_config()", limit, dict(config))
+def config_model(mod_class: type[BaseMod], module: ModuleType) -> Any:
+    """The pydantic model that a mod declares for its configuration: `Config` in its class, else in its module."""
+    found = (getattr(each, "Config", None) for each in (mod_class, module))
+    return next((each for each in found if is_model(each)), None)
+
+
+def settings_of(model: Any, step: Step, place_of: PlaceOf | None) -> Any:
+    """A step's configuration as an instance of `model`; None without a model.
+
+    Raises ModConfigError with every value that does not fit, each at its place if `place_of` knows it.
+    """
+    if model is None:
+        return None
+    try:
+        return fitted(model, step.config, closed=True)
+    except DoesNotFit as error:
+        problems = tuple(_config_problem(each, step.mod_path, place_of) for each in error.misfits)
+    raise ModConfigError(problems)
+
+
+def _config_problem(misfit: Misfit, mod_path: str, place_of: PlaceOf | None) -> ErrorFacts:
+    where = None if place_of is None else place_of(misfit.loc, misfit.about_key)
+    return ErrorFacts("ConfigError", f"config of {mod_path}: {misfit.sentence}", where, hint=misfit.hint)
+
+
+async def reconfigure(generation: Generation, config: Any, limit: float) -> bool:
+    """Offer a changed configuration, as the instance would get it, to a running instance; whether it took it."""
+    answer = await call_hook(generation, generation.instance.update_config, "update_config()", limit, config)
     return answer is not False
 
 

@@ -19,8 +19,8 @@ from typing import IO, Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
-from devserver.errors import ConfigError
-from devserver.live.generation import collect_handlers
+from devserver.errors import ConfigError, ModConfigError
+from devserver.live.handlers import collect_handlers
 from devserver.model.change import ConfigChanged
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ErrorFacts, Frame
@@ -136,17 +136,20 @@ async def _rehearse(path: Path, results: IO[str]) -> None:
         _write(results, {"mod": hold.mod_id, "error": asdict(ErrorFacts("NotLoaded", hold.reason))})
     for step in plan.steps:
         _write(results, {"begin": step.mod_id})
-        error = _tried(network.engine, step)
-        _write(results, {"mod": step.mod_id, "error": None if error is None else asdict(error)})
+        for error in _tried(network.engine, step):
+            _write(results, {"mod": step.mod_id, "error": asdict(error)})
     _write(results, {"end": True})
 
 
-def _tried(engine: Engine, step: Step) -> ErrorFacts | None:
+def _tried(engine: Engine, step: Step) -> tuple[ErrorFacts, ...]:
+    """All that is wrong with a mod: every value of its configuration that does not fit, else one error at most."""
     try:
         _construct(engine, step)
+    except ModConfigError as error:
+        return error.problems
     except Exception as error:
-        return engine.facts_of(error)
-    return None
+        return (engine.facts_of(error),)
+    return ()
 
 
 def _construct(engine: Engine, step: Step) -> None:
@@ -155,9 +158,11 @@ def _construct(engine: Engine, step: Step) -> None:
     build = engine.build((), [located.entry], Plan("check"))
     build.compile()
     build.execute()
-    mod_class = engine.mod_class(build.module(located.entry), step.mod_id)
+    module = build.module(located.entry)
+    mod_class = engine.mod_class(module, step.mod_id)
+    settings = hooks.settings_of(hooks.config_model(mod_class, module), step, engine.place_of_config(step))
     instance = hooks.make_instance(mod_class, step.mod_path)
-    instance.config = dict(step.config)
+    instance.config = dict(step.config) if settings is None else settings
     hooks.hand_over_of(mod_class)
     collect_handlers(instance)
     build.keep()

@@ -127,3 +127,14 @@ def test_mods_that_cannot_be_loaded_end_the_command_with_5(tmp_path: Path) -> No
     assert done.returncode == 5
     assert "error: echo cannot be loaded: mods/echo/mod.py:2:1" in done.stdout
     assert (told["ok"], told["mods"][0]["mod_id"], told["mods"][0]["error"]["line"]) == (False, "echo", 2)
+
+
+def test_each_value_of_a_configuration_that_does_not_fit_is_told_at_its_place(files: Workspace) -> None:
+    """All of them, not the first alone."""
+    model = "from pydantic import BaseModel\nclass Config(BaseModel):\n    times: int = 1\n    name: str = ''\n"
+    files.mod("ant", "", model)
+    found = check_network(files.yaml({"name": "mods.ant", "config": {"times": "x", "name": 5}}))
+    assert [(mod, str(error)) for mod, error in found.mods] == [
+        ("ant", 'ConfigError: config of mods.ant: "times" must be a whole number, not "x" at network.yaml:6'),
+        ("ant", 'ConfigError: config of mods.ant: "name" must be a text, not 5 at network.yaml:7'),
+    ]

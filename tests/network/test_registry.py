@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devserver.live.generation import Generation, HandlerTable
+from devserver.live.generation import Generation
+from devserver.live.handlers import HandlerTable
 from devserver.live.registry import Registry, Slot, Swap
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver, ModState
