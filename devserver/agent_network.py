@@ -91,7 +91,9 @@ class AgentNetwork:
         """
         file = Path(path)
         file = file / "network.yaml" if file.is_dir() else file
-        return cls(read_network(file), file.parent, home=home, tell=tell)
+        network = cls(read_network(file), file.parent, home=home, tell=tell)
+        network.engine.config_file = file.resolve()
+        return network
 
     @property
     def config(self) -> NetworkConfig:

@@ -40,15 +40,13 @@ def _of_a_start(path: Path) -> Planned:
     # Here and not above: a running server needs none of it.
     from devserver.agent_network import AgentNetwork
     from devserver.model.change import ConfigChanged
-    from devserver.server.saves import not_found
 
     try:
         network = AgentNetwork.load(path)
     except ConfigError as error:
         return Planned([], error.problems)
-    missing = network.engine.not_found(network.config)
     made = network.plan(ConfigChanged(network.config, cause="start"))
-    return Planned([plan_to_dict(made)], tuple(not_found(path, spec, fault) for spec, fault in missing))
+    return Planned([plan_to_dict(made)])
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:

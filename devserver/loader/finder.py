@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from devserver.errors import ModRefused
 from devserver.loader.leftovers import end, installing
 from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
 from devserver.loader.named import modules_named
@@ -25,7 +26,7 @@ from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
 from devserver.model.change import Digest
 from devserver.sources.files import digest_of, read_bytes
-from devserver.sources.roots import Roots
+from devserver.sources.roots import REFUSED, Roots
 
 
 @dataclass(slots=True)
@@ -157,6 +158,15 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             running.texts[path] = text
         return text
 
+    def check_place(self, path: Path) -> None:
+        """Raise ModRefused for a source that must not be executed, because others may have written it."""
+        refused = self._roots.why_refused(path)
+        if refused is not None:
+            running = self.execution()
+            if running is not None:
+                running.touched[path] = REFUSED
+            raise ModRefused(f"{self._roots.shown(path)} is not executed: {refused}")
+
     def _entries(self, path: Sequence[str] | None) -> list[str]:
         if path is None:
             workspace, *others = self._roots.folders
@@ -210,6 +220,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         """Execute the module's source in its own scope, and note it among the loaded ones."""
         finder = self._finder
         running = finder.execution()
+        finder.check_place(Path(self.path))
         self.executed = text = finder.text(Path(self.path))
         package = hasattr(module, "__path__")
         loaded = finder.modules.place(module.__name__, module, text, package)

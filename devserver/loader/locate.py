@@ -69,9 +69,11 @@ def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) ->
             "or its package under dev.mod_paths"
         )
     entry, file = _find(name, roots)
-    _check_place(mod_path, file)
-    if file.is_relative_to(roots.workspace) and not file.resolve().is_relative_to(roots.workspace):
-        raise ModRefused(f"{mod_path} leads out of the workspace by a link; link nothing, or list its real package")
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise ModRefused(f"{mod_path}: {file.name} is no regular file")
+    refused = roots.why_refused(file)
+    if refused is not None:
+        raise ModRefused(f"{mod_path}: {refused}")
     return Located(mod_id_of(mod_path), mod_path, entry, file, roots.holds(file))
 
 
@@ -194,14 +196,3 @@ def _near(wanted: Sequence[str], path: list[str] | None, roots: Roots) -> str:
     names = {each.stem for folder in folders if folder.is_dir() for each in folder.iterdir()}
     close = difflib.get_close_matches(last, names, n=1)
     return f". Did you mean {'.'.join((*parents, close[0]))!r}?" if close else ""
-
-
-def _check_place(mod_path: str, file: Path) -> None:
-    """Refuse a file that anybody may have written: world-writable, or owned by another user than us and root."""
-    found = os.stat(os.path.realpath(file))
-    if not stat.S_ISREG(found.st_mode):
-        raise ModRefused(f"{mod_path}: {file.name} is no regular file")
-    if found.st_mode & stat.S_IWOTH:
-        raise ModRefused(f"{mod_path}: {file.name} is writable by every user of this machine (chmod o-w)")
-    if found.st_uid not in (os.getuid(), 0):
-        raise ModRefused(f"{mod_path}: {file.name} belongs to another user")

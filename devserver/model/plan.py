@@ -35,13 +35,22 @@ class Hold:
     mod_id: str
     reason: str
     mod_path: str = ""
+    needs: tuple[str, ...] = ()
+    """The mods (plain paths) that it waits for: when one of them is loaded, the step is tried again."""
+    line: int | None = None
+    """Where network.yaml names a mod that is nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Steps that succeed or fail together, because they share changed modules or need each other."""
+    """Steps that succeed or fail together, because they share changed modules or need each other.
+
+    `needs` are the mods (plain paths) that earlier groups of the plan have to bring: where one of them does not come,
+    the group is skipped.
+    """
 
     steps: tuple[Step, ...]
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

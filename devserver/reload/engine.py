@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import DevServerError, HookFailed, ModFault
+from devserver.errors import DevServerError, HookFailed
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
@@ -22,7 +22,7 @@ from devserver.loader import Build, LoadedModules, Located, locate
 from devserver.loader.finder import WatchedFinder
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
-from devserver.model.config import ModSpec, NetworkConfig, PlaceOf
+from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.plan import Group, Plan, Step
@@ -34,7 +34,6 @@ from devserver.reload.knowledge import Knowledge
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.plan import make_plan, plain
 from devserver.reload.retirement import Retirement
-from devserver.sources.graph import parse_requirement
 from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
@@ -81,6 +80,8 @@ class Engine:
         self.roots = Roots(workspace)
         self.modules = LoadedModules()
         self.knowledge = Knowledge(config, self.roots, self.modules, self.registry)
+        self.config_file = workspace / "network.yaml"
+        """Where people read what network.yaml asks for."""
         self.reloads = 0
         self.failures = 0
         self.admit: Callable[[str], None] = lambda mod_path: None
@@ -205,8 +206,8 @@ class Engine:
             self.knowledge.undo(plan)
         if not plan.empty:
             self._tell(PlanMade(plan))
-        outcomes = [held_outcome(hold, self.registry) for hold in plan.holds]
-        self.knowledge.hold(outcomes, situation)
+        outcomes = [held_outcome(hold, self.registry, self.config_file) for hold in plan.holds]
+        self.knowledge.hold(plan.holds, outcomes, situation)
         self._allowed = None if not isinstance(trigger, LoadAsked) or trigger.trusted else self._allow_list()
         pasts: list[Past] = []
         for group in plan.groups:
@@ -246,9 +247,10 @@ class Engine:
     async def _carry_group(
         self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int, pasts: list[Past]
     ) -> list[Outcome]:
-        missing = self._unmet(group, before)
-        if missing is not None:
-            return [skipped_outcome(step, missing) for step in group.steps]
+        came = {plain(each.mod_path) for each in before if each.status is Status.APPLIED}
+        missing = [each for each in group.needs if each not in came]
+        if missing:
+            return [self._skipped(step, missing) for step in group.steps]
         transaction = Transaction(self, group, plan)
         carried = await transaction.run()
         if carried.failure is None and transaction.build is not None:
@@ -271,15 +273,13 @@ class Engine:
             self.failures += outcome.status is not Status.APPLIED
         return outcomes
 
-    def _unmet(self, group: Group, before: Sequence[Outcome]) -> str | None:
-        """Which earlier step of the plan, that this group needs, did not succeed."""
-        failed = {plain(each.mod_path) for each in before if each.status is not Status.APPLIED}
-        loads = [step.mod_path for step in group.steps if step.action is Action.LOAD]
-        for path, declared in self.knowledge.declared(loads).items() if failed else ():
-            for needed in (plain(parse_requirement(each).path) for each in declared.requires):
-                if needed in failed and self.registry.find(needed) is None:
-                    return f"{path} needs {needed}, which did not load"
-        return None
+    def _skipped(self, step: Step, missing: Sequence[str]) -> Outcome:
+        """A step whose turn does not come, because mods that it needs did not."""
+        slot = self.registry.find(step.mod_path)
+        number = slot.live.number if slot is not None and slot.live is not None else 0
+        outcome = skipped_outcome(step, f"{step.mod_path} needs {', '.join(missing)}, which did not load", number)
+        self.knowledge.skipped(step, outcome, tuple(missing))
+        return outcome
 
     def _release(self, generation: Generation) -> None:
         """Forget the modules that only an unloaded mod was made from: its memory is given back."""
@@ -310,17 +310,6 @@ class Engine:
             return located
         self.roots.add(_top_folder(located))
         return locate(step.mod_path, self.roots, self._allowed)
-
-    def not_found(self, config: NetworkConfig) -> list[tuple[ModSpec, ModFault]]:
-        """The mods that a configuration newly asks for and that are nowhere, each with why. Imports nothing."""
-        found = []
-        for spec in config.enabled_mods:
-            if self.registry.find(spec.path) is None and spec.path not in self.knowledge.failed:
-                try:
-                    locate(spec.path, self.roots)
-                except ModFault as fault:
-                    found.append((spec, fault))
-        return found
 
     def _allow_list(self) -> tuple[str, ...]:
         return (*self.config.mod_paths, *(plain(each.path) for each in self.config.mods))

@@ -5,6 +5,7 @@ Gathers the situation that a decision depends on, and remembers what came of it.
 
 from __future__ import annotations
 
+import contextlib
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +17,28 @@ from devserver.errors import DevServerError, ModNotFound, ModRefused
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import LoadedModules, locate
+from devserver.loader.locate import module_name
 from devserver.loader.modules import Text
-from devserver.model.change import ConfigChanged, Digest, FilesChanged, LoadAsked, ReloadAsked, Sources, Trigger
+from devserver.model.change import (
+    ConfigChanged,
+    Digest,
+    FilesChanged,
+    LoadAsked,
+    ReloadAsked,
+    Sources,
+    Trigger,
+    UnloadAsked,
+)
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action
-from devserver.model.plan import LiveMod, Plan
+from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.handover import NOTHING
 from devserver.reload.history import History, Past, thaw
-from devserver.reload.plan import Situation, plain, taken, without_settings
-from devserver.sources.files import is_gone, sources_now
+from devserver.reload.plan import Situation, needed_paths, plain, taken, without_settings
+from devserver.sources.files import is_gone, read_bytes, sources_now
 from devserver.sources.graph import Declarations, read_declarations
 from devserver.sources.roots import Roots
 
@@ -38,6 +49,8 @@ class Attempt:
 
     touched: Sources
     outcome: Outcome
+    needs: tuple[str, ...] = ()
+    """The mods (plain paths) without which it could not be, where that was the reason."""
 
 
 class Knowledge:
@@ -96,6 +109,8 @@ class Knowledge:
         live = tuple(self._live_mod(each) for each in self._registry.live)
         changed = trigger.changed if isinstance(trigger, FilesChanged) else {}
         stale = self._modules.stale(self._differing)
+        wanted = self._to_load(trigger)
+        declared, absent = self._sources_of(wanted)
         return Situation(
             config=self.config,
             live=live,
@@ -103,7 +118,7 @@ class Knowledge:
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
-            declared=self.declared(self._to_load(trigger)),
+            declared=declared | self._declared_anew(live, stale),
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in self._undoable().items()},
             latest=self.history.latest,
@@ -111,6 +126,9 @@ class Knowledge:
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
             missing=self._missing(live, stale) if stale else {},
             missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
+            # Who asks for one mod is told by its load that it is nowhere.
+            absent={} if isinstance(trigger, LoadAsked) else absent,
+            waiting={plain(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
         )
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
@@ -154,23 +172,41 @@ class Knowledge:
         match trigger:
             case ConfigChanged(config=config):
                 return [each.path for each in config.enabled_mods if self._registry.find(each.path) is None]
-            case LoadAsked(path=path):
-                return [path]
-            case FilesChanged():
-                return [each.path for each in self.config.enabled_mods if each.path in self.failed]
-            case _:
+            case UnloadAsked():
                 return []
+            case _:
+                asked = [trigger.path] if isinstance(trigger, LoadAsked) else []
+                return asked + [each.path for each in self.config.enabled_mods if each.path in self.failed]
 
-    def declared(self, paths: Iterable[str]) -> dict[str, Declarations]:
-        """By path, what the sources of mods say of themselves; nothing for those that cannot be read."""
-        found = {}
+    def _sources_of(self, paths: Iterable[str]) -> tuple[dict[str, Declarations], dict[str, str]]:
+        """By path, what the sources of mods say of themselves, and where those that are nowhere were looked for.
+
+        A mod whose source cannot be read is in neither: the load itself will fail on it and say why.
+        """
+        declared, absent = {}, {}
         for path in paths:
             try:
-                file = locate(path, self._roots).file
-                found[plain(path)] = read_declarations(file.read_bytes())
+                declared[plain(path)] = read_declarations(locate(path, self._roots).file.read_bytes())
+            except ModNotFound as nowhere:
+                absent[plain(path)] = str(nowhere)
             except (DevServerError, OSError, SyntaxError, ValueError):
-                # The load itself will fail on it and say why.
                 continue
+        return declared, absent
+
+    def _declared_anew(self, live: Iterable[LiveMod], stale: Mapping[str, Path]) -> dict[str, Declarations]:
+        """What the new sources of live mods say of themselves, where anything depends on that."""
+        if not stale:
+            return {}
+        needed = {path for mod in live for path in needed_paths(mod.requires)}
+        needed |= {path for attempt in self.failed.values() for path in attempt.needs}
+        found = {}
+        for mod in live:
+            path = stale.get(mod.entry)
+            data = _bytes_of(path) if path is not None and path.suffix == ".py" else None
+            # To parse a source takes longer than all the rest of a plan.
+            if data is not None and (b"requires" in data or plain(mod.mod_path) in needed):
+                with contextlib.suppress(SyntaxError, ValueError):
+                    found[plain(mod.mod_path)] = read_declarations(data)
         return found
 
     def _live_mod(self, generation: Generation) -> LiveMod:
@@ -220,17 +256,38 @@ class Knowledge:
         if outcome.status is Status.APPLIED:
             self._note_written(candidate)
             self.failed.pop(path, None)
-        elif candidate.brings and not _is_refused(carried):
-            places = [candidate.located.file] if candidate.located is not None else _places(path, self._roots)
-            self.failed[path] = Attempt({**sources_now(places), **carried.touched}, outcome)
+        elif candidate.brings:
+            located = [candidate.located.file] if candidate.located is not None else []
+            self._note_failed(path, outcome, located, carried.touched)
 
-    def hold(self, held: Iterable[Outcome], situation: Situation) -> None:
-        """Note the mods that were held because their source is gone: when it is back, they are looked at again."""
-        for outcome in held:
-            path = situation.missing.get(outcome.mod_id)
-            if path is not None and outcome.action is Action.RELOAD:
-                absent = dict.fromkeys((path, *_places(outcome.mod_path, self._roots)))
-                self.failed[outcome.mod_path] = Attempt(sources_now(absent), outcome)
+    def skipped(self, step: Step, outcome: Outcome, needs: tuple[str, ...]) -> None:
+        """Note a step that was not tried, because mods that it needs did not come."""
+        self._note_failed(step.mod_path, outcome, needs=needs)
+
+    def hold(self, holds: Iterable[Hold], outcomes: Iterable[Outcome], situation: Situation) -> None:
+        """Note what was held: when its source, or what it waits for, is there, it is looked at again."""
+        for hold, outcome in zip(holds, outcomes, strict=True):
+            gone = situation.missing.get(outcome.mod_id) if hold.action is Action.RELOAD else None
+            if gone is not None or hold.action is Action.LOAD or hold.needs:
+                self._note_failed(outcome.mod_path, outcome, [] if gone is None else [gone], needs=hold.needs)
+
+    def _note_failed(
+        self,
+        mod_path: str,
+        outcome: Outcome,
+        places: Iterable[Path] = (),
+        touched: Sources | None = None,
+        needs: tuple[str, ...] = (),
+    ) -> None:
+        """Note an attempt with all that it looked for, found or not. What nothing asks for any more is not noted."""
+        is_listed = any(plain(each.path) == plain(mod_path) for each in self.config.mods)
+        if is_listed or self._registry.find(mod_path) is not None:
+            looked_for = dict.fromkeys((*places, *_places(mod_path, self._roots)))
+            self.failed[mod_path] = Attempt({**self._now(looked_for), **(touched or {})}, outcome, needs)
+
+    def _now(self, paths: Iterable[Path]) -> Sources:
+        """What is on disk at these places, as the watch sees it."""
+        return {path: self._roots.judged(path, digest) for path, digest in sources_now(paths).items()}
 
     def revived(self, plan: Plan) -> Sources:
         """What is worth another look after a plan: what it has loaded anew of what failed attempts have found as it was
@@ -326,11 +383,6 @@ def _texts(requires: object) -> tuple[str, ...]:
     return tuple(each for each in found if isinstance(each, str))
 
 
-def _is_refused(carried: Carried) -> bool:
-    """Whether a mod's name or place was refused: no change of a source makes that good, and the name may be no path."""
-    return carried.failure is not None and isinstance(carried.failure.error, ModRefused)
-
-
 def changed_of(sources: Sources, now: Sources) -> list[Path]:
     """The sources of which `now` says that they are others."""
     return [path for path, digest in now.items() if path in sources and sources[path] != digest]
@@ -338,7 +390,7 @@ def changed_of(sources: Sources, now: Sources) -> list[Path]:
 
 def _is_held(attempt: Attempt | None) -> bool:
     """Whether a mod was not tried at all, because its source is gone."""
-    return attempt is not None and attempt.outcome.status is Status.SKIPPED
+    return attempt is not None and attempt.outcome.status is Status.SKIPPED and not attempt.needs
 
 
 def _moved_on(attempt: Attempt, changed: Sources) -> bool:
@@ -347,6 +399,19 @@ def _moved_on(attempt: Attempt, changed: Sources) -> bool:
 
 
 def _places(mod_path: str, roots: Roots) -> tuple[Path, ...]:
-    """Where a mod that was not found may appear."""
-    base = roots.workspace.joinpath(*plain(mod_path).split("."))
-    return base / "mod.py", base / "__init__.py", base.with_suffix(".py")
+    """Where a mod is looked for in the workspace, and the packages on the way; nothing for what names no mod."""
+    try:
+        *packages, last = module_name(mod_path).split(".")
+    except ModRefused:
+        return ()
+    folders = [roots.workspace.joinpath(*packages[: depth + 1]) for depth in range(len(packages))]
+    base = roots.workspace.joinpath(*packages, last)
+    above = (folder / "__init__.py" for folder in folders)
+    return base / "mod.py", base / "__init__.py", base.with_suffix(".py"), *above
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except OSError:
+        return None

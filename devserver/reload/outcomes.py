@@ -1,18 +1,21 @@
 """Steps as the facts that are told of them: applied, rolled back, failed or skipped, and what runs now.
 
-Pure: from what was carried out to what is said of it.
+Pure, but for the line of network.yaml that is shown: from what was carried out to what is said of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from devserver.errors import ModNotFound
 from devserver.live.registry import Registry, plain_path
 from devserver.model.event import EventResponse
-from devserver.model.facts import AgentsSeen, ErrorFacts, Held, Outcome, PlanDone, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Frame, Held, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Hold, Step
 from devserver.reload.carried import Candidate, Carried
+from devserver.reload.error_facts import excerpt
 
 
 def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> Outcome:
@@ -51,20 +54,24 @@ def _note(candidate: Candidate, carried: Carried) -> str:
     return "" if failure.mod_id == candidate.step.mod_id else f"rolled back because {failure.mod_id} failed"
 
 
-def held_outcome(hold: Hold, registry: Registry) -> Outcome:
-    """A step that the plan did not take, and why."""
+def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
+    """A step that the plan did not take, and why; of a mod that is nowhere, with the line of network.yaml."""
     slot = registry.find(hold.mod_path or hold.mod_id)
     number = slot.live.number if slot is not None and slot.live is not None else 0
     path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
-    return _skipped(hold, path, number, hold.reason)
+    error = None
+    if hold.line is not None:
+        where = Frame(config_file.name, hold.line, excerpt=excerpt(str(config_file), hold.line))
+        error = ErrorFacts(ModNotFound.__name__, hold.reason, where)
+    return _skipped(hold, path, number, hold.reason, error)
 
 
-def skipped_outcome(step: Step, reason: str) -> Outcome:
+def skipped_outcome(step: Step, reason: str, generation: int) -> Outcome:
     """A step that was not tried, because another that it needs did not succeed."""
-    return _skipped(step, step.mod_path, 0, reason)
+    return _skipped(step, step.mod_path, generation, reason)
 
 
-def _skipped(step: Step | Hold, path: str, generation: int, reason: str) -> Outcome:
+def _skipped(step: Step | Hold, path: str, generation: int, reason: str, error: ErrorFacts | None = None) -> Outcome:
     return Outcome(
         step.action,
         step.mod_id,
@@ -74,6 +81,7 @@ def _skipped(step: Step | Hold, path: str, generation: int, reason: str) -> Outc
         generation=generation,
         duration_ms=0.0,
         reason=reason,
+        error=error,
     )
 
 

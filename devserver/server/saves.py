@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devserver.agent_network import AgentNetwork
-from devserver.errors import ConfigError, ModFault
+from devserver.errors import ConfigError
 from devserver.live.loops import run_in_thread
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, Sources
-from devserver.model.config import ModSpec, NetworkConfig
-from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Frame, Notice, PlanDone, PlanMade
+from devserver.model.config import NetworkConfig
+from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Notice, PlanDone, PlanMade
 from devserver.model.plan import Plan
-from devserver.reload.error_facts import excerpt
 from devserver.sources.files import sources_now
 
 
@@ -179,10 +178,6 @@ class Saves:
         except OSError as error:
             self._tell(Notice(f"{self._path.name} cannot be read ({error.strerror}); what runs keeps running"))
             return None
-        missing = self._network.engine.not_found(config)
-        if missing:
-            self._refuse(tuple(not_found(self._path, spec, fault) for spec, fault in missing))
-            return None
         self.refused = ()
         return config
 
@@ -198,9 +193,3 @@ def _seen_of(plan: Plan) -> tuple[object, ...]:
     """What people see of a plan."""
     steps = tuple((each.action, each.mod_id, each.mod_path, each.reason) for each in plan.steps)
     return steps, plan.holds, plan.not_applied
-
-
-def not_found(path: Path, spec: ModSpec, fault: ModFault) -> ErrorFacts:
-    """A mod that network.yaml (`path`) names and that is nowhere, as a problem at its line."""
-    where = None if spec.line is None else Frame(path.name, spec.line, excerpt=excerpt(str(path), spec.line))
-    return ErrorFacts(type(fault).__name__, str(fault), where)

@@ -112,6 +112,7 @@ class Server:
         self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
         face.log.say = self._redactor.before(face.log.say)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        self._network.engine.config_file = options.path.resolve()
         self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self.reloads: Tape[dict[str, Any]] = Tape(100)

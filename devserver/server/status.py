@@ -15,6 +15,7 @@ from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
+from devserver.model.lifecycle import Action
 from devserver.model.wire_form import error_to_dict, iso_of, outcome_to_dict
 from devserver.server.saves import Saves
 
@@ -57,7 +58,8 @@ class Standing:
     def _note_outcome(self, outcome: Outcome) -> None:
         before, row = self._known.get(outcome.mod_id), _outcome_row(outcome, self._clock())
         now = _Known(outcome.mod_path, row)
-        if outcome.status is Status.SKIPPED and before is None and not outcome.generation:
+        is_held = outcome.status is Status.SKIPPED
+        if is_held and before is None and not outcome.generation and outcome.action is not Action.LOAD:
             return  # nothing of that name has ever run here
         if outcome.error is not None:
             now.failed = _error_row(outcome.error, self._clock())
@@ -85,9 +87,14 @@ class Standing:
         return {"outcome": known.outcome, "failed": known.failed, "raised": known.raised}
 
     def down(self, wanted: set[str], live: set[str]) -> list[Row]:
-        """The mods (paths) that are wanted and do not run because they could not be loaded."""
+        """The mods (paths) that are wanted and do not run: they could not be loaded, or wait for something."""
         with self._lock:
-            found = [(mod_id, each.mod_path) for mod_id, each in self._known.items() if each.failed is not None]
+            known = self._known.items()
+            found = [
+                (mod_id, each.mod_path)
+                for mod_id, each in known
+                if each.failed is not None or each.outcome["status"] == Status.SKIPPED.value
+            ]
         return [
             {"mod_id": mod_id, "mod_path": path, "generation": 0, "state": _NOT_LOADED, **_IDLE, **self.of(mod_id)}
             for mod_id, path in found

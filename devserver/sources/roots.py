@@ -1,12 +1,19 @@
 """Which files on disk may be reloaded: those under a watched root, outside environments, caches and hidden folders.
 
-Looks at names and at the file system; imports nothing.
+And which of them may be executed: those that other users of the machine cannot have written. Looks at names and at the
+file system; imports nothing.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+
+from devserver.model.change import Digest
+
+REFUSED: Digest = "refused"
+"""Stands for the digest of a source at a place that is refused: it is another one when the place is mended."""
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[2]
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
@@ -42,6 +49,34 @@ class Roots:
         if real.is_relative_to(_OWN_PACKAGE):
             return False
         return any(real.is_relative_to(root) and self._is_plain(root, real) for root in self._folders)
+
+    def why_refused(self, path: Path) -> str | None:
+        """Why a source must not be executed, None for one that may, or that is not there.
+
+        Refused are links that lead out of the workspace, and what other users may have written: files and folders of
+        the workspace that are world-writable, or that belong to another user than us and root.
+        """
+        real = Path(os.path.realpath(path))
+        if path.is_relative_to(self.workspace) and not real.is_relative_to(self.workspace):
+            return "resolves outside the workspace through a link; remove the link, or list the real package"
+        folders = [each for each in real.parents if any(r != each and each.is_relative_to(r) for r in self._folders)]
+        for each in (real, *folders):
+            try:
+                found = os.stat(each)
+            except OSError:
+                return None
+            # Where the sticky bit is set only the owner of a file can replace it.
+            if found.st_mode & stat.S_IWOTH and not (each != real and found.st_mode & stat.S_ISVTX):
+                return f"{each.name} is writable by every user of this machine (chmod o-w)"
+            if hasattr(os, "getuid") and found.st_uid not in (os.getuid(), 0):
+                return f"{each.name} belongs to another user"
+        return None
+
+    def judged(self, path: Path, digest: Digest | None) -> Digest | None:
+        """The digest of what is at a path, or REFUSED for a source that must not be executed."""
+        if digest is None or path.suffix != ".py" or self.why_refused(path) is None:
+            return digest
+        return REFUSED
 
     def shown(self, path: Path) -> str:
         """A path as people read it: relative to the workspace where it lies in it."""

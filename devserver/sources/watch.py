@@ -12,6 +12,7 @@ import os
 import time
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -255,9 +256,14 @@ class Watch:
         until = time.monotonic() + PATIENCE
         found: dict[Path, Reading] = {}
         while paths:
-            found.update(await self._reader.run(settled, paths, until - time.monotonic()))
+            found.update(await self._reader.run(self._settled, paths, until - time.monotonic()))
             paths = self._saved_meanwhile() if time.monotonic() < until else set()
         return found
+
+    def _settled(self, paths: set[Path], patience: float) -> dict[Path, Reading]:
+        """What these sources hold once they are whole; a place that is refused holds nothing to load."""
+        judge = self._roots.judged
+        return {path: replace(each, digest=judge(path, each.digest)) for path, each in settled(paths, patience).items()}
 
     def _saved_meanwhile(self) -> set[Path]:
         sources, others = self._split(self._notified)

@@ -120,7 +120,9 @@ def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
     if good and view.started:
         rows = has_rows(done.plan)
         first = (_applied(done, view) if rows else reload_line(good, done.duration_ms, done.agents, done.held, view),)
-    return first + trouble(without_held(done.outcomes, done.plan.holds), done.agents, view)
+    # Before the network is ready no plan is told, and what it holds is told with the rest.
+    told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
+    return first + trouble(told, done.agents, view)
 
 
 def _applied(done: PlanDone, view: View) -> Block:

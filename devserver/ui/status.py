@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from devserver.model.facts import Status
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, joined, plain, strong
@@ -54,10 +55,18 @@ def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     problems = []
     if isinstance(failed, Mapping):
         problems.append(_problem(failed, "saved code, not running", view))
+    if not isinstance(failed, Mapping) and (held := _held(row.get("outcome"))):
+        problems.append((Segment(f"    {view.look.glyphs.held} ", Style.WARN), plain(held)))
     if isinstance(raised, Mapping):
         often = f" {view.look.glyphs.times}{raised['times']}" if raised.get("times", 1) > 1 else ""
         problems.append(_problem(raised, f"on {raised.get('event_name')}{often}", view))
     return ((plain("  "), strong(name), plain(version), dim(f"  {details}")), *problems)
+
+
+def _held(outcome: object) -> str:
+    """Why the latest step of a mod did not happen; nothing where it did."""
+    is_held = isinstance(outcome, Mapping) and outcome.get("status") == Status.SKIPPED
+    return str(outcome.get("reason") or "") if is_held and isinstance(outcome, Mapping) else ""
 
 
 def _agents(rows: Sequence[Mapping[str, Any]], view: View) -> Line:

@@ -17,5 +17,5 @@ async def test_a_mod_that_leads_out_of_the_workspace_by_a_link_is_refused(work: 
     (work.folder / "mods" / "linked").symlink_to(outside)
     answer = await work.net.load_mod("mods.linked")
     assert not answer.success
-    assert "leads out of the workspace" in answer.message
+    assert "resolves outside the workspace through a link" in answer.message
     assert work.modules() == []

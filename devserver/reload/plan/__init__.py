@@ -13,6 +13,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
 - `seen`       whether who asks saw what runs now
 - `reloads`    from changed modules to the mods that were made from them
 - `loads`      which mods come and go, in the order of need
+- `held`       what cannot be now, and what has been waiting
 - `settings`   configuration, order, and what needs a restart
 """
 
@@ -24,19 +25,23 @@ from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Reloa
 from devserver.model.config import ModSpec
 from devserver.model.lifecycle import Action
 from devserver.model.plan import Group, Hold, Plan, Step
+from devserver.reload.plan.held import with_waiting, without_held
 from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
-from devserver.reload.plan.reloads import own_code, reloads, together, with_stale, without_missing
+from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
 from devserver.reload.plan.seen import refused_as_stale
 from devserver.reload.plan.settings import not_applied, order_of, reorder, taken, with_config, without_settings
-from devserver.reload.plan.situation import Situation, id_of, not_loaded, plain
+from devserver.reload.plan.situation import Situation, id_of, needed_paths, not_loaded, plain
 
-__all__ = ["Situation", "make_plan", "plain", "taken", "without_settings"]
+__all__ = ["Situation", "make_plan", "needed_paths", "plain", "taken", "without_settings"]
 
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     """Decide what a trigger leads to."""
     stale = refused_as_stale(trigger, situation)
-    return stale if stale is not None else without_missing(_decide(trigger, situation), trigger, situation)
+    if stale is not None:
+        return stale
+    decided = without_held(_decide(trigger, situation), trigger, situation)
+    return with_waiting(decided, trigger, situation)
 
 
 def _decide(trigger: Trigger, situation: Situation) -> Plan:
@@ -68,7 +73,7 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     )
     # What is only tried again comes last: it may need what the others bring, of which nobody knows yet.
     ready = sorted(together(steps, situation), key=lambda group: _is_retried(group, situation))
-    groups = (*ready, *_each(coming.steps))
+    groups = (*ready, *coming.groups)
     order = order_of(situation.config, situation) if coming.steps else None
     return Plan(_shown_cause(trigger, situation), groups, tuple(coming.holds), order=order, changed=trigger.changed)
 
@@ -87,7 +92,7 @@ def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     changed = [with_config(mod, spec) for spec in config.enabled_mods if (mod := live[plain(spec.path)]) is not None]
     order = order_of(config, situation, leaving)
     moved = reorder(order, situation, leaving)
-    groups = _each([*unloads, *coming.steps, *filter(None, changed), *moved])
+    groups = (*_each(unloads), *coming.groups, *_each([*filter(None, changed), *moved]))
     return Plan(
         trigger.cause,
         groups,
@@ -106,7 +111,7 @@ def _for_reload(trigger: ReloadAsked, situation: Situation) -> Plan:
     wanted = {name: spec for name in missing if (spec := _listed(name, situation)) is not None}
     coming = loads(wanted.values(), situation, trigger.cause, listed=True)
     holds = [Hold(Action.RELOAD, name, not_loaded(name, situation)) for name in missing if name not in wanted]
-    groups = (*together(steps, situation), *_each(coming.steps))
+    groups = (*together(steps, situation), *coming.groups)
     order = order_of(situation.config, situation) if coming.steps else None
     return Plan(trigger.cause, groups, (*holds, *coming.holds), order=order)
 
@@ -122,7 +127,7 @@ def _for_load(trigger: LoadAsked, situation: Situation) -> Plan:
     config = trigger.config if trigger.config or spec is None else spec.config
     coming = loads([ModSpec(trigger.path, config)], situation, trigger.cause, listed=listed)
     order = order_of(situation.config, situation) if listed else None
-    return Plan(trigger.cause, _each(coming.steps), tuple(coming.holds), order=order)
+    return Plan(trigger.cause, coming.groups, tuple(coming.holds), order=order)
 
 
 def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:

@@ -6,58 +6,98 @@ Pure, as all of `plan`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action
-from devserver.model.plan import Hold, LiveMod, Step
+from devserver.model.plan import Group, Hold, LiveMod, Step
 from devserver.reload.plan.situation import Situation, id_of, needed_paths, plain, required, unreadable
-from devserver.sources.graph import Declarations, Requirement, load_order
+from devserver.sources.graph import Declarations, load_order
 
 
 @dataclass(slots=True)
 class Loads:
-    """Loads as they are being decided. `leaving` are the ids of mods that the same plan unloads before."""
+    """Loads as they are being decided.
+
+    `leaving` are the ids of mods that the same plan unloads before, `brought` the paths of those that it loads or
+    reloads before, `taken` whose each id is.
+    """
 
     situation: Situation
     leaving: Collection[str] = ()
     steps: list[Step] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
-    _taken: dict[str, str] = field(default_factory=dict)
-    _coming: set[str] = field(default_factory=set)
+    brought: set[str] = field(default_factory=set)
+    taken: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._taken = {mod.mod_id: mod.mod_path for mod in self.situation.live if mod.mod_id not in self.leaving}
+        self.taken = {mod.mod_id: mod.mod_path for mod in self.situation.live if mod.mod_id not in self.leaving}
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Each load for itself, with the mods that have to come before it."""
+        return tuple(Group((step,), self._needs(step)) for step in self.steps)
 
     def add(self, spec: ModSpec, reason: str, listed: bool) -> None:
         """A load of this mod, or a hold that says why it cannot be loaded as things are."""
         step = Step(Action.LOAD, id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
-        problem = self._problem(step)
+        problem = self._problem(step, spec)
         if problem is not None:
-            self.holds.append(Hold(Action.LOAD, step.mod_id, problem, step.mod_path))
-            return
-        self._taken[step.mod_id] = step.mod_path
-        self._coming.add(plain(step.mod_path))
+            self.holds.append(problem)
+        else:
+            self.take(step)
+
+    def take(self, step: Step) -> None:
+        """Let a load belong to the plan."""
+        self.taken[step.mod_id] = step.mod_path
+        self.brought.add(plain(step.mod_path))
         self.steps.append(step)
 
-    def _problem(self, step: Step) -> str | None:
-        owner = self._taken.get(step.mod_id)
-        if owner is not None:
-            rest = "comes before it" if plain(owner) in self._coming else "keeps running; unload that first"
-            return f"the id {step.mod_id} belongs to {owner}, which {rest}"
+    def _needs(self, step: Step) -> tuple[str, ...]:
         requires = _declared(step.mod_path, self.situation).requires
-        unmet = (self._unmet(each) for each in required(requires))
-        return unreadable(requires) or next(filter(None, unmet), None)
+        return tuple(path for path in needed_paths(requires) if path in self.brought)
 
-    def _unmet(self, needed: Requirement) -> str | None:
-        live = self.situation.at(needed.path)
-        if live is not None and live.mod_id not in self.leaving:
-            version = live.version
-        elif plain(needed.path) in self._coming:
-            version = _declared(needed.path, self.situation).version
-        else:
-            return f"it needs {needed}, which is not loaded"
-        return None if needed.allows(version) else f"it needs {needed}, and {needed.path} is version {version}"
+    def _problem(self, step: Step, spec: ModSpec) -> Hold | None:
+        hold = Hold(Action.LOAD, step.mod_id, "", step.mod_path)
+        owner = self.taken.get(step.mod_id)
+        if owner is not None:
+            rest = "comes before it" if plain(owner) in self.brought else "keeps running; unload that first"
+            return replace(hold, reason=f"the id {step.mod_id} belongs to {owner}, which {rest}")
+        absent = self.situation.absent.get(plain(step.mod_path))
+        if absent is not None:
+            return replace(hold, reason=absent, line=spec.line)
+        requires = _declared(step.mod_path, self.situation).requires
+        wrong = unreadable(requires)
+        if wrong is not None:
+            return replace(hold, reason=wrong)
+        missing = unmet(requires, self.situation, self.brought, self.leaving)
+        return replace(hold, reason=next(iter(missing.values())), needs=tuple(missing)) if missing else None
+
+
+def unmet(
+    requires: Iterable[str], situation: Situation, brought: Collection[str], leaving: Collection[str] = ()
+) -> dict[str, str]:
+    """The mods (by path) that are needed and missing once a plan has brought and unloaded these, each with why."""
+    found = {}
+    for needed in required(requires):
+        version = version_after(plain(needed.path), situation, brought, leaving)
+        if version is None:
+            found[plain(needed.path)] = f"it needs {needed}, which is not loaded"
+        elif not needed.allows(version):
+            found[plain(needed.path)] = f"it needs {needed}, and {needed.path} is version {version}"
+    return found
+
+
+def version_after(
+    path: str, situation: Situation, brought: Collection[str], leaving: Collection[str] = ()
+) -> str | None:
+    """The version of a mod once a plan has brought and unloaded these; None where it does not run then."""
+    if path in brought and path in situation.declared:
+        return situation.declared[path].version
+    live = situation.at(path)
+    if live is not None and live.mod_id not in leaving:
+        return live.version
+    return Declarations().version if path in brought else None
 
 
 def loads(

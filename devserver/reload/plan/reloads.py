@@ -6,12 +6,10 @@ Pure, as all of `plan`. What one change costs here follows from the modules it c
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
-from devserver.model.change import FilesChanged, Trigger
 from devserver.model.lifecycle import Action
-from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
+from devserver.model.plan import Group, LiveMod, Step
 from devserver.reload.plan.situation import Situation, needed_paths, plain
 from devserver.sources.graph import load_order
 from devserver.sources.imports import ancestors
@@ -43,50 +41,6 @@ def _modules(mod: LiveMod, affected: Mapping[str, int], situation: Situation) ->
     if mod.entry in affected:
         return tuple(sorted(situation.needs_of(mod) & affected.keys(), key=affected.__getitem__))
     return (mod.entry,) if mod.entry in situation.graph else ()
-
-
-def without_missing(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
-    """The plan without reloads of mods whose own source is gone: they are held, which after a save is said once. So
-    are those that share a changed module with one: all of them are reloaded, or none."""
-    steps = [step for step in plan.steps if step.action is Action.RELOAD]
-    missing = [step for step in steps if step.mod_id in situation.missing]
-    if not missing:
-        return plan
-    bound = _bound(missing, steps, situation)
-    held = {step.mod_id for step in missing} | bound.keys()
-    kept = (tuple(each for each in group.steps if each.mod_id not in held) for group in plan.groups)
-    said = situation.missed if isinstance(trigger, FilesChanged) else ()
-    reasons = {each.mod_id: _source_missing(each, situation) for each in missing if each.mod_id not in said} | bound
-    holds = [_hold(mod_id, reason, situation) for mod_id, reason in reasons.items()]
-    return replace(plan, groups=tuple(Group(each) for each in kept if each), holds=(*plan.holds, *holds))
-
-
-def _source_missing(step: Step, situation: Situation) -> str:
-    return f"source missing: {situation.shown(situation.missing[step.mod_id])}"
-
-
-def _hold(mod_id: str, reason: str, situation: Situation) -> Hold:
-    mod = situation.find(mod_id)
-    runs = f"; {mod_id} v{mod.generation} keeps running" if mod is not None else ""
-    return Hold(Action.RELOAD, mod_id, reason + runs)
-
-
-def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation) -> dict[str, str]:
-    """The mods that share a module with one that is held, directly or through others, each with why it is held too.
-
-    A module that is gone itself binds nobody: who imports it still fails by that, and is told so.
-    """
-    found: dict[str, str] = {}
-    pending = list(missing)
-    open_ = {step.mod_id: step for step in steps if step not in pending}
-    while pending:
-        held = pending.pop()
-        binding = [name for name in held.modules if situation.stale.get(name) not in situation.deleted]
-        for step in [each for each in open_.values() if not set(binding).isdisjoint(each.modules)]:
-            shared = situation.shown(situation.graph[next(name for name in binding if name in step.modules)].path)
-            found[step.mod_id] = f"it shares {shared} with {held.mod_id}, which is held"
-            pending.append(open_.pop(step.mod_id))
-    return found
 
 
 def with_stale(news: Mapping[str, Path], mods: Iterable[LiveMod], situation: Situation) -> dict[str, Path]:

@@ -25,7 +25,9 @@ class Situation:
     `undoable` gives for each mod whose last reload can be undone the mods and the modules that it concerned; `latest`
     are the mods that the last change has reloaded, `final` says what else it did, which cannot be undone. `deleted` are
     those of the stale sources that are on disk no more; `missing` the live mods (by id) whose own source is among them
-    and that are nowhere else either, each with it; `missed` those of them of which that was said already.
+    and that are nowhere else either, each with it; `missed` those of them of which that was said already. `absent` are
+    the mods (by path) that network.yaml asks for and that are nowhere, each with where they were looked for. `waiting`
+    are the mods (by path) that were held or skipped because of others, each with the paths of those.
     """
 
     config: NetworkConfig
@@ -42,6 +44,8 @@ class Situation:
     deleted: frozenset[Path] = frozenset()
     missing: Mapping[str, Path] = field(default_factory=dict)
     missed: frozenset[str] = frozenset()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, path_or_id: str) -> LiveMod | None:
         """The live mod of that id or path."""
