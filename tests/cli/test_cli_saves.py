@@ -108,14 +108,16 @@ async def test_a_network_yaml_that_cannot_be_used_is_refused_while_paused(work: 
     assert work.running() == {"ant": 1}
 
 
-async def test_a_mod_that_is_nowhere_is_refused_with_its_line(work: Workspace) -> None:
-    """The whole file is, as long as it names one."""
+async def test_a_mod_that_is_nowhere_is_held_with_its_line(work: Workspace) -> None:
+    """The rest of the file is applied."""
     saves = await begin(work, "ant")
-    work.yaml("mods.ant", "mods.bee")
+    work.mod("cat", served("cat", 1))
+    work.yaml("mods.ant", "mods.bee", "mods.cat")
     await saves.config_changed()
-    problem = work.told(ConfigRefused)[0].errors[0]
+    problem = next(each.error for each in work.outcomes() if each.mod_id == "bee")
+    assert problem is not None and problem.where is not None
     assert (problem.where.file, problem.where.line) == ("network.yaml", 5)
-    assert work.running() == {"ant": 1}
+    assert work.running() == {"ant": 1, "cat": 1}
 
 
 async def test_with_confirm_only_network_yaml_waits(work: Workspace) -> None:

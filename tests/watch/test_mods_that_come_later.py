@@ -1,4 +1,4 @@
-"""A mod that network.yaml lists before its source is there, or whose place was refused, is loaded as soon as it can be."""
+"""A mod that is listed before its source is there, or whose place was refused, is loaded as soon as it can be."""
 
 from __future__ import annotations
 
