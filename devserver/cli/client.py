@@ -59,6 +59,10 @@ class Client:
         """What runs: the control API's `/_dev/status`."""
         return self._call("GET", "/_dev/status", None, _QUICK_SECONDS)
 
+    def handlers(self) -> dict[str, Any]:
+        """What can be asked of each mod that runs: the control API's `/_dev/handlers`."""
+        return self._call("GET", "/_dev/handlers", None, _QUICK_SECONDS)
+
     def reload(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
         return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)

@@ -58,16 +58,36 @@ def plan(given: Path | None, *, as_json: bool) -> int:
 
 
 def schema(of: str) -> int:
-    """Print the JSON Schema of network.yaml (`network`), or of all that `--json` prints (`events`)."""
+    """Print the JSON Schema of network.yaml (`network`), configurations of mods included, or of `--json` (`events`)."""
     if of == "events":
         from devserver.model.forms import json_schema
 
         say_json(json_schema())
     else:
+        from devserver.config.mod_schemas import with_mods
         from devserver.config.schema import network_schema
 
-        say_json(network_schema())
+        say_json(with_mods(network_schema(), _config_schemas()))
     return Exit.CLEAN
+
+
+def _config_schemas() -> dict[str, dict[str, Any]]:
+    """The schemas of the mods' configurations, by path: of those that run here, else of those that can be loaded.
+
+    Where no server runs, the mods of the network here are imported in a process of their own, as by `check`.
+    """
+    from devserver.cli.client import NotRunning, connect
+    from devserver.server.check import check_network
+
+    try:
+        path = network_file(None)
+    except Problem:
+        return {}
+    try:
+        rows = connect(path.parent).handlers()["mods"]
+    except NotRunning:
+        return dict(check_network(path).schemas)
+    return {row["mod_path"]: row["config_schema"] for row in rows if row["config_schema"] is not None}
 
 
 def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:

@@ -13,11 +13,12 @@ from devserver.cli.locate import working_directory
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.control.page_address import address_once
 from devserver.errors import DevServerError
-from devserver.model.event import pattern_problem
+from devserver.model.event import matches, pattern_problem
 from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict
 from devserver.ui.browser import browse
 from devserver.ui.events import event_line
+from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
 from devserver.ui.status import status_lines
@@ -27,12 +28,44 @@ _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "
 
 def status(*, as_json: bool) -> int:
     """Say what runs in this workspace."""
-    values = _server().status()
+    server = _server()
+    values = server.status()
     if as_json:
-        say_json(values)
+        say_json(_with_handlers(values, server.handlers()))
     else:
         show_lines(status_lines(values, view()))
     return Exit.CLEAN
+
+
+def _with_handlers(values: dict[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
+    """The status, with what can be asked of each generation that it names."""
+    known = {(each["mod_id"], each["generation"]): each for each in catalogue["mods"]}
+    for row in values["mods"]:
+        found = known.get((row["mod_id"], row["generation"]), {})
+        row |= {"handlers": found.get("handlers", []), "config_schema": found.get("config_schema")}
+    return values
+
+
+def handlers(pattern: str, *, as_json: bool) -> int:
+    """Print which events the mods that run handle, with the payload that each takes."""
+    problem = pattern_problem(pattern)
+    if problem is not None:
+        raise Problem(problem)
+    mods = [_narrowed(each, pattern) for each in _server().handlers()["mods"]]
+    mods = [each for each in mods if each["handlers"] or pattern == "*"]
+    if as_json:
+        say_json({"mods": mods})
+    elif mods:
+        show_lines(handler_lines(mods, view()))
+    else:
+        say(f"no mod handles {pattern}" if pattern != "*" else "no mod runs")
+    return Exit.CLEAN
+
+
+def _narrowed(row: Mapping[str, Any], pattern: str) -> dict[str, Any]:
+    """A mod's row with the handlers alone that hear an event which `pattern` covers."""
+    own = [h for h in row["handlers"] if any(matches(pattern, e) or matches(e, pattern) for e in h["events"])]
+    return {**row, "handlers": own}
 
 
 def trace() -> int:

@@ -74,11 +74,16 @@ def events(
     count: Annotated[
         int | None, typer.Option("--count", "-n", metavar="N", parser=count_of, help="End after so many events.")
     ] = None,
+    list_handlers: Annotated[
+        bool, typer.Option("--list", help="List the events that mods handle, with their payloads, and exit.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print the events of the running network as they come."""
+    """Print the events of the running network as they come, or list those that its mods handle."""
     from devserver.cli import remote
 
+    if list_handlers:
+        return remote.handlers(pattern, as_json=as_json)
     return remote.events(pattern, count=count, as_json=as_json)
 
 

@@ -115,6 +115,12 @@ def schema_of(model: Any) -> dict[str, Any]:
     return schema
 
 
+def config_schema_of(model: Any) -> dict[str, Any]:
+    """Return the schema of a mod's configuration: as `schema_of`, and closed where `fitted` refuses unknown keys."""
+    closed = {} if model.model_config.get("extra") is not None else {"additionalProperties": False}
+    return {**schema_of(model), **closed}
+
+
 def keys_of(model: Any) -> set[str]:
     """The keys that a model reads at its top level, aliases included."""
     found: set[str] = set()

@@ -38,6 +38,9 @@ class Control(Protocol):
     def status(self) -> dict[str, Any]:
         """What runs: network, mods with their generations, agents, limits."""
 
+    def catalogue(self) -> dict[str, Any]:
+        """What can be asked of each mod that runs: handlers, with the schemas of their payloads."""
+
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Queue a trigger, and wait until its plan was carried out."""
 
@@ -57,6 +60,7 @@ class ControlApi:
         return (
             Route("POST", "/_dev/prove", Scope.OPEN, self.prove),
             Route("GET", "/_dev/status", Scope.READ, self.status),
+            Route("GET", "/_dev/handlers", Scope.READ, self.handlers),
             Route("POST", "/_dev/reload", Scope.MODS_WRITE, self.reload),
             Route("POST", "/_dev/load", Scope.MODS_WRITE, self.load),
             Route("POST", "/_dev/unload", Scope.MODS_WRITE, self.unload),
@@ -73,6 +77,10 @@ class ControlApi:
     async def status(self, asked: Asked) -> Answer:
         """What runs."""
         return told(self._control.status())
+
+    async def handlers(self, asked: Asked) -> Answer:
+        """Return the handlers of the mods that run, and the schemas of what they and the mods' configuration take."""
+        return told(self._control.catalogue())
 
     async def reload(self, asked: Asked) -> Answer:
         """Reload the named mods, or all."""

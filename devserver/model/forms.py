@@ -9,7 +9,7 @@ Every `time` is ISO 8601 in UTC with milliseconds, as in `2026-01-31T10:14:02.12
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -280,6 +280,28 @@ class TimedOutcomeForm(OutcomeForm):
     time: str
 
 
+class HandlerForm(TypedDict):
+    """A handler: the events (patterns) that it hears, and the JSON Schema of its payload, null where it takes any."""
+
+    events: list[str]
+    handler: str
+    description: str
+    payload: dict[str, Any] | None
+
+
+class CatalogueMod(ModForm):
+    """What can be asked of a mod, and the JSON Schema of its configuration, null where it declares no model."""
+
+    handlers: list[HandlerForm]
+    config_schema: dict[str, Any] | None
+
+
+class CatalogueAnswer(TypedDict):
+    """The mods that run, each with its handlers: `oa-dev events --list`."""
+
+    mods: list[CatalogueMod]
+
+
 class ModStatus(TypedDict):
     """What is known of one mod. `failed`: why its saved code does not run; `raised`: what its handlers raised."""
 
@@ -296,6 +318,8 @@ class ModStatus(TypedDict):
     outcome: TimedOutcomeForm | None
     failed: TimedErrorForm | None
     raised: RaisedForm | None
+    handlers: NotRequired[list[HandlerForm]]
+    config_schema: NotRequired[dict[str, Any] | None]
 
 
 class AgentStatus(TypedDict):
@@ -436,6 +460,7 @@ ANSWERS: dict[str, Any] = {
     "undo": DoneForm,
     "send": SentAnswer,
     "events": EventRow,
+    "events --list": CatalogueAnswer,
     "pause": SavesAnswer,
     "apply": SavesAnswer,
     "resume": SavesAnswer,

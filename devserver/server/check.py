@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
+from devserver.config.typed import config_schema_of
 from devserver.errors import ConfigError, ModConfigError
 from devserver.live.handlers import collect_handlers
 from devserver.model.change import ConfigChanged
@@ -44,6 +45,8 @@ class Checked:
     mods: ModErrors = ()
     config: NetworkConfig | None = None
     name: str = "network.yaml"
+    schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """The schemas of the mods' configurations, by the path of each mod that declares a model."""
 
     @property
     def good(self) -> bool:
@@ -71,17 +74,21 @@ def check_network(path: Path, patience: float = PATIENCE) -> Checked:
         config = read_network(path)
     except ConfigError as error:
         return Checked(error.problems, name=path.name)
-    return Checked((), _check_mods(path, patience) if config.enabled_mods else (), config, path.name)
+    if not config.enabled_mods:
+        return Checked((), (), config, path.name)
+    rows, ended = _rehearsed(path, patience)
+    schemas = {row["path"]: row["schema"] for row in rows if "schema" in row}
+    return Checked((), (*_failed(rows), *_unfinished(rows, ended)), config, path.name, schemas)
 
 
-def _check_mods(path: Path, patience: float) -> ModErrors:
+def _rehearsed(path: Path, patience: float) -> tuple[list[dict[str, Any]], str]:
+    """What the process that imports the mods has written, and how it ended (see `_run`)."""
     with tempfile.TemporaryFile() as results:
         # -P: what lies in the working directory must not stand before Python's own modules.
         command = [sys.executable, "-P", "-m", "devserver.server.check", str(path), str(results.fileno())]
         ended = _run(command, path.parent, results, patience)
         results.seek(0)
-        rows = [json.loads(line) for line in results if line.endswith(b"\n")]
-    return (*_failed(rows), *_unfinished(rows, ended))
+        return [json.loads(line) for line in results if line.endswith(b"\n")], ended
 
 
 def _run(command: list[str], folder: Path, results: IO[bytes], patience: float) -> str:
@@ -136,15 +143,15 @@ async def _rehearse(path: Path, results: IO[str]) -> None:
         _write(results, {"mod": hold.mod_id, "error": asdict(ErrorFacts("NotLoaded", hold.reason))})
     for step in plan.steps:
         _write(results, {"begin": step.mod_id})
-        for error in _tried(network.engine, step):
+        for error in _tried(network.engine, step, results):
             _write(results, {"mod": step.mod_id, "error": asdict(error)})
     _write(results, {"end": True})
 
 
-def _tried(engine: Engine, step: Step) -> tuple[ErrorFacts, ...]:
+def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFacts, ...]:
     """All that is wrong with a mod: every value of its configuration that does not fit, else one error at most."""
     try:
-        _construct(engine, step)
+        _construct(engine, step, results)
     except ModConfigError as error:
         return error.problems
     except Exception as error:
@@ -152,15 +159,18 @@ def _tried(engine: Engine, step: Step) -> tuple[ErrorFacts, ...]:
     return ()
 
 
-def _construct(engine: Engine, step: Step) -> None:
-    """All of a load that comes before anything is started."""
+def _construct(engine: Engine, step: Step, results: IO[str]) -> None:
+    """All of a load that comes before anything is started. Writes the schema of a configuration that has a model."""
     located = engine.locate(step)
     build = engine.build((), [located.entry], Plan("check"))
     build.compile()
     build.execute()
     module = build.module(located.entry)
     mod_class = engine.mod_class(module, step.mod_id)
-    settings = hooks.settings_of(hooks.config_model(mod_class, module), step, engine.place_of_config(step))
+    model = hooks.config_model(mod_class, module)
+    if model is not None:
+        _write(results, {"path": step.mod_path, "schema": config_schema_of(model)})
+    settings = hooks.settings_of(model, step, engine.place_of_config(step))
     instance = hooks.make_instance(mod_class, step.mod_path)
     instance.config = dict(step.config) if settings is None else settings
     hooks.hand_over_of(mod_class)

@@ -49,7 +49,7 @@ from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
 from devserver.server.sockets import beside, bind, url_of
-from devserver.server.status import Standing, status_of
+from devserver.server.status import Standing, catalogue_of, status_of
 from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
@@ -292,6 +292,10 @@ class Server:
         """What runs."""
         told = status_of(self._network, self.saves, self._standing)
         return self._redactor.of({**told, "url": self._url, "reload_number": self.reloads.number})
+
+    def catalogue(self) -> dict[str, Any]:
+        """What can be asked of the mods that run."""
+        return catalogue_of(self._network)
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have a trigger carried out."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
+from devserver.config.typed import config_schema_of
+from devserver.live.generation import Generation
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
 from devserver.model.wire_form import error_to_dict, iso_of, outcome_to_dict
@@ -127,6 +129,22 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
         "refused": [error_to_dict(each) for each in saves.refused],
         "paused": saves.paused,
         "waiting": saves.waiting_names(),
+    }
+
+
+def catalogue_of(network: AgentNetwork) -> Row:
+    """What can be asked of each mod that runs, and the schema of its configuration if it declares a model."""
+    return {"mods": [_catalogue_row(each) for each in network.engine.registry.live]}
+
+
+def _catalogue_row(generation: Generation) -> Row:
+    model = generation.config_model
+    return {
+        "mod_id": generation.mod_id,
+        "mod_path": generation.mod_path,
+        "generation": generation.number,
+        "handlers": generation.handlers.described(),
+        "config_schema": None if model is None else config_schema_of(model),
     }
 
 

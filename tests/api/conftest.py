@@ -81,6 +81,9 @@ class SmallControl:
     def status(self):
         return {"mods": [{"mod_id": "wiki", "generation": 3}]}
 
+    def catalogue(self):
+        return {"mods": [{"mod_id": "wiki", "generation": 3, "handlers": []}]}
+
     async def submit(self, trigger: Trigger) -> PlanDone:
         self.triggers.append(trigger)
         return self.done

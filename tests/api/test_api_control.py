@@ -12,6 +12,7 @@ from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 
 PRIVILEGED = [
     ("GET", "/_dev/status"),
+    ("GET", "/_dev/handlers"),
     ("POST", "/_dev/reload"),
     ("POST", "/_dev/load"),
     ("POST", "/_dev/unload"),

@@ -344,6 +344,7 @@ def test_every_route_that_can_be_reached_has_a_scope(network):
         (WEBSOCKET, "/ws", Scope.JOIN),
         ("POST", "/_dev/prove", Scope.OPEN),
         ("GET", "/_dev/status", Scope.READ),
+        ("GET", "/_dev/handlers", Scope.READ),
         ("POST", "/_dev/reload", Scope.MODS_WRITE),
         ("POST", "/_dev/load", Scope.MODS_WRITE),
         ("POST", "/_dev/unload", Scope.MODS_WRITE),
