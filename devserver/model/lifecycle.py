@@ -51,29 +51,53 @@ PHASES_OF: dict[Action, tuple[Phase, ...]] = {
 """Which phases each action passes. A transaction passes a phase when one of its steps does."""
 
 
+class Thread(StrEnum):
+    """Where the work of a phase is done."""
+
+    BUILD = "build"
+    """The build worker, beside everything else: agents are answered and events are handled meanwhile."""
+    MODS = "mods"
+    """The mods' loop."""
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseRule:
-    """One row of the phases table."""
+    """One row of the table of phases."""
 
     phase: Phase
     what: str
+    thread: Thread
     holds_traffic: bool
-    undone_by: str | None
+    undone_by: str
 
 
 PHASE_TABLE: tuple[PhaseRule, ...] = (
-    PhaseRule(Phase.COMPILE, "all changed files compile", False, None),
-    PhaseRule(Phase.IMPORT, "fresh modules, dependencies first", False, "put the old sys.modules entries back"),
-    PhaseRule(Phase.CONSTRUCT, "class found, instance made, config set, bound", False, "close the new one"),
-    PhaseRule(Phase.GATE, "new events for the mod wait", True, "open the gate"),
-    PhaseRule(Phase.DRAIN, "handlers in flight finish, up to the drain limit", True, None),
-    PhaseRule(Phase.HAND_OVER, "state goes from the old instance to the new", True, "give the state back"),
-    PhaseRule(Phase.INITIALIZE, "the new instance starts", True, "close the new one, restart a stopped old one"),
-    PhaseRule(Phase.COMMIT, "the registry swaps; no way back", False, None),
-    PhaseRule(Phase.OPEN, "held events flow, in order, into what is live now", False, None),
-    PhaseRule(Phase.CLOSE, "the old generation ends; what it left behind is named", False, None),
+    PhaseRule(Phase.COMPILE, "compile all changed files", Thread.BUILD, False, "nothing to undo"),
+    PhaseRule(
+        Phase.IMPORT, "execute fresh modules, dependencies first", Thread.BUILD, False, "the old modules stand again"
+    ),
+    PhaseRule(
+        Phase.CONSTRUCT, "find the class, make and bind the instance", Thread.MODS, False, "close the new instance"
+    ),
+    PhaseRule(Phase.GATE, "let new events for the mod wait", Thread.MODS, True, "open the gate"),
+    PhaseRule(Phase.DRAIN, "let handlers in flight finish, up to the limit", Thread.MODS, True, "nothing to undo"),
+    PhaseRule(
+        Phase.HAND_OVER, "give the state of the old instance to the new", Thread.MODS, True, "give the state back"
+    ),
+    PhaseRule(
+        Phase.INITIALIZE,
+        "start the new instance",
+        Thread.MODS,
+        True,
+        "close the new instance, restart the old where it was stopped",
+    ),
+    PhaseRule(Phase.COMMIT, "swap in the registry", Thread.MODS, True, "the point of no return"),
+    PhaseRule(Phase.OPEN, "let held events flow, in order", Thread.MODS, False, "errors are told, never sticky"),
+    PhaseRule(
+        Phase.CLOSE, "end the old generation, name what it left", Thread.MODS, False, "errors are told, never sticky"
+    ),
 )
-"""The order of phases and what undoes each. After COMMIT nothing is undone: errors are reported, never sticky."""
+"""The order of phases, where each works and what undoes it. `reload/apply` runs this table."""
 
 
 class HandOver(StrEnum):

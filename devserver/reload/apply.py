@@ -1,8 +1,8 @@
 """A decision is carried out: one group of steps goes through the phases, all of it or nothing.
 
-The phases and what undoes each are a table (`model/lifecycle`, and `_PHASES` here, which names the code). The fold runs
-them in order and keeps an undo stack; a fault before COMMIT unwinds it, and the generations that ran run on. Decides
-nothing about which mods are concerned, and never touches the routing but through one `Registry.commit`.
+The phases are a table (`model/lifecycle.PHASE_TABLE`; `_PHASES` here names the code of each). The fold runs that table
+on the threads that it names and keeps an undo stack; a fault before COMMIT unwinds it, and the generations that ran
+run on. Decides nothing about which mods are concerned, and never touches the routing but through one `Registry.commit`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby, takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -24,7 +25,7 @@ from devserver.loader import Build, Located
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
-from devserver.model.lifecycle import PHASES_OF, Action, HandOver, Limits, ModState, Phase
+from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, Limits, ModState, Phase, Thread
 from devserver.model.plan import Group, Plan, Step
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried, Failure
@@ -90,12 +91,21 @@ class Transaction:
         self._read: dict[Path, Digest | None] = {}
         self._undo: list[Callable[[], Awaitable[None]]] = []
 
-    async def run(self) -> Carried:
-        """Carry the group out; a fault of a mod never gets out of here."""
+    async def run(self, before: Phase | None = None) -> Carried:
+        """Carry the group out; a fault of a mod never gets out of here.
+
+        With `before` the fold ends in front of that phase, and what it has made is left as it is: a check.
+        """
         began = time.monotonic()
-        failure = await self._fold((Phase.COMPILE, Phase.IMPORT))
-        if failure is None:
-            failure = await self._shop.home.run(self._fold, tuple(Phase)[2:])
+        failure: Failure | None = None
+        rules = takewhile(lambda rule: rule.phase is not before, PHASE_TABLE)
+        for thread, passed in groupby(rules, key=lambda rule: rule.thread):
+            phases = [rule.phase for rule in passed]
+            # What the build worker does is awaited here; that worker is one for blocking functions.
+            on_mods = thread is Thread.MODS
+            failure = await (self._shop.home.run(self._fold, phases) if on_mods else self._fold(phases))
+            if failure is not None:
+                break
         touched = {**(self.build.touched if self.build is not None else {}), **self._read}
         took = time.monotonic() - began
         return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
@@ -174,7 +184,7 @@ class Transaction:
         mod_class = self._shop.mod_class(module, step.mod_id)
         candidate.mod_class = mod_class
         hooks.check_requires(mod_class)
-        model = hooks.config_model(mod_class, module)
+        candidate.config_model = model = hooks.config_model(mod_class, module)
         settings = hooks.settings_of(model, step, self._shop.place_of_config(step))
         mode = _hand_over(candidate, mod_class)
         rebinds = mode is HandOver.REBIND and candidate.old is not None

@@ -29,6 +29,8 @@ class Candidate:
     new: Generation | None = None
     located: Located | None = None
     mod_class: type[BaseMod] | None = None
+    config_model: Any = None
+    """The pydantic model of its configuration, where it has one."""
     passage: Passage | None = None
     settings: Any = None
     """For a changed configuration: the instance of the model that the mod declares, if it declares one."""

@@ -25,10 +25,12 @@ from devserver.live.handlers import collect_handlers
 from devserver.model.change import ConfigChanged
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ErrorFacts, Frame
-from devserver.model.plan import Plan, Step
+from devserver.model.lifecycle import Phase
+from devserver.model.plan import Group, Plan, Step
 from devserver.network.grants import grant_notes
-from devserver.reload import hooks
+from devserver.reload.apply import Transaction
 from devserver.reload.engine import Engine
+from devserver.reload.outcomes import held_outcome
 
 PATIENCE = 60.0
 """Seconds after which mods that are still being imported count as hanging."""
@@ -140,42 +142,40 @@ async def _rehearse(path: Path, results: IO[str]) -> None:
     network.engine.start()
     plan = network.plan(ConfigChanged(network.config, cause="check"))
     for hold in plan.holds:
-        _write(results, {"mod": hold.mod_id, "error": asdict(ErrorFacts("NotLoaded", hold.reason))})
+        error = held_outcome(hold, network.engine.registry, path).error or ErrorFacts("NotLoaded", hold.reason)
+        _write(results, {"mod": hold.mod_id, "error": asdict(error)})
     for step in plan.steps:
         _write(results, {"begin": step.mod_id})
-        for error in _tried(network.engine, step, results):
+        for error in await _tried(network.engine, step, results):
             _write(results, {"mod": step.mod_id, "error": asdict(error)})
     _write(results, {"end": True})
 
 
-def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFacts, ...]:
-    """All that is wrong with a mod: every value of its configuration that does not fit, else one error at most."""
+async def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFacts, ...]:
+    """All that is wrong with a mod: every value of its configuration that does not fit, else one error at most.
+
+    Writes the schema of a configuration that has a model.
+    """
+    # A load up to the point where traffic would be held: nothing has been started then.
+    attempt = Transaction(engine, Group((step,)), Plan("check"))
+    carried = await attempt.run(before=Phase.GATE)
+    for candidate in carried.candidates:
+        if candidate.config_model is not None:
+            _write(results, {"path": step.mod_path, "schema": config_schema_of(candidate.config_model)})
     try:
-        _construct(engine, step, results)
+        if carried.failure is not None:
+            raise carried.failure.error
+        if attempt.build is not None:
+            # What the other mods import of it is there already.
+            attempt.build.keep()
+        for candidate in carried.candidates:
+            if candidate.new is not None:
+                collect_handlers(candidate.new.instance)
     except ModConfigError as error:
         return error.problems
     except Exception as error:
         return (engine.facts_of(error),)
     return ()
-
-
-def _construct(engine: Engine, step: Step, results: IO[str]) -> None:
-    """All of a load that comes before anything is started. Writes the schema of a configuration that has a model."""
-    located = engine.locate(step)
-    build = engine.build((), [located.entry], Plan("check"))
-    build.compile()
-    build.execute()
-    module = build.module(located.entry)
-    mod_class = engine.mod_class(module, step.mod_id)
-    model = hooks.config_model(mod_class, module)
-    if model is not None:
-        _write(results, {"path": step.mod_path, "schema": config_schema_of(model)})
-    settings = hooks.settings_of(model, step, engine.place_of_config(step))
-    instance = hooks.make_instance(mod_class, step.mod_path)
-    instance.config = dict(step.config) if settings is None else settings
-    hooks.hand_over_of(mod_class)
-    collect_handlers(instance)
-    build.keep()
 
 
 def _write(results: IO[str], row: dict[str, Any]) -> None:
