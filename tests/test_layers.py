@@ -36,7 +36,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "watchfiles": ("sources.notify",),
     "uvicorn": ("transports.http", "server"),
     "starlette": ("transports.http", "control"),
-    "socket": ("server",),
+    "socket": ("server", "loader.places"),  # the loader opens none: it reads a setting
     "typer": ("cli",),
     "importlib": ("loader",),
 }

@@ -45,6 +45,19 @@ class Call:
     """Whether something that it tried then was refused."""
 
 
+class Activity:
+    """How many calls of all generations have begun and ended: whether code of mods ran meanwhile can be told by it."""
+
+    __slots__ = ("begun", "ended")
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ended = 0
+
+
+activity = Activity()
+
+
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
 """The call that this context runs in. A chain of `parent` leads through all mods that are waiting for it."""
 
@@ -140,11 +153,13 @@ class Generation:
         depth = parent.depth + 1 if parent is not None and parent.active else 0
         call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic())
         self.calls.add(call)
+        activity.begun += 1
         return call
 
     def end(self, call: Call) -> None:
         """That call has ended."""
         call.active = False
+        activity.ended += 1
         self.calls.discard(call)
         if self._when_idle:
             self._wake()

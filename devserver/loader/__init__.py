@@ -8,7 +8,8 @@
 - `keeping` the module-level state that stays
 - `holders` whose code was registered with a module, which then begins anew with it
 - `moving`  what a state holds of replaced code goes to the new: `successor` by name, `fitting` instances
-- `leftovers` what code installs in the process, taken back at its end; `places` where that can be
+- `changes` what code does to the process, taken back before its successor runs; `places` and `libraries` where
+- `started` the threads, processes and sockets that code starts
 - `reads`   which data files code reads and writes, and what it starts
 - `locate`  finds the module of a mod without importing anything
 """

@@ -20,7 +20,6 @@ from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_
 from devserver.loader.holders import held_by
 from devserver.loader.interrupt import interrupt, release_locks
 from devserver.loader.keeping import keep_state, note_untouched
-from devserver.loader.leftovers import end
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
 from devserver.loader.reads import record_into
@@ -124,6 +123,8 @@ class Build:
         with record_into(self._note_read), self._finder.executing(self._execution):
             try:
                 self._before = self._modules.take_out(self._affected)
+                for loaded in reversed(self._old().values()):
+                    loaded.changes.detach()
                 for entry in self._entries:
                     self.importing = entry
                     self._run(entry)
@@ -140,19 +141,21 @@ class Build:
         return sys.modules[name]
 
     def keep(self) -> None:
-        """The new modules are live: nothing can be undone any more, and what the old ones installed goes."""
+        """The new modules are live: nothing can be undone any more."""
         for name, text in self._relined.items():
             self._reline(name, text)
         for loaded in self._old().values():
-            end(loaded.left)
+            loaded.changes.end()
         self._before = ModuleSet({})
 
     def undo(self) -> None:
-        """Put every old module back where it was, and take back what the new ones installed."""
+        """Put every old module back where it was; the process is as it was, too."""
         self._note_imported()
-        for loaded in self._execution.executed.values():
-            end(loaded.left)
+        for loaded in reversed(self._execution.executed.values()):
+            loaded.changes.end()
         self._modules.put_back((*self._execution.executed, *self._old()), self._before)
+        for loaded in self._old().values():
+            loaded.changes.attach()
 
     def read_imports(self) -> None:
         """Read what the fresh modules import, before a plan asks for it."""

@@ -19,9 +19,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from devserver.errors import ModRefused
-from devserver.loader.leftovers import end, installing
+from devserver.loader.changes import recording
 from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
-from devserver.loader.named import modules_named
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
 from devserver.model.change import Digest
@@ -143,6 +142,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             self.modules.note_import(importer, f"mods.{each}")
         return f"mods.{name}"
 
+    def is_own(self, name: str) -> bool:
+        """Whether a name is one of mods' modules rather than of a library."""
+        return name.partition(".")[0] in self.modules.tops
+
     def text(self, path: Path) -> Text:
         """The reading of a source to execute: the one prepared for the running build, else a new one."""
         running = self.execution()
@@ -216,6 +219,10 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         """The names that the code of this module, and of those of mods that it needs, uses."""
         return self._finder.modules.names_around(self.name)
 
+    def codes(self) -> list[CodeType]:
+        """That code itself."""
+        return self._finder.modules.codes_around(self.name)
+
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module's source in its own scope, and note it among the loaded ones."""
         finder = self._finder
@@ -229,15 +236,15 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             finder.modules.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         if running is not None:
             running.executed[module.__name__] = loaded
-        module.__dict__["__builtins__"] = Scope(finder.full_name).builtins()
+        module.__dict__["__builtins__"] = Scope(finder, loaded.changes.started).builtins()
         try:
-            with installing(loaded.left, modules_named(loaded.names)):
+            with recording(loaded.changes, self):
                 exec(text.code, module.__dict__)
             loaded.exported = sys.modules.get(module.__name__, module)
         except BaseException:
             # Whoever imports this may catch the error and go on without: it depends on this file all the same.
             importer = finder.importer()
-            end(loaded.left)
+            loaded.changes.end()
             if finder.modules.get(module.__name__) is loaded:
                 finder.modules.put({module.__name__: None})
             if importer is not None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from devserver.loader.leftovers import Leftovers, end
-from devserver.loader.named import names_in
+from devserver.loader.changes import ProcessChanges
+from devserver.loader.libraries import names_in
 from devserver.loader.scope import scope_in
 from devserver.model.change import Digest, Sources
 from devserver.sources.files import digest_of
@@ -42,7 +42,8 @@ class Loaded:
     `exported` is what stands in Python's table: the module, or what the module has put in its own place. `seen` are
     imports of it that ran; `absent` places where a module was looked for in vain on behalf of this one; `reads` data
     files it opened; `holds` the modules of which it holds code that it does not import itself: they have registered it
-    here; `untouched` its containers that importing left as the source says; `left` what importing it has installed.
+    here; `untouched` its containers that importing left as the source says; `changes` what executing it did to the
+    process.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Loaded:
     reads: dict[Path, Digest | None] = field(default_factory=dict)
     holds: frozenset[str] = frozenset()
     untouched: frozenset[str] = frozenset()
-    left: Leftovers = field(default_factory=Leftovers)
+    changes: ProcessChanges = field(default_factory=ProcessChanges)
     exported: Any = None
     _imports: frozenset[str] | None = field(default=None, init=False, repr=False)
     _names: frozenset[str] | None = field(default=None, init=False, repr=False)
@@ -125,6 +126,8 @@ class LoadedModules:
         self._loaded: dict[str, Loaded] = {}
         self._current: ModuleSet | None = ModuleSet({})
         """What `current` gives, until something changes."""
+        self.tops: set[str] = set()
+        """The first parts of the names of all watched modules that there have been."""
         self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
         self._counter = 0
@@ -145,6 +148,7 @@ class LoadedModules:
             before = self._loaded.get(name)
             self._counter += before is None
             order = self._counter if before is None else before.order
+            self.tops.add(name.partition(".")[0])
             loaded = Loaded(name, text.path, module, text, package, order)
             self._set(name, loaded)
             return loaded
@@ -197,20 +201,25 @@ class LoadedModules:
             return self._graph
 
     def names_around(self, name: str) -> frozenset[str]:
-        """The names that the code of a module, and of those it needs, uses.
-
-        Of what has just been executed nobody has read the imports yet: it needs every module that it names.
-        """
-        needed: set[str] = set()
+        """The names that the code of a module, and of those it needs, uses."""
         with self._lock:
-            pending = [name]
-            while pending:
-                each = pending.pop()
-                if each in needed or each not in self._loaded:
-                    continue
-                needed.add(each)
-                pending += self._named(self._loaded[each]) if each in self._altered else self._graph.closure(each)
-            return frozenset().union(*(self._loaded[each].names for each in needed))
+            return frozenset().union(*(each.names for each in self._around(name)))
+
+    def codes_around(self, name: str) -> list[CodeType]:
+        """The code of a module, and of those it needs."""
+        with self._lock:
+            return [each.text.code for each in self._around(name)]
+
+    def _around(self, name: str) -> list[Loaded]:
+        """A module and those that it needs.
+
+        The imports of a module that is just being executed have not been read yet: it needs all that it names.
+        """
+        if name not in self._loaded:
+            return []
+        near = [name, *(self._named(self._loaded[name]) if name in self._altered else ())]
+        needed = {each for one in near for each in (one, *self._graph.closure(one))}
+        return [self._loaded[each] for each in needed if each in self._loaded]
 
     def _named(self, loaded: Loaded) -> list[str]:
         """The loaded modules that a module may name, from wherever it lies, and those it was seen to import."""
@@ -297,7 +306,7 @@ class LoadedModules:
                 if loaded is None:
                     continue
                 _pin(loaded, before)
-                end(loaded.left)
+                loaded.changes.end()
                 if sys.modules.get(name) is loaded.exported:
                     del sys.modules[name]
                     unbind(name, loaded.exported)

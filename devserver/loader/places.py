@@ -1,6 +1,7 @@
-"""The places of a process in which code can install something: what is there, and how to put something else there.
+"""The places of a process that code of mods changes: how each is read, and how something else is put there.
 
-Each place is read as a table; a key that is missing in it means that nothing is there. Remembers nothing.
+Each place is read as a table; a key that is missing in it means that nothing is there. Remembers nothing. What is
+looked at here are settings of the process; `libraries` adds the modules and classes that code names.
 """
 
 from __future__ import annotations
@@ -9,23 +10,22 @@ import asyncio
 import atexit
 import builtins
 import contextlib
+import gc
 import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from devserver.loader.scope import scope_of
-
-Table = dict[Hashable, Any]
+Table = dict[Any, Any]
 
 MISSING = object()
 """What stands for nothing in a place."""
@@ -33,39 +33,135 @@ MISSING = object()
 _PATIENCE = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One place: `word` for people, how it is read, and how a key gets a value, or MISSING, instead of `was`."""
+    """One place. `word` is for people; `which` tells apart places of one word.
+
+    `put(key, now, value)` puts a value, or MISSING, where `now` is. `list_of` gives the list that an entry is in, where
+    order counts. `close` ends what was taken out for good. `is_shared`: others change it all the time, so that a change
+    counts as a mod's only where its code shows it. `is_late`: what is there has no effect before the process ends, and
+    cannot be put back exactly.
+    """
 
     word: str
     read: Callable[[], Table]
-    write: Callable[[Any, Any, Any], None]
+    put: Callable[[Any, Any, Any], None]
+    which: Hashable = ""
+    owner: Any = None
+    list_of: Callable[[Any], list[Any]] | None = None
+    close: Callable[[Any], None] | None = None
+    is_shared: bool = False
+    is_late: bool = False
 
 
-def _by_identity(things: Collection[Any]) -> Table:
+def by_identity(things: Collection[Any]) -> Table:
+    """A table of things that may have no hash, or one that runs code of mods."""
     return {id(each): each for each in things}
 
 
-def _list_place(word: str, current: Callable[[], list[Any]], changed: Callable[[], None] = lambda: None) -> Place:
-    """A place that is a list: what was added to it can be taken out again."""
+def list_place(
+    word: str, current: Callable[[], list[Any]], changed: Callable[[], object] = lambda: None, **more: Any
+) -> Place:
+    """A place that is a list."""
 
-    def write(key: Any, was: Any, value: Any) -> None:
+    def put(key: Any, now: Any, value: Any) -> None:
+        found = current()
         if value is MISSING:
-            current().remove(was)
-            changed()
+            found[:] = [each for each in found if each is not now]
+        else:
+            found.append(value)
+        changed()
 
-    return Place(word, lambda: _by_identity(current()), write)
-
-
-def _environment() -> Table:
-    return {name: value for name, value in os.environ.items()}  # noqa: C416  # a table of another type
+    return Place(word=word, read=lambda: by_identity(current()), put=put, list_of=lambda key: current(), **more)
 
 
-def _write_environment(key: str, was: Any, value: Any) -> None:
+def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Place:
+    """A place that is a dictionary."""
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        if value is MISSING:
+            target.pop(key, None)
+        else:
+            target[key] = value
+
+    return Place(word=word, read=lambda: dict(target), put=put, **more)
+
+
+def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more: Any) -> Place:
+    """The attributes that a module or class has itself."""
+
+    def read() -> Table:
+        found = dict(vars(owner))
+        for name in hidden:
+            found.pop(name, None)
+        return found
+
+    # Not `setattr`: that would run what a metaclass or a module of its own class does then.
+    base: Any = type if isinstance(owner, type) else object
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        if value is MISSING:
+            base.__delattr__(owner, key)
+        else:
+            base.__setattr__(owner, key, value)
+
+    return Place(word=word, read=read, put=put, owner=owner, **more)
+
+
+# Settings that are one value each
+
+
+def _umask() -> int:
+    """The mask of new files. Asking the system for it sets it, so that it is read where Linux shows it."""
+    try:
+        file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        found = _UMASK.search(os.read(file, _STATUS_HEAD))
+    finally:
+        os.close(file)
+    return -1 if found is None else int(found[1], 8)
+
+
+_UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
+_STATUS_HEAD = 512
+"""How many bytes at the head of that file surely hold it: it comes second, after a name of at most 64."""
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "working directory": (_working_directory, lambda value: os.chdir(value) if value else None),
+    "umask": (_umask, lambda value: os.umask(value) if value >= 0 else None),
+    "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
+    "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
+    "socket timeout": (socket.getdefaulttimeout, socket.setdefaulttimeout),
+    "stack size of threads": (threading.stack_size, threading.stack_size),
+    "garbage collector": (gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
+    "thresholds of the garbage collector": (gc.get_threshold, lambda value: gc.set_threshold(*value)),
+    "logging below a level": (
+        lambda: logging.root.manager.disable,
+        lambda value: setattr(logging.root.manager, "disable", value),
+    ),
+}
+
+
+def _write_environment(key: bytes | str, now: Any, value: Any) -> None:
+    name = os.fsdecode(key)
     if value is MISSING:
-        os.environ.pop(key, None)
+        os.environ.pop(name, None)
     else:
-        os.environ[key] = value
+        os.environ[name] = os.fsdecode(value)
+
+
+# What `os.environ` keeps: to decode every variable takes longer than to read all other places.
+_variables: dict[Any, Any] = getattr(os.environ, "_data", None) or dict(os.environ)
 
 
 # Functions that Python calls
@@ -87,13 +183,13 @@ class _Spy:
 def _exit_callbacks() -> Table:
     spy = _Spy()
     atexit.unregister(spy)  # type: ignore[arg-type]
-    return _by_identity(spy.seen)
+    return by_identity(spy.seen)
 
 
-def _write_exit_callback(key: Any, was: Any, value: Any) -> None:
+def _write_exit_callback(key: Any, now: Any, value: Any) -> None:
     # Not called: it is there for the end of the process, which is not now.
     if value is MISSING:
-        atexit.unregister(was)
+        atexit.unregister(now)
 
 
 # What `signal.getsignal` wraps: to look the handlers of sixty signals up in an enumeration takes longer than all else.
@@ -104,109 +200,119 @@ def _signal_handlers() -> Table:
     return {number: _handler_of(number) for number in _SIGNALS}
 
 
-def _write_signal(number: int, was: Any, value: Any) -> None:
+def _write_signal(number: int, now: Any, value: Any) -> None:
     on_main_thread(signal.signal, number, signal.SIG_DFL if value is None else value)
 
 
 _SIGNALS = tuple(int(each) for each in signal.valid_signals() if each not in (signal.SIGKILL, signal.SIGSTOP))
 
 
-# Logging, modules, the loop
+# Logging
+
+
+def _loggers() -> Iterator[tuple[str, logging.Logger]]:
+    yield "root", logging.root
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        # A logger that nobody has asked for yet has a place holder in the table.
+        if isinstance(logger, logging.Logger):
+            yield name, logger
+
+
+def _logger(name: str) -> logging.Logger:
+    return logging.getLogger(None if name == "root" else name)
 
 
 def _log_handlers() -> Table:
-    found = {("root", id(each)): each for each in logging.root.handlers}
-    # A logger that nobody has asked for yet has a place holder in the table, and no handlers.
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        for each in getattr(logger, "handlers", ()):
-            found[name, id(each)] = each
-    return dict(found)
+    return {(name, id(each)): each for name, logger in _loggers() for each in (*logger.handlers, *logger.filters)}
 
 
-def _write_log_handler(key: tuple[str, int], was: Any, value: Any) -> None:
+def _write_log_handler(key: tuple[str, int], now: Any, value: Any) -> None:
+    logger, thing = _logger(key[0]), now if value is MISSING else value
+    found: list[Any] = _log_list(key, thing)
     if value is MISSING:
-        logging.getLogger(None if key[0] == "root" else key[0]).removeHandler(was)
-        was.close()
-
-
-def _builtins() -> Table:
-    return {name: value for name, value in vars(builtins).items() if name != "_"}
-
-
-def _write_attribute(owner: Any, name: str, value: Any) -> None:
-    if value is MISSING:
-        delattr(owner, name)
+        found[:] = [each for each in found if each is not now]
     else:
-        setattr(owner, name, value)
+        found.append(value)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
 
 
-def _loop_handler() -> Table:
+def _log_list(key: tuple[str, int], thing: Any) -> list[Any]:
+    logger: Any = _logger(key[0])
+    is_filter = any(each is thing for each in logger.filters) or not isinstance(thing, logging.Handler)
+    return logger.filters if is_filter else logger.handlers  # type: ignore[no-any-return]
+
+
+def _log_settings() -> Table:
+    """What is set for loggers, but for what a new one has."""
+    found: Table = {}
+    for name, logger in _loggers():
+        if logger.level:
+            found[name, "level"] = logger.level
+        if not logger.propagate:
+            found[name, "propagate"] = False
+        if logger.disabled:
+            found[name, "disabled"] = True
+    return found
+
+
+_NEW_LOGGER = {"level": 0, "propagate": True, "disabled": False}
+
+
+def _write_log_setting(key: tuple[str, str], now: Any, value: Any) -> None:
+    name, setting = key
+    value = _NEW_LOGGER[setting] if value is MISSING else value
+    if setting == "level":
+        _logger(name).setLevel(value)
+    else:
+        setattr(_logger(name), setting, value)
+
+
+# The loop
+
+
+_OF_A_LOOP = ("exception_handler", "task_factory", "debug")
+
+
+def _loop_settings() -> Table:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return {}
-    return {weakref.ref(loop): loop.get_exception_handler()}
+    return {(weakref.ref(loop), each): getattr(loop, f"get_{each}")() for each in _OF_A_LOOP}
 
 
-def _write_loop_handler(key: weakref.ref[asyncio.AbstractEventLoop], was: Any, value: Any) -> None:
-    loop = key()
-    if loop is not None and not loop.is_closed():
-        loop.set_exception_handler(value)
-
-
-def _umask() -> Table:
-    """The mask of new files. Asking the system for it sets it, so that it is read where Linux shows it."""
-    try:
-        file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return {}
-    try:
-        found = _UMASK.search(os.read(file, _STATUS_HEAD))
-    finally:
-        os.close(file)
-    return {} if found is None else {"umask": int(found[1], 8)}
-
-
-_UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
-_STATUS_HEAD = 512
-"""How many bytes at the head of that file surely hold it: it comes second, after a name of at most 64."""
-
-
-def patches_in(modules: Collection[str]) -> Place:
-    """The functions and classes of modules that belong to nobody's mod, as a place where they are exchanged."""
-
-    def read() -> Table:
-        found = ((name, sys.modules[name]) for name in modules if name in sys.modules)
-        found = ((name, module) for name, module in found if scope_of(module) is None)
-        return {
-            (name, attribute): value
-            for name, module in found
-            for attribute, value in list(vars(module).items())
-            if isinstance(value, FunctionType | BuiltinFunctionType | type)
-        }
-
-    def write(key: tuple[str, str], was: Any, value: Any) -> None:
-        if key[0] in sys.modules and value is not MISSING:
-            setattr(sys.modules[key[0]], key[1], value)
-
-    return Place("function", read, write)
+def _write_loop_setting(key: tuple[weakref.ref[asyncio.AbstractEventLoop], str], now: Any, value: Any) -> None:
+    loop = key[0]()
+    if loop is not None and not loop.is_closed() and value is not MISSING:
+        getattr(loop, f"set_{key[1]}")(value)
 
 
 PLACES = (
-    Place("environment variable", _environment, _write_environment),
-    Place("working directory", lambda: {"": os.getcwd()}, lambda key, was, value: os.chdir(value)),
-    Place("umask", _umask, lambda key, was, value: None if value is MISSING else (os.umask(value), None)[1]),
-    Place("signal handler", _signal_handlers, _write_signal),
-    Place("exit callback", _exit_callbacks, _write_exit_callback),
-    Place("log handler", _log_handlers, _write_log_handler),
-    Place("builtin", _builtins, lambda key, was, value: _write_attribute(builtins, key, value)),
-    Place("exception handler of the loop", _loop_handler, _write_loop_handler),
-    _list_place("entry of sys.path", lambda: sys.path),
-    _list_place("finder in sys.meta_path", lambda: sys.meta_path),
-    _list_place("hook in sys.path_hooks", lambda: sys.path_hooks),
-    _list_place("warnings filter", lambda: warnings.filters, lambda: getattr(warnings, "_filters_mutated", int)()),  # type: ignore[arg-type,return-value]
+    Place(word="environment variable", read=lambda: dict(_variables), put=_write_environment),
+    Place(
+        word="setting",
+        read=lambda: {name: read() for name, (read, _) in _SETTINGS.items()},
+        put=lambda key, now, value: None if value is MISSING else (_SETTINGS[key][1](value), None)[1],
+    ),
+    Place(word="signal handler", read=_signal_handlers, put=_write_signal),
+    Place(word="exit callback", read=_exit_callbacks, put=_write_exit_callback, is_late=True),
+    Place(
+        word="log handler",
+        read=_log_handlers,
+        put=_write_log_handler,
+        list_of=lambda key: _logger(key[0]).handlers,
+        close=lambda handler: handler.close() if isinstance(handler, logging.Handler) else None,
+    ),
+    Place(word="log setting", read=_log_settings, put=_write_log_setting),
+    attribute_place("builtin", builtins, ("_",)),
+    attribute_place("attribute of sys", sys, ("last_type", "last_value", "last_traceback", "last_exc")),
+    Place(word="setting of the loop", read=_loop_settings, put=_write_loop_setting),
+    list_place("entry of sys.path", lambda: sys.path),
+    list_place("finder in sys.meta_path", lambda: sys.meta_path),
+    list_place("hook in sys.path_hooks", lambda: sys.path_hooks),
+    list_place("warnings filter", lambda: warnings.filters, getattr(warnings, "_filters_mutated", int)),  # type: ignore[arg-type,return-value]
 )
-"""All places that are looked at."""
+"""The places that are always looked at."""
 
 
 # The main thread, where alone Python lets signal handlers be set

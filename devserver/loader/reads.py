@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from devserver.live.generation import running
-from devserver.loader.leftovers import STARTS, Leftovers, installer, leftovers_of, note_started, note_thread
+from devserver.loader.changes import changes_of, recording_owner
+from devserver.loader.scope import scope_in
+from devserver.loader.started import EVENTS, Started, frames
 from devserver.sources.files import recorder
 
 _MADE_UP = ("/dev/", "/proc/", "/sys/")
@@ -67,7 +69,7 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
         _on_open(*arguments)
     elif event == "os.rename":
         _note_written(arguments[1])
-    elif event in STARTS:
+    elif event in EVENTS:
         _on_start(event, arguments)
 
 
@@ -85,13 +87,18 @@ def _on_open(path: object, mode: object, flags: object) -> None:
 def _on_start(event: str, arguments: tuple[Any, ...]) -> None:
     owner = _starter()
     if owner is not None:
-        note_started(owner, event, arguments)
+        owner.note(event, arguments)
 
 
-def _starter() -> Leftovers | None:
-    """Whose code runs here, if it is a mod's."""
-    owner, call = installer(), running.get()
-    return leftovers_of(call.generation.instance) if owner is None and call is not None else owner
+def _starter() -> Started | None:
+    """Whose code runs here, if it is a mod's. On a thread that a mod has started, the code on the stack tells."""
+    owner, call = recording_owner(), running.get()
+    if owner is None and call is not None:
+        owner = changes_of(call.generation.instance)
+    if owner is not None:
+        return owner.started
+    found = (scope_in(each.f_globals) for each in frames())
+    return next((each.started for each in found if each is not None and each.started is not None), None)
 
 
 def _note_written(path: object) -> None:
@@ -124,5 +131,5 @@ def leave_threads() -> None:
 def _start(self: threading.Thread) -> None:
     owner = _starter()
     if owner is not None:
-        note_thread(owner, self)
+        owner.note_thread(self)
     _real_start(self)

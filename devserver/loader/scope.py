@@ -11,11 +11,17 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from importlib.util import resolve_name
 from types import ModuleType
 from typing import Any, Protocol
 
 _real_import = builtins.__import__
+
+
+unnoted: ContextVar[Callable[[], AbstractContextManager[None]] | None] = ContextVar("oa_dev_unnoted", default=None)
+"""Set while changes of the process are noted: what happens in the block that it gives is nobody's of the mods."""
 
 
 class Member(Protocol):
@@ -24,17 +30,28 @@ class Member(Protocol):
     exported: Any
 
 
+class Names(Protocol):
+    """How modules of mods are called."""
+
+    def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
+        """The name under which a module is kept, where it has a short one too."""
+
+    def is_own(self, name: str) -> bool:
+        """Whether a name is one of mods' modules rather than of a library."""
+
+
 class Scope:
     """What one module object imports from: Python's table, or its own set after the module was replaced.
 
-    `full_name(importer, name, fromlist)` gives the name under which a module is kept, where it has a short one too.
+    `names` knows how modules of mods are called; `started` notes what its code starts on threads of its own.
     """
 
-    __slots__ = ("__weakref__", "_full_name", "own")
+    __slots__ = ("__weakref__", "_names", "own", "started")
 
-    def __init__(self, full_name: Callable[[str, str, Sequence[str]], str] | None = None) -> None:
+    def __init__(self, names: Names | None = None, started: Any = None) -> None:
+        self.started = started
         self.own: Mapping[str, Member] | None = None
-        self._full_name = full_name
+        self._names = names
 
     def builtins(self) -> dict[str, Any]:
         """The builtins to place in the module's globals before it is executed."""
@@ -49,7 +66,7 @@ class Scope:
         level: int = 0,
     ) -> ModuleType:
         """Stands in for `builtins.__import__`, with its arguments (Python Language Reference, the import statement)."""
-        full = name if level or self._full_name is None else self._full_name(_name(globals), name, fromlist or ())
+        full = name if level or self._names is None else self._names.full_name(_name(globals), name, fromlist or ())
         if full != name:
             module = self.import_(full, globals, locals, fromlist)
             # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is really in.
@@ -58,9 +75,17 @@ class Scope:
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
         if own is None:
             _import_replaced(absolute, fromlist or ())
-            return _real_import(name, globals, locals, fromlist or (), level)
+            pause = unnoted.get()
+            if pause is None or self._is_own(absolute) or not _is_new(absolute, fromlist or ()):
+                return _real_import(name, globals, locals, fromlist or (), level)
+            # What a library does to the process when it is first imported is the library's, not the mod's.
+            with pause():
+                return _real_import(name, globals, locals, fromlist or (), level)
         found = _from_set(own, absolute, tuple(fromlist or ()))
         return found if found is not None else _real_import(name, globals, locals, fromlist or (), level)
+
+    def _is_own(self, name: str) -> bool:
+        return self._names is not None and self._names.is_own(name)
 
 
 def scope_of(module: ModuleType) -> Scope | None:
@@ -74,6 +99,17 @@ def scope_in(globals: Mapping[str, object]) -> Scope | None:
     importer = table.get("__import__") if isinstance(table, dict) else None
     owner = getattr(importer, "__self__", None)
     return owner if isinstance(owner, Scope) else None
+
+
+def _is_new(name: str, fromlist: Sequence[str]) -> bool:
+    """Whether an import executes modules, as far as that can be told without doing it."""
+    module = sys.modules.get(name)
+    if module is None:
+        return True
+    return any(
+        each not in vars(module) and f"{name}.{each}" not in sys.modules
+        for each in (fromlist if hasattr(module, "__path__") else ())
+    )
 
 
 def _import_replaced(package: str, fromlist: Sequence[str]) -> None:

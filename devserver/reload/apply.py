@@ -174,7 +174,6 @@ class Transaction:
             if candidate.step.action is Action.RECONFIGURE:
                 await self._reconfigure(candidate)
             else:
-                self._undo.append(partial(self._close_new, candidate))
                 self._make(candidate)
 
     def _make(self, candidate: Candidate) -> None:
@@ -188,6 +187,9 @@ class Transaction:
         settings = hooks.settings_of(model, step, self._shop.place_of_config(step))
         mode = _hand_over(candidate, mod_class)
         rebinds = mode is HandOver.REBIND and candidate.old is not None
+        if candidate.old is not None and not rebinds:
+            self._undo.append(partial(_call, hooks.take_back(candidate.old.instance)))
+        self._undo.append(partial(self._close_new, candidate))
         instance = (
             candidate.old.instance if rebinds and candidate.old else hooks.make_instance(mod_class, step.mod_path)
         )
@@ -363,6 +365,10 @@ class Transaction:
         for candidate in candidates:
             self.at = candidate
             yield candidate
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
 
 
 def _hand_over(candidate: Candidate, mod_class: type[BaseMod]) -> HandOver:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -19,15 +20,15 @@ from devserver.live.generation import Generation, running
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import run_in_thread
 from devserver.loader import DataReads
-from devserver.loader.leftovers import (
-    Leftovers,
+from devserver.loader.changes import (
+    ProcessChanges,
+    Stepwise,
     adopt,
-    end,
+    changes_of,
     has_to_wait,
-    installing,
     left_behind,
-    leftovers_of,
-    named_by,
+    recording,
+    source_of,
 )
 from devserver.mod import BaseMod
 from devserver.model.config import PlaceOf
@@ -46,15 +47,15 @@ _THREADS_END = 0.5
 
 def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     """An instance of a mod's class, with its path as name where the constructor takes one."""
-    left = Leftovers()
+    changes = ProcessChanges()
     try:
         takes_name = _takes_an_argument(mod_class)
-        with installing(left, named_by(_written_in(mod_class))):
+        with recording(changes, source_of(_written_in(mod_class))):
             instance = mod_class(mod_path) if takes_name else mod_class()
-        adopt(instance, left)
+        adopt(instance, changes)
         return instance
     except Exception:
-        end(left)
+        changes.end()
         raise
     except (SystemExit, KeyboardInterrupt) as request:
         raise HookFailed(f"{mod_class.__name__}() asked the process to end ({request!r})") from request
@@ -108,14 +109,27 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     """
     reads, instance = DataReads(), generation.instance
     try:
-        with reads.recording(), installing(leftovers_of(instance), named_by(_written_in(type(instance)))):
-            answer = await call_hook(generation, instance.initialize, "initialize()", limit)
+        with reads.recording():
+            answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
     finally:
         # Also of an attempt that failed: another content may make it good.
         generation.reads = sources_now(path for path in reads.paths() if is_source(path))
     if answer is False:
         raise _failed(instance.initialize, f"{generation.mod_id}: initialize() returned False")
     generation.handlers = collect_handlers(instance)
+
+
+def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
+    """A hook whose changes of the process are noted. Those of an async one step by step: others run in between."""
+    changes, source = changes_of(instance), source_of(_written_in(type(instance)))
+
+    @functools.wraps(hook)
+    def noted() -> Any:
+        with recording(changes, source):
+            answer = hook()
+        return Stepwise(answer, changes, source) if inspect.isawaitable(answer) else answer
+
+    return noted
 
 
 async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
@@ -148,9 +162,16 @@ async def _call(generation: Generation, hook: Callable[[], Any], name: str, limi
 
 
 async def _take_back(generation: Generation, limit: float) -> None:
-    end(leftovers_of(generation.instance))
+    changes_of(generation.instance).end()
     seconds = min(limit, _THREADS_END)
     generation.left_behind += await run_in_thread(left_behind, seconds) if has_to_wait() else left_behind(0)
+
+
+def take_back(instance: BaseMod) -> Callable[[], None]:
+    """Take back what an instance did to the process, before its successor is made; what puts it back again."""
+    changes = changes_of(instance)
+    changes.detach()
+    return changes.attach
 
 
 def _closing(instance: BaseMod) -> list[Callable[[], Any]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from torture_world import Files, MakeWorld, World, assert_sound, atexit_callbacks, probe
 
-from devserver.loader.leftovers import _all
+from devserver.loader.changes import _owners
 from devserver.model.facts import Status
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -333,7 +333,7 @@ async def test_a_hundred_reloads_leave_nothing(world: MakeWorld) -> None:
     await here.hold({"f": "m.f"})
     assert (await _grow(here, 100))[0] <= 0
     assert len([each for each in gc.get_objects() if isinstance(each, type) and each.__module__ == "m"]) == 1
-    assert len(_all) < 20
+    assert len(_owners) < 20
 
 
 @pytest.mark.slow

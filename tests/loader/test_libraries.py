@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from devserver.loader.named import modules_named, names_in
+from devserver.loader.libraries import modules_named, names_in
 
 
 def named(source: str) -> frozenset[str]:

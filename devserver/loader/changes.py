@@ -1,0 +1,389 @@
+"""What the code of mods changes in the process: noted while it is imported and started, taken back, and put back.
+
+    modules      what executing one changed goes before its successor is executed, and comes back when that fails
+    generations  what its constructor and `initialize()` changed goes before the next instance is made, likewise
+
+So a guard (`if not log.handlers`) and a wrapper find what a fresh start shows. A change is that of the code that ran:
+what a library does to itself while a mod imports it first is the library's, and what others do meanwhile is theirs. It
+is taken back where what was put there still is; otherwise it is named. Nothing here knows when a module or a generation
+ends. Threads, processes and sockets are in `started`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from operator import is_
+from types import CodeType
+from typing import Any, Protocol
+
+from devserver.live.generation import activity
+from devserver.loader.libraries import Evidence, container_places, evidence_in, library_places
+from devserver.loader.places import MISSING, PLACES, Place, Table, signals_from_anywhere
+from devserver.loader.scope import unnoted
+from devserver.loader.started import Started
+
+Undo = Callable[[], None]
+
+
+@dataclass(slots=True)
+class Change:
+    """Something that was changed: where, and what was there before."""
+
+    place: Place
+    key: Any
+    before: Any
+    after: Any
+
+    @property
+    def name(self) -> Any:
+        """What code calls it by: a variable, an attribute, a logger."""
+        return self.key[0] if type(self.key) is tuple and not self.place.is_shared else self.key
+
+    def is_at(self, other: Change) -> bool:
+        """Whether another change is one of the same entry."""
+        return self.place.word == other.place.word and self.place.which == other.place.which and self.key == other.key
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class ProcessChanges:
+    """What one module or generation has changed in the process, and what it has started.
+
+    `detach` takes the changes back; then either `attach` puts them back, exactly, or `end` makes that final.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    started: Started = field(default_factory=Started)
+    failed: list[str] = field(default_factory=list)
+    """What could not be taken back, in words."""
+    _undo: list[tuple[Change, Undo]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        _owners.add(self)
+
+    def detach(self) -> None:
+        """Put back what was there before."""
+        pause = unnoted.get()
+        with contextlib.nullcontext() if pause is None else pause():
+            for change in reversed([each for each in self.changes if not each.place.is_late]):
+                self._take_back(change)
+        self.changes = [each for each in self.changes if each.place.is_late]
+
+    def _take_back(self, change: Change) -> None:
+        try:
+            undo = _taken_back(change)
+        except Exception as error:
+            self.failed.append(f"{change.place.word} {_name(change)}, which cannot be taken back: {error}")
+            return
+        if undo is not None:
+            self._undo.append((change, undo))
+
+    def attach(self) -> None:
+        """Put back what `detach` has taken away."""
+        for change, undo in reversed(self._undo):
+            try:
+                undo()
+            except Exception as error:
+                self.failed.append(f"{change.place.word} {_name(change)}, which cannot be put back: {error}")
+            self.changes.append(change)
+        self._undo.clear()
+
+    def end(self) -> None:
+        """Take back for good, and tell threads to end."""
+        self.detach()
+        for change in reversed(self.changes):
+            self._take_back(change)
+        self.changes.clear()
+        for change, _ in self._undo:
+            if change.before is MISSING and change.place.close is not None:
+                with contextlib.suppress(Exception):
+                    change.place.close(change.after)
+        self._undo.clear()
+        self.started.end()
+        if self.failed or self.started:
+            _ended.append(self)
+
+    def alive(self) -> list[str]:
+        """What is still there of what was changed and started, each in words."""
+        return [*self.failed, *self.started.alive()]
+
+
+def _taken_back(change: Change) -> Undo | None:
+    """Put back what was there before a change; what undoes that. None where something else is there by now."""
+    place, key = change.place, change.key
+    now = place.read().get(key, MISSING)
+    if not _same(now, change.after):
+        # Something else was put over it, which shall not bring this back one day.
+        for other in _all_changes():
+            if other is not change and other.is_at(change) and _same(other.before, change.after):
+                other.before = change.before
+        return None
+    order = list(place.list_of(key)) if place.list_of is not None else None
+    place.put(key, change.after, change.before)
+
+    def undo() -> None:
+        place.put(key, change.before, change.after)
+        if order is not None and place.list_of is not None:
+            ranks = {id(each): rank for rank, each in enumerate(order)}
+            place.list_of(key).sort(key=lambda each: ranks.get(id(each), len(ranks)))
+
+    return undo
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in _VALUES and one == other)
+
+
+_VALUES = (str, bytes, int, float, bool, tuple)
+"""What is read anew each time: to compare these runs no code of mods, but for tuples, which only we make here."""
+
+
+def _name(change: Change) -> str:
+    which = change.place.which if isinstance(change.place.which, str) else ""
+    return f"{which}.{change.key}" if which else repr(change.key)
+
+
+# Whose they are, and their end
+
+_owners: weakref.WeakSet[ProcessChanges] = weakref.WeakSet()
+_of: weakref.WeakKeyDictionary[object, ProcessChanges] = weakref.WeakKeyDictionary()
+_ended: list[ProcessChanges] = []
+
+
+def changes_of(instance: object) -> ProcessChanges:
+    """What an instance of a mod has changed since it began to be made."""
+    return _of.setdefault(instance, ProcessChanges())
+
+
+def adopt(instance: object, changes: ProcessChanges) -> None:
+    """Let what was changed while an instance was made be its own."""
+    _of[instance] = changes
+
+
+def _all_changes() -> Iterator[Change]:
+    for owner in list(_owners):
+        yield from owner.changes
+
+
+def left_behind(seconds: float) -> tuple[str, ...]:
+    """What is still there of all whose end has come since this was last asked. Waits for threads, and blocks."""
+    ended = [_ended.pop() for _ in range(len(_ended))]
+    for each in ended:
+        each.started.wait(seconds)
+    return tuple(words for each in ended for words in each.alive())
+
+
+def has_to_wait() -> bool:
+    """Whether `left_behind` would wait for a thread."""
+    return any(each.started.to_end() for each in _ended)
+
+
+# Noting
+
+
+class Source(Protocol):
+    """The code that runs while changes are noted, with that of the modules it needs."""
+
+    def names(self) -> frozenset[str]:
+        """The names that it uses."""
+
+    def codes(self) -> Iterable[CodeType]:
+        """The code itself."""
+
+
+class _Recording:
+    """One photograph of the process, kept current: what differs at each turn was changed by what ran until then.
+
+    The innermost of `_running` ran; None stands for a library, which nothing is noted for.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self._running: list[tuple[ProcessChanges, Source | None] | None] = []
+        self._names: list[frozenset[str]] = []
+        self._imported = 0
+        """How many modules there were when the libraries were last looked for."""
+        self._tables: dict[tuple[str, Any], tuple[Place, Table]] = {}
+        self._calls = (0, 0)
+        self._look_at(PLACES)
+
+    @property
+    def owner(self) -> ProcessChanges | None:
+        """Whose code runs now."""
+        return self._running[-1][0] if self._running and self._running[-1] is not None else None
+
+    @contextlib.contextmanager
+    def running(self, owner: ProcessChanges | None, source: Source | None = None) -> Iterator[None]:
+        """Let what is changed until the block ends be the owner's."""
+        self._turn()
+        self._running.append(None if owner is None else (owner, source))
+        self._names.append(frozenset() if source is None else source.names())
+        self._look_at(library_places(self._names[-1]))
+        self._imported = len(sys.modules)
+        try:
+            yield
+        finally:
+            self._turn()
+            self._running.pop()
+            self._names.pop()
+            if self._names and self._imported != len(sys.modules):
+                # What a name stands for may have been imported meanwhile.
+                self._look_at(library_places(self._names[-1]))
+                self._imported = len(sys.modules)
+
+    def _look_at(self, places: Iterable[Place]) -> None:
+        for place in places:
+            if (place.word, place.which) not in self._tables:
+                self._tables[place.word, place.which] = (place, place.read())
+
+    def _turn(self) -> None:
+        found: list[Change] = []
+        for at, (place, before) in list(self._tables.items()):
+            after = place.read()
+            if not _is_same_table(before, after, place):
+                self._tables[at] = (place, after)
+                found += [Change(place, *each) for each in _differences(before, after)]
+        if found and self._running and self._running[-1] is not None:
+            self._note(found, *self._running[-1])
+        self._calls = (activity.begun, activity.ended)
+
+    def _note(self, found: list[Change], owner: ProcessChanges, source: Source | None) -> None:
+        evidence = Evidence() if source is None else evidence_in(source.codes())
+        is_contested = self._is_contested()
+        for change in found:
+            if not (change.place.is_shared or is_contested) or evidence.shows(change.name, change.before, change.after):
+                _add(owner, change)
+            elif change.place.is_shared:
+                for each in self._entries_of(change):
+                    if evidence.shows(each.name, each.before, each.after):
+                        _add(owner, each)
+
+    def _is_contested(self) -> bool:
+        """Whether other mods' code may have run meanwhile, on its own thread; on this one nothing else can."""
+        begun, ended = self._calls
+        return (begun != ended or activity.begun != begun) and not _has_loop()
+
+    def _entries_of(self, change: Change) -> Iterator[Change]:
+        """What differs between a table and the one that a library has exchanged it for."""
+        name = f"{change.place.which}.{change.key}"
+        for place in container_places(name, change.after):
+            known = self._tables.get(("entry", (name, id(change.before))))
+            inherited = _inherited(change) if change.before is MISSING else []
+            base = known[1] if known is not None else next((each.read() for each in inherited), {})
+            after = place.read()
+            self._tables[place.word, place.which] = (place, after)
+            yield from (Change(place, *each) for each in _differences(base, after))
+
+
+def _inherited(change: Change) -> list[Place]:
+    """The table that a class had from its base before it got one of its own."""
+    bases = type.mro(change.place.owner)[1:] if isinstance(change.place.owner, type) else []
+    found = next((vars(each)[change.key] for each in bases if change.key in vars(each)), None)
+    return list(container_places("", found))
+
+
+def _is_same_table(before: Table, after: Table, place: Place) -> bool:
+    # By identity: to compare what libraries keep may run any code. Keys that we have made are compared as they are.
+    if len(before) != len(after) or not all(map(is_, before.values(), after.values())):
+        return False
+    keys_are_ours = place.list_of is not None or not place.is_shared
+    return all(map(is_, before, after)) or (keys_are_ours and before.keys() == after.keys())
+
+
+def _differences(before: Table, after: Table) -> Iterator[tuple[Any, Any, Any]]:
+    """Each key with what was there and what is there."""
+    was, is_now = _by_key(before), _by_key(after)
+    for known, (key, value) in is_now.items():
+        old = was.get(known, (key, MISSING))[1]
+        if not _same(old, value):
+            yield key, old, value
+    for known, (key, value) in was.items():
+        if known not in is_now:
+            yield key, value, MISSING
+
+
+def _by_key(table: Table) -> dict[Any, tuple[Any, Any]]:
+    return {key if type(key) in _VALUES else id(key): (key, value) for key, value in table.items()}
+
+
+def _add(owner: ProcessChanges, change: Change) -> None:
+    for known in owner.changes:
+        if known.is_at(change):
+            known.after = change.after
+            if _same(known.before, known.after):
+                owner.changes.remove(known)
+            return
+    owner.changes.append(change)
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+_current: ContextVar[_Recording | None] = ContextVar("oa_dev_recording", default=None)
+
+
+@contextlib.contextmanager
+def recording(owner: ProcessChanges, source: Source | None) -> Iterator[None]:
+    """Note what is changed until the block ends as the owner's, but for what a block inside it notes."""
+    outer = _current.get()
+    # One that is over is that of a task which was started in it, and still carries its context.
+    if outer is not None and not outer.over:
+        with outer.running(owner, source):
+            yield
+        return
+    with signals_from_anywhere():
+        here = _Recording()
+        token, pause = _current.set(here), unnoted.set(lambda: here.running(None))
+        try:
+            with here.running(owner, source):
+                yield
+        finally:
+            here.over = True
+            unnoted.reset(pause)
+            _current.reset(token)
+
+
+def source_of(name: str) -> Source | None:
+    """The code of a loaded module of a mod."""
+    loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
+    return loader if hasattr(loader, "names") and hasattr(loader, "codes") else None
+
+
+def recording_owner() -> ProcessChanges | None:
+    """Whose code is being imported or started here."""
+    found = _current.get()
+    return None if found is None else found.owner
+
+
+class Stepwise:
+    """Awaits something, and notes the changes of each of its steps: between them other code runs on this thread."""
+
+    def __init__(self, awaited: Any, owner: ProcessChanges, source: Source | None) -> None:
+        self._awaited = awaited
+        self._owner = owner
+        self._source = source
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._awaited.__await__()
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            with recording(self._owner, self._source):
+                try:
+                    waits_for = steps.send(value) if error is None else steps.throw(error)
+                except StopIteration as stop:
+                    return stop.value
+            try:
+                value, error = (yield waits_for), None
+            except BaseException as thrown:
+                value, error = None, thrown

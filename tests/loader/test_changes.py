@@ -1,0 +1,180 @@
+"""What code of mods does to the process: taken back before its successor runs, put back when that fails."""
+
+from __future__ import annotations
+
+import http.cookies
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devserver.live.generation import activity
+from devserver.loader.changes import ProcessChanges, Stepwise, recording
+from tests.loader.conftest import Workshop
+
+GUARDS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "a default of the environment": (
+        "import os\nos.environ.setdefault('TRUTH_GUARD', '{n}')\n",
+        lambda: os.environ.get("TRUTH_GUARD"),
+    ),
+    "a handler that is added once": (
+        "import logging\nlog = logging.getLogger('truth.guard')\n"
+        "if not log.handlers:\n    log.addHandler(logging.NullHandler())\nX = {n}\n",
+        lambda: len(logging.getLogger("truth.guard").handlers),
+    ),
+    "a wrapped function": (
+        "import json\nbefore = json.dumps\ndef dumps(value, **options):\n    return before(value, **options) + '{n}'\n"
+        "json.dumps = dumps\n",
+        lambda: json.dumps(0)[1:],
+    ),
+    "a wrapped method": (
+        "from http.cookies import SimpleCookie\nbefore = SimpleCookie.value_encode\n"
+        "def encode(self, value):\n    return (*before(self, value), '{n}')\nSimpleCookie.value_encode = encode\n",
+        lambda: http.cookies.SimpleCookie().value_encode("a")[2:],
+    ),
+    "a registered converter": (
+        "import copyreg\ncopyreg.pickle(complex, lambda value: (complex, ({n}, 0)))\n",
+        lambda: str(sys.modules["copyreg"].dispatch_table.get(complex) is not None),
+    ),
+    "a limit": ("import sys\nsys.setrecursionlimit(4000 + {n})\n", lambda: sys.getrecursionlimit() - 4000),
+    "a timeout": ("import socket\nsocket.setdefaulttimeout({n}.5)\n", socket.getdefaulttimeout),
+    "a stream": ("import io, sys\nsys.stderr = io.StringIO('{n}')\n", lambda: getattr(sys.stderr, "getvalue", str)()),
+}
+
+
+@pytest.mark.parametrize("kind", GUARDS)
+async def test_after_reloads_the_process_is_as_after_one_start(workshop: Workshop, kind: str) -> None:
+    """Guards find nothing of the old code, wrappers wrap the original, and in the end nothing is left."""
+    source, state = GUARDS[kind]
+    untouched = state()
+    expected = []
+    for n in (1, 2, 3):
+        workshop.write("entry", source.format(n=n))
+        workshop.build(entry="entry").keep()
+        expected.append(state())
+        workshop.finder.modules.forget(["entry"])
+        assert state() == untouched
+    seen = []
+    for n in (1, 2, 3):
+        workshop.write("entry", source.format(n=n))
+        workshop.build(*(["entry"] if n > 1 else []), entry="entry").keep()
+        seen.append(state())
+    assert seen == expected
+
+
+@pytest.mark.parametrize("kind", GUARDS)
+async def test_a_failed_build_leaves_what_the_old_code_did(workshop: Workshop, kind: str) -> None:
+    """What was taken back before the attempt is put back exactly after it."""
+    source, state = GUARDS[kind]
+    workshop.write("entry", source.format(n=1))
+    workshop.build(entry="entry").keep()
+    running = state()
+    workshop.write("entry", source.format(n=2))
+    workshop.build("entry", entry="entry").undo()
+    assert state() == running
+
+
+async def test_log_handlers_are_put_back_in_their_order_and_open(workshop: Workshop) -> None:
+    """An undo puts the very handlers back between those that were around them, and closes none."""
+    log = logging.getLogger("truth.order")
+    workshop.write(
+        "entry",
+        "import logging\nclosed = []\nclass Mine(logging.NullHandler):\n"
+        "    def close(self):\n        closed.append(self)\n        super().close()\n"
+        "logging.getLogger('truth.order').addHandler(Mine())\n",
+    )
+    workshop.build(entry="entry").keep()
+    log.addHandler(logging.NullHandler())
+    before = list(log.handlers)
+    workshop.build("entry", entry="entry").undo()
+    assert log.handlers == before
+    assert before[0] not in sys.modules["entry"].closed
+    log.handlers.clear()
+
+
+async def test_what_a_library_does_when_it_is_first_imported_is_the_librarys(
+    workshop: Workshop, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not imported again, so its set-up stays; what the mod does besides goes."""
+    place = tmp_path_factory.mktemp("site")
+    (place / "truthlib.py").write_text("import os, sys\nos.environ['TRUTH_LIB'] = '1'\nsys.path.append('/truth/lib')\n")
+    monkeypatch.syspath_prepend(str(place))
+    workshop.write("entry", "import os\nos.environ['TRUTH_A'] = '1'\nimport truthlib\nos.environ['TRUTH_B'] = '1'\n")
+    workshop.build(entry="entry").keep()
+    workshop.write("entry", "import truthlib\n")
+    workshop.build("entry", entry="entry").keep()
+    assert {name for name in os.environ if name.startswith("TRUTH_")} == {"TRUTH_LIB"}
+    assert "/truth/lib" in sys.path
+    sys.path.remove("/truth/lib")
+    del os.environ["TRUTH_LIB"], sys.modules["truthlib"]
+
+
+async def test_what_others_do_between_the_steps_of_an_async_hook_is_theirs() -> None:
+    """Only what runs within a step of the hook itself is noted."""
+    changes = ProcessChanges()
+
+    class Pause:
+        def __await__(self) -> Any:
+            yield
+
+    async def hook() -> int:
+        os.environ["TRUTH_MINE"] = "1"
+        await Pause()
+        os.environ["TRUTH_MINE_TOO"] = "1"
+        return 5
+
+    steps = Stepwise(hook(), changes, None).__await__()
+    next(steps)
+    os.environ["TRUTH_THEIRS"] = "1"
+    with pytest.raises(StopIteration) as stop:
+        next(steps)
+    assert stop.value.value == 5
+    changes.end()
+    assert {name for name in os.environ if name.startswith("TRUTH_")} == {"TRUTH_THEIRS"}
+    del os.environ["TRUTH_THEIRS"]
+
+
+def test_what_a_handler_did_meanwhile_on_its_thread_is_its_own() -> None:
+    """While a module is executed on one thread, changes of others count as its own only where its code shows them."""
+    changes = ProcessChanges()
+    with recording(changes, None):
+        activity.begun += 1
+        os.environ["TRUTH_THEIRS"] = "1"
+        activity.ended += 1
+    changes.end()
+    assert os.environ.pop("TRUTH_THEIRS") == "1"
+
+
+async def test_caches_of_libraries_are_no_changes_of_a_mod(workshop: Workshop) -> None:
+    """A library that remembers what it was asked is not made to forget it half."""
+    import re
+
+    workshop.write("entry", "import re\nX = re.compile('truth[0-9]+cache')\n")
+    workshop.build(entry="entry").keep()
+    known = set(re._cache)  # type: ignore[attr-defined]
+    workshop.write("entry", "X = 1\n")
+    workshop.build("entry", entry="entry").keep()
+    assert known <= set(re._cache)  # type: ignore[attr-defined]
+
+
+async def test_a_timer_that_arms_itself_ends_with_its_code(workshop: Workshop) -> None:
+    """Its next turn is started by Python's own thread: the code on the stack tells whose it is."""
+    import threading
+
+    workshop.write(
+        "entry",
+        "import threading\ndef tick():\n    arm()\ndef arm():\n    timer = threading.Timer(0.001, tick)\n"
+        "    timer.daemon = True\n    timer.start()\narm()\nX = 1\n",
+    )
+    workshop.build(entry="entry").keep()
+    workshop.write("entry", "X = 2\n")
+    workshop.build("entry", entry="entry").keep()
+    for each in threading.enumerate():
+        if isinstance(each, threading.Timer):
+            each.join(10)
+    assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
