@@ -114,7 +114,7 @@ def schema(
         SchemaOf, typer.Argument(metavar="[network|events]", help="Of network.yaml, or of all that --json prints.")
     ] = SchemaOf.NETWORK,
 ) -> int:
-    """Print the JSON Schema of network.yaml, for editors, or of what --json prints, for programs."""
+    """Print the JSON Schema of network.yaml, or of what --json prints."""
     from devserver.cli import commands
 
     return commands.schema(of.value)

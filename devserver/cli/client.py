@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urlsplit
 
 from devserver.control.page_address import address
 from devserver.errors import DevServerError
+from devserver.model.names import is_loopback
 from devserver.server.runfile import RunFile, is_running, read_run_file, run_file_path
-from devserver.server.sockets import is_loopback
 
 ANSWER_LIMIT = 8 << 20
 """The most bytes of an answer that are read."""

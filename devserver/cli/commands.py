@@ -115,7 +115,7 @@ def new_network(folder: Path) -> int:
 def new_mod(name: str) -> int:
     """Write a small mod with its test into the network of the working directory, and say how to list it."""
     from devserver.cli.scaffold import mod_files, mod_name
-    from devserver.config.network_yaml import mod_name_problem
+    from devserver.model.names import mod_name_problem
 
     path = network_file(None)
     plain = mod_name(name)

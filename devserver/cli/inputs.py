@@ -8,7 +8,7 @@ from typing import Any
 
 from devserver.cli.exits import Problem
 from devserver.model.event import event_name_problem
-from devserver.server.sockets import is_loopback
+from devserver.model.names import is_loopback
 
 _EXAMPLE = """as in --payload '{"title": "Inbox"}'"""
 _SHOWN = 60

@@ -6,8 +6,6 @@ none is listed as `unused`. Must not import mods or ask whether they exist.
 
 from __future__ import annotations
 
-import ipaddress
-import keyword
 import os
 import re
 import stat
@@ -20,8 +18,9 @@ from typing import Any
 from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, refuse_size, unquoted
 from devserver.config.yaml_values import MAX_GUESSES, Keys, Notes, Section, Value, did_you_mean, near
 from devserver.errors import ConfigError
-from devserver.model.config import DEFAULT_PORT, LOOPBACK, AgentGroup, ModSpec, NetworkConfig
+from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig
 from devserver.model.lifecycle import Limits
+from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of, shown_name
 from devserver.model.principal import Scope
 
 _DAY = 86_400.0
@@ -64,8 +63,6 @@ _LIMITS = Keys(frozenset(each.name for each in fields(Limits)), strict=True)
 _TRANSPORT_TYPES = frozenset({"http", "websocket", "grpc", "mcp", "a2a", "libp2p", "webrtc"})
 _OURS = re.compile(r"^[ \t{]*network[ \t]*:(?:\s|$)|[\"']network[\"'][ \t]*:", re.MULTILINE)
 _ROOT_KEY = re.compile(r"^([A-Za-z_]+)[ \t]*:", re.MULTILINE)
-_MOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,7}", re.ASCII)
-_MOD_NAME_LIMIT = 200
 _AGENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
@@ -229,20 +226,10 @@ def _older_config(network: Section) -> Section | None:
 def _host(config: Section) -> str:
     """Only a loopback address is taken from a file: being reachable from elsewhere is asked for on the command line."""
     host = config.text("host", LOOPBACK)
-    if host == "localhost":
-        return LOOPBACK
-    if not _is_loopback(host):
-        config.unused("host")
-        return LOOPBACK
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
+    if is_loopback(host):
+        return LOOPBACK if host == "localhost" else host
+    config.unused("host")
+    return LOOPBACK
 
 
 def _groups(network: Section, default: str, requires_password: bool) -> Mapping[str, AgentGroup]:
@@ -276,7 +263,7 @@ def _mods(network: Section) -> Iterator[ModSpec]:
         spec = _mod(entry)
         if spec is None:
             continue
-        name = spec.path.replace("./", "mods.", 1)
+        name = module_of(spec.path)
         if name in first:
             entry.report(f"the mod {spec.path} is listed twice: lines {first[name]} and {entry.line}")
         first.setdefault(name, entry.line)
@@ -307,20 +294,8 @@ def _mod_name(mod: Section) -> str:
     problem = mod_name_problem(name) if name else None
     if value is None or problem is None:
         return name
-    value.report(f"{value.path}: {problem}", "a mod is named like mods.echo, or ./echo for mods/echo")
+    value.report(f"{value.path}: {shown_name(name)} cannot name a mod", problem)
     return ""
-
-
-def mod_name_problem(name: str) -> str | None:
-    """Why `name` cannot name a mod, or None: it is a dotted Python name of ASCII letters, or `./` and one such part."""
-    local = name.startswith("./")
-    dotted = name.removeprefix("./")
-    if len(name) > _MOD_NAME_LIMIT:
-        return f"a mod's name has at most {_MOD_NAME_LIMIT} characters, this one has {len(name)}"
-    if _MOD_NAME.fullmatch(dotted) is None or (local and "." in dotted):
-        return f"{name!a} is no name for a mod"
-    wrong = next((part for part in dotted.split(".") if part.startswith("__") or keyword.iskeyword(part)), None)
-    return None if wrong is None else f"{wrong!r} cannot be a part of a mod's name"
 
 
 def _dev(root: Section, config: NetworkConfig) -> NetworkConfig:

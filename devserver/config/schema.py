@@ -14,11 +14,11 @@ from devserver.config import network_yaml as parser
 from devserver.config.yaml_values import Keys
 from devserver.model.config import DEFAULT_PORT
 from devserver.model.lifecycle import Limits
+from devserver.model.names import MOD_PATH
 from devserver.model.principal import Scope
 
 Schema = dict[str, Any]
 
-MOD_NAME = r"^(\./)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,7}$"
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _MAYBE_TEXT: Schema = {"type": ["string", "null"], "minLength": 1}
 _FREE: Schema = {"type": ["object", "null"]}
@@ -82,7 +82,7 @@ def _http() -> Schema:
 def _mod() -> Schema:
     name = {
         "type": "string",
-        "pattern": MOD_NAME,
+        "pattern": f"^{MOD_PATH}$",
         "description": "The import path, as in mods.wiki, or ./wiki for mods/wiki beside this file.",
     }
     enabled = {**_FLAG, "default": True}

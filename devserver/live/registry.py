@@ -17,6 +17,7 @@ from devserver.live.generation import Call, Generation, expire
 from devserver.live.routing import RoutingTable
 from devserver.model.facts import Held
 from devserver.model.lifecycle import ModState
+from devserver.model.names import module_of
 
 
 @dataclass(slots=True, eq=False)
@@ -151,7 +152,7 @@ class Registry:
 
     def find(self, path_or_id: str) -> Slot | None:
         """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
-        return self._slots.get(path_or_id) or self._paths.get(plain_path(path_or_id))
+        return self._slots.get(path_or_id) or self._paths.get(module_of(path_or_id))
 
     def make_slot(self, mod_id: str, mod_path: str) -> Slot:
         """A slot for a mod that is being loaded; it joins the table at `commit`."""
@@ -177,13 +178,13 @@ class Registry:
             self._table = None
         for slot in swap.removed:
             self._slots.pop(slot.mod_id, None)
-            self._paths.pop(plain_path(slot.mod_path), None)
+            self._paths.pop(module_of(slot.mod_path), None)
             slot.live = None
         for slot, generation in swap.live:
             slot.live = generation
             generation.state = ModState.LIVE
             self._numbers[slot.mod_id] = generation.number
-            self._slots[slot.mod_id] = self._paths[plain_path(slot.mod_path)] = slot
+            self._slots[slot.mod_id] = self._paths[module_of(slot.mod_path)] = slot
         if swap.order is not None:
             self._sort(swap.order)
 
@@ -204,8 +205,3 @@ class Registry:
         place = {mod_id: n for n, mod_id in enumerate(order)}
         last = len(place)
         self._slots = dict(sorted(self._slots.items(), key=lambda item: place.get(item[0], last)))
-
-
-def plain_path(mod_path: str) -> str:
-    """`./name` as the dotted path that it stands for."""
-    return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path

@@ -8,9 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
-import keyword
 import os
-import re
 import stat
 import sys
 import time
@@ -22,10 +20,9 @@ from types import ModuleType
 
 from devserver.errors import ModNotFound, ModRefused, NoModClass
 from devserver.mod import BaseMod
+from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_name
 from devserver.sources.roots import Roots
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,7}", re.ASCII)
-_NAME_LIMIT = 200
 _COARSE = 2.0
 """Seconds that the coarsest stamps of file systems in use stay the same (FAT)."""
 _ALWAYS_ALLOWED = ("openagents.mods",)
@@ -42,27 +39,16 @@ class Located:
     reloadable: bool
 
 
-def module_name(mod_path: str) -> str:
-    """The dotted name behind a mod path; `./name` is `mods.name`. Raises ModRefused for what is no name."""
-    name = f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path
-    problem = _name_problem(name)
-    if problem is not None:
-        raise ModRefused(f"{_shown(mod_path)} cannot name a mod: {problem}")
-    return name
-
-
-def mod_id_of(mod_path: str) -> str:
-    """The short id of a mod: the last part of its path."""
-    return re.split(r"[./]", mod_path)[-1]
-
-
 def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) -> Located:
     """Find the module to import for `mod_path`, importing nothing, not even a parent package.
 
     `allowed` are the packages and mods that may be loaded; None means any (the caller runs code here anyway).
     Raises ModRefused for a name or place that is not allowed, ModNotFound where there is nothing.
     """
-    name = module_name(mod_path)
+    name = module_of(mod_path)
+    problem = mod_name_problem(mod_path) or _is_pythons_own(name)
+    if problem is not None:
+        raise ModRefused(f"{shown_name(mod_path)} cannot name a mod: {problem}")
     if allowed is not None and not _covered(name, (*allowed, *_ALWAYS_ALLOWED)):
         raise ModRefused(
             f"the mod {mod_path} is not on the list of what may be loaded: list it in network.yaml, "
@@ -116,21 +102,9 @@ def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:
     return {name: value for name, value in vars(module).items() if is_own(value)}
 
 
-def _name_problem(name: str) -> str | None:
-    if len(name) > _NAME_LIMIT:
-        return f"it is longer than {_NAME_LIMIT} characters"
-    if _NAME.fullmatch(name) is None:
-        return "a mod is named like a Python module, as in mods.wiki, or ./wiki for mods/wiki beside network.yaml"
-    for part in name.split("."):
-        if keyword.iskeyword(part) or part.startswith("__"):
-            return f"{part} is not allowed in a mod's name"
-    if name.split(".")[0] in sys.stdlib_module_names:
-        return f"{name.split('.')[0]} belongs to Python's standard library"
-    return None
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else f"{text[:77]}...")
+def _is_pythons_own(name: str) -> str | None:
+    top = name.partition(".")[0]
+    return f"{top} belongs to Python's standard library" if top in sys.stdlib_module_names else None
 
 
 def _covered(name: str, allowed: Iterable[str]) -> bool:

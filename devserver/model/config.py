@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devserver.model.lifecycle import Limits
+from devserver.model.names import LOOPBACK
 
 if TYPE_CHECKING:
     from devserver.model.facts import Frame  # it imports this file
 
 DEFAULT_PORT = 8700
-LOOPBACK = "127.0.0.1"
 
 PlaceOf = Callable[[tuple[str | int, ...], bool], "Frame"]
 """Where a value of a mod's configuration is written, given the keys and indexes that lead to it.

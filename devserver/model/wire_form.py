@@ -35,6 +35,7 @@ from devserver.model.facts import (
     Way,
 )
 from devserver.model.lifecycle import Action, Phase
+from devserver.model.names import is_loopback
 from devserver.model.plan import Hold, Plan, Step
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def sentence_of(fact: Notice | Exposed | Blocked | LeftBehind) -> str:
 
 def exposed_warning(fact: Exposed) -> str:
     """What it means that other machines may come in."""
-    return _PROXIED if all(each.startswith(("127.", "[::1]")) for each in fact.addresses) else _OPEN
+    return _PROXIED if all(is_loopback(each.rpartition(":")[0]) for each in fact.addresses) else _OPEN
 
 
 def _ready(fact: Ready, time: str) -> forms.ReadyLine:

@@ -16,9 +16,10 @@ from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, outermost, running
 from devserver.live.handlers import AGENT_CAME, AGENT_WENT
 from devserver.live.overseer import end_by_force
-from devserver.live.registry import Registry, Slot, plain_path
+from devserver.live.registry import Registry, Slot
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
+from devserver.model.names import module_of
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
 
@@ -264,7 +265,7 @@ def _is_awaited_by(slot: Slot) -> bool:
 
 def _is_named(slot: Slot, name: str) -> bool:
     """Whether `name` is the id of a mod, or its path in either form."""
-    return name == slot.mod_id or plain_path(name) == plain_path(slot.mod_path)
+    return name == slot.mod_id or module_of(name) == module_of(slot.mod_path)
 
 
 def _in_a_circle(event: Event, caller: Call) -> EventResponse:

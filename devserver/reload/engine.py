@@ -25,6 +25,7 @@ from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigg
 from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
+from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.reload.apply import Transaction
 from devserver.reload.carried import Carried
@@ -32,7 +33,7 @@ from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
-from devserver.reload.plan import make_plan, plain
+from devserver.reload.plan import make_plan
 from devserver.reload.retirement import Retirement
 from devserver.sources.roots import Roots
 
@@ -247,7 +248,7 @@ class Engine:
     async def _carry_group(
         self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int, pasts: list[Past]
     ) -> list[Outcome]:
-        came = {plain(each.mod_path) for each in before if each.status is Status.APPLIED}
+        came = {module_of(each.mod_path) for each in before if each.status is Status.APPLIED}
         missing = [each for each in group.needs if each not in came]
         if missing:
             return [self._skipped(step, missing) for step in group.steps]
@@ -312,7 +313,7 @@ class Engine:
         return locate(step.mod_path, self.roots, self._allowed)
 
     def _allow_list(self) -> tuple[str, ...]:
-        return (*self.config.mod_paths, *(plain(each.path) for each in self.config.mods))
+        return (*self.config.mod_paths, *(module_of(each.path) for each in self.config.mods))
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""
@@ -320,7 +321,7 @@ class Engine:
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
         """Where network.yaml has the configuration of a step, if it is the one that the step brings."""
-        specs = (each for each in self.config.mods if plain(each.path) == plain(step.mod_path))
+        specs = (each for each in self.config.mods if module_of(each.path) == module_of(step.mod_path))
         spec = next(specs, None)
         return spec.place_of if spec is not None and spec.config == step.config else None
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from devserver.errors import DevServerError, ModNotFound, ModRefused
+from devserver.errors import DevServerError, ModNotFound
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import LoadedModules, locate
-from devserver.loader.locate import module_name
 from devserver.loader.modules import Text
 from devserver.model.change import (
     ConfigChanged,
@@ -32,12 +31,13 @@ from devserver.model.change import (
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action
+from devserver.model.names import mod_name_problem, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.handover import NOTHING
 from devserver.reload.history import History, Past, thaw
-from devserver.reload.plan import Situation, needed_paths, plain, taken, without_settings
+from devserver.reload.plan import Situation, needed_paths, taken, without_settings
 from devserver.sources.files import is_gone, read_bytes, sources_now
 from devserver.sources.graph import Declarations, read_declarations
 from devserver.sources.roots import Roots
@@ -117,7 +117,7 @@ class Knowledge:
             graph=self._modules.graph(),
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
-            retry=frozenset(plain(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
+            retry=frozenset(module_of(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
             declared=declared | self._declared_anew(live, stale),
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in self._undoable().items()},
@@ -128,7 +128,7 @@ class Knowledge:
             missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
             # Who asks for one mod is told by its load that it is nowhere.
             absent={} if isinstance(trigger, LoadAsked) else absent,
-            waiting={plain(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
+            waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
         )
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
@@ -186,9 +186,9 @@ class Knowledge:
         declared, absent = {}, {}
         for path in paths:
             try:
-                declared[plain(path)] = read_declarations(locate(path, self._roots).file.read_bytes())
+                declared[module_of(path)] = read_declarations(locate(path, self._roots).file.read_bytes())
             except ModNotFound as nowhere:
-                absent[plain(path)] = str(nowhere)
+                absent[module_of(path)] = str(nowhere)
             except (DevServerError, OSError, SyntaxError, ValueError):
                 continue
         return declared, absent
@@ -204,9 +204,9 @@ class Knowledge:
             path = stale.get(mod.entry)
             data = _bytes_of(path) if path is not None and path.suffix == ".py" else None
             # To parse a source takes longer than all the rest of a plan.
-            if data is not None and (b"requires" in data or plain(mod.mod_path) in needed):
+            if data is not None and (b"requires" in data or module_of(mod.mod_path) in needed):
                 with contextlib.suppress(SyntaxError, ValueError):
-                    found[plain(mod.mod_path)] = read_declarations(data)
+                    found[module_of(mod.mod_path)] = read_declarations(data)
         return found
 
     def _live_mod(self, generation: Generation) -> LiveMod:
@@ -221,11 +221,11 @@ class Knowledge:
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config = without_settings(config, self.config)
         self._registry.hold_at_most(config.limits.held_events)
-        listed, enabled = ({plain(each.path) for each in mods} for mods in (config.mods, config.enabled_mods))
+        listed, enabled = ({module_of(each.path) for each in mods} for mods in (config.mods, config.enabled_mods))
         for generation in self._registry.live:
             # What it has asked for once it may take away, also later; what somebody else has loaded it may not.
-            generation.listed = generation.listed or plain(generation.mod_path) in enabled
-        for path in [each for each in self.failed if plain(each) not in listed]:
+            generation.listed = generation.listed or module_of(generation.mod_path) in enabled
+        for path in [each for each in self.failed if module_of(each) not in listed]:
             del self.failed[path]
         return notices
 
@@ -280,7 +280,7 @@ class Knowledge:
         needs: tuple[str, ...] = (),
     ) -> None:
         """Note an attempt with all that it looked for, found or not. What nothing asks for any more is not noted."""
-        is_listed = any(plain(each.path) == plain(mod_path) for each in self.config.mods)
+        is_listed = any(module_of(each.path) == module_of(mod_path) for each in self.config.mods)
         if is_listed or self._registry.find(mod_path) is not None:
             looked_for = dict.fromkeys((*places, *_places(mod_path, self._roots)))
             self.failed[mod_path] = Attempt({**self._now(looked_for), **(touched or {})}, outcome, needs)
@@ -400,10 +400,9 @@ def _moved_on(attempt: Attempt, changed: Sources) -> bool:
 
 def _places(mod_path: str, roots: Roots) -> tuple[Path, ...]:
     """Where a mod is looked for in the workspace, and the packages on the way; nothing for what names no mod."""
-    try:
-        *packages, last = module_name(mod_path).split(".")
-    except ModRefused:
+    if mod_name_problem(mod_path) is not None:
         return ()
+    *packages, last = module_of(mod_path).split(".")
     folders = [roots.workspace.joinpath(*packages[: depth + 1]) for depth in range(len(packages))]
     base = roots.workspace.joinpath(*packages, last)
     above = (folder / "__init__.py" for folder in folders)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devserver.errors import ModNotFound
-from devserver.live.registry import Registry, plain_path
+from devserver.live.registry import Registry
 from devserver.model.event import EventResponse
 from devserver.model.facts import AgentsSeen, ErrorFacts, Frame, Held, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, Phase
+from devserver.model.names import module_of
 from devserver.model.plan import Hold, Step
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.error_facts import excerpt
@@ -94,7 +95,7 @@ def all_held(outcomes: Sequence[Outcome]) -> Held:
 
 def response_of(done: PlanDone, mod: str) -> EventResponse:
     """The answer to whoever asked for one mod, by path or id; others may have been reloaded with it."""
-    named = (each for each in done.outcomes if mod == each.mod_id or plain_path(mod) == plain_path(each.mod_path))
+    named = (each for each in done.outcomes if mod == each.mod_id or module_of(mod) == module_of(each.mod_path))
     outcome = next(named, done.outcomes[0])
     data = {
         "mod_id": outcome.mod_id,

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 
 from devserver.errors import CannotListen, PortInUse
+from devserver.model.names import is_loopback
 
 MOST_TRIES = 20
 _BACKLOG = 2048
@@ -74,16 +75,6 @@ def heard_addresses(listening: socket.socket) -> tuple[str, ...]:
         except OSError:
             return (host,)  # this machine is on no network
         return (host, asking.getsockname()[0])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _loopback(listening: socket.socket) -> str:

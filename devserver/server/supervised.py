@@ -99,9 +99,9 @@ class Quarantine:
         """Raise EndedTheProcess for a mod that is held; one whose code is another now is let go for good."""
         if not self._held:
             return
-        from devserver.live.registry import plain_path  # not above: the supervisor itself needs none of it
+        from devserver.model.names import module_of  # not above: the supervisor itself needs none of it
 
-        mod = plain_path(mod_path)
+        mod = module_of(mod_path)
         if mod not in self._held:
             return
         crash, place = self._held[mod]
@@ -115,12 +115,12 @@ class Quarantine:
 
 
 def _files(mods: Iterable[str], roots: Roots) -> Iterator[tuple[str, Path]]:
-    from devserver.live.registry import plain_path
     from devserver.loader import locate
+    from devserver.model.names import module_of
 
     for mod in mods:
         with contextlib.suppress(ModFault):  # whoever loads it will say what is wrong
-            yield plain_path(mod), Path(os.path.realpath(locate(mod, roots).file))
+            yield module_of(mod), Path(os.path.realpath(locate(mod, roots).file))
 
 
 class Supervised:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from devserver.config.network_yaml import mod_name_problem, parse_network, read_network
+from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError
 from devserver.model.config import AgentGroup, ModSpec, NetworkConfig
 from devserver.model.lifecycle import Limits
+from devserver.model.names import mod_name_problem
 
 NAMED = "network:\n  name: demo\n"
 

@@ -24,15 +24,16 @@ from collections.abc import Iterable
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, ReloadAsked, Trigger, UndoAsked, UnloadAsked
 from devserver.model.config import ModSpec
 from devserver.model.lifecycle import Action
+from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
 from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
 from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
 from devserver.reload.plan.seen import refused_as_stale
 from devserver.reload.plan.settings import not_applied, order_of, reorder, taken, with_config, without_settings
-from devserver.reload.plan.situation import Situation, id_of, needed_paths, not_loaded, plain
+from devserver.reload.plan.situation import Situation, needed_paths, not_loaded
 
-__all__ = ["Situation", "make_plan", "needed_paths", "plain", "taken", "without_settings"]
+__all__ = ["Situation", "make_plan", "needed_paths", "taken", "without_settings"]
 
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
@@ -62,7 +63,7 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
 
 def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     news = {name: path for name, path in situation.stale.items() if path in trigger.changed}
-    retried = [mod for mod in situation.live if plain(mod.mod_path) in situation.retry]
+    retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
     steps = reloads(situation, with_stale(news, retried, situation), {}, trigger.changed)
     wanted = [situation.listed(path) for path in sorted(situation.retry) if situation.at(path) is None]
     coming = loads(
@@ -79,17 +80,19 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
 
 
 def _is_retried(group: Group, situation: Situation) -> bool:
-    return all(plain(step.mod_path) in situation.retry for step in group.steps)
+    return all(module_of(step.mod_path) in situation.retry for step in group.steps)
 
 
 def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     config = trigger.config
     unloads, kept = gone(config, situation)
     leaving = {step.mod_id for step in unloads}
-    live = {plain(spec.path): situation.at(spec.path) for spec in config.enabled_mods}
-    added = [spec for spec in config.enabled_mods if live[plain(spec.path)] is None]
+    live = {module_of(spec.path): situation.at(spec.path) for spec in config.enabled_mods}
+    added = [spec for spec in config.enabled_mods if live[module_of(spec.path)] is None]
     coming = loads(added, situation, listed=True, leaving=leaving)
-    changed = [with_config(mod, spec) for spec in config.enabled_mods if (mod := live[plain(spec.path)]) is not None]
+    changed = [
+        with_config(mod, spec) for spec in config.enabled_mods if (mod := live[module_of(spec.path)]) is not None
+    ]
     order = order_of(config, situation, leaving)
     moved = reorder(order, situation, leaving)
     groups = (*_each(unloads), *coming.groups, *_each([*filter(None, changed), *moved]))
@@ -181,7 +184,7 @@ def _each(steps: Iterable[Step]) -> tuple[Group, ...]:
 def _listed(name: str, situation: Situation) -> ModSpec | None:
     """The enabled mod of network.yaml that goes by this id or path."""
     known = situation.listed(name)
-    named = (spec for spec in situation.config.enabled_mods if id_of(spec.path) == name)
+    named = (spec for spec in situation.config.enabled_mods if mod_id_of(spec.path) == name)
     return known if known is not None and known.enabled else next(named, None)
 
 

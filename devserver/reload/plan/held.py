@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from devserver.model.change import ConfigChanged, FilesChanged, Trigger
 from devserver.model.lifecycle import Action
+from devserver.model.names import module_of
 from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.reload.plan.loads import Loads, unmet, version_after
 from devserver.reload.plan.reloads import reloads, together
 from devserver.reload.plan.settings import order_of
-from devserver.reload.plan.situation import Situation, needed_paths, plain, required
+from devserver.reload.plan.situation import Situation, needed_paths, required
 
 
 def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
@@ -48,11 +49,11 @@ def _missing(steps: Iterable[Step], situation: Situation) -> list[Hold]:
 
 def _refused(steps: Iterable[Step], plan: Plan, situation: Situation) -> list[Hold]:
     """The reloads of mods whose new source needs what is not there, or brings a version that another mod refuses."""
-    brought = {plain(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
+    brought = {module_of(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
     leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
     found = []
     for step in steps:
-        declared = situation.declared.get(plain(step.mod_path))
+        declared = situation.declared.get(module_of(step.mod_path))
         if declared is None or step.mod_id in situation.missing:
             continue
         missing = unmet(declared.requires, situation, brought, leaving)
@@ -67,14 +68,14 @@ def _refused(steps: Iterable[Step], plan: Plan, situation: Situation) -> list[Ho
 
 def _refuser(step: Step, brought: Collection[str], leaving: Collection[str], situation: Situation) -> str | None:
     """Which mod that stays needs another version of this one than the one that would come, in words."""
-    path = plain(step.mod_path)
+    path = module_of(step.mod_path)
     version = version_after(path, situation, brought)
     if version is None:
         return None
     for mod in situation.live:
-        known = situation.declared.get(plain(mod.mod_path))
+        known = situation.declared.get(module_of(mod.mod_path))
         requires = mod.requires if known is None else known.requires
-        needed = (each for each in required(requires) if plain(each.path) == path)
+        needed = (each for each in required(requires) if module_of(each.path) == path)
         for each in needed if mod.mod_id not in leaving else ():
             if not each.allows(version):
                 return f"{mod.mod_id} needs {each}, and this is version {version}"
@@ -107,13 +108,13 @@ def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation)
 
 def _in_order_of_need(plan: Plan, situation: Situation) -> Plan:
     """The plan with reloads that need a mod which it loads behind that load; they are skipped where it fails."""
-    loaded = {plain(each.mod_path) for each in plan.steps if each.action is Action.LOAD}
+    loaded = {module_of(each.mod_path) for each in plan.steps if each.action is Action.LOAD}
     if not loaded:
         return plan
-    needs = {plain(path): needed_paths(each.requires) for path, each in situation.declared.items()}
+    needs = {module_of(path): needed_paths(each.requires) for path, each in situation.declared.items()}
     groups = []
     for group in plan.groups:
-        own = {path for step in group.steps for path in needs.get(plain(step.mod_path), ()) if path in loaded}
+        own = {path for step in group.steps for path in needs.get(module_of(step.mod_path), ()) if path in loaded}
         is_reload = any(step.action is Action.RELOAD for step in group.steps)
         groups.append(replace(group, needs=tuple(sorted(own))) if is_reload and own else group)
     late = [each for each in groups if each.needs and each.steps[0].action is Action.RELOAD]
@@ -130,8 +131,8 @@ def with_waiting(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
     """
     if not situation.waiting or plan.undo or isinstance(trigger, ConfigChanged):
         return plan
-    planned = {plain(step.mod_path) for step in plan.steps}
-    brought = {plain(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
+    planned = {module_of(step.mod_path) for step in plan.steps}
+    brought = {module_of(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
     ready = {
         path: next(need for need in needs if need in brought)
         for path, needs in situation.waiting.items()
@@ -152,10 +153,10 @@ def _waiting_reloads(ready: Mapping[str, str], situation: Situation) -> tuple[Gr
     if not mods:
         return ()
     stale = {name: situation.stale[name] for mod in mods for name in situation.needs_of(mod) if name in situation.stale}
-    forced = {mod.mod_id: f"{ready[plain(mod.mod_path)]}, which it needs, is loaded" for mod in mods}
+    forced = {mod.mod_id: f"{ready[module_of(mod.mod_path)]}, which it needs, is loaded" for mod in mods}
     steps = [each for each in reloads(situation, stale, forced) if each.mod_id in forced]
     return tuple(
-        replace(group, needs=tuple(sorted({ready[plain(step.mod_path)] for step in group.steps})))
+        replace(group, needs=tuple(sorted({ready[module_of(step.mod_path)] for step in group.steps})))
         for group in together(steps, situation)
     )
 
@@ -165,7 +166,7 @@ def _waiting_loads(plan: Plan, brought: Collection[str], situation: Situation) -
     leaving = [step.mod_id for step in plan.steps if step.action is Action.UNLOAD]
     coming = Loads(situation, leaving, brought=set(brought))
     coming.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})
-    planned = {plain(step.mod_path) for step in plan.steps}
+    planned = {module_of(step.mod_path) for step in plan.steps}
     left = [path for path in situation.waiting if path not in planned and situation.at(path) is None]
     while ready := [path for path in left if not coming.brought.isdisjoint(situation.waiting[path])]:
         left = [path for path in left if path not in ready]

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action
+from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Step
-from devserver.reload.plan.situation import Situation, id_of, needed_paths, plain, required, unreadable
+from devserver.reload.plan.situation import Situation, needed_paths, required, unreadable
 from devserver.sources.graph import Declarations, load_order
 
 
@@ -40,7 +41,7 @@ class Loads:
 
     def add(self, spec: ModSpec, reason: str, listed: bool) -> None:
         """A load of this mod, or a hold that says why it cannot be loaded as things are."""
-        step = Step(Action.LOAD, id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
+        step = Step(Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
         problem = self._problem(step, spec)
         if problem is not None:
             self.holds.append(problem)
@@ -50,7 +51,7 @@ class Loads:
     def take(self, step: Step) -> None:
         """Let a load belong to the plan."""
         self.taken[step.mod_id] = step.mod_path
-        self.brought.add(plain(step.mod_path))
+        self.brought.add(module_of(step.mod_path))
         self.steps.append(step)
 
     def _needs(self, step: Step) -> tuple[str, ...]:
@@ -61,9 +62,9 @@ class Loads:
         hold = Hold(Action.LOAD, step.mod_id, "", step.mod_path)
         owner = self.taken.get(step.mod_id)
         if owner is not None:
-            rest = "comes before it" if plain(owner) in self.brought else "keeps running; unload that first"
+            rest = "comes before it" if module_of(owner) in self.brought else "keeps running; unload that first"
             return replace(hold, reason=f"the id {step.mod_id} belongs to {owner}, which {rest}")
-        absent = self.situation.absent.get(plain(step.mod_path))
+        absent = self.situation.absent.get(module_of(step.mod_path))
         if absent is not None:
             return replace(hold, reason=absent, line=spec.line)
         requires = _declared(step.mod_path, self.situation).requires
@@ -80,11 +81,11 @@ def unmet(
     """The mods (by path) that are needed and missing once a plan has brought and unloaded these, each with why."""
     found = {}
     for needed in required(requires):
-        version = version_after(plain(needed.path), situation, brought, leaving)
+        version = version_after(module_of(needed.path), situation, brought, leaving)
         if version is None:
-            found[plain(needed.path)] = f"it needs {needed}, which is not loaded"
+            found[module_of(needed.path)] = f"it needs {needed}, which is not loaded"
         elif not needed.allows(version):
-            found[plain(needed.path)] = f"it needs {needed}, and {needed.path} is version {version}"
+            found[module_of(needed.path)] = f"it needs {needed}, and {needed.path} is version {version}"
     return found
 
 
@@ -104,13 +105,13 @@ def loads(
     wanted: Iterable[ModSpec], situation: Situation, reason: str = "", *, listed: bool, leaving: Collection[str] = ()
 ) -> Loads:
     """Loads in the order of need, and a hold for each mod that cannot be loaded as things are."""
-    specs = {plain(spec.path): spec for spec in wanted}
+    specs = {module_of(spec.path): spec for spec in wanted}
     needs = {path: needed_paths(_declared(path, situation).requires) for path in specs}
     order, cycles = load_order(needs)
     found = Loads(situation, leaving)
     for cycle in cycles:
         problem = f"it needs itself: {' → '.join((*cycle, cycle[0]))}"
-        found.holds += [Hold(Action.LOAD, id_of(path), problem, specs[path].path) for path in cycle]
+        found.holds += [Hold(Action.LOAD, mod_id_of(path), problem, specs[path].path) for path in cycle]
     circular = {path for cycle in cycles for path in cycle}
     for path in order:
         if path not in circular:
@@ -126,7 +127,7 @@ def _why_wanted(spec: ModSpec, situation: Situation) -> str:
 
 
 def _declared(path: str, situation: Situation) -> Declarations:
-    return situation.declared.get(plain(path), Declarations())
+    return situation.declared.get(module_of(path), Declarations())
 
 
 # Unloads
@@ -135,8 +136,8 @@ def _declared(path: str, situation: Situation) -> Declarations:
 def gone(config: NetworkConfig, situation: Situation) -> tuple[list[Step], list[Hold]]:
     """Unloads of what network.yaml lists no more, dependents first. What others need that stay keeps running, and that
     is said."""
-    listed = {plain(spec.path): spec for spec in config.mods}
-    leaving = [mod for mod in situation.live if mod.listed and not _enabled(listed.get(plain(mod.mod_path)))]
+    listed = {module_of(spec.path): spec for spec in config.mods}
+    leaving = [mod for mod in situation.live if mod.listed and not _enabled(listed.get(module_of(mod.mod_path)))]
     left = {mod.mod_id for mod in leaving}
     staying = [mod for mod in situation.live if mod.mod_id not in left]
     steps, holds = [], []
@@ -147,7 +148,7 @@ def gone(config: NetworkConfig, situation: Situation) -> tuple[list[Step], list[
             holds.append(Hold(Action.UNLOAD, mod.mod_id, reason))
             staying.append(mod)
         else:
-            steps.append(unload_step(mod, "disabled" if plain(mod.mod_path) in listed else "no longer listed"))
+            steps.append(unload_step(mod, "disabled" if module_of(mod.mod_path) in listed else "no longer listed"))
     return steps, holds
 
 
@@ -156,7 +157,7 @@ def _enabled(spec: ModSpec | None) -> bool:
 
 
 def _dependents_first(mods: Iterable[LiveMod]) -> Iterable[LiveMod]:
-    by_path: Mapping[str, LiveMod] = {plain(mod.mod_path): mod for mod in mods}
+    by_path: Mapping[str, LiveMod] = {module_of(mod.mod_path): mod for mod in mods}
     order, _ = load_order({path: needed_paths(mod.requires) for path, mod in by_path.items()})
     return [by_path[path] for path in reversed(order)]
 
@@ -168,5 +169,5 @@ def unload_step(mod: LiveMod, reason: str) -> Step:
 
 def needed_by(mod: LiveMod, others: Iterable[LiveMod]) -> list[str]:
     """The ids of those of `others` that require a mod."""
-    path = plain(mod.mod_path)
+    path = module_of(mod.mod_path)
     return [other.mod_id for other in others if other.requires and path in needed_paths(other.requires)]

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from devserver.model.lifecycle import Action
+from devserver.model.names import module_of
 from devserver.model.plan import Group, LiveMod, Step
-from devserver.reload.plan.situation import Situation, needed_paths, plain
+from devserver.reload.plan.situation import Situation, needed_paths
 from devserver.sources.graph import load_order
 from devserver.sources.imports import ancestors
 
@@ -66,7 +67,7 @@ def _also_stale(found: Mapping[str, Path], mods: Iterable[LiveMod], situation: S
 
 def own_code(mod: LiveMod, situation: Situation) -> dict[str, Path]:
     """What a reload by hand executes anew: the mod's own modules, and of those it needs the ones that changed."""
-    package, graph = plain(mod.mod_path), situation.graph
+    package, graph = module_of(mod.mod_path), situation.graph
     own = (
         name
         for name in situation.needs_of(mod)
@@ -132,7 +133,7 @@ def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]
 
     Within a group what is needed comes before what needs it.
     """
-    by_path = {plain(each.mod_path): each for each in steps}
+    by_path = {module_of(each.mod_path): each for each in steps}
     needs = {path: [each for each in _needs(path, situation) if each in by_path] for path in by_path}
     leaders: dict[str, str] = {}
     for path, step in by_path.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from devserver.model.change import LoadAsked, ReloadAsked, Trigger, UndoAsked, UnloadAsked
 from devserver.model.lifecycle import Action
+from devserver.model.names import mod_id_of
 from devserver.model.plan import Hold, Plan
-from devserver.reload.plan.situation import Situation, id_of
+from devserver.reload.plan.situation import Situation
 
 
 def refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
@@ -18,7 +19,7 @@ def refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
     running = mod.generation if mod is not None else 0
     if seen == running:
         return None
-    mod_id = mod.mod_id if mod is not None else id_of(name)
+    mod_id = mod.mod_id if mod is not None else mod_id_of(name)
     now = f"v{running} keeps running" if running else "it does not run"
     then = f"v{seen} ran" if seen else "it did not run"
     reason = f"asked for when {then}; {now}, nothing was done"

@@ -12,8 +12,9 @@ from typing import Any
 
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action, Limits
+from devserver.model.names import mod_id_of
 from devserver.model.plan import LiveMod, NotApplied, Step
-from devserver.reload.plan.situation import Situation, id_of
+from devserver.reload.plan.situation import Situation
 
 _RESTART_SETTINGS = {
     "name": "name",
@@ -71,7 +72,7 @@ def _value(value: object) -> str:
 
 def order_of(config: NetworkConfig, situation: Situation, leaving: Collection[str] = ()) -> tuple[str, ...]:
     """The order of mods afterwards: as listed, then the others that stay."""
-    listed = dict.fromkeys(id_of(spec.path) for spec in config.enabled_mods)
+    listed = dict.fromkeys(mod_id_of(spec.path) for spec in config.enabled_mods)
     others = (mod.mod_id for mod in situation.live if mod.mod_id not in leaving)
     return (*listed, *(mod_id for mod_id in others if mod_id not in listed))
 

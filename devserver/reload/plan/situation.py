@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod
 from devserver.sources.graph import Declarations, ModuleGraph, Requirement, parse_requirement
 
@@ -53,11 +54,11 @@ class Situation:
 
     def at(self, mod_path: str) -> LiveMod | None:
         """The live mod of that path. Another mod may have the path's last part as its id."""
-        return self._by_path.get(plain(mod_path))
+        return self._by_path.get(module_of(mod_path))
 
     def listed(self, mod_path: str) -> ModSpec | None:
         """What network.yaml, as the process runs with it, says of a mod."""
-        return self._listed.get(plain(mod_path))
+        return self._listed.get(module_of(mod_path))
 
     def needs_of(self, mod: LiveMod) -> frozenset[str]:
         """The modules that a mod is made from."""
@@ -73,27 +74,17 @@ class Situation:
 
     @cached_property
     def _by_path(self) -> Mapping[str, LiveMod]:
-        return {plain(each.mod_path): each for each in self.live}
+        return {module_of(each.mod_path): each for each in self.live}
 
     @cached_property
     def _listed(self) -> Mapping[str, ModSpec]:
-        return {plain(each.path): each for each in self.config.mods}
-
-
-def plain(mod_path: str) -> str:
-    """`./name` as the dotted path that it stands for."""
-    return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path
-
-
-def id_of(mod_path: str) -> str:
-    """The short id of a mod: the last part of its path."""
-    return plain(mod_path).rpartition(".")[2]
+        return {module_of(each.path): each for each in self.config.mods}
 
 
 def not_loaded(name: str, situation: Situation) -> str:
     """That there is no such mod, and which one may be meant."""
     ids = [mod.mod_id for mod in situation.live]
-    close = difflib.get_close_matches(id_of(name), ids, n=1)
+    close = difflib.get_close_matches(mod_id_of(name), ids, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Loaded: {', '.join(ids) or 'none'}."
     return f"no mod {name!r} is loaded. {hint}"
 
@@ -115,4 +106,4 @@ def unreadable(texts: Iterable[str]) -> str | None:
 
 def needed_paths(texts: Iterable[str]) -> tuple[str, ...]:
     """The mods, by path, that these requirements name."""
-    return tuple(plain(each.path) for each in required(texts))
+    return tuple(module_of(each.path) for each in required(texts))

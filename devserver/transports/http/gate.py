@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from devserver.model.names import LOCAL_NAMES
 from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Principal, Scope
 from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 
@@ -20,7 +21,6 @@ MOST_TARGET = 8 * 1024
 MOST_HEADERS = 128
 MOST_HEADER_BYTES = 64 * 1024
 
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 CONTROL = "/_dev"
 """Where the control API and its page are."""
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")

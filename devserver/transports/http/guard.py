@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from devserver.model.names import is_loopback
 from devserver.model.principal import Principal
 from devserver.network.audit import Audit
 from devserver.transports.http.answers import Answer, refused
@@ -124,7 +125,7 @@ def head_of(scope: Scope) -> Head:
 def _is_near(client: tuple[str, int] | None) -> bool:
     """Whether who connected is on this machine; one that went away at once is nowhere."""
     address = "" if client is None else client[0].removeprefix("::ffff:")
-    return address == "::1" or address.startswith("127.")
+    return is_loopback(address)
 
 
 def _who(scope: Scope, head: Head) -> str:

@@ -1,0 +1,65 @@
+"""The one rule for each kind of name: paths and ids of mods, and what is loopback. Pure.
+
+A mod's path is the dotted name of its module, as in `mods.wiki`, or `./wiki`, which is `mods.wiki` too. Its id is the
+last part.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import keyword
+import re
+from functools import lru_cache
+
+LOOPBACK = "127.0.0.1"
+LOCAL_NAMES = ("localhost", LOOPBACK, "[::1]")
+"""What a request may call this machine by, in the form of its Host header."""
+
+MOD_PATH = r"(?:\./[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,7})"
+"""A mod's path as a regular expression, in the dialect that Python and JSON Schema share."""
+
+_MOD_PATH = re.compile(MOD_PATH)
+_LONGEST_PATH = 200
+
+
+def module_of(mod_path: str) -> str:
+    """The dotted name of a mod's module: `./name` is `mods.name`, anything else is one already."""
+    return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path
+
+
+def mod_id_of(mod_path: str) -> str:
+    """The short id of a mod: the last part of its path."""
+    return module_of(mod_path).rpartition(".")[2]
+
+
+def mod_name_problem(mod_path: str) -> str | None:
+    """Why a text cannot be a mod's path, as a clause about "it"; None where it can.
+
+    Whether there is such a mod, and whether its name is a module of Python's own, the loader knows.
+    """
+    if len(mod_path) > _LONGEST_PATH:
+        return f"it is longer than {_LONGEST_PATH} characters"
+    if _MOD_PATH.fullmatch(mod_path) is None:
+        return "a mod is named like mods.wiki, or ./wiki for mods/wiki beside network.yaml"
+    wrong = (part for part in module_of(mod_path).split(".") if part.startswith("__") or keyword.iskeyword(part))
+    return next((f"{part} is not allowed in a mod's name" for part in wrong), None)
+
+
+def shown_name(name: str) -> str:
+    """A name as a message may quote it: in ASCII and quotes, at most 80 characters of it."""
+    return ascii(name if len(name) <= 80 else f"{name[:77]}...")
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host: `localhost`, or an address, in brackets or not, without a port.
+
+    An IPv4 address inside an IPv6 one (`::ffff:127.0.0.1`) does not count: Python's versions disagree about it.
+    """
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
