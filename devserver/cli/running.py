@@ -79,7 +79,7 @@ def events(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print the events of the running network as they come, or list those that its mods handle."""
+    """Print events as they come, or list those that mods handle."""
     from devserver.cli import remote
 
     if list_handlers:
