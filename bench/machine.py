@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("oa-dev", "watchfiles", "uvicorn", "starlette", "httptools", "orjson")
+_PACKAGES = ("oa-dev", "watchfiles", "httptools", "websockets", "orjson")
 
 
 def description() -> str:

@@ -34,9 +34,9 @@ ROOT = {"errors": "model", "mod": "model", "agent_network": "bridge", "": "model
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "watchfiles": ("sources.notify",),
-    "uvicorn": ("transports.http", "server"),
-    "starlette": ("transports.http", "control"),
-    "socket": ("server", "loader.places"),  # the loader opens none: it reads a setting
+    "httptools": ("transports.http.http_connection",),
+    "websockets": ("transports.http.websocket",),
+    "socket": ("server", "transports.http.serving", "loader.places"),  # the loader opens none: it reads a setting
     "typer": ("cli",),
     "importlib": ("loader",),
 }

@@ -15,9 +15,10 @@ from pathlib import Path
 
 _STAGES = {
     "devserver/transports/http/gate": "the gate: who may ask, limits",
-    "devserver/transports/http/guard": "the gate: who may ask, limits",
-    "devserver/transports/http/protocol": "the gate: who may ask, limits",
-    "devserver/transports/http/light": "the gate: who may ask, limits",
+    "devserver/transports/http/http_connection": "the connection: HTTP",
+    "devserver/transports/http/channel": "the connection: HTTP",
+    "devserver/transports/http/serving": "the connection: HTTP",
+    "httptools/": "the connection: HTTP",
     "devserver/transports/strict": "the wire: request to event, answer to response",
     "devserver/transports/http/": "the wire: request to event, answer to response",
     "devserver/model/": "the event and its answer",
@@ -33,8 +34,6 @@ _STAGES = {
     "asyncio/": "asyncio's loop and its sockets",
     "selectors": "asyncio's loop and its sockets",
     "/threading": "from thread to thread",
-    "uvicorn/": "uvicorn: HTTP",
-    "starlette/": "starlette",
     "devserver/": "the rest of devserver",
     "mods/": "the handler itself",
 }

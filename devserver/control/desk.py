@@ -87,8 +87,8 @@ class DeskApi:
         """The table."""
         return (
             Route("GET", "/_dev/plan", Scope.ADMIN, self.plan),
-            Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads),
-            Route("GET", "/_dev/events", Scope.ADMIN, self.events),
+            Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads, waits=True),
+            Route("GET", "/_dev/events", Scope.ADMIN, self.events, waits=True),
             Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
             Route("POST", "/_dev/saves", Scope.ADMIN, self.saves),
             Route("POST", "/_dev/log", Scope.ADMIN, self.log),

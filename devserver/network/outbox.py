@@ -82,7 +82,7 @@ class Outbox:
 
         False when time is up, when a newer consumer has attached, or when the outbox was closed.
         """
-        future = self._wait_as(consumer)
+        future = self.news(consumer)
         if future is not None:
             try:
                 await asyncio.wait((future,), timeout=timeout)
@@ -125,7 +125,8 @@ class Outbox:
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
 
-    def _wait_as(self, consumer: int) -> asyncio.Future[None] | None:
+    def news(self, consumer: int) -> asyncio.Future[None] | None:
+        """Give a future of the running loop that is done once `consumer` should look again; None: look now."""
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._events or not self.is_current(consumer):

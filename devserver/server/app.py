@@ -1,4 +1,4 @@
-"""Puts the API together: one table of routes, and the guard that alone can find a way to them.
+"""Puts the API together: one table of routes, and the gate that alone can find a way to them.
 
 What else a server serves, such as its dashboard, it passes as `routes`; they stand in the same table.
 """
@@ -12,9 +12,9 @@ from devserver.control.control import Control, ControlApi
 from devserver.model.principal import Scope
 from devserver.network.audit import Audit
 from devserver.transports.http.gate import Gate, own_hosts
-from devserver.transports.http.guard import Guard
 from devserver.transports.http.push import HELLO_SECONDS, Push
 from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
+from devserver.transports.http.serving import App
 from devserver.transports.http.wire import HOLD_SECONDS, Wire
 from devserver.transports.inbound import Joining
 from devserver.transports.ports import ServedNetwork
@@ -34,8 +34,8 @@ def make_app(
     hold: float = HOLD_SECONDS,
     hello_seconds: float = HELLO_SECONDS,
     new_agents_per_minute: int = NEW_AGENTS_PER_MINUTE,
-) -> Guard:
-    """The application to serve, with the arguments of `protocol.uvicorn_options()`.
+) -> App:
+    """The application that `serving.HttpServer` serves.
 
     Arguments: `token` this run's admin token; `port_of` the port that is bound, asked once, with the first request;
     `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `join_token` what new agents from
@@ -48,7 +48,7 @@ def make_app(
     audit, port = Audit(), cache(port_of)
     joining = Joining(network, per_minute=new_agents_per_minute, token=join_token)
     wire = Wire(network, joining, audit, port_of=port, hold=hold)
-    push = Push(network, joining, audit, hello_seconds=hello_seconds)
+    push = Push(network=network, joining=joining, audit=audit, hello_seconds=hello_seconds)
     table = RouteTable(
         (
             *wire.routes(),
@@ -58,4 +58,4 @@ def make_app(
         )
     )
     names = tuple(allowed_hosts)
-    return Guard(gate=cache(lambda: Gate(table, own_hosts(port(), names), token)), audit=audit)
+    return App(gate=cache(lambda: Gate(table, own_hosts(port(), names), token)), audit=audit)

@@ -53,7 +53,6 @@ from devserver.server.status import Standing, catalogue_of, status_of
 from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
-from devserver.transports.http.protocol import stay_calm_when_full
 from devserver.transports.http.serving import HttpServer
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
@@ -128,12 +127,11 @@ class Server:
         """Start, serve until asked to stop, end."""
         self._loop = asyncio.get_running_loop()
         self._handle_signals()
-        stay_calm_when_full(self._loop)
         self._home.start()
         self._network.directory.on_change.append(self._agent_changed)
         self._files.begin(self._network.directory)
         self._network.keep = self._files.written
-        serving = asyncio.create_task(self._http.serve(sockets=self._heard))
+        self._http.begin(self._heard)
         starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(self._stop.wait())
         try:
             # A mod that never starts must not keep who wants to stop.
@@ -143,7 +141,7 @@ class Server:
             await stopping
         finally:
             await _cancelled(starting, stopping)
-            await self._end(serving)
+            await self._end()
         return 0
 
     # Start
@@ -363,7 +361,7 @@ class Server:
             os._exit(_SECOND_INTERRUPT)
         self._stop.set()
 
-    async def _end(self, serving: asyncio.Task[None]) -> None:
+    async def _end(self) -> None:
         """End everything in order; what does not end in time is left to the end of the process."""
         summary = self._summary()
         for task in self._tasks:
@@ -374,8 +372,7 @@ class Server:
         self.reloads.close()
         self.followed.tape.close()
         await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
-        self._http.should_exit = True
-        await self._in_time(serving, "a connection does not end; cut off")
+        await self._in_time(self._http.end(), "a connection does not end; cut off")
         if not await asyncio.to_thread(self._home.stop, 0.5):
             self.tell(Notice("the mods' thread is blocked; left behind"))
         self.tell(summary)

@@ -1,4 +1,4 @@
-"""The real application under a real uvicorn on loopback, over a network that is held in memory."""
+"""The real application on loopback, over a network that is held in memory."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import httpx
 import pytest
 import pytest_asyncio
-import uvicorn
 import websockets
 
 from devserver.model.change import Trigger
@@ -24,7 +23,7 @@ from devserver.network.agents import Directory
 from devserver.network.identity import secret_digest
 from devserver.network.system import is_system, run_system
 from devserver.server.app import make_app
-from devserver.transports.http.protocol import uvicorn_options
+from devserver.transports.http.serving import HttpServer
 
 TOKEN = "admin-token-of-this-run"
 
@@ -93,22 +92,6 @@ class SmallControl:
         return EventResponse(True, "sent", {"n": 1})
 
 
-class QuickServer(uvicorn.Server):
-    """uvicorn's sockets and protocols without its signal handlers, and without the sleeps of its main loop."""
-
-    async def begin(self, listener: socket.socket) -> None:
-        self.config.load()
-        self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=[listener])
-
-    async def end(self) -> None:
-        for each in self.servers:
-            each.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        await asyncio.gather(*self.server_state.tasks)
-
-
 @dataclass(frozen=True)
 class Answered:
     """What came back over a raw socket."""
@@ -134,7 +117,7 @@ class Served:
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = TOKEN
-        self.server: QuickServer
+        self.server: HttpServer
         self.http = httpx.AsyncClient(base_url=self.url, timeout=30)
 
     @contextlib.asynccontextmanager
@@ -179,7 +162,7 @@ class Served:
 
     def connections(self) -> list:
         """The connections that are open, as the server's protocols."""
-        return list(self.server.server_state.connections)
+        return list(self.server.connections)
 
     async def agent_that_does_not_read(self, agent_id: str) -> "Unread":
         """An agent on a WebSocket with a small buffer, which reads nothing more until it is asked to."""
@@ -267,15 +250,15 @@ async def serving(network: SmallNetwork, **options) -> AsyncIterator[Served]:
     served = Served(network, control, listener)
     options = {"hold": 20.0, "new_agents_per_minute": 1000, **options}
     app = make_app(network, control, token=TOKEN, port_of=lambda: served.port, **options)
-    server = QuickServer(uvicorn.Config(app, log_config=None, **uvicorn_options()))
-    await server.begin(listener)
-    served.server = server
+    served.server = server = HttpServer(app)
+    server.begin([listener])
     try:
         yield served
     finally:
         network.directory.close()
         await served.http.aclose()
         await server.end()
+        listener.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Scope
 from devserver.server.app import make_app
 from devserver.transports.http.answers import told
 from devserver.transports.http.gate import Gate, RequestFacts, judge, own_hosts
-from devserver.transports.http.guard import head_of
+from devserver.transports.http.http_connection import is_near
 from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 
 PORT = 8700
@@ -19,7 +19,7 @@ async def endpoint(asked):
     return told({})
 
 
-async def socket(scope, receive, send):
+def socket(opened):
     raise AssertionError("never called")
 
 
@@ -300,8 +300,7 @@ def test_who_is_on_this_machine_is_known_by_address_and_name(host, near, more, p
 )
 def test_a_connection_is_near_by_its_address(client, near):
     """As the system says it."""
-    scope = {"type": "http", "method": "GET", "scheme": "http", "headers": [], "query_string": b"", "raw_path": b"/"}
-    assert head_of({**scope, "client": client}).near is near
+    assert is_near(client) is near
 
 
 def test_an_empty_token_proves_nothing():

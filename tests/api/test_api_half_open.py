@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 
-from devserver.transports.http.protocol import uvicorn_options
+from devserver.transports.http.channel import Deadline
+from devserver.transports.http.websocket import PING_SECONDS, WebSocket
 
 LINES = 20
 CLIENT = """
@@ -22,9 +23,9 @@ signal.pause()
 """
 
 
-async def test_a_client_that_is_stopped_loses_its_lines_and_not_its_identities(served):
+async def test_a_client_that_is_stopped_loses_its_lines_and_not_its_identities(served, monkeypatch):
     """Nothing is heard of it, the kernel still acknowledges for it: a ping without an answer ends each of its lines."""
-    served.server.config.ws_ping_interval = served.server.config.ws_ping_timeout = 0.5
+    monkeypatch.setattr(WebSocket, "ping_seconds", 0.5)
     command = [sys.executable, "-c", CLIENT, f"ws://127.0.0.1:{served.port}/ws", served.token, str(LINES)]
     directory = served.network.directory
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:  # noqa: ASYNC220 - begins at once
@@ -41,19 +42,20 @@ async def test_a_client_that_is_stopped_loses_its_lines_and_not_its_identities(s
             assert told["resumed"] is True
 
 
-async def test_a_line_that_answers_pings_stays(served):
+async def test_a_line_that_answers_pings_stays(served, monkeypatch):
     """However little happens on it."""
-    served.server.config.ws_ping_interval = served.server.config.ws_ping_timeout = 0.05
+    monkeypatch.setattr(WebSocket, "ping_seconds", 0.05)
     async with served.agent("ana") as (line, _):
         (protocol,) = served.connections()
-        pings = []
-        sent = protocol.conn.send_ping
-        protocol.conn.send_ping = lambda payload: (pings.append(payload), sent(payload))
-        await served.until(lambda: len(pings) >= 5)
+        asked = []
+        due = protocol._due
+        protocol._deadline = Deadline(lambda: (asked.append(1), due()))
+        protocol._deadline.set(0.05)
+        await served.until(lambda: len(asked) >= 5)
         assert served.network.directory.agent("ana").sockets == 1
         await line.ping()
 
 
 def test_a_silent_line_ends_within_forty_seconds():
-    """As the server is run, nothing changes how often lines are asked: every 20 s, with 20 s to answer."""
-    assert not [name for name in uvicorn_options() if name.startswith("ws_ping")]
+    """A line is asked after 20 s in which nothing came, with 20 s to answer."""
+    assert (PING_SECONDS, WebSocket.ping_seconds) == (20.0, 20.0)

@@ -8,8 +8,8 @@ import struct
 import pytest
 import websockets
 
-from devserver.transports.http.protocol import GuardedHttp, most_connections
-from devserver.transports.http.websocket import GuardedWebSocket
+from devserver.transports.http.http_connection import HttpConnection, most_connections
+from devserver.transports.http.websocket import WebSocket
 
 SHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: @HOST@\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -86,7 +86,7 @@ async def test_a_client_that_pings_and_never_reads_costs_no_memory(served):
         line.writer.transport.pause_reading()
         (protocol,) = served.connections()
         pings = frame(PING, b"x" * 125) * 500
-        while protocol.writable.is_set():
+        while not protocol.is_sending:
             line.writer.write(pings)
             await line.writer.drain()
         kept = protocol.transport.get_write_buffer_size()
@@ -106,8 +106,8 @@ async def filled(served, agent_id: str, count: int) -> list[dict]:
 
 async def test_a_slow_consumer_is_cut_off_with_a_reason_and_the_others_are_not(served, monkeypatch, caplog):
     """What it had not got is there when it comes back; meanwhile another one gets everything at once."""
-    monkeypatch.setattr(GuardedWebSocket, "stalled_seconds", 0.2)
-    monkeypatch.setattr(GuardedWebSocket, "parting_seconds", 20.0)
+    monkeypatch.setattr(WebSocket, "stalled_seconds", 0.2)
+    monkeypatch.setattr(WebSocket, "parting_seconds", 20.0)
     async with served.agent("bea") as (bea, _):
         reader = await served.agent_that_does_not_read("slow")
         assert all(each["success"] for each in await filled(served, "slow", 700))
@@ -125,11 +125,11 @@ async def test_a_slow_consumer_is_cut_off_with_a_reason_and_the_others_are_not(s
 
 async def test_a_slow_consumer_that_never_reads_again_is_gone(served, monkeypatch):
     """The connection does not stay for its sake."""
-    monkeypatch.setattr(GuardedWebSocket, "stalled_seconds", 0.1)
-    monkeypatch.setattr(GuardedWebSocket, "parting_seconds", 0.1)
+    monkeypatch.setattr(WebSocket, "stalled_seconds", 0.1)
+    monkeypatch.setattr(WebSocket, "parting_seconds", 0.1)
     await served.agent_that_does_not_read("slow")
     await filled(served, "slow", 700)
-    await served.until(lambda: not any(isinstance(each, GuardedWebSocket) for each in served.connections()))
+    await served.until(lambda: not any(isinstance(each, WebSocket) for each in served.connections()))
 
 
 async def test_what_waits_for_an_agent_is_bounded_in_bytes(served):
@@ -145,7 +145,7 @@ async def test_what_waits_for_an_agent_is_bounded_in_bytes(served):
 
 async def test_an_http_client_that_never_reads_is_gone(served, monkeypatch):
     """Its answers are not kept for it, and it keeps no connection."""
-    monkeypatch.setattr(GuardedHttp, "stalled_seconds", 0.1)
+    monkeypatch.setattr(HttpConnection, "stalled_seconds", 0.1)
     async with served.line() as line:
         line.writer.transport.pause_reading()
         host = b"GET /api/health HTTP/1.1\r\nHost: %s\r\n\r\n" % line.host
@@ -158,7 +158,7 @@ async def test_an_http_client_that_never_reads_is_gone(served, monkeypatch):
 
 async def test_a_hundred_slow_heads_are_all_given_up(served, monkeypatch):
     """One byte at a time keeps none of them open, and meanwhile others are answered."""
-    monkeypatch.setattr(GuardedHttp, "request_seconds", 0.3)
+    monkeypatch.setattr(HttpConnection, "request_seconds", 0.3)
     lines = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(100)]
     for byte in b"GET /":
         for _, writer in lines:
@@ -172,7 +172,7 @@ async def test_a_hundred_slow_heads_are_all_given_up(served, monkeypatch):
 
 async def test_a_body_that_trickles_is_given_up(served, monkeypatch):
     """The time is that of the whole request, however often a byte comes."""
-    monkeypatch.setattr(GuardedHttp, "request_seconds", 0.2)
+    monkeypatch.setattr(HttpConnection, "request_seconds", 0.2)
     head = (
         b"POST /api/register HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 999999\r\n\r\n"
     )
@@ -187,8 +187,8 @@ async def test_a_body_that_trickles_is_given_up(served, monkeypatch):
 
 async def test_where_it_is_crowded_health_still_answers(served, monkeypatch):
     """Whoever comes after the last place is taken is told so, and who was there goes on."""
-    monkeypatch.setattr(GuardedHttp, "most_connections", 3)
-    monkeypatch.setattr(GuardedHttp, "crowded_seconds", 0.2)
+    monkeypatch.setattr(HttpConnection, "most_connections", 3)
+    monkeypatch.setattr(HttpConnection, "crowded_seconds", 0.2)
     async with served.line() as first, served.line() as second, served.line() as third:
         get = b"GET %s HTTP/1.1\r\nHost: @HOST@\r\n\r\n"
         for line in (first, second, third):

@@ -9,7 +9,7 @@ import pytest
 
 from devserver.control import page
 from devserver.control.page import TICKET_SECONDS, PageApi, Tickets
-from devserver.transports.http.guard import PROTECTING_HEADERS
+from devserver.transports.http.answers import PROTECTING_HEADERS
 
 TOKEN = "admin-token-of-this-run"
 FOLDER = Path(page.__file__).parent

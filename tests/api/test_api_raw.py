@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from devserver.transports.http.guard import PROTECTING_HEADERS
-from devserver.transports.http.protocol import GuardedHttp
+from devserver.transports.http.answers import PROTECTING_HEADERS
+from devserver.transports.http.http_connection import HttpConnection
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: @HOST@\r\n%s\r\n"
 POST = b"POST /api/register HTTP/1.1\r\nHost: @HOST@\r\nContent-Type: application/json\r\n%s\r\n%s"
@@ -134,14 +134,14 @@ async def test_a_connection_serves_many_requests(served):
 
 async def test_a_head_that_does_not_come_is_not_waited_for(served, monkeypatch):
     """One byte after the other keeps no connection open."""
-    monkeypatch.setattr(GuardedHttp, "request_seconds", 0.05)
+    monkeypatch.setattr(HttpConnection, "request_seconds", 0.05)
     answer = await served.raw(b"GET /healthz HTTP/1.1\r\nX: ")
     assert (answer.status, answer.code) == (408, "too_slow")
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch):
     """Nor is the connection kept."""
-    monkeypatch.setattr(GuardedHttp, "request_seconds", 0.05)
+    monkeypatch.setattr(HttpConnection, "request_seconds", 0.05)
     answer = await served.raw(POST % (b"Content-Length: 10\r\n", b"{"))
     assert (answer.status, answer.code, answer.header("connection")) == (408, "too_slow", ["close"])
 

@@ -1,14 +1,19 @@
-"""Answers as JSON bytes, whatever the values in them are: one bad value of a mod must not lose a batch of events.
+"""Answers: JSON bytes, whatever the values in them are, as HTTP responses with every protecting header.
 
-Writes and checks nothing else; what may be answered is decided elsewhere.
+One bad value of a mod must not lose a batch of events. Writes and checks nothing else; what may be answered is decided
+elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -17,6 +22,26 @@ from devserver.model.event import Event
 
 JSON = b"application/json"
 _DEPTH = 100
+_MOST_BITS = 14_000
+"""Integers with more bits may have over 4,300 digits, which Python refuses to write."""
+
+ENDING = frozenset({408, 413, 431, 503})
+"""Statuses after which the connection ends: the rest of what the client sends is not worth reading."""
+
+PROTECTING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"x-frame-options", b"DENY"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    ),
+)
+_PROTECTING = b"".join(b"%s: %s\r\n" % each for each in PROTECTING_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +65,66 @@ def refused(code: str, sentence: str, status: int, headers: tuple[tuple[bytes, b
     return told(values, status, headers)
 
 
+def as_http(given: Answer, *, last: bool = False, bodiless: bool = False) -> bytes:
+    """Give the bytes of an answer as an HTTP/1.1 response.
+
+    `last`: the connection ends after it. `bodiless`: leave the body out, as the answer to a HEAD must.
+    """
+    own = b"".join(b"%s: %s\r\n" % each for each in given.headers) if given.headers else b""
+    return b"%s%scontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n%s" % (
+        _first_lines(given.status, int(time.time())),
+        _PROTECTING,
+        given.content_type,
+        len(given.body),
+        own,
+        b"connection: close\r\n" if last else b"",
+        b"" if bodiless else given.body,
+    )
+
+
+@lru_cache(maxsize=100)
+def _first_lines(status: int, second: int) -> bytes:
+    # The date changes once a second; to write it for each answer would cost more than all the other headers.
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {formatdate(second, usegmt=True)}\r\n".encode()
+
+
 def to_json(value: Any) -> bytes:
-    """`value` as JSON in UTF-8. Never fails: what JSON has no form for becomes text, NaN and infinity null."""
+    """Write `value` as JSON in UTF-8. Never raises: what JSON has no form for becomes text, NaN and infinity null.
+
+    A value that cannot even become text, such as an integer of 5,000 digits, becomes a sentence that says so.
+    """
     try:
         return orjson.dumps(value, default=_other)
     except TypeError:
         # Odd keys, numbers beyond 64 bit, lone surrogates, depth or a circle: rare, so slow is fine.
-        return json.dumps(_plain(value, _DEPTH)).encode()
+        try:
+            return json.dumps(_plain(value, _DEPTH)).encode()
+        except Exception as error:
+            # A mod may change its value, on its own thread, while it is written.
+            return json.dumps(_unwritten(value, error)).encode()
+
+
+def event_to_json(event: Event) -> bytes:
+    """Write an event as receivers get it. Never raises, so that no event can keep those behind it from arriving."""
+    return to_json(event.to_dict())
 
 
 def events_to_json(events: Iterable[Event]) -> bytes:
-    """A JSON list of events as receivers get them."""
-    return b"[" + b",".join(to_json(event.to_dict()) for event in events) + b"]"
+    """Write a JSON list of events as receivers get them."""
+    return b"[" + b",".join(map(event_to_json, events)) + b"]"
 
 
 def _plain(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value.bit_length() <= _MOST_BITS else f"<an integer of {value.bit_length()} bits>"
+    if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth and isinstance(value, Mapping):
-        return {_text(key): _plain(each, depth - 1) for key, each in value.items()}
+        return {_text(key): _plain(each, depth - 1) for key, each in list(value.items())}
     if depth and isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each, depth - 1) for each in value]
+        return [_plain(each, depth - 1) for each in list(value)]
     return _text(value) if depth else "…"
 
 
@@ -75,4 +137,8 @@ def _text(value: object) -> str:
         return str(value)
     except Exception as error:
         # The __str__ of a mod's own class may fail; that it did is then what there is to say.
-        return f"<{type(value).__name__}: {type(error).__name__}>"
+        return _unwritten(value, error)
+
+
+def _unwritten(value: object, error: Exception) -> str:
+    return f"<{type(value).__name__}: {type(error).__name__}>"

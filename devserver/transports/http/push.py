@@ -3,28 +3,26 @@
 Messages are JSON objects with a `type`. From the client: register first, within 5 s; then send, ping, unregister. To
 it: registered, response, event, pong, unregistered, error. An error answers one message and keeps the connection.
 
-Closing codes: 1012 the server ends and may be back soon, 4000 the agent was unregistered, 4001 a newer connection took
-over, 4002 the client did not read what was sent to it (slow_consumer); what it has not got waits for it to resume.
+Closing codes: 1008 no registration came in time, 1012 the server ends and may be back soon, 4000 the agent was
+unregistered, 4001 a newer connection took over, 4002 the client did not read what was sent to it (slow_consumer); what
+it has not got waits for it to resume.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from devserver.errors import EventRefused
 from devserver.model.event import Event
-from devserver.model.principal import Principal
-from devserver.network.agent import Agent
+from devserver.network.agent import Agent, Registration
 from devserver.network.audit import Audit
-from devserver.transports.http.answers import to_json
-from devserver.transports.http.guard import ASKED
-from devserver.transports.http.routes import Asked
+from devserver.transports.http.answers import event_to_json, to_json
+from devserver.transports.http.channel import Deadline
+from devserver.transports.http.websocket import POLICY, RESTARTING, WebSocket
 from devserver.transports.inbound import Joining, event_from, principal_of
 from devserver.transports.ports import ServedNetwork
 from devserver.transports.strict import Malformed, parse_object
@@ -33,252 +31,294 @@ HELLO_SECONDS = 5.0
 MOST_IN_FLIGHT = 100
 PATIENCE_SECONDS = 1.0
 """How long a send waits for a place among those in flight before it is refused."""
-
-NOT_TEXT, POLICY, RESTARTING = 1003, 1008, 1012
-LEFT, SUPERSEDED, SLOW_CONSUMER = 4000, 4001, 4002
+MOST_TRIES = 10
+"""How many messages that register nothing are answered before the line is closed."""
+REST_SECONDS = 0.01
+"""How long a line is not heard after a bad message; it is longer the more of them come in a row, up to a second."""
+MOST_AT_ONCE = 64
+"""How many events are pushed in one turn of the loop."""
+LEFT, SUPERSEDED = 4000, 4001
 
 _log = logging.getLogger("devserver.api")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """The WebSocket endpoint, as an ASGI application over one network."""
+    """What all lines share: one network, how to join it, and how many seconds a registration is waited for."""
 
-    def __init__(
-        self, network: ServedNetwork, joining: Joining, audit: Audit, *, hello_seconds: float = HELLO_SECONDS
-    ) -> None:
-        self._network = network
-        self._joining = joining
-        self._audit = audit
-        self._hello_seconds = hello_seconds
+    network: ServedNetwork
+    joining: Joining
+    audit: Audit
+    hello_seconds: float = HELLO_SECONDS
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection until it ends."""
-        line = Line(WebSocket(scope, receive, send))
-        await line.open()
-        agent = await self._hello(line, scope[ASKED])
-        if agent is None:
-            await line.close(POLICY)
-            return
-        await Session(self._network, agent, line).run()
-
-    async def _hello(self, line: Line, asked: Asked) -> Agent | None:
-        deadline = asyncio.get_running_loop().time() + self._hello_seconds
-        while (message := await _heard_before(line, deadline)) is not None:
-            try:
-                return await self._register(line, message, asked.principal)
-            except (Malformed, EventRefused) as problem:
-                self._audit.refused(asked.who, f"register {message.get('agent_id')}", problem.code)
-                await line.complain(message, problem.code, str(problem))
-        return None
-
-    async def _register(self, line: Line, message: Mapping[str, Any], principal: Principal) -> Agent:
-        if message.get("type") != "register":
-            raise Malformed("not_registered", "the first message is a register")
-        registration = await self._joining.register(message, "ws", principal)
-        agent = registration.agent
-        await line.tell(
-            {
-                "type": "registered",
-                "agent_id": agent.agent_id,
-                "secret": registration.secret,
-                "assigned_group": agent.group,
-                "resumed": registration.resumed,
-            }
-        )
-        return agent
-
-
-async def _heard_before(line: Line, deadline: float) -> dict[str, Any] | None:
-    """The next message; None at the end of the line or when the loop's clock passes `deadline`."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await line.hear()
-    except TimeoutError:
-        return None
-
-
-class Line:
-    """One WebSocket that speaks JSON objects. Telling a line that has ended is no error: nobody is there to be told."""
-
-    __slots__ = ("_ended", "_socket", "ended_by")
-
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
-        self._ended = False
-        self.ended_by: int | None = None
-        """The closing code of the other side, or that of `protocol` where it cut the line off."""
-
-    async def open(self) -> None:
-        """Accept the connection."""
-        await self._socket.accept()
-
-    async def hear(self) -> dict[str, Any] | None:
-        """The next message that can be read; None at the end. What cannot be read is answered with an error."""
-        while True:
-            frame = await self._socket.receive()
-            if frame["type"] == "websocket.disconnect":
-                self._ended = True
-                self.ended_by = frame.get("code")
-                return None
-            if frame.get("text") is None:
-                await self.close(NOT_TEXT)
-                return None
-            try:
-                return parse_object(frame["text"].encode())
-            except Malformed as problem:
-                await self.complain({}, problem.code, str(problem))
-
-    async def tell(self, message: Mapping[str, Any]) -> bool:
-        """Send a message; False when the line has ended."""
-        return await self.say(to_json(message))
-
-    async def say(self, raw: bytes) -> bool:
-        """Send a message that is JSON already."""
-        if self._ended:
-            return False
-        try:
-            await self._socket.send_text(raw.decode())
-        except WebSocketDisconnect:
-            self._ended = True
-        return not self._ended
-
-    async def complain(self, message: Mapping[str, Any], code: str, sentence: str) -> None:
-        """Answer a message with an error."""
-        await self.tell({"type": "error", "id": message.get("id"), "code": code, "message": sentence})
-
-    async def close(self, code: int) -> None:
-        """End the line, if it has not ended."""
-        if self._ended:
-            return
-        self._ended = True
-        try:
-            await self._socket.close(code)
-        except WebSocketDisconnect:
-            # It had ended a moment before.
-            return
+    def __call__(self, socket: WebSocket) -> None:
+        """Speak on a WebSocket that has opened, or that another server has handed over."""
+        Session(self, socket)
 
 
 class Session:
-    """One agent on one line: hears its messages, and pushes the events of its outbox in order."""
+    """One line: hears its messages, and pushes the events of its agent's outbox in order."""
 
-    __slots__ = ("_agent", "_consumer", "_in_flight", "_line", "_network")
+    __slots__ = (
+        "_agent",
+        "_bad",
+        "_consumer",
+        "_held",
+        "_hello",
+        "_in_flight",
+        "_is_over",
+        "_is_waiting",
+        "_of",
+        "_socket",
+    )
 
-    def __init__(self, network: ServedNetwork, agent: Agent, line: Line) -> None:
-        self._network = network
-        self._agent = agent
-        self._line = line
-        self._consumer = agent.outbox.attach()
-        self._in_flight: set[asyncio.Task[None]] = set()
+    def __init__(self, of: Push, socket: WebSocket) -> None:
+        self._of = of
+        self._socket = socket
+        socket.speaker = self
+        self._agent: Agent | None = None
+        self._consumer = 0
+        self._in_flight: dict[asyncio.Task[None], Any] = {}
+        """What runs for this line, each with the id of its message."""
+        self._held: tuple[Any, Event, bytes] | None = None
+        """A send that waits for a place."""
+        self._bad = 0
+        """How many bad messages came in a row."""
+        self._is_over = self._is_waiting = False
+        self._hello: Deadline | None = None
+        if socket.agent_id is not None:
+            self._resume(socket.agent_id)
+        else:
+            self._hello = Deadline(self._too_late)
+            self._hello.set(of.hello_seconds)
 
-    async def run(self) -> None:
-        """Serve until the line ends, the agent leaves, or a newer connection takes over."""
-        self._network.directory.socket_opened(self._agent)
-        work = (asyncio.ensure_future(self._push()), asyncio.ensure_future(self._listen()))
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that has registered on this line."""
+        return self._agent.agent_id if self._agent is not None else None
+
+    def is_working(self) -> bool:
+        """Whether messages run that are not answered."""
+        return bool(self._in_flight)
+
+    def unanswered(self) -> tuple[list[bytes], list[bytes]]:
+        """The message that waits for its place, and an error for each that runs."""
+        sentence = "the server was restarted before this was answered"
+        errors = [_error(each, "restarted", sentence) for each in self._in_flight.values()]
+        return ([self._held[2]] if self._held is not None else []), errors
+
+    # Messages
+
+    def heard(self, raw: bytes) -> None:
+        """Deal with a message."""
+        message: Mapping[str, Any] = {}
         try:
-            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            dropped = self._agent.outbox.is_current(self._consumer)
-            self._network.directory.socket_closed(self._agent, dropped=dropped)
-            for task in work:
-                task.cancel()
-            await asyncio.wait(work)
-        if self._line.ended_by == SLOW_CONSUMER:
-            _log.warning("%r was cut off: slow_consumer, it did not read what was sent to it", self._agent.agent_id)
-        await self._line.close(self._why_it_ends())
-        _raise_failure(work)
-        # What was accepted is carried to its end, though nobody will hear the answer.
-        await asyncio.gather(*self._in_flight)
-
-    def _why_it_ends(self) -> int:
-        if self._network.directory.closed:
-            return RESTARTING
-        return LEFT if self._agent.outbox.closed else SUPERSEDED
-
-    async def _push(self) -> None:
-        outbox = self._agent.outbox
-        while await outbox.ready(self._consumer):
-            event = outbox.peek()
-            if event is None:
-                continue
-            if not await self._line.say(b'{"type":"event","event":' + to_json(event.to_dict()) + b"}"):
-                return
-            outbox.handed_over(event)
-
-    async def _listen(self) -> None:
-        while (message := await self._line.hear()) is not None:
-            self._network.directory.touch(self._agent.agent_id)
-            answer = _ANSWERS.get(_hashable(message.get("type")))
-            if answer is None:
-                known = ", ".join(_ANSWERS)
-                await self._line.complain(message, "unknown_type", f"a message's type is one of {known}")
+            message = parse_object(raw)
+            if self._agent is None:
+                self._register(message)
             else:
-                await answer(self, message)
-
-    async def _ping(self, message: Mapping[str, Any]) -> None:
-        await self._line.tell({"type": "pong", "id": message["id"]} if "id" in message else {"type": "pong"})
-
-    async def _unregister(self, message: Mapping[str, Any]) -> None:
-        await self._line.tell({"type": "unregistered", "agent_id": self._agent.agent_id})
-        self._start(self._leave())
-
-    async def _leave(self) -> None:
-        await self._network.unregister_agent(self._agent.agent_id)
-
-    async def _send(self, message: Mapping[str, Any]) -> None:
-        try:
-            event = self._event(message)
+                self._of.network.directory.touch(self._agent.agent_id)
+                self._deal_with(message, self._agent, raw)
+            self._bad = 0 if self._agent is not None else self._bad
         except Malformed as problem:
-            await self._line.complain(message, problem.code, str(problem))
-            return
-        if not await self._has_place():
-            sentence = f"{MOST_IN_FLIGHT} events of this connection wait for their answers"
-            await self._line.complain(message, "too_many_in_flight", sentence)
-            return
-        self._start(self._carry(message, event))
+            self._complain(message, problem.code, str(problem))
+            self._misbehaved()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` beside hearing: the end of the line does not cut it off."""
-        task = asyncio.create_task(work)
-        self._in_flight.add(task)
-        task.add_done_callback(self._in_flight.discard)
+    def _deal_with(self, message: Mapping[str, Any], agent: Agent, raw: bytes) -> None:
+        kind = message.get("type")
+        if kind == "send":
+            self._send(message, agent, raw)
+        elif kind == "ping":
+            self._tell({"type": "pong", "id": message["id"]} if "id" in message else {"type": "pong"})
+        elif kind == "unregister":
+            self._tell({"type": "unregistered", "agent_id": agent.agent_id})
+            self._start(message.get("id"), self._leave(agent))
+        else:
+            raise Malformed("unknown_type", "a message's type is one of send, ping, unregister")
 
-    def _event(self, message: Mapping[str, Any]) -> Event:
+    async def _leave(self, agent: Agent) -> None:
+        await self._of.network.unregister_agent(agent.agent_id)
+
+    def _send(self, message: Mapping[str, Any], agent: Agent, raw: bytes) -> None:
         values = message.get("event")
         if not isinstance(values, dict):
             raise Malformed("bad_event", "a send has an event, which is an object")
-        if values.get("source_id") not in (None, self._agent.agent_id):
-            raise Malformed("not_yourself", f"the source of your events is {self._agent.agent_id}")
-        return event_from(values, self._agent.agent_id, self._agent.group)
+        if values.get("source_id") not in (None, agent.agent_id):
+            raise Malformed("not_yourself", f"the source of your events is {agent.agent_id}")
+        event, key = event_from(values, agent.agent_id, agent.group), message.get("id")
+        if len(self._in_flight) < MOST_IN_FLIGHT:
+            self._start(key, self._carry(key, agent, event))
+            return
+        self._held = held = (key, event, raw)
+        self._socket.hold()
+        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._refuse_held, held)
 
-    async def _has_place(self) -> bool:
-        if len(self._in_flight) >= MOST_IN_FLIGHT:
-            await asyncio.wait(self._in_flight, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        return len(self._in_flight) < MOST_IN_FLIGHT
+    def _refuse_held(self, held: tuple[Any, Event, bytes]) -> None:
+        if self._held is held:
+            self._held = None
+            sentence = f"{MOST_IN_FLIGHT} events of this connection wait for their answers"
+            self._complain({"id": held[0]}, "too_many_in_flight", sentence)
+            self._socket.release()
 
-    async def _carry(self, message: Mapping[str, Any], event: Event) -> None:
+    def _start(self, key: Any, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside hearing: the end of the line does not cut it off."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._in_flight[task] = key
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._in_flight[task]
+        if self._held is not None and self._agent is not None:
+            (key, event, _), self._held = self._held, None
+            self._start(key, self._carry(key, self._agent, event))
+            self._socket.release()
+
+    async def _carry(self, key: Any, agent: Agent, event: Event) -> None:
         try:
-            response = await self._network.ingest(event, principal_of(self._network, self._agent))
+            response = await self._of.network.ingest(event, principal_of(self._of.network, agent))
         except Exception:
-            _log.exception("the event %s of %r failed", event.event_name, self._agent.agent_id)
-            await self._line.complain(message, "internal", "the server failed; its log says more")
+            _log.exception("the event %s of %r failed", event.event_name, agent.agent_id)
+            self._complain({"id": key}, "internal", "the server failed; its log says more")
             return
         answer = {**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name}
-        await self._line.tell({"type": "response", "id": message.get("id"), **answer})
+        self._tell({"type": "response", "id": key, **answer})
+
+    def _misbehaved(self) -> None:
+        """Let a bad message cost its sender some time; before it has registered, at last its line."""
+        self._bad += 1
+        if self._agent is None and self._bad >= MOST_TRIES:
+            self._socket.close(POLICY)
+        else:
+            self._socket.rest(min(REST_SECONDS * self._bad, 1.0))
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        self._socket.say(to_json(message))
+
+    def _complain(self, message: Mapping[str, Any], code: str, sentence: str) -> None:
+        self._socket.say(_error(message.get("id"), code, sentence))
+
+    # Registration
+
+    def _register(self, message: Mapping[str, Any]) -> None:
+        if message.get("type") != "register":
+            raise Malformed("not_registered", "the first message is a register")
+        self._socket.hold()
+        self._start(message.get("id"), self._join(message))
+
+    async def _join(self, message: Mapping[str, Any]) -> None:
+        try:
+            made = await self._of.joining.register(message, "ws", self._socket.principal)
+        except (Malformed, EventRefused) as problem:
+            self._of.audit.refused(self._socket.who, f"register {message.get('agent_id')}", problem.code)
+            self._complain(message, problem.code, str(problem))
+            self._misbehaved()
+        except Exception:
+            _log.exception("the registration of %r failed", message.get("agent_id"))
+            self._complain(message, "internal", "the server failed; its log says more")
+            self._misbehaved()
+        else:
+            self._registered(made)
+            self._socket.release()
+
+    def _registered(self, made: Registration) -> None:
+        agent = made.agent
+        self._tell(
+            {
+                "type": "registered",
+                "agent_id": agent.agent_id,
+                "secret": made.secret,
+                "assigned_group": agent.group,
+                "resumed": made.resumed,
+            }
+        )
+        if not self._is_over:
+            self._serve(agent)
+
+    def _too_late(self) -> None:
+        if self._in_flight:
+            # The registration is on its way.
+            assert self._hello is not None
+            self._hello.set(self._of.hello_seconds)
+        else:
+            self._socket.close(POLICY)
+
+    def _resume(self, agent_id: str) -> None:
+        """Go on for an agent that had registered before the server was restarted."""
+        agent = self._of.network.directory.agent(agent_id)
+        if agent is None:
+            self._socket.close(LEFT)
+        else:
+            self._serve(agent)
+
+    # Events for the agent
+
+    def _serve(self, agent: Agent) -> None:
+        if self._hello is not None:
+            self._hello.end()
+            self._hello = None
+        self._agent = agent
+        self._bad = 0
+        self._consumer = agent.outbox.attach()
+        self._of.network.directory.socket_opened(agent)
+        self._push()
+
+    def _push(self) -> None:
+        """Push what waits for the agent, as long as it reads; end where it has left or speaks on a newer line."""
+        self._is_waiting = False
+        if self._agent is None or self._is_over:
+            return
+        outbox = self._agent.outbox
+        for _ in range(MOST_AT_ONCE):
+            if not outbox.is_current(self._consumer):
+                self._end(self._why_it_ends())
+                return
+            if self._socket.is_sending:
+                return
+            event = outbox.peek()
+            if event is None:
+                news = outbox.news(self._consumer)
+                if news is not None:
+                    self._is_waiting = True
+                    news.add_done_callback(self._woken)
+                    return
+            else:
+                self._socket.say(b'{"type":"event","event":' + event_to_json(event) + b"}")
+                outbox.handed_over(event)
+        self._is_waiting = True
+        asyncio.get_running_loop().call_soon(self._push)
+
+    def _woken(self, news: asyncio.Future[None]) -> None:
+        self._push()
+
+    def sent(self) -> None:
+        """Go on: the client has read everything."""
+        if not self._is_waiting:
+            self._push()
+
+    def _why_it_ends(self) -> int:
+        if self._of.network.directory.closed:
+            return RESTARTING
+        return LEFT if self._agent is not None and self._agent.outbox.closed else SUPERSEDED
+
+    def _end(self, code: int) -> None:
+        self.ended()
+        self._socket.close(code)
+
+    def ended(self) -> None:
+        """Let go of the agent. What was accepted is carried to its end, though nobody will hear the answer."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._held = None
+        if self._hello is not None:
+            self._hello.end()
+        if self._agent is not None:
+            dropped = self._agent.outbox.is_current(self._consumer)
+            self._of.network.directory.socket_closed(self._agent, dropped=dropped)
+            if self._socket.was_cut_off:
+                name = self._agent.agent_id
+                _log.warning("%r was cut off: slow_consumer, it did not read what was sent to it", name)
 
 
-_ANSWERS: dict[Any, Callable[[Session, Mapping[str, Any]], Awaitable[None]]] = {
-    "send": Session._send,
-    "ping": Session._ping,
-    "unregister": Session._unregister,
-}
-"""What answers each type of message."""
-
-
-def _hashable(kind: Any) -> Any:
-    return kind if isinstance(kind, str) else None
-
-
-def _raise_failure(work: tuple[asyncio.Future[None], ...]) -> None:
-    for task in work:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+def _error(key: Any, code: str, sentence: str) -> bytes:
+    return to_json({"type": "error", "id": key, "code": code, "message": sentence})

@@ -5,44 +5,51 @@ Paths are exact: no patterns, no prefixes, no decoding, so that what the gate ju
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from starlette.types import ASGIApp, Receive
+from typing import TYPE_CHECKING, Any
 
 from devserver.model.principal import Principal, Scope
 from devserver.transports.http.answers import Answer
+
+if TYPE_CHECKING:
+    from devserver.transports.http.websocket import WebSocket
 
 WEBSOCKET = "WEBSOCKET"
 METHODS = frozenset({"GET", "POST", WEBSOCKET})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
-    """A request that passed the gate. `receive` tells when the client goes away, `who` it is for the audit log."""
+    """A request that passed the gate. `who` it is for the audit log."""
 
     principal: Principal
-    receive: Receive
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     who: str = "somebody"
 
 
-Endpoint = Callable[[Asked], Awaitable[Answer | None]]
-"""Answers a request; None when the client has gone and nobody is there to answer."""
+Endpoint = Callable[[Asked], Coroutine[Any, Any, Answer]]
+"""Answers a request."""
+Socket = Callable[["WebSocket"], None]
+"""Begins to speak on a WebSocket that is open now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row: `endpoint` answers a request, `socket` serves a WebSocket. `page`: a browser may be led to it."""
+    """One row: `endpoint` answers a request, `socket` serves a WebSocket.
+
+    `page`: a browser may be led to it. `waits`: its answer may take long, and asking again gives the same answer; so it
+    is cancelled where its client goes away, and asked again after the server was restarted in place.
+    """
 
     method: str
     path: str
     scope: Scope
     endpoint: Endpoint | None = None
-    socket: ASGIApp | None = None
+    socket: Socket | None = None
     page: bool = False
+    waits: bool = False
 
 
 class RouteTable:

@@ -1,33 +1,222 @@
-"""uvicorn as a part of our loop: it takes no signals, and a stop waits for nobody's open stream."""
+"""The server: listens, holds the connections, lets those with much to do take turns, and hands them to a successor.
+
+What a request may do is up to the gate, what answers it to the table of routes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterator
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import uvicorn
-from starlette.types import ASGIApp
+from devserver.network.audit import Audit
+from devserver.transports.http.answers import as_http
+from devserver.transports.http.channel import Channel
+from devserver.transports.http.gate import Gate, RequestFacts, Verdict, judge
+from devserver.transports.http.handover import HandedConnection
+from devserver.transports.http.http_connection import Head, HttpConnection, crowded, refusal_of
+from devserver.transports.http.websocket import WebSocket
 
-from devserver.transports.http.protocol import uvicorn_options
-
-
-class HttpServer(uvicorn.Server):
-    """Serves an application; whoever made it says when to end with `should_exit`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        config = uvicorn.Config(app, log_config=None, **uvicorn_options())
-        config.timeout_graceful_shutdown = 1
-        logging.getLogger("uvicorn.error").addFilter(_is_fault)
-        super().__init__(config)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take no signals."""
-        yield
+READ_BYTES = 16 * 1024
+"""How much is read of one connection at a time: what a client sends beyond that waits in the kernel."""
+TURN_SECONDS = 0.0003
+"""How long connections that have more to do than one step may take in one turn of the loop, all together."""
+MOST_KNOWN = 256
+"""How many heads of requests that were admitted are remembered."""
+MOST_ACCEPTED = 64
+"""How many connections are accepted in one turn of the loop."""
+_log = logging.getLogger("devserver.api")
 
 
-def _is_fault(record: logging.LogRecord) -> bool:
-    """Whether a log record of uvicorn says more than that a stop cut a request off, which is told already."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+@dataclass(frozen=True, slots=True)
+class App:
+    """What is served. `gate` gives the gate, which holds the routes (the port is known once it is bound)."""
+
+    gate: Callable[[], Gate]
+    audit: Audit
+
+
+class Turns:
+    """Connections with more to do than one step, in the order in which they go on."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Channel] = deque()
+        self._is_due = False
+
+    def add(self, channel: Channel) -> None:
+        """Let a connection go on, after those that wait already and after what else the loop has to do."""
+        if not channel.has_turn:
+            channel.has_turn = True
+            self._waiting.append(channel)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._take)
+
+    def _take(self) -> None:
+        until = time.perf_counter() + TURN_SECONDS
+        while self._waiting:
+            channel = self._waiting.popleft()
+            channel.has_turn = False
+            channel.go_on()
+            if time.perf_counter() >= until:
+                break
+        self._is_due = bool(self._waiting)
+        if self._is_due:
+            self._loop.call_soon(self._take)
+
+
+class HttpServer:
+    """Serves an application. See `handover` for how another one goes on in its place."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.audit = app.audit
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        """What every connection reads into."""
+        self.connections: set[Channel] = set()
+        self.known_heads: dict[tuple[bool, bytes], Head] = {}
+        """Heads that were admitted, byte for byte, each for clients of this machine or for others."""
+        self.is_paused = False
+        self.ends = False
+        """Whether no connection goes on after its answer."""
+        self._listening: tuple[socket.socket, ...] = ()
+        self._accepting: set[asyncio.Task[object]] = set()
+        self._told_full = -1.0
+        # Closed for a moment where no descriptor is left, so that a client can be told that.
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def begin(self, listening: Sequence[socket.socket]) -> None:
+        """Accept connections in the running loop. The sockets stay the caller's, and open."""
+        self.loop = asyncio.get_running_loop()
+        self.turns = Turns(self.loop)
+        self._listening = tuple(listening)
+        self._listen()
+
+    async def end(self, seconds: float = 1.0) -> None:
+        """Accept no more, let what is being answered be answered for so long, and close every connection."""
+        self.ends = True
+        self._listen_no_more()
+        for each in tuple(self.connections):
+            each.shut()
+        try:
+            async with asyncio.timeout(seconds):
+                while self.connections:  # noqa: ASYNC110 - they end one by one, each by its own doing
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            for each in tuple(self.connections):
+                each.transport.abort()
+            await asyncio.sleep(0)
+        os.close(self._spare)
+
+    # What connections need
+
+    def judge(self, facts: RequestFacts) -> Verdict:
+        """The gate's verdict."""
+        return judge(facts, self._app.gate())
+
+    def remember(self, near: bool, raw: bytes, head: Head) -> None:
+        """Know an admitted head again: whoever sends the same bytes gets the same verdict."""
+        if len(self.known_heads) >= MOST_KNOWN:
+            self.known_heads.clear()
+        self.known_heads[near, raw] = head
+
+    def open_socket(self, socket: WebSocket) -> None:
+        """Have the route of WebSockets speak on one."""
+        speak = next(each.socket for each in self._app.gate().routes if each.socket is not None)
+        speak(socket)
+
+    # Accepting
+
+    def _listen(self) -> None:
+        for each in self._listening:
+            each.setblocking(False)
+            self.loop.add_reader(each, self._accept, each)
+
+    def _listen_no_more(self) -> None:
+        for each in self._listening:
+            self.loop.remove_reader(each)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(MOST_ACCEPTED):
+            try:
+                connection, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._refuse_unheard(listening, error)
+                return
+            self._begin(connection, partial(HttpConnection, self))
+
+    def _begin(self, connection: socket.socket, make: Callable[[], asyncio.BufferedProtocol]) -> asyncio.Task[object]:
+        connection.setblocking(False)
+        # asyncio does this only for sockets made with IPPROTO_TCP; without it an answer that is written in two parts
+        # waits 40 ms for the client's delayed acknowledgement.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task: asyncio.Task[object] = self.loop.create_task(self.loop.connect_accepted_socket(make, connection))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        return task
+
+    def _refuse_unheard(self, listening: socket.socket, error: OSError) -> None:
+        """Tell a client that no file descriptor is left, and say so once a second."""
+        if self.loop.time() - self._told_full >= 1.0:
+            self._told_full = self.loop.time()
+            _log.warning("no file descriptor is left for new connections: %s", error)
+        try:
+            os.close(self._spare)
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            connection.send(as_http(refusal_of(crowded()), last=True))
+            connection.close()
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            # Another thread has taken the descriptor, or the client has gone: the next refusal tries again.
+            return
+
+    # Handing over
+
+    def pause(self) -> None:
+        """Accept and read nothing more; what runs goes on, and is answered."""
+        self.is_paused = True
+        self._listen_no_more()
+        for each in self.connections:
+            each.adjust_reading(False)
+
+    def resume(self) -> None:
+        """Accept and read again."""
+        self.is_paused = False
+        self._listen()
+        for each in tuple(self.connections):
+            each.go_on()
+
+    def busy(self) -> int:
+        """Count the connections on which something runs that cannot be asked again."""
+        return len(self._accepting) + sum(each.is_working() for each in self.connections)
+
+    async def quiet(self, seconds: float) -> bool:
+        """Wait until nothing runs that cannot be asked again; False where that takes longer."""
+        until = self.loop.time() + seconds
+        while self.busy():
+            if self.loop.time() >= until:
+                return False
+            await asyncio.sleep(0.002)
+        return True
+
+    def hand_over(self) -> list[HandedConnection]:
+        """Give what a successor needs of each connection. Nothing is closed, and nothing may run until the exec."""
+        return [handed for each in self.connections if (handed := each.handed()) is not None]
+
+    async def adopt(self, handed: Iterable[HandedConnection]) -> None:
+        """Go on with the connections of another server."""
+        for each in handed:
+            connection = socket.socket(fileno=each.descriptor)
+            connection.set_inheritable(False)
+            make = partial(WebSocket, self, each.principal, each.who, each)
+            await self._begin(connection, make if each.kind == "websocket" else partial(HttpConnection, self, each))

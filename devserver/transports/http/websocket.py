@@ -1,164 +1,371 @@
-"""uvicorn's WebSocket with the limits that only the one who holds the socket can set.
+"""A WebSocket on one connection: messages in, one at a time, messages out, and its end.
 
-How long a client may not read, in how many pieces a message may come, which handshakes reach the library at all.
-Everything that can be judged from a whole handshake is judged in `gate`.
+The library `websockets` reads and writes the frames. What only the holder of the socket can limit is limited here: how
+long a client may not read or not answer, and in how many pieces a message may come. What is said on it is up to `push`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Protocol
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request, Response
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import Protocol as Frames
+from websockets.protocol import Side, State
 from websockets.server import ServerProtocol
 
-from devserver.transports.http.answers import refused
-from devserver.transports.http.gate import MOST_HEADERS
-from devserver.transports.http.guard import PROTECTING_HEADERS, about_body
-from devserver.transports.http.light import CutsOff, Mailbox, Sign, Timer
-from devserver.transports.http.push import SLOW_CONSUMER
+from devserver.model.principal import Principal
+from devserver.transports.http.answers import PROTECTING_HEADERS, Answer, refused
+from devserver.transports.http.channel import Channel, Deadline
+from devserver.transports.http.gate import MOST_BODY, MOST_HEADERS, Verdict
+from devserver.transports.http.handover import HandedConnection
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGISendEvent
-    from websockets.frames import Frame
+    import asyncio
 
+    from devserver.transports.http.serving import HttpServer
+
+PING_SECONDS = 20.0
+"""How long nothing may come before the client is asked whether it is there, and how long it then has to answer."""
 PARTING_SECONDS = 3.0
 """How long a client that was cut off has to read what waits for it, and why."""
+CLOSING_SECONDS = 10.0
+"""How long a client has to answer the closing of its line."""
 MOST_FRAGMENTS = 1024
-_TOO_BIG = 1009
-_NOT_UTF8 = 1007
+
+NOT_TEXT, NOT_UTF8, POLICY, TOO_BIG, SILENT, RESTARTING = 1003, 1007, 1008, 1009, 1011, 1012
+SLOW_CONSUMER = 4002
 _MOST_LINE = 8192 - 64
+_MOST_FRAME = MOST_BODY + 14
+# At debug level the library would write every message to the log, and the first one holds a secret.
+_log = logging.getLogger("devserver.frames")
+_log.setLevel(logging.WARNING)
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
-class GuardedWebSocket(CutsOff, WebSocketsSansIOProtocol):
-    """One WebSocket of a client."""
+class Speaker(Protocol):
+    """What speaks on a WebSocket: told of messages, and of its end."""
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that has registered on it."""
+
+    def heard(self, raw: bytes) -> None:
+        """Take a message, which is UTF-8."""
+
+    def sent(self) -> None:
+        """Go on sending: the client has read everything."""
+
+    def ended(self) -> None:
+        """Note that nothing can be said any more. May be called twice."""
+
+    def unanswered(self) -> tuple[list[bytes], list[bytes]]:
+        """Give the messages to be heard again, then the errors that answer what still runs."""
+
+    def is_working(self) -> bool:
+        """Whether messages run that are not answered."""
+
+
+class WebSocket(Channel):
+    """One WebSocket of a client; `principal` and `who` as its handshake proved them."""
+
+    __slots__ = (
+        "_deadline",
+        "_fragments",
+        "_frames",
+        "_handed",
+        "_is_held",
+        "_is_text",
+        "_was_asked",
+        "agent_id",
+        "principal",
+        "speaker",
+        "was_cut_off",
+        "who",
+    )
 
     parting_seconds = PARTING_SECONDS
+    ping_seconds = PING_SECONDS
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        # At debug level the library would write every message to the log, and the first one holds a secret.
-        self.conn.debug = False
-        self.queue = cast(Any, Mailbox())
-        self.writable = cast(Any, Sign())
-        self.writable.set()
-        self._stalled = Timer(self._too_slow)
-        self._parting = Timer(self._hang_up)
-        self.conn.accept = self._accept  # type: ignore[method-assign]
+    def __init__(
+        self, server: HttpServer, principal: Principal, who: str, handed: HandedConnection | None = None
+    ) -> None:
+        super().__init__(server)
+        self.principal = principal
+        self.who = who
+        self.speaker: Speaker | None = None
+        self.agent_id = handed.agent_id if handed is not None else None
+        """The agent that had registered on it before the server was restarted."""
+        self._handed = handed
+        self._frames = Frames(Side.SERVER, state=State.OPEN, max_size=MOST_BODY, logger=_log)
+        self._fragments: list[bytes] = []
+        self._is_text = True
+        self._is_held = False
+        self.was_cut_off = False
+        """Whether it ended because its client did not read."""
+        self._was_asked = False
+        self._deadline = Deadline(self._due)
+        self._deadline.set(self.ping_seconds)
 
-    def _accept(self, request: Request) -> Response:
-        """The library's answer to a handshake; a refusal of its own leaves as all our answers do."""
-        response = ServerProtocol.accept(self.conn, request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            given = refused("bad_websocket", "this is no WebSocket handshake", response.status_code)
-            response.body = given.body
-            del response.headers["content-type"], response.headers["content-length"]
-            for name, value in (*PROTECTING_HEADERS, *about_body(given)):
-                response.headers[name.decode()] = value.decode()
-        return response
+    # The connection
 
-    async def send(self, message: ASGISendEvent) -> None:
-        """Send what the application says; a refusal of the handshake completes it."""
-        await super().send(message)
-        if message["type"] == "websocket.accept":
-            self._forget_handshake()
-        # uvicorn takes a refused handshake for one that was forgotten, and writes an error to the log.
-        if message["type"] == "websocket.http.response.body" and self.close_sent:
-            self.handshake_complete = True
-
-    def _forget_handshake(self) -> None:
-        """Headers of requests and answers would be a third of what an idle connection costs."""
-        for each in (self.request, self.response):
-            # The library keeps them too.
-            each.headers.clear()
-        del self.request, self.response
-        cast(dict[str, Any], self.scope)["headers"] = ()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Go on where another server has left off."""
+        super().connection_made(transport)
+        handed, self._handed = self._handed, None
+        if handed is None:
+            return
+        self.write(handed.unsent)
+        if handed.ends:
+            self.finish()
+            return
+        self.unread += handed.received
+        self.server.open_socket(self)
+        self.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended."""
-        self._stalled.stop()
-        self._parting.stop()
+        """End."""
         super().connection_lost(exc)
+        self._deadline.end()
+        self._fragments.clear()
+        self._end_speaker()
 
-    def handle_ping(self) -> None:
-        """A client that pings and does not read gets no pongs: they would pile up here."""
-        pong = b"".join(self.conn.data_to_send())
-        if self.writable.is_set():
-            self.transport.write(pong)
+    def shut(self) -> None:
+        """Say that the server ends and may be back soon."""
+        self.close(RESTARTING)
 
-    def handle_cont(self, event: Frame) -> None:
-        """One more fragment of a message. Their number is bounded too: the library bounds their bytes."""
-        if len(self.frames) >= MOST_FRAGMENTS:
-            self._fail(_TOO_BIG, "too many fragments")
-        else:
-            super().handle_cont(event)
+    def is_working(self) -> bool:
+        """Whether messages run that are not answered."""
+        return self.speaker is not None and self.speaker.is_working()
 
-    def send_receive_event_to_app(self) -> None:
-        """A message is whole; one that is no text is the client's fault and no error of ours to log."""
-        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
-            self._fail(_NOT_UTF8, "not UTF-8")
-        else:
-            super().send_receive_event_to_app()
+    def handed(self) -> HandedConnection | None:
+        """Give it to a successor: what was half read as one first fragment, what still runs answered with an error."""
+        if self.transport.is_closing():
+            return None
+        received, unsent = bytes(self.unread), self.unsent()
+        if self._fragments:
+            kind = Opcode.TEXT if self._is_text else Opcode.BINARY
+            received = _masked(kind, b"".join(self._fragments), whole=False) + received
+        if self.speaker is not None:
+            again, errors = self.speaker.unanswered()
+            received = b"".join(_masked(Opcode.TEXT, each) for each in again) + received
+            unsent += b"".join(Frame(Opcode.TEXT, each).serialize(mask=False, extensions=[]) for each in errors)
+        return HandedConnection(
+            descriptor=self.transport.get_extra_info("socket").fileno(),
+            kind="websocket",
+            received=received,
+            unsent=unsent,
+            ends=not self.is_open or self._ends,
+            agent_id=self.speaker.agent_id if self.speaker is not None else self.agent_id,
+            principal=self.principal,
+            who=self.who,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to close it."""
+        return self._frames.state is State.OPEN
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message is being dealt with, or the client does not read: nothing is read behind either."""
+        return self.is_open and (self._is_held or self.is_sending)
+
+    def hold(self) -> None:
+        """Hear nothing more until `release`."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Hear again."""
+        self._is_held = False
+        self._hear_on()
+
+    def rest(self, seconds: float) -> None:
+        """Hear nothing for a while."""
+        self.hold()
+        self.server.loop.call_later(seconds, self.release)
+
+    def sent(self) -> None:
+        """Go on in both directions."""
+        if self.speaker is not None and self.is_open:
+            self.speaker.sent()
+        self._hear_on()
+
+    def _hear_on(self) -> None:
+        if not self.is_busy and not self.transport.is_closing():
+            if self.unread:
+                self.server.turns.add(self)
+            else:
+                self.adjust_reading(True)
+
+    # Messages in
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read, which is a sign of life, too."""
+        if self.is_open:
+            self._was_asked = False
+            self._deadline.set(self.ping_seconds)
+        super().buffer_updated(nbytes)
+
+    def step(self) -> bool:
+        """Take one frame."""
+        size = frame_size(self.unread)
+        if size is None or len(self.unread) < size <= _MOST_FRAME:
+            return False
+        # One that announces too much is refused by its head.
+        self._frames.receive_data(bytes(self.unread[:size]))
+        del self.unread[:size]
+        for event in self._frames.events_received():
+            if isinstance(event, Frame) and self.is_open:
+                self._take(event)
+        self._flush()
+        return True
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return  # pings and closings are answered by the library, pongs are signs of life
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        self._fragments.append(bytes(frame.data))
+        if len(self._fragments) > MOST_FRAGMENTS:
+            self._fail(TOO_BIG, "too many fragments")
+        elif frame.fin:
+            message = b"".join(self._fragments)
+            self._fragments.clear()
+            self._hear(message)
+
+    def _hear(self, message: bytes) -> None:
+        if not self._is_text:
+            self.close(NOT_TEXT)
+        elif not _is_utf8(message):
+            self._fail(NOT_UTF8, "not UTF-8")
+        elif self.speaker is not None:
+            self.speaker.heard(message)
+
+    # Messages out, and the end
+
+    def say(self, raw: bytes) -> None:
+        """Send a message, unless the line has ended."""
+        if self.is_open and not self.transport.is_closing():
+            self._frames.send_text(raw)
+            self._flush()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End the line, if it has not ended; its client has some seconds to answer that."""
+        if not self.is_open:
+            return
+        self._frames.send_close(code, reason)
+        self._flush()
+        self._deadline.set(CLOSING_SECONDS)
+        self._end_speaker()
+        self.adjust_reading(True)
 
     def _fail(self, code: int, reason: str) -> None:
-        self.frames = []
-        if not self.close_sent:
-            self.conn.send_close(code, reason)
-            self.handle_parser_exception()
+        self._fragments.clear()
+        self._frames.fail(code, reason)
 
-    def _too_slow(self) -> None:
-        """Cut off a client that does not read, and let go who waits to send to it."""
-        if self.close_sent or self.transport.is_closing():
+    def cut_off(self) -> None:
+        """Tell a client that does not read why it is cut off, and give it some seconds to read that."""
+        if self.is_open:
+            self.was_cut_off = True
+            self.close(SLOW_CONSUMER, "slow_consumer")
+            self._deadline.set(self.parting_seconds)
+            self.finish()
+
+    def _due(self) -> None:
+        """Ask a silent client whether it is there; end a line that does not end by itself."""
+        if not self.is_open:
             self.transport.abort()
-            return
-        self.conn.send_close(SLOW_CONSUMER, "slow_consumer")
-        self.handle_parser_exception()
-        self.disconnected = True
-        self.writable.set()
-        self._parting.start(self.parting_seconds)
+        elif not self._was_asked:
+            self._was_asked = True
+            self._frames.send_ping(b"")
+            self._deadline.set(self.ping_seconds)
+            self._flush()
+        else:
+            self._fail(SILENT, "keepalive ping timeout")
+            self._flush()
 
-    def _hang_up(self) -> None:
-        self.transport.abort()
+    def _flush(self) -> None:
+        for data in self._frames.data_to_send():
+            if data:
+                self.write(data)
+            else:
+                # The library's sign for the end of what we send.
+                self._deadline.set(self.parting_seconds)
+                self.finish()
+                self._end_speaker()
+
+    def _end_speaker(self) -> None:
+        if self.speaker is not None:
+            self.speaker.ended()
 
 
-def _is_utf8(parts: Sequence[bytes]) -> bool:
+def frame_size(data: bytearray) -> int | None:
+    """How many bytes the first frame in `data` has, with its head; None where too little of the head is there."""
+    if len(data) < 2:
+        return None
+    length, head = data[1] & 0x7F, 6 if data[1] & 0x80 else 2
+    wide = {126: 2, 127: 8}.get(length, 0)
+    if wide:
+        if len(data) < 2 + wide:
+            return None
+        length = int.from_bytes(data[2 : 2 + wide], "big")
+    return head + wide + length
+
+
+def _masked(opcode: Opcode, data: bytes, *, whole: bool = True) -> bytes:
+    """A frame as a client sends it."""
+    return Frame(opcode, data, fin=whole).serialize(mask=True, extensions=[])
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
-        (parts[0] if len(parts) == 1 else b"".join(parts)).decode()
+        data.decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
-def handshake_problem(
-    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]
-) -> tuple[int, str, str] | None:
-    """What is wrong with a WebSocket handshake: status, code and sentence.
+def opened(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | Answer:
+    """The library's answer to a handshake, as bytes where it agrees to one, with the headers that all our answers have.
 
-    The library `websockets` reads it again and has limits of its own, and uvicorn leaves a connection that breaks them
-    without an answer and open: nothing that breaks them may get there.
+    A refusal of its own leaves as all our answers do.
     """
+    named = Headers()
+    for name, value in headers:
+        named[name.decode("latin-1")] = value.decode("latin-1")
+    response = ServerProtocol().accept(Request(target.decode("ascii"), named))
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        return refused("bad_websocket", "this is no WebSocket handshake", response.status_code)
+    for key, content in PROTECTING_HEADERS:
+        response.headers[key.decode()] = content.decode()
+    return response.serialize()
+
+
+def handshake_problem(
+    method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], *, is_current: bool
+) -> Verdict | None:
+    """What is wrong with a WebSocket handshake; `is_current`: whether it came as HTTP/1.1."""
     named: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         named.setdefault(name, []).append(value)
-    if method != b"GET" or b"content-length" in named or b"transfer-encoding" in named:
-        return 400, "bad_websocket", "a WebSocket handshake is a GET without a body"
+    if method != "GET" or not is_current or b"content-length" in named or b"transfer-encoding" in named:
+        return Verdict(400, "bad_websocket", "a WebSocket handshake is a GET without a body, in HTTP/1.1")
     if len(target) > _MOST_LINE:
-        return 414, "target_too_long", f"the target of a WebSocket has at most {_MOST_LINE} bytes"
+        return Verdict(414, "target_too_long", f"the target of a WebSocket has at most {_MOST_LINE} bytes")
     if len(headers) > MOST_HEADERS or any(len(name) + len(value) > _MOST_LINE for name, value in headers):
-        return (
-            431,
-            "headers_too_large",
-            f"a WebSocket handshake has at most {MOST_HEADERS} headers of {_MOST_LINE} bytes",
-        )
+        sentence = f"a WebSocket handshake has at most {MOST_HEADERS} headers of {_MOST_LINE} bytes"
+        return Verdict(431, "headers_too_large", sentence)
     if named.get(b"sec-websocket-version") != [b"13"]:
-        return 426, "bad_websocket_version", "the WebSocket version spoken here is 13"
-    if len(named.get(b"origin", [])) > 1:
-        return 403, "origin_not_allowed", "a WebSocket handshake has at most one Origin"
+        asked = ((b"sec-websocket-version", b"13"),)
+        return Verdict(426, "bad_websocket_version", "the WebSocket version spoken here is 13", asked)
     keys = named.get(b"sec-websocket-key", [])
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
-        return 400, "bad_websocket_key", "a WebSocket handshake has one Sec-WebSocket-Key of 16 bytes in base64"
+        sentence = "a WebSocket handshake has one Sec-WebSocket-Key of 16 bytes in base64"
+        return Verdict(400, "bad_websocket_key", sentence)
     return None

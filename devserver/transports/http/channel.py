@@ -1,0 +1,253 @@
+"""One connection of a client: bytes in, in steps that others need not wait for, and bytes out, counted until they go.
+
+`http_connection` and `websocket` read requests and messages out of it. It knows neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from devserver.transports.http.handover import HandedConnection
+
+if TYPE_CHECKING:
+    from devserver.transports.http.serving import HttpServer
+
+STALLED_SECONDS = 5.0
+"""How long a client may leave bytes unread that were sent to it before it is cut off."""
+
+
+class Deadline:
+    """Calls `function` once `set` was not called again, and not cleared, for its seconds.
+
+    To set it later, as each request does, costs nothing: the timer of the loop looks when it rings.
+    """
+
+    __slots__ = ("_at", "_function", "_handle")
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._at: float | None = None
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it runs."""
+        return self._at is not None
+
+    def set(self, seconds: float) -> None:
+        """Run from now on."""
+        loop = asyncio.get_running_loop()
+        self._at = at = loop.time() + seconds
+        if self._handle is not None and self._handle.when() > at:
+            self._handle.cancel()
+            self._handle = None
+        if self._handle is None:
+            self._handle = loop.call_at(at, self._ring)
+
+    def clear(self) -> None:
+        """Run no more."""
+        self._at = None
+
+    def end(self) -> None:
+        """Run no more, and let go of the loop's timer."""
+        self._at = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self) -> None:
+        self._handle = None
+        if self._at is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._at:
+            self._handle = loop.call_at(self._at, self._ring)
+            return
+        self._at = None
+        self._function()
+
+
+class Channel(asyncio.BufferedProtocol):
+    """The bytes of one connection. A subclass takes what it can use out of `unread` with each `step`.
+
+    Reading stops while there is more in `unread` than one step takes, or while the subclass `is_busy`: what the client
+    sends then waits in the kernel. `server` owns it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ends",
+        "_is_reading",
+        "_sending",
+        "_stalled",
+        "has_turn",
+        "server",
+        "transport",
+        "unread",
+    )
+
+    stalled_seconds = STALLED_SECONDS
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.unread = bytearray()
+        self.has_turn = False
+        """Whether it waits for its turn to take another step."""
+        self._is_reading = True
+        self._sending: deque[bytes] | None = None
+        """What the kernel has not taken: first what the transport holds a rest of, then what waits behind it."""
+        self._ends = False
+        self._stalled: Deadline | None = None
+
+    # What a subclass brings
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether nothing more is to be read for now."""
+        raise NotImplementedError
+
+    def step(self) -> bool:
+        """Take one request, one message or a few kilobytes out of `unread`; False where there is too little of it."""
+        raise NotImplementedError
+
+    def handed(self) -> HandedConnection | None:
+        """Give what a successor needs to go on; None for a connection that ends with this server."""
+        raise NotImplementedError
+
+    def shut(self) -> None:
+        """End it because the server ends; what is being answered is answered first."""
+        raise NotImplementedError
+
+    def cut_off(self) -> None:
+        """End it because its client does not read."""
+        self.transport.abort()
+
+    def is_working(self) -> bool:
+        """Whether something runs that can neither be cancelled nor asked again."""
+        raise NotImplementedError
+
+    # Bytes in
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.transport = cast(asyncio.Transport, transport)
+        # With this limit the transport holds the rest of one write at most, of which we know how long it is.
+        self.transport.set_write_buffer_limits(high=0)
+        self.server.connections.add(self)
+
+    def take_over(self, other: Channel) -> None:
+        """Go on with the connection of another channel, which lets go of it."""
+        self.transport, self.unread, self._is_reading = other.transport, other.unread, other._is_reading
+        other.unread = bytearray()
+        self._sending, other._sending = other._sending, None
+        if self._sending is not None:
+            self._await_reading()
+        if other._stalled is not None:
+            other._stalled.end()
+        self.server.connections.discard(other)
+        self.server.connections.add(self)
+        self.transport.set_protocol(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self.unread.clear()
+        self._sending = None
+        if self._stalled is not None:
+            self._stalled.end()
+        self.server.connections.discard(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Read into the one buffer of the server, whose size is how much is read at a time."""
+        return self.server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self.unread += self.server.buffer[:nbytes]
+        if not self.has_turn:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Take one step, and wait for a turn to take the next one."""
+        if self.server.is_paused or self.transport.is_closing():
+            return
+        more = bool(self.unread) and not self.is_busy and self.step() and bool(self.unread)
+        if self.transport.is_closing():
+            return
+        if more and not self.is_busy:
+            self.server.turns.add(self)
+        self.adjust_reading(not more and not (self.unread and self.is_busy))
+
+    def adjust_reading(self, wanted: bool) -> None:
+        """Read from the client, or leave what it sends in the kernel."""
+        wanted = wanted and not self.server.is_paused
+        if wanted is self._is_reading or self.transport.is_closing():
+            return
+        self._is_reading = wanted
+        if wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    # Bytes out
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether bytes wait that the client has not read."""
+        return self._sending is not None
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, after those that wait."""
+        if self.transport.is_closing() or not data:
+            return
+        if self._sending is not None:
+            self._sending.append(data)
+            return
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size():
+            self._sending = deque((data,))
+            self._await_reading()
+
+    def _await_reading(self) -> None:
+        if self._stalled is None:
+            self._stalled = Deadline(self.cut_off)
+        self._stalled.set(self.stalled_seconds)
+
+    def finish(self) -> None:
+        """Close the connection once all is sent."""
+        self._ends = True
+        if self._sending is None:
+            self.transport.close()
+
+    def resume_writing(self) -> None:
+        """Go on: the kernel has taken all that the transport held."""
+        waiting, self._sending = self._sending, None
+        if waiting is None:
+            return
+        if self._stalled is not None:
+            self._stalled.clear()
+        waiting.popleft()
+        while waiting:
+            self.write(waiting.popleft())
+            if self._sending is not None:
+                self._sending.extend(waiting)
+                return
+        if self._ends:
+            # Not at once: asyncio closes a transport twice that is closed while it says that all is written.
+            self.server.loop.call_soon(self.transport.close)
+        else:
+            self.sent()
+
+    def sent(self) -> None:
+        """Note that the client has read everything."""
+
+    def unsent(self) -> bytes:
+        """Give the bytes that the kernel has not taken."""
+        if self._sending is None:
+            return b""
+        first, *others = self._sending
+        held = self.transport.get_write_buffer_size()
+        return first[len(first) - held :] + b"".join(others)
