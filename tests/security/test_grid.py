@@ -23,6 +23,7 @@ ROUTES = {
     ("WEBSOCKET", "/ws"): False,
     ("POST", "/_dev/prove"): False,
     ("GET", "/_dev/status"): True,
+    ("GET", "/_dev/handlers"): True,
     ("POST", "/_dev/reload"): True,
     ("POST", "/_dev/load"): True,
     ("POST", "/_dev/unload"): True,
