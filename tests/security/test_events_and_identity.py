@@ -150,7 +150,7 @@ def test_nobody_acts_for_another(net: Live, ana: Sender, bea: Sender, door: str,
     payload = {"agent_id": victim, "event_patterns": ["*"], "channel_id": "general"}
     answer = ana.send(event_name=f"system.{command}", payload=payload)
     assert (answer["success"], answer["code"]) == (False, "not_yourself")
-    assert "not_yourself" in net.log()
+    net.until(lambda: "not_yourself" in net.log())
     assert [each["payload"] for each in bea.received()] == [{"n": 0}]
 
 
