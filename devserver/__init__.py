@@ -1,17 +1,17 @@
 """A hot-reload development server for OpenAgents networks.
 
 The names that mod authors and embedders need, and nothing else. Each is imported on first use: a mod needs no network,
-and a command that asks a running server needs none of them.
+and a command that asks a running server needs none of them. `devserver.testing` is imported by name.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from devserver.agent_network import AgentNetwork
-    from devserver.mod import BaseMod, mod_event_handler
+    from devserver.mod import BaseMod, Refused, mod_event_handler
     from devserver.model.event import Event, EventResponse
 
-__all__ = ["AgentNetwork", "BaseMod", "Event", "EventResponse", "mod_event_handler"]
+__all__ = ["AgentNetwork", "BaseMod", "Event", "EventResponse", "Refused", "mod_event_handler"]
 __version__ = "0.2.0"
 
 
@@ -24,3 +24,7 @@ def __getattr__(name: str) -> Any:
         from devserver import mod as home  # type: ignore[no-redef]
     found = globals()[name] = getattr(home, name)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -72,6 +72,23 @@ class Network(Protocol):
         """The folder for a mod's own data, made if it is missing."""
 
 
+class Refused(Exception):
+    """What a sender asked for cannot be done: raised by a handler, answered with `success=False`, no error of the mod.
+
+    Args:
+        sentence: what cannot be done and why, for the sender.
+        data: facts for programs, which become the answer's `data` beside `error`, the sentence.
+    """
+
+    def __init__(self, sentence: str, **data: Any) -> None:
+        super().__init__(sentence)
+        self.data = data
+
+    def answer(self, event_name: str | None = None) -> EventResponse:
+        """Return the refusal as an answer; `data["error"]` repeats the sentence, as OpenAgents' own mods do."""
+        return EventResponse(False, str(self), {"error": str(self), **self.data}, event_name)
+
+
 class Closing(Protocol):
     """What `BaseMod.on_close` takes: a function without arguments, sync or async."""
 
@@ -82,7 +99,8 @@ def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
     """Mark a method as the handler of events whose name matches one of `patterns`.
 
     A pattern is an event name, a prefix ending in `*` ("wiki.*"), or "*". The method takes the event and returns an
-    `EventResponse` to answer it, which ends the event's way, or None to let it pass. It may be sync or async.
+    `EventResponse` to answer it, which ends the event's way, or None to let it pass. It may be sync or async, and may
+    raise `Refused` to answer that something cannot be done.
 
     A method whose second argument is annotated with a pydantic model, as in `edit(self, event: Event, page: EditPage)`,
     gets the payload as an instance of it. A payload that does not fit is refused with a sentence for each value.

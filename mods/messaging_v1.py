@@ -6,14 +6,30 @@ Made to be swapped at run time for `mods.messaging_v2`, which answers the same e
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
 
 from devserver import BaseMod, Event, EventResponse, mod_event_handler
-from mods.lib.ask import answers, done, sender_of, text, whole
-from mods.lib.settings import count
+from mods.lib.ask import Name, NotBlank, Payload, done, sender_of
+from mods.lib.settings import Count, Settings
 
 LONGEST_TEXT = 4000
 MOST_PER_PAGE = 500
+
+
+class Post(Payload):
+    """A text for a channel."""
+
+    channel: Name
+    text: Annotated[NotBlank, StringConstraints(max_length=LONGEST_TEXT)]
+
+
+class Retrieve(Payload):
+    """The newest messages of a channel."""
+
+    channel: Name
+    limit: int = Field(default=50, ge=1, le=MOST_PER_PAGE)
 
 
 class MessagingV1Mod(BaseMod):
@@ -21,34 +37,35 @@ class MessagingV1Mod(BaseMod):
 
     version = "1.0"
 
-    most: int
+    class Config(Settings):
+        """How many messages are kept; the oldest make room for new ones."""
+
+        max_messages: Count = 1000
+
+    config: Config
 
     def initialize(self) -> bool:
-        """Read `max_messages`. Raises ValueError where it is no whole number."""
-        self.most = count(self.config, "max_messages", 1000)
+        """Begin without messages, or go on with those that there are."""
         self.state.setdefault("messages", [])
         return True
 
     @mod_event_handler("thread.channel_message.post")
-    @answers
-    def post(self, event: Event) -> EventResponse:
-        """Keep `text` in `channel`."""
+    def post(self, event: Event, new: Post) -> EventResponse:
+        """Keep a text in a channel."""
         message = {
             "message_id": event.event_id,
             "sender_id": sender_of(event),
-            "channel": text(event, "channel"),
-            "text": text(event, "text", LONGEST_TEXT),
+            "channel": new.channel,
+            "text": new.text,
         }
         kept: list[dict[str, Any]] = self.state["messages"]
         kept.append(message)
-        del kept[: -self.most]
+        del kept[: -self.config.max_messages]
         return done("Posted", version=self.version, message_id=event.event_id)
 
     @mod_event_handler("thread.channel_messages.retrieve")
-    @answers
-    def retrieve(self, event: Event) -> EventResponse:
-        """The last `limit` messages of `channel`, newest first."""
-        channel, limit = text(event, "channel"), whole(event, "limit", 50, 1, MOST_PER_PAGE)
-        found = [message for message in reversed(self.state["messages"]) if message["channel"] == channel]
-        shown = [dict(message) for message in found[:limit]]
+    def retrieve(self, event: Event, wanted: Retrieve) -> EventResponse:
+        """Get the last messages of a channel, newest first."""
+        found = [message for message in reversed(self.state["messages"]) if message["channel"] == wanted.channel]
+        shown = [dict(message) for message in found[: wanted.limit]]
         return done(f"{len(shown)} messages", version=self.version, messages=shown, total_count=len(found))

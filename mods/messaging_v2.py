@@ -7,14 +7,31 @@ message, also in those that the first version has kept.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
 
 from devserver import BaseMod, Event, EventResponse, mod_event_handler
-from mods.lib.ask import answers, done, sender_of, text, whole
-from mods.lib.settings import count
+from mods.lib.ask import Name, NotBlank, Payload, done, sender_of
+from mods.lib.settings import Count, Settings
 
 LONGEST_TEXT = 4000
 MOST_PER_PAGE = 500
+
+
+class Post(Payload):
+    """A text for a channel."""
+
+    channel: Name
+    text: Annotated[NotBlank, StringConstraints(max_length=LONGEST_TEXT)]
+
+
+class Retrieve(Payload):
+    """The newest messages of a channel."""
+
+    channel: Name
+    limit: int = Field(default=50, ge=1, le=MOST_PER_PAGE)
+
 
 _MENTION = re.compile(r"(?<![\w@])@([\w-]+)")
 
@@ -24,37 +41,38 @@ class MessagingV2Mod(BaseMod):
 
     version = "2.0"
 
-    most: int
+    class Config(Settings):
+        """How many messages are kept; the oldest make room for new ones."""
+
+        max_messages: Count = 1000
+
+    config: Config
 
     def initialize(self) -> bool:
-        """Read `max_messages`. Raises ValueError where it is no whole number."""
-        self.most = count(self.config, "max_messages", 1000)
+        """Begin without messages, or go on with those that there are."""
         self.state.setdefault("messages", [])
         return True
 
     @mod_event_handler("thread.channel_message.post")
-    @answers
-    def post(self, event: Event) -> EventResponse:
-        """Keep `text` in `channel`, and say who is mentioned."""
+    def post(self, event: Event, new: Post) -> EventResponse:
+        """Keep a text in a channel, and tell who is mentioned."""
         message = {
             "message_id": event.event_id,
             "sender_id": sender_of(event),
-            "channel": text(event, "channel"),
-            "text": text(event, "text", LONGEST_TEXT),
+            "channel": new.channel,
+            "text": new.text,
         }
         kept: list[dict[str, Any]] = self.state["messages"]
         kept.append(message)
-        del kept[: -self.most]
+        del kept[: -self.config.max_messages]
         mentions = mentions_in(message["text"])
         return done("Posted", version=self.version, message_id=event.event_id, mentions=mentions)
 
     @mod_event_handler("thread.channel_messages.retrieve")
-    @answers
-    def retrieve(self, event: Event) -> EventResponse:
-        """The last `limit` messages of `channel`, newest first, with their mentions."""
-        channel, limit = text(event, "channel"), whole(event, "limit", 50, 1, MOST_PER_PAGE)
-        found = [message for message in reversed(self.state["messages"]) if message["channel"] == channel]
-        shown = [message | {"mentions": mentions_in(message["text"])} for message in found[:limit]]
+    def retrieve(self, event: Event, wanted: Retrieve) -> EventResponse:
+        """Get the last messages of a channel, newest first, with their mentions."""
+        found = [message for message in reversed(self.state["messages"]) if message["channel"] == wanted.channel]
+        shown = [message | {"mentions": mentions_in(message["text"])} for message in found[: wanted.limit]]
         return done(f"{len(shown)} messages", version=self.version, messages=shown, total_count=len(found))
 
 

@@ -71,9 +71,11 @@ class PayloadHandler:
 
 def _refusal(event: Event, error: DoesNotFit) -> EventResponse:
     """Answer a payload that does not fit: a sentence for each value, and the same in `data.errors` for programs."""
+    message = f"{event.event_name}: {error}"
     errors = [{"loc": list(each.loc), "type": each.kind, "message": each.sentence} for each in error.misfits]
-    data = {"code": "payload_refused", "error": str(error), "errors": errors}
-    return EventResponse(False, f"{event.event_name}: {error}", data, event.event_name)
+    return EventResponse(
+        False, message, {"code": "payload_refused", "error": message, "errors": errors}, event.event_name
+    )
 
 
 def collect_handlers(instance: BaseMod) -> HandlerTable:

@@ -17,6 +17,7 @@ from devserver.live.generation import Call, Generation, outermost, running
 from devserver.live.handlers import AGENT_CAME, AGENT_WENT
 from devserver.live.overseer import end_by_force
 from devserver.live.registry import Registry, Slot
+from devserver.mod import Refused
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.model.names import module_of
@@ -180,6 +181,9 @@ class Dispatcher:
                 return EventResponse(False, call.expired, {"code": "handler_timeout"}, event.event_name)
             if _is_for_us(error):
                 raise
+            if isinstance(error, Refused):
+                generation.handled += 1
+                return error.answer(event.event_name)
             generation.failed += 1
             errors.append((generation.mod_id, self._on_error(generation, event, error)))
             return None

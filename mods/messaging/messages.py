@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from devserver import Event
-from mods.lib.ask import Refused, optional_text, sender_of
+from devserver import Event, Refused
+from mods.lib.ask import sender_of
 from mods.lib.text import excerpt
+from mods.messaging.payloads import Said
 
 Message = dict[str, Any]
 State = dict[str, Any]
@@ -21,15 +22,6 @@ State = dict[str, Any]
 DEEPEST_REPLY = 4
 """A message starts a thread at level 0; replies to replies go down to this level (OpenAgents: five levels)."""
 
-# fmt: off
-REACTIONS = frozenset({
-    "+1", "-1", "like", "heart", "laugh", "wow", "sad", "angry", "thumbs_up", "thumbs_down",
-    "smile", "ok", "done", "fire", "party", "clap", "check", "cross", "eyes", "thinking",
-})
-# fmt: on
-"""The reactions that OpenAgents knows."""
-
-CONTENT_EXAMPLE = '{"content": {"text": "hello"}}'
 QUOTE_LENGTH = 100
 
 
@@ -39,28 +31,17 @@ def prepare(state: State) -> None:
     state.setdefault("channels", {})
 
 
-def content_of(event: Event, longest: int) -> dict[str, Any]:
-    """What an event wants to say: `content: {text, files}`, or a bare `text` as a person types it.
-
-    Raises Refused where nothing is said, or more than `longest` characters of JSON.
-    """
-    given = event.payload.get("content", event.payload.get("text"))
-    content = {"text": given} if isinstance(given, str) else given
-    if not isinstance(content, dict) or not _says_something(content):
-        raise Refused(f'{event.event_name} needs \'content\' with a \'text\', as in {{"content": {{"text": "hello"}}}}')
-    kept = {"text": content.get("text", ""), "files": content.get("files")}
+def content_of(said: Said, longest: int) -> dict[str, Any]:
+    """Return the content of a message as it is kept. Raises Refused for more than `longest` characters of JSON."""
+    content = said.content
+    kept = {"text": content.text, "files": content.files or None}
     size = len(json.dumps(kept, ensure_ascii=False, default=str))
     if size > longest:
         raise Refused(f"the content has at most {longest} characters, this one has {size}")
-    return kept if kept["files"] else {"text": kept["text"]}
+    return kept if kept["files"] else {"text": content.text}
 
 
-def _says_something(content: dict[str, Any]) -> bool:
-    text, files = content.get("text", ""), content.get("files") or []
-    return isinstance(text, str) and isinstance(files, list) and bool(text.strip() or files)
-
-
-def new_message(state: State, event: Event, content: dict[str, Any], **facts: Any) -> Message:
+def new_message(state: State, event: Event, said: Said, content: dict[str, Any], **facts: Any) -> Message:
     """A message that is not kept yet. `facts` are those of its kind: message_type, channel, target_agent_id, …"""
     # Two agents may choose the same event id; the second must not replace the first one's message.
     taken = event.event_id in state["messages"]
@@ -74,19 +55,18 @@ def new_message(state: State, event: Event, content: dict[str, Any], **facts: An
         "reply_to_id": None,
         "thread_id": None,
         "thread_level": 0,
-        "mentioned_agent_id": optional_text(event, "mentioned_agent_id"),
+        "mentioned_agent_id": said.mentioned_agent_id,
         "reactions": {},
     }
-    return message | quote_facts(state, event) | facts
+    return message | quote_facts(state, said.quoted_message_id, sender_of(event)) | facts
 
 
-def quote_facts(state: State, event: Event) -> dict[str, Any]:
-    """Which message an event quotes, and how it begins; direct messages of others cannot be quoted."""
-    quoted_id = optional_text(event, "quoted_message_id")
+def quote_facts(state: State, quoted_id: str | None, reader: str) -> dict[str, Any]:
+    """Return which message is quoted, and how it begins; an agent cannot quote direct messages of others."""
     if quoted_id is None:
         return {"quoted_message_id": None, "quoted_text": None}
     quoted = state["messages"].get(quoted_id)
-    if quoted is None or not may_see(quoted, sender_of(event)):
+    if quoted is None or not may_see(quoted, reader):
         return {"quoted_message_id": quoted_id, "quoted_text": f"[Quoted message {quoted_id} not found]"}
     beginning = excerpt(quoted["content"]["text"], QUOTE_LENGTH)
     return {"quoted_message_id": quoted_id, "quoted_text": f"{quoted['sender_id']}: {beginning}"}

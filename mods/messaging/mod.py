@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from devserver import BaseMod, Event, EventResponse, mod_event_handler
-from mods.lib.ask import Refused, answers, done, optional_text, request_id, sender_of, text, whole, yes
+from devserver import BaseMod, Event, EventResponse, Refused, mod_event_handler
+from mods.lib.ask import done, request_id, sender_of
 from mods.messaging import messages, outbox
 from mods.messaging.messages import Message
-from mods.messaging.settings import Limits, channel_name, channels_of
-
-MOST_PER_PAGE = 500
-FARTHEST_OFFSET = 10**9
+from mods.messaging.payloads import (
+    ListChannels,
+    Part,
+    PostMessage,
+    PostReply,
+    React,
+    RetrieveChannel,
+    RetrieveDirect,
+    Said,
+    SendDirect,
+)
+from mods.messaging.settings import Rules, channel_name
 
 
 class MessagingMod(BaseMod):
@@ -24,13 +32,13 @@ class MessagingMod(BaseMod):
 
     version = "1.0"
 
-    limits: Limits
+    Config = Rules
+    config: Rules
     channels: dict[str, str]
 
     def initialize(self) -> bool:
-        """Open the channels. Raises ValueError for a configuration that cannot be used."""
-        self.limits = Limits.of(self.config)
-        self.channels = channels_of(self.config)
+        """Open the channels."""
+        self.channels = {each.name: each.shown for each in self.config.default_channels}
         messages.prepare(self.state)
         outbox.prepare(self.state)
         for name in self.channels:
@@ -52,33 +60,26 @@ class MessagingMod(BaseMod):
                 self.network.remove_channel_member(name, agent_id)
 
     @mod_event_handler("thread.channel_message.post")
-    @answers
-    async def post(self, event: Event) -> EventResponse:
-        """Post `content` to `channel` and tell its members."""
-        channel = self._channel(event)
-        facts = {
-            "message_type": "channel_message",
-            "channel": channel,
-            "reply_to_id": optional_text(event, "reply_to_id"),
-        }
-        message = self._message(event, facts)
+    async def post(self, event: Event, new: PostMessage) -> EventResponse:
+        """Post a message to a channel and tell its members."""
+        channel = self._channel(event, new.channel)
+        facts = {"message_type": "channel_message", "channel": channel, "reply_to_id": new.reply_to_id}
+        message = self._message(event, new, facts)
         told = self._present(self.network.channel_members(channel))
         return await self._publish(event, message, "thread.channel_message.notification", told)
 
     @mod_event_handler("thread.direct_message.send")
-    @answers
-    async def send_direct(self, event: Event) -> EventResponse:
-        """Send `content` to `target_agent_id`; it can be retrieved later where that agent is away."""
-        target = self._target(event)
-        message = self._message(event, {"message_type": "direct_message", "target_agent_id": target})
+    async def send_direct(self, event: Event, new: SendDirect) -> EventResponse:
+        """Send a message to one agent; an agent that is away can retrieve it later."""
+        target = self._target(event, new.target_agent_id)
+        message = self._message(event, new, {"message_type": "direct_message", "target_agent_id": target})
         return await self._publish(event, message, "thread.direct_message.notification", self._present([target]))
 
     @mod_event_handler("thread.reply.post", "thread.reply.sent")
-    @answers
-    async def reply(self, event: Event) -> EventResponse:
-        """Answer the message `reply_to_id` where it was posted; its author and all who read there are told."""
-        parent = self._find(event, "reply_to_id")
-        message = self._message(event, messages.reply_facts(parent, sender_of(event)))
+    async def reply(self, event: Event, new: PostReply) -> EventResponse:
+        """Answer a message where it was posted; its author and all who read there are told."""
+        parent = self._find(event, new.reply_to_id)
+        message = self._message(event, new, messages.reply_facts(parent, sender_of(event)))
         facts = {
             "original_message_id": parent["message_id"],
             "original_sender": parent["sender_id"],
@@ -87,15 +88,13 @@ class MessagingMod(BaseMod):
         return await self._publish(event, message, "thread.reply.notification", self._audience(parent), facts)
 
     @mod_event_handler("thread.reaction.add", "thread.reaction.remove", "thread.reaction.toggle")
-    @answers
-    async def react(self, event: Event) -> EventResponse:
-        """Add or remove a reaction (`reaction_type`) on the message `target_message_id`."""
-        message = self._find(event, "target_message_id")
-        kind = _reaction_type(event)
+    async def react(self, event: Event, wanted: React) -> EventResponse:
+        """Add, remove or toggle a reaction on a message."""
+        message, kind = self._find(event, wanted.target_message_id), wanted.reaction_type
         told = messages.others(self._audience(message), sender_of(event))
-        outbox.need_room(self.state, len(told), self.limits.max_waiting)
-        wanted = event.event_name.rpartition(".")[2]
-        action = messages.react(message, kind, sender_of(event), wanted, self.limits.max_reactions)
+        outbox.need_room(self.state, len(told), self.config.max_waiting)
+        verb = event.event_name.rpartition(".")[2]
+        action = messages.react(message, kind, sender_of(event), verb, self.config.max_reactions)
         total = len(message["reactions"].get(kind, ()))
         payload = _reaction_payload(message["message_id"], kind, sender_of(event), action, total)
         outbox.put(self.state, "thread.reaction.notification", event.source_id, told, payload)
@@ -111,26 +110,23 @@ class MessagingMod(BaseMod):
         )
 
     @mod_event_handler("thread.channels.list", "thread.channels.info")
-    @answers
-    def list_channels(self, event: Event) -> EventResponse:
-        """The channels, with their members and counts."""
+    def list_channels(self, event: Event, wanted: ListChannels) -> EventResponse:
+        """List the channels, with their members and counts."""
         listed = [self._shown_channel(name, description) for name, description in self.channels.items()]
         return done(f"{len(listed)} channels", success=True, channels=listed, request_id=request_id(event))
 
     @mod_event_handler("thread.channel_messages.retrieve", "thread.messages.retrieve")
-    @answers
-    def retrieve_channel(self, event: Event) -> EventResponse:
-        """A page (`offset`, `limit`) of a `channel`, newest first."""
-        channel = self._channel(event)
-        page = self._page(event, messages.in_channel(self.state, channel))
+    def retrieve_channel(self, event: Event, wanted: RetrieveChannel) -> EventResponse:
+        """Get a part of a channel, newest first."""
+        channel = self._channel(event, wanted.channel)
+        page = self._page(event, wanted, messages.in_channel(self.state, channel))
         return done(f"Messages of channel {channel!r}", channel=channel, **page)
 
     @mod_event_handler("thread.direct_messages.retrieve")
-    @answers
-    def retrieve_direct(self, event: Event) -> EventResponse:
-        """A page of the asking agent's direct messages with `target_agent_id`, oldest first."""
-        target = self._target(event)
-        page = self._page(event, messages.between(self.state, sender_of(event), target))
+    def retrieve_direct(self, event: Event, wanted: RetrieveDirect) -> EventResponse:
+        """Get a part of the asking agent's direct messages with another agent, oldest first."""
+        target = self._target(event, wanted.target_agent_id)
+        page = self._page(event, wanted, messages.between(self.state, sender_of(event), target))
         return done(f"Direct messages with {target}", target_agent_id=target, **page)
 
     def _open(self, name: str) -> None:
@@ -146,34 +142,34 @@ class MessagingMod(BaseMod):
         if agent_id not in self.network.channel_members(name):
             self.network.add_channel_member(name, agent_id)
 
-    def _channel(self, event: Event) -> str:
-        given = optional_text(event, "channel")
+    def _channel(self, event: Event, given: str | None) -> str:
         if given is None and event.destination.role == "channel":
             given = event.destination.id
         if given is None:
-            raise Refused(f"{event.event_name} needs 'channel': the name of a channel")
+            raise Refused(f'{event.event_name}: "channel" is missing')
         name = channel_name(given)
         if name not in self.channels:
             raise Refused(f"there is no channel {name!r}, only {', '.join(self.channels) or 'none at all'}")
         return name
 
-    def _target(self, event: Event) -> str:
+    def _target(self, event: Event, given: str | None) -> str:
         role, name = event.destination
         # An AgentRunner of OpenAgents addresses to everybody what it was given no address for.
-        if event.payload.get("target_agent_id") is None and role == "agent" and name != "broadcast":
+        if given is None and role == "agent" and name != "broadcast":
             return name
-        return text(event, "target_agent_id")
+        if given is None:
+            raise Refused(f'{event.event_name}: "target_agent_id" is missing')
+        return given
 
-    def _find(self, event: Event, key: str) -> Message:
-        message_id = text(event, key)
+    def _find(self, event: Event, message_id: str) -> Message:
         message: Message | None = self.state["messages"].get(message_id)
         if message is None or not messages.may_see(message, sender_of(event)):
             raise Refused(f"there is no message {message_id!r}")
         return message
 
-    def _message(self, event: Event, facts: dict[str, Any]) -> Message:
-        content = messages.content_of(event, self.limits.max_content)
-        return messages.new_message(self.state, event, content, **facts)
+    def _message(self, event: Event, said: Said, facts: dict[str, Any]) -> Message:
+        content = messages.content_of(said, self.config.max_content)
+        return messages.new_message(self.state, event, said, content, **facts)
 
     def _present(self, agents: Iterable[str]) -> list[str]:
         registered = self.network.agents()
@@ -188,8 +184,8 @@ class MessagingMod(BaseMod):
         self, event: Event, message: Message, name: str, agents: Iterable[str], facts: dict[str, Any] | None = None
     ) -> EventResponse:
         told = messages.others(agents, message["sender_id"])
-        outbox.need_room(self.state, len(told), self.limits.max_waiting)
-        messages.keep(self.state, message, self.limits.max_messages)
+        outbox.need_room(self.state, len(told), self.config.max_waiting)
+        messages.keep(self.state, message, self.config.max_messages)
         payload = {**event.payload, **messages.as_payload(message), **(facts or {})}
         outbox.put(self.state, name, event.source_id, told, payload)
         await outbox.flush(self.state, self.send_event, self.log)
@@ -201,23 +197,14 @@ class MessagingMod(BaseMod):
             notified=len(told),
         )
 
-    def _page(self, event: Event, found: list[Message]) -> dict[str, Any]:
-        offset = whole(event, "offset", 0, 0, FARTHEST_OFFSET)
-        limit = whole(event, "limit", 50, 1, MOST_PER_PAGE)
-        part = messages.page(found, offset, limit, yes(event, "include_threads", True))
+    def _page(self, event: Event, wanted: Part, found: list[Message]) -> dict[str, Any]:
+        part = messages.page(found, wanted.offset, wanted.limit, wanted.include_threads)
         return {"success": True, **part, "request_id": request_id(event)}
 
     def _shown_channel(self, name: str, description: str) -> dict[str, Any]:
         agents = list(self.network.channel_members(name))
         counts = messages.counts_of(self.state, name)
         return {"name": name, "description": description, **counts, "agents": agents, "agent_count": len(agents)}
-
-
-def _reaction_type(event: Event) -> str:
-    kind = text(event, "reaction_type")
-    if kind not in messages.REACTIONS:
-        raise Refused(f"{kind!r} is no reaction; there are {', '.join(sorted(messages.REACTIONS))}")
-    return kind
 
 
 def _reaction_payload(message_id: str, kind: str, agent_id: str, action: str, total: int) -> dict[str, Any]:

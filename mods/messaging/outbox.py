@@ -12,8 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from devserver import Event, EventResponse
-from mods.lib.ask import Refused
+from devserver import Event, EventResponse, Refused
 
 State = dict[str, Any]
 Send = Callable[[Event], Awaitable[EventResponse]]

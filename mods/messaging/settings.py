@@ -1,60 +1,54 @@
-"""The configuration of the messaging mod, checked. Errors are those of network.yaml: ValueError with a sentence."""
+"""The configuration of the messaging mod."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from mods.lib.settings import count
+from pydantic import Field, field_validator, model_validator
+
+from mods.lib.settings import Count, Settings
 from mods.lib.text import clean_line, title_problem
-
-DEFAULT_CHANNELS = ({"name": "general", "description": "General discussion"},)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much there may be: messages kept, characters in one, reactions on one, notifications that wait."""
-
-    max_messages: int
-    max_content: int
-    max_reactions: int
-    max_waiting: int
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Self:
-        """The limits that a configuration sets. Raises ValueError naming the key that is wrong."""
-        return cls(
-            max_messages=count(config, "max_messages", 2000),
-            max_content=count(config, "max_content", 20_000),
-            max_reactions=count(config, "max_reactions", 500),
-            max_waiting=count(config, "max_waiting", 10_000),
-        )
-
-
-def channels_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """The channels that a configuration lists: name to description.
-
-    Raises ValueError where `default_channels` is not a list of names or of {name, description}.
-    """
-    listed = config.get("default_channels", DEFAULT_CHANNELS)
-    if not isinstance(listed, (list, tuple)):
-        raise ValueError(f"default_channels is a list, not {listed!r}")
-    return dict(map(_channel, listed))
-
-
-def _channel(entry: Any) -> tuple[str, str]:
-    wanted = entry if isinstance(entry, Mapping) else {"name": entry}
-    name = wanted.get("name")
-    if not isinstance(name, str):
-        raise ValueError(f"default_channels: {entry!r} is no channel: it has no name")
-    cleaned = channel_name(name)
-    problem = title_problem(cleaned)
-    if problem is not None:
-        raise ValueError(f"default_channels: {entry!r} is no channel: {problem}")
-    return cleaned, clean_line(str(wanted.get("description") or f"Channel {cleaned}"))
 
 
 def channel_name(text: str) -> str:
-    """A channel's name without the `#` that people write before it."""
+    """Return a channel's name without the `#` that people write before it."""
     return clean_line(text).lstrip("#")
+
+
+class Channel(Settings):
+    """A channel, which may be written as its name alone."""
+
+    name: str
+    description: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, values: Any) -> Any:
+        return {"name": values} if isinstance(values, str) else values
+
+    @field_validator("name")
+    @classmethod
+    def _clean(cls, name: str) -> str:
+        cleaned = channel_name(name)
+        problem = title_problem(cleaned)
+        if problem is not None:
+            raise ValueError(problem)
+        return cleaned
+
+    @property
+    def shown(self) -> str:
+        """The description as agents see it."""
+        return clean_line(self.description) or f"Channel {self.name}"
+
+
+class Rules(Settings):
+    """The channels, and how much there may be.
+
+    At most so many messages are kept, characters are in one, reactions are on one, and notifications wait.
+    """
+
+    default_channels: list[Channel] = Field(default=[Channel(name="general", description="General discussion")])
+    max_messages: Count = 2000
+    max_content: Count = 20_000
+    max_reactions: Count = 500
+    max_waiting: Count = 10_000

@@ -7,12 +7,13 @@ seconds since 1970.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from mods.lib.ask import Refused
-from mods.lib.settings import count
+from pydantic import Field
+
+from devserver import Refused
+from mods.lib.settings import Count, Settings
 
 Project = dict[str, Any]
 Projects = dict[str, Project]
@@ -20,70 +21,36 @@ Projects = dict[str, Project]
 RUNNING = "running"
 STOPPED = "stopped"
 COMPLETED = "completed"
-STATUSES = (RUNNING, STOPPED, COMPLETED)
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Settings):
     """A kind of project: what it is about, and the agent groups that take part."""
 
-    template_id: str
-    name: str
+    name: str | None = None
     description: str = ""
     context: str = ""
-    agent_groups: tuple[str, ...] = ()
+    agent_groups: list[str] = Field(default=[])
 
-    def shown(self) -> dict[str, Any]:
-        """The template as an answer shows it."""
+    def shown(self, template_id: str) -> dict[str, Any]:
+        """Return the template as an answer shows it."""
         return {
-            "template_id": self.template_id,
-            "name": self.name,
+            "template_id": template_id,
+            "name": template_id if self.name is None else self.name,
             "description": self.description,
             "agent_groups": list(self.agent_groups),
             "context": self.context,
         }
 
 
-NO_TEMPLATE = Template("", "")
+NO_TEMPLATE = Template()
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many projects run at once, and how many are remembered, running or not."""
+class Rules(Settings):
+    """How many projects run at once, how many are remembered (running or not), and the templates by id."""
 
-    running: int
-    remembered: int
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Self:
-        """The limits that a configuration sets. Raises ValueError naming the key that is wrong."""
-        return cls(
-            running=count(config, "max_concurrent_projects", 10),
-            remembered=count(config, "max_projects", 200),
-        )
-
-
-def templates_of(config: Mapping[str, Any]) -> dict[str, Template]:
-    """The templates under `project_templates`, by id. Raises ValueError where one cannot be used."""
-    listed = config.get("project_templates", {})
-    if not isinstance(listed, Mapping):
-        raise ValueError(f"project_templates holds templates by id, not {listed!r}")
-    return {str(each): _template(str(each), facts) for each, facts in listed.items()}
-
-
-def _template(template_id: str, facts: Any) -> Template:
-    if not isinstance(facts, Mapping):
-        raise ValueError(f"project_templates: {template_id} has keys like name and agent_groups, it is not {facts!r}")
-    groups = facts.get("agent_groups", ())
-    if not isinstance(groups, (list, tuple)):
-        raise ValueError(f"project_templates: agent_groups of {template_id} is a list, not {groups!r}")
-    return Template(
-        template_id=template_id,
-        name=str(facts.get("name", template_id)),
-        description=str(facts.get("description", "")),
-        context=str(facts.get("context", "")),
-        agent_groups=tuple(map(str, groups)),
-    )
+    max_concurrent_projects: Count = 10
+    max_projects: Count = 200
+    project_templates: dict[str, Template] = Field(default={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +62,18 @@ class Start:
     at: int
     name: str | None = None
     collaborators: tuple[str, ...] = ()
+    template_id: str | None = None
     template: Template = NO_TEMPLATE
 
 
-def start(projects: Projects, limits: Limits, wish: Start, group_members: list[str]) -> Project:
+def start(projects: Projects, rules: Rules, wish: Start, group_members: list[str]) -> Project:
     """Add a running project and forget the oldest ended ones. Raises Refused where too many run already."""
     running = sum(project["status"] == RUNNING for project in projects.values())
-    most = min(limits.running, limits.remembered)
+    most = min(rules.max_concurrent_projects, rules.max_projects)
     if running >= most:
         raise Refused(f"{running} projects run already, which is the most; stop or complete one first")
     project = _new_project(wish, group_members)
-    _forget(projects, limits.remembered - 1)
+    _forget(projects, rules.max_projects - 1)
     projects[project["project_id"]] = project
     return project
 
@@ -117,7 +85,7 @@ def _new_project(wish: Start, group_members: list[str]) -> Project:
         "name": wish.name or f"Project-{project_id[:8]}",
         "goal": wish.goal,
         "context": wish.template.context,
-        "template_id": wish.template.template_id or None,
+        "template_id": wish.template_id,
         "agent_groups": list(wish.template.agent_groups),
         "status": RUNNING,
         "initiator_agent_id": wish.by,

@@ -5,32 +5,17 @@ What a page is and what may be done to it is decided in `pages`. Event names and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from devserver import BaseMod, Event, EventResponse, mod_event_handler
-from mods.lib.ask import (
-    answers,
-    done,
-    needed_whole,
-    optional_text,
-    optional_whole,
-    request_id,
-    sender_of,
-    text,
-    texts,
-    whole,
-)
+from devserver import BaseMod, Event, EventResponse, Refused, mod_event_handler
+from mods.lib.ask import done, request_id, sender_of
 from mods.wiki import pages
 from mods.wiki.pages import Edit, Page, Rules, Version
+from mods.wiki.payloads import CreatePage, EditPage, GetPage, ListPages, PageHistory, RevertPage, SearchPages
 
 NEW_PAGES = "wiki_new_pages"
 RECENT_CHANGES = "wiki_recent_changes"
 CHANNELS = (NEW_PAGES, RECENT_CHANGES)
-
-MOST_TAGS = 20
-MOST_LISTED = 500
-HIGHEST_VERSION = 10**9
 
 
 class WikiMod(BaseMod):
@@ -38,20 +23,18 @@ class WikiMod(BaseMod):
 
     version = "1.0"
 
-    rules: Rules
+    Config = Rules
+    config: Rules
 
     def initialize(self) -> bool:
-        """Open the wiki's channels. Raises ValueError for a configuration that cannot be used."""
-        self.rules = Rules.of(self.config)
+        """Open the wiki's channels."""
         self.state.setdefault("pages", {})
         for channel in CHANNELS:
             self.network.create_channel(channel)
         return True
 
-    def update_config(self, config: Mapping[str, Any]) -> bool:
-        """Take new limits in place; no reload is needed for them."""
-        self.rules = Rules.of(config)
-        self.config = dict(config)
+    def update_config(self, config: Rules) -> bool:
+        """Take new limits in place: each handler reads them when it is called."""
         return True
 
     def handle_register_agent(self, agent_id: str, metadata: dict[str, Any]) -> None:
@@ -67,63 +50,52 @@ class WikiMod(BaseMod):
                 self.network.remove_channel_member(channel, agent_id)
 
     @mod_event_handler("wiki.page.create")
-    @answers
-    async def create(self, event: Event) -> EventResponse:
-        """Create `page_path` with `title` and `wiki_content`, optionally a `category` and `tags`."""
-        path = text(event, "page_path").strip()
-        facts = {
-            "title": text(event, "title"),
-            "category": optional_text(event, "category"),
-            "tags": texts(event, "tags", MOST_TAGS),
-        }
-        page = pages.create(self.state["pages"], self.rules, path, facts, self._edit(event))
+    async def create(self, event: Event, new: CreatePage) -> EventResponse:
+        """Create a page."""
+        facts = {"title": new.title, "category": new.category, "tags": new.tags}
+        edit = self._edit(event, new.wiki_content)
+        page = pages.create(self.state["pages"], self.config, new.page_path, facts, edit)
         await self._tell_created(page)
-        return done(f"Created page {path}", page_path=path, version=1, request_id=request_id(event))
+        return done(f"Created page {new.page_path}", page_path=new.page_path, version=1, request_id=request_id(event))
 
     @mod_event_handler("wiki.page.get")
-    @answers
-    def get(self, event: Event) -> EventResponse:
-        """The page at `page_path`, as its newest or the wanted `version`."""
-        page = self._page(event)
-        version = pages.find_version(page, optional_whole(event, "version", 1, HIGHEST_VERSION))
+    def get(self, event: Event, wanted: GetPage) -> EventResponse:
+        """Get a page, as its newest or the wanted version."""
+        page = self._page(wanted.page_path)
+        version = pages.find_version(page, wanted.version)
         return done(f"Page {page['page_path']}", **pages.shown(page, version), request_id=request_id(event))
 
     @mod_event_handler("wiki.page.edit")
-    @answers
-    async def edit(self, event: Event) -> EventResponse:
-        """Give a page new `wiki_content`. With `base_version` the edit is refused if somebody else was faster."""
-        page = self._page(event)
-        based_on = optional_whole(event, "base_version", 1, HIGHEST_VERSION)
-        version = pages.change(page, self.rules, self._edit(event), based_on)
+    async def edit(self, event: Event, wanted: EditPage) -> EventResponse:
+        """Give a page a new text, unless another edit of the same version came first."""
+        page = self._page(wanted.page_path)
+        edit = self._edit(event, wanted.wiki_content)
+        version = pages.change(page, self.config, edit, wanted.base_version)
         await self._tell_changed(page, version)
         path, number = page["page_path"], version["version_number"]
         return done(f"Page {path} is at version {number}", page_path=path, version=number, request_id=request_id(event))
 
     @mod_event_handler("wiki.page.revert")
-    @answers
-    async def revert(self, event: Event) -> EventResponse:
-        """Make `target_version` the newest again, as a version of its own: nothing is lost."""
-        page = self._page(event)
-        target = needed_whole(event, "target_version", 1, HIGHEST_VERSION)
-        content = pages.find_version(page, target)["content"]
+    async def revert(self, event: Event, wanted: RevertPage) -> EventResponse:
+        """Make an old version the newest again, as a version of its own: nothing is lost."""
+        page = self._page(wanted.page_path)
+        content = pages.find_version(page, wanted.target_version)["content"]
         edit = Edit(content, sender_of(event), _milliseconds(event), "revert")
-        version = pages.change(page, self.rules, edit)
+        version = pages.change(page, self.config, edit)
         await self._tell_changed(page, version)
         return done(
-            f"Page {page['page_path']} says again what it said in version {target}",
+            f"Page {page['page_path']} says again what it said in version {wanted.target_version}",
             page_path=page["page_path"],
-            reverted_to_version=target,
+            reverted_to_version=wanted.target_version,
             new_version=version["version_number"],
             request_id=request_id(event),
         )
 
     @mod_event_handler("wiki.page.history")
-    @answers
-    def history(self, event: Event) -> EventResponse:
-        """The newest versions of a page, at most `limit`, newest first."""
-        page = self._page(event)
-        limit = whole(event, "limit", 20, 1, MOST_LISTED)
-        shown = [pages.listed_version(version) for version in reversed(page["versions"][-limit:])]
+    def history(self, event: Event, wanted: PageHistory) -> EventResponse:
+        """List the newest versions of a page, newest first."""
+        page = self._page(wanted.page_path)
+        shown = [pages.listed_version(version) for version in reversed(page["versions"][-wanted.limit :])]
         return done(
             f"{len(shown)} versions of page {page['page_path']}",
             versions=shown,
@@ -133,40 +105,37 @@ class WikiMod(BaseMod):
         )
 
     @mod_event_handler("wiki.pages.list")
-    @answers
-    def list_pages(self, event: Event) -> EventResponse:
-        """The last created pages, at most `limit`, optionally of one `category`."""
-        category = optional_text(event, "category")
-        limit = whole(event, "limit", 50, 1, MOST_LISTED)
-        shown = [pages.listed(page) for page in pages.newest_first(self.state["pages"], category)[:limit]]
+    def list_pages(self, event: Event, wanted: ListPages) -> EventResponse:
+        """List the last created pages, of all categories or of one."""
+        found = pages.newest_first(self.state["pages"], wanted.category)
+        shown = [pages.listed(page) for page in found[: wanted.limit]]
         return done(
             f"{len(shown)} pages",
             pages=shown,
-            category=category,
+            category=wanted.category,
             total_listed=len(shown),
             request_id=request_id(event),
         )
 
     @mod_event_handler("wiki.pages.search")
-    @answers
-    def search(self, event: Event) -> EventResponse:
-        """The pages where every word of `query` occurs, at most `limit`, the last created first."""
-        query = text(event, "query")
-        limit = whole(event, "limit", 10, 1, MOST_LISTED)
-        found = pages.matching(self.state["pages"], query)
+    def search(self, event: Event, wanted: SearchPages) -> EventResponse:
+        """Find the pages where every word of a query occurs, the last created first."""
+        found = pages.matching(self.state["pages"], wanted.query)
         return done(
             f"{len(found)} pages found",
-            pages=[pages.listed(page) for page in found[:limit]],
-            query=query,
+            pages=[pages.listed(page) for page in found[: wanted.limit]],
+            query=wanted.query,
             total_found=len(found),
             request_id=request_id(event),
         )
 
-    def _page(self, event: Event) -> Page:
-        return pages.find(self.state["pages"], text(event, "page_path").strip())
+    def _page(self, path: str) -> Page:
+        return pages.find(self.state["pages"], path)
 
-    def _edit(self, event: Event) -> Edit:
-        content = text(event, "wiki_content", self.rules.max_content)
+    def _edit(self, event: Event, content: str) -> Edit:
+        longest = self.config.max_content
+        if len(content) > longest:
+            raise Refused(f"'wiki_content' has at most {longest} characters, this one has {len(content)}")
         return Edit(content, sender_of(event), _milliseconds(event))
 
     async def _tell_created(self, page: Page) -> None:

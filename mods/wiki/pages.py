@@ -7,37 +7,25 @@ milliseconds since 1970, as in OpenAgents' wiki.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from mods.lib.ask import Refused
-from mods.lib.settings import count, flag
-from mods.lib.text import clean_line, excerpt, finds, title_problem
+from devserver import Refused
+from mods.lib.settings import Count, Settings
+from mods.lib.text import excerpt, finds
 
 Page = dict[str, Any]
 Version = dict[str, Any]
 Pages = dict[str, Page]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Settings):
     """How much the wiki holds (characters in a page, versions of a page, pages) and who may edit."""
 
-    max_pages: int
-    max_versions: int
-    max_content: int
-    owner_only: bool
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Self:
-        """The rules that a configuration sets. Raises ValueError naming the key that is wrong."""
-        return cls(
-            max_pages=count(config, "max_pages", 500),
-            max_versions=count(config, "max_versions", 20),
-            max_content=count(config, "max_content", 20_000),
-            owner_only=flag(config, "owner_only", False),
-        )
+    max_pages: Count = 500
+    max_versions: Count = 20
+    max_content: Count = 20_000
+    owner_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +44,9 @@ def create(pages: Pages, rules: Rules, path: str, facts: dict[str, Any], first: 
         raise Refused(f"page {path!r} exists already", page_path=path, current_version=current(pages[path]))
     if len(pages) >= rules.max_pages:
         raise Refused(f"the wiki is full: max_pages is {rules.max_pages}")
-    problem = title_problem(facts["title"])
-    if problem is not None:
-        raise Refused(problem)
     page = {
         "page_path": path,
         **facts,
-        "title": clean_line(facts["title"]),
         "created_by": first.by,
         "created_timestamp": first.at,
         "versions": [],

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from devserver import BaseMod, Event, EventResponse
-from devserver.mod import handler_patterns
-from devserver.model.event import matches
+from devserver import BaseMod, Event, EventResponse, Refused
+from devserver.config.typed import fitted
+from devserver.live.handlers import collect_handlers
 
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
@@ -125,7 +125,7 @@ def start(network: FakeNetwork) -> Start:
 
     async def started(mod_class: type[BaseMod], config: Any = None, state: dict[str, Any] | None = None) -> BaseMod:
         mod = mod_class()
-        mod.config = dict(config or {})
+        mod.config = fitted(mod_class.Config, config or {}, closed=True)
         mod.state = {} if state is None else state
         mod.bind_network(network)
         assert await _settled(mod.initialize()) is True
@@ -142,19 +142,16 @@ def ask() -> Ask:
 
     async def asked(mod: BaseMod, name: str, payload: Any = None, by: str = "ana", **facts: Any) -> Any:
         event = Event(event_name=name, source_id=by, payload=payload or {}, **facts)
-        for handler in _handlers(mod):
-            if any(matches(pattern, name) for pattern in handler_patterns(handler)):
+        for handler in collect_handlers(mod).find(name):
+            try:
                 answer = await _settled(handler(event))
-                if answer is not None:
-                    return answer
+            except Refused as refused:
+                return refused.answer()
+            if answer is not None:
+                return answer
         return None
 
     return asked
-
-
-def _handlers(mod: BaseMod) -> list[Callable[[Event], Any]]:
-    found = (getattr(mod, name) for name in dir(type(mod)))
-    return [each for each in found if handler_patterns(each)]
 
 
 async def _settled(result: Any) -> Any:

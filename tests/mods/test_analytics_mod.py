@@ -135,5 +135,5 @@ async def test_counts_survive_a_new_instance(mod, clock, start, ask):
 
 async def test_a_configuration_that_cannot_be_used_is_refused_with_its_key(start):
     """The load fails with a sentence for whoever wrote network.yaml."""
-    with pytest.raises(ValueError, match="max_names is a whole number"):
+    with pytest.raises(ValueError, match='"max_names" must be at least 1, not 0'):
         await start(AnalyticsMod, {"max_names": 0})

@@ -184,7 +184,7 @@ async def test_a_direct_message_to_everybody_is_refused(mod, ask):
     answer = await ask(mod, "thread.direct_message.send", {"text": "hi"}, destination_id="agent:broadcast")
 
     assert not answer.success
-    assert "needs 'target_agent_id'" in answer.message
+    assert '"target_agent_id" is missing' in answer.message
 
 
 async def test_direct_messages_are_for_their_two_agents(mod, ask):
@@ -402,7 +402,7 @@ async def test_a_channel_that_is_new_in_the_configuration_has_the_connected_agen
     """And who left an old channel is not brought back into it."""
     network.remove_channel_member("general", "cleo")
     following = MessagingMod()
-    following.config = {"default_channels": ["general", "news"]}
+    following.config = MessagingMod.Config(default_channels=["general", "news"])
     following.state = mod.state
     following.bind_network(network)
     following.initialize()
@@ -429,12 +429,12 @@ async def test_all_that_was_said_survives_a_new_instance(mod, start, ask):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"default_channels": "general"}, "default_channels is a list"),
-        ({"default_channels": [7]}, "7 is no channel: it has no name"),
-        ({"default_channels": [{"description": "x"}]}, "it has no name"),
+        ({"default_channels": "general"}, '"default_channels" must be a list, not "general"'),
+        ({"default_channels": [7]}, r'"default_channels\[0\]" must be an object, not 7'),
+        ({"default_channels": [{"description": "x"}]}, r'"default_channels\[0\].name" is missing'),
         ({"default_channels": ["#"]}, "at least one visible character"),
-        ({"max_messages": 0}, "max_messages is a whole number from 1"),
-        ({"max_waiting": True}, "max_waiting is a whole number from 1"),
+        ({"max_messages": 0}, '"max_messages" must be at least 1, not 0'),
+        ({"max_waiting": True}, '"max_waiting" must be a whole number, not true'),
     ],
 )
 async def test_a_configuration_that_cannot_be_used_is_refused_with_its_key(start, config, words):

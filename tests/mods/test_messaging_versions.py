@@ -83,7 +83,7 @@ async def test_a_missing_key_is_refused_with_its_name(start, ask, mod_class):
     mod = await start(mod_class)
     answer = await ask(mod, POST, {"channel": "general"})
 
-    assert answer.message == "thread.channel_message.post needs 'text': a text that is not blank"
+    assert answer.message == 'thread.channel_message.post: "text" is missing'
     assert mod.state == {"messages": []}
 
 

@@ -164,13 +164,13 @@ async def test_the_oldest_ended_projects_are_forgotten_and_running_ones_never(ne
 @pytest.mark.parametrize(
     ("name", "payload", "words"),
     [
-        ("project.start", {}, "project.start needs 'goal'"),
-        ("project.start", {"goal": "x", "collaborators": [1]}, "'collaborators' is a list of texts"),
+        ("project.start", {}, 'project.start: "goal" is missing'),
+        ("project.start", {"goal": "x", "collaborators": [1]}, '"collaborators[0]" must be a text, not 1'),
         ("project.start", {"goal": "x", "collaborators": [str(n) for n in range(51)]}, "at most 50 entries"),
         ("project.get", {"project_id": "none"}, "there is no project 'none'"),
         ("project.stop", {"project_id": "none"}, "there is no project 'none'"),
-        ("project.complete", {"project_id": "none"}, "project.complete needs 'summary'"),
-        ("project.list", {"status": "lost"}, "'lost' is no status; there are running, stopped, completed"),
+        ("project.complete", {"project_id": "none"}, 'project.complete: "summary" is missing'),
+        ("project.list", {"status": "lost"}, '"status" must be one of running, stopped or completed, not "lost"'),
     ],
 )
 async def test_what_cannot_be_done_is_refused_with_a_sentence(mod, ask, name, payload, words):
@@ -193,10 +193,13 @@ async def test_projects_survive_a_new_instance(mod, start, ask):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"project_templates": ["review"]}, "project_templates holds templates by id"),
-        ({"project_templates": {"review": 1}}, "review has keys like name"),
-        ({"project_templates": {"review": {"agent_groups": "readers"}}}, "agent_groups of review is a list"),
-        ({"max_projects": -1}, "max_projects is a whole number"),
+        ({"project_templates": ["review"]}, '"project_templates" must be an object, not a list'),
+        ({"project_templates": {"review": 1}}, '"project_templates.review" must be an object, not 1'),
+        (
+            {"project_templates": {"review": {"agent_groups": "readers"}}},
+            'agent_groups" must be a list, not "readers"',
+        ),
+        ({"max_projects": -1}, '"max_projects" must be at least 1, not -1'),
     ],
 )
 async def test_a_configuration_that_cannot_be_used_is_refused_with_its_key(start, config, words):

@@ -55,7 +55,7 @@ async def test_a_payload_that_does_not_fit_is_refused_with_a_sentence_for_each_v
     assert answer.message == 'page.edit: "path" is missing; "tags[1]" must be a text, not 5'
     assert answer.data == {
         "code": "payload_refused",
-        "error": '"path" is missing; "tags[1]" must be a text, not 5',
+        "error": 'page.edit: "path" is missing; "tags[1]" must be a text, not 5',
         "errors": [
             {"loc": ["path"], "type": "missing", "message": '"path" is missing'},
             {"loc": ["tags", 1], "type": "string_type", "message": '"tags[1]" must be a text, not 5'},
