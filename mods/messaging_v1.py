@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from devserver import BaseMod, Event, EventResponse, mod_event_handler
 from mods.lib.ask import Name, NotBlank, Payload, done, sender_of
@@ -38,7 +38,9 @@ class MessagingV1Mod(BaseMod):
     version = "1.0"
 
     class Config(Settings):
-        """How many messages are kept; the oldest make room for new ones."""
+        """How many messages are kept; the oldest make room for new ones. What else is given has no effect here."""
+
+        model_config = ConfigDict(extra="ignore")
 
         max_messages: Count = 1000
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from devserver import BaseMod, Event, EventResponse, mod_event_handler
 from mods.lib.ask import Name, NotBlank, Payload, done, sender_of
@@ -42,7 +42,9 @@ class MessagingV2Mod(BaseMod):
     version = "2.0"
 
     class Config(Settings):
-        """How many messages are kept; the oldest make room for new ones."""
+        """How many messages are kept; the oldest make room for new ones. What else is given has no effect here."""
+
+        model_config = ConfigDict(extra="ignore")
 
         max_messages: Count = 1000
 
