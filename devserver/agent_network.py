@@ -10,11 +10,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from devserver.config.network_yaml import read_network
 from devserver.errors import NoModClass
@@ -22,6 +23,7 @@ from devserver.live.background import Background
 from devserver.live.generation import Generation
 from devserver.live.loops import Home, SameLoop
 from devserver.live.overseer import Overseer
+from devserver.live.registry import Registry
 from devserver.loader import find_mod_class, imported
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
@@ -37,14 +39,17 @@ from devserver.network.handle import NetworkHandle
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
 from devserver.reload.outcomes import response_of
+from devserver.sources.files import read_bytes
 
 if TYPE_CHECKING:
     from devserver.bridge import Bridge
+    from devserver.bridge.network import EventGateway, Topology, Workspace
 
 Tell = Callable[[Fact], None]
 Tap = Callable[[Event, EventResponse], None]
 """Told of events that have ended their way, with their answers. Called in any loop; returns at once, never raises."""
 
+_README_BYTES = 64 * 1024
 _NOTICES = {
     Action.LOAD: "system.notification.mod_loaded",
     Action.UNLOAD: "system.notification.mod_unloaded",
@@ -78,27 +83,83 @@ class AgentNetwork:
         self._started: float | None = None
         self._coming_up: asyncio.Event | None = None
         self._bridge: Bridge | None = None
+        self.metadata: dict[str, Any] = {}
+        """Free for embedders, as in OpenAgents; the network itself uses none of it."""
         self.on_event: list[Tap] = []
         """Who follows the events."""
         self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
         """Waited for before a registration is answered: from then on a killed process knows that agent again."""
 
     @classmethod
-    def load(cls, path: str | Path, *, home: Home | None = None, tell: Tell | None = None) -> AgentNetwork:
-        """A network as a network.yaml describes it; the file, or the folder that it is in. Nothing runs yet.
+    def load(
+        cls,
+        config: str | Path | None = None,
+        port: int | None = None,
+        workspace_path: str | Path | None = None,
+        *,
+        home: Home | None = None,
+        tell: Tell | None = None,
+    ) -> Self:
+        """Make a network as a network.yaml describes it. Nothing runs yet.
 
-        Raises ConfigError with every problem at its line; FileNotFoundError where there is no such file.
+        Arguments: `config`, the file, or the folder that holds it; without it the file of `workspace_path` is taken.
+        `workspace_path`, the folder of mods and data where it is not that of the file. `port` replaces the file's.
+        Raises ConfigError with every problem at its line; FileNotFoundError where there is no such file; ValueError
+        where neither a file nor a folder is named; TypeError for a configuration object, see `create_from_config`.
         """
-        file = Path(path)
+        named = workspace_path if config is None else config
+        if named is None:
+            raise ValueError("name a network.yaml, or the workspace_path that holds one")
+        if not isinstance(named, str | Path):
+            raise TypeError(f"load() takes a path, not {type(named).__name__}: use create_from_config(config)")
+        file = Path(named)
         file = file / "network.yaml" if file.is_dir() else file
-        network = cls(read_network(file), file.parent, home=home, tell=tell)
+        wanted = read_network(file)
+        wanted = wanted if port is None else replace(wanted, port=port)
+        network = cls(wanted, Path(workspace_path or file.parent), home=home, tell=tell)
         network.engine.config_file = file.resolve()
         return network
+
+    @classmethod
+    def create_from_config(
+        cls, config: NetworkConfig, port: int | None = None, workspace_path: str | Path | None = None
+    ) -> Self:
+        """Make a network from values instead of a file; `workspace_path` is the current folder unless given."""
+        wanted = config if port is None else replace(config, port=port)
+        return cls(wanted, Path(workspace_path or Path.cwd()))
 
     @property
     def config(self) -> NetworkConfig:
         """What network.yaml asks for, with the settings that need a restart as they run."""
         return self.engine.config
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the network was initialized and has not been shut down."""
+        return self._started is not None
+
+    # What code for OpenAgents asks of a network, as far as it exists here
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The agents and their groups, always as they are now."""
+        from devserver.bridge.network import Topology
+
+        return Topology(self.directory)
+
+    @cached_property
+    def event_gateway(self) -> EventGateway:
+        """Channels and their members."""
+        from devserver.bridge.network import EventGateway
+
+        return EventGateway(self.directory)
+
+    @cached_property
+    def workspace_manager(self) -> Workspace:
+        """Where mods of OpenAgents keep their files."""
+        from devserver.bridge.network import Workspace
+
+        return Workspace(self.workspace)
 
     # Life
 
@@ -174,12 +235,23 @@ class AgentNetwork:
         return self.engine.plan(trigger)
 
     def get_loaded_mods(self) -> dict[str, dict[str, Any]]:
-        """The mods that run: id to mod_id, mod_path, generation, state, loaded_at (epoch seconds) and more."""
+        """Describe the mods that were loaded at run time, as OpenAgents does; network.yaml lists none of them.
+
+        The form is that of `running_mods`, which describes all.
+        """
+        return {each.mod_id: self._described(each) for each in self.engine.registry.live if not each.listed}
+
+    def running_mods(self) -> dict[str, dict[str, Any]]:
+        """Describe all mods that run, by id, in the order in which they are asked.
+
+        Each has mod_id, mod_path, generation, state, loaded_at (seconds since 1970) and more.
+        """
         return {each.mod_id: self._described(each) for each in self.engine.registry.live}
 
-    def mods(self) -> list[dict[str, Any]]:
-        """The mods that run, in the order that they are asked; `name` is the path, as OpenAgents calls it."""
-        return [{"name": each.mod_path, **self._described(each)} for each in self.engine.registry.live]
+    @property
+    def mods(self) -> RunningMods:
+        """The instances of the mods that run, by path, as in OpenAgents; called, a description of each."""
+        return RunningMods(self.engine.registry, self._described)
 
     def _described(self, generation: Generation) -> dict[str, Any]:
         failed = self.engine.knowledge.failed.get(generation.mod_path)
@@ -202,19 +274,32 @@ class AgentNetwork:
 
     def get_network_stats(self) -> dict[str, Any]:
         """What there is to know in numbers; `dynamic_mods` is shaped as in OpenAgents."""
-        mods = self.get_loaded_mods()
+        loaded = self.get_loaded_mods()
         return {
             "network_id": self.network_id,
             "network_name": self.network_name,
-            "is_running": self._started is not None,
+            "is_running": self.is_running,
             "uptime_seconds": 0.0 if self._started is None else time.monotonic() - self._started,
             "agent_count": len(self.directory.agents()),
             "connected": self.directory.connected(),
             "events": self._dispatcher.events,
             "reloads": self.engine.reloads,
             "failed_plans": self.engine.failures,
-            "dynamic_mods": {"count": len(mods), "loaded": list(mods), "details": mods},
+            "dynamic_mods": {"count": len(loaded), "loaded": list(loaded), "details": loaded},
+            "readme": self._readme(),
+            **self.directory.stats(),
         }
+
+    def _readme(self) -> str:
+        """The text that introduces the network, as OpenAgents finds it: in its profile, else README.md beside it."""
+        written = self.config.profile.get("readme")
+        if isinstance(written, str) and written:
+            return written
+        try:
+            data = read_bytes(self.workspace / "README.md")
+        except OSError:
+            return ""
+        return "" if data is None else data[:_README_BYTES].decode("utf-8", "replace")
 
     def stats(self) -> dict[str, Any]:
         """`get_network_stats()`, as transports know it."""
@@ -223,11 +308,27 @@ class AgentNetwork:
     # Events
 
     async def process_event(self, event: Event) -> EventResponse:
-        """Send an event on its way through the mods and to agents; the answer comes when its way has ended."""
+        """Send an event on its way through the mods and to agents; the answer comes when its way has ended.
+
+        An `Event` of the package openagents is taken too, and answered with an `EventResponse` of that package.
+        """
+        if not isinstance(event, Event):
+            return await self._process_theirs(event)
+        event.source_agent_group = self.directory.group_of(event.source_id)
         if _is_request(event):
             return await self.ingest(event, LOCAL)
         answer = await self._home.run(self._dispatcher.process, event)
         return self._seen(event, answer) if self.on_event else answer
+
+    async def _process_theirs(self, event: Any) -> Any:
+        # Here and not above: a network that meets no openagents never gets to know of that package.
+        from devserver.bridge.convert import event_from, response_to
+        from devserver.bridge.upstream import upstream_of
+
+        upstream = upstream_of(event)
+        if upstream is None:
+            raise TypeError(f"an event is a devserver.Event or an openagents Event, not {type(event).__name__}")
+        return response_to(await self.process_event(event_from(event)), upstream)
 
     async def send(self, event: Event) -> EventResponse:
         """An event that a mod of this network sends; never taken for a repeat."""
@@ -243,8 +344,7 @@ class AgentNetwork:
         """An event from a transport, on behalf of whoever the connection proved to be."""
         event.timestamp = int(time.time())
         event.secret = None
-        sender = self.directory.agent(event.source_id) if event.source_id is not None else None
-        event.source_agent_group = None if sender is None else sender.group
+        event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name.startswith("system."):
             return self._seen(event, await run_system(self, event, principal))
         if self._coming_up is not None:
@@ -321,7 +421,7 @@ class AgentNetwork:
 
     def _bridge_for_openagents(self) -> Bridge | None:
         """The bridge, once a mod has imported what needs one."""
-        if self._bridge is None and imported("openagents.core.base_mod") is not None:
+        if self._bridge is None and imported("openagents") is not None:
             # Here and not above: a network without such mods never gets to know of that package.
             from devserver.bridge import make_bridge
 
@@ -369,6 +469,33 @@ class AgentNetwork:
         facts = self.engine.facts_of(error)
         self._tell(ModError(generation.mod_id, what, generation.number, facts))
         return facts
+
+
+class RunningMods(Mapping[str, Any]):
+    """The instances of running mods by path, in the order in which they are asked. A view, never a copy.
+
+    For a mod of openagents that is the author's own instance. Called, it gives a description of each mod instead.
+    """
+
+    def __init__(self, registry: Registry, describe: Callable[[Generation], dict[str, Any]]) -> None:
+        self._registry = registry
+        self._describe = describe
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """Describe each mod; `name` is its path, as OpenAgents calls it."""
+        return [{"name": each.mod_path, **self._describe(each)} for each in self._registry.live]
+
+    def __getitem__(self, mod_path: str) -> Any:
+        for each in self._registry.live:
+            if each.mod_path == mod_path:
+                return getattr(each.instance, "inner", each.instance)
+        raise KeyError(mod_path)
+
+    def __iter__(self) -> Iterator[str]:
+        return (each.mod_path for each in self._registry.live)
+
+    def __len__(self) -> int:
+        return len(self._registry.live)
 
 
 def _is_request(event: Event) -> bool:

@@ -230,7 +230,7 @@ async def test_two_mods_with_one_last_segment_do_not_mix(work: Workspace) -> Non
     await work.start("mods.wiki")
     assert_failed(await work.net.load_mod("notes.wiki"), "the id wiki belongs to mods.wiki, which keeps running")
     assert "notes.wiki" not in sys.modules
-    assert_failed(await work.net.unload_mod("notes.wiki"), "no mod 'notes.wiki' is loaded")
+    assert_failed(await work.net.unload_mod("notes.wiki"), "mod 'notes.wiki' is not loaded")
     assert await work.version("wiki") == 1
     assert (await work.net.unload_mod("mods.wiki")).success
     assert (await work.net.load_mod("notes.wiki")).success
@@ -243,7 +243,7 @@ async def test_an_unknown_id_is_answered_with_the_nearest(work: Workspace, verb:
     work.mod("echo", served("echo", 1))
     await work.start("mods.echo")
     answer = await getattr(work.net, f"{verb}_mod")("ecco")
-    assert_failed(answer, f"Failed to {verb} mod ecco: no mod 'ecco' is loaded. Did you mean 'echo'?")
+    assert_failed(answer, f"Failed to {verb} mod ecco: mod 'ecco' is not loaded. Did you mean 'echo'?")
     assert work.running() == {"echo": 1}
 
 

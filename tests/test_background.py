@@ -95,7 +95,7 @@ async def test_what_a_mod_runs_beside_its_handlers_is_told_when_it_fails(work: W
     assert told.error.where is not None
     assert (told.error.kind, told.error.message) == ("ValueError", word)
     assert (told.error.where.file, told.error.where.line) == ("mods/fails.py", line)
-    assert work.net.get_loaded_mods()["fails"]["errors"] == 1
+    assert work.net.running_mods()["fails"]["errors"] == 1
 
 
 @pytest.mark.usefixtures("quiet")

@@ -29,7 +29,14 @@ FOLDERS = (
 )
 """From the bottom up. A file imports from its own folder, and from folders that stand before it."""
 
-ROOT = {"errors": "model", "mod": "model", "agent_network": "bridge", "": "model", "__main__": "cli"}
+ROOT = {
+    "errors": "model",
+    "mod": "model",
+    "agent_network": "bridge",
+    "openagents": "bridge",
+    "": "model",
+    "__main__": "cli",
+}
 """The files in the root, each with the folder beside which it stands."""
 
 OWNERS: dict[str, tuple[str, ...]] = {

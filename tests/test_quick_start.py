@@ -46,7 +46,8 @@ async def test_the_quick_start_runs_as_written(tmp_path: Path) -> None:
     with sample(tmp_path):
         network = AgentNetwork.load("network.yaml")
         assert await network.initialize()
-        listed = network.get_network_stats()["dynamic_mods"]["count"]
+        assert network.get_network_stats()["dynamic_mods"]["count"] == 0
+        listed = len(network.running_mods())
 
         loaded = await network.load_mod("mods.heavy_analytics")
         assert (loaded.success, loaded.message) == (True, "Successfully loaded mod: heavy_analytics")
@@ -60,7 +61,8 @@ async def test_the_quick_start_runs_as_written(tmp_path: Path) -> None:
         }
 
         mods = network.get_loaded_mods()
-        assert network.get_network_stats()["dynamic_mods"]["count"] == listed + 2 == len(mods)
+        assert network.get_network_stats()["dynamic_mods"]["count"] == 2 == len(mods)
+        assert len(network.running_mods()) == listed + 2
         assert mods["messaging_v2"]["config"] == {"public": True}
 
         assert (await network.unload_mod("heavy_analytics")).success
@@ -75,13 +77,13 @@ async def test_the_quick_start_runs_as_written(tmp_path: Path) -> None:
         assert "heavy_analytics" in network.get_loaded_mods()
 
         await network.shutdown()
-        assert network.get_loaded_mods() == {}
+        assert network.running_mods() == {}
 
 
 async def test_every_enabled_mod_of_the_sample_runs(network: AgentNetwork) -> None:
     """What the sample lists is what runs, in its order."""
     wanted = [each.path for each in network.config.enabled_mods]
-    assert [each["mod_path"] for each in network.get_loaded_mods().values()] == wanted
+    assert [each["mod_path"] for each in network.running_mods().values()] == wanted
 
 
 async def test_a_mod_of_the_sample_answers_after_an_edit_as_its_source_says(network: AgentNetwork) -> None:
@@ -90,7 +92,7 @@ async def test_a_mod_of_the_sample_answers_after_an_edit_as_its_source_says(netw
     edit(Path("mods/heavy_analytics/mod.py"), 'version = "1.0"', 'version = "1.1"')
     answer = await network.reload_mod("heavy_analytics")
     assert answer.success
-    mod = network.get_loaded_mods()["heavy_analytics"]
+    mod = network.running_mods()["heavy_analytics"]
     assert (mod["version"], mod["generation"]) == ("1.1", 2)
 
 

@@ -72,7 +72,7 @@ async def test_undo_brings_back_the_code_and_the_state_before_the_last_reload(ne
     assert [each.status for each in done.outcomes] == [Status.APPLIED]
     assert "state as it was" in done.outcomes[0].note
     assert await add(network) == {"code": 1, "word": "one", "count": 2}
-    assert network.get_loaded_mods()["tally"]["generation"] == 3
+    assert network.running_mods()["tally"]["generation"] == 3
 
 
 async def test_undo_twice_comes_back(network: AgentNetwork) -> None:

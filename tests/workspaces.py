@@ -141,8 +141,9 @@ class Workspace:
 
     def running(self) -> dict[str, int]:
         """The mods that run, in order, with their generations; the reports of the network agree on it."""
-        mods = self.net.get_loaded_mods()
-        assert self.net.get_network_stats()["dynamic_mods"]["loaded"] == list(mods)
+        mods = self.net.running_mods()
+        by_hand = [mod_id for mod_id, each in mods.items() if not each["listed"]]
+        assert self.net.get_network_stats()["dynamic_mods"]["loaded"] == by_hand == list(self.net.get_loaded_mods())
         assert [each["mod_id"] for each in self.net.mods()] == list(mods)
         return {mod_id: each["generation"] for mod_id, each in mods.items()}
 

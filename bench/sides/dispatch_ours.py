@@ -36,7 +36,7 @@ async def main(mods: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         network = AgentNetwork.load(write(Path(name), mods))
         await network.initialize()
-        assert len(network.get_loaded_mods()) == mods
+        assert len(network.running_mods()) == mods
         print("ready", flush=True)
         for line in sys.stdin:
             print(await rate(network, f"bench.mod{mods - 1}.ask", float(line)), flush=True)

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from devserver.loader import imported
 
-BASE_MODULE = "openagents.core.base_mod"
+BASE_MODULES = ("openagents.sdk.base_mod", "openagents.core.base_mod")
+"""Where the package keeps its BaseMod: since 0.9, and before (there the second leads to the first)."""
 
 
 class Entry(Protocol):
@@ -59,7 +60,19 @@ class Upstream:
 
 def find_upstream() -> Upstream | None:
     """The package's classes, if something has imported it."""
-    module = imported(BASE_MODULE)
-    if module is None:
+    for name in BASE_MODULES:
+        module = imported(name)
+        if module is not None:
+            return Upstream(module.BaseMod, module.Event, module.EventResponse)
+    return None
+
+
+def upstream_of(event: Any) -> Upstream | None:
+    """The package's classes where `event` is one of its events; None for anything else.
+
+    Code that made such an event has imported the models of the package, and not necessarily its mods.
+    """
+    events, answers = imported("openagents.models.event"), imported("openagents.models.event_response")
+    if events is None or answers is None or not isinstance(event, events.Event):
         return None
-    return Upstream(module.BaseMod, module.Event, module.EventResponse)
+    return Upstream(object, events.Event, answers.EventResponse)

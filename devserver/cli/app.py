@@ -128,6 +128,17 @@ def doctor(network: NetworkFile = None, as_json: Json = False) -> int:
     return commands.doctor(network, {}, as_json=as_json)
 
 
+@app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+def exec_(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A Python program written for openagents.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Handed to the program.")] = None,
+) -> int:
+    """Run a program for OpenAgents on this network."""
+    from devserver.cli.script import run_script
+
+    return run_script(script, arguments or [])
+
+
 @new.command("network")
 def new_network(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made where it is missing.")]) -> int:
     """Write a network with one mod and its test."""

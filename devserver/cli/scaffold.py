@@ -57,7 +57,7 @@ async def greeted() -> EventResponse:
     network = AgentNetwork.load(NETWORK)
     await network.initialize()
     try:
-        if "{name}" not in network.get_loaded_mods():
+        if "{name}" not in network.running_mods():
             await network.load_mod("mods.{name}")
         return await network.process_external_event(
             Event(event_name="{name}.greet", source_id="ana", payload={{"name": "Ana"}})

@@ -116,7 +116,7 @@ class Directory:
 
     def authenticate(self, agent_id: object, secret: object) -> Agent | None:
         """The agent that this id and secret prove; None in the same way for an unknown id and a wrong secret."""
-        agent = self._agents.get(agent_id) if isinstance(agent_id, str) else None
+        agent = self.agent(agent_id) if isinstance(agent_id, str) else None
         proven = proves(secret, agent.secret_hash if agent is not None else NO_SECRET)
         return agent if proven or not self._config.verify_secrets else None
 
@@ -139,6 +139,49 @@ class Directory:
     def agent(self, agent_id: str) -> Agent | None:
         """The registered agent of that id; "agent:a" is "a"."""
         return self._agents.get(bare(agent_id))
+
+    def group_of(self, source_id: str | None) -> str | None:
+        """The group of the agent that sends; None for any other sender."""
+        agent = self.agent(source_id) if source_id is not None else None
+        return None if agent is None else agent.group
+
+    def stats(self) -> dict[str, Any]:
+        """Say which agents there are and who is in which group, in the names of OpenAgents' statistics."""
+        agents, config = self.agents(), self._config
+        groups: dict[str, list[str]] = {}
+        for agent in agents:
+            groups.setdefault(agent.group, []).append(agent.agent_id)
+        described = {each.name: each for each in config.groups.values()}
+        names = dict.fromkeys((*described, config.default_group))
+        return {
+            "agents": {
+                agent.agent_id: {
+                    "capabilities": agent.metadata.get("capabilities", []),
+                    "metadata": agent.metadata,
+                    "last_seen": time.time() - (self._clock() - agent.seen),
+                    # Clients of OpenAgents know no other transport that is spoken here.
+                    "transport_type": "http",
+                    "transport": agent.transport,
+                    "address": None,
+                    "group": agent.group,
+                    "connected": agent.connected(self._clock()),
+                }
+                for agent in agents
+            },
+            "groups": groups,
+            "group_config": [
+                {
+                    "name": name,
+                    "description": described[name].description if name in described else "",
+                    "agent_count": len(groups.get(name, ())),
+                    "metadata": dict(described[name].metadata) if name in described else {},
+                    "has_password": name in described and bool(described[name].password_hash),
+                }
+                for name in names
+            ],
+            "default_agent_group": config.default_group,
+            "requires_password": config.requires_password,
+        }
 
     def agents(self) -> tuple[Agent, ...]:
         """All registered agents, oldest first."""

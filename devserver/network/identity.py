@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 import secrets
 import string
+import unicodedata
 from typing import Any
 
 from devserver.errors import EventRefused
@@ -20,7 +20,9 @@ from devserver.model.event import BROADCAST, Address, parse_destination, parse_s
 METADATA_LIMIT = 64 * 1024
 """How many bytes an agent's metadata may have as JSON."""
 
-_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_ID_LIMIT = 128
+_NOT_IN_IDS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that an id may not have: control, format (also what reverses text), surrogates, unassigned."""
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 64
 
@@ -31,12 +33,18 @@ def agent_id_problem(agent_id: object) -> str | None:
     Besides the rule for characters an id must name an agent when it stands as a source or destination: "mod:wiki" or
     "broadcast" would let an agent pass for something else.
     """
-    if not isinstance(agent_id, str) or _ID.fullmatch(agent_id) is None:
-        return "an agent id has 1 to 64 characters out of A-Z, a-z, 0-9, '_', '.', ':' and '-'"
+    if not isinstance(agent_id, str) or not 1 <= len(agent_id) <= _ID_LIMIT or not _is_printable(agent_id):
+        return f"an agent id is printable text of 1 to {_ID_LIMIT} characters, without spaces around it"
+    if not unicodedata.is_normalized("NFC", agent_id):
+        return "an agent id is in the Unicode form NFC: letters and their accents are one character"
     itself = Address("agent", agent_id)
     if agent_id == BROADCAST or parse_source(agent_id) != itself or parse_destination(agent_id) != itself:
         return f"{agent_id!r} is the address of something else and cannot be an agent's id"
     return None
+
+
+def _is_printable(text: str) -> bool:
+    return text == text.strip() and _NOT_IN_IDS.isdisjoint(map(unicodedata.category, text))
 
 
 def checked_metadata(metadata: object) -> dict[str, Any]:
@@ -91,7 +99,8 @@ def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -
         if each.password_hash and same_text(each.password_hash, password_hash):
             return each.name
     if config.requires_password:
-        raise EventRefused("password_required", "this network requires the password of one of its groups")
+        reason = "Password authentication required: this network takes the password of one of its groups"
+        raise EventRefused("password_required", reason)
     return config.default_group
 
 

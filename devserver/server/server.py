@@ -231,7 +231,7 @@ class Server:
 
     def _face_keys(self) -> None:
         if self._face.keys is not None:
-            self._face.keys.start(self._on_key, lambda: tuple(self._network.get_loaded_mods()))
+            self._face.keys.start(self._on_key, lambda: tuple(self._network.running_mods()))
 
     def _on_key(self, pressed: KeyPressed) -> None:
         """From the thread that reads keys."""

@@ -54,7 +54,8 @@ class SmallNetwork:
         return self.directory.unregister(agent_id)
 
     def stats(self):
-        return {"network_id": "network-1", "uptime_seconds": 1.0, "dynamic_mods": {"count": 1}}
+        agents = {"agent_count": len(self.directory.agents()), **self.directory.stats()}
+        return {"network_id": "network-1", "uptime_seconds": 1.0, "dynamic_mods": {"count": 1}, **agents}
 
     def mods(self):
         return [{"name": "mods.wiki", "mod_id": "wiki", "version": "1.2", "config": {"key": "hidden-config"}}]

@@ -13,7 +13,7 @@ from devserver import AgentNetwork
 async def main():
     network = AgentNetwork.load("network.yaml")
     await network.initialize()
-    assert list(network.get_loaded_mods()) == ["ours"], network.get_loaded_mods()
+    assert list(network.running_mods()) == ["ours"], network.running_mods()
     answer = await network.load_mod("mods.none")
     assert "defines no mod" in answer.message, answer
     await network.shutdown()

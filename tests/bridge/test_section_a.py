@@ -143,8 +143,8 @@ async def test_mods_of_network_yaml_are_mods_like_all_others(work: Workspace) ->
     """There they are listed nowhere and can be neither unloaded nor loaded again."""
     work.mod("wiki", served("wiki", 1))
     await work.start("mods.wiki")
-    assert list(work.net.get_loaded_mods()) == ["wiki"]
-    assert work.net.get_network_stats()["dynamic_mods"]["count"] == 1
+    assert list(work.net.running_mods()) == ["wiki"]
+    assert work.net.get_network_stats()["dynamic_mods"]["count"] == 0
     assert (await work.net.unload_mod("wiki")).success
     assert (await load(work, "mods.wiki"))["mod_path"] == "mods.wiki"
 

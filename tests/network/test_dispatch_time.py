@@ -123,7 +123,7 @@ async def test_a_handler_that_goes_on_although_it_was_ended_keeps_no_sender(
     assert still_running(work) == [
         f"still running: a v1 at mods/a.py:{line}; its handler of wait.here was ended and goes on"
     ]
-    assert work.net.get_loaded_mods()["a"]["in_flight"] == 0
+    assert work.net.running_mods()["a"]["in_flight"] == 0
     assert (await work.net.process_event(note())).success
     await work.ask("wait.go")
     await until(lambda: "sent" in work.instance("a").state)
@@ -147,7 +147,7 @@ async def test_a_sender_that_runs_a_handler_itself_is_told_too_when_that_goes_on
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
     assert (await work.net.process_event(note())).success
-    assert work.net.get_loaded_mods()["a"]["in_flight"] == 0
+    assert work.net.running_mods()["a"]["in_flight"] == 0
 
 
 async def test_a_mod_that_waits_for_a_handler_that_goes_on_is_told_too(work: Workspace) -> None:
@@ -173,7 +173,7 @@ async def test_a_handler_of_a_replaced_generation_that_goes_on_keeps_no_sender(w
     """When it has lingered for its time and the grace is over; the generation it belongs to is named."""
     await goes_on(work, linger=0.1)
     sending = asyncio.create_task(work.ask("wait.here"))
-    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
     await work.save_mod("a", GOES_ON + "    # edited\n")
     async with asyncio.timeout(20):
         answer = await sending
@@ -228,12 +228,12 @@ async def test_a_sender_that_gives_up_ends_the_handler_in_its_own_loop(work: Wor
     work.mod("a", WAITS)
     await work.start("mods.a")
     sending = asyncio.create_task(work.ask("wait.here"))
-    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert (await work.ask("wait.ended")).data == {"ended": True}
-    assert work.net.get_loaded_mods()["a"]["in_flight"] == 0
+    assert work.net.running_mods()["a"]["in_flight"] == 0
     assert work.told(ModError) == []
 
 
@@ -309,7 +309,7 @@ async def test_cancelling_every_task_of_the_mods_loop_harms_no_sender(work: Work
     work.mod("a", body)
     await work.start("mods.a", home="thread")
     waiting = asyncio.create_task(work.ask("wait.here"))
-    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
     await work.ask("cancel.all")
     with pytest.raises(RuntimeError, match="cancelled where mods run"):
         await waiting
@@ -337,7 +337,7 @@ async def test_a_blocked_mods_loop_stalls_events_for_mods_and_nothing_else(work:
     await work.start("mods.a", home="thread")
     await work.net.register_agent("bob")
     blocked = asyncio.create_task(work.net.ingest(Event(event_name="block.thread", source_id="ana"), LOCAL))
-    await until(lambda: work.net.get_loaded_mods()["a"]["in_flight"] == 1)
+    await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
     async with asyncio.timeout(20):
         await work.net.register_agent("eve")
         for n in range(3):

@@ -62,7 +62,7 @@ async def test_a_payload_that_does_not_fit_is_refused_with_a_sentence_for_each_v
         ],
     }
     assert "edits" not in work.instance("page").state
-    assert work.net.get_loaded_mods()["page"]["errors"] == 0
+    assert work.net.running_mods()["page"]["errors"] == 0
 
 
 async def test_a_refused_payload_ends_the_events_way(work: Workspace) -> None:

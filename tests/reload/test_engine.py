@@ -95,7 +95,7 @@ async def test_a_trigger_that_waits_when_the_network_ends_is_answered(work: Work
         results = await asyncio.gather(first, second, return_exceptions=True)
     assert isinstance(results[0], BaseException)
     assert "the network has ended" in str(results[1])
-    assert work.net.get_loaded_mods() == {}
+    assert work.net.running_mods() == {}
 
 
 async def test_the_end_of_a_network_shuts_every_mod_down_once(work: Workspace, doors: Doors, at: str) -> None:

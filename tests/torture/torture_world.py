@@ -211,7 +211,7 @@ def assert_sound(world: World, *, pinned: bool = False) -> None:
     gc.collect()
     gc.collect()
     live = world.network.engine.registry.live
-    assert [each.mod_id for each in live] == list(world.network.get_loaded_mods())
+    assert [each.mod_id for each in live] == list(world.network.running_mods())
     _assert_table(world)
     if pinned:
         return

@@ -139,7 +139,7 @@ CASES: dict[str, Fact] = {
         Plan("network.yaml, not applied yet", (Group((Step(Action.RELOAD, "echo", "mods.echo", "config.a 1 → 2"),)),)),
         waits=True,
     ),
-    "plan_of_holds": PlanMade(Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "no mod 'wikki' is loaded."),))),
+    "plan_of_holds": PlanMade(Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "mod 'wikki' is not loaded."),))),
     "plan_of_nothing": PlanMade(Plan("key z", holds=(Hold(Action.RELOAD, "all", "there is nothing to undo"),))),
     "plan_of_config": PlanMade(
         Plan(
@@ -185,8 +185,8 @@ CASES: dict[str, Fact] = {
     ),
     "done_config": done(outcome("search", 1, action=Action.LOAD), cause="network.yaml", steps=CONFIG_STEPS),
     "done_held": PlanDone(
-        Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "no mod 'wikki' is loaded."),)),
-        (outcome("wikki", 0, status=Status.SKIPPED, reason="no mod 'wikki' is loaded.", note=""),),
+        Plan("asked", holds=(Hold(Action.RELOAD, "wikki", "mod 'wikki' is not loaded."),)),
+        (outcome("wikki", 0, status=Status.SKIPPED, reason="mod 'wikki' is not loaded.", note=""),),
         0.0,
     ),
     "outcome_unload": outcome("echo", 0, action=Action.UNLOAD, reason="asked", note="", agents=THREE),

@@ -86,7 +86,7 @@ def not_loaded(name: str, situation: Situation) -> str:
     ids = [mod.mod_id for mod in situation.live]
     close = difflib.get_close_matches(mod_id_of(name), ids, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Loaded: {', '.join(ids) or 'none'}."
-    return f"no mod {name!r} is loaded. {hint}"
+    return f"mod {name!r} is not loaded. {hint}"
 
 
 def required(texts: Iterable[str]) -> tuple[Requirement, ...]:

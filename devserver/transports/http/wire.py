@@ -7,12 +7,10 @@ anything else (contract, B1 and B2). Bad input is answered with 400 and a senten
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from devserver.errors import EventRefused
-from devserver.model.config import AgentGroup
 from devserver.model.event import Event
 from devserver.model.principal import Scope
 from devserver.network.agent import Agent
@@ -171,7 +169,6 @@ async def held_events(outbox: Outbox, hold: float) -> list[Event]:
 def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any]:
     """The data of `/api/health` in the form that OpenAgents clients check (contract, B3)."""
     config, stats = network.config, network.stats()
-    agents = network.directory.agents()
     return {
         "network_id": stats.get("network_id", config.node_id or config.name),
         "network_uuid": stats.get("network_id", config.node_id or config.name),
@@ -179,10 +176,10 @@ def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any
         "initialized": True,
         "is_running": True,
         "uptime_seconds": stats.get("uptime_seconds", 0),
-        "agent_count": len(agents),
-        "agents": {each.agent_id: _agent_detail(each) for each in agents} if in_full else {},
-        "groups": _groups(agents) if in_full else {},
-        "group_config": [_group_detail(each, agents) for each in config.groups.values()],
+        "agent_count": stats["agent_count"],
+        "agents": stats["agents"] if in_full else {},
+        "groups": stats["groups"] if in_full else {},
+        "group_config": [each if in_full else {**each, "metadata": {}} for each in stats["group_config"]],
         "default_agent_group": config.default_group,
         "requires_password": config.requires_password,
         "mods": [_mod_detail(each, in_full) for each in network.mods()],
@@ -193,37 +190,8 @@ def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any
         "manifest_transport": "http",
         "recommended_transport": "http",
         "max_connections": config.max_agents,
-        "readme": "",
+        "readme": stats.get("readme", ""),
         "network_profile": dict(config.profile),
-    }
-
-
-def _agent_detail(agent: Agent) -> dict[str, Any]:
-    return {
-        "capabilities": agent.metadata.get("capabilities", []),
-        "metadata": agent.metadata,
-        "last_seen": time.time() - (time.monotonic() - agent.seen),
-        "transport_type": "http",
-        "transport": agent.transport,
-        "address": None,
-        "group": agent.group,
-    }
-
-
-def _groups(agents: tuple[Agent, ...]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for agent in agents:
-        groups.setdefault(agent.group, []).append(agent.agent_id)
-    return groups
-
-
-def _group_detail(group: AgentGroup, agents: tuple[Agent, ...]) -> dict[str, Any]:
-    return {
-        "name": group.name,
-        "description": group.description,
-        "agent_count": sum(agent.group == group.name for agent in agents),
-        "metadata": {},
-        "has_password": bool(group.password_hash),
     }
 
 

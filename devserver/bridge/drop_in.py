@@ -1,0 +1,118 @@
+"""The drop-in for `openagents.core.network`: scripts keep their import lines and run on our network.
+
+`install` answers the names under which OpenAgents keeps its network class. Everything else of that package stays
+theirs. Where the package is not installed, its events and its base class for mods are answered with ours, too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from devserver.agent_network import AgentNetwork
+from devserver.config.network_yaml import parse_network
+from devserver.loader.substitutes import Contents, Substitutes, is_installed
+from devserver.mod import BaseMod, mod_event_handler
+from devserver.model.config import NetworkConfig
+from devserver.model.event import Event, EventResponse
+
+_NETWORKS = ("openagents.core.network", "openagents.sdk.network")
+_PACKAGES = ("openagents", "openagents.core", "openagents.sdk", "openagents.models")
+
+_installed: Substitutes | None = None
+
+
+class OpenAgentsNetwork(AgentNetwork):
+    """Our network under the names that code for OpenAgents uses, private ones of its own tests included."""
+
+    @classmethod
+    def create_from_config(
+        cls, config: Any, port: int | None = None, workspace_path: str | Path | None = None
+    ) -> OpenAgentsNetwork:
+        """Make a network from a `NetworkConfig`, ours or that of openagents.
+
+        Without `workspace_path` its files lie in a temporary folder that ends with the network.
+        """
+        temporary = None if workspace_path else tempfile.TemporaryDirectory(prefix="oa-dev-")
+        folder = Path(workspace_path or (temporary.name if temporary else ""))
+        wanted = config if isinstance(config, NetworkConfig) else config_from(config)
+        network = cls(wanted if port is None else replace(wanted, port=port), folder)
+        network._temporary = temporary
+        return network
+
+    _temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    async def shutdown(self) -> bool:
+        """End the network, and remove its temporary folder if it has one."""
+        ended = await super().shutdown()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+        return ended
+
+    @property
+    def _dynamic_mod_ids(self) -> set[str]:
+        return set(self.get_loaded_mods())
+
+    async def _handle_system_mod_load(self, event: Any) -> Any:
+        return await self.process_external_event(event)
+
+    _handle_system_mod_unload = _handle_system_mod_load
+
+
+def create_network(config: Any) -> OpenAgentsNetwork:
+    """Make a network from a path to its network.yaml, or from a `NetworkConfig`."""
+    if isinstance(config, str | Path):
+        return OpenAgentsNetwork.load(config)
+    return OpenAgentsNetwork.create_from_config(config)
+
+
+def config_from(config: Any) -> NetworkConfig:
+    """Read the `NetworkConfig` of openagents as if it were a network.yaml. Raises ConfigError."""
+    values = config.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    return parse_network(yaml.safe_dump({"network": values}), type(config).__name__)
+
+
+def install() -> None:
+    """Answer the imports of OpenAgents' network with ours from now on, in this process. Twice is once."""
+    global _installed
+    if _installed is not None:
+        return
+    modules = dict.fromkeys(_NETWORKS, _network)
+    if is_installed("openagents"):
+        _installed = Substitutes(modules)
+    else:
+        ours: dict[str, Contents] = {
+            "openagents.models.event": lambda: {"Event": Event},
+            "openagents.models.event_response": lambda: {"EventResponse": EventResponse},
+            "openagents.core.base_mod": _base_mod,
+            "openagents.sdk.base_mod": _base_mod,
+        }
+        _installed = Substitutes({**modules, **ours}, _PACKAGES)
+    _installed.install()
+
+
+def uninstall() -> None:
+    """Stop to answer."""
+    global _installed
+    if _installed is not None:
+        _installed.remove()
+        _installed = None
+
+
+def _network() -> Mapping[str, Any]:
+    return {
+        "AgentNetwork": OpenAgentsNetwork,
+        "AgentNetworkServer": OpenAgentsNetwork,
+        "EnhancedAgentNetwork": OpenAgentsNetwork,
+        "create_network": create_network,
+        "create_enhanced_network": create_network,
+    }
+
+
+def _base_mod() -> Mapping[str, Any]:
+    return {"BaseMod": BaseMod, "mod_event_handler": mod_event_handler, "Event": Event, "EventResponse": EventResponse}

@@ -1,0 +1,25 @@
+"""`oa-dev exec`: runs a program for OpenAgents in this process, as `python SCRIPT` would, on our network."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from devserver.bridge.drop_in import install
+from devserver.cli.exits import Exit, Problem
+
+
+def run_script(script: Path, arguments: Sequence[str]) -> int:
+    """Run a script with its arguments. What it raises is its own and is shown as Python shows it.
+
+    Raises Problem for a script that cannot be read.
+    """
+    if not script.is_file():
+        raise Problem(f"there is no script {script}", "oa-dev exec SCRIPT [ARGS]")
+    install()
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.resolve().parent))
+    runpy.run_path(str(script), run_name="__main__")
+    return Exit.CLEAN

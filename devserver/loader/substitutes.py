@@ -1,0 +1,63 @@
+"""Answers imports of chosen names with modules made here, before Python's own finders are asked.
+
+Knows no library: which names, and what their modules hold, is the caller's decision.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+Contents = Callable[[], Mapping[str, Any]]
+"""Makes the attributes of a module when it is first imported."""
+
+
+class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves modules by name. `packages` are the names that other modules lie in."""
+
+    def __init__(self, modules: Mapping[str, Contents], packages: Sequence[str] = ()) -> None:
+        self._modules = modules
+        self._packages = frozenset(packages)
+
+    def install(self) -> None:
+        """Answer from now on. A module of one of these names that was imported before is forgotten."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+            for name in self._modules:
+                sys.modules.pop(name, None)
+
+    def remove(self) -> None:
+        """Stop to answer, and forget the modules that were served."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        for name in (*self._modules, *self._packages):
+            module = sys.modules.get(name)
+            if getattr(getattr(module, "__spec__", None), "loader", None) is self:
+                del sys.modules[name]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find a module that is served here; None leaves the name to the other finders."""
+        if fullname in self._packages:
+            return importlib.util.spec_from_loader(fullname, self, is_package=True)
+        return importlib.util.spec_from_loader(fullname, self) if fullname in self._modules else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """Leave it to Python to make an empty module."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill a module."""
+        if module.__name__ in self._modules:
+            module.__dict__.update(self._modules[module.__name__]())
+
+
+def is_installed(package: str) -> bool:
+    """Whether Python itself would find a top-level package. Imports nothing."""
+    return package in sys.modules or importlib.machinery.PathFinder.find_spec(package) is not None

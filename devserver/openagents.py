@@ -1,0 +1,11 @@
+"""One line for notebooks and tests: after `import devserver.openagents`, OpenAgents' network is ours.
+
+`from openagents.core.network import AgentNetwork` then gives the network of oa-dev, also where the installed package
+cannot be imported. As a pytest plugin: `pytest -p devserver.openagents`. For scripts: `oa-dev exec SCRIPT`.
+"""
+
+from devserver.bridge.drop_in import install, uninstall
+
+__all__ = ["install", "uninstall"]
+
+install()

@@ -1,0 +1,136 @@
+"""`import devserver.openagents`: the import lines of OpenAgents lead to our network; the announcement, literally."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+MOD = """
+from openagents.core.base_mod import BaseMod, mod_event_handler
+from openagents.models.event_response import EventResponse
+
+
+class Wiki(BaseMod):
+    @mod_event_handler("wiki.pages.list")
+    async def pages(self, event):
+        return EventResponse(success=True, message="pages", data={"public": self.config.get("public")})
+"""
+
+
+needs_openagents = pytest.mark.skipif(
+    importlib.util.find_spec("openagents") is None, reason="the package openagents is not installed here"
+)
+HIDDEN = """import importlib.machinery
+    found = importlib.machinery.PathFinder.find_spec
+    importlib.machinery.PathFinder.find_spec = classmethod(
+        lambda cls, name, *rest: None if name.partition(".")[0] == "openagents" else found(name, *rest)
+    )
+    import devserver.openagents"""
+"""Hides the package from Python, then imports the drop-in."""
+
+
+def run(folder: Path, script: str, *before: str) -> str:
+    """What a script prints, run as a user's own process."""
+    (folder / "script.py").write_text(textwrap.dedent(script))
+    command = [sys.executable, *before, "script.py"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "network.yaml").write_text("network:\n  name: quick\n  mods: []\n")
+    for name in ("wiki", "project"):
+        folder = tmp_path / "mods" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "mod.py").write_text(MOD.replace("wiki.", f"{name}."))
+    return tmp_path
+
+
+QUICK_START = """
+    import asyncio
+    {first}
+    from openagents.core.network import AgentNetwork
+    from openagents.models.event import Event
+
+    async def main():
+        network = AgentNetwork.load("network.yaml")
+        await network.initialize()
+        await network.load_mod("mods.project")
+        await network.load_mod("mods.wiki", config={{"public": True}})
+        print(sorted(network.get_loaded_mods()), network.get_network_stats()["dynamic_mods"]["count"])
+        answer = await network.process_external_event(Event(event_name="wiki.pages.list", source_id="agent:admin"))
+        print(answer.success, answer.data, type(answer).__module__.partition(".")[0])
+        event = Event(event_name="system.mod.unload", source_id="agent:admin", payload={{"mod_path": "mods.project"}})
+        print((await network.process_external_event(event)).success, list(network.mods))
+        print((await network.unload_mod("wiki")).success, (await network.unload_mod("wiki")).message)
+        await network.shutdown()
+
+    asyncio.run(main())
+"""
+SAID = "['project', 'wiki'] 2\nTrue {{'public': True}} {package}\nTrue ['mods.wiki']\nTrue {refused}\n"
+REFUSED = "Failed to unload mod wiki: mod 'wiki' is not loaded. Loaded: none."
+
+
+def test_the_quick_start_runs_without_the_package(workspace: Path) -> None:
+    """Where openagents is not installed, its events and its base class for mods are ours."""
+    assert run(workspace, QUICK_START.format(first=HIDDEN)) == SAID.format(package="devserver", refused=REFUSED)
+
+
+@needs_openagents
+def test_the_quick_start_runs_with_the_package(workspace: Path) -> None:
+    """Where it is installed, an event of openagents is answered with an answer of openagents."""
+    script = QUICK_START.format(first="import devserver.openagents")
+    assert run(workspace, script) == SAID.format(package="openagents", refused=REFUSED)
+
+
+def test_a_script_runs_by_exec_with_its_import_line_unchanged(workspace: Path) -> None:
+    """`oa-dev exec SCRIPT ARGS`: the script sees its own arguments and folder, as with python."""
+    script = """
+        import sys
+        from openagents.core.network import AgentNetwork, create_network
+        print(AgentNetwork.__module__, create_network.__module__, sys.argv, sys.path[0].endswith("inner"), __name__)
+        sys.exit(3)
+    """
+    (workspace / "inner").mkdir()
+    (workspace / "inner" / "script.py").write_text(textwrap.dedent(script))
+    command = [sys.executable, "-m", "devserver", "exec", "inner/script.py", "--flag", "x"]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=60, check=False)
+    ours = "devserver.bridge.drop_in"
+    assert done.stdout == f"{ours} {ours} ['inner/script.py', '--flag', 'x'] True __main__\n", done.stderr
+    assert done.returncode == 3
+
+
+def test_exec_without_a_script_says_so(workspace: Path) -> None:
+    """A script that is not there ends with one line, and not with a traceback."""
+    command = [sys.executable, "-m", "devserver", "exec", "gone.py"]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "gone.py" in done.stderr
+
+
+@needs_openagents
+def test_a_configuration_of_openagents_makes_a_network(workspace: Path) -> None:
+    """`create_from_config` takes their NetworkConfig; without a workspace the files are temporary."""
+    script = """
+        import devserver.openagents, asyncio
+        from openagents.core.network import create_network
+        from openagents.models.network_config import NetworkConfig
+
+        network = create_network(NetworkConfig(name="made", mode="centralized", host="127.0.0.1", port=9999))
+        async def main():
+            await network.initialize()
+            folder = network.workspace
+            print(network.network_name, network.config.port, network.is_running, folder.is_dir())
+            await network.shutdown()
+            print(network.is_running, folder.is_dir())
+        asyncio.run(main())
+    """
+    assert run(workspace, script) == "made 9999 True True\nFalse False\n"
