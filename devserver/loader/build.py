@@ -73,6 +73,11 @@ class Build:
         return {each.path: each.text for each in self._old().values()}
 
     @property
+    def replaced_modules(self) -> dict[str, ModuleType]:
+        """The modules that were taken out, by name; nothing once `keep()` was called."""
+        return {name: loaded.module for name, loaded in self._old().items()}
+
+    @property
     def executed(self) -> tuple[str, ...]:
         """The modules that were executed, in that order."""
         return tuple(self._execution.executed)

@@ -1,154 +1,275 @@
-"""Makes an instance of a replaced class one of the class that replaced it, and can undo that exactly.
+"""How instances of a replaced class become instances of the class that replaced it: worked out once for a class.
 
-Knows plain classes, slots, dataclasses, pydantic models, named tuples and exceptions; knows nothing of containers.
+Knows plain classes, slots, dataclasses, attrs, pydantic models, named tuples and exceptions; knows nothing of
+containers. What an instance needs is computed before anything is changed (`Fit.prepared`), and changing it runs no
+code of the instance.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from types import FunctionType, TracebackType
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING
+from types import CodeType, FunctionType
 from typing import Any
 
-from devserver.loader.successor import Gone
+from devserver.loader import raw
+from devserver.loader.successor import Gone, is_watched
 
 _EMPTY: dict[str, Callable[[], object]] = {"dict": dict, "list": list, "set": set}
 
+Make = Callable[[], object]
+"""Makes the first value of an attribute."""
 
-@dataclass(slots=True)
+_FOREIGN_METACLASSES = frozenset({"pydantic._internal._model_construction"})
+"""Modules of metaclasses that keep nothing of the instances of their classes."""
+
+_PLAIN_VALUES = (int, str, bytes, float, bool, complex, type(None), list, dict, set, frozenset, tuple)
+
+
 class Fit:
-    """An instance before and after; the same object where only its class had to change.
+    """The way from one class to its successor.
 
-    `lacks` names attributes that the new class gives its instances and that this one could not be given.
+    Raises Gone for a class whose instances might not work after that: one that another package keeps books of, or
+    whose layout cannot be taken over. `lacks` names attributes that the new class gives its instances and that the old
+    ones cannot be given. `in_place` says whether the objects stay and only change their class.
     """
 
-    before: Any
-    after: Any
-    old_class: type
-    added: list[str] = field(default_factory=list)
-    lacks: list[str] = field(default_factory=list)
-    trace: TracebackType | None = None
+    def __init__(self, old: type, new: type, sample: object) -> None:
+        _refuse_kept_books(old)
+        _refuse_kept_books(new)
+        self.old, self.new = old, new
+        self.getter = raw.dict_getter(old)
+        self.is_exception = raw.derives(old, BaseException)
+        self.in_place = _same_fields(old, new) and _same_layout(sample, old, new)
+        if not self.in_place:
+            _refuse_other_build(old, new)
+        wanted = {} if _is_named_tuple(new) else _wanted(old, new)
+        self._makes = {name: make for name, make in wanted.items() if make is not None}
+        self.lacks = [name for name, make in wanted.items() if make is None]
+        self.hash_differs = not _same_hash(old, new)
+        if self.lacks and self.hash_differs:
+            raise Gone(f"{raw.qualname_of(new)}.{self.lacks[0]} has no value for it, and its hash needs one")
+        self._caches = list(_cached_names(old))
 
-    def undo(self) -> None:
-        """The object that was there before is exactly as it was."""
-        if self.after is not self.before:
-            return
-        for name in self.added:
-            object.__delattr__(self.before, name)
-        object.__setattr__(self.before, "__class__", self.old_class)
-        if isinstance(self.before, BaseException):
-            self.before.__traceback__ = self.trace
+    @property
+    def is_trivial(self) -> bool:
+        """Whether nothing but the class changes."""
+        return self.in_place and not (self._makes or self._caches or self.is_exception)
+
+    def prepared(self, thing: Any) -> tuple[Any, Callable[[], None]]:
+        """Compute what takes the place of an instance (often itself), and what is to be done to make it that.
+
+        Raises what a default factory raises.
+        """
+        if raw.derives(self.old, tuple) and not self.in_place:
+            return _other_tuple(thing, self.new), lambda: None
+        own = {name for name, _ in raw.attributes(thing)}
+        added = {name: make() for name, make in self._makes.items() if name not in own}
+        dropped = [name for name in self._caches if name in own and self._is_stale(thing, name)]
+        after = thing if self.in_place else _copied(thing, self.new)
+
+        def change() -> None:
+            if after is thing:
+                raw.set_class(thing, self.new)
+            for name, value in added.items():
+                raw.set_attribute(after, name, value)
+            getter = raw.dict_getter(self.new)
+            if getter is not None:
+                for name in dropped:
+                    getter(after).pop(name, None)
+            if self.is_exception:
+                # As in a pickle: its frames would keep the whole old generation alive.
+                BaseException.__dict__["__traceback__"].__set__(after, None)
+
+        return after, change
+
+    def _is_stale(self, thing: Any, name: str) -> bool:
+        """Whether a cached value goes: what old code computed is not what new code would.
+
+        A value that is more than data (a connection, a client) stays as long as the code that made it is the same.
+        """
+        assert self.getter is not None
+        value = self.getter(thing).get(name)
+        before, after = raw.lookup(self.old, name), raw.lookup(self.new, name)
+        if type(after) is not functools.cached_property or not _same_code(before.func, after.func):
+            return True
+        return any(type(value) is each for each in _PLAIN_VALUES)
 
 
-def fit(instance: Any, target: type) -> Fit:
-    """Make `instance` one of `target`: in place where its layout allows, else as a new object with its attributes.
+def _refuse_kept_books(cls: type) -> None:
+    """Raise Gone where another package has put descriptors or a metaclass of its own on a class.
 
-    New fields get their defaults, and new attributes what `__init__` gives them where that is a literal. Raises Gone
-    where it cannot be done.
+    Such a package (an object-relational mapper, say) knows the instances by their class.
     """
-    old_class = type(instance)
-    done = Fit(instance, _placed(instance, target), old_class)
-    if isinstance(instance, BaseException):
-        # As in a pickle: its frames would keep the whole old generation alive.
-        done.trace, instance.__traceback__ = instance.__traceback__, None
-    _fill(done, target)
-    return done
+    for each in raw.mro(type(cls)):
+        if not (raw.is_standard(each) or is_watched(each) or raw.module_of(each) in _FOREIGN_METACLASSES):
+            raise Gone(f"class {raw.qualname_of(cls)} is kept by {raw.module_of(each).partition('.')[0]}")
+    for each in raw.mro(cls):
+        if not is_watched(each):
+            continue
+        for value in list(raw.names_of(each).values()):
+            kind = type(value)
+            if not raw.is_standard(kind) and not is_watched(kind) and raw.lookup(kind, "__set__") is not None:
+                raise Gone(f"class {raw.qualname_of(cls)} is kept by {raw.module_of(kind).partition('.')[0]}")
 
 
-def slots_of(instance: object) -> Iterator[str]:
-    """The slots of an instance that hold a value."""
-    for cls in type(instance).__mro__:
-        names = cls.__dict__.get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else names:
-            mangled = f"_{cls.__name__.lstrip('_')}{name}" if name.startswith("__") and name[-2:] != "__" else name
-            if name not in ("__dict__", "__weakref__") and hasattr(instance, mangled):
-                yield mangled
+# Layout
 
 
-def _placed(instance: Any, target: type) -> Any:
-    if getattr(target, "_fields", None) == getattr(type(instance), "_fields", None):
-        try:
-            object.__setattr__(instance, "__class__", target)
-        except TypeError:
-            # Another layout: slots came or went, or another built-in base.
-            return _copied(instance, target)
-        return instance
-    return _copied_tuple(instance, target)
+def _is_named_tuple(cls: type) -> bool:
+    return raw.derives(cls, tuple) and type(raw.lookup(cls, "_fields")) is tuple
 
 
-def _copied(instance: Any, target: type) -> Any:
+def _same_fields(old: type, new: type) -> bool:
+    return bool(raw.lookup(old, "_fields") == raw.lookup(new, "_fields")) if _is_named_tuple(old) else True
+
+
+def _same_layout(sample: object, old: type, new: type) -> bool:
+    """Whether Python lets an instance change its class; tried at one, which is as it was afterwards."""
     try:
-        made: Any = object.__new__(target)
+        raw.set_class(sample, new)
     except TypeError:
-        raise Gone(f"class {target.__qualname__} is built in another way") from None
-    values = {**{name: getattr(instance, name) for name in slots_of(instance)}, **getattr(instance, "__dict__", {})}
-    for name, value in values.items():
-        if hasattr(made, "__dict__") or any(name in getattr(each, "__slots__", ()) for each in target.__mro__):
-            object.__setattr__(made, name, value)
+        # Slots came or went, or another built-in base.
+        return False
+    raw.set_class(sample, old)
+    return True
+
+
+def _refuse_other_build(old: type, new: type) -> None:
+    if _is_named_tuple(old) or _is_named_tuple(new):
+        fields, defaults = raw.lookup(new, "_fields"), raw.lookup(new, "_field_defaults") or {}
+        if type(fields) is not tuple or not set(fields) <= {*(raw.lookup(old, "_fields") or ()), *defaults}:
+            raise Gone(f"class {raw.qualname_of(new)} has other fields")
+        return
+    try:
+        object.__new__(new)
+    except TypeError:
+        raise Gone(f"class {raw.qualname_of(new)} is built in another way") from None
+
+
+def _copied(thing: Any, target: type) -> Any:
+    made: Any = object.__new__(target)
+    for name, value in raw.attributes(thing):
+        raw.set_attribute(made, name, value)
     return made
 
 
-def _copied_tuple(instance: Any, target: Any) -> Any:
+def _other_tuple(thing: Any, target: type) -> Any:
     """A named tuple whose fields have changed."""
-    fields, defaults = getattr(target, "_fields", None), getattr(target, "_field_defaults", {})
-    known = dict(zip(getattr(instance, "_fields", ()), instance, strict=False)) if isinstance(instance, tuple) else {}
-    values = {**defaults, **known}
-    if fields is None or not set(fields) <= set(values):
-        raise Gone(f"class {target.__qualname__} has other fields")
-    return target._make(values[name] for name in fields)
+    known = dict(zip(raw.lookup(type(thing), "_fields") or (), tuple.__iter__(thing), strict=False))
+    values = {**(raw.lookup(target, "_field_defaults") or {}), **known}
+    return tuple.__new__(target, [values[name] for name in raw.lookup(target, "_fields")])
 
 
-def _fill(done: Fit, target: type) -> None:
-    for name, make in _wanted(done.old_class, target):
-        if _has(done.after, name):
-            continue
-        if make is None:
-            done.lacks.append(f"{target.__qualname__}.{name}")
-            continue
-        object.__setattr__(done.after, name, make())
-        done.added.append(name)
+# Hash and code
 
 
-def _has(instance: object, name: str) -> bool:
-    return name in getattr(instance, "__dict__", ()) or name in slots_of(instance)
+def _same_hash(old: type, new: type) -> bool:
+    """Whether an entry under an instance of `old` is still found under the same one as an instance of `new`."""
+    before, after = raw.lookup(old, "__hash__"), raw.lookup(new, "__hash__")
+    return before is after or _same_code(before, after)
 
 
-def _wanted(old: type, new: type) -> Iterator[tuple[str, Callable[[], object] | None]]:
-    """The attributes that an instance of `new` has, each with what makes its first value (None: nobody knows)."""
-    if dataclasses.is_dataclass(new):
-        yield from ((each.name, _default(each)) for each in dataclasses.fields(new))
-    elif isinstance(models := getattr(new, "model_fields", None), dict):
-        for name, info in models.items():
-            yield name, None if info.is_required() else _bound(info.get_default, call_default_factory=True)
-    else:
-        before = _initial(old)
-        yield from ((name, make) for name, make in _initial(new).items() if name not in before)
+def _same_code(one: object, other: object) -> bool:
+    if type(one) is not FunctionType or type(other) is not FunctionType:
+        return False
+    return _same_constant(one.__code__, other.__code__)
 
 
-def _default(spec: dataclasses.Field[Any]) -> Callable[[], object] | None:
-    if spec.default_factory is not dataclasses.MISSING:
-        return spec.default_factory
-    return None if spec.default is dataclasses.MISSING else _bound(lambda: spec.default)
+def _same_constant(one: object, other: object) -> bool:
+    if type(one) is CodeType and type(other) is CodeType:
+        return (
+            one.co_code == other.co_code
+            and one.co_names == other.co_names
+            and len(one.co_consts) == len(other.co_consts)
+            and all(map(_same_constant, one.co_consts, other.co_consts))
+        )
+    # Not by ==, for which 1 is True.
+    return type(one) is type(other) and repr(one) == repr(other)
 
 
-def _bound(function: Callable[..., object], **keywords: Any) -> Callable[[], object]:
-    return lambda: function(**keywords)
+def _cached_names(cls: type) -> Iterator[str]:
+    for each in raw.mro(cls):
+        for name, value in list(raw.names_of(each).items()):
+            if type(value) is functools.cached_property:
+                yield name
 
 
-# What `__init__` gives an instance
+# What new attributes begin with
 
 
-def _initial(cls: type) -> dict[str, Callable[[], object] | None]:
-    """The attributes that `__init__` sets outside of branches, each with what makes its value where it is a literal."""
-    init = getattr(cls, "__init__", None)
-    if not isinstance(init, FunctionType):
+def _wanted(old: type, new: type) -> dict[str, Make | None]:
+    """The attributes that `new` gives its instances and `old` did not, with what makes their values (None: unknown)."""
+    for fields in (_dataclass_fields, _attrs_fields, _pydantic_fields):
+        found = fields(new)
+        if found is not None:
+            before = fields(old) or {}
+            return {name: make for name, make in found.items() if name not in before}
+    if _same_code(raw.lookup(old, "__init__"), raw.lookup(new, "__init__")):
         return {}
-    body = _definition(init)
+    before = _initial(old)
+    return {name: make for name, make in _initial(new).items() if name not in before}
+
+
+def _dataclass_fields(cls: type) -> dict[str, Make | None] | None:
+    found = raw.lookup(cls, "__dataclass_fields__")
+    if type(found) is not dict:
+        return None
+    makes: dict[str, Make | None] = {}
+    for name, spec in found.items():
+        if spec._field_type.name == "_FIELD":
+            makes[name] = _maker(spec.default, spec.default_factory, MISSING)
+    return makes
+
+
+def _attrs_fields(cls: type) -> dict[str, Make | None] | None:
+    found = raw.lookup(cls, "__attrs_attrs__")
+    if found is None:
+        return None
+    makes: dict[str, Make | None] = {}
+    for spec in tuple.__iter__(found):
+        default = spec.default
+        if type(default).__name__ == "_Nothing":
+            makes[spec.name] = None
+        elif type(default).__name__ == "Factory":
+            makes[spec.name] = None if default.takes_self else default.factory
+        else:
+            makes[spec.name] = functools.partial(_itself, default)
+    return makes
+
+
+def _pydantic_fields(cls: type) -> dict[str, Make | None] | None:
+    found = raw.lookup(cls, "__pydantic_fields__")
+    if type(found) is not dict:
+        return None
+    return {name: None if spec.is_required() else _pydantic_default(spec) for name, spec in found.items()}
+
+
+def _pydantic_default(spec: Any) -> Make | None:
+    if spec.default_factory is not None and getattr(spec, "default_factory_takes_validated_data", False):
+        return None
+    return functools.partial(spec.get_default, call_default_factory=True)
+
+
+def _maker(default: object, factory: Any, missing: object) -> Make | None:
+    if factory is not missing:
+        return factory  # type: ignore[no-any-return]
+    return None if default is missing else functools.partial(_itself, default)
+
+
+def _itself(value: object) -> object:
+    return value
+
+
+def _initial(cls: type) -> dict[str, Make | None]:
+    """The attributes that `__init__` sets outside of branches, each with what makes its value where it is a literal."""
+    init = raw.lookup(cls, "__init__")
+    body = _definition(init) if type(init) is FunctionType else None
     if body is None or not body.args.args:
         return {}
-    return dict(_assigned(body, body.args.args[0].arg))
+    return dict(_assigned(body.body, body.args.args[0].arg))
 
 
 def _definition(function: FunctionType) -> ast.FunctionDef | None:
@@ -165,8 +286,8 @@ def _definition(function: FunctionType) -> ast.FunctionDef | None:
     return None
 
 
-def _assigned(body: ast.FunctionDef, me: str) -> Iterator[tuple[str, Callable[[], object] | None]]:
-    for statement in body.body:
+def _assigned(body: Iterable[ast.stmt], me: str) -> Iterator[tuple[str, Make | None]]:
+    for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=name)], value=value):
                 pass
@@ -178,7 +299,7 @@ def _assigned(body: ast.FunctionDef, me: str) -> Iterator[tuple[str, Callable[[]
             yield name, _literal(value)
 
 
-def _literal(value: ast.expr) -> Callable[[], object] | None:
+def _literal(value: ast.expr) -> Make | None:
     match value:
         case ast.Call(func=ast.Name(id=name), args=[], keywords=[]) if name in _EMPTY:
             return _EMPTY[name]

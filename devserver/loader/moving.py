@@ -1,128 +1,234 @@
-"""Moves what a state holds of replaced code to the code that replaced it, in place, and can undo that until commit.
+"""Moves what a state holds of replaced code to the code that replaced it, and can give everything back until commit.
 
 Objects are treated as pickle treats them: classes, functions, modules and enum members by name, instances by their
-class and attributes. Looked through are the containers of Python, and instances of the classes of mods; each object
-once, without recursion. Objects of other packages are left alone, with what they hold.
+class. Instances stay the objects that they are and change their class; where their layout does not allow that, and for
+everything that has a new object in its place, whatever holds the old one gets the new one.
+
+First everything is worked out beside the state; then it is carried out by slots of the interpreter that cannot fail.
+The exception is a table whose keys have another hash now: the new one is made beside it, and where that fails, all is
+given back and the state stays with the old code, which is said.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import sys
+import threading
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import CellType, FunctionType, MethodType, SimpleNamespace
+from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from devserver.loader.fitting import Fit, fit, slots_of
-from devserver.loader.scope import scope_in
-from devserver.loader.successor import Gone, is_code, is_watched, successor, successor_class
+from devserver.loader import raw
+from devserver.loader.fitting import Fit
+from devserver.loader.successor import Gone, is_code_type, is_past, is_watched, running_code, successor
+from devserver.loader.walk import MOST_OBJECTS, Kind, Walk, contents_of, items_of, parts_of
 
-MOST_OBJECTS = 200_000
-"""How many objects of a state are looked at, at about a microsecond each."""
+__all__ = ["MOST_OBJECTS", "StateMove", "move_state", "parts_of", "sentinels"]
 
-_ATOMS = frozenset({int, str, bytes, float, bool, complex, type(None), type(Ellipsis), range, bytearray})
 _FROZEN = (tuple, frozenset, MethodType, functools.partial)
+_TABLES = (dict, set)
 
 
 @dataclass(slots=True)
-class Moving:
-    """One pass over a state: `go`, then, where the hand-over is rolled back, `undo`.
+class _Change:
+    """Instances that change their class, all in one way, and what else each of them needs."""
 
-    `stale` says by key what goes on running replaced code, and why; `lacks` by key which new attribute an instance
-    could not be given; `cut` whether the state was too large to be looked through.
+    fit: Fit
+    things: list[Any] = field(default_factory=list)
+    others: list[tuple[Any, Any, Callable[[], None]]] = field(default_factory=list)
+    """Of those that need more: the instance, what takes its place, and what makes it that."""
+
+
+class StateMove:
+    """The move of one state: `look` in steps, `go`, then, where the hand-over is rolled back, `undo`.
+
+    `stale` says by key what goes on running replaced code, and why; `lacks` by key which new attributes an instance
+    could not be given. `pairs` are objects, the second of which takes the place of the first.
     """
 
-    stale: dict[str, str] = field(default_factory=dict)
-    lacks: dict[str, str] = field(default_factory=dict)
-    cut: bool = False
-    _found: dict[int, Any] = field(default_factory=dict)
-    _keys: dict[int, str] = field(default_factory=dict)
-    _old: dict[int, Any] = field(default_factory=dict)
-    _new: dict[int, Any] = field(default_factory=dict)
-    _fits: list[Fit] = field(default_factory=list)
-    _settled: set[int] = field(default_factory=set)
+    def __init__(self, state: dict[Any, Any], pairs: Iterable[tuple[object, object]] = ()) -> None:
+        self._pairs = list(pairs)
+        self.walk = Walk(state, leave_out=[old for old, _ in self._pairs])
+        self.stale: dict[str, str] = {}
+        self.lacks: dict[str, str] = {}
+        self._old: dict[int, Any] = {}
+        self._new: dict[int, Any] = {}
+        self._named: dict[int, str] = {}
+        self._lacking: dict[int, str] = {}
+        self._changes: list[_Change] = []
+        self._undo: list[Callable[[], object]] = []
+        self._settled: set[int] = set()
 
-    def go(self, state: dict[Any, Any], known: Iterable[tuple[object, object]] = ()) -> None:
-        """Move what `state` holds. `known` are pairs of objects, the second of which takes the place of the first."""
-        for old, new in known:
-            self._note(old, new)
-        self._discover(state)
-        for thing in list(self._found.values()):
-            self._replace(thing)
-        if not (self._fits or any(old in self._found for old in self._new)):
-            return
-        for thing in self._things():
-            if isinstance(thing, _FROZEN):
-                self._thaw(thing)
-        self._patch_all({old: self._latest(new) for old, new in self._new.items()})
+    @property
+    def cut(self) -> bool:
+        """Whether the state was too large to be looked through."""
+        return self.walk.cut
+
+    def look(self) -> bool:
+        """Look at some of the state, while it is in use; False when all was seen."""
+        return self.walk.step()
+
+    def owned(self) -> list[Any]:
+        """The tasks, threads, processes and sockets that the state holds."""
+        return [thing for _, thing in self.walk.of_kind(lambda kind: kind.owned)]
+
+    def go(self) -> None:
+        """Move what the state holds. Raises nothing: what cannot be moved is in `stale`."""
+        self.walk.refresh()
+        self._prepare()
+        try:
+            self._carry_out()
+        except Exception as error:
+            # Only the code of keys runs here, and where it fails the state is as it was.
+            self.undo()
+            self._named = {id(thing): f"its keys cannot be entered: {error!r:.80}" for thing in self._moved()}
+            self._name()
 
     def undo(self) -> None:
-        """Everything that was in the state before is in it again, as it was."""
-        for each in reversed(self._fits):
-            each.undo()
-        self._patch_all({id(self._latest(new)): self._old[old] for old, new in self._new.items()})
+        """Everything that was in the state before is in it again, as it was; also what others have changed in it."""
+        while self._undo:
+            self._undo.pop()()
+        self.walk.give_back()
 
-    def _things(self) -> list[Any]:
-        """All that was found, and the objects that took the place of instances of another layout."""
-        return [*self._found.values(), *(each.after for each in self._fits if each.after is not each.before)]
+    # Working it out
+
+    def _prepare(self) -> None:
+        for old, new in self._pairs:
+            self._note(old, new)
+        for _, thing in self.walk.of_kind(lambda kind: kind.code):
+            if id(thing) not in self._new:
+                try:
+                    self._note(thing, successor(thing))
+                except Gone as reason:
+                    self._named[id(thing)] = str(reason)
+        for _, thing in self.walk.of_kind(lambda kind: kind.running):
+            goes_on = _running(thing)
+            if goes_on is not None:
+                self._named[id(thing)] = goes_on
+        for kind in list(self.walk.kinds.values()):
+            if kind.things and (kind.target is not None or kind.gone):
+                self._prepare_kind(kind)
+        self._name()
+
+    def _prepare_kind(self, kind: Kind) -> None:
+        things = [each for each in kind.things if id(each) not in self._new]
+        if not things:
+            return
+        try:
+            if kind.target is None:
+                raise Gone(kind.gone)
+            change = _Change(Fit(kind.cls, kind.target, things[0]))
+        except Gone as reason:
+            self._named.update(dict.fromkeys(map(id, things), str(reason)))
+            return
+        fit = change.fit
+        self._changes.append(change)
+        if fit.is_trivial:
+            change.things = things
+        else:
+            self._prepare_each(change, things)
+        if fit.lacks:
+            words = ", ".join(f"{raw.qualname_of(fit.new)}.{name}" for name in fit.lacks)
+            self._lacking.update(dict.fromkeys(map(id, things), words))
+
+    def _prepare_each(self, change: _Change, things: Iterable[Any]) -> None:
+        for thing in things:
+            try:
+                after, make = change.fit.prepared(thing)
+            except Exception as error:
+                # A default factory of the new class.
+                self._named[id(thing)] = f"a new default of {raw.qualname_of(change.fit.new)} fails: {error!r:.80}"
+                continue
+            change.others.append((thing, after, make))
+            self._note(thing, after)
+
+    def _note(self, old: Any, new: Any) -> None:
+        if new is not old:
+            self._old[id(old)], self._new[id(old)] = old, new
+
+    def _moved(self) -> Iterator[Any]:
+        for change in self._changes:
+            yield from change.things
+            yield from (thing for thing, _, _ in change.others)
+
+    def _name(self) -> None:
+        """Find the keys of what is to be named."""
+        if self._named or self._lacking:
+            keys = self.walk.keys_of({*self._named, *self._lacking})
+            for key, reason in self._in_order(keys, self._named):
+                self.stale.setdefault(key, reason)
+            for key, names in self._in_order(keys, self._lacking):
+                self.lacks.setdefault(key, names)
+
+    @staticmethod
+    def _in_order(keys: Mapping[int, str], named: Mapping[int, str]) -> list[tuple[str, str]]:
+        return [(key, named[each]) for each, key in keys.items() if each in named]
+
+    # Carrying it out
+
+    def _carry_out(self) -> None:
+        for change in self._changes:
+            self._undo.append(functools.partial(_take_old_class, change))
+            for thing in change.things:
+                raw.set_class(thing, change.fit.new)
+            for thing, _, make in change.others:
+                if change.fit.is_exception:
+                    trace = BaseException.__dict__["__traceback__"]
+                    self._undo.append(functools.partial(trace.__set__, thing, trace.__get__(thing)))
+                make()
+        rehash = any(change.fit.hash_differs for change in self._changes)
+        if not (rehash or any(each in self.walk.found for each in self._new)):
+            return
+        for _, thing in list(self.walk.of_kind(lambda kind: raw.derives(kind.cls, *_FROZEN))):
+            self._thaw(thing, rehash)
+        holders = list(self._holders())
+        self._named_holders(holders)
+        for thing in holders:
+            self._patch(thing, rehash=False)
+        if rehash:
+            for _, thing in list(self.walk.of_kind(lambda kind: raw.derives(kind.cls, *_TABLES))):
+                if id(thing) not in self._new:
+                    self._patch(thing, rehash=True)
+
+    def _holders(self) -> Iterator[Any]:
+        """What holds something that has another in its place."""
+        for change in self._changes:
+            yield from (after for thing, after, _ in change.others if after is not thing)
+        for block in self.walk.blocks:
+            if self._new.keys().isdisjoint(map(id, block.refs)):
+                continue
+            for thing in block.things:
+                if id(thing) not in self._new and self._holds_replaced(thing):
+                    yield thing
+
+    def _holds_replaced(self, thing: Any) -> bool:
+        return any(id(each) in self._new for each in self.walk.referents(thing))
+
+    def _named_holders(self, holders: Iterable[Any]) -> None:
+        """Name the keys of what can be looked into, but not given another object."""
+        closed = [each for each in holders if id(each) in self.walk.found and not _takes_others(type(each))]
+        if closed:
+            self._named = {id(each): f"held by a {type(each).__name__}" for each in closed}
+            self._name()
 
     def _latest(self, thing: Any) -> Any:
         while id(thing) in self._new:
             thing = self._new[id(thing)]
         return thing
 
-    # Finding
-
-    def _discover(self, state: dict[Any, Any]) -> None:
-        self._found[id(state)] = state
-        # From the end, for the sake of the first keys: what several share is named after the first.
-        pending = [(each, str(key)) for key, value in reversed(state.items()) for each in (value, key)]
-        while pending:
-            thing, key = pending.pop()
-            if type(thing) in _ATOMS or id(thing) in self._found:
-                continue
-            if len(self._found) >= MOST_OBJECTS:
-                self.cut = True
-                return
-            self._found[id(thing)] = thing
-            self._keys[id(thing)] = key
-            if id(thing) in self._new:
-                # It has its successor already, and stays as it is.
-                continue
-            pending += [(each, key) for each in parts_of(thing) if type(each) not in _ATOMS]
-
-    # Replacing
-
-    def _replace(self, thing: Any) -> None:
-        """Find what takes the place of a piece of code, or make an instance one of its new class."""
-        if id(thing) in self._new:
-            return
-        try:
-            if is_code(thing):
-                self._note(thing, successor(thing))
-            elif (target := successor_class(type(thing))) is not type(thing):
-                self._fit(thing, target)
-        except Gone as reason:
-            self.stale.setdefault(self._keys.get(id(thing), ""), str(reason))
-
-    def _fit(self, thing: Any, target: type) -> None:
-        done = fit(thing, target)
-        self._fits.append(done)
-        self._note(thing, done.after)
-        if done.lacks:
-            self.lacks.setdefault(self._keys.get(id(thing), ""), ", ".join(done.lacks))
-
-    def _note(self, old: Any, new: Any) -> None:
-        if new is not old:
-            self._old[id(old)], self._new[id(old)] = old, new
-
-    def _thaw(self, top: Any) -> None:
+    def _thaw(self, top: Any, rehash: bool) -> None:
         """Build what cannot be changed anew where a part of it has another in its place; the innermost first."""
         pending, opened = [top], set()
         while pending:
             thing = pending[-1]
-            inner = [each for each in parts_of(thing) if isinstance(each, _FROZEN) and id(each) not in self._settled]
+            inner = [
+                each
+                for each in self.walk.referents(thing)
+                if id(each) not in self._settled and raw.derives(type(each), *_FROZEN)
+            ]
             if inner and id(thing) not in opened:
                 opened.add(id(thing))
                 pending += inner
@@ -131,122 +237,172 @@ class Moving:
             if id(thing) not in self._settled:
                 self._settled.add(id(thing))
                 if id(thing) not in self._new:
-                    self._note(thing, self._rebuilt(thing))
+                    self._note(thing, self._rebuilt(thing, rehash))
 
-    def _rebuilt(self, thing: Any) -> Any:
-        if isinstance(thing, MethodType):
+    def _rebuilt(self, thing: Any, rehash: bool) -> Any:
+        cls = type(thing)
+        if raw.derives(cls, MethodType):
             return self._rebound(thing)
-        if all(id(part) not in self._new for part in parts_of(thing)):
+        is_set = raw.derives(cls, frozenset)
+        if not self._holds_replaced(thing) and not (is_set and rehash):
             return thing
-        if isinstance(thing, functools.partial):
-            keywords = {name: self._latest(each) for name, each in thing.keywords.items()}
-            return type(thing)(self._latest(thing.func), *map(self._latest, thing.args), **keywords)
-        parts = [self._latest(each) for each in thing]
-        if isinstance(thing, tuple):
-            return tuple.__new__(type(thing), parts)
-        return type(thing)(parts)
+        if raw.derives(cls, functools.partial):
+            func, args, keywords = (functools.partial.__dict__[each].__get__(thing) for each in _PARTIAL)
+            new = {name: self._latest(each) for name, each in keywords.items()}
+            return functools.partial.__new__(cls, self._latest(func), *map(self._latest, args), **new)
+        if is_set:
+            made: Any = frozenset.__new__(cls, [self._latest(each) for each in frozenset.__iter__(thing)])
+        else:
+            made = tuple.__new__(cls, [self._latest(each) for each in tuple.__iter__(thing)])
+        for name, value in raw.attributes(thing) if raw.flags_of(cls) & raw.HEAP_TYPE else ():
+            raw.set_attribute(made, name, self._latest(value))
+        return made
 
     def _rebound(self, method: MethodType) -> Any:
         """A method of the same object as its class has it now."""
-        owner = self._latest(method.__self__)
-        found = getattr(owner, method.__name__, None)
-        if getattr(found, "__func__", None) is method.__func__ and owner is method.__self__:
+        function, owner = method.__func__, self._latest(method.__self__)
+        if type(function) is not FunctionType or not is_past(function.__globals__):
+            return method if owner is method.__self__ else MethodType(function, owner)
+        is_class = raw.derives(type(owner), type)
+        found = raw.lookup(owner if is_class else type(owner), function.__name__)
+        found = found.__func__ if type(found) is classmethod else found
+        if type(found) is not FunctionType:
+            self._named[id(method)] = f"{function.__qualname__} is gone"
+            self._name()
             return method
-        if found is None:
-            self.stale.setdefault(self._keys.get(id(method), ""), f"{method.__qualname__} is gone")
-            return method
-        return found
+        return MethodType(found, owner)
 
-    def _patch_all(self, new: Mapping[int, Any]) -> None:
-        for thing in self._things():
-            if id(thing) not in self._new:
-                _patch(thing, new)
+    def _patch(self, thing: Any, *, rehash: bool) -> None:
+        """Put what takes the place of something there, wherever `thing` holds it."""
+        cls, kind = type(thing), self.walk.kind(thing)
+        if not kind.data:
+            # Data is given back as it was found; of all else, only what is done here is undone.
+            self._undo_patch(thing, cls)
+        if raw.derives(cls, dict):
+            self._patch_dict(thing, rehash)
+        elif raw.derives(cls, list):
+            for place, each in enumerate(list.__iter__(thing)):
+                if id(each) in self._new:
+                    list.__setitem__(thing, place, self._latest(each))
+        elif raw.derives(cls, set):
+            self._patch_set(thing, rehash)
+        elif raw.derives(cls, deque):
+            values = [self._latest(each) for each in deque.__iter__(thing)]
+            deque.clear(thing)
+            deque.extend(thing, values)
+        elif cls is CellType:
+            thing.cell_contents = self._latest(thing.cell_contents)
+        if raw.flags_of(cls) & raw.HEAP_TYPE or not raw.derives(cls, *_BUILT):
+            for name, value in raw.attributes(thing):
+                if id(value) in self._new:
+                    raw.set_attribute(thing, name, self._latest(value))
 
+    def _undo_patch(self, thing: Any, cls: type) -> None:
+        take, put = contents_of(cls)
+        if take is not None and put is not None:
+            self._undo.append(functools.partial(put, thing, take(thing)))
 
-def parts_of(thing: Any) -> Iterator[Any]:
-    """What an object holds, as far as it is looked through."""
-    if is_code(thing):
-        yield from (thing.__closure__ or ()) if isinstance(thing, FunctionType) and scope_in(thing.__globals__) else ()
-        return
-    if isinstance(thing, dict):
-        yield from list(thing)
-        yield from list(thing.values())
-        yield from (thing.default_factory,) if isinstance(thing, defaultdict) else ()
-    elif isinstance(thing, list | tuple | set | frozenset | deque):
-        yield from list(thing)
-    elif isinstance(thing, MethodType):
-        yield thing.__self__
-    elif isinstance(thing, functools.partial):
-        yield from (thing.func, *thing.args, *thing.keywords.values())
-    elif isinstance(thing, CellType):
-        yield from _cell(thing)
-    if _has_attributes(thing):
-        yield from list(vars(thing).values()) if hasattr(thing, "__dict__") else ()
-        yield from (getattr(thing, name) for name in slots_of(thing))
-
-
-def _cell(cell: CellType) -> list[Any]:
-    try:
-        return [cell.cell_contents]
-    except ValueError:
-        # Not filled yet: a function that its outer one has not reached.
-        return []
-
-
-def _has_attributes(thing: object) -> bool:
-    return isinstance(thing, SimpleNamespace) or is_watched(type(thing))
-
-
-def _patch(thing: Any, new: Mapping[int, Any]) -> None:
-    """Put what takes the place of something there, wherever `thing` holds it."""
-    if is_code(thing):
-        return
-    if isinstance(thing, dict):
-        _patch_dict(thing, new)
-    elif isinstance(thing, list):
-        for place, each in enumerate(thing):
-            if id(each) in new:
-                list.__setitem__(thing, place, new[id(each)])
-    elif isinstance(thing, deque | set):
-        _patch_whole(thing, new)
-    elif isinstance(thing, CellType):
-        for each in _cell(thing):
-            thing.cell_contents = new.get(id(each), each)
-    if _has_attributes(thing):
-        _patch_attributes(thing, new)
-
-
-def _patch_dict(thing: dict[Any, Any], new: Mapping[int, Any]) -> None:
-    if isinstance(thing, defaultdict) and id(thing.default_factory) in new:
-        thing.default_factory = new[id(thing.default_factory)]
-    items = list(thing.items())
-    if all(type(key) in _ATOMS for key, _ in items):
+    def _patch_dict(self, thing: dict[Any, Any], rehash: bool) -> None:
+        if raw.derives(type(thing), defaultdict):
+            factory = defaultdict.__dict__["default_factory"]
+            factory.__set__(thing, self._latest(factory.__get__(thing)))
+        ordered = raw.derives(type(thing), OrderedDict)
+        items = items_of(thing)
+        if all(self.walk.is_atom(key) for key, _ in items):
+            for key, value in items:
+                if id(value) in self._new:
+                    (OrderedDict if ordered else dict).__setitem__(thing, key, self._latest(value))
+            return
+        if not rehash and not any(id(each) in self._new for pair in items for each in pair):
+            return
+        fresh: dict[Any, Any] = {}
         for key, value in items:
-            if id(value) in new:
-                dict.__setitem__(thing, key, new[id(value)])
-        return
-    # A key may have another hash since its class is another.
-    kind: Any = OrderedDict if isinstance(thing, OrderedDict) else dict
-    kind.clear(thing)
-    for key, value in items:
-        kind.__setitem__(thing, new.get(id(key), key), new.get(id(value), value))
+            fresh[self._latest(key)] = self._latest(value)
+        _assert_all(fresh, items)
+        if ordered:
+            OrderedDict.clear(thing)
+            for key, value in fresh.items():
+                OrderedDict.__setitem__(thing, key, value)
+        else:
+            dict.clear(thing)
+            dict.update(thing, fresh)
+
+    def _patch_set(self, thing: set[Any], rehash: bool) -> None:
+        values = list(set.__iter__(thing))
+        if all(self.walk.is_atom(each) or (not rehash and id(each) not in self._new) for each in values):
+            return
+        fresh = {self._latest(each) for each in values}
+        _assert_all(fresh, values)
+        set.clear(thing)
+        set.update(thing, fresh)
 
 
-def _patch_whole(thing: Any, new: Mapping[int, Any]) -> None:
-    values = list(thing)
-    if all(type(each) in _ATOMS for each in values):
-        return
-    kind: Any = set if isinstance(thing, set) else deque
-    kind.clear(thing)
-    (kind.update if kind is set else kind.extend)(thing, [new.get(id(each), each) for each in values])
+_PARTIAL = ("func", "args", "keywords")
+_BUILT = (dict, list, set, deque, CellType)
 
 
-def _patch_attributes(thing: Any, new: Mapping[int, Any]) -> None:
-    own = getattr(thing, "__dict__", {})
-    for name, value in list(own.items()):
-        if id(value) in new:
-            own[name] = new[id(value)]
-    for name in list(slots_of(thing)):
-        value = getattr(thing, name)
-        if id(value) in new:
-            object.__setattr__(thing, name, new[id(value)])
+def sentinels(old: Mapping[str, ModuleType]) -> Iterator[tuple[object, object]]:
+    """The bare objects at the top of replaced modules (`UNSET = object()`), each with the one of that name now.
+
+    An instance of a class of the module's counts where it has no attributes: it says something by being itself.
+    """
+    for name, module in old.items():
+        found = sys.modules.get(name)
+        now = vars(found) if found is not None and raw.derives(type(found), ModuleType) else {}
+        for variable, value in list(vars(module).items()):
+            after = now.get(variable)
+            if after is not value and _is_bare(value) and _is_bare(after) and _same_name(type(value), type(after)):
+                yield value, after
+
+
+def _is_bare(value: object) -> bool:
+    cls = type(value)
+    if cls is object:
+        return True
+    is_plain = raw.flags_of(cls) & raw.HEAP_TYPE and all(
+        base is object or raw.flags_of(base) & raw.HEAP_TYPE for base in raw.mro(cls)
+    )
+    return bool(is_plain) and is_watched(cls) and not is_code_type(cls) and not any(raw.attributes(value))
+
+
+def _same_name(one: type, other: type) -> bool:
+    return raw.qualname_of(one) == raw.qualname_of(other) and raw.module_of(one) == raw.module_of(other)
+
+
+def move_state(state: dict[Any, Any]) -> None:
+    """Move what a handler of an older generation has put into a state since the hand-over, when it has ended."""
+    StateMove(state).go()
+
+
+def _take_old_class(change: _Change) -> None:
+    for thing in change.things:
+        raw.set_class(thing, change.fit.old)
+    for thing, after, _ in change.others:
+        if after is thing:
+            raw.set_class(thing, change.fit.old)
+
+
+def _takes_others(cls: type) -> bool:
+    """Whether an object of this class can be given another object in the place of one that it holds."""
+    known = raw.derives(cls, *_BUILT, *_FROZEN, MappingProxyType)
+    return known or raw.dict_getter(cls) is not None or bool(raw.slots_of(cls))
+
+
+def _assert_all(fresh: Any, items: Any) -> None:
+    if len(fresh) != len(items):
+        raise ValueError("two keys have become equal")
+
+
+def _running(thing: Any) -> str | None:
+    """What a task or thread that has not ended runs of replaced code, in words; None for nothing."""
+    cls = type(thing)
+    if raw.derives(cls, asyncio.Task):
+        name = None if asyncio.Task.done(thing) else running_code(asyncio.Task.get_coro(thing))
+        return f"task {name} goes on" if name is not None else None
+    if raw.derives(cls, threading.Thread):
+        target = dict(raw.attributes(thing)).get("_target") or raw.lookup(cls, "run")
+        function = target.__func__ if type(target) is MethodType else target
+        is_old = type(function) is FunctionType and is_past(function.__globals__)
+        return f"thread {function.__qualname__} goes on" if is_old and threading.Thread.is_alive(thing) else None
+    name = running_code(thing)
+    return f"{name} goes on" if name is not None else None

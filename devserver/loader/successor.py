@@ -1,6 +1,6 @@
 """What now stands where a piece of replaced code stood: found by name, as pickle finds classes and functions.
 
-Looks things up; changes no object.
+Looks things up; changes no object, and runs no code of an object that it looks at (`raw`).
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import enum
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import _lru_cache_wrapper
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
+from devserver.loader import raw
 from devserver.loader.scope import scope_in, scope_of
 
-_HEAP_TYPE = 1 << 9
 _LOCALS = "<locals>"
 
 
@@ -23,66 +23,101 @@ class Gone(LookupError):
     """Nothing has taken the place of a piece of code. The text says of what, in a few words."""
 
 
-def is_code(value: object) -> bool:
-    """Whether a value is code that has a name of its own, rather than data."""
-    return isinstance(value, type | FunctionType | ModuleType | _lru_cache_wrapper | enum.Enum)
+def is_code_type(cls: type) -> bool:
+    """Whether instances of a class are code that has a name of its own, rather than data."""
+    return raw.derives(cls, type, FunctionType, ModuleType, _lru_cache_wrapper, enum.Enum)
 
 
 def successor(code: Any) -> Any:
     """What has the name of `code` now; `code` itself where nothing took its place. Raises Gone."""
-    if isinstance(code, ModuleType):
+    cls = type(code)
+    if raw.derives(cls, ModuleType):
         return _of_module(code)
-    if isinstance(code, enum.Enum):
+    if raw.derives(cls, enum.Enum):
         return _of_member(code)
-    if isinstance(code, type):
+    if raw.derives(cls, type):
         return successor_class(code)
     return _of_function(code)
 
 
 def successor_class(cls: type) -> type:
     """The class of that name as it now is; `cls` itself where it was not replaced. Raises Gone."""
-    if not is_watched(cls) or any(not _is_past(each) for each in _globals_of(cls)):
+    if not is_watched(cls) or any(not is_past(each) for each in _globals_of(cls)):
         return cls
-    found = _attribute(sys.modules.get(cls.__module__), cls.__qualname__)
-    if not isinstance(found, type):
-        raise Gone(f"class {cls.__qualname__} is gone")
-    return found
+    name = raw.qualname_of(cls)
+    found: Any = _attribute(sys.modules.get(raw.module_of(cls)), name)
+    if found is None or not raw.derives(type(found), type):
+        raise Gone(f"class {name} is gone")
+    return found  # type: ignore[no-any-return]
 
 
 def is_watched(cls: type) -> bool:
     """Whether a class is code of mods, whichever build of it. One whose module is gone was."""
-    module = sys.modules.get(cls.__module__)
-    return bool(cls.__flags__ & _HEAP_TYPE) and (module is None or scope_of(module) is not None)
+    if not raw.flags_of(cls) & raw.HEAP_TYPE:
+        return False
+    module = sys.modules.get(raw.module_of(cls))
+    return module is None or scope_of(module) is not None
 
 
 def origin(thing: object) -> str | None:
     """The watched module that a thing is code of, or an instance of whose class; None for what no mod has written."""
-    if isinstance(thing, functools.partial):
-        return origin(thing.func)
-    if isinstance(thing, MethodType):
-        return origin(thing.__func__)
-    if isinstance(thing, _lru_cache_wrapper):
-        return origin(thing.__wrapped__)
-    if isinstance(thing, FunctionType):
-        return str(thing.__globals__.get("__name__")) if scope_in(thing.__globals__) is not None else None
-    if isinstance(thing, ModuleType):
-        return thing.__name__ if scope_of(thing) is not None else None
-    cls = thing if isinstance(thing, type) else type(thing)
-    return cls.__module__ if is_watched(cls) else None
+    cls = type(thing)
+    if raw.derives(cls, functools.partial):
+        return origin(functools.partial.func.__get__(thing))
+    if cls is MethodType:
+        return origin(thing.__func__)  # type: ignore[attr-defined]
+    if cls is _lru_cache_wrapper:
+        return origin(_wrapped(thing))
+    if cls is FunctionType:
+        globals = thing.__globals__  # type: ignore[attr-defined]
+        return str(globals.get("__name__")) if scope_in(globals) is not None else None
+    if raw.derives(cls, ModuleType):
+        module: Any = thing
+        return str(_namespace(module).get("__name__")) if scope_in(_namespace(module)) is not None else None
+    made: Any = thing if raw.derives(cls, type) else cls
+    return raw.module_of(made) if is_watched(made) else None
 
 
-def _is_past(globals: Mapping[str, Any]) -> bool:
-    """Whether these are the globals of a watched module that was replaced or is gone."""
-    module = sys.modules.get(str(globals.get("__name__")))
-    return scope_in(globals) is not None and (module is None or vars(module) is not globals)
+def is_past(globals: Mapping[str, Any]) -> bool:
+    """Whether these are the globals of a watched module that was replaced or is gone: it is out of Python's table."""
+    scope = scope_in(globals)
+    return scope is not None and scope.own is not None
+
+
+def running_code(work: object) -> str | None:
+    """The name of the replaced function that a coroutine or generator runs, itself or in what it awaits, or None."""
+    while type(work) in (CoroutineType, GeneratorType):
+        step: Any = work
+        is_coroutine = type(step) is CoroutineType
+        frame = step.cr_frame if is_coroutine else step.gi_frame
+        if frame is not None and is_past(frame.f_globals):
+            return str(step.__qualname__)
+        work = step.cr_await if is_coroutine else step.gi_yieldfrom
+    return None
+
+
+def latest(classes: Any) -> Any:
+    """The argument of `isinstance` with the successor of each class that was replaced."""
+    if type(classes) is tuple:
+        return tuple(latest(each) for each in classes)
+    if not raw.derives(type(classes), type):
+        return ()
+    try:
+        return successor_class(classes)
+    except Gone:
+        return ()
+
+
+_namespace: Callable[[ModuleType], dict[str, Any]] = ModuleType.__dict__["__dict__"].__get__  # type: ignore[index]
 
 
 def _of_module(module: ModuleType) -> ModuleType:
-    if scope_of(module) is None:
+    names = _namespace(module)
+    if not is_past(names):
         return module
-    found = sys.modules.get(module.__name__)
+    found = sys.modules.get(str(names.get("__name__")))
     if found is None:
-        raise Gone(f"module {module.__name__} is gone")
+        raise Gone(f"module {names.get('__name__')} is gone")
     return found
 
 
@@ -91,38 +126,46 @@ def _of_member(member: enum.Enum) -> enum.Enum:
     target: Any = successor_class(cls)
     if target is cls:
         return member
+    known = dict(raw.attributes(member))
+    name, value = known.get("_name_"), known.get("_value_")
+    members = raw.lookup(target, "_member_map_") or {}
     try:
         # A flag that is made of several has no name of its own in every version of Python.
-        return target[member.name] if member.name in target.__members__ else target(member.value)  # type: ignore[no-any-return]
-    except (ValueError, KeyError, TypeError):
-        raise Gone(f"{cls.__qualname__}.{member.name} is gone") from None
+        return members[name] if name in members else target(value)  # type: ignore[no-any-return]
+    except Exception:
+        # A value is looked up by what its own class calls equal, which may raise anything.
+        raise Gone(f"{raw.qualname_of(cls)}.{name} is gone") from None
 
 
 def _of_function(function: Any) -> Any:
     """The function of that name, or of the global name that it was bound to, or its body among an outer function's."""
-    past = [each for each in _globals_along(function) if _is_past(each)]
+    past = [each for each in _globals_along(function) if is_past(each)]
     if not past:
         return function
     home = sys.modules.get(str(past[-1].get("__name__")))
     found = _attribute(sys.modules.get(function.__module__ or ""), function.__qualname__)
     if found is None:
-        found = _attribute(home, next((name for name, value in past[-1].items() if value is function), ""))
-    if found is None and isinstance(function, FunctionType):
+        found = _attribute(home, next((name for name, value in list(past[-1].items()) if value is function), ""))
+    if found is None and type(function) is FunctionType:
         found = _inner(function, home)
     if found is None:
         raise Gone(f"{function.__qualname__} is gone")
     return found
 
 
+def _wrapped(function: Any) -> Any:
+    """What a function says that it wraps (`functools.wraps`)."""
+    return dict(raw.attributes(function)).get("__wrapped__")
+
+
 def _globals_along(function: Any) -> Iterator[Mapping[str, Any]]:
     """The globals of a function and of those that it wraps."""
     seen: set[int] = set()
-    while function is not None and id(function) not in seen:
+    while type(function) in (FunctionType, _lru_cache_wrapper) and id(function) not in seen:
         seen.add(id(function))
-        own = getattr(function, "__globals__", None)
-        if isinstance(own, dict):
-            yield own
-        function = getattr(function, "__wrapped__", None)
+        if type(function) is FunctionType:
+            yield function.__globals__
+        function = _wrapped(function)
 
 
 def _inner(function: FunctionType, module: ModuleType | None) -> FunctionType | None:
@@ -133,27 +176,32 @@ def _inner(function: FunctionType, module: ModuleType | None) -> FunctionType | 
         code = _only(code, name) if code is not None else None
     if code is None or code.co_freevars != function.__code__.co_freevars:
         return None
-    made = FunctionType(code, vars(module), function.__name__, function.__defaults__, function.__closure__)
+    assert module is not None
+    made = FunctionType(code, _namespace(module), function.__name__, function.__defaults__, function.__closure__)
     made.__kwdefaults__ = function.__kwdefaults__
     made.__dict__.update(vars(function))
     return made
 
 
 def _only(outer: CodeType, name: str) -> CodeType | None:
-    found = [each for each in outer.co_consts if isinstance(each, CodeType) and each.co_name == name]
+    found = [each for each in outer.co_consts if type(each) is CodeType and each.co_name == name]
     return found[0] if len(found) == 1 else None
 
 
 def _attribute(module: ModuleType | None, qualname: str) -> Any:
-    found: Any = module
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
+    """What stands under a dotted name: in a module, then in classes. Nothing in what a module has put in its place."""
+    first, *rest = qualname.split(".")
+    found: Any = _namespace(module).get(first) if raw.derives(type(module), ModuleType) else None  # type: ignore[arg-type]
+    for name in rest:
+        found = raw.lookup(found, name) if found is not None and raw.derives(type(found), type) else None
+        if type(found) in (staticmethod, classmethod):
+            found = found.__func__
     return found
 
 
 def _globals_of(cls: type) -> Iterator[Mapping[str, Any]]:
     """The globals that the first function of a class sees; nothing for a class without any of its own module."""
-    for each in vars(cls).values():
-        if isinstance(each, FunctionType) and each.__globals__.get("__name__") == cls.__module__:
+    for each in list(raw.names_of(cls).values()):
+        if type(each) is FunctionType and each.__globals__.get("__name__") == raw.module_of(cls):
             yield each.__globals__
             return

@@ -29,7 +29,7 @@ from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, 
 from devserver.model.plan import Group, Plan, Step
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried, Failure
-from devserver.reload.handover import NOTHING, Passage
+from devserver.reload.handover import NOTHING, StateTransfer
 from devserver.reload.history import Past, freeze
 
 
@@ -242,7 +242,22 @@ class Transaction:
         if not taken:
             raise HookFailed(f"{old.mod_id}: update_config() returned False")
 
+    async def _prepare_transfer(self, candidate: Candidate) -> None:
+        if candidate.old is None or candidate.new is None or candidate.mod_class is None:
+            return
+        candidate.transfer = StateTransfer(
+            old=candidate.old,
+            new=candidate.new,
+            new_class=candidate.mod_class,
+            limit=self._shop.limits.initialize,
+            before=self._shop.state_before(candidate.step.mod_id) if self._plan.undo else NOTHING,
+            replaced=self.build.replaced_modules if self.build is not None else {},
+        )
+        await candidate.transfer.prepare()
+
     async def _gate(self, candidates: list[Candidate]) -> None:
+        for candidate in self._each(candidates):
+            await self._prepare_transfer(candidate)
         # Callers before callees: what needs another comes after it in a plan.
         for candidate in reversed(candidates):
             if candidate.slot is not None and candidate.old is not None:
@@ -276,13 +291,10 @@ class Transaction:
 
     async def _hand_over(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
-            if candidate.old is None or candidate.new is None or candidate.mod_class is None:
+            if candidate.transfer is None:
                 continue
-            before = self._shop.state_before(candidate.step.mod_id) if self._plan.undo else NOTHING
-            passage = Passage(candidate.old, candidate.new, candidate.mod_class, self._shop.limits.initialize, before)
-            candidate.passage = passage
-            self._undo.append(passage.back)
-            candidate.note = await passage.go() + self._kept_by_modules(candidate)
+            self._undo.append(candidate.transfer.back)
+            candidate.note = await candidate.transfer.go() + self._kept_by_modules(candidate)
 
     def _kept_by_modules(self, candidate: Candidate) -> str:
         """The module-level state of a mod that its fresh modules have taken over."""
@@ -323,9 +335,9 @@ class Transaction:
             return None
         numbers, states = {}, {}
         for candidate in candidates:
-            if candidate.step.action is Action.RELOAD and candidate.new is not None and candidate.passage is not None:
+            if candidate.step.action is Action.RELOAD and candidate.new is not None and candidate.transfer is not None:
                 numbers[candidate.step.mod_id] = candidate.new.number
-                states[candidate.step.mod_id] = freeze(candidate.passage.handed)
+                states[candidate.step.mod_id] = freeze(candidate.transfer.handed)
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
         return Past(numbers, tuple(modules), texts, states)
 

@@ -13,7 +13,7 @@ from devserver.model.change import Sources
 from devserver.model.facts import Held
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Step
-from devserver.reload.handover import Passage
+from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
 
 NOTHING_HELD = Held()
@@ -31,7 +31,7 @@ class Candidate:
     mod_class: type[BaseMod] | None = None
     config_model: Any = None
     """The pydantic model of its configuration, where it has one."""
-    passage: Passage | None = None
+    transfer: StateTransfer | None = None
     settings: Any = None
     """For a changed configuration: the instance of the model that the mod declares, if it declares one."""
     note: str = ""

@@ -10,15 +10,17 @@ Knows what state is; knows nothing of gates, modules or plans.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
-from devserver.loader.moving import MOST_OBJECTS, Moving
+from devserver.loader.moving import MOST_OBJECTS, StateMove, move_state, sentinels
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
@@ -31,21 +33,34 @@ NOTHING = object()
 """Where a state may be, and none is."""
 
 
-@dataclass(slots=True)
-class Passage:
-    """One hand-over, from `old` to `new`, with what it takes to give it back."""
+@dataclass(slots=True, kw_only=True)
+class StateTransfer:
+    """One hand-over, from `old` to `new`, with what it takes to give it back.
+
+    `before` is handed over instead of the state that is there: the state before a reload that is undone. `replaced`
+    are the modules that the reload has replaced.
+    """
 
     old: Generation
     new: Generation
     new_class: type[BaseMod]
     limit: float
     before: Any = NOTHING
-    """What to hand over instead of the state that is there: the state before a reload that is undone."""
+    replaced: Mapping[str, ModuleType] = field(default_factory=dict)
     handed: Any = NOTHING
     """What was handed over."""
-    kept: dict[Any, Any] | None = None
     undo_class: Callable[[], None] | None = None
-    moving: Moving = field(default_factory=Moving)
+    move: StateMove | None = None
+
+    async def prepare(self) -> None:
+        """Look through the state, while events go on: in steps, so that none of them waits long."""
+        if self.before is not NOTHING or self._hooks() is not None:
+            return
+        rebinds = self.new.hand_over is HandOver.REBIND
+        self.move = self._move_of(vars(self.old.instance) if rebinds else self.old.instance.state)
+        for _ in iter(self.move.look, False):
+            # Between two steps events go on.
+            await asyncio.sleep(0)
 
     async def go(self) -> str:
         """Hand over; what happened to the state, in two or three words. Raises what a mod's hook raises."""
@@ -53,50 +68,65 @@ class Passage:
             case HandOver.REBIND:
                 return self._rebind()
             case HandOver.EXCLUSIVE:
-                said = await self._move()
+                said = await self._transfer()
                 await self._shut_old()
                 return said
             case HandOver.FRESH:
-                return await self._move()
+                return await self._transfer()
 
     async def back(self) -> None:
         """Undo `go`: the old instance has its class and state again, and runs again where it was shut down."""
-        self.moving.undo()
+        if self.move is not None:
+            self.move.undo()
         if self.undo_class is not None:
             self.undo_class()
             _serve_as(self.old, self.old)
             return
-        if self.kept is not None and not _same(self.old.instance.state, self.kept):
-            # The very dict, as handlers of the old generation hold it.
-            self.old.instance.state.clear()
-            self.old.instance.state.update(self.kept)
         if self.old.is_down:
             self.old.is_down = False
             self.old.instance._registered.clear()
             await hooks.call_hook(self.old, self.old.instance.initialize, "initialize()", self.limit)
             self.old.handlers = collect_handlers(self.old.instance)
 
-    async def _move(self) -> str:
-        old, new = self.old.instance, self.new.instance
-        self.kept = dict(old.state)
-        capture, restore = getattr(old, "capture_state", None), getattr(new, "restore_state", None)
-        if callable(capture) and callable(restore):
-            captured = {"state": self.before}
-            if self.before is NOTHING:
-                captured = {"state": await hooks.call_hook(self.old, capture, "capture_state()", self.limit)}
-                self.moving.go(captured, [(old, new)])
-            self.handed = captured["state"]
-            answer = await hooks.call_hook(self.new, restore, "restore_state()", self.limit, captured["state"])
-            if answer is False:
-                raise HookFailed(f"{self.new.mod_id}: restore_state() returned False")
-            return _said("state restored", self._unmoved())
-        if self.before is NOTHING:
-            self.moving.go(old.state, [(old, new)])
+    @property
+    def stale_keys(self) -> tuple[str, ...]:
+        """The keys of the state that still hold replaced code."""
+        return tuple(self.move.stale) if self.move is not None else ()
+
+    def _hooks(self) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
+        """What the mod does itself to hand its state over, where it defines both halves."""
+        capture = getattr(self.old.instance, "capture_state", None)
+        restore = getattr(self.new.instance, "restore_state", None)
+        fresh = self.new.hand_over is not HandOver.REBIND
+        return (capture, restore) if fresh and callable(capture) and callable(restore) else None
+
+    def _move_of(self, state: dict[Any, Any]) -> StateMove:
+        instances = [] if self.new.instance is self.old.instance else [(self.old.instance, self.new.instance)]
+        return StateMove(state, [*instances, *sentinels(self.replaced)])
+
+    async def _transfer(self) -> str:
+        old, new, own = self.old.instance, self.new.instance, self._hooks()
+        if own is not None:
+            return await self._captured(*own)
+        if self.move is not None:
+            self.move.go()
         self.handed = new.state = old.state if self.before is NOTHING else self.before
         if not new.state:
             return "no state"
         words = "state kept" if self.before is NOTHING else "state as it was"
         return _said(words, (_count(len(new.state), "key"), *self._unmoved()))
+
+    async def _captured(self, capture: Callable[[], Any], restore: Callable[[Any], Any]) -> str:
+        captured = {"state": self.before}
+        if self.before is NOTHING:
+            captured = {"state": await hooks.call_hook(self.old, capture, "capture_state()", self.limit)}
+            self.move = self._move_of(captured)
+            self.move.go()
+        self.handed = captured["state"]
+        answer = await hooks.call_hook(self.new, restore, "restore_state()", self.limit, captured["state"])
+        if answer is False:
+            raise HookFailed(f"{self.new.mod_id}: restore_state() returned False")
+        return _said("state restored", self._unmoved())
 
     async def _shut_old(self) -> None:
         self.old.is_down = True
@@ -110,24 +140,25 @@ class Passage:
         take_class = getattr(instance, "take_class", None) or partial(_take_class, instance)
         self.undo_class = take_class(self.new_class)
         _serve_as(self.old, self.new)
-        self.moving.go(vars(instance))
+        if self.move is not None:
+            self.move.go()
         return _said("same instance", self._unmoved())
 
     def _unmoved(self) -> tuple[str, ...]:
         """What of the state the new code does not run, or runs with something missing, key by key."""
-        stale = [
-            f"key {key!r} still runs v{self.old.number} code: {reason}" for key, reason in self.moving.stale.items()
-        ]
-        lacking = [f"key {key!r} lacks {names}" for key, names in self.moving.lacks.items()]
+        if self.move is None:
+            return ()
+        stale = [f"key {key!r} still runs v{self.old.number} code: {reason}" for key, reason in self.move.stale.items()]
+        lacking = [f"key {key!r} lacks {names}" for key, names in self.move.lacks.items()]
         named = [*stale, *lacking]
         more = [f"{_count(len(named) - MOST_NAMED, 'more key')}"] if len(named) > MOST_NAMED else []
-        cut = [f"only {MOST_OBJECTS:,} of its objects were looked at"] if self.moving.cut else []
+        cut = [f"only {MOST_OBJECTS:,} of its objects were looked at"] if self.move.cut else []
         return (*named[:MOST_NAMED], *more, *cut)
 
 
-def move_state(generation: Generation) -> None:
+def move_late_state(generation: Generation) -> None:
     """Move what a handler of an older generation has put into the state since the hand-over, when it has ended."""
-    Moving().go(generation.instance.state)
+    move_state(generation.instance.state)
 
 
 def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], None]:
@@ -157,13 +188,6 @@ def _refresh_registered(instance: BaseMod) -> None:
     for place, (patterns, handler) in enumerate(instance._registered):
         if getattr(handler, "__self__", None) is instance:
             instance._registered[place] = (patterns, getattr(instance, handler.__name__, handler))
-
-
-def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
-    """Whether two dicts hold the same objects; what mods define as equal does not matter."""
-    return len(one) == len(other) and all(
-        a is b for left, right in zip(one.items(), other.items(), strict=True) for a, b in zip(left, right, strict=True)
-    )
 
 
 def _said(words: str, details: Sequence[str]) -> str:

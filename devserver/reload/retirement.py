@@ -14,7 +14,7 @@ from devserver.live.registry import Registry
 from devserver.model.facts import ErrorFacts, Fact, LeftBehind, ModError
 from devserver.model.lifecycle import Limits, ModState
 from devserver.reload import hooks
-from devserver.reload.handover import move_state
+from devserver.reload.handover import move_late_state
 
 
 class Retirement:
@@ -68,7 +68,7 @@ class Retirement:
         """What its last handlers have put into the state they share with their successor becomes new code too."""
         slot = self._registry.find(generation.mod_path)
         if slot is not None and slot.live is not None and slot.live is not generation:
-            move_state(slot.live)
+            move_late_state(slot.live)
 
     async def _end(self, generation: Generation) -> None:
         generation.state = ModState.CLOSED

@@ -1,0 +1,458 @@
+"""Finds what a state holds, and remembers its contents so that they can be given back exactly.
+
+The garbage collector's own view (`gc.get_referents`) leads from object to object: it is fast, knows every container,
+also those of other packages, and runs no code of theirs. What an object is, is decided once for its class (`Kind`).
+
+Two stretches. First the data of the mod: Python's containers and instances of the classes of mods; its contents are
+remembered. Then what lies beyond, in objects of other packages (a queue, a client): these are looked through too, but
+what is in them is theirs, and they change it whenever they like.
+
+Looking takes time, so it is done in steps before the gate is shut; `refresh` then looks again only where something
+has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import logging
+import socket
+import subprocess
+import threading
+import weakref
+from collections import ChainMap, OrderedDict, UserDict, UserList, UserString, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
+from operator import is_
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    MethodType,
+    SimpleNamespace,
+    TracebackType,
+)
+from typing import Any
+
+from devserver.loader import raw
+from devserver.loader.scope import scope_in
+from devserver.loader.successor import Gone, is_code_type, is_watched, successor_class
+from devserver.mod import BaseMod
+
+MOST_OBJECTS = 200_000
+"""How many objects of a state are looked at."""
+
+MOST_BEYOND = 20_000
+"""How many objects of other packages, and in those, are looked at."""
+
+BLOCK = 256
+"""How many objects are looked at in one step."""
+
+ATOMS = (int, str, bytes, float, bool, complex, type(None), type(Ellipsis), range, bytearray, slice)
+"""Data that holds nothing which could be code."""
+
+_CLOSED = (
+    CodeType,
+    FrameType,
+    TracebackType,
+    Context,
+    ContextVar,
+    logging.Logger,
+    asyncio.AbstractEventLoop,
+    threading.local,
+    BaseMod,
+)
+"""What leads to everything else, and is no part of a state."""
+
+_DATA = (
+    dict, list, tuple, set, frozenset, deque, MappingProxyType, CellType, MethodType, functools.partial,
+    UserDict, UserList, UserString, ChainMap, SimpleNamespace,
+)  # fmt: skip
+_RUNNING = (asyncio.Future, threading.Thread, CoroutineType, GeneratorType, AsyncGeneratorType)
+_OWNED = (asyncio.Future, threading.Thread, subprocess.Popen, socket.socket)
+
+
+@dataclass(slots=True, eq=False)
+class Kind:
+    """What the instances of one class are to a walk, and those of them that it has found.
+
+    `target` is the class that replaced theirs, where one did (`gone` says why it cannot be told); `code`, that they
+    are functions, classes, modules or enum members; `running`, that code of theirs may run just now; `data`, that their
+    contents are remembered, which `take` reads and `put` gives back.
+    """
+
+    cls: type
+    opens: bool = False
+    data: bool = False
+    own: bool = False
+    code: bool = False
+    running: bool = False
+    owned: bool = False
+    target: type | None = None
+    gone: str = ""
+    parts: Callable[[Any], Iterable[Any]] | None = None
+    take: Callable[[Any], Any] | None = None
+    put: Callable[[Any, Any], None] | None = None
+    things: list[Any] = field(default_factory=list)
+
+
+_ATOM = Kind(object)
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """Some of what was found, all that it led to when it was last looked at, and its contents (of data) then."""
+
+    things: list[Any]
+    refs: list[Any]
+    saved: list[Any]
+
+
+class Walk:
+    """One walk through a state, from its dict. `leave_out` are objects that are not looked into."""
+
+    def __init__(self, root: dict[Any, Any], leave_out: Iterable[object] = ()) -> None:
+        self.root = root
+        self.cut = False
+        self.blocks: list[Block] = []
+        self.found: dict[int, Any] = {}
+        self.kinds: dict[int, Kind] = {id(each): _ATOM for each in ATOMS}
+        self._near: list[Any] = []
+        self._far: list[Any] = []
+        self._beyond = 0
+        self._left_out = list(leave_out)
+        for each in self._left_out:
+            self.found[id(each)] = each
+        self._meet([root])
+
+    def kind(self, thing: object) -> Kind:
+        """What a thing is to this walk."""
+        cls = type(thing)
+        known = self.kinds.get(id(cls))
+        if known is None:
+            known = self.kinds[id(cls)] = kind_of(cls)
+        return known
+
+    def step(self) -> bool:
+        """Look at some more objects; False when there are none left."""
+        near = bool(self._near)
+        pending = self._near if near else self._far
+        if not pending:
+            return False
+        things = pending[-BLOCK:]
+        del pending[-BLOCK:]
+        block = Block(things, [], [])
+        self.blocks.append(block)
+        self._look(block)
+        if not near:
+            self._beyond += len(things)
+        if len(self.found) >= MOST_OBJECTS or self._beyond >= MOST_BEYOND:
+            self.cut = True
+            self._near.clear()
+            self._far.clear()
+        return True
+
+    def finish(self) -> None:
+        """Look at all that is left."""
+        while self.step():
+            pass
+
+    def refresh(self) -> None:
+        """Look again at what has changed since it was looked at."""
+        self.finish()
+        for block in list(self.blocks):
+            if not self._is_unchanged(block):
+                self._look(block)
+        self.finish()
+
+    def give_back(self) -> None:
+        """Let all data be as it was when it was last looked at."""
+        for block in self.blocks:
+            if self._is_unchanged(block):
+                continue
+            for thing, contents in zip(block.things, block.saved, strict=True):
+                kind = self.kind(thing)
+                if contents is not None and kind.put is not None:
+                    kind.put(thing, contents)
+
+    def of_kind(self, choose: Callable[[Kind], Any]) -> Iterator[tuple[Kind, Any]]:
+        """All things of the kinds that are chosen."""
+        for kind in list(self.kinds.values()):
+            if choose(kind):
+                for thing in kind.things:
+                    yield kind, thing
+
+    def keys_of(self, ids: set[int]) -> dict[int, str]:
+        """The key of the state under which each of these objects, given by their ids, is first found."""
+        named: dict[int, str] = {}
+        seen = {id(self.root)}
+        for key, value in list(dict.items(self.root)):
+            level = [each for each in (key, value) if id(each) in self.found]
+            while level and len(named) < len(ids):
+                fresh = {id(each): each for each in level if id(each) not in seen}
+                seen.update(fresh)
+                named.update({each: _key_name(key) for each in fresh if each in ids and each not in named})
+                opened = [each for each in fresh.values() if self.kind(each).opens]
+                level = [each for each in self._referents(opened) if id(each) in self.found]
+        return named
+
+    def _is_unchanged(self, block: Block) -> bool:
+        now = self._referents(block.things)
+        return len(now) == len(block.refs) and all(map(is_, now, block.refs))
+
+    def _look(self, block: Block) -> None:
+        kinds = self.kinds
+        # Before the referents: to read attributes may give an instance a dict of its own.
+        block.saved = [
+            kind.take(thing) if (kind := kinds[id(type(thing))]).take is not None else None for thing in block.things
+        ]
+        block.refs = self._referents(block.things)
+        self._meet(block.refs)
+
+    def _meet(self, things: Iterable[Any]) -> None:
+        """Take in what was not found yet."""
+        kinds, found, near, far = self.kinds, self.found, self._near, self._far
+        for thing in things:
+            kind = kinds.get(id(type(thing))) or self.kind(thing)
+            if kind is _ATOM:
+                continue
+            key = id(thing)
+            if key in found:
+                continue
+            found[key] = thing
+            kind.things.append(thing)
+            if kind.opens:
+                (near if kind.data else far).append(thing)
+
+    def referents(self, thing: Any) -> list[Any]:
+        """What one thing holds."""
+        self.kind(thing)
+        return self._referents([thing])
+
+    def is_atom(self, thing: object) -> bool:
+        """Whether a thing is data that holds nothing."""
+        return self.kind(thing) is _ATOM
+
+    def _referents(self, things: list[Any]) -> list[Any]:
+        """All that some objects hold."""
+        whole: list[Any] = []
+        parts: list[Any] = []
+        for thing in things:
+            own = self.kinds[id(type(thing))].parts
+            if own is None:
+                whole.append(thing)
+            else:
+                parts += own(thing)
+        return gc.get_referents(*whole) + parts
+
+
+def _key_name(key: object) -> str:
+    """How a key of a state is called."""
+    return key if type(key) is str else f"{type(key).__name__} key" if type(key) not in ATOMS else str(key)
+
+
+def parts_of(thing: Any) -> list[Any]:
+    """What an object holds, as far as it is data that can be looked through; none of its code is run."""
+    kind = kind_of(type(thing))
+    if not kind.data:
+        return []
+    return list(gc.get_referents(thing) if kind.parts is None else kind.parts(thing))
+
+
+def kind_of(cls: type) -> Kind:
+    """What the instances of a class are to a walk."""
+    if any(cls is each for each in ATOMS):
+        return _ATOM
+    if is_code_type(cls):
+        is_function = cls is FunctionType
+        return Kind(cls, code=True, opens=is_function, data=is_function, parts=_cells if is_function else None)
+    owned = raw.derives(cls, *_OWNED)
+    if raw.derives(cls, *_RUNNING):
+        return Kind(cls, running=True, owned=owned)
+    if raw.derives(cls, *_CLOSED) or raw.module_of(cls).partition(".")[0] == "devserver":
+        return Kind(cls)
+    own = is_watched(cls)
+    made = Kind(cls, opens=True, data=own or raw.derives(cls, *_DATA), own=own, owned=owned)
+    made.parts = next((parts for base, parts in _PARTS if raw.derives(cls, base)), None)
+    if own:
+        _find_target(made)
+    if made.data:
+        made.take, made.put = contents_of(cls)
+    return made
+
+
+def _find_target(kind: Kind) -> None:
+    try:
+        found = successor_class(kind.cls)
+    except Gone as reason:
+        kind.gone = str(reason)
+        return
+    kind.target = found if found is not kind.cls else None
+
+
+# What an object holds, where that is not all that the collector sees
+
+
+def _cells(function: FunctionType) -> Iterable[Any]:
+    """The closure of a function; it leads to all of its module too, which is no part of a state."""
+    return (function.__closure__ or ()) if scope_in(function.__globals__) is not None else ()
+
+
+def _owner(method: MethodType) -> Iterable[Any]:
+    return (method.__self__,)
+
+
+def _with_referent(reference: weakref.ref[Any]) -> Iterable[Any]:
+    return [*gc.get_referents(reference), weakref.ref.__call__(reference)]
+
+
+_PARTS: tuple[tuple[type, Callable[[Any], Iterable[Any]]], ...] = (
+    (MethodType, _owner),
+    (weakref.ref, _with_referent),
+)
+
+
+# Contents, read and given back
+
+_Take = Callable[[Any], Any]
+_Put = Callable[[Any, Any], None]
+
+
+def contents_of(cls: type) -> tuple[_Take | None, _Put | None]:
+    """What reads the contents of an instance of a class, and what gives them back; (None, None) where none change."""
+    ways = [way for base, way in _WAYS.items() if raw.derives(cls, base)][:1]
+    if raw.flags_of(cls) & raw.HEAP_TYPE or cls is SimpleNamespace:
+        getter, slots = raw.dict_getter(cls), [member for _, member in raw.slots_of(cls)]
+        ways += [_attributes_way(getter)] if getter is not None else []
+        ways += [_slots_way(slots)] if slots else []
+    if len(ways) < 2:
+        return ways[0] if ways else (None, None)
+
+    def take(thing: Any) -> Any:
+        return [each(thing) for each, _ in ways]
+
+    def put(thing: Any, contents: Any) -> None:
+        for (_, each), part in zip(ways, contents, strict=True):
+            each(thing, part)
+
+    return take, put
+
+
+def _attributes_way(getter: Callable[[object], dict[str, Any]]) -> tuple[_Take, _Put]:
+    def put(thing: Any, contents: dict[str, Any]) -> None:
+        own = getter(thing)
+        own.clear()
+        own.update(contents)
+
+    return lambda thing: getter(thing).copy(), put
+
+
+def _slots_way(slots: list[Any]) -> tuple[_Take, _Put]:
+    def take(thing: Any) -> list[Any]:
+        return [_slot(member, thing) for member in slots]
+
+    def put(thing: Any, contents: list[Any]) -> None:
+        for member, value in zip(slots, contents, strict=True):
+            if value is not _slot(member, thing):
+                if value is _UNSET:
+                    member.__delete__(thing)
+                else:
+                    member.__set__(thing, value)
+
+    return take, put
+
+
+_UNSET = object()
+
+
+def _slot(member: Any, thing: Any) -> Any:
+    try:
+        return member.__get__(thing)
+    except AttributeError:
+        return _UNSET
+
+
+def _put_dict(thing: Any, contents: dict[Any, Any]) -> None:
+    # From dict to dict no key is hashed or compared: each keeps the hash that it was entered with.
+    dict.clear(thing)
+    dict.update(thing, contents)
+
+
+def items_of(thing: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """The items of any dict; no key is hashed, and no method of a subclass is called."""
+    return _items_of_ordered(thing) if raw.derives(type(thing), OrderedDict) else list(dict.items(thing))
+
+
+def _items_of_ordered(thing: Any) -> list[tuple[Any, Any]]:
+    values = {id(key): value for key, value in dict.items(thing)}
+    return [(key, values[id(key)]) for key in OrderedDict.__iter__(thing)]
+
+
+def _put_ordered(thing: Any, contents: list[tuple[Any, Any]]) -> None:
+    now = _items_of_ordered(thing)
+    if len(now) == len(contents) and all(a is c and b is d for (a, b), (c, d) in zip(now, contents, strict=True)):
+        # An ordered dict hashes what is put into it: nothing is touched where nothing has changed.
+        return
+    OrderedDict.clear(thing)
+    for key, value in contents:
+        OrderedDict.__setitem__(thing, key, value)
+
+
+def _put_list(thing: Any, contents: list[Any]) -> None:
+    list.__setitem__(thing, slice(None), contents)
+
+
+def _put_set(thing: Any, contents: set[Any]) -> None:
+    set.clear(thing)
+    set.update(thing, contents)
+
+
+def _take_deque(thing: Any) -> list[Any]:
+    return list(deque.__iter__(thing))
+
+
+def _put_deque(thing: Any, contents: list[Any]) -> None:
+    deque.clear(thing)
+    deque.extend(thing, contents)
+
+
+def _take_cell(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        # Not filled yet: a function that its outer one has not reached.
+        return _UNSET
+
+
+def _put_cell(cell: CellType, contents: Any) -> None:
+    if contents is not _UNSET:
+        cell.cell_contents = contents
+
+
+def _take_defaults(thing: Any) -> tuple[Any, dict[Any, Any]]:
+    return _FACTORY.__get__(thing), dict.copy(thing)
+
+
+def _put_defaults(thing: Any, contents: tuple[Any, dict[Any, Any]]) -> None:
+    _FACTORY.__set__(thing, contents[0])
+    _put_dict(thing, contents[1])
+
+
+_FACTORY: Any = defaultdict.__dict__["default_factory"]
+
+_WAYS: dict[type, tuple[_Take, _Put]] = {
+    OrderedDict: (_items_of_ordered, _put_ordered),
+    defaultdict: (_take_defaults, _put_defaults),
+    dict: (dict.copy, _put_dict),
+    list: (list.copy, _put_list),
+    set: (set.copy, _put_set),
+    deque: (_take_deque, _put_deque),
+    CellType: (_take_cell, _put_cell),
+}
