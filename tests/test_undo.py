@@ -8,6 +8,7 @@ import pytest
 
 from devserver import AgentNetwork, Event
 from devserver.config.network_yaml import read_network
+from devserver.loader.moving import MOST_REMEMBERED
 from devserver.model.change import ConfigChanged, ReloadAsked, UndoAsked
 from devserver.model.facts import PlanDone, Status
 
@@ -117,18 +118,59 @@ async def test_an_unknown_mod_cannot_be_undone(network: AgentNetwork) -> None:
     assert "tally" in done.outcomes[0].reason
 
 
-async def test_a_state_that_cannot_be_kept_stays_as_it_is(network: AgentNetwork) -> None:
-    """The code goes back; the state that nobody could copy goes on."""
+async def test_a_state_comes_back_with_objects_that_cannot_be_copied(network: AgentNetwork) -> None:
+    """Nothing is pickled: what a state held is in it again, the very objects."""
     await add(network)
-    slot = network.engine.registry.find("tally")
-    assert slot is not None and slot.live is not None
-    slot.live.instance.state["open"] = (each for each in ())
+    state = state_of(network)
+    state["open"] = opened = (each for each in ())
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await add(network)
+    del state["open"]
+    done = await undo(network)
+    assert "state as it was" in done.outcomes[0].note
+    assert await add(network) == {"code": 1, "word": "one", "count": 2}
+    assert state_of(network)["open"] is opened
+
+
+async def test_a_state_that_is_too_large_stays_as_it_is(network: AgentNetwork) -> None:
+    """The code goes back; the state goes on."""
+    await add(network)
+    state_of(network)["many"] = [[] for _ in range(MOST_REMEMBERED)]
     write(network.workspace, 2)
     await network.reload_mod("tally")
     await add(network)
     done = await undo(network)
     assert "state kept" in done.outcomes[0].note
     assert await add(network) == {"code": 1, "word": "one", "count": 3}
+
+
+async def test_an_undo_that_fails_leaves_the_state_as_it_is(network: AgentNetwork) -> None:
+    """What happened since the reload is still there when the code before it cannot be started any more."""
+    (network.workspace / "mods" / "tally.py").write_text(MOD.replace("VERSION", "1") + STOPS)
+    await network.reload_mod("tally")
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await add(network)
+    state_of(network)["stop"] = True
+    done = await undo(network)
+    assert [each.status for each in done.outcomes] == [Status.ROLLED_BACK]
+    assert state_of(network)["stop"]
+    assert await add(network) == {"code": 2, "word": "one", "count": 2}
+
+
+STOPS = """
+    def initialize(self):
+        self.state.setdefault("started", []).append(1)
+        if len(self.state["started"]) > 1:
+            raise RuntimeError("once is enough")
+"""
+
+
+def state_of(network: AgentNetwork) -> dict[str, object]:
+    slot = network.engine.registry.find("tally")
+    assert slot is not None and slot.live is not None
+    return slot.live.instance.state
 
 
 OTHER = """

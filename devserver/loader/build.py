@@ -19,7 +19,7 @@ from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
 from devserver.loader.holders import held_by
 from devserver.loader.interrupt import interrupt, release_locks
-from devserver.loader.keeping import keep_state, note_untouched
+from devserver.loader.keeping import keep_state, keepable, note_filled, note_untouched
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
 from devserver.loader.reads import record_into
@@ -60,6 +60,7 @@ class Build:
         """The set that is current before anything is executed; empty once nothing can be undone."""
         self._relined: dict[str, Text] = {}
         self.importing: str | None = None
+        self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
 
     @property
@@ -137,7 +138,7 @@ class Build:
                     self.importing = wanted
                     self._run(wanted)
                 self._forget_dropped()
-                self._keep_state()
+                self._note_state()
             except (SystemExit, KeyboardInterrupt) as request:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
 
@@ -199,11 +200,21 @@ class Build:
             reline(loaded.text, text)
             self._modules.put({name: replace(loaded, text=text)})
 
-    def _keep_state(self) -> None:
-        executed = {name: loaded for name, loaded in self._execution.executed.items() if name in self._modules}
+    def _note_state(self) -> None:
+        executed = self._executed()
         for loaded in executed.values():
             note_untouched(loaded)
-        self.kept = keep_state(self._old(), executed)
+        self._keepable = keepable(self._old(), executed)
+
+    def keep_state(self) -> None:
+        """Let fresh modules take over module-level state; to be called when all instances are initialised."""
+        executed = self._executed()
+        for loaded in executed.values():
+            note_filled(loaded)
+        self.kept = keep_state(self._keepable, self._old(), executed)
+
+    def _executed(self) -> dict[str, Loaded]:
+        return {name: loaded for name, loaded in self._execution.executed.items() if name in self._modules}
 
     def _old(self) -> dict[str, Loaded]:
         """The modules that this build replaces."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from devserver.loader.moving import parts_of
+from devserver.loader import raw
 from devserver.loader.successor import origin
+from devserver.loader.walk import parts_of
 
 _DEPTH = 6
 _MOST = 2000
@@ -34,12 +35,14 @@ def held_by(module: ModuleType) -> frozenset[str]:
 
 def _is_own_part(package: ModuleType, name: str, value: Any) -> bool:
     """Whether nobody has registered it: the builtins, and where the import system notes a module in its package."""
-    return name == "__builtins__" or (isinstance(value, ModuleType) and value.__name__ == f"{package.__name__}.{name}")
+    return name == "__builtins__" or (
+        raw.derives(type(value), ModuleType) and value.__name__ == f"{package.__name__}.{name}"
+    )
 
 
 def _inside(thing: Any, module: ModuleType) -> Iterator[Any]:
     """What a thing of this module holds; what is another module's is not looked into."""
-    if isinstance(thing, type):
+    if raw.derives(type(thing), type):
         yield from vars(thing).values() if thing.__module__ == module.__name__ else ()
     elif origin(thing) in (None, module.__name__):
         yield from parts_of(thing)

@@ -4,13 +4,13 @@ The rule: a list, dict, set or the like that a module binds once, at its top, st
 build of the module when
 
 - its initial value is written in the source as before (`STATE = {}`, `LIMITS = {"day": 10}`, `deque()`),
-- importing left it as the source says, before and now: what importing fills, importing fills again,
+- importing and `initialize()` left it as the source says, before and now: what they fill, they fill again,
 - it holds nothing of the code of mods (functions, classes, instances): that has to come from the new code,
-- only modules know it, by a global name: not a class, a closure or a default argument,
+- importing gave it to modules alone, by a global name: not to a class, a closure or a default argument,
 - it is not named a cache or a memo: what old code computed is not what new code would.
 
 Everything else at the top of a module begins anew, as in a fresh start; what shall surely stay belongs into
-`self.state`.
+`self.state`. A container that `initialize()` has put somewhere else too stays where it is and takes over the contents.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any
 
+from devserver.loader import raw
 from devserver.loader.modules import Loaded
-from devserver.loader.moving import MOST_OBJECTS, parts_of
 from devserver.loader.successor import origin
+from devserver.loader.walk import ATOMS, Walk, contents_of
 from devserver.sources.imports import Initial, read_containers
 
 _CONTAINERS = (dict, list, set, deque)
@@ -34,28 +35,73 @@ _COMPUTED = re.compile(r"cache|memo(?!r)", re.IGNORECASE)
 def note_untouched(loaded: Loaded) -> None:
     """Remember which containers of a module are, now that everything is imported, as its source says."""
     names = vars(loaded.module)
-    if not any(isinstance(value, _CONTAINERS) for name, value in names.items() if not name.startswith("__")):
-        return
-    containers = read_containers(loaded.text.data)
-    loaded.untouched = frozenset(n for n, initial in containers.items() if n in names and initial.is_value(names[n]))
+    if any(raw.derives(type(names[name]), *_CONTAINERS) for name in list(names) if not name.startswith("__")):
+        containers = read_containers(loaded.text.data)
+        loaded.untouched = frozenset(name for name in containers if _is_untouched(containers, name, names))
 
 
-def keep_state(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> tuple[str, ...]:
-    """Let fresh modules have the containers of those they replace, where the rule says so; their names."""
-    kept = []
+def note_filled(loaded: Loaded) -> None:
+    """Forget those again that `initialize()` has filled since."""
+    if loaded.untouched:
+        containers, names = read_containers(loaded.text.data), vars(loaded.module)
+        loaded.untouched = frozenset(name for name in loaded.untouched if _is_untouched(containers, name, names))
+
+
+def keepable(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> dict[str, list[str]]:
+    """The variables of fresh modules, by module, that may keep the containers of those they replace.
+
+    Before `initialize()`; for large containers this takes a while.
+    """
     modules = [each.module for each in new.values()]
-    for name in [each for each in new if each in old]:
-        for variable in _same_initial(old[name], new[name]):
-            value = vars(old[name].module).get(variable)
-            if _is_data(value) and _put(vars(new[name].module)[variable], value, modules):
-                kept.append(f"{name}.{variable}")
+    found: dict[str, list[str]] = {}
+    for name in (each for each in new if each in old):
+        before = vars(old[name].module)
+        chosen = [
+            variable
+            for variable in _same_initial(old[name], new[name])
+            if _is_alone(vars(new[name].module)[variable], modules) and _is_data(before[variable])
+        ]
+        if chosen:
+            found[name] = chosen
+    return found
+
+
+def keep_state(
+    chosen: Mapping[str, Collection[str]], old: Mapping[str, Loaded], new: Mapping[str, Loaded]
+) -> tuple[str, ...]:
+    """Let fresh modules have these containers, where `initialize()` has left theirs untouched too; their names."""
+    kept = []
+    fresh_modules, old_modules = ([each.module for each in group.values()] for group in (new, old))
+    for name, variables in chosen.items():
+        for variable in variables:
+            before, after = vars(old[name].module), vars(new[name].module)
+            if variable not in new[name].untouched or variable not in before:
+                continue
+            if _is_alone(after[variable], fresh_modules):
+                _rebind(after[variable], before[variable], fresh_modules)
+            else:
+                # The new instance has it already; handlers that linger get to see it too.
+                _take_over(after[variable], before[variable])
+                _rebind(before[variable], after[variable], old_modules)
+            kept.append(f"{name}.{variable}")
     return tuple(kept)
+
+
+def _rebind(thing: Any, other: Any, modules: Collection[ModuleType]) -> None:
+    for names, name in _places(thing, modules):
+        names[name] = other
+
+
+def _take_over(fresh: Any, value: Any) -> None:
+    take, put = contents_of(type(fresh))
+    assert take is not None and put is not None
+    put(fresh, take(value))
 
 
 def _same_initial(old: Loaded, new: Loaded) -> list[str]:
     if not (old.untouched and new.untouched):
         return []
-    before, after = _initials(old), _initials(new)
+    before, after = read_containers(old.text.data), read_containers(new.text.data)
     return [
         name
         for name, initial in after.items()
@@ -67,32 +113,49 @@ def _same_initial(old: Loaded, new: Loaded) -> list[str]:
     ]
 
 
-def _initials(loaded: Loaded) -> Mapping[str, Initial]:
-    return read_containers(loaded.text.data)
+def _is_untouched(containers: Mapping[str, Initial], name: str, names: Mapping[str, Any]) -> bool:
+    if name not in names:
+        return False
+    initial, found = containers[name], names[name]
+    if initial.empty:
+        kind = next((each for each in _CONTAINERS if raw.derives(type(found), each)), None)
+        return kind is not None and kind.__len__(found) == 0
+    return _is_same(found, initial.value)
+
+
+def _is_same(found: Any, written: Any) -> bool:
+    """Whether a value is the one that a literal says. Nothing that is no literal itself is compared with anything."""
+    if type(found) is not type(written):
+        return False
+    if type(written) is dict:
+        return len(found) == len(written) and all(
+            _is_same(key, other) and _is_same(found[key], written[other])
+            for key, other in zip(found, written, strict=True)
+        )
+    if type(written) in (list, tuple):
+        return len(found) == len(written) and all(map(_is_same, found, written))
+    if type(written) in (set, frozenset):
+        return all(_is_plain(each) for each in found) and bool(found == written)
+    return type(written) in ATOMS and bool(found == written)
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) in ATOMS or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 def _is_data(value: Any) -> bool:
     """Whether nothing in a value comes from the code of mods; of a very large one, the first part is looked at."""
-    pending, seen = [value], {id(value)}
-    while pending and len(seen) < MOST_OBJECTS:
-        thing = pending.pop()
-        if origin(thing) is not None:
+    walk = Walk({"": value})
+    walk.finish()
+    for kind, thing in walk.of_kind(lambda kind: kind.own or kind.code):
+        if kind.own or origin(thing) is not None:
             return False
-        for part in parts_of(thing):
-            if id(part) not in seen:
-                seen.add(id(part))
-                pending.append(part)
     return True
 
 
-def _put(fresh: Any, value: Any, modules: Collection[ModuleType]) -> bool:
-    """Put `value` where modules have `fresh`; False, with nothing done, where anything else has it too."""
-    places = _places(fresh, modules)
-    if sys.getrefcount(fresh) - len(places) > _ALONE:
-        return False
-    for names, name in places:
-        names[name] = value
-    return True
+def _is_alone(thing: Any, modules: Collection[ModuleType]) -> bool:
+    """Whether only global names of these modules lead to a thing; no variable of the caller may."""
+    return sys.getrefcount(thing) - len(_places(thing, modules)) <= _ALONE
 
 
 def _places(thing: Any, modules: Collection[ModuleType]) -> list[tuple[dict[str, Any], str]]:

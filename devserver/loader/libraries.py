@@ -17,6 +17,7 @@ from types import CodeType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from devserver.loader import raw
 from devserver.loader.places import MISSING, Place, attribute_place, by_identity, dict_place, list_place
 from devserver.loader.scope import scope_of
 from devserver.loader.successor import origin
@@ -41,16 +42,18 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
     What else some programs put into Python's table is passed by.
     """
     wanted = frozenset(names)
-    found = {each: module for each in wanted if isinstance(module := sys.modules.get(each), ModuleType)}
+    found = {each: module for each in wanted if raw.derives(type(module := sys.modules.get(each)), ModuleType)}
     parts = (vars(module).get(name) for module in found.values() for name in wanted & vars(module).keys())
-    return frozenset(found).union(each.__name__ for each in parts if isinstance(each, ModuleType))
+    return frozenset(found).union(
+        each.__name__ for each in parts if each is not None and raw.derives(type(each), ModuleType)
+    )
 
 
 def library_places(names: frozenset[str]) -> Iterator[Place]:
     """Where code that uses these names may change what belongs to no mod."""
     for name in modules_named(names) - _NOT_HERE:
         module = sys.modules.get(name)
-        if not isinstance(module, ModuleType) or name.startswith("devserver") or scope_of(module) is not None:
+        if module is None or not raw.derives(type(module), ModuleType) or name.startswith("devserver") or scope_of(module) is not None:
             continue
         own = vars(module)
         yield from _places_of(module, name, own)
@@ -79,10 +82,10 @@ _known: WeakKeyDictionary[Any, tuple[int, dict[str, Any], list[Place]]] = WeakKe
 
 def _parts(name: str, value: Any) -> Iterator[Place]:
     """What a class, or an object with attributes, that code names holds."""
-    if isinstance(value, ModuleType) or origin(value) is not None:
+    if raw.derives(type(value), ModuleType) or origin(value) is not None:
         return
-    if isinstance(value, type):
-        if value.__flags__ & _HEAP_TYPE and type(value).__hash__ is type.__hash__:
+    if raw.derives(type(value), type):
+        if raw.flags_of(value) & _HEAP_TYPE and raw.lookup(type(value), "__hash__") is object.__hash__:
             yield from _places_of(value, name, vars(value))
         return
     # Not `vars`: that asks the object, which may be a proxy that answers for another one.

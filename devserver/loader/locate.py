@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from devserver.errors import ModNotFound, ModRefused, NoModClass
+from devserver.loader import raw
 from devserver.mod import BaseMod
 from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_name
 from devserver.sources.roots import Roots
@@ -91,9 +93,10 @@ def imported(name: str) -> ModuleType | None:
 
 
 def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:
-    def is_own(value: object) -> bool:
+    def is_own(value: Any) -> bool:
         return (
-            inspect.isclass(value)
+            # By its type: an object that stands for another may do anything when it is asked for its class.
+            raw.derives(type(value), type)
             and issubclass(value, BaseMod)
             and not inspect.isabstract(value)
             and (value.__module__ == package or value.__module__.startswith(f"{package}."))

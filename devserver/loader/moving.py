@@ -24,9 +24,7 @@ from typing import Any
 from devserver.loader import raw
 from devserver.loader.fitting import Fit
 from devserver.loader.successor import Gone, is_code_type, is_past, is_watched, running_code, successor
-from devserver.loader.walk import MOST_OBJECTS, Kind, Walk, contents_of, items_of, parts_of
-
-__all__ = ["MOST_OBJECTS", "StateMove", "move_state", "parts_of", "sentinels"]
+from devserver.loader.walk import Kind, Walk, contents_of, items_of
 
 _FROZEN = (tuple, frozenset, MethodType, functools.partial)
 _TABLES = (dict, set)
@@ -40,6 +38,23 @@ class _Change:
     things: list[Any] = field(default_factory=list)
     others: list[tuple[Any, Any, Callable[[], None]]] = field(default_factory=list)
     """Of those that need more: the instance, what takes its place, and what makes it that."""
+
+
+MOST_REMEMBERED = 20_000
+"""The most objects of a state whose contents are kept for an undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The contents that a state had, in objects that are there now. They come back by `give_back`."""
+
+    root: dict[Any, Any]
+    contents: tuple[tuple[Callable[[Any, Any], None], Any, Any], ...]
+
+    def give_back(self) -> None:
+        """Let the state have these contents again."""
+        for put, thing, contents in self.contents:
+            put(thing, contents)
 
 
 class StateMove:
@@ -93,6 +108,34 @@ class StateMove:
             self._undo.pop()()
         self.walk.give_back()
 
+    def remembered(self) -> Remembered | None:
+        """The contents before the move, in the objects after it; None where they cannot be told exactly.
+
+        That is a state which is too large, or in which objects have others in their place.
+        """
+        if self.cut or len(self.walk.found) > MOST_REMEMBERED or any(not each.fit.in_place for each in self._changes):
+            return None
+        kept = []
+        for block in self.walk.blocks:
+            for thing, saved in zip(block.things, block.saved, strict=True):
+                put = self.walk.kind(thing).put
+                if saved is None or put is None:
+                    continue
+                if not self._new.keys().isdisjoint(map(id, self.walk.referents(saved))):
+                    saved = self._renewed(saved)
+                if saved is None:
+                    return None
+                kept.append((put, thing, saved))
+        return Remembered(self.walk.root, tuple(kept))
+
+    def _renewed(self, saved: Any) -> Any:
+        """Contents with the objects that are there now; None for those that are more than a list or a plain dict."""
+        if type(saved) is list and not any(type(each) in (list, tuple, dict, set) for each in saved):
+            return [self._latest(each) for each in saved]
+        if type(saved) is dict and all(self.walk.is_atom(key) for key in saved):
+            return {key: self._latest(value) for key, value in saved.items()}
+        return None
+
     # Working it out
 
     def _prepare(self) -> None:
@@ -114,7 +157,7 @@ class StateMove:
         self._name()
 
     def _prepare_kind(self, kind: Kind) -> None:
-        things = [each for each in kind.things if id(each) not in self._new]
+        things = [each for each in kind.things if id(each) not in self._new] if self._new else kind.things
         if not things:
             return
         try:

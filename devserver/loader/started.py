@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType, FunctionType
 from typing import Any
 
+from devserver.loader import raw
 from devserver.loader.interrupt import interrupt
 from devserver.loader.scope import scope_in
 from devserver.loader.successor import origin
@@ -111,7 +112,7 @@ def frames() -> Iterator[FrameType]:
 def _making(cls: type) -> list[Any]:
     """The object whose constructor runs, further out on the stack."""
     found = (frame.f_locals.get("self") for frame in frames())
-    return next(([each] for each in found if isinstance(each, cls)), [])
+    return next(([each] for each in found if raw.derives(type(each), cls)), [])
 
 
 def _place_of_mods() -> str:

@@ -14,6 +14,7 @@ has changed meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
@@ -53,7 +54,8 @@ MOST_BEYOND = 20_000
 """How many objects of other packages, and in those, are looked at."""
 
 BLOCK = 256
-"""How many objects are looked at in one step."""
+STEP = 2048
+"""How many objects are looked at, and how many of those that they hold are taken in, in one step of about 1 ms."""
 
 ATOMS = (int, str, bytes, float, bool, complex, type(None), type(Ellipsis), range, bytearray, slice)
 """Data that holds nothing which could be code."""
@@ -85,7 +87,8 @@ class Kind:
 
     `target` is the class that replaced theirs, where one did (`gone` says why it cannot be told); `code`, that they
     are functions, classes, modules or enum members; `running`, that code of theirs may run just now; `data`, that their
-    contents are remembered, which `take` reads and `put` gives back.
+    contents are remembered, which `take` reads and `put` gives back; `parts` gives what they hold, where that is not
+    what the collector says.
     """
 
     cls: type
@@ -98,6 +101,8 @@ class Kind:
     target: type | None = None
     gone: str = ""
     parts: Callable[[Any], Iterable[Any]] | None = None
+    body: Callable[[Any], dict[str, Any]] | None = None
+    """Gives the dict of an instance that has nothing else."""
     take: Callable[[Any], Any] | None = None
     put: Callable[[Any, Any], None] | None = None
     things: list[Any] = field(default_factory=list)
@@ -124,6 +129,8 @@ class Walk:
         self.blocks: list[Block] = []
         self.found: dict[int, Any] = {}
         self.kinds: dict[int, Kind] = {id(each): _ATOM for each in ATOMS}
+        self._unmet: list[Any] = []
+        """What the last block holds and was not taken in yet, from the end."""
         self._near: list[Any] = []
         self._far: list[Any] = []
         self._beyond = 0
@@ -142,17 +149,26 @@ class Walk:
 
     def step(self) -> bool:
         """Look at some more objects; False when there are none left."""
+        if self._unmet:
+            some = self._unmet[-STEP:]
+            del self._unmet[-STEP:]
+            with _no_collection():
+                self._meet(reversed(some))
+            return True
         near = bool(self._near)
         pending = self._near if near else self._far
         if not pending:
             return False
-        things = pending[-BLOCK:]
+        block = Block(pending[-BLOCK:], [], [])
         del pending[-BLOCK:]
-        block = Block(things, [], [])
         self.blocks.append(block)
-        self._look(block)
+        with _no_collection():
+            # Before the referents: to read attributes may give an instance a dict of its own.
+            self._save(block)
+            block.refs = self._referents(block.things)
+        self._unmet = block.refs[::-1]
         if not near:
-            self._beyond += len(things)
+            self._beyond += len(block.things)
         if len(self.found) >= MOST_OBJECTS or self._beyond >= MOST_BEYOND:
             self.cut = True
             self._near.clear()
@@ -165,18 +181,20 @@ class Walk:
             pass
 
     def refresh(self) -> None:
-        """Look again at what has changed since it was looked at."""
+        """Look again at what has changed since it was looked at, and remember the contents of all that there is now."""
         self.finish()
-        for block in list(self.blocks):
-            if not self._is_unchanged(block):
-                self._look(block)
+        with _no_collection():
+            for block in list(self.blocks):
+                self._save(block)
+                now = self._referents(block.things)
+                if len(now) != len(block.refs) or not all(map(is_, now, block.refs)):
+                    block.refs = now
+                    self._meet(now)
         self.finish()
 
     def give_back(self) -> None:
         """Let all data be as it was when it was last looked at."""
         for block in self.blocks:
-            if self._is_unchanged(block):
-                continue
             for thing, contents in zip(block.things, block.saved, strict=True):
                 kind = self.kind(thing)
                 if contents is not None and kind.put is not None:
@@ -192,29 +210,26 @@ class Walk:
     def keys_of(self, ids: set[int]) -> dict[int, str]:
         """The key of the state under which each of these objects, given by their ids, is first found."""
         named: dict[int, str] = {}
-        seen = {id(self.root)}
-        for key, value in list(dict.items(self.root)):
-            level = [each for each in (key, value) if id(each) in self.found]
-            while level and len(named) < len(ids):
-                fresh = {id(each): each for each in level if id(each) not in seen}
-                seen.update(fresh)
-                named.update({each: _key_name(key) for each in fresh if each in ids and each not in named})
-                opened = [each for each in fresh.values() if self.kind(each).opens]
-                level = [each for each in self._referents(opened) if id(each) in self.found]
+        # What lies in the data of a key is named after it, also where something of another package leads there too.
+        for whole in (False, True):
+            seen = {id(self.root)}
+            for key, value in list(dict.items(self.root)):
+                level = [each for each in (key, value) if id(each) in self.found]
+                while level and len(named) < len(ids):
+                    fresh = {id(each): each for each in level if id(each) not in seen}
+                    seen.update(fresh)
+                    named.update({each: _key_name(key) for each in fresh if each in ids and each not in named})
+                    opened = [
+                        each for each in fresh.values() if self.kind(each).data or (whole and self.kind(each).opens)
+                    ]
+                    level = [each for each in self._referents(opened) if id(each) in self.found]
         return named
 
-    def _is_unchanged(self, block: Block) -> bool:
-        now = self._referents(block.things)
-        return len(now) == len(block.refs) and all(map(is_, now, block.refs))
-
-    def _look(self, block: Block) -> None:
+    def _save(self, block: Block) -> None:
         kinds = self.kinds
-        # Before the referents: to read attributes may give an instance a dict of its own.
         block.saved = [
             kind.take(thing) if (kind := kinds[id(type(thing))]).take is not None else None for thing in block.things
         ]
-        block.refs = self._referents(block.things)
-        self._meet(block.refs)
 
     def _meet(self, things: Iterable[Any]) -> None:
         """Take in what was not found yet."""
@@ -244,13 +259,28 @@ class Walk:
         """All that some objects hold."""
         whole: list[Any] = []
         parts: list[Any] = []
+        kinds = self.kinds
         for thing in things:
-            own = self.kinds[id(type(thing))].parts
-            if own is None:
+            kind = kinds[id(type(thing))]
+            if kind.body is not None:
+                whole.append(kind.body(thing))
+            elif kind.parts is None:
                 whole.append(thing)
             else:
-                parts += own(thing)
+                parts += kind.parts(thing)
         return gc.get_referents(*whole) + parts
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector from going through all objects because many are made here that stay."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _key_name(key: object) -> str:
@@ -285,6 +315,12 @@ def kind_of(cls: type) -> Kind:
         _find_target(made)
     if made.data:
         made.take, made.put = contents_of(cls)
+    if (
+        own
+        and not raw.slots_of(cls)
+        and all(each is object or raw.flags_of(each) & raw.HEAP_TYPE for each in raw.mro(cls))
+    ):
+        made.body = raw.dict_getter(cls)
     return made
 
 

@@ -22,6 +22,7 @@ from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry, Swap
 from devserver.loader import Build, Located
+from devserver.loader.moving import Remembered
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
@@ -29,8 +30,8 @@ from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, 
 from devserver.model.plan import Group, Plan, Step
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried, Failure
-from devserver.reload.handover import NOTHING, StateTransfer
-from devserver.reload.history import Past, freeze
+from devserver.reload.handover import StateTransfer
+from devserver.reload.history import Past
 
 
 class Workshop(Protocol):
@@ -47,8 +48,8 @@ class Workshop(Protocol):
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """A build of these modules."""
 
-    def state_before(self, mod_id: str) -> Any:
-        """While a reload is undone: the state that a mod had before it, or NOTHING where that was not kept."""
+    def state_before(self, mod_id: str) -> Remembered | None:
+        """While a reload is undone: the contents of a mod's state before it, or None where they were not kept."""
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is. Raises ModNotFound or ModRefused."""
@@ -250,7 +251,7 @@ class Transaction:
             new=candidate.new,
             new_class=candidate.mod_class,
             limit=self._shop.limits.initialize,
-            before=self._shop.state_before(candidate.step.mod_id) if self._plan.undo else NOTHING,
+            before=self._shop.state_before(candidate.step.mod_id) if self._plan.undo else None,
             replaced=self.build.replaced_modules if self.build is not None else {},
         )
         await candidate.transfer.prepare()
@@ -294,7 +295,7 @@ class Transaction:
             if candidate.transfer is None:
                 continue
             self._undo.append(candidate.transfer.back)
-            candidate.note = await candidate.transfer.go() + self._kept_by_modules(candidate)
+            candidate.note = await candidate.transfer.go()
 
     def _kept_by_modules(self, candidate: Candidate) -> str:
         """The module-level state of a mod that its fresh modules have taken over."""
@@ -320,7 +321,10 @@ class Transaction:
 
     async def _commit(self, candidates: list[Candidate]) -> None:
         swap = Swap(order=self._plan.order)
+        if self.build is not None:
+            self.build.keep_state()
         for candidate in candidates:
+            candidate.note += self._kept_by_modules(candidate) if candidate.transfer is not None else ""
             self._add_to(swap, candidate)
         self._past = self._replaced(candidates)
         self._shop.registry.commit(swap)
@@ -337,7 +341,7 @@ class Transaction:
         for candidate in candidates:
             if candidate.step.action is Action.RELOAD and candidate.new is not None and candidate.transfer is not None:
                 numbers[candidate.step.mod_id] = candidate.new.number
-                states[candidate.step.mod_id] = freeze(candidate.transfer.handed)
+                states[candidate.step.mod_id] = candidate.transfer.remembered()
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
         return Past(numbers, tuple(modules), texts, states)
 

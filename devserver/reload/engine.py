@@ -20,6 +20,7 @@ from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
 from devserver.loader import Build, LoadedModules, Located, locate
 from devserver.loader.finder import WatchedFinder
+from devserver.loader.moving import Remembered
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
@@ -299,8 +300,8 @@ class Engine:
         texts = self.knowledge.texts_before(step.mod_id for step in plan.steps) if plan.undo else {}
         return Build(self._finder, affected, entries, [path for path in plan.changed if path in needed], texts)
 
-    def state_before(self, mod_id: str) -> Any:
-        """The state that a mod had before its last reload."""
+    def state_before(self, mod_id: str) -> Remembered | None:
+        """The contents that a mod's state had before its last reload."""
         return self.knowledge.state_before(mod_id)
 
     def locate(self, step: Step) -> Located:

@@ -20,7 +20,8 @@ from typing import Any
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
-from devserver.loader.moving import MOST_OBJECTS, StateMove, move_state, sentinels
+from devserver.loader.moving import Remembered, StateMove, move_state, sentinels
+from devserver.loader.walk import MOST_OBJECTS, Walk
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
@@ -29,15 +30,11 @@ MOST_NAMED = 5
 """How many keys of a state are named in one outcome."""
 
 
-NOTHING = object()
-"""Where a state may be, and none is."""
-
-
 @dataclass(slots=True, kw_only=True)
 class StateTransfer:
     """One hand-over, from `old` to `new`, with what it takes to give it back.
 
-    `before` is handed over instead of the state that is there: the state before a reload that is undone. `replaced`
+    `before` are the contents that the state gets back first, where a reload is undone. `replaced`
     are the modules that the reload has replaced.
     """
 
@@ -45,18 +42,18 @@ class StateTransfer:
     new: Generation
     new_class: type[BaseMod]
     limit: float
-    before: Any = NOTHING
+    before: Remembered | None = None
     replaced: Mapping[str, ModuleType] = field(default_factory=dict)
-    handed: Any = NOTHING
-    """What was handed over."""
     undo_class: Callable[[], None] | None = None
     move: StateMove | None = None
+    undone: Walk | None = None
+    """The state as it was found, before it got earlier contents back."""
 
     async def prepare(self) -> None:
         """Look through the state, while events go on: in steps, so that none of them waits long."""
-        if self.before is not NOTHING or self._hooks() is not None:
-            return
         rebinds = self.new.hand_over is HandOver.REBIND
+        if self._hooks() is not None or (self.before is not None and not rebinds):
+            return
         self.move = self._move_of(vars(self.old.instance) if rebinds else self.old.instance.state)
         for _ in iter(self.move.look, False):
             # Between two steps events go on.
@@ -78,6 +75,8 @@ class StateTransfer:
         """Undo `go`: the old instance has its class and state again, and runs again where it was shut down."""
         if self.move is not None:
             self.move.undo()
+        if self.undone is not None:
+            self.undone.give_back()
         if self.undo_class is not None:
             self.undo_class()
             _serve_as(self.old, self.old)
@@ -93,6 +92,11 @@ class StateTransfer:
         """The keys of the state that still hold replaced code."""
         return tuple(self.move.stale) if self.move is not None else ()
 
+    def remembered(self) -> Remembered | None:
+        """The contents that were handed over, for the day on which the reload is undone."""
+        rebinds = self.new.hand_over is HandOver.REBIND
+        return self.move.remembered() if self.move is not None and not rebinds else None
+
     def _hooks(self) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
         """What the mod does itself to hand its state over, where it defines both halves."""
         capture = getattr(self.old.instance, "capture_state", None)
@@ -105,28 +109,40 @@ class StateTransfer:
         return StateMove(state, [*instances, *sentinels(self.replaced)])
 
     async def _transfer(self) -> str:
-        old, new, own = self.old.instance, self.new.instance, self._hooks()
+        own = self._hooks()
         if own is not None:
             return await self._captured(*own)
+        state = self.old.instance.state
+        if self.before is not None:
+            state = self._earlier(self.before)
         if self.move is not None:
             self.move.go()
-        self.handed = new.state = old.state if self.before is NOTHING else self.before
-        if not new.state:
+        self.new.instance.state = state
+        if not state:
             return "no state"
-        words = "state kept" if self.before is NOTHING else "state as it was"
-        return _said(words, (_count(len(new.state), "key"), *self._unmoved()))
+        words = "state kept" if self.before is None else "state as it was"
+        return _said(words, (_count(len(state), "key"), *self._unmoved()))
 
     async def _captured(self, capture: Callable[[], Any], restore: Callable[[Any], Any]) -> str:
-        captured = {"state": self.before}
-        if self.before is NOTHING:
+        if self.before is None:
             captured = {"state": await hooks.call_hook(self.old, capture, "capture_state()", self.limit)}
             self.move = self._move_of(captured)
+        else:
+            captured = self._earlier(self.before)
+        if self.move is not None:
             self.move.go()
-        self.handed = captured["state"]
         answer = await hooks.call_hook(self.new, restore, "restore_state()", self.limit, captured["state"])
         if answer is False:
             raise HookFailed(f"{self.new.mod_id}: restore_state() returned False")
         return _said("state restored", self._unmoved())
+
+    def _earlier(self, before: Remembered) -> dict[Any, Any]:
+        """Give the state its earlier contents, to be moved from there; the present ones are for a rollback."""
+        self.undone = Walk(before.root)
+        self.undone.finish()
+        before.give_back()
+        self.move = self._move_of(before.root)
+        return before.root
 
     async def _shut_old(self) -> None:
         self.old.is_down = True

@@ -10,7 +10,7 @@ from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from devserver.errors import DevServerError, ModNotFound
@@ -18,6 +18,7 @@ from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import LoadedModules, locate
 from devserver.loader.modules import Text
+from devserver.loader.moving import Remembered
 from devserver.model.change import (
     ConfigChanged,
     Digest,
@@ -35,8 +36,7 @@ from devserver.model.names import mod_name_problem, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
-from devserver.reload.handover import NOTHING
-from devserver.reload.history import History, Past, thaw
+from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
 from devserver.sources.files import is_gone, read_bytes, sources_now
 from devserver.sources.graph import Declarations, read_declarations
@@ -163,10 +163,10 @@ class Knowledge:
         now = sources_now(texts)
         self._undone.update({path: (text.digest, now[path]) for path, text in texts.items()})
 
-    def state_before(self, mod_id: str) -> Any:
-        """The state of a mod before its last reload, or NOTHING where that was not kept."""
+    def state_before(self, mod_id: str) -> Remembered | None:
+        """The contents of a mod's state before its last reload, or None where they were not kept."""
         past = self._undoable().get(mod_id)
-        return NOTHING if past is None else thaw(past.states.get(mod_id))
+        return None if past is None else past.states.get(mod_id)
 
     def _to_load(self, trigger: Trigger) -> list[str]:
         match trigger:

@@ -37,6 +37,7 @@ def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None,
         note=_note(candidate, carried),
         agents=agents,
         held=candidate.held,
+        stale_keys=candidate.transfer.stale_keys if error is None and candidate.transfer is not None else (),
     )
 
 

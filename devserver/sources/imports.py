@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -187,12 +187,6 @@ class Initial:
     text: str
     value: object = None
     empty: bool = False
-
-    def is_value(self, found: object) -> bool:
-        """Whether a container is as it was written."""
-        if self.empty:
-            return isinstance(found, Sized) and len(found) == 0
-        return type(found) is type(self.value) and found == self.value
 
 
 _MAKES_EMPTY = {"dict": 0, "list": 0, "set": 0, "deque": 0, "OrderedDict": 0, "Counter": 0, "defaultdict": 1}
