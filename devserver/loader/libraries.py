@@ -53,7 +53,9 @@ def library_places(names: frozenset[str]) -> Iterator[Place]:
     """Where code that uses these names may change what belongs to no mod."""
     for name in modules_named(names) - _NOT_HERE:
         module = sys.modules.get(name)
-        if module is None or not raw.derives(type(module), ModuleType) or name.startswith("devserver") or scope_of(module) is not None:
+        if module is None or not raw.derives(type(module), ModuleType):
+            continue
+        if name.startswith("devserver") or scope_of(module) is not None:
             continue
         own = vars(module)
         yield from _places_of(module, name, own)

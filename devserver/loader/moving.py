@@ -119,7 +119,8 @@ class StateMove:
         for block in self.walk.blocks:
             for thing, saved in zip(block.things, block.saved, strict=True):
                 put = self.walk.kind(thing).put
-                if saved is None or put is None:
+                if saved is None or put is None or type(thing) is CellType:
+                    # The cells of a closure belong to code, which may have been replaced.
                     continue
                 if not self._new.keys().isdisjoint(map(id, self.walk.referents(saved))):
                     saved = self._renewed(saved)
