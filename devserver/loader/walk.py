@@ -18,7 +18,6 @@ import contextlib
 import functools
 import gc
 import logging
-import socket
 import subprocess
 import threading
 import weakref
@@ -78,7 +77,7 @@ _DATA = (
     UserDict, UserList, UserString, ChainMap, SimpleNamespace,
 )  # fmt: skip
 _RUNNING = (asyncio.Future, threading.Thread, CoroutineType, GeneratorType, AsyncGeneratorType)
-_OWNED = (asyncio.Future, threading.Thread, subprocess.Popen, socket.socket)
+_OWNED = (asyncio.Future, threading.Thread, subprocess.Popen)
 
 
 @dataclass(slots=True, eq=False)
@@ -303,7 +302,7 @@ def kind_of(cls: type) -> Kind:
     if is_code_type(cls):
         is_function = cls is FunctionType
         return Kind(cls, code=True, opens=is_function, data=is_function, parts=_cells if is_function else None)
-    owned = raw.derives(cls, *_OWNED)
+    owned = raw.derives(cls, *_OWNED) or _is_socket(cls)
     if raw.derives(cls, *_RUNNING):
         return Kind(cls, running=True, owned=owned)
     if raw.derives(cls, *_CLOSED) or raw.module_of(cls).partition(".")[0] == "devserver":
@@ -322,6 +321,10 @@ def kind_of(cls: type) -> Kind:
     ):
         made.body = raw.dict_getter(cls)
     return made
+
+
+def _is_socket(cls: type) -> bool:
+    return any(raw.module_of(each) == "socket" and raw.qualname_of(each) == "socket" for each in raw.mro(cls))
 
 
 def _find_target(kind: Kind) -> None:
