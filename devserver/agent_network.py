@@ -85,6 +85,8 @@ class AgentNetwork:
         self._bridge: Bridge | None = None
         self.metadata: dict[str, Any] = {}
         """Free for embedders, as in OpenAgents; the network itself uses none of it."""
+        self._up_before = 0.0
+        self._kept_before: Mapping[str, Any] = {}
         self.on_event: list[Tap] = []
         """Who follows the events."""
         self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
@@ -167,14 +169,20 @@ class AgentNetwork:
         """Load the mods that network.yaml lists and enables. A mod that cannot be loaded is told of, and left out."""
         self.engine.start()
         await self._home.run(self._settle_in)
-        self._started = time.monotonic()
+        self._started = time.monotonic() - self._up_before
         self._coming_up = up = asyncio.Event()
         try:
-            await self.engine.submit(ConfigChanged(self.config, cause="start"))
+            cause = "restart in place" if self.engine.restarts.cause else "start"
+            await self.engine.submit(ConfigChanged(self.config, cause))
+            for each in self.engine.restarts.unlisted(self._enabled()):
+                await self.engine.submit(LoadAsked(each.mod_path, each.config, cause))
         finally:
             self._coming_up = None
             up.set()
         return True
+
+    def _enabled(self) -> tuple[str, ...]:
+        return tuple(each.path for each in self.config.enabled_mods)
 
     async def shutdown(self) -> bool:
         """End every mod, then the agents' queues."""
@@ -184,6 +192,36 @@ class AgentNetwork:
             self.directory.unregister(agent.agent_id)
         self._started = None
         return True
+
+    # Restart in place
+
+    async def pack(self) -> dict[str, Any]:
+        """End every mod, and give what the next image of this process needs to go on, part by part, as plain values.
+
+        To be called when no handler runs. Agents stay as they are; `initialize` brings the mods back in this process.
+        """
+        engine = self.engine
+        up = 0.0 if self._started is None else time.monotonic() - self._started
+        arrivals = await self._home.run(engine.restarts.pack, engine.registry.live, engine.limits.initialize)
+        await engine.stop()
+        await self._home.run(self._move_out)
+        engine.restarts.arrivals = arrivals
+        return {
+            "network": {"network_id": self.network_id, "up": up},
+            "directory": self.directory.pack(),
+            "dispatcher": self._dispatcher.pack(),
+            "engine": engine.pack(),
+            "bridge": {} if self._bridge is None else self._bridge.pack(),
+        }
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on where an earlier image of this process was. To be called before `initialize`."""
+        self.network_id = packed["network"]["network_id"]
+        self._up_before = packed["network"]["up"]
+        self.directory.unpack(packed["directory"])
+        self._dispatcher.unpack(packed["dispatcher"])
+        self.engine.unpack(packed["engine"])
+        self._kept_before = packed["bridge"]
 
     async def _settle_in(self) -> None:
         background = Background(self._on_background_error, lambda: self.engine.registry.live)
@@ -426,6 +464,8 @@ class AgentNetwork:
             from devserver.bridge import make_bridge
 
             self._bridge = make_bridge(self.directory, self.workspace)
+            if self._bridge is not None:
+                self._bridge.unpack(self._kept_before)
         return self._bridge
 
     def is_replaced(self, generation: Generation) -> bool:

@@ -10,7 +10,9 @@ import asyncio
 import copy
 import inspect
 import logging
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -44,6 +46,19 @@ class Bridge:
         """By mod path, what mods had when they ended; taken by the next start of the same mod."""
         self.running: dict[str, BridgedMod] = {}
         """By mod path, those that have started and not ended."""
+
+    def pack(self) -> dict[str, dict[str, Any]]:
+        """What ended mods had, by path, for the next image of this process. What cannot be pickled stays behind."""
+        packed = {}
+        for path, kept in self.kept.items():
+            values = {each.name: getattr(kept, each.name) for each in fields(kept)}
+            values["attributes"] = {name: each for name, each in kept.attributes.items() if _pickles(each)}
+            packed[path] = values
+        return packed
+
+    def unpack(self, packed: Mapping[str, Mapping[str, Any]]) -> None:
+        """Know again what ended mods of an earlier image had."""
+        self.kept.update({path: Kept(**values) for path, values in packed.items()})
 
     def find(self, module: ModuleType, mod_id: str) -> type[BridgedMod] | None:
         """A class of ours for the openagents mod in a module, or None where there is no such mod."""
@@ -235,6 +250,15 @@ class BridgedMod(BaseMod):
 async def _finished(answer: Any) -> Any:
     """What a hook returns, sync or async."""
     return await answer if inspect.isawaitable(answer) else answer
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        # Data that holds an object of the mod's own after all.
+        return False
+    return True
 
 
 def _is_source_folder(folder: Path) -> bool:

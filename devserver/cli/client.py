@@ -67,6 +67,10 @@ class Client:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
         return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)
 
+    def restart(self) -> dict[str, Any]:
+        """Have the process replace itself in place; the answer is the plan, and why it waits if it does."""
+        return self._call("POST", "/_dev/restart", {}, _WORK_SECONDS)
+
     def undo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
         """Go back to before the last reload of these mods, or of the latest; the answer is as of `reload`."""
         return self._call("POST", "/_dev/undo", {"mods": list(mods)}, _WORK_SECONDS)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from devserver.cli.client import Client, connect
+from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of
 from devserver.cli.locate import working_directory
@@ -15,13 +15,17 @@ from devserver.control.page_address import address_once
 from devserver.errors import DevServerError
 from devserver.model.event import matches, pattern_problem
 from devserver.model.facts import PlanDone, Status
-from devserver.model.wire_form import error_from_dict, plan_done_from_dict
+from devserver.model.wire_form import error_from_dict, plan_done_from_dict, restarted_from_dict
 from devserver.ui.browser import browse
 from devserver.ui.events import event_line
 from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
+from devserver.ui.restart_lines import restart_planned, restarted
 from devserver.ui.status import status_lines
+
+RESTART_SECONDS = 120.0
+"""How long a restart is waited for: handlers may have to finish, and mods to be loaded."""
 
 _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "apply": "nothing waited"}
 
@@ -94,6 +98,38 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
 def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Reload mods, all where none is named. Ends with 1 unless every step was applied."""
     return _carried_out(_server().reload(mods), as_json=as_json)
+
+
+def restart(*, as_json: bool) -> int:
+    """Restart in place and say what came of it. Ends with 1 where it was not done, or a mod did not come up."""
+    server, deadline = _server(), time.monotonic() + RESTART_SECONDS
+    number = server.reloads()["next"]
+    answer = server.restart()
+    plan = _done(answer).plan
+    if plan.restart is not None and plan.restart.waits:
+        if as_json:
+            say_json(answer)
+        else:
+            show((restart_planned(plan.restart, view()),))
+        return Exit.FATAL
+    while (left := deadline - time.monotonic()) > 0:
+        rows = _rows_after(server, number, left)
+        number = rows[-1]["number"] if rows else number
+        found = next((each for each in rows if "restarted" in each), None)
+        if found is not None:
+            return _waited(found, as_json=as_json)
+    say_json({"success": False, "timeout": True, "number": number}) if as_json else say("no restart yet")
+    return Exit.FATAL
+
+
+def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, Any]]:
+    """What became of plans after a number; none where the server is between two images."""
+    try:
+        rows: list[dict[str, Any]] = server.reloads(number, seconds)["reloads"]
+    except NotRunning:
+        time.sleep(0.05)
+        return []
+    return rows
 
 
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
@@ -193,6 +229,9 @@ def _waited(row: Mapping[str, Any], *, as_json: bool) -> int:
     if as_json:
         say_json(row)
         return Exit.CLEAN if row.get("success") is True else Exit.FATAL
+    if "restarted" in row:
+        show((restarted(restarted_from_dict(row["restarted"]), view()),))
+        return Exit.CLEAN if row["success"] else Exit.FATAL
     if "refused" in row:
         show(config_refused(tuple(error_from_dict(each) for each in row["refused"]), view()))
         return Exit.FATAL

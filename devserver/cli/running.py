@@ -19,7 +19,7 @@ Mods = Annotated[
 def add_running(app: typer.Typer) -> None:
     """Add the commands to an app."""
     app.command("open")(open_page)
-    for command in (status, reload, undo, send, events, pause, apply, resume, trace, log, stop):
+    for command in (status, reload, restart, undo, send, events, pause, apply, resume, trace, log, stop):
         app.command()(command)
     app.add_typer(wait, name="wait")
 
@@ -46,6 +46,13 @@ def reload(mods: Mods = None, as_json: Json = False) -> int:
     from devserver.cli import remote
 
     return remote.reload(tuple(mods or ()), as_json=as_json)
+
+
+def restart(as_json: Json = False) -> int:
+    """Restart in place: connections stay, and state moves along."""
+    from devserver.cli import remote
+
+    return remote.restart(as_json=as_json)
 
 
 def undo(mods: Mods = None, as_json: Json = False) -> int:

@@ -24,18 +24,27 @@ from devserver.ui.terminal import is_tty
 
 def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     """Run the network until it is stopped. `flags` are settings by name, None where not given."""
+    from devserver.server.image import VARIABLE as RESTARTED
+    from devserver.server.image import Image
+
+    # Before anything is changed: a restart in place begins with what this start has found.
+    image = Image()
     path = network_file(given)
     settings = settings_of(path, flags)
     refuse_exposed(settings["host"], settings["allow_host"])
     from devserver.server.supervised import VARIABLE, Supervised
 
-    if VARIABLE not in os.environ and _is_supervised(settings["supervise"], as_json=as_json):
+    fresh = VARIABLE not in os.environ and RESTARTED not in os.environ
+    if fresh and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
     from devserver.server.process_limits import set_limits
 
     set_limits()
     supervised = Supervised.of(os.environ)
     supervised.leave_last_words()
+    from devserver.server.before import Before
+
+    before = Before.of(os.environ)
     os.environ.update(settings.variables)
     from devserver.model.facts import ConfigRefused
     from devserver.server.run_options import RunOptions
@@ -50,7 +59,9 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     )
     logging.basicConfig(level=settings["log_level"].upper(), handlers=[face.log], force=True)
     asked = {name: settings[name] for name in ("host", "allow_host", "port", "strict_port", "watch", "confirm")}
-    options = RunOptions(path, keys=face.keys is not None, settings=settings, supervised=supervised, **asked)
+    options = RunOptions(
+        path, keys=face.keys is not None, settings=settings, supervised=supervised, image=image, before=before, **asked
+    )
     try:
         # Asked anew for each line: the server puts a redactor before it.
         with captured(lambda said: face.log.say(said), keys=face.keys is not None):

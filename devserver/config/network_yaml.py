@@ -19,7 +19,7 @@ from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode
 from devserver.config.yaml_values import MAX_GUESSES, Keys, Notes, Section, Value, did_you_mean, near
 from devserver.errors import ConfigError
 from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig
-from devserver.model.lifecycle import Limits
+from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
 from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of, shown_name
 from devserver.model.principal import Scope
 
@@ -57,7 +57,8 @@ _HTTP = Keys(
 )
 _MOD = Keys(frozenset({"name", "enabled", "config"}))
 _GROUP = Keys(frozenset({"password_hash", "description", "metadata"}))
-_DEV = Keys(frozenset({"mod_paths", "grants", "limits"}), strict=True)
+_DEV = Keys(frozenset({"mod_paths", "grants", "limits", "restart"}), strict=True)
+_RESTART = Keys(frozenset(each.name for each in fields(RestartRules)), strict=True)
 _LIMITS = Keys(frozenset(each.name for each in fields(Limits)), strict=True)
 
 _TRANSPORT_TYPES = frozenset({"http", "websocket", "grpc", "mcp", "a2a", "libp2p", "webrtc"})
@@ -304,7 +305,7 @@ def _dev(root: Section, config: NetworkConfig) -> NetworkConfig:
         return config
     dev = Section(value, _DEV)
     paths = tuple(each.text("") for each in dev.items("mod_paths")) if "mod_paths" in dev else config.mod_paths
-    return replace(config, mod_paths=paths, grants=_grants(dev), limits=_limits(dev))
+    return replace(config, mod_paths=paths, grants=_grants(dev), limits=_limits(dev), restart=_restart(dev))
 
 
 def _grants(dev: Section) -> Mapping[str, tuple[str, ...]]:
@@ -323,6 +324,19 @@ def _scope(value: Value) -> str:
         hint = did_you_mean(value.notes.near(scope, known))
         value.report(f"{value.path} is one of {', '.join(known)}", hint)
     return scope
+
+
+def _restart(dev: Section) -> RestartRules:
+    """Who decides on restarts in place: one word, or a section that also says how long handlers have."""
+    value, default = dev.get("restart"), RestartRules()
+    if value is None:
+        return default
+    words = [each.value for each in RestartPolicy]
+    if not value.is_mapping():
+        return RestartRules(RestartPolicy(dev.choice("restart", words, default.policy.value)))
+    section = Section(value, _RESTART)
+    policy = RestartPolicy(section.choice("policy", words, default.policy.value))
+    return RestartRules(policy, section.seconds("drain", _DAY, default.drain))
 
 
 def _limits(dev: Section) -> Limits:

@@ -13,7 +13,7 @@ from typing import Any
 from devserver.config import network_yaml as parser
 from devserver.config.yaml_values import Keys
 from devserver.model.config import DEFAULT_PORT
-from devserver.model.lifecycle import Limits
+from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
 from devserver.model.names import MOD_PATH
 from devserver.model.principal import Scope
 
@@ -103,8 +103,16 @@ def _dev() -> Schema:
         "mod_paths": {**_list(_TEXT), "description": "Where mods may be loaded from at run time."},
         "grants": {"type": ["object", "null"], "additionalProperties": _list(scopes)},
         "limits": _or_null(limits),
+        "restart": _restart(),
     }
     return _or_null(_section(parser._DEV, values))
+
+
+def _restart() -> Schema:
+    policy = {"enum": [each.value for each in RestartPolicy], "default": RestartRules().policy.value}
+    values = {"policy": policy, "drain": {**_SECONDS, "default": RestartRules().drain}}
+    described = "Who decides that the process replaces itself in place, and how long handlers have to finish."
+    return {"anyOf": [policy, _section(parser._RESTART, values)], "description": described}
 
 
 def _limit(default: float) -> Schema:

@@ -14,7 +14,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from devserver.model.change import LoadAsked, ReloadAsked, Trigger, UnloadAsked
+from devserver.model.change import LoadAsked, ReloadAsked, RestartAsked, Trigger, UnloadAsked
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import PlanDone
 from devserver.model.principal import Scope
@@ -62,6 +62,7 @@ class ControlApi:
             Route("GET", "/_dev/status", Scope.READ, self.status),
             Route("GET", "/_dev/handlers", Scope.READ, self.handlers),
             Route("POST", "/_dev/reload", Scope.MODS_WRITE, self.reload),
+            Route("POST", "/_dev/restart", Scope.ADMIN, self.restart),
             Route("POST", "/_dev/load", Scope.MODS_WRITE, self.load),
             Route("POST", "/_dev/unload", Scope.MODS_WRITE, self.unload),
             Route("POST", "/_dev/send", Scope.ADMIN, self.send),
@@ -86,6 +87,10 @@ class ControlApi:
         """Reload the named mods, or all."""
         mods = mods_of(asked.body.get("mods"))
         return await self._carry_out(ReloadAsked(mods, _CAUSE, seen_of(asked.body, mods)))
+
+    async def restart(self, asked: Asked) -> Answer:
+        """Restart in place: the plan. What it comes to is told once the next image serves (`/_dev/reloads`)."""
+        return await self._carry_out(RestartAsked(_CAUSE, by_person=True))
 
     async def load(self, asked: Asked) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""

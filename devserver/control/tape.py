@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -34,6 +34,18 @@ class Tape(Generic[T]):
         with self._lock:
             self._closed = True
             self._wake()
+
+    def pack(self) -> list[tuple[int, T]]:
+        """Everything that is kept, with its numbers."""
+        with self._lock:
+            return list(self._kept)
+
+    def unpack(self, kept: Iterable[tuple[int, T]]) -> None:
+        """Go on after what an earlier process kept."""
+        with self._lock:
+            for number, thing in kept:
+                self._kept.append((number, thing))
+                self.number = number
 
     def after(self, number: int) -> tuple[tuple[int, T], ...]:
         """What is kept of all that came after the thing of this number."""

@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from devserver.errors import EventRefused
@@ -163,6 +163,16 @@ class Registry:
         self._held_events = events
         for slot in self.slots:
             slot.gate.limit = events
+
+    def pack(self) -> dict[str, int]:
+        """The number of the latest generation of each mod that ever ran."""
+        with self._lock:
+            return dict(self._numbers)
+
+    def unpack(self, numbers: Mapping[str, int]) -> None:
+        """Go on counting where an earlier image of this process was."""
+        with self._lock:
+            self._numbers.update(numbers)
 
     def next_number(self, mod_id: str) -> int:
         """The number of the generation that the next commit of this mod brings."""

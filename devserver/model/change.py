@@ -75,4 +75,16 @@ class UndoAsked:
     seen: int | None = None
 
 
-Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | UndoAsked
+@dataclass(frozen=True, slots=True)
+class RestartAsked:
+    """What is on disk cannot be brought in place, for these reasons; or a person asks for a restart, perhaps for none.
+
+    `by_person`: a key, a command or the page asks, which no policy refuses.
+    """
+
+    cause: str = "asked"
+    reasons: tuple[str, ...] = ()
+    by_person: bool = False
+
+
+Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | UndoAsked | RestartAsked

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from devserver.model.lifecycle import Limits
+from devserver.model.lifecycle import Limits, RestartRules
 from devserver.model.names import LOOPBACK
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class NetworkConfig:
     mod_paths: tuple[str, ...] = ("mods",)
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    restart: RestartRules = field(default_factory=RestartRules)
     unused: tuple[str, ...] = ()
 
     @property

@@ -9,7 +9,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
 from devserver.model.lifecycle import Action, Phase
-from devserver.model.plan import Plan
+from devserver.model.lifecycle import Way as Way
+from devserver.model.plan import Plan, StateMove
 
 
 class Status(StrEnum):
@@ -46,13 +47,6 @@ class ErrorFacts:
     def __str__(self) -> str:
         place = f" at {self.where.file}:{self.where.line}" if self.where else ""
         return f"{self.kind}: {self.message}{place}"
-
-
-class Way(StrEnum):
-    """How a change is brought: swapped in the running process, or by a restart in place that keeps every connection."""
-
-    IN_PLACE = "in_place"
-    RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +120,25 @@ class PlanDone:
     duration_ms: float
     agents: AgentsSeen = AgentsSeen()
     held: Held = Held()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted:
+    """The process has replaced itself in place. `pause_ms`: how long agents waited; `kept` and `closed`: connections.
+
+    `ended`: the processes of mods that were ended; `failed`: the mods that ran before and did not come up.
+    """
+
+    url: str
+    reasons: tuple[str, ...]
+    pause_ms: float
+    duration_ms: float
+    kept: int = 0
+    closed: int = 0
+    agents: AgentsSeen = AgentsSeen()
+    mods: tuple[StateMove, ...] = ()
+    ended: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +258,7 @@ Fact = (
     | Exposed
     | PlanMade
     | PlanDone
+    | Restarted
     | Outcome
     | Ignored
     | Notice

@@ -81,6 +81,47 @@ class StepForm(TypedDict):
     action: Action
     mod_id: str
     reason: str
+    way: Way
+
+
+class StateMoveForm(TypedDict):
+    """What a restart in place does with the state of one mod: the keys that move, and what is lost, with why."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+    moves: list[str]
+    lost: list[str]
+
+
+class RestartForm(TypedDict):
+    """A planned restart in place. `waits`: why it does not happen now, empty where it does; `ends`: processes."""
+
+    reasons: list[str]
+    waits: str
+    mods: list[StateMoveForm]
+    ends: list[str]
+
+
+class ConnectionsForm(TypedDict):
+    """Connections that a restart kept and that it closed."""
+
+    kept: int
+    closed: int
+
+
+class RestartedForm(TypedDict):
+    """A restart in place that was done. `pause_ms`: how long agents waited; `failed`: mods that did not come up."""
+
+    url: str
+    reasons: list[str]
+    pause_ms: float
+    duration_ms: float
+    connections: ConnectionsForm
+    agents: AgentsForm
+    mods: list[StateMoveForm]
+    ended: list[str]
+    failed: list[str]
 
 
 class NotAppliedForm(TypedDict):
@@ -98,6 +139,7 @@ class PlanForm(TypedDict):
     steps: list[StepForm]
     holds: list[StepForm]
     not_applied: list[NotAppliedForm]
+    restart: RestartForm | None
 
 
 class DoneForm(PlanForm):
@@ -144,6 +186,13 @@ class PlanLine(PlanForm):
     type: Literal["plan"]
     time: str
     waits: bool
+
+
+class RestartLine(RestartedForm):
+    """The process has replaced itself in place."""
+
+    type: Literal["restart"]
+    time: str
 
 
 class OutcomeLine(OutcomeForm):
@@ -235,6 +284,7 @@ Line = (
     ReadyLine
     | PlanLine
     | OutcomeLine
+    | RestartLine
     | IgnoredLine
     | ExposedLine
     | BlockedLine
@@ -387,6 +437,15 @@ class RefusedRow(TypedDict):
     refused: list[ErrorForm]
 
 
+class RestartedRow(TypedDict):
+    """A restart in place that was done, with its number in the row of plans; `success`: every mod came up."""
+
+    time: str
+    number: int
+    success: bool
+    restarted: RestartedForm
+
+
 class NoReload(TypedDict):
     """No plan came in time."""
 
@@ -464,7 +523,8 @@ ANSWERS: dict[str, Any] = {
     "pause": SavesAnswer,
     "apply": SavesAnswer,
     "resume": SavesAnswer,
-    "wait reload": ReloadRow | RefusedRow | NoReload,
+    "restart": RestartedRow | DoneForm | NoReload,
+    "wait reload": ReloadRow | RefusedRow | RestartedRow | NoReload,
     "open": OpenAnswer,
 }
 """What each command prints with `--json`; `events` prints one such object a line."""

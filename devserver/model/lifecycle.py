@@ -100,6 +100,24 @@ PHASE_TABLE: tuple[PhaseRule, ...] = (
 """The order of phases, where each works and what undoes it. `reload/apply` runs this table."""
 
 
+class Way(StrEnum):
+    """How a change is brought: swapped in the running process, or by a restart in place that keeps every connection."""
+
+    IN_PLACE = "in_place"
+    RESTART = "restart"
+
+
+class RestartPolicy(StrEnum):
+    """Who decides on a restart in place (`dev.restart` in network.yaml). A person who asks is always heard."""
+
+    AUTO = "auto"
+    """The plan; a person where state of a mod could not be moved."""
+    ASK = "ask"
+    """A person."""
+    NEVER = "never"
+    """A person, unasked: what needs a restart is said, and waits."""
+
+
 class HandOver(StrEnum):
     """How a reload passes from the old generation to the new (a mod's `reload_mode`)."""
 
@@ -135,3 +153,11 @@ class Limits:
     handler: float = 30.0
     held_events: int = 1000
     outbox_events: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RestartRules:
+    """How restarts in place happen. `drain`: seconds that handlers in flight have to finish before they are ended."""
+
+    policy: RestartPolicy = RestartPolicy.AUTO
+    drain: float = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from devserver.model.change import Sources
 from devserver.model.config import ModSpec
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Step:
     modules: tuple[str, ...] = ()
     listed: bool = True
     """Whether network.yaml lists the mod; otherwise somebody asked for it at run time."""
+    way: Way = Way.IN_PLACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,32 @@ class NotApplied:
         return f"{self.setting} {self.running} → {self.wanted}: needs a restart, not applied"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateMove:
+    """What a restart does with the state of one mod: the keys that move, and what is lost, each with why."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+    moves: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A restart in place: why, what moves, which processes end. `waits` says why it does not happen now, if so."""
+
+    reasons: tuple[str, ...]
+    moves: tuple[StateMove, ...] = ()
+    ends: tuple[str, ...] = ()
+    waits: str = ""
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What is lost of all mods, in words."""
+        return tuple(f"{each.mod_id}: {what}" for each in self.moves for what in each.lost)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The whole decision: groups in the order they are carried out, what waits, what is not applied.
@@ -82,6 +109,8 @@ class Plan:
     """Whether this goes back to the code and the state before the last reload."""
     stale: bool = False
     """Whether nothing is done because who asked had seen another generation."""
+    restart: Restart | None = None
+    """The restart in place that brings this plan; its steps are what the next image does."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -91,7 +120,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do and nothing to say."""
-        return not (self.groups or self.holds or self.not_applied)
+        return not (self.groups or self.holds or self.not_applied or self.restart)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,14 @@ from devserver.model.facts import (
     PlanDone,
     PlanMade,
     Ready,
+    Restarted,
     Status,
     Stopped,
     Way,
 )
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import is_loopback
-from devserver.model.plan import Hold, Plan, Step
+from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
 
 if TYPE_CHECKING:
     # Only types: at run time a form is a dictionary, and `forms` costs an import that few commands need.
@@ -65,6 +66,8 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return ({"type": "plan", "time": time, **plan_to_dict(fact.plan), "waits": fact.waits},)
         case PlanDone():
             return tuple({"type": "outcome", "time": time, **outcome_to_dict(each)} for each in fact.outcomes)
+        case Restarted():
+            return ({"type": "restart", "time": time, **restarted_to_dict(fact)},)
         case Outcome():
             return ({"type": "outcome", "time": time, **outcome_to_dict(fact)},)
         case ConfigRefused():
@@ -270,11 +273,47 @@ def plan_to_dict(plan: Plan) -> forms.PlanForm:
             {"setting": each.setting, "running": _plain(each.running), "wanted": _plain(each.wanted)}
             for each in plan.not_applied
         ],
+        "restart": None if plan.restart is None else _restart_form(plan.restart),
+    }
+
+
+def _restart_form(restart: Restart) -> forms.RestartForm:
+    return {
+        "reasons": list(restart.reasons),
+        "waits": restart.waits,
+        "mods": [_state_move(each) for each in restart.moves],
+        "ends": list(restart.ends),
+    }
+
+
+def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
+    """A restart in place that was done."""
+    return {
+        "url": fact.url,
+        "reasons": list(fact.reasons),
+        "pause_ms": fact.pause_ms,
+        "duration_ms": fact.duration_ms,
+        "connections": {"kept": fact.kept, "closed": fact.closed},
+        "agents": {"connected": fact.agents.connected, "dropped": fact.agents.dropped},
+        "mods": [_state_move(each) for each in fact.mods],
+        "ended": list(fact.ended),
+        "failed": list(fact.failed),
+    }
+
+
+def _state_move(move: StateMove) -> forms.StateMoveForm:
+    return {
+        "mod_id": move.mod_id,
+        "mod_path": move.mod_path,
+        "generation": move.generation,
+        "moves": list(move.moves),
+        "lost": list(move.lost),
     }
 
 
 def _reasoned(step: Step | Hold) -> forms.StepForm:
-    return {"action": step.action, "mod_id": step.mod_id, "reason": step.reason}
+    way = step.way if isinstance(step, Step) else Way.IN_PLACE
+    return {"action": step.action, "mod_id": step.mod_id, "reason": step.reason, "way": way}
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
@@ -305,11 +344,45 @@ def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
     """
     holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
     return PlanDone(
-        Plan(str(values["cause"]), holds=holds),
+        Plan(str(values["cause"]), holds=holds, restart=_restart(values["restart"])),
         tuple(outcome_from_dict(each) for each in values["outcomes"]),
         float(values["duration_ms"]),
         _agents(values["agents"]),
         _held(values["held"]),
+    )
+
+
+def _restart(values: Mapping[str, Any] | None) -> Restart | None:
+    if values is None:
+        return None
+    moves = tuple(_state_move_from(each) for each in values["mods"])
+    reasons, ends = tuple(map(str, values["reasons"])), tuple(map(str, values["ends"]))
+    return Restart(reasons=reasons, moves=moves, ends=ends, waits=str(values["waits"]))
+
+
+def _state_move_from(values: Mapping[str, Any]) -> StateMove:
+    return StateMove(
+        mod_id=str(values["mod_id"]),
+        mod_path=str(values["mod_path"]),
+        generation=int(values["generation"]),
+        moves=tuple(map(str, values["moves"])),
+        lost=tuple(map(str, values["lost"])),
+    )
+
+
+def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
+    """A restart out of its form. Raises ValueError, KeyError or TypeError for anything that is not such a form."""
+    return Restarted(
+        url=str(values["url"]),
+        reasons=tuple(map(str, values["reasons"])),
+        pause_ms=float(values["pause_ms"]),
+        duration_ms=float(values["duration_ms"]),
+        kept=int(values["connections"]["kept"]),
+        closed=int(values["connections"]["closed"]),
+        agents=_agents(values["agents"]),
+        mods=tuple(_state_move_from(each) for each in values["mods"]),
+        ended=tuple(map(str, values["ended"])),
+        failed=tuple(map(str, values["failed"])),
     )
 
 

@@ -29,7 +29,14 @@ from devserver.network.identity import (
 )
 from devserver.network.members import Channels
 from devserver.network.outbox import Outbox, size_of
-from devserver.network.subscriptions import Subscription, new_subscription, subscribed, visible
+from devserver.network.packed import event_from_json, event_to_json
+from devserver.network.subscriptions import (
+    Subscription,
+    new_subscription,
+    subscribed,
+    subscription_from_dict,
+    visible,
+)
 
 __all__ = ["Agent", "Delivery", "Directory", "Registration"]
 
@@ -213,6 +220,62 @@ class Directory:
                 )
                 agent.heard, agent.proven = False, row.get("proven") is True
             self._announce(agent, True)
+
+    def pack(self) -> dict[str, Any]:
+        """Everything that is known of agents and channels, as plain values for the next image of this process.
+
+        Times are ages in seconds. An event that waits for several agents stands once in `events`.
+        """
+        places: dict[int, int] = {}
+        events: list[bytes] = []
+        now = self._clock()
+
+        def place_of(event: Event) -> int:
+            place = places.setdefault(id(event), len(events))
+            if place == len(events):
+                events.append(event_to_json(event))
+            return place
+
+        with self._lock:
+            agents = [
+                {
+                    "agent_id": agent.agent_id,
+                    "metadata": agent.metadata,
+                    "group": agent.group,
+                    "transport": agent.transport,
+                    "secret_sha256": agent.secret_hash,
+                    "silent": now - agent.seen,
+                    "heard": agent.heard,
+                    "warned": None if agent.warned is None else now - agent.warned,
+                    "subscriptions": [each.to_dict() for each in agent.subscriptions.values()],
+                    "waiting": [(place_of(event), size) for event, size in agent.outbox.pack()],
+                    "refused": agent.outbox.dropped,
+                }
+                for agent in self._agents.values()
+            ]
+            channels = {name: self._channels.of(name) for name in self._channels.names()}
+        return {"agents": agents, "events": events, "channels": channels, "drops": self._drops}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Know again what an earlier image of this process knew. Nobody is told: no agent has noticed anything."""
+        events = [event_from_json(each) for each in packed["events"]]
+        now = self._clock()
+        with self._lock:
+            for row in packed["agents"]:
+                agent = self._add(
+                    row["agent_id"], row["metadata"], row["group"], row["transport"], row["secret_sha256"]
+                )
+                agent.seen, agent.heard = now - row["silent"], row["heard"]
+                agent.warned = None if row["warned"] is None else now - row["warned"]
+                wishes = [subscription_from_dict(each) for each in row["subscriptions"]]
+                agent.subscriptions = {each.subscription_id: each for each in wishes}
+                agent.outbox.unpack((events[place], size) for place, size in row["waiting"])
+                agent.outbox.dropped = row["refused"]
+            for name, members in packed["channels"].items():
+                self._channels.create(name)
+                for each in members:
+                    self._channels.add(name, each)
+            self._drops = packed["drops"]
 
     # Signs of life
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import orjson
+
 from devserver.model.event import EventResponse
+from devserver.network.packed import to_json
 
 PER_SENDER = 1000
 SENDERS = 10_000
@@ -79,6 +83,20 @@ class Answers:
         for waiter in pending.waiting if pending is not None else ():
             if not waiter.done():
                 waiter.set_result(answer)
+
+    def pack(self) -> dict[str | None, list[tuple[str, bytes]]]:
+        """Every answer given, by sender, the oldest first, each as JSON."""
+        with self._lock:
+            return {
+                sender: [(event_id, to_json(answer.to_dict())) for event_id, answer in given.items()]
+                for sender, given in self._given.items()
+            }
+
+    def unpack(self, packed: Mapping[str | None, Iterable[tuple[str, bytes]]]) -> None:
+        """Remember the answers that an earlier process gave."""
+        for sender, given in packed.items():
+            for event_id, text in given:
+                self.give(sender, event_id, EventResponse(**orjson.loads(text)))
 
     async def wait(self, pending: Pending) -> EventResponse:
         """The answer that somebody else's sending of the same event gets."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType
 from typing import Any
 
@@ -50,6 +50,15 @@ class Dispatcher:
     def events(self) -> int:
         """How many events have come so far, repeats not counted."""
         return self._offered + self._passed_by
+
+    def pack(self) -> dict[str, Any]:
+        """The answers given and the counts, for the next image of this process."""
+        return {"answers": self._answers.pack(), "events": self.events}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on where an earlier image of this process was."""
+        self._answers.unpack(packed["answers"])
+        self._offered = packed["events"]
 
     def is_heard(self, event: Event) -> bool:
         """Whether a mod may have to do with an event. May be called from any thread."""

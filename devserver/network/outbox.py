@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Iterable
 
 import orjson
 
@@ -117,6 +118,17 @@ class Outbox:
         with self._lock:
             if not isinstance(self._events, tuple) and self._events and self._events[0][0] is event:
                 self._size -= self._events.popleft()[1]
+
+    def pack(self) -> list[tuple[Event, int]]:
+        """What waits, with the size of each: all that another process needs to go on with this queue."""
+        with self._lock:
+            return list(self._events)
+
+    def unpack(self, events: Iterable[tuple[Event, int]]) -> None:
+        """Take what waited in an earlier process; it comes before everything that is put from now on."""
+        with self._lock:
+            self._events = deque([*events, *self._events])
+            self._size = sum(size for _, size in self._events)
 
     def close(self) -> None:
         """End: refuse what comes, and let the waiting consumer go."""

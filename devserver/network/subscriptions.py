@@ -5,7 +5,7 @@ Pure decisions over one event and one agent; who is addressed at all is decided 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,12 @@ class Subscription:
             "event_patterns": list(self.event_patterns),
             "channels": list(self.channels),
         }
+
+
+def subscription_from_dict(values: Mapping[str, Any]) -> Subscription:
+    """The subscription that `to_dict` made these values of."""
+    patterns, channels = tuple(values["event_patterns"]), tuple(values["channels"])
+    return Subscription(values["agent_id"], patterns, channels, values["subscription_id"])
 
 
 def new_subscription(agent_id: str, patterns: object, channels: object, *, already: int) -> Subscription:

@@ -51,6 +51,9 @@ class Workshop(Protocol):
     def state_before(self, mod_id: str) -> Remembered | None:
         """While a reload is undone: the contents of a mod's state before it, or None where they were not kept."""
 
+    async def give_state(self, generation: Generation) -> str:
+        """Give a mod that is being loaded the state that it had before a restart; what became of it, if anything."""
+
     def locate(self, step: Step) -> Located:
         """Where a mod's code is. Raises ModNotFound or ModRefused."""
 
@@ -315,6 +318,8 @@ class Transaction:
             # Also here: what has started ends before the old one, which may need what it holds, starts again.
             self._undo.append(partial(self._close_new, candidate))
             candidate.started = True
+            if candidate.step.action is Action.LOAD:
+                candidate.note = await self._shop.give_state(candidate.new)
             await hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
             if candidate.step.action is Action.LOAD:
                 await self._shop.introduce(candidate.new)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -22,9 +23,9 @@ from devserver.loader import Build, LoadedModules, Located, locate
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
 from devserver.mod import BaseMod
-from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, Trigger
+from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Notice, Outcome, PlanDone, PlanMade, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
@@ -35,6 +36,7 @@ from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.plan import make_plan
+from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
 from devserver.reload.retirement import Retirement
 from devserver.sources.roots import Roots
 
@@ -88,8 +90,7 @@ class Engine:
         self.failures = 0
         self.admit: Callable[[str], None] = lambda mod_path: None
         """Raises ModFault for a mod that may not be loaded now, whoever asks."""
-        self.restart: Callable[[tuple[str, ...]], None] = self._would_restart
-        """Called with the reasons when what is on disk cannot be brought in place; the server sets it."""
+        self.restarts = Restarting()
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Told what network.yaml asks for, when that has changed."""
         self._finder = WatchedFinder(self.roots, self.modules)
@@ -97,6 +98,8 @@ class Engine:
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
         self._queue: asyncio.Queue[Asked] | None = None
+        self._open = asyncio.Event()
+        self._open.set()
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._afterwards: list[Build] = []
@@ -137,6 +140,21 @@ class Engine:
         self.modules.forget(list(self.modules.current))
         self._finder.remove()
 
+    def pack(self) -> dict[str, Any]:
+        """What the next image of this process needs of mods, as plain values."""
+        return {
+            "numbers": self.registry.pack(),
+            "reloads": self.reloads,
+            "failures": self.failures,
+            "arrivals": {path: arrival_to_dict(each) for path, each in self.restarts.arrivals.items()},
+        }
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on where an earlier image of this process was. To be called before the first trigger."""
+        self.registry.unpack(packed["numbers"])
+        self.reloads, self.failures = packed["reloads"], packed["failures"]
+        self.restarts.arrivals = {path: arrival_from_dict(each) for path, each in packed["arrivals"].items()}
+
     def _refuse_waiting(self) -> None:
         while self._queue is not None and not self._queue.empty():
             _, done = self._queue.get_nowait()
@@ -172,6 +190,13 @@ class Engine:
     async def _work(self, queue: asyncio.Queue[Asked]) -> None:
         while True:
             trigger, done = await queue.get()
+            await self._open.wait()
+            if isinstance(trigger, RestartAsked) and (others := _without_restarts(queue)):
+                # Last of all: what was asked for before the process is replaced is done by the one that was asked.
+                for each in (*others, (trigger, done)):
+                    queue.put_nowait(each)
+                    queue.task_done()
+                continue
             try:
                 result = await self._carry_out(trigger)
             except asyncio.CancelledError:
@@ -185,6 +210,29 @@ class Engine:
                 if not done.done():
                     done.set_result(result)
             await self._look_again(waits=queue.empty())
+            queue.task_done()
+
+    async def rest(self) -> None:
+        """Take no more triggers, once everything that was asked for is done; `go_on` ends that."""
+        if self._queue is not None:
+            await self._queue.join()
+        self._open.clear()
+
+    def go_on(self) -> None:
+        """Take triggers again."""
+        self._open.set()
+
+    def restart(self, reasons: tuple[str, ...]) -> None:
+        """Have what is on disk brought by a restart in place, because it cannot be swapped. From any thread."""
+        if self._loop is not None and self._queue is not None:
+            self._loop.call_soon_threadsafe(self._queue_unwaited, RestartAsked("restart needed", reasons))
+
+    def _queue_unwaited(self, trigger: Trigger) -> None:
+        """Queue a trigger that nothing waits for: what it comes to is told."""
+        assert self._queue is not None and self._loop is not None
+        done: asyncio.Future[PlanDone] = self._loop.create_future()
+        done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._queue.put_nowait((trigger, done))
 
     async def _look_again(self, *, waits: bool) -> None:
         """What can wait until agents have been answered, and the next trigger cannot do without."""
@@ -197,7 +245,29 @@ class Engine:
 
     # One trigger
 
+    async def _restart(self, trigger: RestartAsked) -> PlanDone:
+        """Decide on a restart and say so. Replacing the process is the server's, and comes after the answer."""
+        mark, limit = self._around.agents_mark(), self.limits.initialize
+        situation, problem = self.knowledge.situation(trigger), await self.restarts.problem()
+        situation = replace(
+            situation,
+            would_fail={**situation.would_fail, **({"oa-dev": problem} if problem is not None else {})},
+            can_restart=self.restarts.replace is not None,
+            stale_in_process=tuple(self.restarts.waiting),
+            state_moves=await self.home.run(self.restarts.moves, self.registry.live, limit),
+            child_processes=self.restarts.ends(),
+        )
+        plan = make_plan(trigger, situation)
+        assert plan.restart is not None
+        if self.restarts.note(plan) or trigger.by_person:
+            self._tell(PlanMade(plan))
+        if not plan.restart.waits and self.restarts.replace is not None:
+            self.restarts.replace(plan)
+        return PlanDone(plan, (), 0.0, self._around.agents_since(mark))
+
     async def _carry_out(self, trigger: Trigger) -> PlanDone:
+        if isinstance(trigger, RestartAsked):
+            return await self._restart(trigger)
         began, mark = time.monotonic(), self._around.agents_mark()
         self.knowledge.look(trigger)
         situation = self.knowledge.situation(trigger)
@@ -230,15 +300,11 @@ class Engine:
         """Have attempts made again that were waiting for what this plan has loaded."""
         # What an undo has brought back is what they have failed on.
         revived = {} if plan.undo else self.knowledge.revived(plan)
-        if revived and self._queue is not None:
-            done: asyncio.Future[PlanDone] = asyncio.get_running_loop().create_future()
-            # Nobody waits for it; what it comes to is told.
-            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            self._queue.put_nowait((FilesChanged(revived), done))
-
-    def _would_restart(self, reasons: tuple[str, ...]) -> None:
-        """An embedded network never restarts its process; it says what it would have done."""
-        self._tell(Notice(f"a restart of this process would bring what is on disk: {'; '.join(reasons)}"))
+        if revived:
+            self._queue_unwaited(FilesChanged(revived))
+        if self.restarts.waiting and plan.steps:
+            # What it waited for may be mended now.
+            self._queue_unwaited(RestartAsked("restart needed"))
 
     def _take_config(self, config: NetworkConfig) -> None:
         for notice in self.knowledge.take_config(config):
@@ -266,7 +332,7 @@ class Engine:
     def _outcomes(self, carried: Carried, mark: int) -> list[Outcome]:
         error = self.facts_of(carried.failure.error) if carried.failure is not None else None
         agents = self._around.agents_since(mark)
-        outcomes = [outcome_of(each, carried, error, agents) for each in carried.candidates]
+        outcomes = [self.restarts.told(outcome_of(each, carried, error, agents)) for each in carried.candidates]
         for candidate, outcome in zip(carried.candidates, outcomes, strict=True):
             self.knowledge.remember(candidate, outcome, carried)
             if outcome.status is Status.APPLIED and outcome.action is Action.UNLOAD and candidate.old is not None:
@@ -303,6 +369,10 @@ class Engine:
     def state_before(self, mod_id: str) -> Remembered | None:
         """The contents that a mod's state had before its last reload."""
         return self.knowledge.state_before(mod_id)
+
+    async def give_state(self, generation: Generation) -> str:
+        """Give a mod that is being loaded the state that it had before a restart in place; what became of it."""
+        return await self.restarts.give_state(generation, self.limits.initialize)
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""
@@ -371,6 +441,17 @@ def _refuse_hooks(calls: Iterable[Call]) -> None:
             raise HookFailed(
                 f"{name}: a hook cannot wait for a change of mods, which waits for it; start a task for that"
             )
+
+
+def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:
+    """Take everything out of a queue where something else than a restart is in it; nothing otherwise."""
+    waiting = [queue.get_nowait() for _ in range(queue.qsize())]
+    if all(isinstance(trigger, RestartAsked) for trigger, _ in waiting):
+        for each in waiting:
+            queue.put_nowait(each)
+            queue.task_done()
+        return []
+    return waiting
 
 
 async def _mark(calls: Iterable[Call], waits: bool) -> None:

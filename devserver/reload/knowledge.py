@@ -25,6 +25,7 @@ from devserver.model.change import (
     FilesChanged,
     LoadAsked,
     ReloadAsked,
+    RestartAsked,
     Sources,
     Trigger,
     UnloadAsked,
@@ -129,7 +130,17 @@ class Knowledge:
             # Who asks for one mod is told by its load that it is nowhere.
             absent={} if isinstance(trigger, LoadAsked) else absent,
             waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
+            would_fail=self._would_fail(live) if isinstance(trigger, RestartAsked) else {},
         )
+
+    def _would_fail(self, live: Iterable[LiveMod]) -> dict[str, str]:
+        """The live mods whose saved code has failed since, so that a fresh process would run nothing of them."""
+        failed = ((mod, self.failed.get(mod.mod_path)) for mod in live)
+        return {
+            mod.mod_id: str(attempt.outcome.error or attempt.outcome.reason)
+            for mod, attempt in failed
+            if attempt is not None
+        }
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
         """The mods that a change may concern whose own source is gone, and that are nowhere else either."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from devserver.config.settings import Settings
 from devserver.model.config import NetworkConfig
+from devserver.server.before import Before
+from devserver.server.image import Image
 from devserver.server.supervised import Supervised
 
 
@@ -27,6 +29,9 @@ class RunOptions:
     confirm: bool = False
     settings: Settings | None = None
     supervised: Supervised = field(default_factory=Supervised)
+    image: Image = field(default_factory=Image)
+    before: Before | None = None
+    """What the image before this one has left, after a restart in place."""
 
     def with_address(self, config: NetworkConfig) -> NetworkConfig:
         """What network.yaml asks for, with the address of this run. Where others may come in, secrets are verified."""

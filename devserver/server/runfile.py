@@ -105,6 +105,15 @@ class Claim:
         self.taken = self._handle is None or _is_locked(self._handle)
         return self.taken
 
+    @property
+    def descriptor(self) -> int | None:
+        """What holds the lock, which belongs to the process: its next image goes on with it, and has never let go."""
+        return self._handle if self.taken else None
+
+    def go_on(self, descriptor: int) -> None:
+        """Hold what the image before this one held."""
+        self._handle, self.taken = descriptor, True
+
     def give_back(self) -> None:
         """Let others have them."""
         if self._handle is not None:

@@ -19,14 +19,15 @@ from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
-from devserver.config.settings import has_changed
+from devserver.config.settings import SettingError, has_changed, read_settings
 from devserver.control.desk import DeskApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.control.tape import Tape
+from devserver.errors import ConfigError
 from devserver.live.loops import LoopThread, run_in_thread
-from devserver.model.change import ReloadAsked, Trigger, UndoAsked
+from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import (
@@ -38,13 +39,18 @@ from devserver.model.facts import (
     Notice,
     PlanDone,
     Ready,
+    Restarted,
     Stopped,
 )
+from devserver.model.plan import Plan
 from devserver.model.principal import ADMIN
-from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of
+from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
 from devserver.server.app import make_app
+from devserver.server.before import LISTENING, Before
 from devserver.server.exposure import Exposure
+from devserver.server.image import hear_signals
 from devserver.server.redact import Redactor
+from devserver.server.restart import Parts, RestartInPlace, loading_problem
 from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
@@ -77,16 +83,30 @@ def run_server(options: RunOptions, face: Face) -> int:
     # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
     gc.freeze()
     config = options.with_address(read_network(options.path))
-    listening = options.supervised.listening(config.host, config.port)
-    listening = listening or bind(config.host, config.port, strict=options.strict_port)
-    options.supervised.entrust(listening, config.host, config.port)
-    heard = [listening]
+    heard = _heard(options, config)
+    options.supervised.entrust(heard[0], config.host, config.port)
     try:
-        heard += [own] if (own := beside(listening)) is not None else []
         return asyncio.run(Server(options, config, heard, face, began).run())
     finally:
         for each in heard:
             each.close()
+
+
+def _heard(options: RunOptions, config: NetworkConfig) -> list[socket.socket]:
+    """The sockets to listen on: those of before where the same address is wanted, else new ones."""
+    before = options.before
+    if before is not None and (kept := before.listening(config.host, config.port)):
+        return kept
+    listening = options.supervised.listening(config.host, config.port)
+    listening = listening or bind(config.host, config.port, strict=options.strict_port)
+    try:
+        own = beside(listening)
+    except BaseException:
+        listening.close()
+        raise
+    if before is not None:
+        before.close_listening()
+    return [listening] if own is None else [listening, own]
 
 
 class Server:
@@ -99,7 +119,8 @@ class Server:
         self._face = face
         self._began = began
         self._heard = heard
-        self._token = secrets.token_urlsafe(32)
+        before = options.before
+        self._token = secrets.token_urlsafe(32) if before is None else before.values["server"]["token"]
         self._url = url_of(heard[-1])
         self._stop = asyncio.Event()
         self._standing = Standing()
@@ -122,16 +143,33 @@ class Server:
         self._http = HttpServer(self._app())
         self._tasks: list[asyncio.Task[None]] = []
         self._asks = 0
+        self._restart: RestartInPlace | None = None
+        self._network.engine.restarts.replace = self._replace
+        self._network.engine.restarts.problem = self._cannot_start
+        if before is not None:
+            self._go_on(before)
+
+    def _go_on(self, before: Before) -> None:
+        """Go on where the image before this one was."""
+        self._network.unpack(before.values)
+        self._network.engine.restarts.cause = before.cause
+        self.reloads.unpack(before.values["server"]["reloads"])
+        self.saves.paused = before.values["server"]["paused"]
+        self.set_log_level(before.values["server"]["log_level"])
 
     async def run(self) -> int:
         """Start, serve until asked to stop, end."""
         self._loop = asyncio.get_running_loop()
         self._handle_signals()
+        hear_signals()
         self._home.start()
         self._network.directory.on_change.append(self._agent_changed)
-        self._files.begin(self._network.directory)
+        before = self._options.before
+        self._files.begin(self._network.directory, before.descriptors.get("claim") if before is not None else None)
         self._network.keep = self._files.written
         self._http.begin(self._heard)
+        if before is not None:
+            await self._http.adopt(before.connections)
         starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(self._stop.wait())
         try:
             # A mod that never starts must not keep who wants to stop.
@@ -159,7 +197,8 @@ class Server:
         wanted = self._address[1]
         if wanted and self._port() != wanted:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
-        self.tell(self._ready())
+        before = self._options.before
+        self.tell(self._ready() if before is None else before.done(self._network, self._url, time.time()))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
             self._face.tell(exposed)  # and not through the redactor: it is the one place where the join token is shown
         self._face_keys()
@@ -247,6 +286,10 @@ class Server:
                 self._begin(self._check())
             case "undo":
                 self._ask(UndoAsked(cause="key z"))
+            case "restart" if self._restart is not None:
+                self._restart.insist()
+            case "restart":
+                self._ask(RestartAsked(cause="key R", by_person=True))
             case "pause":
                 self._begin(self.saves.toggle())
             case "apply":
@@ -284,6 +327,60 @@ class Server:
         for each in found.notes:
             self.tell(Notice(f"check: {each}"))
 
+    # Restart in place
+
+    def _replace(self, plan: Plan) -> None:
+        """Have this process replaced, as a plan says. One that is under way goes on."""
+        if self._restart is None:
+            self._restart = RestartInPlace(plan, self._restart_parts())
+            self._begin(self._restart_once(self._restart))
+
+    async def _restart_once(self, restart: RestartInPlace) -> None:
+        try:
+            await restart.run()
+        finally:
+            self._restart = None
+
+    def _restart_parts(self) -> Parts:
+        return Parts(
+            image=self._options.image,
+            network=self._network,
+            home=self._home,
+            connections=self._http,
+            tell=self.tell,
+            more=self._more,
+            again=self._options.supervised.again,
+            last=self._face.close,
+        )
+
+    def _more(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """What of this server survives a restart beside its network, and the descriptors that do."""
+        claim = self._files.hand_over()
+        self.reloads.close()
+        self.followed.tape.close()
+        descriptors = dict(zip(LISTENING, (each.fileno() for each in self._heard), strict=False))
+        values = {
+            "token": self._token,
+            "address": self._address,
+            "reloads": self.reloads.pack(),
+            "paused": self.saves.paused,
+            "log_level": logging.getLevelName(logging.getLogger().level).lower(),
+        }
+        return {"server": values}, descriptors | ({} if claim is None else {"claim": claim})
+
+    async def _cannot_start(self) -> str | None:
+        """Why a start would fail now, by what stands in files; None where it would not."""
+        image = self._options.image
+        problem = image.problem() or await run_in_thread(loading_problem, image)
+        if problem is not None:
+            return problem
+        try:
+            read_settings(self._options.path.parent, {}, image.environ)
+            self._read_network()
+        except (ConfigError, SettingError, OSError) as error:
+            return str(error)
+        return None
+
     # Control, for the API
 
     def status(self) -> dict[str, Any]:
@@ -320,6 +417,9 @@ class Server:
         self._standing.note(fact)
         if isinstance(fact, PlanDone):
             self.reloads.put({"time": iso_of(time.time()), **done_to_dict(fact)})
+        elif isinstance(fact, Restarted):
+            told = restarted_to_dict(fact)
+            self.reloads.put({"time": iso_of(time.time()), "success": not fact.failed, "restarted": told})
         elif isinstance(fact, ConfigRefused):
             refused = [error_to_dict(each) for each in fact.errors]
             self.reloads.put({"time": iso_of(time.time()), "success": False, "refused": refused})

@@ -159,6 +159,15 @@ class Supervised:
         if self._line is not None:
             socket.send_fds(self._line, [ENTRUSTED + f" {host} {port}".encode()], [listening.fileno()])
 
+    def again(self) -> tuple[dict[str, str], list[int]]:
+        """What the next image of this process needs to be supervised as well: variables, and descriptors."""
+        handed: dict[str, Any] = {}
+        if self._line is not None:
+            handed["line"] = self._line.fileno()
+        if self._words is not None:
+            handed["words"] = self._words
+        return ({VARIABLE: as_environment(handed, self.crashes)}, list(handed.values())) if handed else ({}, [])
+
     def quarantine(self, config: NetworkConfig, roots: Roots) -> Quarantine:
         """The mods of this network that shall not be loaded as they are."""
         return Quarantine(self.crashes, [each.path for each in config.mods], roots)

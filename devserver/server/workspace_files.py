@@ -25,10 +25,20 @@ class WorkspaceFiles:
         self._identities = IdentityStore(workspace, tell)
         self._claim = Claim(workspace)
 
-    def begin(self, directory: Directory) -> None:
-        """Take the files, where no other server has them; the agents that were here before are known again."""
-        if self._claim.take():
+    def begin(self, directory: Directory, claim: int | None = None) -> None:
+        """Take the files, where no other server has them; the agents that were here before are known again.
+
+        `claim`: the descriptor of the image before this one, which has them already.
+        """
+        if claim is not None:
+            self._claim.go_on(claim)
+        if self._claim.taken or self._claim.take():
             self._identities.follow(directory)
+
+    def hand_over(self) -> int | None:
+        """Write the last changes, and leave the files to the next image of this process: its claim, if it has one."""
+        self._identities.close()
+        return self._claim.descriptor
 
     async def written(self) -> None:
         """Go on once every agent that has come before is on disk, where they are kept at all."""

@@ -24,6 +24,7 @@ class Key:
 
 KEYS: tuple[Key, ...] = (
     Key("r", "reload", "reload all", "reload"),
+    Key("R", "restart", "restart in place", "restart"),
     Key("m", "reload_one", "reload one…", "reload MOD"),
     Key("c", "check", "check", "check"),
     Key("z", "undo", "undo reload", "undo"),

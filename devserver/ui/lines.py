@@ -23,6 +23,7 @@ from devserver.model.facts import (
     PlanDone,
     PlanMade,
     Ready,
+    Restarted,
     Stopped,
 )
 from devserver.model.wire_form import sentence_of
@@ -31,6 +32,7 @@ from devserver.ui.frame import config_error_block, error_block, message, place
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
+from devserver.ui.restart_lines import restarted
 from devserver.ui.said import PRINTED, Said
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count, listed, took
@@ -49,6 +51,8 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return plan_made(fact, view)
         case PlanDone():
             return plan_done(fact, view)
+        case Restarted():
+            return (restarted(fact, view),)
         case Outcome():
             return outcome_told(fact, view)
         case ConfigRefused():

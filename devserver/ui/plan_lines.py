@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from devserver.model.facts import AgentsSeen, Held, Outcome, PlanDone, PlanMade, Status
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, Way
 from devserver.model.plan import Hold, NotApplied, Plan, Step
 from devserver.ui.frame import message, mod_error_block, place
 from devserver.ui.glyphs import RICH, Glyphs, Style
 from devserver.ui.look import View
+from devserver.ui.restart_lines import restart_planned
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
 from devserver.ui.words import count, listed, receipt, took
 
@@ -54,6 +55,8 @@ def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
     plan = made.plan
     if not view.started:
         return ()
+    if plan.restart is not None:
+        return (restart_planned(plan.restart, view),)
     if made.waits or has_rows(plan):
         return (plan_rows(plan, view),)
     if plan.holds:
@@ -117,7 +120,8 @@ def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
     """What a plan says afterwards. Before the network is ready only failures are told: the banner says the rest."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
     first: tuple[Block, ...] = ()
-    if good and view.started:
+    by_restart = any(each.way is Way.RESTART for each in good)
+    if good and view.started and not by_restart:
         rows = has_rows(done.plan)
         first = (_applied(done, view) if rows else reload_line(good, done.duration_ms, done.agents, done.held, view),)
     # Before the network is ready no plan is told, and what it holds is told with the rest.

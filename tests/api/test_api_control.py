@@ -130,8 +130,9 @@ async def test_what_was_carried_out_is_answered_in_full(served, admin):
     assert answer.json() == {
         "success": False,
         "cause": "asked",
-        "steps": [{"action": "reload", "mod_id": "wiki", "reason": "mods/wiki/mod.py changed"}],
-        "holds": [{"action": "load", "mod_id": "x", "reason": "no"}],
+        "steps": [{"action": "reload", "mod_id": "wiki", "reason": "mods/wiki/mod.py changed", "way": "in_place"}],
+        "holds": [{"action": "load", "mod_id": "x", "reason": "no", "way": "in_place"}],
+        "restart": None,
         "not_applied": [{"setting": "network.port", "running": 1, "wanted": 2}],
         "outcomes": [
             {

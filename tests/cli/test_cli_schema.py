@@ -28,6 +28,8 @@ ACCEPTED = {
     "transports": f"{HEAD}  transports:\n    - {{type: http, config: {{host: localhost, port: 8}}}}\n    - type: mcp\n",
     "groups": f"{HEAD}  agent_groups:\n    admins: {{password_hash: abc, description: x, metadata: {{a: 1}}}}\n",
     "dev": f"{HEAD}dev:\n  mod_paths: [mods]\n  grants: {{ana: [read]}}\n  limits: {{drain: 0.5, held_events: 5}}\n",
+    "restart": f"{HEAD}dev:\n  restart: ask\n",
+    "restart rules": f"{HEAD}dev:\n  restart: {{policy: never, drain: 5}}\n",
     "older keys": f"{HEAD}  transport: http\n  host: localhost\n  port: 8800\n",
     "known elsewhere": f"{HEAD}  heartbeat_interval: 5\nlog_level: INFO\n",
     "unknown": f"{HEAD}  something_else_entirely: 1\n",
@@ -96,6 +98,7 @@ def _has_fitting_others(value: Any, schema: Any) -> bool:
 
 
 _CHECKS: dict[str, Any] = {
+    "anyOf": lambda value, schema: any(fits(value, each) for each in schema["anyOf"]),
     "type": _is_typed,
     "enum": lambda value, schema: value in schema["enum"],
     "properties": _has_fitting_properties,
@@ -159,7 +162,7 @@ def test_the_command_prints_the_schema_of_the_json_lines(tmp_path: Path) -> None
     told = json.loads(oa_dev(tmp_path, "schema", "events").stdout)
     assert told == json_schema()
     lines = {told["$defs"][each["$ref"].rpartition("/")[2]]["properties"]["type"]["const"] for each in told["anyOf"]}
-    assert lines == {"ready", "plan", "outcome", "ignored", "notice", "mod_error", "agent", "stopped"}
+    assert lines == {"ready", "plan", "outcome", "restart", "ignored", "notice", "mod_error", "agent", "stopped"}
     assert {"status", "reload", "wait reload", "check", "send"} <= told["commands"].keys()
 
 

@@ -10,7 +10,7 @@ import pytest
 from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError
 from devserver.model.config import AgentGroup, ModSpec, NetworkConfig
-from devserver.model.lifecycle import Limits
+from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
 from devserver.model.names import mod_name_problem
 
 NAMED = "network:\n  name: demo\n"
@@ -52,6 +52,7 @@ dev:
   mod_paths: [mods, ../shared]
   grants: {tester: ["mods:write", read]}
   limits: {drain: 1, linger: 2.5, held_events: 10}
+  restart: {policy: ask, drain: 3}
 """
 
 
@@ -80,6 +81,7 @@ def test_every_key_of_a_full_file_is_honoured_or_named_as_unused() -> None:
         mod_paths=("mods", "../shared"),
         grants={"tester": ("mods:write", "read")},
         limits=Limits(drain=1.0, linger=2.5, held_events=10),
+        restart=RestartRules(RestartPolicy.ASK, 3.0),
         unused=(
             "log_level",
             "encryption_enabled",

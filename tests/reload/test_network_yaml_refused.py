@@ -253,6 +253,11 @@ def test_environment_variables_are_not_filled_in_and_never_told(text: str, monke
             f"{NAMED}dev: {{limits: {{held_events: 1.5}}}}\n",
             "dev.limits.held_events is a whole number from 1 to 1000000, not 1.5 (None)",
         ),
+        (f"{NAMED}dev: {{restart: auot}}\n", "dev.restart is one of ask, auto, never (did you mean 'auto'?)"),
+        (
+            f"{NAMED}dev: {{restart: {{drain: 0}}}}\n",
+            "dev.restart.drain is a number of seconds above 0, at most 86400, not 0 (None)",
+        ),
         (
             f"{NAMED}dev: {{limits: {{linger: .inf}}}}\n",
             "dev.limits.linger is a number of seconds above 0, at most 86400, not .inf (None)",

@@ -13,7 +13,7 @@ from workspaces import Workspace, served
 from devserver import AgentNetwork
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice
-from devserver.model.lifecycle import Limits
+from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,12 @@ TAKEN = {
         "dev.grants.ana unset → read, mods:write: counts from now on",
         lambda net: net.config.grants,
         {"ana": ("read", "mods:write")},
+    ),
+    "restart": Setting(
+        {"dev": {"restart": "ask"}},
+        "dev.restart.policy auto → ask: counts from now on",
+        lambda net: net.config.restart,
+        RestartRules(RestartPolicy.ASK),
     ),
     "limits.drain": limit("drain", 0.025, 0.5),
     "limits.exclusive_drain": limit("exclusive_drain", 5.0, 0.5),

@@ -31,12 +31,13 @@ from devserver.model.facts import (
     PlanDone,
     PlanMade,
     Ready,
+    Restarted,
     Status,
     Stopped,
     Way,
 )
 from devserver.model.lifecycle import Action, Phase
-from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
+from devserver.model.plan import Group, Hold, NotApplied, Plan, StateMove, Step
 from devserver.model.wire_form import error_from_dict, error_to_dict, outcome_from_dict, outcome_to_dict
 from devserver.ui.jsonl import JsonLines
 
@@ -130,10 +131,30 @@ PLAN = Plan(
 PLAN_DICT = {
     "type": "plan",
     "cause": "network.yaml",
-    "steps": [{"action": "load", "mod_id": "search", "reason": "new in network.yaml"}],
-    "holds": [{"action": "unload", "mod_id": "auth", "reason": "wiki needs it"}],
+    "steps": [{"action": "load", "mod_id": "search", "reason": "new in network.yaml", "way": "in_place"}],
+    "holds": [{"action": "unload", "mod_id": "auth", "reason": "wiki needs it", "way": "in_place"}],
     "not_applied": [{"setting": "network.port", "running": 8700, "wanted": "nan"}],
+    "restart": None,
     "waits": False,
+}
+MOVE = StateMove(mod_id="wiki", mod_path="mods.wiki", generation=3, moves=("'pages'",), lost=("key 'lock' (x)",))
+RESTARTED = Restarted(
+    url="http://127.0.0.1:8700", reasons=(".env changed",), pause_ms=310.5, duration_ms=700.0, kept=20, closed=1,
+    agents=AgentsSeen(3, 0), mods=(MOVE,), ended=("process 7 (sleep 9)",), failed=("mods.kanban",),
+)  # fmt: skip
+RESTARTED_DICT = {
+    "type": "restart",
+    "url": "http://127.0.0.1:8700",
+    "reasons": [".env changed"],
+    "pause_ms": 310.5,
+    "duration_ms": 700.0,
+    "connections": {"kept": 20, "closed": 1},
+    "agents": {"connected": 3, "dropped": 0},
+    "mods": [
+        {"mod_id": "wiki", "mod_path": "mods.wiki", "generation": 3, "moves": ["'pages'"], "lost": ["key 'lock' (x)"]}
+    ],
+    "ended": ["process 7 (sleep 9)"],
+    "failed": ["mods.kanban"],
 }
 READY = Ready("http://127.0.0.1:8700", (ModRunning("echo", "mods.echo", 1),), 412.3, ("mods/",), 41, 1, "inotify", "n")
 READY_DICT = {
@@ -170,6 +191,7 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
     (PlanMade(PLAN), [PLAN_DICT]),
     (PlanDone(PLAN, (GOOD, BAD), 20.0), [GOOD_DICT, BAD_DICT]),
     (GOOD, [GOOD_DICT]),
+    (RESTARTED, [RESTARTED_DICT]),
     (ConfigRefused((ERROR, ERROR)), [REFUSED_DICT, REFUSED_DICT]),
     (Ignored("notes.md", "not code"), [{"type": "ignored", "path": "notes.md", "rule": "not code"}]),
     (Notice("hello"), [{"type": "notice", "message": "hello"}]),

@@ -8,12 +8,14 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
     LoadAsked       load one mod
     UnloadAsked     unload one mod
     UndoAsked       go back to the code and state before the last reload of these mods, or the latest reload
+    RestartAsked    replace the process in place, where policy and state allow that
 
 - `situation`  what a decision depends on
 - `seen`       whether who asks saw what runs now
 - `reloads`    from changed modules to the mods that were made from them
 - `loads`      which mods come and go, in the order of need
 - `held`       what cannot be now, and what has been waiting
+- `restart`    whether a restart in place happens, and what it costs
 - `settings`   configuration, order, and what needs a restart
 """
 
@@ -21,7 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, ReloadAsked, Trigger, UndoAsked, UnloadAsked
+from devserver.model.change import (
+    ConfigChanged,
+    FilesChanged,
+    LoadAsked,
+    ReloadAsked,
+    RestartAsked,
+    Trigger,
+    UndoAsked,
+    UnloadAsked,
+)
 from devserver.model.config import ModSpec
 from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
@@ -29,6 +40,7 @@ from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
 from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
 from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
+from devserver.reload.plan.restart import for_restart
 from devserver.reload.plan.seen import refused_as_stale
 from devserver.reload.plan.settings import not_applied, order_of, reorder, taken, with_config, without_settings
 from devserver.reload.plan.situation import Situation, needed_paths, not_loaded
@@ -41,8 +53,10 @@ def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     stale = refused_as_stale(trigger, situation)
     if stale is not None:
         return stale
-    decided = without_held(_decide(trigger, situation), trigger, situation)
-    return with_waiting(decided, trigger, situation)
+    decided = _decide(trigger, situation)
+    if decided.restart is not None:
+        return decided  # of the whole process, or of nothing: no step of it can be held
+    return with_waiting(without_held(decided, trigger, situation), trigger, situation)
 
 
 def _decide(trigger: Trigger, situation: Situation) -> Plan:
@@ -59,6 +73,8 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
             return _for_unload(trigger, situation)
         case UndoAsked():
             return _for_undo(trigger, situation)
+        case RestartAsked():
+            return for_restart(trigger, situation)
 
 
 def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:

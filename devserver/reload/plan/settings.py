@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from devserver.model.config import ModSpec, NetworkConfig
-from devserver.model.lifecycle import Action, Limits
+from devserver.model.lifecycle import Action, Limits, RestartRules
 from devserver.model.names import mod_id_of
 from devserver.model.plan import LiveMod, NotApplied, Step
 from devserver.reload.plan.situation import Situation
@@ -35,6 +35,7 @@ _TAKEN_SETTINGS = {
     "mod_paths": "dev.mod_paths",
     "grants": "dev.grants",
     "limits": "dev.limits",
+    "restart": "dev.restart",
 }
 """The settings that count as soon as network.yaml says them, each with its place there."""
 
@@ -135,7 +136,7 @@ def _written(field: str, config: NetworkConfig) -> Any:
 
 
 def _as_written(value: Any) -> Any:
-    if isinstance(value, Limits):
+    if isinstance(value, Limits | RestartRules):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _as_written(each) for key, each in value.items()}

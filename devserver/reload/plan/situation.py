@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.names import mod_id_of, module_of
-from devserver.model.plan import LiveMod
+from devserver.model.plan import LiveMod, StateMove
 from devserver.sources.graph import Declarations, ModuleGraph, Requirement, parse_requirement
 
 
@@ -47,6 +47,16 @@ class Situation:
     missed: frozenset[str] = frozenset()
     absent: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    can_restart: bool = False
+    """Whether this process can replace its own image; an embedded network cannot."""
+    stale_in_process: tuple[str, ...] = ()
+    """The reasons of restarts that wait, in words."""
+    would_fail: Mapping[str, str] = field(default_factory=dict)
+    """The live mods (by id) that would not come up in a fresh process, each with why."""
+    state_moves: tuple[StateMove, ...] = ()
+    """What a restart would do with the state of each mod; looked at for a restart only."""
+    child_processes: tuple[str, ...] = ()
+    """The processes that mods have started and that end with a restart, in words."""
 
     def find(self, path_or_id: str) -> LiveMod | None:
         """The live mod of that id or path."""

@@ -1,0 +1,135 @@
+"""The state of mods on its way into another process: packed by the old one, unpacked by the new one.
+
+Packed is what pickle keeps: values, and instances of a mod's classes by name, so that they come back as instances of
+the code that the new process has loaded. What cannot be packed is named with its key. The bytes are believed because
+they come from our own memory file; nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from devserver.errors import HookFailed
+from devserver.live.generation import Generation
+from devserver.model.lifecycle import HandOver
+from devserver.model.plan import StateMove
+from devserver.reload import hooks
+
+_CAPTURED = "what capture_state() returned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedState:
+    """The state of one mod as bytes.
+
+    `whole`: `self.state` in one piece, which keeps what its keys share; None where some key cannot be packed. `parts`:
+    each key by itself, for a process that cannot read the whole. `captured`: what `capture_state()` returned, or None.
+    """
+
+    names: tuple[str, ...] = ()
+    whole: bytes | None = None
+    parts: tuple[bytes, ...] = ()
+    captured: bytes | None = None
+    lost: tuple[str, ...] = ()
+
+
+async def pack_state(generation: Generation, limit: float) -> PackedState:
+    """The state of a mod that runs. To be called where mods run; `limit`: seconds for `capture_state()`."""
+    instance, lost = generation.instance, []
+    captured = None
+    capture = getattr(instance, "capture_state", None)
+    if callable(capture) and callable(getattr(instance, "restore_state", None)):
+        try:
+            value = await hooks.call_hook(generation, capture, "capture_state()", limit)
+            captured = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            lost.append(f"{_CAPTURED} ({_why(error)})")
+    elif hasattr(instance, "take_class"):
+        # It stands for another object, whose data is kept for its next start.
+        return PackedState(names=("its data",))
+    elif generation.hand_over is HandOver.REBIND:
+        lost.append("what its instance keeps (reload_mode is rebind, and it has no capture_state)")
+    packed = _packed(instance.state)
+    lost += packed.lost
+    names = (*(("capture_state()",) if captured is not None else ()), *packed.names)
+    return PackedState(names=names, whole=packed.whole, parts=packed.parts, captured=captured, lost=tuple(lost))
+
+
+def _packed(state: Mapping[Any, Any]) -> PackedState:
+    names, parts, lost = [], [], []
+    for key, value in tuple(state.items()):
+        try:
+            parts.append(pickle.dumps((key, value), pickle.HIGHEST_PROTOCOL))
+        except Exception as error:
+            # Whatever the objects of a mod do when they are pickled: this key stays behind, and that is said.
+            lost.append(f"key {key!r} ({_why(error)})")
+        else:
+            names.append(repr(key))
+    whole = None if lost else pickle.dumps(dict(state), pickle.HIGHEST_PROTOCOL)
+    return PackedState(names=tuple(names), whole=whole, parts=tuple(parts), lost=tuple(lost))
+
+
+def _why(error: BaseException) -> str:
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:120]}" if words else type(error).__name__
+
+
+def move_of(generation: Generation, packed: PackedState) -> StateMove:
+    """What a plan says of a packed state."""
+    return StateMove(
+        mod_id=generation.mod_id,
+        mod_path=generation.mod_path,
+        generation=generation.number,
+        moves=packed.names,
+        lost=packed.lost,
+    )
+
+
+async def unpack_state(generation: Generation, packed: PackedState, limit: float) -> str:
+    """Give a generation that starts the state of before; what became of it, in a few words.
+
+    What the new code cannot read is named and left out. Raises what `restore_state()` raises.
+    """
+    restore = getattr(generation.instance, "restore_state", None)
+    lost = list(packed.lost)
+    if packed.captured is not None and callable(restore):
+        try:
+            value = pickle.loads(packed.captured)
+        except Exception as error:
+            lost.append(f"{_CAPTURED} ({_why(error)})")
+        else:
+            answer = await hooks.call_hook(generation, restore, "restore_state()", limit, value)
+            if answer is False:
+                raise HookFailed(f"{generation.mod_id}: restore_state() returned False")
+            return _said("state restored", lost)
+    state, unread = _unpacked(packed)
+    generation.instance.state.update(state)
+    count = f"{len(state)} key" if len(state) == 1 else f"{len(state)} keys"
+    words = f"state kept ({count})" if state else "no state"
+    return _said(words, [*lost, *unread])
+
+
+def _unpacked(packed: PackedState) -> tuple[dict[Any, Any], list[str]]:
+    if packed.whole is not None:
+        try:
+            whole: dict[Any, Any] = pickle.loads(packed.whole)
+            return whole, []
+        except Exception:
+            # Some key is of a class that is no more: the others come one by one.
+            pass
+    state, lost = {}, []
+    names = packed.names[len(packed.names) - len(packed.parts) :]
+    for name, part in zip(names, packed.parts, strict=True):
+        try:
+            key, value = pickle.loads(part)
+            state[key] = value
+        except Exception as error:
+            lost.append(f"key {name} ({_why(error)})")
+    return state, lost
+
+
+def _said(words: str, lost: list[str]) -> str:
+    return f"{words}; lost: {'; '.join(lost)}" if lost else words

@@ -1,0 +1,56 @@
+"""Whether a restart in place happens, why, and what it costs: decided before anything is done.
+
+Pure, as all of `plan`. What cannot be swapped in place (a file that is read at the start, an installed package, code
+that is still held) asks for a restart; a person may ask for one without a reason.
+"""
+
+from __future__ import annotations
+
+from devserver.model.change import RestartAsked
+from devserver.model.lifecycle import Action, RestartPolicy, Way
+from devserver.model.plan import Group, LiveMod, Plan, Restart, Step
+from devserver.reload.plan.situation import Situation
+
+HOW = "R or oa-dev restart brings it"
+"""How a person cures what waits for a restart."""
+
+
+def for_restart(trigger: RestartAsked, situation: Situation) -> Plan:
+    """The plan of a restart in place: a step for each mod that runs, and what becomes of its state."""
+    reasons = tuple(dict.fromkeys((*situation.stale_in_process, *trigger.reasons))) or (trigger.cause,)
+    restart = Restart(reasons=reasons, moves=situation.state_moves, ends=situation.child_processes)
+    waits = _why_it_waits(trigger, restart, situation)
+    restart = Restart(reasons=reasons, moves=restart.moves, ends=restart.ends, waits=waits)
+    steps = () if waits else tuple(_step(mod, "; ".join(reasons)) for mod in situation.live)
+    return Plan(trigger.cause, (Group(steps),) if steps else (), restart=restart)
+
+
+def _step(mod: LiveMod, reason: str) -> Step:
+    return Step(
+        action=Action.RELOAD,
+        mod_id=mod.mod_id,
+        mod_path=mod.mod_path,
+        reason=reason,
+        config=mod.config,
+        listed=mod.listed,
+        way=Way.RESTART,
+    )
+
+
+def _why_it_waits(trigger: RestartAsked, restart: Restart, situation: Situation) -> str:
+    """Why the restart does not happen now; nothing where it does."""
+    if not situation.can_restart:
+        return "an embedded network never restarts its process: restart the program"
+    if situation.would_fail:
+        # What is known to fail is not tried, whoever asks: these mods run now, and would not run afterwards.
+        failing = "; ".join(f"{mod_id} ({why})" for mod_id, why in situation.would_fail.items())
+        return f"not everything would come up: {failing}; mend that first"
+    if trigger.by_person:
+        return ""
+    match situation.config.restart.policy:
+        case RestartPolicy.AUTO if restart.lost:
+            return f"state would be lost ({'; '.join(restart.lost)}); {HOW}"
+        case RestartPolicy.AUTO:
+            return ""
+        case RestartPolicy.ASK | RestartPolicy.NEVER as policy:
+            return f"dev.restart is {policy.value}; {HOW}"

@@ -1,0 +1,117 @@
+"""What the engine knows of restarts in place: why one is needed and waits, and what an earlier image has left.
+
+A restart is decided by `plan/restart` and done by the server, which alone owns the process. Here is what lies between:
+the reasons that wait, the states that are packed before, and the states that arrive after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from devserver.live.children import child_processes
+from devserver.live.generation import Generation
+from devserver.model.facts import Outcome, Status, Way
+from devserver.model.lifecycle import Action
+from devserver.model.names import module_of
+from devserver.model.plan import Plan, StateMove
+from devserver.reload.carry import PackedState, move_of, pack_state, unpack_state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A mod that ran in the image before this one: its state, and what it takes to load it where no file lists it."""
+
+    mod_path: str
+    generation: int
+    state: PackedState
+    listed: bool = True
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Restarting:
+    """The memory of one engine. `replace` has the process replaced as a plan says; None where nothing can do that."""
+
+    def __init__(self) -> None:
+        self.replace: Callable[[Plan], None] | None = None
+        self.problem: Callable[[], Awaitable[str | None]] = _no_problem
+        """Why the process could not be started again, as far as that can be known before."""
+        self.waiting: dict[str, None] = {}
+        """The reasons of restarts that were not done, each once, in order."""
+        self.why = ""
+        """Why they wait."""
+        self.cause = ""
+        """Why the image before this one was replaced, "" for a first start."""
+        self.arrivals: dict[str, Arrival] = {}
+        """By mod path, what ran before and has not come up yet."""
+
+    async def moves(self, generations: Iterable[Generation], limit: float) -> tuple[StateMove, ...]:
+        """What a restart would do with each state. To be called where mods run."""
+        return tuple([move_of(each, await pack_state(each, limit)) for each in generations])
+
+    def ends(self) -> tuple[str, ...]:
+        """The processes that mods have started, in words."""
+        return tuple(str(each) for each in child_processes())
+
+    def note(self, plan: Plan) -> bool:
+        """Keep in mind what a plan of a restart comes to; whether that is news."""
+        assert plan.restart is not None
+        before = (tuple(self.waiting), self.why)
+        if plan.restart.waits:
+            self.waiting = dict.fromkeys(plan.restart.reasons)
+        else:
+            self.waiting = {}
+        self.why = plan.restart.waits
+        return not plan.restart.waits or before != (tuple(self.waiting), self.why)
+
+    async def pack(self, generations: Iterable[Generation], limit: float) -> dict[str, Arrival]:
+        """Everything of mods that the next image needs. To be called where mods run, when no handler runs."""
+        packed = dict(self.arrivals)
+        for each in generations:
+            state = await pack_state(each, limit)
+            packed[module_of(each.mod_path)] = Arrival(
+                mod_path=each.mod_path,
+                generation=each.number,
+                state=state,
+                listed=each.listed,
+                config=dict(each.config),
+            )
+        return packed
+
+    def unlisted(self, enabled: Collection[str]) -> tuple[Arrival, ...]:
+        """What ran before though no file lists it. What was listed then and is not among `enabled` now is forgotten."""
+        listed = {path for path, each in self.arrivals.items() if each.listed}
+        for path in listed - {module_of(each) for each in enabled}:
+            del self.arrivals[path]
+        return tuple(each for each in self.arrivals.values() if not each.listed)
+
+    async def give_state(self, generation: Generation, limit: float) -> str:
+        """Give a mod that is being loaded the state of the image before; what became of it, "" where there is none."""
+        arrival = self.arrivals.get(module_of(generation.mod_path))
+        return "" if arrival is None else await unpack_state(generation, arrival.state, limit)
+
+    def told(self, outcome: Outcome) -> Outcome:
+        """The outcome of a load as what it is to people: a mod that ran before has been reloaded, by a restart."""
+        arrival = self.arrivals.get(module_of(outcome.mod_path))
+        if arrival is None or outcome.action is not Action.LOAD:
+            return outcome
+        if outcome.status is Status.APPLIED:
+            del self.arrivals[module_of(outcome.mod_path)]
+        return replace(outcome, action=Action.RELOAD, way=Way.RESTART, reason=self.cause or outcome.reason)
+
+
+async def _no_problem() -> str | None:
+    return None
+
+
+def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
+    """An arrival as plain values: the image that reads it may be of another version of this code."""
+    state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
+    values = {name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "config")}
+    return {**values, "state": state}
+
+
+def arrival_from_dict(values: Mapping[str, Any]) -> Arrival:
+    """The arrival again."""
+    return Arrival(**{**values, "state": PackedState(**values["state"])})

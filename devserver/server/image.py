@@ -1,0 +1,123 @@
+"""This process's own image: how it was started, and how it is replaced by a fresh one of the same program.
+
+What a fresh start would find is put back first: arguments, environment, folder, umask, signals. What survives is what
+is marked as inheritable, and the memory file. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+VARIABLE = "OA_DEV_RESTARTED"
+"""Where an image says which descriptor its successor finds the memory file at."""
+
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that wait between two images: what a person asks then is heard by the second."""
+
+
+def supported() -> bool:
+    """Whether this system replaces a process's image and keeps its descriptors and its id."""
+    return os.name == "posix"
+
+
+def _umask() -> int:
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
+
+
+def _ignored() -> frozenset[int]:
+    return frozenset(n for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """How this process was started. To be made before anything has changed that."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    folder: str = field(default_factory=os.getcwd)
+    umask: int = field(default_factory=_umask)
+    ignored: frozenset[int] = field(default_factory=_ignored)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of the interpreter, its own options among them, with itself as the first."""
+        return [sys.executable, *sys.orig_argv[1:]]
+
+    def problem(self) -> str | None:
+        """Why a fresh image cannot be started, or None. Starts nothing."""
+        if not supported():
+            return "this system cannot replace the image of a process"
+        if not os.access(sys.executable, os.X_OK):
+            return f"{sys.executable} is no program any more"
+        return None if os.path.isdir(self.folder) else f"the folder {self.folder} is gone"
+
+    def replace(self, variables: Mapping[str, str], inherited: Iterable[int]) -> NoReturn:
+        """Become a fresh image, which has `variables` in its environment and these descriptors. Ends no thread.
+
+        Raises OSError where the system refuses.
+        """
+        for each in inherited:
+            os.set_inheritable(each, True)
+        os.chdir(self.folder)
+        os.umask(self.umask)
+        _stop_timers()
+        for number in _ignored() - self.ignored:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+        os.execve(sys.executable, self.arguments, {**self.environ, **variables})
+
+
+def _stop_timers() -> None:
+    # Timers outlive the image that set them, and their signals would end the next one.
+    for kind in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        signal.setitimer(kind, 0)
+
+
+def hear_signals() -> None:
+    """Let signals in that an image has held back for this one. To be called once they are handled."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+
+
+# The memory file
+
+
+def write_memory(values: Mapping[str, Any]) -> int:
+    """Plain values in a file that has no name and is in memory where the system can do that; its descriptor.
+
+    Raises OSError where there is no room for them.
+    """
+    descriptor = _nameless_file()
+    try:
+        with open(descriptor, "wb", closefd=False) as stream:
+            pickle.dump(dict(values), stream, pickle.HIGHEST_PROTOCOL)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _nameless_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("oa-dev")
+    descriptor, path = tempfile.mkstemp(prefix="oa-dev-")
+    os.unlink(path)
+    return descriptor
+
+
+def take_memory(environ: MutableMapping[str, str]) -> dict[str, Any] | None:
+    """What the image before this one has left, which is read once; None where there was none."""
+    text = environ.pop(VARIABLE, None)
+    if text is None:
+        return None
+    with open(int(text), "rb") as stream:
+        values: dict[str, Any] = pickle.load(stream)
+    return values

@@ -1,0 +1,189 @@
+"""Does a restart in place: stops reading, lets handlers finish, packs what survives, and replaces the image.
+
+Decides nothing: it carries out a plan that has a restart. Until the image is replaced everything can be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+from devserver.agent_network import AgentNetwork
+from devserver.live.children import Child, end_children
+from devserver.live.generation import Call
+from devserver.live.loops import LoopThread, run_in_thread
+from devserver.model.facts import Notice
+from devserver.model.plan import Plan
+from devserver.server.image import VARIABLE, Image, write_memory
+from devserver.transports.http.handover import HandedConnection
+
+_FIRST_SAID = 1.0
+"""Seconds after which the handlers that a restart waits for are named."""
+_UNWINDS = 1.5
+"""Seconds that handlers have to end after they were told to."""
+_CHILDREN_END = 1.0
+_LOADS_SECONDS = 30.0
+_ENDED = "the server restarts and did not wait longer for this handler"
+_LOADS = "import devserver.cli.serve, devserver.server.server, devserver.ui.face, devserver.ui.capture"
+"""What the next image imports before it can say anything."""
+
+
+class Connections(Protocol):
+    """What a restart needs of the transport."""
+
+    def pause(self) -> None:
+        """Accept and read no more."""
+
+    async def quiet(self, seconds: float) -> bool:
+        """Wait until no request runs that cannot be asked again; whether that came true in time."""
+
+    def hand_over(self) -> list[HandedConnection]:
+        """Every connection, as it is in this turn of the loop."""
+
+    def resume(self) -> None:
+        """Go on as if nothing had been."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a restart works on.
+
+    `more` gives what else survives, and the descriptors that do by their names; `again` what the supervisor has handed
+    on; `last` ends the face and everything that writes, right before the end.
+    """
+
+    image: Image
+    network: AgentNetwork
+    home: LoopThread
+    connections: Connections
+    tell: Callable[[Notice], None]
+    more: Callable[[], tuple[Mapping[str, Any], Mapping[str, int]]]
+    again: Callable[[], tuple[dict[str, str], list[int]]]
+    last: Callable[[], None]
+
+
+class RestartInPlace:
+    """One restart of one server, by its plan."""
+
+    def __init__(self, plan: Plan, parts: Parts) -> None:
+        self._plan = plan
+        self._parts = parts
+        self._asked = time.time()
+        self._insisted = asyncio.Event()
+
+    def insist(self) -> None:
+        """Wait for handlers no longer: who asks again means it."""
+        self._insisted.set()
+
+    async def run(self) -> None:
+        """Replace the image. Returns where that could not be done; why is told, and everything runs as before."""
+        parts = self._parts
+        paused = time.time()
+        parts.connections.pause()
+        await self._drain()
+        await parts.network.engine.rest()
+        packed = await parts.network.pack()
+        ended = await run_in_thread(end_children, _CHILDREN_END)
+        try:
+            self._replace(packed, ended, paused)
+        except OSError as error:
+            self._tell(f"not restarted: {error}; the mods are loaded again in this process")
+            await parts.network.initialize()
+            parts.network.engine.go_on()
+            parts.connections.resume()
+
+    def _replace(self, packed: Mapping[str, Any], ended: tuple[Child, ...], paused: float) -> None:
+        """From the first line on nothing awaits: what is packed here is what the next image finds."""
+        parts, restart = self._parts, self._plan.restart
+        assert restart is not None
+        connections = parts.connections.hand_over()
+        values, descriptors = parts.more()
+        memory = write_memory({
+            **packed,
+            **values,
+            "descriptors": dict(descriptors),
+            "connections": [handed_to_dict(each) for each in connections],
+            "restart": {
+                "reasons": restart.reasons,
+                "asked": self._asked,
+                "paused": paused,
+                "ended": tuple(map(str, ended)),
+                "mods": [asdict(each) for each in restart.moves],
+            },
+        })  # fmt: skip
+        parts.last()
+        variables, supervised = parts.again()
+        inherited = [memory, *descriptors.values(), *supervised, *(each.descriptor for each in connections)]
+        parts.image.replace({**variables, VARIABLE: str(memory)}, inherited)
+
+    async def _drain(self) -> None:
+        """Wait for handlers in flight up to the limit, name them while that takes long, then end what is left."""
+        limit = self._parts.network.config.restart.drain
+        latest = time.monotonic() + limit
+        quiet = asyncio.ensure_future(self._quiet(limit))
+        insisted = asyncio.ensure_future(self._insisted.wait())
+        wait = min(_FIRST_SAID, limit)
+        while not quiet.done() and not insisted.done() and (left := latest - time.monotonic()) > 0:
+            await asyncio.wait((quiet, insisted), timeout=min(wait, left), return_when=asyncio.FIRST_COMPLETED)
+            if not quiet.done() and not insisted.done():
+                self._tell(f"restart waits for {', '.join(await self._running())}; R again ends it")
+                wait = 2 * _FIRST_SAID
+        insisted.cancel()
+        if not quiet.done():
+            await self._parts.home.run(self._end_calls)
+            # One that goes on all the same is answered by the overseer, or by the connection that is handed over.
+            await asyncio.wait((quiet,), timeout=_UNWINDS)
+        quiet.cancel()
+
+    async def _quiet(self, limit: float) -> None:
+        """Wait until no request is being answered and no handler runs."""
+        while not await self._parts.connections.quiet(limit) or await self._running():
+            await self._parts.home.run(self._idle)
+
+    async def _idle(self) -> None:
+        for generation in self._parts.network.engine.registry.live:
+            await generation.idle(but_for_waiting=True)
+
+    async def _running(self) -> list[str]:
+        return await self._parts.home.run(self._named)
+
+    async def _named(self) -> list[str]:
+        return [f"{call.generation.mod_id} ({call.event.event_name})" for call in self._calls() if call.event]
+
+    def _calls(self) -> list[Call]:
+        live = self._parts.network.engine.registry.live
+        return [call for generation in live for call in generation.handler_calls() if not call.waits]
+
+    async def _end_calls(self) -> None:
+        for call in self._calls():
+            self._parts.network.engine.registry.expire(call, _ENDED)
+
+    def _tell(self, words: str) -> None:
+        self._parts.tell(Notice(words))
+
+
+def loading_problem(image: Image) -> str | None:
+    """Why a fresh image of this program would not come up, found out by a child that only imports; None where it would.
+
+    Blocks.
+    """
+    command = [image.arguments[0], "-c", _LOADS]
+    try:
+        done = subprocess.run(
+            command, env=dict(image.environ), cwd=image.folder, capture_output=True, text=True, timeout=_LOADS_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"oa-dev cannot be started again: {error}"
+    if done.returncode == 0:
+        return None
+    last = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+    return f"oa-dev cannot be started again: {last[0]}"
+
+
+def handed_to_dict(handed: HandedConnection) -> dict[str, Any]:
+    """A connection as plain values: the image that reads it may be of another version of this code."""
+    return {each.name: getattr(handed, each.name) for each in fields(handed)}

@@ -1,0 +1,70 @@
+"""A restart in place: the same process with a fresh image, which goes on where the one before it was."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from restarts import KEEPER, asked, command, restarted, start_of
+from rig.running import Running, serving
+from rig.workspace import Workspace
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+async def test_process_port_and_state_stay_and_the_code_is_fresh(workspace: Workspace) -> None:
+    """The process id, the port and the objects in a mod's state are as before; the generation goes on counting."""
+    workspace.add_mod("keeper", KEEPER)
+    async with serving(workspace) as server:
+        await asked(server, "keeper.page.add", text="one")
+        image = start_of(server.pid)
+        line = await restarted(server)
+        assert start_of(server.pid) != image
+        assert line["url"] == server.told("ready")[0]["url"]
+        assert (line["failed"], line["ended"]) == ([], [])
+        keeper = next(each for each in line["mods"] if each["mod_id"] == "keeper")
+        assert (keeper["generation"], keeper["moves"], keeper["lost"]) == (1, ["'pages'"], [])
+        assert await asked(server, "keeper.page.add", text="two") == {"pages": ["one", "two"]}
+        outcome = server.told("outcome", mod_id="keeper")[-1]
+        assert (outcome["action"], outcome["way"], outcome["generation"]) == ("reload", "restart", 2)
+        assert outcome["note"] == "state kept (1 key)"
+
+
+async def test_what_cannot_move_is_told_before_and_asked_for(workspace: Workspace) -> None:
+    """Who asks for a restart is told what is lost before it happens, and afterwards."""
+    workspace.add_mod("keeper", KEEPER)
+    async with serving(workspace) as server:
+        await asked(server, "keeper.lock.make")
+        line = await restarted(server)
+        plan = server.told("plan")[-2]
+        for told in (plan["restart"]["mods"], line["mods"]):
+            keeper = next(each for each in told if each["mod_id"] == "keeper")
+            assert keeper["lost"] == ["key 'lock' (TypeError: cannot pickle '_thread.lock' object)"]
+
+
+async def test_a_network_yaml_that_cannot_be_used_is_not_tried(server: Running, workspace: Workspace) -> None:
+    """What is known to fail is not tried: everything runs as before, and why is said."""
+    good = workspace.read("network.yaml")
+    image = start_of(server.pid)
+    mark = server.mark()
+    workspace.write("network.yaml", "network: [")
+    code, said = await command(server, "restart")
+    assert (code, "network.yaml" in said) == (1, True)
+    assert start_of(server.pid) == image
+    workspace.write("network.yaml", good)
+    assert server.told("restart", mark) == []
+
+
+async def test_a_mod_whose_saved_code_fails_keeps_running(server: Running, workspace: Workspace) -> None:
+    """A fresh process would run nothing of it, so there is no restart before it is mended."""
+    mark, good = server.mark(), workspace.read("mods/wiki/mod.py")
+    workspace.write("mods/wiki/mod.py", "syntax error")
+    await server.outcome("wiki", mark)
+    image = start_of(server.pid)
+    code, said = await command(server, "restart")
+    assert (code, "not everything would come up: wiki" in said) == (1, True)
+    assert start_of(server.pid) == image
+    mark = server.mark()
+    workspace.write("mods/wiki/mod.py", good + "\n# mended\n")
+    await server.outcome("wiki", mark)
+    await restarted(server)
