@@ -9,7 +9,7 @@ READY_ALL := $(VENV)/.ready-openagents
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench bench-quick soak clean
+.PHONY: help run test test-all check docs bench bench-quick soak clean
 
 help:  ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ check: $(READY)  ## lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## the documentation as a site, in .site; a broken link is an error
+	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || { $(call INSTALL,'.[docs]'); }
+	$(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
+
 bench: $(READY)  ## measure against peers, write bench/RESULTS.md; one part: ARGS=save
 	$(BIN)/python -m bench $(ARGS)
 
@@ -57,4 +61,4 @@ soak: $(READY)  ## thirty minutes of random faults under load; the result become
 	$(BIN)/python -m tests.soak --minutes 30 --write docs/soak.md $(ARGS)
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench *.egg-info
+	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .site *.egg-info

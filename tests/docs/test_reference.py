@@ -1,0 +1,89 @@
+"""The documentation: what exists is documented, links lead somewhere, public words are explained."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import devserver
+from devserver.model.facts import Status, Way
+from devserver.model.lifecycle import Action, ModState, Phase
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def hooks():  # type: ignore[no-untyped-def]
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("table", sorted(hooks().TABLES))
+def test_each_row_of_the_reference_says_what_it_is_about(table: str) -> None:
+    """An option, key, setting, field or event without a description is undocumented."""
+    column = {"commands": 1, "keys": 1, "settings": 3, "sample_events": 2}.get(table)
+    text = hooks().TABLES[table]()
+    rows = [
+        [each.strip() for each in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")
+    ]
+    found = [row for row in rows if row[0].startswith("`") or row[0].startswith(" `")]
+    assert found
+    if column is not None:
+        assert [row[0] for row in found if not row[column]] == []
+
+
+def test_each_page_is_in_the_navigation_and_each_entry_is_a_page() -> None:
+    """A page that no reader can reach is no documentation."""
+    listed = re.findall(r"^\s+- (?:.*: )?([\w/-]+\.md)$", (ROOT / ".ci" / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "devserver" / "README.md"], ids=str
+)
+def test_links_between_pages_lead_to_files(page: Path) -> None:
+    """A link to a file of the repository names one that is there."""
+    targets = [each.partition("#")[0] for each in _LINK.findall(page.read_text())]
+    assert [each for each in targets if each and "://" not in each and not (page.parent / each).exists()] == []
+
+
+def test_the_settings_of_the_site_are_strict() -> None:
+    """A warning of the build is an error, so that `make docs` finds what this file cannot."""
+    text = (ROOT / ".ci" / "mkdocs.yml").read_text()
+    assert yaml.safe_load(text)["strict"] is True
+
+
+def glossary() -> str:
+    return (DOCS / "glossary.md").read_text()
+
+
+@pytest.mark.parametrize("word", [each.value for kind in (Action, Phase) for each in kind])
+def test_each_action_and_phase_is_a_word_of_the_glossary(word: str) -> None:
+    """What a plan or an outcome says can be looked up."""
+    assert (
+        word.replace(" ", "-") in glossary()
+        or word in glossary()
+        or word in (DOCS / "explanation/reload.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("word", [*(each.value for each in (*Status, *Way, *ModState))])
+def test_each_state_is_explained(word: str) -> None:
+    """What `--json` says of a mod or a step is in the documentation."""
+    text = "".join(page.read_text() for page in PAGES) + hooks().TABLES["json_lines"]()
+    assert word in text
+
+
+def test_the_public_names_are_documented() -> None:
+    """Each name that `devserver` exports has its place in the reference."""
+    text = (DOCS / "reference" / "python.md").read_text()
+    assert [name for name in devserver.__all__ if name not in text] == []
