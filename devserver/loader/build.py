@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,8 @@ class Build:
 
     Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`, the modules that
     mods are made from, in the order in which they shall be imported; `changed`, the sources that differ on disk;
-    `texts`, readings to execute instead of what is on disk.
+    `read`, the bytes of those of them that were read when they were compared; `texts`, readings to execute instead of
+    what is on disk.
     """
 
     def __init__(
@@ -46,14 +47,17 @@ class Build:
         finder: WatchedFinder,
         affected: Sequence[str],
         entries: Sequence[str],
-        changed: Iterable[Path] = (),
+        changed: Sources | None = None,
+        *,
+        read: Mapping[Path, bytes] | None = None,
         texts: Mapping[Path, Text] | None = None,
     ) -> None:
         self._finder = finder
         self._modules: LoadedModules = finder.modules
         self._affected = tuple(affected)
         self._entries = tuple(entries)
-        self._changed = tuple(changed)
+        self._changed = dict(changed or {})
+        self._read = dict(read or {})
         note_main_loop()
         self._execution = Execution(texts=dict(texts or {}))
         self._before: ModuleSet = ModuleSet({})
@@ -88,12 +92,14 @@ class Build:
         for path in self._changed:
             if path.suffix != ".py":
                 continue
-            data = settle.read_whole(path)
+            data = self._read.get(path)
+            digest = self._changed[path] if data is not None else None
             if data is None:
-                self._execution.touched[path] = None
-                continue
-            self._execution.touched[path] = digest_of(data)
-            self._execution.texts[path] = compile_text(path, data)
+                data = settle.read_whole(path)
+                digest = None if data is None else digest_of(data)
+            self._execution.touched[path] = digest
+            if data is not None and digest is not None:
+                self._execution.texts[path] = compile_text(path, data, digest)
         self._relined = self._only_moved()
 
     def _only_moved(self) -> dict[str, Text]:
@@ -103,6 +109,9 @@ class Build:
         for name in self._affected if self._changed else ():
             loaded = self._modules.get(name)
             if loaded is None:
+                return {}
+            # Who reads a source as text may depend on its comments.
+            if not loaded.reads.keys().isdisjoint(texts):
                 return {}
             now = sources_now(each for each in loaded.sources() if each not in texts)
             if any(digest != loaded.sources()[path] for path, digest in now.items()):

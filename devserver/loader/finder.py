@@ -154,9 +154,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         data = read_bytes(path)
         if data is None:
             raise ImportError(f"{self._roots.shown(path)} is gone", path=str(path))
+        digest = digest_of(data)
         if running is not None:
-            running.touched[path] = digest_of(data)
-        text = compile_text(path, data)
+            running.touched[path] = digest
+        text = compile_text(path, data, digest)
         if running is not None:
             running.texts[path] = text
         return text

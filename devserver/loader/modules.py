@@ -20,7 +20,6 @@ from devserver.loader.changes import ProcessChanges
 from devserver.loader.libraries import names_in
 from devserver.loader.scope import scope_in
 from devserver.model.change import Digest, Sources
-from devserver.sources.files import digest_of
 from devserver.sources.graph import ModuleFacts, ModuleGraph, read_imports
 from devserver.sources.imports import ancestors
 
@@ -92,10 +91,12 @@ class Loaded:
         return {self.path: self.text.digest, **dict.fromkeys(self.absent), **self.reads}
 
 
-def compile_text(path: Path, data: bytes) -> Text:
-    """Compile a source from its bytes, never from a cache. Raises SyntaxError (or ValueError for NUL bytes)."""
-    code = compile(data, str(path), "exec", dont_inherit=True)
-    return Text(path, data, digest_of(data), code)
+def compile_text(path: Path, data: bytes, digest: Digest) -> Text:
+    """Compile a source from its bytes, whose digest is known, never from a cache.
+
+    Raises SyntaxError (or ValueError for NUL bytes).
+    """
+    return Text(path, data, digest, compile(data, str(path), "exec", dont_inherit=True))
 
 
 class ModuleSet(Mapping[str, Loaded]):

@@ -5,49 +5,23 @@ Nothing is executed. So module state, identities and everything that was started
 
 from __future__ import annotations
 
+import ast
 import gc
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 
 from devserver.loader.modules import Text
 
-_PARTS = (
-    "co_code",
-    "co_names",
-    "co_varnames",
-    "co_freevars",
-    "co_cellvars",
-    "co_flags",
-    "co_argcount",
-    "co_posonlyargcount",
-    "co_kwonlyargcount",
-    "co_qualname",
-    "co_exceptiontable",
-)
-
 
 def is_same_code(old: Text, new: Text) -> bool:
-    """Whether two readings of a source differ in comments, blank lines and layout at most: they compile to the same."""
-    return _is_same(old.code, new.code)
+    """Whether two readings of a source differ in comments, blank lines and layout at most.
 
-
-def _is_same(old: CodeType, new: CodeType) -> bool:
-    return (
-        all(getattr(old, part) == getattr(new, part) for part in _PARTS)
-        and len(old.co_consts) == len(new.co_consts)
-        and all(
-            # Python 3.13 compiles the first line of a class into its body.
-            _is_same_constant(before, after) or (before, after) == (old.co_firstlineno, new.co_firstlineno)
-            for before, after in zip(old.co_consts, new.co_consts, strict=True)
-        )
-    )
-
-
-def _is_same_constant(old: object, new: object) -> bool:
-    if isinstance(old, CodeType) and isinstance(new, CodeType):
-        return _is_same(old, new)
-    # Not by ==, for which 1 is True and 0.0 is -0.0.
-    return type(old) is type(new) and repr(old) == repr(new)
+    Compared are the trees, not what they compile to: a text below a field is no bytecode, and pydantic makes it the
+    description of that field.
+    """
+    if len(old.code.co_consts) != len(new.code.co_consts) or old.code.co_names != new.code.co_names:
+        return False
+    return ast.dump(ast.parse(old.data)) == ast.dump(ast.parse(new.data))
 
 
 def reline(old: Text, new: Text) -> None:

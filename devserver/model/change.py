@@ -18,10 +18,11 @@ Sources = Mapping[Path, Digest | None]
 
 @dataclass(frozen=True, slots=True)
 class FilesChanged:
-    """Sources on disk differ from what is loaded."""
+    """Sources on disk differ from what is loaded. `texts` are the bytes of those of them that were read."""
 
     changed: Sources
     cause: str = "saved"
+    texts: Mapping[Path, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from devserver.model.change import Sources
@@ -105,6 +106,8 @@ class Plan:
     not_applied: tuple[NotApplied, ...] = ()
     order: tuple[str, ...] | None = None
     changed: Sources = field(default_factory=dict)
+    texts: Mapping[Path, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """The bytes of those of them that were read for this decision: these are executed."""
     undo: bool = False
     """Whether this goes back to the code and the state before the last reload."""
     stale: bool = False

@@ -364,7 +364,8 @@ class Engine:
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
         texts = self.knowledge.texts_before(step.mod_id for step in plan.steps) if plan.undo else {}
-        return Build(self._finder, affected, entries, [path for path in plan.changed if path in needed], texts)
+        changed = {path: digest for path, digest in plan.changed.items() if path in needed}
+        return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts)
 
     def state_before(self, mod_id: str) -> Remembered | None:
         """The contents that a mod's state had before its last reload."""

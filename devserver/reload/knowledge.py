@@ -108,7 +108,7 @@ class Knowledge:
     def situation(self, trigger: Trigger) -> Situation:
         """All that a decision about this trigger depends on."""
         live = tuple(self._live_mod(each) for each in self._registry.live)
-        changed = trigger.changed if isinstance(trigger, FilesChanged) else {}
+        changed, texts = (trigger.changed, trigger.texts) if isinstance(trigger, FilesChanged) else ({}, {})
         stale = self._modules.stale(self._differing)
         wanted = self._to_load(trigger)
         declared, absent = self._sources_of(wanted)
@@ -119,7 +119,7 @@ class Knowledge:
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(module_of(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
-            declared=declared | self._declared_anew(live, stale),
+            declared=declared | self._declared_anew(live, stale, texts),
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in self._undoable().items()},
             latest=self.history.latest,
@@ -204,7 +204,9 @@ class Knowledge:
                 continue
         return declared, absent
 
-    def _declared_anew(self, live: Iterable[LiveMod], stale: Mapping[str, Path]) -> dict[str, Declarations]:
+    def _declared_anew(
+        self, live: Iterable[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes]
+    ) -> dict[str, Declarations]:
         """What the new sources of live mods say of themselves, where anything depends on that."""
         if not stale:
             return {}
@@ -213,7 +215,7 @@ class Knowledge:
         found = {}
         for mod in live:
             path = stale.get(mod.entry)
-            data = _bytes_of(path) if path is not None and path.suffix == ".py" else None
+            data = texts.get(path) or _bytes_of(path) if path is not None and path.suffix == ".py" else None
             # To parse a source takes longer than all the rest of a plan.
             if data is not None and (b"requires" in data or module_of(mod.mod_path) in needed):
                 with contextlib.suppress(SyntaxError, ValueError):

@@ -5,7 +5,7 @@ Reads network.yaml and hands triggers on; what they lead to is decided by plans.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,10 +59,10 @@ class Saves:
 
     # What the watch reports
 
-    async def files_changed(self, changed: Sources) -> None:
-        """Sources differ from what is loaded."""
+    async def files_changed(self, changed: Sources, texts: Mapping[Path, bytes] | None = None) -> None:
+        """Sources differ from what is loaded; `texts` are the bytes that were compared."""
         if not self.paused:
-            await self._network.submit(FilesChanged(changed))
+            await self._network.submit(FilesChanged(changed, texts=texts or {}))
             return
         self._files.update(changed)
         self._say_waiting(f"{', '.join(self._name(each) for each in changed)} saved")

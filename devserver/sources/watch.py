@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import time
 from collections import ChainMap
@@ -19,22 +20,23 @@ from typing import cast
 from devserver.live.loops import Worker, run_in_thread
 from devserver.model.change import Digest, Sources
 from devserver.model.facts import Ignored
+from devserver.sources.files import read_bytes
 from devserver.sources.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
+from devserver.sources.memory import Memory, Verdict
 from devserver.sources.notify import Ground, Notifier, Stamp, stamps, survey
 from devserver.sources.roots import Roots
 from devserver.sources.settle import (
     PATIENCE,
-    Memory,
+    QUIET,
     Reading,
+    Settling,
     Signature,
-    Verdict,
-    git_lock,
-    identity_of,
     moved,
-    own_output,
     settled,
     signature,
+    take_whole,
 )
+from devserver.sources.writers import git_lock, identity_of, own_output
 
 SWEEP = 1.0
 """Seconds between two looks at all known sources without any notification."""
@@ -51,16 +53,25 @@ _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
 _GIT_PATIENCE = 10.0
 _GIT_QUIET = 0.5
 
-OnChange = Callable[[Sources], Awaitable[None]]
+_TOGETHER = 0.2
+"""Seconds that what is whole waits for what is saved at the same time and is still being written."""
+
+_LOOK = 0.05
+"""Seconds that the reader waits for writers before it looks what else was saved."""
+
+Texts = Mapping[Path, bytes]
+"""The bytes of sources as they were read and compared."""
+
+OnChange = Callable[[Sources, Texts], Awaitable[None]]
 
 
 class Watch:
     """Watches the sources of what runs.
 
     Arguments: `known`, all sources with the digests they were loaded with; `config_file`, network.yaml, which is
-    reported through `on_config`; `on_change`, awaited with the sources that differ; `ignored`, told of saves that led
-    to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are looked for;
-    `written`, the files that mods have written themselves, whose saves nobody needs to hear of.
+    reported through `on_config`; `on_change`, awaited with the sources that differ and their bytes; `ignored`, told of
+    saves that led to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are
+    looked for; `written`, the files that mods have written themselves, whose saves nobody needs to hear of.
 
     network.yaml is taken to have been read just before.
     """
@@ -101,6 +112,7 @@ class Watch:
         self._has_missed = False
         self._sweeps = Pace(SWEEP, _SWEEP_AT_MOST, _SWEEP_SHARE)
         self._asks = Pace(SWEEP, _ASK_AT_MOST, _ASK_SHARE)
+        self._unsettled: dict[Path, Settling] = {}
         self._stale_lock: Signature | None = None
         self._fault = ""
         self._came = self._storms_until = 0.0
@@ -162,7 +174,8 @@ class Watch:
 
     async def _wait(self) -> None:
         if not self._memory.unproven and not self._woken.is_set():
-            await self._comes_within(min(self._sweeps.due, self._memory.due()) - time.monotonic())
+            due = min(self._sweeps.due, self._memory.due()) - time.monotonic()
+            await self._comes_within(min(due, QUIET) if self._unsettled else due)
         self._woken.clear()
 
     async def _turn(self) -> None:
@@ -179,7 +192,7 @@ class Watch:
             differing |= await self._moved()
         elif time.monotonic() >= self._sweeps.due:
             differing |= await self._sweep()
-        if notified or differing:
+        if notified or differing or self._unsettled:
             await self._look(notified, differing)
 
     async def _let_a_storm_pass(self) -> None:
@@ -225,15 +238,17 @@ class Watch:
         if await self._git_was_busy():
             differing = differing | await self._moved()
         sources, others = self._split(notified)
-        verdicts = self._judge(await self._read(sources | differing))
-        news = {path: digest for path, (verdict, digest) in verdicts.items() if verdict is Verdict.NEWS}
+        readings = await self._read(sources | differing)
+        now = time.monotonic()
+        verdicts = {path: self._memory.take(path, readings[path], now) for path in sorted(readings)}
+        news = {path: readings[path].digest for path, verdict in verdicts.items() if verdict is Verdict.NEWS}
         if news:
             began = time.monotonic()
-            await self._report(news)
+            await self._report(news, {path: data for path in news if (data := readings[path].data) is not None})
             # What comes faster than it can be loaded is a storm, on a slow machine too.
             now, self._in_a_row = time.monotonic(), self._in_a_row + 1
             self._storms_until = now + max(_STORM_GAP, now - began)
-        same = {path for path, (verdict, _) in verdicts.items() if verdict is Verdict.SAVED_THE_SAME}
+        same = {path for path, verdict in verdicts.items() if verdict is Verdict.SAVED_THE_SAME}
         self._explain(same, others)
 
     def _split(self, names: Iterable[str]) -> tuple[set[Path], set[str]]:
@@ -252,38 +267,48 @@ class Watch:
         return sources, others
 
     async def _read(self, paths: set[Path]) -> dict[Path, Reading]:
-        """What these sources hold, and those that are saved meanwhile: they belong to the same change."""
+        """What these sources hold, and those that are saved meanwhile: they belong to the same change.
+
+        A source that is still being written is waited for a little, for the sake of the others, and otherwise alone.
+        """
         until = time.monotonic() + PATIENCE
+        together = math.inf
         found: dict[Path, Reading] = {}
-        while paths:
-            found.update(await self._reader.run(self._settled, paths, until - time.monotonic()))
-            paths = self._saved_meanwhile() if time.monotonic() < until else set()
+        while paths or self._unsettled:
+            for path in paths:
+                known, was_open = self._memory.seen(path)
+                self._unsettled[path] = Settling(path, known=known, was_open=was_open)
+            found |= await self._reader.run(self._take_whole)
+            now = time.monotonic()
+            together = min(together, now + _TOGETHER) if found else math.inf
+            slow = [each for each in self._unsettled.values() if not each.was_open]
+            if found and (now >= together or not slow):
+                break
+            paths = self._saved_meanwhile() if now < until else set()
         return found
 
-    def _settled(self, paths: set[Path], patience: float) -> dict[Path, Reading]:
-        """What these sources hold once they are whole; a place that is refused holds nothing to load."""
-        judge = self._roots.judged
-        return {path: replace(each, digest=judge(path, each.digest)) for path, each in settled(paths, patience).items()}
+    def _take_whole(self) -> dict[Path, Reading]:
+        """The sources that are whole; a place that is refused holds nothing to load."""
+        found = take_whole(self._unsettled, _LOOK)
+        judged = {path: self._roots.judged(path, each.digest) for path, each in found.items()}
+        return {
+            path: each if judged[path] == each.digest else replace(each, digest=judged[path], data=None)
+            for path, each in found.items()
+        }
 
     def _saved_meanwhile(self) -> set[Path]:
         sources, others = self._split(self._notified)
         self._notified = others
         return sources
 
-    def _judge(self, readings: Mapping[Path, Reading]) -> dict[Path, tuple[Verdict, Digest | None]]:
-        now = time.monotonic()
-        return {
-            path: (self._memory.take(path, readings[path], now), readings[path].digest) for path in sorted(readings)
-        }
-
-    async def _report(self, news: dict[Path, Digest | None]) -> None:
+    async def _report(self, news: dict[Path, Digest | None], texts: Texts) -> None:
         if self._config_file in news:
             self._config = news[self._config_file]
             await self._guarded(self._on_config())
         known = self._known()
         changed = {path: digest for path, digest in news.items() if path in known}
         if changed:
-            await self._guarded(self._on_change(changed))
+            await self._guarded(self._on_change(changed, texts))
         # Who loads a source reads it once more: what was saved just then may be loaded already, and gone again.
         self._split(map(str, news))
 
@@ -386,6 +411,6 @@ def _identities(found: Mapping[str, Stamp | None]) -> dict[str, tuple[int, int] 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        return (read_bytes(file) or b"").decode("utf-8", "replace")
     except OSError:
         return ""

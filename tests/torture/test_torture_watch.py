@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ async def watched(here: World) -> AsyncIterator[None]:
     """Let a real watch see what is saved."""
     engine = here.network.engine
 
-    async def changed(sources: Sources) -> None:
+    async def changed(sources: Sources, texts: Mapping[Path, bytes]) -> None:
         await here.network.submit(FilesChanged(sources))
 
     async def config() -> None:

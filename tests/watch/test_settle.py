@@ -12,18 +12,16 @@ import pytest
 
 from devserver.sources import settle
 from devserver.sources.files import SOURCE_LIMIT, digest_of
+from devserver.sources.memory import GONE_AFTER, Memory, Verdict
 from devserver.sources.settle import (
-    GONE_AFTER,
     UNREADABLE,
-    Memory,
     Reading,
-    Verdict,
-    git_lock,
     kept_from_writers,
     read_whole,
     settled,
     signature,
 )
+from devserver.sources.writers import git_lock
 
 SOURCE = b"VALUE = 1\n"
 DIGEST = digest_of(SOURCE)

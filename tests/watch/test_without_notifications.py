@@ -114,7 +114,7 @@ async def test_a_fault_of_ours_in_one_change_does_not_end_the_watch(desk: Watchi
     file = desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()
 
-    async def broken(changed: object) -> None:
+    async def broken(changed: object, texts: object) -> None:
         raise RuntimeError("no plan")
 
     whole, desk.watch._on_change = desk.watch._on_change, broken

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,9 @@ class Watching(Workspace):
         )
         self._task = asyncio.get_running_loop().create_task(self._watch.run())
 
-    async def _files_changed(self, changed: Sources) -> None:
+    async def _files_changed(self, changed: Sources, texts: Mapping[Path, bytes]) -> None:
         self.reported.append(dict(changed))
-        await self.net.submit(FilesChanged(changed))
+        await self.net.submit(FilesChanged(changed, texts=texts))
 
     async def _config_changed(self) -> None:
         path = self.folder / "network.yaml"

@@ -92,7 +92,14 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     ready = sorted(together(steps, situation), key=lambda group: _is_retried(group, situation))
     groups = (*ready, *coming.groups)
     order = order_of(situation.config, situation) if coming.steps else None
-    return Plan(_shown_cause(trigger, situation), groups, tuple(coming.holds), order=order, changed=trigger.changed)
+    return Plan(
+        _shown_cause(trigger, situation),
+        groups,
+        tuple(coming.holds),
+        order=order,
+        changed=trigger.changed,
+        texts=trigger.texts,
+    )
 
 
 def _is_retried(group: Group, situation: Situation) -> bool:
