@@ -130,6 +130,8 @@ class Generation:
     loaded_at: float = field(default_factory=time.time)
     calls: set[Call] = field(default_factory=set)
     tasks: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
+    outliving: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
+    """Tasks of its code that belong to the state, and go on after its end."""
     is_down: bool = False
     """Whether `shutdown()` has been called already."""
     left_behind: tuple[str, ...] = ()

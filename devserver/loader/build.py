@@ -24,6 +24,7 @@ from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bin
 from devserver.loader.places import note_main_loop
 from devserver.loader.reads import record_into
 from devserver.loader.reline import is_same_code, reline
+from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
 from devserver.sources.files import digest_of, sources_now
@@ -160,6 +161,7 @@ class Build:
         for name, text in self._relined.items():
             self._reline(name, text)
         for loaded in self._old().values():
+            let_recognise(loaded.module)
             loaded.changes.end()
         self._before = ModuleSet({})
 

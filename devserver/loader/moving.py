@@ -12,6 +12,7 @@ given back and the state stays with the old code, which is said.
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 import sys
 import threading
@@ -89,6 +90,11 @@ class StateMove:
     def owned(self) -> list[Any]:
         """The tasks, threads, processes and sockets that the state holds."""
         return [thing for _, thing in self.walk.of_kind(lambda kind: kind.owned)]
+
+    def enums(self) -> dict[type, type]:
+        """The enums of replaced code of which the state had members, each with its successor."""
+        members = (old for old in self._old.values() if raw.derives(type(old), enum.Enum))
+        return {type(old): type(self._latest(old)) for old in members}
 
     def go(self) -> None:
         """Move what the state holds. Raises nothing: what cannot be moved is in `stale`."""
@@ -411,11 +417,6 @@ def _is_bare(value: object) -> bool:
 
 def _same_name(one: type, other: type) -> bool:
     return raw.qualname_of(one) == raw.qualname_of(other) and raw.module_of(one) == raw.module_of(other)
-
-
-def move_state(state: dict[Any, Any]) -> None:
-    """Move what a handler of an older generation has put into a state since the hand-over, when it has ended."""
-    StateMove(state).go()
 
 
 def _take_old_class(change: _Change) -> None:

@@ -6,13 +6,14 @@ processes and bound sockets are named.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from types import FrameType, FunctionType
 from typing import Any
@@ -26,7 +27,7 @@ EVENTS = frozenset({"subprocess.Popen", "socket.bind"})
 """The audit events that `Started.note` understands."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Started:
     """The threads, processes and sockets that one module or generation has started."""
 
@@ -34,6 +35,9 @@ class Started:
     processes: weakref.WeakSet[subprocess.Popen[Any]] = field(default_factory=weakref.WeakSet)
     sockets: weakref.WeakKeyDictionary[Any, str] = field(default_factory=weakref.WeakKeyDictionary)
     has_ended: bool = False
+
+    def __post_init__(self) -> None:
+        _everything.add(self)
 
     def __bool__(self) -> bool:
         return bool(self.threads or self.processes or self.sockets)
@@ -82,6 +86,45 @@ class Started:
             *(f"process {each.pid} ({_command(each)})" for each in list(self.processes) if _runs(each)),
             *(f"socket on {where}" for each, where in list(self.sockets.items()) if each.fileno() != -1),
         ]
+
+
+_everything: weakref.WeakSet[Started] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOut:
+    """Something that was started and is nobody's for now: what it was noted in, and the line where it began."""
+
+    owner: Started
+    thing: Any
+    where: str
+
+    def note_in(self, owner: Started) -> None:
+        """Let it belong to `owner`."""
+        if raw.derives(type(self.thing), threading.Thread):
+            owner.threads[self.thing] = self.where
+        elif raw.derives(type(self.thing), subprocess.Popen):
+            owner.processes.add(self.thing)
+        else:
+            owner.sockets[self.thing] = self.where
+
+
+def take_out(things: Collection[Any]) -> list[TakenOut]:
+    """Take threads, processes and sockets from what has started them; they do not end with it."""
+    found = []
+    for owner in list(_everything) if things else ():
+        for thing in things:
+            kind = type(thing)
+            if raw.derives(kind, threading.Thread):
+                where = owner.threads.pop(thing, None)
+            elif raw.derives(kind, subprocess.Popen):
+                where = "" if thing in owner.processes else None
+                owner.processes.discard(thing)
+            else:
+                where = owner.sockets.pop(thing, None) if not raw.derives(kind, asyncio.Future) else None
+            if where is not None:
+                found.append(TakenOut(owner, thing, where))
+    return found
 
 
 def runs_code_of_mods(thread: threading.Thread) -> bool:

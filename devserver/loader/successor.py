@@ -8,9 +8,9 @@ from __future__ import annotations
 import enum
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import _lru_cache_wrapper
-from types import CodeType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
+from types import CodeType, CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType, UnionType
 from typing import Any
 
 from devserver.loader import raw
@@ -96,10 +96,49 @@ def running_code(work: object) -> str | None:
     return None
 
 
-def latest(classes: Any) -> Any:
+def let_recognise(module: ModuleType) -> None:
+    """Let the code of a replaced module that still runs take instances of a class's successor for its own.
+
+    What it shares with its successor, above all the state, has been moved to the new classes.
+    """
+    own = vars(module).get("__builtins__")
+    if type(own) is dict:
+        own.update(isinstance=_isinstance, issubclass=_issubclass)
+
+
+def alias_enums(modules: Iterable[ModuleType], enums: Mapping[type, type], held: Iterable[object]) -> None:
+    """Let replaced modules find the successors of these enums under their names: `state["mode"] is Mode.FAST`.
+
+    Not where their running code `held` members from before, which it would not recognise any more, nor where a member
+    is gone.
+    """
+    kept = {type(each) for each in held if raw.derives(type(each), enum.Enum)}
+    chosen = {old: new for old, new in enums.items() if old not in kept and _has_all_members(old, new)}
+    for module in modules if chosen else ():
+        names = _namespace(module)
+        for name, value in list(names.items()):
+            if raw.derives(type(value), type) and value in chosen:
+                names[name] = chosen[value]
+            elif type(value) in chosen:
+                names[name] = _of_member(value)
+
+
+def _has_all_members(old: Any, new: Any) -> bool:
+    return set(raw.lookup(old, "_member_map_") or ()) <= set(raw.lookup(new, "_member_map_") or ())
+
+
+def _isinstance(thing: object, classes: Any, /) -> bool:
+    return isinstance(thing, (classes, _latest(classes)))
+
+
+def _issubclass(cls: Any, classes: Any, /) -> bool:
+    return issubclass(cls, (classes, _latest(classes)))
+
+
+def _latest(classes: Any) -> Any:
     """The argument of `isinstance` with the successor of each class that was replaced."""
-    if type(classes) is tuple:
-        return tuple(latest(each) for each in classes)
+    if type(classes) in (tuple, UnionType):
+        return tuple(_latest(each) for each in (classes if type(classes) is tuple else classes.__args__))
     if not raw.derives(type(classes), type):
         return ()
     try:

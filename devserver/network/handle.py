@@ -6,6 +6,7 @@ A generation that was replaced changes nothing through it any more, but on behal
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,6 +88,9 @@ class NetworkHandle:
             return None
         if generation.state is ModState.LINGERING and running_in(generation):
             return None
+        if generation.outliving and _current_task() in generation.outliving:
+            # A task that the state holds goes on, whichever generation has started it.
+            return None
         message = f"{generation.name} does not serve any more: it may neither send events nor change anything"
         return EventResponse(False, message, {"code": "retired_generation"})
 
@@ -145,6 +149,13 @@ class NetworkHandle:
     def storage_path(self, mod_name: str) -> Path:
         """The folder for a mod's own data."""
         return self._services.storage_path(mod_name)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def _refused(call: Call) -> EventResponse:

@@ -334,6 +334,9 @@ class Transaction:
         self._past = self._replaced(candidates)
         self._shop.registry.commit(swap)
         self._undo.clear()
+        for candidate in candidates:
+            if candidate.transfer is not None:
+                candidate.transfer.keep()
         if self.build is not None:
             self.build.keep()
 

@@ -11,7 +11,7 @@ Knows what state is; knows nothing of gates, modules or plans.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
@@ -20,7 +20,11 @@ from typing import Any
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
-from devserver.loader.moving import Remembered, StateMove, move_state, sentinels
+from devserver.live.overseer import frames_of
+from devserver.loader.changes import changes_of
+from devserver.loader.moving import Remembered, StateMove, sentinels
+from devserver.loader.started import take_out
+from devserver.loader.successor import alias_enums
 from devserver.loader.walk import MOST_OBJECTS, Walk
 from devserver.mod import BaseMod
 from devserver.model.lifecycle import HandOver
@@ -28,6 +32,35 @@ from devserver.reload import hooks
 
 MOST_NAMED = 5
 """How many keys of a state are named in one outcome."""
+
+
+class Belongings:
+    """The tasks, threads, processes and sockets that a state holds, which outlive the generation that began them.
+
+    They leave `old` with the hand-over, come `back` on a rollback, and end with the generation that they `join`.
+    """
+
+    def __init__(self, old: Generation, things: Sequence[Any]) -> None:
+        self._old = old
+        mine = {*old.tasks, *old.instance._tasks}
+        self._tasks = [each for each in mine if any(each is thing for thing in things)]
+        self._started = take_out(things)
+        old.tasks.difference_update(self._tasks)
+        old.instance._tasks.difference_update(self._tasks)
+        old.outliving.update(self._tasks)
+
+    def back(self) -> None:
+        """Let everything belong to whom it belonged before."""
+        self._old.outliving.difference_update(self._tasks)
+        self._old.tasks.update(self._tasks)
+        for each in self._started:
+            each.note_in(each.owner)
+
+    def join(self, new: Generation) -> None:
+        """Let everything belong to `new`."""
+        new.tasks.update(self._tasks)
+        for each in self._started:
+            each.note_in(changes_of(new.instance).started)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +79,7 @@ class StateTransfer:
     replaced: Mapping[str, ModuleType] = field(default_factory=dict)
     undo_class: Callable[[], None] | None = None
     move: StateMove | None = None
+    belongings: Belongings | None = None
     undone: Walk | None = None
     """The state as it was found, before it got earlier contents back."""
 
@@ -73,6 +107,8 @@ class StateTransfer:
 
     async def back(self) -> None:
         """Undo `go`: the old instance has its class and state again, and runs again where it was shut down."""
+        if self.belongings is not None:
+            self.belongings.back()
         if self.move is not None:
             self.move.undo()
         if self.undone is not None:
@@ -86,6 +122,13 @@ class StateTransfer:
             self.old.instance._registered.clear()
             await hooks.call_hook(self.old, self.old.instance.initialize, "initialize()", self.limit)
             self.old.handlers = collect_handlers(self.old.instance)
+
+    def keep(self) -> None:
+        """The new generation is live: nothing is given back any more."""
+        if self.belongings is not None:
+            self.belongings.join(self.new)
+        if self.move is not None and self.old.handler_calls():
+            alias_enums(self.replaced.values(), self.move.enums(), _held_by(self.old))
 
     @property
     def stale_keys(self) -> tuple[str, ...]:
@@ -117,6 +160,7 @@ class StateTransfer:
             state = self._earlier(self.before)
         if self.move is not None:
             self.move.go()
+            self.belongings = Belongings(self.old, self.move.owned())
         self.new.instance.state = state
         if not state:
             return "no state"
@@ -172,9 +216,19 @@ class StateTransfer:
         return (*named[:MOST_NAMED], *more, *cut)
 
 
-def move_late_state(generation: Generation) -> None:
-    """Move what a handler of an older generation has put into the state since the hand-over, when it has ended."""
-    move_state(generation.instance.state)
+def move_late_state(old: Generation, live: Generation) -> None:
+    """Move what handlers of `old` have put into the state since the hand-over, when they have ended."""
+    move = StateMove(live.instance.state)
+    move.go()
+    Belongings(old, move.owned()).join(live)
+
+
+def _held_by(generation: Generation) -> Iterator[object]:
+    """What the handlers of a generation that still run have in their variables, and what its instance has."""
+    yield from list(vars(generation.instance).values())
+    for call in generation.handler_calls():
+        for frame in frames_of(call.task) if call.task is not None else ():
+            yield from list(frame.f_locals.values())
 
 
 def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], None]:

@@ -68,7 +68,7 @@ class Retirement:
         """What its last handlers have put into the state they share with their successor becomes new code too."""
         slot = self._registry.find(generation.mod_path)
         if slot is not None and slot.live is not None and slot.live is not generation:
-            move_late_state(slot.live)
+            move_late_state(generation, slot.live)
 
     async def _end(self, generation: Generation) -> None:
         generation.state = ModState.CLOSED

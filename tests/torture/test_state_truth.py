@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from types import ModuleType
@@ -343,3 +344,136 @@ async def test_a_table_with_an_array_in_it_loads_and_reloads(world: MakeWorld) -
     here = await started(world, ARRAY.format(n=1))
     (outcome,) = await here.change({"m.py": ARRAY.format(n=2)})
     assert (outcome.status, await here.ask("m.V")) == (Status.APPLIED, 2)
+
+
+SHARED = """
+import asyncio, enum
+from dataclasses import dataclass
+
+class Mode(enum.Enum):
+    FAST = 1
+    SLOW = 2
+{more}
+@dataclass
+class Job:
+    name: str
+V = {n}
+"""
+
+WAITS = """
+    @mod_event_handler("probe.wait")
+    async def wait(self, event):
+        own = m.Job("own")
+        mode = m.Mode.FAST if event.payload.get("holds") else None
+        self.state["begun"].set()
+        await self.state["gate"].wait()
+        jobs = [*self.state["jobs"], own]
+        return EventResponse(True, "", {
+            "v": m.V,
+            "mine": [isinstance(each, m.Job) for each in jobs] + [isinstance(each, int | m.Job) for each in jobs],
+            "classes": [issubclass(type(each), (str, m.Job)) for each in jobs],
+            "fast": (mode or self.state["mode"]) is m.Mode.FAST,
+        })
+"""
+
+
+@pytest.mark.parametrize("holds", [False, True])
+@pytest.mark.parametrize("more", ["", "    IDLE = 3\n"])
+async def test_a_handler_that_lingers_recognises_its_objects(world: MakeWorld, more: str, holds: bool) -> None:
+    """Those in the state, which have been moved, and those that it had before; members of its enums too."""
+    here = world()
+    here.write({"mods/probe.py": probe() + WAITS, "m.py": SHARED.format(more="", n=1)})
+    await here.start()
+    await here.run("held['gate'], held['begun'] = m.asyncio.Event(), m.asyncio.Event()")
+    await here.hold({"jobs": "[m.Job('a'), m.Job('b')]", "mode": "m.Mode.FAST"})
+    waits = asyncio.ensure_future(here.send("probe.wait", {"holds": holds}))
+    await here.generation().instance.state["begun"].wait()
+    await here.change({"m.py": SHARED.format(more=more, n=2)})
+    assert await here.ask("[type(each) is m.Job for each in held['jobs']], held['mode'] is m.Mode.FAST") == (
+        [True, True],
+        True,
+    )
+    await here.run("held['gate'].set()")
+    assert (await waits).data == {"v": 1, "mine": [True] * 6, "classes": [True] * 3, "fast": True}
+    await here.quiet()
+
+
+POLLS = """
+    def poll(self):
+        async def run():
+            while True:
+                self.state["ticks"] += 1
+                answer = await self.send_event(Event(event_name="probe.ask", payload={"question": "1"}))
+                self.state["sent"] = answer.success
+                self.state["ticked"].set()
+                await asyncio.sleep(0)
+        return asyncio.create_task(run())
+"""
+
+
+async def test_a_task_that_the_state_holds_goes_on_and_is_named(world: MakeWorld) -> None:
+    """It belongs to the state: also its events are sent; it ends with the mod."""
+    here = world()
+    here.write({"mods/probe.py": probe("import m, asyncio\nfrom devserver import Event") + POLLS, "m.py": "V = 1"})
+    await here.start()
+    await here.run("held['ticks'], held['ticked'] = 0, asyncio.Event(); held['poller'] = {'task': self.poll()}")
+    task = here.generation().instance.state["poller"]["task"]
+    for n in (2, 3):
+        (outcome,) = await here.change({"m.py": f"V = {n}"})
+        assert outcome.stale_keys == ("poller",)
+        assert "task ProbeMod.poll.<locals>.run goes on" in outcome.note
+        await here.quiet()
+        state = here.generation().instance.state
+        state["ticked"].clear()
+        await asyncio.wait_for(state["ticked"].wait(), 5)
+        assert not task.done()
+        assert state["sent"]
+    assert here.left_behind() == []
+    await here.network.unload_mod("mods.probe")
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
+async def test_a_task_of_the_state_outlives_an_edit_that_fails(world: MakeWorld) -> None:
+    """Whatever becomes of the reload, the task belongs to whom it belonged before."""
+    here = world()
+    polls = probe("import m, asyncio\nfrom devserver import Event") + POLLS
+    here.write({"mods/probe.py": polls, "m.py": "V = 1"})
+    await here.start()
+    await here.run("held['ticks'], held['ticked'] = 0, asyncio.Event(); held['task'] = self.poll()")
+    task = here.generation().instance.state["task"]
+    (outcome,) = await here.change({"mods/probe.py": polls.replace("return True", "1 / 0")})
+    assert outcome.status is Status.ROLLED_BACK
+    assert not task.done()
+    await here.network.unload_mod("mods.probe")
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
+THREADS = """
+    def begin(self):
+        import threading
+        def run():
+            while not self.state["end"].wait(0.001):
+                self.state["turns"].set()
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+"""
+
+
+async def test_a_thread_that_the_state_holds_goes_on_and_is_named(world: MakeWorld) -> None:
+    """The end of the generation that started it does not end it."""
+    here = world()
+    here.write({"mods/probe.py": probe("import m, threading") + THREADS, "m.py": "V = 1"})
+    await here.start()
+    await here.run("held['end'], held['turns'] = threading.Event(), threading.Event(); held['t'] = self.begin()")
+    (outcome,) = await here.change({"m.py": "V = 2"})
+    await here.quiet()
+    assert outcome.stale_keys == ("t",)
+    state = here.generation().instance.state
+    state["turns"].clear()
+    assert state["turns"].wait(5)
+    assert here.left_behind() == []
+    state["end"].set()
+    state["t"].join(5)
