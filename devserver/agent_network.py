@@ -170,7 +170,7 @@ class AgentNetwork:
         self.engine.start()
         await self._home.run(self._settle_in)
         self._started = time.monotonic() - self._up_before
-        self._coming_up = up = asyncio.Event()
+        self._coming_up = up = self._coming_up or asyncio.Event()
         try:
             cause = "restart in place" if self.engine.restarts.cause else "start"
             await self.engine.submit(ConfigChanged(self.config, cause))
@@ -195,22 +195,22 @@ class AgentNetwork:
 
     # Restart in place
 
-    async def pack(self) -> dict[str, Any]:
-        """End every mod, and give what the next image of this process needs to go on, part by part, as plain values.
-
-        To be called when no handler runs. Agents stay as they are; `initialize` brings the mods back in this process.
-        """
+    async def end_mods(self) -> None:
+        """End every mod, its state packed. To be called when no handler runs; `initialize` brings them back here."""
         engine = self.engine
-        up = 0.0 if self._started is None else time.monotonic() - self._started
         arrivals = await self._home.run(engine.restarts.pack, engine.registry.live, engine.limits.initialize)
         await engine.stop()
         await self._home.run(self._move_out)
         engine.restarts.arrivals = arrivals
+
+    def pack(self) -> dict[str, Any]:
+        """What the next image of this process needs to go on, part by part, as plain values. After `end_mods`."""
+        up = 0.0 if self._started is None else time.monotonic() - self._started
         return {
             "network": {"network_id": self.network_id, "up": up},
             "directory": self.directory.pack(),
             "dispatcher": self._dispatcher.pack(),
-            "engine": engine.pack(),
+            "engine": self.engine.pack(),
             "bridge": {} if self._bridge is None else self._bridge.pack(),
         }
 
@@ -222,6 +222,8 @@ class AgentNetwork:
         self._dispatcher.unpack(packed["dispatcher"])
         self.engine.unpack(packed["engine"])
         self._kept_before = packed["bridge"]
+        # Agents are here already, and their events wait for the mods that hear them.
+        self._coming_up = asyncio.Event()
 
     async def _settle_in(self) -> None:
         background = Background(self._on_background_error, lambda: self.engine.registry.live)

@@ -86,24 +86,24 @@ class RestartInPlace:
         parts.connections.pause()
         await self._drain()
         await parts.network.engine.rest()
-        packed = await parts.network.pack()
+        await parts.network.end_mods()
         ended = await run_in_thread(end_children, _CHILDREN_END)
         try:
-            self._replace(packed, ended, paused)
+            self._replace(ended, paused)
         except OSError as error:
             self._tell(f"not restarted: {error}; the mods are loaded again in this process")
             await parts.network.initialize()
             parts.network.engine.go_on()
             parts.connections.resume()
 
-    def _replace(self, packed: Mapping[str, Any], ended: tuple[Child, ...], paused: float) -> None:
+    def _replace(self, ended: tuple[Child, ...], paused: float) -> None:
         """From the first line on nothing awaits: what is packed here is what the next image finds."""
         parts, restart = self._parts, self._plan.restart
         assert restart is not None
         connections = parts.connections.hand_over()
         values, descriptors = parts.more()
         memory = write_memory({
-            **packed,
+            **parts.network.pack(),
             **values,
             "descriptors": dict(descriptors),
             "connections": [handed_to_dict(each) for each in connections],
