@@ -31,6 +31,7 @@ from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
+from devserver.model.logs import logger
 from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Principal
 from devserver.network.agents import Directory, Registration
@@ -55,7 +56,7 @@ _NOTICES = {
     Action.UNLOAD: "system.notification.mod_unloaded",
     Action.RELOAD: "system.notification.mod_reloaded",
 }
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class AgentNetwork:

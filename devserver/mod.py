@@ -7,12 +7,16 @@ on calls its handlers. Nothing here knows how mods are loaded or reloaded.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from devserver.model.event import Event, EventResponse, pattern_problem
+from devserver.model.logs import logger
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 Handler = Callable[[Event], "Awaitable[EventResponse | None] | EventResponse | None"]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -152,7 +156,8 @@ class BaseMod:
     """The mod's configuration: a dict, or an instance of the mod's `Config`."""
     state: dict[str, Any]
     network: Network
-    log: logging.Logger
+    known_as: tuple[str, int] | None = None
+    """The mod's id and the number of the generation that this instance serves as; None before it is bound."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> BaseMod:
         # Here and not in __init__, so that a mod which forgets super().__init__() is still whole.
@@ -160,7 +165,6 @@ class BaseMod:
         self.mod_name = cls.__name__
         self.config = {}
         self.state = {}
-        self.log = logging.getLogger(cls.__module__)
         self._registered = []
         self._closing = []
         self._tasks = set()
@@ -173,6 +177,15 @@ class BaseMod:
     def __init__(self, mod_name: str | None = None) -> None:
         if mod_name is not None:
             self.mod_name = mod_name
+
+    @cached_property
+    def log(self) -> BoundLogger:
+        """The mod's log, a structlog logger: `self.log.info("page saved", path=path)`.
+
+        Each record has the mod, its generation, the event and the agent by itself. Arguments after the words are
+        filled in as by `logging`. What is logged from `info` on is shown by default.
+        """
+        return logger(getattr(type(self), "wraps", type(self)).__module__, self)
 
     def initialize(self) -> Any:
         """Start. Called when configuration, network and state are in place. False refuses the load."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-import logging
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -97,7 +96,6 @@ class BridgedMod(BaseMod):
 
     def __init__(self, mod_name: str) -> None:
         super().__init__(mod_name)
-        self.log = logging.getLogger(self.wraps.__module__)
         self._make_inner()
 
     def _make_inner(self) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from devserver import __version__
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.options import Json, NetworkFile, SchemaOf, level_of, levels, port_of
+from devserver.cli.options import Json, NetworkFile, SchemaOf, format_of, formats, level_of, levels, port_of
 from devserver.cli.running import add_running
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -70,6 +70,14 @@ Level = Annotated[
 ]
 
 
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FORMAT", parser=format_of, autocompletion=formats, help="human or json (default: as the rest is told)."
+    ),
+]
+
+
 @app.command()
 def run(
     network: NetworkFile = None,
@@ -83,13 +91,18 @@ def run(
     confirm: Confirm = None,
     supervise: Supervise = None,
     log_level: Level = None,
+    log_format: LogFormat = None,
 ) -> int:
     """Run a network and reload its mods when they change."""
     from devserver.cli import serve
 
     exposed = {"host": host, "allow_host": allow_host or None}
     flags = {**exposed, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
-    return serve.run(network, {**flags, "watch": watch, "confirm": confirm, "log_level": log_level}, as_json=as_json)
+    return serve.run(
+        network,
+        {**flags, "watch": watch, "confirm": confirm, "log_level": log_level, "log_format": log_format},
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from devserver.config.settings import LEVELS
+from devserver.config.settings import FORMATS, LEVELS
 
 _HIGHEST_PORT = 65535
 
@@ -52,6 +52,18 @@ def level_of(text: str) -> str:
 def levels(incomplete: str) -> list[str]:
     """The levels that a shell can complete to."""
     return [each for each in LEVELS if each.startswith(incomplete)]
+
+
+def format_of(text: str) -> str:
+    """The format of the log that an option names. Raises BadParameter."""
+    if text.lower() not in FORMATS:
+        raise typer.BadParameter(f"a format is one of {', '.join(FORMATS)}, not {text!r}")
+    return text.lower()
+
+
+def formats(incomplete: str) -> list[str]:
+    """The formats that a shell can complete to."""
+    return [each for each in FORMATS if each.startswith(incomplete)]
 
 
 NetworkFile = Annotated[

@@ -46,18 +46,24 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
 
     before = Before.of(os.environ)
     os.environ.update(settings.variables)
+    from devserver.model import logs
     from devserver.model.facts import ConfigRefused
     from devserver.server.run_options import RunOptions
     from devserver.server.server import run_server
     from devserver.ui.capture import captured
     from devserver.ui.face import console_face, json_face
+    from devserver.ui.log import quiet_libraries
 
-    face = (
-        json_face(sys.stdout, sys.stderr)
-        if as_json
-        else console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"])
-    )
-    logging.basicConfig(level=settings["log_level"].upper(), handlers=[face.log], force=True)
+    log_format = settings["log_format"] or ("json" if as_json else "human")
+    if as_json:
+        face = json_face(sys.stdout, sys.stderr, human_log=log_format == "human")
+    else:
+        errors = sys.stderr if log_format == "json" else None
+        face = console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"], log_errors=errors)
+    face.log.addFilter(quiet_libraries)
+    logging.basicConfig(handlers=[face.log], force=True)
+    logs.set_level(settings["log_level"])
+    logs.listen(face.log.tell)
     asked = {name: settings[name] for name in ("host", "allow_host", "port", "strict_port", "watch", "confirm")}
     options = RunOptions(
         path, keys=face.keys is not None, settings=settings, supervised=supervised, image=image, before=before, **asked
@@ -72,6 +78,7 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     except PortInUse as error:
         raise Problem(str(error), "leave out --strict-port to take the next free one", Exit.PORT_IN_USE) from error
     finally:
+        logs.listen(None)
         face.close()
 
 

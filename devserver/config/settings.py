@@ -19,6 +19,7 @@ ENV_FILE = ".env"
 PYPROJECT = "pyproject.toml"
 PREFIX = "OA_DEV_"
 LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("human", "json")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -101,6 +102,12 @@ def _level(raw: object) -> str:
     return str(raw).lower()
 
 
+def _format(raw: object) -> str:
+    if str(raw).lower() not in FORMATS:
+        raise ValueError(f"one of {', '.join(FORMATS)}")
+    return str(raw).lower()
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", None, _text, "the address to listen on; that of network.yaml where none"),
     Setting("allow_host", (), _names, "the names of this machine that others may use, who then need the join token"),
@@ -110,7 +117,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("watch", True, _truth, "reload what is saved"),
     Setting("confirm", False, _truth, "show what a change of network.yaml leads to, and apply it only when asked"),
     Setting("supervise", None, _truth, "start the server again when it crashed; in a terminal where nothing is said"),
-    Setting("log_level", "warning", _level, "the log records to show"),
+    Setting("log_level", "info", _level, "the log records to show; at info, those of libraries from warning on"),
+    Setting("log_format", None, _format, "human or json; JSON where facts are JSON, and lines for people elsewhere"),
 )
 
 

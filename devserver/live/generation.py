@@ -15,6 +15,7 @@ from typing import Any
 
 from devserver.live.handlers import HandlerTable
 from devserver.mod import BaseMod
+from devserver.model import logs
 from devserver.model.change import Sources
 from devserver.model.event import Event
 from devserver.model.lifecycle import HandOver, ModState
@@ -60,6 +61,22 @@ activity = Activity()
 
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
 """The call that this context runs in. A chain of `parent` leads through all mods that are waiting for it."""
+
+
+def _about() -> dict[str, Any]:
+    """What the log binds to a record: whose code runs in this context, and for which event of which agent."""
+    call = running.get()
+    if call is None:
+        return {}
+    found: dict[str, Any] = {"mod": call.generation.mod_id, "generation": call.generation.number}
+    event = call.event if call.active else None
+    if event is not None:
+        source = event.source
+        found |= {"event_name": event.event_name, **({"agent": source.id} if source.role == "agent" else {})}
+    return found
+
+
+logs.bind_with(_about)
 
 
 def running_calls() -> Iterator[Call]:
@@ -148,6 +165,7 @@ class Generation:
     def configure(self) -> None:
         """Give the instance its configuration: the model that it declares, else a dict of its own."""
         self.instance.config = dict(self.config) if self.settings is None else self.settings
+        self.instance.known_as = (self.mod_id, self.number)
 
     def begin(self, event: Event | None) -> Call:
         """A call of this generation begins in the running context."""

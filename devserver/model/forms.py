@@ -305,6 +305,11 @@ class LogLine(TypedDict):
     level: str
     who: str
     message: str
+    mod: NotRequired[str]
+    generation: NotRequired[int]
+    event: NotRequired[str]
+    agent: NotRequired[str]
+    trace: NotRequired[str]
 
 
 # What commands print with `--json`; where a command asks the server, that is the control API's answer.

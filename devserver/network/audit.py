@@ -5,11 +5,12 @@ Values that came from outside are written with `repr`, so that they cannot forge
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
-_log = logging.getLogger("devserver.audit")
+from devserver.model.logs import logger
+
+_log = logger("devserver.audit")
 _WINDOW = 1.0
 
 

@@ -7,7 +7,6 @@ A generation that was replaced changes nothing through it any more, but on behal
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +14,10 @@ from typing import Any, Protocol
 from devserver.live.generation import Call, Generation, detached_call, running_in
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
+from devserver.model.logs import logger
 from devserver.network.agents import Directory
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Services(Protocol):
@@ -128,7 +128,7 @@ class NetworkHandle:
         if self._refusal() is None or generation is None or not self._services.is_replaced(generation):
             change(*names)
         else:
-            _log.info("%s was replaced: %s%s is left to its successor", generation.name, change.__name__, names)
+            _log.debug("%s was replaced: %s%s is left to its successor", generation.name, change.__name__, names)
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
         """The members of a channel."""

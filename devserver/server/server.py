@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import secrets
 import signal
@@ -42,6 +41,8 @@ from devserver.model.facts import (
     Restarted,
     Stopped,
 )
+from devserver.model.logs import level as current_level
+from devserver.model.logs import set_level
 from devserver.model.plan import Plan
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
@@ -364,7 +365,7 @@ class Server:
             "address": self._address,
             "reloads": self.reloads.pack(),
             "paused": self.saves.paused,
-            "log_level": logging.getLevelName(logging.getLogger().level).lower(),
+            "log_level": current_level(),
         }
         return {"server": values}, descriptors | ({} if claim is None else {"claim": claim})
 
@@ -407,7 +408,7 @@ class Server:
 
     def set_log_level(self, level: str) -> None:
         """Show log records from this level on."""
-        logging.getLogger().setLevel(level.upper())
+        set_level(level)
 
     # What goes out
 

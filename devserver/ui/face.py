@@ -5,7 +5,6 @@ Puts the parts of a face together; knows nothing of networks.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from devserver.model import logs
 from devserver.model.facts import Fact, Notice
 from devserver.ui.console import Console
 from devserver.ui.jsonl import JsonLines, log_line, utc_now
@@ -40,18 +40,28 @@ class Face:
     reveal: Callable[[str, str], None] = lambda page, why: None
 
 
-def console_face(stream: TextIO, *, root: Path, version: str, keys: bool = True) -> Face:
-    """The face for people: a console on `stream`, and the keys of the terminal on standard input."""
+def console_face(
+    stream: TextIO, *, root: Path, version: str, keys: bool = True, log_errors: TextIO | None = None
+) -> Face:
+    """The face for people: a console on `stream`, and the keys of the terminal on standard input.
+
+    With `log_errors`, the log goes to that stream as JSON lines instead.
+    """
     descriptor = _readable_terminal() if keys and _shows_art(stream) else None
     console = Console(stream, root=root, version=version, keys=descriptor is not None)
-    log = LogLines(console.log)
+    log, close_log = (LogLines(console.log), _nothing) if log_errors is None else _json_log(log_errors)
+
+    def close_both() -> None:
+        console.close()
+        close_log()
+
     if descriptor is None:
-        return Face(console.tell, console.close, log)
+        return Face(console.tell, close_both, log)
     reader = Keys(descriptor, ask=console.ask, own=_own_keys(console), quiet=console.quiet)
 
     def close() -> None:
         reader.stop()
-        console.close()
+        close_both()
 
     return Face(console.tell, close, log, reader, console.reveal)
 
@@ -66,23 +76,38 @@ def _readable_terminal() -> int | None:
     return stdin.fileno() if stdin is not None and is_tty(stdin) else None
 
 
-def json_face(stream: TextIO, errors: TextIO) -> Face:
-    """The face for programs: JSON lines on `stream`, the log on `errors`."""
+def json_face(stream: TextIO, errors: TextIO, *, human_log: bool = False) -> Face:
+    """The face for programs: JSON lines on `stream`, the log on `errors`, with `human_log` as lines for people."""
     lines = JsonLines(stream)
-    log = Writer(errors, lambda dropped: f"{dropped} log lines dropped: nobody read them\n")
+    log, close_log = _human_log(errors) if human_log else _json_log(errors)
 
     def close() -> None:
         lines.close()
-        log.close()
+        close_log()
 
-    return Face(lines.tell, close, LogLines(lambda said: log.write(log_line(said, utc_now()))))
+    return Face(lines.tell, close, log)
+
+
+def _json_log(errors: TextIO) -> tuple[LogLines, Callable[[], None]]:
+    """The log as JSON lines on a stream, and what closes it."""
+    log = Writer(errors, lambda dropped: f"{dropped} log lines dropped: nobody read them\n")
+    return LogLines(lambda said: log.write(log_line(said, utc_now()))), log.close
+
+
+def _human_log(errors: TextIO) -> tuple[LogLines, Callable[[], None]]:
+    """The log as lines for people on a stream, and what closes it."""
+    console = Console(errors)
+    return LogLines(console.log), console.close
+
+
+def _nothing() -> None:
+    """Close nothing."""
 
 
 def _own_keys(console: Console) -> dict[str, Callable[[], None]]:
     def turn_log_level() -> None:
-        root = logging.getLogger()
-        root.setLevel(next_level(root.level))
-        console.tell(Notice(f"log level: {logging.getLevelName(root.level).lower()}", calm=True))
+        logs.set_level(next_level(logs.level()))
+        console.tell(Notice(f"log level: {logs.level()}", calm=True))
 
     return {
         "log_level": turn_log_level,

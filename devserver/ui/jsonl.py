@@ -60,6 +60,7 @@ def log_line(said: Said, now: datetime) -> str:
     """A line of a log, or one that was printed, as a JSON line for the stream of the log."""
     own = {"type": "log", "time": iso(now), "level": said.level, "who": said.who, "message": said.words}
     own |= {"trace": said.trace} if said.trace else {}
+    own |= {"event" if key == "event_name" else key: value for key, value in said.bound.items()}
     return line_of({**said.fields, **own})
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import logging
 import traceback
+from typing import Any
 
 from devserver.live.generation import running
 from devserver.loader import imported
+from devserver.model import logs
+from devserver.model.logs import Entry
 from devserver.ui.said import Said, Say
 
 
@@ -21,23 +24,47 @@ class LogLines(logging.Handler):
         self.say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a record. A record that cannot be formatted is reported as logging does it, and ends nothing."""
+        """Say a record, unless our own loggers have told it already.
+
+        A record that cannot be formatted is reported as logging does it, and ends nothing.
+        """
         try:
-            self.say(said_of(record))
+            entry = getattr(record, "entry", None)
+            if not (isinstance(entry, dict) and entry.get("said")):
+                self.say(said_of(record))
         except Exception:
             self.handleError(record)
 
+    def tell(self, entry: Entry) -> None:
+        """Say a record of one of our own loggers."""
+        self.say(said_of_entry(entry, ""))
+
 
 def said_of(record: logging.LogRecord) -> Said:
-    """A record as a line, of the mod whose code is running. To be called where the record was made."""
+    """Return a record as a line, of the mod whose code is running. To be called where the record was made."""
     fields = dict(record.msg) if isinstance(record.msg, dict) else {}
     words = str(fields.pop("event", "")) if fields else record.getMessage()
-    who, logger = _who(record.name)
-    error = record.exc_info[1] if record.exc_info else None
+    _, before = _who(record.name)
+    entry = {"event": words, "level": record.levelname.lower(), "logger": record.name, "exc_info": record.exc_info}
+    return said_of_entry({**fields, **logs.about(), **entry}, before)
+
+
+def said_of_entry(entry: Entry, before: str) -> Said:
+    """Return a record as a line; `before` names what stands before its words."""
+    who = f"{entry['mod']} v{entry['generation']}" if "mod" in entry else str(entry["logger"])
+    bound = {key: entry[key] for key in logs.BOUND if key in entry}
+    words, error = f"{before}{entry['event']}", logs.error_of(entry)
     if error is None:
-        return Said(who, record.levelname.lower(), f"{logger}{words}", fields)
+        return Said(who, str(entry["level"]), words, logs.fields_of(entry), bound=bound)
     trace = "".join(traceback.format_exception(error))
-    return Said(who, record.levelname.lower(), f"{logger}{words}{_raised(error)}", fields, trace)
+    return Said(who, str(entry["level"]), f"{words}{_raised(error)}", logs.fields_of(entry), trace, bound)
+
+
+def quiet_libraries(record: logging.LogRecord) -> bool:
+    """Filter records for the handler of a server: those of mods are shown from `info` on by default."""
+    call = running.get()
+    of_a_mod = _who(record.name)[1] == "" if call is not None else record.name.partition(".")[0] == "mods"
+    return logs.is_shown(record.levelno, of_a_mod=of_a_mod)
 
 
 def _who(logger: str) -> tuple[str, str]:
@@ -58,26 +85,12 @@ def _raised(error: BaseException) -> str:
 
 def adopt_structlog() -> None:
     """Let structlog speak through logging, where a mod has imported it and nobody has configured it."""
-    if imported("structlog") is None:
-        return
-    # Here and not above: it is slow to import, and most networks never use it.
-    import structlog
-
-    if structlog.is_configured():
-        return
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
+    structlog: Any = imported("structlog")
+    if structlog is not None:
+        logs.adopt(structlog)
 
 
-def next_level(level: int) -> int:
-    """The level that comes after one, round and round: warning, info, debug, error."""
-    order = (logging.WARNING, logging.INFO, logging.DEBUG, logging.ERROR)
-    return order[(order.index(level) + 1) % len(order)] if level in order else logging.WARNING
+def next_level(level: str) -> str:
+    """Return the level that comes after one, round and round: info, debug, warning, error."""
+    order = ("info", "debug", "warning", "error")
+    return order[(order.index(level) + 1) % len(order)] if level in order else "info"

@@ -22,6 +22,8 @@ class Said:
     words: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     trace: str = field(default="", repr=False)
+    bound: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Of a log record: `mod`, `generation`, `event_name` and `agent`, as far as they are known."""
 
 
 Say = Callable[[Said], None]

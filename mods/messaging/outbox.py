@@ -8,13 +8,15 @@ is part of the mod's state, so the next generation goes on where the last one st
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from devserver import Event, EventResponse, Refused
 
 State = dict[str, Any]
+Log = Any
+"""The log of a mod, `BaseMod.log`."""
+
 Send = Callable[[Event], Awaitable[EventResponse]]
 
 
@@ -36,7 +38,7 @@ def put(state: State, name: str, source_id: str | None, receivers: Sequence[str]
     state["outbox"].extend([name, source_id, receiver, payload] for receiver in receivers)
 
 
-async def flush(state: State, send: Send, log: logging.Logger) -> None:
+async def flush(state: State, send: Send, log: Log) -> None:
     """Send what waits, in order, unless somebody does so already."""
     if state["sending"]:
         return
@@ -49,10 +51,10 @@ async def flush(state: State, send: Send, log: logging.Logger) -> None:
         state["sending"] = False
 
 
-async def _send_one(entry: list[Any], send: Send, log: logging.Logger) -> None:
+async def _send_one(entry: list[Any], send: Send, log: Log) -> None:
     name, source_id, receiver, payload = entry
     # A copy for each: a mod on the way may change the payload that it sees.
     event = Event(event_name=name, source_id=source_id, destination_id=f"agent:{receiver}", payload=dict(payload))
     answer = await send(event)
     if not answer.success:
-        log.info("%s for %s was refused: %s", name, receiver, answer.message)
+        log.info("notification refused", name=name, receiver=receiver, reason=answer.message)

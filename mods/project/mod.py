@@ -112,4 +112,4 @@ class ProjectMod(BaseMod):
             event = Event(event_name=name, destination_id=f"agent:{agent_id}", payload=dict(payload))
             answer = await self.send_event(event)
             if not answer.success:
-                self.log.info("%s for %s was refused: %s", name, agent_id, answer.message)
+                self.log.info("notification refused", name=name, receiver=agent_id, reason=answer.message)

@@ -154,7 +154,7 @@ class WikiMod(BaseMod):
         name = "wiki.page.notification"
         answer = await self.send_event(Event(event_name=name, destination_id=f"channel:{channel}", payload=payload))
         if not answer.success:
-            self.log.info("%s for channel %s was refused: %s", name, channel, answer.message)
+            self.log.info("notification refused", name=name, channel=channel, reason=answer.message)
 
 
 def _milliseconds(event: Event) -> int:

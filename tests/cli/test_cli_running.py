@@ -242,7 +242,12 @@ def test_the_saves_commands_speak_json(server: Running, command: str) -> None:
 
 # --json
 
-ASKED = {"send": SAY, "wait reload": ("wait", "reload", "--timeout", "0"), "open": ("open", "--print")}
+ASKED = {
+    "send": SAY,
+    "wait reload": ("wait", "reload", "--timeout", "0"),
+    "open": ("open", "--print"),
+    "events --list": ("events", "--list"),
+}
 
 
 def test_what_commands_print_is_what_the_schema_says(server: Running) -> None:

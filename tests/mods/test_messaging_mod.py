@@ -156,7 +156,7 @@ async def test_a_refused_notification_is_logged_and_the_post_stands(mod, network
     answer = await ask(mod, "thread.channel_message.post", said("hello"))
 
     assert answer.success
-    assert "for ben was refused: recorded" in caplog.text
+    assert "receiver='ben' reason='recorded'" in caplog.text
 
 
 async def test_a_direct_message_reaches_its_target_alone(mod, network, ask):

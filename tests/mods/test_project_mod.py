@@ -80,7 +80,7 @@ async def test_a_refused_notification_is_logged_and_the_project_runs(mod, networ
     network.refuse = True
     await started(ask, mod)
 
-    assert "project.notification.started for ana was refused: recorded" in caplog.text
+    assert "name='project.notification.started' receiver='ana' reason='recorded'" in caplog.text
 
 
 async def test_an_ended_project_says_how_and_when(mod, ask):

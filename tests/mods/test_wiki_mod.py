@@ -65,7 +65,7 @@ async def test_a_refused_notification_is_logged_and_the_page_stands(mod, network
     network.refuse = True
 
     assert (await ask(mod, "wiki.page.create", page())).success
-    assert "for channel wiki_new_pages was refused: recorded" in caplog.text
+    assert "channel='wiki_new_pages' reason='recorded'" in caplog.text
 
 
 async def test_an_edit_makes_a_version_and_keeps_the_one_before(mod, ask):

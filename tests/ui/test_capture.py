@@ -46,7 +46,9 @@ class In:
     """Code of a mod that runs, as far as a line is concerned."""
 
     def __init__(self, name: str, entry: str = "mods.wiki.mod") -> None:
-        self._call: Any = SimpleNamespace(generation=SimpleNamespace(name=name, entry=entry))
+        mod_id, _, number = name.partition(" v")
+        generation = SimpleNamespace(name=name, entry=entry, mod_id=mod_id, number=int(number))
+        self._call: Any = SimpleNamespace(generation=generation, event=None, active=True)
 
     def __enter__(self) -> None:
         self._token = running.set(self._call)
@@ -205,12 +207,12 @@ console.close(10)
 
 
 def test_levels_go_round() -> None:
-    """From the default on, each is reached; a level in between leads back to the default."""
-    levels = [logging.WARNING]
+    """From the default on, each is reached; an unknown one leads back to the default."""
+    levels = ["info"]
     for _ in range(4):
         levels.append(next_level(levels[-1]))
-    assert [logging.getLevelName(each) for each in levels] == ["WARNING", "INFO", "DEBUG", "ERROR", "WARNING"]
-    assert next_level(25) == logging.WARNING
+    assert levels == ["info", "debug", "warning", "error", "info"]
+    assert next_level("critical") == "info"
 
 
 async def test_a_task_that_a_handler_started_prints_under_its_name(capture: Capture, said: list[Said]) -> None:

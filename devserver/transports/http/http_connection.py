@@ -7,13 +7,13 @@ limited here: how long and how big a request may be, and how many clients there 
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httptools
 
+from devserver.model.logs import logger
 from devserver.model.names import is_loopback
 from devserver.transports.http.answers import ENDING, Answer, as_http, refused
 from devserver.transports.http.channel import Channel, Deadline
@@ -54,7 +54,7 @@ _CHUNK_HEAD = 16
 _MOST_HEAD = MOST_HEADER_BYTES + MOST_TARGET + 4096
 _PIECE = 4096
 _END = b"\r\n\r\n"
-_log = logging.getLogger("devserver.api")
+_log = logger("devserver.api")
 
 
 def most_connections() -> int:

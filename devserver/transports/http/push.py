@@ -11,13 +11,13 @@ it has not got waits for it to resume.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from devserver.errors import EventRefused
 from devserver.model.event import Event
+from devserver.model.logs import logger
 from devserver.network.agent import Agent, Registration
 from devserver.network.audit import Audit
 from devserver.transports.http.answers import event_to_json, to_json
@@ -39,7 +39,7 @@ MOST_AT_ONCE = 64
 """How many events are pushed in one turn of the loop."""
 LEFT, SUPERSEDED = 4000, 4001
 
-_log = logging.getLogger("devserver.api")
+_log = logger("devserver.api")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ What a request may do is up to the gate, what answers it to the table of routes.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from devserver.model.logs import logger
 from devserver.network.audit import Audit
 from devserver.transports.http.answers import as_http
 from devserver.transports.http.channel import Channel
@@ -31,7 +31,7 @@ MOST_KNOWN = 256
 """How many heads of requests that were admitted are remembered."""
 MOST_ACCEPTED = 64
 """How many connections are accepted in one turn of the loop."""
-_log = logging.getLogger("devserver.api")
+_log = logger("devserver.api")
 
 
 @dataclass(frozen=True, slots=True)

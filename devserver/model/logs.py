@@ -1,0 +1,178 @@
+"""The log: the loggers of the server and of mods, on structlog, and what every record goes through.
+
+Our loggers have processors of their own and tell their records to who listens, so what a mod does to `logging` or to
+structlog's configuration changes nothing for them. Each record goes to the standard library's logger of the same name
+too, for handlers that a mod has attached there. Importing structlog is not free: it waits for the first record.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
+
+Entry = MutableMapping[str, Any]
+"""A record as structlog has it: `event` (the words), `level`, `logger`, `exc_info`, what is bound, and its fields."""
+
+LEVELS = ("debug", "info", "warning", "error")
+BOUND = ("mod", "generation", "event_name", "agent")
+"""What is bound to a record by itself: whose code runs, on which event, of which agent."""
+
+_OWN = frozenset({"event", "level", "logger", "exc_info", "stack_info", "said", *BOUND})
+
+
+class _Log:
+    """Who listens to our records, and from which level on; one for the process, as `logging` has one root."""
+
+    def __init__(self) -> None:
+        self.level = logging.WARNING
+        self.listener: Callable[[Entry], None] | None = None
+        self.about: Callable[[], dict[str, Any]] = dict
+
+
+_log = _Log()
+
+
+def listen(listener: Callable[[Entry], None] | None) -> None:
+    """Have every record of our loggers told to `listener`, from any thread; None ends that."""
+    _log.listener = listener
+
+
+def set_level(level: str) -> None:
+    """Show records from a level on. At `info`, those of libraries come from `warning` on (see `is_shown`)."""
+    _log.level = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(_log.level)
+
+
+def level() -> str:
+    """Return the level that is shown from."""
+    return logging.getLevelName(_log.level).lower()
+
+
+def is_shown(number: int, *, of_a_mod: bool) -> bool:
+    """Tell whether a record of this level is shown. Libraries say much at `info` that their user did not ask for."""
+    quiet = not of_a_mod and _log.level == logging.INFO
+    return number >= (logging.WARNING if quiet else _log.level)
+
+
+def bind_with(about: Callable[[], dict[str, Any]]) -> None:
+    """Have `about` say, for each record, whose code runs: some of the keys in `BOUND`."""
+    _log.about = about
+
+
+def about() -> dict[str, Any]:
+    """Return what is known of the code that runs."""
+    return _log.about()
+
+
+def fields_of(entry: Entry) -> dict[str, Any]:
+    """Return the fields that the author gave to a record."""
+    return {key: value for key, value in entry.items() if key not in _OWN}
+
+
+def error_of(entry: Entry) -> BaseException | None:
+    """Return the exception that a record tells, however it was given."""
+    given = entry.get("exc_info")
+    if isinstance(given, BaseException):
+        return given
+    if isinstance(given, tuple):
+        error: BaseException | None = given[1]
+        return error
+    return sys.exc_info()[1] if given else None
+
+
+def logger(name: str, owner: Any = None) -> BoundLogger:
+    """Return a structlog logger.
+
+    `owner`: whose it is; its attribute `known_as`, a mod id and a generation, is bound to records that are made where
+    no code of a mod is known to run, as in a thread.
+    """
+    made: Any = _Lazy(name, None if owner is None else weakref.ref(owner))
+    found: BoundLogger = made
+    return found
+
+
+class _Lazy:
+    """A logger that is made when it is first asked for something."""
+
+    def __init__(self, name: str, owner: weakref.ref[Any] | None) -> None:
+        self._name = name
+        self._owner = owner
+        self._made: Any = None
+
+    def __getattr__(self, attribute: str) -> Any:
+        if self._made is None:
+            self._made = _made(self._name, self._owner)
+        return getattr(self._made, attribute)
+
+    def __repr__(self) -> str:
+        return f"<logger {self._name}>"
+
+
+def _made(name: str, owner: weakref.ref[Any] | None) -> Any:
+    import structlog
+
+    if _log.listener is not None:
+        adopt(structlog)
+
+    def bind(_logger: Any, method: str, entry: Entry) -> Entry:
+        found = _log.about()
+        known = getattr(owner(), "known_as", None) if owner is not None and "mod" not in found else None
+        if known is not None:
+            found = {**found, "mod": known[0], "generation": known[1]}
+        level = "error" if method == "exception" else "warning" if method == "warn" else method
+        return {**entry, **found, "level": level, "logger": name}
+
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[_filled, structlog.contextvars.merge_contextvars, bind, _tell],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
+    ).bind()
+
+
+def _filled(_logger: Any, _method: str, entry: Entry) -> Entry:
+    """Fill positional arguments into the words, as `logging` does; arguments that do not fit are shown behind them."""
+    arguments = entry.pop("positional_args", ())
+    extra = entry.pop("extra", None)
+    entry.pop("stacklevel", None)
+    words = str(entry.get("event", ""))
+    try:
+        entry["event"] = words % arguments if arguments else words
+    except (TypeError, ValueError, KeyError):
+        entry["event"] = f"{words} {arguments!r}"
+    return {**extra, **entry} if isinstance(extra, dict) else entry
+
+
+def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[str, Any]]:
+    """Tell an entry to who listens, and turn it into the arguments of the standard library's logger."""
+    number, error = logging.getLevelNamesMapping().get(str(entry["level"]).upper(), logging.INFO), error_of(entry)
+    said = False
+    if _log.listener is not None:
+        said = True
+        if is_shown(number, of_a_mod=True):
+            _log.listener(entry)
+    fields = " ".join(f"{key}={value!r}" for key, value in fields_of(entry).items())
+    words = f"{entry['event']} {fields}" if fields else str(entry["event"])
+    return (words,), {"exc_info": error, "extra": {"entry": {**entry, "said": said}}}
+
+
+def adopt(structlog: Any) -> None:
+    """Let the structlog of mods, where nobody has configured it, speak through `logging`, whose records we show."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
