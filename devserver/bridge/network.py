@@ -149,4 +149,4 @@ class EventGateway:
     async def deliver_to_agent(self, event: Any, agent_id: str) -> bool:
         """Put an event into an agent's queue, past all mods, where its subscriptions want it; whether it did."""
         agent, ours = self._directory.agent(agent_id), event_from(event)
-        return agent is not None and self._directory.wants(agent, ours) and agent.outbox.put(ours)
+        return agent is not None and self._directory.wants(agent, ours) and self._directory.deliver_to(agent, ours)

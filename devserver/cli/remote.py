@@ -22,7 +22,7 @@ from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
 from devserver.ui.restart_lines import restart_planned, restarted
-from devserver.ui.status import status_lines
+from devserver.ui.status import memory_lines, status_lines
 
 RESTART_SECONDS = 120.0
 """How long a restart is waited for: handlers may have to finish, and mods to be loaded."""
@@ -30,14 +30,16 @@ RESTART_SECONDS = 120.0
 _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "apply": "nothing waited"}
 
 
-def status(*, as_json: bool) -> int:
-    """Say what runs in this workspace."""
+def status(*, memory: bool, as_json: bool) -> int:
+    """Show what runs in this workspace, or the accounts of its `memory`."""
     server = _server()
     values = server.status()
-    if as_json:
+    if as_json and memory:
+        say_json({"memory": values.get("memory", [])})
+    elif as_json:
         say_json(_with_handlers(values, server.handlers()))
     else:
-        show_lines(status_lines(values, view()))
+        show_lines(memory_lines(values, view()) if memory else status_lines(values, view()))
     return Exit.CLEAN
 
 

@@ -24,11 +24,14 @@ def add_running(app: typer.Typer) -> None:
     app.add_typer(wait, name="wait")
 
 
-def status(as_json: Json = False) -> int:
+def status(
+    memory: Annotated[bool, typer.Option("--memory", help="Show what is kept for agents, in bytes.")] = False,
+    as_json: Json = False,
+) -> int:
     """Say what runs here: address, mods, agents, errors."""
     from devserver.cli import remote
 
-    return remote.status(as_json=as_json)
+    return remote.status(memory=memory, as_json=as_json)
 
 
 def open_page(

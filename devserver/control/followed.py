@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 from devserver.control.tape import Tape
+from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event, EventResponse
 from devserver.model.wire_form import iso_of
-from devserver.transports.http.answers import to_json
+from devserver.network.accounts import Account
 
 Row = dict[str, Any]
 
@@ -25,12 +25,15 @@ class Followed:
     """Arguments: `taps`, the network's `on_event`; `clock`, monotonic seconds."""
 
     def __init__(
-        self, taps: list[Callable[[Event, EventResponse], None]], clock: Callable[[], float] = time.monotonic
+        self,
+        taps: list[Callable[[Event, EventResponse], None]],
+        clock: Callable[[], float] = time.monotonic,
+        account: Account | None = None,
     ) -> None:
         self._taps = taps
         self._clock = clock
         self._asked = 0.0
-        self.tape: Tape[Row] = Tape(MOST_KEPT)
+        self.tape: Tape[Row] = Tape(MOST_KEPT, account)
 
     def ask(self) -> Tape[Row]:
         """The events from now on. To be called in one thread, and again within a minute by whoever goes on."""
@@ -66,4 +69,4 @@ def _payload(event: Event) -> Any:
         return None
     # A copy: whoever got the event may change what is in it.
     data = to_json(event.payload)
-    return json.loads(data) if len(data) <= MOST_PAYLOAD else f"{len(data)} bytes"
+    return from_json(data) if len(data) <= MOST_PAYLOAD else f"{len(data)} bytes"

@@ -1,4 +1,7 @@
-"""The latest things of a kind, numbered from 1, for whoever wants to learn of the next ones. Knows nothing of them."""
+"""The latest things of a kind, numbered from 1, for those who wait for the next ones. Knows nothing of them.
+
+Keeps them as JSON, bounded in number and, by their account, in bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from devserver.model.encoding import from_json, to_json
+from devserver.network.accounts import EVENTS, Account
+
 T = TypeVar("T")
 
 
 class Tape(Generic[T]):
-    """Keeps the `most` latest. Things may be put on it from any thread; each one who waits does so in a loop."""
+    """Keeps the `most` latest. Things may be put on it from any thread; each one who waits does so in a loop.
 
-    def __init__(self, most: int) -> None:
-        self._kept: deque[tuple[int, T]] = deque(maxlen=most)
+    A thing is plain values, and comes off the tape as JSON has them.
+    """
+
+    def __init__(self, most: int, account: Account | None = None) -> None:
+        self._most = most
+        self._account = account or Account(EVENTS)
+        self._kept: deque[tuple[int, bytes]] = deque()
         self._lock = threading.Lock()
         self._wakers: dict[object, Callable[[], None]] = {}
         self._closed = False
@@ -23,11 +34,18 @@ class Tape(Generic[T]):
         """The number of the latest thing, 0 before the first."""
 
     def put(self, thing: T) -> None:
-        """Number a thing and keep it, at the price of the oldest one."""
+        """Number a thing and keep it, at the price of the oldest ones."""
+        raw = to_json(thing)
         with self._lock:
-            self.number += 1
-            self._kept.append((self.number, thing))
+            self._keep(self.number + 1, raw)
             self._wake()
+
+    def _keep(self, number: int, raw: bytes) -> None:
+        self.number = number
+        self._kept.append((number, raw))
+        self._account.keep(_size(raw))
+        while len(self._kept) > self._most or self._account.used > self._account.bound.most:
+            self._account.keep(-_size(self._kept.popleft()[1]))
 
     def close(self) -> None:
         """Nothing more will come: nobody waits any longer."""
@@ -35,22 +53,22 @@ class Tape(Generic[T]):
             self._closed = True
             self._wake()
 
-    def pack(self) -> list[tuple[int, T]]:
-        """Everything that is kept, with its numbers."""
+    def pack(self) -> list[tuple[int, bytes]]:
+        """Everything that is kept, as JSON with its numbers."""
         with self._lock:
             return list(self._kept)
 
-    def unpack(self, kept: Iterable[tuple[int, T]]) -> None:
+    def unpack(self, kept: Iterable[tuple[int, bytes]]) -> None:
         """Go on after what an earlier process kept."""
         with self._lock:
-            for number, thing in kept:
-                self._kept.append((number, thing))
-                self.number = number
+            for number, raw in kept:
+                self._keep(number, raw)
 
     def after(self, number: int) -> tuple[tuple[int, T], ...]:
         """What is kept of all that came after the thing of this number."""
         with self._lock:
-            return tuple(each for each in self._kept if each[0] > number)
+            found = [each for each in self._kept if each[0] > number]
+        return tuple((each, from_json(raw)) for each, raw in found)
 
     async def wait_after(self, number: int, seconds: float) -> tuple[tuple[int, T], ...]:
         """The same, waited for: nothing where nothing came within `seconds`."""
@@ -72,6 +90,10 @@ class Tape(Generic[T]):
     def _wake(self) -> None:
         for each in self._wakers.values():
             each()
+
+
+def _size(raw: bytes) -> int:
+    return len(raw) + 100
 
 
 def _wake_in(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:

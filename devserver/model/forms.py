@@ -378,10 +378,31 @@ class ModStatus(TypedDict):
 
 
 class AgentStatus(TypedDict):
-    """An agent that is known, and how it came."""
+    """An agent that is `connected` now, or whose identity is known; and how it came."""
 
     agent_id: str
     transport: str
+    connected: bool
+
+
+class OwnerForm(TypedDict):
+    """One of those for whom the most is kept."""
+
+    owner: str
+    bytes: int
+
+
+class AccountForm(TypedDict):
+    """What is kept for agents of one kind, in bytes. `each`: the bound for one owner; `beyond`: what happens then."""
+
+    name: str
+    keeps: str
+    bytes: int
+    most: int
+    each: int
+    refused: int
+    beyond: str
+    owners: list[OwnerForm]
 
 
 class TracedErrorForm(ErrorForm):
@@ -401,6 +422,7 @@ class StatusAnswer(TypedDict):
     mods: list[ModStatus]
     down: list[ModStatus]
     agents: list[AgentStatus]
+    memory: list[AccountForm]
     events: int
     reloads: int
     reload_number: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from devserver.model.encoding import from_json
 from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import Subscription
 
@@ -21,13 +22,17 @@ itself, started again by its author."""
 CONNECTED_SECONDS = 30.0
 """How long after its last poll an agent without a socket counts as connected; a poll is held for up to 20."""
 
+_IDENTITY_BYTES = 1024
+"""About what an agent takes besides its metadata."""
+
 
 @dataclass(slots=True, eq=False)
 class Agent:
     """A registered agent. Only the directory changes it; others read it, and take from its outbox."""
 
     agent_id: str
-    metadata: dict[str, Any]
+    written: bytes = field(repr=False)
+    """Its metadata as JSON."""
     group: str
     transport: str
     secret_hash: str = field(repr=False)
@@ -42,7 +47,20 @@ class Agent:
     """Whether it registered with more than its name: only then the grants of its id are its own."""
     sockets: int = 0
     warned: float | None = None
+    subscribed: int = 0
+    """How many bytes its subscriptions take."""
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What it told of itself, read anew each time."""
+        values = from_json(self.written)
+        return values if isinstance(values, dict) else {}
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its identity takes."""
+        return len(self.written) + _IDENTITY_BYTES
 
     def connected(self, now: float) -> bool:
         """Whether a socket is open or the last poll is recent and its client has not gone since."""

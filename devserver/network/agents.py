@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from devserver.errors import EventRefused
 from devserver.model.config import NetworkConfig
+from devserver.model.encoding import to_json
 from devserver.model.event import BROADCAST, Address, Event
+from devserver.network.accounts import IDENTITIES, OUTBOXES, SUBSCRIPTIONS, Accounts
 from devserver.network.agent import HELD_HERE_SECONDS, HELD_SECONDS, Agent, Delivery, Registration
 from devserver.network.grants import granted_alike, is_granted, proofs, proves_grant
 from devserver.network.identity import (
@@ -27,9 +28,9 @@ from devserver.network.identity import (
     proves,
     secret_digest,
 )
+from devserver.network.letter import Letter
 from devserver.network.members import Channels
-from devserver.network.outbox import Outbox, size_of
-from devserver.network.packed import event_from_json, event_to_json
+from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import (
     Subscription,
     new_subscription,
@@ -61,6 +62,13 @@ class Directory:
         self._folded: dict[str, str] = {}
         self._channels = Channels()
         self._drops = 0
+        self.accounts = Accounts()
+        """The memory that is kept for agents and others."""
+        self._outboxes = self.accounts.open(OUTBOXES, lambda: {a.agent_id: a.outbox.size for a in self.agents()})
+        self._identities = self.accounts.open(IDENTITIES, lambda: {a.agent_id: a.size for a in self.agents()})
+        self._subscriptions = self.accounts.open(
+            SUBSCRIPTIONS, lambda: {a.agent_id: a.subscribed for a in self.agents() if a.subscribed}
+        )
         self.closed = False
         """Whether the network ends: nobody who waits is kept waiting, nobody who comes is new."""
 
@@ -212,12 +220,11 @@ class Directory:
     def import_identities(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take agents back that `export_identities` wrote; those already registered are left alone."""
         for row in rows:
+            written = to_json(row["metadata"])
             with self._lock:
                 if row["agent_id"] in self._agents:
                     continue
-                agent = self._add(
-                    row["agent_id"], dict(row["metadata"]), row["group"], row["transport"], row["secret_sha256"]
-                )
+                agent = self._add(row["agent_id"], written, row["group"], row["transport"], row["secret_sha256"])
                 agent.heard, agent.proven = False, row.get("proven") is True
             self._announce(agent, True)
 
@@ -230,25 +237,27 @@ class Directory:
         events: list[bytes] = []
         now = self._clock()
 
-        def place_of(event: Event) -> int:
-            place = places.setdefault(id(event), len(events))
+        def place_of(letter: Letter) -> int:
+            place = places.setdefault(id(letter), len(events))
             if place == len(events):
-                events.append(event_to_json(event))
+                events.append(letter.raw)
             return place
 
         with self._lock:
             agents = [
                 {
                     "agent_id": agent.agent_id,
-                    "metadata": agent.metadata,
+                    "metadata": agent.written,
                     "group": agent.group,
                     "transport": agent.transport,
                     "secret_sha256": agent.secret_hash,
                     "silent": now - agent.seen,
                     "heard": agent.heard,
+                    "ended": agent.ended and not agent.sockets,
+                    "proven": agent.proven,
                     "warned": None if agent.warned is None else now - agent.warned,
                     "subscriptions": [each.to_dict() for each in agent.subscriptions.values()],
-                    "waiting": [(place_of(event), size) for event, size in agent.outbox.pack()],
+                    "waiting": [place_of(each) for each in agent.outbox.pack()],
                     "refused": agent.outbox.dropped,
                 }
                 for agent in self._agents.values()
@@ -258,7 +267,7 @@ class Directory:
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
         """Know again what an earlier image of this process knew. Nobody is told: no agent has noticed anything."""
-        events = [event_from_json(each) for each in packed["events"]]
+        letters = [Letter(each) for each in packed["events"]]
         now = self._clock()
         with self._lock:
             for row in packed["agents"]:
@@ -266,10 +275,12 @@ class Directory:
                     row["agent_id"], row["metadata"], row["group"], row["transport"], row["secret_sha256"]
                 )
                 agent.seen, agent.heard = now - row["silent"], row["heard"]
+                agent.ended, agent.proven = row["ended"], row["proven"]
                 agent.warned = None if row["warned"] is None else now - row["warned"]
                 wishes = [subscription_from_dict(each) for each in row["subscriptions"]]
                 agent.subscriptions = {each.subscription_id: each for each in wishes}
-                agent.outbox.unpack((events[place], size) for place, size in row["waiting"])
+                self._count_subscriptions(agent, sum(each.size for each in wishes))
+                agent.outbox.unpack(letters[place] for place in row["waiting"])
                 agent.outbox.dropped = row["refused"]
             for name, members in packed["channels"].items():
                 self._channels.create(name)
@@ -375,6 +386,9 @@ class Directory:
             agent = self._known(agent_id)
             already = sum(len(each.event_patterns) for each in agent.subscriptions.values())
             subscription = new_subscription(agent.agent_id, patterns, channels, already=already)
+            if not self._subscriptions.ask(subscription.size, agent.subscribed):
+                raise EventRefused("too_many_patterns", "there is no room for more subscriptions; end some of yours")
+            agent.subscribed += subscription.size
             # A new dict each time: `wants` reads it from another thread.
             agent.subscriptions = {**agent.subscriptions, subscription.subscription_id: subscription}
             return subscription
@@ -384,10 +398,10 @@ class Directory:
         with self._lock:
             agent = self._known(agent_id)
             before = agent.subscriptions
-            agent.subscriptions = (
-                {key: each for key, each in before.items() if key != subscription_id} if subscription_id else {}
-            )
-            return len(agent.subscriptions) < len(before)
+            kept = {key: each for key, each in before.items() if key != subscription_id} if subscription_id else {}
+            agent.subscriptions = kept
+            self._count_subscriptions(agent, sum(each.size for each in kept.values()))
+            return len(kept) < len(before)
 
     def wants(self, agent: Agent, event: Event) -> bool:
         """Whether an agent may see an event and, if it has subscriptions, wishes for it."""
@@ -399,6 +413,10 @@ class Directory:
         with self._lock:
             return tuple(agent.agent_id for agent in self._receivers(event))
 
+    def deliver_to(self, agent: Agent, event: Event) -> bool:
+        """Put an event, without its secret, into one outbox; False when that is full or closed."""
+        return agent.outbox.put(Letter.of(event))
+
     def deliver(self, event: Event) -> Delivery:
         """Put an event, without its secret, into the outboxes of its receivers."""
         with self._lock:
@@ -406,15 +424,15 @@ class Directory:
             unknown = None if receivers else self._unknown(event)
         if not receivers:
             return Delivery(0, (), unknown)
-        # One copy for all: what a mod does to its own event afterwards concerns no receiver.
-        shared, size = replace(event, secret=None), size_of(event)
-        full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(shared, size))
+        letter = Letter.of(event)
+        full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(letter))
         return Delivery(len(receivers) - len(full), full)
 
     # With the lock held
 
-    def _resume(self, agent: Agent, metadata: dict[str, Any], transport: str) -> Agent:
-        agent.metadata, agent.transport = metadata, transport
+    def _resume(self, agent: Agent, written: bytes, transport: str) -> Agent:
+        self._identities.keep(len(written) - len(agent.written))
+        agent.written, agent.transport = written, transport
         self._heard(agent)
         return agent
 
@@ -456,19 +474,20 @@ class Directory:
         if holder.warned is not None and now - holder.warned < HELD_SECONDS:
             return
         holder.warned = now
-        holder.outbox.put(
-            Event(
-                event_name=REGISTRATION_REFUSED,
-                source_id="system:system",
-                source_type="system",
-                destination_id=holder.agent_id,
-                payload={"agent_id": holder.agent_id},
-            )
+        refused = Event(
+            event_name=REGISTRATION_REFUSED,
+            source_id="system:system",
+            source_type="system",
+            destination_id=holder.agent_id,
+            payload={"agent_id": holder.agent_id},
         )
+        self.deliver_to(holder, refused)
 
-    def _add(self, agent_id: str, metadata: dict[str, Any], group: str, transport: str, secret_hash: str) -> Agent:
-        outbox = Outbox(self._config.limits.outbox_events)
-        agent = Agent(agent_id, metadata, group, transport, secret_hash, outbox, self._clock())
+    def _add(self, agent_id: str, written: bytes, group: str, transport: str, secret_hash: str) -> Agent:
+        outbox = Outbox(self._config.limits.outbox_events, self._outboxes)
+        agent = Agent(agent_id, written, group, transport, secret_hash, outbox, self._clock())
+        if not self._identities.ask(agent.size, 0):
+            raise EventRefused("too_many_agents", "this network has no room for the metadata of another agent")
         self._agents[agent_id] = agent
         self._folded[agent_id.casefold()] = agent_id
         return agent
@@ -478,6 +497,15 @@ class Directory:
         del self._folded[agent.agent_id.casefold()]
         self._channels.leave_all(agent.agent_id)
         agent.outbox.close()
+        # What is kept for an agent goes with it: its id may be another's in a moment.
+        agent.outbox.take_nowait()
+        self._count_subscriptions(agent, 0)
+        self._identities.keep(-agent.size)
+        self.accounts.owner_gone(agent.agent_id)
+
+    def _count_subscriptions(self, agent: Agent, size: int) -> None:
+        self._subscriptions.keep(size - agent.subscribed)
+        agent.subscribed = size
 
     def _known(self, agent_id: str) -> Agent:
         agent = self._agents.get(bare(agent_id))

@@ -1,6 +1,7 @@
 """The answers already given, so that an event that is sent twice is handled once.
 
 An event id is an idempotency key of its sender: a repeat gets the first answer, also while that is still being made.
+Answers are kept as JSON bytes, bounded by their account, and go when their sender does.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import orjson
-
+from devserver.model.encoding import from_json, to_json
 from devserver.model.event import EventResponse
-from devserver.network.packed import to_json
+from devserver.network.accounts import ANSWERS, KIB, Accounts, Bound
 
-PER_SENDER = 1000
-SENDERS = 10_000
+MOST_ANSWER = 64 * KIB
+"""A larger answer is not kept: its event is still handled once, and a repeat is told so."""
+
+_ENTRY = 280
+"""About what an answer takes besides its text: an id, two objects, a place in a table."""
 
 
 @dataclass(slots=True)
@@ -25,40 +28,89 @@ class Pending:
     """An answer that is being made, and who else waits for it."""
 
     waiting: list[asyncio.Future[EventResponse]] = field(default_factory=list)
+    kept: bool = True
+    """Whether the answer is remembered: not where its sender has gone meanwhile."""
+
+
+@dataclass(slots=True)
+class _Sender:
+    """The answers of one sender, the oldest first."""
+
+    # Ordered dicts: to take the first entry out of a plain one costs more the more have been taken out before.
+    answers: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+    size: int = 0
+
+    def forget_oldest(self) -> int:
+        """Forget the oldest answer; how many bytes that frees."""
+        event_id, raw = self.answers.popitem(last=False)
+        self.size -= (freed := _size(event_id, raw))
+        return freed
 
 
 class Answers:
-    """The last answers of each sender. Bounded both ways; what was answered longest ago is forgotten first.
+    """The last answers of each sender; what was answered longest ago is forgotten first.
 
     What is still being answered is never forgotten: others may wait for it.
     """
 
-    def __init__(self, per_sender: int = PER_SENDER, senders: int = SENDERS) -> None:
-        self._per_sender = per_sender
-        self._most_senders = senders
-        # Ordered dicts: to take the first entry out of a plain one costs more the more have been taken out before.
-        self._given: OrderedDict[str | None, OrderedDict[str, EventResponse]] = OrderedDict()
+    def __init__(self, accounts: Accounts | None = None, bound: Bound = ANSWERS) -> None:
+        self._given: OrderedDict[str | None, _Sender] = OrderedDict()
         self._pending: dict[tuple[str | None, str], Pending | None] = {}
         self._lock = threading.Lock()
+        self._account = (accounts or Accounts()).open(bound, self.sizes, self.forget)
+
+    def sizes(self) -> dict[str, int]:
+        """How many bytes are kept for each sender."""
+        with self._lock:
+            return {str(sender): each.size for sender, each in self._given.items()}
+
+    def forget(self, sender: str) -> None:
+        """Forget the answers of a sender that has gone, and do not remember those that are still being made."""
+        names = (sender, f"agent:{sender}")
+        with self._lock:
+            for name in names:
+                gone = self._given.pop(name, None)
+                if gone is not None:
+                    self._account.keep(-gone.size)
+            for key in [each for each in self._pending if each[0] in names]:
+                pending = self._pending[key] = self._pending.get(key) or Pending()
+                pending.kept = False
 
     def given(self, sender: str | None, event_id: str) -> EventResponse | None:
         """The answer that an event has had, if it is known. May be called from any thread, as may `give`."""
         given = self._given.get(sender)
-        return None if given is None else given.get(event_id)
+        raw = None if given is None else given.answers.get(event_id)
+        return None if raw is None else EventResponse(*from_json(raw))
 
     def give(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
         """Remember the answer to an event that nobody had to wait for."""
+        self._keep(sender, event_id, _written(answer))
+
+    def _keep(self, sender: str | None, event_id: str, raw: bytes) -> None:
+        size = _size(event_id, raw)
         with self._lock:
             given = self._given.get(sender)
             if given is None:
-                given = self._given[sender] = OrderedDict()
-                if len(self._given) > self._most_senders:
-                    self._given.popitem(last=False)
+                given = self._given[sender] = _Sender()
             else:
                 self._given.move_to_end(sender)
-            given[event_id] = answer
-            if len(given) > self._per_sender:
-                given.popitem(last=False)
+            if (before := given.answers.pop(event_id, None)) is not None:
+                size -= _size(event_id, before)
+            given.answers[event_id] = raw
+            given.size += size
+            self._account.keep(size)
+            self._make_room(given)
+
+    def _make_room(self, given: _Sender) -> None:
+        bound = self._account.bound
+        while given.size > bound.each and len(given.answers) > 1:
+            self._account.keep(-given.forget_oldest())
+        while self._account.used > bound.most:
+            # Of the sender that was answered longest ago.
+            sender, oldest = next(iter(self._given.items()))
+            self._account.keep(-oldest.forget_oldest())
+            if not oldest.answers:
+                del self._given[sender]
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
         """The answer of a repeat, or what to wait on for it; None when the event is new, and is now being answered."""
@@ -66,11 +118,12 @@ class Answers:
         if known is not None:
             return known
         key = (sender, event_id)
-        if key not in self._pending:
-            self._pending[key] = None
-            return None
-        # Made for the first who waits: nearly every event comes once.
-        pending = self._pending[key] = self._pending[key] or Pending()
+        with self._lock:
+            if key not in self._pending:
+                self._pending[key] = None
+                return None
+            # Made for the first who waits: nearly every event comes once.
+            pending = self._pending[key] = self._pending[key] or Pending()
         return pending
 
     def end(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
@@ -78,8 +131,10 @@ class Answers:
         key = (sender, event_id)
         if key not in self._pending:
             return
-        pending = self._pending.pop(key)
-        self.give(sender, event_id, answer)
+        with self._lock:
+            pending = self._pending.pop(key)
+        if pending is None or pending.kept:
+            self.give(sender, event_id, answer)
         for waiter in pending.waiting if pending is not None else ():
             if not waiter.done():
                 waiter.set_result(answer)
@@ -87,19 +142,28 @@ class Answers:
     def pack(self) -> dict[str | None, list[tuple[str, bytes]]]:
         """Every answer given, by sender, the oldest first, each as JSON."""
         with self._lock:
-            return {
-                sender: [(event_id, to_json(answer.to_dict())) for event_id, answer in given.items()]
-                for sender, given in self._given.items()
-            }
+            return {sender: list(given.answers.items()) for sender, given in self._given.items()}
 
     def unpack(self, packed: Mapping[str | None, Iterable[tuple[str, bytes]]]) -> None:
         """Remember the answers that an earlier process gave."""
         for sender, given in packed.items():
-            for event_id, text in given:
-                self.give(sender, event_id, EventResponse(**orjson.loads(text)))
+            for event_id, raw in given:
+                self._keep(sender, event_id, raw)
 
     async def wait(self, pending: Pending) -> EventResponse:
         """The answer that somebody else's sending of the same event gets."""
         waiter: asyncio.Future[EventResponse] = asyncio.get_running_loop().create_future()
         pending.waiting.append(waiter)
         return await waiter
+
+
+def _written(answer: EventResponse) -> bytes:
+    raw = to_json((answer.success, answer.message, answer.data, answer.event_name))
+    if len(raw) <= MOST_ANSWER:
+        return raw
+    message = f"this event was handled before; its answer, {len(raw)} bytes, was not kept"
+    return to_json((answer.success, message, {"code": "answer_not_kept"}, answer.event_name))
+
+
+def _size(event_id: str, raw: bytes) -> int:
+    return len(event_id) + len(raw) + _ENTRY

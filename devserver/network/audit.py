@@ -1,4 +1,4 @@
-"""The record of refusals: who was refused what. One line a second for each kind, so that nobody can flood a log.
+"""The record of refusals: who was refused what. One line a second for each kind, so that no client can flood a log.
 
 Values that came from outside are written with `repr`, so that they cannot forge a line.
 """
@@ -12,6 +12,9 @@ from devserver.model.logs import logger
 
 _log = logger("devserver.audit")
 _WINDOW = 1.0
+_MOST_KINDS = 100
+"""How many kinds of refusals get a line in one second: each may name another client, whose words they are."""
+_MOST_NAME = 80
 
 
 class Audit:
@@ -29,9 +32,10 @@ class Audit:
         if self._clock() - self._since >= _WINDOW:
             self._since = self._clock()
             self._seen.clear()
-        if (who, code) in self._seen:
+        kind = (who[:_MOST_NAME], code)
+        if kind in self._seen or len(self._seen) >= _MOST_KINDS:
             self.unwritten += 1
             return
-        self._seen.add((who, code))
+        self._seen.add(kind)
         before, self.unwritten = self.unwritten, 0
-        _log.warning("refused %r to %r: %s (%d more before)", what[:200], who[:80], code, before)
+        _log.warning("refused %r to %r: %s (%d more before)", what[:200], who[:_MOST_NAME], code, before)

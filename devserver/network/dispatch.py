@@ -42,7 +42,7 @@ class Dispatcher:
         self._registry = registry
         self._directory = directory
         self._on_error = on_error
-        self._answers = Answers()
+        self._answers = Answers(directory.accounts)
         self._offered = 0
         self._passed_by = 0
 

@@ -11,7 +11,6 @@ import json
 import secrets
 import string
 import unicodedata
-from typing import Any
 
 from devserver.errors import EventRefused
 from devserver.model.config import NetworkConfig
@@ -47,19 +46,20 @@ def _is_printable(text: str) -> bool:
     return text == text.strip() and _NOT_IN_IDS.isdisjoint(map(unicodedata.category, text))
 
 
-def checked_metadata(metadata: object) -> dict[str, Any]:
-    """The metadata of a new agent as its own copy; raises EventRefused for what cannot be sent on as JSON."""
+def checked_metadata(metadata: object) -> bytes:
+    """The metadata of a new agent as JSON; raises EventRefused for what cannot be sent on as that."""
     if metadata is None:
-        return {}
+        return b"{}"
     if not isinstance(metadata, dict):
         raise EventRefused("bad_metadata", f"metadata is an object, not {type(metadata).__name__}")
     try:
-        size = len(json.dumps(metadata, allow_nan=False))
+        written = json.dumps(metadata, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise EventRefused("bad_metadata", f"metadata cannot be written as JSON: {error}") from error
-    if size > METADATA_LIMIT:
-        raise EventRefused("bad_metadata", f"metadata has at most {METADATA_LIMIT} bytes as JSON, this one has {size}")
-    return dict(metadata)
+    if len(written) > METADATA_LIMIT:
+        sentence = f"metadata has at most {METADATA_LIMIT} bytes as JSON, this one has {len(written)}"
+        raise EventRefused("bad_metadata", sentence)
+    return written
 
 
 def bare(agent_id: str) -> str:

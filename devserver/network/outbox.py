@@ -11,13 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-import orjson
-
-from devserver.model.event import Event
-
-MOST_BYTES = 8 * 1024 * 1024
-"""How many bytes of payload may wait for one agent."""
-_UNKNOWN_SIZE = 64 * 1024
+from devserver.network.accounts import OUTBOXES, Account
+from devserver.network.letter import Letter
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -25,18 +20,20 @@ _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 class Outbox:
     """A first-in-first-out queue of events with one current consumer; the newest consumer supersedes the others.
 
-    `put` may be called from any thread, everything else from the loop of the consumers. When `limit` events or `most`
-    bytes wait, the newest is refused and the ones that wait are kept: the sender can be told, the receiver sees no gap.
+    `put` may be called from any thread, everything else from the loop of the consumers. When `limit` events wait, or
+    as many bytes as `account` has room for, the newest is refused and the ones that wait are kept: the sender can be
+    told, the receiver sees no gap.
     """
 
-    def __init__(self, limit: int = 1000, most: int = MOST_BYTES) -> None:
+    def __init__(self, limit: int = 1000, account: Account | None = None) -> None:
         self.limit = limit
-        self.most = most
         self.dropped = 0
         """How many events were refused because the queue was full or closed."""
         # No deque until one is needed: an empty one takes more room than all the rest of an idle agent.
-        self._events: deque[tuple[Event, int]] | tuple[()] = ()
-        self._size = 0
+        self._events: deque[Letter] | tuple[()] = ()
+        self._account = account or Account(OUTBOXES)
+        self.size = 0
+        """How many bytes wait in it."""
         self._lock = threading.Lock()
         self._consumer = 0
         self._waiter: _Waiter | None = None
@@ -55,16 +52,17 @@ class Outbox:
         """Whether a consumer waits for an event now."""
         return self._waiter is not None
 
-    def put(self, event: Event, size: int = 0) -> bool:
-        """Queue an event of `size` bytes; False when it was refused because the queue is full or closed."""
+    def put(self, letter: Letter) -> bool:
+        """Queue an event; False when it was refused because the queue is full or closed."""
         with self._lock:
-            if self._closed or len(self._events) >= self.limit or (self._events and self._size + size > self.most):
+            full = self._closed or len(self._events) >= self.limit
+            if full or not self._account.hold(letter, self.size):
                 self.dropped += 1
                 return False
             if isinstance(self._events, tuple):
                 self._events = deque()
-            self._events.append((event, size))
-            self._size += size
+            self._events.append(letter)
+            self.size += letter.size
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
         return True
@@ -95,40 +93,34 @@ class Outbox:
         """Whether `consumer` may still take events: no newer one has attached and the outbox is open."""
         return consumer == self._consumer and not self._closed
 
-    async def take(self, timeout: float) -> list[Event]:  # noqa: ASYNC109 - running out is no error
+    async def take(self, timeout: float) -> list[Letter]:  # noqa: ASYNC109 - running out is no error
         """All events that wait, or the first to come within `timeout` seconds; none when superseded or closed."""
         consumer = self.attach()
         return self.take_nowait() if await self.ready(consumer, timeout) else []
 
-    def take_nowait(self) -> list[Event]:
+    def take_nowait(self) -> list[Letter]:
         """Hand over all events that wait now."""
         with self._lock:
-            taken = [event for event, _ in self._events]
+            taken = list(self._events)
             self._events = ()
-            self._size = 0
+            self.size = 0
+        for each in taken:
+            self._account.let_go(each)
         return taken
 
-    def peek(self) -> Event | None:
+    def peek(self) -> Letter | None:
         """The oldest event, which stays until `handed_over`."""
         with self._lock:
-            return self._events[0][0] if self._events else None
+            return self._events[0] if self._events else None
 
-    def handed_over(self, event: Event) -> None:
+    def handed_over(self, letter: Letter) -> None:
         """Remove the oldest event if it is still this one: its receiver has it."""
         with self._lock:
-            if not isinstance(self._events, tuple) and self._events and self._events[0][0] is event:
-                self._size -= self._events.popleft()[1]
-
-    def pack(self) -> list[tuple[Event, int]]:
-        """What waits, with the size of each: all that another process needs to go on with this queue."""
-        with self._lock:
-            return list(self._events)
-
-    def unpack(self, events: Iterable[tuple[Event, int]]) -> None:
-        """Take what waited in an earlier process; it comes before everything that is put from now on."""
-        with self._lock:
-            self._events = deque([*events, *self._events])
-            self._size = sum(size for _, size in self._events)
+            if isinstance(self._events, tuple) or not self._events or self._events[0] is not letter:
+                return
+            self._events.popleft()
+            self.size -= letter.size
+        self._account.let_go(letter)
 
     def close(self) -> None:
         """End: refuse what comes, and let the waiting consumer go."""
@@ -136,6 +128,20 @@ class Outbox:
             self._closed = True
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
+
+    def pack(self) -> list[Letter]:
+        """What waits: all that another process needs to go on with this queue."""
+        with self._lock:
+            return list(self._events)
+
+    def unpack(self, letters: Iterable[Letter]) -> None:
+        """Take what waited in an earlier process; it comes before everything that is put from now on."""
+        with self._lock:
+            before = list(letters)
+            for each in before:
+                self._account.hold_again(each)
+            self._events = deque([*before, *self._events])
+            self.size = sum(each.size for each in self._events)
 
     def news(self, consumer: int) -> asyncio.Future[None] | None:
         """Give a future of the running loop that is done once `consumer` should look again; None: look now."""
@@ -151,14 +157,6 @@ class Outbox:
         with self._lock:
             if self._waiter is not None and self._waiter[1] is future:
                 self._waiter = None
-
-
-def size_of(event: Event) -> int:
-    """About how many bytes an event keeps: those of its payload as JSON; for one that is no JSON, a rough guess."""
-    try:
-        return len(orjson.dumps(event.payload))
-    except TypeError:
-        return _UNKNOWN_SIZE
 
 
 def _wake(waiter: _Waiter | None) -> None:

@@ -19,6 +19,10 @@ PATTERNS_PER_AGENT = 100
 CHANNELS_PER_SUBSCRIPTION = 100
 """How many channels one subscription may name."""
 
+MOST_CHANNEL_NAME = 200
+_SUBSCRIPTION_BYTES = 400
+"""About what a subscription takes besides its texts; each text takes 60 more than its characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
@@ -35,6 +39,11 @@ class Subscription:
         if self.channels and destination.role == "channel" and destination.id not in self.channels:
             return False
         return any(matches(pattern, event.event_name) for pattern in self.event_patterns)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return _SUBSCRIPTION_BYTES + sum(60 + len(each) for each in (*self.event_patterns, *self.channels))
 
     def to_dict(self) -> dict[str, Any]:
         """The subscription as its agent is told of it."""
@@ -70,6 +79,8 @@ def _channel_names(channels: object) -> tuple[str, ...]:
     names = tuple(name.removeprefix("channel:") for name in _texts(channels, "channels"))
     if len(names) > CHANNELS_PER_SUBSCRIPTION:
         raise EventRefused("bad_channels", f"a subscription names at most {CHANNELS_PER_SUBSCRIPTION} channels")
+    if any(len(name) > MOST_CHANNEL_NAME for name in names):
+        raise EventRefused("bad_channels", f"the name of a channel has at most {MOST_CHANNEL_NAME} characters")
     return names
 
 

@@ -46,6 +46,7 @@ from devserver.model.logs import set_level
 from devserver.model.plan import Plan
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
+from devserver.network.accounts import EVENTS, RELOADS
 from devserver.server.app import make_app
 from devserver.server.before import LISTENING, Before
 from devserver.server.exposure import Exposure
@@ -136,8 +137,9 @@ class Server:
         self._network.engine.config_file = options.path.resolve()
         self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
-        self.reloads: Tape[dict[str, Any]] = Tape(100)
-        self.followed = Followed(self._network.on_event)
+        accounts = self._network.directory.accounts
+        self.reloads: Tape[dict[str, Any]] = Tape(100, accounts.open(RELOADS))
+        self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
         how = "space" if options.keys else "oa-dev apply"
         self.saves = Saves(self._network, options.path, self._read_network, self.tell, confirm=options.confirm, how=how)
         self._watch = self._make_watch()

@@ -19,6 +19,7 @@ from devserver.live.generation import Generation
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
 from devserver.model.wire_form import error_to_dict, iso_of, outcome_to_dict
+from devserver.network.agent import Agent
 from devserver.server.saves import Saves
 
 Row = dict[str, Any]
@@ -121,7 +122,8 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
         "uptime_s": stats["uptime_seconds"],
         "mods": mods,
         "down": standing.down(wanted, {each["mod_path"] for each in mods}),
-        "agents": [{"agent_id": a.agent_id, "transport": a.transport} for a in network.directory.agents()],
+        "agents": [_agent_row(network, each) for each in network.directory.agents()],
+        "memory": network.directory.accounts.rows(),
         "events": stats["events"],
         "reloads": stats["reloads"],
         "failed": stats["failed_plans"],
@@ -152,6 +154,12 @@ def _running(row: Row, held: Mapping[str, int], standing: Standing) -> Row:
     mod_id = row["mod_id"]
     known = {"loaded_at": iso_of(row["loaded_at"]), "held_now": held.get(mod_id, 0), **standing.of(mod_id)}
     return {**row, **known}
+
+
+def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
+    """An agent that is connected now, or whose identity is known and that may come back."""
+    connected = network.directory.is_connected(agent)
+    return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected}
 
 
 def _outcome_row(outcome: Outcome, now: float) -> Row:

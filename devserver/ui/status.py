@@ -32,6 +32,33 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     )
 
 
+def memory_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    """The accounts of what is kept for agents: how much of how much, for whom, and what happens beyond."""
+    return tuple(line for each in _rows(values.get("memory")) for line in _account(each, view))
+
+
+def _account(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    used, most = size_of(row.get("bytes", 0)), size_of(row.get("most", 0))
+    refused = f", refused {row['refused']} times" if row.get("refused") else ""
+    owners = [f"{each.get('owner')} {size_of(each.get('bytes', 0))}" for each in _rows(row.get("owners"))]
+    lines: list[Line] = [
+        (strong(str(row.get("name"))), plain(f"  {used} of {most}{refused}"), dim(f"  {row.get('keeps')}")),
+        (dim(f"  beyond that, or {size_of(row.get('each', 0))} for one owner: {row.get('beyond')}"),),
+    ]
+    if owners:
+        lines.append((plain("  most"), dim(_listed(owners, view))))
+    return tuple(lines)
+
+
+def size_of(count: float) -> str:
+    """A number of bytes in its unit: `512 B`, `4.0 KiB`, `1.5 MiB`."""
+    for unit in ("B", "KiB"):
+        if count < 1024:
+            return f"{count} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} MiB"
+
+
 def uptime(seconds: float) -> str:
     """A long duration in its largest unit: `12.0 s`, `5 min`, `3 h`."""
     for size, unit in _LATER_UNITS:
@@ -70,8 +97,13 @@ def _held(outcome: object) -> str:
 
 
 def _agents(rows: Sequence[Mapping[str, Any]], view: View) -> Line:
-    names = [f"{row.get('agent_id')} ({row.get('transport', 'unknown')})" for row in rows]
-    return (plain(f"  {len(rows)} agents" if len(rows) != 1 else "  1 agent"), dim(_listed(names, view)))
+    # A server of before says nothing of that: its agents are then shown as connected, as it meant them.
+    here = [row for row in rows if row.get("connected") is not False]
+    known = [str(row.get("agent_id")) for row in rows if row.get("connected") is False]
+    names = [f"{row.get('agent_id')} ({row.get('transport', 'unknown')})" for row in here]
+    count = f"  {len(here)} agents" if len(here) != 1 else "  1 agent"
+    rest = dim(f" {view.look.glyphs.dot} known, not connected{_listed(known, view)}" if known else "")
+    return (plain(count), dim(_listed(names, view)), rest)
 
 
 def _waiting(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devserver.transports.http.answers import to_json
+from devserver.model.encoding import to_json
 from devserver.transports.strict import Malformed, parse_object, parse_query
 
 

@@ -92,7 +92,7 @@ async def test_changes_of_the_payload_reach_later_mods_and_the_receiver(work: Wo
     await start(work, "./first", "./second")
     bob = (await work.net.register_agent("bob")).agent
     await work.ask("note.for.bob", to="agent:bob")
-    (got,) = bob.outbox.take_nowait()
+    got = bob.outbox.take_nowait()[0].event
     assert (got.payload, got.text_representation) == ({"one": 1, "text": "set"}, None)
 
 
@@ -112,7 +112,7 @@ async def test_what_a_mod_sends_itself_without_a_source_is_from_it(work: Workspa
     await start(work, "./theirs")
     bob = (await work.net.register_agent("bob")).agent
     await work.ask("send.it.now")
-    assert [each.source_id for each in bob.outbox.take_nowait()] == ["mod:./theirs"]
+    assert [each.event.source_id for each in bob.outbox.take_nowait()] == ["mod:./theirs"]
 
 
 async def test_the_network_has_what_mods_use_of_it(work: Workspace) -> None:
@@ -164,7 +164,7 @@ async def test_events_go_straight_to_agents_where_a_mod_wants_that(work: Workspa
     assert not await network.event_gateway.deliver_to_agent(open_note, "nobody")
     assert (await network.broadcast_event(note)).success
     assert (await network.send_event_to_agent("bob", note.model_copy(update={"event_id": "another"}))).success
-    assert [each.payload["n"] for each in bob.outbox.take_nowait()] == [2, 1, 1]
+    assert [each.event.payload["n"] for each in bob.outbox.take_nowait()] == [2, 1, 1]
 
 
 async def test_a_handler_that_raises_is_told_and_names_its_file(work: Workspace) -> None:

@@ -201,7 +201,7 @@ async def test_agents_are_told_about_loads_and_unloads(work: Workspace) -> None:
     await load(work, "mods.wiki")
     await work.net.reload_mod("wiki")
     await work.net.unload_mod("wiki")
-    told = [(each.event_name, each.payload["mod_id"]) for each in agent.outbox.take_nowait()]
+    told = [(each.event.event_name, each.event.payload["mod_id"]) for each in agent.outbox.take_nowait()]
     assert told == [(f"system.notification.mod_{what}", "wiki") for what in ("loaded", "reloaded", "unloaded")]
 
 
@@ -295,7 +295,7 @@ async def test_no_receiver_sees_the_senders_secret(work: Workspace) -> None:
     bob = (await work.net.register_agent("bob")).agent
     event = Event(event_name="note.for.bob", source_id="ana", destination_id="agent:bob", secret="s3cret")
     await work.net.ingest(event, agent_principal("ana"))
-    (got,) = bob.outbox.take_nowait()
+    got = bob.outbox.take_nowait()[0].event
     assert got.secret is None and "secret" not in got.to_dict()
 
 

@@ -114,7 +114,7 @@ def test_an_id_cannot_be_taken_while_its_holder_is_there(clock):
     clock.now += 59
     assert code_of(agents.register, "ana", {}) == "agent_id_taken"
     assert code_of(agents.register, "ana", {}) == "agent_id_taken"
-    assert [each.event_name for each in holder.outbox.take_nowait()] == [REGISTRATION_REFUSED]
+    assert [each.event.event_name for each in holder.outbox.take_nowait()] == [REGISTRATION_REFUSED]
     assert agents.agent("ana") is holder
 
 

@@ -149,7 +149,7 @@ def test_delivery_says_to_how_many(agents):
     sent.destination_id = "changed"
     (for_bob,), (for_cy,) = (agents.agent(each).outbox.take_nowait() for each in ("bob", "cy"))
     assert for_bob is for_cy
-    assert (for_bob.secret, for_bob.destination_id) == (None, "all")
+    assert (for_bob.event.secret, for_bob.event.destination_id) == (None, "all")
 
 
 def test_delivery_names_a_full_outbox(agents):

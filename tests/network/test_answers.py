@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from devserver.model.event import EventResponse
-from devserver.network.answers import Answers, Pending
+from devserver.network.accounts import ANSWERS, Accounts
+from devserver.network.answers import MOST_ANSWER, Answers, Pending, _size, _written
 
 
 def answer(text: str) -> EventResponse:
     return EventResponse(True, text)
+
+
+def holding(each: int | None = None, most: int | None = None) -> Answers:
+    """Answers with room for so many small ones of one sender, or of all."""
+    one = _size("e1", _written(answer("e1")))
+    bound = replace(ANSWERS, each=each * one if each else ANSWERS.each, most=most * one if most else ANSWERS.most)
+    return Answers(bound=bound)
 
 
 def answered(answers: Answers, sender: str | None, *event_ids: str) -> None:
@@ -55,7 +64,7 @@ async def test_a_repeat_waits_for_an_answer_that_is_being_made() -> None:
 
 async def test_what_is_being_answered_is_never_forgotten() -> None:
     """However many other events are answered meanwhile, who waits for an answer gets it."""
-    answers = Answers(per_sender=2, senders=2)
+    answers = holding(each=2, most=4)
     assert answers.begin("ana", "slow") is None
     pending = answers.begin("ana", "slow")
     assert isinstance(pending, Pending)
@@ -72,7 +81,7 @@ async def test_what_is_being_answered_is_never_forgotten() -> None:
 
 def test_of_one_sender_the_oldest_answers_are_forgotten() -> None:
     """No more are kept than the bound."""
-    answers = Answers(per_sender=2)
+    answers = holding(each=2)
     answered(answers, "ana", "e1", "e2", "e3")
     assert known(answers, "ana", "e2", "e3") == ["e2", "e3"]
     assert answers.begin("ana", "e1") is None
@@ -80,7 +89,7 @@ def test_of_one_sender_the_oldest_answers_are_forgotten() -> None:
 
 def test_of_many_senders_those_are_forgotten_that_were_answered_longest_ago() -> None:
     """Who came first but is still busy stays known."""
-    answers = Answers(senders=2)
+    answers = holding(most=3)
     answered(answers, "ana", "e1")
     answered(answers, "bob", "e1")
     answered(answers, "ana", "e2")
@@ -97,3 +106,49 @@ def test_an_end_without_a_begin_changes_nothing() -> None:
     answers.end("ana", "e1", answer("first"))
     answers.end("ana", "e1", answer("second"))
     assert answers.begin("ana", "e1") == answer("first")
+
+
+def test_a_large_answer_is_not_kept_and_its_event_is_still_handled_once() -> None:
+    """The repeat is told so."""
+    accounts = Accounts()
+    answers = Answers(accounts)
+    assert answers.begin("ana", "e1") is None
+    answers.end("ana", "e1", EventResponse(True, "", {"x": "y" * MOST_ANSWER}, "some.event"))
+    repeated = answers.begin("ana", "e1")
+    assert isinstance(repeated, EventResponse)
+    assert (repeated.success, repeated.data, repeated.event_name) == (True, {"code": "answer_not_kept"}, "some.event")
+    assert accounts.rows()[0]["bytes"] < 1000
+
+
+def test_a_thousand_large_answers_take_no_more_than_their_bound() -> None:
+    """5,000 answers of 100 KB once took 2.4 GB, and 5,000 of 60 KB would as well."""
+    accounts = Accounts()
+    answers = Answers(accounts)
+    for number in range(5000):
+        answers.give(f"agent{number % 5}", f"e{number}", EventResponse(True, "", {"x": "y" * 60_000}))
+    row = accounts.rows()[0]
+    assert 5 * 900_000 < row["bytes"] <= 5 * row["each"]
+    assert sum(each["bytes"] for each in row["owners"]) == row["bytes"]
+
+
+async def test_what_was_answered_goes_with_its_sender() -> None:
+    """Also what is still being answered: the next agent of that id is another one."""
+    accounts = Accounts()
+    answers = Answers(accounts)
+    answered(answers, "ana", "e1", "e2")
+    answered(answers, "bob", "e1")
+    assert answers.begin("ana", "slow") is None
+    accounts.owner_gone("ana")
+    answers.end("ana", "slow", answer("late"))
+    assert known(answers, "bob", "e1") == ["e1"]
+    assert [answers.begin("ana", each) for each in ("e1", "e2", "slow")] == [None, None, None]
+    assert answers.sizes() == {"bob": accounts.rows()[0]["bytes"]}
+
+
+def test_an_answer_is_kept_as_it_was_given() -> None:
+    """What the mod changes in its data afterwards concerns nobody; what is no JSON is kept as it went over the wire."""
+    answers = Answers()
+    data = {"n": [1], "big": 2**80, "set": {1}}
+    answers.give("ana", "e1", EventResponse(True, "m", data, "some.event"))
+    data["n"].append(2)
+    assert answers.given("ana", "e1") == EventResponse(True, "m", {"n": [1], "big": 2**80, "set": [1]}, "some.event")

@@ -201,7 +201,7 @@ async def test_a_mod_may_send_one_event_object_again_and_again(work: Workspace, 
     work.mod("sender", SENDER)
     await work.net.load_mod("mods.sender")
     received = [await box.take(PATIENCE) for box in boxes]
-    assert [each.event_name for events in received for each in events].count("news.flash") == 2
+    assert [each.event.event_name for events in received for each in events].count("news.flash") == 2
 
 
 async def test_a_start_that_fails_leaves_no_channel_behind(work: Workspace, at: str) -> None:

@@ -320,7 +320,7 @@ def notes_for(work: Workspace, agent_id: str) -> list[str]:
     """The ids of the notes in an agent's outbox."""
     agent = work.net.directory.agent(agent_id)
     assert agent is not None
-    return [each.event_id for each in agent.outbox.take_nowait() if each.event_name == "note.take"]
+    return [each.event.event_id for each in agent.outbox.take_nowait() if each.event.event_name == "note.take"]
 
 
 BLOCKS = """

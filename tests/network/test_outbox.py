@@ -2,19 +2,22 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
 from devserver.model.event import Event
+from devserver.network.accounts import OUTBOXES, Account
+from devserver.network.letter import OVERHEAD, Letter
 from devserver.network.outbox import Outbox
 
 
-def event(number: int = 0) -> Event:
-    return Event(event_name="test.event", source_id="a", event_id=str(number))
+def event(number: int = 0) -> Letter:
+    return Letter.of(Event(event_name="test.event", source_id="a", event_id=str(number)))
 
 
-def ids(events: list[Event]) -> list[str]:
-    return [each.event_id for each in events]
+def ids(letters: list[Letter]) -> list[str]:
+    return [each.event.event_id for each in letters]
 
 
 async def taking_from(outbox: Outbox) -> asyncio.Task:
@@ -140,13 +143,64 @@ async def test_many_threads_lose_and_double_nothing():
 
     def put_many(name: str) -> None:
         for number in range(500):
-            outbox.put(Event(event_name="test.event", source_id=name, event_id=f"{name}{number}"))
+            outbox.put(Letter.of(Event(event_name="test.event", source_id=name, event_id=f"{name}{number}")))
 
     threads = [threading.Thread(target=put_many, args=(name,)) for name in "abcd"]
     for thread in threads:
         thread.start()
-    taken: list[Event] = []
+    taken: list[Letter] = []
     while len(taken) < 2000:
         taken += await outbox.take(60)
     for name in "abcd":
-        assert ids([each for each in taken if each.source_id == name]) == [f"{name}{number}" for number in range(500)]
+        assert ids([each for each in taken if each.event.source_id == name]) == [
+            f"{name}{number}" for number in range(500)
+        ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"payload": {"x": "y" * 100_000}},
+        {"metadata": {"x": "y" * 100_000}},
+        {"text_representation": "y" * 100_000},
+        {"payload": {"x": [0] * 50_000}},
+        {"metadata": {f"k{n}": {} for n in range(10_000)}},
+        {"allowed_agents": ["y" * 60] * 1000},
+    ],
+    ids=lambda fields: str(fields)[:24],
+)
+def test_the_bound_counts_the_whole_event(fields):
+    """Whatever part of it is large: what is kept are its bytes, and no more of them than the bound."""
+    account = Account(replace(OUTBOXES, each=1_000_000))
+    outbox = Outbox(account=account)
+    while outbox.put(Letter.of(Event(event_name="test.event", source_id="a", **fields))):
+        assert account.used == outbox.size <= 1_000_000
+    assert account.used > 800_000
+    kept = outbox.take_nowait()
+    assert sum(len(each.raw) + OVERHEAD for each in kept) > 800_000
+    assert account.used == outbox.size == 0
+
+
+def test_an_event_for_many_is_counted_once_over_all_and_in_full_for_each():
+    """A notice to a thousand agents takes its bytes once."""
+    account = Account(OUTBOXES)
+    boxes = [Outbox(account=account) for _ in range(1000)]
+    letter = event()
+    assert all(each.put(letter) for each in boxes)
+    assert {each.size for each in boxes} == {letter.size} == {account.used}
+    for each in boxes[:500]:
+        each.take_nowait()
+    assert account.used == letter.size
+    for each in boxes[500:]:
+        each.handed_over(letter)
+    assert account.used == 0
+
+
+def test_a_hoarder_keeps_nobody_else_out():
+    """When all outboxes together are full, an agent with little still gets what is for it."""
+    small = event().size
+    account = Account(replace(OUTBOXES, most=3 * small, each=10 * small, fair=2 * small))
+    hoarder, other = Outbox(account=account), Outbox(account=account)
+    assert [hoarder.put(event(n)) for n in range(4)] == [True, True, True, False]
+    assert [other.put(event(n)) for n in range(3)] == [True, True, False]
+    assert account.refused == 2

@@ -163,7 +163,7 @@ function fillMod(row, mod) {
 }
 
 function fillAgent(item, agent) {
-  put(item, `${agent.agent_id} (${agent.transport})`);
+  put(item, `${agent.agent_id} (${agent.connected === false ? "known, not connected" : agent.transport})`);
 }
 
 function told(plan) {

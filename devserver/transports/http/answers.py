@@ -6,8 +6,6 @@ elsewhere.
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,15 +14,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-import orjson
-
-from devserver.model.event import Event
+from devserver.model.encoding import to_json
+from devserver.network.letter import Letter
 
 JSON = b"application/json"
-_DEPTH = 100
-_MOST_BITS = 14_000
-"""Integers with more bits may have over 4,300 digits, which Python refuses to write."""
-
 ENDING = frozenset({408, 413, 431, 503})
 """Statuses after which the connection ends: the rest of what the client sends is not worth reading."""
 
@@ -88,57 +81,6 @@ def _first_lines(status: int, second: int) -> bytes:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-def to_json(value: Any) -> bytes:
-    """Write `value` as JSON in UTF-8. Never raises: what JSON has no form for becomes text, NaN and infinity null.
-
-    A value that cannot even become text, such as an integer of 5,000 digits, becomes a sentence that says so.
-    """
-    try:
-        return orjson.dumps(value, default=_other)
-    except TypeError:
-        # Odd keys, numbers beyond 64 bit, lone surrogates, depth or a circle: rare, so slow is fine.
-        try:
-            return json.dumps(_plain(value, _DEPTH)).encode()
-        except Exception as error:
-            # A mod may change its value, on its own thread, while it is written.
-            return json.dumps(_unwritten(value, error)).encode()
-
-
-def event_to_json(event: Event) -> bytes:
-    """Write an event as receivers get it. Never raises, so that no event can keep those behind it from arriving."""
-    return to_json(event.to_dict())
-
-
-def events_to_json(events: Iterable[Event]) -> bytes:
+def events_to_json(letters: Iterable[Letter]) -> bytes:
     """Write a JSON list of events as receivers get them."""
-    return b"[" + b",".join(map(event_to_json, events)) + b"]"
-
-
-def _plain(value: Any, depth: int) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if value.bit_length() <= _MOST_BITS else f"<an integer of {value.bit_length()} bits>"
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth and isinstance(value, Mapping):
-        return {_text(key): _plain(each, depth - 1) for key, each in list(value.items())}
-    if depth and isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each, depth - 1) for each in list(value)]
-    return _text(value) if depth else "…"
-
-
-def _other(value: object) -> Any:
-    return list(value) if isinstance(value, set | frozenset) else _text(value)
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as error:
-        # The __str__ of a mod's own class may fail; that it did is then what there is to say.
-        return _unwritten(value, error)
-
-
-def _unwritten(value: object, error: Exception) -> str:
-    return f"<{type(value).__name__}: {type(error).__name__}>"
+    return b"[" + b",".join(each.raw for each in letters) + b"]"

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from devserver.errors import EventRefused
+from devserver.model.encoding import to_json
 from devserver.model.event import Event
 from devserver.model.logs import logger
 from devserver.network.agent import Agent, Registration
 from devserver.network.audit import Audit
-from devserver.transports.http.answers import event_to_json, to_json
 from devserver.transports.http.channel import Deadline
 from devserver.transports.http.websocket import POLICY, RESTARTING, WebSocket
 from devserver.transports.inbound import Joining, event_from, principal_of
@@ -274,16 +274,16 @@ class Session:
                 return
             if self._socket.is_sending:
                 return
-            event = outbox.peek()
-            if event is None:
+            letter = outbox.peek()
+            if letter is None:
                 news = outbox.news(self._consumer)
                 if news is not None:
                     self._is_waiting = True
                     news.add_done_callback(self._woken)
                     return
             else:
-                self._socket.say(b'{"type":"event","event":' + event_to_json(event) + b"}")
-                outbox.handed_over(event)
+                self._socket.say(b'{"type":"event","event":' + letter.raw + b"}")
+                outbox.handed_over(letter)
         self._is_waiting = True
         asyncio.get_running_loop().call_soon(self._push)
 

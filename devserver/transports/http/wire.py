@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from devserver.errors import EventRefused
-from devserver.model.event import Event
+from devserver.model.encoding import to_json
 from devserver.model.principal import Scope
 from devserver.network.agent import Agent
 from devserver.network.audit import Audit
+from devserver.network.letter import Letter
 from devserver.network.outbox import Outbox
-from devserver.transports.http.answers import Answer, events_to_json, refused, to_json, told
+from devserver.transports.http.answers import Answer, events_to_json, refused, told
 from devserver.transports.http.routes import Asked, Route
 from devserver.transports.inbound import Joining, event_from, principal_of, refuse_when_ending
 from devserver.transports.ports import ServedNetwork
@@ -151,7 +152,7 @@ def _not_registered(refusal: EventRefused) -> Answer:
     return refused(refusal.code, f"Registration failed: {refusal}", status)
 
 
-async def held_events(outbox: Outbox, hold: float) -> list[Event]:
+async def held_events(outbox: Outbox, hold: float) -> list[Letter]:
     """Take the events of an outbox, waited for up to `hold` seconds.
 
     Where the client goes away this is cancelled, and the events stay.

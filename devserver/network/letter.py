@@ -1,0 +1,46 @@
+"""One event as its receivers get it: JSON bytes that all of their outboxes share.
+
+Bytes, because their length is what they take: an object of many small values takes ten times its
+JSON, and what a mod changes in its event afterwards concerns no receiver.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devserver.model.encoding import from_json, to_json
+from devserver.model.event import Event
+
+OVERHEAD = 160
+"""About how many bytes a letter takes besides its text."""
+
+
+class Letter:
+    """An event that waits for its receivers; the same letter may wait in many outboxes."""
+
+    __slots__ = ("holders", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.holders = 0
+        """In how many outboxes it waits; `accounts` counts its bytes once, however many these are."""
+
+    @classmethod
+    def of(cls, event: Event) -> Letter:
+        """Write an event, without its secret. Never raises: a value that JSON cannot carry becomes text."""
+        return cls(to_json(event.to_dict()))
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return len(self.raw) + OVERHEAD
+
+    @property
+    def event(self) -> Event:
+        """Read the event, for receivers in this process."""
+        return Event.from_dict(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Read the fields of the event."""
+        values = from_json(self.raw)
+        return values if isinstance(values, dict) else {}
