@@ -257,6 +257,9 @@ async def test_calls_that_come_before_a_loop_has_woken_wake_it_once() -> None:
     crossing, wakes, made = Crossing(loop), [], []
 
     class Counting:
+        def is_closed(self) -> bool:
+            return False
+
         def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
             wakes.append(function)
             loop.call_soon_threadsafe(function)

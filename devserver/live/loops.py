@@ -64,16 +64,24 @@ class Crossing:
         self._is_woken = False
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have the loop call a function, in the context of whoever asks. Raises RuntimeError where it is closed."""
+        """Have the loop call a function, in the caller's context. Raises RuntimeError where the loop is closed.
+
+        To be called in a loop: it is woken at the end of that one's turn, so that all calls of a turn cross together.
+        """
+        if self._loop.is_closed():
+            raise RuntimeError("the loop is closed")
         self._calls.append(partial(contextvars.copy_context().run, function, *arguments))
-        if self._is_woken:
-            return
-        self._is_woken = True
+        if not self._is_woken:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self.wake)
+
+    def wake(self) -> None:
+        """Have the loop make what calls wait, now."""
         try:
             self._loop.call_soon_threadsafe(self._make)
         except RuntimeError:
+            # It was closed meanwhile, at the end of the server: nobody waits there any more.
             self._is_woken = False
-            raise
 
     def _make(self) -> None:
         # Before the calls: who adds one from now on either sees it made here, or wakes the loop again.
@@ -173,6 +181,9 @@ class LoopThread:
             self.loop.call_later(_CLEANING_UP / 100, self.loop.stop)
             self._run()
             left = {task for task in left if not task.done()}
+        # What was answered in the last turn crosses, too.
+        for each in self._back.values():
+            each.wake()
 
 
 def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseException | None) -> None:

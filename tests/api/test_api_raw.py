@@ -7,6 +7,7 @@ import pytest
 
 from devserver.transports.http.answers import PROTECTING_HEADERS
 from devserver.transports.http.http_connection import HttpConnection
+from devserver.transports.http.serving import MOST_KNOWN
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: @HOST@\r\n%s\r\n"
 POST = b"POST /api/register HTTP/1.1\r\nHost: @HOST@\r\nContent-Type: application/json\r\n%s\r\n%s"
@@ -19,6 +20,8 @@ SHAKE = (
 def sized(body: bytes) -> bytes:
     return POST % (b"Content-Length: %d\r\n" % len(body), body)
 
+
+CHUNKED = POST % (b"Transfer-Encoding: chunked\r\n", b"%s")
 
 BAD_REQUESTS = {
     "absolute form": (b"GET http://@HOST@/healthz HTTP/1.1\r\nHost: @HOST@\r\n\r\n", 400),
@@ -42,6 +45,10 @@ BAD_REQUESTS = {
     "two lengths": (POST % (b"Content-Length: 2\r\nContent-Length: 2\r\n", b"{}"), 400),
     "signed length": (POST % (b"Content-Length: +2\r\n", b"{}"), 400),
     "bad chunk": (POST % (b"Transfer-Encoding: chunked\r\n", b"zz\r\n{}\r\n0\r\n\r\n"), 400),
+    "long chunk extension": (CHUNKED % (b"2;" + b"x" * 1_000_000 + b"\r\n{}\r\n0\r\n\r\n"), 400),
+    "long trailer": (CHUNKED % (b"2\r\n{}\r\n0\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"), 400),
+    "ten thousand chunks": (CHUNKED % (b"1\r\n \r\n" * 10_000 + b"0\r\n\r\n"), 400),
+    "tls": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     "folded header": (GET % b"X: a\r\n b\r\n", 400),
     "long target": (b"GET /healthz?" + b"x" * 8192 + b" HTTP/1.1\r\nHost: @HOST@\r\n\r\n", 414),
     "129 headers": (GET % (b"X: 1\r\n" * 128), 431),
@@ -85,6 +92,7 @@ BAD_REQUESTS = {
     "websocket version": (SHAKE.replace(b"Version: 13", b"Version: 7") % b"", 426),
     "websocket key": (SHAKE.replace(b"Sec-WebSocket-Key", b"X") % b"", 400),
     "websocket post": (SHAKE.replace(b"GET", b"POST") % b"", 400),
+    "websocket in HTTP/1.0": (SHAKE.replace(b"HTTP/1.1", b"HTTP/1.0") % b"", 400),
     "websocket with a body": (SHAKE % b"Content-Length: 5\r\n", 400),
     "websocket in chunks": (SHAKE % b"Transfer-Encoding: chunked\r\n", 400),
     "websocket with 129 headers": (SHAKE % (b"X: 1\r\n" * 124), 431),
@@ -182,3 +190,60 @@ async def test_an_allowed_host_passes(serve, network):
         refused = await served.raw((GET % b"").replace(b"@HOST@", b"dev.example:1"))
         assert (refused.status, refused.code) == (403, "host_not_allowed")
         assert "--allow-host" in json.loads(refused.body)["message"]
+
+
+async def test_a_body_in_chunks_is_read_wherever_it_is_cut(served):
+    """Also between the bytes of its last line, and where its data looks like an end; the next request follows."""
+    body = b'{"agent_id":"ana","metadata":{"x":"1\\r\\n"}}'
+    parts = b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in (body[:1], b"\r\n\r\n", body[1:6], body[6:]))
+    request = (CHUNKED % (parts + b"0\r\n\r\n")).replace(b"@HOST@", b"127.0.0.1:%d" % served.port)
+    async with served.line() as line:
+        for number, cut in enumerate(range(len(request) - len(parts) - 5, len(request))):
+            asked = request.replace(b'"ana"', b'"a%02d"' % number)
+            line.writer.write(asked[:cut])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            answer = await line.ask(asked[cut:])
+            assert (answer.status, json.loads(answer.body)["success"]) == (200, True), cut
+        assert (await line.ask(GET % b"")).status == 200
+
+
+async def test_a_client_that_waits_for_a_word_gets_it(served):
+    """Before it sends the body, and only where the gate lets the request in."""
+    body = b'{"agent_id":"ana"}'
+    head = POST % (b"Expect: 100-continue\r\nContent-Length: %d\r\n" % len(body), b"")
+    async with served.line() as line:
+        line.writer.write(head.replace(b"@HOST@", line.host))
+        assert await line.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert (await line.ask(body)).status == 200
+    refused = await served.raw(head.replace(b"@HOST@", b"evil.com"))
+    assert (refused.status, refused.code) == (403, "host_not_allowed")
+
+
+async def test_the_body_of_a_refused_request_is_skipped(served):
+    """It never passes for a request of its own."""
+    hidden = (GET % b"").replace(b"@HOST@", b"127.0.0.1:%d" % served.port)
+    refused = b"POST /api/register HTTP/1.1\r\nHost: @HOST@\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+    async with served.line() as line:
+        assert (await line.ask(refused % (len(hidden), hidden))).status == 415
+        assert (await line.ask(GET.replace(b"/healthz", b"/none") % b"")).status == 404
+
+
+async def test_a_head_that_is_known_admits_its_own_bytes_alone(served):
+    """Whatever differs is judged; what came with a token or a query is not remembered."""
+    known = served.server.known_heads
+    async with served.line() as line:
+        for _ in range(2):
+            assert (await line.ask(GET % b"")).status == 200
+        assert len(known) == 1
+        assert (await line.ask(GET % b"Origin: http://evil.example\r\n")).status == 403
+        assert (await line.ask(GET.replace(b"/healthz", b"/_dev/status") % b"")).status == 401
+        token = b"Authorization: Bearer %s\r\n" % served.token.encode()
+        assert (await line.ask(GET.replace(b"/healthz", b"/_dev/status") % token)).status == 200
+        assert (await line.ask(GET.replace(b"/healthz", b"/_dev/status") % b"")).status == 401
+        assert (await line.ask(GET.replace(b"/healthz", b"/healthz?secret=x") % b"")).status == 200
+    assert len(known) == 1
+    assert all(near for near, _ in known)
+    for number in range(MOST_KNOWN + 1):
+        assert (await served.raw(GET % (b"X: %d\r\n" % number))).status == 200
+    assert len(known) <= MOST_KNOWN

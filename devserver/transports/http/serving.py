@@ -27,6 +27,9 @@ READ_BYTES = 16 * 1024
 """How much is read of one connection at a time: what a client sends beyond that waits in the kernel."""
 TURN_SECONDS = 0.0003
 """How long connections that have more to do than one step may take in one turn of the loop, all together."""
+BURST_SECONDS = 0.02
+"""How long they may do so turn after turn; then the loop rests between their turns, and others find it idle."""
+REST_SECONDS = 0.001
 MOST_KNOWN = 256
 """How many heads of requests that were admitted are remembered."""
 MOST_ACCEPTED = 64
@@ -49,6 +52,7 @@ class Turns:
         self._loop = loop
         self._waiting: deque[Channel] = deque()
         self._is_due = False
+        self._since = 0.0
 
     def add(self, channel: Channel) -> None:
         """Let a connection go on, after those that wait already and after what else the loop has to do."""
@@ -57,19 +61,24 @@ class Turns:
             self._waiting.append(channel)
         if not self._is_due:
             self._is_due = True
+            self._since = time.perf_counter()
             self._loop.call_soon(self._take)
 
     def _take(self) -> None:
-        until = time.perf_counter() + TURN_SECONDS
+        began = time.perf_counter()
+        until = began + TURN_SECONDS
         while self._waiting:
             channel = self._waiting.popleft()
             channel.has_turn = False
             channel.go_on()
-            if time.perf_counter() >= until:
+            # A request that has begun costs its time in the next turn of the loop.
+            if channel.is_working() or time.perf_counter() >= until:
                 break
         self._is_due = bool(self._waiting)
-        if self._is_due:
+        if self._is_due and began - self._since < BURST_SECONDS:
             self._loop.call_soon(self._take)
+        elif self._is_due:
+            self._loop.call_later(REST_SECONDS, self._take)
 
 
 class HttpServer:
