@@ -25,6 +25,7 @@ ROUTES = {
     ("GET", "/_dev/status"): True,
     ("GET", "/_dev/handlers"): True,
     ("POST", "/_dev/reload"): True,
+    ("POST", "/_dev/restart"): True,
     ("POST", "/_dev/load"): True,
     ("POST", "/_dev/unload"): True,
     ("POST", "/_dev/send"): True,
