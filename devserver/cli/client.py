@@ -67,6 +67,14 @@ class Client:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
         return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)
 
+    def load(self, mod_path: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Load a mod that network.yaml or its `mod_paths` name; the answer is as of `reload`."""
+        return self._call("POST", "/_dev/load", {"mod_path": mod_path, "config": config}, _WORK_SECONDS)
+
+    def unload(self, mod: str, *, force: bool = False) -> dict[str, Any]:
+        """Unload a mod by id or path; the answer is as of `reload`."""
+        return self._call("POST", "/_dev/unload", {"mod_path": mod, "force": force}, _WORK_SECONDS)
+
     def restart(self) -> dict[str, Any]:
         """Have the process replace itself in place; the answer is the plan, and why it waits if it does."""
         return self._call("POST", "/_dev/restart", {}, _WORK_SECONDS)

@@ -19,24 +19,27 @@ def event_of(name: str, to: str | None, payload: str | None, sender: str | None)
     problem = event_name_problem(name)
     if problem is not None:
         raise Problem(problem)
-    fields: dict[str, Any] = {"event_name": name, "payload": payload_of(payload) if payload is not None else {}}
+    fields: dict[str, Any] = {
+        "event_name": name,
+        "payload": object_of(payload, "the payload") if payload is not None else {},
+    }
     fields |= {"destination_id": to} if to else {}
     fields |= {"source_id": sender} if sender else {}
     return fields
 
 
-def payload_of(text: str) -> dict[str, Any]:
-    """A payload out of JSON. Raises Problem with the column for what is not JSON, or not an object."""
+def object_of(text: str, what: str) -> dict[str, Any]:
+    """Read a JSON object. Raises Problem, which calls the text `what`, with the column where it is not JSON."""
     try:
         values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
     except json.JSONDecodeError as error:
-        raise Problem(f"the payload is not JSON: {error.msg} at {_place(error)}", _pointed(error)) from error
+        raise Problem(f"{what} is not JSON: {error.msg} at {_place(error)}", _pointed(error)) from error
     except RecursionError as error:
-        raise Problem("the payload is nested too deeply") from error
+        raise Problem(f"{what} is nested too deeply") from error
     except ValueError as error:
-        raise Problem(f"the payload is not JSON: {error}", _EXAMPLE) from error
+        raise Problem(f"{what} is not JSON: {error}", _EXAMPLE) from error
     if not isinstance(values, dict):
-        raise Problem("the payload is not a JSON object", _EXAMPLE)
+        raise Problem(f"{what} is not a JSON object", _EXAMPLE)
     return values
 
 

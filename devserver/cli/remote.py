@@ -8,7 +8,7 @@ from typing import Any
 
 from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.inputs import event_of
+from devserver.cli.inputs import event_of, object_of
 from devserver.cli.locate import working_directory
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.control.page_address import address_once
@@ -100,6 +100,16 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
 def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Reload mods, all where none is named. Ends with 1 unless every step was applied."""
     return _carried_out(_server().reload(mods), as_json=as_json)
+
+
+def load(mod: str, config: str, *, as_json: bool) -> int:
+    """Load a mod. Ends with 1 unless it was loaded. Raises Problem for a configuration that is not a JSON object."""
+    return _carried_out(_server().load(mod, object_of(config, "the configuration")), as_json=as_json)
+
+
+def unload(mod: str, *, force: bool, as_json: bool) -> int:
+    """Unload a mod. Ends with 1 unless it was unloaded."""
+    return _carried_out(_server().unload(mod, force=force), as_json=as_json)
 
 
 def restart(*, as_json: bool) -> int:

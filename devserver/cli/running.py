@@ -19,7 +19,7 @@ Mods = Annotated[
 def add_running(app: typer.Typer) -> None:
     """Add the commands to an app."""
     app.command("open")(open_page)
-    for command in (status, reload, restart, undo, send, events, pause, apply, resume, trace, log, stop):
+    for command in (status, reload, load, unload, restart, undo, send, events, pause, apply, resume, trace, log, stop):
         app.command()(command)
     app.add_typer(wait, name="wait")
 
@@ -49,6 +49,28 @@ def reload(mods: Mods = None, as_json: Json = False) -> int:
     from devserver.cli import remote
 
     return remote.reload(tuple(mods or ()), as_json=as_json)
+
+
+def load(
+    mod: Annotated[str, typer.Argument(metavar="MOD", help="A path, as in ./wiki or mods.wiki.")],
+    config: Annotated[str, typer.Option(metavar="JSON", help="What becomes the mod's configuration.")] = "{}",
+    as_json: Json = False,
+) -> int:
+    """Load a mod into the running network; network.yaml stays."""
+    from devserver.cli import remote
+
+    return remote.load(mod, config, as_json=as_json)
+
+
+def unload(
+    mod: Annotated[str, typer.Argument(metavar="MOD", help="An id or a path.", autocompletion=mods_that_run)],
+    force: Annotated[bool, typer.Option("--force", help="Also where other mods need it.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Unload a mod from the running network; network.yaml stays."""
+    from devserver.cli import remote
+
+    return remote.unload(mod, force=force, as_json=as_json)
 
 
 def restart(as_json: Json = False) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 
 from devserver.errors import ModNotFound, ModRefused, NoModClass
 from devserver.loader import raw
+from devserver.loader.suggest import hint_for
 from devserver.mod import BaseMod
 from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_name
 from devserver.sources.roots import Roots
@@ -121,9 +122,9 @@ def _find(name: str, roots: Roots) -> tuple[str, Path]:
     for depth, part in enumerate(parents, 1):
         found = _spec(part, path, roots)
         if found is None or not found.submodule_search_locations:
-            raise ModNotFound(
-                f"no mod {name}: there is no package {'.'.join(parents[:depth])}{_near(parents[:depth], path, roots)}"
-            )
+            package = ".".join(parents[:depth])
+            hint = hint_for(name, roots) or _near(parents[:depth], path, roots)
+            raise ModNotFound(f"no mod {name}: there is no package {package}{hint}")
         path = list(found.submodule_search_locations)
     own = _spec(last, path, roots)
     inside = (
@@ -133,7 +134,7 @@ def _find(name: str, roots: Roots) -> tuple[str, Path]:
         if spec is not None and spec.origin is not None and spec.has_location:
             return entry, Path(spec.origin)
     place = "/".join((*parents, last))
-    near = _near((*parents, last), path, roots)
+    near = hint_for(name, roots) or _near((*parents, last), path, roots)
     raise ModNotFound(f"no mod {name}: looked for {place}/mod.py, {place}/__init__.py and {place}.py{near}")
 
 

@@ -15,8 +15,12 @@ LOOPBACK = "127.0.0.1"
 LOCAL_NAMES = ("localhost", LOOPBACK, "[::1]")
 """What a request may call this machine by, in the form of its Host header."""
 
-MOD_PATH = r"(?:\./[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,7})"
-"""A mod's path as a regular expression, in the dialect that Python and JSON Schema share."""
+MOD_PATH = r"(?:\./[A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+){0,15})"
+"""A mod's path as a regular expression, in the dialect that Python and JSON Schema share.
+
+A part may begin with a digit: OpenAgents' own demonstrations are named so (`demos.09_research.mods.evaluation`), and
+importlib takes any text.
+"""
 
 _MOD_PATH = re.compile(MOD_PATH)
 _LONGEST_PATH = 200

@@ -259,3 +259,24 @@ def test_what_commands_print_is_what_the_schema_says(server: Running) -> None:
         TypeAdapter(forms.ANSWERS[name]).validate_python(told)
     waited = answer(server.folder, "wait", "reload", "--after", "0")
     TypeAdapter(forms.ReloadRow).validate_python(waited)
+
+
+# Load and unload
+
+
+def test_a_mod_is_unloaded_and_loaded_by_command(server: Running) -> None:
+    """network.yaml stays as it was; the configuration is given as JSON."""
+    assert "echo" in oa_dev(server.folder, "unload", "echo").stdout
+    assert answer(server.folder, "status")["mods"] == []
+    done = answer(server.folder, "load", "mods.echo", "--config", '{"loud": true}')
+    (outcome,) = done["outcomes"]
+    assert (outcome["action"], outcome["status"], outcome["generation"]) == ("load", "applied", 2)
+    assert answer(server.folder, "status")["mods"][0]["config"] == {"loud": True}
+
+
+def test_a_load_that_cannot_be_says_why_and_ends_with_one(server: Running) -> None:
+    """The control API obeys the allow list; a configuration that is no object is refused before anything is asked."""
+    done = oa_dev(server.folder, "load", "other.mod")
+    assert (done.returncode, "is not on the list of what may be loaded" in done.stdout + done.stderr) == (1, True)
+    done = oa_dev(server.folder, "load", "mods.echo", "--config", "[1]")
+    assert (done.returncode, "the configuration is not a JSON object" in done.stderr) == (2, True)

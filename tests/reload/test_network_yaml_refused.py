@@ -122,7 +122,7 @@ def test_a_list_of_mods_that_is_none_is_refused_by_key_path(entries: str, expect
         "оpenagents",
         "a\u200bb",
         "a\u202eb",
-        "a.b.c.d.e.f.g.h.i",
+        "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q",
         "x" * 201,
         ".".join("a" * 500),
         "${MOD}",
