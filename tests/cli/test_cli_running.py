@@ -255,7 +255,7 @@ def test_what_commands_print_is_what_the_schema_says(server: Running) -> None:
     write(server.folder, echo=ECHO_V2)
     server.until(type="outcome", status="applied", action="reload")
     for name in forms.ANSWERS.keys() - {"events"}:
-        told = answer(server.folder, *ASKED.get(name, (name,)))
+        told = answer(server.folder, *ASKED.get(name, tuple(name.split())))
         TypeAdapter(forms.ANSWERS[name]).validate_python(told)
     waited = answer(server.folder, "wait", "reload", "--after", "0")
     TypeAdapter(forms.ReloadRow).validate_python(waited)
