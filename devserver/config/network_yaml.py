@@ -1,7 +1,7 @@
 """A network.yaml becomes a `NetworkConfig`, or an error with every problem at its line. Nothing is ever written back.
 
-The keys are those of OpenAgents 0.8.6, and `dev:` for what is ours alone. What has an effect here is read; what has
-none is listed as `unused`. Must not import mods or ask whether they exist.
+`network` has the table of keys; what has an effect here is read, what has none is listed as `unused`. Must not import
+mods or ask whether they exist.
 """
 
 from __future__ import annotations
@@ -10,61 +10,36 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
+from pydantic import ValidationError
+
+from devserver.config.network import (
+    CHOICE,
+    CONNECTION_TIMEOUTS,
+    FREE,
+    MISTYPED,
+    SAID,
+    Http,
+    Mod,
+    Network,
+    Root,
+    Section,
+)
 from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, refuse_size, unquoted
-from devserver.config.yaml_values import MAX_GUESSES, Keys, Notes, Section, Value, did_you_mean, near
+from devserver.config.yaml_values import MAX_GUESSES, Document, Loc, did_you_mean, near, path_of
 from devserver.errors import ConfigError
 from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig
 from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
-from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of, shown_name
-from devserver.model.principal import Scope
+from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of
 
-_DAY = 86_400.0
-_HIGHEST_COUNT = 1_000_000
-_CONNECTION_TIMEOUTS = 6
-"""An agent is gone after this many connection timeouts, where `agent_timeout` does not say otherwise."""
-
-_ROOT = Keys(
-    read=frozenset({"network", "network_profile", "metadata", "dev"}),
-    known=frozenset(
-        {"external_access", "service_agents", "log_level", "data_dir", "runtime_limit", "shutdown_timeout"}
-        # These belong a level deeper; `_misplaced` says so.
-        | {"mods", "transports", "agent_groups"}
-    ),
-)
-_NETWORK = Keys(
-    read=frozenset({
-        "name", "node_id", "mode", "transports", "manifest_transport", "recommended_transport", "mods",
-        "agent_groups", "default_agent_group", "requires_password", "disable_agent_secret_verification",
-        "agent_timeout", "connection_timeout", "max_connections",
-        "transport", "transport_config", "host", "port",
-    }),
-    known=frozenset({
-        "heartbeat_interval", "auto_start_agents", "initialized", "created_by_version", "message_queue_size",
-        "bootstrap_nodes", "discovery_interval", "discovery_enabled", "encryption_enabled", "encryption_type",
-        "retry_attempts", "message_timeout", "message_routing_enabled", "identity_enabled", "identity_endpoint",
-        "identity_api_key", "identity_auto_register", "identity_origin", "identity_cache_ttl", "metadata",
-    }),
-)  # fmt: skip
-_TRANSPORT = Keys(frozenset({"type", "config"}))
-_HTTP = Keys(
-    read=frozenset({"host", "port"}),
-    known=frozenset({"serve_mcp", "serve_studio", "serve_a2a", "a2a_agent", "a2a_auth", "relay"}),
-)
-_MOD = Keys(frozenset({"name", "enabled", "config"}))
-_GROUP = Keys(frozenset({"password_hash", "description", "metadata"}))
-_DEV = Keys(frozenset({"mod_paths", "grants", "limits", "restart"}), strict=True)
-_RESTART = Keys(frozenset(each.name for each in fields(RestartRules)), strict=True)
-_LIMITS = Keys(frozenset(each.name for each in fields(Limits)), strict=True)
-
-_TRANSPORT_TYPES = frozenset({"http", "websocket", "grpc", "mcp", "a2a", "libp2p", "webrtc"})
 _OURS = re.compile(r"^[ \t{]*network[ \t]*:(?:\s|$)|[\"']network[\"'][ \t]*:", re.MULTILINE)
 _ROOT_KEY = re.compile(r"^([A-Za-z_]+)[ \t]*:", re.MULTILINE)
-_AGENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_ENTRY = ("a mapping with the keys name, enabled and config", "begin it with 'name:', as in '- name: mods.echo'")
+_SHAPES = {"list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}
+"""What pydantic calls a value that is neither a list nor a mapping, in our words."""
 
 
 def read_network(path: Path) -> NetworkConfig:
@@ -115,10 +90,17 @@ def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfi
     if not _OURS.search(source.text):
         raise _not_ours(source)
     tree = compose(source)
-    notes = Notes(source, list(tree.problems))
-    config = _config(Section(Value(tree.root, "", notes), _ROOT))
-    notes.raise_problems()
-    return replace(config, unused=tuple(notes.unused))
+    document = Document(source, tree.root, list(tree.problems))
+    values = document.values()
+    root = _refusals(document, values)
+    unread = list(_unread(document, list(_sections(Root, values, ()))))
+    network = values.get("network")
+    if isinstance(network, dict):
+        _check_mods(document, network)
+        _check_groups(document, network)
+    document.raise_problems()
+    assert root is not None
+    return _config(document, root, unread)
 
 
 def _not_ours(source: Source) -> ConfigError:
@@ -131,224 +113,210 @@ def _not_ours(source: Source) -> ConfigError:
     return unquoted(source.file, message if source.text.strip() else message.replace("none", "an empty file"))
 
 
-def _config(root: Section) -> NetworkConfig:
-    _misplaced(root)
-    value = root.required("network")
-    if value is None:
-        return NetworkConfig("")
-    if not value.is_mapping():
-        value.mistyped("a mapping", "indent what belongs to it" if value.is_null() else None)
-        return NetworkConfig("")
-    return _dev(root, _network(root, Section(replace(value, path=""), _NETWORK)))
+def _refusals(document: Document, values: Any) -> Root | None:
+    """The file by its models, or None where they refuse something: then every refusal is noted at its place."""
+    try:
+        return Root.model_validate(values)
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_input=False):
+            _report(document, each["type"], each["loc"], each.get("ctx", {}))
+    return None
 
 
-def _misplaced(root: Section) -> None:
-    for key in ("mods", "transports", "agent_groups"):
-        value = root.get(key)
-        if value is not None:
-            value.report_key(f"{key} belongs under 'network:'", "indent it")
+def _report(document: Document, kind: str, loc: Loc, context: Mapping[str, Any]) -> None:
+    """Note one refusal of pydantic's, or of a field's own."""
+    path = path_of(loc)
+    if kind == "missing":
+        document.report(loc[:-1], f"{path} is missing")
+    elif kind == CHOICE:
+        meant = document.near(document.text(loc), context["words"])
+        document.report(loc, f"{path} is one of {', '.join(context['words'])}", did_you_mean(meant))
+    elif kind == SAID:
+        about_key = loc[-1] == "[key]"
+        place = loc[:-1] if about_key else loc
+        document.report(place, context["says"].replace("{path}", path), context["hint"], about_key=about_key)
+    elif kind == FREE:
+        for inner, says, hint in context["found"]:
+            place = (*loc, *inner)
+            words = says.replace("{path}", path_of(place)).replace("{value}", document.described(place))
+            document.report(place, words, hint)
+    else:
+        _report_shape(document, loc, context["says"] if kind == MISTYPED else _SHAPES[kind])
 
 
-def _network(root: Section, network: Section) -> NetworkConfig:
-    named = network.required("name")
-    host, port = _listen(network)
-    default_group = network.text("default_agent_group", "guest")
-    requires_password = network.flag("requires_password", False)
-    _unserved(network)
+def _report_shape(document: Document, loc: Loc, wanted: str) -> None:
+    if len(loc) == 3 and loc[:2] == ("network", "mods"):
+        document.report(loc, f"{path_of(loc)} is {_ENTRY[0]}", _ENTRY[1])
+        return
+    told = document.described(loc)
+    hint = "indent what belongs to it" if loc == ("network",) and told == "null" else document.hint_for(loc, wanted)
+    document.report(loc, f"{path_of(loc)} is {wanted}, not {told}", hint)
+
+
+class _Opened(NamedTuple):
+    """A mapping of the file, and the model that reads it."""
+
+    model: type[Section]
+    values: Mapping[str, Any]
+    loc: Loc
+
+
+def _sections(model: type[Section], values: Any, loc: Loc) -> Iterator[_Opened]:
+    """Every section that is read, itself first."""
+    if not isinstance(values, dict):
+        return
+    yield _Opened(model, values, loc)
+    for name, field in model.model_fields.items():
+        inner, value, place = _section_in(field.annotation), values.get(name), (*loc, name)
+        if inner is None or (inner is Http and name == "config" and values.get("type") != "http"):
+            continue
+        if isinstance(value, list):
+            for number, each in enumerate(value):
+                yield from _sections(inner, each, (*place, number))
+        elif isinstance(value, dict) and get_args(field.annotation) and _is_table(field.annotation):
+            for key, each in value.items():
+                yield from _sections(inner, each, (*place, key))
+        else:
+            yield from _sections(inner, value, place)
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The model in a field's type: its own, or that of the entries of a list or a table."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _section_in(each)) is not None), None)
+
+
+def _is_table(annotation: Any) -> bool:
+    return any(getattr(each, "__origin__", None) is dict for each in (annotation, *get_args(annotation)))
+
+
+def _unread(document: Document, sections: list[_Opened]) -> Iterator[Loc]:
+    """The keys without effect; what is misspelt, misplaced or unknown in a closed section is a problem."""
+    for model, values, loc in sections:
+        read = model.model_fields.keys()
+        for key in [each for each in values if each not in read]:
+            place = (*loc, key)
+            if key in model.ELSEWHERE:
+                document.report(place, f"{key} belongs under 'network:'", "indent it", about_key=True)
+                continue
+            meant = None if key in model.WITHOUT_EFFECT else document.near(key, read | model.WITHOUT_EFFECT)
+            if meant is None and not model.CLOSED:
+                yield place
+            else:
+                says = f"{path_of(place)} is no key that is known here"
+                document.report(place, says, did_you_mean(meant), about_key=True)
+
+
+def _check_mods(document: Document, network: Mapping[str, Any]) -> None:
+    """Note mods that are listed twice: `./name` and `mods.name` are one mod."""
+    first: dict[str, int] = {}
+    entries = network.get("mods")
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or mod_name_problem(name) is not None:
+            continue
+        line = document.place_of(("network", "mods", number)).line
+        if module_of(name) in first:
+            lines = f"lines {first[module_of(name)]} and {line}"
+            document.report(("network", "mods", number), f"the mod {name} is listed twice: {lines}")
+        first.setdefault(module_of(name), line)
+
+
+def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
+    """Note groups that everybody or nobody could join: all but the default group have a password."""
+    groups, default = network.get("agent_groups"), network.get("default_agent_group", "guest")
+    for name, group in groups.items() if isinstance(groups, dict) else ():
+        loc: Loc = ("network", "agent_groups", name)
+        if group is not None and not isinstance(group, dict):
+            continue
+        values = group or {}
+        password = values.get("password_hash")
+        if name == default:
+            if password and network.get("requires_password") is not True:
+                hint = "write requires_password: true, or choose a default_agent_group without a password"
+                says = f"{path_of(loc)} is the default group, which nobody could join without its password"
+                document.report(loc, says, hint, about_key=True)
+        elif "password_hash" not in values:
+            document.report(loc, f"{path_of(loc)}.password_hash is missing")
+        elif password is None or password == "":
+            _report_shape(document, (*loc, "password_hash"), "a text that is not empty")
+
+
+def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
+    """The values that a file asks for, and what in it has no effect: what is said of a wish follows the wish."""
+    network, dev = root.network, root.dev
+    host, port, unserved = _listen(network, unread)
+    timeout = network.agent_timeout if "agent_timeout" in network.model_fields_set else None
+    unserved += ["mode"] if network.mode != "centralized" else []
+    for key in ("manifest_transport", "recommended_transport"):
+        unserved += [key] if getattr(network, key) not in (None, "http") else []
+    outer, inner = [each for each in unread if len(each) <= 2], [each for each in unread if len(each) > 2]
+    within = [each for each in inner if each[1] != "transports"]
     return NetworkConfig(
-        name="" if named is None else named.text(""),
-        mods=tuple(_mods(network)),
-        node_id=network.text("node_id", None),
+        name=network.name,
+        mods=tuple(_mods(document, network.mods)),
+        node_id=network.node_id,
         host=host,
         port=port,
-        groups=_groups(network, default_group, requires_password),
-        default_group=default_group,
-        requires_password=requires_password,
-        verify_secrets=not network.flag("disable_agent_secret_verification", False),
-        agent_timeout=_agent_timeout(network),
-        max_agents=network.whole("max_connections", 1, _HIGHEST_COUNT, 1000),
-        metadata=root.free("metadata"),
-        profile=root.free("network_profile"),
+        groups={
+            name: AgentGroup(name, each.password_hash or "", each.description or "", each.metadata)
+            for name, each in network.agent_groups.items()
+        },
+        default_group=network.default_agent_group,
+        requires_password=network.requires_password,
+        verify_secrets=not network.disable_agent_secret_verification,
+        agent_timeout=CONNECTION_TIMEOUTS * network.connection_timeout if timeout is None else timeout,
+        max_agents=network.max_connections,
+        metadata=root.metadata,
+        profile=root.network_profile,
+        mod_paths=tuple(dev.mod_paths),
+        grants={agent: tuple(scopes) for agent, scopes in dev.grants.items()},
+        limits=Limits(**dev.limits.model_dump()),
+        restart=RestartRules(RestartPolicy(dev.restart.policy), dev.restart.drain),
+        unused=(*map(path_of, outer), *unserved, *map(path_of, within)),
     )
 
 
-def _agent_timeout(network: Section) -> float:
-    derived = _CONNECTION_TIMEOUTS * network.seconds("connection_timeout", _DAY, 30.0)
-    return network.seconds("agent_timeout", _DAY * _CONNECTION_TIMEOUTS, derived)
+def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
+    for number, mod in enumerate(mods):
+        loc: Loc = ("network", "mods", number)
+        has_config = "config" in mod.model_fields_set and document.described((*loc, "config")) != "null"
+        written = (*loc, "config") if has_config else loc
+        yield ModSpec(mod.name, mod.config, mod.enabled, document.place_of(loc).line, document.places_in(written))
 
 
-def _unserved(network: Section) -> None:
-    """Note the wishes for another mode or transport: here it is always one network that speaks HTTP."""
-    if network.choice("mode", {"centralized", "decentralized"}, "centralized") != "centralized":
-        network.unused("mode")
-    for key in ("manifest_transport", "recommended_transport"):
-        if network.text(key, None) not in (None, "http"):
-            network.unused(key)
+def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:
+    """Host and port, out of the first HTTP transport or out of the older keys beside `name`; what has no effect.
 
-
-def _listen(network: Section) -> tuple[str, int]:
-    """Host and port: out of the first HTTP transport, or out of the older keys beside `name`."""
-    if "transports" in network:
-        network.unused("transport", "transport_config", "host", "port")
-        config = _http_config(network)
+    Only a loopback address is taken from a file: being reachable from elsewhere is asked for on the command line.
+    """
+    given = network.model_fields_set
+    found: Http | Network | None
+    older: list[str] = [key for key in ("transport", "transport_config", "host", "port") if key in given]
+    if "transports" in given:
+        path, found, unused = _served(network, unread)
+        unused = [*older, *unused]
+    elif network.transport not in ("http", "websocket"):  # as OpenAgents has it, "websocket" meant what is "http" now
+        path, found, unused = "", None, older
+    elif "transport_config" in given:
+        path, found = "transport_config.", network.transport_config
+        unused = [key for key in older if key in ("host", "port")]
     else:
-        config = _older_config(network)
-    if config is None:
-        return LOOPBACK, DEFAULT_PORT
-    return _host(config), config.whole("port", 1, 65535, DEFAULT_PORT)
+        path, found, unused = "", network, []
+    if found is None:
+        return LOOPBACK, DEFAULT_PORT, unused
+    if is_loopback(found.host):
+        return LOOPBACK if found.host == "localhost" else found.host, found.port, unused
+    return LOOPBACK, found.port, [*unused, f"{path}host"]
 
 
-def _http_config(network: Section) -> Section | None:
-    chosen = None
-    for entry in network.items("transports"):
-        transport = Section(entry, _TRANSPORT)
-        named = transport.required("type")
-        serves = named is not None and transport.choice("type", _TRANSPORT_TYPES, "") == "http"
-        if serves and chosen is None:
-            chosen = transport
-        else:
-            network.notes.unused.append(entry.path)
-    config = chosen.get("config") if chosen else None
-    return None if config is None else Section(config, _HTTP)
-
-
-def _older_config(network: Section) -> Section | None:
-    """As OpenAgents has it, "websocket" meant what is "http" now."""
-    if network.choice("transport", _TRANSPORT_TYPES, "http") not in ("http", "websocket"):
-        network.unused("transport", "transport_config", "host", "port")
-        return None
-    config = network.get("transport_config")
-    if config is None:
-        return network
-    network.unused("host", "port")
-    return Section(config, _HTTP)
-
-
-def _host(config: Section) -> str:
-    """Only a loopback address is taken from a file: being reachable from elsewhere is asked for on the command line."""
-    host = config.text("host", LOOPBACK)
-    if is_loopback(host):
-        return LOOPBACK if host == "localhost" else host
-    config.unused("host")
-    return LOOPBACK
-
-
-def _groups(network: Section, default: str, requires_password: bool) -> Mapping[str, AgentGroup]:
-    value = network.get("agent_groups")
-    groups = {} if value is None else value.entries()
-    return {name: _group(name, each, name == default, requires_password) for name, each in groups.items()}
-
-
-def _group(name: str, value: Value, is_default: bool, requires_password: bool) -> AgentGroup:
-    group = Section(value, _GROUP)
-    password_hash = _password_hash(group, is_default)
-    if password_hash and is_default and not requires_password:
-        hint = "write requires_password: true, or choose a default_agent_group without a password"
-        value.report_key(f"{value.path} is the default group, which nobody could join without its password", hint)
-    description = group.text("description", None, empty=True) or ""
-    return AgentGroup(name, password_hash, description, group.free("metadata"))
-
-
-def _password_hash(group: Section, is_default: bool) -> str:
-    """The hash. Only the default group may go without one: any other group would be open to everybody."""
-    if is_default:
-        return group.text("password_hash", None, empty=True) or ""
-    given = group.required("password_hash")
-    return "" if given is None else given.text("")
-
-
-def _mods(network: Section) -> Iterator[ModSpec]:
-    """The mods in the order of the file. `./name` and `mods.name` are one mod."""
-    first: dict[str, int] = {}
-    for entry in network.items("mods"):
-        spec = _mod(entry)
-        if spec is None:
-            continue
-        name = module_of(spec.path)
-        if name in first:
-            entry.report(f"the mod {spec.path} is listed twice: lines {first[name]} and {entry.line}")
-        first.setdefault(name, entry.line)
-        yield spec
-
-
-def _mod(entry: Value) -> ModSpec | None:
-    if not entry.is_mapping():
-        hint = "begin it with 'name:', as in '- name: mods.echo'"
-        entry.report(f"{entry.path} is a mapping with the keys name, enabled and config", hint)
-        return None
-    mod = Section(entry, _MOD)
-    config = mod.get("config")
-    spec = ModSpec(
-        _mod_name(mod),
-        mod.free("config"),
-        mod.flag("enabled", True),
-        entry.line,
-        (entry if config is None or config.is_null() else config).place_of,
-    )
-    return spec if spec.path else None
-
-
-def _mod_name(mod: Section) -> str:
-    """The name, or "" where there is none that can be used."""
-    value = mod.required("name")
-    name = "" if value is None else value.text("")
-    problem = mod_name_problem(name) if name else None
-    if value is None or problem is None:
-        return name
-    value.report(f"{value.path}: {shown_name(name)} cannot name a mod", problem)
-    return ""
-
-
-def _dev(root: Section, config: NetworkConfig) -> NetworkConfig:
-    value = root.get("dev")
-    if value is None:
-        return config
-    dev = Section(value, _DEV)
-    paths = tuple(each.text("") for each in dev.items("mod_paths")) if "mod_paths" in dev else config.mod_paths
-    return replace(config, mod_paths=paths, grants=_grants(dev), limits=_limits(dev), restart=_restart(dev))
-
-
-def _grants(dev: Section) -> Mapping[str, tuple[str, ...]]:
-    value = dev.get("grants")
-    grants = {} if value is None else value.entries()
-    for agent, each in grants.items():
-        if _AGENT_ID.fullmatch(agent) is None:
-            each.report_key(f"{agent!a} is no agent id: 1 to 64 out of letters, digits and _ . : -")
-    return {agent: tuple(_scope(each) for each in scopes.items()) for agent, scopes in grants.items()}
-
-
-def _scope(value: Value) -> str:
-    scope = value.text("")
-    known = [each.value for each in Scope]
-    if scope and scope not in known:
-        hint = did_you_mean(value.notes.near(scope, known))
-        value.report(f"{value.path} is one of {', '.join(known)}", hint)
-    return scope
-
-
-def _restart(dev: Section) -> RestartRules:
-    """Who decides on restarts in place: one word, or a section that also says how long handlers have."""
-    value, default = dev.get("restart"), RestartRules()
-    if value is None:
-        return default
-    words = [each.value for each in RestartPolicy]
-    if not value.is_mapping():
-        return RestartRules(RestartPolicy(dev.choice("restart", words, default.policy.value)))
-    section = Section(value, _RESTART)
-    policy = RestartPolicy(section.choice("policy", words, default.policy.value))
-    return RestartRules(policy, section.seconds("drain", _DAY, default.drain))
-
-
-def _limits(dev: Section) -> Limits:
-    value = dev.get("limits")
-    if value is None:
-        return Limits()
-    section, default = Section(value, _LIMITS), Limits()
-    found = {each.name: _limit(section, each.name, getattr(default, each.name)) for each in fields(Limits)}
-    return Limits(**found)
-
-
-def _limit(section: Section, name: str, default: float) -> Any:
-    if isinstance(default, int):
-        return section.whole(name, 1, _HIGHEST_COUNT, default)
-    return section.seconds(name, _DAY, default)
+def _served(network: Network, unread: list[Loc]) -> tuple[str, Http | None, list[str]]:
+    chosen = next((n for n, each in enumerate(network.transports) if each.type == "http"), None)
+    unused: list[str] = []
+    for number in range(len(network.transports)):
+        loc: Loc = ("network", "transports", number)
+        unused += [path_of(each) for each in unread if each[:3] == loc] if number == chosen else [path_of(loc)]
+    if chosen is None:
+        return "", None, unused
+    return f"transports[{chosen}].config.", network.transports[chosen].config, unused

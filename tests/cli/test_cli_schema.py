@@ -171,3 +171,12 @@ def test_a_schema_of_something_else_is_refused(tmp_path: Path) -> None:
     done = oa_dev(tmp_path, "schema", "agents")
     assert done.returncode == 2
     assert "network" in done.stderr and "events" in done.stderr
+
+
+def test_the_schema_describes_what_editors_show() -> None:
+    """Descriptions, defaults and ranges come from the models that read the file."""
+    network = network_schema()["properties"]["network"]["properties"]
+    mod = network["mods"]["items"]["properties"]
+    assert mod["name"]["description"].startswith("The import path")
+    assert (network["port"]["default"], network["port"]["minimum"], network["port"]["maximum"]) == (8700, 1, 65535)
+    assert "without effect here" in network["heartbeat_interval"]["description"]

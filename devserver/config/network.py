@@ -1,0 +1,340 @@
+"""The keys of a network.yaml as models: one table of types, ranges, defaults and descriptions.
+
+`network_yaml` reads by it, `schema` prints it for editors. What a field refuses is worded here (`_refuse`); where that
+stands, the reader knows. The keys are those of OpenAgents 0.8.6, and `dev:` for what is ours alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, NoReturn
+
+from annotated_types import GroupedMetadata
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WrapValidator, create_model
+from pydantic_core import PydanticCustomError, core_schema
+
+from devserver.config.yaml_values import Loc, Unclear
+from devserver.model.config import DEFAULT_PORT
+from devserver.model.lifecycle import Limits as LimitsAsked
+from devserver.model.lifecycle import RestartPolicy, RestartRules
+from devserver.model.names import LOOPBACK, MOD_PATH, mod_name_problem, shown_name
+from devserver.model.principal import Scope
+
+DAY = 86_400.0
+MOST = 1_000_000
+CONNECTION_TIMEOUTS = 6
+"""An agent is gone after this many connection timeouts, where `agent_timeout` does not say otherwise."""
+
+MISTYPED, CHOICE, SAID, FREE = "mistyped", "choice", "said", "free"
+"""Kinds of refusals, besides pydantic's own: another type or range, an unknown word, a sentence, values in it."""
+
+_AGENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_VARIABLE = "{path} names an environment variable, and those are not filled in here"
+
+Check = Callable[[Any], Any]
+
+
+def _refuse(kind: str, says: str, **context: Any) -> NoReturn:
+    raise PydanticCustomError(kind, "refused", {"says": says, **context})
+
+
+def is_variable(text: str) -> bool:
+    """Whether a text is `${NAME}`: network.yaml never takes values from the environment."""
+    return text.startswith("${") and text.endswith("}")
+
+
+def _wanted(words: str) -> WrapValidator:
+    """What a value has to be, in words that follow "is": said for whatever the type or the range refuses."""
+
+    def check(value: Any, inner: Check) -> Any:
+        try:
+            return inner(value)
+        except ValueError:
+            _refuse(MISTYPED, words)
+
+    return WrapValidator(check)
+
+
+def _read_text(value: Any, inner: Check) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        _refuse(MISTYPED, "a text that is not empty")
+    if is_variable(value):
+        _refuse(SAID, _VARIABLE, hint="write the value")
+    return inner(value)
+
+
+def _read_maybe_text(value: Any, inner: Check) -> Any:
+    return None if value is None else _read_text(value, inner)
+
+
+def _read_optional_text(value: Any, inner: Check) -> Any:
+    return value or "" if value is None or value == "" else _read_text(value, inner)
+
+
+def _read_mod_name(value: Any, inner: Check) -> Any:
+    name = _read_text(value, inner=lambda text: text)
+    problem = mod_name_problem(name)
+    if problem is not None:
+        _refuse(SAID, f"{{path}}: {shown_name(name)} cannot name a mod", hint=problem)
+    return inner(name)
+
+
+def _read_agent_id(agent: str) -> str:
+    if _AGENT_ID.fullmatch(agent) is None:
+        _refuse(SAID, f"{agent!a} is no agent id: 1 to 64 out of letters, digits and _ . : -", hint=None)
+    return agent
+
+
+def _read_free(value: Any, inner: Check) -> Any:
+    if not isinstance(value, dict):
+        _refuse(MISTYPED, "a mapping")
+    found = list(_unusable(value, ()))
+    if found:
+        _refuse(FREE, "", found=found)
+    return inner(value)
+
+
+def _unusable(value: Any, loc: Loc) -> Iterator[tuple[Loc, str, str]]:
+    """What in a mapping of whatever values would be taken differently elsewhere: its place, what to say, a hint."""
+    if isinstance(value, Unclear):
+        yield loc, "{path} is {value}, which YAML readers take differently", value.hint
+    elif isinstance(value, str) and is_variable(value):
+        yield loc, _VARIABLE, "write the value"
+    elif isinstance(value, dict | list):
+        for step, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _unusable(each, (*loc, step))
+
+
+@dataclass(frozen=True)
+class OrEmpty(GroupedMetadata):
+    """Null stands for an empty mapping: a section of which all lines are commented out is as good as none.
+
+    The schema says so, unless not `told`.
+    """
+
+    told: bool = True
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Field(json_schema_extra={"nullable": self.told})
+        yield WrapValidator(lambda value, inner: inner({} if value is None else value))
+
+
+@dataclass(frozen=True)
+class OneOf(GroupedMetadata):
+    """One word out of these."""
+
+    words: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Field(json_schema_extra={"enum": list(self.words)})
+        yield WrapValidator(self._read)
+
+    def _read(self, value: Any, inner: Check) -> Any:
+        word = _read_text(value, inner)
+        if word not in self.words:
+            _refuse(CHOICE, "", words=self.words)
+        return word
+
+
+@dataclass(frozen=True)
+class Whole(GroupedMetadata):
+    """A whole number in a range, both ends included."""
+
+    low: int
+    high: int
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Field(ge=self.low, le=self.high)
+        yield _wanted(f"a whole number from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True)
+class Seconds(GroupedMetadata):
+    """A time above 0, up to the longest."""
+
+    longest: float
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Field(gt=0, le=self.longest)
+        yield _wanted(f"a number of seconds above 0, at most {self.longest:g}")
+
+
+Text = Annotated[str, Field(min_length=1), WrapValidator(_read_text)]
+MaybeText = Annotated[Annotated[str, Field(min_length=1)] | None, WrapValidator(_read_maybe_text)]
+OptionalText = Annotated[str | None, WrapValidator(_read_optional_text)]
+Flag = Annotated[bool, _wanted("true or false")]
+Free = Annotated[dict[str, Any], WrapValidator(_read_free), OrEmpty()]
+ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), WrapValidator(_read_mod_name)]
+AgentId = Annotated[str, AfterValidator(_read_agent_id)]
+TransportType = Annotated[str, OneOf(("a2a", "grpc", "http", "libp2p", "mcp", "webrtc", "websocket"))]
+ScopeName = Annotated[str, OneOf(tuple(each.value for each in Scope))]
+Port = Annotated[int, Whole(1, 65535)]
+Limit = Annotated[float, Seconds(DAY)]
+Amount = Annotated[int, Whole(1, MOST)]
+
+
+def _complete(schema: dict[str, Any], model: Any) -> None:
+    """Add to the schema of a section the keys that are known and not read."""
+    known = {"description": "Known to OpenAgents; without effect here."}
+    schema["properties"] |= dict.fromkeys(sorted(model.WITHOUT_EFFECT), known) | dict.fromkeys(model.ELSEWHERE, False)
+    if model.CLOSED:
+        schema["additionalProperties"] = False
+
+
+class Section(BaseModel):
+    """A mapping with known keys. A key that is close to a known one is a misspelling; any other has no effect."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=_complete)
+
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
+    """Keys that OpenAgents knows, and that have no effect here."""
+    ELSEWHERE: ClassVar[frozenset[str]] = frozenset()
+    """Keys that belong into another section, which is said."""
+    CLOSED: ClassVar[bool] = False
+    """Whether any unknown key is a problem."""
+
+
+class Http(Section):
+    """Where agents come in over HTTP."""
+
+    WITHOUT_EFFECT = frozenset({"serve_mcp", "serve_studio", "serve_a2a", "a2a_agent", "a2a_auth", "relay"})
+
+    host: Text = Field(
+        default=LOOPBACK, description="A loopback address. Another one has no effect: ask for it on the command line."
+    )
+    port: Port = DEFAULT_PORT
+
+
+def _read_http(value: Any, inner: Check, info: ValidationInfo) -> Any:
+    # Only what is served is looked at: other transports have keys of their own.
+    return inner(value if info.data.get("type") == "http" else {})
+
+
+class Transport(Section):
+    """A way for agents to come in; the first of type http is served."""
+
+    type: TransportType
+    config: Annotated[Http, WrapValidator(_read_http), OrEmpty()] = Http()
+
+
+class Mod(Section):
+    """One mod of the network."""
+
+    name: ModName = Field(description="The import path, as in mods.wiki, or ./wiki for mods/wiki beside this file.")
+    enabled: Flag = True
+    config: Free = Field(default={}, description="Becomes the mod's self.config.")
+
+
+class Group(Section):
+    """A group that agents join by password."""
+
+    password_hash: OptionalText = Field(
+        default=None, description="SHA-256 in hexadecimal. Only the default group may go without."
+    )
+    description: OptionalText = None
+    metadata: Free = {}
+
+
+class Network(Section):
+    """The network."""
+
+    WITHOUT_EFFECT = frozenset({
+        "heartbeat_interval", "auto_start_agents", "initialized", "created_by_version", "message_queue_size",
+        "bootstrap_nodes", "discovery_interval", "discovery_enabled", "encryption_enabled", "encryption_type",
+        "retry_attempts", "message_timeout", "message_routing_enabled", "identity_enabled", "identity_endpoint",
+        "identity_api_key", "identity_auto_register", "identity_origin", "identity_cache_ttl", "metadata",
+    })  # fmt: skip
+
+    name: Text
+    node_id: MaybeText = Field(
+        default=None, description="The network's id; a new one at each start where it is left out."
+    )
+    mode: Annotated[str, OneOf(("centralized", "decentralized"))] = "centralized"
+    transports: list[Transport] = []
+    manifest_transport: MaybeText = None
+    recommended_transport: MaybeText = None
+    mods: list[Mod] = Field(default=[], description="The mods, in the order in which they are asked.")
+    agent_groups: Annotated[dict[str, Annotated[Group, OrEmpty(told=False)]], OrEmpty()] = {}
+    default_agent_group: Text = "guest"
+    requires_password: Flag = False
+    disable_agent_secret_verification: Flag = False
+    agent_timeout: Annotated[float, Seconds(DAY * CONNECTION_TIMEOUTS)] = Field(
+        default=180.0, description="Six times `connection_timeout` where it is left out."
+    )
+    connection_timeout: Limit = 30.0
+    max_connections: Amount = 1000
+    transport: TransportType = "http"
+    transport_config: Annotated[Http, OrEmpty()] = Http()
+    host: Text = LOOPBACK
+    port: Port = DEFAULT_PORT
+
+
+def _limit(name: str) -> Any:
+    default = getattr(LimitsAsked(), name)
+    return (Amount if isinstance(default, int) else Limit, default)
+
+
+class Closed(Section):
+    """A section of our own: what is unknown in it is a problem."""
+
+    CLOSED = True
+
+
+Limits: Any = create_model("Limits", __base__=Closed, **{each.name: _limit(each.name) for each in fields(LimitsAsked)})
+
+
+_POLICIES = tuple(sorted(each.value for each in RestartPolicy))
+Policy = Annotated[str, OneOf(_POLICIES)]
+
+
+class Restart(Closed):
+    """Who decides on restarts in place, and how long handlers have to finish."""
+
+    policy: Policy = RestartRules().policy.value
+    drain: Limit = RestartRules().drain
+
+
+class OrWord:
+    """A policy alone stands for a section with that policy."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_wrap_validator_function(self._read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        section = handler(schema)
+        return {"anyOf": [{"type": "string", "enum": list(_POLICIES)}, section]}
+
+    def _read(self, value: Any, inner: Check) -> Any:
+        if isinstance(value, dict):
+            return inner(value)
+        word = _read_text(value, inner=lambda text: text)
+        if word not in _POLICIES:
+            _refuse(CHOICE, "", words=_POLICIES)
+        return Restart(policy=word)
+
+
+class Dev(Closed):
+    """What only oa-dev knows."""
+
+    mod_paths: list[Text] = Field(default=["mods"], description="Where mods may be loaded from at run time.")
+    grants: Annotated[dict[AgentId, list[ScopeName]], OrEmpty()] = Field(
+        default={}, description="What agents may do besides, by their id."
+    )
+    limits: Annotated[Limits, OrEmpty()] = Limits()
+    restart: Annotated[Restart, OrWord()] = Restart()
+
+
+class Root(Section):
+    """network.yaml of an OpenAgents network, as oa-dev reads it."""
+
+    WITHOUT_EFFECT = frozenset(
+        {"external_access", "service_agents", "log_level", "data_dir", "runtime_limit", "shutdown_timeout"}
+    )
+    ELSEWHERE = frozenset({"mods", "transports", "agent_groups"})
+
+    network: Network
+    network_profile: Free = {}
+    metadata: Free = {}
+    dev: Annotated[Dev, OrEmpty()] = Dev()
