@@ -15,6 +15,7 @@ FOLDERS = (
     "config",
     "live",
     "sources",
+    "market",
     "loader",
     "reload.plan",
     "reload",

@@ -1,4 +1,4 @@
-"""Who imports whom, and what has to be executed anew after a change, in which order; the same for mods and their needs.
+"""Who imports whom, and what has to be executed anew after a change, in which order.
 
 Pure: facts in, values out. Must not import, find or execute the modules that it speaks of. What sources say of
 themselves is read in `source`, and offered here too.
@@ -6,9 +6,8 @@ themselves is read in `source`, and offered here too.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +19,7 @@ __all__ = [
     "Imports",
     "ModuleFacts",
     "ModuleGraph",
-    "Requirement",
-    "load_order",
-    "parse_requirement",
+    "components",
     "read_declarations",
     "read_imports",
 ]
@@ -81,7 +78,7 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         """
         found = sorted((name for name in _reach(names, self._followers) if name in self), key=self._began)
         among = set(found)
-        cycles = _components(found, lambda name: [each for each in self._imported(name) if each in among])
+        cycles = components(found, lambda name: [each for each in self._imported(name) if each in among])
         return tuple(name for cycle in cycles for name in sorted(cycle, key=self._began))
 
     def why(self, name: str, changed: Iterable[str]) -> tuple[str, ...]:
@@ -166,8 +163,8 @@ class _Visit:
     lowest: int
 
 
-def _components(names: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[list[str]]:
-    """The strongly connected components, those that are needed first, each in the order of discovery.
+def components(names: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[list[str]]:
+    """The strongly connected found, those that are needed first, each in the order of discovery.
 
     Tarjan, Depth-first search and linear graph algorithms (1972), with a stack instead of recursion: 1,000 modules in
     a row are no error.
@@ -175,7 +172,7 @@ def _components(names: Iterable[str], needs: Callable[[str], Iterable[str]]) -> 
     index: dict[str, int] = {}
     open_: list[str] = []
     done: set[str] = set()
-    components: list[list[str]] = []
+    found: list[list[str]] = []
 
     def visit(name: str) -> _Visit:
         index[name] = len(index)
@@ -192,13 +189,13 @@ def _components(names: Iterable[str], needs: Callable[[str], Iterable[str]]) -> 
                 if path:
                     path[-1].lowest = min(path[-1].lowest, current.lowest)
                 if current.lowest == index[current.name]:
-                    components.append(_cut(open_, current.name))
-                    done.update(components[-1])
+                    found.append(_cut(open_, current.name))
+                    done.update(found[-1])
             elif successor not in index:
                 path.append(visit(successor))
             elif successor not in done:
                 current.lowest = min(current.lowest, index[successor])
-    return components
+    return found
 
 
 def _cut(open_: list[str], name: str) -> list[str]:
@@ -207,72 +204,3 @@ def _cut(open_: list[str], name: str) -> list[str]:
     while component[-1] != name:
         component.append(open_.pop())
     return component[::-1]
-
-
-# What mods need of each other
-
-_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}")
-_REQUIREMENT = re.compile(
-    r"\s*(?P<path>(?:\./)?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*"
-    rf"(?:(?P<op>>=|<=|==|!=|>|<)\s*(?P<version>{_VERSION.pattern}))?\s*",
-    re.ASCII,
-)
-_COMPARE: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    ">=": lambda found, wanted: found >= wanted,
-    "<=": lambda found, wanted: found <= wanted,
-    "==": lambda found, wanted: found == wanted,
-    "!=": lambda found, wanted: found != wanted,
-    ">": lambda found, wanted: found > wanted,
-    "<": lambda found, wanted: found < wanted,
-    "": lambda found, wanted: True,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """A mod that another one needs; without `op` any version will do."""
-
-    path: str
-    op: str = ""
-    version: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}{self.op}{self.version}"
-
-    def allows(self, version: str) -> bool:
-        """Whether a mod of this version will do. 1, 1.0 and 1.0.0 are one version."""
-        return _COMPARE[self.op](_numbers(version), _numbers(self.version))
-
-
-def parse_requirement(text: str) -> Requirement:
-    """The requirement that a text such as "mods.wiki>=1" states: a mod, or a mod, an operator and dotted numbers.
-
-    Raises ValueError, with the rule, for any other text.
-    """
-    found = _REQUIREMENT.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!a} is no requirement: write it like mods.wiki or mods.wiki>=1.2")
-    return Requirement(found["path"], found["op"] or "", found["version"] or "")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with, without zeros at their end."""
-    found = _VERSION.match(version)
-    numbers = [int(part) for part in found[0].split(".")] if found else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def load_order(mods: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The order to load mods in, and the cycles among them; `mods` maps a mod's path to its requirements.
-
-    Each mod comes after those of `mods` that it needs, and otherwise where it stood. A cycle is named in the order of
-    need, a mod that needs itself as a cycle of one; its members are in the order too.
-
-    Raises ValueError for what is no requirement.
-    """
-    needs = {path: [parse_requirement(each).path for each in requires] for path, requires in mods.items()}
-    components = _components(mods, lambda path: [each for each in needs[path] if each in needs])
-    cycles = tuple(tuple(each) for each in components if len(each) > 1 or each[0] in needs[each[0]])
-    return tuple(path for component in components for path in component), cycles

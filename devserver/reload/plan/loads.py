@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from devserver.market.requirements import load_order
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Step
 from devserver.reload.plan.situation import Situation, needed_paths, required, unreadable
-from devserver.sources.graph import Declarations, load_order
+from devserver.sources.graph import Declarations
 
 
 @dataclass(slots=True)

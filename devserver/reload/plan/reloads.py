@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from devserver.market.requirements import load_order
 from devserver.model.lifecycle import Action
 from devserver.model.names import module_of
 from devserver.model.plan import Group, LiveMod, Step
 from devserver.reload.plan.situation import Situation, needed_paths
-from devserver.sources.graph import load_order
 from devserver.sources.imports import ancestors
 
 

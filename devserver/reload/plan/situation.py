@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from devserver.market.requirements import Requirement, parse_requirement
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod, StateMove
-from devserver.sources.graph import Declarations, ModuleGraph, Requirement, parse_requirement
+from devserver.sources.graph import Declarations, ModuleGraph
 
 
 # No slots: what is looked up again and again is indexed once.

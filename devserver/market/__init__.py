@@ -1,0 +1,1 @@
+"""What mods need from outside: other mods, in which versions. Later also what is fetched and installed for them."""

@@ -1,0 +1,81 @@
+"""What mods need of each other: a mod's path and a range of versions, as PEP 440 has them, and the order to load in.
+
+`packaging` does the work. It is imported with the first range that is read: most mods state none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from devserver.sources.graph import components
+
+_REQUIREMENT = re.compile(r"(?P<path>(?:\./)?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?P<range>[<>=!~].*)?", re.ASCII)
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A mod that another one needs, and its versions as in `>=1,<2`; without them any version will do."""
+
+    path: str
+    range: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.range}"
+
+    def allows(self, version: str) -> bool:
+        """Whether a mod of this version will do: pre-releases too, a text that is no version only without a range."""
+        if not self.range:
+            return True
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            found = Version(version)
+        except InvalidVersion:
+            return False
+        return SpecifierSet(self.range).contains(found, prereleases=True)
+
+
+def parse_requirement(text: str) -> Requirement:
+    """The requirement that a text such as "mods.wiki>=1,<2" states: a mod, or a mod and a range of versions.
+
+    Raises ValueError, with the rule, for any other text.
+    """
+    found = _REQUIREMENT.fullmatch("".join(text.split()) if _is_spaced_well(text) else "")
+    if found is None or not _is_range(found["range"] or ""):
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        raise ValueError(f"{shown!a} is no requirement: write it like mods.wiki or mods.wiki>=1.2,<2")
+    return Requirement(found["path"], found["range"] or "")
+
+
+def _is_spaced_well(text: str) -> bool:
+    """Whether blanks stand only around operators and commas: "a b" names no mod."""
+    return len(text) <= _LONGEST and re.search(r"[\w.]\s+[\w.]", text) is None
+
+
+def _is_range(text: str) -> bool:
+    if not text:
+        return True
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return len(SpecifierSet(text)) == len(text.split(","))
+    except (InvalidSpecifier, ValueError):
+        return False
+
+
+def load_order(mods: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """The order to load mods in, and the cycles among them; `mods` maps a mod's path to its requirements.
+
+    Each mod comes after those of `mods` that it needs, and otherwise where it stood. A cycle is named in the order of
+    need, a mod that needs itself as a cycle of one; its members are in the order too.
+
+    Raises ValueError for what is no requirement.
+    """
+    needs = {path: [parse_requirement(each).path for each in requires] for path, requires in mods.items()}
+    found = components(mods, lambda path: [each for each in needs[path] if each in needs])
+    cycles = tuple(tuple(each) for each in found if len(each) > 1 or each[0] in needs[each[0]])
+    return tuple(path for component in found for path in component), cycles
