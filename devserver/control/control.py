@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from typing import Any, Protocol
 
+from devserver.control import bodies
+from devserver.control.bodies import named, read
 from devserver.model.change import LoadAsked, ReloadAsked, RestartAsked, Trigger, UnloadAsked
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import PlanDone
@@ -22,11 +23,9 @@ from devserver.model.wire_form import done_to_dict
 from devserver.network.identity import agent_id_problem, bare
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Asked, Route
-from devserver.transports.inbound import event_from, object_of, text_of
+from devserver.transports.inbound import event_from, text_of
 from devserver.transports.strict import Malformed
 
-SHORTEST_NONCE = 16
-MOST_MODS = 1000
 STALE = "stale_generation"
 """The code of a refusal because who asked had seen another generation."""
 _CAUSE = "asked by a command"
@@ -70,10 +69,8 @@ class ControlApi:
 
     async def prove(self, asked: Asked) -> Answer:
         """That this server knows the token: the HMAC-SHA256 of the client's nonce, in hexadecimal."""
-        nonce = text_of(asked.body, "nonce")
-        if nonce is None or len(nonce) < SHORTEST_NONCE:
-            raise Malformed("bad_field", f"nonce is a text of at least {SHORTEST_NONCE} characters")
-        return told({"proof": hmac.new(self._token.encode(), nonce.encode(), hashlib.sha256).hexdigest()})
+        nonce = read(bodies.Prove, asked).nonce.encode()
+        return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
     async def status(self, asked: Asked) -> Answer:
         """What runs."""
@@ -85,8 +82,8 @@ class ControlApi:
 
     async def reload(self, asked: Asked) -> Answer:
         """Reload the named mods, or all."""
-        mods = mods_of(asked.body.get("mods"))
-        return await self._carry_out(ReloadAsked(mods, _CAUSE, seen_of(asked.body, mods)))
+        mods, seen = named(asked)
+        return await self._carry_out(ReloadAsked(mods, _CAUSE, seen))
 
     async def restart(self, asked: Asked) -> Answer:
         """Restart in place: the plan. What it comes to is told once the next image serves (`/_dev/reloads`)."""
@@ -94,14 +91,14 @@ class ControlApi:
 
     async def load(self, asked: Asked) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
-        config = object_of(asked.body, "config") or {}
-        trigger = LoadAsked(_mod(asked), config, _CAUSE, trusted=False, seen=seen_of(asked.body))
+        body = read(bodies.Load, asked)
+        trigger = LoadAsked(body.mod_path, body.config or {}, _CAUSE, trusted=False, seen=body.generation)
         return await self._carry_out(trigger)
 
     async def unload(self, asked: Asked) -> Answer:
         """Unload a mod; `force` also where others need it."""
-        force = asked.body.get("force") is True
-        return await self._carry_out(UnloadAsked(_mod(asked), force, _CAUSE, seen_of(asked.body)))
+        body = read(bodies.Unload, asked)
+        return await self._carry_out(UnloadAsked(body.mod_path, body.force, _CAUSE, body.generation))
 
     async def send(self, asked: Asked) -> Answer:
         """Send an event as an agent (`source_id`), or as the one who runs the network."""
@@ -120,36 +117,6 @@ def _agent_id(source_id: str | None) -> str | None:
     if problem is not None:
         raise Malformed("not_an_agent", problem)
     return source_id
-
-
-def _mod(asked: Asked) -> str:
-    name = text_of(asked.body, "mod_path")
-    if name is None:
-        raise Malformed("bad_field", "mod_path is required")
-    return name
-
-
-def mods_of(values: Any) -> tuple[str, ...]:
-    """The mods that a request names; none means all. Raises Malformed."""
-    names = values if values is not None else []
-    if not isinstance(names, list) or len(names) > MOST_MODS or not all(isinstance(each, str) for each in names):
-        raise Malformed("bad_field", f"mods is a list of at most {MOST_MODS} names; none means all")
-    return tuple(names)
-
-
-def seen_of(body: Mapping[str, Any], mods: tuple[str, ...] | None = None) -> int | None:
-    """The generation that who asks saw the one mod at that is named, 0 for none; None where it does not say.
-
-    Raises Malformed.
-    """
-    value = body.get("generation")
-    if value is None:
-        return None
-    if type(value) is not int or value < 0:
-        raise Malformed("bad_field", "generation is a whole number, 0 for a mod that does not run")
-    if mods is not None and len(mods) != 1:
-        raise Malformed("bad_field", "with a generation exactly one mod is named")
-    return value
 
 
 def carried_out(done: PlanDone) -> Answer:

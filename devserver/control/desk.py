@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
-from devserver.control.control import carried_out, mods_of, seen_of
+from devserver.control import bodies
+from devserver.control.bodies import named, read
+from devserver.control.control import carried_out
 from devserver.control.followed import Followed
 from devserver.control.tape import Tape
 from devserver.errors import ConfigError
@@ -21,11 +23,9 @@ from devserver.model.principal import Scope
 from devserver.model.wire_form import done_to_dict, error_to_dict, plan_to_dict
 from devserver.transports.http.answers import Answer, told
 from devserver.transports.http.routes import Asked, Route
-from devserver.transports.inbound import text_of
 from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 20.0
-LEVELS = ("debug", "info", "warning", "error")
 
 
 class SavesAsked(Protocol):
@@ -138,31 +138,26 @@ class DeskApi:
 
     async def undo(self, asked: Asked) -> Answer:
         """Go back to before the last reload of the named mods, or to before the latest reload."""
-        mods = mods_of(asked.body.get("mods"))
-        trigger = UndoAsked(mods, "asked by a command", seen_of(asked.body, mods))
-        return carried_out(await self._desk.submit(trigger))
+        mods, seen = named(asked)
+        return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen)))
 
     async def saves(self, asked: Asked) -> Answer:
         """Let saves wait (`pause`), apply what waits (`apply`), or go on as usual (`resume`)."""
         saves = self._desk.saves
         done: tuple[PlanDone, ...] = ()
-        match asked.body.get("do"):
+        match read(bodies.Saves, asked).do:
             case "pause":
                 saves.pause()
             case "apply":
                 done = await saves.apply()
             case "resume":
                 done = await saves.resume()
-            case _:
-                raise Malformed("bad_field", "do is pause, apply or resume")
         waiting = saves.waiting_names()
         return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
 
     async def log(self, asked: Asked) -> Answer:
         """Show log records from `level` on."""
-        level = text_of(asked.body, "level")
-        if level not in LEVELS:
-            raise Malformed("bad_field", f"level is one of {', '.join(LEVELS)}")
+        level = read(bodies.Log, asked).level
         self._desk.set_log_level(level)
         return told({"level": level})
 

@@ -96,6 +96,7 @@ async def test_a_request_becomes_a_trigger(served, admin, path, body, trigger):
         ("load", {"mod_path": "wiki", "generation": True}),
         ("reload", {"generation": 3}),
         ("reload", {"mods": ["wiki", "echo"], "generation": 3}),
+        ("unload", {"mod_path": "wiki", "force": "yes"}),
         ("send", {"event_name": "x"}),
         ("send", {"event_name": "test.event", "source_id": 5}),
         ("send", {"event_name": "test.event", "payload": []}),
@@ -106,6 +107,17 @@ async def test_a_request_of_the_wrong_shape_is_refused(served, admin, path, body
     answer = await post(served, path, body, admin)
     assert (answer.status_code, answer.json()["success"]) == (400, False)
     assert (served.control.triggers, served.control.sent) == ([], [])
+
+
+async def test_each_field_that_does_not_fit_is_told_in_a_sentence(served, admin):
+    """All at once, in the words of JSON."""
+    answer = (await post(served, "unload", {"mod_path": 5, "force": "yes", "generation": -1}, admin)).json()
+    assert answer["code"] == "bad_field"
+    assert answer["message"].split("; ") == [
+        '"mod_path" must be a text, not 5',
+        '"generation" must be at least 0, not -1',
+        '"force" must be true or false, not "yes"',
+    ]
 
 
 async def test_what_was_carried_out_is_answered_in_full(served, admin):

@@ -1,0 +1,86 @@
+"""The bodies that the control API takes, as models: what does not fit is refused with one sentence for each field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from devserver.config.typed import DoesNotFit, fitted
+from devserver.transports.http.routes import Asked
+from devserver.transports.strict import Malformed
+
+SHORTEST_NONCE = 16
+LONGEST_TEXT = 200
+MOST_MODS = 1000
+
+B = TypeVar("B", bound="Body")
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+
+
+class Body(BaseModel):
+    """A JSON object. Keys that it does not know have no effect."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class AboutMods(Body):
+    """Mods by id or path; none means all. With a `generation`, the one that the caller saw, exactly one mod."""
+
+    mods: Annotated[list[str], Field(max_length=MOST_MODS)] | None = None
+    generation: Annotated[int, Field(ge=0)] | None = None
+
+
+class AboutOneMod(Body):
+    """A mod by path or id, and the generation that the caller saw: 0 for a mod that did not run."""
+
+    mod_path: Text
+    generation: Annotated[int, Field(ge=0)] | None = None
+
+
+class Load(AboutOneMod):
+    """The mod to load, and its configuration."""
+
+    config: dict[str, object] | None = None
+
+
+class Unload(AboutOneMod):
+    """The mod to unload; `force` also where others need it."""
+
+    force: bool = False
+
+
+class Saves(Body):
+    """What becomes of saves."""
+
+    do: Literal["pause", "apply", "resume"]
+
+
+class Log(Body):
+    """The level from which on records are shown."""
+
+    level: Literal["debug", "info", "warning", "error"]
+
+
+class Prove(Body):
+    """A text of the client's own choice, to be signed with the token."""
+
+    nonce: Annotated[str, Field(min_length=SHORTEST_NONCE, max_length=LONGEST_TEXT)]
+
+
+def read(body: type[B], asked: Asked) -> B:
+    """The body of a request. Raises Malformed with one sentence for each field that does not fit."""
+    try:
+        found: B = fitted(body, asked.body)
+    except DoesNotFit as error:
+        raise Malformed("bad_field", str(error)) from error
+    return found
+
+
+def named(asked: Asked) -> tuple[tuple[str, ...], int | None]:
+    """The mods that a request names, and the generation that its caller saw. Raises Malformed."""
+    found = read(AboutMods, asked)
+    mods = tuple(found.mods or ())
+    if found.generation is not None and len(mods) != 1:
+        raise Malformed("bad_field", "with a generation exactly one mod is named")
+    return mods, found.generation
