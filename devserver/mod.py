@@ -135,7 +135,8 @@ class BaseMod:
     """The base of every mod.
 
     Class attributes a mod may set: `version`, `requires` (as in `["mods.wiki>=1"]`), `reload_mode` ("fresh",
-    "exclusive" or "rebind", see `devserver.model.lifecycle.HandOver`).
+    "exclusive" or "rebind", see `devserver.model.lifecycle.HandOver`), `watch` (files that it is made from besides its
+    code and what it was seen to read, as patterns from its own folder: `["prompts/**"]`).
 
     `self.state` is a plain dict that survives reloads. A mod whose state is something else defines both
     `capture_state()`, which returns it, and `restore_state(state)`, which takes it in the next generation.
@@ -150,6 +151,7 @@ class BaseMod:
     version: ClassVar[str] = "0"
     requires: ClassVar[Sequence[str]] = ()
     reload_mode: ClassVar[str] = "fresh"
+    watch: ClassVar[Sequence[str]] = ()
 
     mod_name: str
     config: Any

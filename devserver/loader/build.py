@@ -6,6 +6,7 @@ and lets `importlib.reload` execute it. Modules that a fresh start would not imp
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -28,6 +29,7 @@ from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
 from devserver.sources.files import digest_of, sources_now
+from devserver.sources.imports import file_names
 
 
 class Build:
@@ -64,6 +66,7 @@ class Build:
         self._before: ModuleSet = ModuleSet({})
         """The set that is current before anything is executed; empty once nothing can be undone."""
         self._relined: dict[str, Text] = {}
+        self._is_over = False
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
@@ -93,6 +96,7 @@ class Build:
         for path in self._changed:
             if path.suffix != ".py":
                 continue
+            _forget_compiled(path)
             data = self._read.get(path)
             digest = self._changed[path] if data is not None else None
             if data is None:
@@ -158,6 +162,7 @@ class Build:
 
     def keep(self) -> None:
         """The new modules are live: nothing can be undone any more."""
+        self._is_over = True
         for name, text in self._relined.items():
             self._reline(name, text)
         for loaded in self._old().values():
@@ -167,6 +172,7 @@ class Build:
 
     def undo(self) -> None:
         """Put every old module back where it was; the process is as it was, too."""
+        self._is_over = True
         self._note_imported()
         for loaded in reversed(self._execution.executed.values()):
             loaded.changes.end()
@@ -175,8 +181,20 @@ class Build:
             loaded.changes.attach()
 
     def read_imports(self) -> None:
-        """Read what the fresh modules import, before a plan asks for it."""
+        """Read what the fresh modules import, and which data files they name, before a plan asks for it."""
         self._modules.graph()
+        for name in self._execution.executed:
+            loaded = self._modules.get(name)
+            if loaded is not None:
+                for path, digest in self._named_files(loaded).items():
+                    self._modules.note_read(name, path, digest)
+
+    def _named_files(self, loaded: Loaded) -> Sources:
+        """The data files that a module names and that nobody saw it read: code in C opens files unseen."""
+        named = file_names(loaded.text.data)
+        places = [folder / name for name in named for folder in (loaded.path.parent, self._finder.workspace)]
+        unseen = [each for each in places if each not in loaded.reads and self._finder.watches_data(each)]
+        return {path: digest for path, digest in sources_now(unseen).items() if digest is not None}
 
     def note_holders(self) -> None:
         """Look again whose code lies where: importing and initialising is when modules register with each other."""
@@ -276,10 +294,21 @@ class Build:
 
     def _note_read(self, path: str) -> None:
         found = Path(path)
-        if found.suffix in (".py", ".pyc", ".so") or not self._finder.watches(found):
+        if self._is_over or found.suffix == ".so" or not self._finder.watches_data(found):
             return
-        reader = next((name for name in module_names_on_stack() if name in self._modules), None)
+        # On a thread of its own a library reads without any code of a mod on the stack.
+        reader = next((name for name in module_names_on_stack() if name in self._modules), self.importing)
         if reader is not None:
             digest = sources_now([found])[found]
             self._execution.touched[found] = digest
             self._modules.note_read(reader, found, digest)
+
+
+def _forget_compiled(path: Path) -> None:
+    """Remove what Python has compiled a source to, in a child process or for a file that a mod executes itself.
+
+    Python takes it for right while the source has the same size and was saved in the same second.
+    """
+    for each in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        with contextlib.suppress(OSError):
+            each.unlink()

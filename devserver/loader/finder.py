@@ -24,7 +24,7 @@ from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
 from devserver.model.change import Digest
-from devserver.sources.files import digest_of, read_bytes
+from devserver.sources.files import LISTING, digest_of, read_bytes
 from devserver.sources.roots import REFUSED, Roots
 
 
@@ -53,6 +53,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         self._roots = roots
         self.modules = modules
         self._executions: dict[int, Execution] = {}
+        self._inside = f"{roots.workspace}{os.sep}"
 
     @contextmanager
     def executing(self, execution: Execution) -> Iterator[None]:
@@ -76,6 +77,16 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def watches(self, path: Path) -> bool:
         """Whether a path lies where sources of mods lie."""
         return self._roots.holds(path)
+
+    def watches_data(self, path: Path) -> bool:
+        """Whether a path lies where data of mods may lie; nobody lists the whole workspace to make a module."""
+        lists_all = path.name == LISTING and path.parent == self._roots.workspace
+        return not lists_all and self._roots.holds_data(path)
+
+    @property
+    def workspace(self) -> Path:
+        """The folder of network.yaml."""
+        return self._roots.workspace
 
     def install(self) -> None:
         """Start to find. The workspace joins the import path before installed packages, after the standard library."""
@@ -174,8 +185,14 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def _entries(self, path: Sequence[str] | None) -> list[str]:
         if path is None:
             workspace, *others = self._roots.folders
-            return [str(workspace), *(str(each.parent) for each in others)]
+            # A folder of the workspace that a mod has put on the import path is a place for sources like any other.
+            added = [each for each in sys.path if self._is_added(each)]
+            return [*added, str(workspace), *(str(each.parent) for each in others)]
         return [each for each in path if self._roots.holds(Path(each) / "x")]
+
+    def _is_added(self, entry: str) -> bool:
+        """Whether an entry of the import path is a folder inside of the workspace."""
+        return entry.startswith(self._inside) and self._roots.holds(Path(entry, "x"))
 
     def _spec(self, fullname: str, path: Path, package: bool) -> importlib.machinery.ModuleSpec:
         loader = HashedSourceLoader(fullname, path, self)

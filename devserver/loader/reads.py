@@ -1,8 +1,8 @@
-"""Which data files a mod reads while it is imported or initialised, which it writes itself, and what it starts.
+"""Which files and folders a mod reads while it is imported or initialised, which it writes itself, and what it starts.
 
-A prompt, a template or a table read then belongs to the mod's sources. A file that a mod writes is its data, and no
-change to its sources, also when it read it first. Python's audit hook sees every open; it cannot be removed, so there
-is one for the process, and it does nothing where no code of a mod runs.
+A prompt, a template, a table or a folder read then belongs to the mod's sources. A file that a mod writes, on whatever
+thread, is its data, and no change to its sources, also when it read it first. Python's audit hook sees every open; it
+cannot be removed, so there is one for the process, and it does nothing where no code of a mod runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib.util import source_from_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,23 @@ from devserver.live.generation import running
 from devserver.loader.changes import changes_of, recording_owner
 from devserver.loader.scope import scope_in
 from devserver.loader.started import EVENTS, Started, frames
-from devserver.sources.files import recorder
+from devserver.sources.files import LISTING, recorder
 
 _MADE_UP = ("/dev/", "/proc/", "/sys/")
 """Where no file lies that somebody could save."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
+_LISTS = frozenset({"os.listdir", "os.scandir"})
+_SQLITE_BESIDE = ("", "-journal", "-wal", "-shm")
+_PASSED_BY = ("linecache", "tokenize", "devserver.")
+"""Modules whose own reading is none of a mod's: the lines of tracebacks, and what we read."""
+
+_MOST_NOTED = 10_000
+
 _installed = False
+_written: set[str] = set()
+_served: dict[str, str] = {}
+"""What handlers have opened for reading, each with the mod."""
 
 
 class DataReads:
@@ -67,8 +80,12 @@ def install() -> None:
 def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         _on_open(*arguments)
+    elif event in _LISTS:
+        _note_read(os.getcwd() if arguments[0] is None else arguments[0], LISTING)
     elif event == "os.rename":
         _note_written(arguments[1])
+    elif event == "sqlite3.connect":
+        _note_database(arguments[0])
     elif event in EVENTS:
         _on_start(event, arguments)
 
@@ -77,11 +94,49 @@ def _on_open(path: object, mode: object, flags: object) -> None:
     if isinstance(flags, int) and flags & _WRITING:
         _note_written(path)
         return
-    note = recorder.get()
-    if note is not None and isinstance(path, str | bytes | os.PathLike):
-        name = os.path.abspath(os.fsdecode(path))
-        if not name.startswith(_MADE_UP):
-            note(name)
+    _note_read(path)
+
+
+def _note_read(path: object, *inside: str) -> None:
+    """Note what is read: by the import or initialize() that runs here, or by a handler."""
+    note, call = recorder.get(), running.get()
+    if (note is None and call is None) or not isinstance(path, str | bytes | os.PathLike):
+        return
+    name = os.path.join(os.path.abspath(os.fsdecode(path)), *inside)
+    # An import lists the folders where it looks; what it opens, by whatever loader, belongs to the mod.
+    if name.startswith(_MADE_UP) or _is_passed_by(_PASSED_BY if not inside else (*_PASSED_BY, "importlib")):
+        return
+    if note is not None:
+        note(_source_of(name))
+    elif call is not None and call.event is not None and len(_served) < _MOST_NOTED:
+        _served[name] = call.generation.mod_id
+
+
+def _is_passed_by(modules: tuple[str, ...] = _PASSED_BY) -> bool:
+    """Whether the nearest code that is no part of this file belongs to these modules."""
+    names = (each.f_globals.get("__name__") for each in islice(frames(), 8))
+    nearest = next((each for each in names if each != __name__), None)
+    return isinstance(nearest, str) and nearest.startswith(modules)
+
+
+def _source_of(name: str) -> str:
+    """The source that a compiled file was made from, which may be read in its place; any other file as it is."""
+    if not name.endswith(".pyc"):
+        return name
+    try:
+        return source_from_cache(name)
+    except ValueError:
+        return name
+
+
+def written_by_threads() -> frozenset[str]:
+    """What code on threads of mods has opened for writing, as far as no handler is known to have done it."""
+    return frozenset(_written.copy())
+
+
+def read_by(path: str) -> str | None:
+    """The mod (id) whose handlers have opened a file for reading."""
+    return _served.get(path)
 
 
 def _on_start(event: str, arguments: tuple[Any, ...]) -> None:
@@ -101,10 +156,29 @@ def _starter() -> Started | None:
     return next((each.started for each in found if each is not None and each.started is not None), None)
 
 
+def _note_database(database: object) -> None:
+    """SQLite opens files in C: the one that is named, and those beside it."""
+    if not isinstance(database, str | bytes | os.PathLike) or os.fsdecode(database) in ("", ":memory:"):
+        return
+    name, _, options = os.fsdecode(database).removeprefix("file:").partition("?")
+    if "mode=ro" in options or "immutable=1" in options:
+        _note_read(name)
+        return
+    for ending in _SQLITE_BESIDE:
+        _note_written(name + ending)
+
+
 def _note_written(path: object) -> None:
+    if not isinstance(path, str | bytes | os.PathLike):
+        return
     call = running.get()
-    if call is not None and isinstance(path, str | bytes | os.PathLike):
+    if call is not None:
         call.generation.written.add(os.path.abspath(os.fsdecode(path)))
+    elif threading.current_thread() is not threading.main_thread() and not _is_passed_by():
+        # Mods have the other threads: their loop, its executor, what they have started. We write on none of these.
+        if len(_written) >= _MOST_NOTED:
+            _written.intersection_update([each for each in _written.copy() if os.path.exists(each)])
+        _written.add(os.path.abspath(os.fsdecode(path)))
 
 
 # Threads: Python tells of their start in an audit event from 3.12 on only
@@ -132,4 +206,14 @@ def _start(self: threading.Thread) -> None:
     owner = _starter()
     if owner is not None:
         owner.note_thread(self)
+    note = recorder.get()
+    if note is not None:
+        # What is read on the way to a module or an instance is read for it, on whatever thread.
+        self.run = partial(_run_recorded, self, note)  # type: ignore[method-assign]
     _real_start(self)
+
+
+def _run_recorded(thread: threading.Thread, note: Callable[[str], None]) -> None:
+    del thread.run
+    recorder.set(note)
+    thread.run()

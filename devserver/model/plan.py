@@ -108,6 +108,8 @@ class Plan:
     changed: Sources = field(default_factory=dict)
     texts: Mapping[Path, bytes] = field(default_factory=dict, compare=False, repr=False)
     """The bytes of those of them that were read for this decision: these are executed."""
+    needs_restart: tuple[str, ...] = ()
+    """Why what is on disk cannot be brought in place, and has to be by a restart that comes after this plan."""
     undo: bool = False
     """Whether this goes back to the code and the state before the last reload."""
     stale: bool = False

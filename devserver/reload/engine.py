@@ -22,6 +22,7 @@ from devserver.live.registry import Registry
 from devserver.loader import Build, LoadedModules, Located, locate
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
+from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
@@ -294,6 +295,8 @@ class Engine:
         if outcomes or plan.not_applied:
             self._tell(done)
         self._follow_up(plan)
+        if plan.needs_restart:
+            self.restart(plan.needs_restart)
         return done
 
     def _follow_up(self, plan: Plan) -> None:
@@ -399,7 +402,11 @@ class Engine:
 
     def is_source(self, path: Path) -> bool:
         """Whether a data file that a mod reads may be one of its sources."""
-        return path.suffix not in (".py", ".pyc") and self.roots.holds(path)
+        return self._finder.watches_data(path)
+
+    def read_by(self, path: str) -> str | None:
+        """The mod (id) whose handlers open a file for reading."""
+        return read_by(path)
 
     def handle(self, mod_path: str) -> Any:
         """A network handle for a new generation."""

@@ -10,6 +10,7 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice, takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,10 +37,13 @@ from devserver.model.facts import ErrorFacts
 from devserver.model.lifecycle import HandOver
 from devserver.model.plan import Step
 from devserver.reload.plan.situation import unreadable
-from devserver.sources.files import sources_now
+from devserver.sources.files import LISTING, sources_now
 
 _UNWINDS = 0.5
 """Seconds that a hook gets to unwind after it was cancelled."""
+
+_MOST_WATCHED = 10_000
+"""The most files that one pattern of a mod's `watch` names."""
 
 _THREADS_END = 0.5
 """Seconds that threads get to end after they were told to."""
@@ -108,12 +112,13 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     whatever it raises.
     """
     reads, instance = DataReads(), generation.instance
+    watched = _watched_by(generation)
     try:
         with reads.recording():
             answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
     finally:
         # Also of an attempt that failed: another content may make it good.
-        generation.reads = sources_now(path for path in reads.paths() if is_source(path))
+        generation.reads = sources_now(path for path in (*reads.paths(), *watched) if is_source(path))
     if answer is False:
         raise _failed(instance.initialize, f"{generation.mod_id}: initialize() returned False")
     generation.handlers = collect_handlers(instance)
@@ -130,6 +135,25 @@ def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
         return Stepwise(answer, changes, source) if inspect.isawaitable(answer) else answer
 
     return noted
+
+
+def _watched_by(generation: Generation) -> tuple[Path, ...]:
+    """The files that a mod names in `watch`, and the folders in which more of them may appear. Raises HookFailed."""
+    watch = type(generation.instance).watch
+    patterns = [watch] if isinstance(watch, str) else list(watch)
+    found: list[Path] = []
+    for pattern in patterns:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise HookFailed(f"watch names {pattern!r}; a pattern begins in the folder of the mod, as in 'prompts/**'")
+        folder = Path(inspect.getfile(type(generation.instance))).parent
+        base = folder.joinpath(*takewhile(lambda part: not set("*?[") & set(part), Path(pattern).parts))
+        # To Python `prompts/**` are folders alone.
+        every = folder.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)
+        matched = list(islice(every, _MOST_WATCHED))
+        folders = {base, *(each for each in matched if each.is_dir()), *(each.parent for each in matched)}
+        found += [each for each in matched if each.is_file()]
+        found += [each / LISTING for each in folders if each.is_dir()]
+    return tuple(found)
 
 
 async def shutdown(generation: Generation, limit: float) -> list[BaseException]:

@@ -6,6 +6,7 @@ Gathers the situation that a decision depends on, and remembers what came of it.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from devserver.live.registry import Registry
 from devserver.loader import LoadedModules, locate
 from devserver.loader.modules import Text
 from devserver.loader.moving import Remembered
+from devserver.loader.reads import written_by_threads
 from devserver.model.change import (
     ConfigChanged,
     Digest,
@@ -129,6 +131,7 @@ class Knowledge:
             missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
             # Who asks for one mod is told by its load that it is nowhere.
             absent={} if isinstance(trigger, LoadAsked) else absent,
+            archives=frozenset(path for path in changed if path.suffix != ".py" and str(path) in sys.path),
             waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
             would_fail=self._would_fail(live) if isinstance(trigger, RestartAsked) else {},
         )
@@ -254,7 +257,7 @@ class Knowledge:
     def written(self) -> Collection[str]:
         """The files that mods have written themselves: their data. Also of those that have been unloaded."""
         # Copies: mods go on writing on their own thread.
-        return set().union(*(each.copy() for each in self._written.values()))
+        return written_by_threads().union(*(each.copy() for each in self._written.values()))
 
     def _note_written(self, candidate: Candidate) -> None:
         """What a mod has written stays its data when its code changes, and what lingers or ends writes on."""

@@ -80,6 +80,12 @@ class Retirement:
             for error in await hooks.shutdown(generation, self._limits().shutdown):
                 self._tell(ModError(generation.mod_id, "shutdown", generation.number, self._facts_of(error)))
         tasks = (f"task {each.get_name()!r} does not end" for each in generation.tasks if not each.done())
-        left = (*generation.left_behind, *tasks)
+        left = (*map(_with_cure, generation.left_behind), *tasks)
         if left:
             self._tell(LeftBehind(generation.mod_id, generation.number, left))
+
+
+def _with_cure(thing: str) -> str:
+    """What was left behind; of a socket, how the next generation could have had it."""
+    cure = 'reload_mode = "exclusive" ends a mod before its next generation starts'
+    return f"{thing} ({cure})" if thing.startswith("socket on ") else thing

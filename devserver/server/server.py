@@ -257,6 +257,7 @@ class Server:
             notice=lambda words: self.tell(Notice(words)),
             folders=lambda: engine.config.mod_paths,
             written=engine.knowledge.written,
+            read_by=engine.read_by,
         )
 
     # What comes in

@@ -1,4 +1,7 @@
-"""Reads one file of a workspace: bounded, without waiting, and unnoticed by the record of what mods read."""
+"""Reads one file of a workspace: bounded, without waiting, and unnoticed by the record of what mods read.
+
+A source may also be what a folder holds: it goes by the path of the folder and LISTING, as in `mods/prompts/*`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,15 @@ from devserver.model.change import Digest, Sources
 
 SOURCE_LIMIT = 4 * 1024 * 1024
 """The largest source in bytes that is read."""
+
+DATA_LIMIT = 64 * 1024 * 1024
+"""The largest data file in bytes whose content is compared; of a larger one size and time of its last write are."""
+
+LISTING = "*"
+"""The name that stands for the names of everything in a folder."""
+
+_NAMES_LIMIT = 64 * 1024
+_PIECE = 1024 * 1024
 
 recorder: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_data_reads", default=None)
 """Called with every file that code in this context opens for reading; `loader/reads` sets it."""
@@ -58,9 +70,61 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def digest_on_disk(path: Path) -> Digest | None:
-    """The digest of what a path holds now; None where there is no regular file. Raises OSError as `read_bytes`."""
-    data = read_bytes(path)
-    return None if data is None else digest_of(data)
+    """The digest of what a path holds now; None where there is no regular file, or no folder to list.
+
+    Raises OSError as `read_bytes` for sources in Python; data files are of any size.
+    """
+    if path.name == LISTING:
+        return _names_in(path.parent)
+    if path.suffix == ".py":
+        data = read_bytes(path)
+        return None if data is None else digest_of(data)
+    with unrecorded():
+        return _digest_of_data(path)
+
+
+def _digest_of_data(path: Path) -> Digest | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        if found.st_size > DATA_LIMIT:
+            return f"{found.st_size} bytes, written {found.st_mtime_ns}"
+        summed = hashlib.sha256()
+        # A file that grows meanwhile is not followed for ever.
+        for _ in range(DATA_LIMIT // _PIECE + 1):
+            piece = os.read(handle, _PIECE)
+            if not piece:
+                break
+            summed.update(piece)
+        return summed.hexdigest()
+    finally:
+        os.close(handle)
+
+
+def _names_in(folder: Path) -> Digest | None:
+    """The names in a folder, but for what no person puts there: caches, hidden and temporary files."""
+    try:
+        with unrecorded():
+            names = sorted(each for each in os.listdir(folder) if is_listed(each))
+    except OSError:
+        return None
+    text = "/".join(names)
+    return text if len(text) <= _NAMES_LIMIT else digest_of(text.encode("utf-8", "surrogateescape"))
+
+
+def names_of(digest: Digest | None) -> frozenset[str]:
+    """The names that the digest of a listing consists of."""
+    return frozenset(digest.split("/")) if digest else frozenset()
+
+
+def is_listed(name: str) -> bool:
+    """Whether a name in a folder counts as something that a person has put there."""
+    return not name.startswith((".", "__pycache__", "#")) and not name.endswith(("~", ".tmp", ".swp", ".pyc", "4913"))
 
 
 def is_gone(path: Path) -> bool:

@@ -223,6 +223,7 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
 # Why nothing happened
 
 SAME = "same content"
+UNSEEN = "not code, and no mod was seen to read it; watch = [...] in a mod names what it reads"
 
 _TOLD_AGAIN_AFTER = 1.0
 _AT_ONCE = 3
@@ -234,7 +235,8 @@ class Explainer:
     What no person saves (caches, editors' temporary files) is passed over. A file that is written again and again is
     told of once a second; of many files at once by one rule, only the first is named.
 
-    Arguments: `may_be_source`, whether a path is a place for code of mods; `shown`, a path as people read it.
+    Arguments: `may_be_source`, whether a path is a place for code of mods; `shown`, a path as people read it;
+    `read_by`, the mod that opens a file while it serves.
     """
 
     def __init__(
@@ -242,10 +244,12 @@ class Explainer:
         may_be_source: Callable[[Path], bool],
         shown: Callable[[Path], str],
         tell: Callable[[Ignored], None],
+        read_by: Callable[[str], str | None] = lambda path: None,
     ) -> None:
         self._may_be_source = may_be_source
         self._shown = shown
         self._tell = tell
+        self._read_by = read_by
         self._told: dict[Path, float] = {}
 
     def explain(self, same: Collection[Path], others: Collection[Path], rules: Rules, now: float) -> None:
@@ -269,7 +273,9 @@ class Explainer:
         if ignored is not None:
             return ignored if ignored.startswith(_GITIGNORE) else None
         if path.suffix != ".py":
-            return "not code, not read by a mod"
+            reader = self._read_by(str(path))
+            # What code in C or another process reads is seen by nobody: nothing is claimed that is not known.
+            return f"{reader} reads it while it serves; oa-dev reload {reader} brings it" if reader else UNSEEN
         return "no mod imports it" if self._may_be_source(path) else "not code of a mod: restart to use it"
 
 

@@ -6,6 +6,7 @@ Pure: text in, values out. Must not find or import the modules that the text spe
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -175,6 +176,21 @@ def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
 def _text(node: ast.expr | None) -> str | None:
     """The text of a literal that is no empty text."""
     return node.value or None if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+# The data files that a source names
+
+_DATA = "json|jsonl|ya?ml|toml|ini|cfg|conf|md|rst|txt|csv|tsv|xml|html?|css|js|svg|png|jpe?g|gif|j2|jinja2?|tmpl|tpl"
+_FILE_NAME = re.compile(
+    rf"""["']([\w.][\w ./-]{{0,150}}\.(?:{_DATA}|mako|sql|prompt|po|mo|npy|npz|parquet|arrow|pkl|onnx|xlsx|dat))["']""",
+    re.ASCII,
+)
+
+
+def file_names(source: bytes) -> frozenset[str]:
+    """The names of data files that stand in a source as literals: `menu.xml`, `prompts/system.md`."""
+    found = _FILE_NAME.findall(source.decode("utf-8", "replace"))
+    return frozenset(each for each in found if not each.startswith("/") and ".." not in each)
 
 
 # The containers at the top of a module

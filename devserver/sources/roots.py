@@ -50,6 +50,16 @@ class Roots:
             return False
         return any(real.is_relative_to(root) and self._is_plain(root, real) for root in self._folders)
 
+    def holds_data(self, path: Path) -> bool:
+        """Whether `path` is a place for data that mods read: as `holds`, but links may lead anywhere.
+
+        A shared prompt is linked from outside, and Kubernetes mounts files through hidden folders.
+        """
+        if self.holds(path):
+            return True
+        named = Path(os.path.abspath(path))
+        return any(named.is_relative_to(root) and self._is_plain(root, named) for root in self._folders)
+
     def why_refused(self, path: Path) -> str | None:
         """Why a source must not be executed, None for one that may, or that is not there.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devserver.model.change import Digest
-from devserver.sources.files import digest_of, read_bytes
+from devserver.sources.files import LISTING, digest_of, digest_on_disk, read_bytes
 
 if sys.platform != "win32":
     import fcntl
@@ -61,11 +61,13 @@ def signature(path: Path) -> Signature | None:
 
     Two writes within one tick of the file system's clock can have the same one.
     """
+    is_listing = path.name == LISTING
     try:
-        found = os.stat(path)
+        found = os.stat(path.parent if is_listing else path)
     except (OSError, ValueError):
         return None
-    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+    is_right = stat.S_ISDIR(found.st_mode) if is_listing else stat.S_ISREG(found.st_mode)
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino) if is_right else None
 
 
 def moved(expected: Mapping[Path, Signature | None]) -> set[Path]:
@@ -166,14 +168,17 @@ def _read(path: Path, even_if_changing: bool, is_open: bool) -> Reading | None:
     before = signature(path)
     if before is None:
         return Reading(None, None)
+    data = None
     try:
-        data = read_bytes(path)
-        digest = None if data is None else digest_of(data)
+        if path.suffix == ".py":
+            data = read_bytes(path)
+            digest = None if data is None else digest_of(data)
+        else:
+            # Only sources are executed from what was read; a large data file is not kept.
+            digest = digest_on_disk(path)
     except OSError:
         data, digest = None, UNREADABLE
-    # Only sources are executed from what was read; a data file of 100 MB is not kept.
-    kept = data if path.suffix == ".py" else None
-    reading = Reading(digest, before, data=kept, is_open=is_open)
+    reading = Reading(digest, before, data=data, is_open=is_open)
     return reading if even_if_changing or signature(path) == before else None
 
 

@@ -20,7 +20,7 @@ from typing import cast
 from devserver.live.loops import Worker, run_in_thread
 from devserver.model.change import Digest, Sources
 from devserver.model.facts import Ignored
-from devserver.sources.files import read_bytes
+from devserver.sources.files import LISTING, names_of, read_bytes
 from devserver.sources.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
 from devserver.sources.memory import Memory, Verdict
 from devserver.sources.notify import Ground, Notifier, Stamp, stamps, survey
@@ -71,7 +71,8 @@ class Watch:
     Arguments: `known`, all sources with the digests they were loaded with; `config_file`, network.yaml, which is
     reported through `on_config`; `on_change`, awaited with the sources that differ and their bytes; `ignored`, told of
     saves that led to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are
-    looked for; `written`, the files that mods have written themselves, whose saves nobody needs to hear of.
+    looked for; `written`, the files that mods have written themselves, whose saves nobody needs to hear of; `read_by`,
+    which mod opens a file while it serves.
 
     network.yaml is taken to have been read just before.
     """
@@ -88,6 +89,7 @@ class Watch:
         notice: Callable[[str], None],
         folders: Callable[[], Iterable[str]] = tuple,
         written: Callable[[], Collection[str]] = tuple,
+        read_by: Callable[[str], str | None] = lambda path: None,
     ) -> None:
         self._roots = roots
         self._known = known
@@ -102,7 +104,7 @@ class Watch:
         self._said: set[str] = set()
         self._rules_file = roots.workspace / ".gitignore"
         self._rules = Rules(roots.workspace, _text(self._rules_file))
-        self._explainer = Explainer(roots.holds, roots.shown, ignored)
+        self._explainer = Explainer(roots.holds, roots.shown, ignored, read_by)
         self._memory = Memory()
         self._ground = Ground()
         self._stamps: Mapping[str, Stamp | None] = {}
@@ -240,15 +242,17 @@ class Watch:
         sources, others = self._split(notified)
         readings = await self._read(sources | differing)
         now = time.monotonic()
+        own = {path for path, each in readings.items() if path.name == LISTING and self._is_own_change(path, each)}
         verdicts = {path: self._memory.take(path, readings[path], now) for path in sorted(readings)}
         news = {path: readings[path].digest for path, verdict in verdicts.items() if verdict is Verdict.NEWS}
+        news = {path: digest for path, digest in news.items() if path not in own}
         if news:
             began = time.monotonic()
             await self._report(news, {path: data for path in news if (data := readings[path].data) is not None})
             # What comes faster than it can be loaded is a storm, on a slow machine too.
             now, self._in_a_row = time.monotonic(), self._in_a_row + 1
             self._storms_until = now + max(_STORM_GAP, now - began)
-        same = {path for path, verdict in verdicts.items() if verdict is Verdict.SAVED_THE_SAME}
+        same = {p for p, verdict in verdicts.items() if verdict is Verdict.SAVED_THE_SAME and p.name != LISTING}
         self._explain(same, others)
 
     def _split(self, names: Iterable[str]) -> tuple[set[Path], set[str]]:
@@ -259,9 +263,11 @@ class Watch:
         sources, others = set(), set()
         for name in names:
             found = {each for each in (Path(name), *self._ground.aliases.get(name, ())) if each in known}
-            for path in found:
+            # What is new in a folder that a mod has listed is a change, though nobody has read it yet.
+            listing = {each for each in (Path(name).with_name(LISTING), Path(name, LISTING)) if each in known}
+            for path in found | listing:
                 self._memory.expect(path, known.get(path))
-            sources |= found
+            sources |= found | listing
             if not found:
                 others.add(name)
         return sources, others
@@ -300,6 +306,15 @@ class Watch:
         sources, others = self._split(self._notified)
         self._notified = others
         return sources
+
+    def _is_own_change(self, listing: Path, reading: Reading) -> bool:
+        """Whether what is new or gone in a folder are files that mods have written themselves."""
+        before, _ = self._memory.seen(listing)
+        if before is None or reading.digest is None:
+            return False
+        changed = names_of(before) ^ names_of(reading.digest)
+        written = self._written()
+        return all(str(listing.with_name(name)) in written for name in changed)
 
     async def _report(self, news: dict[Path, Digest | None], texts: Texts) -> None:
         if self._config_file in news:

@@ -16,7 +16,7 @@ from watching import Watching, echo
 from workspaces import Workspace, served, until
 
 from devserver.sources import watch as watch_module
-from devserver.sources.ignore import Walk, walk_directories
+from devserver.sources.ignore import UNSEEN, Walk, walk_directories
 
 WRITES = """
     @mod_event_handler("echo.write")
@@ -43,7 +43,7 @@ async def test_what_a_mod_writes_itself_is_never_told(desk: Watching) -> None:
     await desk.seen()
     assert desk.explained() == {}
     desk.write("mods/echo/notes.txt", "a person has written this")
-    await until(lambda: desk.explained() == {"mods/echo/notes.txt": "not code, not read by a mod"})
+    await until(lambda: desk.explained() == {"mods/echo/notes.txt": UNSEEN})
 
 
 READS = """

@@ -9,7 +9,7 @@ import pytest
 from watching import Watching, echo
 
 from devserver.model.facts import Ignored
-from devserver.sources.ignore import SAME, Explainer, Rules
+from devserver.sources.ignore import SAME, UNSEEN, Explainer, Rules
 
 
 @pytest.mark.parametrize("way", ["touch", "the same again", "chmod", "renamed over by the same"])
@@ -48,12 +48,12 @@ async def test_a_save_that_is_notified_of_twice_is_one_change_and_one_line(desk:
 
 
 RULES = {
-    "mods/echo/notes.md": "not code, not read by a mod",
+    "mods/echo/notes.md": UNSEEN,
     "mods/echo/unused.py": "no mod imports it",
     "mods/another/mod.py": "no mod imports it",
     "mods/echo/trace.log": ".gitignore: *.log",
     "mods/.hidden/x.py": "not code of a mod: restart to use it",
-    "README.md": "not code, not read by a mod",
+    "README.md": UNSEEN,
 }
 """By path: the rule that a new file there is told with."""
 
@@ -103,7 +103,7 @@ async def test_many_saves_at_once_are_one_line_for_each_rule(desk: Watching) -> 
         (outside / f"n{number:02}.md").write_text("x")
     outside.rename(desk.folder / "mods" / "texts")
     await desk.seen()
-    assert desk.explained() == {"mods/texts/n00.md and 49 more": "not code, not read by a mod"}
+    assert desk.explained() == {"mods/texts/n00.md and 49 more": UNSEEN}
 
 
 async def test_a_new_module_that_is_imported_by_the_same_change_is_no_stranger(desk: Watching) -> None:

@@ -67,6 +67,7 @@ class Watching(Workspace):
             notice=lambda words: self.facts.append(Notice(words)),
             folders=lambda: engine.config.mod_paths,
             written=engine.knowledge.written,
+            read_by=engine.read_by,
         )
         self._task = asyncio.get_running_loop().create_task(self._watch.run())
 

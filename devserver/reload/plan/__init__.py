@@ -78,7 +78,13 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
 
 
 def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
-    news = {name: path for name, path in situation.stale.items() if path in trigger.changed}
+    # Python keeps what it knows of an archive for as long as the process lives.
+    news = {
+        name: path
+        for name, path in situation.stale.items()
+        if path in trigger.changed and path not in situation.archives
+    }
+    archives = [path for path in trigger.changed if path in situation.archives]
     retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
     steps = reloads(situation, with_stale(news, retried, situation), {}, trigger.changed)
     wanted = [situation.listed(path) for path in sorted(situation.retry) if situation.at(path) is None]
@@ -99,6 +105,7 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
         order=order,
         changed=trigger.changed,
         texts=trigger.texts,
+        needs_restart=tuple(f"{situation.shown(path)} changed, which code is imported from" for path in archives),
     )
 
 

@@ -48,6 +48,8 @@ class Situation:
     missed: frozenset[str] = frozenset()
     absent: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    archives: frozenset[Path] = frozenset()
+    """The archives on the import path: what was imported from one stays as it is until a restart."""
     can_restart: bool = False
     """Whether this process can replace its own image; an embedded network cannot."""
     stale_in_process: tuple[str, ...] = ()
