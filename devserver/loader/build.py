@@ -153,7 +153,7 @@ class Build:
                     self._run(wanted)
                 self._forget_dropped()
                 self._note_state()
-            except (SystemExit, KeyboardInterrupt) as request:
+            except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
 
     def module(self, name: str) -> ModuleType:

@@ -182,13 +182,11 @@ class Dispatcher:
                     break
             generation.handled += 1
             return answer if answer is None or isinstance(answer, EventResponse) else _as_response(answer, event)
-        except GeneratorExit:
-            raise
         except BaseException as error:
             # Also SystemExit: a mod may end its handler, not the server.
             if call.expired is not None:
                 return EventResponse(False, call.expired, {"code": "handler_timeout"}, event.event_name)
-            if _is_for_us(error):
+            if _is_for_us(error, call.task):
                 raise
             if isinstance(error, Refused):
                 generation.handled += 1
@@ -257,13 +255,23 @@ def _as_response(answer: object, event: Event) -> EventResponse:
     return EventResponse(True, "", {"result": answer}, event.event_name)
 
 
-def _is_for_us(error: BaseException) -> bool:
-    """Whether what came out of a handler is no doing of its mod: Ctrl-C, or the end of the task that it runs in."""
+def _is_for_us(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
+    """Whether what came out of a handler is not its mod's doing: Ctrl-C, or the end of the task that it runs in."""
+    if isinstance(error, GeneratorExit):
+        # Python raises it where it closes a coroutine that never ended, which happens outside the task.
+        return not _runs_in(task)
     if isinstance(error, KeyboardInterrupt):
         # Python raises it for a signal in the main thread alone.
         return threading.current_thread() is threading.main_thread()
-    task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _runs_in(task: asyncio.Task[Any] | None) -> bool:
+    """Whether a task runs at this moment."""
+    try:
+        return task is not None and asyncio.current_task() is task
+    except RuntimeError:
+        return False
 
 
 def _is_awaited_by(slot: Slot) -> bool:

@@ -61,7 +61,7 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
     except Exception:
         changes.end()
         raise
-    except (SystemExit, KeyboardInterrupt) as request:
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
         raise HookFailed(f"{mod_class.__name__}() asked the process to end ({request!r})") from request
 
 
@@ -235,6 +235,11 @@ async def call_hook(generation: Generation, hook: Callable[..., Any], name: str,
             raise
         # Out of something that the mod awaited: no wish of ours, and nothing that may end us.
         raise _failed(hook, f"{generation.mod_id}: {name} awaited something that was cancelled") from cancelled
+    except Exception:
+        raise
+    except BaseException as odd:
+        # GeneratorExit, or a class of the mod's own: a way to end like any other.
+        raise _failed(hook, f"{generation.mod_id}: {name} raised {odd!r}") from odd
     finally:
         running.reset(token)
         generation.end(call)
@@ -278,7 +283,9 @@ async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]
     """What `answer` comes to, or what it raises that must not reach the loop, nor be taken for our own cancelling."""
     try:
         return await answer, None
-    except (SystemExit, KeyboardInterrupt, asyncio.CancelledError) as request:
+    except Exception:
+        raise
+    except BaseException as request:
         return None, request
 
 

@@ -468,18 +468,33 @@ class Server:
     async def _end(self) -> None:
         """End everything in order; what does not end in time is left to the end of the process."""
         summary = self._summary()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._files.end()
-        self._network.directory.close()
-        self.reloads.close()
-        self.followed.tape.close()
+        await _cancelled(*self._tasks)
+        for what, end in (
+            ("the files in .oa-dev", self._files.end),
+            ("the agents' queues", self._network.directory.close),
+            ("what commands wait for", self.reloads.close),
+            ("the followed events", self.followed.tape.close),
+            ("the mods", self._end_mods),
+            ("the connections", self._end_connections),
+            ("the mods' thread", self._end_home),
+        ):
+            # A step that fails is told, and never keeps the next ones from happening.
+            try:
+                if (ending := end()) is not None:
+                    await ending
+            except Exception as error:
+                self.tell(Notice(f"{what} did not end as they should: {type(error).__name__}: {error}"))
+        self.tell(summary)
+
+    async def _end_mods(self) -> None:
         await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
+
+    async def _end_connections(self) -> None:
         await self._in_time(self._http.end(), "a connection does not end; cut off")
+
+    async def _end_home(self) -> None:
         if not await asyncio.to_thread(self._home.stop, 0.5):
             self.tell(Notice("the mods' thread is blocked; left behind"))
-        self.tell(summary)
 
     async def _in_time(self, work: Awaitable[Any], otherwise: str) -> None:
         try:

@@ -54,15 +54,21 @@ class WorkspaceFiles:
             return
         try:
             write_run_file(self._workspace, url, token, os.getpid())
-        except OSError as error:
-            self._tell(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({error.strerror})")
+        except (OSError, DevServerError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            self._tell(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({why})")
 
     def end(self) -> None:
-        """Take the run file away, and write the last changes of agents."""
-        if self._claim.taken:
-            remove_run_file(self._workspace, os.getpid())
-        self._identities.close()
-        self._claim.give_back()
+        """Take the run file away, and write the last changes of agents. Never raises."""
+        try:
+            if self._claim.taken:
+                remove_run_file(self._workspace, os.getpid())
+        except (OSError, DevServerError) as error:
+            # Whatever stands there now is not what this server wrote: it stays.
+            self._tell(f".oa-dev/run.json is left as it is: {error}")
+        finally:
+            self._identities.close()
+            self._claim.give_back()
 
     def _other(self) -> str:
         try:

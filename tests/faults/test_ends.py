@@ -1,0 +1,78 @@
+"""A stop ends everything, whatever became of `.oa-dev` meanwhile: no step that fails keeps the next from happening."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from live import Site, start
+
+from devserver.model.config import NetworkConfig
+from devserver.network.agents import Directory
+from devserver.server.workspace_files import WorkspaceFiles
+
+ENDS = """
+    def shutdown(self):
+        with open("ended", "w") as file:
+            file.write("yes")
+"""
+
+
+def _replaced(path: Path, make: Callable[[Path], object]) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    make(path)
+
+
+STATES: dict[str, Callable[[Path], object]] = {
+    "readable by others": lambda folder: (folder / "run.json").chmod(0o644),
+    "garbage": lambda folder: (folder / "run.json").write_bytes(b"\xff\x00{"),
+    "empty": lambda folder: (folder / "run.json").write_bytes(b""),
+    "a link": lambda folder: _replaced(folder / "run.json", lambda p: p.symlink_to("/etc/hostname")),
+    "a broken link": lambda folder: _replaced(folder / "run.json", lambda p: p.symlink_to("nowhere")),
+    "a folder": lambda folder: _replaced(folder / "run.json", Path.mkdir),
+    "a FIFO": lambda folder: _replaced(folder / "run.json", os.mkfifo),
+    "gone": lambda folder: (folder / "run.json").unlink(),
+    "folder gone": shutil.rmtree,
+    "folder a file": lambda folder: _replaced(folder, Path.touch),
+    "folder a link": lambda folder: _replaced(folder, lambda p: p.symlink_to("/tmp")),
+    "folder a broken link": lambda folder: _replaced(folder, lambda p: p.symlink_to("nowhere")),
+    "folder a FIFO": lambda folder: _replaced(folder, os.mkfifo),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_files_end_in_every_state(tmp_path: Path, state: str) -> None:
+    """No error comes out, and whoever waits for the last identities is not kept waiting."""
+    told: list[str] = []
+    files = WorkspaceFiles(tmp_path, told.append)
+    directory = Directory(NetworkConfig("Test"))
+    files.begin(directory)
+    files.announce("http://127.0.0.1:1", "token")
+    STATES[state](tmp_path / ".oa-dev")
+    directory.register("ana", {})
+    files.end()
+    assert directory.on_change == []
+
+
+@pytest.mark.parametrize("state", ["readable by others", "a folder", "folder a link", "folder a file"])
+def test_a_stop_ends_the_mods_in_every_state(tmp_path: Path, state: str) -> None:
+    """Exit code 0, `shutdown()` was called, and `stopped` was told."""
+    site = Site(tmp_path / "network")
+    site.mod("ends", ENDS)
+    site.yaml()
+    live = start(site)
+    try:
+        live.line("ready")
+        STATES[state](site.folder / ".oa-dev")
+        assert live.healthy()
+        assert live.stop() == 0
+    finally:
+        live.process.kill()
+    assert (site.folder / "ended").read_text() == "yes"
+    assert live.told("stopped")
