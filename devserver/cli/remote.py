@@ -22,7 +22,7 @@ from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
 from devserver.ui.restart_lines import restart_planned, restarted
-from devserver.ui.status import memory_lines, status_lines
+from devserver.ui.status import held_lines, memory_lines, status_lines
 
 RESTART_SECONDS = 120.0
 """How long a restart is waited for: handlers may have to finish, and mods to be loaded."""
@@ -30,16 +30,25 @@ RESTART_SECONDS = 120.0
 _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "apply": "nothing waited"}
 
 
-def status(*, memory: bool, as_json: bool) -> int:
-    """Show what runs in this workspace, or the accounts of its `memory`."""
+def status(mod: str | None = None, *, held: bool = False, memory: bool = False, as_json: bool) -> int:
+    """Show what runs in this workspace, or one mod alone.
+
+    `held` shows what holds replaced code instead, `memory` the accounts of what is kept for agents.
+    """
     server = _server()
     values = server.status()
+    if mod is not None:
+        for kind in ("mods", "down"):
+            values[kind] = [each for each in values[kind] if mod in (each["mod_id"], each["mod_path"])]
+        if not (values["mods"] or values["down"]):
+            raise Problem(f"no mod {mod} runs here")
     if as_json and memory:
         say_json({"memory": values.get("memory", [])})
     elif as_json:
         say_json(_with_handlers(values, server.handlers()))
     else:
-        show_lines(memory_lines(values, view()) if memory else status_lines(values, view()))
+        lines = memory_lines if memory else held_lines if held else status_lines
+        show_lines(lines(values, view()))
     return Exit.CLEAN
 
 

@@ -25,13 +25,15 @@ def add_running(app: typer.Typer) -> None:
 
 
 def status(
+    mod: Annotated[str | None, typer.Argument(metavar="[MOD]", help="One mod alone, by its name or path.")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Say what still holds code that was replaced.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Show what is kept for agents, in bytes.")] = False,
     as_json: Json = False,
 ) -> int:
     """Say what runs here: address, mods, agents, errors."""
     from devserver.cli import remote
 
-    return remote.status(memory=memory, as_json=as_json)
+    return remote.status(mod, held=held, memory=memory, as_json=as_json)
 
 
 def open_page(

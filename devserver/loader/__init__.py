@@ -10,6 +10,7 @@
 - `moving`  what a state holds of replaced code goes to the new: `successor` by name, `fitting` instances
 - `changes` what code does to the process, taken back before its successor runs; `places` and `libraries` where
 - `started` the threads, processes and sockets that code starts
+- `census`  whether replaced code is gone, and what holds it
 - `reads`   which data files code reads and writes, and what it starts
 - `locate`  finds the module of a mod without importing anything
 """

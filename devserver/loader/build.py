@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from devserver.errors import HookFailed, ModNotFound
+from devserver.loader.census import Remains, remains_of
 from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
 from devserver.loader.holders import held_by
 from devserver.loader.interrupt import interrupt, release_locks
@@ -67,6 +68,8 @@ class Build:
         """The set that is current before anything is executed; empty once nothing can be undone."""
         self._relined: dict[str, Text] = {}
         self._is_over = False
+        self.remains: list[Remains] = []
+        """What to ask for once the generations that ran the replaced modules are gone."""
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
@@ -168,6 +171,7 @@ class Build:
         for loaded in self._old().values():
             let_recognise(loaded.module)
             loaded.changes.end()
+            self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
         self._before = ModuleSet({})
 
     def undo(self) -> None:

@@ -357,6 +357,13 @@ class CatalogueAnswer(TypedDict):
     mods: list[CatalogueMod]
 
 
+class OldCodeForm(TypedDict):
+    """Whether all replaced code of a mod is known to be gone, and what was found to hold some."""
+
+    proven: bool
+    holders: list[HolderForm]
+
+
 class ModStatus(TypedDict):
     """What is known of one mod. `failed`: why its saved code does not run; `raised`: what its handlers raised."""
 
@@ -373,6 +380,7 @@ class ModStatus(TypedDict):
     outcome: TimedOutcomeForm | None
     failed: TimedErrorForm | None
     raised: RaisedForm | None
+    old_code: NotRequired[OldCodeForm]
     handlers: NotRequired[list[HandlerForm]]
     config_schema: NotRequired[dict[str, Any] | None]
 

@@ -217,11 +217,11 @@ def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
         "held": {"events": outcome.held.events, "longest_ms": outcome.held.longest_ms},
         "way": outcome.way,
         "stale_keys": list(outcome.stale_keys),
-        "holders": [_holder(each) for each in outcome.holders],
+        "holders": [holder_to_dict(each) for each in outcome.holders],
     }
 
 
-def _holder(holder: Holder) -> forms.HolderForm:
+def holder_to_dict(holder: Holder) -> forms.HolderForm:
     file, line = _place(holder.where)
     return {
         "module": holder.module,

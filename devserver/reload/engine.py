@@ -26,7 +26,7 @@ from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Outcome, PlanDone, PlanMade, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
@@ -37,6 +37,7 @@ from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.plan import make_plan
+from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
 from devserver.reload.retirement import Retirement
 from devserver.sources.roots import Roots
@@ -98,6 +99,8 @@ class Engine:
         self._around = around
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
+        self.proof = Proof(home, self._stale)
+        """Whether replaced code is gone."""
         self._queue: asyncio.Queue[Asked] | None = None
         self._open = asyncio.Event()
         self._open.set()
@@ -136,6 +139,7 @@ class Engine:
             await asyncio.wait([self._worker])
             self._worker = None
             self.worker.stop(wait=0.5)
+        self.proof.stop()
         self._refuse_waiting()
         await self.home.run(self._end_all)
         self.modules.forget(list(self.modules.current))
@@ -309,6 +313,14 @@ class Engine:
             # What it waited for may be mended now.
             self._queue_unwaited(RestartAsked("restart needed"))
 
+    def _stale(self, holders: tuple[Holder, ...]) -> None:
+        """Replaced code is not gone: what is on disk is not all that runs."""
+        reasons = tuple(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
+        if all(each.what.startswith("state key") for each in holders):
+            # The reload has named it: it belongs to the state, and goes on.
+            return
+        self.restart(reasons)
+
     def _take_config(self, config: NetworkConfig) -> None:
         for notice in self.knowledge.take_config(config):
             self._tell(notice)
@@ -326,6 +338,8 @@ class Engine:
         carried = await transaction.run()
         if carried.failure is None and transaction.build is not None:
             self._afterwards.append(transaction.build)
+            olds = (each.old for each in carried.candidates if each.old is not None and each.new is not None)
+            self.proof.expect(transaction.build.remains, olds)
         if carried.past is not None:
             pasts.append(carried.past)
         if _refused_in_place(carried):

@@ -18,7 +18,7 @@ from devserver.config.typed import config_schema_of
 from devserver.live.generation import Generation
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
-from devserver.model.wire_form import error_to_dict, iso_of, outcome_to_dict
+from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
 from devserver.network.agent import Agent
 from devserver.server.saves import Saves
 
@@ -112,7 +112,7 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
     """What runs, with all that is known of it; the server adds where it is reached."""
     stats, registry = network.get_network_stats(), network.engine.registry
     held = {each.mod_id: each.gate.waiting for each in registry.slots}
-    mods = [_running(each, held, standing) for each in network.mods()]
+    mods = [{**_running(each, held, standing), "old_code": _old_code(network, each)} for each in network.mods()]
     wanted = {each.path for each in network.config.enabled_mods}
     error = standing.last_error
     return {
@@ -160,6 +160,13 @@ def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
     """An agent that is connected now, or whose identity is known and that may come back."""
     connected = network.directory.is_connected(agent)
     return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected}
+
+
+def _old_code(network: AgentNetwork, row: Row) -> Row:
+    """Whether replaced code of a mod is known to be gone, and what the last census found to hold some."""
+    proof, mod_id = network.engine.proof, row["mod_id"]
+    holders = proof.held.get(mod_id, ())
+    return {"proven": proof.is_proven(mod_id), "holders": [holder_to_dict(each) for each in holders]}
 
 
 def _outcome_row(outcome: Outcome, now: float) -> Row:

@@ -59,6 +59,25 @@ def size_of(count: float) -> str:
     return f"{count:.1f} MiB"
 
 
+def held_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    """What holds replaced code of each mod in `values`, by its `old_code` (`proven` and `holders`)."""
+    return tuple(line for each in _rows(values.get("mods")) for line in _old_code(each, view))
+
+
+def _old_code(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    known = row.get("old_code")
+    known = known if isinstance(known, Mapping) else {}
+    holders = _rows(known.get("holders"))
+    head: Line = (plain("  "), strong(str(row.get("mod_id"))), plain(f" v{row.get('generation')}  "))
+    if not holders:
+        words = "no old code is left" if known.get("proven") is True else "not yet proven: old code may be left"
+        return ((*head, dim(words)),)
+    return tuple(
+        (*head, Segment(f"old code of {each.get('module')} is held by {each.get('what')}", Style.WARN))
+        for each in holders
+    )
+
+
 def uptime(seconds: float) -> str:
     """A long duration in its largest unit: `12.0 s`, `5 min`, `3 h`."""
     for size, unit in _LATER_UNITS:

@@ -1,0 +1,176 @@
+"""Proves that replaced code is gone, or finds what holds it.
+
+A build that is kept leaves weak references to the code that it replaced (`Remains`). Once the generations that ran it
+are gone, one collection of garbage shows what is still alive. What holds that is searched from the code outwards, a
+bounded way, without running any code of what is looked at. Decides nothing about what follows from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+import typing
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, ModuleType
+from typing import Any
+
+from devserver.live.generation import Call, Generation
+from devserver.loader.scope import Scope, scope_in
+from devserver.mod import BaseMod
+
+_MOST = 4000
+"""How many objects are looked at for one holder."""
+_WIDTH = 24
+"""How many objects are followed at a time: each call looks through all objects of the process for them."""
+_DEPTH = 14
+
+LINGERING = "a generation that still finishes its handlers"
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """The replaced code of one module: weak references to its globals (their scope) and its classes."""
+
+    module: str
+    file: str
+    _code: tuple[weakref.ref[Any], ...]
+
+    def alive(self) -> list[Any]:
+        """What of it is still there."""
+        return [each for ref in self._code if (each := ref()) is not None]
+
+
+def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
+    """What to ask for once a module has been replaced, from its globals.
+
+    A function keeps the globals of its module, and these the scope; a class without methods keeps neither.
+    """
+    scope = scope_in(names)
+    # Not `each.__module__`: that asks the metaclass, which may be a mod's.
+    own = [each for each in list(names.values()) if isinstance(each, type) and _module_of(each) == name]
+    return Remains(name, file, tuple(weakref.ref(each) for each in (scope, *own) if each is not None))
+
+
+def _module_of(cls: type) -> Any:
+    return type.__getattribute__(cls, "__dict__").get("__module__")
+
+
+def expected_cost() -> float:
+    """About how long a collection would take, in seconds."""
+    return len(gc.get_objects()) * 5e-7
+
+
+def collect() -> float:
+    """Collect garbage; the seconds that it took. Caches that would hold classes for no reason are emptied first."""
+    began = time.perf_counter()
+    for clear in getattr(typing, "_cleanups", ()):
+        # `Box[int]` keeps the class Box there until 127 others have been written.
+        clear()
+    gc.collect()
+    return time.perf_counter() - began
+
+
+def holder_of(remains: Remains) -> str | None:
+    """What holds replaced code, in words that read on from "is held by"; None where it is gone or nothing is found.
+
+    The server's own objects are frozen (`gc.freeze`), where nothing finds them: that ends here.
+    """
+    gc.unfreeze()
+    for each in remains.alive():
+        found = _Search(each, remains.module).go()
+        if found is not None:
+            return found
+    return None
+
+
+class _Search:
+    """From a piece of code outwards, level by level, to the first thing that people know by name."""
+
+    def __init__(self, thing: Any, module: str) -> None:
+        self._module = module
+        self._level = [thing]
+        self._seen = {id(thing)}
+        self._namespaces = {id(vars(each)): (rank, name) for rank, (name, each) in enumerate(_modules())}
+
+    def go(self) -> str | None:
+        for _ in range(_DEPTH):
+            found: list[Any] = []
+            named: list[tuple[int, str]] = []
+            for start in range(0, len(self._level), _WIDTH):
+                part = self._level[start : start + _WIDTH]
+                own = {id(part), id(self._level), id(found), id(vars(self))}
+                for each in gc.get_referrers(*part):
+                    if id(each) in own or id(each) in self._seen or type(each) in _PASSED_BY or _is_ours(each):
+                        continue
+                    self._seen.add(id(each))
+                    words = self._words(each, part)
+                    if words is not None:
+                        named.append(words)
+                    found.append(each)
+            if named:
+                # Several modules may know one thing: it is that of the one which was there first.
+                return min(named)[1]
+            if not found or len(self._seen) > _MOST:
+                return None
+            self._level = found
+        return None
+
+    def _words(self, holder: Any, held: list[Any]) -> tuple[int, str] | None:
+        """The words for a holder, with a rank: the lowest is the best."""
+        kind = type(holder)
+        if kind is dict and id(holder) in self._namespaces:
+            rank, name = self._namespaces[id(holder)]
+            return rank + (name == self._module) * len(self._namespaces), f"{name}.{_key(holder, held)}"
+        words = None
+        if isinstance(holder, asyncio.Task):
+            words = f'the task "{holder.get_name()}"'
+        elif isinstance(holder, threading.Thread):
+            words = f'the thread "{holder.name}"'
+        elif kind in (Generation, Call):
+            words = LINGERING
+        elif kind is FrameType:
+            words = f"a call that runs at {holder.f_code.co_filename}:{holder.f_lineno}"
+        elif kind is dict:
+            words = _in_a_mod(holder, held)
+        return None if words is None else (-1, words)
+
+
+_PASSED_BY = frozenset({weakref.ref, CodeType, Scope})
+
+
+def _modules() -> list[tuple[str, ModuleType]]:
+    return [(name, module) for name, module in list(sys.modules.items()) if isinstance(module, ModuleType)]
+
+
+def _key(table: dict[Any, Any], held: list[Any]) -> str:
+    wanted = {id(each) for each in held}
+    return next((str(key) for key, value in list(table.items()) if id(value) in wanted and type(key) is str), "?")
+
+
+def _in_a_mod(table: dict[Any, Any], held: list[Any]) -> str | None:
+    """The key of a mod's state, or the attribute of its instance."""
+    for owner in gc.get_referrers(table):
+        if isinstance(owner, BaseMod) and owner.__dict__ is table:
+            return f"self.{_key(table, held)} of {owner.mod_id}" if hasattr(owner, "mod_id") else None
+        if type(owner) is dict:
+            for instance in gc.get_referrers(owner):
+                if isinstance(instance, BaseMod) and vars(instance).get("state") is table:
+                    return f'state key "{_key(table, held)}"'
+    return None
+
+
+def _is_ours(thing: Any) -> bool:
+    """Whether it is the work of the server itself that is looking for the holder, or waiting for something."""
+    frame = thing
+    for attribute in ("cr_frame", "gi_frame", "ag_frame"):
+        if type(thing) in _COROUTINES:
+            frame = getattr(thing, attribute, None) or frame
+    return type(frame) is FrameType and str(frame.f_globals.get("__name__")).startswith("devserver.")
+
+
+_COROUTINES = (CoroutineType, GeneratorType, AsyncGeneratorType)

@@ -1,0 +1,138 @@
+"""Sees to the proof that replaced code is gone: waits until the generations that ran it have ended, takes the census at
+a moment when nobody is kept from anything, and says what was found.
+
+Costs nothing on the way from a save to its answer. What is not gone because a generation still finishes its handlers is
+asked for again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from devserver.live.generation import Generation, activity
+from devserver.live.loops import Home
+from devserver.loader import census
+from devserver.loader.census import Remains
+from devserver.model.facts import Holder
+from devserver.model.lifecycle import ModState
+
+BOUNDED = 0.010
+"""Seconds that a collection may take at any time; a longer one waits for a quiet moment."""
+_QUIET = 10
+"""How many times as long as a collection takes nothing must have happened before it."""
+_STEP = 0.02
+_AGAIN = (0.05, 0.4)
+"""Seconds after which what is still alive is looked at again, before anything is said of it."""
+_MOST_WAITING = 16
+"""How many reloads are remembered that have not been asked for: where saves come without a pause, the latest."""
+
+
+@dataclass(slots=True)
+class _Case:
+    """The code that one reload has replaced, with the generations that ran it."""
+
+    remains: Sequence[Remains]
+    ran: Sequence[tuple[str, int]]
+    """The mod and number of each generation."""
+    generations: Sequence[weakref.ref[Generation]]
+
+    @property
+    def is_ready(self) -> bool:
+        found = (each() for each in self.generations)
+        return all(each is None or each.state is ModState.CLOSED for each in found)
+
+
+class Proof:
+    """`found(holders)` is told of what holds code that should be gone. Runs in the loop it was made in."""
+
+    def __init__(self, home: Home, found: Callable[[tuple[Holder, ...]], None]) -> None:
+        self.held: dict[str, tuple[Holder, ...]] = {}
+        """By mod, what holds replaced code of it, as the last census found it."""
+        self._home = home
+        self._found = found
+        self._cases: list[_Case] = []
+        self._cost: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def expect(self, remains: Sequence[Remains], generations: Iterable[Generation]) -> None:
+        """This code is to be gone when these generations are."""
+        if not remains:
+            return
+        # Held weakly: a generation holds its code.
+        ended = list(generations)
+        names = [(each.mod_id, each.number) for each in ended]
+        self._cases.append(_Case(remains, names, [weakref.ref(each) for each in ended]))
+        self._cases = [each for each in self._cases if any(code.alive() for code in each.remains)][-_MOST_WAITING:]
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    def is_proven(self, mod_id: str) -> bool:
+        """Whether no replaced code of a mod is waiting for its census."""
+        return not any(each == mod_id for case in self._cases for each, _ in case.ran)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+        self._cases.clear()
+
+    async def _work(self) -> None:
+        while self._cases:
+            await asyncio.sleep(_STEP)
+            if any(each.is_ready for each in self._cases) and await self._may_collect():
+                await self._take()
+
+    async def _may_collect(self) -> bool:
+        """Wait for a quiet moment, where a collection would be felt; False where something happened meanwhile."""
+        if self._cost is None:
+            self._cost = census.expected_cost()
+        before, waits = activity.begun, len(self._cases)
+        if self._cost > BOUNDED:
+            await asyncio.sleep(self._cost * _QUIET)
+        is_quiet = (activity.begun, len(self._cases)) == (before, waits)
+        return self._cost <= BOUNDED or is_quiet
+
+    async def _take(self) -> None:
+        cases = [each for each in self._cases if each.is_ready]
+        alive = await self._alive(cases)
+        for seconds in _AGAIN:
+            if not alive:
+                break
+            # A frame that is about to end, a callback that is still in the loop's hands.
+            await asyncio.sleep(seconds)
+            alive = await self._alive(alive)
+        self._cases = [each for each in self._cases if each not in cases]
+        for case in cases:
+            for mod_id, _ in case.ran:
+                self.held.pop(mod_id, None)
+        for case in alive:
+            await self._name(case)
+
+    async def _alive(self, cases: Sequence[_Case]) -> list[_Case]:
+        # Where mods run: what goes with old code is ended by the thread that has made it.
+        self._cost = await self._home.run(_collect)
+        return [case for case in cases if any(each.alive() for each in case.remains)]
+
+    async def _name(self, case: _Case) -> None:
+        holders: list[Holder] = []
+        mod_id, number = next(iter(case.ran), ("", 0))
+        for remains in case.remains:
+            what = await self._home.run(_holder, remains)
+            if what == census.LINGERING:
+                self._cases.append(_Case([remains], case.ran, ()))
+            elif what is not None and (what, remains.module) not in ((each.what, each.module) for each in holders):
+                holders.append(Holder(remains.module, number, what))
+        if holders:
+            self.held[mod_id] = tuple(holders)
+            self._found(tuple(holders))
+
+
+async def _collect() -> float:
+    return census.collect()
+
+
+async def _holder(remains: Remains) -> str | None:
+    return census.holder_of(remains)

@@ -1,0 +1,126 @@
+"""After a swap: replaced code is proven to be gone, or what holds it is said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from devserver import AgentNetwork
+from devserver.model.change import FilesChanged
+from devserver.model.facts import Fact, PlanMade
+from devserver.sources.files import sources_now
+
+MOD = """
+from devserver import BaseMod, EventResponse, mod_event_handler
+{top}
+V = {n}
+class TruthMod(BaseMod):
+    {body}
+    @mod_event_handler("truth.ask")
+    async def ask(self, event):
+        {ask}
+        return EventResponse(True, "", {{"v": V}})
+"""
+YAML = "network:\n  name: truth\n  mods:\n    - name: mods.truth\n"
+
+
+class Here:
+    """A network with one mod, whose saves are applied at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts: list[Fact] = []
+        self.restarts: list[tuple[str, ...]] = []
+
+    def write(self, n: int, top: str = "", body: str = "pass", ask: str = "pass") -> Path:
+        file = self.folder / "mods" / "truth.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(MOD.format(n=n, top=top, body=body, ask=ask))
+        return file
+
+    async def start(self, hub: str = "") -> None:
+        (self.folder / "mods").mkdir(exist_ok=True)
+        (self.folder / "mods" / "hub.py").write_text(hub)
+        (self.folder / "network.yaml").write_text(YAML)
+        self.network = AgentNetwork.load(self.folder, tell=self.facts.append)
+        self.network.engine.restart = self.restarts.append  # type: ignore[method-assign]
+        await self.network.initialize()
+
+    async def save(self, file: Path) -> None:
+        await self.network.submit(FilesChanged(sources_now([file])))
+
+    async def ask(self) -> None:
+        from devserver import Event
+
+        await self.network.process_external_event(Event(event_name="truth.ask", source_id="probe", payload={}))
+
+
+async def until(fact: Callable[[], object]) -> None:
+    """Wait for a fact, and fail where it does not come."""
+    end = time.monotonic() + 20
+    while not fact():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> Here:  # type: ignore[misc]
+    """A network that is ended after the test."""
+    found = Here(tmp_path)
+    yield found  # type: ignore[misc]
+    await found.network.shutdown()
+
+
+async def test_code_that_is_gone_is_proven_to_be(here: Here) -> None:
+    """Until then it says that it is not proven; nothing is told, and no restart is asked for."""
+    here.write(1)
+    await here.start()
+    await here.save(here.write(2))
+    assert not here.network.engine.proof.is_proven("truth")
+    await until(lambda: here.network.engine.proof.is_proven("truth"))
+    assert here.restarts == []
+    assert here.network.engine.proof.held == {}
+
+
+async def test_a_list_that_holds_old_code_is_named_and_a_restart_asked_for(here: Here) -> None:
+    """A handler has put a bound method into a list of a helper: the module and name of that list are the reason."""
+    subscribes = {"top": "from mods.hub import HEARD", "ask": "HEARD.append(self.ask)"}
+    here.write(1, **subscribes)
+    await here.start(hub="HEARD = []\n")
+    await here.ask()
+    await here.save(here.write(2, **subscribes))
+    await until(lambda: here.restarts)
+    assert here.restarts == [("old code of mods.truth v1 is held by mods.hub.HEARD",)]
+    (holder,) = here.network.engine.proof.held["truth"]
+    assert (holder.module, holder.generation, holder.what) == ("mods.truth", 1, "mods.hub.HEARD")
+
+
+async def test_embedded_says_what_it_would_have_done(here: Here) -> None:
+    """A network in another program never restarts that; it tells."""
+    subscribes = {"top": "from mods.hub import HEARD", "ask": "HEARD.append(self.ask)"}
+    here.write(1, **subscribes)
+    await here.start(hub="HEARD = []\n")
+    del here.network.engine.restart
+    await here.ask()
+    await here.save(here.write(2, **subscribes))
+    await until(lambda: any(isinstance(each, PlanMade) and "mods.hub.HEARD" in str(each.plan) for each in here.facts))
+
+
+async def test_a_generation_that_lingers_is_waited_for(here: Here) -> None:
+    """What a handler that still runs holds is no stale code; once it has ended, all is gone."""
+    waits = {"top": "import asyncio\nGO = asyncio.Event()", "ask": "await GO.wait()"}
+    here.write(1, **waits)
+    await here.start()
+    asked = asyncio.create_task(here.ask())
+    await until(lambda: here.network.get_loaded_mods()["truth"]["in_flight"])
+    go = here.network.engine.modules.current["mods.truth"].module.GO
+    await here.save(here.write(2, **waits))
+    assert not here.network.engine.proof.is_proven("truth")
+    go.set()
+    await asked
+    await until(lambda: here.network.engine.proof.is_proven("truth"))
+    assert here.restarts == []
