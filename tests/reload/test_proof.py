@@ -116,7 +116,7 @@ async def test_a_generation_that_lingers_is_waited_for(here: Here) -> None:
     here.write(1, **waits)
     await here.start()
     asked = asyncio.create_task(here.ask())
-    await until(lambda: here.network.get_loaded_mods()["truth"]["in_flight"])
+    await until(lambda: here.network.running_mods()["truth"]["in_flight"])
     go = here.network.engine.modules.current["mods.truth"].module.GO
     await here.save(here.write(2, **waits))
     assert not here.network.engine.proof.is_proven("truth")
