@@ -64,13 +64,13 @@ class Crossing:
         self._is_woken = False
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have the loop call a function, in the caller's context. Raises RuntimeError where the loop is closed.
+        """Have the loop call a function. Raises RuntimeError where the loop is closed.
 
         To be called in a loop: it is woken at the end of that one's turn, so that all calls of a turn cross together.
         """
         if self._loop.is_closed():
             raise RuntimeError("the loop is closed")
-        self._calls.append(partial(contextvars.copy_context().run, function, *arguments))
+        self._calls.append(partial(function, *arguments))
         if not self._is_woken:
             self._is_woken = True
             asyncio.get_running_loop().call_soon(self.wake)
@@ -133,7 +133,8 @@ class LoopThread:
             raise RuntimeError("the mods' loop has ended")
         done: asyncio.Future[T] = caller.create_future()
         back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
-        self._here.call(self._begin, back, done, function, arguments)
+        # In the caller's context: what runs there belongs to the call that asks for it.
+        self._here.call(contextvars.copy_context().run, self._begin, back, done, function, arguments)
         return await done
 
     def _begin(

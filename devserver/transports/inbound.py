@@ -32,8 +32,9 @@ def event_from(values: Mapping[str, Any], source_id: str | None, group: str | No
     What a sender cannot know or must not choose is set here: source, its type and group, and the time. The
     destination may be called `target_agent_id`, as unmodified OpenAgents clients do. Raises Malformed.
     """
-    texts = {name: text_of(values, name) for name in _TEXTS}
-    texts["destination_id"] = texts["destination_id"] or text_of(values, "target_agent_id")
+    texts = {name: text_of(values, name) for name in _TEXTS if name in values}
+    if not texts.get("destination_id"):
+        texts["destination_id"] = text_of(values, "target_agent_id")
     fields = {
         "event_name": text_of(values, "event_name", None),
         "event_id": text_of(values, "event_id") or new_event_id(),

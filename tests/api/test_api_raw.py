@@ -247,3 +247,16 @@ async def test_a_head_that_is_known_admits_its_own_bytes_alone(served):
     for number in range(MOST_KNOWN + 1):
         assert (await served.raw(GET % (b"X: %d\r\n" % number))).status == 200
     assert len(known) <= MOST_KNOWN
+
+
+async def test_what_comes_in_one_piece_with_a_handshake_is_heard(served):
+    """Frames behind it are no HTTP."""
+    message = b'{"type":"ping"}'
+    frames = b"".join(b"\x81" + bytes([0x80 | len(message)]) + b"\0\0\0\0" + message for _ in range(3))
+    async with served.line() as line:
+        line.writer.write((SHAKE % b"").replace(b"@HOST@", line.host) + frames)
+        assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        for _ in range(3):
+            head = await line.reader.readexactly(2)
+            answer = json.loads(await line.reader.readexactly(head[1]))
+            assert answer["code"] == "not_registered"

@@ -174,12 +174,16 @@ class Channel(asyncio.BufferedProtocol):
         """Take one step, and wait for a turn to take the next one."""
         if self.server.is_paused or self.transport.is_closing():
             return
-        more = bool(self.unread) and not self.is_busy and self.step() and bool(self.unread)
-        if self.transport.is_closing():
-            return
-        if more and not self.is_busy:
-            self.server.turns.add(self)
-        self.adjust_reading(not more and not (self.unread and self.is_busy))
+        went_on = bool(self.unread) and not self.is_busy and self.step()
+        if not self.unread:
+            self.adjust_reading(True)
+        elif self.is_busy:
+            self.adjust_reading(False)
+        else:
+            # Either a step more can be taken, or there is too little for one.
+            self.adjust_reading(not went_on)
+            if went_on:
+                self.server.turns.add(self)
 
     def adjust_reading(self, wanted: bool) -> None:
         """Read from the client, or leave what it sends in the kernel."""

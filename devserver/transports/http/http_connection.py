@@ -280,10 +280,11 @@ class HttpConnection(Channel):
             return False
         end = start + head.length
         self._head, self._is_whole = head, True
-        self._fed += unread[:end]
-        self._body += unread[start:end]
+        if head.verdict.route is not None and head.verdict.route.waits:
+            self._fed += unread[:end]
+        body = bytes(unread[start:end])
         del unread[:end]
-        self._begin(head)
+        self._begin(head, body)
         return True
 
     def on_url(self, url: bytes) -> None:
@@ -349,7 +350,7 @@ class HttpConnection(Channel):
         if len(piece) == len(self._fed) <= MOST_KNOWN_HEAD and self._may_be_known(head):
             self.server.remember(self._near, piece, head)
         if self._is_whole:
-            self._begin(head)
+            self._begin(head, bytes(self._body))
         elif head.continues:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -369,17 +370,17 @@ class HttpConnection(Channel):
         elif self._is_whole and self._was_answered:
             self._next()
         elif self._is_whole:
-            self._begin(head)
+            self._begin(head, bytes(self._body))
 
     # It is answered
 
-    def _begin(self, head: Head) -> None:
+    def _begin(self, head: Head, raw: bytes) -> None:
         """Have the route answer a request that is whole."""
         self._deadline.clear()
         route, principal = head.verdict.route, head.verdict.principal
         assert route is not None and route.endpoint is not None  # only such heads get here
         try:
-            body = parse_object(bytes(self._body)) if head.method == "POST" else {}
+            body = parse_object(raw) if head.method == "POST" else {}
             asked = Asked(principal, body, parse_query(head.query), self._who)
         except Malformed as problem:
             self._answer(refused(problem.code, str(problem), problem.status))
