@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from devserver.config.typed import DoesNotFit, fitted
-from devserver.transports.http.routes import Asked
+from devserver.transports.http.routes import Request
 from devserver.transports.strict import Malformed
 
 SHORTEST_NONCE = 16
@@ -68,18 +68,18 @@ class Prove(Body):
     nonce: Annotated[str, Field(min_length=SHORTEST_NONCE, max_length=LONGEST_TEXT)]
 
 
-def read(body: type[B], asked: Asked) -> B:
+def read(body: type[B], request: Request) -> B:
     """The body of a request. Raises Malformed with one sentence for each field that does not fit."""
     try:
-        found: B = fitted(body, asked.body)
+        found: B = fitted(body, request.body)
     except DoesNotFit as error:
         raise Malformed("bad_field", str(error)) from error
     return found
 
 
-def named(asked: Asked) -> tuple[tuple[str, ...], int | None]:
+def named(request: Request) -> tuple[tuple[str, ...], int | None]:
     """The mods that a request names, and the generation that its caller saw. Raises Malformed."""
-    found = read(AboutMods, asked)
+    found = read(AboutMods, request)
     mods = tuple(found.mods or ())
     if found.generation is not None and len(mods) != 1:
         raise Malformed("bad_field", "with a generation exactly one mod is named")

@@ -22,7 +22,7 @@ from devserver.model.principal import Scope
 from devserver.model.wire_form import done_to_dict
 from devserver.network.identity import agent_id_problem, bare
 from devserver.transports.http.answers import Answer, told
-from devserver.transports.http.routes import Asked, Route
+from devserver.transports.http.routes import Request, Route
 from devserver.transports.inbound import event_from, text_of
 from devserver.transports.strict import Malformed
 
@@ -67,43 +67,43 @@ class ControlApi:
             Route("POST", "/_dev/send", Scope.ADMIN, self.send),
         )
 
-    async def prove(self, asked: Asked) -> Answer:
+    async def prove(self, request: Request) -> Answer:
         """That this server knows the token: the HMAC-SHA256 of the client's nonce, in hexadecimal."""
-        nonce = read(bodies.Prove, asked).nonce.encode()
+        nonce = read(bodies.Prove, request).nonce.encode()
         return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
-    async def status(self, asked: Asked) -> Answer:
+    async def status(self, request: Request) -> Answer:
         """What runs."""
         return told(self._control.status())
 
-    async def handlers(self, asked: Asked) -> Answer:
+    async def handlers(self, request: Request) -> Answer:
         """Return the handlers of the mods that run, and the schemas of what they and the mods' configuration take."""
         return told(self._control.catalogue())
 
-    async def reload(self, asked: Asked) -> Answer:
+    async def reload(self, request: Request) -> Answer:
         """Reload the named mods, or all."""
-        mods, seen = named(asked)
+        mods, seen = named(request)
         return await self._carry_out(ReloadAsked(mods, _CAUSE, seen))
 
-    async def restart(self, asked: Asked) -> Answer:
+    async def restart(self, request: Request) -> Answer:
         """Restart in place: the plan. What it comes to is told once the next image serves (`/_dev/reloads`)."""
         return await self._carry_out(RestartAsked(_CAUSE, by_person=True))
 
-    async def load(self, asked: Asked) -> Answer:
+    async def load(self, request: Request) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
-        body = read(bodies.Load, asked)
+        body = read(bodies.Load, request)
         trigger = LoadAsked(body.mod_path, body.config or {}, _CAUSE, trusted=False, seen=body.generation)
         return await self._carry_out(trigger)
 
-    async def unload(self, asked: Asked) -> Answer:
+    async def unload(self, request: Request) -> Answer:
         """Unload a mod; `force` also where others need it."""
-        body = read(bodies.Unload, asked)
+        body = read(bodies.Unload, request)
         return await self._carry_out(UnloadAsked(body.mod_path, body.force, _CAUSE, body.generation))
 
-    async def send(self, asked: Asked) -> Answer:
+    async def send(self, request: Request) -> Answer:
         """Send an event as an agent (`source_id`), or as the one who runs the network."""
-        as_agent = _agent_id(text_of(asked.body, "source_id"))
-        event = event_from(asked.body, as_agent)
+        as_agent = _agent_id(text_of(request.body, "source_id"))
+        event = event_from(request.body, as_agent)
         response = await self._control.send(event, as_agent)
         return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
 

@@ -22,7 +22,7 @@ from devserver.model.plan import Plan
 from devserver.model.principal import Scope
 from devserver.model.wire_form import done_to_dict, error_to_dict, plan_to_dict
 from devserver.transports.http.answers import Answer, told
-from devserver.transports.http.routes import Asked, Route
+from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 20.0
@@ -95,7 +95,7 @@ class DeskApi:
             Route("POST", "/_dev/stop", Scope.ADMIN, self.stop),
         )
 
-    async def plan(self, asked: Asked) -> Answer:
+    async def plan(self, request: Request) -> Answer:
         """What applying everything on disk would lead to, or why network.yaml cannot be used."""
         try:
             plans = await self._desk.saves.plans()
@@ -105,21 +105,21 @@ class DeskApi:
             raise Malformed("unreadable", f"network.yaml cannot be read ({error.strerror})", 409) from error
         return told({"plans": [plan_to_dict(each) for each in plans], "problems": []})
 
-    async def reloads(self, asked: Asked) -> Answer:
+    async def reloads(self, request: Request) -> Answer:
         """What became of the plans after `after`; without it, where they stand now."""
-        tape, after = self._desk.reloads, _number(asked, "after")
-        found = () if after is None else await tape.wait_after(after, self._seconds(asked))
+        tape, after = self._desk.reloads, _number(request, "after")
+        found = () if after is None else await tape.wait_after(after, self._seconds(request))
         rows = [{"number": number, **each} for number, each in found]
         return told({"next": found[-1][0] if found else tape.number, "reloads": rows})
 
-    async def events(self, asked: Asked) -> Answer:
+    async def events(self, request: Request) -> Answer:
         """The events after `after` that match `pattern`; without `after`, where they stand now."""
-        pattern, after = asked.query.get("pattern", "*"), _number(asked, "after")
+        pattern, after = request.query.get("pattern", "*"), _number(request, "after")
         problem = pattern_problem(pattern)
         if problem is not None:
             raise Malformed("bad_pattern", problem)
         tape = self._desk.followed.ask()
-        found = () if after is None else await tape.wait_after(after, self._seconds(asked))
+        found = () if after is None else await tape.wait_after(after, self._seconds(request))
         self._desk.followed.ask()
         return told(
             {
@@ -129,23 +129,23 @@ class DeskApi:
             }
         )
 
-    def _seconds(self, asked: Asked) -> float:
+    def _seconds(self, request: Request) -> float:
         """How long the question is held: as long as it wants, and no longer than we do."""
-        text = asked.query.get("seconds", "")
+        text = request.query.get("seconds", "")
         if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
             raise Malformed("bad_query", "seconds is a number")
         return min(float(text), self._hold) if text else self._hold
 
-    async def undo(self, asked: Asked) -> Answer:
+    async def undo(self, request: Request) -> Answer:
         """Go back to before the last reload of the named mods, or to before the latest reload."""
-        mods, seen = named(asked)
+        mods, seen = named(request)
         return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen)))
 
-    async def saves(self, asked: Asked) -> Answer:
+    async def saves(self, request: Request) -> Answer:
         """Let saves wait (`pause`), apply what waits (`apply`), or go on as usual (`resume`)."""
         saves = self._desk.saves
         done: tuple[PlanDone, ...] = ()
-        match read(bodies.Saves, asked).do:
+        match read(bodies.Saves, request).do:
             case "pause":
                 saves.pause()
             case "apply":
@@ -155,21 +155,21 @@ class DeskApi:
         waiting = saves.waiting_names()
         return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
 
-    async def log(self, asked: Asked) -> Answer:
+    async def log(self, request: Request) -> Answer:
         """Show log records from `level` on."""
-        level = read(bodies.Log, asked).level
+        level = read(bodies.Log, request).level
         self._desk.set_log_level(level)
         return told({"level": level})
 
-    async def stop(self, asked: Asked) -> Answer:
+    async def stop(self, request: Request) -> Answer:
         """End the server."""
         self._desk.stop()
         return told({"stopping": True})
 
 
-def _number(asked: Asked, name: str) -> int | None:
+def _number(request: Request, name: str) -> int | None:
     """A number out of the query; None where it is left out."""
-    text = asked.query.get(name)
+    text = request.query.get(name)
     if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise Malformed("bad_query", f"{name} is a whole number")
     return None if text is None else int(text)

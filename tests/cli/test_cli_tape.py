@@ -14,7 +14,7 @@ from devserver.control.followed import MOST_PAYLOAD, UNASKED_SECONDS, Followed, 
 from devserver.control.tape import Tape
 from devserver.model.event import Event, EventResponse
 from devserver.model.principal import ADMIN
-from devserver.transports.http.routes import Asked
+from devserver.transports.http.routes import Request
 from devserver.transports.strict import Malformed
 
 
@@ -130,10 +130,10 @@ class FakeDesk:
         self.reloads: Tape[dict[str, Any]] = Tape(3)
 
 
-def asked(**query: str) -> Asked:
+def asked(**query: str) -> Request:
     """A question of the admin's."""
 
-    return Asked(ADMIN, {}, query)
+    return Request(ADMIN, {}, query)
 
 
 def values(answer: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from devserver.control.page_address import PATH
 from devserver.model.principal import Scope
 from devserver.transports.http.answers import Answer, refused, told
-from devserver.transports.http.routes import Asked, Endpoint, Route
+from devserver.transports.http.routes import Endpoint, Request, Route
 from devserver.transports.inbound import text_of
 
 TICKET_SECONDS = 30.0
@@ -77,19 +77,19 @@ class PageApi:
             Route("POST", "/_dev/enter", Scope.OPEN, self.enter),
         )
 
-    async def ticket(self, asked: Asked) -> Answer:
+    async def ticket(self, request: Request) -> Answer:
         """A ticket, for a browser that is about to be started."""
         return told({"ticket": self._tickets.make()})
 
-    async def enter(self, asked: Asked) -> Answer:
+    async def enter(self, request: Request) -> Answer:
         """The token, for a ticket."""
-        if self._tickets.take(text_of(asked.body, "ticket") or ""):
+        if self._tickets.take(text_of(request.body, "ticket") or ""):
             return told({"token": self._token})
         return refused("ticket_spent", "this link was used, or is older than half a minute: open the page again", 401)
 
 
 def _file(name: str, kind: bytes) -> Endpoint:
-    async def endpoint(asked: Asked) -> Answer:
+    async def endpoint(request: Request) -> Answer:
         return Answer(_content(name), content_type=kind)
 
     return endpoint

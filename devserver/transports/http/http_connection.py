@@ -27,7 +27,7 @@ from devserver.transports.http.gate import (
     too_large,
 )
 from devserver.transports.http.handover import HandedConnection
-from devserver.transports.http.routes import WEBSOCKET, Asked, Endpoint, Route
+from devserver.transports.http.routes import WEBSOCKET, Endpoint, Request, Route
 from devserver.transports.http.websocket import WebSocket, handshake_problem, opened
 from devserver.transports.strict import Malformed, parse_object, parse_query
 
@@ -381,18 +381,18 @@ class HttpConnection(Channel):
         assert route is not None and route.endpoint is not None  # only such heads get here
         try:
             body = parse_object(raw) if head.method == "POST" else {}
-            asked = Asked(principal, body, parse_query(head.query), self._who)
+            request = Request(principal, body, parse_query(head.query), self._who)
         except Malformed as problem:
             self._answer(refused(problem.code, str(problem), problem.status))
             return
         self._body.clear()
         if not route.waits:
             self._fed.clear()
-        self._task = self.server.loop.create_task(self._serve(route.endpoint, asked))
+        self._task = self.server.loop.create_task(self._serve(route.endpoint, request))
 
-    async def _serve(self, endpoint: Endpoint, asked: Asked) -> None:
+    async def _serve(self, endpoint: Endpoint, request: Request) -> None:
         try:
-            given = await endpoint(asked)
+            given = await endpoint(request)
         except Malformed as problem:
             given = refused(problem.code, str(problem), problem.status)
         except Exception:

@@ -20,7 +20,7 @@ METHODS = frozenset({"GET", "POST", WEBSOCKET})
 
 
 @dataclass(slots=True)
-class Asked:
+class Request:
     """A request that passed the gate. `who` it is for the audit log."""
 
     principal: Principal
@@ -29,7 +29,7 @@ class Asked:
     who: str = "somebody"
 
 
-Endpoint = Callable[[Asked], Coroutine[Any, Any, Answer]]
+Endpoint = Callable[[Request], Coroutine[Any, Any, Answer]]
 """Answers a request."""
 Socket = Callable[["WebSocket"], None]
 """Begins to speak on a WebSocket that is open now."""

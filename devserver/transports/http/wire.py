@@ -18,7 +18,7 @@ from devserver.network.audit import Audit
 from devserver.network.letter import Letter
 from devserver.network.outbox import Outbox
 from devserver.transports.http.answers import Answer, events_to_json, refused, told
-from devserver.transports.http.routes import Asked, Route
+from devserver.transports.http.routes import Request, Route
 from devserver.transports.inbound import Joining, event_from, principal_of, refuse_when_ending
 from devserver.transports.ports import ServedNetwork
 from devserver.transports.strict import Malformed
@@ -62,22 +62,22 @@ class Wire:
             Route("POST", "/api/unregister", Scope.SELF, self.unregister),
         )
 
-    async def alive(self, asked: Asked) -> Answer:
+    async def alive(self, request: Request) -> Answer:
         """That the server answers, and no more."""
         return told({"ok": True})
 
-    async def health(self, asked: Asked) -> Answer:
+    async def health(self, request: Request) -> Answer:
         """What a client needs to connect; agents and configurations only for those who may read them."""
-        in_full = asked.principal.may(Scope.READ)
+        in_full = request.principal.may(Scope.READ)
         data = health(self._network, self._port_of(), in_full=in_full)
         return told({"success": True, "status": "healthy", "data": data})
 
-    async def register(self, asked: Asked) -> Answer:
+    async def register(self, request: Request) -> Answer:
         """Let an agent join; its secret is in the answer."""
         try:
-            registration = await self._joining.register(asked.body, "http", asked.principal)
+            registration = await self._joining.register(request.body, "http", request.principal)
         except EventRefused as refusal:
-            self._audit.refused(asked.who, f"register {asked.body.get('agent_id')}", refusal.code)
+            self._audit.refused(request.who, f"register {request.body.get('agent_id')}", refusal.code)
             return _not_registered(refusal)
         stats = self._network.stats()
         return told(
@@ -91,12 +91,12 @@ class Wire:
             }
         )
 
-    async def poll(self, asked: Asked) -> Answer:
+    async def poll(self, request: Request) -> Answer:
         """The events that wait for an agent, or the first to come while the poll is held."""
-        agent_id = asked.query.get("agent_id")
+        agent_id = request.query.get("agent_id")
         if not agent_id:
             return refused("no_agent_id", "agent_id query parameter is required", 400)
-        agent = self._proven(agent_id, asked.query.get("secret"), "poll")
+        agent = self._proven(agent_id, request.query.get("secret"), "poll")
         if agent is None:
             values = {"messages": [], "agent_id": agent_id, "error_message": NOT_PROVEN}
             return told({"success": False, **values})
@@ -110,9 +110,9 @@ class Wire:
         name = to_json(agent.agent_id)
         return Answer(b'{"success":true,"agent_id":' + name + b',"messages":' + events_to_json(events) + b"}")
 
-    async def send_event(self, asked: Asked) -> Answer:
+    async def send_event(self, request: Request) -> Answer:
         """Take an event on its way and give back the answer."""
-        body = asked.body
+        body = request.body
         source_id = body.get("source_id")
         if not body.get("event_name") or not source_id:
             return refused("no_event", "event_name and source_id are required", 400)
@@ -125,12 +125,12 @@ class Wire:
         response = await self._network.ingest(event, principal_of(self._network, agent))
         return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
 
-    async def unregister(self, asked: Asked) -> Answer:
+    async def unregister(self, request: Request) -> Answer:
         """Let an agent leave."""
-        agent_id = asked.body.get("agent_id")
+        agent_id = request.body.get("agent_id")
         if not agent_id:
             return refused("no_agent_id", "agent_id is required", 400)
-        agent = self._proven(agent_id, asked.body.get("secret"), "unregister")
+        agent = self._proven(agent_id, request.body.get("secret"), "unregister")
         if agent is None:
             return refused("not_proven", f"Unregistration failed: {NOT_PROVEN}", 200)
         await self._network.unregister_agent(agent.agent_id)
