@@ -55,6 +55,8 @@ class Directory:
 
     def __init__(self, config: NetworkConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.on_change: list[AgentChanged] = []
+        self.on_update: list[Callable[[str], None]] = []
+        """Told the id of an agent that returned and has something new to be known."""
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
@@ -116,8 +118,13 @@ class Directory:
             known = self._agents.get(agent_id)
             proven = trusted or proves_grant(self._config, agent_id, password_hash)
             if known is not None and secret is not None and proves(secret, known.secret_hash):
+                before = (known.written, known.proven)
                 known.proven = known.proven or proven
-                return Registration(self._resume(known, facts, transport), secret, resumed=True)
+                resumed = Registration(self._resume(known, facts, transport), secret, resumed=True)
+                updates = self.on_update if before != (facts, known.proven) else ()
+                for told in tuple(updates):
+                    told(agent_id)
+                return resumed
             self._refuse_if_taken(agent_id, known, secret, near)
             self._refuse_unless_proven(agent_id, proven)
             assigned = choose_group(self._config, password_hash, group)
@@ -205,17 +212,16 @@ class Directory:
 
     def export_identities(self) -> list[dict[str, Any]]:
         """What is needed to know the agents again after a restart; of secrets only their SHA-256."""
-        return [
-            {
-                "agent_id": agent.agent_id,
-                "secret_sha256": agent.secret_hash,
-                "metadata": agent.metadata,
-                "group": agent.group,
-                "transport": agent.transport,
-                "proven": agent.proven,
-            }
-            for agent in self.agents()
-        ]
+        return [_identity(agent) for agent in self.agents()]
+
+    def identity(self, agent_id: str) -> dict[str, Any] | None:
+        """The same of one agent; None where it is not registered."""
+        agent = self.agent(agent_id)
+        return None if agent is None else _identity(agent)
+
+    def count(self) -> int:
+        """How many agents are registered."""
+        return len(self._agents)
 
     def import_identities(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take agents back that `export_identities` wrote; those already registered are left alone."""
@@ -555,3 +561,14 @@ class Directory:
     def _announce(self, agent: Agent, came: bool) -> None:
         for told in self.on_change:
             told(agent.agent_id, came, agent.transport)
+
+
+def _identity(agent: Agent) -> dict[str, Any]:
+    return {
+        "agent_id": agent.agent_id,
+        "secret_sha256": agent.secret_hash,
+        "metadata": agent.metadata,
+        "group": agent.group,
+        "transport": agent.transport,
+        "proven": agent.proven,
+    }

@@ -1,7 +1,8 @@
 """The agents' identities on disk, so that agents go on where they were when the server is started again.
 
 OpenAgents clients register once in their life: a server that has forgotten them refuses their polls for ever. Kept are
-ids, metadata, groups and the SHA-256 of secrets, in a file of this user alone. Decides nothing about agents.
+ids, metadata, groups and the SHA-256 of secrets, in a file of this user alone: one line for each change, so that a
+registration costs the same whoever else is known. Decides nothing about agents.
 """
 
 from __future__ import annotations
@@ -11,23 +12,31 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from devserver.errors import DevServerError
+from devserver.errors import DevServerError, EventRefused
+from devserver.model.encoding import to_json
 from devserver.network.agents import Directory
 from devserver.network.identity import agent_id_problem
-from devserver.server.runfile import read_private, write_private
+from devserver.server.runfile import append_private, open_private, rename_private, write_private
 
-NAME = "identities.json"
+NAME = "identities.jsonl"
+"""One JSON object a line: the row of an agent, or `{"gone": id}`. The last line about an agent counts."""
+
+BEFORE = "identities.json"
+"""The file of earlier versions: a list of rows. It is read where there is no other, and then left alone."""
+
 DELAY = 0.05
 """Seconds between a change that nobody waits for and its being written: many of them are one write."""
 
-_MOST_BYTES = 64 * 1024 * 1024
+_MOST_LINE = 256 * 1024
+_STALE_LINES = 1000
+"""How many lines about nobody may be in the file before it is written anew."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 Row = dict[str, Any]
@@ -53,10 +62,10 @@ def _set(done: asyncio.Future[None]) -> None:
 
 
 class IdentityStore:
-    """The file `.oa-dev/identities.json` of a workspace, and the directory whose agents it holds.
+    """The file `.oa-dev/identities.jsonl` of a workspace, and the directory whose agents it holds.
 
-    A thread of its own writes, one whole file at a time: what changes meanwhile goes into the next, however many agents
-    come at once. `tell` is told in a sentence when the file cannot be used; agents then come and go as without it.
+    A thread of its own writes: what changes meanwhile goes into the next write, however many agents come at once.
+    `tell` is told in a sentence when the file cannot be used; agents then come and go as without it.
     """
 
     def __init__(self, workspace: Path, tell: Callable[[str], None], *, delay: float = DELAY) -> None:
@@ -68,32 +77,94 @@ class IdentityStore:
         self._writer: threading.Thread | None = None
         self._changes = 0
         self._written = 0
+        self._changed_ids: dict[str, None] = {}
         self._waiting: list[_Waiting] = []
         self._is_told = False
+        self._lines = 0
+        """How many lines the file has."""
+        self._is_whole = False
+        """Whether a line may be added to the file: not after a write that failed."""
 
     def follow(self, directory: Directory) -> None:
         """Give a directory back the agents that were here before, and write down every change from now on."""
         try:
             directory.import_identities(self.load())
-        except DevServerError as error:
-            self._tell(f"agents of an earlier run are not known any more: {error}")
+        except EventRefused as full:
+            self._tell(f"not every agent of an earlier run is known: {full}")
         self._directory = directory
         directory.on_change.append(self._changed)
+        directory.on_update.append(self._updated)
 
     def load(self) -> list[Row]:
-        """The rows of the file; none where there is no file. Raises DevServerError for a file not to be believed."""
-        data = read_private(self._workspace, NAME, _MOST_BYTES)
+        """The rows of the file. One that is damaged, or not to be believed, is kept aside and told of; its sound rows
+        count where it is a file of this user alone."""
+        rows: dict[str, Row] = {}
         try:
-            rows = json.loads(data) if data is not None else []
-        except (ValueError, RecursionError) as error:
-            raise DevServerError(f"{NAME} is damaged") from error
+            lines = list(self._read_lines())
+        except (DevServerError, OSError) as error:
+            aside = self._keep_aside()
+            self._tell(f"agents of an earlier run are not known any more: {error}{aside}")
+            return []
+        bad = 0
+        for number, line in enumerate(lines, 1):
+            row = _parsed(line)
+            if isinstance(row, dict) and isinstance(row.get("gone"), str):
+                rows.pop(row["gone"], None)
+            elif isinstance(row, dict) and _is_sound(row):
+                rows.pop(row["agent_id"], None)
+                rows[row["agent_id"]] = row
+            elif number < len(lines) or line.endswith(b"\n"):
+                bad += 1
+            # The last line may be cut off, where the process was killed while it wrote: its agent was told nothing.
+        if bad:
+            aside = self._keep_aside()
+            lost = f"{bad} of {len(lines)} lines cannot be read; {len(rows)} agents are known"
+            self._tell(f"{NAME} is damaged: {lost}{aside}")
+        self._lines = len(lines)
+        self._is_whole = not bad and bool(lines) and lines[-1].endswith(b"\n")
+        return list(rows.values())
+
+    def _read_lines(self) -> Iterator[bytes]:
+        stream = open_private(self._workspace, NAME)
+        if stream is None:
+            yield from self._lines_of_before()
+            return
+        with stream:
+            while line := stream.readline(_MOST_LINE):
+                yield line
+
+    def _lines_of_before(self) -> Iterator[bytes]:
+        stream = open_private(self._workspace, BEFORE)
+        if stream is None:
+            return
+        with stream:
+            rows = _parsed(stream.read())
         if not isinstance(rows, list):
-            raise DevServerError(f"{NAME} is damaged")
-        return [row for row in rows if _is_sound(row)]
+            raise DevServerError(f"{BEFORE} is damaged")
+        # Without line ends: what is added has to begin with all of them.
+        yield from (json.dumps(row).encode() for row in rows)
+
+    def _keep_aside(self) -> str:
+        """Rename what stands in the place of the file; how it is called now, as words."""
+        aside = f"{NAME}.{int(time.time())}"
+        try:
+            rename_private(self._workspace, NAME, aside)
+        except (OSError, DevServerError):
+            return ""
+        return f"; the file is kept as {aside}"
 
     def save(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write these rows, at once and whole. Raises OSError or DevServerError where that cannot be."""
-        write_private(self._workspace, NAME, _as_text(list(rows)))
+        lines = [_line(row) for row in rows]
+        write_private(self._workspace, NAME, "".join(lines))
+        self._lines, self._is_whole = len(lines), True
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write these rows behind those that are there. Raises OSError or DevServerError where that cannot be."""
+        lines = [_line(row) for row in rows]
+        self._is_whole = False
+        append_private(self._workspace, NAME, "".join(lines))
+        self._lines, self._is_whole = self._lines + len(lines), True
 
     async def written(self) -> None:
         """Go on once everything that has changed before is on disk, or was found not to be writable."""
@@ -113,14 +184,19 @@ class IdentityStore:
             self._news.notify()
         if directory is not None:
             directory.on_change.remove(self._changed)
+            directory.on_update.remove(self._updated)
         if self._writer is not None:
             # Waited for: it must not see the agents of a network that has ended.
             self._writer.join()
 
     def _changed(self, agent_id: str, came: bool, transport: str) -> None:
-        """Something is to be written. From any thread."""
+        self._updated(agent_id)
+
+    def _updated(self, agent_id: str) -> None:
+        """Have what is known of an agent written. From any thread."""
         with self._news:
             self._changes += 1
+            self._changed_ids[agent_id] = None
             if self._writer is None and self._directory is not None:
                 self._writer = threading.Thread(
                     target=self._write_on, args=(self._directory,), name="oa-dev identities", daemon=True
@@ -132,7 +208,9 @@ class IdentityStore:
 
     def _write_on(self, directory: Directory) -> None:
         while (change := self._next()) is not None:
-            self._write(directory)
+            with self._news:
+                changed, self._changed_ids = self._changed_ids, {}
+            self._write(directory, changed)
             with self._news:
                 self._written = change
                 ready = [each for each in self._waiting if each.change <= change]
@@ -149,23 +227,42 @@ class IdentityStore:
             self._news.wait_for(lambda: self._waiting or self._directory is None, self._delay)
             return self._changes
 
-    def _write(self, directory: Directory) -> None:
+    def _write(self, directory: Directory, changed: Iterable[str]) -> None:
         try:
-            self.save(directory.export_identities())
+            if self._is_whole and self._lines <= 2 * directory.count() + _STALE_LINES:
+                self.add(directory.identity(agent_id) or {"gone": agent_id} for agent_id in changed)
+            else:
+                self.save(directory.export_identities())
+        except FileNotFoundError:
+            # The file, or its folder, was taken away meanwhile.
+            self._is_whole = False
+            self._save_all(directory)
         except (OSError, DevServerError) as error:
-            if not self._is_told:
-                self._tell(f"agents will have to register again after a restart: {NAME} cannot be written ({error})")
-            self._is_told = True
+            self._tell_once(error)
         else:
             self._is_told = False
 
+    def _save_all(self, directory: Directory) -> None:
+        try:
+            self.save(directory.export_identities())
+        except (OSError, DevServerError) as error:
+            self._tell_once(error)
 
-def _as_text(rows: list[Mapping[str, Any]]) -> str:
+    def _tell_once(self, error: Exception) -> None:
+        if not self._is_told:
+            self._tell(f"agents will have to register again after a restart: {NAME} cannot be written ({error})")
+        self._is_told = True
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return to_json(row).decode() + "\n"
+
+
+def _parsed(line: bytes) -> Any:
     try:
-        return orjson.dumps(rows).decode() + "\n"
-    except TypeError:
-        # Numbers beyond 64 bit, or lone surrogates, in the metadata of an agent.
-        return json.dumps([dict(each) for each in rows]) + "\n"
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_sound(row: object) -> bool:

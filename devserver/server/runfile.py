@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from devserver.errors import DevServerError
 
@@ -170,11 +171,36 @@ def write_private(workspace: Path, name: str, text: str) -> None:
         _replace(folder, name, text)
 
 
+def append_private(workspace: Path, name: str, text: str) -> None:
+    """Write behind what is in such a file. Raises as `write_private`; FileNotFoundError where there is no file."""
+    with _folder(workspace, make=False) as folder:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        handle = os.open(name, flags, dir_fd=folder)
+    with os.fdopen(handle, "ab") as stream:
+        _refuse_unsafe(os.fstat(handle), workspace / FOLDER / name)
+        stream.write(text.encode("utf-8"))
+
+
+def rename_private(workspace: Path, name: str, other: str) -> None:
+    """Give what stands in the place of such a file another name, whatever it is. Raises OSError or DevServerError."""
+    with _folder(workspace, make=False) as folder:
+        os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder)
+
+
 def read_private(workspace: Path, name: str, limit: int) -> bytes | None:
     """The first `limit` bytes of such a file, or None where there is no file.
 
     Raises DevServerError for a file that others could have written or read.
     """
+    stream = open_private(workspace, name)
+    if stream is None:
+        return None
+    with stream:
+        return stream.read(limit)
+
+
+def open_private(workspace: Path, name: str) -> BinaryIO | None:
+    """Open such a file for reading; None where there is no file. Raises DevServerError as `read_private`."""
     path = workspace / FOLDER / name
     try:
         with _folder(workspace, make=False) as folder:
@@ -183,9 +209,12 @@ def read_private(workspace: Path, name: str, limit: int) -> bytes | None:
         return None
     except OSError as error:
         raise DevServerError(f"{path} cannot be read: {error.strerror or error}") from error
-    with os.fdopen(handle, "rb") as stream:
+    try:
         _refuse_unsafe(os.fstat(handle), path)
-        return stream.read(limit)
+    except DevServerError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
 
 
 @contextmanager

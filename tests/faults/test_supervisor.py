@@ -43,7 +43,7 @@ def bad(site: Site, statement: str) -> None:
 
 def known(site: Site, agent_id: str) -> bool:
     """Whether an agent is written down, which happens within a moment of its registration."""
-    file = site.folder / ".oa-dev" / "identities.json"
+    file = site.folder / ".oa-dev" / "identities.jsonl"
     return file.exists() and f'"{agent_id}"' in file.read_text()
 
 
