@@ -1,16 +1,31 @@
-"""The errors of `devserver`, one tree:
+"""The errors of `devserver`, one tree; those with a file beside them are defined there, for that file alone.
 
     DevServerError            anything this package raises on purpose
     ├── ConfigError           a network.yaml that cannot be used, with every problem at its line
-    ├── ModFault              a mod could not be brought to life or ended; names mod and phase
+    ├── SettingError          a setting that cannot be used (config/settings)
+    ├── ModFault              a mod could not be brought to life or ended; its file and line where one is known
     │   ├── ModNotFound       no module of that name where mods may come from
     │   ├── ModRefused        the name or place is not allowed; nothing was imported
     │   ├── NoModClass        the module holds no usable class
     │   ├── ModConfigError    its configuration does not fit the model that it declares
-    │   └── HookFailed        a hook of the mod returned False, hung, or asked the process to end
+    │   ├── HookFailed        a hook of the mod returned False, hung, or asked the process to end
+    │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
     ├── EventRefused          an event that may not enter, with a code
-    └── PortInUse             the wanted port is taken
+    ├── CannotListen          the wanted address cannot be listened on
+    ├── PortInUse             the wanted port is taken
+    ├── NotRunning            there is no server here to talk to (cli/client)
+    ├── ServerRefused         a running server declined what a command asked for (cli/client)
+    └── Problem               a command cannot do what was asked: a sentence, a hint, an exit code (cli/exits)
+
+Not of the tree, because each ends in one place and is never shown as an error of ours:
+
+    Refused (mod)                   a handler declines; its sender is answered
+    Malformed (transports/strict)   a request that cannot be read
+    DoesNotFit (config/typed)       values that a model refuses
+    Gone (loader/successor)         code without a successor
+    Ended (live/overseer)           ends a handler; code must not catch it
+    Abandoned (loader/finder)       ends an import; code must not catch it
 
 A mod's own exceptions are never wrapped away: they are the `__cause__`.
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from devserver.cli.client import ANSWER_LIMIT, Client, NotRunning, Refused, connect
+from devserver.cli.client import ANSWER_LIMIT, Client, NotRunning, ServerRefused, connect
 from devserver.errors import DevServerError
 from devserver.server.runfile import RunFile, write_run_file
 
@@ -157,7 +157,7 @@ def test_reload_and_send_carry_what_was_asked_for(server: FakeServer) -> None:
 def test_a_refusal_is_told_in_the_servers_words(server: FakeServer, reply: tuple[int, bytes], said: str) -> None:
     """Where the server gives a sentence that is the error, otherwise its status."""
     server.replies["/_dev/reload"] = reply
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ServerRefused) as refused:
         Client(server.found()).reload()
     assert (refused.value.status, str(refused.value)) == (reply[0], said)
 

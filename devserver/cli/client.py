@@ -36,7 +36,7 @@ class NotRunning(DevServerError):
     """There is no server here to talk to."""
 
 
-class Refused(DevServerError):
+class ServerRefused(DevServerError):
     """The server answered, but not with what was asked for. `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -47,7 +47,7 @@ class Refused(DevServerError):
 class Client:
     """A proven server.
 
-    Each method raises NotRunning when the server does not answer, and Refused when it declines.
+    Each method raises NotRunning when the server does not answer, and ServerRefused when it declines.
     """
 
     def __init__(self, found: RunFile) -> None:
@@ -134,7 +134,7 @@ class Client:
         expected = hmac.new(self._found.token.encode(), nonce.encode(), hashlib.sha256).hexdigest()
         try:
             proof = self._request("POST", "/_dev/prove", {"nonce": nonce}, {}, _QUICK_SECONDS).get("proof")
-        except Refused:
+        except ServerRefused:
             proof = None
         if not hmac.compare_digest(str(proof).encode("utf-8", "replace"), expected.encode()):
             raise NotRunning(f"what answers at {self._found.url} is not the server of this workspace")
@@ -187,15 +187,15 @@ def _address(url: str) -> tuple[str, int]:
 
 
 def _answer(status: int, data: bytes) -> dict[str, Any]:
-    """The object in an answer. Raises Refused for any status but 200, and for anything but an object."""
+    """The object in an answer. Raises ServerRefused for any status but 200, and for anything but an object."""
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):
         values = None
     if status != http.HTTPStatus.OK:
-        raise Refused(status, _said(status, values))
+        raise ServerRefused(status, _said(status, values))
     if not isinstance(values, dict):
-        raise Refused(status, "the server's answer is not a JSON object")
+        raise ServerRefused(status, "the server's answer is not a JSON object")
     return values
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from devserver.errors import DevServerError
+
 
 class Exit(IntEnum):
     """What the process's exit code says."""
@@ -17,7 +19,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Problem(Exception):
+class Problem(DevServerError):
     """Why a command cannot do what was asked: one sentence, perhaps a hint what to do, and the exit code."""
 
     def __init__(self, sentence: str, hint: str = "", code: Exit = Exit.USAGE) -> None:

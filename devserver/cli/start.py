@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.quick import run_arguments
@@ -24,10 +26,8 @@ def call(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; problems are said on stderr in a line with a hint."""
     try:
         return _called(arguments)
-    except Problem as problem:
-        return _said(str(problem), problem.hint, problem.code)
     except DevServerError as error:
-        return _said(str(error), "", Exit.FATAL)
+        return _said(error, as_json="--json" in arguments)
     except BrokenPipeError:
         return _unread()
     except KeyboardInterrupt:
@@ -52,8 +52,17 @@ def _unread() -> int:
     return Exit.CLEAN
 
 
-def _said(sentence: str, hint: str, code: Exit) -> int:
-    print(f"error: {cut(safe(sentence))}", file=sys.stderr)
+def _said(error: DevServerError, *, as_json: bool) -> int:
+    """Tell a person on stderr, and a program on stdout, in the form of all JSON."""
+    hint, code = (error.hint, error.code) if isinstance(error, Problem) else ("", Exit.FATAL)
+    print(f"error: {cut(safe(str(error)))}", file=sys.stderr)
     if hint:
         print(f"  {cut(safe(hint))}", file=sys.stderr)
+    if as_json:
+        # Not above: `--help` and `--version` need none of it.
+        from devserver.model.facts import ErrorFacts
+        from devserver.model.wire_form import error_line, iso
+
+        facts = ErrorFacts(type(error).__name__, str(error), hint=hint or None)
+        print(json.dumps(error_line(facts, int(code), iso(datetime.now(UTC)))))
     return code

@@ -280,6 +280,15 @@ class StoppedLine(TypedDict):
     agents: int
 
 
+class ErrorLine(TypedDict):
+    """Why a command could not do what was asked; it is the last line, of every command with `--json`."""
+
+    type: Literal["error"]
+    time: str
+    error: ErrorForm
+    exit_code: int
+
+
 Line = (
     ReadyLine
     | PlanLine
@@ -293,6 +302,7 @@ Line = (
     | ModErrorLine
     | AgentLine
     | StoppedLine
+    | ErrorLine
 )
 """One line of `oa-dev run --json`."""
 

@@ -187,6 +187,11 @@ def _stopped(fact: Stopped, time: str) -> forms.StoppedLine:
     }
 
 
+def error_line(error: ErrorFacts, code: int, time: str) -> forms.ErrorLine:
+    """Why a command could not do what was asked, and the code it ends with."""
+    return {"type": "error", "time": time, "error": error_to_dict(error), "exit_code": code}
+
+
 def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
     """An error with the place in the author's own code; `file`, `line` and `column` are null where none is known."""
     where = error.where

@@ -53,13 +53,13 @@ def test_what_could_be_misunderstood_is_left_to_the_parser(arguments: list[str])
     assert run_arguments(arguments) is None
 
 
-def test_a_plain_run_imports_no_parser_and_no_validator(tmp_path: Path) -> None:
-    """Neither typer, nor pydantic, nor rich, nor structlog: they would be a fifth of the time to ready."""
+def test_a_plain_run_imports_no_parser_and_no_logger(tmp_path: Path) -> None:
+    """Neither typer, nor rich, nor structlog, which would be a fifth of the time to ready; pydantic reads the file."""
     write(tmp_path)
     program = (
         "import sys; import devserver.server.server as server\n"
         "def ready(options, face):\n"
-        "    sys.__stdout__.write(repr(sorted({'typer', 'pydantic', 'rich', 'structlog'} & set(sys.modules))))\n"
+        "    sys.__stdout__.write(repr(sorted({'typer', 'rich', 'structlog'} & set(sys.modules))))\n"
         "    return 0\n"
         "server.run_server = ready\n"
         "from devserver.cli.start import call; sys.exit(call(['run', '--no-keys']))"
@@ -80,3 +80,10 @@ def test_a_supervisor_imports_nothing_of_what_it_supervises() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_asks_a_server_imports_no_validator() -> None:
+    """Forms are dictionaries: to import pydantic would take longer than the question and its answer."""
+    program = "import sys, devserver.cli.remote; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert done.stdout == "False False\n"

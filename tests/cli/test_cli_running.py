@@ -280,3 +280,12 @@ def test_a_load_that_cannot_be_says_why_and_ends_with_one(server: Running) -> No
     assert (done.returncode, "is not on the list of what may be loaded" in done.stdout + done.stderr) == (1, True)
     done = oa_dev(server.folder, "load", "mods.echo", "--config", "[1]")
     assert (done.returncode, "the configuration is not a JSON object" in done.stderr) == (2, True)
+
+
+def test_a_command_that_cannot_tells_programs_why(tmp_path: Path) -> None:
+    """On stdout, in the form of all errors, with the exit code; people read it on stderr."""
+    done = oa_dev(tmp_path, "status", "--json")
+    told = json.loads(done.stdout)
+    TypeAdapter(forms.ErrorLine).validate_python(told)
+    assert (told["type"], told["error"]["kind"], told["exit_code"]) == ("error", "NotRunning", done.returncode)
+    assert told["error"]["message"] in done.stderr

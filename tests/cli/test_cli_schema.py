@@ -162,7 +162,18 @@ def test_the_command_prints_the_schema_of_the_json_lines(tmp_path: Path) -> None
     told = json.loads(oa_dev(tmp_path, "schema", "events").stdout)
     assert told == json_schema()
     lines = {told["$defs"][each["$ref"].rpartition("/")[2]]["properties"]["type"]["const"] for each in told["anyOf"]}
-    assert lines == {"ready", "plan", "outcome", "restart", "ignored", "notice", "mod_error", "agent", "stopped"}
+    assert lines == {
+        "ready",
+        "plan",
+        "outcome",
+        "restart",
+        "ignored",
+        "notice",
+        "mod_error",
+        "agent",
+        "stopped",
+        "error",
+    }
     assert {"status", "reload", "wait reload", "check", "send"} <= told["commands"].keys()
 
 
