@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import linecache
+import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +23,7 @@ from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
 from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
 from devserver.loader.holders import held_by
-from devserver.loader.interrupt import interrupt, release_locks
+from devserver.loader.interrupt import import_lock, interrupt, release_locks, wait_for_import
 from devserver.loader.keeping import keep_state, keepable, note_filled, note_untouched
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
@@ -100,6 +103,8 @@ class Build:
             if path.suffix != ".py":
                 continue
             _forget_compiled(path)
+            # An error of the new source shows its lines; `show_lines` has those of what runs afterwards.
+            linecache.cache.pop(str(path), None)
             data = self._read.get(path)
             digest = self._changed[path] if data is not None else None
             if data is None:
@@ -143,8 +148,15 @@ class Build:
             raise
 
     def _execute(self) -> None:
-        with record_into(self._note_read), self._finder.executing(self._execution):
+        with (
+            record_into(self._note_read),
+            self._finder.executing(self._execution),
+            _working_directory(self._finder.directory),
+        ):
             try:
+                for name in self._affected:
+                    wait_for_import(name)
+                self._finder.drop_short_names()
                 self._before = self._modules.take_out(self._affected)
                 for loaded in reversed(self._old().values()):
                     loaded.changes.detach()
@@ -199,6 +211,10 @@ class Build:
         places = [folder / name for name in named for folder in (loaded.path.parent, self._finder.workspace)]
         unseen = [each for each in places if each not in loaded.reads and self._finder.watches_data(each)]
         return {path: digest for path, digest in sources_now(unseen).items() if digest is not None}
+
+    def show_lines(self) -> None:
+        """Let tracebacks show the lines of the code that runs. After a failure, once that has been reported."""
+        self._modules.show_lines({*self._affected, *self._execution.executed})
 
     def note_holders(self) -> None:
         """Look again whose code lies where: importing and initialising is when modules register with each other."""
@@ -264,12 +280,14 @@ class Build:
         if spec is None:
             raise ModNotFound(f"there is no module {name}")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            importlib.reload(module)
-        except BaseException:
-            sys.modules.pop(name, None)
-            raise
+        # Handlers on other threads may ask for it meanwhile: they wait, as for any import.
+        with import_lock(name):
+            sys.modules[name] = module
+            try:
+                importlib.reload(module)
+            except BaseException:
+                sys.modules.pop(name, None)
+                raise
         bind(name, sys.modules[name])
 
     def _import_parents(self, name: str) -> None:
@@ -316,3 +334,22 @@ def _forget_compiled(path: Path) -> None:
     for each in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         with contextlib.suppress(OSError):
             each.unlink()
+
+
+@contextmanager
+def _working_directory(start: str) -> Iterator[None]:
+    """Execute where a fresh start would. What the code changes to itself stays."""
+    try:
+        before = os.getcwd()
+    except FileNotFoundError:
+        before = ""
+    if before == start:
+        yield
+        return
+    os.chdir(start)
+    try:
+        yield
+    finally:
+        if before and os.getcwd() == start:
+            with suppress(OSError):
+                os.chdir(before)

@@ -51,8 +51,8 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
     A function keeps the globals of its module, and these the scope; a class without methods keeps neither.
     """
     scope = scope_in(names)
-    # Not `each.__module__`: that asks the metaclass, which may be a mod's.
-    own = [each for each in list(names.values()) if isinstance(each, type) and _module_of(each) == name]
+    # Not `isinstance`, nor `each.__module__`: these ask the object, or its metaclass, which may be a mod's.
+    own = [each for each in list(names.values()) if issubclass(type(each), type) and _module_of(each) == name]
     return Remains(name, file, tuple(weakref.ref(each) for each in (scope, *own) if each is not None))
 
 

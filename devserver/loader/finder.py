@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 
 from devserver.errors import ModRefused
 from devserver.loader.changes import recording
-from devserver.loader.modules import Loaded, LoadedModules, Text, compile_text
+from devserver.loader.modules import Loaded, LoadedModules, Text, bind_namespaces, compile_text
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
 from devserver.model.change import Digest
@@ -53,6 +53,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         self._roots = roots
         self.modules = modules
         self._executions: dict[int, Execution] = {}
+        self._short: dict[str, str] = {}
+        """The short names that are in Python's table, each with the module that it stands for."""
+        self.directory = os.getcwd()
+        """Where paths of mods start from, whatever their handlers change to: as in a fresh start."""
         self._inside = f"{roots.workspace}{os.sep}"
 
     @contextmanager
@@ -103,6 +107,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if self in sys.meta_path:
             sys.meta_path.remove(self)
             leave_threads()
+        self.drop_short_names()
         workspace = str(self._roots.workspace)
         if workspace in sys.path:
             sys.path.remove(workspace)
@@ -115,6 +120,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             return None
         self.execution()
         importer = self.importer()
+        meant = self._meant_by(fullname, importer, is_top=path is None)
+        if meant is not None:
+            self._short[fullname] = meant
+            return importlib.machinery.ModuleSpec(fullname, ShortName(meant, importer, self))
         missing: list[Path] = []
         for candidate, package in _candidates(fullname, self._entries(path)):
             if os.path.isfile(candidate) and self._roots.holds(candidate):
@@ -144,14 +153,38 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         OpenAgents has that folder itself on the import path. What Python finds under the short name comes first.
         """
         top = name.partition(".")[0]
-        if not importer.startswith("mods.") or top in sys.modules or top in sys.stdlib_module_names:
-            return name
-        place = self._roots.workspace / "mods" / top
-        if not (place.is_dir() or place.with_suffix(".py").is_file()) or not _nobody_has(top):
+        if not self._is_short(top, importer) or self._means_another(name, importer):
             return name
         for each in (name, *(f"{name}.{item}" for item in fromlist)):
             self.modules.note_import(importer, f"mods.{each}")
         return f"mods.{name}"
+
+    def _is_short(self, top: str, importer: str) -> bool:
+        is_taken = top in sys.modules and top not in self._short
+        if not importer.startswith("mods.") or is_taken or top in sys.stdlib_module_names:
+            return False
+        place = self._roots.workspace / "mods" / top
+        return (place.is_dir() or place.with_suffix(".py").is_file()) and _nobody_has(top)
+
+    def _means_another(self, name: str, importer: str) -> bool:
+        """Whether a module that has the name of a package asks for that package: it cannot mean itself."""
+        top = name.partition(".")[0]
+        return importer == f"mods.{top}" and not (self._roots.workspace / "mods" / top).is_dir()
+
+    def _meant_by(self, name: str, importer: str | None, *, is_top: bool) -> str | None:
+        """The module that a short name stands for where `importlib.import_module` asks for it."""
+        top = name.partition(".")[0]
+        if importer is None or not (top in self._short or (is_top and self._is_short(top, importer))):
+            return None
+        return None if is_top and self._means_another(name, importer) else f"mods.{name}"
+
+    def drop_short_names(self) -> None:
+        """Take short names out of Python's table: what they stand for is about to be another module."""
+        for name, meant in list(self._short.items()):
+            found = sys.modules.get(name)
+            if getattr(found, "__name__", meant) == meant:
+                sys.modules.pop(name, None)
+        self._short.clear()
 
     def is_own(self, name: str) -> bool:
         """Whether a name is one of mods' modules rather than of a library."""
@@ -202,6 +235,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if spec is None:
             raise ImportError(f"no spec for {fullname} at {path}", name=fullname, path=str(path))
         spec.cached = None
+        # As Python has it while it imports: other threads that ask for the module wait until it is complete.
+        spec._initializing = True  # type: ignore[attr-defined]
         return spec
 
     def _note(self, importer: str | None, found: str | None, missing: list[Path]) -> None:
@@ -219,6 +254,24 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             if name in self.modules:
                 return name
         return None
+
+
+class ShortName(importlib.abc.Loader):
+    """Lets `my_mod.x` be `mods.my_mod.x` in Python's table: the same module object under both names."""
+
+    def __init__(self, meant: str, importer: str | None, finder: WatchedFinder) -> None:
+        self._meant = meant
+        self._importer = importer
+        self._finder = finder
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Python makes a module, which `exec_module` replaces."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the module that is meant in the place of this one."""
+        if self._importer is not None:
+            self._finder.modules.note_import(self._importer, self._meant)
+        sys.modules[module.__name__] = importlib.import_module(self._meant)
 
 
 class HashedSourceLoader(importlib.machinery.SourceFileLoader):
@@ -254,10 +307,15 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             finder.modules.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         if running is not None:
             running.executed[module.__name__] = loaded
+        if package:
+            bind_namespaces(module)
         module.__dict__["__builtins__"] = Scope(finder, loaded.changes.started).builtins()
         try:
             with recording(loaded.changes, self):
                 exec(text.code, module.__dict__)
+            spec = module.__spec__
+            if spec is not None and running is not None:
+                spec._initializing = False  # type: ignore[attr-defined]
             loaded.exported = sys.modules.get(module.__name__, module)
         except BaseException:
             # Whoever imports this may catch the error and go on without: it depends on this file all the same.

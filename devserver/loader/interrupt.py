@@ -6,7 +6,10 @@ Code that waits in C (a sleep, a read without a timeout) is interrupted when it 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
 
 
 def interrupt(thread: int, reason: type[BaseException]) -> None:
@@ -24,3 +27,15 @@ def release_locks(modules: Iterable[str]) -> None:
     for name in list(modules):
         locks.pop(name, None)
         reloading.pop(name, None)
+
+
+def import_lock(name: str) -> AbstractContextManager[Any]:
+    """Keep imports of a module on other threads waiting."""
+    return vars(importlib)["_bootstrap"]._ModuleLockManager(name)  # type: ignore[no-any-return]
+
+
+def wait_for_import(name: str) -> None:
+    """Wait until a module that another thread is importing is complete. Blocks."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if getattr(spec, "_initializing", False):
+        vars(importlib)["_bootstrap"]._lock_unlock_module(name)

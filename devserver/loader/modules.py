@@ -8,10 +8,12 @@ are executed, on whatever thread that happens. Executes nothing.
 
 from __future__ import annotations
 
+import linecache
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -190,7 +192,8 @@ class LoadedModules:
         with self._lock:
             loaded = self._loaded.get(reader)
             if loaded is not None:
-                loaded.reads[path] = digest
+                # Of its own source it was made from what was executed, whatever has been saved since.
+                loaded.reads[path] = loaded.text.digest if path == loaded.path else digest
                 self._users.setdefault(path, {})[reader] = digest
 
     def graph(self) -> ModuleGraph:
@@ -239,6 +242,16 @@ class LoadedModules:
             if self._current is None:
                 self._current = ModuleSet(self._loaded)
             return self._current
+
+    def show_lines(self, names: Iterable[str]) -> None:
+        """Let tracebacks show the lines of the code that runs, whatever is on disk meanwhile."""
+        for name in names:
+            loaded = self._loaded.get(name)
+            if loaded is not None:
+                data = loaded.text.data
+                lines = decode_source(data).splitlines(keepends=True)
+                # Without a time, which tells Python not to compare it with the file.
+                linecache.cache[str(loaded.path)] = (len(data), None, lines, str(loaded.path))
 
     def sources(self, names: Iterable[str] | None = None) -> dict[Path, Digest | None]:
         """What the named modules (all, when none are named) were made from."""
@@ -369,6 +382,16 @@ def unbind(name: str, module: Any) -> None:
     owner = sys.modules.get(parent)
     if owner is not None and owner.__dict__.get(child) is module:
         delattr(owner, child)
+
+
+def bind_namespaces(package: ModuleType) -> None:
+    """Give a fresh package the packages without a source that lie in it: these are not executed anew."""
+    for name in [each for each in list(sys.modules) if each.startswith(f"{package.__name__}.")]:
+        found = sys.modules.get(name)
+        if isinstance(found, ModuleType) and hasattr(found, "__path__") and getattr(found, "__file__", None) is None:
+            parent, _, child = name.rpartition(".")
+            if parent == package.__name__:
+                setattr(package, child, found)
 
 
 def drop_empty_namespaces(name: str) -> None:

@@ -344,7 +344,10 @@ class Engine:
             pasts.append(carried.past)
         if _refused_in_place(carried):
             return await self._carry_group(_as_reload(group), plan, before, mark, pasts)
-        return self._outcomes(carried, mark)
+        outcomes = self._outcomes(carried, mark)
+        if carried.failure is not None and transaction.build is not None:
+            transaction.build.show_lines()
+        return outcomes
 
     def _outcomes(self, carried: Carried, mark: int) -> list[Outcome]:
         error = self.facts_of(carried.failure.error) if carried.failure is not None else None
