@@ -27,6 +27,7 @@ from devserver.live.registry import Registry
 from devserver.loader import find_mod_class, imported
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
+from devserver.model.clock import Clock, RealClock
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
@@ -74,6 +75,8 @@ class AgentNetwork:
         self.network_name = config.name
         self.network_id = config.node_id or f"network-{secrets.token_hex(4)}"
         self.directory = Directory(config)
+        self.clock: Clock = RealClock()
+        """What mods ask the time of."""
         self._home = home or SameLoop()
         self._tell = tell or _log_fact
         self.engine = Engine(config, self.workspace, self._home, self, self._tell)
@@ -383,7 +386,7 @@ class AgentNetwork:
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:
         """An event from a transport, on behalf of whoever the connection proved to be."""
-        event.timestamp = int(time.time())
+        event.timestamp = int(self.clock.time())
         event.secret = None
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name.startswith("system."):

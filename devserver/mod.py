@@ -7,6 +7,7 @@ on calls its handlers. Nothing here knows how mods are loaded or reloaded.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,18 @@ class Network(Protocol):
         A generation that has been replaced may send only on behalf of a handler that still runs; anything else it
         sends is refused with `success=False`.
         """
+
+    async def ask(self, to: str, event_name: str, payload: Mapping[str, Any] | None = None) -> EventResponse:
+        """Send an event to `to` ("mod:wiki", "agent:ana", "channel:general", "agent:broadcast") and get its answer.
+
+        To a mod, the answer is that mod's; without one, `success` is False and the message says why.
+        """
+
+    def time(self) -> float:
+        """Return the seconds since 1970, by the clock of the network, which a test may move."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when so many seconds have passed on the clock of the network."""
 
     def agents(self) -> dict[str, dict[str, Any]]:
         """The registered agents: id to metadata."""
@@ -91,6 +104,12 @@ class Refused(Exception):
     def answer(self, event_name: str | None = None) -> EventResponse:
         """Return the refusal as an answer; `data["error"]` repeats the sentence, as OpenAgents' own mods do."""
         return EventResponse(False, str(self), {"error": str(self), **self.data}, event_name)
+
+
+async def _called(function: Callable[[], Any]) -> None:
+    answer = function()
+    if inspect.isawaitable(answer):
+        await answer
 
 
 class Closing(Protocol):
@@ -237,6 +256,28 @@ class BaseMod:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def every(self, seconds: float, function: Callable[[], Any]) -> asyncio.Task[Any]:
+        """Call `function` (sync or async) every so many seconds for as long as this generation lives.
+
+        The first call comes after `seconds`, each further one that long after the one before has ended. A call that
+        raises is told as an error of the mod, and the next one comes all the same. Cancel the task to end it.
+
+        Raises ValueError for a time that is not above 0.
+        """
+        if not seconds > 0:
+            raise ValueError(f"every() takes a number of seconds above 0, not {seconds!r}")
+        name = getattr(function, "__name__", "function")
+        return self.create_task(self._repeat(seconds, function), name=f"every {seconds:g} s: {name}")
+
+    async def _repeat(self, seconds: float, function: Callable[[], Any]) -> None:
+        name = function.__name__ if getattr(function, "__self__", None) is self else None
+        while True:
+            await self.network.sleep(seconds)
+            # Where the instance outlives a reload, its method is that of the new class by then.
+            call = self.create_task(_called(getattr(self, name) if name is not None else function), name=name)
+            await asyncio.wait([call])
+            del call  # who raised is told when nobody holds the task any more
 
     def on_close(self, function: Closing) -> None:
         """Call `function` (sync or async) when this generation ends, last registered first."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from devserver.live.generation import Call
 from devserver.live.registry import Registry
-from devserver.model.facts import Notice
+from devserver.model.facts import ErrorFacts, Frame, ModError, Notice
 from devserver.model.lifecycle import Limits, ModState
 
 GRACE = 0.5
@@ -47,7 +47,9 @@ class Overseer:
     told where.
     """
 
-    def __init__(self, around: Surroundings, give_up: Callable[[Call], bool], tell: Callable[[Notice], None]) -> None:
+    def __init__(
+        self, around: Surroundings, give_up: Callable[[Call], bool], tell: Callable[[Notice | ModError], None]
+    ) -> None:
         self._around = around
         self._registry = around.registry
         self._give_up = give_up
@@ -80,7 +82,9 @@ class Overseer:
                 for call in generation.handler_calls():
                     if now - call.started > limit:
                         reason = f"{generation.name}: the handler did not answer within {limit:g} s"
-                        self._registry.expire(call, reason)
+                        where = self._place(call)
+                        if self._registry.expire(call, reason):
+                            self._tell_of_limit(call, limit, where)
         self._look_at_overdue(now)
 
     def _look_at_overdue(self, now: float) -> None:
@@ -95,12 +99,26 @@ class Overseer:
                     self._name(call)
                 call.generation.end(call)
 
+    def _place(self, call: Call) -> Frame | None:
+        """Where in code of mods a call waits."""
+        frames = [] if call.task is None else list(frames_of(call.task))
+        own = [each for each in frames if self._around.is_own(each.f_code.co_filename)]
+        return Frame(self._around.shown(own[-1].f_code.co_filename), own[-1].f_lineno) if own else None
+
+    def _tell_of_limit(self, call: Call, limit: float, where: Frame | None) -> None:
+        """Tell that a handler ran into its limit: its sender knows, the person who can mend it may not."""
+        generation, event = call.generation, call.event
+        message = f"the handler did not answer within {limit:g} s and was ended (dev.limits.handler)"
+        name = event.event_name if event is not None else ""
+        error = ErrorFacts("HandlerTimeout", message, where)
+        self._tell(ModError(generation.mod_id, name, generation.number, error))
+
     def _name(self, call: Call) -> None:
         if call.task is None or call.event is None or call.task in self._named:
             return
         self._named.add(call.task)
-        own = [each for each in frames_of(call.task) if self._around.is_own(each.f_code.co_filename)]
-        place = f" at {self._around.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
+        where = self._place(call)
+        place = f" at {where.file}:{where.line}" if where is not None else ""
         what = f"its handler of {call.event.event_name} was ended and goes on"
         self._tell(Notice(f"still running: {call.generation.name}{place}; {what}"))
 

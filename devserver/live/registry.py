@@ -198,10 +198,12 @@ class Registry:
         if swap.order is not None:
             self._sort(swap.order)
 
-    def expire(self, call: Call, reason: str) -> None:
-        """End a handler that runs for too long."""
-        if expire(call, reason):
-            self.overdue.append(call)
+    def expire(self, call: Call, reason: str) -> bool:
+        """End a handler that runs for too long. Returns False if it has been told to end before."""
+        if not expire(call, reason):
+            return False
+        self.overdue.append(call)
+        return True
 
     def clear(self) -> None:
         """Nothing is live any more."""

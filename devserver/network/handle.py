@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from devserver.live.generation import Call, Generation, detached_call, running_in
+from devserver.model.clock import Clock
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.model.logs import logger
@@ -26,6 +27,7 @@ class Services(Protocol):
     network_id: str
     network_name: str
     directory: Directory
+    clock: Clock
 
     def is_replaced(self, generation: Generation) -> bool: ...
 
@@ -77,6 +79,18 @@ class NetworkHandle:
         if event.source_id is None:
             event.source_id = f"mod:{self._mod_path}"
         return await self._services.send(event)
+
+    async def ask(self, to: str, event_name: str, payload: Mapping[str, Any] | None = None) -> EventResponse:
+        """Send an event to an address and get its answer."""
+        return await self.process_event(Event(event_name=event_name, destination_id=to, payload=dict(payload or {})))
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        return self._services.clock.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when so many seconds have passed."""
+        await self._services.clock.sleep(seconds)
 
     def _refusal(self) -> EventResponse | None:
         """A generation that lingers acts only for a handler that still runs; a closed one does nothing."""

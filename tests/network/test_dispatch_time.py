@@ -166,7 +166,7 @@ async def test_a_mod_that_waits_for_a_handler_that_goes_on_is_told_too(work: Wor
     await work.ask("ask.beside")
     await until(lambda: "answer" in work.instance("c").state)
     assert work.instance("c").state["answer"] == {"code": "handler_timeout"}
-    assert work.told(ModError) == []
+    assert [each.error.kind for each in work.told(ModError)] == ["HandlerTimeout"]
 
 
 async def test_a_handler_of_a_replaced_generation_that_goes_on_keeps_no_sender(work: Workspace) -> None:
