@@ -75,6 +75,8 @@ class AgentNetwork:
         self.network_name = config.name
         self.network_id = config.node_id or f"network-{secrets.token_hex(4)}"
         self.directory = Directory(config)
+        self.storage = self.workspace / ".oa-dev" / "storage"
+        """Where mods keep their own data, each in a folder of its own."""
         self.clock: Clock = RealClock()
         """What mods ask the time of."""
         self._home = home or SameLoop()
@@ -504,7 +506,7 @@ class AgentNetwork:
 
     def storage_path(self, mod_name: str) -> Path:
         """The folder for a mod's data, below the workspace's `.oa-dev`, made if it is missing."""
-        folder = self.workspace / ".oa-dev" / "storage" / mod_name.replace("/", "_").lstrip(".")
+        folder = self.storage / mod_name.replace("/", "_").lstrip(".")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 

@@ -31,6 +31,8 @@ FOLDERS = (
 """From the bottom up. A file imports from its own folder, and from folders that stand before it."""
 
 ROOT = {
+    "testing": "bridge",
+    "pytest_plugin": "bridge",
     "errors": "model",
     "mod": "model",
     "agent_network": "bridge",

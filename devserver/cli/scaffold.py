@@ -12,6 +12,7 @@ SCHEMA_FILE = "network.schema.json"
 
 _NETWORK = """\
 # yaml-language-server: $schema={schema}
+# After a change of a mod's Config: `oa-dev schema > {schema}`
 # Start it with `oa-dev run`, then change and save this file or anything in mods/: what changed is swapped in place.
 
 network:
@@ -27,49 +28,66 @@ network:
 _MOD = '''\
 """{title}: says hello, and counts how often."""
 
+from pydantic import BaseModel, Field
+
 from devserver import BaseMod, Event, EventResponse, mod_event_handler
 
 
+class Greet(BaseModel):
+    """What `{name}.greet` takes. A payload that does not fit is refused with a sentence for each value."""
+
+    name: str = Field("world", min_length=1)
+
+
 class {title}Mod(BaseMod):
-    """Greets whoever asks."""
+    """Greets agents."""
+
+    class Config(BaseModel):
+        """What network.yaml may set under `config:`; what does not fit is told at its line there."""
+
+        greeting: str = "Hello"
+
+    config: Config
 
     @mod_event_handler("{name}.greet")
-    async def greet(self, event: Event) -> EventResponse:
+    async def greet(self, event: Event, payload: Greet) -> EventResponse:
         """Answer with a greeting. `self.state` is a plain dict that survives reloads."""
         self.state["greeted"] = self.state.get("greeted", 0) + 1
-        text = f"{{self.config.get('greeting', 'Hello')}}, {{event.payload.get('name', 'world')}}"
+        self.log.info("greeted", name=payload.name)
+        text = f"{{self.config.greeting}}, {{payload.name}}"
         return EventResponse(True, text, {{"greeted": self.state["greeted"]}})
 '''
 
 _TEST = '''\
-"""The mod in a network, as agents meet it. Run it with `python -m pytest`."""
+"""The mod in a network, as agents meet it. Run it with `python -m pytest`.
 
-import asyncio
-from pathlib import Path
-
-from devserver import AgentNetwork, Event, EventResponse
-
-NETWORK = Path(__file__).resolve().parents[1] / "network.yaml"
+The fixture `network` comes with oa-dev: each test has a network of its own, with storage of its own.
+"""
 
 
-async def greeted() -> EventResponse:
-    """The answer to one greeting."""
-    network = AgentNetwork.load(NETWORK)
-    await network.initialize()
-    try:
-        if "{name}" not in network.running_mods():
-            await network.load_mod("mods.{name}")
-        return await network.process_external_event(
-            Event(event_name="{name}.greet", source_id="ana", payload={{"name": "Ana"}})
-        )
-    finally:
-        await network.shutdown()
+async def test_it_greets_by_name(network):
+    """An agent that gives a name is greeted by it."""
+    async with network(mods=["mods.{module}"]) as net:
+        ana = await net.agent("ana")
+        answer = await ana.send("{name}.greet", {{"name": "Ana"}})
+        assert (answer.success, answer.message) == (True, "Hello, Ana")
 
 
-def test_it_greets_by_name():
-    """Whoever gives a name is greeted by it."""
-    answer = asyncio.run(greeted())
-    assert (answer.success, answer.message) == (True, "Hello, Ana")
+async def test_it_goes_on_counting_after_a_reload(network):
+    """What is in `self.state` survives."""
+    async with network(mods=["mods.{module}"]) as net:
+        await net.send("{name}.greet")
+        await net.reload("{module}")
+        answer = await net.send("{name}.greet")
+        assert answer.data == {{"greeted": 2}}
+
+
+async def test_a_payload_that_does_not_fit_is_refused(network):
+    """With a sentence for each value."""
+    async with network(mods=["mods.{module}"]) as net:
+        answer = await net.send("{name}.greet", {{"name": 5}})
+        assert not answer.success
+        assert '"name" must be a text, not 5' in answer.message
 '''
 
 _IGNORED = ".oa-dev/\n__pycache__/\n.venv/\n"
@@ -88,13 +106,8 @@ def network_files(name: str) -> dict[str, str]:
 def mod_files(name: str) -> dict[str, str]:
     """A mod and its test, by path within the network's folder. `name` is a Python name (see `mod_name`)."""
     title = "".join(part.capitalize() for part in name.split("_"))
-    values = {"name": event_part(name), "title": title}
-    return {
-        f"mods/{name}.py": _MOD.format(**values),
-        f"tests/test_{name}.py": _TEST.format(**{**values, "name": name}).replace(
-            f'event_name="{name}.greet"', f'event_name="{values["name"]}.greet"'
-        ),
-    }
+    values = {"name": event_part(name), "title": title, "module": name}
+    return {f"mods/{name}.py": _MOD.format(**values), f"tests/test_{name}.py": _TEST.format(**values)}
 
 
 def mod_name(given: str) -> str:

@@ -32,15 +32,19 @@ class _Log:
     def __init__(self) -> None:
         self.level = logging.WARNING
         self.listener: Callable[[Entry], None] | None = None
+        self.everything = False
         self.about: Callable[[], dict[str, Any]] = dict
 
 
 _log = _Log()
 
 
-def listen(listener: Callable[[Entry], None] | None) -> None:
-    """Have every record of our loggers told to `listener`, from any thread; None ends that."""
-    _log.listener = listener
+def listen(listener: Callable[[Entry], None] | None, *, everything: bool = False) -> None:
+    """Have the records of our loggers told to `listener`, from any thread; None ends that.
+
+    With `everything`, those below the level that is shown are told too.
+    """
+    _log.listener, _log.everything = listener, everything
 
 
 def set_level(level: str) -> None:
@@ -155,7 +159,7 @@ def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[st
     said = False
     if _log.listener is not None:
         said = True
-        if is_shown(number, of_a_mod=True):
+        if _log.everything or is_shown(number, of_a_mod=True):
             _log.listener(entry)
     fields = " ".join(f"{key}={value!r}" for key, value in fields_of(entry).items())
     words = f"{entry['event']} {fields}" if fields else str(entry["event"])

@@ -1,0 +1,291 @@
+"""Test mods in a network of their own: temporary storage, agents, reloads, a clock that is moved, what was told.
+
+A test never touches the data of a server that runs: the network has a storage folder of its own, opens no port, and
+ends with the test. With pytest the fixture `network` is there by itself:
+
+    async def test_it_greets(network):
+        async with network(mods=["mods.hello"]) as net:
+            ana = await net.agent("ana")
+            answer = await ana.send("hello.greet", {"name": "Ana"})
+            assert answer.message == "Hello, Ana"
+
+Test functions may be `async`: the plugin runs those that no other plugin runs. One network at a time: Python has one
+table of modules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.config.network_yaml import parse_network, read_network
+from devserver.model import logs
+from devserver.model.change import FilesChanged
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import Fact, ModError, Outcome, PlanDone, Status
+from devserver.model.logs import Entry
+from devserver.sources.files import sources_now
+
+__all__ = ["Clock", "Record", "TestAgent", "TestNetwork", "network"]
+
+PATIENCE = 10.0
+"""Seconds after which an event that a test waits for is taken to be never coming."""
+
+
+class Clock:
+    """A clock that stands still until it is moved. `self.every`, `self.network.sleep` and `time` go by it."""
+
+    def __init__(self, now: float = 1_750_000_000.0) -> None:
+        self._now = now
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when the clock was moved so far."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        due: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._numbers), due))
+        await due
+
+    async def move(self, seconds: float) -> None:
+        """Let time pass: what is due on the way happens in order, each at its time."""
+        until = self._now + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= until:
+            self._now, _, due = heapq.heappop(self._sleepers)
+            if not due.done():
+                due.set_result(None)
+            await settle()
+        self._now = until
+
+
+async def settle(turns: int = 20) -> None:
+    """Let tasks that are ready run, and what becomes ready by that."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that `self.log` of a mod wrote: `mod` is its id, `fields` are the author's own values."""
+
+    level: str
+    message: str
+    mod: str | None
+    fields: Mapping[str, Any]
+
+
+class TestAgent:
+    """An agent in a test's network."""
+
+    __test__ = False  # pytest takes classes of this name for tests
+
+    def __init__(self, owner: AgentNetwork, agent_id: str) -> None:
+        self._network = owner
+        self.agent_id = agent_id
+        self.received: list[Event] = []
+        """Every event that was delivered to it and looked at so far, in order."""
+
+    async def send(
+        self, event_name: str, payload: Mapping[str, Any] | None = None, *, to: str | None = None
+    ) -> EventResponse:
+        """Send an event; returns its answer."""
+        event = Event(event_name=event_name, source_id=self.agent_id, destination_id=to, payload=dict(payload or {}))
+        return await self._network.process_external_event(event)
+
+    def events(self, name: str = "*") -> list[Event]:
+        """Return the events that have been delivered to it so far, those whose name `name` covers (as in "wiki.*")."""
+        agent = self._network.directory.agent(self.agent_id)
+        if agent is not None:
+            self.received += [each.event for each in agent.outbox.take_nowait()]
+        return [each for each in self.received if each.matches_pattern(name)]
+
+    async def wait_for(self, name: str, seconds: float = PATIENCE) -> Event:
+        """Return the first event whose name `name` covers, waiting for it. Raises TimeoutError after `seconds`."""
+        async with asyncio.timeout(seconds):
+            while not (found := self.events(name)):
+                agent = self._network.directory.agent(self.agent_id)
+                if agent is None:
+                    raise LookupError(f"{self.agent_id} is not in the network any more")
+                self.received += [each.event for each in await agent.outbox.take(seconds)]
+        return found[0]
+
+    async def leave(self) -> None:
+        """Leave the network; mods are told."""
+        await self._network.unregister_agent(self.agent_id)
+
+
+class TestNetwork:
+    """A network in a test. `network` is the AgentNetwork itself, `clock` what its mods live by."""
+
+    __test__ = False
+
+    def __init__(self, made: AgentNetwork, clock: Clock, facts: list[Fact], *, own_folder: bool) -> None:
+        self.network = made
+        self.folder = made.workspace
+        self._own_folder = own_folder
+        self.clock = clock
+        self.facts = facts
+        """All that was told: outcomes of loads and reloads, errors of mods, notices."""
+        self.sent: list[tuple[Event, EventResponse]] = []
+        """Every event that came to its end, with its answer."""
+        self.records: list[Record] = []
+        """What mods wrote with `self.log`, from `debug` on."""
+
+    async def agent(self, agent_id: str, metadata: Mapping[str, Any] | None = None) -> TestAgent:
+        """Register an agent; the mods are told."""
+        await self.network.register_agent(agent_id, metadata)
+        return TestAgent(self.network, agent_id)
+
+    async def send(
+        self, event_name: str, payload: Mapping[str, Any] | None = None, *, by: str = "test", to: str | None = None
+    ) -> EventResponse:
+        """Send an event on behalf of `by`, which need not be registered; returns its answer."""
+        event = Event(event_name=event_name, source_id=by, destination_id=to, payload=dict(payload or {}))
+        return await self.network.process_external_event(event)
+
+    def mod(self, mod_id: str) -> Any:
+        """Return the instance of a mod that serves. Raises LookupError if none of that id or path runs."""
+        slot = self.network.engine.registry.find(mod_id)
+        if slot is None or slot.live is None:
+            known = ", ".join(self.network.running_mods()) or "none"
+            raise LookupError(f"no mod {mod_id!r} runs here, only {known}")
+        return slot.live.instance
+
+    async def reload(self, mod_id: str) -> EventResponse:
+        """Reload a mod as it is on disk now. Raises AssertionError, which says why and where, if that fails."""
+        answer = await self.network.reload_mod(mod_id)
+        if not answer.success:
+            raise AssertionError(answer.message)
+        return answer
+
+    async def save(self, path: str, text: str) -> tuple[Outcome, ...]:
+        """Write a file and have what changed reloaded, as a running server does it; returns what became of it.
+
+        Only where the network was made of `files`. Raises ValueError anywhere else: a save there is a real one.
+        """
+        if not self._own_folder:
+            raise ValueError("save() is for networks that are made of files=: this folder is your own")
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return (await self.network.submit(FilesChanged(sources_now([file])))).outcomes
+
+    @property
+    def errors(self) -> list[ModError]:
+        """What handlers, tasks and hooks of mods raised so far."""
+        return [each for each in self.facts if isinstance(each, ModError)]
+
+    def events(self, name: str = "*") -> list[Event]:
+        """Return the events that came to their end so far, those whose name `name` covers."""
+        return [event for event, _ in self.sent if event.matches_pattern(name)]
+
+
+@asynccontextmanager
+async def network(
+    mods: Iterable[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    files: Mapping[str, str] | None = None,
+    beside: Path | None = None,
+) -> AsyncIterator[TestNetwork]:
+    """Run a network for a test, with storage of its own, which is removed at the end.
+
+    Args:
+        mods: the mods to load, by path; as a mapping, each with its configuration; as entries of network.yaml
+            otherwise. Without it, those that network.yaml enables.
+        config: a network.yaml or its folder, or the content of one. Without it, the network.yaml in `beside` or in
+            the nearest folder above; the fixture passes the folder of the test.
+        files: texts by path ("mods/echo.py"), of which a folder is made that takes the place of your own.
+        beside: where the search for network.yaml begins; the working directory unless given.
+
+    Raises AssertionError, which says why and where, if a mod does not load; ConfigError for a network.yaml that cannot
+    be used.
+    """
+    with ExitStack() as stack:
+        scratch = _resolved(stack.enter_context(tempfile.TemporaryDirectory(prefix="oa-dev-test-")))
+        folder, wanted = _wanted(config, beside or Path.cwd(), None if files is None else scratch / "network", files)
+        if mods is not None:
+            wanted = replace(wanted, mods=tuple(_specs(mods)))
+        facts: list[Fact] = []
+        made, clock = AgentNetwork(wanted, folder, tell=facts.append), Clock()
+        made.clock, made.storage = clock, scratch / "storage"
+        running = TestNetwork(made, clock, facts, own_folder=files is not None)
+        made.on_event.append(lambda event, answer: running.sent.append((event, answer)))
+        logs.listen(lambda entry: running.records.append(_record(entry)), everything=True)
+        try:
+            await made.initialize()
+            _raise_failures(facts)
+            yield running
+        finally:
+            await made.shutdown()
+            logs.listen(None)
+
+
+def _resolved(folder: str) -> Path:
+    return Path(folder).resolve()
+
+
+def _wanted(
+    config: str | Path | Mapping[str, Any] | None, beside: Path, folder: Path | None, files: Mapping[str, str] | None
+) -> tuple[Path, NetworkConfig]:
+    """The folder of the network, and what it is made of."""
+    if folder is not None and files is not None:
+        for path, text in files.items():
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        beside = folder
+    if isinstance(config, Mapping):
+        return folder or _above(beside) or beside, parse_network(json.dumps(config))
+    named = _above(beside) if config is None else Path(config)
+    if named is None:
+        return beside, NetworkConfig("test")
+    file = named / "network.yaml" if named.is_dir() else named
+    if folder is not None and not file.exists():
+        return folder, NetworkConfig("test")
+    return folder or file.resolve().parent, read_network(file)
+
+
+def _above(folder: Path) -> Path | None:
+    """The nearest folder, this one or above, that holds a network.yaml."""
+    folder = folder.resolve()
+    return next((each for each in (folder, *folder.parents) if (each / "network.yaml").is_file()), None)
+
+
+def _specs(mods: Iterable[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any]]) -> Iterator[ModSpec]:
+    if isinstance(mods, Mapping):
+        yield from (ModSpec(path, dict(config)) for path, config in mods.items())
+        return
+    for each in mods:
+        entry: Mapping[str, Any] = {"name": each} if isinstance(each, str) else each
+        yield ModSpec(entry["name"], dict(entry.get("config") or {}))
+
+
+def _record(entry: Entry) -> Record:
+    return Record(str(entry["level"]), str(entry["event"]), entry.get("mod"), logs.fields_of(entry))
+
+
+def _raise_failures(facts: Iterable[Fact]) -> None:
+    """Raise AssertionError for mods that did not load."""
+    done = [each for each in facts if isinstance(each, PlanDone)]
+    failed = [outcome for plan in done for outcome in plan.outcomes if outcome.status is not Status.APPLIED]
+    said = [f"{each.mod_id} did not load: {each.error or each.reason}" for each in failed]
+    if said:
+        raise AssertionError("; ".join(said))
