@@ -120,7 +120,8 @@ def new_mod(name: str) -> int:
     path = network_file(None)
     plain = mod_name(name)
     problem = mod_name_problem(f"./{plain}") or mod_name_problem(f"mods.{plain}")
-    if problem is not None:
+    # Its class is named after it, which a digit cannot begin.
+    if problem is not None or not plain.isidentifier():
         raise Problem(f"{name!r} is no name for a mod", "a mod is named like kanban or mods.kanban")
     code = _written(path.parent, mod_files(plain), "")
     say(f"list it in {path.name} and save; a running network loads it at once:")

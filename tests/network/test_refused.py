@@ -21,7 +21,7 @@ async def test_a_refusal_is_an_answer_and_no_error_of_the_mod(work: Workspace, a
     answer = await work.ask("page.get")
     assert (answer.success, answer.message, answer.event_name) == (False, "there is no such page", "page.get")
     assert answer.data == {"error": "there is no such page", "page": "a"}
-    mod = work.net.get_loaded_mods()["page"]
+    mod = work.net.running_mods()["page"]
     assert (mod["handled"], mod["errors"], work.told(ModError)) == (1, 0, [])
 
 
