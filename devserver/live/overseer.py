@@ -125,7 +125,11 @@ class Overseer:
 
 def frames_of(task: asyncio.Task[Any]) -> Iterator[FrameType]:
     """Where a task waits, outermost first: `Task.get_stack()` shows only the first frame."""
-    work: object = task.get_coro()
+    yield from frames_in(task.get_coro())
+
+
+def frames_in(work: object) -> Iterator[FrameType]:
+    """Where a coroutine waits, outermost first."""
     while work is not None:
         frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None) or getattr(work, "ag_frame", None)
         if isinstance(frame, FrameType):

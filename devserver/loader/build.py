@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
@@ -232,6 +232,15 @@ class Build:
                 self._modules.sources(graph.closure(name)) if name in graph else sources_now(self._finder.places(name))
             )
             touched.update({path: digest for path, digest in found.items() if path not in touched})
+
+    def stack(self) -> list[FrameType]:
+        """What `execute()` is doing, outermost frame first."""
+        frame = sys._current_frames().get(self._execution.thread)
+        found = []
+        while frame is not None:
+            found.append(frame)
+            frame = frame.f_back
+        return found[::-1]
 
     def abandon(self) -> None:
         """Nobody waits for `execute()` any more, which hangs in some module's code; to be followed by `undo()`.

@@ -369,12 +369,12 @@ class Stepwise:
     """Awaits something, and notes the changes of each of its steps: between them other code runs on this thread."""
 
     def __init__(self, awaited: Any, owner: ProcessChanges, source: Source | None) -> None:
-        self._awaited = awaited
+        self.awaited = awaited
         self._owner = owner
         self._source = source
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._awaited.__await__()
+        steps = self.awaited.__await__()
         value: Any = None
         error: BaseException | None = None
         while True:

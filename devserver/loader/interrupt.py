@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from types import FrameType
 from typing import Any
 
 
@@ -39,3 +40,14 @@ def wait_for_import(name: str) -> None:
     spec = getattr(sys.modules.get(name), "__spec__", None)
     if getattr(spec, "_initializing", False):
         vars(importlib)["_bootstrap"]._lock_unlock_module(name)
+
+
+def is_importing_library(stack: Sequence[FrameType], is_own: Callable[[str], bool]) -> bool:
+    """Whether what runs, below the innermost line of mods, is the import of a library (outermost frame first)."""
+    for frame in reversed(stack):
+        file = frame.f_code.co_filename
+        if is_own(file):
+            return False
+        if file.startswith("<frozen importlib"):
+            return True
+    return False

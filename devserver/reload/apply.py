@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import HookFailed
@@ -22,6 +22,7 @@ from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry, Swap
 from devserver.loader import Build, Located
+from devserver.loader.interrupt import is_importing_library
 from devserver.loader.moving import Remembered
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
@@ -32,6 +33,17 @@ from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried, Failure
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
+
+_TOLD_AFTER = 1.0
+"""Seconds after which an import or initialize() that still runs is told of; then after ten times as many, and so on."""
+
+_TOLD_AGAIN = 10
+_LOOKS = 0.1
+_UNWINDS = 0.5
+
+
+class GivenUp(Exception):
+    """What takes long is not waited for, because something else was saved meanwhile."""
 
 
 class Workshop(Protocol):
@@ -63,6 +75,9 @@ class Workshop(Protocol):
     def place_of_config(self, step: Step) -> PlaceOf | None:
         """Where the values of a step's configuration are written, if they are written in network.yaml."""
 
+    def is_own(self, file: str) -> bool:
+        """Whether a file is code of mods."""
+
     def is_source(self, path: Any) -> bool:
         """Whether a data file read by a mod may be one of its sources."""
 
@@ -71,6 +86,12 @@ class Workshop(Protocol):
 
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
+
+    def say(self, words: str) -> None:
+        """Tell a person what takes its time."""
+
+    def where(self, stack: Iterable[FrameType]) -> str:
+        """The innermost line of mods on a stack (outermost first), as in ` at mods/wiki/mod.py:7`; or nothing."""
 
     def replace_worker(self) -> None:
         """Somebody keeps the worker: have another from now on."""
@@ -84,7 +105,7 @@ class Transaction:
 
     def __init__(self, workshop: Workshop, group: Group, plan: Plan) -> None:
         self._shop = workshop
-        self._plan = plan
+        self.plan = plan
         self.candidates = tuple(self._candidate(step) for step in group.steps)
         self.phase = Phase.COMPILE
         self.at: Candidate | None = None
@@ -94,6 +115,7 @@ class Transaction:
         self._past: Past | None = None
         self._read: dict[Path, Digest | None] = {}
         self._undo: list[Callable[[], Awaitable[None]]] = []
+        self._given_up, self._patience = "", 0.0
 
     async def run(self, before: Phase | None = None) -> Carried:
         """Carry the group out; a fault of a mod never gets out of here.
@@ -113,6 +135,17 @@ class Transaction:
         touched = {**(self.build.touched if self.build is not None else {}), **self._read}
         took = time.monotonic() - began
         return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
+
+    @property
+    def depends_on(self) -> frozenset[Path]:
+        """The sources that it was started for, and those that it has read."""
+        touched = self.build.touched if self.build is not None else {}
+        return frozenset({*self.plan.changed, *touched})
+
+    def give_up(self, reason: str, *, at_once: bool) -> None:
+        """End an import or initialize() for this reason: as soon as that can be, or once it takes long."""
+        if at_once or not self._given_up:
+            self._given_up, self._patience = reason, 0.0 if at_once else _TOLD_AFTER
 
     async def _fold(self, phases: Sequence[Phase]) -> Failure | None:
         for phase in phases:
@@ -152,7 +185,7 @@ class Transaction:
             candidate.located = self._shop.locate(candidate.step)
         entries = [each.located.entry for each in candidates if each.located is not None]
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
-        self.build = self._shop.build(tuple(modules), entries, self._plan)
+        self.build = self._shop.build(tuple(modules), entries, self.plan)
         await self._shop.worker.run(self.build.compile)
 
     async def _import(self, candidates: list[Candidate]) -> None:
@@ -160,7 +193,12 @@ class Transaction:
         self._undo.append(self._undo_import)
         try:
             async with asyncio.timeout(self._shop.limits.imports) as limit:
-                await self._shop.worker.run(self.build.execute)
+                work = asyncio.ensure_future(self._shop.worker.run(self.build.execute))
+                await self._patiently(work, "importing", candidates, self.build.stack)
+        except GivenUp:
+            self.build.abandon()
+            self._shop.replace_worker()
+            raise
         except TimeoutError as late:
             if not limit.expired():
                 raise
@@ -168,6 +206,37 @@ class Transaction:
             self._shop.replace_worker()
             name, seconds = self.build.importing, self._shop.limits.imports
             raise HookFailed(f"importing {name} did not end within {seconds:g} s") from late
+
+    async def _patiently(
+        self,
+        work: asyncio.Future[None],
+        doing: str,
+        candidates: Sequence[Candidate],
+        stack: Callable[[], Sequence[FrameType]],
+    ) -> None:
+        """Wait for what may take long: say that it does, and where it is. Raises GivenUp after `give_up`."""
+        began, told = time.monotonic(), _TOLD_AFTER
+        # Also where nobody waits any more, so that asyncio has nothing to complain of.
+        work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        try:
+            while not (await asyncio.wait({work}, timeout=_LOOKS))[0]:
+                took, frames = time.monotonic() - began, stack()
+                if took >= told:
+                    told *= _TOLD_AGAIN
+                    self._shop.say(f"{self._named(candidates)}: {doing} for {took:.0f} s{self._shop.where(frames)}")
+                # A library that is half imported may not come to life again in this process.
+                is_due = self._given_up and took >= self._patience
+                if is_due and not is_importing_library(frames, self._shop.is_own):
+                    work.cancel()
+                    await asyncio.wait({work}, timeout=_UNWINDS)
+                    raise GivenUp(self._given_up)
+            await work
+        finally:
+            work.cancel()
+
+    def _named(self, candidates: Sequence[Candidate]) -> str:
+        guilty = self._guilty(list(candidates))
+        return f"{guilty.step.mod_id} v{self._shop.registry.next_number(guilty.step.mod_id)}"
 
     async def _undo_import(self) -> None:
         assert self.build is not None
@@ -254,7 +323,7 @@ class Transaction:
             new=candidate.new,
             new_class=candidate.mod_class,
             limit=self._shop.limits.initialize,
-            before=self._shop.state_before(candidate.step.mod_id) if self._plan.undo else None,
+            before=self._shop.state_before(candidate.step.mod_id) if self.plan.undo else None,
             replaced=self.build.replaced_modules if self.build is not None else {},
         )
         await candidate.transfer.prepare()
@@ -320,12 +389,14 @@ class Transaction:
             candidate.started = True
             if candidate.step.action is Action.LOAD:
                 candidate.note = await self._shop.give_state(candidate.new)
-            await hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
+            starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
+            work = asyncio.ensure_future(starts)
+            await self._patiently(work, "initialize()", [candidate], partial(hooks.stack_of, work))
             if candidate.step.action is Action.LOAD:
                 await self._shop.introduce(candidate.new)
 
     async def _commit(self, candidates: list[Candidate]) -> None:
-        swap = Swap(order=self._plan.order)
+        swap = Swap(order=self.plan.order)
         if self.build is not None:
             self.build.keep_state()
         for candidate in candidates:

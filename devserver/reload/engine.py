@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from devserver.errors import DevServerError, HookFailed
@@ -26,11 +26,11 @@ from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Outcome, PlanDone, PlanMade, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
-from devserver.reload.apply import Transaction
+from devserver.reload.apply import GivenUp, Transaction
 from devserver.reload.carried import Carried
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
@@ -44,6 +44,9 @@ from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
 """Seconds in which the events that a swap has held are answered, before anything else is done about it."""
+
+SAVED_AGAIN = "given up, because it was saved again"
+OTHERS_FIRST = "waits, because another save came while it took long"
 
 Asked = tuple[Trigger, asyncio.Future[PlanDone]]
 
@@ -106,6 +109,7 @@ class Engine:
         self._open.set()
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: Transaction | None = None
         self._afterwards: list[Build] = []
         self._allowed: tuple[str, ...] | None = None
 
@@ -180,6 +184,7 @@ class Engine:
         calls = tuple(running_calls())
         _refuse_hooks(calls)
         self._queue.put_nowait((trigger, done))
+        self._hurry(trigger)
         if not calls:
             return await done
         await self.home.run(_mark, calls, True)
@@ -187,6 +192,17 @@ class Engine:
             return await done
         finally:
             await self.home.run(_mark, calls, False)
+
+    def _hurry(self, trigger: Trigger) -> None:
+        """Give up on what takes long where it was saved again, or where another save waits for it."""
+        running = self._running
+        if running is None or not isinstance(trigger, FilesChanged):
+            return
+        if not running.depends_on.isdisjoint(trigger.changed):
+            running.give_up(SAVED_AGAIN, at_once=True)
+        elif running.plan.changed:
+            # It was saved, too, and has its turn when the other one had.
+            running.give_up(OTHERS_FIRST, at_once=False)
 
     def plan(self, trigger: Trigger) -> Plan:
         """What a trigger would lead to, as things are now. Changes nothing."""
@@ -299,6 +315,8 @@ class Engine:
         if outcomes or plan.not_applied:
             self._tell(done)
         self._follow_up(plan)
+        if any(each.reason == OTHERS_FIRST for each in outcomes):
+            self._queue_unwaited(FilesChanged(plan.changed, texts=plan.texts))
         if plan.needs_restart:
             self.restart(plan.needs_restart)
         return done
@@ -334,8 +352,13 @@ class Engine:
         missing = [each for each in group.needs if each not in came]
         if missing:
             return [self._skipped(step, missing) for step in group.steps]
-        transaction = Transaction(self, group, plan)
-        carried = await transaction.run()
+        self._running = transaction = Transaction(self, group, plan)
+        try:
+            carried = await transaction.run()
+        finally:
+            self._running = None
+        if carried.failure is not None and isinstance(carried.failure.error, GivenUp):
+            return [skipped_outcome(step, str(carried.failure.error), self._number(step)) for step in group.steps]
         if carried.failure is None and transaction.build is not None:
             self._afterwards.append(transaction.build)
             olds = (each.old for each in carried.candidates if each.old is not None and each.new is not None)
@@ -363,11 +386,14 @@ class Engine:
 
     def _skipped(self, step: Step, missing: Sequence[str]) -> Outcome:
         """A step whose turn does not come, because mods that it needs did not."""
-        slot = self.registry.find(step.mod_path)
-        number = slot.live.number if slot is not None and slot.live is not None else 0
-        outcome = skipped_outcome(step, f"{step.mod_path} needs {', '.join(missing)}, which did not load", number)
+        reason = f"{step.mod_path} needs {', '.join(missing)}, which did not load"
+        outcome = skipped_outcome(step, reason, self._number(step))
         self.knowledge.skipped(step, outcome, tuple(missing))
         return outcome
+
+    def _number(self, step: Step) -> int:
+        slot = self.registry.find(step.mod_path)
+        return slot.live.number if slot is not None and slot.live is not None else 0
 
     def _release(self, generation: Generation) -> None:
         """Forget the modules that only an unloaded mod was made from: its memory is given back."""
@@ -432,6 +458,15 @@ class Engine:
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
         await self._around.introduce(generation)
+
+    def say(self, words: str) -> None:
+        """Tell a person what takes its time."""
+        self._tell(Notice(words, calm=True))
+
+    def where(self, stack: Iterable[FrameType]) -> str:
+        """The innermost line of mods on a stack, as in ` at mods/wiki/mod.py:7`; nothing without one."""
+        own = [each for each in stack if self.is_own(each.f_code.co_filename)]
+        return f" at {self.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
 
     def replace_worker(self) -> None:
         """Somebody keeps the worker: have another from now on."""

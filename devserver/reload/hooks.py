@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from devserver.config.typed import DoesNotFit, Misfit, fitted, is_model
@@ -20,6 +20,7 @@ from devserver.errors import HookFailed, ModConfigError
 from devserver.live.generation import Generation, running
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import run_in_thread
+from devserver.live.overseer import frames_in, frames_of
 from devserver.loader import DataReads
 from devserver.loader.changes import (
     ProcessChanges,
@@ -243,6 +244,15 @@ async def call_hook(generation: Generation, hook: Callable[..., Any], name: str,
     finally:
         running.reset(token)
         generation.end(call)
+
+
+def stack_of(work: asyncio.Future[Any]) -> list[FrameType]:
+    """Where a task waits that calls a hook, into the task in which that hook runs; outermost frame first."""
+    found = list(frames_of(work)) if isinstance(work, asyncio.Task) else []
+    inner = next((each.f_locals.get("task") for each in found if each.f_code is _in_time.__code__), None)
+    found += frames_of(inner) if isinstance(inner, asyncio.Task) else ()
+    stepped = next((each.f_locals["self"] for each in found if each.f_code is Stepwise.__await__.__code__), None)
+    return found if stepped is None else [*found, *frames_in(stepped.awaited)]
 
 
 class _TookTooLong(Exception):

@@ -12,10 +12,10 @@ import math
 import os
 import time
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from devserver.live.loops import Worker, run_in_thread
 from devserver.model.change import Digest, Sources
@@ -55,6 +55,9 @@ _GIT_QUIET = 0.5
 
 _TOGETHER = 0.2
 """Seconds that what is whole waits for what is saved at the same time and is still being written."""
+
+_REPORT = 0.5
+"""Seconds that a report of a change is waited for before the next look."""
 
 _LOOK = 0.05
 """Seconds that the reader waits for writers before it looks what else was saved."""
@@ -115,6 +118,7 @@ class Watch:
         self._sweeps = Pace(SWEEP, _SWEEP_AT_MOST, _SWEEP_SHARE)
         self._asks = Pace(SWEEP, _ASK_AT_MOST, _ASK_SHARE)
         self._unsettled: dict[Path, Settling] = {}
+        self._reports: set[asyncio.Task[object]] = set()
         self._stale_lock: Signature | None = None
         self._fault = ""
         self._came = self._storms_until = 0.0
@@ -142,6 +146,8 @@ class Watch:
                     await asyncio.sleep(SWEEP)
                 await self._wait()
         finally:
+            for task in self._reports:
+                task.cancel()
             self._notifier.stop()
             self._reader.stop()
 
@@ -307,6 +313,13 @@ class Watch:
         self._notified = others
         return sources
 
+    def _beside(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        """Let something go on beside the watch; it is ended with it."""
+        task = asyncio.create_task(work)
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+        return task
+
     def _is_own_change(self, listing: Path, reading: Reading) -> bool:
         """Whether what is new or gone in a folder are files that mods have written themselves."""
         before, _ = self._memory.seen(listing)
@@ -323,7 +336,8 @@ class Watch:
         known = self._known()
         changed = {path: digest for path, digest in news.items() if path in known}
         if changed:
-            await self._guarded(self._on_change(changed, texts))
+            # What takes long is not waited for: what is saved meanwhile may end it.
+            await asyncio.wait({self._beside(self._guarded(self._on_change(changed, texts)))}, timeout=_REPORT)
         # Who loads a source reads it once more: what was saved just then may be loaded already, and gone again.
         self._split(map(str, news))
 
