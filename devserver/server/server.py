@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any
@@ -51,6 +52,7 @@ from devserver.server.app import make_app
 from devserver.server.before import LISTENING, Before
 from devserver.server.exposure import Exposure
 from devserver.server.image import hear_signals
+from devserver.server.leaving import Leaving, left_running
 from devserver.server.redact import Redactor
 from devserver.server.restart import Parts, RestartInPlace, loading_problem
 from devserver.server.run_options import RunOptions
@@ -467,6 +469,8 @@ class Server:
 
     async def _end(self) -> None:
         """End everything in order; what does not end in time is left to the end of the process."""
+        leaving = Leaving(self._face.close, code=0 if sys.exc_info()[0] is None else 1)
+        leaving.begin()
         summary = self._summary()
         await _cancelled(*self._tasks)
         for what, end in (
@@ -485,6 +489,7 @@ class Server:
             except Exception as error:
                 self.tell(Notice(f"{what} did not end as they should: {type(error).__name__}: {error}"))
         self.tell(summary)
+        leaving.all_told()
 
     async def _end_mods(self) -> None:
         await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
@@ -495,6 +500,9 @@ class Server:
     async def _end_home(self) -> None:
         if not await asyncio.to_thread(self._home.stop, 0.5):
             self.tell(Notice("the mods' thread is blocked; left behind"))
+        left = left_running(self._network.engine.shown, self._network.engine.is_own)
+        if left:
+            self.tell(Notice(f"left behind: {'; '.join(left)}"))
 
     async def _in_time(self, work: Awaitable[Any], otherwise: str) -> None:
         try:

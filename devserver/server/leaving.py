@@ -1,0 +1,119 @@
+"""The end of the process: in time, whatever threads and processes of mods do, and with a word of what goes on.
+
+Python waits at its end for every thread that is no daemon, for the workers of pools and for exit callbacks, for ever.
+Here a person waits for at most `LEAVE_SECONDS` from the moment at which the end was asked for.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+LEAVE_SECONDS = 2.6
+"""Seconds after which the process ends, whatever still runs."""
+
+_LAST_SECONDS = 0.5
+"""Seconds for what is left once all is told: idle workers of pools and their processes end in them."""
+
+_CALLBACKS = 0.2
+"""Seconds that exit callbacks have, where threads had to be left."""
+
+
+class Leaving:
+    """The end of this process. `last_words` is called before it is cut short; `code` is its exit code."""
+
+    def __init__(self, last_words: Callable[[], None], code: int = 0) -> None:
+        self._last_words = last_words
+        self._code = code
+        self._latest = time.monotonic() + LEAVE_SECONDS
+        self._sooner = threading.Event()
+
+    def begin(self) -> None:
+        """From now on the process ends in time."""
+        threading.Thread(target=self._cut_short, name="oa-dev end", daemon=True).start()
+
+    def all_told(self) -> None:
+        """Nothing of ours is left to do: what goes on now is waited for no longer than it takes to end by itself."""
+        self._latest = min(self._latest, time.monotonic() + _LAST_SECONDS)
+        self._sooner.set()
+
+    def _cut_short(self) -> None:
+        self._sooner.wait(self._latest - time.monotonic())
+        time.sleep(max(0.0, self._latest - time.monotonic()))
+        self._last_words()
+        _end_workers()
+        # What was registered for the end is done on another thread, which may hang.
+        callbacks = threading.Thread(target=atexit._run_exitfuncs, name="oa-dev exit callbacks", daemon=True)
+        callbacks.start()
+        callbacks.join(_CALLBACKS)
+        os._exit(self._code)
+
+
+def _end_workers() -> None:
+    """End the processes of pools: nothing would tell them that this one has gone."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    workers = multiprocessing.active_children() if multiprocessing is not None else []
+    for each in workers:
+        each.terminate()
+    latest = time.monotonic() + _CALLBACKS
+    for each in workers:
+        each.join(max(0.0, latest - time.monotonic()))
+        # A fork of this process takes a SIGTERM as this process does.
+        each.kill()
+
+
+def left_running(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> list[str]:
+    """The threads and processes that the end of this process does not end, each in words.
+
+    `is_own` tells files of mods, `shown` makes a path one that people read.
+    """
+    return [*_threads(shown, is_own), *_processes()]
+
+
+def _threads(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> Iterator[str]:
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        if thread.daemon or thread is threading.main_thread() or frame is None or _is_idle(frame):
+            continue
+        own = next((each for each in _outwards(frame) if is_own(each.f_code.co_filename)), None)
+        place = f" at {shown(own.f_code.co_filename)}:{own.f_lineno}" if own is not None else ""
+        yield f"thread {thread.name!r}{place}"
+
+
+def _is_idle(frame: FrameType) -> bool:
+    """Whether a thread is the worker of a pool that waits for work; it ends when it is told to."""
+    return frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "concurrent.futures.thread"
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _processes() -> Iterator[str]:
+    """The processes that this one has started, where the system tells; without those of pools, which end with it."""
+    for listed in Path("/proc/self/task").glob("*/children"):
+        try:
+            found = listed.read_text().split()
+        except OSError:
+            continue
+        for pid in found:
+            words = _command(pid)
+            # One that has ended and was not waited for has no words any more.
+            if words and not any("multiprocessing" in each for each in words) and words != _command("self"):
+                yield f"process {pid} ({' '.join(words):.60})"
+
+
+def _command(pid: str) -> list[str]:
+    try:
+        return [each for each in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if each]
+    except OSError:
+        return []

@@ -1,0 +1,108 @@
+"""The end of the process waits for no thread and no process of a mod; what goes on is named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from live import Live, Site, start
+
+STARTS = {
+    "a job of the loop's pool": "await asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)",
+    "a job of a pool": "await asyncio.wrap_future(ThreadPoolExecutor(1).submit(time.sleep, 60))",
+    "a thread": "threading.Thread(target=time.sleep, args=(60,), daemon=False).start(); await asyncio.sleep(60)",
+    "a process of a pool": "await asyncio.wrap_future(ProcessPoolExecutor(1).submit(time.sleep, 60))",
+    "a callback of the exit": "atexit.register(time.sleep, 60); await asyncio.sleep(60)",
+}
+
+HEAD = (
+    "import asyncio, atexit, threading, time\nfrom concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor\n"
+)
+
+
+def started(site: Site, statement: str) -> Live:
+    """A server whose mod executes a statement on an event, and says before that it will."""
+    site.mod(
+        "hang",
+        f"""
+        @mod_event_handler("hang.on.do")
+        async def hang(self, event):
+            open("started", "w").close()
+            {statement}
+        """,
+        head=HEAD,
+    )
+    site.yaml()
+    live = start(site)
+    live.line("ready")
+    return live
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_the_end_waits_for_nothing_that_a_mod_has_started(site: Site, case: str) -> None:
+    """Within three seconds, with the code of a clean end, told as one."""
+    live = started(site, STARTS[case])
+    ana = live.join("ana")
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(ana.try_send, "hang.on.do")
+        live.until(lambda: (site.folder / "started").exists())
+        began = time.monotonic()
+        assert live.stop() == 0
+        assert time.monotonic() - began < 4
+        assert hanging.exception() is None or isinstance(hanging.exception(), ConnectionError)
+    assert len(live.told("stopped")) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("threading.Thread(target=self.read, name='reader', daemon=False).start()", "thread 'reader' at mods/hang.py:"),
+        ("(await asyncio.create_subprocess_exec('sleep', '60')).pid", "(sleep 60)"),
+    ],
+)
+def test_what_goes_on_after_the_end_is_named(site: Site, statement: str, words: str) -> None:
+    """A thread with the line of the mod where it is, a process with its command."""
+    site.mod(
+        "hang",
+        f"""
+        def read(self):
+            while True:
+                time.sleep(0.01)
+
+        @mod_event_handler("hang.on.do")
+        async def hang(self, event):
+            {statement}
+            return EventResponse(True, "")
+        """,
+        head=HEAD,
+    )
+    site.yaml()
+    live = start(site)
+    live.line("ready")
+    live.join("ana").send("hang.on.do")
+    mine = _children(live.process.pid)
+    try:
+        assert live.stop() == 0
+        assert [each for each in live.told("notice") if "left behind" in each["message"] and words in each["message"]]
+    finally:
+        for each in mine:
+            os.kill(each, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    found = [each.read_text() for each in listed.parents[1].glob("*/children")]
+    return [int(each) for each in " ".join(found).split()]
+
+
+def test_an_exit_callback_of_a_mod_is_called_though_a_thread_goes_on(site: Site) -> None:
+    """What a mod saves at the end of the process is saved."""
+    statement = "atexit.register(lambda: open('saved', 'w').close()); threading.Thread(target=time.sleep, args=(60,), daemon=False).start()"
+    live = started(site, statement + "; return EventResponse(True, '')")
+    live.join("ana").send("hang.on.do")
+    assert live.stop() == 0
+    assert (site.folder / "saved").exists()
