@@ -101,8 +101,9 @@ def _children(pid: int) -> list[int]:
 
 def test_an_exit_callback_of_a_mod_is_called_though_a_thread_goes_on(site: Site) -> None:
     """What a mod saves at the end of the process is saved."""
-    statement = "atexit.register(lambda: open('saved', 'w').close()); threading.Thread(target=time.sleep, args=(60,), daemon=False).start()"
-    live = started(site, statement + "; return EventResponse(True, '')")
+    saves = "atexit.register(lambda: open('saved', 'w').close())"
+    sleeps = "threading.Thread(target=time.sleep, args=(60,), daemon=False).start()"
+    live = started(site, f"{saves}; {sleeps}; return EventResponse(True, '')")
     live.join("ana").send("hang.on.do")
     assert live.stop() == 0
     assert (site.folder / "saved").exists()
