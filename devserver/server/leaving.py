@@ -57,8 +57,9 @@ class Leaving:
 
 def _end_workers() -> None:
     """End the processes of pools: nothing would tell them that this one has gone."""
-    multiprocessing = sys.modules.get("multiprocessing")
-    workers = multiprocessing.active_children() if multiprocessing is not None else []
+    from multiprocessing import active_children  # rarely needed, and no start shall wait for it
+
+    workers = active_children()
     for each in workers:
         each.terminate()
     latest = time.monotonic() + _CALLBACKS
