@@ -20,6 +20,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any
 
 from devserver.live.generation import Call, Generation
+from devserver.loader import raw
 from devserver.loader.scope import Scope, scope_in
 from devserver.mod import BaseMod
 
@@ -52,12 +53,8 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
     """
     scope = scope_in(names)
     # Not `isinstance`, nor `each.__module__`: these ask the object, or its metaclass, which may be a mod's.
-    own = [each for each in list(names.values()) if issubclass(type(each), type) and _module_of(each) == name]
+    own = [each for each in list(names.values()) if raw.derives(type(each), type) and raw.module_of(each) == name]
     return Remains(name, file, tuple(weakref.ref(each) for each in (scope, *own) if each is not None))
-
-
-def _module_of(cls: type) -> Any:
-    return type.__getattribute__(cls, "__dict__").get("__module__")
 
 
 def expected_cost() -> float:
@@ -127,9 +124,9 @@ class _Search:
             rank, name = self._namespaces[id(holder)]
             return rank + (name == self._module) * len(self._namespaces), f"{name}.{_key(holder, held)}"
         words = None
-        if isinstance(holder, asyncio.Task):
+        if raw.derives(kind, asyncio.Task):
             words = f'the task "{holder.get_name()}"'
-        elif isinstance(holder, threading.Thread):
+        elif raw.derives(kind, threading.Thread):
             words = f'the thread "{holder.name}"'
         elif kind in (Generation, Call):
             words = LINGERING
@@ -144,7 +141,7 @@ _PASSED_BY = frozenset({weakref.ref, CodeType, Scope})
 
 
 def _modules() -> list[tuple[str, ModuleType]]:
-    return [(name, module) for name, module in list(sys.modules.items()) if isinstance(module, ModuleType)]
+    return [(name, module) for name, module in list(sys.modules.items()) if raw.derives(type(module), ModuleType)]
 
 
 def _key(table: dict[Any, Any], held: list[Any]) -> str:
@@ -155,11 +152,11 @@ def _key(table: dict[Any, Any], held: list[Any]) -> str:
 def _in_a_mod(table: dict[Any, Any], held: list[Any]) -> str | None:
     """The key of a mod's state, or the attribute of its instance."""
     for owner in gc.get_referrers(table):
-        if isinstance(owner, BaseMod) and owner.__dict__ is table:
+        if raw.derives(type(owner), BaseMod) and owner.__dict__ is table:
             return f"self.{_key(table, held)} of {owner.mod_id}" if hasattr(owner, "mod_id") else None
         if type(owner) is dict:
             for instance in gc.get_referrers(owner):
-                if isinstance(instance, BaseMod) and vars(instance).get("state") is table:
+                if raw.derives(type(instance), BaseMod) and vars(instance).get("state") is table:
                     return f'state key "{_key(table, held)}"'
     return None
 
