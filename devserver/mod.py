@@ -157,6 +157,9 @@ class BaseMod:
     "exclusive" or "rebind", see `devserver.model.lifecycle.HandOver`), `watch` (files that it is made from besides its
     code and what it was seen to read, as patterns from its own folder: `["prompts/**"]`).
 
+    `persist_state = True` keeps what is plain data in `self.state` on disk (`.oa-dev/`, at most once a second), from
+    where it comes back after a crash of the process; a clean end begins anew.
+
     `self.state` is a plain dict that survives reloads. A mod whose state is something else defines both
     `capture_state()`, which returns it, and `restore_state(state)`, which takes it in the next generation.
 
@@ -170,6 +173,7 @@ class BaseMod:
     version: ClassVar[str] = "0"
     requires: ClassVar[Sequence[str]] = ()
     reload_mode: ClassVar[str] = "fresh"
+    persist_state: ClassVar[bool] = False
     watch: ClassVar[Sequence[str]] = ()
 
     mod_name: str

@@ -95,6 +95,8 @@ class Engine:
         self.failures = 0
         self.admit: Callable[[str], None] = lambda mod_path: None
         """Raises ModFault for a mod that may not be loaded now, whoever asks."""
+        self.kept_state: Callable[[Generation], str] = lambda generation: ""
+        """Gives a mod that is being loaded the state that a crash has left of it; what became of it, in words."""
         self.restarts = Restarting()
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Told what network.yaml asks for, when that has changed."""
@@ -419,7 +421,8 @@ class Engine:
 
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded the state that it had before a restart in place; what became of it."""
-        return await self.restarts.give_state(generation, self.limits.initialize)
+        moved = await self.restarts.give_state(generation, self.limits.initialize)
+        return moved or self.kept_state(generation)
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""

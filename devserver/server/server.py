@@ -52,6 +52,7 @@ from devserver.server.app import make_app
 from devserver.server.before import LISTENING, Before
 from devserver.server.exposure import Exposure
 from devserver.server.image import hear_signals
+from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.leaving import Leaving, left_running
 from devserver.server.redact import Redactor
 from devserver.server.restart import Parts, RestartInPlace, loading_problem
@@ -139,6 +140,8 @@ class Server:
         self._network.engine.config_file = options.path.resolve()
         self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
+        self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
+        self._network.engine.kept_state = self._kept.give
         accounts = self._network.directory.accounts
         self.reloads: Tape[dict[str, Any]] = Tape(100, accounts.open(RELOADS))
         self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
@@ -171,6 +174,8 @@ class Server:
         self._network.directory.on_change.append(self._agent_changed)
         before = self._options.before
         self._files.begin(self._network.directory, before.descriptors.get("claim") if before is not None else None)
+        if before is None and self._files.are_ours:
+            self._kept.begin()
         self._network.keep = self._files.written
         self._http.begin(self._heard)
         if before is not None:
@@ -196,6 +201,8 @@ class Server:
     async def _announce_ready(self) -> None:
         self._begin(self._keep_presence())
         self._begin(self._watchdog().run())
+        if self._files.are_ours:
+            self._begin(self._kept.run(self._home, lambda: self._network.engine.registry.live))
         if self._options.watch:
             self._begin(self._watch.run())
         self._files.announce(self._url, self._token)
@@ -204,6 +211,8 @@ class Server:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
         before = self._options.before
         self.tell(self._ready() if before is None else before.done(self._network, self._url, time.time()))
+        if before is None and (crashes := self._options.supervised.crashes):
+            self.tell(Notice(lost_words(crashes[-1].how, crashes[-1].began, self._kept.brought_back)))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
             self._face.tell(exposed)  # and not through the redactor: it is the one place where the join token is shown
         self._face_keys()
@@ -474,6 +483,7 @@ class Server:
         summary = self._summary()
         await _cancelled(*self._tasks)
         for what, end in (
+            ("the states that outlive a crash", self._end_kept),
             ("the files in .oa-dev", self._files.end),
             ("the agents' queues", self._network.directory.close),
             ("what commands wait for", self.reloads.close),
@@ -490,6 +500,10 @@ class Server:
                 self.tell(Notice(f"{what} did not end as they should: {type(error).__name__}: {error}"))
         self.tell(summary)
         leaving.all_told()
+
+    def _end_kept(self) -> None:
+        if self._files.are_ours:
+            self._kept.end()
 
     async def _end_mods(self) -> None:
         await self._in_time(self._network.shutdown(), "a mod does not end; left behind")

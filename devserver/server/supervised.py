@@ -50,15 +50,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """How a server ended: in words ("exit 7", "SIGSEGV"), and the code that ran, innermost first; none if unknown."""
+    """How a server ended: in words ("exit 7", "SIGSEGV"), and the code that ran, innermost first; none if unknown.
+
+    `began`: when that run began, in seconds since 1970; 0 if unknown.
+    """
 
     how: str
     places: tuple[Place, ...] = ()
+    began: float = 0.0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """A crash out of what `asdict` made of it."""
-        return cls(values["how"], tuple(Place(**each) for each in values["places"]))
+        return cls(values["how"], tuple(Place(**each) for each in values["places"]), values.get("began", 0.0))
 
     def blamed(self, mods: Mapping[str, Path]) -> tuple[str, Place] | None:
         """The mod, of these with their files, whose own code ran innermost, and where."""

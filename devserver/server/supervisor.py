@@ -18,6 +18,7 @@ import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import IO, Any
 
 from devserver.server.runfile import process_began
@@ -64,11 +65,12 @@ class Supervisor:
         """Run the server until it ends cleanly, is asked to, or has crashed three times in 30 s; its exit code."""
         with _signals_held(), _terminal_kept() as restore_terminal, tempfile.TemporaryFile() as words:
             while True:
+                began = time.time()
                 code, parted, asked = self._run_once(words)
                 if parted or asked:
                     return _as_exit_code(code)
                 restore_terminal()
-                if not self._goes_on(_crash(code, words)):
+                if not self._goes_on(replace(_crash(code, words), began=began)):
                     return _as_exit_code(code)
 
     def _goes_on(self, crash: Crash) -> bool:

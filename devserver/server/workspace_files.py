@@ -35,6 +35,11 @@ class WorkspaceFiles:
         if self._claim.taken or self._claim.take():
             self._identities.follow(directory)
 
+    @property
+    def are_ours(self) -> bool:
+        """Whether no other server has them."""
+        return self._claim.taken
+
     def hand_over(self) -> int | None:
         """Write the last changes, and leave the files to the next image of this process: its claim, if it has one."""
         self._identities.close()

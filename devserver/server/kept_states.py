@@ -1,0 +1,144 @@
+"""The states that outlive a crash: those of mods with `persist_state = True`, as far as they are plain data.
+
+Written at most once a second, when something has changed, to `.oa-dev/state.json` (0600, by rename). A clean end
+empties the file; what stands there at a start is what a run had that ended in no other way than a crash. Read and
+written as JSON: nothing that lies on disk is ever executed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from devserver.errors import DevServerError
+from devserver.live.generation import Generation
+from devserver.live.loops import Home
+from devserver.server.runfile import read_private, write_private
+
+FILE = "state.json"
+PERIOD = 1.0
+"""Seconds between two looks at the states."""
+
+MOST_BYTES = 4 * 1024 * 1024
+"""The largest file that is read back."""
+
+MOST_VALUES = 50_000
+"""The most values of one state that are kept: to look at each of them takes time from handlers."""
+
+
+class KeptStates:
+    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about what cannot be kept."""
+
+    def __init__(self, workspace: Path, tell: Callable[[str], None]) -> None:
+        self._workspace = workspace
+        self._tell = tell
+        self._found: dict[str, Any] = {}
+        self._last: dict[str, tuple[str, float]] = {}
+        """The state of each mod as it was written last, and when it had become that."""
+        self._named: set[tuple[str, str]] = set()
+        self.brought_back: list[str] = []
+        """The mods whose states came back from the run before."""
+
+    def begin(self) -> None:
+        """Read what a run that crashed has left. Never raises."""
+        try:
+            data = read_private(self._workspace, FILE, MOST_BYTES)
+            found = json.loads(data) if data else {}
+        except (OSError, ValueError, DevServerError) as error:
+            self._tell(f"no state is brought back: .oa-dev/{FILE} cannot be read ({error})")
+            return
+        self._found = found if type(found) is dict else {}
+
+    def give(self, generation: Generation) -> str:
+        """Give a mod that is being loaded the state that it had when the process crashed; what became of it."""
+        found = self._found.pop(generation.mod_path, None)
+        if not _persists(generation) or type(found) is not dict or type(found.get("state")) is not dict:
+            return ""
+        generation.instance.state.update(found["state"])
+        self.brought_back.append(generation.mod_id)
+        return f"state of {_clock(found.get('time'))} brought back"
+
+    async def run(self, home: Home, live: Callable[[], Iterable[Generation]]) -> None:
+        """Write the states again and again."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            await self.write(home, live)
+
+    async def write(self, home: Home, live: Callable[[], Iterable[Generation]]) -> None:
+        """Write the states, where they are others than those that were written last."""
+        now = await home.run(self._texts, live)
+        if {path: text for path, (text, _) in self._last.items()} == now:
+            return
+        moment = time.time()
+        last = {
+            path: self._last[path] if path in self._last and self._last[path][0] == text else (text, moment)
+            for path, text in now.items()
+        }
+        entries = (f'{json.dumps(path)}:{{"time":{at},"state":{text}}}' for path, (text, at) in last.items())
+        try:
+            await asyncio.to_thread(write_private, self._workspace, FILE, f"{{{','.join(entries)}}}")
+            self._last = last
+        except (OSError, DevServerError) as error:
+            self._say("", f"the states of mods cannot be kept: {error}")
+
+    def end(self) -> None:
+        """A clean end: the next run begins anew. Never raises."""
+        try:
+            if self._last or self.brought_back:
+                write_private(self._workspace, FILE, "{}")
+        except (OSError, DevServerError) as error:
+            self._tell(f"the states of mods stay in .oa-dev/{FILE}: {error}")
+
+    async def _texts(self, live: Callable[[], Iterable[Generation]]) -> dict[str, str]:
+        """The states as JSON. To be called where mods run, so that none of them changes meanwhile."""
+        return {each.mod_path: json.dumps(self._plain_state(each)) for each in live() if _persists(each)}
+
+    def _plain_state(self, generation: Generation) -> dict[str, Any]:
+        """The keys of a state that hold plain data; the others are named, once."""
+        left = [MOST_VALUES]
+        kept = {}
+        for key, value in list(generation.instance.state.items()):
+            if type(key) is str and _is_plain(value, left):
+                kept[key] = value
+            else:
+                why = "the state is too large" if left[0] <= 0 else "is no plain data"
+                self._say(f"{key}", f"{generation.mod_id}: key {str(key)!r} would not survive a crash: {why}")
+        return kept
+
+    def _say(self, what: str, sentence: str) -> None:
+        if (what, sentence) not in self._named:
+            self._named.add((what, sentence))
+            self._tell(sentence)
+
+
+def lost_words(how: str, began: float, brought_back: Iterable[str]) -> str:
+    """What a crash of the run before means for the states of mods."""
+    since = f" since {_clock(began)}" if began else ""
+    back = ", ".join(brought_back)
+    but = f", but for what came back: {back}" if back else "; persist_state = True in a mod keeps plain data"
+    return f"the run before crashed ({how}): what mods had in their state{since} is lost{but}"
+
+
+def _persists(generation: Generation) -> bool:
+    return getattr(type(generation.instance), "persist_state", False) is True
+
+
+def _is_plain(value: Any, left: list[int]) -> bool:
+    """Whether JSON gives a value back as it was. `left`: how many values may still be looked at."""
+    left[0] -= 1
+    if left[0] <= 0:
+        return False
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and _is_plain(each, left) for key, each in value.items())
+    if kind is list:
+        return all(_is_plain(each, left) for each in value)
+    return kind in (str, int, bool, type(None)) or (kind is float and value - value == 0)
+
+
+def _clock(seconds: Any) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds)) if type(seconds) in (int, float) else "an unknown time"
