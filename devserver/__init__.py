@@ -7,11 +7,13 @@ and a command that asks a running server needs none of them. `devserver.testing`
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from devserver.agent import Agent
     from devserver.agent_network import AgentNetwork
+    from devserver.errors import AgentError
     from devserver.mod import BaseMod, Refused, mod_event_handler
     from devserver.model.event import Event, EventResponse
 
-__all__ = ["AgentNetwork", "BaseMod", "Event", "EventResponse", "Refused", "mod_event_handler"]
+__all__ = ["Agent", "AgentError", "AgentNetwork", "BaseMod", "Event", "EventResponse", "Refused", "mod_event_handler"]
 __version__ = "0.2.0"
 
 
@@ -20,6 +22,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'devserver' has no attribute {name!r}")
     if name == "AgentNetwork":
         from devserver import agent_network as home
+    elif name == "Agent":
+        from devserver import agent as home  # type: ignore[no-redef]
+    elif name == "AgentError":
+        from devserver import errors as home  # type: ignore[no-redef]
     else:
         from devserver import mod as home  # type: ignore[no-redef]
     found = globals()[name] = getattr(home, name)

@@ -11,6 +11,7 @@
     │   ├── HookFailed        a hook of the mod returned False, hung, or asked the process to end
     │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
+    ├── AgentError            a network does not let an agent in, or has ended its stay, with a code
     ├── EventRefused          an event that may not enter, with a code
     ├── CannotListen          the wanted address cannot be listened on
     ├── PortInUse             the wanted port is taken
@@ -92,6 +93,14 @@ class BlockedTooLong(DevServerError):
 
 class EventRefused(DevServerError):
     """An event that may not enter the network. `code` is for programs, the text for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AgentError(DevServerError):
+    """A network does not let an agent in, or has ended its stay. `code` is for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -31,6 +31,7 @@ FOLDERS = (
 """From the bottom up. A file imports from its own folder, and from folders that stand before it."""
 
 ROOT = {
+    "agent": "model",
     "testing": "bridge",
     "pytest_plugin": "bridge",
     "errors": "model",
@@ -45,7 +46,7 @@ ROOT = {
 OWNERS: dict[str, tuple[str, ...]] = {
     "watchfiles": ("sources.notify",),
     "httptools": ("transports.http.http_connection",),
-    "websockets": ("transports.http.websocket",),
+    "websockets": ("transports.http.websocket",, "agent"),
     "socket": ("server", "transports.http.serving", "loader.places"),  # the loader opens none: it reads a setting
     "typer": ("cli",),
     "importlib": ("loader",),

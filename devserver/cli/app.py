@@ -168,6 +168,14 @@ def new_mod(name: Annotated[str, typer.Argument(metavar="NAME", help="As in kanb
     return commands.new_mod(name)
 
 
+@new.command("agent")
+def new_agent(name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's id, as in ana.")]) -> int:
+    """Write an agent, as a script that joins the network here."""
+    from devserver.cli import commands
+
+    return commands.new_agent(name)
+
+
 add_running(app)
 app.add_typer(new, name="new")
 

@@ -129,6 +129,26 @@ def new_mod(name: str) -> int:
     return code
 
 
+def new_agent(name: str) -> int:
+    """Write an agent as a script beside the network of the working directory."""
+    from devserver.cli.scaffold import agent_files
+    from devserver.config.network_yaml import read_network
+    from devserver.errors import ConfigError
+    from devserver.model.config import DEFAULT_PORT
+    from devserver.network.identity import agent_id_problem
+
+    path = network_file(None)
+    problem = agent_id_problem(name)
+    if problem is not None:
+        raise Problem(problem, "an agent is named like ana")
+    try:
+        port = read_network(path).port
+    except ConfigError:
+        port = DEFAULT_PORT
+    files = agent_files(name, f"http://127.0.0.1:{port}")
+    return _written(path.parent, files, f"oa-dev run, and beside it: python {next(iter(files))}")
+
+
 def _written(folder: Path, files: Mapping[str, str], then: str) -> int:
     """Write files that are not there yet, all or none."""
     there = [each for each in files if (folder / each).exists()]

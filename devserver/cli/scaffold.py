@@ -90,6 +90,37 @@ async def test_a_payload_that_does_not_fit_is_refused(network):
         assert '"name" must be a text, not 5' in answer.message
 '''
 
+_AGENT = '''\
+"""The agent {agent_id}: prints what it receives. Run it beside the network: `python {file}`."""
+
+import argparse
+import asyncio
+
+from devserver import Agent, AgentError
+
+
+async def main(url: str) -> None:
+    """Stay until Ctrl-C. The connection comes back by itself after a restart of the network."""
+    async with Agent("{agent_id}", url=url) as me:
+        print("{agent_id} has joined; Ctrl-C ends it")
+        async for event in me:
+            print(event.event_name, event.payload)
+            # To ask a mod or another agent:
+            #   answer = await me.send("hello.greet", {{"name": "{agent_id}"}})
+            #   await me.send("note.take", {{"text": "hi"}}, to="agent:ben")
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--url", default="{url}", help="where the network answers")
+    try:
+        asyncio.run(main(arguments.parse_args().url))
+    except KeyboardInterrupt:
+        pass
+    except AgentError as error:
+        raise SystemExit(f"{agent_id}: {{error}}") from None
+'''
+
 _IGNORED = ".oa-dev/\n__pycache__/\n.venv/\n"
 
 
@@ -108,6 +139,13 @@ def mod_files(name: str) -> dict[str, str]:
     title = "".join(part.capitalize() for part in name.split("_"))
     values = {"name": event_part(name), "title": title, "module": name}
     return {f"mods/{name}.py": _MOD.format(**values), f"tests/test_{name}.py": _TEST.format(**values)}
+
+
+def agent_files(agent_id: str, url: str) -> dict[str, str]:
+    """Return an agent as a script, by path within the network's folder."""
+    stem = re.sub(r"[^A-Za-z0-9_]", "_", agent_id)
+    file = f"agents/{stem}.py"
+    return {file: _AGENT.format(agent_id=agent_id, file=file, url=url)}
 
 
 def mod_name(given: str) -> str:

@@ -1,0 +1,170 @@
+"""The agent client: joins, sends, receives, and comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import PATIENCE, Running, oa_dev, write
+
+from devserver import Agent, AgentError
+from devserver.agent import _NoWebSocket, _WebSocketLine
+
+ECHO = """\
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+class EchoMod(BaseMod):
+    @mod_event_handler("echo.say")
+    async def say(self, event):
+        self.state["n"] = self.state.get("n", 0) + 1
+        return EventResponse(True, "said", {"text": event.payload["text"], "n": self.state["n"], "by": event.source_id})
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    """A server that is ready; `url` is where."""
+    running = Running(write(tmp_path, echo=ECHO))
+    try:
+        running.url = running.until(type="ready")["url"]  # type: ignore[attr-defined]
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.fixture(params=["websocket", "http"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way to connect; for the second, no WebSocket comes through."""
+    if request.param == "http":
+
+        async def refused(*_arguments: object) -> None:
+            raise _NoWebSocket
+
+        monkeypatch.setattr(_WebSocketLine, "open", refused)
+    return str(request.param)
+
+
+async def test_an_agent_sends_and_gets_answers(server: Running, way: str) -> None:
+    """And a refusal is an answer too."""
+    async with asyncio.timeout(PATIENCE), Agent("ana", server.url) as me:
+        assert me.transport == way
+        answer = await me.send("echo.say", {"text": "hello"})
+        assert (answer.success, answer.message, answer.event_name) == (True, "said", "echo.say")
+        assert answer.data == {"text": "hello", "n": 1, "by": "ana"}
+        bad = await me.send("nonsense")
+        assert not bad.success
+        assert "event name" in bad.message
+
+
+async def test_agents_receive_what_is_for_them_in_order(server: Running, way: str) -> None:
+    """By iteration."""
+    async with asyncio.timeout(PATIENCE), Agent("ana", server.url) as ana, Agent("ben", server.url) as ben:
+        for number in range(3):
+            await ana.send("note.take", {"n": number}, to="agent:ben")
+        got = []
+        async for event in ben:
+            if event.event_name == "note.take":
+                got.append((event.payload["n"], event.source_id))
+            if len(got) == 3:
+                break
+        assert got == [(0, "ana"), (1, "ana"), (2, "ana")]
+
+
+async def test_an_agent_comes_back_when_the_server_was_killed_and_started_again(tmp_path: Path, way: str) -> None:
+    """Under its id and secret; a send that waited meanwhile gets its answer."""
+    first = Running(write(tmp_path, echo=ECHO))
+    url = first.until(type="ready")["url"]
+    port = url.rpartition(":")[2]
+    async with asyncio.timeout(PATIENCE), Agent("ana", url) as me:
+        assert (await me.send("echo.say", {"text": "one"})).success
+        first.end()
+        waiting = asyncio.create_task(me.send("echo.say", {"text": "two"}))
+        second = Running(tmp_path, "--port", port)
+        try:
+            await asyncio.to_thread(second.until, type="ready")
+            assert (await waiting).data["text"] == "two"
+        finally:
+            await me._end(leave=False)
+            second.end()
+
+
+async def test_an_agent_stays_over_reloads(server: Running) -> None:
+    """Its connection is the same one, and the state of the mod too."""
+    async with asyncio.timeout(PATIENCE), Agent("ana", server.url) as me:
+        await me.send("echo.say", {"text": "one"})
+        write(server.folder, echo=ECHO.replace('"said"', '"said again"'))
+        await asyncio.to_thread(server.until, type="outcome", status="applied", action="reload")
+        answer = await me.send("echo.say", {"text": "two"})
+        assert (answer.message, answer.data["n"]) == ("said again", 2)
+
+
+async def test_a_newer_connection_takes_over_and_the_older_one_is_told(server: Running) -> None:
+    """It does not fight for its place."""
+    async with (
+        asyncio.timeout(PATIENCE),
+        Agent("ana", server.url) as old,
+        Agent("ana", server.url, secret=old.secret) as new,
+    ):
+        with pytest.raises(AgentError) as caught:
+            while True:
+                await anext(old)
+        assert caught.value.code == "superseded"
+        assert (await new.send("echo.say", {"text": "x"})).success
+        with pytest.raises(AgentError):
+            await old.send("echo.say", {"text": "x"})
+
+
+async def test_a_taken_id_is_refused_at_once(server: Running, way: str) -> None:
+    """With the network's sentence and code."""
+    async with asyncio.timeout(PATIENCE), Agent("ana", server.url):
+        with pytest.raises(AgentError) as caught:
+            async with Agent("ana", server.url):
+                pytest.fail("it joined")
+    assert caught.value.code == "agent_id_taken"
+
+
+async def test_where_no_network_answers_is_said_after_the_patience() -> None:
+    """With the address."""
+    with pytest.raises(AgentError, match=r"no network answers at http://127.0.0.1:9"):
+        async with Agent("ana", "http://127.0.0.1:9", patience=0.3):
+            pytest.fail("it joined")
+
+
+async def test_an_agent_that_leaves_is_gone(server: Running, way: str) -> None:
+    """Its id is free at once."""
+    async with asyncio.timeout(PATIENCE):
+        async with Agent("ana", server.url) as me:
+            assert (await me.send("echo.say", {"text": "x"})).success
+        async with Agent("ana", server.url) as again:
+            assert (await again.send("echo.say", {"text": "x"})).success
+
+
+def test_new_agent_writes_one_that_runs(server: Running) -> None:
+    """It joins the network here and greets; Ctrl-C ends it without a trace."""
+    done = oa_dev(server.folder, "new", "agent", "ana")
+    assert done.returncode == 0, done.stderr
+    assert "wrote agents/ana.py" in done.stdout
+    script = server.folder / "agents" / "ana.py"
+    process = subprocess.Popen(
+        [sys.executable, "-u", script, "--url", server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ana has joined; Ctrl-C ends it\n"
+        sent = oa_dev(server.folder, "send", "note.take", "--to", "agent:ana", "--payload", json.dumps({"n": 1}))
+        assert sent.returncode == 0
+        assert "note.take" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
