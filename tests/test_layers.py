@@ -46,7 +46,7 @@ ROOT = {
 OWNERS: dict[str, tuple[str, ...]] = {
     "watchfiles": ("sources.notify",),
     "httptools": ("transports.http.http_connection",),
-    "websockets": ("transports.http.websocket",, "agent"),
+    "websockets": ("transports.http.websocket", "agent"),
     "socket": ("server", "transports.http.serving", "loader.places"),  # the loader opens none: it reads a setting
     "typer": ("cli",),
     "importlib": ("loader",),
