@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -193,14 +195,19 @@ def _value(setting: Setting, raw: object, place: str) -> Any:
 
 
 def _read(path: Path) -> bytes | None:
-    """What is in a file; None where there is none."""
+    """What is in a regular file; None where there is none. Never waits: a FIFO is no file of settings."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(_READ_LIMIT)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            is_regular = stat.S_ISREG(os.fstat(handle).st_mode)
+            data = stream.read(_READ_LIMIT) if is_regular else b""
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SettingError(f"{path.name} cannot be read: {error.strerror}") from error
+    if not is_regular:
+        raise SettingError(f"{path.name} cannot be read: it is no regular file")
+    return data
 
 
 def _assignments(data: bytes | None) -> Iterator[tuple[str, str]]:
@@ -210,7 +217,7 @@ def _assignments(data: bytes | None) -> Iterator[tuple[str, str]]:
         if not text or text.startswith("#"):
             continue
         parts = _ASSIGNMENT.fullmatch(text)
-        if parts is None:
+        if parts is None or "\0" in text:
             raise SettingError(f"{ENV_FILE}:{number} is no NAME=value")
         yield parts[1], _unquoted(parts[2])
 
@@ -230,9 +237,12 @@ def _table(data: bytes | None) -> Mapping[str, Any]:
     import tomllib
 
     try:
-        table = tomllib.loads(data.decode("utf-8")).get("tool", {}).get("oa-dev", {})
-    except ValueError as error:
+        tools = tomllib.loads(data.decode("utf-8")).get("tool", {})
+    except (ValueError, RecursionError) as error:
         raise SettingError(f"{PYPROJECT} cannot be read: {error}") from error
+    table = tools.get("oa-dev", {}) if isinstance(tools, dict) else tools
+    if not isinstance(table, dict):
+        raise SettingError(f"{PYPROJECT}: [tool.oa-dev] is a table of settings, nothing else")
     keys = [each.key for each in SETTINGS]
     for key in table:
         if key not in keys:

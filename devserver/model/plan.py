@@ -26,6 +26,8 @@ class Step:
     listed: bool = True
     """Whether network.yaml lists the mod; otherwise somebody asked for it at run time."""
     way: Way = Way.IN_PLACE
+    otherwise: Step | None = None
+    """What is done instead where the mod refuses this."""
 
 
 @dataclass(frozen=True, slots=True)

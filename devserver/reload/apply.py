@@ -245,7 +245,9 @@ class Transaction:
     async def _construct(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
             if candidate.step.action is Action.RECONFIGURE:
-                await self._reconfigure(candidate)
+                assert candidate.old is not None
+                place_of = self._shop.place_of_config(candidate.step)
+                candidate.settings = hooks.settings_of(candidate.old.config_model, candidate.step, place_of)
             else:
                 self._make(candidate)
 
@@ -307,9 +309,9 @@ class Transaction:
         candidate.new = None
 
     async def _reconfigure(self, candidate: Candidate) -> None:
+        """Offer the configuration to the instance that runs. What it does to itself nobody can undo."""
         assert candidate.old is not None
         old, step = candidate.old, candidate.step
-        candidate.settings = hooks.settings_of(old.config_model, step, self._shop.place_of_config(step))
         offered = dict(step.config) if candidate.settings is None else candidate.settings
         taken = await hooks.reconfigure(old, offered, self._shop.limits.initialize)
         if not taken:
@@ -397,6 +399,10 @@ class Transaction:
 
     async def _commit(self, candidates: list[Candidate]) -> None:
         swap = Swap(order=self.plan.order)
+        # Nothing live is touched before all else has succeeded.
+        for candidate in self._each(candidates):
+            if candidate.step.action is Action.RECONFIGURE:
+                await self._reconfigure(candidate)
         if self.build is not None:
             self.build.keep_state()
         for candidate in candidates:

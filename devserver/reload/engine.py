@@ -367,8 +367,9 @@ class Engine:
             self.proof.expect(transaction.build.remains, olds)
         if carried.past is not None:
             pasts.append(carried.past)
-        if _refused_in_place(carried):
-            return await self._carry_group(_as_reload(group), plan, before, mark, pasts)
+        others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
+        if carried.failure is not None and others:
+            return await self._carry_group(Group(others), plan, before, mark, pasts)
         outcomes = self._outcomes(carried, mark)
         if carried.failure is not None and transaction.build is not None:
             transaction.build.show_lines()
@@ -525,21 +526,6 @@ async def _mark(calls: Iterable[Call], waits: bool) -> None:
 async def _note_holders(build: Build) -> None:
     # Where mods run: it looks through their objects.
     build.note_holders()
-
-
-def _refused_in_place(carried: Carried) -> bool:
-    """Whether a mod did not take its changed configuration in place."""
-    return carried.failure is not None and carried.candidates[0].step.action is Action.RECONFIGURE
-
-
-def _as_reload(group: Group) -> Group:
-    """The same configuration by a reload."""
-    return Group(
-        tuple(
-            Step(Action.RELOAD, s.mod_id, s.mod_path, f"{s.reason} was refused", config=s.config, listed=s.listed)
-            for s in group.steps
-        )
-    )
 
 
 def _top_folder(located: Located) -> Path:

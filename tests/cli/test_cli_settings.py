@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,35 @@ def test_a_file_has_changed_when_its_content_has(tmp_path: Path) -> None:
     assert has_changed(settings, tmp_path, ".env")
     assert has_changed(settings, tmp_path, "pyproject.toml")
     assert not has_changed(settings, tmp_path, "notes.md")
+
+
+@pytest.mark.parametrize("name", [".env", "pyproject.toml"])
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, name: str, kind: str) -> None:
+    """Nobody writes into a FIFO, and /dev/zero never ends."""
+    path = tmp_path / name
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+    with pytest.raises(SettingError, match=f"{name} cannot be read: "):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env", "NAME=a\0b\n"),
+        ("pyproject.toml", "tool = ['oa-dev']\n"),
+        ("pyproject.toml", "[tool]\noa-dev = 1\n"),
+        ("pyproject.toml", f"oa-dev = {'[' * 5000}{']' * 5000}\n"),
+    ],
+)
+def test_settings_of_another_shape_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    """With the file, and no trace."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SettingError, match=name):
+        read(tmp_path)

@@ -9,7 +9,7 @@ from workspaces import Workspace, mod_text, served
 
 import devserver
 from devserver.model.change import LoadAsked
-from devserver.model.lifecycle import PHASE_TABLE, Phase, Thread
+from devserver.model.lifecycle import PHASE_TABLE, Action, Phase, Thread
 from devserver.reload import apply
 from devserver.reload.apply import Transaction
 
@@ -70,3 +70,24 @@ async def test_a_fold_that_ends_before_the_gate_has_started_nothing(work: Worksp
     assert carried.failure is None and carried.phase is Phase.CONSTRUCT
     assert new is not None and new.instance.began == []
     assert work.running() == {"ant": 1}
+
+
+TAKES = """
+def update_config(self, config):
+    self.state.setdefault("offered", []).append(dict(config))
+    return config["size"] != 2
+"""
+
+
+async def test_what_a_refused_configuration_leads_to_is_in_the_plan(work: Workspace) -> None:
+    """The instance that runs is asked last of all, and people have seen what comes if it refuses."""
+    work.mod("ant", served("ant", 1) + TAKES)
+    await work.start({"name": "mods.ant", "config": {"size": 0}})
+    done = await work.save_yaml({"name": "mods.ant", "config": {"size": 1}})
+    assert [(each.action, each.phase) for each in done.outcomes] == [(Action.RECONFIGURE, Phase.COMMIT)]
+    done = await work.save_yaml({"name": "mods.ant", "config": {"size": 2}})
+    (step,) = done.plan.steps
+    assert step.otherwise is not None and step.otherwise.action is Action.RELOAD
+    assert [each.action for each in done.outcomes] == [Action.RELOAD]
+    assert work.running() == {"ant": 2}
+    assert work.instance("ant").config == {"size": 2}

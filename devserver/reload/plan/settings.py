@@ -49,7 +49,8 @@ def with_config(mod: LiveMod, spec: ModSpec) -> Step | None:
     reason = ", ".join(_differences("config", mod.config, spec.config))
     if mod.takes_config:
         in_place = f"{reason}: in place, no reload"
-        return Step(Action.RECONFIGURE, mod.mod_id, mod.mod_path, in_place, config=spec.config)
+        refused = Step(Action.RELOAD, mod.mod_id, mod.mod_path, f"{in_place} was refused", config=spec.config)
+        return Step(Action.RECONFIGURE, mod.mod_id, mod.mod_path, in_place, config=spec.config, otherwise=refused)
     return Step(Action.RELOAD, mod.mod_id, mod.mod_path, reason, config=spec.config, modules=(mod.entry,))
 
 
