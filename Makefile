@@ -9,7 +9,7 @@ READY_ALL := $(VENV)/.ready-openagents
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check docs bench bench-quick soak clean
+.PHONY: help run test test-all test-lowest mutate check docs bench bench-quick soak clean
 
 help:  ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,15 @@ test: $(READY)  ## the tests, under five minutes
 
 test-all: $(READY_ALL)  ## the slow tests too, and those against the package openagents
 	$(BIN)/python -m pytest $(WORKERS) -m '' $(ARGS)
+	$(MAKE) test-lowest
+
+test-lowest: $(READY)  ## the core tests on the lowest versions that pyproject.toml allows
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	$(VENV)-lowest/bin/python -m pytest $(WORKERS) -p no:cacheprovider tests/api tests/network tests/cli $(ARGS)
+
+mutate: $(READY)  ## break protecting code in some fifty ways, one at a time: a test has to notice each
+	$(BIN)/python -m tests.mutants
 
 check: $(READY)  ## lint and types
 	$(BIN)/ruff check .
@@ -61,4 +70,4 @@ soak: $(READY)  ## thirty minutes of random faults under load; the result become
 	$(BIN)/python -m tests.soak --minutes 30 --write docs/soak.md $(ARGS)
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .site *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .site *.egg-info

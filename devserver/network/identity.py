@@ -22,6 +22,8 @@ METADATA_LIMIT = 64 * 1024
 _ID_LIMIT = 128
 _NOT_IN_IDS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that an id may not have: control, format (also what reverses text), surrogates, unassigned."""
+_OURS = frozenset({BROADCAST, "admin", "local", "anonymous", "stranger"})
+"""Names by which logs and events mean somebody else than an agent."""
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 64
 
@@ -36,8 +38,10 @@ def agent_id_problem(agent_id: object) -> str | None:
         return f"an agent id is printable text of 1 to {_ID_LIMIT} characters, without spaces around it"
     if not unicodedata.is_normalized("NFC", agent_id):
         return "an agent id is in the Unicode form NFC: letters and their accents are one character"
-    itself = Address("agent", agent_id)
-    if agent_id == BROADCAST or parse_source(agent_id) != itself or parse_destination(agent_id) != itself:
+    # In any case of its letters: "System:System" reads as the network's own address.
+    folded = agent_id.casefold()
+    itself = Address("agent", folded)
+    if folded in _OURS or parse_source(folded) != itself or parse_destination(folded) != itself:
         return f"{agent_id!r} is the address of something else and cannot be an agent's id"
     return None
 

@@ -114,6 +114,11 @@ class Rate:
         self._times.append(now)
         return True
 
+    def take_back(self) -> None:
+        """Do not count the last one: it did not happen."""
+        if self._times:
+            self._times.pop()
+
 
 class Joining:
     """Registers agents for every transport.
@@ -138,20 +143,27 @@ class Joining:
         metadata, group = object_of(values, "metadata"), text_of(values, "agent_group")
         password_hash = text_of(values, "password_hash") or ""
         refuse_when_ending(self._network)
-        if not principal.may(Scope.ADMIN) and not self._returns(agent_id, secret):
+        counted = not principal.may(Scope.ADMIN) and not self._returns(agent_id, secret)
+        if counted:
             if not principal.may(Scope.JOIN):
                 self._refuse_unless_shown(text_of(values, "join_token"), password_hash)
             self._refuse_a_crowd()
-        return await self._network.register_agent(
-            agent_id,
-            metadata,
-            password_hash=password_hash,
-            group=group,
-            transport=transport,
-            secret=secret,
-            trusted=principal.may(Scope.ADMIN),
-            near=principal.may(Scope.JOIN),
-        )
+        try:
+            return await self._network.register_agent(
+                agent_id,
+                metadata,
+                password_hash=password_hash,
+                group=group,
+                transport=transport,
+                secret=secret,
+                trusted=principal.may(Scope.ADMIN),
+                near=principal.may(Scope.JOIN),
+            )
+        except EventRefused:
+            # A client that is refused again and again keeps no newcomer out.
+            if counted:
+                self._rate.take_back()
+            raise
 
     def _returns(self, agent_id: str, secret: str | None) -> bool:
         return secret is not None and self._network.directory.authenticate(agent_id, secret) is not None

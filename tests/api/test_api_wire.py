@@ -88,6 +88,16 @@ async def test_a_registration_that_cannot_be_is_refused_with_a_sentence(served, 
     assert served.network.directory.agents() == ()
 
 
+async def test_refused_registrations_keep_no_newcomer_out(serve, network):
+    """A client that tries a taken id again and again is refused each time, and is not counted."""
+    async with serve(network, new_agents_per_minute=3) as served:
+        await served.join("ana")
+        for _ in range(10):
+            refused = await served.http.post("/api/register", json={"agent_id": "ana"})
+            assert refused.json()["code"] == "agent_id_taken"
+        assert await served.join("bob") and await served.join("cy")
+
+
 async def test_strangers_come_at_a_bounded_rate(serve, network):
     """Agents that prove themselves and the admin are not counted."""
     async with serve(network, new_agents_per_minute=3) as served:

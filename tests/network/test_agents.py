@@ -52,6 +52,7 @@ def test_a_secret_is_not_kept(clock):
     [
         *("", " ", "ana ", "a" * 129, "ana\n", "a\u202eb", "e\u0301", "\ud800", "a\x00", "\u200bana", 5, None),
         *("system", "mod", "mod:wiki", "system:system", "agent:ana", "channel:x", "group:g", "broadcast", "all"),
+        *("System:System", "MOD:alpha", "Agent:ana", "BROADCAST", "admin", "Admin", "local", "anonymous"),
     ],
 )
 def test_an_id_that_could_pass_for_something_else_is_refused(clock, agent_id):

@@ -58,6 +58,8 @@ def test_a_look_alike_does_not_keep_a_granted_id_out():
     agents = Directory(config_with())
     assert code_of(agents.register, "Tester", {}) == "agent_id_taken"
     assert agents.register("tester", {}, trusted=True).agent.proven
+    capital = Directory(NetworkConfig("test", grants={"Boss": ("admin",)}))
+    assert code_of(capital.register, "boss", {}) == "agent_id_taken"
 
 
 @pytest.mark.parametrize(

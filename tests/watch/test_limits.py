@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ needs_namespaces = pytest.mark.skipif(
     not can(*limited("max_inotify_watches", 10)), reason="this machine does not let us set limits of our own (unshare)"
 )
 needs_permissions = pytest.mark.skipif(
-    os.getuid() == 0 and not can(*NOBODY), reason="root may read everything, and cannot be somebody else here (setpriv)"
+    os.getuid() == 0 and not can(*NOBODY, sys.executable, "-c", "import devserver"),
+    reason="root may read everything, and another user cannot be had here, or cannot reach Python (setpriv)",
 )
 
 

@@ -1,0 +1,135 @@
+"""Mutations of protecting code, one at a time: every one has to be caught by the tests named with it.
+
+`make mutate` runs them in a copy of the tree. A mutation that survives means that protection could be
+lost without a red test; one whose text is not found any more has to follow the code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_COPIED = ("devserver", "tests", "mods", "network.yaml", "pyproject.toml", "README.md")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change of a file, and the tests that must notice it."""
+
+    file: str
+    text: str
+    instead: str
+    tests: str
+
+
+_PROTECTING = "tests/security/test_protecting_code.py"
+_GRANTS = "tests/network/test_grants.py"
+_AGENTS = "tests/network/test_agents.py"
+_OUTBOX = "tests/network/test_outbox.py"
+_ANSWERS = "tests/network/test_answers.py"
+_STORE = "tests/bridge/test_store.py"
+_RUN_FILE = "tests/test_runfile.py"
+_GATE = "tests/api/test_api_gate.py"
+_SYSTEM = "tests/network/test_system.py"
+
+MUTATIONS = (
+    Mutation("network/identity.py", "hmac.compare_digest(secret_digest(given).encode(), digest.encode())",
+             "secret_digest(given) == digest", _PROTECTING),
+    Mutation("network/identity.py",
+             'hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))',
+             "one == other", _PROTECTING),
+    Mutation("transports/inbound.py",
+             'hmac.compare_digest((shown or "").encode("utf-8", "surrogatepass"), token.encode())',
+             "shown == token", _PROTECTING),
+    Mutation("transports/http/gate.py", "hmac.compare_digest(credential.strip(), token.encode())",
+             "credential.strip() == token.encode()", _PROTECTING),
+    Mutation("control/page/__init__.py",
+             'hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), ticket.encode())',
+             "shown == ticket", _PROTECTING),
+    Mutation("loader/locate.py", 'name.startswith(f"{each}.")', "name.startswith(each)", _PROTECTING),
+    Mutation("reload/apply.py", "await self._undo.pop()()", "await self._undo.pop(0)()", _PROTECTING),
+    Mutation("network/identity.py", "_NOT_IN_IDS.isdisjoint(", "not _NOT_IN_IDS.issuperset(", _AGENTS),
+    Mutation("network/identity.py", "folded in _OURS or ", "", _AGENTS),
+    Mutation("network/identity.py", "if len(written) > METADATA_LIMIT:", "if False:", _AGENTS),
+    Mutation("network/grants.py", "return config.verify_secrets and bool(", "return bool(", _GRANTS),
+    Mutation("network/grants.py", "each.name != config.default_group", "True", _GRANTS),
+    Mutation("network/grants.py", "if len(others) == 1 else ()", "", _GRANTS),
+    Mutation("network/grants.py", "if listing:", "if False:", _GRANTS),
+    Mutation("network/grants.py", "each.casefold() == folded", "each == folded", _GRANTS),
+    Mutation("network/agents.py", "and not proven:", "and False:", _GRANTS),
+    Mutation("network/agents.py", "proven = trusted or ", "proven = True or ", _GRANTS),
+    Mutation("network/agents.py", 'row.get("proven") is True', "True", _GRANTS),
+    Mutation("network/agents.py", "agent if proven or not self._config.verify_secrets else None", "agent", _AGENTS),
+    Mutation("network/agents.py", "if len(self._agents) >= self._config.max_agents:", "if False:", _AGENTS),
+    Mutation("network/agents.py", "alike = self._folded.get(agent_id.casefold())", "alike = None", _AGENTS),
+    Mutation("network/agent.py", "if self.sockets > 0:\n            return True", "pass", _AGENTS),
+    Mutation("network/agent.py", "return now - self.seen < HELD_SECONDS", "return False", _AGENTS),
+    Mutation("network/accounts.py", "if fits and owned + size <= bound.each:", "if fits:", _OUTBOX),
+    Mutation("network/accounts.py", "if fits and owned", "if owned", _OUTBOX),
+    Mutation("network/accounts.py", "self._used -= letter.size if not letter.holders else 0", "pass", _OUTBOX),
+    Mutation("network/outbox.py", "len(self._events) >= self.limit", "False", _OUTBOX),
+    Mutation("network/answers.py", "if len(raw) <= MOST_ANSWER:", "if True:", _ANSWERS),
+    Mutation("network/answers.py", "while given.size > bound.each", "while False", _ANSWERS),
+    Mutation("network/answers.py", "while self._account.used > bound.most:", "while False:", _ANSWERS),
+    Mutation("network/answers.py", "pending.kept = False", "pass", _ANSWERS),
+    Mutation("network/agents.py", "self.accounts.owner_gone(agent.agent_id)", "pass", "tests/network/test_bounds.py"),
+    Mutation("network/audit.py", " or len(self._seen) >= _MOST_KINDS", "", "tests/network/test_audit.py"),
+    Mutation("network/system.py", "if not principal.may(command.scope):", "if False:", _SYSTEM),
+    Mutation("network/system.py", "bare(claimed) != principal.id", "False", _SYSTEM),
+    Mutation("transports/http/gate.py", 'and scheme.lower() == b"bearer"', "", _GATE),
+    Mutation("transports/http/gate.py", "if request.host in gate.hosts:", "if True:", _GATE),
+    Mutation("server/runfile.py", "if stat.S_IMODE(found.st_mode) != 0o600:", "if False:", _RUN_FILE),
+    Mutation("server/runfile.py", "if not stat.S_ISREG(found.st_mode):", "if False:", _RUN_FILE),
+    Mutation("server/runfile.py", "os.fchmod(handle, 0o700)", "pass", _RUN_FILE),
+    Mutation("server/identities.py", "and _DIGEST.fullmatch(row[\"secret_sha256\"]) is not None", "", _STORE),
+    Mutation("server/identities.py", "and agent_id_problem(row[\"agent_id\"]) is None", "", _STORE),
+    Mutation("server/workspace_files.py", "except (OSError, DevServerError) as error:\n            # Whatever",
+             "except KeyError as error:\n            # Whatever", "tests/faults/test_ends.py"),
+    Mutation("transports/inbound.py", "self._rate.take_back()", "pass", "tests/api/test_api_wire.py"),
+)  # fmt: skip
+
+
+def survives(mutation: Mutation, folder: Path) -> str | None:
+    """Why a mutation is not caught, or None where it is."""
+    file = folder / "devserver" / mutation.file
+    before = file.read_text(encoding="utf-8")
+    if mutation.text not in before:
+        return "its text is not in the file any more"
+    file.write_text(before.replace(mutation.text, mutation.instead), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=60", mutation.tests]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    finally:
+        file.write_text(before, encoding="utf-8")
+    return None if done.returncode == 1 else f"the tests ended with code {done.returncode}"
+
+
+def main() -> int:
+    """Try every mutation; the number of those that survive."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for name in _COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+        survived = 0
+        for number, mutation in enumerate(MUTATIONS, 1):
+            why = survives(mutation, folder)
+            survived += why is not None
+            print(
+                f"{number}/{len(MUTATIONS)} {'SURVIVES' if why else 'caught'} {mutation.file}: {mutation.text[:70]!r}",
+                why or "",
+                flush=True,
+            )
+    print(f"{survived} of {len(MUTATIONS)} mutations survive")
+    return survived
+
+
+if __name__ == "__main__":
+    sys.exit(main())

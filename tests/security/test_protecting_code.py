@@ -1,0 +1,83 @@
+"""What protecting code does, where a weaker form of it would pass every other test."""
+
+from __future__ import annotations
+
+import hmac
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workspaces import Workspace
+
+from devserver.control import page
+from devserver.model.config import AgentGroup, NetworkConfig
+from devserver.network import grants, identity
+from devserver.network.agents import Directory
+from devserver.transports import inbound
+from devserver.transports.http import gate
+
+DIGEST = identity.secret_digest("secret")
+GROUPS = {"team": AgentGroup("team", "hash-t")}
+GRANTING = NetworkConfig("Test", groups=GROUPS, grants={"ana": ("read",)})
+
+COMPARISONS: dict[str, Callable[[], object]] = {
+    "an agent's secret": lambda: identity.proves("secret", DIGEST),
+    "an unknown agent's secret": lambda: Directory(NetworkConfig("Test")).authenticate("nobody", "secret"),
+    "a group's password": lambda: identity.choose_group(NetworkConfig("Test", groups=GROUPS), "hash-t", "team"),
+    "a password without a group": lambda: identity.choose_group(NetworkConfig("Test", groups=GROUPS), "hash-t", None),
+    "the password for a grant": lambda: grants.proves_grant(GRANTING, "ana", "hash-t"),
+    "the join token": lambda: inbound._equal("token", "token"),
+    "the admin token": lambda: gate._proves(b"Bearer token", "token"),
+    "a ticket": lambda: page._equal("ticket", "ticket"),
+}
+
+
+@pytest.mark.parametrize("what", COMPARISONS)
+def test_every_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """By what is called when it is compared, not by a word in the file."""
+    compared: list[object] = []
+    compare = hmac.compare_digest
+
+    def spy(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    COMPARISONS[what]()
+    assert compared
+
+
+@pytest.mark.parametrize("prefix", ["mods", "mods.nice"])
+async def test_the_allow_list_admits_whole_names(work: Workspace, tmp_path: Path, prefix: str) -> None:
+    """`mods` admits `mods.x`, and neither `modsevil` nor `modsevil.x`; nothing of a refused one is imported."""
+    for package in ("modsevil", "mods/niceevil"):
+        work.write(f"{package}/__init__.py", f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+        work.write(f"{package}/mod.py", "from devserver import BaseMod\nclass EvilMod(BaseMod):\n    pass\n")
+    work.mod("nice", "pass")
+    await work.start(dev={"mod_paths": [prefix]})
+    for name in ("modsevil", "modsevil.mod", *(("mods.niceevil",) if prefix == "mods.nice" else ())):
+        assert not (await work.net.load_mod(name, trusted=False)).success, name
+    assert not (tmp_path / "ran").exists()
+    assert (await work.net.load_mod("mods.nice", trusted=False)).success
+    await work.net.unload_mod("mods.nice")
+
+
+async def test_what_was_done_last_is_undone_first(work: Workspace) -> None:
+    """The new instance is closed while its own modules are still the ones that are imported."""
+    work.mod("work", "pass", "VERSION = 1")
+    await work.start("mods.work")
+    told: list[int] = []
+    sys.modules["doors"].told = told  # type: ignore[attr-defined]
+    body = """
+    def initialize(self):
+        raise RuntimeError("not today")
+
+    def shutdown(self):
+        import sys, doors
+        doors.told.append(sys.modules["mods.work"].VERSION)
+    """
+    done = await work.save_mod("work", body, "VERSION = 2")
+    assert [each.status.value for each in done.outcomes] == ["rolled_back"]
+    assert told == [2]
+    assert sys.modules["mods.work"].VERSION == 1
