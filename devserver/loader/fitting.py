@@ -78,7 +78,7 @@ class Fit:
             getter = raw.dict_getter(self.new)
             if getter is not None:
                 for name in dropped:
-                    getter(after).pop(name, None)
+                    dict.pop(getter(after), name, None)
             if self.is_exception:
                 # As in a pickle: its frames would keep the whole old generation alive.
                 BaseException.__dict__["__traceback__"].__set__(after, None)
@@ -91,7 +91,7 @@ class Fit:
         A value that is more than data (a connection, a client) stays as long as the code that made it is the same.
         """
         assert self.getter is not None
-        value = self.getter(thing).get(name)
+        value = dict.get(self.getter(thing), name)
         before, after = raw.lookup(self.old, name), raw.lookup(self.new, name)
         if type(after) is not functools.cached_property or not _same_code(before.func, after.func):
             return True

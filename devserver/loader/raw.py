@@ -73,7 +73,7 @@ def attributes(thing: object) -> Iterator[tuple[str, Any]]:
     """The attributes that an instance itself has, with their values."""
     getter = dict_getter(type(thing))
     if getter is not None:
-        yield from list(getter(thing).items())
+        yield from list(dict.items(getter(thing)))
     for name, member in slots_of(type(thing)):
         try:
             yield name, member.__get__(thing)
@@ -90,4 +90,4 @@ def set_attribute(thing: object, name: str, value: object) -> None:
             return
     getter = dict_getter(type(thing))
     if getter is not None:
-        getter(thing)[name] = value
+        dict.__setitem__(getter(thing), name, value)

@@ -262,7 +262,8 @@ class Walk:
         for thing in things:
             kind = kinds[id(type(thing))]
             if kind.body is not None:
-                whole.append(kind.body(thing))
+                # From Python 3.13 on the collector sees values of an instance in the instance, not in its dict.
+                parts.extend(dict.values(kind.body(thing)))
             elif kind.parts is None:
                 whole.append(thing)
             else:
@@ -387,10 +388,10 @@ def contents_of(cls: type) -> tuple[_Take | None, _Put | None]:
 def _attributes_way(getter: Callable[[object], dict[str, Any]]) -> tuple[_Take, _Put]:
     def put(thing: Any, contents: dict[str, Any]) -> None:
         own = getter(thing)
-        own.clear()
-        own.update(contents)
+        dict.clear(own)
+        dict.update(own, contents)
 
-    return lambda thing: getter(thing).copy(), put
+    return lambda thing: dict.copy(getter(thing)), put
 
 
 def _slots_way(slots: list[Any]) -> tuple[_Take, _Put]:
