@@ -531,7 +531,7 @@ class Server:
             stats["events"],
             stats["reloads"],
             stats["failed_plans"],
-            stats["dynamic_mods"]["count"],
+            len(self._network.mods()),
             stats["agent_count"],
         )
 

@@ -75,4 +75,4 @@ def test_a_stop_ends_the_mods_in_every_state(tmp_path: Path, state: str) -> None
     finally:
         live.process.kill()
     assert (site.folder / "ended").read_text() == "yes"
-    assert live.told("stopped")
+    assert [each["mods"] for each in live.told("stopped")] == [1]
