@@ -302,7 +302,8 @@ class Engine:
         if not plan.empty:
             self._tell(PlanMade(plan))
         outcomes = [held_outcome(hold, self.registry, self.config_file) for hold in plan.holds]
-        self.knowledge.hold(plan.holds, outcomes, situation)
+        if outcomes:
+            self.knowledge.hold(plan.holds, outcomes, situation)
         self._allowed = None if not isinstance(trigger, LoadAsked) or trigger.trusted else self._allow_list()
         pasts: list[Past] = []
         for group in plan.groups:

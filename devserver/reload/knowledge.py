@@ -30,6 +30,7 @@ from devserver.model.change import (
     RestartAsked,
     Sources,
     Trigger,
+    UndoAsked,
     UnloadAsked,
 )
 from devserver.model.config import NetworkConfig
@@ -113,7 +114,8 @@ class Knowledge:
         changed, texts = (trigger.changed, trigger.texts) if isinstance(trigger, FilesChanged) else ({}, {})
         stale = self._modules.stale(self._differing)
         wanted = self._to_load(trigger)
-        declared, absent = self._sources_of(wanted)
+        declared, absent = self._sources_of(wanted) if wanted else ({}, {})
+        undoable = self._undoable() if isinstance(trigger, UndoAsked) else {}
         return Situation(
             config=self.config,
             live=live,
@@ -123,7 +125,7 @@ class Knowledge:
             retry=frozenset(module_of(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
             declared=declared | self._declared_anew(live, stale, texts),
             workspace=self._roots.workspace,
-            undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in self._undoable().items()},
+            undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
             latest=self.history.latest,
             final=self.history.final,
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),

@@ -50,13 +50,14 @@ __all__ = ["Situation", "make_plan", "needed_paths", "taken", "without_settings"
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     """Decide what a trigger leads to."""
-    stale = refused_as_stale(trigger, situation)
+    stale = None if isinstance(trigger, FilesChanged) else refused_as_stale(trigger, situation)
     if stale is not None:
         return stale
     decided = _decide(trigger, situation)
     if decided.restart is not None:
         return decided  # of the whole process, or of nothing: no step of it can be held
-    return with_waiting(without_held(decided, trigger, situation), trigger, situation)
+    plan = without_held(decided, trigger, situation)
+    return with_waiting(plan, trigger, situation) if situation.waiting else plan
 
 
 def _decide(trigger: Trigger, situation: Situation) -> Plan:
@@ -88,21 +89,16 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
     steps = reloads(situation, with_stale(news, retried, situation), {}, trigger.changed)
     wanted = [situation.listed(path) for path in sorted(situation.retry) if situation.at(path) is None]
-    coming = loads(
-        [spec for spec in wanted if spec is not None and spec.enabled],
-        situation,
-        "its sources changed since the last attempt",
-        listed=True,
-    )
+    specs = [spec for spec in wanted if spec is not None and spec.enabled]
+    reason = "its sources changed since the last attempt"
+    coming = loads(specs, situation, reason, listed=True) if specs else None
     # What is only tried again comes last: it may need what the others bring, of which nobody knows yet.
     ready = sorted(together(steps, situation), key=lambda group: _is_retried(group, situation))
-    groups = (*ready, *coming.groups)
-    order = order_of(situation.config, situation) if coming.steps else None
     return Plan(
         _shown_cause(trigger, situation),
-        groups,
-        tuple(coming.holds),
-        order=order,
+        (*ready, *(coming.groups if coming is not None else ())),
+        tuple(coming.holds) if coming is not None else (),
+        order=order_of(situation.config, situation) if coming is not None and coming.steps else None,
         changed=trigger.changed,
         texts=trigger.texts,
         needs_restart=tuple(f"{situation.shown(path)} changed, which code is imported from" for path in archives),

@@ -27,7 +27,9 @@ def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
     it: all of them are reloaded, or none.
     """
     steps = [step for step in plan.steps if step.action is Action.RELOAD]
-    holds = [*_missing(steps, situation), *([] if plan.undo else _refused(steps, plan, situation))]
+    holds = _missing(steps, situation) if situation.missing else []
+    if situation.declared and not plan.undo:
+        holds += _refused(steps, plan, situation)
     if not holds:
         return _in_order_of_need(plan, situation)
     own = {each.mod_id: each for each in holds}
@@ -129,7 +131,7 @@ def with_waiting(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
 
     A network.yaml asks for all its mods anyhow, and an undo brings nothing that was waited for.
     """
-    if not situation.waiting or plan.undo or isinstance(trigger, ConfigChanged):
+    if plan.undo or isinstance(trigger, ConfigChanged):
         return plan
     planned = {module_of(step.mod_path) for step in plan.steps}
     brought = {module_of(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}

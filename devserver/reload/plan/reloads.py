@@ -47,6 +47,8 @@ def _modules(mod: LiveMod, affected: Mapping[str, int], situation: Situation) ->
 def with_stale(news: Mapping[str, Path], mods: Iterable[LiveMod], situation: Situation) -> dict[str, Path]:
     """The changed modules, and whatever else is stale in the mods that this reloads: the disk is the truth."""
     found = dict(news)
+    if situation.stale.keys() <= found.keys():
+        return found
     reached = {mod.mod_id: mod for mod in mods}
     while True:
         affected = frozenset(situation.graph.affected(found))
@@ -90,7 +92,9 @@ def _why(
         return forced[mod.mod_id]
     if mod.entry not in affected:
         return f"{situation.shown(situation.stale_reads[mod.mod_id])} is read by {mod.mod_id}"
-    chain = _chain(mod.entry, changed, situation) or situation.graph.why(mod.entry, changed)
+    chain: tuple[str, ...] = (mod.entry,)
+    if mod.entry not in changed:
+        chain = _chain(mod.entry, changed, situation) or situation.graph.why(mod.entry, changed)
     source = situation.shown(situation.stale.get(chain[0], changed[chain[0]]))
     what = f"{source} {_news_of(chain[0], situation)}"
     through = f", through {' → '.join(chain[1:-1])}" if len(chain) > 2 else ""
@@ -133,6 +137,8 @@ def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]
 
     Within a group what is needed comes before what needs it.
     """
+    if len(steps) < 2:
+        return tuple(Group((each,)) for each in steps)
     by_path = {module_of(each.mod_path): each for each in steps}
     needs = {path: [each for each in _needs(path, situation) if each in by_path] for path in by_path}
     leaders: dict[str, str] = {}
