@@ -6,6 +6,7 @@ What a request may do is up to the gate, what answers it to the table of routes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -32,8 +33,11 @@ BURST_SECONDS = 0.02
 REST_SECONDS = 0.001
 MOST_KNOWN = 256
 """How many heads of requests that were admitted are remembered."""
-MOST_ACCEPTED = 64
-"""How many connections are accepted in one turn of the loop."""
+MOST_ACCEPTED = 16
+"""How many connections are accepted before those that are too many have been refused: fewer than `http_connection`'s
+`most_connections` leaves descriptors free."""
+FULL_SECONDS = 0.1
+"""How long nothing is accepted where not even a refusal could be sent."""
 _log = logger("devserver.api")
 
 
@@ -99,7 +103,7 @@ class HttpServer:
         self._accepting: set[asyncio.Task[object]] = set()
         self._told_full = -1.0
         # Closed for a moment where no descriptor is left, so that a client can be told that.
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._spare = _spare_descriptor()
 
     def begin(self, listening: Sequence[socket.socket]) -> None:
         """Accept connections in the running loop. The sockets stay the caller's, and open."""
@@ -122,7 +126,8 @@ class HttpServer:
             for each in tuple(self.connections):
                 each.transport.abort()
             await asyncio.sleep(0)
-        os.close(self._spare)
+        if self._spare >= 0:
+            os.close(self._spare)
 
     # What connections need
 
@@ -144,6 +149,11 @@ class HttpServer:
     # Accepting
 
     def _listen(self) -> None:
+        if self.ends or self.is_paused:
+            return
+        if self._spare < 0:
+            with contextlib.suppress(OSError):
+                self._spare = _spare_descriptor()
         for each in self._listening:
             each.setblocking(False)
             self.loop.add_reader(each, self._accept, each)
@@ -153,7 +163,7 @@ class HttpServer:
             self.loop.remove_reader(each)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(MOST_ACCEPTED):
+        while len(self._accepting) < MOST_ACCEPTED:
             try:
                 connection, _ = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -175,19 +185,23 @@ class HttpServer:
 
     def _refuse_unheard(self, listening: socket.socket, error: OSError) -> None:
         """Tell a client that no file descriptor is left, and say so once a second."""
-        if self.loop.time() - self._told_full >= 1.0:
-            self._told_full = self.loop.time()
-            _log.warning("no file descriptor is left for new connections: %s", error)
+        spare, self._spare = self._spare, -1
         try:
-            os.close(self._spare)
+            if spare >= 0:
+                os.close(spare)
             connection, _ = listening.accept()
             connection.setblocking(False)
             connection.send(as_http(refusal_of(crowded()), last=True))
             connection.close()
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            if self.loop.time() - self._told_full >= 1.0:
+                # Before the spare one is taken back: to write a log may need a descriptor, too.
+                _log.warning("no file descriptor is left for new connections: %s", error)
+                self._told_full = self.loop.time()
+            self._spare = _spare_descriptor()
         except OSError:
-            # Another thread has taken the descriptor, or the client has gone: the next refusal tries again.
-            return
+            # The client has gone, or another thread has taken the descriptor. Not at once again: that would never rest.
+            self._listen_no_more()
+            self.loop.call_later(FULL_SECONDS, self._listen)
 
     # Handing over
 
@@ -229,3 +243,8 @@ class HttpServer:
             connection.set_inheritable(False)
             make = partial(WebSocket, self, each.principal, each.who, each)
             await self._begin(connection, make if each.kind == "websocket" else partial(HttpConnection, self, each))
+
+
+def _spare_descriptor() -> int:
+    """A descriptor to give up where none is left. Raises OSError."""
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
