@@ -6,7 +6,6 @@
 - `build`   one attempt to execute a set of modules anew, with its undo; `interrupt` ends one that hangs
 - `reline`  an edit that moved code without changing it executes nothing
 - `keeping` the module-level state that stays
-- `holders` whose code was registered with a module, which then begins anew with it
 - `moving`  what a state holds of replaced code goes to the new: `walk`, `successor` by name, `fitting` instances
 - `raw`     reads and changes objects without running code of theirs
 - `changes` what code does to the process, taken back before its successor runs; `places` and `libraries` where

@@ -22,7 +22,6 @@ from types import FrameType, ModuleType
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
 from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
-from devserver.loader.holders import held_by
 from devserver.loader.interrupt import import_lock, interrupt, release_locks, wait_for_import
 from devserver.loader.keeping import keep_state, keepable, note_filled, note_untouched
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
@@ -215,14 +214,6 @@ class Build:
     def show_lines(self) -> None:
         """Let tracebacks show the lines of the code that runs. After a failure, once that has been reported."""
         self._modules.show_lines({*self._affected, *self._execution.executed})
-
-    def note_holders(self) -> None:
-        """Look again whose code lies where: importing and initialising is when modules register with each other."""
-        graph = self._modules.graph()
-        for name in {each for entry in self._entries for each in graph.closure(entry)}:
-            loaded = self._modules.get(name)
-            if loaded is not None:
-                self._modules.note_holds(name, held_by(loaded.module))
 
     def _note_imported(self) -> None:
         """Touched is also what was there already and the fresh modules import, and where what is nowhere may come."""

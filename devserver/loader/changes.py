@@ -17,13 +17,13 @@ import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import is_
 from types import CodeType
 from typing import Any, Protocol
 
 from devserver.live.generation import activity
-from devserver.loader.libraries import Evidence, container_places, evidence_in, library_places
+from devserver.loader.libraries import Evidence, container_places, evidence_in, places_named
 from devserver.loader.places import MISSING, PLACES, Place, Table, signals_from_anywhere
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
@@ -39,6 +39,8 @@ class Change:
     key: Any
     before: Any
     after: Any
+    once_empty: bool = False
+    """Whether it is a table that others register in too: it goes when nothing lies in it any more."""
 
     @property
     def name(self) -> Any:
@@ -117,6 +119,8 @@ def _taken_back(change: Change) -> Undo | None:
     """Put back what was there before a change; what undoes that. None where something else is there by now."""
     place, key = change.place, change.key
     now = place.read().get(key, MISSING)
+    if change.once_empty and now is change.after and len(now):
+        return None
     if not _same(now, change.after):
         # Something else was put over it, which shall not bring this back one day.
         for other in _all_changes():
@@ -189,6 +193,9 @@ def has_to_wait() -> bool:
 class Source(Protocol):
     """The code that runs while changes are noted, with that of the modules it needs."""
 
+    name: str
+    """The module that runs."""
+
     def names(self) -> frozenset[str]:
         """The names that it uses."""
 
@@ -206,8 +213,9 @@ class _Recording:
         self.over = False
         self._running: list[tuple[ProcessChanges, Source | None] | None] = []
         self._names: list[frozenset[str]] = []
-        self._imported = 0
-        """How many modules there were when the libraries were last looked for."""
+        self._walked: set[int] = set()
+        self._imported: list[int] = []
+        """How many modules there were when what each names was last looked for."""
         self._tables: dict[tuple[str, Any], tuple[Place, Table]] = {}
         self._calls = (0, 0)
         self._look_at(PLACES)
@@ -223,18 +231,23 @@ class _Recording:
         self._turn()
         self._running.append(None if owner is None else (owner, source))
         self._names.append(frozenset() if source is None else source.names())
-        self._look_at(library_places(self._names[-1]))
-        self._imported = len(sys.modules)
+        self._look_at(places_named(self._names[-1], self._module(), self._walked))
+        self._imported.append(len(sys.modules))
         try:
             yield
         finally:
             self._turn()
             self._running.pop()
             self._names.pop()
-            if self._names and self._imported != len(sys.modules):
+            self._imported.pop()
+            if self._names and self._imported[-1] != len(sys.modules):
                 # What a name stands for may have been imported meanwhile.
-                self._look_at(library_places(self._names[-1]))
-                self._imported = len(sys.modules)
+                self._look_at(places_named(self._names[-1], self._module(), self._walked))
+                self._imported[-1] = len(sys.modules)
+
+    def _module(self) -> str:
+        source = self._running[-1][1] if self._running and self._running[-1] is not None else None
+        return "" if source is None else source.name
 
     def _look_at(self, places: Iterable[Place]) -> None:
         for place in places:
@@ -253,10 +266,23 @@ class _Recording:
         self._calls = (activity.begun, activity.ended)
 
     def _note(self, found: list[Change], owner: ProcessChanges, source: Source | None) -> None:
-        evidence = Evidence() if source is None else evidence_in(source.codes())
+        module = "" if source is None else source.name
+        is_plain = source is None or all(each.place.is_of_mods for each in found)
+        # To read the code takes long; registrations need its name alone.
+        evidence = Evidence(module=module) if is_plain or source is None else evidence_in(source.codes(), module)
         is_contested = self._is_contested()
         for change in found:
-            if not (change.place.is_shared or is_contested) or evidence.shows(change.name, change.before, change.after):
+            if change.place.is_of_mods:
+                entries = list(self._entries_of(change))
+                if entries and change.before is MISSING:
+                    # A new list is that of all that register in it.
+                    entries.insert(0, replace(change, once_empty=True))
+                for each in entries or [change]:
+                    if evidence.shows_registration(each.before, each.after):
+                        _add(owner, each)
+            elif not (change.place.is_shared or is_contested) or evidence.shows(
+                change.name, change.before, change.after
+            ):
                 _add(owner, change)
             elif change.place.is_shared:
                 for each in self._entries_of(change):
@@ -272,10 +298,13 @@ class _Recording:
         """What differs between a table and the one that a library has exchanged it for."""
         name = f"{change.place.which}.{change.key}"
         for place in container_places(name, change.after):
-            known = self._tables.get(("entry", (name, id(change.before))))
+            known = self._tables.get((change.place.word, (name, id(change.before)))) or self._tables.get(
+                ("entry", (name, id(change.before)))
+            )
             inherited = _inherited(change) if change.before is MISSING else []
             base = known[1] if known is not None else next((each.read() for each in inherited), {})
             after = place.read()
+            place = replace(place, word=change.place.word, is_of_mods=change.place.is_of_mods)
             self._tables[place.word, place.which] = (place, after)
             yield from (Change(place, *each) for each in _differences(base, after))
 

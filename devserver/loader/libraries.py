@@ -1,5 +1,8 @@
 """What code of mods changes in modules that are not its own: in their functions, classes, tables and objects.
 
+In a library that is what its code names. In another module of mods it is every table that can be reached: an app, a
+hub, a list behind a decorator.
+
 Every library also changes itself: it fills caches, and makes when it is first used what it needs. So a change counts as
 a mod's only where the mod's code shows it (`Evidence`): it has put something of its own there, or names the entry.
 Reads code and modules; changes nothing.
@@ -8,12 +11,13 @@ Reads code and modules; changes nothing.
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from types import CodeType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -42,20 +46,31 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
     What else some programs put into Python's table is passed by.
     """
     wanted = frozenset(names)
-    found = {each: module for each in wanted if raw.derives(type(module := sys.modules.get(each)), ModuleType)}
-    parts = (vars(module).get(name) for module in found.values() for name in wanted & vars(module).keys())
+    found = {each: sys.modules[each] for each in wanted & sys.modules.keys()}
+    found = {each: module for each, module in found.items() if raw.derives(type(module), ModuleType)}
+    # A module of a mod that is no package has no modules as its parts.
+    whole = [each for each in found.values() if "__path__" in vars(each) or scope_of(each) is None]
+    parts = (vars(module).get(name) for module in whole for name in wanted & vars(module).keys())
     return frozenset(found).union(
         each.__name__ for each in parts if each is not None and raw.derives(type(each), ModuleType)
     )
 
 
-def library_places(names: frozenset[str]) -> Iterator[Place]:
-    """Where code that uses these names may change what belongs to no mod."""
-    for name in modules_named(names) - _NOT_HERE:
+def places_named(names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
+    """Where code that uses these names may change what belongs to another module than `but`, its own.
+
+    `walked` remembers which modules of mods have been looked through.
+    """
+    for name in modules_named(names) - _NOT_HERE - {but}:
         module = sys.modules.get(name)
         if module is None or not raw.derives(type(module), ModuleType):
             continue
-        if name.startswith("devserver") or scope_of(module) is not None:
+        if scope_of(module) is not None:
+            if id(module) not in walked:
+                walked.add(id(module))
+                yield from registries_in(name, module)
+            continue
+        if name.startswith("devserver"):
             continue
         own = vars(module)
         yield from _places_of(module, name, own)
@@ -117,6 +132,75 @@ def container_places(name: str, value: Any) -> Iterator[Place]:
         yield _set_place(name, value)
 
 
+# Where modules of mods register with each other
+
+
+_DEPTH = 6
+_MOST_OBJECTS = 3000
+_ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType})
+
+
+def registries_in(name: str, module: ModuleType) -> Iterator[Place]:
+    """The tables that a module of mods holds, directly or in its objects and functions; a bounded number."""
+    seen: set[int] = {id(vars(module))}
+    level = [value for key, value in list(vars(module).items()) if not key.startswith("__")]
+    for _ in range(_DEPTH):
+        below: list[Any] = []
+        for thing in level:
+            if id(thing) in seen or type(thing) in _ATOMS or len(seen) > _MOST_OBJECTS:
+                continue
+            seen.add(id(thing))
+            for place in container_places(name, thing):
+                yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
+            below += inside(thing, name)
+        level = below
+
+
+def inside(thing: Any, module: str) -> list[Any]:
+    """What a thing holds, without asking it; nothing of what is not its module's own part."""
+    kind = type(thing)
+    if kind in _ENTERED:
+        too_many = kind is not tuple and kind is not CellType and len(thing) > _MOST_OBJECTS
+        return [] if too_many or (kind is dict and "__builtins__" in thing) else gc.get_referents(thing)
+    if kind in _NOT_ENTERED or raw.derives(kind, ModuleType):
+        return []
+    if raw.derives(kind, type):
+        return list(vars(thing).values()) if _module_of(thing) == module else []
+    if kind is FunctionType:
+        return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
+    if str(_module_of(kind)).startswith(("devserver", "asyncio")):
+        return []
+    return gc.get_referents(thing)
+
+
+def _module_of(cls: type) -> Any:
+    return type.__getattribute__(cls, "__dict__").get("__module__")
+
+
+_ENTERED = frozenset({*_TABLES, tuple, CellType})
+_NOT_ENTERED = frozenset({FrameType, CodeType, BuiltinFunctionType, *_ATOMS})
+
+
+def leads_to(value: Any, module: str) -> bool:
+    """Whether a value is code of a module, or holds some within a few steps."""
+    seen: set[int] = set()
+    level = [value]
+    for _ in range(_DEPTH):
+        below: list[Any] = []
+        for thing in level:
+            if id(thing) in seen or len(seen) > _FEW:
+                continue
+            seen.add(id(thing))
+            if type(thing) not in _ATOMS and origin(thing) == module:
+                return True
+            below += inside(thing, module)
+        level = below
+    return False
+
+
+_FEW = 300
+
+
 def _set_place(name: str, target: set[Any]) -> Place:
     def put(key: Any, now: Any, value: Any) -> None:
         if value is MISSING:
@@ -136,6 +220,11 @@ class Evidence:
 
     attributes: frozenset[str] = field(default_factory=frozenset)
     constants: frozenset[str | bytes] = field(default_factory=frozenset)
+    module: str = ""
+
+    def shows_registration(self, before: Any, after: Any) -> bool:
+        """Whether an entry in a table of another module of mods leads to the code."""
+        return any(each is not MISSING and leads_to(each, self.module) for each in (after, before))
 
     def shows(self, key: Any, before: Any, after: Any) -> bool:
         """Whether a change of this entry comes from the code."""
@@ -153,12 +242,13 @@ class Evidence:
         return origin(value) is not None
 
 
-def evidence_in(codes: Iterable[CodeType]) -> Evidence:
-    """What these modules' code shows."""
+def evidence_in(codes: Iterable[CodeType], module: str) -> Evidence:
+    """What the code of a module and of those that it needs shows."""
     found = [_evidence_of(each) for each in codes]
     return Evidence(
         frozenset().union(*(each.attributes for each in found)),
         frozenset().union(*(each.constants for each in found)),
+        module,
     )
 
 

@@ -135,6 +135,7 @@ class LoadedModules:
         self._lock = threading.RLock()
         self._counter = 0
         self._graph = ModuleGraph()
+        self._closures: dict[str, frozenset[str]] = {}
         self._altered: set[str] = set()
         """The modules of which the graph may not know everything."""
 
@@ -170,14 +171,6 @@ class LoadedModules:
                 loaded.seen.add(imported)
                 self._altered.add(importer)
 
-    def note_holds(self, holder: str, held: frozenset[str]) -> None:
-        """Remember whose code has come to lie in a module."""
-        with self._lock:
-            loaded = self._loaded.get(holder)
-            if loaded is not None and loaded.holds != held:
-                loaded.holds = held
-                self._altered.add(holder)
-
     def note_absent(self, importer: str, paths: Iterable[Path]) -> None:
         """Remember places where a module was looked for in vain."""
         with self._lock:
@@ -200,6 +193,7 @@ class LoadedModules:
         """Who imports whom, among the watched modules."""
         with self._lock:
             if any(self._is_other(name) for name in self._altered):
+                self._closures.clear()
                 self._graph = ModuleGraph({each.name: each.facts() for each in self._loaded.values()})
             self._altered.clear()
             return self._graph
@@ -207,7 +201,10 @@ class LoadedModules:
     def names_around(self, name: str) -> frozenset[str]:
         """The names that the code of a module, and of those it needs, uses."""
         with self._lock:
-            return frozenset().union(*(each.names for each in self._around(name)))
+            around = self._around(name)
+            # Relative imports name a module by its last part alone.
+            near = _candidates(self._loaded[name]) if name in self._loaded else ()
+            return frozenset(near).union(*(each.names for each in around))
 
     def codes_around(self, name: str) -> list[CodeType]:
         """The code of a module, and of those it needs."""
@@ -222,14 +219,18 @@ class LoadedModules:
         if name not in self._loaded:
             return []
         near = [name, *(self._named(self._loaded[name]) if name in self._altered else ())]
-        needed = {each for one in near for each in (one, *self._graph.closure(one))}
+        needed = {each for one in near for each in (one, *self._closure(one))}
         return [self._loaded[each] for each in needed if each in self._loaded]
+
+    def _closure(self, name: str) -> frozenset[str]:
+        # The same for all modules of one build, each of which asks for those of many others.
+        if name not in self._closures:
+            self._closures[name] = self._graph.closure(name)
+        return self._closures[name]
 
     def _named(self, loaded: Loaded) -> list[str]:
         """The loaded modules that a module may name, from wherever it lies, and those it was seen to import."""
-        places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
-        named = (f"{place}{used}" for used in loaded.names for place in places)
-        return [each for each in (*named, *loaded.seen) if each in self._loaded]
+        return [each for each in (*_candidates(loaded), *loaded.seen) if each in self._loaded]
 
     def _is_other(self, name: str) -> bool:
         loaded = self._loaded.get(name)
@@ -339,6 +340,12 @@ class LoadedModules:
             for path, digest in loaded.sources().items():
                 self._users.setdefault(path, {})[name] = digest
         self._altered.add(name)
+
+
+def _candidates(loaded: Loaded) -> list[str]:
+    """The full names that the names in a module's code may stand for, from wherever it lies."""
+    places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
+    return [f"{place}{used}" for used in loaded.names for place in places]
 
 
 class _Digests(Mapping[Path, Digest | None]):

@@ -40,7 +40,8 @@ class Place:
     `put(key, now, value)` puts a value, or MISSING, where `now` is. `list_of` gives the list that an entry is in, where
     order counts. `close` ends what was taken out for good. `is_shared`: others change it all the time, so that a change
     counts as a mod's only where its code shows it. `is_late`: what is there has no effect before the process ends, and
-    cannot be put back exactly.
+    cannot be put back exactly. `is_of_mods`: it belongs to another module of mods, where only what leads to the code
+    that runs is its change.
     """
 
     word: str
@@ -52,6 +53,7 @@ class Place:
     close: Callable[[Any], None] | None = None
     is_shared: bool = False
     is_late: bool = False
+    is_of_mods: bool = False
 
 
 def by_identity(things: Collection[Any]) -> Table:

@@ -264,7 +264,6 @@ class Engine:
         while self._afterwards:
             build = self._afterwards.pop()
             await self.worker.run(build.read_imports)
-            await self.home.run(_note_holders, build)
 
     # One trigger
 
@@ -522,11 +521,6 @@ def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:
 async def _mark(calls: Iterable[Call], waits: bool) -> None:
     for call in calls:
         call.generation.waits(call, waits)
-
-
-async def _note_holders(build: Build) -> None:
-    # Where mods run: it looks through their objects.
-    build.note_holders()
 
 
 def _top_folder(located: Located) -> Path:
