@@ -24,7 +24,7 @@ BOUNDED = 0.010
 _QUIET = 10
 """How many times as long as a collection takes nothing must have happened before it."""
 _STEP = 0.02
-_AGAIN = (0.05, 0.4)
+_AGAIN = (0.05, 0.1)
 """Seconds after which what is still alive is looked at again, before anything is said of it."""
 _MOST_WAITING = 16
 """How many reloads are remembered that have not been asked for: where saves come without a pause, the latest."""
