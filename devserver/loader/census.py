@@ -14,7 +14,7 @@ import threading
 import time
 import typing
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ _WIDTH = 24
 """How many objects are followed at a time: each call looks through all objects of the process for them."""
 _DEPTH = 14
 
+STATE_KEY = "state key "
 LINGERING = "a generation that still finishes its handlers"
 
 
@@ -72,14 +73,17 @@ def collect() -> float:
     return time.perf_counter() - began
 
 
-def holder_of(remains: Remains) -> str | None:
+def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str | None:
     """What holds replaced code, in words that read on from "is held by"; None where it is gone or nothing is found.
+
+    What lies in one of `states` (a task, a connection) belongs to that state, and is named by its key.
 
     The server's own objects are frozen (`gc.freeze`), where nothing finds them: that ends here.
     """
     gc.unfreeze()
+    keys = {id(part): key for state in states for key, value in list(state.items()) for part in _within(value)}
     for each in remains.alive():
-        found = _Search(each, remains.module).go()
+        found = _Search(each, remains.module, keys).go()
         if found is not None:
             return found
     return None
@@ -88,8 +92,9 @@ def holder_of(remains: Remains) -> str | None:
 class _Search:
     """From a piece of code outwards, level by level, to the first thing that people know by name."""
 
-    def __init__(self, thing: Any, module: str) -> None:
+    def __init__(self, thing: Any, module: str, keys: Mapping[int, Any]) -> None:
         self._module = module
+        self._keys = keys
         self._level = [thing]
         self._seen = {id(thing)}
         self._namespaces = {id(vars(each)): (rank, name) for rank, (name, each) in enumerate(_modules())}
@@ -120,6 +125,8 @@ class _Search:
     def _words(self, holder: Any, held: list[Any]) -> tuple[int, str] | None:
         """The words for a holder, with a rank: the lowest is the best."""
         kind = type(holder)
+        if id(holder) in self._keys:
+            return -2, f'{STATE_KEY}"{self._keys[id(holder)]}"'
         if kind is dict and id(holder) in self._namespaces:
             rank, name = self._namespaces[id(holder)]
             return rank + (name == self._module) * len(self._namespaces), f"{name}.{_key(holder, held)}"
@@ -136,6 +143,23 @@ class _Search:
             words = _in_a_mod(holder, held)
         return None if words is None else (-1, words)
 
+
+def _within(value: Any) -> list[Any]:
+    """A value of a state with what lies in it, a few steps deep."""
+    found, level = [value], [value]
+    for _ in range(_STATE_DEPTH):
+        level = [
+            each
+            for thing in level
+            if type(thing) in (dict, list, tuple, set)
+            for each in gc.get_referents(thing)
+            if gc.is_tracked(each)
+        ][:_MOST]
+        found += level
+    return found
+
+
+_STATE_DEPTH = 3
 
 _PASSED_BY = frozenset({weakref.ref, CodeType, Scope})
 
@@ -157,7 +181,7 @@ def _in_a_mod(table: dict[Any, Any], held: list[Any]) -> str | None:
         if type(owner) is dict:
             for instance in gc.get_referrers(owner):
                 if raw.derives(type(instance), BaseMod) and vars(instance).get("state") is table:
-                    return f'state key "{_key(table, held)}"'
+                    return f'{STATE_KEY}"{_key(table, held)}"'
     return None
 
 

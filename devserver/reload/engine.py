@@ -20,6 +20,7 @@ from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
 from devserver.loader import Build, LoadedModules, Located, locate
+from devserver.loader.census import STATE_KEY
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import read_by
@@ -104,7 +105,7 @@ class Engine:
         self._around = around
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
-        self.proof = Proof(home, self._stale)
+        self.proof = Proof(home, self._stale, lambda: [each.instance.state for each in self.registry.live])
         """Whether replaced code is gone."""
         self._queue: asyncio.Queue[Asked] | None = None
         self._open = asyncio.Event()
@@ -336,7 +337,7 @@ class Engine:
     def _stale(self, holders: tuple[Holder, ...]) -> None:
         """Replaced code is not gone: what is on disk is not all that runs."""
         reasons = tuple(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
-        if all(each.what.startswith("state key") for each in holders):
+        if all(each.what.startswith(STATE_KEY) for each in holders):
             # The reload has named it: it belongs to the state, and goes on.
             return
         self.restart(reasons)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from devserver.live.generation import Generation, activity
 from devserver.live.loops import Home
@@ -46,9 +47,18 @@ class _Case:
 
 
 class Proof:
-    """`found(holders)` is told of what holds code that should be gone. Runs in the loop it was made in."""
+    """`found(holders)` is told of what holds code that should be gone; `states` gives the states of the mods that run.
 
-    def __init__(self, home: Home, found: Callable[[tuple[Holder, ...]], None]) -> None:
+    Runs in the loop it was made in.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        found: Callable[[tuple[Holder, ...]], None],
+        states: Callable[[], Sequence[Mapping[Any, Any]]] = tuple,
+    ) -> None:
+        self._states = states
         self.held: dict[str, tuple[Holder, ...]] = {}
         """By mod, what holds replaced code of it, as the last census found it."""
         self._home = home
@@ -120,7 +130,7 @@ class Proof:
         holders: list[Holder] = []
         mod_id, number = next(iter(case.ran), ("", 0))
         for remains in case.remains:
-            what = await self._home.run(_holder, remains)
+            what = await self._home.run(_holder, remains, self._states())
             if what == census.LINGERING:
                 self._cases.append(_Case([remains], case.ran, ()))
             elif what is not None and (what, remains.module) not in ((each.what, each.module) for each in holders):
@@ -134,5 +144,5 @@ async def _collect() -> float:
     return census.collect()
 
 
-async def _holder(remains: Remains) -> str | None:
-    return census.holder_of(remains)
+async def _holder(remains: Remains, states: Sequence[Mapping[Any, Any]]) -> str | None:
+    return census.holder_of(remains, states)

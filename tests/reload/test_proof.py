@@ -124,3 +124,18 @@ async def test_a_generation_that_lingers_is_waited_for(here: Here) -> None:
     await asked
     await until(lambda: here.network.engine.proof.is_proven("truth"))
     assert here.restarts == []
+
+
+async def test_a_task_in_the_state_belongs_to_the_state(here: Here) -> None:
+    """It goes on with its old code, and the key is what is named; that is no reason to restart."""
+    polls = {
+        "top": "import asyncio\nasync def poll():\n    await asyncio.Event().wait()",
+        "ask": "self.state['poller'] = [asyncio.get_running_loop().create_task(poll(), name='poll')]",
+    }
+    here.write(1, **polls)
+    await here.start()
+    await here.ask()
+    await here.save(here.write(2, **polls))
+    await until(lambda: here.network.engine.proof.held)
+    assert [each.what for each in here.network.engine.proof.held["truth"]] == ['state key "poller"']
+    assert here.restarts == []
