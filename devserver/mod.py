@@ -154,8 +154,8 @@ class BaseMod:
     """The base of every mod.
 
     Class attributes a mod may set: `version`, `requires` (as in `["mods.wiki>=1"]`), `reload_mode` ("fresh",
-    "exclusive" or "rebind", see `devserver.model.lifecycle.HandOver`), `watch` (files that it is made from besides its
-    code and what it was seen to read, as patterns from its own folder: `["prompts/**"]`).
+    "exclusive", "rebind" or "restart", see `devserver.model.lifecycle.HandOver`), `watch` (files that it is made from
+    besides its code and what it was seen to read, as patterns from its own folder: `["prompts/**"]`).
 
     `persist_state = True` keeps what is plain data in `self.state` on disk (`.oa-dev/`, at most once a second), from
     where it comes back after a crash of the process; a clean end begins anew.

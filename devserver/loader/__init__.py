@@ -12,12 +12,23 @@
 - `started` the threads, processes and sockets that code starts
 - `census`  whether replaced code is gone, and what holds it
 - `reads`   which data files code reads and writes, and what it starts
+- `installed` code that is no mod's and has changed on disk
 - `locate`  finds the module of a mod without importing anything
 """
 
 from devserver.loader.build import Build
+from devserver.loader.installed import InstalledCode
 from devserver.loader.locate import Located, find_mod_class, imported, locate
 from devserver.loader.modules import LoadedModules
 from devserver.loader.reads import DataReads
 
-__all__ = ["Build", "DataReads", "LoadedModules", "Located", "find_mod_class", "imported", "locate"]
+__all__ = [
+    "Build",
+    "DataReads",
+    "InstalledCode",
+    "LoadedModules",
+    "Located",
+    "find_mod_class",
+    "imported",
+    "locate",
+]

@@ -318,8 +318,11 @@ class Build:
         found = Path(path)
         if self._is_over or found.suffix == ".so" or not self._finder.watches_data(found):
             return
+        names = [name for name in module_names_on_stack() if not name.startswith("devserver.loader.")]
+        if names[:1] == ["zipimport"]:
+            return  # code and no data, which stays as it was imported: a change of it is brought by a restart
         # On a thread of its own a library reads without any code of a mod on the stack.
-        reader = next((name for name in module_names_on_stack() if name in self._modules), self.importing)
+        reader = next((name for name in names if name in self._modules), self.importing)
         if reader is not None:
             digest = sources_now([found])[found]
             self._execution.touched[found] = digest

@@ -125,6 +125,8 @@ class HandOver(StrEnum):
     """A new instance; `self.state` moves along. The old instance stays untouched until commit."""
     EXCLUSIVE = "exclusive"
     """The old instance is shut down before the new one starts: for mods that own a port or a lock."""
+    RESTART = "restart"
+    """Never in place: a save of the mod is brought by a restart in place of the whole process."""
     REBIND = "rebind"
     """The same instance gets the new class: for mods that lose their data in `shutdown()`."""
 

@@ -145,6 +145,8 @@ class LiveMod:
     version: str = "0"
     takes_config: bool = False
     """Whether the mod takes a changed configuration in place (`update_config`)."""
+    restarts: bool = False
+    """Whether the mod asks for a restart instead of a reload (`reload_mode = "restart"`)."""
     reads: Sources = field(default_factory=dict)
     """Data files that the mod read while it was initialised."""
 

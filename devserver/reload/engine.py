@@ -37,7 +37,7 @@ from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
-from devserver.reload.plan import make_plan
+from devserver.reload.plan import make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
 from devserver.reload.retirement import Retirement
@@ -330,7 +330,9 @@ class Engine:
         revived = {} if plan.undo else self.knowledge.revived(plan)
         if revived:
             self._queue_unwaited(FilesChanged(revived))
-        if self.restarts.waiting and plan.steps:
+        if (reasons := reasons_of(plan)) and self.restarts.replace is not None:
+            self._queue_unwaited(RestartAsked(plan.cause, reasons))
+        elif self.restarts.waiting and plan.steps:
             # What it waited for may be mended now.
             self._queue_unwaited(RestartAsked("restart needed"))
 

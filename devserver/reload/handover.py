@@ -102,7 +102,7 @@ class StateTransfer:
                 said = await self._transfer()
                 await self._shut_old()
                 return said
-            case HandOver.FRESH:
+            case HandOver.FRESH | HandOver.RESTART:
                 return await self._transfer()
 
     async def back(self) -> None:

@@ -35,7 +35,7 @@ from devserver.model.change import (
 )
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, HandOver
 from devserver.model.names import mod_name_problem, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.reload import hooks
@@ -389,6 +389,7 @@ def _as_live_mod(generation: Generation) -> LiveMod:
         requires=_texts(instance.requires),
         version=str(instance.version),
         takes_config=hooks.takes_config(instance),
+        restarts=generation.hand_over is HandOver.RESTART,
         reads=generation.reads,
     )
 

@@ -37,10 +37,12 @@ class Before:
             os.set_inheritable(each["descriptor"], False)
         return cls(values=values, connections=tuple(HandedConnection(**each) for each in values["connections"]))
 
-    def listening(self, host: str, port: int) -> list[socket.socket]:
-        """The sockets that the image before listened on; none where another host or port is wanted now."""
-        if tuple(self.values["server"]["address"]) != (host, port):
-            return []
+    def is_wanted(self, host: str, port: int) -> bool:
+        """Whether the address that the image before listened on is the one that is wanted now."""
+        return bool(tuple(self.values["server"]["address"]) == (host, port))
+
+    def listening(self) -> list[socket.socket]:
+        """The sockets that the image before listened on."""
         return [socket.socket(fileno=self.descriptors[name]) for name in LISTENING if name in self.descriptors]
 
     def close_listening(self) -> None:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -70,35 +70,47 @@ class Checked:
         return f"{words}; without effect here: {unused}" if unused else words
 
 
-def check_network(path: Path, patience: float = PATIENCE) -> Checked:
-    """Check a network. Blocks until its mods have been imported, at most `patience` seconds."""
+def check_network(
+    path: Path, patience: float = PATIENCE, *, environ: Mapping[str, str] | None = None, also: Sequence[str] = ()
+) -> Checked:
+    """Check a network. Blocks until its mods have been imported, at most `patience` seconds.
+
+    `environ`: the environment of the process that imports them, this one's by default; `also`: modules of ours that
+    have to be importable there too.
+    """
     try:
         config = read_network(path)
     except ConfigError as error:
         return Checked(error.problems, name=path.name)
-    if not config.enabled_mods:
+    if not config.enabled_mods and not also:
         return Checked((), (), config, path.name)
-    rows, ended = _rehearsed(path, patience)
+    rows, ended = _rehearsed(path, patience, environ, also)
     schemas = {row["path"]: row["schema"] for row in rows if "schema" in row}
     return Checked((), (*_failed(rows), *_unfinished(rows, ended)), config, path.name, schemas)
 
 
-def _rehearsed(path: Path, patience: float) -> tuple[list[dict[str, Any]], str]:
+def _rehearsed(
+    path: Path, patience: float, environ: Mapping[str, str] | None, also: Sequence[str]
+) -> tuple[list[dict[str, Any]], str]:
     """What the process that imports the mods has written, and how it ended (see `_run`)."""
     with tempfile.TemporaryFile() as results:
         # -P: what lies in the working directory must not stand before Python's own modules.
-        command = [sys.executable, "-P", "-m", "devserver.server.check", str(path), str(results.fileno())]
-        ended = _run(command, path.parent, results, patience)
+        program = f"import {', '.join((*also, __name__))}; {__name__}.main()"
+        command = [sys.executable, "-P", "-c", program, str(path), str(results.fileno())]
+        ended = _run(command, path.parent, results, patience, environ)
         results.seek(0)
         return [json.loads(line) for line in results if line.endswith(b"\n")], ended
 
 
-def _run(command: list[str], folder: Path, results: IO[bytes], patience: float) -> str:
+def _run(
+    command: list[str], folder: Path, results: IO[bytes], patience: float, environ: Mapping[str, str] | None
+) -> str:
     """How the process ended, in words; "" for a good end."""
     try:
         done = subprocess.run(
             command,
             cwd=folder,
+            env=None if environ is None else dict(environ),
             pass_fds=(results.fileno(),),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -183,7 +195,8 @@ def _write(results: IO[str], row: dict[str, Any]) -> None:
     results.flush()
 
 
-def _main() -> None:
+def main() -> None:
+    """Check the network that the arguments name; the end of this process."""
     with os.fdopen(int(sys.argv[2]), "w", encoding="utf-8", closefd=False) as results:
         asyncio.run(_rehearse(Path(sys.argv[1]), results))
     # Threads that an import has started keep nobody waiting.
@@ -191,4 +204,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    main()

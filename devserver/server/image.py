@@ -11,6 +11,7 @@ import pickle
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -45,6 +46,8 @@ class Image:
     folder: str = field(default_factory=os.getcwd)
     umask: int = field(default_factory=_umask)
     ignored: frozenset[int] = field(default_factory=_ignored)
+    began: float = field(default_factory=time.time)
+    """When it began, in seconds since 1970."""
 
     @property
     def arguments(self) -> list[str]:

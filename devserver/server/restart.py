@@ -6,7 +6,6 @@ Decides nothing: it carries out a plan that has a restart. Until the image is re
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -26,9 +25,8 @@ _FIRST_SAID = 1.0
 _UNWINDS = 1.5
 """Seconds that handlers have to end after they were told to."""
 _CHILDREN_END = 1.0
-_LOADS_SECONDS = 30.0
 _ENDED = "the server restarts and did not wait longer for this handler"
-_LOADS = "import devserver.cli.serve, devserver.server.server, devserver.ui.face, devserver.ui.capture"
+IMPORTED = ("devserver.cli.serve", "devserver.server.server", "devserver.ui.face", "devserver.ui.capture")
 """What the next image imports before it can say anything."""
 
 
@@ -164,24 +162,6 @@ class RestartInPlace:
 
     def _tell(self, words: str) -> None:
         self._parts.tell(Notice(words))
-
-
-def loading_problem(image: Image) -> str | None:
-    """Why a fresh image of this program would not come up, found out by a child that only imports; None where it would.
-
-    Blocks.
-    """
-    command = [image.arguments[0], "-c", _LOADS]
-    try:
-        done = subprocess.run(
-            command, env=dict(image.environ), cwd=image.folder, capture_output=True, text=True, timeout=_LOADS_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"oa-dev cannot be started again: {error}"
-    if done.returncode == 0:
-        return None
-    last = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
-    return f"oa-dev cannot be started again: {last[0]}"
 
 
 def handed_to_dict(handed: HandedConnection) -> dict[str, Any]:

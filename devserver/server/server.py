@@ -15,18 +15,20 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Coroutine
+from functools import partial
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
-from devserver.config.settings import SettingError, has_changed, read_settings
+from devserver.config.settings import has_changed, read_settings
 from devserver.control.desk import DeskApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.control.tape import Tape
-from devserver.errors import ConfigError
-from devserver.live.loops import LoopThread, run_in_thread
+from devserver.errors import CannotListen, DevServerError, PortInUse
+from devserver.live.loops import LoopThread, Worker, run_in_thread
+from devserver.loader import InstalledCode
 from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
@@ -44,6 +46,7 @@ from devserver.model.facts import (
 )
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
+from devserver.model.names import LOCAL_NAMES
 from devserver.model.plan import Plan
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
@@ -55,7 +58,7 @@ from devserver.server.image import hear_signals
 from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.leaving import Leaving, left_running
 from devserver.server.redact import Redactor
-from devserver.server.restart import Parts, RestartInPlace, loading_problem
+from devserver.server.restart import IMPORTED, Parts, RestartInPlace
 from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
@@ -72,6 +75,8 @@ STOP_SECONDS = 2.5
 """How long a stop may take before what does not end is left to the end of the process."""
 
 _PRESENCE_SECONDS = 5.0
+_INSTALLED_SECONDS = 0.5
+"""How often installed packages and our own code are compared with what was loaded: some hundred calls of stat."""
 _SHOWN_AGAIN = (
     "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
     " restart oa-dev"
@@ -88,7 +93,7 @@ def run_server(options: RunOptions, face: Face) -> int:
     # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
     gc.freeze()
     config = options.with_address(read_network(options.path))
-    heard = _heard(options, config)
+    heard = _heard(options, config, face)
     options.supervised.entrust(heard[0], config.host, config.port)
     try:
         return asyncio.run(Server(options, config, heard, face, began).run())
@@ -97,20 +102,38 @@ def run_server(options: RunOptions, face: Face) -> int:
             each.close()
 
 
-def _heard(options: RunOptions, config: NetworkConfig) -> list[socket.socket]:
+def _heard(options: RunOptions, config: NetworkConfig, face: Face) -> list[socket.socket]:
     """The sockets to listen on: those of before where the same address is wanted, else new ones."""
     before = options.before
-    if before is not None and (kept := before.listening(config.host, config.port)):
-        return kept
+    if before is not None and before.is_wanted(config.host, config.port):
+        return before.listening()
+    if before is not None:
+        return _heard_instead(before, options, config, face)
     listening = options.supervised.listening(config.host, config.port)
     listening = listening or bind(config.host, config.port, strict=options.strict_port)
+    return _with_own(listening)
+
+
+def _heard_instead(before: Before, options: RunOptions, config: NetworkConfig, face: Face) -> list[socket.socket]:
+    """The sockets of another address than before; those of before where that one cannot be had."""
+    try:
+        heard = _with_own(bind(config.host, config.port, strict=options.strict_port))
+    except (PortInUse, CannotListen) as error:
+        kept = before.listening()
+        face.tell(Notice(f"{error}; the address of before is kept"))
+        return kept
+    # After the new one is there: whoever connects meanwhile is heard by either.
+    before.close_listening()
+    return heard
+
+
+def _with_own(listening: socket.socket) -> list[socket.socket]:
+    """A listening socket, and one for this machine's own agents where it needs one."""
     try:
         own = beside(listening)
     except BaseException:
         listening.close()
         raise
-    if before is not None:
-        before.close_listening()
     return [listening] if own is None else [listening, own]
 
 
@@ -127,6 +150,7 @@ class Server:
         before = options.before
         self._token = secrets.token_urlsafe(32) if before is None else before.values["server"]["token"]
         self._url = url_of(heard[-1])
+        self._earlier_ports: tuple[int, ...] = () if before is None else before.values["server"]["ports"]
         self._stop = asyncio.Event()
         self._standing = Standing()
         self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
@@ -147,6 +171,8 @@ class Server:
         self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
         how = "space" if options.keys else "oa-dev apply"
         self.saves = Saves(self._network, options.path, self._read_network, self.tell, confirm=options.confirm, how=how)
+        self._settings_told: set[str] = set()
+        self._installed = InstalledCode(self._network.engine.roots.holds, options.image.began)
         self._watch = self._make_watch()
         self._http = HttpServer(self._app())
         self._tasks: list[asyncio.Task[None]] = []
@@ -205,6 +231,7 @@ class Server:
             self._begin(self._kept.run(self._home, lambda: self._network.engine.registry.live))
         if self._options.watch:
             self._begin(self._watch.run())
+            self._begin(self._watch_installed())
         self._files.announce(self._url, self._token)
         wanted = self._address[1]
         if wanted and self._port() != wanted:
@@ -248,7 +275,9 @@ class Server:
 
     def _app(self) -> Any:
         own, open_to = (*DeskApi(self).routes(), *PageApi(self._token, self._tickets).routes()), self._exposure
-        names, join = open_to.names, open_to.join_token
+        # Who is connected at an address of before goes on calling us by it.
+        earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
+        names, join = (*open_to.names, *earlier), open_to.join_token
         return make_app(
             self._network, self, token=self._token, port_of=self._port, routes=own, allowed_hosts=names, join_token=join
         )
@@ -276,8 +305,9 @@ class Server:
     def _ignored(self, save: Ignored) -> None:
         settings = self._options.settings
         if settings is not None and has_changed(settings, self._options.path.parent, save.path):
-            self.tell(Notice(f"{save.path} has changed: restart needed, it is read at the start"))
-        else:
+            return  # a restart brings it
+        if not self._installed.holds(self._network.workspace / save.path):
+            # What modules were loaded from is no save that leads to nothing: a restart brings it.
             self.tell(save)
 
     def _read_network(self) -> NetworkConfig:
@@ -342,6 +372,26 @@ class Server:
         for each in found.notes:
             self.tell(Notice(f"check: {each}"))
 
+    async def _watch_installed(self) -> None:
+        """Have code that is no mod's brought by a restart when it changes on disk."""
+        worker = Worker("oa-dev installed")
+        try:
+            while True:
+                changed = (*await worker.run(self._installed.changed), *self._changed_settings())
+                if changed:
+                    self._network.engine.restart(changed)
+                await asyncio.sleep(_INSTALLED_SECONDS)
+        finally:
+            worker.stop()
+
+    def _changed_settings(self) -> list[str]:
+        """Which files that are read at the start hold something else now; each is named once."""
+        settings, folder = self._options.settings, self._options.path.parent
+        names = settings.files if settings is not None else ()
+        changed = {name for name in names if settings is not None and has_changed(settings, folder, name)}
+        news, self._settings_told = sorted(changed - self._settings_told), changed
+        return [f"{name} changed, which is read at the start" for name in news]
+
     # Restart in place
 
     def _replace(self, plan: Plan) -> None:
@@ -377,6 +427,7 @@ class Server:
         values = {
             "token": self._token,
             "address": self._address,
+            "ports": tuple({*self._earlier_ports, self._port()}),
             "reloads": self.reloads.pack(),
             "paused": self.saves.paused,
             "log_level": current_level(),
@@ -385,16 +436,25 @@ class Server:
 
     async def _cannot_start(self) -> str | None:
         """Why a start would fail now, by what stands in files; None where it would not."""
-        image = self._options.image
-        problem = image.problem() or await run_in_thread(loading_problem, image)
+        image, options = self._options.image, self._options
+        problem = image.problem()
         if problem is not None:
             return problem
+        # Here and not above: rarely needed, and slow to import.
+        from devserver.server.check import check_network
+
         try:
-            read_settings(self._options.path.parent, {}, image.environ)
-            self._read_network()
-        except (ConfigError, SettingError, OSError) as error:
+            settings = read_settings(options.path.parent, {}, image.environ)
+            config = self._read_network()
+            if (config.host, config.port) != self._address:
+                bind(config.host, config.port, strict=options.strict_port).close()
+            environ = {**image.environ, **settings.variables}
+            found = await run_in_thread(partial(check_network, options.path, environ=environ, also=IMPORTED))
+        except (DevServerError, OSError) as error:
             return str(error)
-        return None
+        running = {each.mod_id for each in self._network.engine.registry.live} | {"mods"}
+        failing = [f"{mod_id} ({error})" for mod_id, error in found.mods if mod_id in running]
+        return "; ".join([*map(str, found.refused), *failing]) or None
 
     # Control, for the API
 

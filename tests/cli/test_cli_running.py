@@ -182,16 +182,18 @@ def test_stop_ends_the_server_cleanly(server: Running) -> None:
     assert server.process.wait() == 0
 
 
-def test_a_changed_env_file_says_that_a_restart_is_needed(tmp_path: Path) -> None:
-    """What .env says is in the environment of mods; changed, it waits for the next start; saved as it was, nothing."""
+def test_a_changed_env_file_is_brought_by_a_restart_in_place(tmp_path: Path) -> None:
+    """What .env says is in the environment of mods: changed, the process replaces itself, and its address stays."""
     write(tmp_path, echo=ECHO_V2.replace('"said again"', '__import__("os").environ["SECRET_WORD"]'))
     (tmp_path / ".env").write_text("SECRET_WORD=xyzzy\n")
     running = Running(tmp_path)
     try:
-        running.until(type="ready")
+        url = running.until(type="ready")["url"]
         assert oa_dev(tmp_path, *SAY).stdout.startswith("xyzzy\n")
         (tmp_path / ".env").write_text("SECRET_WORD=plugh\n")
-        running.until(type="notice", message=".env has changed: restart needed, it is read at the start")
+        told = running.until(type="restart")
+        assert (told["url"], told["reasons"]) == (url, [".env changed, which is read at the start"])
+        assert oa_dev(tmp_path, *SAY).stdout.startswith("plugh\n")
         assert running.stop() == 0
     finally:
         running.end()

@@ -40,12 +40,12 @@ from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
 from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
 from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
-from devserver.reload.plan.restart import for_restart
+from devserver.reload.plan.restart import for_restart, reasons_of, without_restarting
 from devserver.reload.plan.seen import refused_as_stale
 from devserver.reload.plan.settings import not_applied, order_of, reorder, taken, with_config, without_settings
 from devserver.reload.plan.situation import Situation, needed_paths, not_loaded
 
-__all__ = ["Situation", "make_plan", "needed_paths", "taken", "without_settings"]
+__all__ = ["Situation", "make_plan", "needed_paths", "reasons_of", "taken", "without_settings"]
 
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
@@ -56,7 +56,7 @@ def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     decided = _decide(trigger, situation)
     if decided.restart is not None:
         return decided  # of the whole process, or of nothing: no step of it can be held
-    plan = without_held(decided, trigger, situation)
+    plan = without_restarting(without_held(decided, trigger, situation), situation)
     return with_waiting(plan, trigger, situation) if situation.waiting else plan
 
 

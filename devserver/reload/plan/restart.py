@@ -6,9 +6,12 @@ that is still held) asks for a restart; a person may ask for one without a reaso
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from devserver.model.change import RestartAsked
 from devserver.model.lifecycle import Action, RestartPolicy, Way
-from devserver.model.plan import Group, LiveMod, Plan, Restart, Step
+from devserver.model.plan import Group, Hold, LiveMod, Plan, Restart, Step
 from devserver.reload.plan.situation import Situation
 
 HOW = "R or oa-dev restart brings it"
@@ -54,3 +57,29 @@ def _why_it_waits(trigger: RestartAsked, restart: Restart, situation: Situation)
             return ""
         case RestartPolicy.ASK | RestartPolicy.NEVER as policy:
             return f"dev.restart is {policy.value}; {HOW}"
+
+
+BY_RESTART = "its reload_mode is restart: brought by a restart in place"
+
+
+def without_restarting(plan: Plan, situation: Situation) -> Plan:
+    """The plan without reloads of mods that ask for a restart instead, and of those that go with them: these wait for
+    that restart, which brings them all."""
+    asking = {mod.mod_id for mod in situation.live if mod.restarts}
+    waiting = [group for group in plan.groups if any(_is_brought(step, asking) for step in group.steps)]
+    if not waiting or plan.undo:
+        return plan
+    holds = [Hold(Action.RELOAD, step.mod_id, BY_RESTART) for group in waiting for step in group.steps]
+    groups = tuple(group for group in plan.groups if group not in waiting)
+    return replace(plan, groups=groups, holds=(*plan.holds, *holds))
+
+
+def _is_brought(step: Step, asking: Collection[str]) -> bool:
+    return step.action is Action.RELOAD and step.mod_id in asking
+
+
+def reasons_of(plan: Plan) -> tuple[str, ...]:
+    """Why this plan asks for a restart, nothing where it does not: settings, and mods that ask for it."""
+    settings = (f"{each.setting} {each.running} → {each.wanted}" for each in plan.not_applied)
+    asking = (each for each in plan.holds if each.reason == BY_RESTART)
+    return (*settings, *(f"{each.mod_id} changed, and its reload_mode is restart" for each in asking))

@@ -119,11 +119,12 @@ def _says(line: Line, wanted: Mapping[str, Any]) -> bool:
     return all(line.get(key) == value for key, value in wanted.items())
 
 
-async def started(workspace: Workspace, *arguments: str) -> Running:
-    """A server of this workspace, on any free port unless `arguments` name one. It may not be ready yet."""
+async def started(workspace: Workspace, *arguments: str, any_port: bool = True) -> Running:
+    """A server of this workspace, which may not be ready yet. On any free port unless `arguments` name one, or, without
+    `any_port`, on that of network.yaml."""
     # Beside the workspace: what is in it is watched.
     errors = workspace.root.with_name("stderr")
-    port = () if "--port" in arguments else ("--port", "0")
+    port = ("--port", "0") if any_port and "--port" not in arguments else ()
     with errors.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
             *(OA_DEV, "run", "--json", *port, *arguments),
@@ -138,9 +139,9 @@ async def started(workspace: Workspace, *arguments: str) -> Running:
 
 
 @contextlib.asynccontextmanager
-async def serving(workspace: Workspace, *arguments: str) -> AsyncIterator[Running]:
+async def serving(workspace: Workspace, *arguments: str, any_port: bool = True) -> AsyncIterator[Running]:
     """A server that is ready; at the end it has to stop cleanly and to have nothing to complain of."""
-    running = await started(workspace, *arguments)
+    running = await started(workspace, *arguments, any_port=any_port)
     try:
         await running.line("ready")
         yield running

@@ -1,0 +1,133 @@
+"""Code of this process that is no mod's: installed packages, compiled extensions, zips, and `devserver` itself.
+
+Says which of it differs on disk from what was loaded. Such code is never swapped; it is brought by a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+_MOST_READ = 512 * 1024
+"""Larger files (compiled extensions) are compared by time and size alone."""
+_STDLIB = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+class _Stamp(NamedTuple):
+    """What a file was when it was looked at."""
+
+    changed_ns: int
+    size: int
+    digest: bytes | None
+
+
+class InstalledCode:
+    """The files behind loaded modules that no mod owns. `is_watched` says whose changes are seen elsewhere; `began` is
+    when this image began to import, in seconds since 1970.
+
+    Not safe for threads; `changed` blocks, and is called again and again by one thread.
+    """
+
+    def __init__(self, is_watched: Callable[[Path], bool], began: float) -> None:
+        self._is_watched = is_watched
+        self._began_ns: float | None = began * 1e9
+        self._known: dict[str, _Stamp | None] = {}
+        self._differing: dict[str, _Stamp | None] = {}
+        self._others: set[str] = set()
+
+    def holds(self, path: Path) -> bool:
+        """Whether modules were loaded from this file, which is no mod's own source."""
+        return str(path) in self._known
+
+    def changed(self) -> tuple[str, ...]:
+        """What has changed since it was loaded, in words; each change once, when it has stayed the same for one call.
+
+        A file that is written at this moment is therefore not reported before it is complete.
+        """
+        self._add_new()
+        found, differing = {}, {}
+        for file, before in self._known.items():
+            now = _stamp(file, before)
+            if _is_same(now, before):
+                continue
+            if file in self._differing and self._differing[file] == now:
+                found[file] = now
+            else:
+                differing[file] = now
+        self._differing = differing
+        self._known.update(found)
+        return tuple(dict.fromkeys(_words(each) for each in found))
+
+    def _add_new(self) -> None:
+        for file in _files():
+            if file in self._known or file in self._others:
+                continue
+            if (file.startswith(_STDLIB) and _INSTALLED.isdisjoint(Path(file).parts)) or (
+                file.endswith(".py") and self._is_watched(Path(file))
+            ):
+                self._others.add(file)
+            else:
+                self._known[file] = self._first_stamp(file)
+        self._began_ns = None
+
+    def _first_stamp(self, file: str) -> _Stamp | None:
+        """What a file is when it is seen first, shortly after it was loaded; one written since counts as another."""
+        found = _stamp(file, None)
+        late = found is not None and self._began_ns is not None and found.changed_ns > self._began_ns
+        return _Stamp(0, 0, None) if late else found
+
+
+def _files() -> Iterator[str]:
+    """The files of all loaded modules; of one in a zip, the zip."""
+    for module in tuple(sys.modules.values()):
+        # Not by attribute access: what stands there may be an object of somebody's own.
+        if not issubclass(type(module), ModuleType):
+            continue
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+        if type(file) is str and file:
+            yield _container(file)
+
+
+def _container(file: str) -> str:
+    if os.path.exists(file):
+        return file
+    for folder in Path(file).parents:
+        if folder.is_file():
+            return str(folder)
+    return file
+
+
+def _stamp(file: str, before: _Stamp | None) -> _Stamp | None:
+    """What a file is now; its bytes are read only where time or size are not as `before`. None where it is gone."""
+    try:
+        found = os.stat(file)
+        if before is not None and (found.st_mtime_ns, found.st_size) == before[:2]:
+            return before
+        data = Path(file).read_bytes() if found.st_size <= _MOST_READ else None
+    except OSError:
+        return None
+    return _Stamp(found.st_mtime_ns, found.st_size, None if data is None else hashlib.sha256(data).digest())
+
+
+def _is_same(now: _Stamp | None, before: _Stamp | None) -> bool:
+    if now is None or before is None:
+        return now is before
+    return now == before or (now.digest is not None and now.digest == before.digest)
+
+
+def _words(file: str) -> str:
+    path = Path(file)
+    own = Path(__file__).parents[1]
+    if path.is_relative_to(own):
+        return f"oa-dev itself has changed ({path.relative_to(own.parent)})"
+    for place, part in enumerate(path.parts):
+        if part in _INSTALLED:
+            return f"the installed package {Path(path.parts[place + 1]).stem} has changed"
+    return f"{path.name} has changed, which was imported and is no source of a mod"
