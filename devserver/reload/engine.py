@@ -36,6 +36,7 @@ from devserver.reload.carried import Carried
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
+from devserver.reload.opinion import SecondOpinion
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
 from devserver.reload.plan import make_plan, reasons_of
 from devserver.reload.proof import Proof
@@ -99,6 +100,13 @@ class Engine:
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
         """Gives a mod that is being loaded the state that a crash has left of it; what became of it, in words."""
         self.restarts = Restarting()
+        self._opinion = SecondOpinion(
+            restarts=self.restarts,
+            knowledge=self.knowledge,
+            registry=self.registry,
+            home=home,
+            ask_restart=self._queue_unwaited,
+        )
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Told what network.yaml asks for, when that has changed."""
         self._finder = WatchedFinder(self.roots, self.modules)
@@ -310,6 +318,7 @@ class Engine:
             for outcome in await self._carry_group(group, plan, outcomes, mark, pasts):
                 outcomes.append(outcome)
                 await self._around.announce(outcome)
+        outcomes = outcomes if plan.undo else await self._opinion.on(outcomes, self.limits)
         self.knowledge.history.applied(pasts, outcomes, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
         done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))

@@ -13,7 +13,7 @@ from typing import Any
 from devserver.live.children import child_processes
 from devserver.live.generation import Generation
 from devserver.model.facts import Outcome, Status, Way
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import module_of
 from devserver.model.plan import Plan, StateMove
 from devserver.reload.carry import PackedState, move_of, pack_state, unpack_state
@@ -35,6 +35,8 @@ class Restarting:
 
     def __init__(self) -> None:
         self.replace: Callable[[Plan], None] | None = None
+        self.rehearse: Callable[[Mapping[str, Arrival], Phase], Awaitable[bool]] | None = None
+        """Whether these mods, which have failed in a phase in place, all come up in a fresh process."""
         self.problem: Callable[[], Awaitable[str | None]] = _no_problem
         """Why the process could not be started again, as far as that can be known before."""
         self.waiting: dict[str, None] = {}

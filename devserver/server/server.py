@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ from devserver.model.facts import (
     Restarted,
     Stopped,
 )
+from devserver.model.lifecycle import Phase
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES
@@ -51,6 +52,7 @@ from devserver.model.plan import Plan
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
 from devserver.network.accounts import EVENTS, RELOADS
+from devserver.reload.restarting import Arrival
 from devserver.server.app import make_app
 from devserver.server.before import LISTENING, Before
 from devserver.server.exposure import Exposure
@@ -180,6 +182,7 @@ class Server:
         self._restart: RestartInPlace | None = None
         self._network.engine.restarts.replace = self._replace
         self._network.engine.restarts.problem = self._cannot_start
+        self._network.engine.restarts.rehearse = self._rehearse
         if before is not None:
             self._go_on(before)
 
@@ -433,6 +436,14 @@ class Server:
             "log_level": current_level(),
         }
         return {"server": values}, descriptors | ({} if claim is None else {"claim": claim})
+
+    async def _rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
+        """Whether these mods, which have failed in a phase in place, all come up in a fresh process."""
+        # Here and not above: rarely needed.
+        from devserver.server.rehearsal import comes_up, rehearse
+
+        tried = await run_in_thread(rehearse, self._options.path, mods, os.environ)
+        return all(comes_up(tried.get(each.mod_path), failed_in) for each in mods.values())
 
     async def _cannot_start(self) -> str | None:
         """Why a start would fail now, by what stands in files; None where it would not."""

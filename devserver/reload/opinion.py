@@ -1,0 +1,93 @@
+"""A second opinion on a reload that failed: whether the author is to blame, or this process, which has run too much.
+
+A fresh process is asked (the server owns processes). Where it loads what failed here, a restart in place brings it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from devserver.live.loops import Home
+from devserver.live.registry import Registry
+from devserver.model.change import RestartAsked
+from devserver.model.facts import Outcome, Status, Way
+from devserver.model.lifecycle import Action, Limits, Phase, RestartPolicy
+from devserver.reload.knowledge import Attempt, Knowledge
+from devserver.reload.restarting import Restarting
+
+WAIT_SECONDS = 0.5
+"""How long an author waits for the error of a save while a fresh process is asked; what it finds later corrects it."""
+
+_DOUBTFUL = frozenset({Phase.IMPORT, Phase.CONSTRUCT, Phase.HAND_OVER, Phase.INITIALIZE})
+"""The phases in which what this process has run before may be the reason. What does not compile never does."""
+
+
+class SecondOpinion:
+    """Arguments: `ask_restart` queues a trigger that nothing waits for."""
+
+    def __init__(
+        self,
+        *,
+        restarts: Restarting,
+        knowledge: Knowledge,
+        registry: Registry,
+        home: Home,
+        ask_restart: Callable[[RestartAsked], None],
+    ) -> None:
+        self._restarts = restarts
+        self._knowledge = knowledge
+        self._registry = registry
+        self._home = home
+        self._ask_restart = ask_restart
+
+    async def on(self, outcomes: list[Outcome], limits: Limits) -> list[Outcome]:
+        """The outcomes, but for reloads that a fresh process brings: those wait for a restart, which is asked for."""
+        doubtful = [each for each in outcomes if _may_be_ours(each)]
+        rehearse = self._restarts.rehearse
+        if not doubtful or rehearse is None or self._knowledge.config.restart.policy is RestartPolicy.NEVER:
+            return outcomes
+        names = {each.mod_id for each in doubtful}
+        live = [each for each in self._registry.live if each.mod_id in names]
+        states = await self._home.run(self._restarts.pack, live, limits.initialize)
+        trial = asyncio.ensure_future(rehearse(states, doubtful[0].phase))
+        attempts = {each.mod_path: self._knowledge.failed.get(each.mod_path) for each in doubtful}
+        await asyncio.wait((trial,), timeout=WAIT_SECONDS)
+        if not trial.done():
+            trial.add_done_callback(lambda ended: self._act_on(ended, doubtful, attempts))
+            return outcomes
+        if not self._act_on(trial, doubtful, attempts):
+            return outcomes
+        return [_waiting(each) if each in doubtful else each for each in outcomes]
+
+    def _act_on(
+        self, trial: asyncio.Future[bool], doubtful: Sequence[Outcome], attempts: Mapping[str, Attempt | None]
+    ) -> bool:
+        """Have a restart bring what has failed here alone, unless it was tried again meanwhile; whether it does."""
+        known = {path: self._knowledge.failed.get(path) for path in attempts}
+        if not _says_yes(trial) or any(known[path] is not attempt for path, attempt in attempts.items()):
+            return False
+        for path in attempts:
+            self._knowledge.failed.pop(path, None)
+        reasons = tuple(
+            f"{each.mod_id} cannot be reloaded in place, a fresh process loads it ({each.error})" for each in doubtful
+        )
+        self._ask_restart(RestartAsked("restart needed", reasons))
+        return True
+
+
+def _may_be_ours(outcome: Outcome) -> bool:
+    failed = outcome.status is Status.ROLLED_BACK and outcome.error is not None
+    return failed and outcome.action is Action.RELOAD and outcome.phase in _DOUBTFUL
+
+
+def _waiting(outcome: Outcome) -> Outcome:
+    """A failed reload as one that was left to a restart: the author did nothing wrong."""
+    why = f"fails in place ({outcome.error}), and is brought by a restart in place"
+    return replace(outcome, status=Status.SKIPPED, way=Way.RESTART, error=None, reason=why, note="")
+
+
+def _says_yes(trial: asyncio.Future[bool]) -> bool:
+    # A rehearsal that was not possible says nothing, and leaves the blame where it was.
+    return trial.done() and not trial.cancelled() and trial.exception() is None and trial.result()

@@ -1,0 +1,156 @@
+"""Tries mods in a fresh process: whether their sources load there, or fail as they do here, where much has run before.
+
+The process has no network and no agents, writes nowhere but into a folder that is thrown away, starts no program, and
+ends within its limit. What it is refused for that reason proves nothing about a mod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.config.network_yaml import read_network
+from devserver.model.config import ModSpec
+from devserver.model.facts import Fact, Outcome, PlanDone, Status
+from devserver.model.lifecycle import Phase
+from devserver.reload.restarting import Arrival, arrival_from_dict, arrival_to_dict
+from devserver.server.image import write_memory
+
+LIMIT = 10.0
+"""Seconds that a rehearsal may take."""
+
+_PROGRAM = f"import {__name__}; {__name__}.main()"
+_PROVEN = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
+_NEVER = frozenset({
+    "socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg", "subprocess.Popen", "os.fork", "os.forkpty",
+    "os.posix_spawn", "os.exec", "os.system", "os.kill", "os.killpg",
+})  # fmt: skip
+_WRITES = frozenset({
+    "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod", "os.chown",
+    "os.utime", "shutil.rmtree", "shutil.move", "sqlite3.connect",
+})  # fmt: skip
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of one mod in the fresh process. `refused`: it was kept from something meanwhile."""
+
+    comes_up: bool
+    phase: Phase
+    error: str = ""
+    refused: bool = False
+
+
+def comes_up(tried: Tried | None, failed_in: Phase) -> bool:
+    """Whether a mod that has failed in a phase in place would come up in a fresh process."""
+    if tried is None or tried.comes_up:
+        return tried is not None
+    # It came further than in place, and then was kept from what it may do in a real start.
+    return tried.refused and tried.phase not in _PROVEN and failed_in in _PROVEN
+
+
+def rehearse(path: Path, mods: Mapping[str, Arrival], environ: Mapping[str, str]) -> dict[str, Tried]:
+    """Load mods (by path, each with its state) in a fresh process; what became of each. Blocks, at most LIMIT seconds.
+
+    `path`: the network.yaml, which need not list them.
+
+    Nothing is said of a mod at which the process ended before its time.
+    """
+    with tempfile.TemporaryDirectory(prefix="oa-dev-") as folder, tempfile.TemporaryFile() as results:
+        arrivals = {name: arrival_to_dict(each) for name, each in mods.items()}
+        request = write_memory({"path": str(path), "arrivals": arrivals, "folder": folder})
+        command = [sys.executable, "-P", "-c", _PROGRAM, str(request), str(results.fileno())]
+        quiet = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": folder}
+        try:
+            subprocess.run(
+                command,
+                cwd=path.parent,
+                env={**environ, **quiet},
+                pass_fds=(request, results.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=LIMIT,
+                # Of its own session: it is no process of a mod, and no signal of the terminal is meant for it.
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {}
+        finally:
+            os.close(request)
+        results.seek(0)
+        text = results.read()
+    rows = json.loads(text) if text else {}
+    return {name: Tried(**{**row, "phase": Phase(row["phase"])}) for name, row in rows.items()}
+
+
+# In the process of its own
+
+
+class _Guard:
+    """Keeps the code of mods from what would be seen outside of this process."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = os.path.realpath(folder) + os.sep
+        self.refused = False
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Refuse what an audit event announces, where it must not be."""
+        if event in _NEVER:
+            self._refuse(event)
+        elif event in _WRITES:
+            self._refuse_outside(event, arguments[0] if arguments else "")
+        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING:
+            self._refuse_outside(event, arguments[0])
+
+    def _refuse_outside(self, event: str, place: Any) -> None:
+        if isinstance(place, int) or place in (os.devnull, ":memory:"):
+            return
+        if not os.path.realpath(os.fsdecode(place)).startswith(self._folder):
+            self._refuse(event)
+
+    def _refuse(self, event: str) -> None:
+        self.refused = True
+        raise PermissionError(f"a rehearsal does nothing that can be seen outside ({event})")
+
+
+async def _tried(values: Mapping[str, Any], guard: _Guard) -> dict[str, Any]:
+    arrivals = {name: arrival_from_dict(each) for name, each in values["arrivals"].items()}
+    wanted = tuple(ModSpec(each.mod_path, each.config) for each in arrivals.values())
+    path, told = Path(values["path"]), list[Fact]()
+    network = AgentNetwork(replace(read_network(path), mods=wanted), path.parent, tell=told.append)
+    network.storage_path = lambda mod_name: Path(tempfile.mkdtemp(dir=values["folder"]))  # type: ignore[method-assign]
+    network.engine.restarts.arrivals = arrivals
+    sys.addaudithook(guard.hear)
+    await network.initialize()
+    outcomes = [each for fact in told if isinstance(fact, PlanDone) for each in fact.outcomes]
+    return {each.mod_path: _row(each, guard) for each in outcomes}
+
+
+def _row(outcome: Outcome, guard: _Guard) -> dict[str, Any]:
+    good = outcome.status is Status.APPLIED
+    error = str(outcome.error or outcome.reason)
+    return {"comes_up": good, "phase": outcome.phase.value, "error": error, "refused": guard.refused}
+
+
+def main() -> None:
+    """Try the mods that the memory file names; the end of this process."""
+    with open(int(sys.argv[1]), "rb", closefd=False) as stream:
+        values = pickle.load(stream)
+    guard = _Guard(values["folder"])
+    rows = asyncio.run(_tried(values, guard))
+    os.write(int(sys.argv[2]), json.dumps(rows).encode())
+    # Threads that an import has started keep nobody waiting.
+    os._exit(0)
