@@ -222,7 +222,7 @@ class AgentNetwork:
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
         """Go on where an earlier image of this process was. To be called before `initialize`."""
-        self.network_id = packed["network"]["network_id"]
+        self.network_id = self.config.node_id or packed["network"]["network_id"]
         self._up_before = packed["network"]["up"]
         self.directory.unpack(packed["directory"])
         self._dispatcher.unpack(packed["dispatcher"])

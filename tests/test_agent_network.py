@@ -82,7 +82,9 @@ BAD = {
     "missing package": bad("No module named 'nowhere'", "pass", "import nowhere\n"),
     "name error": bad("NameError: name 'undefined' is not defined at mods/bad.py:", "x = undefined"),
     "import asks the process to end": bad("asked the process to end while imported", "pass", "raise SystemExit(3)\n"),
-    "unknown reload mode": bad("reload_mode is 'warm'; it is one of fresh, exclusive, rebind", "reload_mode = 'warm'"),
+    "unknown reload mode": bad(
+        "reload_mode is 'warm'; it is one of fresh, exclusive, restart, rebind", "reload_mode = 'warm'"
+    ),
     **{
         f"handler that takes {takes}": bad(
             "the handler for bad.thing is called with the event alone: thing(self, event)",

@@ -19,6 +19,7 @@ from devserver.cli.client import connect
 from devserver.config.network_yaml import read_network
 from devserver.config.settings import PREFIX, SETTINGS, Settings
 from devserver.errors import ConfigError, DevServerError
+from devserver.server.image import supported
 from devserver.server.process_limits import raised_files
 from devserver.ui.look import Look, look_of
 from devserver.ui.terminal import is_tty, terminal_width
@@ -105,6 +106,9 @@ def _machine() -> Iterator[Row]:
     yield Row("machine", "oa-dev", __version__, str(Path(__file__).parents[1]))
     yield Row("machine", "python", platform.python_version(), sys.executable)
     yield Row("machine", "system", f"{platform.system()} {platform.release()}", f"{os.cpu_count()} cores")
+    able = supported()
+    how = "R replaces the process, agents stay" if able else "connections are closed with a reason: agents reconnect"
+    yield Row("machine", "restart in place", "yes" if able else "no", how)
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     raised = raised_files(files, most)
     few = raised != resource.RLIM_INFINITY and raised < FEWEST_FILES

@@ -139,6 +139,8 @@ class Restarted:
     mods: tuple[StateMove, ...] = ()
     ended: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    ready: Ready | None = None
+    """What a first start would have told."""
 
 
 @dataclass(frozen=True, slots=True)

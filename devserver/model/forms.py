@@ -429,6 +429,13 @@ class TracedErrorForm(ErrorForm):
     trace: str
 
 
+class RestartNeeded(TypedDict):
+    """What is on disk and needs a restart in place, and why that was not done."""
+
+    reasons: list[str]
+    waits: str
+
+
 class StatusAnswer(TypedDict):
     """What runs. `down`: wanted mods that do not run; `waiting`: saved files that are not applied."""
 
@@ -449,6 +456,7 @@ class StatusAnswer(TypedDict):
     refused: list[ErrorForm]
     paused: bool
     waiting: list[str]
+    restart: RestartNeeded | None
 
 
 class PlansAnswer(TypedDict):

@@ -66,7 +66,7 @@ class NotApplied:
     wanted: Any
 
     def __str__(self) -> str:
-        return f"{self.setting} {self.running} → {self.wanted}: needs a restart, not applied"
+        return f"{self.setting} {self.running} → {self.wanted}: needs a restart"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

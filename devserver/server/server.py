@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -236,16 +237,21 @@ class Server:
             self._begin(self._watch.run())
             self._begin(self._watch_installed())
         self._files.announce(self._url, self._token)
+        if (before := self._options.before) is None:
+            self._announce_start()
+        else:
+            self.tell(replace(before.done(self._network, self._url, time.time()), ready=self._ready()))
+        self._face_keys()
+
+    def _announce_start(self) -> None:
         wanted = self._address[1]
         if wanted and self._port() != wanted:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
-        before = self._options.before
-        self.tell(self._ready() if before is None else before.done(self._network, self._url, time.time()))
-        if before is None and (crashes := self._options.supervised.crashes):
+        self.tell(self._ready())
+        if crashes := self._options.supervised.crashes:
             self.tell(Notice(lost_words(crashes[-1].how, crashes[-1].began, self._kept.brought_back)))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
             self._face.tell(exposed)  # and not through the redactor: it is the one place where the join token is shown
-        self._face_keys()
 
     def _watchdog(self) -> Watchdog:
         engine = self._network.engine

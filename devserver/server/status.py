@@ -131,7 +131,13 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
         "refused": [error_to_dict(each) for each in saves.refused],
         "paused": saves.paused,
         "waiting": saves.waiting_names(),
+        "restart": _restart_needed(network),
     }
+
+
+def _restart_needed(network: AgentNetwork) -> Row | None:
+    restarts = network.engine.restarts
+    return {"reasons": list(restarts.waiting), "waits": restarts.why} if restarts.waiting else None
 
 
 def catalogue_of(network: AgentNetwork) -> Row:

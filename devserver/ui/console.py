@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from devserver.model.facts import Blocked, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Ready
+from devserver.model.facts import Blocked, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Ready, Restarted
 from devserver.ui.escape import cells, safe
 from devserver.ui.lines import blocks_of, help_block, said_block
 from devserver.ui.look import View, look_of
@@ -189,6 +189,9 @@ class Console:
     def _remember(self, fact: Fact) -> None:
         if isinstance(fact, Ready):
             self._ready, self._started = fact, True
+        elif isinstance(fact, Restarted):
+            # The banner of the image before this one stands above.
+            self._ready, self._started = fact.ready, True
         for error in _errors(fact):
             self._trace = error.trace or self._trace
 

@@ -113,7 +113,7 @@ def _hold_row(hold: Hold, glyphs: Glyphs, width: int) -> Line:
 
 def _setting_row(setting: NotApplied, glyphs: Glyphs) -> Line:
     change = f" {setting.setting} {setting.running} {glyphs.arrow} {setting.wanted}"
-    return (Segment(glyphs.held, Style.WARN), plain(change), dim("  needs a restart, not applied"))
+    return (Segment(glyphs.held, Style.WARN), plain(change), dim("  needs a restart"))
 
 
 def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:

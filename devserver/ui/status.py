@@ -20,7 +20,8 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     Args:
         values: `name`, `url`, `uptime_s`, `mods` and `down` (each with `mod_id`, `mod_path`, `generation`, `state`,
             and the errors `failed` and `raised`), `agents` (each with `agent_id` and `transport`), `refused` (errors
-            of network.yaml), and `paused` and `waiting` (names of files that were saved and not applied). An error is
+            of network.yaml), `paused` and `waiting` (names of files that were saved and not applied), and
+            `restart` (`reasons` of a restart that is needed, and why it `waits`; null where none is). An error is
             null, or has `kind`, `message`, `file`, `line` and `column`.
     """
     return (
@@ -28,6 +29,7 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
         *(line for each in (*_rows(values.get("mods")), *_rows(values.get("down"))) for line in _mod(each, view)),
         _agents(_rows(values.get("agents")), view),
         *_waiting(values, view),
+        *_restart(values, view),
         *(_problem(each, "not applied", view, "  ") for each in _rows(values.get("refused"))),
     )
 
@@ -132,6 +134,14 @@ def _waiting(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
         return ()
     words = "  paused" if values.get("paused") is True else "  not applied"
     return ((Segment(words, Style.WARN), dim(_listed(names, view))),)
+
+
+def _restart(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    needed = values.get("restart")
+    if not isinstance(needed, Mapping):
+        return ()
+    reasons = [str(each) for each in needed.get("reasons") or ()]
+    return ((Segment("  restart needed", Style.WARN), dim(_listed(reasons, view)), dim(f"; {needed.get('waits')}")),)
 
 
 def _listed(names: Sequence[str], view: View) -> str:

@@ -108,11 +108,17 @@ async def test_a_broken_network_yaml_changes_nothing_until_it_is_repaired(
     assert agents.ledger.faults() == NOTHING
 
 
-async def test_a_setting_that_needs_a_restart_is_said_and_not_applied(workspace: Workspace, server: Running) -> None:
-    """Another id of the network is named with both values, and the network keeps the one it has."""
+async def test_a_setting_that_needs_a_restart_is_brought_by_one(
+    workspace: Workspace, server: Running, agents: Crowd
+) -> None:
+    """Another id of the network is named with both values, and agents stay connected."""
     mark = server.mark()
     workspace.replace(CONFIG, "node_id: sample-network", "node_id: another-network")
     plan = await server.line("plan", mark)
     setting = {"setting": "network.node_id", "running": "sample-network", "wanted": "another-network"}
     assert plan["not_applied"] == [setting]
-    assert (plan["steps"], await shown(workspace)) == ([], wanted(workspace))
+    assert plan["steps"] == []
+    line = await server.line("restart", mark)
+    assert line["reasons"] == ["network.node_id sample-network → another-network"]
+    assert agents.ledger.closed == []
+    assert await shown(workspace) == wanted(workspace)

@@ -181,3 +181,22 @@ async def test_ctrl_c_at_the_terminal_stops_and_leaves_the_terminal_as_it_was(wo
         await screen.shows(r"stopped", pressed)
         assert during != before
         assert screen.settings() == before
+
+
+async def test_shift_r_restarts_in_place_and_the_keys_go_on(screen: Screen) -> None:
+    """The plan is told, then what it came to; no agent notices, no second banner comes, single keys work as before."""
+    port = int((await screen.shows(r"http://127\.0\.0\.1:(\d+)"))[1])
+    async with crowd(port) as made:
+        before = screen.press("R")
+        await screen.shows(r"restart in place: key R", before)
+        told = await screen.shows(r"[^\n]*restarted in place[^\n]*\n", before)
+        assert "3 agents, 0 dropped" in told[0]
+        assert made.ledger.closed == []
+        reload = screen.press("r")
+        await screen.shows(r"wiki v3", reload)
+        assert "ready in" not in screen.text[before:]
+    end = screen.press("\x03")
+    assert await screen.ended() == 0
+    assert "Traceback" not in screen.text[end:]
+    # As it was found: lines, and shown.
+    assert screen.settings()[3] & (termios.ICANON | termios.ECHO) == termios.ICANON | termios.ECHO  # type: ignore[operator]

@@ -124,7 +124,8 @@ function show(now) {
 function alarms(now) {
   const refused = now.refused.map((each) => `${placed(each) || "network.yaml"} not applied: ${each.message}`);
   const waiting = now.waiting.length ? [`Saved and not applied yet: ${now.waiting.join(", ")}. Space or oa-dev apply applies it.`] : [];
-  return [...refused, ...waiting];
+  const needed = now.restart ? [`A restart is needed: ${now.restart.reasons.join("; ")} · ${now.restart.waits}`] : [];
+  return [...refused, ...waiting, ...needed];
 }
 
 const KINDS = { applied: "good", skipped: "warn" };
@@ -169,12 +170,19 @@ function fillAgent(item, agent) {
 function told(plan) {
   const when = clock(plan.time);
   if (plan.refused) return plan.refused.map((each) => line("bad", `${when} network.yaml not applied · ${worded(each)}`));
+  if (plan.restarted) return [line(plan.success ? "good" : "bad", `${when} ${restarted(plan.restarted)}`)];
   const held = plan.held.events ? `, ${count(plan.held.events, "event")} held ${took(plan.held.longest_ms)}` : "";
   const fared = `${count(plan.agents.connected, "agent")}, ${plan.agents.dropped} dropped${held}`;
   return plan.outcomes.map((each) => line(
     KINDS[each.status] ?? "bad",
     joined([`${when} ${each.mod_id}${each.generation ? ` v${each.generation}` : ""}`, became(each), fared, each.error && worded(each.error)]),
   )).reverse();
+}
+
+function restarted(done) {
+  const fared = `${count(done.connections.kept, "connection")} kept, ${done.agents.dropped} agents dropped`;
+  const failed = done.failed.length ? `did not come up: ${done.failed.join(", ")}` : "";
+  return joined(["restarted in place", done.reasons.join("; "), `paused ${took(done.pause_ms)}`, fared, failed]);
 }
 
 function line(kind, text) {
@@ -238,6 +246,17 @@ function rows(id, values, keyOf, make, fill) {
   known.set(id, after);
 }
 
+async function restart() {
+  const headers = { Authorization: `Bearer ${state.token}`, "Content-Type": "application/json" };
+  try {
+    const plan = await asked("restart", { method: "POST", headers, body: "{}" });
+    say(plan.restart.waits ? "alarm" : "good", plan.restart.waits ? `Not restarted: ${plan.restart.waits}` : "Restarting in place …");
+  } catch (problem) {
+    say("alarm", `Not restarted: ${problem.message}`);
+  }
+}
+
+at("restart").addEventListener("click", restart);
 addEventListener("hashchange", admit);
 document.addEventListener("visibilitychange", () => { if (!document.hidden && state.token) look(); });
 admit();

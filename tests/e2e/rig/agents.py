@@ -106,9 +106,11 @@ class PollingAgent(Inbox):
 class SocketAgent(Inbox):
     """An agent on one WebSocket. Any number of its events may be on their way."""
 
-    async def join(self, port: int) -> None:
-        """Register and begin to listen."""
-        self._socket = await websockets.connect(f"ws://127.0.0.1:{port}/ws", max_size=1 << 24)
+    async def join(self, port: int, token: str | None = None) -> None:
+        """Register and begin to listen. With the admin token any number of agents may come."""
+        headers = None if token is None else {"Authorization": f"Bearer {token}"}
+        address = f"ws://127.0.0.1:{port}/ws"
+        self._socket = await websockets.connect(address, max_size=1 << 24, additional_headers=headers)
         self._waiting: dict[Any, asyncio.Future[dict[str, Any]]] = {}
         self._ids = itertools.count()
         await self._socket.send(json.dumps({"type": "register", "agent_id": self.name}))
