@@ -112,6 +112,11 @@ class Client:
         return str(self._call("POST", "/_dev/tickets", {}, _QUICK_SECONDS).get("ticket"))
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs; between two images of it nothing answers."""
+        return is_running(self._found)
+
+    @property
     def url(self) -> str:
         """Where the server answers."""
         return self._found.url

@@ -148,6 +148,8 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
     try:
         rows: list[dict[str, Any]] = server.reloads(number, seconds)["reloads"]
     except NotRunning:
+        if not server.is_alive:
+            raise
         time.sleep(0.05)
         return []
     return rows

@@ -44,7 +44,8 @@ class InstalledCode:
 
     def holds(self, path: Path) -> bool:
         """Whether modules were loaded from this file, which is no mod's own source."""
-        return str(path) in self._known
+        # Also before the first look: a save may come at once.
+        return str(path) in self._known or str(path) in set(_files())
 
     def changed(self) -> tuple[str, ...]:
         """What has changed since it was loaded, in words; each change once, when it has stayed the same for one call.
