@@ -11,11 +11,11 @@ from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of, object_of
 from devserver.cli.locate import working_directory
 from devserver.cli.output import say, say_json, show, show_lines, view
-from devserver.control.page_address import address_once
 from devserver.errors import DevServerError
 from devserver.model.event import matches, pattern_problem
 from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict, restarted_from_dict
+from devserver.server.door import write_door
 from devserver.ui.browser import browse
 from devserver.ui.events import event_line
 from devserver.ui.handlers import handler_lines
@@ -94,9 +94,11 @@ def trace() -> int:
 
 def open_page(*, print_only: bool, as_json: bool) -> int:
     """Open the page of what runs in the browser. Where there is none, or with `print_only`, say its address."""
-    server = _server()
-    # A ticket, and not the token: what a browser is started with can be read by every user of this machine.
-    opened = not print_only and browse(address_once(server.url, server.ticket()))
+    workspace = working_directory()
+    server = connect(workspace)
+    # A file, and not the address: what a browser is started with can be read by every user of this machine.
+    door = None if print_only else write_door(workspace, server.url, server.ticket())
+    opened = door is not None and browse(door)
     if as_json:
         say_json({"url": server.page, "opened": opened})
     elif opened:

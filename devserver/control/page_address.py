@@ -12,7 +12,7 @@ def address(url: str, token: str) -> str:
 
 
 def address_once(url: str, ticket: str) -> str:
-    """The page of the server at `url`, for who opens it first."""
+    """The page of the server at `url`, for the browser that opens it first."""
     return f"{url}{PATH}#t={ticket}"
 
 

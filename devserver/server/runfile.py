@@ -157,8 +157,7 @@ def remove_run_file(workspace: Path, pid: int) -> None:
     """
     found = read_run_file(workspace)
     if found is not None and found.pid == pid:
-        with suppress(FileNotFoundError), _folder(workspace, make=False) as folder:
-            os.unlink(NAME, dir_fd=folder)
+        remove_private(workspace, NAME)
 
 
 def write_private(workspace: Path, name: str, text: str) -> None:
@@ -185,6 +184,12 @@ def rename_private(workspace: Path, name: str, other: str) -> None:
     """Give what stands in the place of such a file another name, whatever it is. Raises OSError or DevServerError."""
     with _folder(workspace, make=False) as folder:
         os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def remove_private(workspace: Path, name: str) -> None:
+    """Take such a file away; missing is fine. Raises OSError or DevServerError."""
+    with suppress(FileNotFoundError), _folder(workspace, make=False) as folder:
+        os.unlink(name, dir_fd=folder)
 
 
 def read_private(workspace: Path, name: str, limit: int) -> bytes | None:

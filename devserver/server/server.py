@@ -25,7 +25,7 @@ from devserver.config.settings import has_changed, read_settings
 from devserver.control.desk import DeskApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
-from devserver.control.page_address import address, address_once, address_shortened
+from devserver.control.page_address import address, address_shortened
 from devserver.control.tape import Tape
 from devserver.errors import CannotListen, DevServerError, PortInUse
 from devserver.live.loops import LoopThread, Worker, run_in_thread
@@ -360,9 +360,11 @@ class Server:
 
     async def _open_page(self) -> None:
         # Here and not above: rarely asked for.
+        from devserver.server.door import write_door
         from devserver.ui.browser import browse
 
-        if await run_in_thread(browse, address_once(self._url, self._tickets.make())):
+        door = write_door(self._network.workspace, self._url, self._tickets.make())
+        if door is not None and await run_in_thread(browse, door):
             self.tell(Notice("opened the dashboard in the browser", calm=True))
         else:
             self._face.reveal(address(self._url, self._token), "no browser to open here, the dashboard is")

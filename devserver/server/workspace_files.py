@@ -12,6 +12,7 @@ from pathlib import Path
 
 from devserver.errors import DevServerError
 from devserver.network.agents import Directory
+from devserver.server.door import remove_door
 from devserver.server.identities import IdentityStore
 from devserver.server.runfile import Claim, read_run_file, remove_run_file, write_run_file
 
@@ -67,6 +68,7 @@ class WorkspaceFiles:
         """Take the run file away, and write the last changes of agents. Never raises."""
         try:
             if self._claim.taken:
+                remove_door(self._workspace)
                 remove_run_file(self._workspace, os.getpid())
         except (OSError, DevServerError) as error:
             # Whatever stands there now is not what this server wrote: it stays.

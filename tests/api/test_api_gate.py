@@ -97,7 +97,8 @@ def oracle(method, path, host, origin, site, mode, dest, content, credential) ->
     if len(origin) > 1 or (origin and origin[0].decode("latin-1") != "http://" + name):
         return 403
     led = (method, path, mode, dest) == ("GET", "/", (b"navigate",), (b"document",))
-    if len(site) > 1 or (site and site[0] != b"same-origin" and not (site[0] == b"none" and led)):
+    leads = (b"none", b"cross-site", b"same-site")
+    if len(site) > 1 or (site and site[0] != b"same-origin" and not (site[0] in leads and led)):
         return 403
     if method == "OPTIONS":
         return 403

@@ -50,14 +50,13 @@ async def test_a_file_needs_no_key_and_has_every_protecting_header(open_page, pa
     assert TOKEN not in answer.text
 
 
-async def test_a_browser_may_be_led_to_the_page_and_from_here_alone(open_page):
-    """By its address bar, and not by a page of another site; to its other files it is never led."""
-    from_elsewhere = {**NAVIGATES, "sec-fetch-site": "cross-site"}
-    found = [
-        (await open_page.http.get(path, headers=headers)).status_code
-        for path, headers in (("/_dev/", NAVIGATES), ("/_dev/", from_elsewhere), ("/_dev/page.js", NAVIGATES))
-    ]
-    assert found == [200, 403, 403]
+@pytest.mark.parametrize("site", ["none", "cross-site", "same-site"])
+async def test_a_browser_may_be_led_to_the_page_and_to_nothing_else(open_page, site):
+    """By its address bar, a file or a link elsewhere; not into a frame, and never to its other files."""
+    led = {**NAVIGATES, "sec-fetch-site": site}
+    framed, read = {**led, "sec-fetch-dest": "iframe"}, {**led, "sec-fetch-mode": "no-cors"}
+    asked = (("/_dev/", led), ("/_dev/", framed), ("/_dev/", read), ("/_dev/page.js", led), ("/_dev/status", led))
+    assert [(await open_page.http.get(path, headers=each)).status_code for path, each in asked] == [200, *[403] * 4]
 
 
 def test_the_markup_has_no_script_style_or_handler_of_its_own_and_nothing_from_elsewhere():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
 import sys
+from html import unescape
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -16,6 +20,12 @@ def run_file(server: Running) -> dict[str, str]:
     """What the server left for commands."""
     values: dict[str, str] = json.loads((server.folder / ".oa-dev" / "run.json").read_text())
     return values
+
+
+def led_to(door: str) -> str:
+    """The address that a file leads a browser to."""
+    text = Path(unquote(urlsplit(door).path)).read_text()
+    return unescape(re.findall(r'http-equiv="refresh" content="0; url=([^"]*)"', text)[0])
 
 
 def enter(url: str) -> str:
@@ -43,17 +53,37 @@ def test_the_address_with_the_key_is_said_where_no_browser_is_wanted_or_there(se
     assert json.loads(oa_dev(server.folder, "open", "--json", **nowhere).stdout) == {"url": address, "opened": False}
 
 
-def test_a_browser_is_started_with_a_ticket_and_never_with_the_key(server: Running, browser: tuple[str, Path]) -> None:
-    """Every user of the machine can read what it was started with; a second use is refused and told."""
+def test_a_browser_is_started_with_a_private_file_that_holds_a_ticket(
+    server: Running, browser: tuple[str, Path]
+) -> None:
+    """Every user of the machine can read what it was started with: neither key nor ticket is in it.
+
+    A second use of the ticket is refused and told; the file goes with the server.
+    """
     command, seen = browser
     opened = oa_dev(server.folder, "open", BROWSER=command)
-    token, address = run_file(server)["token"], seen.read_text()
+    token, door = run_file(server)["token"], server.folder / ".oa-dev" / "open.html"
     assert (opened.returncode, opened.stdout) == (0, "opened the dashboard in the browser\n")
-    assert token not in address
+    assert seen.read_text() == door.resolve().as_uri()
+    assert stat.S_IMODE(door.stat().st_mode) == 0o600
+    address = led_to(seen.read_text())
+    assert token not in door.read_text()
+    assert address.startswith(f"{run_file(server)['url']}/_dev/#t=")
     assert enter(address) == token
     with pytest.raises(HTTPError, match="401"):
         enter(address)
     assert "used twice" in server.until(type="notice")["message"]
+    oa_dev(server.folder, "stop")
+    server.until(type="stopped")
+    assert not door.exists()
+
+
+def test_where_the_file_cannot_be_written_the_address_is_said(server: Running, browser: tuple[str, Path]) -> None:
+    """No browser is started with anything else in its place."""
+    (server.folder / ".oa-dev" / "open.html").mkdir()
+    opened = oa_dev(server.folder, "open", BROWSER=browser[0])
+    assert opened.stdout.strip().startswith(f"{run_file(server)['url']}/_dev/#k=")
+    assert not browser[1].exists()
 
 
 def test_the_key_is_in_nothing_that_is_told(server: Running) -> None:

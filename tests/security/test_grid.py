@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 from live import Live
 
+from devserver.control.page import PageApi, Tickets
 from devserver.server.app import make_app
 from devserver.transports.http.gate import Gate, RequestFacts, judge
 
@@ -29,6 +30,11 @@ ROUTES = {
     ("POST", "/_dev/load"): True,
     ("POST", "/_dev/unload"): True,
     ("POST", "/_dev/send"): True,
+    ("GET", "/_dev/"): False,
+    ("GET", "/_dev/page.js"): False,
+    ("GET", "/_dev/page.css"): False,
+    ("POST", "/_dev/tickets"): True,
+    ("POST", "/_dev/enter"): False,
 }
 """Every route, and whether it needs the token."""
 METHODS = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "DELETE", "WEBSOCKET"]
@@ -46,6 +52,9 @@ ORIGINS = [
     ("http://localhost:{}", "http://localhost:{}"),
 ]
 SITES = [(), ("same-origin",), ("same-site",), ("cross-site",), ("none",), ("same-origin", "same-origin")]
+NAVIGATION = ("navigate", "document")
+LED = [(), NAVIGATION, ("navigate", "iframe"), ("no-cors", "script"), ("cors", "empty"), ("no-cors", "document")]
+"""Sec-Fetch-Mode and Sec-Fetch-Dest."""
 TYPES = [
     *((), ("application/json",), ("application/json; charset=utf-8",), ("text/plain",), ("application/json-seq",)),
     *(("application/x-www-form-urlencoded",), ("application/json; charset=utf-16",), ("multipart/form-data",)),
@@ -53,17 +62,19 @@ TYPES = [
 CREDENTIALS = [(), ("Bearer {}",), ("bearer {}",), ("Bearer wrong",), ("Basic {}",), ("Bearer {}x",), ("{}",), ("",)]
 ADMITTED = 0
 
-Case = tuple[str, str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+Texts = tuple[str, ...]
+Case = tuple[str, str, str, Texts, Texts, Texts, Texts, Texts]
 
 
 def oracle(case: Case) -> int:
     """What the contract says, step by step."""
-    method, path, host, origin, site, content, credential = case
+    method, path, host, origin, site, led, content, credential = case
     if host not in GOOD_HOSTS:
         return 403
     if origin and origin != (f"http://{host.lower()}",):
         return 403
-    if site not in ((), ("same-origin",)) or method == "OPTIONS":
+    opens_page = (method, path) == ("GET", "/_dev/") and led == NAVIGATION and len(site) == 1
+    if (site not in ((), ("same-origin",)) and not opens_page) or method == "OPTIONS":
         return 403
     methods = {known for known, at in ROUTES if at == path}
     if not methods:
@@ -88,9 +99,10 @@ def cases(count: int, seed: int) -> list[Case]:
             host = chosen.choice(GOOD_HOSTS if good else HOSTS)
             origin = chosen.choice([(), (f"http://{host.lower()}",)] if good else ORIGINS)
             site = chosen.choice(SITES[:2] if good else SITES)
+            led = chosen.choice(LED)
             content = chosen.choice(TYPES[1:3] if number % 4 == 0 else TYPES)
             credential = chosen.choice(CREDENTIALS[:2] if number % 4 == 0 else CREDENTIALS)
-            found.append((method, path, host, origin, site, content, credential))
+            found.append((method, path, host, origin, site, led, content, credential))
     return found
 
 
@@ -101,11 +113,13 @@ def filled(texts: tuple[str, ...], value: object) -> tuple[bytes, ...]:
 
 def verdict(case: Case, gate: Gate) -> int:
     """What the application's own gate says."""
-    method, path, host, origin, site, content, credential = case
+    method, path, host, origin, site, led, content, credential = case
     headers = {
         b"host": filled((host,), PORT),
         b"origin": filled(origin, PORT),
         b"sec-fetch-site": filled(site, PORT),
+        b"sec-fetch-mode": filled(led[:1], PORT),
+        b"sec-fetch-dest": filled(led[1:], PORT),
         b"content-type": filled(content, PORT),
         b"authorization": filled(credential, TOKEN),
     }
@@ -116,7 +130,8 @@ def verdict(case: Case, gate: Gate) -> int:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_gate_judges_as_the_contract_does(seed: int) -> None:
     """Ten thousand requests to each seed."""
-    gate = make_app(None, None, token=TOKEN, port_of=lambda: PORT).gate()  # type: ignore[arg-type]
+    page = PageApi(TOKEN, Tickets(lambda: None)).routes()
+    gate = make_app(None, None, token=TOKEN, port_of=lambda: PORT, routes=page).gate()  # type: ignore[arg-type]
     assert {(each.method, each.path) for each in gate.routes} == set(ROUTES)
     grid = cases(10_000, seed)
     assert len(grid) >= 10_000
@@ -126,9 +141,10 @@ def test_the_gate_judges_as_the_contract_does(seed: int) -> None:
 
 def request(case: Case, port: int, token: str) -> bytes:
     """The bytes of a case."""
-    method, path, host, origin, site, content, credential = case
+    method, path, host, origin, site, led, content, credential = case
     lines = [f"{'GET' if method == 'WEBSOCKET' else method} {path} HTTP/1.1".encode()]
-    for name, values in (("Host", (host,)), ("Origin", origin), ("Sec-Fetch-Site", site), ("Content-Type", content)):
+    named = (("Host", (host,)), ("Origin", origin), ("Sec-Fetch-Site", site), ("Content-Type", content))
+    for name, values in (*named, ("Sec-Fetch-Mode", led[:1]), ("Sec-Fetch-Dest", led[1:])):
         lines += [name.encode() + b": " + value for value in filled(values, port)]
     lines += [b"Authorization: " + value for value in filled(credential, token)]
     if method == "WEBSOCKET":
@@ -148,7 +164,9 @@ def test_the_server_answers_as_the_contract_says(live: Live) -> None:
             continue
         answer = live.raw(request(case, live.port, token))
         expected = oracle(case)
-        fits = answer.status == expected if expected else answer.status in (101, 200, 400)
+        # The body holds no ticket.
+        admitted = (401,) if case[1] == "/_dev/enter" else (101, 200, 400)
+        fits = answer.status == expected if expected else answer.status in admitted
         kept = answer.header("x-content-type-options") == ["nosniff"] and answer.header("x-frame-options") == ["DENY"]
         leaks = [name for name, _ in answer.headers if name.startswith("access-control") or name == "server"]
         if not fits or not kept or leaks:

@@ -2,7 +2,7 @@
 
 The files need no credential; all that the page shows it asks of the control API, with this run's token. That comes in
 the fragment of the address, which no browser sends anywhere. A browser that is started by a command gets a ticket in
-its place, because every user of this machine can read what a process was started with.
+its place, out of a file: every user of this machine can read what a process was started with.
 """
 
 from __future__ import annotations

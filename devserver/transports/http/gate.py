@@ -27,6 +27,8 @@ _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 _NO_NAMES = frozenset({"0.0.0.0", "::", "[::]"})
 
 _TARGET = re.compile(rb"/[!-\"$-\[\]-~]*")  # printable ASCII but # and \
+_LEADS = ((b"none",), (b"cross-site",), (b"same-site",))
+"""What may lead a browser to the page: its user, or another site; where the file of `oa-dev open` lies is one too."""
 _JSON_TYPE = re.compile(rb"application/json(; ?charset=utf-8)?", re.IGNORECASE)
 _WITHOUT_CREDENTIAL = frozenset({Scope.OPEN, Scope.JOIN, Scope.SELF})
 """Scopes that need no token. For SELF an agent proves its secret in body or query, which the endpoint checks."""
@@ -159,12 +161,16 @@ def _origin(request: RequestFacts, gate: Gate) -> Verdict | None:
 
 def _fetch_site(request: RequestFacts, gate: Gate) -> Verdict | None:
     sites = request.all(b"sec-fetch-site")
-    if sites in ((), (b"same-origin",)) or (sites == (b"none",) and _opens_page(request, gate)):
+    if sites in ((), (b"same-origin",)) or (sites in _LEADS and _opens_page(request, gate)):
         return None
     return Verdict(403, "fetch_not_allowed", "a page of another site may not use this network")
 
 
 def _opens_page(request: RequestFacts, gate: Gate) -> bool:
+    """Whether a browser is led to the page itself, in a tab of its own.
+
+    Other sites may have links to it: it holds nothing of this run, and what led there cannot read it.
+    """
     route = gate.routes.at(request.path).get(request.method)
     led = request.all(b"sec-fetch-mode") == (b"navigate",) and request.all(b"sec-fetch-dest") == (b"document",)
     return route is not None and route.page and request.method == "GET" and led
