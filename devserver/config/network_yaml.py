@@ -6,9 +6,9 @@ mods or ask whether they exist.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,8 @@ from devserver.config.network import (
     Root,
     Section,
 )
-from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, refuse_size, unquoted
+from devserver.config.regular import NotRegular, TooLarge, read_regular
+from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, too_large, unquoted
 from devserver.config.yaml_values import MAX_GUESSES, Document, Loc, did_you_mean, near, path_of
 from devserver.errors import ConfigError
 from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig
@@ -50,30 +51,16 @@ def read_network(path: Path) -> NetworkConfig:
     Raises ConfigError for a file that cannot be read or used. A file that is no network.yaml is never quoted.
     """
     try:
-        data = _read_regular(path)
+        data = read_regular(path, MAX_BYTES)
+    except NotRegular as other:
+        raise unquoted(path.name, f"expected a regular file, found {other.kind}") from other
+    except TooLarge as large:
+        raise too_large(large.size, path.name) from large
     except OSError as error:
         raise unquoted(path.name, f"the file cannot be read: {error.strerror or error}") from error
+    if data is None:
+        raise unquoted(path.name, f"the file cannot be read: {os.strerror(errno.ENOENT)}")
     return parse_network(data, path.name)
-
-
-def _read_regular(path: Path) -> bytes:
-    # Without O_NONBLOCK opening a FIFO waits for somebody to write to it.
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise unquoted(path.name, f"expected a regular file, found {_file_kind(found.st_mode)}")
-        refuse_size(found.st_size, path.name)
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(MAX_BYTES + 1)
-    finally:
-        os.close(handle)
-
-
-def _file_kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a directory"
-    return "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfig:

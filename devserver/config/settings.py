@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from devserver.config.regular import read_regular
 from devserver.errors import DevServerError
 
 ENV_FILE = ".env"
@@ -195,19 +194,11 @@ def _value(setting: Setting, raw: object, place: str) -> Any:
 
 
 def _read(path: Path) -> bytes | None:
-    """What is in a regular file; None where there is none. Never waits: a FIFO is no file of settings."""
+    """What is in a regular file; None where there is none."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            is_regular = stat.S_ISREG(os.fstat(handle).st_mode)
-            data = stream.read(_READ_LIMIT) if is_regular else b""
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        return read_regular(path, _READ_LIMIT)
     except OSError as error:
         raise SettingError(f"{path.name} cannot be read: {error.strerror}") from error
-    if not is_regular:
-        raise SettingError(f"{path.name} cannot be read: it is no regular file")
-    return data
 
 
 def _assignments(data: bytes | None) -> Iterator[tuple[str, str]]:

@@ -94,7 +94,8 @@ def decode(data: bytes, file: str) -> Source:
 
     Raises ConfigError with the byte offset for anything else. Such a file is never quoted: it may be anything.
     """
-    refuse_size(len(data), file)
+    if len(data) > MAX_BYTES:
+        raise too_large(len(data), file)
     if data.startswith(_WIDE_BOMS):
         raise unquoted(file, "the file is UTF-16 (byte 0 begins a UTF-16 byte order mark)", "save it as UTF-8")
     skipped = len(_BOM) if data.startswith(_BOM) else 0
@@ -108,10 +109,9 @@ def decode(data: bytes, file: str) -> Source:
     return source
 
 
-def refuse_size(size: int, file: str) -> None:
-    """Raise ConfigError for a file of more than MAX_BYTES."""
-    if size > MAX_BYTES:
-        raise unquoted(file, f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
+def too_large(size: int, file: str) -> ConfigError:
+    """The error of a file of more than MAX_BYTES."""
+    return unquoted(file, f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
 
 
 def _refuse_unprintable(source: Source) -> None:

@@ -202,7 +202,7 @@ class Knowledge:
         declared, absent = {}, {}
         for path in paths:
             try:
-                declared[module_of(path)] = read_declarations(locate(path, self._roots).file.read_bytes())
+                declared[module_of(path)] = read_declarations(read_bytes(locate(path, self._roots).file) or b"")
             except ModNotFound as nowhere:
                 absent[module_of(path)] = str(nowhere)
             except (DevServerError, OSError, SyntaxError, ValueError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
-import hashlib
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from devserver.errors import ModFault
+from devserver.sources.files import digest_on_disk
 
 if TYPE_CHECKING:
     from devserver.model.config import NetworkConfig
@@ -83,7 +83,7 @@ def _belongs(file: Path, entry: Path) -> bool:
 def digest_of(file: str) -> str | None:
     """The SHA-256 of a file as it is now; None for one that cannot be read."""
     try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        return digest_on_disk(Path(file))
     except OSError:
         return None
 

@@ -9,10 +9,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
+from devserver.config.regular import NotRegular, open_regular, read_regular
 from devserver.model.change import Digest, Sources
 
 SOURCE_LIMIT = 4 * 1024 * 1024
@@ -52,21 +53,9 @@ def read_bytes(path: Path) -> bytes | None:
     Never waits (a FIFO named x.py is no source) and never reads more than SOURCE_LIMIT bytes.
     Raises OSError for a file that is there and cannot be read, also for one that is too large.
     """
-    with unrecorded():
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                return None
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                data = file.read(SOURCE_LIMIT + 1)
-        finally:
-            os.close(handle)
-    if len(data) > SOURCE_LIMIT:
-        raise OSError(27, f"larger than {SOURCE_LIMIT // 1024 // 1024} MiB", str(path))
-    return data
+    with unrecorded(), suppress(NotRegular):
+        return read_regular(path, SOURCE_LIMIT)
+    return None
 
 
 def digest_on_disk(path: Path) -> Digest | None:
@@ -79,19 +68,16 @@ def digest_on_disk(path: Path) -> Digest | None:
     if path.suffix == ".py":
         data = read_bytes(path)
         return None if data is None else digest_of(data)
-    with unrecorded():
+    with unrecorded(), suppress(NotRegular):
         return _digest_of_data(path)
+    return None
 
 
 def _digest_of_data(path: Path) -> Digest | None:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+    with open_regular(path) as handle:
+        if handle is None:
             return None
+        found = os.fstat(handle)
         if found.st_size > DATA_LIMIT:
             return f"{found.st_size} bytes, written {found.st_mtime_ns}"
         summed = hashlib.sha256()
@@ -102,8 +88,6 @@ def _digest_of_data(path: Path) -> Digest | None:
                 break
             summed.update(piece)
         return summed.hexdigest()
-    finally:
-        os.close(handle)
 
 
 def _names_in(folder: Path) -> Digest | None:

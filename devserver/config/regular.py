@@ -1,0 +1,74 @@
+"""Reads regular files of a workspace, without waiting and without end: the one way to read what a person may put there.
+
+A FIFO waits for a writer, a device may never end, and a folder is no file: none of them is opened for longer than it
+takes to see what it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class NotRegular(OSError):
+    """There is something else than a regular file. `kind` says what, as in `a FIFO`."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        super().__init__(errno.EINVAL, f"it is {kind} and no regular file", str(path))
+        self.kind = kind
+
+
+class TooLarge(OSError):
+    """A file has more bytes than are read. `size` is that of the file where it has one."""
+
+    def __init__(self, path: Path, limit: int, size: int) -> None:
+        unit, words = (1024 * 1024, "MiB") if limit >= 1024 * 1024 else (1024, "KiB")
+        super().__init__(errno.EFBIG, f"larger than {limit // unit} {words}", str(path))
+        self.size = size
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """The bytes of a regular file; None where there is nothing.
+
+    Raises NotRegular where there is something else, TooLarge, and OSError for a file that cannot be read.
+    """
+    with open_regular(path) as handle:
+        if handle is None:
+            return None
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise TooLarge(path, limit, max(os.fstat(handle).st_size, len(data)))
+    return data
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[int | None]:
+    """A descriptor of a regular file to read from, or None where there is nothing. Raises as `read_regular`."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        yield None
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.ENODEV):
+            raise
+        # Sockets, and devices without a driver, cannot be opened at all.
+        raise NotRegular(path, "a device or socket") from error
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise NotRegular(path, _kind(mode))
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
