@@ -118,14 +118,3 @@ def test_a_configuration_that_a_mod_refuses_leaves_it_the_one_it_had(live: Live,
     outcome = live.line("outcome", mark, mod_id="work", status="rolled_back")
     assert "most is at least 0" in outcome["error"]["message"]
     assert ana.send("work.count.get")["data"]["most"] == 1
-
-
-@pytest.mark.parametrize("change", ["host: 127.0.0.2", "name: Other"])
-def test_what_needs_a_restart_is_named_and_not_applied(live: Live, change: str) -> None:
-    """With what runs and what is wanted."""
-    mark, (key, _, wanted) = live.mark(), change.partition(": ")
-    text = GOOD.replace("name: Test", change) if key == "name" else f"{GOOD}  {change}\n"
-    put(live, lambda path: path.write_text(text))
-    plan = live.line("plan", mark)
-    assert [(each["setting"], str(each["wanted"])) for each in plan["not_applied"]] == [(f"network.{key}", wanted)]
-    assert plan["steps"] == []

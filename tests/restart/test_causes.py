@@ -105,6 +105,19 @@ async def test_a_new_port_is_heard_and_old_connections_stay(workspace: Workspace
         assert made.ledger.closed == []
 
 
+async def test_another_host_is_heard_and_old_connections_stay(workspace: Workspace) -> None:
+    """Another loopback address is another place to listen at; who is connected goes on where it was."""
+    async with serving(workspace) as server, crowd(server.port) as made:
+        mark = server.mark()
+        values = yaml.safe_load(workspace.read("network.yaml"))
+        values["network"]["transports"][0]["config"]["host"] = "127.0.0.2"
+        workspace.write("network.yaml", yaml.safe_dump(values, sort_keys=False))
+        line = await server.line("restart", mark)
+        assert urlsplit(line["url"]).hostname == "127.0.0.2"
+        assert (await made.bea.ask("wiki.pages.list"))["success"]
+        assert made.ledger.closed == []
+
+
 def _free_port() -> int:
     with bind("127.0.0.1", 0, strict=True) as free:
         port: int = free.getsockname()[1]
