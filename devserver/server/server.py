@@ -95,6 +95,7 @@ def run_server(options: RunOptions, face: Face) -> int:
     began = options.supervised.began or process_began()
     # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
     gc.freeze()
+    gc.enable()
     config = options.with_address(read_network(options.path))
     heard = _heard(options, config, face)
     options.supervised.entrust(heard[0], config.host, config.port)
