@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -44,6 +44,8 @@ class Call:
     """Whether it was given up, because it went on after it was cancelled: what it still does counts no more."""
     refused: bool = False
     """Whether something that it tried then was refused."""
+    entered: Sequence[Token[Any]] = ()
+    """What gives this context its own values of context variables back, in the place of the generation's."""
 
 
 class Activity:
@@ -136,6 +138,8 @@ class Generation:
     """The pydantic model that the mod declares for its configuration, if it declares one."""
     settings: Any = None
     """The configuration as an instance of that model."""
+    context: Mapping[ContextVar[Any], Any] = field(default_factory=dict)
+    """The context variables that importing its code has set: its calls see them, as where one thread does both."""
     handle: Any = None
     """The network as the instance has it, which speaks for this generation."""
     state: ModState = ModState.STARTING
@@ -172,13 +176,18 @@ class Generation:
         parent = running.get()
         depth = parent.depth + 1 if parent is not None and parent.active else 0
         call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic())
+        # A call inside of another one of the same code goes on in the context that this has made of it.
+        if self.context and not running_in(self):
+            call.entered = [variable.set(value) for variable, value in self.context.items()]
         self.calls.add(call)
         activity.begun += 1
         return call
 
     def end(self, call: Call) -> None:
-        """That call has ended."""
+        """That call has ended, in the context that it began in."""
         call.active = False
+        for token in call.entered:
+            token.var.reset(token)
         activity.ended += 1
         self.calls.discard(call)
         if self._when_idle:

@@ -27,6 +27,10 @@ _CLEANING_UP = 1.0
 class Home(Protocol):
     """A place where mods' code runs."""
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it runs in."""
+
     def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
         """Run an async function there; what it returns is there for who awaits this.
 
@@ -42,6 +46,11 @@ class Home(Protocol):
 
 class SameLoop:
     """Mods run in the loop of whoever calls: a network embedded in another program."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the caller."""
+        return asyncio.get_running_loop()
 
     def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
         """Run it here."""

@@ -16,7 +16,7 @@
 - `locate`  finds the module of a mod without importing anything
 """
 
-from devserver.loader.build import Build
+from devserver.loader.build import Build, NeedsModsThread
 from devserver.loader.installed import InstalledCode
 from devserver.loader.locate import Located, find_mod_class, imported, locate
 from devserver.loader.modules import LoadedModules
@@ -28,6 +28,7 @@ __all__ = [
     "InstalledCode",
     "LoadedModules",
     "Located",
+    "NeedsModsThread",
     "find_mod_class",
     "imported",
     "locate",

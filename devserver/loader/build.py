@@ -6,6 +6,7 @@ and lets `importlib.reload` execute it. Modules that a fresh start would not imp
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import importlib.util
@@ -13,11 +14,15 @@ import linecache
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
@@ -26,13 +31,23 @@ from devserver.loader.interrupt import import_lock, interrupt, release_locks, wa
 from devserver.loader.keeping import keep_state, keepable, note_filled, note_untouched
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
-from devserver.loader.reads import record_into
+from devserver.loader.reads import on_bound, record_into
 from devserver.loader.reline import is_same_code, reline
+from devserver.loader.scope import scope_in
+from devserver.loader.started import place_in, place_of_mods
 from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
 from devserver.sources.files import digest_of, sources_now
 from devserver.sources.imports import file_names
+
+
+class NeedsModsThread(Exception):
+    """What a module makes at its top works on one thread alone. The text says what, and where."""
+
+
+class _WrongThread(BaseException):
+    """Ends the execution of a module before such a thing is made. Not an Exception: modules must not catch it."""
 
 
 class Build:
@@ -66,6 +81,13 @@ class Build:
         self._read = dict(read or {})
         note_main_loop()
         self._execution = Execution(texts=dict(texts or {}))
+        self._on_mods_thread = any(name in self._modules.bound for name in self._affected)
+        self._bound: dict[str, str] = {}
+        """What was about to be made that works on one thread alone, in words, by module."""
+        self._locals: list[tuple[threading.local, dict[str, Any]]] = []
+        """What modules have put into `threading.local`s."""
+        self._replaced_locals: list[tuple[threading.local, dict[str, Any]]] = []
+        """What was in these on the mods' thread before."""
         self._before: ModuleSet = ModuleSet({})
         """The set that is current before anything is executed; empty once nothing can be undone."""
         self._relined: dict[str, Text] = {}
@@ -90,6 +112,22 @@ class Build:
     def replaced_modules(self) -> dict[str, ModuleType]:
         """The modules that were taken out, by name; nothing once `keep()` was called."""
         return {name: loaded.module for name, loaded in self._old().items()}
+
+    @property
+    def on_mods_thread(self) -> bool:
+        """Whether it is to be executed where handlers run."""
+        return self._on_mods_thread
+
+    def again(self) -> Build:
+        """The same build for the mods' thread, after `undo()` of this one has followed on NeedsModsThread."""
+        other = Build(self._finder, self._affected, self._entries, self._changed, texts=self._execution.texts)
+        other._execution.touched.update(self._execution.touched)
+        other._on_mods_thread = True
+        return other
+
+    def context(self, name: str) -> Mapping[ContextVar[Any], Any]:
+        """The context variables that a module and those it needs have set."""
+        return self._modules.context_of(name)
 
     @property
     def executed(self) -> tuple[str, ...]:
@@ -133,20 +171,68 @@ class Build:
             moved.update({name: texts[loaded.path]} if loaded.path in texts else {})
         return moved
 
-    def execute(self) -> None:
-        """Execute fresh modules. Raises whatever a module raises; `undo()` is then still to be called."""
+    def execute(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Execute fresh modules. Raises whatever a module raises; `undo()` is then still to be called.
+
+        `loop`: the one that `asyncio.get_event_loop()` gives where none runs. Raises NeedsModsThread where that is so.
+        """
         if self._relined:
             return
         self._execution.thread = threading.get_ident()
         try:
-            self._execute()
+            with _current_loop(None if self._on_mods_thread else loop):
+                # In a context of its own, also where that of a task runs this.
+                copy_context().run(self._execute)
         except BaseException as error:
             if self._execution.abandoned:
                 self._modules.show()  # importlib has written into the table on the way out
                 raise Abandoned from error
+            self._note_missing_loop(error)
+            self._check_thread()
             raise
+        self._check_thread()
+
+    def _check_thread(self) -> None:
+        """Raise NeedsModsThread where this is another thread, and modules have asked for things bound to it."""
+        new = {name: words for name, words in self._bound.items() if name not in self._modules.bound}
+        for name in (*self._affected, *self._execution.executed):
+            self._modules.bound.pop(name, None)
+        self._modules.bound.update(self._bound)
+        if self._bound and not self._on_mods_thread:
+            raise NeedsModsThread(", ".join(new.values())) from None
+
+    def _note_bound(self, what: str) -> None:
+        name = next((each for each in module_names_on_stack() if each in self._modules), self.importing or "")
+        self._bound.setdefault(name, f"{what} at {place_of_mods()}")
+        if not self._on_mods_thread:
+            raise _WrongThread
+
+    def _note_missing_loop(self, error: BaseException) -> None:
+        """Mods are imported in a running loop elsewhere: `asyncio.create_task` at the top of one works there."""
+        if type(error) is not RuntimeError or error.args != ("no running event loop",) or self._on_mods_thread:
+            return
+        steps = traceback.walk_tb(error.__traceback__)
+        own = [(frame, line) for frame, line in steps if scope_in(frame.f_globals) is not None]
+        for frame, line in own[-1:]:
+            place = place_in(frame.f_code.co_filename, line)
+            self._bound[str(frame.f_globals.get("__name__"))] = f"running loop at {place}"
+
+    def bring_locals(self) -> None:
+        """Let handlers see what modules have put into `threading.local`s at their top. On the mods' thread."""
+        for local, contents in self._locals:
+            self._replaced_locals.append((local, dict(vars(local))))
+            vars(local).update(contents)
+
+    def _take_locals(self) -> None:
+        for loaded in self._execution.executed.values() if not self._on_mods_thread else ():
+            for each in list(vars(loaded.module).values()):
+                # Not of a subclass: its constructor runs on each thread, and would run here.
+                if type(each) is threading.local and not _is_same_content(vars(each), _brought.get(each, {})):
+                    _brought[each] = dict(vars(each))
+                    self._locals.append((each, _brought[each]))
 
     def _execute(self) -> None:
+        on_bound.set(self._note_bound)
         with (
             record_into(self._note_read),
             self._finder.executing(self._execution),
@@ -161,11 +247,13 @@ class Build:
                     loaded.changes.detach()
                 for entry in self._entries:
                     self.importing = entry
-                    self._run(entry)
+                    # In a context of its own, as each mod sees what it has set itself, and what it needs has.
+                    copy_context().run(self._run, entry)
                 while (wanted := self._next_wanted()) is not None:
                     self.importing = wanted
-                    self._run(wanted)
+                    copy_context().run(self._run, wanted)
                 self._forget_dropped()
+                self._take_locals()
                 self._note_state()
             except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
@@ -194,6 +282,9 @@ class Build:
         self._modules.put_back((*self._execution.executed, *self._old()), self._before)
         for loaded in self._old().values():
             loaded.changes.attach()
+        for local, before in reversed(self._replaced_locals):
+            vars(local).clear()
+            vars(local).update(before)
 
     def read_imports(self) -> None:
         """Read what the fresh modules import, and which data files they name, before a plan asks for it."""
@@ -327,6 +418,27 @@ class Build:
             digest = sources_now([found])[found]
             self._execution.touched[found] = digest
             self._modules.note_read(reader, found, digest)
+
+
+@contextmanager
+def _current_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+    """Let `asyncio.get_event_loop()` give this loop, as where it runs."""
+    if loop is None:
+        yield
+        return
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+
+
+_brought: WeakKeyDictionary[threading.local, dict[str, Any]] = WeakKeyDictionary()
+"""What was last brought of each to the mods' thread, where handlers may have changed it since."""
+
+
+def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
 
 
 def _forget_compiled(path: Path) -> None:

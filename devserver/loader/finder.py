@@ -14,9 +14,11 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from devserver.errors import ModRefused
 from devserver.loader.changes import recording
@@ -186,6 +188,18 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
                 sys.modules.pop(name, None)
         self._short.clear()
 
+    def imported(self, name: str, fromlist: Sequence[str]) -> None:
+        """Let a module that is being executed see the context variables of what it has just imported.
+
+        Also where that was executed before, in a build of its own.
+        """
+        if not self._executions or self.execution() is None:
+            return
+        for each in (name, *(f"{name}.{item}" for item in fromlist)):
+            for variable, value in self.modules.context_of(each).items():
+                if variable.get(_UNSET) is _UNSET:
+                    variable.set(value)
+
     def is_own(self, name: str) -> bool:
         """Whether a name is one of mods' modules rather than of a library."""
         return name.partition(".")[0] in self.modules.tops
@@ -310,9 +324,11 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         if package:
             bind_namespaces(module)
         module.__dict__["__builtins__"] = Scope(finder, loaded.changes.started).builtins()
+        before = copy_context()
         try:
             with recording(loaded.changes, self):
                 exec(text.code, module.__dict__)
+            finder.modules.note_context(loaded, _variables_set_since(before))
             spec = module.__spec__
             if spec is not None and running is not None:
                 spec._initializing = False  # type: ignore[attr-defined]
@@ -326,6 +342,13 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             if importer is not None:
                 finder.modules.note_read(importer, text.path, text.digest)
             raise
+
+
+def _variables_set_since(before: Context) -> dict[ContextVar[Any], Any]:
+    return {each: value for each, value in copy_context().items() if before.get(each, _UNSET) is not value}
+
+
+_UNSET = object()
 
 
 def module_names_on_stack() -> Iterator[str]:

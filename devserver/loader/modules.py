@@ -12,6 +12,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import decode_source
 from pathlib import Path
@@ -41,10 +42,11 @@ class Loaded:
     """One watched module as it is loaded now.
 
     `exported` is what stands in Python's table: the module, or what the module has put in its own place. `seen` are
-    imports of it that ran; `absent` places where a module was looked for in vain on behalf of this one; `reads` data
-    files it opened; `holds` the modules of which it holds code that it does not import itself: they have registered it
-    here; `untouched` its containers that importing left as the source says; `changes` what executing it did to the
-    process.
+    imports of it that ran; `absent` places where a module was looked for in vain on behalf of
+    this one; `reads` data files it opened; `holds` the modules of which it holds code that it does
+    not import itself: they have registered it here; `untouched` its containers that importing left
+    as the source says; `context` the context variables that executing it has set; `changes` what it
+    did to the process.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Loaded:
     reads: dict[Path, Digest | None] = field(default_factory=dict)
     holds: frozenset[str] = frozenset()
     untouched: frozenset[str] = frozenset()
+    context: Mapping[ContextVar[Any], Any] = field(default_factory=dict)
     changes: ProcessChanges = field(default_factory=ProcessChanges)
     exported: Any = None
     _imports: frozenset[str] | None = field(default=None, init=False, repr=False)
@@ -129,6 +132,9 @@ class LoadedModules:
         self._loaded: dict[str, Loaded] = {}
         self._current: ModuleSet | None = ModuleSet({})
         """What `current` gives, until something changes."""
+        self.bound: dict[str, str] = {}
+        """The modules that make something which works on one thread alone, with what and where it is, in words."""
+        self._has_context = False
         self.tops: set[str] = set()
         """The first parts of the names of all watched modules that there have been."""
         self._users: dict[Path, dict[str, Digest | None]] = {}
@@ -188,6 +194,19 @@ class LoadedModules:
                 # Of its own source it was made from what was executed, whatever has been saved since.
                 loaded.reads[path] = loaded.text.digest if path == loaded.path else digest
                 self._users.setdefault(path, {})[reader] = digest
+
+    def note_context(self, loaded: Loaded, values: Mapping[ContextVar[Any], Any]) -> None:
+        """Remember the context variables that executing a module has set."""
+        loaded.context = values
+        self._has_context = self._has_context or bool(values)
+
+    def context_of(self, name: str) -> Mapping[ContextVar[Any], Any]:
+        """The context variables that a module, and those it needs, have set; its own count most."""
+        if not self._has_context:
+            return {}
+        with self._lock:
+            around = sorted(self._around(name), key=lambda each: (each.name == name, each.order))
+            return {variable: value for each in around for variable, value in each.context.items()}
 
     def graph(self) -> ModuleGraph:
         """Who imports whom, among the watched modules."""

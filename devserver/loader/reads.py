@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from importlib.util import source_from_cache
 from itertools import islice
@@ -34,6 +35,9 @@ _PASSED_BY = ("linecache", "tokenize", "devserver.")
 """Modules whose own reading is none of a mod's: the lines of tracebacks, and what we read."""
 
 _MOST_NOTED = 10_000
+
+on_bound: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_on_bound", default=None)
+"""Told of what is about to be made in this context and works on one thread alone; may raise."""
 
 _installed = False
 _written: set[str] = set()
@@ -85,6 +89,8 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
     elif event == "os.rename":
         _note_written(arguments[1])
     elif event == "sqlite3.connect":
+        if (refuse := on_bound.get()) is not None:
+            refuse("sqlite3 connection")
         _note_database(arguments[0])
     elif event in EVENTS:
         _on_start(event, arguments)

@@ -39,6 +39,9 @@ class Names(Protocol):
     def is_own(self, name: str) -> bool:
         """Whether a name is one of mods' modules rather than of a library."""
 
+    def imported(self, name: str, fromlist: Sequence[str]) -> None:
+        """Be told that a module of mods has been imported by another one."""
+
 
 class Scope:
     """What one module object imports from: Python's table, or its own set after the module was replaced.
@@ -76,16 +79,17 @@ class Scope:
         if own is None:
             _import_replaced(absolute, fromlist or ())
             pause = unnoted.get()
-            if pause is None or self._is_own(absolute) or not _is_new(absolute, fromlist or ()):
+            if self._names is not None and self._names.is_own(absolute):
+                module = _real_import(name, globals, locals, fromlist or (), level)
+                self._names.imported(absolute, fromlist or ())
+                return module
+            if pause is None or not _is_new(absolute, fromlist or ()):
                 return _real_import(name, globals, locals, fromlist or (), level)
             # What a library does to the process when it is first imported is the library's, not the mod's.
             with pause():
                 return _real_import(name, globals, locals, fromlist or (), level)
         found = _from_set(own, absolute, tuple(fromlist or ()))
         return found if found is not None else _real_import(name, globals, locals, fromlist or (), level)
-
-    def _is_own(self, name: str) -> bool:
-        return self._names is not None and self._names.is_own(name)
 
 
 def scope_of(module: ModuleType) -> Scope | None:

@@ -54,7 +54,7 @@ class Started:
 
         A timer that is armed by code whose end has come never fires.
         """
-        self.threads[thread] = _place_of_mods()
+        self.threads[thread] = place_of_mods()
         if self.has_ended and isinstance(thread, threading.Timer):
             thread.cancel()
 
@@ -158,13 +158,18 @@ def _making(cls: type) -> list[Any]:
     return next(([each] for each in found if raw.derives(type(each), cls)), [])
 
 
-def _place_of_mods() -> str:
+def place_of_mods() -> str:
     """The line of a mod that runs, as file:line."""
     for frame in frames():
         if scope_in(frame.f_globals) is not None:
-            file = os.path.relpath(frame.f_code.co_filename)
-            return f"{frame.f_code.co_filename if file.startswith('..') else file}:{frame.f_lineno}"
+            return place_in(frame.f_code.co_filename, frame.f_lineno)
     return "an unknown place"
+
+
+def place_in(file: str, line: int) -> str:
+    """A line of a file, which is named from the working directory where it lies in it."""
+    short = os.path.relpath(file)
+    return f"{file if short.startswith('..') else short}:{line}"
 
 
 def _address(address: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -21,7 +22,7 @@ from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry, Swap
-from devserver.loader import Build, Located
+from devserver.loader import Build, Located, NeedsModsThread
 from devserver.loader.interrupt import is_importing_library
 from devserver.loader.moving import Remembered
 from devserver.mod import BaseMod, Network
@@ -193,8 +194,14 @@ class Transaction:
         self._undo.append(self._undo_import)
         try:
             async with asyncio.timeout(self._shop.limits.imports) as limit:
-                work = asyncio.ensure_future(self._shop.worker.run(self.build.execute))
-                await self._patiently(work, "importing", candidates, self.build.stack)
+                try:
+                    await self._execute(candidates)
+                except NeedsModsThread as needed:
+                    self.build.undo()
+                    self.build = self.build.again()
+                    if str(needed):
+                        self._shop.say(f"{self._named(candidates)}: imported on the mods' thread: {needed}")
+                    await self._execute(candidates)
         except GivenUp:
             self.build.abandon()
             self._shop.replace_worker()
@@ -206,6 +213,15 @@ class Transaction:
             self._shop.replace_worker()
             name, seconds = self.build.importing, self._shop.limits.imports
             raise HookFailed(f"importing {name} did not end within {seconds:g} s") from late
+
+    async def _execute(self, candidates: Sequence[Candidate]) -> None:
+        """Import beside the handlers, or between them what works on their thread alone."""
+        assert self.build is not None
+        shop, build = self._shop, self.build
+        running = (
+            shop.home.run(_executed, build) if build.on_mods_thread else shop.worker.run(build.execute, shop.home.loop)
+        )
+        await self._patiently(asyncio.ensure_future(running), "importing", candidates, build.stack)
 
     async def _patiently(
         self,
@@ -243,6 +259,8 @@ class Transaction:
         self.build.undo()
 
     async def _construct(self, candidates: list[Candidate]) -> None:
+        if self.build is not None:
+            self.build.bring_locals()
         for candidate in self._each(candidates):
             if candidate.step.action is Action.RECONFIGURE:
                 assert candidate.old is not None
@@ -265,9 +283,11 @@ class Transaction:
         if candidate.old is not None and not rebinds:
             self._undo.append(partial(_call, hooks.take_back(candidate.old.instance)))
         self._undo.append(partial(self._close_new, candidate))
-        instance = (
-            candidate.old.instance if rebinds and candidate.old else hooks.make_instance(mod_class, step.mod_path)
-        )
+        context = self.build.context(located.entry)
+        if rebinds and candidate.old is not None:
+            instance = candidate.old.instance
+        else:
+            instance = _inside(context).run(hooks.make_instance, mod_class, step.mod_path)
         candidate.new = Generation(
             step.mod_id,
             step.mod_path,
@@ -281,6 +301,7 @@ class Transaction:
             config_model=model,
             settings=settings,
         )
+        candidate.new.context = context
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
         if not rebinds:
             self._bind(candidate.new, self._shop.handle(step.mod_path))
@@ -470,6 +491,18 @@ class Transaction:
 
 async def _call(function: Callable[[], None]) -> None:
     function()
+
+
+async def _executed(build: Build) -> None:
+    build.execute()
+
+
+def _inside(variables: Mapping[ContextVar[Any], Any]) -> Context:
+    """This context with these values in it."""
+    inside = copy_context()
+    for variable, value in variables.items():
+        inside.run(variable.set, value)
+    return inside
 
 
 def _hand_over(candidate: Candidate, mod_class: type[BaseMod]) -> HandOver:
