@@ -1,7 +1,7 @@
 """What the bridge uses of the package openagents, as types, and where it is found.
 
 The package is looked up among the modules that are imported already: a mod that extends its `BaseMod` has imported it.
-Nothing here imports it, so that it need not be installed.
+Nothing here imports it before code of its users has, so that it need not be installed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ def upstream_of(event: Any) -> Upstream | None:
 
     Code that made such an event has imported the models of the package, and not necessarily its mods.
     """
-    events, answers = imported("openagents.models.event"), imported("openagents.models.event_response")
-    if events is None or answers is None or not isinstance(event, events.Event):
+    events = imported("openagents.models.event")
+    if events is None or not isinstance(event, events.Event):
         return None
-    return Upstream(object, events.Event, answers.EventResponse)
+    # The package is there, then, and its answers lie beside its events.
+    from openagents.models.event_response import EventResponse  # type: ignore[import-not-found, unused-ignore]
+
+    return Upstream(object, events.Event, EventResponse)

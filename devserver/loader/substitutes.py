@@ -45,7 +45,12 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         """Find a module that is served here; None leaves the name to the other finders."""
         if fullname in self._packages:
-            return importlib.util.spec_from_loader(fullname, self, is_package=True)
+            spec = importlib.util.spec_from_loader(fullname, self, is_package=True)
+            # A folder of that name keeps the modules that it holds.
+            folder = importlib.machinery.PathFinder.find_spec(fullname, path)
+            if spec is not None and folder is not None:
+                spec.submodule_search_locations = list(folder.submodule_search_locations or ())
+            return spec
         return importlib.util.spec_from_loader(fullname, self) if fullname in self._modules else None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
@@ -59,5 +64,8 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def is_installed(package: str) -> bool:
-    """Whether Python itself would find a top-level package. Imports nothing."""
-    return package in sys.modules or importlib.machinery.PathFinder.find_spec(package) is not None
+    """Whether Python itself would find a top-level package; a folder without `__init__.py` is none. Imports nothing."""
+    if package in sys.modules:
+        return True
+    found = importlib.machinery.PathFinder.find_spec(package)
+    return found is not None and found.origin is not None

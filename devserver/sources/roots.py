@@ -17,6 +17,8 @@ REFUSED: Digest = "refused"
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[2]
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
+_BASE_OF_MODS = ("openagents", Path("core", "base_mod.py"), "mods")
+"""The package that mods build upon as they do on ours, the file that tells it, and where it keeps mods of its own."""
 
 
 class Roots:
@@ -26,6 +28,7 @@ class Roots:
         self.workspace = workspace.resolve()
         self._folders: list[Path] = [self.workspace]
         self._environments: dict[Path, bool] = {}
+        self._bases: dict[Path, bool] = {}
 
     @property
     def own(self) -> Path:
@@ -96,7 +99,22 @@ class Roots:
         parts = path.relative_to(root).parts
         if any(part in _NEVER or (part.startswith(".") and part != "..") for part in parts):
             return False
-        return not any(self._is_environment(root.joinpath(*parts[: n + 1])) for n in range(len(parts) - 1))
+        folders = [root, *(root.joinpath(*parts[: n + 1]) for n in range(len(parts) - 1))]
+        if any(
+            self._is_base(folder) and inner != _BASE_OF_MODS[2] for folder, inner in zip(folders, parts, strict=True)
+        ):
+            return False
+        return not any(self._is_environment(each) for each in folders[1:])
+
+    def _is_base(self, folder: Path) -> bool:
+        """Whether a folder is a checkout of openagents: a class of its own made anew would be no base of other mods."""
+        name, told_by, _ = _BASE_OF_MODS
+        if folder.name != name:
+            return False
+        known = self._bases.get(folder)
+        if known is None:
+            known = self._bases[folder] = (folder / told_by).is_file()
+        return known
 
     def _is_environment(self, folder: Path) -> bool:
         known = self._environments.get(folder)
