@@ -25,9 +25,10 @@ def check(given: Path | None, *, as_json: bool) -> int:
     found = check_network(path)
     if as_json:
         mods = [{"mod_id": mod, "error": error_to_dict(error)} for mod, error in found.mods]
-        unused = list(found.config.unused) if found.config is not None else []
+        unused, lost = (found.config.unused, found.config.lost) if found.config is not None else ((), ())
         problems = [error_to_dict(each) for each in found.refused]
-        say_json({"ok": found.good, "problems": problems, "mods": mods, "unused": unused, "notes": list(found.notes)})
+        keys = {"unused": list(unused), "lost": list(lost)}
+        say_json({"ok": found.good, "problems": problems, "mods": mods, **keys, "notes": list(found.notes)})
     elif found.refused:
         show(config_refused(found.refused, view(started=False)))
     else:

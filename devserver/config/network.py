@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError, core_schema
 
 from devserver.config.yaml_values import Loc, Unclear
-from devserver.model.config import DEFAULT_PORT
+from devserver.model.config import DEFAULT_PORT, MOST_UPLOAD
 from devserver.model.lifecycle import Limits as LimitsAsked
 from devserver.model.lifecycle import RestartPolicy, RestartRules
 from devserver.model.names import LOOPBACK, MOD_PATH, mod_name_problem, shown_name
@@ -24,6 +24,7 @@ from devserver.model.principal import Scope
 
 DAY = 86_400.0
 MOST = 1_000_000
+MIB = 1024 * 1024
 CONNECTION_TIMEOUTS = 6
 """An agent is gone after this many connection timeouts, where `agent_timeout` does not say otherwise."""
 
@@ -109,15 +110,10 @@ def _unusable(value: Any, loc: Loc) -> Iterator[tuple[Loc, str, str]]:
 
 @dataclass(frozen=True)
 class OrEmpty(GroupedMetadata):
-    """Null stands for an empty mapping: a section of which all lines are commented out is as good as none.
-
-    The schema says so, unless not `told`.
-    """
-
-    told: bool = True
+    """Null stands for an empty mapping: a section of which all lines are commented out is as good as none."""
 
     def __iter__(self) -> Iterator[Any]:
-        yield Field(json_schema_extra={"nullable": self.told})
+        yield Field(json_schema_extra={"nullable": True})
         yield WrapValidator(lambda value, inner: inner({} if value is None else value))
 
 
@@ -183,6 +179,13 @@ def _complete(schema: dict[str, Any], model: Any) -> None:
         schema["additionalProperties"] = False
 
 
+LOST = frozenset({
+    "serve_mcp", "serve_studio", "serve_a2a", "a2a_agent", "a2a_auth", "relay", "auto_start_agents", "mode", "host",
+    "recommended_transport", "external_access", "service_agents", "encryption_enabled", "identity_enabled",
+})  # fmt: skip
+"""Keys without effect here that have one in OpenAgents, where they ask for anything; whole transports besides."""
+
+
 class Section(BaseModel):
     """A mapping with known keys. A key that is close to a known one is a misspelling; any other has no effect."""
 
@@ -231,7 +234,7 @@ class Group(Section):
     """A group that agents join by password."""
 
     password_hash: OptionalText = Field(
-        default=None, description="SHA-256 in hexadecimal. Only the default group may go without."
+        default=None, description="SHA-256 in hexadecimal. A group without one is joined by its name alone."
     )
     description: OptionalText = None
     metadata: Free = {}
@@ -256,7 +259,7 @@ class Network(Section):
     manifest_transport: MaybeText = None
     recommended_transport: MaybeText = None
     mods: list[Mod] = Field(default=[], description="The mods, in the order in which they are asked.")
-    agent_groups: Annotated[dict[str, Annotated[Group, OrEmpty(told=False)]], OrEmpty()] = {}
+    agent_groups: Annotated[dict[str, Annotated[Group, OrEmpty()]], OrEmpty()] = {}
     default_agent_group: Text = "guest"
     requires_password: Flag = False
     disable_agent_secret_verification: Flag = False
@@ -324,6 +327,9 @@ class Dev(Closed):
     )
     limits: Annotated[Limits, OrEmpty()] = Limits()
     restart: Annotated[Restart, OrWord()] = Restart()
+    max_body: Annotated[int, Whole(MIB, 256 * MIB)] = Field(
+        default=MOST_UPLOAD, description="How many bytes an event of an agent on this machine may have, with its files."
+    )
 
 
 class Root(Section):

@@ -20,6 +20,7 @@ from devserver.config.network import (
     CHOICE,
     CONNECTION_TIMEOUTS,
     FREE,
+    LOST,
     MISTYPED,
     SAID,
     Http,
@@ -39,6 +40,8 @@ from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, modul
 _OURS = re.compile(r"^[ \t{]*network[ \t]*:(?:\s|$)|[\"']network[\"'][ \t]*:", re.MULTILINE)
 _ROOT_KEY = re.compile(r"^([A-Za-z_]+)[ \t]*:", re.MULTILINE)
 _ENTRY = ("a mapping with the keys name, enabled and config", "begin it with 'name:', as in '- name: mods.echo'")
+_NOTHING = frozenset({"false", "null", "[]", "{}", "''", '""'})
+"""Values that ask for nothing."""
 _SHAPES = {"list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}
 """What pydantic calls a value that is neither a list nor a mapping, in our words."""
 
@@ -114,7 +117,9 @@ def _report(document: Document, kind: str, loc: Loc, context: Mapping[str, Any])
     """Note one refusal of pydantic's, or of a field's own."""
     path = path_of(loc)
     if kind == "missing":
-        document.report(loc[:-1], f"{path} is missing")
+        # Documentation of OpenAgents has it so, too.
+        is_path = loc[:2] == ("network", "mods") and document.has((*loc[:-1], "path"))
+        document.report(loc[:-1], f"{path} is missing", "write name for path" if is_path else None)
     elif kind == CHOICE:
         meant = document.near(document.text(loc), context["words"])
         document.report(loc, f"{path} is one of {', '.join(context['words'])}", did_you_mean(meant))
@@ -211,7 +216,7 @@ def _check_mods(document: Document, network: Mapping[str, Any]) -> None:
 
 
 def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
-    """Note groups that everybody or nobody could join: all but the default group have a password."""
+    """Note groups that nobody could join: where passwords are required, all but the default group need one."""
     groups, default = network.get("agent_groups"), network.get("default_agent_group", "guest")
     for name, group in groups.items() if isinstance(groups, dict) else ():
         loc: Loc = ("network", "agent_groups", name)
@@ -224,10 +229,8 @@ def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
                 hint = "write requires_password: true, or choose a default_agent_group without a password"
                 says = f"{path_of(loc)} is the default group, which nobody could join without its password"
                 document.report(loc, says, hint, about_key=True)
-        elif "password_hash" not in values:
-            document.report(loc, f"{path_of(loc)}.password_hash is missing")
-        elif password is None or password == "":
-            _report_shape(document, (*loc, "password_hash"), "a text that is not empty")
+        elif password in (None, "") and network.get("requires_password") is True:
+            document.report(loc, f"{path_of(loc)}.password_hash is missing: requires_password is true", about_key=True)
 
 
 def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
@@ -240,6 +243,7 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         unserved += [key] if getattr(network, key) not in (None, "http") else []
     outer, inner = [each for each in unread if len(each) <= 2], [each for each in unread if len(each) > 2]
     within = [each for each in inner if each[1] != "transports"]
+    idle = {path_of(each) for each in unread if document.described(each) in _NOTHING}
     return NetworkConfig(
         name=network.name,
         mods=tuple(_mods(document, network.mods)),
@@ -261,8 +265,15 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         grants={agent: tuple(scopes) for agent, scopes in dev.grants.items()},
         limits=Limits(**dev.limits.model_dump()),
         restart=RestartRules(RestartPolicy(dev.restart.policy), dev.restart.drain),
-        unused=(*map(path_of, outer), *unserved, *map(path_of, within)),
+        max_body=dev.max_body,
+        unused=(told := (*map(path_of, outer), *unserved, *map(path_of, within))),
+        lost=tuple(each for each in told if each not in idle and _is_lost(each)),
     )
+
+
+def _is_lost(path: str) -> bool:
+    """Whether a key without effect here has one in OpenAgents."""
+    return path.rpartition(".")[2] in LOST or (path.startswith("transports[") and path.endswith("]"))
 
 
 def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:

@@ -137,6 +137,16 @@ class Document:
             key, value = inner
         return key, value
 
+    def has(self, loc: Loc) -> bool:
+        """Whether `loc` leads to a value."""
+        value: yaml.Node = self.root
+        for step in loc:
+            inner = _inner(value, step)
+            if inner is None:
+                return False
+            value = inner[1]
+        return True
+
     def report(self, loc: Loc, message: str, hint: str | None = None, *, about_key: bool = False) -> None:
         """Note a problem with a value, or with its key."""
         key, value = self.node(loc)

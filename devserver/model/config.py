@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from devserver.model.facts import Frame  # it imports this file
 
 DEFAULT_PORT = 8700
+MOST_UPLOAD = 16 * 1024 * 1024
+"""How large an event of an agent on this machine may be: a file of 10 MiB, the limit of messaging, in base64."""
 
 PlaceOf = Callable[[tuple[str | int, ...], bool], "Frame"]
 """Where a value of a mod's configuration is written, given the keys and indexes that lead to it.
@@ -64,7 +66,11 @@ class NetworkConfig:
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     restart: RestartRules = field(default_factory=RestartRules)
+    max_body: int = MOST_UPLOAD
     unused: tuple[str, ...] = ()
+    """What the file says without effect here, as paths of keys."""
+    lost: tuple[str, ...] = ()
+    """Those of them that have an effect in OpenAgents."""
 
     @property
     def enabled_mods(self) -> tuple[ModSpec, ...]:

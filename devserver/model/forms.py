@@ -538,12 +538,14 @@ class CheckedMod(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """Every problem of a network; `unused`: keys of network.yaml that have no effect."""
+    """Every problem of a network; `unused`: keys without effect; `lost`: those of them with one in OpenAgents."""
 
     ok: bool
     problems: list[ErrorForm]
     mods: list[CheckedMod]
     unused: list[str]
+    lost: list[str]
+    notes: list[str]
 
 
 class DoctorRow(TypedDict):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import DevServerError, HookFailed
+from devserver.errors import DevServerError, HookFailed, ModFault, ModNotFound, ModRefused
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
@@ -440,11 +440,21 @@ class Engine:
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""
         self.admit(step.mod_path)
-        located = locate(step.mod_path, self.roots, self._allowed)
+        try:
+            located = locate(step.mod_path, self.roots, self._allowed)
+        except (ModNotFound, ModRefused) as fault:
+            raise self._placed(fault, step.mod_path) from None
         if located.reloadable or not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts):
             return located
         self.roots.add(_top_folder(located))
         return locate(step.mod_path, self.roots, self._allowed)
+
+    def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
+        """The fault of a mod that is nowhere: its place is where network.yaml lists the mod."""
+        line = next((each.line for each in self.config.mods if each.path == mod_path), None)
+        if line is not None and self.config_file is not None and fault.file is None:
+            fault.file, fault.line = str(self.config_file), line
+        return fault
 
     def _allow_list(self) -> tuple[str, ...]:
         return (*self.config.mod_paths, *(module_of(each.path) for each in self.config.mods))

@@ -58,4 +58,8 @@ def make_app(
         )
     )
     names = tuple(allowed_hosts)
-    return App(gate=cache(lambda: Gate(table, own_hosts(port(), names), token)), audit=audit)
+
+    def most_upload() -> int:
+        return network.config.max_body
+
+    return App(gate=cache(lambda: Gate(table, own_hosts(port(), names), token, most_upload)), audit=audit)

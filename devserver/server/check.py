@@ -65,9 +65,12 @@ class Checked:
         """A sentence about a network that can be read."""
         if self.config is None:
             return f"{self.name} cannot be used"
-        enabled, unused = len(self.config.enabled_mods), ", ".join(self.config.unused)
+        enabled, lost = len(self.config.enabled_mods), ", ".join(self.config.lost)
         words = f"{self.name} is good: {self.config.name}, {enabled} of {len(self.config.mods)} mods enabled"
-        return f"{words}; without effect here: {unused}" if unused else words
+        words += f"; without effect here: {lost}" if lost else ""
+        others = len(self.config.unused) - len(self.config.lost)
+        keys = "1 key has" if others == 1 else f"{others} keys have"
+        return f"{words}; {keys} no effect in OpenAgents either" if others else words
 
 
 def check_network(

@@ -357,3 +357,22 @@ async def test_no_secret_is_in_any_log(served, caplog):
     said = [record.getMessage() for record in caplog.records if not record.name.startswith(_CLIENTS)]
     assert said
     assert not [line for line in said if secret in line]
+
+
+async def test_an_agent_of_this_machine_sends_files_of_some_megabytes(served):
+    """What messaging takes as a file, 10 MiB in base64, comes in as one event."""
+    secret = await served.join("ana")
+    body = {"event_name": "file.upload", "source_id": "ana", "secret": secret, "payload": {"data": "x" * 14_000_000}}
+    answer = await served.http.post("/api/send_event", json=body)
+    assert (answer.status_code, answer.json()["success"]) == (200, True)
+
+
+async def test_an_event_that_is_too_large_is_refused_in_words_that_clients_read(served):
+    """With status 200, after all of it was sent; the connection goes on."""
+    secret = await served.join("ana")
+    body = {"event_name": "file.upload", "source_id": "ana", "secret": secret, "payload": {"data": "x" * 17_000_000}}
+    answer = await served.http.post("/api/send_event", json=body)
+    assert (answer.status_code, answer.json()["success"]) == (200, False)
+    assert "dev.max_body" in answer.json()["message"]
+    body["payload"] = {}
+    assert (await served.http.post("/api/send_event", json=body)).json()["success"] is True

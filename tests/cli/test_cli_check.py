@@ -138,3 +138,10 @@ def test_each_value_of_a_configuration_that_does_not_fit_is_told_at_its_place(fi
         ("ant", 'ConfigError: config of mods.ant: "times" must be a whole number, not "x" at network.yaml:6'),
         ("ant", 'ConfigError: config of mods.ant: "name" must be a text, not 5 at network.yaml:7'),
     ]
+
+
+def test_a_mod_that_exists_nowhere_is_told_with_its_line(files: Workspace) -> None:
+    """Where network.yaml lists it, also for a mod of a package."""
+    [(_, error)] = check_network(files.yaml("openagents.mods.workspace.nothing")).mods
+    line = files.yaml("openagents.mods.workspace.nothing").read_text().splitlines()[error.where.line - 1]
+    assert (error.where.file, "openagents.mods.workspace.nothing" in line) == ("network.yaml", True)

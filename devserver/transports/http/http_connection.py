@@ -18,7 +18,6 @@ from devserver.model.names import is_loopback
 from devserver.transports.http.answers import ENDING, Answer, as_http, refused
 from devserver.transports.http.channel import Channel, Deadline
 from devserver.transports.http.gate import (
-    MOST_BODY,
     MOST_HEADER_BYTES,
     MOST_HEADERS,
     MOST_TARGET,
@@ -361,8 +360,9 @@ class HttpConnection(Channel):
         return is_plain and b"authorization" not in names
 
     def _look_at_body(self, head: Head) -> None:
-        if self._data > MOST_BODY:
-            self._give_up(refusal_of(too_large()))
+        if self._data > head.verdict.most:
+            route = head.verdict.route
+            self._give_up(refusal_of(too_large(route, head.verdict.most) if route else head.verdict))
         elif self._chunks > MOST_CHUNKS or (
             head.length is None and self._size - self._data - _CHUNK_HEAD * self._chunks > MOST_FRAMING
         ):

@@ -40,7 +40,8 @@ class Route:
     """One row: `endpoint` answers a request, `socket` serves a WebSocket.
 
     `page`: a browser may be led to it. `waits`: its answer may take long, and asking again gives the same answer; so it
-    is cancelled where its client goes away, and asked again after the server was restarted in place.
+    is cancelled where its client goes away, and asked again after the server was restarted in place. `uploads`: agents
+    of this machine send files with it, so that its body may be larger.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Route:
     socket: Socket | None = None
     page: bool = False
     waits: bool = False
+    uploads: bool = False
 
 
 class RouteTable:

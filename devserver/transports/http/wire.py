@@ -58,7 +58,7 @@ class Wire:
             Route("GET", "/api/health", Scope.OPEN, self.health),
             Route("POST", "/api/register", Scope.JOIN, self.register),
             Route("GET", "/api/poll", Scope.SELF, self.poll, waits=True),
-            Route("POST", "/api/send_event", Scope.SELF, self.send_event),
+            Route("POST", "/api/send_event", Scope.SELF, self.send_event, uploads=True),
             Route("POST", "/api/unregister", Scope.SELF, self.unregister),
         )
 
