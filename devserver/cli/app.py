@@ -40,30 +40,39 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    directory: Annotated[
+        str | None, typer.Option("-C", metavar="DIR", help="Run as if started in DIR. Stands before all else.")
+    ] = None,
 ) -> None:
     """The options that stand before a command."""
+    if directory is not None:
+        # `start` takes it from where it belongs, before any command is imported.
+        raise typer.BadParameter("-C DIR stands before all else, as in: oa-dev -C demo status")
 
 
 # What was not given is None, so that the environment, .env and pyproject.toml are asked.
 Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="A name by which other machines may come in; they need the join token."),
+    typer.Option(metavar="NAME", help="A hostname other machines may use to connect; they need the join token."),
 ]
 Port = Annotated[
     int | None, typer.Option(metavar="PORT", parser=port_of, help="The port, 0 to 65535; 0 takes any free one.")
 ]
-Strict = Annotated[bool | None, typer.Option("--strict-port/--any-port", help="End with 4 where the port is taken.")]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict-port/--any-port", help="Exit with code 4 if the port is in use (default: use the next free one)."
+    ),
+]
 Keys = Annotated[bool | None, typer.Option("--keys/--no-keys", help="Read single keys from the terminal.")]
-Watch = Annotated[bool | None, typer.Option("--watch/--no-watch", help="Reload what is saved, or only when asked.")]
+Watch = Annotated[bool | None, typer.Option("--watch/--no-watch", help="Reload on save, or only when asked.")]
 Confirm = Annotated[
     bool | None, typer.Option("--confirm/--no-confirm", help="Apply changes of network.yaml only when asked.")
 ]
-Supervise = Annotated[
-    bool | None, typer.Option("--supervise/--no-supervise", help="Start the server again when it crashed.")
-]
+Supervise = Annotated[bool | None, typer.Option("--supervise/--no-supervise", help="Restart the server after a crash.")]
 Level = Annotated[
     str | None,
     typer.Option(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
@@ -107,7 +116,7 @@ def run(
 
 @app.command()
 def check(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say every problem of a network, without running it."""
+    """Check network.yaml and every mod without starting the network."""
     from devserver.cli import commands
 
     return commands.check(network, as_json=as_json)
@@ -115,7 +124,7 @@ def check(network: NetworkFile = None, as_json: Json = False) -> int:
 
 @app.command()
 def plan(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say what the saved files would change, or a start would do."""
+    """Show what the saved files would change, or what a start would do."""
     from devserver.cli import commands
 
     return commands.plan(network, as_json=as_json)
@@ -135,7 +144,7 @@ def schema(
 
 @app.command()
 def doctor(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Say every setting with its source, and what else matters here."""
+    """Show every setting with its source, and what else matters here."""
     from devserver.cli import commands
 
     return commands.doctor(network, {}, as_json=as_json)
@@ -153,7 +162,7 @@ def exec_(
 
 
 @new.command("network")
-def new_network(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made where it is missing.")]) -> int:
+def new_network(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Created if it does not exist.")]) -> int:
     """Write a network with one mod and its test."""
     from devserver.cli import commands
 
@@ -198,9 +207,9 @@ def _misused(error: BaseException) -> Problem:
 
 
 def _unknown_option(error: BaseException) -> str:
-    """The sentence about an option that there is not, with the one that it comes nearest to."""
+    """The sentence about an unknown option, with the one that it comes nearest to."""
     name, known = getattr(error, "option_name", ""), getattr(error, "possibilities", None)
     if not name or not isinstance(known, Sequence):
         return ""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"there is no option {name}{f'. Did you mean {close[0]}?' if close else ''}"
+    return f"unknown option {name}{f'. Did you mean {close[0]}?' if close else ''}"

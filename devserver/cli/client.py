@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from devserver.control.page_address import address
 from devserver.errors import DevServerError
 from devserver.model.names import is_loopback
-from devserver.server.runfile import RunFile, is_running, read_run_file, run_file_path
+from devserver.server.runfile import RunFile, is_running, read_run_file
 
 ANSWER_LIMIT = 8 << 20
 """The most bytes of an answer that are read."""
@@ -170,12 +170,13 @@ def connect(workspace: Path) -> Client:
 
     Raises NotRunning where none runs, and DevServerError for a run file that cannot be believed.
     """
-    path = run_file_path(workspace)
     found = read_run_file(workspace)
     if found is None:
-        raise NotRunning(f"no server runs here, there is no {path}; start one with: oa-dev run")
+        raise NotRunning(f"no oa-dev is running for {workspace}; start one with: oa-dev run")
     if not is_running(found):
-        raise NotRunning(f"no server runs here, the one that wrote {path} (pid {found.pid}) has ended")
+        raise NotRunning(
+            f"no oa-dev is running for {workspace}: the one with pid {found.pid} has ended; start one with: oa-dev run"
+        )
     return Client(found)
 
 

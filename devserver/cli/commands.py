@@ -5,6 +5,7 @@ Imports what it needs when it is called, so that help is fast.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,13 @@ def new_network(folder: Path) -> int:
     """Write a small network that runs, with a mod and its test."""
     from devserver.cli.scaffold import network_files
 
-    return _written(folder, network_files(folder.resolve().name), f"cd {folder} && oa-dev run")
+    return _written(folder, network_files(folder.resolve().name), _then(folder))
+
+
+def _then(folder: Path) -> str:
+    """What to type next, as a shell reads it."""
+    here = folder.resolve() == Path.cwd()
+    return "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
 
 
 def new_mod(name: str) -> int:
@@ -123,7 +130,7 @@ def new_mod(name: str) -> int:
     problem = mod_name_problem(f"./{plain}") or mod_name_problem(f"mods.{plain}")
     # Its class is named after it, which a digit cannot begin.
     if problem is not None or not plain.isidentifier():
-        raise Problem(f"{name!r} is no name for a mod", "a mod is named like kanban or mods.kanban")
+        raise Problem(f"{name!r} is not a valid mod name", "a mod is named like kanban or mods.kanban")
     code = _written(path.parent, mod_files(plain), "")
     say(f"list it in {path.name} and save; a running network loads it at once:")
     say(f"    - name: mods.{plain}")

@@ -149,7 +149,7 @@ def _terminal() -> Iterator[Row]:
 
 
 def _what(look: Look) -> str:
-    return "one line for a fact, no signs" if look.one_line else f"a terminal, {sys.stdout.encoding}"
+    return "plain text, one line per fact" if look.one_line else f"a terminal, {sys.stdout.encoding}"
 
 
 def _why_no_colour(look: Look) -> str:

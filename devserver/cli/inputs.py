@@ -44,7 +44,7 @@ def object_of(text: str, what: str) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _place(error: json.JSONDecodeError) -> str:
 def _pointed(error: json.JSONDecodeError) -> str:
     """The text up to where it went wrong."""
     before = error.doc[max(0, error.pos - _SHOWN) : error.pos]
-    return f"it reads well up to here: {before}" if before.strip() else _EXAMPLE
+    return f"valid JSON up to: {before}" if before.strip() else _EXAMPLE
 
 
 def refuse_exposed(host: str | None, allowed: Sequence[str]) -> None:

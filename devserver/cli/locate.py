@@ -1,12 +1,14 @@
-"""Finds the network.yaml that a command is about: the one that was named, or the one in the working directory.
+"""Finds the network.yaml that a command is about: the one that was named, or the nearest one from here upwards.
 
-Only there: a command that searched upwards would run code that its caller did not mean. Reads no file.
+Upwards through folders of this user alone: a file that another user has put into a folder above is not run. Reads no
+file.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -16,9 +18,31 @@ NAME = "network.yaml"
 
 
 def network_file(given: Path | None) -> Path:
-    """The file to read, as an absolute path. Raises Problem with what was looked for where there is none."""
+    """Return the file to read, as an absolute path; of a folder its network.yaml. Raises Problem if there is none."""
     folder = working_directory()
     return _named(folder / given, given) if given is not None else _here(folder)
+
+
+def workspace() -> Path:
+    """Return the folder of the network that commands ask: the nearest from here upwards that has run or can run."""
+    folder = working_directory()
+    return next((each for each in _upwards(folder) if _has_network(each)), folder)
+
+
+def _has_network(folder: Path) -> bool:
+    return _is_there(folder / NAME) or _is_there(folder / ".oa-dev" / "run.json")
+
+
+def _upwards(folder: Path) -> Iterator[Path]:
+    """The folder and those above it, as far as they belong to this user."""
+    yield folder
+    for each in folder.parents:
+        try:
+            if each.stat().st_uid != os.geteuid():
+                return
+        except OSError:
+            return
+        yield each
 
 
 def working_directory() -> Path:
@@ -33,19 +57,28 @@ def _named(path: Path, given: Path) -> Path:
     mode = _mode(path)
     if mode is None:
         raise Problem(f"there is no file {given}", _others(path.parent))
-    if stat.S_ISDIR(mode):
-        inside = _mode(path / NAME) is not None
-        raise Problem(f"{given} is a directory", f"did you mean {given / NAME}?" if inside else f"it holds no {NAME}")
-    return path
+    if not stat.S_ISDIR(mode):
+        return path
+    inside = _mode(path / NAME)
+    if inside is None:
+        raise Problem(f"there is no {NAME} in {given}", _others(path))
+    if stat.S_ISDIR(inside):
+        raise Problem(f"{given / NAME} is a directory")
+    return path / NAME
 
 
 def _here(folder: Path) -> Path:
-    if _mode(folder / NAME) is not None:
-        return _named(folder / NAME, Path(NAME))
-    parent = next((each for each in folder.parents if _is_there(each / NAME)), None)
-    if parent is not None:
-        path = os.path.relpath(parent / NAME, folder)
-        raise Problem(f"no {NAME} in {folder}", f"there is one further up, name it: {path}")
+    if (mode := _mode(folder / NAME)) is not None:
+        if stat.S_ISDIR(mode):
+            raise Problem(f"{NAME} is a directory")
+        return folder / NAME
+    above = next((each for each in _upwards(folder) if _is_there(each / NAME)), None)
+    if above is not None:
+        return above / NAME
+    foreign = next((each for each in folder.parents if _is_there(each / NAME)), None)
+    if foreign is not None:
+        path = os.path.relpath(foreign / NAME, folder)
+        raise Problem(f"no {NAME} in {folder}", f"there is one in a folder of another user, name it: {path}")
     below = sorted(each.parent.name for each in _below(folder))
     if below:
         raise Problem(f"no {NAME} in {folder}", f"there is one further down: cd {below[0]}")

@@ -67,18 +67,22 @@ def formats(incomplete: str) -> list[str]:
 
 
 NetworkFile = Annotated[
-    Path | None, typer.Argument(metavar="NETWORK.yaml", help="The network; ./network.yaml where none is named.")
+    Path | None,
+    typer.Argument(
+        metavar="NETWORK.yaml",
+        help="The network, or its folder (default: the nearest network.yaml, from here upwards).",
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def mods_that_run(incomplete: str) -> list[str]:
     """The mods that a shell can complete to; none where no server runs."""
     from devserver.cli.client import connect
-    from devserver.cli.locate import working_directory
+    from devserver.cli.locate import workspace
 
     try:
-        mods = connect(working_directory()).status().get("mods", [])
+        mods = connect(workspace()).status().get("mods", [])
     except Exception:
         # Whatever is wrong, the command itself will say it; a shell that completes shows nothing.
         return []

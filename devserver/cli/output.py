@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime
 
-from devserver.cli.locate import working_directory
+from devserver.cli.locate import workspace
 from devserver.ui.escape import safe
 from devserver.ui.look import View, look_of
 from devserver.ui.render import render, render_line
@@ -25,7 +25,8 @@ def view(started: bool = True) -> View:
 def show(blocks: Iterable[Block]) -> None:
     """Print blocks, with the present time where they show one."""
     look, now = view().look, datetime.now().astimezone().strftime("%H:%M:%S")
-    sys.stdout.write("".join(render(each, look, now, working_directory()) for each in blocks))
+    root = workspace()
+    sys.stdout.write("".join(render(each, look, now, root) for each in blocks))
 
 
 def show_lines(lines: Iterable[Line]) -> None:
@@ -41,6 +42,7 @@ def say(words: str) -> None:
 
 def say_json(values: object, *, line: bool = False) -> None:
     """Print JSON: indented for a person at a terminal, one line for a program, and always with `line`."""
-    # ASCII, so that nothing in a value can steer the terminal.
-    indent = 2 if is_tty(sys.stdout) and not line else None
-    print(json.dumps(values, ensure_ascii=True, indent=indent), flush=True)
+    # For programs ASCII, so that lone surrogates survive; for people their own letters, and nothing that steers.
+    people = is_tty(sys.stdout) and not line
+    text = json.dumps(values, ensure_ascii=not people, indent=2 if people else None)
+    print("\n".join(safe(each) for each in text.split("\n")) if people else text, flush=True)

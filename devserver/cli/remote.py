@@ -9,7 +9,7 @@ from typing import Any
 from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of, object_of
-from devserver.cli.locate import working_directory
+from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.errors import DevServerError
 from devserver.model.event import matches, pattern_problem
@@ -264,7 +264,7 @@ def _waited(row: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def _server() -> Client:
-    return connect(working_directory())
+    return connect(workspace())
 
 
 def _told(answer: Mapping[str, Any]) -> Exit:

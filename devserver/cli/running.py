@@ -12,7 +12,7 @@ wait = typer.Typer(help="Wait for something to happen in the running network.", 
 
 Mods = Annotated[
     list[str] | None,
-    typer.Argument(metavar="MOD", help="Ids or paths; all where none.", autocompletion=mods_that_run),
+    typer.Argument(metavar="MOD", help="Mod ids or paths (default: all).", autocompletion=mods_that_run),
 ]
 
 
@@ -26,28 +26,28 @@ def add_running(app: typer.Typer) -> None:
 
 def status(
     mod: Annotated[str | None, typer.Argument(metavar="[MOD]", help="One mod alone, by its name or path.")] = None,
-    held: Annotated[bool, typer.Option("--held", help="Say what still holds code that was replaced.")] = False,
+    held: Annotated[bool, typer.Option("--held", help="Show what still holds code that was replaced.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Show what is kept for agents, in bytes.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Say what runs here: address, mods, agents, errors."""
+    """Show what runs here: address, mods, agents, errors."""
     from devserver.cli import remote
 
     return remote.status(mod, held=held, memory=memory, as_json=as_json)
 
 
 def open_page(
-    print_only: Annotated[bool, typer.Option("--print", help="Say the address; open no browser.")] = False,
+    print_only: Annotated[bool, typer.Option("--print", help="Print the address; open no browser.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Open the page of what runs in the browser."""
+    """Open the dashboard."""
     from devserver.cli import remote
 
     return remote.open_page(print_only=print_only, as_json=as_json)
 
 
 def reload(mods: Mods = None, as_json: Json = False) -> int:
-    """Reload mods, and say what became of it."""
+    """Reload mods, and show the outcome."""
     from devserver.cli import remote
 
     return remote.reload(tuple(mods or ()), as_json=as_json)
@@ -55,7 +55,7 @@ def reload(mods: Mods = None, as_json: Json = False) -> int:
 
 def load(
     mod: Annotated[str, typer.Argument(metavar="MOD", help="A path, as in ./wiki or mods.wiki.")],
-    config: Annotated[str, typer.Option(metavar="JSON", help="What becomes the mod's configuration.")] = "{}",
+    config: Annotated[str, typer.Option(metavar="JSON", help="The mod's configuration.")] = "{}",
     as_json: Json = False,
 ) -> int:
     """Load a mod into the running network; network.yaml stays."""
@@ -66,7 +66,7 @@ def load(
 
 def unload(
     mod: Annotated[str, typer.Argument(metavar="MOD", help="An id or a path.", autocompletion=mods_that_run)],
-    force: Annotated[bool, typer.Option("--force", help="Also where other mods need it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also if other mods need it.")] = False,
     as_json: Json = False,
 ) -> int:
     """Unload a mod from the running network; network.yaml stays."""
@@ -96,7 +96,7 @@ def send(
     sender: Annotated[str | None, typer.Option("--as", metavar="AGENT", help="The agent it comes from.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Send one event into the running network, and say its answer."""
+    """Send one event into the running network, and print the answer."""
     from devserver.cli import remote
 
     return remote.send(event_name, to=to, payload=payload, sender=sender, as_json=as_json)
@@ -104,9 +104,9 @@ def send(
 
 def events(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="As in wiki.page.create or wiki.*")] = "*",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, as without it.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until Ctrl-C (the default).")] = False,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", metavar="N", parser=count_of, help="End after so many events.")
+        int | None, typer.Option("--count", "-n", metavar="N", parser=count_of, help="Exit after N events.")
     ] = None,
     list_handlers: Annotated[
         bool, typer.Option("--list", help="List the events that mods handle, with their payloads, and exit.")
@@ -122,21 +122,21 @@ def events(
 
 
 def pause(as_json: Json = False) -> int:
-    """Let saves wait from now on."""
+    """Hold saves until `apply` or `resume`."""
     from devserver.cli import remote
 
     return remote.saves("pause", as_json=as_json)
 
 
 def apply(as_json: Json = False) -> int:
-    """Apply the saves that wait, as one plan."""
+    """Apply held saves as one plan."""
     from devserver.cli import remote
 
     return remote.saves("apply", as_json=as_json)
 
 
 def resume(as_json: Json = False) -> int:
-    """Apply the saves that wait, and from now on each at once."""
+    """Apply held saves and go back to reloading on save."""
     from devserver.cli import remote
 
     return remote.saves("resume", as_json=as_json)
@@ -155,14 +155,14 @@ def log(
         typer.Argument(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
     ],
 ) -> int:
-    """Show other log records in the running server."""
+    """Change the running server's log level."""
     from devserver.cli import remote
 
     return remote.log(level)
 
 
 def stop() -> int:
-    """End the running server."""
+    """Stop the running server."""
     from devserver.cli import remote
 
     return remote.stop()
@@ -186,7 +186,7 @@ def wait_reload(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say what became of the next reload: ends with 0 where it was applied, with 1 where it failed or none came."""
+    """Show the outcome of the next reload: exit code 0 if it was applied, 1 if it failed or none came."""
     from devserver.cli import remote
 
     return remote.wait_reload(timeout=timeout, after=after, as_json=as_json)

@@ -136,7 +136,7 @@ def network_files(name: str) -> dict[str, str]:
 
 def mod_files(name: str) -> dict[str, str]:
     """A mod and its test, by path within the network's folder. `name` is a Python name (see `mod_name`)."""
-    title = "".join(part.capitalize() for part in name.split("_"))
+    title = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     values = {"name": event_part(name), "title": title, "module": name}
     return {f"mods/{name}.py": _MOD.format(**values), f"tests/test_{name}.py": _TEST.format(**values)}
 

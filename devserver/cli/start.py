@@ -19,7 +19,33 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Names of files need not be text: what cannot be encoded is spelled out.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(call(sys.argv[1:]))
+    sys.exit(_main())
+
+
+def _main() -> int:
+    try:
+        arguments = in_directory(sys.argv[1:])
+    except Problem as error:
+        return _said(error, as_json="--json" in sys.argv)
+    return call(arguments)
+
+
+def in_directory(arguments: list[str]) -> list[str]:
+    """Change to the directory that `-C DIR` before a command names, and return the other arguments.
+
+    Raises Problem for a directory that cannot be used.
+    """
+    if not arguments or arguments[0] != "-C":
+        return arguments
+    if len(arguments) == 1:
+        raise Problem("-C needs a directory", "as in: oa-dev -C demo status")
+    try:
+        os.chdir(arguments[1])
+    except (OSError, ValueError) as error:
+        raise Problem(f"cannot change to {arguments[1]}: {getattr(error, 'strerror', None) or error}") from error
+    # A supervisor and a restart in place begin in this directory, with the arguments of this process.
+    sys.argv[1:] = sys.orig_argv[-len(arguments) :] = arguments[2:]
+    return in_directory(arguments[2:])
 
 
 def call(arguments: Sequence[str]) -> int:

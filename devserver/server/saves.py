@@ -124,7 +124,7 @@ class Saves:
         """Apply what waits, and from now on every save at once."""
         if self.paused:
             self.paused = False
-            self._tell(Notice("goes on: saves are applied at once", calm=True))
+            self._tell(Notice("resumed: reloading on save again", calm=True))
         return await self._applied()
 
     async def apply(self) -> tuple[PlanDone, ...]:
@@ -149,7 +149,7 @@ class Saves:
             return True
         self._config_waits = True
         self._show(plan)
-        self._say_waiting(f"{self._path.name} leads to something else by now")
+        self._say_waiting(f"{self._path.name} changed again, a new plan is above")
         return False
 
     async def plans(self) -> tuple[Plan, ...]:

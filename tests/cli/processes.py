@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,10 +66,12 @@ def write(folder: Path, network: str = NETWORK, echo: str = ECHO_V1) -> Path:
 class Running:
     """A server in a workspace, which tells its facts as JSON lines."""
 
-    def __init__(self, folder: Path, *options: str, errors: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, before: Sequence[str] = (), errors: IO[bytes] | None = None
+    ) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [*OA_DEV, "run", "--json", "--port", "0", *options],
+            [*OA_DEV, *before, "run", "--json", "--port", "0", *options],
             cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,

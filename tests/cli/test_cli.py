@@ -114,15 +114,15 @@ def test_an_address_that_is_not_ours_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--prot", "1"), "there is no option --prot. Did you mean --port?"),
-        (("run", "--zzz"), "there is no option --zzz"),
+        (("run", "--prot", "1"), "unknown option --prot. Did you mean --port?"),
+        (("run", "--zzz"), "unknown option --zzz"),
         (("run", "--port", "70000"), "a port is a whole number from 0 to 65535, not '70000'"),
         (("run", "--port", "http"), "a port is a whole number from 0 to 65535, not 'http'"),
         (("run", "--log-level", "loud"), "a level is one of debug, info, warning, error, not 'loud'"),
         (("log", "loud"), "a level is one of debug, info, warning, error, not 'loud'"),
         (("wait", "reload", "--timeout", "soon"), "seconds are a number from 0 on, not 'soon'"),
         (("events", "-n", "-1"), "a whole number from 0 on, not '-1'"),
-        (("new", "mod", "my mod"), "'my mod' is no name for a mod"),
+        (("new", "mod", "my mod"), "'my mod' is not a valid mod name"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_is_right(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

@@ -140,7 +140,7 @@ async def test_with_confirm_nothing_is_applied_that_was_not_shown(work: Workspac
     work.yaml("mods.ant")
     assert await saves.apply() == ()
     assert [[each.mod_id for each in told.plan.steps] for told in work.told(PlanMade)] == [["ant"], ["bee"]]
-    assert notices(work)[-1] == "network.yaml leads to something else by now; 1 save waits, oa-dev apply applies it"
+    assert notices(work)[-1] == "network.yaml changed again, a new plan is above; 1 save waits, oa-dev apply applies it"
     assert work.running() == {"ant": 1, "bee": 1}
     await saves.apply()
     assert work.running() == {"ant": 1}

@@ -110,7 +110,7 @@ async def test_without_a_server_commands_say_how_to_start_one(workspace: Workspa
         oa_dev(workspace, "status"), oa_dev(workspace, "reload"), oa_dev(workspace, "send", "wiki.pages.list")
     )
     assert [each.code for each in ended] == [FATAL] * 3
-    assert all("no server runs here" in each.errors and "oa-dev run" in each.errors for each in ended)
+    assert all("no oa-dev is running for" in each.errors and "oa-dev run" in each.errors for each in ended)
 
 
 async def test_a_payload_that_is_no_json_is_a_usage_error(workspace: Workspace) -> None:
