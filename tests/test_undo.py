@@ -76,13 +76,75 @@ async def test_undo_brings_back_the_code_and_the_state_before_the_last_reload(ne
     assert network.running_mods()["tally"]["generation"] == 3
 
 
-async def test_undo_twice_comes_back(network: AgentNetwork) -> None:
-    """An undo is a reload, and can be undone like one."""
+async def test_undo_twice_goes_two_generations_back_and_redo_comes_forward(network: AgentNetwork) -> None:
+    """Each says which generation's code it is again, and that the disk has something else."""
+    for version in (2, 3):
+        write(network.workspace, version)
+        await network.reload_mod("tally")
+    codes, reasons = [], []
+    for redo in (False, False, True, True):
+        done = await network.submit(UndoAsked(redo=redo))
+        codes.append((await add(network))["code"])
+        reasons.append(done.outcomes[0].reason)
+    assert codes == [2, 1, 2, 3]
+    assert reasons == [
+        "undone: v2 again, mods/tally.py on disk differs",
+        "undone: v1 again, mods/tally.py on disk differs",
+        "redone: v2 again, mods/tally.py on disk differs",
+        "redone: v3 again",
+    ]
+
+
+async def test_beyond_the_first_generation_and_the_last_undo_there_is_nothing(network: AgentNetwork) -> None:
+    """Both say so, and what runs keeps running; after a new reload there is nothing to redo."""
     write(network.workspace, 2)
     await network.reload_mod("tally")
     await undo(network)
+    assert "nothing to undo" in (await undo(network)).outcomes[0].reason
+    assert "no further reload of tally" in (await undo(network, "tally")).outcomes[0].reason
+    write(network.workspace, 3)
+    await network.reload_mod("tally")
+    assert "nothing to redo" in (await network.submit(UndoAsked(redo=True))).outcomes[0].reason
+    assert (await add(network))["code"] == 3
+
+
+async def test_undo_without_a_name_takes_the_latest_change_of_any_mod(network: AgentNetwork) -> None:
+    """And then the one before it, of another mod."""
+    write_other(network.workspace, 1)
+    await network.load_mod("mods.other")
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    write_other(network.workspace, 2)
+    await network.reload_mod("other")
+    undone = [[each.mod_id for each in (await undo(network)).outcomes] for _ in range(2)]
+    assert undone == [["other"], ["tally"]]
+
+
+async def test_a_state_goes_back_two_generations_with_objects_of_the_first(network: AgentNetwork) -> None:
+    """Also one that was not in the state any more when the second one came."""
+    await add(network)
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    await add(network)
+    del state_of(network)["count"]
+    write(network.workspace, 3)
+    await network.reload_mod("tally")
     await undo(network)
-    assert (await add(network))["code"] == 2
+    assert "count" not in state_of(network)
+    await undo(network)
+    assert await add(network) == {"code": 1, "word": "one", "count": 2}
+
+
+async def test_what_is_newer_on_disk_is_known_until_it_runs(network: AgentNetwork) -> None:
+    """After an undo the source is named; after a reload it is not."""
+    write(network.workspace, 2)
+    await network.reload_mod("tally")
+    newer = network.engine.knowledge.newer_on_disk
+    assert newer() == {}
+    await undo(network)
+    assert newer() == {"tally": (network.workspace / "mods" / "tally.py",)}
+    await network.reload_mod("tally")
+    assert newer() == {}
 
 
 async def test_undo_takes_back_a_helper_too(network: AgentNetwork) -> None:
@@ -206,7 +268,7 @@ async def test_undo_takes_back_all_that_one_request_has_reloaded(network: AgentN
     done = await undo(network)
     assert [each.status for each in done.outcomes] == [Status.APPLIED] * 2
     assert ((await add(network))["code"], (await ask_other(network))["code"]) == (1, 1)
-    await undo(network)
+    await network.submit(UndoAsked(redo=True))
     assert ((await add(network))["code"], (await ask_other(network))["code"]) == (2, 2)
 
 

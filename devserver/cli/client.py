@@ -83,6 +83,10 @@ class Client:
         """Go back to before the last reload of these mods, or of the latest; the answer is as of `reload`."""
         return self._call("POST", "/_dev/undo", {"mods": list(mods)}, _WORK_SECONDS)
 
+    def redo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Take back the last undo of these mods, or the latest undo; the answer is as of `reload`."""
+        return self._call("POST", "/_dev/redo", {"mods": list(mods)}, _WORK_SECONDS)
+
     def send(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Send an event given by its fields; the answer is the network's."""
         return self._call("POST", "/_dev/send", event, _WORK_SECONDS)

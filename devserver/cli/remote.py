@@ -94,10 +94,10 @@ def trace() -> int:
 
 def open_page(*, print_only: bool, as_json: bool) -> int:
     """Open the page of what runs in the browser. Where there is none, or with `print_only`, say its address."""
-    workspace = working_directory()
-    server = connect(workspace)
+    folder = workspace()
+    server = connect(folder)
     # A file, and not the address: what a browser is started with can be read by every user of this machine.
-    door = None if print_only else write_door(workspace, server.url, server.ticket())
+    door = None if print_only else write_door(folder, server.url, server.ticket())
     opened = door is not None and browse(door)
     if as_json:
         say_json({"url": server.page, "opened": opened})
@@ -160,6 +160,11 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Undo the last reload of mods, the latest where none is named. Ends with 1 unless every step was applied."""
     return _carried_out(_server().undo(mods), as_json=as_json)
+
+
+def redo(mods: tuple[str, ...], *, as_json: bool) -> int:
+    """Take back the last undo of mods, the latest where none is named. Ends with 1 unless every step was applied."""
+    return _carried_out(_server().redo(mods), as_json=as_json)
 
 
 def _carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:

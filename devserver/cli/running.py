@@ -19,7 +19,8 @@ Mods = Annotated[
 def add_running(app: typer.Typer) -> None:
     """Add the commands to an app."""
     app.command("open")(open_page)
-    for command in (status, reload, load, unload, restart, undo, send, events, pause, apply, resume, trace, log, stop):
+    asking = (status, reload, load, unload, restart, undo, redo, send, events, pause, apply, resume, trace, log, stop)
+    for command in asking:
         app.command()(command)
     app.add_typer(wait, name="wait")
 
@@ -83,10 +84,17 @@ def restart(as_json: Json = False) -> int:
 
 
 def undo(mods: Mods = None, as_json: Json = False) -> int:
-    """Go back to before the latest reload, or that of these mods."""
+    """Undo the latest reload; asked again, the one before."""
     from devserver.cli import remote
 
     return remote.undo(tuple(mods or ()), as_json=as_json)
+
+
+def redo(mods: Mods = None, as_json: Json = False) -> int:
+    """Redo what was undone last."""
+    from devserver.cli import remote
+
+    return remote.redo(tuple(mods or ()), as_json=as_json)
 
 
 def send(

@@ -90,6 +90,7 @@ class DeskApi:
             Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads, waits=True),
             Route("GET", "/_dev/events", Scope.ADMIN, self.events, waits=True),
             Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
+            Route("POST", "/_dev/redo", Scope.ADMIN, self.redo),
             Route("POST", "/_dev/saves", Scope.ADMIN, self.saves),
             Route("POST", "/_dev/log", Scope.ADMIN, self.log),
             Route("POST", "/_dev/stop", Scope.ADMIN, self.stop),
@@ -137,9 +138,14 @@ class DeskApi:
         return min(float(text), self._hold) if text else self._hold
 
     async def undo(self, request: Request) -> Answer:
-        """Go back to before the last reload of the named mods, or to before the latest reload."""
+        """Go back to before the last reload of the named mods, or to before the latest reload; again: further back."""
         mods, seen = named(request)
         return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen)))
+
+    async def redo(self, request: Request) -> Answer:
+        """Take back the last undo of the named mods, or the latest undo."""
+        mods, seen = named(request)
+        return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen, redo=True)))
 
     async def saves(self, request: Request) -> Answer:
         """Let saves wait (`pause`), apply what waits (`apply`), or go on as usual (`resume`)."""

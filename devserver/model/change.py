@@ -69,11 +69,15 @@ class UnloadAsked:
 
 @dataclass(frozen=True, slots=True)
 class UndoAsked:
-    """A key or a command asks to go back to the generations before the last reload of these mods; none: the latest."""
+    """A key or a command asks to go back to the generations before the last reload of these mods; none: the latest.
+
+    Asked again it goes back further. `redo`: to take the last undo back.
+    """
 
     mods: tuple[str, ...] = ()
     cause: str = "undo"
     seen: int | None = None
+    redo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -390,6 +390,8 @@ class ModStatus(TypedDict):
     outcome: TimedOutcomeForm | None
     failed: TimedErrorForm | None
     raised: RaisedForm | None
+    newer_on_disk: NotRequired[list[str]]
+    """The files on disk that this generation was not made from: undone, or not brought yet."""
     old_code: NotRequired[OldCodeForm]
     handlers: NotRequired[list[HandlerForm]]
     config_schema: NotRequired[dict[str, Any] | None]
@@ -572,6 +574,7 @@ ANSWERS: dict[str, Any] = {
     "doctor": list[DoctorRow],
     "reload": DoneForm,
     "undo": DoneForm,
+    "redo": DoneForm,
     "send": SentAnswer,
     "events": EventRow,
     "events --list": CatalogueAnswer,

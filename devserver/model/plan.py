@@ -113,7 +113,9 @@ class Plan:
     needs_restart: tuple[str, ...] = ()
     """Why what is on disk cannot be brought in place, and has to be by a restart that comes after this plan."""
     undo: bool = False
-    """Whether this goes back to the code and the state before the last reload."""
+    """Whether this goes back to the code and the state before the last reload, or undo."""
+    redo: bool = False
+    """Whether it is an undo that is taken back."""
     stale: bool = False
     """Whether nothing is done because who asked had seen another generation."""
     restart: Restart | None = None

@@ -61,8 +61,8 @@ class Workshop(Protocol):
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """A build of these modules."""
 
-    def state_before(self, mod_id: str) -> Remembered | None:
-        """While a reload is undone: the contents of a mod's state before it, or None where they were not kept."""
+    def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
+        """While a reload (or undo) is undone: the contents of a mod's state before it; None if they were not kept."""
 
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded the state that it had before a restart; what became of it, if anything."""
@@ -346,7 +346,7 @@ class Transaction:
             new=candidate.new,
             new_class=candidate.mod_class,
             limit=self._shop.limits.initialize,
-            before=self._shop.state_before(candidate.step.mod_id) if self.plan.undo else None,
+            before=self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo) if self.plan.undo else None,
             replaced=self.build.replaced_modules if self.build is not None else {},
         )
         await candidate.transfer.prepare()
@@ -443,13 +443,14 @@ class Transaction:
         texts = self.build.replaced if self.build is not None else {}
         if not texts:
             return None
-        numbers, states = {}, {}
+        numbers, before, states = {}, {}, {}
         for candidate in candidates:
             if candidate.step.action is Action.RELOAD and candidate.new is not None and candidate.transfer is not None:
                 numbers[candidate.step.mod_id] = candidate.new.number
+                before[candidate.step.mod_id] = candidate.transfer.old.number
                 states[candidate.step.mod_id] = candidate.transfer.remembered()
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
-        return Past(numbers, tuple(modules), texts, states)
+        return Past(mods=numbers, replaced=before, modules=tuple(modules), texts=texts, states=states)
 
     def _add_to(self, swap: Swap, candidate: Candidate) -> None:
         match candidate.step.action:

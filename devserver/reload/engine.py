@@ -319,7 +319,10 @@ class Engine:
                 outcomes.append(outcome)
                 await self._around.announce(outcome)
         outcomes = outcomes if plan.undo else await self._opinion.on(outcomes, self.limits)
-        self.knowledge.history.applied(pasts, outcomes, of_code=not isinstance(trigger, ConfigChanged))
+        if plan.undo:
+            self.knowledge.history.went(pasts, redo=plan.redo)
+        else:
+            self.knowledge.history.applied(pasts, outcomes, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
         done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))
         for notice in self.knowledge.settle(trigger, plan):
@@ -424,13 +427,13 @@ class Engine:
         wanted = set(modules)
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
-        texts = self.knowledge.texts_before(step.mod_id for step in plan.steps) if plan.undo else {}
+        texts = self.knowledge.texts_before(plan) if plan.undo else {}
         changed = {path: digest for path, digest in plan.changed.items() if path in needed}
         return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts)
 
-    def state_before(self, mod_id: str) -> Remembered | None:
-        """The contents that a mod's state had before its last reload."""
-        return self.knowledge.state_before(mod_id)
+    def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
+        """The contents that a mod's state had before its last reload, or undo."""
+        return self.knowledge.state_before(mod_id, redo=redo)
 
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded the state that it had before a restart in place; what became of it."""

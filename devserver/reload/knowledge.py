@@ -42,6 +42,7 @@ from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
+from devserver.reload.plan.situation import Returns
 from devserver.sources.files import is_gone, read_bytes, sources_now
 from devserver.sources.graph import Declarations, read_declarations
 from devserver.sources.roots import Roots
@@ -115,7 +116,8 @@ class Knowledge:
         stale = self._modules.stale(self._differing)
         wanted = self._to_load(trigger)
         declared, absent = self._sources_of(wanted) if wanted else ({}, {})
-        undoable = self._undoable() if isinstance(trigger, UndoAsked) else {}
+        redo = isinstance(trigger, UndoAsked) and trigger.redo
+        undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
         return Situation(
             config=self.config,
             live=live,
@@ -126,8 +128,9 @@ class Knowledge:
             declared=declared | self._declared_anew(live, stale, texts),
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
-            latest=self.history.latest,
-            final=self.history.final,
+            returns={mod_id: self._returns(past, mod_id) for mod_id, past in undoable.items()},
+            latest=self.history.latest(redo=redo),
+            final=() if redo else self.history.final,
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
             missing=self._missing(live, stale) if stale else {},
             missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
@@ -165,23 +168,29 @@ class Knowledge:
             return True
         return now != gone and bool(self._modules.stale(sources_now([now])) or now not in self._modules.digests)
 
-    def _undoable(self) -> dict[str, Past]:
-        return self.history.undoable({each.mod_id: each.number for each in self._registry.live})
+    def _undoable(self, *, redo: bool) -> dict[str, Past]:
+        return self.history.back({each.mod_id: each.number for each in self._registry.live}, redo=redo)
 
-    def texts_before(self, mod_ids: Iterable[str]) -> dict[Path, Text]:
-        """The sources that the last reload of these mods replaced."""
-        undoable = self._undoable()
-        return {path: text for each in mod_ids if each in undoable for path, text in undoable[each].texts.items()}
+    def _returns(self, past: Past, mod_id: str) -> Returns:
+        """What going back before a reload brings of a mod, and whether the disk has something else."""
+        now = sources_now(past.texts)
+        others = tuple(path for path, text in past.texts.items() if now[path] != text.digest)
+        return Returns(self.history.code_of(mod_id, past.replaced[mod_id]), others)
+
+    def texts_before(self, plan: Plan) -> dict[Path, Text]:
+        """The sources that a plan goes back to: those that the last reload of its mods replaced, or the last undo."""
+        undoable, mods = self._undoable(redo=plan.redo), [step.mod_id for step in plan.steps]
+        return {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
 
     def undo(self, plan: Plan) -> None:
         """Note what is on disk of the sources that a plan goes back from: that is not to be served again by itself."""
-        texts = self.texts_before(step.mod_id for step in plan.steps)
+        texts = self.texts_before(plan)
         now = sources_now(texts)
         self._undone.update({path: (text.digest, now[path]) for path, text in texts.items()})
 
-    def state_before(self, mod_id: str) -> Remembered | None:
-        """The contents of a mod's state before its last reload, or None where they were not kept."""
-        past = self._undoable().get(mod_id)
+    def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
+        """The contents of a mod's state before its last reload (or undo), or None where they were not kept."""
+        past = self._undoable(redo=redo).get(mod_id)
         return None if past is None else past.states.get(mod_id)
 
     def _to_load(self, trigger: Trigger) -> list[str]:
@@ -346,6 +355,18 @@ class Knowledge:
             and _moved_on(self.failed[each.mod_path], changed)
             and not self._is_stale(each)
         ]
+
+    def newer_on_disk(self) -> dict[str, tuple[Path, ...]]:
+        """The mods (by id) that were not made from what is on disk, each with the sources that differ there."""
+        loaded = self._modules.digests
+        undone = {p: disk for p, (was, disk) in self._undone.items() if loaded.get(p) == was and disk != was}
+        stale = self._modules.stale({**self._differing, **undone})
+        if not stale:
+            return {}
+        graph = self._modules.graph()
+        needs = ((each.mod_id, graph.closure(each.entry)) for each in self._registry.live)
+        found = {mod: tuple(path for name, path in stale.items() if name in names) for mod, names in needs}
+        return {mod: tuple(dict.fromkeys(paths)) for mod, paths in found.items() if paths}
 
     def _is_stale(self, generation: Generation) -> bool:
         needs = self._modules.graph().closure(generation.entry)

@@ -33,6 +33,15 @@ class RunOptions:
     before: Before | None = None
     """What the image before this one has left, after a restart in place."""
 
+    def overridden(self, config: NetworkConfig) -> tuple[str, ...]:
+        """What of an address that network.yaml asks for this run does not take, in words."""
+        pairs = (("host", config.host, self.host), ("port", config.port, self.port))
+        return tuple(
+            f"network.{name} {asked} does not count in this run, which was started with {name} {given}"
+            for name, asked, given in pairs
+            if given is not None and given != asked
+        )
+
     def with_address(self, config: NetworkConfig) -> NetworkConfig:
         """What network.yaml asks for, with the address of this run. Where others may come in, secrets are verified."""
         host = config.host if self.host is None else self.host

@@ -5,7 +5,7 @@ Reads network.yaml and hands triggers on; what they lead to is decided by plans.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from devserver.errors import ConfigError
 from devserver.live.loops import run_in_thread
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, Sources
 from devserver.model.config import NetworkConfig
-from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Notice, PlanDone, PlanMade
+from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Ignored, Notice, PlanDone, PlanMade
 from devserver.model.plan import Plan
 from devserver.sources.files import sources_now
 
@@ -32,7 +32,8 @@ class Waiting:
 
 class Saves:
     """Arguments: `path`, network.yaml; `read`, reads it as this run is to have it; `tell`, told every fact; `confirm`,
-    whether changes of network.yaml wait for `apply`; `how`, by what people apply what waits."""
+    whether changes of network.yaml wait for `apply`; `how`, by what people apply what waits; `overridden`, what of
+    network.yaml this run does not take, in words."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Saves:
         *,
         confirm: bool = False,
         how: str = "oa-dev apply",
+        overridden: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._network = network
         self._path = path
@@ -50,6 +52,7 @@ class Saves:
         self._tell = tell
         self._confirm = confirm
         self._how = how
+        self._overridden = overridden
         self._files: dict[Path, Digest | None] = {}
         self._config_waits = False
         self._shown = Plan("nothing yet")
@@ -69,22 +72,36 @@ class Saves:
 
     async def config_changed(self) -> None:
         """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
-        config, waited = self._usable(), self._config_waits
-        self._config_waits = False
+        was_refused, waited = bool(self.refused), self._config_waits
+        config, self._config_waits = self._usable(), False
         if config is None:
             return
-        if not (self.paused or self._confirm):
-            await self._network.submit(ConfigChanged(config))
-            return
         plan = self._network.plan(ConfigChanged(config))
-        if plan.empty and not self.paused:
-            if waited:
+        if not (self.paused or self._confirm) or (plan.empty and not self.paused):
+            if waited and plan.empty:
                 self._tell(Notice(f"{self._path.name} is again as it runs, nothing of it waits", calm=True))
-            await self._network.submit(ConfigChanged(config))
+            await self._apply_config(config, was_refused=was_refused, is_told=waited)
             return
         self._config_waits = True
         self._show(plan)
         self._say_waiting(f"{self._path.name} saved")
+
+    async def _apply_config(self, config: NetworkConfig, *, was_refused: bool, is_told: bool) -> None:
+        """Hand network.yaml on; what comes to nothing is told, too."""
+        before = self._network.engine.config
+        done = await self._network.submit(ConfigChanged(config))
+        if is_told or not done.plan.empty:
+            return
+        if was_refused:
+            self._tell(Notice(f"{self._path.name} can be used again, and asks for what runs", calm=True))
+        # Settings that count at once are told where they are taken, and are no part of a plan.
+        elif replace(self._network.engine.config, unused=before.unused) == before:
+            self._tell(Ignored(self._path.name, self._why_nothing(config)))
+
+    def _why_nothing(self, config: NetworkConfig) -> str:
+        """Why a network.yaml that was saved changes nothing."""
+        without = (*(f"{each} has no effect" for each in config.unused), *self._overridden())
+        return "; ".join(("it asks for what runs already", *without))
 
     def _show(self, plan: Plan) -> None:
         self._shown = plan
@@ -121,11 +138,14 @@ class Saves:
             self.pause()
 
     async def resume(self) -> tuple[PlanDone, ...]:
-        """Apply what waits, and from now on every save at once."""
+        """Apply what waits, and from now on every save at once. A network.yaml to be confirmed waits on."""
         if self.paused:
             self.paused = False
             self._tell(Notice("resumed: reloading on save again", calm=True))
-        return await self._applied()
+        done = await self._applied(config=not self._confirm)
+        if self._config_waits:
+            self._say_waiting(f"{self._path.name} is not confirmed")
+        return done
 
     async def apply(self) -> tuple[PlanDone, ...]:
         """Apply what waits, and what comes later waits again: network.yaml first, then all files as one plan."""
@@ -133,13 +153,13 @@ class Saves:
             self._tell(Notice("no save waits", calm=True))
         return await self._applied()
 
-    async def _applied(self) -> tuple[PlanDone, ...]:
-        files, config_waits = self._files, self._config_waits
-        self._files, self._config_waits = {}, False
-        config = self._usable() if config_waits else None
-        if config is not None and not self._was_shown(config):
-            config = None
-        triggers = ([ConfigChanged(config)] if config is not None else []), ([FilesChanged(files)] if files else [])
+    async def _applied(self, *, config: bool = True) -> tuple[PlanDone, ...]:
+        files, config_waits = self._files, self._config_waits and config
+        self._files, self._config_waits = {}, self._config_waits and not config
+        wanted = self._usable() if config_waits else None
+        if wanted is not None and not self._was_shown(wanted):
+            wanted = None
+        triggers = ([ConfigChanged(wanted)] if wanted is not None else []), ([FilesChanged(files)] if files else [])
         return tuple([await self._network.submit(each) for kind in triggers for each in kind])
 
     def _was_shown(self, config: NetworkConfig) -> bool:

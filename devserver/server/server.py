@@ -174,7 +174,16 @@ class Server:
         self.reloads: Tape[dict[str, Any]] = Tape(100, accounts.open(RELOADS))
         self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
         how = "space" if options.keys else "oa-dev apply"
-        self.saves = Saves(self._network, options.path, self._read_network, self.tell, confirm=options.confirm, how=how)
+        self._overridden: tuple[str, ...] = ()
+        self.saves = Saves(
+            self._network,
+            options.path,
+            self._read_network,
+            self.tell,
+            confirm=options.confirm,
+            how=how,
+            overridden=lambda: self._overridden,
+        )
         self._settings_told: set[str] = set()
         self._installed = InstalledCode(self._network.engine.roots.holds, options.image.began)
         self._watch = self._make_watch()
@@ -321,7 +330,9 @@ class Server:
             self.tell(save)
 
     def _read_network(self) -> NetworkConfig:
-        return self._options.with_address(read_network(self._options.path))
+        written = read_network(self._options.path)
+        self._overridden = self._options.overridden(written)
+        return self._options.with_address(written)
 
     def _face_keys(self) -> None:
         if self._face.keys is not None:
@@ -341,6 +352,8 @@ class Server:
                 self._begin(self._check())
             case "undo":
                 self._ask(UndoAsked(cause="key z"))
+            case "redo":
+                self._ask(UndoAsked(cause="key Z", redo=True))
             case "restart" if self._restart is not None:
                 self._restart.insist()
             case "restart":

@@ -112,7 +112,16 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
     """What runs, with all that is known of it; the server adds where it is reached."""
     stats, registry = network.get_network_stats(), network.engine.registry
     held = {each.mod_id: each.gate.waiting for each in registry.slots}
-    mods = [{**_running(each, held, standing), "old_code": _old_code(network, each)} for each in network.mods()]
+    newer = network.engine.knowledge.newer_on_disk()
+    shown = {mod_id: [network.engine.shown(str(path)) for path in paths] for mod_id, paths in newer.items()}
+    mods = [
+        {
+            **_running(each, held, standing),
+            "newer_on_disk": shown.get(each["mod_id"], []),
+            "old_code": _old_code(network, each),
+        }
+        for each in network.mods()
+    ]
     wanted = {each.path for each in network.config.enabled_mods}
     error = standing.last_error
     return {

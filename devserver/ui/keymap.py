@@ -28,6 +28,7 @@ KEYS: tuple[Key, ...] = (
     Key("m", "reload_one", "reload one…", "reload MOD"),
     Key("c", "check", "check", "check"),
     Key("z", "undo", "undo reload", "undo"),
+    Key("Z", "redo", "redo", "redo"),
     Key("s", "pause", "pause saves", "pause"),
     Key(" ", "apply", "apply saves", "apply"),
     Key("t", "trace", "full trace", "trace"),

@@ -102,9 +102,13 @@ def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     failed, raised = row.get("failed"), row.get("raised")
     problems = []
     if isinstance(failed, Mapping):
-        problems.append(_problem(failed, "saved code, not running", view))
+        problems.append(_problem(failed, "the saved version failed", view))
     if not isinstance(failed, Mapping) and (held := _held(row.get("outcome"))):
         problems.append((Segment(f"    {view.look.glyphs.held} ", Style.WARN), plain(held)))
+    newer = row.get("newer_on_disk")
+    if isinstance(newer, list) and newer and not isinstance(failed, Mapping):
+        words = f"{_names(newer, view)} on disk differs from what runs"
+        problems.append((Segment(f"    {view.look.glyphs.held} ", Style.WARN), plain(words)))
     if isinstance(raised, Mapping):
         often = f" {view.look.glyphs.times}{raised['times']}" if raised.get("times", 1) > 1 else ""
         problems.append(_problem(raised, f"on {raised.get('event_name')}{often}", view))
@@ -142,6 +146,10 @@ def _restart(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
         return ()
     reasons = [str(each) for each in needed.get("reasons") or ()]
     return ((Segment("  restart needed", Style.WARN), dim(_listed(reasons, view)), dim(f"; {needed.get('waits')}")),)
+
+
+def _names(names: Sequence[object], view: View) -> str:
+    return listed([str(each) for each in names], view.look.glyphs.more)
 
 
 def _listed(names: Sequence[str], view: View) -> str:

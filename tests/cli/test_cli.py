@@ -15,6 +15,8 @@ import pytest
 from processes import ECHO_BROKEN, ECHO_V1, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 
 import devserver
+from devserver.cli.exits import Problem
+from devserver.cli.locate import network_file
 
 COMMANDS = (
     *("run", "check", "plan", "schema", "doctor", "status", "reload", "undo", "send", "events"),
@@ -174,24 +176,24 @@ def test_where_there_is_nothing_it_says_how_to_begin(tmp_path: Path) -> None:
     assert "oa-dev new network" in refused(tmp_path, "run")
 
 
-def test_a_network_further_up_is_named_and_not_taken(tmp_path: Path) -> None:
-    """A command runs nothing that its caller did not name."""
+def test_a_network_further_up_is_taken_only_through_folders_of_this_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another user has put into a folder above is named, and not run."""
     write(tmp_path)
     below = tmp_path / "mods" / "echo"
-    assert "../../network.yaml" in refused(below, "run")
-    assert "../../network.yaml" in refused(below, "check")
+    monkeypatch.chdir(below)
+    assert network_file(None) == tmp_path / "network.yaml"
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(Problem) as refusal:
+        network_file(None)
+    assert "another user, name it: ../../network.yaml" in refusal.value.hint
 
 
 def test_another_yaml_file_is_named(tmp_path: Path) -> None:
     """Who misspelt the name sees it."""
     (tmp_path / "netwrok.yaml").touch()
     assert "netwrok.yaml" in refused(tmp_path, "run")
-
-
-def test_a_directory_is_no_network_but_may_hold_one(tmp_path: Path) -> None:
-    """The hint names the file inside."""
-    write(tmp_path / "team")
-    assert "did you mean team/network.yaml" in refused(tmp_path, "run", "team")
 
 
 # check
@@ -256,10 +258,10 @@ def test_a_network_that_cannot_be_used_does_not_run(tmp_path: Path) -> None:
 def test_without_a_server_a_command_ends_with_1_and_says_where_it_looked(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """The file that a running server would have left is named."""
+    """The folder whose server is wanted is named."""
     done = oa_dev(tmp_path, *arguments)
     assert (done.returncode, "--json" in arguments) == (1, done.stdout != "")
-    assert f"{tmp_path}/.oa-dev/run.json" in done.stderr
+    assert f"no oa-dev is running for {tmp_path}" in done.stderr
 
 
 # Commands with a server

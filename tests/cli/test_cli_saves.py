@@ -9,7 +9,7 @@ import pytest
 from workspaces import Workspace, served
 
 from devserver.config.network_yaml import read_network
-from devserver.model.facts import ConfigRefused, Notice, PlanDone, PlanMade
+from devserver.model.facts import ConfigRefused, Ignored, Notice, PlanDone, PlanMade
 from devserver.server.saves import Saves
 from devserver.sources.files import sources_now
 
@@ -156,6 +156,52 @@ async def test_with_confirm_what_was_taken_back_waits_no_more(work: Workspace) -
     await saves.config_changed()
     assert (saves.waiting_names(), work.running()) == ([], {"ant": 1, "bee": 1})
     assert notices(work)[-1] == "network.yaml is again as it runs, nothing of it waits"
+
+
+async def test_a_network_yaml_that_is_mended_is_said_to_be(work: Workspace) -> None:
+    """Broken and put back, it is neither silent nor a plan."""
+    saves = await begin(work, "ant")
+    before = (work.folder / "network.yaml").read_text()
+    work.write("network.yaml", "network: [\n")
+    await saves.config_changed()
+    work.write("network.yaml", before)
+    await saves.config_changed()
+    assert notices(work) == ["network.yaml can be used again, and asks for what runs"]
+
+
+async def test_a_network_yaml_without_effect_is_told_with_what_has_none(work: Workspace) -> None:
+    """A comment, a key that nothing reads, and a port that a flag overrides."""
+    saves = await begin(work, "ant", overridden=lambda: ("network.port 1 does not count in this run",))
+    path = work.folder / "network.yaml"
+    path.write_text(path.read_text() + "  network_port: 9000\n")
+    await saves.config_changed()
+    [told] = work.told(Ignored)
+    assert told.path == "network.yaml"
+    assert told.rule.startswith("it asks for what runs already; ")
+    assert "network_port" in told.rule
+    assert told.rule.endswith("; network.port 1 does not count in this run")
+
+
+async def test_a_setting_that_counts_at_once_is_told_once(work: Workspace) -> None:
+    """It is no plan, and no save without effect either."""
+    saves = await begin(work, "ant")
+    path = work.folder / "network.yaml"
+    path.write_text(path.read_text() + "  agent_timeout: 99\n")
+    await saves.config_changed()
+    assert work.told(Ignored) == []
+    assert [each for each in notices(work) if "agent_timeout" in each]
+
+
+async def test_resume_leaves_a_network_yaml_that_is_to_be_confirmed(work: Workspace) -> None:
+    """Files of mods are applied; it waits on, and that is said."""
+    saves = await begin(work, "ant", "bee", confirm=True)
+    saves.pause()
+    await saved(saves, work.mod("bee", served("bee", 2)))
+    work.yaml("mods.bee")
+    await saves.config_changed()
+    await saves.resume()
+    assert (work.running(), saves.waiting_names()) == ({"ant": 1, "bee": 2}, ["network.yaml"])
+    assert notices(work)[-1] == "network.yaml is not confirmed; 1 save waits, oa-dev apply applies it"
 
 
 async def test_with_confirm_a_change_that_does_nothing_is_not_asked_about(work: Workspace) -> None:

@@ -55,8 +55,8 @@ async def test_undo_and_back_again_is_as_it_was(desk: Watching) -> None:
     await desk.begin()
     file.write_text(echo(1))
     await desk.serves(1)
-    for version in (0, 1):
-        await desk.net.submit(UndoAsked())
+    for version, redo in ((0, False), (1, True)):
+        await desk.net.submit(UndoAsked(redo=redo))
         await desk.serves(version)
     await swept(desk)
     desk.assert_reloaded(3)

@@ -149,7 +149,8 @@ function fillMod(row, mod) {
   put(name.firstChild, mod.mod_id);
   put(name.lastChild, mod.generation ? `v${mod.generation}` : "");
   row.title = mod.description;
-  const but = mod.failed && mod.generation ? ", saved code failed" : mod.raised ? ", a handler failed" : "";
+  const but = mod.failed && mod.generation ? ", saved code failed" : mod.raised ? ", a handler failed"
+    : (mod.newer_on_disk || []).length ? `, ${mod.newer_on_disk.join(", ")} on disk differs` : "";
   put(status, mod.state + but);
   status.className = mod.failed ? "bad" : mod.raised ? "warn" : mod.state === "live" ? "good" : "warn";
   put(since, mod.loaded_at ? clock(mod.loaded_at) : "–");

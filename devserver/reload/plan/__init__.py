@@ -173,33 +173,46 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
 def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:
     asked = trigger.mods or situation.latest
     ids = [mod.mod_id if (mod := situation.find(name)) is not None else name for name in asked]
-    holds = [Hold(Action.RELOAD, each, _no_way_back(each, situation)) for each in ids if each not in situation.undoable]
+    missing = [each for each in ids if each not in situation.undoable]
+    holds = [Hold(Action.RELOAD, each, _no_way_back(each, situation, redo=trigger.redo)) for each in missing]
     if not trigger.mods and situation.final:
         holds.append(Hold(Action.RELOAD, "all", f"not undone: {', '.join(situation.final)}; {_ONLY_CODE}"))
     elif not asked:
-        holds.append(Hold(Action.RELOAD, "all", "nothing was reloaded yet, so there is nothing to undo"))
+        holds.append(Hold(Action.RELOAD, "all", _NOTHING_TO_REDO if trigger.redo else _NOTHING_TO_UNDO))
     back = dict(situation.undoable[each] for each in ids if each in situation.undoable)
-    groups = tuple(Group(tuple(_back(mods, modules, situation))) for mods, modules in back.items())
-    return Plan(trigger.cause, groups, tuple(holds), undo=True)
+    verb = "redone" if trigger.redo else "undone"
+    groups = tuple(Group(tuple(_back(mods, modules, situation, verb))) for mods, modules in back.items())
+    return Plan(trigger.cause, groups, tuple(holds), undo=True, redo=trigger.redo)
 
 
+_NOTHING_TO_UNDO = "there is nothing to undo: no reload is left that was not undone"
+_NOTHING_TO_REDO = "there is nothing to redo: nothing was undone since the last change"
 _ONLY_CODE = "undo takes back reloads of code alone: change network.yaml back, or load and unload by name"
 
 
-def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation) -> Iterable[Step]:
+def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation, verb: str) -> Iterable[Step]:
     for mod_id in mods:
         mod = situation.find(mod_id)
         if mod is not None:
             own = tuple(name for name in modules if name in situation.needs_of(mod))
-            reason = f"back to before v{mod.generation}"
+            reason = f"{verb}: {_returned(mod_id, situation)}"
             yield Step(Action.RELOAD, mod_id, mod.mod_path, reason, config=mod.config, modules=own, listed=mod.listed)
 
 
-def _no_way_back(mod_id: str, situation: Situation) -> str:
+def _returned(mod_id: str, situation: Situation) -> str:
+    """What a mod is again, and which files on disk say something else."""
+    what = situation.returns[mod_id]
+    files = ", ".join(situation.shown(path) for path in what.differing)
+    verb = "differ" if len(what.differing) > 1 else "differs"
+    return f"v{what.generation} again" + (f", {files} on disk {verb}" if files else "")
+
+
+def _no_way_back(mod_id: str, situation: Situation, *, redo: bool) -> str:
     mod = situation.find(mod_id)
     if mod is None:
         return not_loaded(mod_id, situation)
-    return f"no reload of {mod_id} can be undone; v{mod.generation} keeps running"
+    what = "no undo of {} can be redone" if redo else "no further reload of {} can be undone"
+    return f"{what.format(mod_id)}; v{mod.generation} keeps running"
 
 
 def _each(steps: Iterable[Step]) -> tuple[Group, ...]:

@@ -15,6 +15,14 @@ from devserver.model.plan import LiveMod, StateMove
 from devserver.sources.graph import Declarations, ModuleGraph
 
 
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """What undoing brings of a mod: the generation whose code it is, and the sources that differ from it on disk."""
+
+    generation: int
+    differing: tuple[Path, ...] = ()
+
+
 # No slots: what is looked up again and again is indexed once.
 @dataclass(frozen=True)
 class Situation:
@@ -41,6 +49,8 @@ class Situation:
     declared: Mapping[str, Declarations] = field(default_factory=dict)
     workspace: Path = Path()
     undoable: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    returns: Mapping[str, Returns] = field(default_factory=dict)
+    """What undoing brings of each mod that is `undoable`."""
     latest: tuple[str, ...] = ()
     final: tuple[str, ...] = ()
     deleted: frozenset[Path] = frozenset()
