@@ -15,7 +15,7 @@ from devserver.model.change import Digest
 REFUSED: Digest = "refused"
 """Stands for the digest of a source at a place that is refused: it is another one when the place is mended."""
 
-_OWN_PACKAGE = Path(__file__).resolve().parents[2]
+_OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _BASE_OF_MODS = ("openagents", Path("core", "base_mod.py"), "mods")
 """The package that mods build upon as they do on ours, the file that tells it, and where it keeps mods of its own."""
