@@ -42,7 +42,7 @@ class _Lost(Exception):
     """The connection ended before an answer came."""
 
 
-class _NoWebSocket(Exception):
+class NoWebSocket(Exception):
     """No WebSocket comes through to the server."""
 
 
@@ -132,7 +132,7 @@ class Agent:
     @property
     def transport(self) -> str | None:
         """How it is connected now: "websocket", "http", or None while it is not."""
-        return {_WebSocketLine: "websocket", _HttpLine: "http"}[type(self._line)] if self._line is not None else None
+        return {WebSocketLine: "websocket", _HttpLine: "http"}[type(self._line)] if self._line is not None else None
 
     async def send(
         self,
@@ -219,8 +219,8 @@ class Agent:
     async def _open(self) -> _Line:
         joining = self._joining | ({} if self.secret is None else {"secret": self.secret})
         try:
-            return await _WebSocketLine.open(self.url, joining)
-        except _NoWebSocket:
+            return await WebSocketLine.open(self.url, joining)
+        except NoWebSocket:
             return await _HttpLine.open(self.url, joining)
 
     def _received(self, values: Mapping[str, Any]) -> None:
@@ -243,7 +243,7 @@ class Agent:
         self._line = None
 
 
-class _WebSocketLine:
+class WebSocketLine:
     """A WebSocket."""
 
     def __init__(self, socket: Any, secret: str) -> None:
@@ -254,7 +254,7 @@ class _WebSocketLine:
         self._leaves = False
 
     @classmethod
-    async def open(cls, url: str, joining: Mapping[str, Any]) -> _WebSocketLine:
+    async def open(cls, url: str, joining: Mapping[str, Any]) -> WebSocketLine:
         from websockets.asyncio.client import connect
         from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -262,7 +262,7 @@ class _WebSocketLine:
         try:
             socket = await connect(address, proxy=None, max_size=None)
         except InvalidHandshake as error:
-            raise _NoWebSocket from error
+            raise NoWebSocket from error
         try:
             await socket.send(json.dumps({"type": "register", **joining}))
             answer = json.loads(await socket.recv())

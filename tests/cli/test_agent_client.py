@@ -15,7 +15,7 @@ import pytest
 from processes import PATIENCE, Running, oa_dev, write
 
 from devserver import Agent, AgentError
-from devserver.agent import _NoWebSocket, _WebSocketLine
+from devserver.agent import NoWebSocket, WebSocketLine
 
 ECHO = """\
 from devserver import BaseMod, EventResponse, mod_event_handler
@@ -45,9 +45,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "http":
 
         async def refused(*_arguments: object) -> None:
-            raise _NoWebSocket
+            raise NoWebSocket
 
-        monkeypatch.setattr(_WebSocketLine, "open", refused)
+        monkeypatch.setattr(WebSocketLine, "open", refused)
     return str(request.param)
 
 

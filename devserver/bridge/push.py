@@ -1,0 +1,120 @@
+"""Delivery by our WebSocket for agents of openagents, whose client polls and then rests for a second.
+
+`push` gives the client's HTTP connector another way to wait for events; what it does with an event, and how it sends,
+registers and leaves, stays its own. Where no WebSocket comes through (another server, a proxy), it polls as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from devserver.agent import NoWebSocket, WebSocketLine
+from devserver.errors import AgentError
+from devserver.model.logs import logger
+
+OPEN_SECONDS = 10.0
+"""How long a WebSocket may take to open and to register."""
+
+_POLLS = "_oa_dev_polls"
+"""Set on a connector that is to poll for the rest of its life."""
+
+_log = logger(__name__)
+
+Poll = Callable[[Any], Coroutine[Any, Any, list[Any]]]
+
+
+def push() -> None:
+    """Deliver to every `AgentClient` and `WorkerAgent` of this process by WebSocket from now on. Twice is once.
+
+    Those that are connected are served so with their next poll. Raises ImportError without the package openagents.
+    """
+    connector = _connector_class()
+    poll = connector.poll_messages
+    if not getattr(poll, "is_push", False):
+        connector.poll_messages = _pushed(poll)
+
+
+def pull() -> None:
+    """Let agents poll again; those that have a WebSocket keep it until it ends."""
+    connector = _connector_class()
+    connector.poll_messages = getattr(connector.poll_messages, "poll", connector.poll_messages)
+
+
+def _connector_class() -> Any:
+    try:
+        from openagents.sdk.connectors.http_connector import (  # type: ignore[import-not-found, unused-ignore]
+            HTTPNetworkConnector,
+        )
+    except ImportError:
+        # As it was called before 0.9.
+        from openagents.core.connectors.http_connector import (  # type: ignore[import-not-found, unused-ignore]
+            HTTPNetworkConnector,
+        )
+    return HTTPNetworkConnector
+
+
+def _pushed(poll: Poll) -> Poll:
+    """What stands for `poll_messages`: it comes back when the connection ends, and its caller then asks again."""
+
+    async def poll_messages(connector: Any) -> list[Any]:
+        if not connector.is_connected or getattr(connector, _POLLS, False):
+            return await poll(connector)
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                line = await WebSocketLine.open(connector.base_url.removesuffix("/api"), _joining(connector))
+        except NoWebSocket:
+            setattr(connector, _POLLS, True)
+            return await poll(connector)
+        except (OSError, AgentError):
+            # The server is away, or knows the agent no more: a poll says so as it always did.
+            return await poll(connector)
+        connector.secret = line.secret
+        try:
+            return await _receive(connector, line)
+        except AgentError as ended:
+            # Another connection of the same agent took over: two that fought for it would receive half each.
+            setattr(connector, _POLLS, ended.code == "superseded")
+        except OSError as error:
+            _log.info("connection lost, trying again", agent=connector.agent_id, error=str(error))
+        return []
+
+    poll_messages.is_push, poll_messages.poll = True, poll  # type: ignore[attr-defined]
+    return poll_messages
+
+
+def _joining(connector: Any) -> dict[str, Any]:
+    """What the connector has registered with, and the secret that lets it go on there."""
+    return {
+        "agent_id": connector.agent_id,
+        "metadata": connector.metadata or {},
+        "password_hash": connector.password_hash or "",
+        "secret": connector.secret,
+    }
+
+
+async def _receive(connector: Any, line: WebSocketLine) -> list[Any]:
+    """Give each event to the connector, one after the other, until the connection ends, which is raised."""
+    from openagents.models.event import Event  # type: ignore[import-not-found, unused-ignore]
+
+    come: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
+    reading = asyncio.create_task(line.run(come.put_nowait))
+    # What has come is handed out before the connector asks again.
+    reading.add_done_callback(lambda _: come.put_nowait(None))
+    try:
+        while (values := await come.get()) is not None:
+            await _hand_out(connector, Event, values)
+        await reading
+    finally:
+        reading.cancel()
+        await line.close(leave=False)
+    return []
+
+
+async def _hand_out(connector: Any, event: type[Any], values: Mapping[str, Any]) -> None:
+    try:
+        await connector.consume_message(event(**values))
+    except Exception:
+        # As with polls: an event that cannot be read or handled does not cost the next ones.
+        _log.exception("an event for an agent failed", agent=connector.agent_id)
