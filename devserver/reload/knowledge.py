@@ -56,6 +56,8 @@ class Attempt:
     outcome: Outcome
     needs: tuple[str, ...] = ()
     """The mods (plain paths) without which it could not be, where that was the reason."""
+    loads_elsewhere: bool = False
+    """Whether a fresh process loads the same sources: a restart brings them."""
 
 
 class Knowledge:
@@ -147,7 +149,7 @@ class Knowledge:
         return {
             mod.mod_id: str(attempt.outcome.error or attempt.outcome.reason)
             for mod, attempt in failed
-            if attempt is not None
+            if attempt is not None and not attempt.loads_elsewhere
         }
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:

@@ -65,11 +65,13 @@ class SecondOpinion:
         self, trial: asyncio.Future[bool], doubtful: Sequence[Outcome], attempts: Mapping[str, Attempt | None]
     ) -> bool:
         """Have a restart bring what has failed here alone, unless it was tried again meanwhile; whether it does."""
-        known = {path: self._knowledge.failed.get(path) for path in attempts}
-        if not _says_yes(trial) or any(known[path] is not attempt for path, attempt in attempts.items()):
+        failed = self._knowledge.failed
+        if not _says_yes(trial) or any(failed.get(path) is not attempt for path, attempt in attempts.items()):
             return False
-        for path in attempts:
-            self._knowledge.failed.pop(path, None)
+        for path, attempt in attempts.items():
+            if attempt is not None:
+                # Still an attempt on what is on disk: that is not tried again here.
+                failed[path] = replace(attempt, loads_elsewhere=True)
         reasons = tuple(
             f"{each.mod_id} cannot be reloaded in place, a fresh process loads it ({each.error})" for each in doubtful
         )

@@ -75,7 +75,10 @@ async def test_what_fails_in_place_alone_is_brought_by_a_restart(once: Workspace
         line = await server.line("restart", mark)
         assert "once cannot be reloaded in place, a fresh process loads it" in line["reasons"][0]
         assert await asked(server, "once.number.get") == {"n": 2, "asked": 2}
-        assert server.told("outcome", mark, mod_id="once")[-1]["way"] == "restart"
+        outcomes = server.told("outcome", mark, mod_id="once")
+        assert outcomes[-1]["way"] == "restart"
+        # Once in place and not again, however long the fresh process takes.
+        assert [each["way"] for each in outcomes].count("in_place") <= 1
         assert made.ledger.closed == []
 
 
