@@ -23,7 +23,7 @@ from types import CodeType
 from typing import Any, Protocol
 
 from devserver.live.generation import activity
-from devserver.loader.libraries import Evidence, container_places, evidence_in, places_named
+from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
 from devserver.loader.places import MISSING, PLACES, Place, Table, signals_from_anywhere
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
@@ -214,8 +214,10 @@ class _Recording:
         self._running: list[tuple[ProcessChanges, Source | None] | None] = []
         self._names: list[frozenset[str]] = []
         self._walked: set[int] = set()
-        self._imported: list[int] = []
-        """How many modules there were when what each names was last looked for."""
+        self._imported: list[tuple[int, int]] = []
+        """How many modules there were when what each names was last looked for, and how many of mods had run here."""
+        self._ran: list[str] = []
+        """The modules of mods that have been run here."""
         self._tables: dict[tuple[str, Any], tuple[Place, Table]] = {}
         self._calls = (0, 0)
         self._look_at(PLACES)
@@ -232,7 +234,7 @@ class _Recording:
         self._running.append(None if owner is None else (owner, source))
         self._names.append(frozenset() if source is None else source.names())
         self._look_at(places_named(self._names[-1], self._module(), self._walked))
-        self._imported.append(len(sys.modules))
+        self._imported.append((len(sys.modules), len(self._ran)))
         try:
             yield
         finally:
@@ -240,10 +242,23 @@ class _Recording:
             self._running.pop()
             self._names.pop()
             self._imported.pop()
-            if self._names and self._imported[-1] != len(sys.modules):
-                # What a name stands for may have been imported meanwhile.
-                self._look_at(places_named(self._names[-1], self._module(), self._walked))
-                self._imported[-1] = len(sys.modules)
+            if source is not None:
+                self._ran.append(source.name)
+            self._look_at_imported()
+
+    def _look_at_imported(self) -> None:
+        """Look also at what the names of the running code may stand for since more was imported."""
+        if not self._names or self._imported[-1] == (len(sys.modules), len(self._ran)):
+            return
+        (before, ran), names = self._imported[-1], self._names[-1]
+        fresh = self._ran[ran:]
+        if len(sys.modules) - before == len(fresh):
+            # Modules of mods alone: to ask each name again would take longer than to execute most of them.
+            named = frozenset(each for each in fresh if each in names or each.rpartition(".")[2] in names)
+            self._look_at(places_in(named, frozenset(), self._walked))
+        else:
+            self._look_at(places_named(names, self._module(), self._walked))
+        self._imported[-1] = (len(sys.modules), len(self._ran))
 
     def _module(self) -> str:
         source = self._running[-1][1] if self._running and self._running[-1] is not None else None

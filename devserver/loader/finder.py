@@ -42,6 +42,8 @@ class Execution:
     executed: dict[str, Loaded] = field(default_factory=dict)
     touched: dict[Path, Digest | None] = field(default_factory=dict)
     abandoned: bool = False
+    entries: dict[str, bool] = field(default_factory=dict)
+    """The folders that an import has looked in, each with whether sources may lie there."""
 
 
 class Abandoned(BaseException):
@@ -215,7 +217,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         digest = digest_of(data)
         if running is not None:
             running.touched[path] = digest
-        text = compile_text(path, data, digest)
+        # What is executed anew only because of another module is compiled already.
+        text = self.modules.text_of(path, digest) or compile_text(path, data, digest)
         if running is not None:
             running.texts[path] = text
         return text
@@ -235,11 +238,19 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             # A folder of the workspace that a mod has put on the import path is a place for sources like any other.
             added = [each for each in sys.path if self._is_added(each)]
             return [*added, str(workspace), *(str(each.parent) for each in others)]
-        return [each for each in path if self._roots.holds(Path(each) / "x")]
+        return [each for each in path if self._holds_entry(each)]
+
+    def _holds_entry(self, entry: str) -> bool:
+        """Whether sources may lie in a folder; asked once in a build, whose modules mostly lie in few folders."""
+        running = self.execution()
+        known = {} if running is None else running.entries
+        if entry not in known:
+            known[entry] = self._roots.holds(Path(entry, "x"))
+        return known[entry]
 
     def _is_added(self, entry: str) -> bool:
         """Whether an entry of the import path is a folder inside of the workspace."""
-        return entry.startswith(self._inside) and self._roots.holds(Path(entry, "x"))
+        return entry.startswith(self._inside) and self._holds_entry(entry)
 
     def _spec(self, fullname: str, path: Path, package: bool) -> importlib.machinery.ModuleSpec:
         loader = HashedSourceLoader(fullname, path, self)

@@ -61,7 +61,12 @@ def places_named(names: frozenset[str], but: str, walked: set[int]) -> Iterator[
 
     `walked` remembers which modules of mods have been looked through.
     """
-    for name in modules_named(names) - _NOT_HERE - {but}:
+    return places_in(modules_named(names) - _NOT_HERE - {but}, names, walked)
+
+
+def places_in(modules: Iterable[str], names: frozenset[str], walked: set[int]) -> Iterator[Place]:
+    """The same for code that uses `names` of these modules."""
+    for name in modules:
         module = sys.modules.get(name)
         if module is None or not raw.derives(type(module), ModuleType):
             continue

@@ -152,6 +152,12 @@ class LoadedModules:
         """The module of that name as it is loaded, or None."""
         return self._loaded.get(name)
 
+    def text_of(self, path: Path, digest: Digest) -> Text | None:
+        """The reading that a loaded module was made from, where it was of this source in just this form."""
+        with self._lock:
+            readings = (self._loaded[name].text for name in self._users.get(path, ()) if name in self._loaded)
+            return next((each for each in readings if each.path == path and each.digest == digest), None)
+
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
         """Note that `module` is about to be executed from `text`. It keeps the order of its first import."""
         with self._lock:
