@@ -14,6 +14,7 @@ from devserver.live.registry import Registry
 from devserver.model.change import RestartAsked
 from devserver.model.facts import Outcome, Status, Way
 from devserver.model.lifecycle import Action, Limits, Phase, RestartPolicy
+from devserver.model.names import module_of
 from devserver.reload.knowledge import Attempt, Knowledge
 from devserver.reload.restarting import Restarting
 
@@ -51,6 +52,9 @@ class SecondOpinion:
         names = {each.mod_id for each in doubtful}
         live = [each for each in self._registry.live if each.mod_id in names]
         states = await self._home.run(self._restarts.pack, live, limits.initialize)
+        wanted = {module_of(each.path): dict(each.config) for each in self._knowledge.config.enabled_mods}
+        # As a fresh start would load them: with what network.yaml asks for, not with what the failed reload left.
+        states = {path: replace(each, config=wanted.get(path, each.config)) for path, each in states.items()}
         trial = asyncio.ensure_future(rehearse(states, doubtful[0].phase))
         attempts = {each.mod_path: self._knowledge.failed.get(each.mod_path) for each in doubtful}
         await asyncio.wait((trial,), timeout=WAIT_SECONDS)

@@ -325,7 +325,9 @@ class Server:
         settings = self._options.settings
         if settings is not None and has_changed(settings, self._options.path.parent, save.path):
             return  # a restart brings it
-        if not self._installed.holds(self._network.workspace / save.path):
+        file = self._network.workspace / save.path
+        if not self._installed.holds(file) and os.path.lexists(file):
+            # A file that is gone by now was a step of an editor's save.
             # What modules were loaded from is no save that leads to nothing: a restart brings it.
             self.tell(save)
 
