@@ -92,43 +92,6 @@ async def test_the_fault_of_an_author_stays_one(once: Workspace) -> None:
         assert start_of(server.pid) == image
 
 
-CONFIGURED = """
-from pydantic import BaseModel
-
-from devserver import BaseMod, EventResponse, mod_event_handler
-
-
-class Config(BaseModel):
-    pages: int = 5
-
-
-class BookMod(BaseMod):
-    Config = Config
-
-    @mod_event_handler("book.pages.get")
-    def get(self, event):
-        return EventResponse(True, "", {"pages": self.config.pages})
-"""
-
-
-async def test_a_configuration_that_does_not_fit_is_no_reason_to_restart(workspace: Workspace) -> None:
-    """A fresh process is asked with what network.yaml says now, and refuses it in the same way."""
-    workspace.write("mods/book/__init__.py", "")
-    workspace.write("mods/book/mod.py", CONFIGURED)
-    workspace.set_mods([{"name": "mods.book", "config": {"pages": 5}}])
-    async with serving(workspace) as server:
-        image, mark = start_of(server.pid), server.mark()
-        workspace.set_mods([{"name": "mods.book", "config": {"pages": "many"}}])
-        outcome = await server.line("outcome", mark, mod_id="book")
-        assert (outcome["status"], outcome["generation"]) == ("rolled_back", 1)
-        mark = server.mark()
-        workspace.set_mods([{"name": "mods.book", "config": {"pages": 7}}])
-        await server.line("outcome", mark, mod_id="book", status="applied")
-        assert await asked(server, "book.pages.get") == {"pages": 7}
-        assert start_of(server.pid) == image
-        assert server.told("restart") == []
-
-
 def test_a_rehearsal_leaves_nothing(tmp_path: Path) -> None:
     """It writes nowhere, opens no connection and starts no program; what it was kept from proves nothing."""
     from devserver.reload.carry import PackedState
