@@ -77,16 +77,20 @@ def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str
     """What holds replaced code, in words that read on from "is held by"; None where it is gone or nothing is found.
 
     What lies in one of `states` (a task, a connection) belongs to that state, and is named by its key.
-
-    The server's own objects are frozen (`gc.freeze`), where nothing finds them: that ends here.
     """
-    gc.unfreeze()
     keys = {id(part): key for state in states for key, value in list(state.items()) for part in _within(value)}
-    for each in remains.alive():
-        found = _Search(each, remains.module, keys).go()
-        if found is not None:
-            return found
-    return None
+    found = _first_holder(remains, keys)
+    if found is None and gc.get_freeze_count():
+        # The objects of the server's start are frozen, where nothing finds them. From here on a
+        # collection sees them too, and takes longer.
+        gc.unfreeze()
+        found = _first_holder(remains, keys)
+    return found
+
+
+def _first_holder(remains: Remains, keys: Mapping[int, Any]) -> str | None:
+    found = (_Search(each, remains.module, keys).go() for each in remains.alive())
+    return next((each for each in found if each is not None), None)
 
 
 class _Search:

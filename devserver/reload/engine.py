@@ -37,7 +37,7 @@ from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.opinion import SecondOpinion
-from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome
+from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome, with_holders
 from devserver.reload.plan import make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
@@ -324,6 +324,9 @@ class Engine:
         else:
             self.knowledge.history.applied(pasts, outcomes, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
+        if pasts:
+            holders = await self.proof.at_once()
+            outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
         done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))
         for notice in self.knowledge.settle(trigger, plan):
             self._tell(notice)

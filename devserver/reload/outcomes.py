@@ -6,12 +6,14 @@ Pure, but for the line of network.yaml that is shown: from what was carried out 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from devserver.errors import ModNotFound
 from devserver.live.registry import Registry
+from devserver.loader.census import STATE_KEY
 from devserver.model.event import EventResponse
-from devserver.model.facts import AgentsSeen, ErrorFacts, Frame, Held, Outcome, PlanDone, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Frame, Held, Holder, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import module_of
 from devserver.model.plan import Hold, Step
@@ -66,6 +68,15 @@ def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
         where = Frame(config_file.name, hold.line, excerpt=excerpt(str(config_file), hold.line))
         error = ErrorFacts(ModNotFound.__name__, hold.reason, where)
     return _skipped(hold, path, number, hold.reason, error)
+
+
+def with_holders(outcome: Outcome, holders: tuple[Holder, ...]) -> Outcome:
+    """An outcome that says what holds the code which it has replaced. Keys of the state are in its note already."""
+    others = [each for each in holders if not each.what.startswith(STATE_KEY)]
+    if not others:
+        return outcome
+    words = "; ".join(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in others)
+    return replace(outcome, holders=holders, note=f"{outcome.note}; {words}" if outcome.note else words)
 
 
 def skipped_outcome(step: Step, reason: str, generation: int) -> Outcome:

@@ -1,7 +1,8 @@
 """Sees to the proof that replaced code is gone: waits until the generations that ran it have ended, takes the census at
 a moment when nobody is kept from anything, and says what was found.
 
-Costs nothing on the way from a save to its answer. What is not gone because a generation still finishes its handlers is
+Costs nothing on the way from a save to its answer. Where a collection is short, it is made before the reload is told,
+so that the line says what still holds old code. What is not gone because a generation still finishes its handlers is
 asked for again later.
 """
 
@@ -27,11 +28,13 @@ _QUIET = 10
 _STEP = 0.02
 _AGAIN = (0.05, 0.1)
 """Seconds after which what is still alive is looked at again, before anything is said of it."""
+_AT_ONCE = (0.002, 0.01, 0.03)
+"""Seconds after which it is looked at before the reload is told."""
 _MOST_WAITING = 16
 """How many reloads are remembered that have not been asked for: where saves come without a pause, the latest."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Case:
     """The code that one reload has replaced, with the generations that ran it."""
 
@@ -79,6 +82,28 @@ class Proof:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._work())
 
+    async def at_once(self) -> dict[str, tuple[Holder, ...]]:
+        """What holds the code that was replaced last, by mod, where that can be told without waiting.
+
+        That is where its generations end at once and a collection is not felt; otherwise it is told later.
+        """
+        if self._cost is None:
+            self._cost = census.expected_cost()
+        if not self._cases or self._cost > BOUNDED:
+            return {}
+        case = self._cases[-1]
+        for seconds in _AT_ONCE:
+            await asyncio.sleep(seconds)
+            if case not in self._cases:
+                return {}
+            if case.is_ready and not await self._alive([case]):
+                self._settle([case])
+                return {}
+        if case.is_ready and case in self._cases:
+            self._settle([case])
+            await self._name(case)
+        return {mod_id: self.held[mod_id] for mod_id, _ in case.ran if mod_id in self.held}
+
     def is_proven(self, mod_id: str) -> bool:
         """Whether no replaced code of a mod is waiting for its census."""
         return not any(each == mod_id for case in self._cases for each, _ in case.ran)
@@ -114,12 +139,17 @@ class Proof:
             # A frame that is about to end, a callback that is still in the loop's hands.
             await asyncio.sleep(seconds)
             alive = await self._alive(alive)
+        alive = [each for each in alive if each in self._cases]
+        self._settle(cases)
+        for case in alive:
+            await self._name(case)
+
+    def _settle(self, cases: Sequence[_Case]) -> None:
+        """The census has been taken for these: what it found before counts no more."""
         self._cases = [each for each in self._cases if each not in cases]
         for case in cases:
             for mod_id, _ in case.ran:
                 self.held.pop(mod_id, None)
-        for case in alive:
-            await self._name(case)
 
     async def _alive(self, cases: Sequence[_Case]) -> list[_Case]:
         # Where mods run: what goes with old code is ended by the thread that has made it.

@@ -75,8 +75,9 @@ async def here(tmp_path: Path) -> Here:  # type: ignore[misc]
     await found.network.shutdown()
 
 
-async def test_code_that_is_gone_is_proven_to_be(here: Here) -> None:
-    """Until then it says that it is not proven; nothing is told, and no restart is asked for."""
+async def test_code_that_is_gone_is_proven_to_be(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a collection takes long it says until then that it is not proven; nothing is told, no restart asked for."""
+    monkeypatch.setattr("devserver.reload.proof.BOUNDED", 0.0)
     here.write(1)
     await here.start()
     await here.save(here.write(2))
@@ -97,6 +98,32 @@ async def test_a_list_that_holds_old_code_is_named_and_a_restart_asked_for(here:
     assert here.restarts == [("old code of mods.truth v1 is held by mods.hub.HEARD",)]
     (holder,) = here.network.engine.proof.held["truth"]
     assert (holder.module, holder.generation, holder.what) == ("mods.truth", 1, "mods.hub.HEARD")
+
+
+async def test_the_line_of_the_reload_says_what_holds_its_old_code(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a collection is short; a key of the state is named by the hand-over alone."""
+    monkeypatch.setattr("devserver.reload.proof.BOUNDED", 10.0)
+    subscribes = {"top": "from mods.hub import HEARD", "ask": "HEARD.append(self.ask)"}
+    here.write(1, **subscribes)
+    await here.start(hub="HEARD = []\n")
+    await here.ask()
+    await here.save(here.write(2, **subscribes))
+    outcome = [each for fact in here.facts for each in getattr(fact, "outcomes", ())][-1]
+    assert outcome.note == "no state; old code of mods.truth v1 is held by mods.hub.HEARD"
+    assert [each.what for each in outcome.holders] == ["mods.hub.HEARD"]
+    assert here.restarts == [("old code of mods.truth v1 is held by mods.hub.HEARD",)]
+
+
+async def test_code_that_is_gone_at_once_is_proven_when_the_reload_is_told(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits for a later census then."""
+    monkeypatch.setattr("devserver.reload.proof.BOUNDED", 10.0)
+    here.write(1)
+    await here.start()
+    await here.save(here.write(2))
+    assert here.network.engine.proof.is_proven("truth")
+    assert [each.holders for fact in here.facts for each in getattr(fact, "outcomes", ())] == [(), ()]
 
 
 async def test_embedded_says_what_it_would_have_done(here: Here) -> None:
