@@ -309,7 +309,7 @@ class AgentNetwork:
             "state": generation.state.value,
             "loaded_at": generation.loaded_at,
             "version": str(instance.version),
-            "description": (type(instance).__doc__ or "").strip().partition("\n")[0],
+            "description": _description(generation),
             "config": dict(generation.config),
             "listed": generation.listed,
             "in_flight": len(generation.calls),
@@ -544,6 +544,12 @@ class RunningMods(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._registry.live)
+
+
+def _description(generation: Generation) -> str:
+    """What a mod is for, in a line: as its manifest says, else its class."""
+    said = "" if generation.manifest is None else generation.manifest.description
+    return (said or type(generation.instance).__doc__ or "").strip().partition("\n")[0]
 
 
 def _is_request(event: Event) -> bool:

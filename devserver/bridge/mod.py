@@ -68,12 +68,13 @@ class Bridge:
         values = {
             "bridge": self,
             "wraps": wrapped,
-            "version": str(getattr(wrapped, "version", "1.0.0")),
             "reload_mode": asked if asked == HandOver.EXCLUSIVE.value else HandOver.REBIND.value,
             "__doc__": wrapped.__doc__,
             # Not theirs: code that looks a class up by its module and name must not find the wrapped one.
             "__module__": __name__,
         }
+        if hasattr(wrapped, "version"):
+            values["version"] = str(wrapped.version)
         return type(wrapped.__name__, (BridgedMod,), values)
 
 
@@ -88,6 +89,8 @@ class BridgedMod(BaseMod):
 
     config_mode: ClassVar[str] = HandOver.EXCLUSIVE.value
     """A mod of openagents reads its configuration when it starts, so a changed one starts it anew."""
+    version: ClassVar[str] = "1.0.0"
+    """Where neither the class nor a manifest says another one, as in openagents."""
 
     bridge: ClassVar[Bridge]
     wraps: ClassVar[type[Any]]

@@ -6,6 +6,7 @@ Says what a generation is and which one's code is running; it starts, swaps and 
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from devserver.live.handlers import HandlerTable
 from devserver.mod import BaseMod
 from devserver.model import logs
 from devserver.model.change import Sources
+from devserver.model.config import Manifest
 from devserver.model.event import Event
 from devserver.model.lifecycle import HandOver, ModState
 
@@ -138,6 +140,8 @@ class Generation:
     """The pydantic model that the mod declares for its configuration, if it declares one."""
     settings: Any = None
     """The configuration as an instance of that model."""
+    manifest: Manifest | None = None
+    """What lies beside the mod as mod_manifest.json."""
     context: Mapping[ContextVar[Any], Any] = field(default_factory=dict)
     """The context variables that importing its code has set: its calls see them, as where one thread does both."""
     handle: Any = None
@@ -168,8 +172,12 @@ class Generation:
 
     def configure(self) -> None:
         """Give the instance its configuration: the model that it declares, else a dict of its own."""
-        self.instance.config = dict(self.config) if self.settings is None else self.settings
+        self.instance.config = self.whole(self.config) if self.settings is None else self.settings
         self.instance.known_as = (self.mod_id, self.number)
+
+    def whole(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration of this mod, with the defaults of its manifest where it says nothing."""
+        return dict(config) if self.manifest is None else {**copy.deepcopy(self.manifest.defaults), **config}
 
     def begin(self, event: Event | None) -> Call:
         """A call of this generation begins in the running context."""

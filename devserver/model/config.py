@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.model.lifecycle import Limits, RestartRules
@@ -33,6 +34,20 @@ class ModSpec:
     line: int | None = field(default=None, compare=False)
     place_of: PlaceOf | None = field(default=None, compare=False, repr=False)
     """Where the values of `config` are written; None where the configuration came from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a mod_manifest.json says; None and nothing for what it leaves out."""
+
+    file: Path
+    version: str | None = None
+    description: str = ""
+    requires: tuple[str, ...] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration of a mod as far as network.yaml says nothing else."""
+    schema: Mapping[str, Any] | None = None
+    """The JSON Schema of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

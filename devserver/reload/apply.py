@@ -25,6 +25,7 @@ from devserver.live.registry import Registry, Swap
 from devserver.loader import Build, Located, NeedsModsThread
 from devserver.loader.interrupt import is_importing_library
 from devserver.loader.moving import Remembered
+from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
@@ -265,7 +266,9 @@ class Transaction:
             if candidate.step.action is Action.RECONFIGURE:
                 assert candidate.old is not None
                 place_of = self._shop.place_of_config(candidate.step)
-                candidate.settings = hooks.settings_of(candidate.old.config_model, candidate.step, place_of)
+                old = candidate.old
+                defaults = None if old.manifest is None else old.manifest.defaults
+                candidate.settings = hooks.settings_of(old.config_model, candidate.step, place_of, defaults)
             else:
                 self._make(candidate)
 
@@ -275,9 +278,12 @@ class Transaction:
         module = self.build.module(located.entry)
         mod_class = self._shop.mod_class(module, step.mod_id)
         candidate.mod_class = mod_class
+        candidate.manifest = manifest = manifest_beside(located.file)
+        hooks.take_manifest(mod_class, manifest)
         hooks.check_requires(mod_class)
         candidate.config_model = model = hooks.config_model(mod_class, module)
-        settings = hooks.settings_of(model, step, self._shop.place_of_config(step))
+        defaults = None if manifest is None else manifest.defaults
+        settings = hooks.settings_of(model, step, self._shop.place_of_config(step), defaults)
         mode = _hand_over(candidate, mod_class)
         rebinds = mode is HandOver.REBIND and candidate.old is not None
         if candidate.old is not None and not rebinds:
@@ -300,6 +306,7 @@ class Transaction:
             reloadable=located.reloadable,
             config_model=model,
             settings=settings,
+            manifest=manifest,
         )
         candidate.new.context = context
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
@@ -333,7 +340,7 @@ class Transaction:
         """Offer the configuration to the instance that runs. What it does to itself nobody can undo."""
         assert candidate.old is not None
         old, step = candidate.old, candidate.step
-        offered = dict(step.config) if candidate.settings is None else candidate.settings
+        offered = old.whole(step.config) if candidate.settings is None else candidate.settings
         taken = await hooks.reconfigure(old, offered, self._shop.limits.initialize)
         if not taken:
             raise HookFailed(f"{old.mod_id}: update_config() returned False")

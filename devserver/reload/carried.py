@@ -10,6 +10,7 @@ from devserver.live.registry import Slot
 from devserver.loader import Located
 from devserver.mod import BaseMod
 from devserver.model.change import Sources
+from devserver.model.config import Manifest
 from devserver.model.facts import Held
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Step
@@ -31,6 +32,7 @@ class Candidate:
     mod_class: type[BaseMod] | None = None
     config_model: Any = None
     """The pydantic model of its configuration, where it has one."""
+    manifest: Manifest | None = None
     transfer: StateTransfer | None = None
     settings: Any = None
     """For a changed configuration: the instance of the model that the mod declares, if it declares one."""

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -33,7 +33,7 @@ from devserver.loader.changes import (
     source_of,
 )
 from devserver.mod import BaseMod
-from devserver.model.config import PlaceOf
+from devserver.model.config import Manifest, PlaceOf
 from devserver.model.facts import ErrorFacts
 from devserver.model.lifecycle import HandOver
 from devserver.model.plan import Step
@@ -114,6 +114,8 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     """
     reads, instance = DataReads(), generation.instance
     watched = _watched_by(generation)
+    if generation.manifest is not None:
+        watched = (*watched, generation.manifest.file)
     try:
         with reads.recording():
             answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
@@ -311,21 +313,29 @@ def _failed(hook: Callable[..., Any], message: str) -> HookFailed:
     return HookFailed(message) if code is None else HookFailed(message, file=code.co_filename, line=code.co_firstlineno)
 
 
+def take_manifest(mod_class: type[BaseMod], manifest: Manifest | None) -> None:
+    """Let a class say what the manifest beside it says, where it says nothing itself."""
+    said = {} if manifest is None else {"version": manifest.version, "requires": manifest.requires}
+    for name, value in said.items():
+        if value is not None and name not in vars(mod_class):
+            setattr(mod_class, name, value)
+
+
 def config_model(mod_class: type[BaseMod], module: ModuleType) -> Any:
     """The pydantic model that a mod declares for its configuration: `Config` in its class, else in its module."""
     found = (getattr(each, "Config", None) for each in (mod_class, module))
     return next((each for each in found if is_model(each)), None)
 
 
-def settings_of(model: Any, step: Step, place_of: PlaceOf | None) -> Any:
-    """A step's configuration as an instance of `model`; None without a model.
+def settings_of(model: Any, step: Step, place_of: PlaceOf | None, defaults: Mapping[str, Any] | None = None) -> Any:
+    """A step's configuration, with defaults where it says nothing, as an instance of `model`; None without a model.
 
     Raises ModConfigError with every value that does not fit, each at its place if `place_of` knows it.
     """
     if model is None:
         return None
     try:
-        return fitted(model, step.config, closed=True)
+        return fitted(model, {**(defaults or {}), **step.config}, closed=True)
     except DoesNotFit as error:
         problems = tuple(_config_problem(each, step.mod_path, place_of) for each in error.misfits)
     raise ModConfigError(problems)

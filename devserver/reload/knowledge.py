@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from devserver.errors import DevServerError, ModNotFound
+from devserver.errors import DevServerError, ModFault, ModNotFound
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import LoadedModules, locate
 from devserver.loader.modules import Text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
+from devserver.market.manifest import manifest_beside
 from devserver.model.change import (
     ConfigChanged,
     Digest,
@@ -213,7 +214,8 @@ class Knowledge:
         declared, absent = {}, {}
         for path in paths:
             try:
-                declared[module_of(path)] = read_declarations(read_bytes(locate(path, self._roots).file) or b"")
+                file = locate(path, self._roots).file
+                declared[module_of(path)] = _with_manifest(read_declarations(read_bytes(file) or b""), file)
             except ModNotFound as nowhere:
                 absent[module_of(path)] = str(nowhere)
             except (DevServerError, OSError, SyntaxError, ValueError):
@@ -233,9 +235,9 @@ class Knowledge:
             path = stale.get(mod.entry)
             data = texts.get(path) or _bytes_of(path) if path is not None and path.suffix == ".py" else None
             # To parse a source takes longer than all the rest of a plan.
-            if data is not None and (b"requires" in data or module_of(mod.mod_path) in needed):
-                with contextlib.suppress(SyntaxError, ValueError):
-                    found[module_of(mod.mod_path)] = read_declarations(data)
+            if path is not None and data is not None and (b"requires" in data or module_of(mod.mod_path) in needed):
+                with contextlib.suppress(SyntaxError, ValueError, ModFault):
+                    found[module_of(mod.mod_path)] = _with_manifest(read_declarations(data), path)
         return found
 
     def _live_mod(self, generation: Generation) -> LiveMod:
@@ -414,6 +416,18 @@ def _as_live_mod(generation: Generation) -> LiveMod:
         takes_config=hooks.takes_config(instance),
         restarts=generation.hand_over is HandOver.RESTART,
         reads=generation.reads,
+    )
+
+
+def _with_manifest(declared: Declarations, entry: Path) -> Declarations:
+    """What a mod says of itself, completed by the manifest beside it, as its class will be."""
+    manifest = manifest_beside(entry)
+    if manifest is None:
+        return declared
+    unsaid = Declarations()
+    return Declarations(
+        declared.requires if declared.requires != unsaid.requires else manifest.requires or (),
+        declared.version if declared.version != unsaid.version else manifest.version or unsaid.version,
     )
 
 

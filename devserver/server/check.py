@@ -175,8 +175,11 @@ async def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFac
     attempt = Transaction(engine, Group((step,)), Plan("check"))
     carried = await attempt.run(before=Phase.GATE)
     for candidate in carried.candidates:
-        if candidate.config_model is not None:
-            _write(results, {"path": step.mod_path, "schema": config_schema_of(candidate.config_model)})
+        model, manifest = candidate.config_model, candidate.manifest
+        if model is not None:
+            _write(results, {"path": step.mod_path, "schema": config_schema_of(model)})
+        elif manifest is not None and manifest.schema is not None:
+            _write(results, {"path": step.mod_path, "schema": manifest.schema})
     try:
         if carried.failure is not None:
             raise carried.failure.error

@@ -16,6 +16,7 @@ from typing import Any
 from devserver.agent_network import AgentNetwork
 from devserver.config.typed import config_schema_of
 from devserver.live.generation import Generation
+from devserver.model.config import Manifest
 from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
 from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
@@ -155,14 +156,20 @@ def catalogue_of(network: AgentNetwork) -> Row:
 
 
 def _catalogue_row(generation: Generation) -> Row:
-    model = generation.config_model
     return {
         "mod_id": generation.mod_id,
         "mod_path": generation.mod_path,
         "generation": generation.number,
         "handlers": generation.handlers.described(),
-        "config_schema": None if model is None else config_schema_of(model),
+        "config_schema": _config_schema(generation.config_model, generation.manifest),
     }
+
+
+def _config_schema(model: Any, manifest: Manifest | None) -> Mapping[str, Any] | None:
+    """The schema of a mod's configuration: of the model that it declares, else that of its manifest."""
+    if model is not None:
+        return config_schema_of(model)
+    return None if manifest is None else manifest.schema
 
 
 def _running(row: Row, held: Mapping[str, int], standing: Standing) -> Row:

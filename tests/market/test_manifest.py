@@ -1,0 +1,114 @@
+"""`mod_manifest.json` beside a mod: version, description, dependencies, defaults and schema are read and used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from workspaces import Workspace
+
+from devserver.market.manifest import BadManifest, manifest_beside
+from devserver.server.check import check_network
+from devserver.server.status import catalogue_of
+
+SCHEMA = {
+    "sections": [
+        {
+            "id": "general",
+            "title": "General",
+            "fields": [
+                {"key": "most", "type": "number", "label": "Most", "default": 10, "min": 1, "required": True},
+                {"key": "kind", "type": "select", "label": "Kind", "required": True, "options": [{"value": "a"}]},
+            ],
+        }
+    ]
+}
+AS_JSON_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "most": {"type": "number", "title": "Most", "default": 10, "minimum": 1},
+        "kind": {"type": "string", "title": "Kind", "enum": ["a"]},
+    },
+    "required": ["kind"],
+}
+
+
+MOD = """
+from devserver import BaseMod
+
+
+class AMod(BaseMod):
+    pass
+"""
+
+
+def package(work: Workspace, name: str, **manifest: object) -> None:
+    """A mod that is a package, with a manifest."""
+    work.write(f"mods/{name}/__init__.py", "")
+    work.write(f"mods/{name}/mod.py", MOD)
+    work.write(f"mods/{name}/mod_manifest.json", json.dumps(manifest))
+
+
+async def test_a_manifest_says_what_a_class_does_not(work: Workspace) -> None:
+    """Version and description are shown; the defaults are the configuration as far as network.yaml says nothing."""
+    package(work, "wiki", version="2.3.0", description="Pages.", default_config={"most": 10, "kind": "a"})
+    await work.start({"name": "mods.wiki", "config": {"most": 5}})
+    [row] = work.net.running_mods().values()
+    assert (row["version"], row["description"], row["config"]) == ("2.3.0", "Pages.", {"most": 5})
+    assert work.net.mods["mods.wiki"].config == {"most": 5, "kind": "a"}
+
+
+async def test_a_saved_manifest_reloads_its_mod(work: Workspace) -> None:
+    """It is a source of the mod like any other."""
+    package(work, "wiki", version="1.0.0")
+    await work.start("mods.wiki")
+    await work.save("mods/wiki/mod_manifest.json", '{"version": "1.1.0"}')
+    assert work.net.running_mods()["wiki"]["version"] == "1.1.0"
+
+
+async def test_a_mod_waits_for_what_its_manifest_depends_on(work: Workspace) -> None:
+    """`dependencies` are requirements: they are loaded first, and one that is missing is named."""
+    package(work, "ant", dependencies=["mods.bee>=2"])
+    package(work, "bee", version="2.1")
+    await work.start("mods.ant", "mods.bee")
+    assert set(work.net.running_mods()) == {"ant", "bee"}
+    package(work, "cat", dependencies=["mods.dog"])
+    assert "it needs mods.dog, which is not loaded" in (await work.net.load_mod("mods.cat")).message
+    refused = await work.net.unload_mod("bee")
+    assert (refused.success, "ant needs it" in refused.message) == (False, True)
+
+
+def test_the_schema_of_a_manifest_is_that_of_check_and_of_editors(tmp_path: Path) -> None:
+    """Sections of fields become JSON Schema."""
+    work = Workspace(tmp_path)
+    package(work, "wiki", config_schema=SCHEMA)
+    assert check_network(work.yaml("mods.wiki")).schemas == {"mods.wiki": AS_JSON_SCHEMA}
+
+
+async def test_the_schema_of_a_manifest_is_listed_with_the_events(work: Workspace) -> None:
+    """`oa-dev events --list` and the page ask for it."""
+    package(work, "wiki", config_schema=SCHEMA)
+    await work.start("mods.wiki")
+    assert catalogue_of(work.net)["mods"][0]["config_schema"] == AS_JSON_SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ('{\n  "version": 1,\n}', 3, "is not JSON"),
+        ("[]", 1, "is an object"),
+        ('{"dependencies": "mods.wiki"}', 1, "dependencies is a list"),
+        ('{"version": 2}', 1, "version is a text"),
+        ('{"default_config": []}', 1, ""),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, text: str, line: int, says: str) -> None:
+    """As a fault of the mod."""
+    (tmp_path / "mod_manifest.json").write_text(text)
+    if not says:
+        assert manifest_beside(tmp_path / "mod.py") is not None
+        return
+    with pytest.raises(BadManifest, match=says) as raised:
+        manifest_beside(tmp_path / "mod.py")
+    assert (Path(raised.value.file or "").name, raised.value.line) == ("mod_manifest.json", line)
