@@ -128,8 +128,7 @@ class NewMod(BaseMod):
 @needs_openagents
 async def test_a_mod_of_the_newer_layout_is_bridged(work: Workspace) -> None:
     """`openagents.sdk.base_mod` alone is enough, as the documentation of 0.9 writes mods."""
-    if importlib.util.find_spec("openagents.sdk.base_mod") is None:
-        pytest.skip("this version of openagents has no openagents.sdk")
+    pytest.importorskip("openagents.sdk.base_mod", reason="this version of openagents has no openagents.sdk")
     work.write("mods/new/__init__.py", "")
     work.write("mods/new/mod.py", SDK_MOD)
     await work.start("mods.new")
