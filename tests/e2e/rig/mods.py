@@ -125,7 +125,7 @@ class Inspector(BaseMod):
             "threads": threading.active_count(),
             "tasks": len(asyncio.all_tasks()),
             "modules": len(sys.modules),
-            "classes": sum(each.__name__ in ("Soaked", "Part") for each in types),
+            "classes": sum(each.__module__.startswith("mods.soaked") for each in types),
             "module objects": sum(each.__name__.startswith("mods.soaked") for each in modules),
         }
         return EventResponse(True, "", counts)
