@@ -24,6 +24,7 @@ from devserver.network.identity import (
     bare,
     checked_metadata,
     choose_group,
+    look,
     new_secret,
     proves,
     secret_digest,
@@ -61,7 +62,7 @@ class Directory:
         self._clock = clock
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
-        self._folded: dict[str, str] = {}
+        self._looks: dict[str, str] = {}
         self._channels = Channels()
         self._drops = 0
         self.accounts = Accounts()
@@ -469,7 +470,7 @@ class Directory:
             )
 
     def _refuse_if_no_room(self, agent_id: str) -> None:
-        alike = self._folded.get(agent_id.casefold())
+        alike = self._looks.get(look(agent_id))
         if alike is not None:
             raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} looks like {alike!r}, which is registered")
         if len(self._agents) >= self._config.max_agents:
@@ -495,12 +496,13 @@ class Directory:
         if not self._identities.ask(agent.size, 0):
             raise EventRefused("too_many_agents", "this network has no room for the metadata of another agent")
         self._agents[agent_id] = agent
-        self._folded[agent_id.casefold()] = agent_id
+        self._looks[look(agent_id)] = agent_id
         return agent
 
     def _forget(self, agent: Agent) -> None:
         del self._agents[agent.agent_id]
-        del self._folded[agent.agent_id.casefold()]
+        # Two that an earlier version of the server has let in may share a look.
+        self._looks.pop(look(agent.agent_id), None)
         self._channels.leave_all(agent.agent_id)
         agent.outbox.close()
         # What is kept for an agent goes with it: its id may be another's in a moment.

@@ -7,7 +7,7 @@ it, so a granted id is registered with the admin token, a group's password or it
 from __future__ import annotations
 
 from devserver.model.config import AgentGroup, NetworkConfig
-from devserver.network.identity import same_text
+from devserver.network.identity import look, same_text
 
 
 def is_granted(config: NetworkConfig, agent_id: str) -> bool:
@@ -16,11 +16,11 @@ def is_granted(config: NetworkConfig, agent_id: str) -> bool:
 
 
 def granted_alike(config: NetworkConfig, agent_id: str) -> str | None:
-    """The granted id that `agent_id` imitates in another case, or None."""
+    """The granted id that `agent_id` looks like without being it, or None."""
     if is_granted(config, agent_id):
         return None
-    folded = agent_id.casefold()
-    return next((each for each in config.grants if each.casefold() == folded and is_granted(config, each)), None)
+    shown = look(agent_id)
+    return next((each for each in config.grants if look(each) == shown and is_granted(config, each)), None)
 
 
 def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ...]:

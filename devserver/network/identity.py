@@ -24,6 +24,11 @@ _NOT_IN_IDS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that an id may not have: control, format (also what reverses text), surrogates, unassigned."""
 _OURS = frozenset({BROADCAST, "admin", "local", "anonymous", "stranger"})
 """Names by which logs and events mean somebody else than an agent."""
+_LATIN_BY_LOOK = str.maketrans(
+    "авԁеһіјкӏмнорԛѕтухԝԍɡɑαβεηικμνορτυχ",
+    "abdehijklmhopqstyxwggaabenikmvoptyx",
+)
+"""Small letters of Cyrillic, Greek and phonetics that are drawn as a Latin one is, as such or as capitals."""
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 64
 
@@ -38,12 +43,22 @@ def agent_id_problem(agent_id: object) -> str | None:
         return f"an agent id is printable text of 1 to {_ID_LIMIT} characters, without spaces around it"
     if not unicodedata.is_normalized("NFC", agent_id):
         return "an agent id is in the Unicode form NFC: letters and their accents are one character"
-    # In any case of its letters: "System:System" reads as the network's own address.
-    folded = agent_id.casefold()
-    itself = Address("agent", folded)
-    if folded in _OURS or parse_source(folded) != itself or parse_destination(folded) != itself:
+    # By its look: "System:System" reads as the network's own address.
+    shown = look(agent_id)
+    itself = Address("agent", shown)
+    if shown in _OURS or parse_source(shown) != itself or parse_destination(shown) != itself:
         return f"{agent_id!r} is the address of something else and cannot be an agent's id"
     return None
+
+
+def look(agent_id: str) -> str:
+    """What an id looks like to a person: ids with the same look are taken for each other.
+
+    Without case, width and style of its letters, and with the Latin letter for one of another alphabet that is drawn
+    alike. An accent is seen, so "béa" does not look like "bea".
+    """
+    plain = unicodedata.normalize("NFKC", agent_id).casefold().translate(_LATIN_BY_LOOK)
+    return unicodedata.normalize("NFC", plain)
 
 
 def _is_printable(text: str) -> bool:

@@ -32,7 +32,7 @@ CONTAINERS = (dict, list, set, deque, OrderedDict, tuple, frozenset)
 
 BOUNDS = {
     "Directory._agents": "max_connections of network.yaml",
-    "Directory._folded": "as many as agents",
+    "Directory._looks": "as many as agents",
     "Channels._members[]": "agents that are registered, in channels that mods made",
     "Agent.subscriptions": "account of subscriptions",
     "Subscription.event_patterns": "account of subscriptions, 100 for an agent",

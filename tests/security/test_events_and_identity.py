@@ -78,13 +78,15 @@ def test_an_id_that_is_online_stays_its_holders(net: Live, door: str, bea: Sende
         "bea-{} ",
         " bea-{}",
         "bea-{}\n",
+        "b\u0435a-{}",
+        "\uff42ea-{}",
         "be\u0301a-{}",
         "bea\u200d-{}",
     ],
     ids=ascii,
 )
 def test_a_look_alike_of_an_agent_is_refused(net: Live, door: str, alike: str) -> None:
-    """Another case, a space at an end, an invisible character, another form of the same letter. Letters are free."""
+    """Another case, a space at an end, another alphabet or width, an invisible character: no eye tells them apart."""
     assert register(net, door, agent_id=alike.format(door))["success"] is False
 
 
@@ -94,9 +96,16 @@ def test_a_look_alike_of_an_agent_is_refused(net: Live, door: str, alike: str) -
         "",
         "a" * 129,
         "a" * 1_000_000,
+        "a\nb",
+        "a\u202eb",
         "system:system",
+        "System:System",
         "mod:listener",
+        "MOD:listener",
         "broadcast",
+        "admin",
+        "local",
+        "\u0430dmin",
         5,
         None,
         [],
@@ -106,6 +115,14 @@ def test_a_look_alike_of_an_agent_is_refused(net: Live, door: str, alike: str) -
 def test_what_cannot_be_an_id_is_refused(net: Live, door: str, agent_id: object) -> None:
     """With a sentence, however long it is."""
     assert register(net, door, agent_id=agent_id)["success"] is False
+
+
+@pytest.mark.parametrize("agent_id", ["a" * 123, "RSS阅读器", "Market Data #1", "béa", "../a"], ids=lambda x: x[:20])
+def test_an_id_is_any_printable_text(net: Live, door: str, agent_id: str) -> None:
+    """As long as it cannot be taken for another's: it joins, and what is sent to it arrives."""
+    with joined(net, door, agent_id) as agent:
+        sent = agent.send(event_name="note.to.self", destination_id=agent.agent.agent_id, payload={"n": 1})
+        assert (sent["success"], [each["payload"] for each in agent.received()]) == (True, [{"n": 1}])
 
 
 @pytest.mark.parametrize(
