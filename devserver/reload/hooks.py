@@ -142,8 +142,13 @@ def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
 
 def _watched_by(generation: Generation) -> tuple[Path, ...]:
     """The files that a mod names in `watch`, and the folders in which more of them may appear. Raises HookFailed."""
-    watch = type(generation.instance).watch
-    patterns = [watch] if isinstance(watch, str) else list(watch)
+    watch: Any = type(generation.instance).watch
+    if hasattr(watch, "__get__"):
+        # A method or a property that the author gave this name.
+        return ()
+    patterns = [watch] if isinstance(watch, str) else watch
+    if not isinstance(patterns, Sequence) or not all(isinstance(each, str) for each in patterns):
+        raise HookFailed(f"watch is {watch!r}; it is a list of patterns such as 'prompts/**'")
     found: list[Path] = []
     for pattern in patterns:
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts:

@@ -43,6 +43,7 @@ BAD: dict[str, tuple[bytes, str]] = {
         "class BadMod(BaseMod, metaclass=M):\n    pass\n".encode(),
         "RuntimeError: none at mods/bad.py:4",
     ),
+    "files to watch that are no list": (f"{CLASS}    watch = 5\n".encode(), "watch is 5; it is a list of patterns"),
     "requirements that are no list": (f"{CLASS}    requires = 5\n".encode(), "requires is 5"),
     "an endless pattern": (
         f"{CLASS}    @mod_event_handler('{'x' * 10_000}')\n{HANDLER}".encode(),

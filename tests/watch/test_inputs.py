@@ -135,6 +135,14 @@ async def test_a_mod_names_what_else_it_is_made_from(desk: Watching) -> None:
     assert {each.status for each in desk.reloads()} == {Status.APPLIED}
 
 
+async def test_a_method_of_a_mod_may_be_called_watch(desk: Watching) -> None:
+    """The name is a common one; only a list of patterns is what the server asks it for."""
+    body = saying("1") + "async def watch(self):\n    pass\n"
+    desk.write("mods/echo/mod.py", mod_text("Echo", body, HERE))
+    await desk.begin()
+    assert await desk.version("echo") == 1
+
+
 async def test_a_file_that_a_handler_reads_is_told_with_the_mod_that_reads_it(desk: Watching) -> None:
     """It is no source, and that nobody reads it would be false."""
     desk.write("mods/echo/greet.txt2", "old")
