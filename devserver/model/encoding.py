@@ -23,7 +23,8 @@ def to_json(value: Any) -> bytes:
     A value that cannot even become text, such as an integer of 5,000 digits, becomes a sentence that says so.
     """
     try:
-        return orjson.dumps(value, default=_other)
+        # A copy, because what orjson returns keeps the buffer that it was written into: 4 KiB and more.
+        return bytes(memoryview(orjson.dumps(value, default=_other)))
     except TypeError:
         # Odd keys, numbers beyond 64 bit, lone surrogates, depth or a circle: rare, so slow is fine.
         try:

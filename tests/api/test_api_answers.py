@@ -1,6 +1,7 @@
 """Answers: what cannot be written costs only itself."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -81,3 +82,14 @@ async def test_an_answer_that_cannot_be_written_is_an_answer(served):
     served.network.on_event = answer
     secret = await served.join("ana")
     assert (await served.send("ana", secret))["data"] == {"n": "<an integer of 16610 bits>"}
+
+
+def test_what_is_kept_takes_the_memory_that_its_length_says():
+    """What is kept for agents is bounded by the length of these bytes, so no buffer may stay behind them."""
+    tracemalloc.start()
+    try:
+        kept = [to_json({"n": n}) for n in range(1000)]
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < sum(map(len, kept)) + 100 * len(kept)
