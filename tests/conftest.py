@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from doors import Doors
+from hypothesis import settings
 from workspaces import Workspace, without_mods
+
+# An example that comes late on a busy machine is not a wrong one; `timeout` of pytest bounds what hangs.
+settings.register_profile("facts", deadline=None)
+settings.load_profile("facts")
 
 
 def pytest_collection_finish() -> None:

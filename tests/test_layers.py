@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +137,9 @@ def test_sample_mods_import_only_devserver_and_each_other() -> None:
     for file in (PACKAGE.parent / "mods").rglob("*.py"):
         names = set(imports(ast.parse(file.read_text(encoding="utf-8"))))
         assert {name for name in names if name.startswith("devserver.")} == set(), file.name
+
+
+def test_no_two_files_of_tests_have_the_same_name() -> None:
+    """They are imported by their bare names, so the whole suite could not be collected."""
+    names = Counter(file.name for file in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
