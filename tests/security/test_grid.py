@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from live import Live
 
 from devserver.control.page import PageApi, Tickets
+from devserver.model.config import NetworkConfig
 from devserver.server.app import make_app
 from devserver.transports.http.gate import Gate, RequestFacts, judge
 
@@ -131,7 +134,8 @@ def verdict(case: Case, gate: Gate) -> int:
 def test_the_gate_judges_as_the_contract_does(seed: int) -> None:
     """Ten thousand requests to each seed."""
     page = PageApi(TOKEN, Tickets(lambda: None)).routes()
-    gate = make_app(None, None, token=TOKEN, port_of=lambda: PORT, routes=page).gate()  # type: ignore[arg-type]
+    network: Any = SimpleNamespace(config=NetworkConfig("grid"))
+    gate = make_app(network, None, token=TOKEN, port_of=lambda: PORT, routes=page).gate()  # type: ignore[arg-type]
     assert {(each.method, each.path) for each in gate.routes} == set(ROUTES)
     grid = cases(10_000, seed)
     assert len(grid) >= 10_000

@@ -76,7 +76,13 @@ def test_v5_nobody_drains_anothers_queue(live: Live) -> None:
     assert [each["payload"] for each in ana.poll()] == [{"n": 1}]
 
 
-@pytest.mark.parametrize("name", ["admin", "Admin", "root", "local", "anonymous"])
+@pytest.mark.parametrize("name", ["admin", "Admin", "local", "anonymous", "agent:admin"])
+def test_v6_an_agent_has_no_name_by_which_the_log_means_another(live: Live, name: str) -> None:
+    """An audit line about it would read as one about the person at the terminal."""
+    assert live.post("/api/register", agent_id=name)["code"] == "bad_agent_id"
+
+
+@pytest.mark.parametrize("name", ["root", "administrator", "owner"])
 def test_v6_a_name_makes_no_admin(live: Live, loaded: Path, name: str) -> None:
     """Who is called so may do what everybody may, also when it says that it is of the admins' group."""
     agent = live.join(name)
