@@ -164,8 +164,10 @@ async def test_a_hundred_slow_heads_are_all_given_up(served, monkeypatch):
         for _, writer in lines:
             writer.write(bytes([byte]))
         assert (await served.http.get("/healthz")).status_code == 200
-    answers = await asyncio.gather(*(reader.read() for reader, _ in lines))
-    assert {each.split(b"\r\n")[0] for each in answers} == {b"HTTP/1.1 408 Request Timeout"}
+    answers = await asyncio.gather(*(reader.read() for reader, _ in lines), return_exceptions=True)
+    # Where a byte came after the refusal, the reset that answers it may overtake the refusal.
+    read = [each for each in answers if not isinstance(each, ConnectionResetError)]
+    assert {each.split(b"\r\n")[0] for each in read} == {b"HTTP/1.1 408 Request Timeout"}
     for _, writer in lines:
         writer.close()
 
