@@ -86,6 +86,8 @@ class NetworkConfig:
     """What the file says without effect here, as paths of keys."""
     lost: tuple[str, ...] = ()
     """Those of them that have an effect in OpenAgents."""
+    lists_mods: bool = field(default=True, compare=False)
+    """Whether the file has the key `mods`: an empty list asks for none, a missing key may be a mistake."""
 
     @property
     def enabled_mods(self) -> tuple[ModSpec, ...]:

@@ -15,6 +15,7 @@ from devserver.live.loops import run_in_thread
 from devserver.model.change import ConfigChanged, Digest, FilesChanged, Sources
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Ignored, Notice, PlanDone, PlanMade
+from devserver.model.lifecycle import Action
 from devserver.model.plan import Plan
 from devserver.sources.files import sources_now
 
@@ -54,7 +55,7 @@ class Saves:
         self._how = how
         self._overridden = overridden
         self._files: dict[Path, Digest | None] = {}
-        self._config_waits = False
+        self._config_waits = self._config_asks = False
         self._shown = Plan("nothing yet")
         self.paused = False
         self.refused: tuple[ErrorFacts, ...] = ()
@@ -77,14 +78,25 @@ class Saves:
         if config is None:
             return
         plan = self._network.plan(ConfigChanged(config))
-        if not (self.paused or self._confirm) or (plan.empty and not self.paused):
+        asks = self._asks(config, plan)
+        if not self.paused and not asks:
             if waited and plan.empty:
                 self._tell(Notice(f"{self._path.name} is again as it runs, nothing of it waits", calm=True))
             await self._apply_config(config, was_refused=was_refused, is_told=waited)
             return
-        self._config_waits = True
+        self._config_waits, self._config_asks = True, asks
         self._show(plan)
-        self._say_waiting(f"{self._path.name} saved")
+        self._say_waiting(self._what_waits(config, plan))
+
+    def _asks(self, config: NetworkConfig, plan: Plan) -> bool:
+        """Whether a plan for network.yaml is applied only when a person says so."""
+        return not plan.empty and (self._confirm or _loses_mods(config, plan))
+
+    def _what_waits(self, config: NetworkConfig, plan: Plan) -> str:
+        if not _loses_mods(config, plan):
+            return f"{self._path.name} saved"
+        # A file that lost its list is more often a mistake than a wish to run nothing.
+        return f"{self._path.name} has no key mods, so no mod would run any more (mods: [] says so without a question)"
 
     async def _apply_config(self, config: NetworkConfig, *, was_refused: bool, is_told: bool) -> None:
         """Hand network.yaml on; what comes to nothing is told, too."""
@@ -142,7 +154,7 @@ class Saves:
         if self.paused:
             self.paused = False
             self._tell(Notice("resumed: reloading on save again", calm=True))
-        done = await self._applied(config=not self._confirm)
+        done = await self._applied(config=not self._config_asks)
         if self._config_waits:
             self._say_waiting(f"{self._path.name} is not confirmed")
         return done
@@ -165,9 +177,9 @@ class Saves:
     def _was_shown(self, config: NetworkConfig) -> bool:
         """Whether people have seen what this leads to; where they want to, it is shown otherwise, and waits on."""
         plan = self._network.plan(ConfigChanged(config))
-        if not self._confirm or plan.empty or _seen_of(plan) == _seen_of(self._shown):
+        if not self._asks(config, plan) or _seen_of(plan) == _seen_of(self._shown):
             return True
-        self._config_waits = True
+        self._config_waits = self._config_asks = True
         self._show(plan)
         self._say_waiting(f"{self._path.name} changed again, a new plan is above")
         return False
@@ -207,6 +219,11 @@ class Saves:
 
     def _name(self, path: Path) -> str:
         return self._network.engine.shown(str(path))
+
+
+def _loses_mods(config: NetworkConfig, plan: Plan) -> bool:
+    """Whether mods would be unloaded because the file has no list of them."""
+    return not config.lists_mods and any(each.action is Action.UNLOAD for each in plan.steps)
 
 
 def _seen_of(plan: Plan) -> tuple[object, ...]:

@@ -40,12 +40,17 @@ class Inotify:
     """A set of watched directories, in the loop that it is made in.
 
     Arguments: `told`, called with the paths that something happened to; `missed`, called where some may be missing from
-    them. Raises OSError where the system has no inotify (ENOSYS), or no more of it (EMFILE).
+    them; `overflowed`, called before that where the system dropped some of too many.
+
+    Raises OSError where the system has no inotify (ENOSYS), or no more of it (EMFILE).
     """
 
-    def __init__(self, told: Callable[[set[str]], None], missed: Callable[[], None]) -> None:
+    def __init__(
+        self, told: Callable[[set[str]], None], missed: Callable[[], None], overflowed: Callable[[], None]
+    ) -> None:
         self._told = told
         self._missed = missed
+        self._overflowed = overflowed
         self._library = _library()
         self._handle = _checked(self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._directories: dict[int, Identity] = {}
@@ -97,6 +102,8 @@ class Inotify:
             self._tell_soon()
 
     def _take(self, number: int, mask: int, name: str) -> None:
+        if mask & _OVERFLOW:
+            self._overflowed()
         if mask & _OVERFLOW or not is_text(name):
             self._missed()
         elif mask & _IGNORED:

@@ -12,6 +12,7 @@ import errno
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ _POLL_MS_PER_DIRECTORY = 2
 _POLL_MS_AT_MOST = 1500
 _AGAIN_SECONDS = 0.05
 _LINGER_SECONDS = 0.2
+_STORM_SECONDS = 60.0
+"""Seconds without an overflow after which the next one is told again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +66,7 @@ class Notifier:
 
     Arguments: `woken`, called with the paths that something happened to; `placed`, called when watches have been
     placed, or could not be because a directory was gone: what happened before that may have been missed; `notice`, told
-    in words when polling takes the place of notifications.
+    in words when polling takes the place of notifications, and when the system has dropped some.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Notifier:
         self._all: list[_Listener] = []
         self._wanted: frozenset[Identity] = frozenset()
         self._refused: frozenset[Identity] = frozenset()
+        self._overflowed_at: float | None = None
 
     @property
     def kind(self) -> str:
@@ -116,7 +120,8 @@ class Notifier:
         """Watch with inotify; False where somebody else has to."""
         try:
             if self._inotify is None:
-                self._inotify = Inotify(lambda paths: self._woken(paths), lambda: self._placed())
+                told, missed = lambda paths: self._woken(paths), lambda: self._placed()
+                self._inotify = Inotify(told, missed, self._overflowed)
             if self._inotify.watch(self._wanted) != self._wanted:
                 self._is_first_refusal()
         except OSError as error:
@@ -126,6 +131,16 @@ class Notifier:
             return False
         asyncio.get_running_loop().call_soon(self._placed)
         return True
+
+    def _overflowed(self) -> None:
+        # A storm of changes drops some again and again: it is told once.
+        now, before = time.monotonic(), self._overflowed_at
+        self._overflowed_at = now
+        if before is None or now - before > _STORM_SECONDS:
+            self._notice(
+                "too much changed at once, and the system has dropped notifications (fs.inotify.max_queued_events); "
+                "every source is looked at instead"
+            )
 
     def _leave_inotify(self) -> None:
         if self._inotify is not None:

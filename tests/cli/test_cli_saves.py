@@ -10,6 +10,7 @@ from workspaces import Workspace, served
 
 from devserver.config.network_yaml import read_network
 from devserver.model.facts import ConfigRefused, Ignored, Notice, PlanDone, PlanMade
+from devserver.model.lifecycle import Action
 from devserver.server.saves import Saves
 from devserver.sources.files import sources_now
 
@@ -211,6 +212,36 @@ async def test_with_confirm_a_change_that_does_nothing_is_not_asked_about(work: 
     path.write_text(path.read_text() + "# a comment\n")
     await saves.config_changed()
     assert (saves.waiting_names(), notices(work)) == ([], [])
+
+
+async def test_a_network_yaml_that_lost_its_mods_asks_before_it_unloads_everything(work: Workspace) -> None:
+    """A missing key may be a mistake: it waits, told with what applies it; what is saved next counts as ever."""
+    saves = await begin(work, "ant", "bee", how="a or oa-dev apply")
+    listed = (work.folder / "network.yaml").read_text()
+    lost = "network:\n  name: Test\n"
+    work.write("network.yaml", lost)
+    await saves.config_changed()
+    assert (saves.waiting_names(), work.running()) == (["network.yaml"], {"ant": 1, "bee": 1})
+    assert [each.action for each in work.told(PlanMade)[0].plan.steps] == [Action.UNLOAD] * 2
+    assert notices(work)[-1].startswith("network.yaml has no key mods")
+    assert notices(work)[-1].endswith("1 save waits, a or oa-dev apply applies it")
+    work.write("network.yaml", listed)
+    await saves.config_changed()
+    assert (saves.waiting_names(), work.running()) == ([], {"ant": 1, "bee": 1})
+    work.write("network.yaml", lost)
+    await saves.config_changed()
+    await saves.apply()
+    assert (saves.waiting_names(), work.running()) == ([], {})
+
+
+async def test_an_empty_list_of_mods_is_a_wish(work: Workspace) -> None:
+    """It is applied at once, also behind a file without the key."""
+    saves = await begin(work, "ant", "bee")
+    work.write("network.yaml", "network:\n  name: Test\n")
+    await saves.config_changed()
+    work.write("network.yaml", "network:\n  name: Test\n  mods: []\n")
+    await saves.config_changed()
+    assert (saves.waiting_names(), work.running()) == ([], {})
 
 
 async def test_a_plan_is_made_and_changes_nothing(work: Workspace) -> None:

@@ -14,6 +14,9 @@ from devserver.model.config import NetworkConfig
 from devserver.network.agents import Directory
 from devserver.server.workspace_files import WorkspaceFiles
 
+SOMEBODY = 12345
+"""The number of another user."""
+
 ENDS = """
     def shutdown(self):
         with open("ended", "w") as file:
@@ -44,6 +47,9 @@ STATES: dict[str, Callable[[Path], object]] = {
     "folder a broken link": lambda folder: _replaced(folder, lambda p: p.symlink_to("nowhere")),
     "folder a FIFO": lambda folder: _replaced(folder, os.mkfifo),
 }
+if os.geteuid() == 0:
+    # Nobody else can give a folder away.
+    STATES["folder another user's"] = lambda folder: os.chown(folder, SOMEBODY, SOMEBODY)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -76,3 +82,25 @@ def test_a_stop_ends_the_mods_in_every_state(tmp_path: Path, state: str) -> None
         live.process.kill()
     assert (site.folder / "ended").read_text() == "yes"
     assert [each["mods"] for each in live.told("stopped")] == [1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_server_starts_beside_a_folder_of_another_user(tmp_path: Path) -> None:
+    """It serves, says why commands cannot reach it, and leaves that folder alone."""
+    site = Site(tmp_path / "network")
+    site.mod("ends", ENDS)
+    site.yaml()
+    folder = site.folder / ".oa-dev"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, SOMEBODY, SOMEBODY)
+    live = start(site)
+    try:
+        live.line("ready")
+        assert live.healthy()
+        assert live.join("ana").secret
+        assert live.stop() == 0
+    finally:
+        live.process.kill()
+    assert any("belongs to another user" in each["message"] for each in live.told("notice"))
+    assert (list(folder.iterdir()), folder.stat().st_uid) == ([], SOMEBODY)
+    assert (site.folder / "ended").read_text() == "yes"

@@ -30,11 +30,14 @@ class Listening:
 
     def __init__(self) -> None:
         self.told: list[set[str]] = []
-        self.missed = 0
-        self.inotify = Inotify(self.told.append, self._miss)
+        self.missed = self.overflows = 0
+        self.inotify = Inotify(self.told.append, self._miss, self._overflow)
 
     def _miss(self) -> None:
         self.missed += 1
+
+    def _overflow(self) -> None:
+        self.overflows += 1
 
     @property
     def names(self) -> set[str]:
@@ -119,6 +122,7 @@ async def test_a_queue_that_has_run_over_is_told_as_such(listening: Listening, t
         os.utime(one)
         os.utime(other)
     await until(lambda: listening.missed > 0)
+    assert listening.overflows == listening.missed
 
 
 async def test_a_closed_one_leaves_no_descriptor_and_tells_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,11 @@ from workspaces import until
 
 from devserver.sources.ignore import Rules
 from devserver.sources.notify import Notifier, survey
+
+
+def most_queued() -> int:
+    """How many notifications the system keeps."""
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 
 class Told:
@@ -48,6 +55,24 @@ async def test_what_happens_in_a_directory_is_told_and_what_happens_below_is_not
     (tmp_path / "y").touch()
     await until(lambda: bool(told.paths))
     assert told.paths == {str(tmp_path / "y")}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+async def test_an_overflow_is_told_in_one_line_for_a_whole_storm(told: Told, tmp_path: Path) -> None:
+    """And its owner is told to look for itself, each time."""
+    await told.watch(tmp_path)
+    files = [tmp_path / "a", tmp_path / "b"]
+    most = most_queued()
+    for each in files:
+        each.touch()
+    for _ in range(2):
+        placed = told.placed
+        # Without a pause in between, so that nothing of it is read meanwhile. Equal events in a row are one.
+        for number in range(most + 20):
+            os.utime(files[number % 2])
+        await until(lambda before=placed: told.placed > before)
+    assert [each.partition(",")[0] for each in told.notices] == ["too much changed at once"]
+    assert "max_queued_events" in told.notices[0]
 
 
 async def test_nothing_is_missed_while_the_set_of_directories_changes(told: Told, tmp_path: Path) -> None:
