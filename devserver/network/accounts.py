@@ -80,6 +80,14 @@ SUBSCRIPTIONS = Bound(
     fair=16 * KIB,
     beyond="a new subscription is refused and its agent told so",
 )
+CONNECTIONS = Bound(
+    "connections",
+    "what clients have sent and has not been answered, or was answered and not read",
+    each=64 * MIB,
+    most=256 * MIB,
+    fair=64 * KIB,
+    beyond="the connection that needs more is ended, with a reason where its client reads; its agent's events are kept",
+)
 
 
 class Account:

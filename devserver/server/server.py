@@ -187,7 +187,7 @@ class Server:
         self._settings_told: set[str] = set()
         self._installed = InstalledCode(self._network.engine.roots.holds, options.image.began)
         self._watch = self._make_watch()
-        self._http = HttpServer(self._app())
+        self._http = HttpServer(self._app(), accounts)
         self._tasks: list[asyncio.Task[None]] = []
         self._asks = 0
         self._restart: RestartInPlace | None = None

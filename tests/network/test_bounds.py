@@ -7,9 +7,11 @@ be entered here with its bound, or be bounded.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import inspect
+import socket
 import sys
 import weakref
 from collections import OrderedDict, deque
@@ -20,11 +22,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from workspaces import until
 
 from devserver import AgentNetwork
 from devserver.errors import EventRefused
 from devserver.model.event import Event
 from devserver.model.principal import ANONYMOUS, Principal
+from devserver.server.app import make_app
+from devserver.transports.http.serving import HttpServer
 from devserver.transports.inbound import Joining, principal_of
 from devserver.transports.strict import Malformed
 
@@ -44,6 +49,11 @@ BOUNDS = {
     "Audit._seen": "100 kinds a second",
     "RoutingTable._memory": "cleared when it has 10,000 names",
     "Audit._seen[]": "100 kinds a second",
+    "HttpServer.connections": "the limit of file descriptors",
+    "HttpServer.known_heads[]": "256 heads, then cleared",
+    "HttpConnection._headers": "128 headers, 64 KiB",
+    "HttpConnection._headers[]": "128 headers, 64 KiB",
+    "WebSocket._fragments": "account of connections, 1024 for a message",
 }
 """What may grow with what agents do, and up to where."""
 
@@ -155,6 +165,51 @@ async def test_whatever_grows_with_agents_has_a_bound_and_shrinks_when_they_leav
     passing = {"Rate._times", "Audit._seen", "Audit._seen[]", "RoutingTable._memory"}
     assert {each for each in grown if left.get(each, 0) > 0} <= passing
     assert {each["name"]: each["bytes"] for each in network.directory.accounts.rows()} == dict.fromkeys(accounts, 0)
+
+
+async def speak(port: int, number: int) -> asyncio.StreamWriter:
+    """Open a connection and leave it in the middle of something: a head, a body, a fragmented message, a request."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    host = b"Host: 127.0.0.1:%d\r\n" % port
+    post = b"POST /api/register HTTP/1.1\r\n" + host + b"Content-Type: application/json\r\n"
+    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    shake = b"GET /ws HTTP/1.1\r\n" + host + upgrade + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    writer.write(
+        (
+            b"GET /api/health?n=%d HTTP/1.1\r\nX-Number: %d\r\n" % (number, number),
+            post + b"Content-Length: 9999\r\nX-Number: %d\r\n\r\n{" % number,
+            post + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+            shake + b"\x01\x81\0\0\0\0{",
+        )[number % 4]
+    )
+    return writer
+
+
+async def test_what_connections_hold_has_a_bound_and_goes_with_them(network: AgentNetwork) -> None:
+    """The same walk over the server, with clients that stop in the middle of what they send."""
+    accounts = network.directory.accounts
+    app = make_app(network, None, token="token", port_of=lambda: port)  # type: ignore[arg-type]
+    server = HttpServer(app, accounts)
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        port = listener.getsockname()[1]
+        server.begin([listener])
+        writers = [await speak(port, number) for number in range(20)]
+        await until(lambda: sum(each.size > 0 for each in server.connections) == 20)
+        before = sizes(network, server)
+        writers += [await speak(port, number) for number in range(200)]
+        await until(lambda: sum(each.size > 0 for each in server.connections) == 220)
+        after = sizes(network, server)
+        grown = {name for name, size in after.items() if size - before.get(name, 0) >= 50}
+        assert grown - set(BOUNDS) == set()
+        assert server.account.used == sum(each.size for each in server.connections) > 0
+        for each in writers:
+            each.close()
+        await until(lambda: not server.connections)
+        assert server.account.used == 0
+        left = sizes(network, server)
+        passing = {"HttpServer.known_heads[]"}
+        assert {each for each in grown if left.get(each, 0) > 0} <= passing
+        await server.end()
 
 
 async def test_an_event_that_has_ended_its_way_is_freed_at_once(network: AgentNetwork) -> None:

@@ -79,10 +79,12 @@ class Channel(asyncio.BufferedProtocol):
 
     __slots__ = (
         "__weakref__",
+        "_counted",
         "_ends",
         "_is_reading",
         "_sending",
         "_stalled",
+        "_unsent",
         "has_turn",
         "server",
         "transport",
@@ -100,6 +102,10 @@ class Channel(asyncio.BufferedProtocol):
         self._is_reading = True
         self._sending: deque[bytes] | None = None
         """What the kernel has not taken: first what the transport holds a rest of, then what waits behind it."""
+        self._unsent = 0
+        """The bytes of that."""
+        self._counted = 0
+        """The bytes that the account of connections knows of."""
         self._ends = False
         self._stalled: Deadline | None = None
 
@@ -126,9 +132,40 @@ class Channel(asyncio.BufferedProtocol):
         """End it because its client does not read."""
         self.transport.abort()
 
+    def refuse_more(self) -> None:
+        """End it because there is no room for more of its bytes."""
+        self.transport.abort()
+
+    @property
+    def owner(self) -> str:
+        """Who is at the other end, as the account of connections shows it."""
+        host, port, *_ = self.transport.get_extra_info("peername") or ("somebody", 0)
+        return f"{host}:{port}"
+
     def is_working(self) -> bool:
         """Whether something runs that can neither be cancelled nor asked again."""
         raise NotImplementedError
+
+    # What it holds
+
+    @property
+    def size(self) -> int:
+        """The bytes that are held for it: read and not dealt with, or to be sent and not taken by the kernel."""
+        return len(self.unread) + self._unsent
+
+    def count(self) -> None:
+        """Have the account know what is held, and end the connection where there is no room for it."""
+        size, counted = self.size, self._counted
+        if size == counted or self.transport.is_closing():
+            return
+        self._counted = size
+        if size < counted:
+            self.server.account.keep(size - counted)
+        elif not self.server.account.ask(size - counted, counted):
+            # What is here is counted until it is gone.
+            self.server.account.keep(size - counted)
+            self.server.audit.refused(self.owner, "more bytes", "no_room")
+            self.refuse_more()
 
     # Bytes in
 
@@ -144,6 +181,8 @@ class Channel(asyncio.BufferedProtocol):
         self.transport, self.unread, self._is_reading = other.transport, other.unread, other._is_reading
         other.unread = bytearray()
         self._sending, other._sending = other._sending, None
+        self._unsent, self._counted = other._unsent, other._counted
+        other._unsent = other._counted = 0
         if self._sending is not None:
             self._await_reading()
         if other._stalled is not None:
@@ -155,7 +194,9 @@ class Channel(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self.unread.clear()
-        self._sending = None
+        self._sending, self._unsent = None, 0
+        self.server.account.keep(-self._counted)
+        self._counted = 0
         if self._stalled is not None:
             self._stalled.end()
         self.server.connections.discard(self)
@@ -184,6 +225,7 @@ class Channel(asyncio.BufferedProtocol):
             self.adjust_reading(not went_on)
             if went_on:
                 self.server.turns.add(self)
+        self.count()
 
     def adjust_reading(self, wanted: bool) -> None:
         """Read from the client, or leave what it sends in the kernel."""
@@ -207,13 +249,16 @@ class Channel(asyncio.BufferedProtocol):
         """Send bytes, after those that wait."""
         if self.transport.is_closing() or not data:
             return
-        if self._sending is not None:
-            self._sending.append(data)
-            return
-        self.transport.write(data)
-        if self.transport.get_write_buffer_size():
+        if self._sending is None:
+            self.transport.write(data)
+            if not self.transport.get_write_buffer_size():
+                return
             self._sending = deque((data,))
             self._await_reading()
+        else:
+            self._sending.append(data)
+        self._unsent += len(data)
+        self.count()
 
     def _await_reading(self) -> None:
         if self._stalled is None:
@@ -231,6 +276,7 @@ class Channel(asyncio.BufferedProtocol):
         waiting, self._sending = self._sending, None
         if waiting is None:
             return
+        self._unsent = 0
         if self._stalled is not None:
             self._stalled.clear()
         waiting.popleft()
@@ -238,7 +284,10 @@ class Channel(asyncio.BufferedProtocol):
             self.write(waiting.popleft())
             if self._sending is not None:
                 self._sending.extend(waiting)
+                self._unsent += sum(map(len, waiting))
+                self.count()
                 return
+        self.count()
         if self._ends:
             # Not at once: asyncio closes a transport twice that is closed while it says that all is written.
             self.server.loop.call_soon(self.transport.close)

@@ -200,6 +200,18 @@ class HttpConnection(Channel):
         )
 
     @property
+    def size(self) -> int:
+        """The bytes that are held for it, with those of a request that is not whole or may be asked again."""
+        return super().size + len(self._fed) + len(self._body)
+
+    def refuse_more(self) -> None:
+        """Say so where that can still be heard, and end."""
+        if self.is_sending or self._was_answered or self._task is not None:
+            self.transport.abort()
+        else:
+            self._refuse(503, "no_room", "too many bytes wait on connections; try again")
+
+    @property
     def is_busy(self) -> bool:
         """Whether a request is being answered, or an answer was not read: nothing is read behind either."""
         return self._task is not None or self._ends or self.is_sending
@@ -422,6 +434,7 @@ class HttpConnection(Channel):
         self._expect_request()
         self._was_served = True
         self._deadline.set(KEEP_ALIVE_SECONDS)
+        self.count()
         self._look_further()
 
     def _become_websocket(self, verdict: Verdict, route: Route) -> None:
@@ -434,6 +447,7 @@ class HttpConnection(Channel):
         socket = WebSocket(self.server, verdict.principal, self._who)
         self._deadline.end()
         self._parser = None
+        self._fed.clear()
         socket.take_over(self)
         route.socket(socket)
         socket.go_on()

@@ -29,6 +29,8 @@ from devserver.transports.strict import Malformed, parse_object
 
 HELLO_SECONDS = 5.0
 MOST_IN_FLIGHT = 100
+MOST_CARRIED = 8 * 1024 * 1024
+"""How many bytes of messages may be in flight before the next one waits for a place, as at MOST_IN_FLIGHT."""
 PATIENCE_SECONDS = 1.0
 """How long a send waits for a place among those in flight before it is refused."""
 MOST_TRIES = 10
@@ -62,6 +64,7 @@ class Session:
     __slots__ = (
         "_agent",
         "_bad",
+        "_carried",
         "_consumer",
         "_held",
         "_hello",
@@ -78,8 +81,10 @@ class Session:
         socket.speaker = self
         self._agent: Agent | None = None
         self._consumer = 0
-        self._in_flight: dict[asyncio.Task[None], Any] = {}
-        """What runs for this line, each with the id of its message."""
+        self._in_flight: dict[asyncio.Task[None], tuple[Any, int]] = {}
+        """What runs for this line, each with the id of its message and the bytes of it."""
+        self._carried = 0
+        """The bytes of all that."""
         self._held: tuple[Any, Event, bytes] | None = None
         """A send that waits for a place."""
         self._bad = 0
@@ -97,6 +102,11 @@ class Session:
         """The agent that has registered on this line."""
         return self._agent.agent_id if self._agent is not None else None
 
+    @property
+    def size(self) -> int:
+        """The bytes of messages that run or wait for a place."""
+        return self._carried + (len(self._held[2]) if self._held is not None else 0)
+
     def is_working(self) -> bool:
         """Whether messages run that are not answered."""
         return bool(self._in_flight)
@@ -104,7 +114,7 @@ class Session:
     def unanswered(self) -> tuple[list[bytes], list[bytes]]:
         """The message that waits for its place, and an error for each that runs."""
         sentence = "the server was restarted before this was answered"
-        errors = [_error(each, "restarted", sentence) for each in self._in_flight.values()]
+        errors = [_error(key, "restarted", sentence) for key, _ in self._in_flight.values()]
         return ([self._held[2]] if self._held is not None else []), errors
 
     # Messages
@@ -146,8 +156,8 @@ class Session:
         if values.get("source_id") not in (None, agent.agent_id):
             raise Malformed("not_yourself", f"the source of your events is {agent.agent_id}")
         event, key = event_from(values, agent.agent_id, agent.group), message.get("id")
-        if len(self._in_flight) < MOST_IN_FLIGHT:
-            self._start(key, self._carry(key, agent, event))
+        if not self._in_flight or (len(self._in_flight) < MOST_IN_FLIGHT and self._carried < MOST_CARRIED):
+            self._start(key, self._carry(key, agent, event), len(raw))
             return
         self._held = held = (key, event, raw)
         self._socket.hold()
@@ -156,22 +166,24 @@ class Session:
     def _refuse_held(self, held: tuple[Any, Event, bytes]) -> None:
         if self._held is held:
             self._held = None
-            sentence = f"{MOST_IN_FLIGHT} events of this connection wait for their answers"
+            sentence = f"{len(self._in_flight)} events of this connection wait for their answers"
             self._complain({"id": held[0]}, "too_many_in_flight", sentence)
             self._socket.release()
 
-    def _start(self, key: Any, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, key: Any, work: Coroutine[Any, Any, None], size: int = 0) -> None:
         """Do `work` beside hearing: the end of the line does not cut it off."""
         task = asyncio.get_running_loop().create_task(work)
-        self._in_flight[task] = key
+        self._in_flight[task] = key, size
+        self._carried += size
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._in_flight[task]
+        self._carried -= self._in_flight.pop(task)[1]
         if self._held is not None and self._agent is not None:
-            (key, event, _), self._held = self._held, None
-            self._start(key, self._carry(key, self._agent, event))
+            (key, event, raw), self._held = self._held, None
+            self._start(key, self._carry(key, self._agent, event), len(raw))
             self._socket.release()
+        self._socket.count()
 
     async def _carry(self, key: Any, agent: Agent, event: Event) -> None:
         try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from devserver.model.logs import logger
+from devserver.network.accounts import CONNECTIONS, Accounts
 from devserver.network.audit import Audit
 from devserver.transports.http.answers import as_http
 from devserver.transports.http.channel import Channel
@@ -86,10 +87,12 @@ class Turns:
 
 
 class HttpServer:
-    """Serves an application. See `handover` for how another one goes on in its place."""
+    """Serves an application; `accounts` gets one for what connections hold. See `handover` for its successor."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, accounts: Accounts | None = None) -> None:
         self._app = app
+        self.account = (accounts or Accounts()).open(CONNECTIONS, self._sizes)
+        """The bytes that are held for connections."""
         self.audit = app.audit
         self.buffer = memoryview(bytearray(READ_BYTES))
         """What every connection reads into."""
@@ -145,6 +148,13 @@ class HttpServer:
         """Have the route of WebSockets speak on one."""
         speak = next(each.socket for each in self._app.gate().routes if each.socket is not None)
         speak(socket)
+
+    def _sizes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for each in tuple(self.connections):
+            if size := each.size:
+                found[each.owner] = found.get(each.owner, 0) + size
+        return found
 
     # Accepting
 

@@ -38,7 +38,7 @@ CLOSING_SECONDS = 10.0
 """How long a client has to answer the closing of its line."""
 MOST_FRAGMENTS = 1024
 
-NOT_TEXT, NOT_UTF8, POLICY, TOO_BIG, SILENT, RESTARTING = 1003, 1007, 1008, 1009, 1011, 1012
+NOT_TEXT, NOT_UTF8, POLICY, TOO_BIG, SILENT, RESTARTING, AGAIN = 1003, 1007, 1008, 1009, 1011, 1012, 1013
 SLOW_CONSUMER = 4002
 _MOST_LINE = 8192 - 64
 _MOST_FRAME = MOST_BODY + 14
@@ -54,6 +54,10 @@ class Speaker(Protocol):
     @property
     def agent_id(self) -> str | None:
         """The agent that has registered on it."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of messages that are not answered."""
 
     def heard(self, raw: bytes) -> None:
         """Take a message, which is UTF-8."""
@@ -81,6 +85,7 @@ class WebSocket(Channel):
         "_handed",
         "_is_held",
         "_is_text",
+        "_partial",
         "_was_asked",
         "agent_id",
         "principal",
@@ -104,6 +109,8 @@ class WebSocket(Channel):
         self._handed = handed
         self._frames = Frames(Side.SERVER, state=State.OPEN, max_size=MOST_BODY, logger=_log)
         self._fragments: list[bytes] = []
+        self._partial = 0
+        """The bytes of these."""
         self._is_text = True
         self._is_held = False
         self.was_cut_off = False
@@ -132,12 +139,34 @@ class WebSocket(Channel):
         """End."""
         super().connection_lost(exc)
         self._deadline.end()
-        self._fragments.clear()
+        self._forget_fragments()
         self._end_speaker()
 
     def shut(self) -> None:
         """Say that the server ends and may be back soon."""
         self.close(RESTARTING)
+
+    @property
+    def size(self) -> int:
+        """The bytes that are held for it, with those of messages that are not whole or not answered."""
+        return super().size + self._partial + (self.speaker.size if self.speaker is not None else 0)
+
+    @property
+    def owner(self) -> str:
+        """The agent that has registered on it; before that, its address."""
+        return self.speaker_id or super().owner
+
+    @property
+    def speaker_id(self) -> str | None:
+        """The agent that speaks on it, or did so before the server was restarted."""
+        return self.speaker.agent_id if self.speaker is not None else self.agent_id
+
+    def refuse_more(self) -> None:
+        """Say why, and end."""
+        if self.is_sending:
+            self.cut_off()
+        else:
+            self.close(AGAIN, "too many bytes wait on connections")
 
     def is_working(self) -> bool:
         """Whether messages run that are not answered."""
@@ -161,7 +190,7 @@ class WebSocket(Channel):
             received=received,
             unsent=unsent,
             ends=not self.is_open or self._ends,
-            agent_id=self.speaker.agent_id if self.speaker is not None else self.agent_id,
+            agent_id=self.speaker_id,
             principal=self.principal,
             who=self.who,
         )
@@ -232,12 +261,17 @@ class WebSocket(Channel):
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
         self._fragments.append(bytes(frame.data))
+        self._partial += len(frame.data)
         if len(self._fragments) > MOST_FRAGMENTS:
             self._fail(TOO_BIG, "too many fragments")
         elif frame.fin:
             message = b"".join(self._fragments)
-            self._fragments.clear()
+            self._forget_fragments()
             self._hear(message)
+
+    def _forget_fragments(self) -> None:
+        self._fragments.clear()
+        self._partial = 0
 
     def _hear(self, message: bytes) -> None:
         if not self._is_text:
@@ -266,7 +300,7 @@ class WebSocket(Channel):
         self.adjust_reading(True)
 
     def _fail(self, code: int, reason: str) -> None:
-        self._fragments.clear()
+        self._forget_fragments()
         self._frames.fail(code, reason)
 
     def cut_off(self) -> None:
