@@ -70,8 +70,11 @@ async def test_an_answer_that_is_not_read_is_held_until_it_is(served, network):
     async with served.line() as line:
         line.writer.write(head % (line.host, len(body)) + body)
         await until(lambda: held(served) > 1_000_000)
-        await line.reader.readuntil(text[-1000:].encode())
+        read = 0
+        while read < len(text):
+            read += len(await line.reader.read(1_000_000))
         await until(lambda: held(served) == 0)
+        assert not line.reader.at_eof()
 
 
 async def answered(data):
@@ -131,3 +134,16 @@ async def test_what_runs_for_a_websocket_is_held_and_no_more_is_heard_beyond_its
     assert sorted(each["id"] for each in answers) == [0, 1, 2, 3, 4]
     assert all(each["success"] for each in answers)
     await until(lambda: held(served) == 0)
+
+
+async def test_the_largest_body_that_network_yaml_allows_fits(serve, network_with):
+    """The bounds follow `dev.max_body`."""
+    network = network_with(max_body=100 * 1024 * 1024)
+    secret = (await network.register_agent("ana", {})).secret
+    values = {"event_name": "wiki.put", "source_id": "ana", "secret": secret, "payload": {"text": "x" * 40_000_000}}
+    body = json.dumps(values).encode()
+    async with serve(network) as served, served.line() as line:
+        head = b"POST /api/send_event HTTP/1.1\r\nHost: @HOST@\r\nContent-Type: application/json\r\n"
+        answer = await line.ask(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert json.loads(answer.body)["success"] is True, answer
+        await until(lambda: held(served) == 0)

@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from devserver.model.logs import logger
@@ -39,6 +39,8 @@ MOST_ACCEPTED = 16
 `most_connections` leaves descriptors free."""
 FULL_SECONDS = 0.1
 """How long nothing is accepted where not even a refusal could be sent."""
+HOLDINGS = 3
+"""How often a body may be held at once: as it came, as it is put together, and as the answer to it."""
 _log = logger("devserver.api")
 
 
@@ -136,7 +138,12 @@ class HttpServer:
 
     def judge(self, facts: RequestFacts) -> Verdict:
         """The gate's verdict."""
-        return judge(facts, self._app.gate())
+        verdict = judge(facts, self._app.gate())
+        if verdict.most * HOLDINGS > self.account.bound.each:
+            # A person allowed it: dev.max_body.
+            each = verdict.most * HOLDINGS
+            self.account.bound = replace(CONNECTIONS, each=each, most=max(CONNECTIONS.most, 2 * each))
+        return verdict
 
     def remember(self, near: bool, raw: bytes, head: Head) -> None:
         """Know an admitted head again: whoever sends the same bytes gets the same verdict."""
