@@ -259,7 +259,7 @@ class ModErrorLine(TypedDict):
 
 
 class AgentLine(TypedDict):
-    """An agent came or went."""
+    """An agent came, or went: it left, its socket ended, or it was silent for too long. It may come back."""
 
     type: Literal["agent"]
     time: str

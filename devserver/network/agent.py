@@ -43,6 +43,8 @@ class Agent:
     """False for an identity that was restored and has not been heard from since."""
     ended: bool = False
     """Whether the connection that it received events on has closed, and nothing was heard from it since."""
+    present: bool = False
+    """Whether it was told to have come, and not to have gone since."""
     proven: bool = False
     """Whether it registered with more than its name: only then the grants of its id are its own."""
     sockets: int = 0

@@ -56,6 +56,9 @@ class Directory:
 
     def __init__(self, config: NetworkConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.on_change: list[AgentChanged] = []
+        """Told when an id is registered, and when it is forgotten."""
+        self.on_presence: list[AgentChanged] = []
+        """Told when an agent comes, and when it goes: also where its socket ends and its id stays known."""
         self.on_update: list[Callable[[str], None]] = []
         """Told the id of an agent that returned and has something new to be known."""
         self._config = config
@@ -135,6 +138,9 @@ class Directory:
             agent = self._add(agent_id, facts, assigned, transport, secret_digest(fresh))
             agent.proven = proven
         self._announce(agent, True)
+        if known is not None:
+            self._appear(known, False)
+        self._appear(agent, True)
         return Registration(agent, fresh, replaced=known is not None)
 
     def authenticate(self, agent_id: object, secret: object) -> Agent | None:
@@ -157,6 +163,7 @@ class Directory:
             # The end of a socket has been counted when it ended; nobody saw the end of a poller but now.
             self._drops += dropped and agent.transport == "http"
         self._announce(agent, False)
+        self._appear(agent, False)
         return True
 
     def agent(self, agent_id: str) -> Agent | None:
@@ -283,6 +290,7 @@ class Directory:
                 )
                 agent.seen, agent.heard = now - row["silent"], row["heard"]
                 agent.ended, agent.proven = row["ended"], row["proven"]
+                agent.present = agent.heard and not agent.ended
                 agent.warned = None if row["warned"] is None else now - row["warned"]
                 wishes = [subscription_from_dict(each) for each in row["subscriptions"]]
                 agent.subscriptions = {each.subscription_id: each for each in wishes}
@@ -324,6 +332,8 @@ class Directory:
             agent.sockets -= 1
             agent.seen, agent.ended = self._clock(), agent.sockets == 0
             self._drops += dropped
+        if agent.ended:
+            self._appear(agent, False)
 
     def is_connected(self, agent: Agent) -> bool:
         """Whether that agent has an open socket or polled within the last 30 s."""
@@ -445,6 +455,8 @@ class Directory:
 
     def _heard(self, agent: Agent) -> None:
         agent.seen, agent.heard, agent.ended = self._clock(), True, False
+        if not agent.present:
+            self._appear(agent, True)
 
     def _refuse_unless_proven(self, agent_id: str, proven: bool) -> None:
         alike = granted_alike(self._config, agent_id)
@@ -563,6 +575,14 @@ class Directory:
     def _announce(self, agent: Agent, came: bool) -> None:
         for told in self.on_change:
             told(agent.agent_id, came, agent.transport)
+
+    def _appear(self, agent: Agent, present: bool) -> None:
+        """Tell that an agent came or went, where it did not do so before."""
+        # Where all go because this run ends, that is told, and not of each.
+        if agent.present != present and not self.closed:
+            agent.present = present
+            for told in self.on_presence:
+                told(agent.agent_id, present, agent.transport)
 
 
 def _identity(agent: Agent) -> dict[str, Any]:

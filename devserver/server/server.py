@@ -211,7 +211,7 @@ class Server:
         self._handle_signals()
         hear_signals()
         self._home.start()
-        self._network.directory.on_change.append(self._agent_changed)
+        self._network.directory.on_presence.append(self._agent_changed)
         before = self._options.before
         self._files.begin(self._network.directory, before.descriptors.get("claim") if before is not None else None)
         if before is None and self._files.are_ours:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from live import Site, start
+import websockets.sync.client as websocket
+from live import PATIENCE, Site, start
 
 from devserver.model.config import NetworkConfig
 from devserver.network.agents import Directory
@@ -104,3 +107,26 @@ def test_a_server_starts_beside_a_folder_of_another_user(tmp_path: Path) -> None
     assert any("belongs to another user" in each["message"] for each in live.told("notice"))
     assert (list(folder.iterdir()), folder.stat().st_uid) == ([], SOMEBODY)
     assert (site.folder / "ended").read_text() == "yes"
+
+
+def test_a_socket_that_ends_is_one_line_and_a_stop_is_none_for_each(tmp_path: Path) -> None:
+    """Agents go one by one while the server runs; with the server they go together."""
+    site = Site(tmp_path / "network")
+    site.mod("ends", ENDS)
+    site.yaml()
+    live = start(site)
+    try:
+        live.line("ready")
+        with ExitStack() as stack:
+            for number in range(3):
+                line = stack.enter_context(websocket.connect(f"ws://127.0.0.1:{live.port}/ws"))
+                line.send(json.dumps({"type": "register", "agent_id": f"a{number}"}))
+                assert json.loads(line.recv(timeout=PATIENCE))["type"] == "registered"
+                if number == 0:
+                    line.close()
+                    live.line("agent", agent_id="a0", came=False)
+            assert live.stop() == 0
+    finally:
+        live.process.kill()
+    told = [(each["agent_id"], each["came"]) for each in live.told("agent")]
+    assert told == [("a0", True), ("a0", False), ("a1", True), ("a2", True)]

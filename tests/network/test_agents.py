@@ -232,6 +232,55 @@ def test_coming_and_going_is_told(clock):
     assert told == [("ana", True, "ws"), ("ana", False, "ws")]
 
 
+def test_an_agent_goes_with_its_socket_and_comes_back_with_the_next(clock):
+    """One line each: neither the id that is forgotten afterwards nor a second socket is one more."""
+    agents = directory(clock)
+    told = []
+    agents.on_presence.append(lambda *change: told.append(change[:2]))
+    made = agents.register("ana", {}, transport="ws")
+    agents.socket_opened(made.agent)
+    agents.socket_opened(made.agent)
+    agents.socket_closed(made.agent, dropped=False)
+    assert told == [("ana", True)]
+    agents.socket_closed(made.agent, dropped=True)
+    assert told == [("ana", True), ("ana", False)]
+    agents.socket_opened(agents.register("ana", {}, transport="ws", secret=made.secret).agent)
+    assert told[2:] == [("ana", True)]
+    agents.unregister("ana")
+    agents.socket_closed(made.agent, dropped=False)
+    assert told[3:] == [("ana", False)]
+
+
+def test_another_agent_under_an_id_that_was_left_is_told_as_another(clock):
+    """The first goes, the second comes."""
+    agents = directory(clock)
+    told = []
+    agents.on_presence.append(lambda *change: told.append(change[:2]))
+    agents.register("ana", {})
+    clock.now += 61
+    agents.register("ana", {})
+    assert told == [("ana", True), ("ana", False), ("ana", True)]
+
+
+def test_identities_of_before_come_when_they_are_heard_from(clock):
+    """Not when they are read from the disk; and what a stop ends does not go one by one."""
+    agents = directory(clock)
+    told = []
+    agents.on_presence.append(lambda *change: told.append(change[:2]))
+    agents.import_identities(
+        [{"agent_id": "old", "metadata": {}, "group": "guest", "transport": "http", "secret_sha256": "0"}]
+    )
+    assert told == []
+    agents.touch("old")
+    agents.touch("old")
+    assert told == [("old", True)]
+    pusher = agents.register("pusher", {}, transport="ws").agent
+    agents.socket_opened(pusher)
+    agents.close()
+    agents.socket_closed(pusher, dropped=False)
+    assert told[2:] == []
+
+
 def test_silence_counts_from_the_last_sign_of_life(clock):
     """An agent with an open socket is never silent; a closed one has its whole grace."""
     agents = directory(clock, agent_timeout=180)
