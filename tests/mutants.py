@@ -37,6 +37,11 @@ _STORE = "tests/bridge/test_store.py"
 _RUN_FILE = "tests/test_runfile.py"
 _GATE = "tests/api/test_api_gate.py"
 _SYSTEM = "tests/network/test_system.py"
+_STRICT = "tests/api/test_api_strict.py"
+_EXPOSED = "tests/security/test_exposed.py"
+_SECRETS = "tests/security/test_secrets.py"
+_HELD = "tests/api/test_api_held.py"
+_PAGE = "tests/api/test_api_page.py"
 
 MUTATIONS = (
     Mutation("network/identity.py", "hmac.compare_digest(secret_digest(given).encode(), digest.encode())",
@@ -92,6 +97,75 @@ MUTATIONS = (
     Mutation("server/workspace_files.py", "except (OSError, DevServerError) as error:\n            # Whatever",
              "except KeyError as error:\n            # Whatever", "tests/faults/test_ends.py"),
     Mutation("transports/inbound.py", "self._rate.take_back()", "pass", "tests/api/test_api_wire.py"),
+    # The gate.
+    Mutation("transports/http/gate.py", ' or b"%00" in request.target', "", "tests/api/test_api_raw.py"),
+    Mutation("transports/http/gate.py", 'len(request.all(b"host")) != 1', 'not request.all(b"host")',
+             "tests/api/test_api_raw.py"),
+    Mutation("transports/http/gate.py", 'if request.all(b"transfer-encoding") and request.all(b"content-length"):',
+             "if False:", _GATE),
+    Mutation("transports/http/gate.py", 'in ((), (own,), (own.removesuffix(b":80"),))',
+             'in ((), (own,), (own.removesuffix(b":80"),), (b"null",))', _GATE),
+    Mutation("transports/http/gate.py", "sites in _LEADS and _opens_page(request, gate)", "sites in _LEADS", _GATE),
+    Mutation("transports/http/gate.py", "route.page and ", "", _GATE),
+    Mutation("transports/http/gate.py", ' and request.all(b"sec-fetch-dest") == (b"document",)', "", _GATE),
+    Mutation("transports/http/gate.py", 'if request.method == "OPTIONS":', "if False:", _GATE),
+    Mutation("transports/http/gate.py", ' or request.all(b"content-encoding")', "", "tests/api/test_api_raw.py"),
+    Mutation("transports/http/gate.py", "if request.is_local or not (", "if True or not (", _GATE),
+    Mutation("transports/http/gate.py", "return self.near and named", "return named", _GATE),
+    Mutation("transports/http/gate.py", " and not any(self.all(each) for each in _FORWARDED)", "", _GATE),
+    Mutation("transports/http/gate.py", "if len(given) > 1:", "if False:", _GATE),
+    Mutation("transports/http/gate.py", " if name not in _NO_NAMES", "", _GATE),
+    Mutation("transports/http/gate.py", "_from_here, _credential)", "_from_here)", _GATE),
+    # Strict reading.
+    Mutation("transports/strict.py", 'if raw.count(b":") != _keys(value):', "if False:", _STRICT),
+    Mutation("transports/strict.py", "if len(found) < len(pairs):\n        keys", "if False:\n        keys", _STRICT),
+    Mutation("transports/strict.py", 'if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH:', "if False:", _STRICT),
+    Mutation("transports/strict.py", 'raise Malformed("bad_query", "the query names a field twice")', "pass", _STRICT),
+    Mutation("transports/strict.py", "max_num_fields=MOST_QUERY_FIELDS", "max_num_fields=None", _STRICT),
+    Mutation("transports/strict.py", "elif kind is float and abs(each) >= _WHOLE:", "elif False:", _STRICT),
+    # Grants, and what proves them.
+    Mutation("transports/inbound.py", "proven = agent.proven and config.verify_secrets", "proven = True",
+             "tests/security/test_granted_ids.py"),
+    Mutation("transports/inbound.py", "trusted=principal.may(Scope.ADMIN)", "trusted=True",
+             "tests/security/test_granted_ids.py"),
+    Mutation("transports/inbound.py", "if not principal.may(Scope.JOIN):", "if False:", _EXPOSED),
+    # The allow list, and places.
+    Mutation("loader/locate.py", "if allowed is not None and not", "if False and not", _PROTECTING),
+    Mutation("loader/locate.py", "refused = roots.why_refused(file)", "refused = None",
+             "tests/watch/test_mods_that_come_later.py"),
+    Mutation("loader/locate.py", "if top in sys.stdlib_module_names", "if False", "tests/security/test_secrets.py"),
+    # Identity.
+    Mutation("network/identity.py", " or (config.requires_password and not needed)", "", _AGENTS),
+    Mutation("network/identity.py", "if wanted is None and group != config.default_group:", "if False:", _AGENTS),
+    Mutation("network/identity.py", 'if not unicodedata.is_normalized("NFC", agent_id):', "if False:", _AGENTS),
+    Mutation("network/identity.py", " or parse_destination(folded) != itself", "", _AGENTS),
+    # Redaction.
+    Mutation("server/redact.py", "text = text.replace(token, HIDDEN)", "pass", _SECRETS),
+    Mutation("server/redact.py", "return HIDDEN if self._is_known(secret_digest(match[0])) else match[0]",
+             "return match[0]", _SECRETS),
+    Mutation("server/redact.py", "if isinstance(value, Mapping):", "if False:", _SECRETS),
+    Mutation("server/redact.py", "if dataclasses.is_dataclass(value) and", "if False and", _SECRETS),
+    # The run file, and the page.
+    Mutation("server/runfile.py", "if found.st_uid != os.geteuid():", "if False:", _RUN_FILE),
+    Mutation("server/runfile.py", "os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC", "os.O_DIRECTORY | os.O_CLOEXEC",
+             _RUN_FILE),
+    Mutation("server/runfile.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
+             "os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK", _RUN_FILE),
+    Mutation("server/runfile.py", "if found is not None and found.pid == pid:", "if found is not None:", _RUN_FILE),
+    Mutation("control/page/__init__.py", "self._unused.remove(found)", "pass", _PAGE),
+    Mutation("control/page/__init__.py", "return self._clock() < found[1]", "return True", _PAGE),
+    # Exposure.
+    Mutation("server/exposure.py", "if len(kept) >= SHORTEST:", "if kept:", _EXPOSED),
+    Mutation("server/exposure.py", "return cls(names, kept_token(workspace)) if names else cls()",
+             "return cls(names, None)", _EXPOSED),
+    # What is held for connections; files of a workspace; a network.yaml without its mods.
+    Mutation("transports/http/channel.py", "elif not self.server.account.ask(size - counted, counted):",
+             "elif False:", _HELD),
+    Mutation("transports/http/channel.py", "self.server.account.keep(-self._counted)", "pass", _HELD),
+    Mutation("transports/http/push.py", " and self._carried < MOST_CARRIED", "", _HELD),
+    Mutation("config/regular.py", "if not stat.S_ISREG(mode):", "if False:", "tests/cli/test_cli_settings.py"),
+    Mutation("server/saves.py", "(self._confirm or _loses_mods(config, plan))", "self._confirm",
+             "tests/cli/test_cli_saves.py"),
 )  # fmt: skip
 
 

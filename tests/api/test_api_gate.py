@@ -285,6 +285,24 @@ def test_who_is_on_this_machine_is_known_by_address_and_name(host, near, more, p
     assert judge(facts, GATE).principal is principal
 
 
+@pytest.mark.parametrize("path", ["/read", "/open", "/_dev/status"])
+@pytest.mark.parametrize(
+    ("host", "near", "more"),
+    [
+        (b"dev.example:8700", True, {}),
+        (b"localhost:8700", False, {}),
+        (b"localhost:8700", True, {b"x-forwarded-for": (b"127.0.0.1",)}),
+    ],
+)
+def test_the_token_is_taken_on_this_machine_alone(path, host, near, more):
+    """The right one and a wrong one are refused alike, so that strangers learn nothing of it."""
+    table = RouteTable((*TABLE, Route("GET", "/_dev/status", Scope.ADMIN, endpoint)))
+    for token in (b"Bearer right-token", b"Bearer wrong"):
+        facts = RequestFacts("GET", path.encode(), {b"host": (host,), b"authorization": (token,), **more}, near=near)
+        verdict = judge(facts, Gate(table, GATE.hosts, TOKEN))
+        assert (verdict.status, verdict.code) == (403, "not_from_here")
+
+
 @pytest.mark.parametrize(
     ("client", "near"),
     [

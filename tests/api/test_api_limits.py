@@ -158,7 +158,7 @@ async def test_an_http_client_that_never_reads_is_gone(served, monkeypatch):
 
 async def test_a_hundred_slow_heads_are_all_given_up(served, monkeypatch):
     """One byte at a time keeps none of them open, and meanwhile others are answered."""
-    monkeypatch.setattr(HttpConnection, "request_seconds", 0.3)
+    monkeypatch.setattr(HttpConnection, "request_seconds", 1.5)
     lines = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(100)]
     for byte in b"GET /":
         for _, writer in lines:

@@ -96,9 +96,10 @@ RESTART = {
     ),
 }
 
-ELSEWHERE = {"mods", "host", "profile", "metadata", "unused", "lost", "limits"}
+ELSEWHERE = {"mods", "host", "profile", "metadata", "unused", "lists_mods", "lost", "limits"}
 """Mods are steps of plans; only the loopback address may be written as a host; a profile is shown, as it is, to who
-asks; metadata and what is unused have no effect; limits are settings of their own, above."""
+asks; metadata and what is unused have no effect; a list of mods that is missing is asked about; limits are settings of
+their own, above."""
 
 
 def test_every_setting_is_one_or_the_other() -> None:
