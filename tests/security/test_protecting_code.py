@@ -12,6 +12,7 @@ from workspaces import Workspace
 
 from devserver.control import page
 from devserver.model.config import AgentGroup, NetworkConfig
+from devserver.model.facts import Status
 from devserver.network import grants, identity
 from devserver.network.agents import Directory
 from devserver.transports import inbound
@@ -81,3 +82,29 @@ async def test_what_was_done_last_is_undone_first(work: Workspace) -> None:
     assert [each.status.value for each in done.outcomes] == ["rolled_back"]
     assert told == [2]
     assert sys.modules["mods.work"].VERSION == 1
+
+
+PLACES = ["mods/nice/helper.py", "mods/nice/__init__.py", "mods/shared", "mods/shared/words.py"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_no_source_is_executed_that_others_may_have_written(work: Workspace, place: str) -> None:
+    """Whatever a mod imports: neither at a load nor at the save that comes after; mended, it is loaded."""
+    work.write("mods/nice/__init__.py", "")
+    work.write("mods/nice/helper.py", "VERSION = 1\n")
+    work.write("mods/shared/words.py", "WORD = 'one'\n")
+    head = "from mods.nice import helper\nfrom mods.shared import words\n"
+    text = f"{head}from devserver import BaseMod\nclass NiceMod(BaseMod):\n    seen = (helper.VERSION, words.WORD)\n"
+    work.write("mods/nice/mod.py", text)
+    refused, kept = work.folder / place, (work.folder / place).stat().st_mode
+    refused.chmod(0o777 if refused.is_dir() else 0o666)
+    await work.start("mods.nice")
+    assert work.running() == {}
+    refused.chmod(kept)
+    assert (await work.net.load_mod("mods.nice")).success
+    refused.chmod(0o777 if refused.is_dir() else 0o666)
+    source = refused / "words.py" if refused.is_dir() else refused
+    source.write_text("VERSION = WORD = 2\n")
+    done = await work.saved(source)
+    assert [each.status for each in done.outcomes] == [Status.ROLLED_BACK]
+    assert work.running() == {"nice": 1}
