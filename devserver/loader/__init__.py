@@ -3,9 +3,8 @@
 - `modules` sets of watched modules, and what each module was made from; `sys.modules` shows the current set
 - `finder`  imports them from the bytes that were hashed
 - `scope`   lets code that was replaced go on importing what it was loaded with
-- `build`   one attempt to execute a set of modules anew, with its undo; `interrupt` ends one that hangs
-- `reline`  an edit that moved code without changing it executes nothing
-- `keeping` the module-level state that stays
+- `build`   one attempt to execute a set of modules anew, with its undo
+- `keeping` the module-level state that stays, all of it where an edit has only moved code
 - `moving`  what a state holds of replaced code goes to the new: `walk`, `successor` by name, `fitting` instances
 - `raw`     reads and changes objects without running code of theirs
 - `changes` what code does to the process, taken back before its successor runs; `places` and `libraries` where

@@ -26,15 +26,21 @@ from weakref import WeakKeyDictionary
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
-from devserver.loader.finder import Abandoned, Execution, WatchedFinder, module_names_on_stack
-from devserver.loader.interrupt import import_lock, interrupt, release_locks, wait_for_import
-from devserver.loader.keeping import keep_state, keepable, note_filled, note_untouched
+from devserver.loader.finder import (
+    Abandoned,
+    Execution,
+    WatchedFinder,
+    import_lock,
+    module_names_on_stack,
+    release_locks,
+    wait_for_import,
+)
+from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
 from devserver.loader.reads import on_bound, record_into
-from devserver.loader.reline import is_same_code, reline
 from devserver.loader.scope import scope_in
-from devserver.loader.started import place_in, place_of_mods
+from devserver.loader.started import interrupt, place_in, place_of_mods
 from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
@@ -81,7 +87,8 @@ class Build:
         self._read = dict(read or {})
         note_main_loop()
         self._execution = Execution(texts=dict(texts or {}))
-        self._on_mods_thread = any(name in self._modules.bound for name in self._affected)
+        self.on_mods_thread = any(name in self._modules.bound for name in self._affected)
+        """Whether it is to be executed where handlers run."""
         self._bound: dict[str, str] = {}
         """What was about to be made that works on one thread alone, in words, by module."""
         self._locals: list[tuple[threading.local, dict[str, Any]]] = []
@@ -113,16 +120,11 @@ class Build:
         """The modules that were taken out, by name; nothing once `keep()` was called."""
         return {name: loaded.module for name, loaded in self._old().items()}
 
-    @property
-    def on_mods_thread(self) -> bool:
-        """Whether it is to be executed where handlers run."""
-        return self._on_mods_thread
-
     def again(self) -> Build:
         """The same build for the mods' thread, after `undo()` of this one has followed on NeedsModsThread."""
         other = Build(self._finder, self._affected, self._entries, self._changed, texts=self._execution.texts)
         other._execution.touched.update(self._execution.touched)
-        other._on_mods_thread = True
+        other.on_mods_thread = True
         return other
 
     def context(self, name: str) -> Mapping[ContextVar[Any], Any]:
@@ -180,7 +182,7 @@ class Build:
             return
         self._execution.thread = threading.get_ident()
         try:
-            with _current_loop(None if self._on_mods_thread else loop):
+            with _current_loop(None if self.on_mods_thread else loop):
                 # In a context of its own, also where that of a task runs this.
                 copy_context().run(self._execute)
         except BaseException as error:
@@ -188,9 +190,11 @@ class Build:
                 self._modules.show()  # importlib has written into the table on the way out
                 raise Abandoned from error
             self._note_missing_loop(error)
-            self._check_thread()
+            if self._bound:
+                self._check_thread()
             raise
-        self._check_thread()
+        if self._bound or self.on_mods_thread:
+            self._check_thread()
 
     def _check_thread(self) -> None:
         """Raise NeedsModsThread where this is another thread, and modules have asked for things bound to it."""
@@ -198,18 +202,18 @@ class Build:
         for name in (*self._affected, *self._execution.executed):
             self._modules.bound.pop(name, None)
         self._modules.bound.update(self._bound)
-        if self._bound and not self._on_mods_thread:
+        if self._bound and not self.on_mods_thread:
             raise NeedsModsThread(", ".join(new.values())) from None
 
     def _note_bound(self, what: str) -> None:
         name = next((each for each in module_names_on_stack() if each in self._modules), self.importing or "")
         self._bound.setdefault(name, f"{what} at {place_of_mods()}")
-        if not self._on_mods_thread:
+        if not self.on_mods_thread:
             raise _WrongThread
 
     def _note_missing_loop(self, error: BaseException) -> None:
         """Mods are imported in a running loop elsewhere: `asyncio.create_task` at the top of one works there."""
-        if type(error) is not RuntimeError or error.args != ("no running event loop",) or self._on_mods_thread:
+        if type(error) is not RuntimeError or error.args != ("no running event loop",) or self.on_mods_thread:
             return
         steps = traceback.walk_tb(error.__traceback__)
         own = [(frame, line) for frame, line in steps if scope_in(frame.f_globals) is not None]
@@ -224,7 +228,7 @@ class Build:
             vars(local).update(contents)
 
     def _take_locals(self) -> None:
-        for loaded in self._execution.executed.values() if not self._on_mods_thread else ():
+        for loaded in self._execution.executed.values() if not self.on_mods_thread else ():
             for each in list(vars(loaded.module).values()):
                 # Not of a subclass: its constructor runs on each thread, and would run here.
                 if type(each) is threading.local and not _is_same_content(vars(each), _brought.get(each, {})):
@@ -344,11 +348,14 @@ class Build:
         executed = self._executed()
         for loaded in executed.values():
             note_untouched(loaded)
-        self._keepable = keepable(self._old(), executed)
+        if any(loaded.untouched for loaded in executed.values()):
+            self._keepable = keepable(self._old(), executed)
 
     def keep_state(self) -> None:
         """Let fresh modules take over module-level state; to be called when all instances are initialised."""
         executed = self._executed()
+        if not any(loaded.untouched for loaded in executed.values()):
+            return
         for loaded in executed.values():
             note_filled(loaded)
         self.kept = keep_state(self._keepable, self._old(), executed)

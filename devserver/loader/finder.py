@@ -12,12 +12,12 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from devserver.errors import ModRefused
@@ -360,6 +360,45 @@ def _variables_set_since(before: Context) -> dict[ContextVar[Any], Any]:
 
 
 _UNSET = object()
+
+
+# Python's own locks on modules that are being imported
+
+
+def release_locks(modules: Iterable[str]) -> None:
+    """Let others import these modules, though a thread that does not end is importing them still."""
+    # Private names. Otherwise the next import would wait for the one that hangs, or be handed its module.
+    locks: dict[str, object] = vars(importlib)["_bootstrap"]._module_locks
+    reloading: dict[str, object] = vars(importlib)["_RELOADING"]
+    for name in list(modules):
+        locks.pop(name, None)
+        reloading.pop(name, None)
+
+
+def import_lock(name: str) -> AbstractContextManager[Any]:
+    """Keep imports of a module on other threads waiting."""
+    return vars(importlib)["_bootstrap"]._ModuleLockManager(name)  # type: ignore[no-any-return]
+
+
+def wait_for_import(name: str) -> None:
+    """Wait until a module that another thread is importing is complete. Blocks."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if getattr(spec, "_initializing", False):
+        vars(importlib)["_bootstrap"]._lock_unlock_module(name)
+
+
+def is_importing_library(stack: Sequence[FrameType], is_own: Callable[[str], bool]) -> bool:
+    """Whether what runs, below the innermost line of mods, is the import of a library (outermost frame first)."""
+    for frame in reversed(stack):
+        file = frame.f_code.co_filename
+        if is_own(file):
+            return False
+        if file.startswith("<frozen importlib"):
+            return True
+    return False
+
+
+# What runs
 
 
 def module_names_on_stack() -> Iterator[str]:

@@ -41,12 +41,11 @@ class Text:
 class Loaded:
     """One watched module as it is loaded now.
 
-    `exported` is what stands in Python's table: the module, or what the module has put in its own place. `seen` are
-    imports of it that ran; `absent` places where a module was looked for in vain on behalf of
-    this one; `reads` data files it opened; `holds` the modules of which it holds code that it does
-    not import itself: they have registered it here; `untouched` its containers that importing left
-    as the source says; `context` the context variables that executing it has set; `changes` what it
-    did to the process.
+    `exported` is what stands in Python's table: the module, or what the module has put in its own
+    place. `seen` are imports of it that ran; `absent` places where a module was looked for in vain
+    on behalf of this one; `reads` data files it opened; `untouched` its containers that importing
+    left as the source says; `context` the context variables that executing it has set; `changes`
+    what it did to the process.
     """
 
     name: str
@@ -58,7 +57,6 @@ class Loaded:
     seen: set[str] = field(default_factory=set)
     absent: set[Path] = field(default_factory=set)
     reads: dict[Path, Digest | None] = field(default_factory=dict)
-    holds: frozenset[str] = frozenset()
     untouched: frozenset[str] = frozenset()
     context: Mapping[ContextVar[Any], Any] = field(default_factory=dict)
     changes: ProcessChanges = field(default_factory=ProcessChanges)
@@ -89,7 +87,7 @@ class Loaded:
 
     def facts(self) -> ModuleFacts:
         """What the graph of imports knows of it."""
-        return ModuleFacts(self.name, self.path, self.imports, self.order, self.holds)
+        return ModuleFacts(self.name, self.path, self.imports, self.order)
 
     def sources(self) -> dict[Path, Digest | None]:
         """Everything that this module was made from."""

@@ -99,6 +99,8 @@ class StateMove:
     def go(self) -> None:
         """Move what the state holds. Raises nothing: what cannot be moved is in `stale`."""
         self.walk.refresh()
+        if self._is_plain():
+            return
         self._prepare()
         try:
             self._carry_out()
@@ -107,6 +109,14 @@ class StateMove:
             self.undo()
             self._named = {id(thing): f"its keys cannot be entered: {error!r:.80}" for thing in self._moved()}
             self._name()
+
+    def _is_plain(self) -> bool:
+        """Whether nothing is to be moved: the state is data of the standard library alone, as most are."""
+        kinds = self.walk.kinds.values()
+        if any(each.things and (each.own or each.code or each.running) for each in kinds):
+            return False
+        paired = {id(old) for old, _ in self._pairs}
+        return all(paired.isdisjoint(map(id, block.refs)) for block in self.walk.blocks)
 
     def undo(self) -> None:
         """Everything that was in the state before is in it again, as it was; also what others have changed in it."""

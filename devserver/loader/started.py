@@ -19,7 +19,6 @@ from types import FrameType, FunctionType
 from typing import Any
 
 from devserver.loader import raw
-from devserver.loader.interrupt import interrupt
 from devserver.loader.scope import scope_in
 from devserver.loader.successor import origin
 
@@ -125,6 +124,16 @@ def take_out(things: Collection[Any]) -> list[TakenOut]:
             if where is not None:
                 found.append(TakenOut(owner, thing, where))
     return found
+
+
+def interrupt(thread: int, reason: type[BaseException]) -> None:
+    """Raise `reason` at the next Python instruction of a thread (Python/C API, PyThreadState_SetAsyncExc).
+
+    Code that waits in C (a sleep, a read without a timeout) is interrupted when it comes back to Python.
+    """
+    import ctypes  # rarely needed, and no start shall wait for it
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(reason))
 
 
 def runs_code_of_mods(thread: threading.Thread) -> bool:

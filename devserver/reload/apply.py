@@ -23,7 +23,7 @@ from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry, Swap
 from devserver.loader import Build, Located, NeedsModsThread
-from devserver.loader.interrupt import is_importing_library
+from devserver.loader.finder import is_importing_library
 from devserver.loader.moving import Remembered
 from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network

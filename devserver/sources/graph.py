@@ -27,16 +27,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """One module: its source, the absolute names it may import, and as the how-manieth its import began.
-
-    `holds` are modules whose code was registered with it, though it does not import them.
-    """
+    """One module: its source, the absolute names it may import, and as the how-manieth its import began."""
 
     name: str
     path: Path
     imports: frozenset[str] = frozenset()
     order: int = 0
-    holds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +68,21 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
     def affected(self, names: Iterable[str]) -> tuple[str, ...]:
         """What has to be executed anew with `names`, as far as it is in the graph, in the order to execute it.
 
-        These are the dependents, the modules that hold code of theirs, the dependents of those, and so on. What is
-        imported comes before what imports it, a package before its modules. The members of a cycle stay together, in
-        the order in which their import began.
+        These are the dependents. What is imported comes before what imports it, a package before its
+        modules. The members of a cycle stay together, in the order in which their import began.
         """
-        found = sorted((name for name in _reach(names, self._followers) if name in self), key=self._began)
+        found = sorted((name for name in self.dependents(names) if name in self), key=self._began)
         among = set(found)
         cycles = components(found, lambda name: [each for each in self._imported(name) if each in among])
         return tuple(name for cycle in cycles for name in sorted(cycle, key=self._began))
 
     def why(self, name: str, changed: Iterable[str]) -> tuple[str, ...]:
-        """The shortest chain from a changed module to `name`, each imported or held by the next; empty without one."""
+        """The shortest chain from a changed module to `name`, each imported by the next; empty without one."""
         before: dict[str, str | None] = dict.fromkeys(sorted(changed))
         pending = deque(before)
         while pending and name not in before:
             reached = pending.popleft()
-            for follower in self._followers(reached):
+            for follower in self._importers(reached):
                 if follower not in before:
                     before[follower] = reached
                     pending.append(follower)
@@ -103,10 +98,6 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         found = {*self._importers_by_name.get(name, ()), *self._importers_by_name.get(f"{package}.*", ())}
         return sorted(found - {name})
 
-    def _followers(self, name: str) -> list[str]:
-        """What has to be executed anew when `name` is: its importers, and those that hold code of it."""
-        return [*self._importers(name), *self._holders_by_name.get(name, ())]
-
     def _imported(self, name: str) -> list[str]:
         return self._edges.get(name, [])
 
@@ -117,14 +108,6 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
             for name in (*module.imports, *ancestors(module.name)):
                 importers[name].add(module.name)
         return importers
-
-    @cached_property
-    def _holders_by_name(self) -> Mapping[str, list[str]]:
-        holders: dict[str, list[str]] = defaultdict(list)
-        for module in self.values():
-            for name in module.holds:
-                holders[name].append(module.name)
-        return holders
 
     @cached_property
     def _edges(self) -> Mapping[str, list[str]]:
