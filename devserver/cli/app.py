@@ -101,9 +101,16 @@ def run(
     supervise: Supervise = None,
     log_level: Level = None,
     log_format: LogFormat = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start in the background, and return once the network answers.")
+    ] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,
 ) -> int:
     """Run a network and reload its mods when they change."""
     from devserver.cli import serve
+
+    if detach:
+        return serve.detach(network, as_json=as_json)
 
     exposed = {"host": host, "allow_host": allow_host or None}
     flags = {**exposed, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
@@ -111,7 +118,16 @@ def run(
         network,
         {**flags, "watch": watch, "confirm": confirm, "log_level": log_level, "log_format": log_format},
         as_json=as_json,
+        open_page=open_page,
     )
+
+
+@app.command()
+def mcp() -> int:
+    """Serve the commands as tools for coding agents (MCP, stdio)."""
+    from devserver.cli.mcp import serve
+
+    return serve()
 
 
 @app.command()
@@ -162,27 +178,31 @@ def exec_(
 
 
 @new.command("network")
-def new_network(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Created if it does not exist.")]) -> int:
+def new_network(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Created if it does not exist.")], as_json: Json = False
+) -> int:
     """Write a network with one mod and its test."""
     from devserver.cli import commands
 
-    return commands.new_network(folder)
+    return commands.new_network(folder, as_json=as_json)
 
 
 @new.command("mod")
-def new_mod(name: Annotated[str, typer.Argument(metavar="NAME", help="As in kanban.")]) -> int:
+def new_mod(name: Annotated[str, typer.Argument(metavar="NAME", help="As in kanban.")], as_json: Json = False) -> int:
     """Write a mod and its test into the network here."""
     from devserver.cli import commands
 
-    return commands.new_mod(name)
+    return commands.new_mod(name, as_json=as_json)
 
 
 @new.command("agent")
-def new_agent(name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's id, as in ana.")]) -> int:
+def new_agent(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's id, as in ana.")], as_json: Json = False
+) -> int:
     """Write an agent, as a script that joins the network here."""
     from devserver.cli import commands
 
-    return commands.new_agent(name)
+    return commands.new_agent(name, as_json=as_json)
 
 
 add_running(app)

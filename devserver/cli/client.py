@@ -99,6 +99,11 @@ class Client:
         """What became of the plans after number `after`, waited for; without it at once the number of the latest."""
         return self._held("/_dev/reloads", after, seconds)
 
+    def settle(self, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
+        """Whether what is on disk is what runs, and if not why; `settled` is false if that is not decided in time."""
+        held = min(HOLD_SECONDS, seconds)
+        return self._call("GET", f"/_dev/settle?seconds={held:.3f}", None, held + _WORK_SECONDS)
+
     def events(self, pattern: str, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
         """The events after number `after` that match a pattern, waited for; without it where they stand now."""
         return self._held("/_dev/events", after, seconds, pattern=pattern)

@@ -8,13 +8,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import network_file
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.cli.serve import settings_of
 from devserver.model.wire_form import error_to_dict
+
+if TYPE_CHECKING:
+    from devserver.server.check import Checked
 
 
 def check(given: Path | None, *, as_json: bool) -> int:
@@ -25,11 +28,7 @@ def check(given: Path | None, *, as_json: bool) -> int:
 
     found = check_network(path)
     if as_json:
-        mods = [{"mod_id": mod, "error": error_to_dict(error)} for mod, error in found.mods]
-        unused, lost = (found.config.unused, found.config.lost) if found.config is not None else ((), ())
-        problems = [error_to_dict(each) for each in found.refused]
-        keys = {"unused": list(unused), "lost": list(lost)}
-        say_json({"ok": found.good, "problems": problems, "mods": mods, **keys, "notes": list(found.notes)})
+        say_json(_checked(found))
     elif found.refused:
         show(config_refused(found.refused, view(started=False)))
     else:
@@ -39,6 +38,21 @@ def check(given: Path | None, *, as_json: bool) -> int:
     for each in () if as_json else found.notes:
         say(each)
     return Exit.CONFIG if found.refused else Exit.MOD_ERRORS if found.mods else Exit.CLEAN
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """What `check` prints with `--json` about a network.yaml."""
+    from devserver.server.check import check_network
+
+    return _checked(check_network(path))
+
+
+def _checked(found: Checked) -> dict[str, Any]:
+    mods = [{"mod_id": mod, "error": error_to_dict(error)} for mod, error in found.mods]
+    unused, lost = (found.config.unused, found.config.lost) if found.config is not None else ((), ())
+    problems = [error_to_dict(each) for each in found.refused]
+    keys = {"unused": list(unused), "lost": list(lost)}
+    return {"ok": found.good, "problems": problems, "mods": mods, **keys, "notes": list(found.notes)}
 
 
 def plan(given: Path | None, *, as_json: bool) -> int:
@@ -107,11 +121,16 @@ def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> in
     return Exit.CLEAN if all(each.good for each in rows) else Exit.FATAL
 
 
-def new_network(folder: Path) -> int:
+def new_network(folder: Path, *, as_json: bool) -> int:
     """Write a small network that runs, with a mod and its test."""
+    return _told(write_network(folder), f"now: {_then(folder)}", as_json=as_json)
+
+
+def write_network(folder: Path) -> dict[str, Any]:
+    """Write the files of a small network, and return which."""
     from devserver.cli.scaffold import network_files
 
-    return _written(folder, network_files(folder.resolve().name), _then(folder))
+    return _written(folder, network_files(folder.resolve().name))
 
 
 def _then(folder: Path) -> str:
@@ -120,8 +139,17 @@ def _then(folder: Path) -> str:
     return "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
 
 
-def new_mod(name: str) -> int:
-    """Write a small mod with its test into the network of the working directory, and say how to list it."""
+def new_mod(name: str, *, as_json: bool) -> int:
+    """Write a small mod with its test into the network here, and say how to list it."""
+    from devserver.cli.scaffold import mod_name
+
+    answer = write_mod(name)
+    then = f"list it in network.yaml and save; a running network loads it at once:\n    - name: mods.{mod_name(name)}"
+    return _told(answer, then, as_json=as_json)
+
+
+def write_mod(name: str) -> dict[str, Any]:
+    """Write the files of a small mod into the network here, and return which. Raises Problem for a bad name."""
     from devserver.cli.scaffold import mod_files, mod_name
     from devserver.model.names import mod_name_problem
 
@@ -131,13 +159,10 @@ def new_mod(name: str) -> int:
     # Its class is named after it, which a digit cannot begin.
     if problem is not None or not plain.isidentifier():
         raise Problem(f"{name!r} is not a valid mod name", "a mod is named like kanban or mods.kanban")
-    code = _written(path.parent, mod_files(plain), "")
-    say(f"list it in {path.name} and save; a running network loads it at once:")
-    say(f"    - name: mods.{plain}")
-    return code
+    return _written(path.parent, mod_files(plain))
 
 
-def new_agent(name: str) -> int:
+def new_agent(name: str, *, as_json: bool) -> int:
     """Write an agent as a script beside the network of the working directory."""
     from devserver.cli.scaffold import agent_files
     from devserver.config.network_yaml import read_network
@@ -154,11 +179,23 @@ def new_agent(name: str) -> int:
     except ConfigError:
         port = DEFAULT_PORT
     files = agent_files(name, f"http://127.0.0.1:{port}")
-    return _written(path.parent, files, f"oa-dev run, and beside it: python {next(iter(files))}")
+    then = f"now: oa-dev run, and beside it: python {next(iter(files))}"
+    return _told(_written(path.parent, files), then, as_json=as_json)
 
 
-def _written(folder: Path, files: Mapping[str, str], then: str) -> int:
-    """Write files that are not there yet, all or none."""
+def _told(answer: Mapping[str, Any], then: str, *, as_json: bool) -> int:
+    if as_json:
+        say_json(answer)
+        return Exit.CLEAN
+    for each in answer["files"]:
+        say(f"wrote {each}")
+    for each in then.split("\n"):
+        say(each)
+    return Exit.CLEAN
+
+
+def _written(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    """Write files that are not there yet, all or none, and return which."""
     there = [each for each in files if (folder / each).exists()]
     if there:
         verb = "is" if len(there) == 1 else "are"
@@ -170,7 +207,4 @@ def _written(folder: Path, files: Mapping[str, str], then: str) -> int:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise Problem(f"{path} cannot be written: {error.strerror}", code=Exit.FATAL) from error
-        say(f"wrote {name}")
-    if then:
-        say(f"now: {then}")
-    return Exit.CLEAN
+    return {"folder": str(folder.resolve()), "files": list(files)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from devserver.cli.exits import Problem
@@ -26,6 +28,31 @@ def event_of(name: str, to: str | None, payload: str | None, sender: str | None)
     fields |= {"destination_id": to} if to else {}
     fields |= {"source_id": sender} if sender else {}
     return fields
+
+
+def text_of(given: str, what: str) -> str:
+    """Return the text that an argument gives: itself, with `-` standard input, with `@` a file. Raises Problem."""
+    if given == "-":
+        return sys.stdin.read()
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Problem(f"{what} cannot be read: {given[1:]}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """Read events, each an object with `event_name` on a line of its own. Raises Problem, which names the line."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            event = object_of(line, f"line {number}")
+            problem = event_name_problem(str(event.get("event_name") or ""))
+            if problem is not None:
+                raise Problem(f"line {number}: {problem}", 'as in {"event_name": "hello.greet", "payload": {}}')
+            found.append(event)
+    return found
 
 
 def object_of(text: str, what: str) -> dict[str, Any]:

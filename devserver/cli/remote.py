@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.inputs import event_of, object_of
+from devserver.cli.inputs import event_of, events_of, object_of, text_of
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.errors import DevServerError
@@ -63,11 +64,7 @@ def _with_handlers(values: dict[str, Any], catalogue: Mapping[str, Any]) -> dict
 
 def handlers(pattern: str, *, as_json: bool) -> int:
     """Print which events the mods that run handle, with the payload that each takes."""
-    problem = pattern_problem(pattern)
-    if problem is not None:
-        raise Problem(problem)
-    mods = [_narrowed(each, pattern) for each in _server().handlers()["mods"]]
-    mods = [each for each in mods if each["handlers"] or pattern == "*"]
+    mods = catalogue(pattern)["mods"]
     if as_json:
         say_json({"mods": mods})
     elif mods:
@@ -77,19 +74,106 @@ def handlers(pattern: str, *, as_json: bool) -> int:
     return Exit.CLEAN
 
 
+def catalogue(pattern: str) -> dict[str, Any]:
+    """The mods that run, with the handlers of events that `pattern` covers. Raises Problem for a bad pattern."""
+    problem = pattern_problem(pattern)
+    if problem is not None:
+        raise Problem(problem)
+    mods = [_narrowed(each, pattern) for each in _server().handlers()["mods"]]
+    return {"mods": [each for each in mods if each["handlers"] or pattern == "*"]}
+
+
 def _narrowed(row: Mapping[str, Any], pattern: str) -> dict[str, Any]:
     """A mod's row with the handlers alone that hear an event which `pattern` covers."""
     own = [h for h in row["handlers"] if any(matches(pattern, e) or matches(e, pattern) for e in h["events"])]
     return {**row, "handlers": own}
 
 
-def trace() -> int:
+def trace(*, as_json: bool) -> int:
     """Print the whole trace of the latest error that has not been overcome."""
-    error = _server().status().get("last_error") or {}
-    lines = str(error.get("trace") or "").splitlines() or ["no error"]
-    for each in lines:
+    answer = trace_of(_server().status())
+    if as_json:
+        say_json(answer)
+        return Exit.CLEAN
+    for each in answer["trace"].splitlines() or ["no error"]:
         say(each)
     return Exit.CLEAN
+
+
+_FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)\n(?:    (.*)\n)?', re.MULTILINE)
+
+
+def trace_of(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The latest error of a status: as facts, as Python's trace, and as frames."""
+    error = dict(status.get("last_error") or {})
+    text = str(error.pop("trace", None) or "")
+    frames = [
+        {"file": found[1], "line": int(found[2]), "function": found[3], "source": (found[4] or "").strip()}
+        for found in _FRAME.finditer(text)
+    ]
+    return {"error": error or None, "trace": text, "frames": frames}
+
+
+def settle(*, timeout: float, as_json: bool) -> int:
+    """Wait until it is decided whether what is on disk runs, and say so: 0 if it does, 1 if not."""
+    answer = settled(timeout)
+    if as_json:
+        say_json(answer)
+    elif answer["runs"]:
+        say("what is on disk is what runs")
+    else:
+        for each in answer["problems"]:
+            say(_problem_words(each))
+    for each in [] if as_json else answer["ignored"]:
+        say(f"{each['path']} saved, no reload: {each['rule']}")
+    return Exit.CLEAN if answer["runs"] else Exit.FATAL
+
+
+def settled(timeout: float) -> dict[str, Any]:
+    """Ask until it is decided, also over a restart in place. Raises NotRunning for a server that does not come back."""
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            answer = _server().settle(max(0.0, left))
+        except NotRunning:
+            if left <= 0:
+                raise
+            time.sleep(_AGAIN)
+            continue
+        if answer["settled"] or left <= 0:
+            return answer
+
+
+_AGAIN = 0.05
+"""Seconds after which a server that did not answer is asked again."""
+
+
+def _problem_words(row: Mapping[str, Any]) -> str:
+    error, files = row.get("error"), ", ".join(row["files"])
+    place = ":".join(str(error[each]) for each in ("file", "line", "column") if error.get(each)) if error else ""
+    told = f"{error['kind']}: {error['message']}" if error else ""
+    holders = ", ".join(str(each["what"]) for each in row["holders"])
+    parts = (row["mod_id"], row["why"], files, told, place, holders)
+    return ": ".join(each for each in parts if each)
+
+
+def wait_ready(*, timeout: float, as_json: bool) -> int:
+    """Wait until a server answers here: 0 if one does, 1 if none came in time."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            status = _server().status()
+        except NotRunning:
+            status = {}
+        if status or time.monotonic() >= deadline:
+            break
+        time.sleep(_AGAIN)
+    if as_json:
+        say_json({"ready": bool(status), "url": status.get("url"), "pid": status.get("pid")})
+    else:
+        say(f"ready at {status['url']}" if status else f"no oa-dev is ready here within {timeout:g} s")
+    return Exit.CLEAN if status else Exit.FATAL
 
 
 def open_page(*, print_only: bool, as_json: bool) -> int:
@@ -125,24 +209,35 @@ def unload(mod: str, *, force: bool, as_json: bool) -> int:
 
 def restart(*, as_json: bool) -> int:
     """Restart in place and say what came of it. Ends with 1 where it was not done, or a mod did not come up."""
-    server, deadline = _server(), time.monotonic() + RESTART_SECONDS
+    row = restarted_row(_server())
+    if as_json:
+        say_json(row)
+        return Exit.CLEAN if row.get("success") is True and "restarted" in row else Exit.FATAL
+    if "restarted" in row:
+        return _waited(row, as_json=False)
+    plan = _done(row).plan if "timeout" not in row else None
+    if plan is not None and plan.restart is not None:
+        show((restart_planned(plan.restart, view()),))
+    else:
+        say("no restart yet")
+    return Exit.FATAL
+
+
+def restarted_row(server: Client) -> dict[str, Any]:
+    """Have the server restart in place, and return what it came to: a restart, a plan that waits, or nothing yet."""
+    deadline = time.monotonic() + RESTART_SECONDS
     number = server.reloads()["next"]
     answer = server.restart()
     plan = _done(answer).plan
     if plan.restart is not None and plan.restart.waits:
-        if as_json:
-            say_json(answer)
-        else:
-            show((restart_planned(plan.restart, view()),))
-        return Exit.FATAL
+        return answer
     while (left := deadline - time.monotonic()) > 0:
         rows = _rows_after(server, number, left)
         number = rows[-1]["number"] if rows else number
         found = next((each for each in rows if "restarted" in each), None)
         if found is not None:
-            return _waited(found, as_json=as_json)
-    say_json({"success": False, "timeout": True, "number": number}) if as_json else say("no restart yet")
-    return Exit.FATAL
+            return found
+    return {"success": False, "timeout": True, "number": number}
 
 
 def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, Any]]:
@@ -176,7 +271,9 @@ def _carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
 
 def send(name: str, *, to: str | None, payload: str | None, sender: str | None, as_json: bool) -> int:
     """Send one event and say its answer. Ends with 1 for an answer without success."""
-    event = event_of(name, to, payload, sender)
+    if name == "-" or name.startswith("@"):
+        return _send_all(text_of(name, "the events"), to, sender)
+    event = event_of(name, to, None if payload is None else text_of(payload, "the payload"), sender)
     answer = _server().send(event)
     if as_json:
         say_json(answer)
@@ -185,6 +282,18 @@ def send(name: str, *, to: str | None, payload: str | None, sender: str | None, 
         if answer.get("data"):
             say_json(answer["data"])
     return Exit.CLEAN if answer.get("success") is True else Exit.FATAL
+
+
+def _send_all(text: str, to: str | None, sender: str | None) -> int:
+    """Send a sequence of events, one after the other, and print each answer as a line of JSON."""
+    given = {**({"destination_id": to} if to else {}), **({"source_id": sender} if sender else {})}
+    events, server = events_of(text), _server()
+    good = True
+    for event in events:
+        answer = server.send({**given, **event})
+        say_json(answer, line=True)
+        good = good and answer.get("success") is True
+    return Exit.CLEAN if good else Exit.FATAL
 
 
 def saves(do: str, *, as_json: bool) -> int:
@@ -199,16 +308,17 @@ def saves(do: str, *, as_json: bool) -> int:
     return max([_told(each) for each in done], default=Exit.CLEAN)
 
 
-def log(level: str) -> int:
+def log(level: str, *, as_json: bool) -> int:
     """Show other log records from now on."""
-    say(f"log level: {_server().log(level)['level']}")
+    answer = _server().log(level)
+    say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
     return Exit.CLEAN
 
 
-def stop() -> int:
+def stop(*, as_json: bool) -> int:
     """End the server."""
     _server().stop()
-    say("stopping")
+    say_json({"stopping": True}) if as_json else say("stopping")
     return Exit.CLEAN
 
 

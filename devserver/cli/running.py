@@ -16,10 +16,32 @@ Mods = Annotated[
 ]
 
 
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", parser=seconds_of, help="How long to wait at most.")
+]
+
+
 def add_running(app: typer.Typer) -> None:
     """Add the commands to an app."""
     app.command("open")(open_page)
-    asking = (status, reload, load, unload, restart, undo, redo, send, events, pause, apply, resume, trace, log, stop)
+    asking = (
+        status,
+        reload,
+        load,
+        unload,
+        restart,
+        undo,
+        redo,
+        send,
+        events,
+        pause,
+        apply,
+        resume,
+        settle,
+        trace,
+        log,
+        stop,
+    )
     for command in asking:
         app.command()(command)
     app.add_typer(wait, name="wait")
@@ -98,9 +120,17 @@ def redo(mods: Mods = None, as_json: Json = False) -> int:
 
 
 def send(
-    event_name: Annotated[str, typer.Argument(metavar="EVENT_NAME", help="As in wiki.page.create.")],
+    event_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_NAME", help="As in wiki.page.create; - or @FILE: events, one JSON object a line."
+        ),
+    ],
     to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="As in agent:ana or channel:general.")] = None,
-    payload: Annotated[str | None, typer.Option("--payload", metavar="JSON", help="A JSON object.")] = None,
+    payload: Annotated[
+        str | None,
+        typer.Option("--payload", metavar="JSON", help="A JSON object; - for standard input, @FILE for a file."),
+    ] = None,
     sender: Annotated[str | None, typer.Option("--as", metavar="AGENT", help="The agent it comes from.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -150,11 +180,18 @@ def resume(as_json: Json = False) -> int:
     return remote.saves("resume", as_json=as_json)
 
 
-def trace() -> int:
+def settle(timeout: Timeout = 30.0, as_json: Json = False) -> int:
+    """Show whether what is on disk is what runs, and if not why."""
+    from devserver.cli import remote
+
+    return remote.settle(timeout=timeout, as_json=as_json)
+
+
+def trace(as_json: Json = False) -> int:
     """Print the full trace of the latest error."""
     from devserver.cli import remote
 
-    return remote.trace()
+    return remote.trace(as_json=as_json)
 
 
 def log(
@@ -162,18 +199,19 @@ def log(
         str,
         typer.Argument(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
     ],
+    as_json: Json = False,
 ) -> int:
     """Change the running server's log level."""
     from devserver.cli import remote
 
-    return remote.log(level)
+    return remote.log(level, as_json=as_json)
 
 
-def stop() -> int:
+def stop(as_json: Json = False) -> int:
     """Stop the running server."""
     from devserver.cli import remote
 
-    return remote.stop()
+    return remote.stop(as_json=as_json)
 
 
 @wait.callback()
@@ -181,11 +219,17 @@ def _wait() -> None:
     """What can be waited for."""
 
 
+@wait.command("ready")
+def wait_ready(timeout: Timeout = 60.0, as_json: Json = False) -> int:
+    """Wait until a server answers: exit code 0 if one does, 1 if none came in time."""
+    from devserver.cli import remote
+
+    return remote.wait_ready(timeout=timeout, as_json=as_json)
+
+
 @wait.command("reload")
 def wait_reload(
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", parser=seconds_of, help="How long to wait.")
-    ] = 60.0,
+    timeout: Timeout = 60.0,
     after: Annotated[
         int | None,
         typer.Option(

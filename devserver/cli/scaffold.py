@@ -121,6 +121,36 @@ if __name__ == "__main__":
         raise SystemExit(f"{agent_id}: {{error}}") from None
 '''
 
+_AGENTS = """\
+# For coding agents
+
+This folder is a network of `oa-dev`: network.yaml lists the mods in mods/, and a running server brings what is saved
+within milliseconds, in place. Do not restart it after an edit.
+
+## The loop
+
+    oa-dev run --detach --json      # starts the server; once it answers, its address
+    # edit mods/*.py or network.yaml
+    oa-dev settle --json            # is what is on disk what runs? "runs", and why not in "problems"
+    oa-dev trace --json             # the latest error, with frames
+    oa-dev send hello.greet --payload '{"name": "Ana"}' --json
+    oa-dev undo --json              # back to the code and state before the last reload; redo goes forward
+    oa-dev stop
+
+`oa-dev mcp` serves the same as tools (pip install 'oa-dev[mcp]'). With `--json`, errors are JSON on standard output.
+`oa-dev events --list --json` says what can be asked, with JSON Schemas; `oa-dev check --json` checks without a server;
+`python -m pytest` runs the tests, each in a network of its own.
+
+Exit codes: 0 done, 1 failed, 2 misused, 3 network.yaml cannot be used, 4 port in use, 5 `check` found mod errors.
+
+## What to know
+
+- A save that does not compile, import or start changes nothing: the last good version keeps running.
+- `self.state` is a dict that survives reloads; attributes of the instance and globals of modules are made again.
+- `oa-dev new mod NAME` writes a mod and its test; list it in network.yaml as `- name: mods.NAME`.
+- Data of mods belongs into `self.get_storage_path()`; `.oa-dev/` belongs to the server.
+"""
+
 _IGNORED = ".oa-dev/\n__pycache__/\n.venv/\n"
 
 
@@ -130,6 +160,7 @@ def network_files(name: str) -> dict[str, str]:
         "network.yaml": _NETWORK.format(schema=SCHEMA_FILE, name=json.dumps(name, ensure_ascii=False)),
         SCHEMA_FILE: json.dumps(network_schema(), indent=2) + "\n",
         **mod_files("hello"),
+        "AGENTS.md": _AGENTS,
         ".gitignore": _IGNORED,
     }
 

@@ -23,7 +23,21 @@ from devserver.ui.escape import safe
 from devserver.ui.terminal import is_tty
 
 
-def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+def detach(given: Path | None, *, as_json: bool) -> int:
+    """Start the same command in the background, and say where it answers."""
+    from devserver.cli.background import start
+    from devserver.cli.output import say, say_json
+
+    started = start(network_file(given), [each for each in sys.argv[1:] if each != "--detach"])
+    if as_json:
+        say_json({"ready": True, "url": started.url, "pid": started.pid, "log": str(started.log)})
+    else:
+        say(f"runs in the background at {started.url}, pid {started.pid}; stop it with: oa-dev stop")
+        say(f"what it says is in {started.log}")
+    return Exit.CLEAN
+
+
+def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_page: bool = False) -> int:
     """Run the network until it is stopped. `flags` are settings by name, None where not given."""
     from devserver.server.image import VARIABLE as RESTARTED
     from devserver.server.image import Image
@@ -69,7 +83,14 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     logs.listen(face.log.tell)
     asked = {name: settings[name] for name in ("host", "allow_host", "port", "strict_port", "watch", "confirm")}
     options = RunOptions(
-        path, keys=face.keys is not None, settings=settings, supervised=supervised, image=image, before=before, **asked
+        path,
+        keys=face.keys is not None,
+        open_page=open_page,
+        settings=settings,
+        supervised=supervised,
+        image=image,
+        before=before,
+        **asked,
     )
     try:
         # Asked anew for each line: the server puts a redactor before it.

@@ -51,12 +51,23 @@ class SavesAsked(Protocol):
         """What applying everything on disk would lead to."""
 
 
+class SettlingAsked(Protocol):
+    """Whether what is on disk is what runs."""
+
+    async def settled(self, seconds: float) -> dict[str, Any]:
+        """Return when that is decided, or after so many seconds."""
+
+
 class Desk(Protocol):
     """What this API needs of the server. What became of plans is plain values."""
 
     @property
     def saves(self) -> SavesAsked:
         """Saves on their way."""
+
+    @property
+    def settling(self) -> SettlingAsked:
+        """Whether what is on disk is what runs."""
 
     @property
     def followed(self) -> Followed:
@@ -88,6 +99,7 @@ class DeskApi:
         return (
             Route("GET", "/_dev/plan", Scope.ADMIN, self.plan),
             Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads, waits=True),
+            Route("GET", "/_dev/settle", Scope.ADMIN, self.settle, waits=True),
             Route("GET", "/_dev/events", Scope.ADMIN, self.events, waits=True),
             Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
             Route("POST", "/_dev/redo", Scope.ADMIN, self.redo),
@@ -112,6 +124,10 @@ class DeskApi:
         found = () if after is None else await tape.wait_after(after, self._seconds(request))
         rows = [{"number": number, **each} for number, each in found]
         return told({"next": found[-1][0] if found else tape.number, "reloads": rows})
+
+    async def settle(self, request: Request) -> Answer:
+        """Whether what is on disk is what runs, once that is decided."""
+        return told(await self._desk.settling.settled(self._seconds(request)))
 
     async def events(self, request: Request) -> Answer:
         """The events after `after` that match `pattern`; without `after`, where they stand now."""

@@ -501,6 +501,80 @@ class RestartedRow(TypedDict):
     restarted: RestartedForm
 
 
+class SettleProblem(TypedDict):
+    """A reason why what is on disk is not what runs; `error`, `files` and `holders` as far as they belong to it."""
+
+    kind: Literal["refused", "waiting", "failed", "held", "differs", "stale_key", "old_code", "restart", "pending"]
+    mod_id: str | None
+    why: str
+    files: list[str]
+    error: ErrorForm | None
+    holders: list[HolderForm]
+
+
+class IgnoredSave(TypedDict):
+    """A save that led to no reload, and by which rule."""
+
+    time: str
+    path: str
+    rule: str
+
+
+class SettledAnswer(TypedDict):
+    """Whether what is on disk is what runs; `settled`: that is decided; `ignored`: saves since the latest plan."""
+
+    settled: bool
+    runs: bool
+    reload_number: int
+    problems: list[SettleProblem]
+    ignored: list[IgnoredSave]
+
+
+class ReadyAnswer(TypedDict):
+    """Whether a server answers here; `log` of one that was started in the background."""
+
+    ready: bool
+    url: str | None
+    pid: int | None
+    log: NotRequired[str]
+
+
+class TraceFrame(TypedDict):
+    """One frame of a trace, the outermost first."""
+
+    file: str
+    line: int
+    function: str
+    source: str
+
+
+class TraceAnswer(TypedDict):
+    """The latest error that was not overcome, null without one."""
+
+    error: ErrorForm | None
+    trace: str
+    frames: list[TraceFrame]
+
+
+class LevelAnswer(TypedDict):
+    """The level from which on log records are shown."""
+
+    level: str
+
+
+class StoppingAnswer(TypedDict):
+    """The server is about to end."""
+
+    stopping: Literal[True]
+
+
+class WrittenAnswer(TypedDict):
+    """The files that were written into a folder."""
+
+    folder: str
+    files: list[str]
+
+
 class NoReload(TypedDict):
     """No plan came in time."""
 
@@ -583,7 +657,14 @@ ANSWERS: dict[str, Any] = {
     "resume": SavesAnswer,
     "restart": RestartedRow | DoneForm | NoReload,
     "wait reload": ReloadRow | RefusedRow | RestartedRow | NoReload,
+    "wait ready": ReadyAnswer,
+    "settle": SettledAnswer,
+    "trace": TraceAnswer,
+    "run --detach": ReadyAnswer,
     "open": OpenAnswer,
+    "new": WrittenAnswer,
+    "log": LevelAnswer,
+    "stop": StoppingAnswer,
 }
 """What each command prints with `--json`; `events` prints one such object a line."""
 

@@ -244,10 +244,14 @@ class Engine:
             await self._look_again(waits=queue.empty())
             queue.task_done()
 
-    async def rest(self) -> None:
-        """Take no more triggers, once everything that was asked for is done; `go_on` ends that."""
+    async def quiet(self) -> None:
+        """Return once everything that was asked for is done."""
         if self._queue is not None:
             await self._queue.join()
+
+    async def rest(self) -> None:
+        """Take no more triggers, once everything that was asked for is done; `go_on` ends that."""
+        await self.quiet()
         self._open.clear()
 
     def go_on(self) -> None:

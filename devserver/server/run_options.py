@@ -27,6 +27,7 @@ class RunOptions:
     watch: bool = True
     keys: bool = True
     confirm: bool = False
+    open_page: bool = False
     settings: Settings | None = None
     supervised: Supervised = field(default_factory=Supervised)
     image: Image = field(default_factory=Image)

@@ -58,6 +58,8 @@ class Saves:
         self._config_waits = self._config_asks = False
         self._shown = Plan("nothing yet")
         self.paused = False
+        self.seen = sources_now([path])[path]
+        """The digest of network.yaml as it was dealt with last."""
         self.refused: tuple[ErrorFacts, ...] = ()
         """Why network.yaml, as it was saved last, cannot be used."""
 
@@ -73,6 +75,14 @@ class Saves:
 
     async def config_changed(self) -> None:
         """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
+        # Before it is read: what is saved meanwhile is news.
+        seen = sources_now([self._path])[self._path]
+        try:
+            await self._config_saved()
+        finally:
+            self.seen = seen
+
+    async def _config_saved(self) -> None:
         was_refused, waited = bool(self.refused), self._config_waits
         config, self._config_waits = self._usable(), False
         if config is None:
@@ -107,7 +117,7 @@ class Saves:
         if was_refused:
             self._tell(Notice(f"{self._path.name} can be used again, and asks for what runs", calm=True))
         # Settings that count at once are told where they are taken, and are no part of a plan.
-        elif replace(self._network.engine.config, unused=before.unused) == before:
+        elif replace(self._network.engine.config, unused=before.unused, lost=before.lost) == before:
             self._tell(Ignored(self._path.name, self._why_nothing(config)))
 
     def _why_nothing(self, config: NetworkConfig) -> str:

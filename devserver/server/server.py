@@ -65,6 +65,7 @@ from devserver.server.restart import IMPORTED, Parts, RestartInPlace
 from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
+from devserver.server.settled import Settling
 from devserver.server.sockets import beside, bind, url_of
 from devserver.server.status import Standing, catalogue_of, status_of
 from devserver.server.watchdog import Watchdog
@@ -186,6 +187,9 @@ class Server:
         )
         self._settings_told: set[str] = set()
         self._installed = InstalledCode(self._network.engine.roots.holds, options.image.began)
+        self.settling = Settling(
+            self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
+        )
         self._watch = self._make_watch()
         self._http = HttpServer(self._app(), accounts)
         self._tasks: list[asyncio.Task[None]] = []
@@ -258,6 +262,8 @@ class Server:
         if wanted and self._port() != wanted:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
         self.tell(self._ready())
+        if self._options.open_page and not self._options.supervised.crashes:
+            self._begin(self._open_page())
         if crashes := self._options.supervised.crashes:
             self.tell(Notice(lost_words(crashes[-1].how, crashes[-1].began, self._kept.brought_back)))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
@@ -525,6 +531,7 @@ class Server:
         """Tell the face. From any thread."""
         fact = self._redactor.of(fact)
         self._standing.note(fact)
+        self.settling.note(fact)
         if isinstance(fact, PlanDone):
             self.reloads.put({"time": iso_of(time.time()), **done_to_dict(fact)})
         elif isinstance(fact, Restarted):
