@@ -193,10 +193,14 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should know that is no error of a mod. `calm`: it answers somebody, and asks for nothing."""
+    """Something a person should know that is no error of a mod. `calm`: it answers somebody, and asks for nothing.
+
+    `mended`: the mods whose saved code had failed, and is again what runs.
+    """
 
     message: str
     calm: bool = False
+    mended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,10 +344,17 @@ class Knowledge:
     def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
         """After a plan: forget failures whose sources are again what runs, and say so."""
         self._forget_same()
-        back = [] if not isinstance(trigger, FilesChanged) else self._back_again(trigger.changed, plan)
+        if not isinstance(trigger, FilesChanged):
+            return []
+        back = self._back_again(trigger.changed, plan)
+        notices = []
         for generation in back:
-            del self.failed[generation.mod_path]
-        return [Notice(f"what is on disk is {each.name} again; it kept running", calm=True) for each in back]
+            touched = self.failed.pop(generation.mod_path).touched
+            files = [self._roots.shown(path) for path in changed_of(touched, trigger.changed)]
+            what = f"{files[0]} matches" if len(files) == 1 else "the sources on disk match"
+            words = f"{what} {generation.name} again, which kept running; nothing to reload"
+            notices.append(Notice(words, calm=True, mended=(generation.mod_id,)))
+        return notices
 
     def _back_again(self, changed: Sources, plan: Plan) -> list[Generation]:
         planned = {step.mod_path for step in plan.steps}

@@ -17,7 +17,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.config.typed import config_schema_of
 from devserver.live.generation import Generation
 from devserver.model.config import Manifest
-from devserver.model.facts import ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
+from devserver.model.facts import ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
 from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
 from devserver.network.agent import Agent
@@ -58,6 +58,11 @@ class Standing:
             elif isinstance(fact, ModError):
                 self.last_error = fact.error
                 self._note_raised(fact)
+            elif isinstance(fact, Notice) and fact.mended:
+                self.last_error = None
+                for mod_id in fact.mended:
+                    if (known := self._known.get(mod_id)) is not None:
+                        known.failed = None
 
     def _note_outcome(self, outcome: Outcome) -> None:
         before, row = self._known.get(outcome.mod_id), _outcome_row(outcome, self._clock())

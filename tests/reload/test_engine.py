@@ -63,7 +63,9 @@ async def test_a_failed_save_that_is_taken_back_is_forgotten(work: Workspace, at
     await work.save_mod("echo", "def broken(:")
     done = await work.saved(work.write("mods/echo.py", text))
     assert done.outcomes == ()
-    assert [each.message for each in work.told(Notice)] == ["what is on disk is echo v1 again; it kept running"]
+    assert [each.message for each in work.told(Notice)] == [
+        "mods/echo.py matches echo v1 again, which kept running; nothing to reload"
+    ]
     assert work.running() == {"echo": 1}
 
 

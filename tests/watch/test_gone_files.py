@@ -66,7 +66,9 @@ async def test_a_missing_file_that_comes_back_as_it_was_is_told_of_and_reloads_n
     file.unlink()
     await until(lambda: len(desk.plans()) == 1)
     file.write_text(echo(0))
-    await until(lambda: desk.notices() == ["what is on disk is echo v1 again; it kept running"])
+    await until(
+        lambda: desk.notices() == ["mods/echo/mod.py matches echo v1 again, which kept running; nothing to reload"]
+    )
     assert desk.instance("echo") is instance
     assert [each.status for each in desk.reloads()] == [Status.SKIPPED]
 
@@ -82,7 +84,9 @@ async def test_a_folder_of_a_mod_that_is_moved_away_is_one_line_and_its_return_a
     await desk.seen()
     assert [each.reason for each in desk.reloads()] == ["source missing: mods/echo/mod.py; echo v1 keeps running"]
     away.rename(file.parent)
-    await until(lambda: desk.notices() == ["what is on disk is echo v1 again; it kept running"])
+    await until(
+        lambda: desk.notices() == ["the sources on disk match echo v1 again, which kept running; nothing to reload"]
+    )
     await desk.seen()
     assert len(desk.reloads()) == 1
     file.write_text(echo(1, "from mods.echo import words"))
