@@ -31,6 +31,7 @@ from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Notice, 
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
+from devserver.reload import hooks
 from devserver.reload.apply import GivenUp, Transaction
 from devserver.reload.carried import Carried
 from devserver.reload.error_facts import error_facts, own_files
@@ -503,6 +504,16 @@ class Engine:
         """The innermost line of mods on a stack, as in ` at mods/wiki/mod.py:7`; nothing without one."""
         own = [each for each in stack if self.is_own(each.f_code.co_filename)]
         return f" at {self.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
+
+    def ending(self, blocked: Sequence[FrameType] = ()) -> str:
+        """The mod whose shutdown() runs now, and at which line; "" if none does. `blocked`: where the mods' thread is.
+
+        To be asked from any thread: what it finds may have gone on meanwhile.
+        """
+        if (ending := self._retirement.ending) is None:
+            return ""
+        generation, task = ending
+        return f"{generation.mod_id}{self.where(blocked) or (self.where(hooks.stack_of(task)) if task else '')}"
 
     def replace_worker(self) -> None:
         """Somebody keeps the worker: have another from now on."""

@@ -31,6 +31,8 @@ class Retirement:
         self._limits = limits
         self._tell = tell
         self._facts_of = facts_of
+        self.ending: tuple[Generation, asyncio.Task[object] | None] | None = None
+        """The generation whose shutdown() runs now, and the task that waits for it."""
         self._lingering: dict[asyncio.Task[None], Generation] = {}
 
     def begin(self, generation: Generation) -> None:
@@ -77,8 +79,10 @@ class Retirement:
             return
         if not generation.is_down:
             generation.is_down = True
+            self.ending = generation, asyncio.current_task()
             for error in await hooks.shutdown(generation, self._limits().shutdown):
                 self._tell(ModError(generation.mod_id, "shutdown", generation.number, self._facts_of(error)))
+        self.ending = None
         tasks = (f"task {each.get_name()!r} does not end" for each in generation.tasks if not each.done())
         left = (*map(_with_cure, generation.left_behind), *tasks)
         if left:

@@ -68,7 +68,7 @@ from devserver.server.saves import Saves
 from devserver.server.settled import Settling
 from devserver.server.sockets import beside, bind, url_of
 from devserver.server.status import Standing, catalogue_of, status_of
-from devserver.server.watchdog import Watchdog
+from devserver.server.watchdog import Watchdog, frames_of_thread
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
 from devserver.transports.http.serving import HttpServer
@@ -78,6 +78,8 @@ from devserver.ui.keymap import KeyPressed
 STOP_SECONDS = 2.5
 """How long a stop may take before what does not end is left to the end of the process."""
 
+_PATIENCE = 0.4
+"""Seconds after which a stop says whom it waits for."""
 _PRESENCE_SECONDS = 5.0
 _INSTALLED_SECONDS = 0.5
 """How often installed packages and our own code are compared with what was loaded: some hundred calls of stat."""
@@ -375,7 +377,7 @@ class Server:
             case "open":
                 self._begin(self._open_page())
             case "quit":
-                self._stop.set()
+                self._asked_to_stop()
 
     def _ask(self, trigger: Trigger) -> None:
         self._begin(self._network.submit(trigger))
@@ -543,6 +545,8 @@ class Server:
         self._face.tell(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
+        if self._stop.is_set() and not came:
+            return  # the last line counts them
         self.tell(AgentSeen(agent_id, came, transport))
 
     def _exit_requested(self, request: BaseException) -> None:
@@ -573,6 +577,8 @@ class Server:
 
     def _asked_to_stop(self) -> None:
         self._asks += 1
+        if self._asks == 1:
+            self.tell(Notice("stopping; Ctrl-C again ends it at once", calm=True))
         if self._asks > 1:
             self._face.close()
             os._exit(_SECOND_INTERRUPT)
@@ -608,7 +614,18 @@ class Server:
             self._kept.end()
 
     async def _end_mods(self) -> None:
-        await self._in_time(self._network.shutdown(), "a mod does not end; left behind")
+        work = asyncio.ensure_future(self._network.shutdown())
+        if not (await asyncio.wait({work}, timeout=_PATIENCE))[0]:
+            self.tell(Notice(f"waiting for {self._ending()} to shut down", calm=True))
+        if not (await asyncio.wait({work}, timeout=STOP_SECONDS / 2 - _PATIENCE))[0]:
+            self.tell(Notice(f"{self._ending()} did not shut down within {STOP_SECONDS / 2:.1f} s; not waited for"))
+            work.cancel()
+            return
+        await work
+
+    def _ending(self) -> str:
+        stack = list(reversed(frames_of_thread(self._home.thread.ident)))
+        return self._network.engine.ending(stack) or "a mod"
 
     async def _end_connections(self) -> None:
         await self._in_time(self._http.end(), "a connection does not end; cut off")

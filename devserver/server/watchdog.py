@@ -93,9 +93,14 @@ class Watchdog:
 
     def _frames(self) -> list[FrameType]:
         """The frames of the mods' thread, innermost first."""
-        found = []
-        frame = sys._current_frames().get(self._home.thread.ident or 0)
-        while frame is not None:
-            found.append(frame)
-            frame = frame.f_back
-        return found
+        return frames_of_thread(self._home.thread.ident)
+
+
+def frames_of_thread(ident: int | None) -> list[FrameType]:
+    """The frames of a thread, innermost first; none for one that has not begun or has ended."""
+    found = []
+    frame = sys._current_frames().get(ident or 0)
+    while frame is not None:
+        found.append(frame)
+        frame = frame.f_back
+    return found

@@ -172,6 +172,10 @@ class Console:
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
+            if self._question:
+                # An open question is no last line for the shell's prompt to follow.
+                self._writer.write(_WIPE_LINE)
+                self._question = ""
             self._tell_rest(float("inf"))
         self._writer.close(seconds)
 

@@ -37,6 +37,34 @@ def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:
     return data[: max(0, limit - len(mark.encode()))].decode("utf-8", "ignore") + mark
 
 
+def wrapped(text: str, columns: int) -> list[str]:
+    """Safe text in lines of at most so many columns, broken between words where there is a space to break at."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        candidate = f"{line} {word}" if line else word
+        if cells(candidate) <= columns:
+            line = candidate
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while cells(line) > columns:
+            fits = _fitting(line, columns)
+            lines.append(line[:fits])
+            line = line[fits:]
+    return [*lines, line] if line or not lines else lines
+
+
+def _fitting(text: str, columns: int) -> int:
+    """How many characters of a text fit into so many columns; at least one."""
+    used = 0
+    for number, each in enumerate(text):
+        used += cells(each)
+        if used > columns:
+            return max(1, number)
+    return len(text)
+
+
 def cells(text: str) -> int:
     """How many columns of a terminal safe text takes: wide characters take two, combining ones none."""
     if text.isascii():

@@ -8,13 +8,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from devserver.model.facts import ErrorFacts, Frame
-from devserver.ui.escape import cells, safe
+from devserver.ui.escape import cells, safe, wrapped
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.render import INDENT
 from devserver.ui.segments import Block, Line, Place, Segment, dim, joined, plain
+from devserver.ui.words import count
 
 _NARROWEST = 20
+_MOST_LINES = 6
+"""Lines that a message may take."""
+_BRIEF = 200
 
 
 def place(frame: Frame) -> Segment:
@@ -36,19 +40,49 @@ def error_block(head: Line, error: ErrorFacts, view: View) -> Block:
         head,
         body=(_place_line(where),) if where else (),
         details=excerpt(where, view) if where else (),
-        after=((Segment(message(error), Style.BAD),),),
+        after=tuple((Segment(each, Style.BAD),) for each in message_lines(error, view)),
     )
 
 
 def config_error_block(head: Line, error: ErrorFacts, view: View) -> Block:
     """A problem in network.yaml under a headline that names its place already."""
-    told = plain(_with_hint(error.message or error.kind, error.hint))
-    return Block(head, details=excerpt(error.where, view) if error.where else (), after=((told,),))
+    told = _lines(_with_hint(error.message or error.kind, error.hint), view)
+    after = tuple((plain(each),) for each in told)
+    return Block(head, details=excerpt(error.where, view) if error.where else (), after=after)
 
 
 def message(error: ErrorFacts) -> str:
     """What the error says with its kind, and its hint, as Python's own traces do."""
     return _with_hint(f"{error.kind}: {error.message}" if error.message else error.kind, error.hint)
+
+
+def brief(error: ErrorFacts) -> str:
+    """What the error says with its kind and hint, for a line that says more than that."""
+    first, _, rest = error.message.strip().partition("\n")
+    shown = replace(error, message=first if len(first) <= _BRIEF else f"{first[: _BRIEF - 1]}…")
+    return message(shown if not rest else replace(shown, message=f"{shown.message} …"))
+
+
+def message_lines(error: ErrorFacts, view: View) -> list[str]:
+    """What the error says, in the few lines that a screen has for it; `oa-dev trace` has the rest."""
+    return _lines(message(error), view)
+
+
+def _lines(words: str, view: View) -> list[str]:
+    """Words in lines as they were written, each wrapped to the terminal; what is beyond the room is counted."""
+    written = [each.rstrip() for each in words.strip().split("\n") if each.strip()]
+    if view.look.one_line:
+        return [" | ".join(each.strip() for each in written)]
+    room = max(_NARROWEST, view.width) - INDENT
+    lines = [line for each in written for line in _indented(safe(each), max(_NARROWEST // 2, room))]
+    rest = len(lines) - _MOST_LINES
+    return lines if rest <= 0 else [*lines[:_MOST_LINES], f"{view.look.glyphs.more} {count(rest, 'more line')}"]
+
+
+def _indented(text: str, columns: int) -> list[str]:
+    """A written line, wrapped under its own indent."""
+    own = text[: len(text) - len(text.lstrip())][: columns // 4]
+    return [own + each for each in wrapped(text.strip(), columns - len(own))]
 
 
 def _with_hint(words: str, hint: str | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 ENTER = ("\n", "\r")
 ERASE = ("\x7f", "\x08")
 ESCAPE = "\x1b"
+_MOST_SHOWN = 9
 REPEAT_SECONDS = 0.15
 """Equal keys closer together than this are one key held down; keyboards repeat every 20 to 100 ms."""
 
@@ -100,7 +101,22 @@ def chosen(typed: str, mods: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def question(mods: Sequence[str], typed: str = "") -> str:
-    """The one line that asks which mod."""
-    choices = "  ".join(f"{number} {each}" for number, each in enumerate(mods, 1))
-    return f"which mod? {choices} (Esc cancels): {typed}"
+def settled_by(typed: str, mods: Sequence[str]) -> bool:
+    """Whether a number is typed that no further digit could make another mod's: it needs no Enter."""
+    return typed.isdecimal() and 1 <= int(typed) <= len(mods) < int(typed) * 10
+
+
+def question(mods: Sequence[str], typed: str = "", refused: str = "") -> str:
+    """The one line that asks which mod. `refused` is an answer that names none, or several.
+
+    What is typed narrows the choices, which keep their numbers.
+    """
+    numbered = [(number, each) for number, each in enumerate(mods, 1) if not typed or _may_be(typed, number, each)]
+    choices = "  ".join(f"{number} {each}" for number, each in numbered[:_MOST_SHOWN])
+    more = f"  … {len(numbered) - _MOST_SHOWN} more" if len(numbered) > _MOST_SHOWN else ""
+    no = f'no mod "{refused}"; ' if refused else ""
+    return f"{no}which mod? {choices}{more} (Enter, Esc cancels): {typed}"
+
+
+def _may_be(typed: str, number: int, mod: str) -> bool:
+    return mod.startswith(typed) or str(number).startswith(typed)

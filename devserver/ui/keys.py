@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from devserver.ui.debugger import debugger_hook
-from devserver.ui.keymap import REPEAT_SECONDS, Answer, KeyPressed, chosen, key_named, question, typed_on
+from devserver.ui.keymap import REPEAT_SECONDS, Answer, KeyPressed, chosen, key_named, question, settled_by, typed_on
 from devserver.ui.terminal import Terminal
 
 OnKey = Callable[[KeyPressed], None]
@@ -203,11 +203,15 @@ class Keys:
         self._ask(question(self._choices))
 
     def _answered(self, answer: Answer) -> None:
-        mod = chosen(answer.typed, self._choices) if answer.done else None
-        # An answer that names no mod, or several, stays open; an empty one means never mind.
-        if answer.cancelled or mod is not None or (answer.done and not answer.typed.strip()):
+        done = answer.done or settled_by(answer.typed, self._choices)
+        mod = chosen(answer.typed, self._choices) if done else None
+        # An answer that names no mod, or several, is refused with a word; an empty one means never mind.
+        if answer.cancelled or mod is not None or (done and not answer.typed.strip()):
             self._answer = None
             self._ask("")
+        elif done:
+            self._answer = Answer()
+            self._ask(question(self._choices, refused=answer.typed))
         else:
             self._answer = Answer(answer.typed)
             self._ask(question(self._choices, answer.typed))

@@ -28,7 +28,7 @@ from devserver.model.facts import (
 )
 from devserver.model.wire_form import sentence_of
 from devserver.ui.exposed import exposed_block
-from devserver.ui.frame import config_error_block, error_block, message, place
+from devserver.ui.frame import brief, config_error_block, error_block, place
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
@@ -125,7 +125,8 @@ def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
     if view.look.one_line:
         return rows
     # For people: a log keeps what it is told, and nobody presses a key there.
-    page = (("Dashboard", fact.page),) if fact.page else ()
+    open_it = "press o to open" if view.keys else "oa-dev open"
+    page = (("Dashboard", f"{fact.page}{dot}{open_it}" if "…" in fact.page else fact.page),) if fact.page else ()
     hints = ("exposed" if fact.exposed else "use --host to expose", "press h for shortcuts" if view.keys else "")
     return (rows[0], *page, *rows[1:], ("Network", joined(hints, dot)))
 
@@ -193,7 +194,7 @@ def _mod_error(fact: ModError, view: View, times: int) -> Block:
         (
             Segment(f"{glyphs.warning} ", Style.WARN),
             strong(f"{fact.mod_id} v{fact.generation}"),
-            plain(f" raised {message(error)} {'in' if ' ' in fact.event_name else 'on'} {fact.event_name}"),
+            plain(f" raised {brief(error)} {'in' if ' ' in fact.event_name else 'on'} {fact.event_name}"),
             *where,
             dim(f"{dot}v{fact.generation} stays"),
             plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from devserver.model.facts import AgentsSeen, Held, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Way
 from devserver.model.plan import Hold, NotApplied, Plan, Step
-from devserver.ui.frame import message, mod_error_block, place
+from devserver.ui.frame import brief, mod_error_block, place
 from devserver.ui.glyphs import RICH, Glyphs, Style
 from devserver.ui.look import View
 from devserver.ui.restart_lines import restart_planned
@@ -44,6 +44,7 @@ NOT_DONE: dict[Action, str] = {
 _NO_MOD = ("", "all")
 _THROUGH = ", through "
 _IMPORTED = ", imported by "
+_MOST_REASONS = 4
 _KEPT = "state kept"
 _NOTHING_KEPT = "no state"
 _FELL_WITH = "rolled back because "
@@ -146,7 +147,7 @@ def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen,
     dot = f" {glyphs.dot} "
     names = joined((_name(each) for each in good[:8]), "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
-    why = _in(_why([each.reason for each in good]), glyphs)
+    why = _in(_why([each.reason for each in good], glyphs.more), glyphs)
     # What a reason says already ("in place, no reload") is not said again.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
     said = joined((took(duration_ms), why, state, receipt(agents, held)), dot)
@@ -157,7 +158,7 @@ def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen,
 def _state(notes: Sequence[str]) -> str:
     """What happened to the state of each. That it was kept is said once, and that there was none to keep not at all."""
     if len(notes) == 1:
-        return notes[0]
+        return "" if notes[0] == _NOTHING_KEPT else notes[0]
     told = (_KEPT if each.startswith(_KEPT) else each for each in notes if each != _NOTHING_KEPT)
     return joined(told, "; ")
 
@@ -167,7 +168,7 @@ def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
     return signs.get(good[0].action, glyphs.reloaded) if len(good) == 1 else glyphs.reloaded
 
 
-def _why(reasons: Sequence[str]) -> str:
+def _why(reasons: Sequence[str], more: str) -> str:
     """The reasons, each once; those of several mods that import one source are told together, without the way there."""
     if len(reasons) == 1:
         return reasons[0]
@@ -175,8 +176,9 @@ def _why(reasons: Sequence[str]) -> str:
     for reason in reasons:
         way, _, mod = reason.partition(_IMPORTED)
         importers.setdefault(way.partition(_THROUGH)[0], []).extend([mod] if mod else [])
-    told = (f"{source}{_IMPORTED}{', '.join(mods)}" if mods else source for source, mods in importers.items())
-    return joined(told, "; ")
+    told = [f"{source}{_IMPORTED}{listed(mods, more)}" if mods else source for source, mods in importers.items()]
+    shown = told if len(told) <= _MOST_REASONS else [*told[:_MOST_REASONS], f"{more} {len(told) - _MOST_REASONS} more"]
+    return joined(shown, "; ")
 
 
 def _name(outcome: Outcome) -> str:
@@ -224,7 +226,7 @@ def _late_error(outcome: Outcome, view: View) -> Block:
     where = (dim(f" {glyphs.dot} "), place(error.where)) if error.where else ()
     words = f" {_after(outcome)}, but in {outcome.phase.value}: "
     return Block(
-        (Segment(f"{glyphs.warning} ", Style.WARN), strong(outcome.mod_id), plain(words + message(error)), *where)
+        (Segment(f"{glyphs.warning} ", Style.WARN), strong(outcome.mod_id), plain(words + brief(error)), *where)
     )
 
 
@@ -240,7 +242,7 @@ def _attempted(outcome: Outcome) -> str:
 
 
 def _what_runs(outcome: Outcome) -> str:
-    return f"v{outcome.generation} keeps running" if outcome.generation else "nothing of it runs"
+    return f"v{outcome.generation} keeps running" if outcome.generation else f"{outcome.mod_id} is not running"
 
 
 def _fared(agents: AgentsSeen, view: View) -> str:
@@ -256,4 +258,4 @@ def _stayed(outcomes: Sequence[Outcome], view: View) -> Block:
 
 
 def _name_of_stayed(outcome: Outcome) -> str:
-    return f"{outcome.mod_id} ({_what_runs(outcome)})"
+    return f"{outcome.mod_id} ({_what_runs(outcome) if outcome.generation else 'not running'})"

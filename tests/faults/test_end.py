@@ -93,6 +93,30 @@ def test_what_goes_on_after_the_end_is_named(site: Site, statement: str, words: 
             os.kill(each, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("statement", ["await asyncio.sleep(60)", "time.sleep(4)"], ids=["async", "sync"])
+def test_a_stop_is_answered_at_once_and_names_the_mod_that_is_waited_for(site: Site, statement: str) -> None:
+    """With the line where its shutdown() is, while it is waited for and when it is not any more."""
+    asynchronous = "async " if "await" in statement else ""
+    site.mod("slow", f"{asynchronous}def shutdown(self):\n    {statement}", head=HEAD)
+    site.yaml()
+    live = start(site)
+    live.line("ready")
+    live.join("ana")
+    mark = live.mark()
+    assert live.stop() == 0
+    said = [each["message"] for each in live.told("notice", mark)]
+    place = f"slow at mods/slow.py:{_line_of(site, statement)}"
+    assert said[0] == "stopping; Ctrl-C again ends it at once"
+    assert said[1] == f"waiting for {place} to shut down"
+    assert said[2].startswith(f"{place} did not shut down within ")
+    assert live.told("agent", mark) == []
+
+
+def _line_of(site: Site, text: str) -> int:
+    lines = (site.folder / "mods" / "slow.py").read_text().splitlines()
+    return 1 + next(number for number, line in enumerate(lines) if text in line)
+
+
 def _children(pid: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     found = [each.read_text() for each in listed.parents[1].glob("*/children")]

@@ -238,4 +238,4 @@ def test_a_question_is_kept_on_one_row() -> None:
     console = Console(stream, color=False, width_of=lambda: 20, environ={})
     console.ask("which mod? 1 analytics  2 messaging (Esc cancels): wi")
     console.close(10)
-    assert stream.getvalue() == "\r\x1b[Kwhich mod…cels): wi"
+    assert stream.getvalue() == "\r\x1b[Kwhich mod…cels): wi\r\x1b[K"

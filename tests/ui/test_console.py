@@ -256,7 +256,7 @@ def test_the_key_to_the_dashboard_is_shown_only_when_a_person_asks() -> None:
     console.reveal(whole, "no browser here")
     console.close(10)
     banner, _, asked = stream.getvalue().partition("that was the banner")
-    assert "#k=…4f2c\n" in banner
+    assert "#k=…4f2c · oa-dev open\n" in banner
     assert whole not in banner
     assert f"Dashboard  {whole}\n" in asked
     assert f"no browser here: {whole}\n" in asked

@@ -38,6 +38,7 @@ from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 from devserver.ui.console import Console
 from devserver.ui.doctor import doctor_lines
+from devserver.ui.escape import cells
 from devserver.ui.events import event_line
 from devserver.ui.lines import mod_unusable, said_block
 from devserver.ui.look import View, look_of
@@ -115,6 +116,12 @@ FELL = outcome(
 )
 FAILED = outcome("kanban", 3, status=Status.ROLLED_BACK, phase=Phase.INITIALIZE, error=ERROR, note="")
 
+
+def failed_with(message: str) -> Outcome:
+    """A reload that failed with these words."""
+    return outcome("wiki", 2, status=Status.ROLLED_BACK, error=ErrorFacts("ValueError", message, ERROR.where), note="")
+
+
 CASES: dict[str, Fact] = {
     "ready": Ready(
         "http://127.0.0.1:8700",
@@ -149,6 +156,19 @@ CASES: dict[str, Fact] = {
             (NotApplied("network.port", 8700, 8800),),
         )
     ),
+    "long_mods": done(*(outcome(f"mod_{n:02}", 2, reason=f"{LIB} mod_{n:02}") for n in range(30))),
+    "long_message": done(failed_with("x " * 2500)),
+    "long_word": done(failed_with("y" * 5000)),
+    "long_validation": done(
+        failed_with(
+            "3 validation errors for Config\ngreeting\n  Input should be a valid string"
+            " [type=string_type, input_value=5, input_type=int]\n    For further information visit https://errors.example"
+            "\nsize\n  Field required [type=missing, input_value={}, input_type=dict]\nkind\n  Field required"
+        )
+    ),
+    "long_wide": done(failed_with("\u65e5\u672c\u8a9e\u306e\u30e1\u30c3\u30bb\u30fc\u30b8 " * 12)),
+    "long_right_to_left": done(failed_with("\u0634\u0644\u0627\u0645 \u202e \u05e9\u05dc\u05d5\u05dd " * 12)),
+    "long_handler_error": ModError("wiki", "wiki.page.get", 2, ErrorFacts("ValueError", "one\ntwo " * 900)),
     "done_one": done(outcome("echo", 2)),
     "done_library": done(
         outcome("kanban", 3, reason=f"{LIB} kanban"),
@@ -267,13 +287,13 @@ PRINTED: dict[str, Callable[[View], str]] = {
 """What commands print, which is no fact."""
 
 
-def told(fact: Fact, tty: bool) -> str:
+def told(fact: Fact, tty: bool, columns: int = 80) -> str:
     """What a console writes for a fact at 10:14:02, without colours."""
     stream = FakeTerminal() if tty else io.StringIO()
     console = Console(
         stream,
         color=False,
-        width_of=lambda: 80,
+        width_of=lambda: columns,
         clock=lambda: datetime(2026, 1, 31, 10, 14, 2, tzinfo=UTC),
         started=True,
         keys=tty,
@@ -296,6 +316,25 @@ def test_a_fact_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize("name", [each for each in CASES if each.startswith(("long_", "done_failed"))])
+def test_long_things_look_as_their_golden_file_shows_at_20_columns(name: str) -> None:
+    """Words stay whole where they fit, and nothing is longer than it may be."""
+    path = GOLDEN / f"{name}.narrow.txt"
+    text = told(CASES[name], tty=True, columns=20)
+    if os.environ.get("OA_DEV_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+@pytest.mark.parametrize("name", [each for each in CASES if each.startswith("long_") and each != "long_mods"])
+def test_a_long_message_takes_few_lines_of_the_terminal(name: str, columns: int) -> None:
+    """Also one of 5,000 characters, of wide ones, and of ones that are written from right to left."""
+    lines = told(CASES[name], tty=True, columns=columns).splitlines()
+    screen = sum(max(1, -(-cells(each) // columns)) for each in lines)
+    assert screen <= (30 if columns == 20 else 14)
+
+
 @pytest.mark.parametrize("tty", [True, False], ids=["tty", "plain"])
 @pytest.mark.parametrize("name", PRINTED)
 def test_what_a_command_prints_looks_as_its_golden_file_shows(name: str, tty: bool) -> None:
@@ -310,6 +349,7 @@ def test_what_a_command_prints_looks_as_its_golden_file_shows(name: str, tty: bo
 def test_every_golden_file_belongs_to_a_case() -> None:
     """No golden file outlives the fact that it shows."""
     expected = {f"{name}.{look}.txt" for name in (*CASES, *PRINTED) for look in ("tty", "plain")}
+    expected |= {f"{name}.narrow.txt" for name in CASES if name.startswith(("long_", "done_failed"))}
     assert {each.name for each in GOLDEN.iterdir()} == expected
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devserver.ui.keymap import KEYS, Answer, Key, chosen, key_named, question, shortcuts, typed_on
+from devserver.ui.keymap import KEYS, Answer, Key, chosen, key_named, question, settled_by, shortcuts, typed_on
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
@@ -83,7 +83,16 @@ def test_an_ambiguous_beginning_chooses_nothing_but_a_whole_name_does() -> None:
 
 def test_the_question_is_one_line_with_numbers() -> None:
     """Which mods there are, how to get out, and what was typed."""
-    assert question(("echo", "wiki"), "wi") == "which mod? 1 echo  2 wiki (Esc cancels): wi"
+    assert question(("echo", "wiki"), "wi") == "which mod? 2 wiki (Enter, Esc cancels): wi"
+
+
+def test_with_many_mods_a_number_waits_for_its_second_digit() -> None:
+    """The question shows nine of them, and those that fit what is typed."""
+    mods = tuple(f"mod_{n:02}" for n in range(1, 31))
+    assert [settled_by(each, mods) for each in ("3", "4", "12", "31", "")] == [False, True, True, False, False]
+    assert question(mods).startswith("which mod? 1 mod_01  2 mod_02")
+    assert "9 mod_09  … 21 more (Enter" in question(mods)
+    assert question(mods, "mod_3").startswith("which mod? 30 mod_30 (Enter")
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)

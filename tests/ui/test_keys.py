@@ -110,7 +110,7 @@ def test_a_key_held_down_is_one_key(desk: Desk) -> None:
 def test_one_mod_is_chosen_in_a_line(desk: Desk) -> None:
     """The question shows what is typed, and the answer is handed on with the key."""
     desk.type("m")
-    assert desk.asked.get(timeout=PATIENCE) == "which mod? 1 echo  2 wiki  3 kanban (Esc cancels): "
+    assert desk.asked.get(timeout=PATIENCE) == "which mod? 1 echo  2 wiki  3 kanban (Enter, Esc cancels): "
     desk.type("ka")
     assert desk.asked.get(timeout=PATIENCE).endswith(": ka")
     desk.type("\n")
@@ -133,9 +133,20 @@ def test_an_answer_that_names_no_mod_leaves_the_question_open(desk: Desk) -> Non
     desk.type("m")
     desk.asked.get(timeout=PATIENCE)
     desk.type("zz\n")
-    assert desk.asked.get(timeout=PATIENCE).endswith(": zz")
-    desk.type("\x7f\x7f1\n")
-    assert desk.next() == KeyPressed("reload_one", "echo")
+    assert desk.asked.get(timeout=PATIENCE).startswith('no mod "zz"; which mod? 1 echo')
+    desk.type("wi\n")
+    assert desk.next() == KeyPressed("reload_one", "wiki")
+
+
+def test_a_number_needs_no_enter(desk: Desk) -> None:
+    """It acts at once where no other digit could follow; one that names no mod is refused with a word."""
+    desk.type("m")
+    desk.asked.get(timeout=PATIENCE)
+    desk.type("7\n")
+    assert desk.asked.get(timeout=PATIENCE).startswith('no mod "7"; ')
+    desk.type("2")
+    assert desk.next() == KeyPressed("reload_one", "wiki")
+    assert desk.asked.get(timeout=PATIENCE) == ""
 
 
 def test_ctrl_c_stays_with_the_kernel_and_stopping_restores_the_terminal(desk: Desk) -> None:

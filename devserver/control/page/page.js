@@ -17,6 +17,9 @@ const at = (id) => document.getElementById(id);
 async function admit() {
   const [kind, value] = location.hash.slice(1).split("=", 2);
   const given = (kind === "k" || kind === "t") && value ? decoded(value) : null;
+  if (given !== null && given.includes("…")) {
+    return say("alarm", `This address was shortened to show it. ${HOW_TO_OPEN}`);
+  }
   if (given !== null) history.replaceState(null, "", location.pathname);
   if (!LOOPBACK.has(location.hostname) && location.protocol !== "https:") {
     sessionStorage.removeItem(KEPT);
