@@ -1,4 +1,6 @@
-"""Owns `sys.modules` and importlib: finds, compiles, executes and forgets the modules of mods. Decides nothing.
+"""Owns `sys.modules` and importlib: finds, compiles, executes and forgets the modules of mods.
+
+Decides nothing.
 
 - `modules` sets of watched modules, and what each module was made from; `sys.modules` shows the current set
 - `finder`  imports them from the bytes that were hashed

@@ -1,7 +1,8 @@
 """One attempt to execute a set of modules anew: all of them, or the old ones stand again as if nothing had happened.
 
-A build never touches a live module. It takes the affected names out of `sys.modules`, gives each a fresh module object,
-and lets `importlib.reload` execute it. Modules that a fresh start would not import any more are not imported here.
+A build never touches a live module. It takes the affected names out of `sys.modules`, gives each a
+fresh module object, and lets `importlib.reload` execute it. Modules that a fresh start would not
+import any more are not imported here.
 """
 
 from __future__ import annotations
@@ -53,20 +54,24 @@ class NeedsModsThread(Exception):
 
 
 class _WrongThread(BaseException):
-    """Ends the execution of a module before such a thing is made. Not an Exception: modules must not catch it."""
+    """Ends the execution of a module before such a thing is made.
+
+    Not an Exception: modules must not catch it.
+    """
 
 
 class Build:
     """Executes `affected` and what it needs, so that `entries` are importable, fresh.
 
-    To be used once, on one thread that records nothing else: `compile()`, `execute()`, then either `keep()` or
-    `undo()`. After a failure `touched` says which sources the attempt depended on. Where the edit has only moved code,
-    nothing is executed and the modules stay; `kept` names the module-level state that stays (see `keeping`).
+    To be used once, on one thread that records nothing else: `compile()`, `execute()`, then either
+    `keep()` or `undo()`. After a failure `touched` says which sources the attempt depended on.
+    Where the edit has only moved code, nothing is executed and the modules stay; `kept` names the
+    module-level state that stays (see `keeping`).
 
-    Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`, the modules that
-    mods are made from, in the order in which they shall be imported; `changed`, the sources that differ on disk;
-    `read`, the bytes of those of them that were read when they were compared; `texts`, readings to execute instead of
-    what is on disk.
+    Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`,
+    the modules that mods are made from, in the order in which they shall be imported; `changed`,
+    the sources that differ on disk; `read`, the bytes of those of them that were read when they
+    were compared; `texts`, readings to execute instead of what is on disk.
     """
 
     def __init__(
@@ -137,12 +142,16 @@ class Build:
         return tuple(self._execution.executed)
 
     def compile(self) -> None:
-        """Compile every changed source before anything is touched. Raises SyntaxError, ValueError or OSError."""
+        """Compile every changed source before anything is touched.
+
+        Raises SyntaxError, ValueError or OSError.
+        """
         for path in self._changed:
             if path.suffix != ".py":
                 continue
             _forget_compiled(path)
-            # An error of the new source shows its lines; `show_lines` has those of what runs afterwards.
+            # An error of the new source shows its lines; `show_lines` has those of what runs
+            # afterwards.
             linecache.cache.pop(str(path), None)
             data = self._read.get(path)
             digest = self._changed[path] if data is not None else None
@@ -174,9 +183,12 @@ class Build:
         return moved
 
     def execute(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """Execute fresh modules. Raises whatever a module raises; `undo()` is then still to be called.
+        """Execute fresh modules.
 
-        `loop`: the one that `asyncio.get_event_loop()` gives where none runs. Raises NeedsModsThread where that is so.
+        Raises whatever a module raises; `undo()` is then still to be called.
+
+        `loop`: the one that `asyncio.get_event_loop()` gives where none runs. Raises
+        NeedsModsThread where that is so.
         """
         if self._relined:
             return
@@ -222,7 +234,10 @@ class Build:
             self._bound[str(frame.f_globals.get("__name__"))] = f"running loop at {place}"
 
     def bring_locals(self) -> None:
-        """Let handlers see what modules have put into `threading.local`s at their top. On the mods' thread."""
+        """Let handlers see what modules have put into `threading.local`s at their top.
+
+        On the mods' thread.
+        """
         for local, contents in self._locals:
             self._replaced_locals.append((local, dict(vars(local))))
             vars(local).update(contents)
@@ -251,7 +266,8 @@ class Build:
                     loaded.changes.detach()
                 for entry in self._entries:
                     self.importing = entry
-                    # In a context of its own, as each mod sees what it has set itself, and what it needs has.
+                    # In a context of its own, as each mod sees what it has set itself, and what it
+                    # needs has.
                     copy_context().run(self._run, entry)
                 while (wanted := self._next_wanted()) is not None:
                     self.importing = wanted
@@ -307,7 +323,10 @@ class Build:
         return {path: digest for path, digest in sources_now(unseen).items() if digest is not None}
 
     def show_lines(self) -> None:
-        """Let tracebacks show the lines of the code that runs. After a failure, once that has been reported."""
+        """Let tracebacks show the lines of the code that runs.
+
+        After a failure, once that has been reported.
+        """
         self._modules.show_lines({*self._affected, *self._execution.executed})
 
     def _note_imported(self) -> None:
@@ -331,8 +350,9 @@ class Build:
     def abandon(self) -> None:
         """Nobody waits for `execute()` any more, which hangs in some module's code; to be followed by `undo()`.
 
-        Its thread can execute no more modules, is interrupted as soon as it runs Python again, and leaves Python's
-        table as it finds it. Its locks on modules count no more, so that the next build need not wait for it.
+        Its thread can execute no more modules, is interrupted as soon as it runs Python again, and
+        leaves Python's table as it finds it. Its locks on modules count no more, so that the next
+        build need not wait for it.
         """
         self._execution.abandoned = True
         release_locks(self._execution.executed)
@@ -396,7 +416,8 @@ class Build:
     def _next_wanted(self) -> str | None:
         """A module that was loaded, is still there, and that some module now loaded imports when it runs.
 
-        A fresh start would import it later, inside a function; whether it works is better known before the swap.
+        A fresh start would import it later, inside a function; whether it works is better known
+        before the swap.
         """
         for name, old in self._old().items():
             if name not in sys.modules and old.path.is_file() and self._is_named(name):

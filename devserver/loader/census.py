@@ -1,8 +1,9 @@
 """Proves that replaced code is gone, or finds what holds it.
 
-A build that is kept leaves weak references to the code that it replaced (`Remains`). Once the generations that ran it
-are gone, one collection of garbage shows what is still alive. What holds that is searched from the code outwards, a
-bounded way, without running any code of what is looked at. Decides nothing about what follows from it.
+A build that is kept leaves weak references to the code that it replaced (`Remains`). Once the
+generations that ran it are gone, one collection of garbage shows what is still alive. What holds
+that is searched from the code outwards, a bounded way, without running any code of what is looked
+at. Decides nothing about what follows from it.
 """
 
 from __future__ import annotations
@@ -50,10 +51,12 @@ class Remains:
 def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
     """What to ask for once a module has been replaced, from its globals.
 
-    A function keeps the globals of its module, and these the scope; a class without methods keeps neither.
+    A function keeps the globals of its module, and these the scope; a class without methods keeps
+    neither.
     """
     scope = scope_in(names)
-    # Not `isinstance`, nor `each.__module__`: these ask the object, or its metaclass, which may be a mod's.
+    # Not `isinstance`, nor `each.__module__`: these ask the object, or its metaclass, which may be
+    # a mod's.
     own = [each for each in list(names.values()) if raw.derives(type(each), type) and raw.module_of(each) == name]
     return Remains(name, file, tuple(weakref.ref(each) for each in (scope, *own) if each is not None))
 
@@ -64,7 +67,10 @@ def expected_cost() -> float:
 
 
 def collect() -> float:
-    """Collect garbage; the seconds that it took. Caches that would hold classes for no reason are emptied first."""
+    """Collect garbage; the seconds that it took.
+
+    Caches that would hold classes for no reason are emptied first.
+    """
     began = time.perf_counter()
     for clear in getattr(typing, "_cleanups", ()):
         # `Box[int]` keeps the class Box there until 127 others have been written.
@@ -76,7 +82,8 @@ def collect() -> float:
 def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str | None:
     """What holds replaced code, in words that read on from "is held by"; None where it is gone or nothing is found.
 
-    What lies in one of `states` (a task, a connection) belongs to that state, and is named by its key.
+    What lies in one of `states` (a task, a connection) belongs to that state, and is named by its
+    key.
     """
     keys = {id(part): key for state in states for key, value in list(state.items()) for part in _within(value)}
     found = _first_holder(remains, keys)

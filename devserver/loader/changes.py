@@ -3,10 +3,11 @@
     modules      what executing one changed goes before its successor is executed, and comes back when that fails
     generations  what its constructor and `initialize()` changed goes before the next instance is made, likewise
 
-So a guard (`if not log.handlers`) and a wrapper find what a fresh start shows. A change is that of the code that ran:
-what a library does to itself while a mod imports it first is the library's, and what others do meanwhile is theirs. It
-is taken back where what was put there still is; otherwise it is named. Nothing here knows when a module or a generation
-ends. Threads, processes and sockets are in `started`.
+So a guard (`if not log.handlers`) and a wrapper find what a fresh start shows. A change is that of
+the code that ran: what a library does to itself while a mod imports it first is the library's, and
+what others do meanwhile is theirs. It is taken back where what was put there still is; otherwise it
+is named. Nothing here knows when a module or a generation ends. Threads, processes and sockets are
+in `started`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Change:
 class ProcessChanges:
     """What one module or generation has changed in the process, and what it has started.
 
-    `detach` takes the changes back; then either `attach` puts them back, exactly, or `end` makes that final.
+    `detach` takes the changes back; then either `attach` puts them back, exactly, or `end` makes
+    that final.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -116,7 +118,10 @@ class ProcessChanges:
 
 
 def _taken_back(change: Change) -> Undo | None:
-    """Put back what was there before a change; what undoes that. None where something else is there by now."""
+    """Put back what was there before a change; what undoes that.
+
+    None where something else is there by now.
+    """
     place, key = change.place, change.key
     now = place.read().get(key, MISSING)
     if change.once_empty and now is change.after and len(now):
@@ -175,7 +180,10 @@ def _all_changes() -> Iterator[Change]:
 
 
 def left_behind(seconds: float) -> tuple[str, ...]:
-    """What is still there of all whose end has come since this was last asked. Waits for threads, and blocks."""
+    """What is still there of all whose end has come since this was last asked.
+
+    Waits for threads, and blocks.
+    """
     ended = [_ended.pop() for _ in range(len(_ended))]
     for each in ended:
         each.started.wait(seconds)
@@ -253,7 +261,8 @@ class _Recording:
         (before, ran), names = self._imported[-1], self._names[-1]
         fresh = self._ran[ran:]
         if len(sys.modules) - before == len(fresh):
-            # Modules of mods alone: to ask each name again would take longer than to execute most of them.
+            # Modules of mods alone: to ask each name again would take longer than to execute most
+            # of them.
             named = frozenset(each for each in fresh if each in names or each.rpartition(".")[2] in names)
             self._look_at(places_in(named, frozenset(), self._walked))
         else:
@@ -332,7 +341,8 @@ def _inherited(change: Change) -> list[Place]:
 
 
 def _is_same_table(before: Table, after: Table, place: Place) -> bool:
-    # By identity: to compare what libraries keep may run any code. Keys that we have made are compared as they are.
+    # By identity: to compare what libraries keep may run any code. Keys that we have made are
+    # compared as they are.
     if len(before) != len(after) or not all(map(is_, before.values(), after.values())):
         return False
     keys_are_ours = place.list_of is not None or not place.is_shared

@@ -1,7 +1,8 @@
 """Imports watched modules: finds them on disk as it is now, and executes them from the bytes that were hashed.
 
-Python's own path finder caches directory listings, and its loader takes a `.pyc` whose stamp has a resolution of one
-second; both serve stale code to someone who saves quickly. This finder asks the disk and compiles.
+Python's own path finder caches directory listings, and its loader takes a `.pyc` whose stamp has a
+resolution of one second; both serve stale code to someone who saves quickly. This finder asks the
+disk and compiles.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from devserver.sources.roots import REFUSED, Roots
 class Execution:
     """What one build executes, on its own thread: the readings to use instead of the disk, and what came of them.
 
-    `touched` holds every source that was opened, with its digest, so that a failure can be retried when one changes.
+    `touched` holds every source that was opened, with its digest, so that a failure can be retried
+    when one changes.
     """
 
     thread: int = field(default_factory=threading.get_ident)
@@ -47,7 +49,10 @@ class Execution:
 
 
 class Abandoned(BaseException):
-    """Ends code of a build that nobody waits for any more. Not an Exception: what it is raised in must not go on."""
+    """Ends code of a build that nobody waits for any more.
+
+    Not an Exception: what it is raised in must not go on.
+    """
 
 
 class WatchedFinder(importlib.abc.MetaPathFinder):
@@ -73,7 +78,9 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             del self._executions[execution.thread]
 
     def execution(self) -> Execution | None:
-        """The build that runs on this thread, if one does. Handlers import lazily on theirs at the same time.
+        """The build that runs on this thread, if one does.
+
+        Handlers import lazily on theirs at the same time.
 
         Raises Abandoned where nobody waits for it any more.
         """
@@ -97,7 +104,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return self._roots.workspace
 
     def install(self) -> None:
-        """Start to find. The workspace joins the import path before installed packages, after the standard library."""
+        """Start to find.
+
+        The workspace joins the import path before installed packages, after the standard library.
+        """
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             watch_threads()
@@ -154,7 +164,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
         """The name of a module that code in `mods/` may call by its place there: `my_mod.x` for `mods.my_mod.x`.
 
-        OpenAgents has that folder itself on the import path. What Python finds under the short name comes first.
+        OpenAgents has that folder itself on the import path. What Python finds under the short name
+        comes first.
         """
         top = name.partition(".")[0]
         if not self._is_short(top, importer) or self._means_another(name, importer):
@@ -235,7 +246,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def _entries(self, path: Sequence[str] | None) -> list[str]:
         if path is None:
             workspace, *others = self._roots.folders
-            # A folder of the workspace that a mod has put on the import path is a place for sources like any other.
+            # A folder of the workspace that a mod has put on the import path is a place for sources
+            # like any other.
             added = [each for each in sys.path if self._is_added(each)]
             return [*added, str(workspace), *(str(each.parent) for each in others)]
         return [each for each in path if self._holds_entry(each)]
@@ -260,7 +272,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if spec is None:
             raise ImportError(f"no spec for {fullname} at {path}", name=fullname, path=str(path))
         spec.cached = None
-        # As Python has it while it imports: other threads that ask for the module wait until it is complete.
+        # As Python has it while it imports: other threads that ask for the module wait until it is
+        # complete.
         spec._initializing = True  # type: ignore[attr-defined]
         return spec
 
@@ -300,7 +313,10 @@ class ShortName(importlib.abc.Loader):
 
 
 class HashedSourceLoader(importlib.machinery.SourceFileLoader):
-    """Executes one module from hashed bytes, in a scope of its own. Data files beside it are found as usual."""
+    """Executes one module from hashed bytes, in a scope of its own.
+
+    Data files beside it are found as usual.
+    """
 
     def __init__(self, fullname: str, path: Path, finder: WatchedFinder) -> None:
         super().__init__(fullname, str(path))
@@ -345,7 +361,8 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
                 spec._initializing = False  # type: ignore[attr-defined]
             loaded.exported = sys.modules.get(module.__name__, module)
         except BaseException:
-            # Whoever imports this may catch the error and go on without: it depends on this file all the same.
+            # Whoever imports this may catch the error and go on without: it depends on this file
+            # all the same.
             importer = finder.importer()
             loaded.changes.end()
             if finder.modules.get(module.__name__) is loaded:
@@ -367,7 +384,8 @@ _UNSET = object()
 
 def release_locks(modules: Iterable[str]) -> None:
     """Let others import these modules, though a thread that does not end is importing them still."""
-    # Private names. Otherwise the next import would wait for the one that hangs, or be handed its module.
+    # Private names. Otherwise the next import would wait for the one that hangs, or be handed its
+    # module.
     locks: dict[str, object] = vars(importlib)["_bootstrap"]._module_locks
     reloading: dict[str, object] = vars(importlib)["_RELOADING"]
     for name in list(modules):

@@ -1,8 +1,8 @@
 """How instances of a replaced class become instances of the class that replaced it: worked out once for a class.
 
-Knows plain classes, slots, dataclasses, attrs, pydantic models, named tuples and exceptions; knows nothing of
-containers. What an instance needs is computed before anything is changed (`Fit.prepared`), and changing it runs no
-code of the instance.
+Knows plain classes, slots, dataclasses, attrs, pydantic models, named tuples and exceptions; knows
+nothing of containers. What an instance needs is computed before anything is changed
+(`Fit.prepared`), and changing it runs no code of the instance.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _PLAIN_VALUES = (int, str, bytes, float, bool, complex, type(None), list, dict, 
 class Fit:
     """The way from one class to its successor.
 
-    Raises Gone for a class whose instances might not work after that: one that another package keeps books of, or
-    whose layout cannot be taken over. `lacks` names attributes that the new class gives its instances and that the old
-    ones cannot be given. `in_place` says whether the objects stay and only change their class.
+    Raises Gone for a class whose instances might not work after that: one that another package
+    keeps books of, or whose layout cannot be taken over. `lacks` names attributes that the new
+    class gives its instances and that the old ones cannot be given. `in_place` says whether the
+    objects stay and only change their class.
     """
 
     def __init__(self, old: type, new: type, sample: object) -> None:
@@ -88,7 +89,8 @@ class Fit:
     def _is_stale(self, thing: Any, name: str) -> bool:
         """Whether a cached value goes: what old code computed is not what new code would.
 
-        A value that is more than data (a connection, a client) stays as long as the code that made it is the same.
+        A value that is more than data (a connection, a client) stays as long as the code that made
+        it is the same.
         """
         assert self.getter is not None
         value = dict.get(self.getter(thing), name)

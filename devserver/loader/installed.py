@@ -1,6 +1,7 @@
 """Code of this process that is no mod's: installed packages, compiled extensions, zips, and `devserver` itself.
 
-Says which of it differs on disk from what was loaded. Such code is never swapped; it is brought by a restart.
+Says which of it differs on disk from what was loaded. Such code is never swapped; it is brought by
+a restart.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class _Stamp(NamedTuple):
 
 
 class InstalledCode:
-    """The files behind loaded modules that no mod owns. `is_watched` says whose changes are seen elsewhere; `began` is
-    when this image began to import, in seconds since 1970.
+    """The files behind loaded modules that no mod owns. `is_watched` says whose changes are seen
+    elsewhere; `began` is when this image began to import, in seconds since 1970.
 
     Not safe for threads; `changed` blocks, and is called again and again by one thread.
     """
@@ -106,7 +107,10 @@ def _container(file: str) -> str:
 
 
 def _stamp(file: str, before: _Stamp | None) -> _Stamp | None:
-    """What a file is now; its bytes are read only where time or size are not as `before`. None where it is gone."""
+    """What a file is now; its bytes are read only where time or size are not as `before`.
+
+    None where it is gone.
+    """
     try:
         found = os.stat(file)
         if before is not None and (found.st_mtime_ns, found.st_size) == before[:2]:

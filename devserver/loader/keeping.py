@@ -1,7 +1,7 @@
 """Module-level state that outlives an edit of its module.
 
-The rule: a list, dict, set or the like that a module binds once, at its top, stays the very same object in the next
-build of the module when
+The rule: a list, dict, set or the like that a module binds once, at its top, stays the very same
+object in the next build of the module when
 
 - its initial value is written in the source as before (`STATE = {}`, `LIMITS = {"day": 10}`, `deque()`),
 - importing and `initialize()` left it as the source says, before and now: what they fill, they fill again,
@@ -9,8 +9,9 @@ build of the module when
 - importing gave it to modules alone, by a global name: not to a class, a closure or a default argument,
 - it is not named a cache or a memo: what old code computed is not what new code would.
 
-Everything else at the top of a module begins anew, as in a fresh start; what shall surely stay belongs into
-`self.state`. A container that `initialize()` has put somewhere else too stays where it is and takes over the contents.
+Everything else at the top of a module begins anew, as in a fresh start; what shall surely stay
+belongs into `self.state`. A container that `initialize()` has put somewhere else too stays where it
+is and takes over the contents.
 """
 
 from __future__ import annotations
@@ -126,7 +127,10 @@ def _is_untouched(containers: Mapping[str, Initial], name: str, names: Mapping[s
 
 
 def _is_same(found: Any, written: Any) -> bool:
-    """Whether a value is the one that a literal says. Nothing that is no literal itself is compared with anything."""
+    """Whether a value is the one that a literal says.
+
+    Nothing that is no literal itself is compared with anything.
+    """
     if type(found) is not type(written):
         return False
     if type(written) is dict:
@@ -178,8 +182,8 @@ _ALONE = _references([])
 def is_same_code(old: Text, new: Text) -> bool:
     """Whether two readings of a source differ in comments, blank lines and layout at most.
 
-    Compared are the trees, not what they compile to: a text below a field is no bytecode, and pydantic makes it the
-    description of that field.
+    Compared are the trees, not what they compile to: a text below a field is no bytecode, and
+    pydantic makes it the description of that field.
     """
     if len(old.code.co_consts) != len(new.code.co_consts) or old.code.co_names != new.code.co_names:
         return False

@@ -1,11 +1,11 @@
 """What code of mods changes in modules that are not its own: in their functions, classes, tables and objects.
 
-In a library that is what its code names. In another module of mods it is every table that can be reached: an app, a
-hub, a list behind a decorator.
+In a library that is what its code names. In another module of mods it is every table that can be
+reached: an app, a hub, a list behind a decorator.
 
-Every library also changes itself: it fills caches, and makes when it is first used what it needs. So a change counts as
-a mod's only where the mod's code shows it (`Evidence`): it has put something of its own there, or names the entry.
-Reads code and modules; changes nothing.
+Every library also changes itself: it fills caches, and makes when it is first used what it needs.
+So a change counts as a mod's only where the mod's code shows it (`Evidence`): it has put something
+of its own there, or names the entry. Reads code and modules; changes nothing.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def places_in(modules: Iterable[str], names: frozenset[str], walked: set[int]) -
 def _places_of(owner: Any, name: str, attributes: Mapping[str, Any]) -> list[Place]:
     """The attributes of a module or class, and the tables among them.
 
-    Remembered for as long as the tables are the same: to look through a module takes longer than to execute most mods.
+    Remembered for as long as the tables are the same: to look through a module takes longer than to
+    execute most mods.
     """
     count, tables, places = _known.get(owner, (-1, {}, []))
     if count != len(attributes) or any(attributes.get(each) is not table for each, table in tables.items()):

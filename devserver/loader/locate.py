@@ -1,6 +1,7 @@
 """Finds the module of a mod without importing anything, and the class in a module that was imported.
 
-The allow list and the place of a file are checked here, before any of its code, or its parent package's code, runs.
+The allow list and the place of a file are checked here, before any of its code, or its parent
+package's code, runs.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class Located:
 def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) -> Located:
     """Find the module to import for `mod_path`, importing nothing, not even a parent package.
 
-    `allowed` are the packages and mods that may be loaded; None means any (the caller runs code here anyway).
-    Raises ModRefused for a name or place that is not allowed, ModNotFound where there is nothing.
+    `allowed` are the packages and mods that may be loaded; None means any (the caller runs code
+    here anyway). Raises ModRefused for a name or place that is not allowed, ModNotFound where there
+    is nothing.
     """
     name = module_of(mod_path)
     problem = mod_name_problem(mod_path) or _is_pythons_own(name)
@@ -69,8 +71,9 @@ def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) ->
 def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
     """The class of a mod: of those that the mod's own code defines, the conventional name or the only one.
 
-    Conventional names, as in OpenAgents: `NetworkMod`, `<Name>NetworkMod`, `<Name>Mod`, `Mod`. Classes that another
-    class of the module builds upon do not count, nor do abstract ones. Raises NoModClass, saying what was found.
+    Conventional names, as in OpenAgents: `NetworkMod`, `<Name>NetworkMod`, `<Name>Mod`, `Mod`.
+    Classes that another class of the module builds upon do not count, nor do abstract ones. Raises
+    NoModClass, saying what was found.
     """
     package = module.__name__.removesuffix(".mod")
     found = _own_classes(module, package)
@@ -96,7 +99,8 @@ def imported(name: str) -> ModuleType | None:
 def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:
     def is_own(value: Any) -> bool:
         return (
-            # By its type: an object that stands for another may do anything when it is asked for its class.
+            # By its type: an object that stands for another may do anything when it is asked for
+            # its class.
             raw.derives(type(value), type)
             and issubclass(value, BaseMod)
             and not inspect.isabstract(value)

@@ -1,9 +1,10 @@
 """The watched modules that are loaded: sets of them, each module with everything that it was made from.
 
-A `ModuleSet` never changes: a generation runs on the set that it was built in, and its code goes on importing from that
-set after its successor has taken its place. Python's table, `sys.modules`, shows the current set; only this file writes
-watched modules into it and takes them out. Plans read here (`graph`, `sources`); the finder writes here while modules
-are executed, on whatever thread that happens. Executes nothing.
+A `ModuleSet` never changes: a generation runs on the set that it was built in, and its code goes on
+importing from that set after its successor has taken its place. Python's table, `sys.modules`,
+shows the current set; only this file writes watched modules into it and takes them out. Plans read
+here (`graph`, `sources`); the finder writes here while modules are executed, on whatever thread
+that happens. Executes nothing.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Loaded:
     def imports(self) -> frozenset[str]:
         """What it imports: what its source names, which is read when it is first asked for, and what ran besides.
 
-        To read it takes as long as to execute many a module, and nobody asks before the module serves.
+        To read it takes as long as to execute many a module, and nobody asks before the module
+        serves.
         """
         if self._imports is None:
             found = read_imports(self.text.data, self.name, self.package)
@@ -157,7 +159,10 @@ class LoadedModules:
             return next((each for each in readings if each.path == path and each.digest == digest), None)
 
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
-        """Note that `module` is about to be executed from `text`. It keeps the order of its first import."""
+        """Note that `module` is about to be executed from `text`.
+
+        It keeps the order of its first import.
+        """
         with self._lock:
             before = self._loaded.get(name)
             self._counter += before is None
@@ -195,7 +200,8 @@ class LoadedModules:
         with self._lock:
             loaded = self._loaded.get(reader)
             if loaded is not None:
-                # Of its own source it was made from what was executed, whatever has been saved since.
+                # Of its own source it was made from what was executed, whatever has been saved
+                # since.
                 loaded.reads[path] = loaded.text.digest if path == loaded.path else digest
                 self._users.setdefault(path, {})[reader] = digest
 
@@ -237,7 +243,8 @@ class LoadedModules:
     def _around(self, name: str) -> list[Loaded]:
         """A module and those that it needs.
 
-        The imports of a module that is just being executed have not been read yet: it needs all that it names.
+        The imports of a module that is just being executed have not been read yet: it needs all
+        that it names.
         """
         if name not in self._loaded:
             return []
@@ -335,7 +342,10 @@ class LoadedModules:
                 bind(name, loaded.exported)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take modules out for good. Code of them that still runs goes on importing what it was loaded with."""
+        """Take modules out for good.
+
+        Code of them that still runs goes on importing what it was loaded with.
+        """
         with self._lock:
             before = self.current
             for name in names:

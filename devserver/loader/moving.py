@@ -1,12 +1,14 @@
 """Moves what a state holds of replaced code to the code that replaced it, and can give everything back until commit.
 
-Objects are treated as pickle treats them: classes, functions, modules and enum members by name, instances by their
-class. Instances stay the objects that they are and change their class; where their layout does not allow that, and for
-everything that has a new object in its place, whatever holds the old one gets the new one.
+Objects are treated as pickle treats them: classes, functions, modules and enum members by name,
+instances by their class. Instances stay the objects that they are and change their class; where
+their layout does not allow that, and for everything that has a new object in its place, whatever
+holds the old one gets the new one.
 
-First everything is worked out beside the state; then it is carried out by slots of the interpreter that cannot fail.
-The exception is a table whose keys have another hash now: the new one is made beside it, and where that fails, all is
-given back and the state stays with the old code, which is said.
+First everything is worked out beside the state; then it is carried out by slots of the interpreter
+that cannot fail. The exception is a table whose keys have another hash now: the new one is made
+beside it, and where that fails, all is given back and the state stays with the old code, which is
+said.
 """
 
 from __future__ import annotations
@@ -47,7 +49,10 @@ MOST_REMEMBERED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The contents that a state had, in objects that are there now. They come back by `give_back`."""
+    """The contents that a state had, in objects that are there now.
+
+    They come back by `give_back`.
+    """
 
     root: dict[Any, Any]
     contents: tuple[tuple[Callable[[Any, Any], None], Any, Any], ...]
@@ -61,8 +66,9 @@ class Remembered:
 class StateMove:
     """The move of one state: `look` in steps, `go`, then, where the hand-over is rolled back, `undo`.
 
-    `stale` says by key what goes on running replaced code, and why; `lacks` by key which new attributes an instance
-    could not be given. `pairs` are objects, the second of which takes the place of the first.
+    `stale` says by key what goes on running replaced code, and why; `lacks` by key which new
+    attributes an instance could not be given. `pairs` are objects, the second of which takes the
+    place of the first.
     """
 
     def __init__(self, state: dict[Any, Any], pairs: Iterable[tuple[object, object]] = ()) -> None:
@@ -404,7 +410,8 @@ _BUILT = (dict, list, set, deque, CellType)
 def sentinels(old: Mapping[str, ModuleType]) -> Iterator[tuple[object, object]]:
     """The bare objects at the top of replaced modules (`UNSET = object()`), each with the one of that name now.
 
-    An instance of a class of the module's counts where it has no attributes: it says something by being itself.
+    An instance of a class of the module's counts where it has no attributes: it says something by
+    being itself.
     """
     for name, module in old.items():
         found = sys.modules.get(name)

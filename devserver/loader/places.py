@@ -1,7 +1,8 @@
 """The places of a process that code of mods changes: how each is read, and how something else is put there.
 
-Each place is read as a table; a key that is missing in it means that nothing is there. Remembers nothing. What is
-looked at here are settings of the process; `libraries` adds the modules and classes that code names.
+Each place is read as a table; a key that is missing in it means that nothing is there. Remembers
+nothing. What is looked at here are settings of the process; `libraries` adds the modules and
+classes that code names.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ _PATIENCE = 5.0
 class Place:
     """One place. `word` is for people; `which` tells apart places of one word.
 
-    `put(key, now, value)` puts a value, or MISSING, where `now` is. `list_of` gives the list that an entry is in, where
-    order counts. `close` ends what was taken out for good. `is_shared`: others change it all the time, so that a change
-    counts as a mod's only where its code shows it. `is_late`: what is there has no effect before the process ends, and
-    cannot be put back exactly. `is_of_mods`: it belongs to another module of mods, where only what leads to the code
-    that runs is its change.
+    `put(key, now, value)` puts a value, or MISSING, where `now` is. `list_of` gives the list that
+    an entry is in, where order counts. `close` ends what was taken out for good. `is_shared`:
+    others change it all the time, so that a change counts as a mod's only where its code shows it.
+    `is_late`: what is there has no effect before the process ends, and cannot be put back exactly.
+    `is_of_mods`: it belongs to another module of mods, where only what leads to the code that runs
+    is its change.
     """
 
     word: str
@@ -114,7 +116,10 @@ def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more:
 
 
 def _umask() -> int:
-    """The mask of new files. Asking the system for it sets it, so that it is read where Linux shows it."""
+    """The mask of new files.
+
+    Asking the system for it sets it, so that it is read where Linux shows it.
+    """
     try:
         file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -170,7 +175,10 @@ _variables: dict[Any, Any] = getattr(os.environ, "_data", None) or dict(os.envir
 
 
 class _Spy:
-    """Equal to nothing. `atexit.unregister` compares each callback with what it is given, and so names them all."""
+    """Equal to nothing.
+
+    `atexit.unregister` compares each callback with what it is given, and so names them all.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -194,7 +202,8 @@ def _write_exit_callback(key: Any, now: Any, value: Any) -> None:
         atexit.unregister(now)
 
 
-# What `signal.getsignal` wraps: to look the handlers of sixty signals up in an enumeration takes longer than all else.
+# What `signal.getsignal` wraps: to look the handlers of sixty signals up in an enumeration takes
+# longer than all else.
 _handler_of: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 
 

@@ -1,7 +1,8 @@
 """Reads and changes objects without running any code of theirs.
 
-Only slots of the interpreter are used: `type()`, identity, the descriptors of `type` and `object`, members of a class's
-own dict. No `==`, hash, truth value, `isinstance` (it asks an object for its `__class__`), property or `__getattr__`.
+Only slots of the interpreter are used: `type()`, identity, the descriptors of `type` and `object`,
+members of a class's own dict. No `==`, hash, truth value, `isinstance` (it asks an object for its
+`__class__`), property or `__getattr__`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which files and folders a mod reads while it is imported or initialised, which it writes itself, and what it starts.
 
-A prompt, a template, a table or a folder read then belongs to the mod's sources. A file that a mod writes, on whatever
-thread, is its data, and no change to its sources, also when it read it first. Python's audit hook sees every open; it
-cannot be removed, so there is one for the process, and it does nothing where no code of a mod runs.
+A prompt, a template, a table or a folder read then belongs to the mod's sources. A file that a mod
+writes, on whatever thread, is its data, and no change to its sources, also when it read it first.
+Python's audit hook sees every open; it cannot be removed, so there is one for the process, and it
+does nothing where no code of a mod runs.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def _note_read(path: object, *inside: str) -> None:
     if (note is None and call is None) or not isinstance(path, str | bytes | os.PathLike):
         return
     name = os.path.join(os.path.abspath(os.fsdecode(path)), *inside)
-    # An import lists the folders where it looks; what it opens, by whatever loader, belongs to the mod.
+    # An import lists the folders where it looks; what it opens, by whatever loader, belongs to the
+    # mod.
     if name.startswith(_MADE_UP) or _is_passed_by(_PASSED_BY if not inside else (*_PASSED_BY, "importlib")):
         return
     if note is not None:
@@ -152,7 +154,10 @@ def _on_start(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _starter() -> Started | None:
-    """Whose code runs here, if it is a mod's. On a thread that a mod has started, the code on the stack tells."""
+    """Whose code runs here, if it is a mod's.
+
+    On a thread that a mod has started, the code on the stack tells.
+    """
     owner, call = recording_owner(), running.get()
     if owner is None and call is not None:
         owner = changes_of(call.generation.instance)
@@ -181,7 +186,8 @@ def _note_written(path: object) -> None:
     if call is not None:
         call.generation.written.add(os.path.abspath(os.fsdecode(path)))
     elif threading.current_thread() is not threading.main_thread() and not _is_passed_by():
-        # Mods have the other threads: their loop, its executor, what they have started. We write on none of these.
+        # Mods have the other threads: their loop, its executor, what they have started. We write on
+        # none of these.
         if len(_written) >= _MOST_NOTED:
             _written.intersection_update([each for each in _written.copy() if os.path.exists(each)])
         _written.add(os.path.abspath(os.fsdecode(path)))

@@ -1,9 +1,9 @@
 """The imports of one module's own code, as it sees them for as long as any of it runs.
 
-A module imports from its own set. While that set is the current one its imports are Python's. Once the module has been
-replaced, a function of it that still runs goes on importing the modules that it was loaded with, not those that
-replaced them. Python looks `__import__` up in the
-`__builtins__` of a module's globals, so each watched module gets builtins of its own.
+A module imports from its own set. While that set is the current one its imports are Python's. Once
+the module has been replaced, a function of it that still runs goes on importing the modules that it
+was loaded with, not those that replaced them. Python looks `__import__` up in the `__builtins__` of
+a module's globals, so each watched module gets builtins of its own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Names(Protocol):
 class Scope:
     """What one module object imports from: Python's table, or its own set after the module was replaced.
 
-    `names` knows how modules of mods are called; `started` notes what its code starts on threads of its own.
+    `names` knows how modules of mods are called; `started` notes what its code starts on threads of
+    its own.
     """
 
     __slots__ = ("__weakref__", "_names", "own", "started")
@@ -72,7 +73,8 @@ class Scope:
         full = name if level or self._names is None else self._names.full_name(_name(globals), name, fromlist or ())
         if full != name:
             module = self.import_(full, globals, locals, fromlist)
-            # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is really in.
+            # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is
+            # really in.
             return module if fromlist else getattr(module, name.partition(".")[0])
         own = self.own
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
@@ -85,7 +87,8 @@ class Scope:
                 return module
             if pause is None or not _is_new(absolute, fromlist or ()):
                 return _real_import(name, globals, locals, fromlist or (), level)
-            # What a library does to the process when it is first imported is the library's, not the mod's.
+            # What a library does to the process when it is first imported is the library's, not the
+            # mod's.
             with pause():
                 return _real_import(name, globals, locals, fromlist or (), level)
         found = _from_set(own, absolute, tuple(fromlist or ()))
@@ -143,7 +146,10 @@ def _from_set(own: Mapping[str, Member], absolute: str, fromlist: tuple[str, ...
 
 
 def _member(own: Mapping[str, Member], name: str) -> Any:
-    """A module of the set, else of Python's table: packages that no set has never change. None for neither."""
+    """A module of the set, else of Python's table: packages that no set has never change.
+
+    None for neither.
+    """
     return own[name].exported if name in own else sys.modules.get(name)
 
 

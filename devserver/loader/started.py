@@ -1,7 +1,7 @@
 """What the code of mods starts and does not end: threads, processes and sockets, noted with their line.
 
-Threads get a SystemExit where they are daemons that run code of mods, and timers are cancelled; other threads of mods,
-processes and bound sockets are named.
+Threads get a SystemExit where they are daemons that run code of mods, and timers are cancelled;
+other threads of mods, processes and bound sockets are named.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def take_out(things: Collection[Any]) -> list[TakenOut]:
 def interrupt(thread: int, reason: type[BaseException]) -> None:
     """Raise `reason` at the next Python instruction of a thread (Python/C API, PyThreadState_SetAsyncExc).
 
-    Code that waits in C (a sleep, a read without a timeout) is interrupted when it comes back to Python.
+    Code that waits in C (a sleep, a read without a timeout) is interrupted when it comes back to
+    Python.
     """
     import ctypes  # rarely needed, and no start shall wait for it
 

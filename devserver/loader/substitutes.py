@@ -25,7 +25,10 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._packages = frozenset(packages)
 
     def install(self) -> None:
-        """Answer from now on. A module of one of these names that was imported before is forgotten."""
+        """Answer from now on.
+
+        A module of one of these names that was imported before is forgotten.
+        """
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             for name in self._modules:
@@ -64,7 +67,10 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def is_installed(package: str) -> bool:
-    """Whether Python itself would find a top-level package; a folder without `__init__.py` is none. Imports nothing."""
+    """Whether Python itself would find a top-level package; a folder without `__init__.py` is none.
+
+    Imports nothing.
+    """
     if package in sys.modules:
         return True
     found = importlib.machinery.PathFinder.find_spec(package)

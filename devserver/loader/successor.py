@@ -109,8 +109,8 @@ def let_recognise(module: ModuleType) -> None:
 def alias_enums(modules: Iterable[ModuleType], enums: Mapping[type, type], held: Iterable[object]) -> None:
     """Let replaced modules find the successors of these enums under their names: `state["mode"] is Mode.FAST`.
 
-    Not where their running code `held` members from before, which it would not recognise any more, nor where a member
-    is gone.
+    Not where their running code `held` members from before, which it would not recognise any more,
+    nor where a member is gone.
     """
     kept = {type(each) for each in held if raw.derives(type(each), enum.Enum)}
     chosen = {old: new for old, new in enums.items() if old not in kept and _has_all_members(old, new)}
@@ -228,7 +228,10 @@ def _only(outer: CodeType, name: str) -> CodeType | None:
 
 
 def _attribute(module: ModuleType | None, qualname: str) -> Any:
-    """What stands under a dotted name: in a module, then in classes. Nothing in what a module has put in its place."""
+    """What stands under a dotted name: in a module, then in classes.
+
+    Nothing in what a module has put in its place.
+    """
     first, *rest = qualname.split(".")
     found: Any = _namespace(module).get(first) if raw.derives(type(module), ModuleType) else None  # type: ignore[arg-type]
     for name in rest:

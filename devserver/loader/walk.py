@@ -1,14 +1,16 @@
 """Finds what a state holds, and remembers its contents so that they can be given back exactly.
 
-The garbage collector's own view (`gc.get_referents`) leads from object to object: it is fast, knows every container,
-also those of other packages, and runs no code of theirs. What an object is, is decided once for its class (`Kind`).
+The garbage collector's own view (`gc.get_referents`) leads from object to object: it is fast, knows
+every container, also those of other packages, and runs no code of theirs. What an object is, is
+decided once for its class (`Kind`).
 
-Two stretches. First the data of the mod: Python's containers and instances of the classes of mods; its contents are
-remembered. Then what lies beyond, in objects of other packages (a queue, a client): these are looked through too, but
-what is in them is theirs, and they change it whenever they like.
+Two stretches. First the data of the mod: Python's containers and instances of the classes of mods;
+its contents are remembered. Then what lies beyond, in objects of other packages (a queue, a
+client): these are looked through too, but what is in them is theirs, and they change it whenever
+they like.
 
-Looking takes time, so it is done in steps before the gate is shut; `refresh` then looks again only where something
-has changed meanwhile.
+Looking takes time, so it is done in steps before the gate is shut; `refresh` then looks again only
+where something has changed meanwhile.
 """
 
 from __future__ import annotations
@@ -84,10 +86,10 @@ _OWNED = (asyncio.Future, threading.Thread, subprocess.Popen)
 class Kind:
     """What the instances of one class are to a walk, and those of them that it has found.
 
-    `target` is the class that replaced theirs, where one did (`gone` says why it cannot be told); `code`, that they
-    are functions, classes, modules or enum members; `running`, that code of theirs may run just now; `data`, that their
-    contents are remembered, which `take` reads and `put` gives back; `parts` gives what they hold, where that is not
-    what the collector says.
+    `target` is the class that replaced theirs, where one did (`gone` says why it cannot be told);
+    `code`, that they are functions, classes, modules or enum members; `running`, that code of
+    theirs may run just now; `data`, that their contents are remembered, which `take` reads and
+    `put` gives back; `parts` gives what they hold, where that is not what the collector says.
     """
 
     cls: type
@@ -209,7 +211,8 @@ class Walk:
     def keys_of(self, ids: set[int]) -> dict[int, str]:
         """The key of the state under which each of these objects, given by their ids, is first found."""
         named: dict[int, str] = {}
-        # What lies in the data of a key is named after it, also where something of another package leads there too.
+        # What lies in the data of a key is named after it, also where something of another package
+        # leads there too.
         for whole in (False, True):
             seen = {id(self.root)}
             for key, value in list(dict.items(self.root)):
@@ -262,7 +265,8 @@ class Walk:
         for thing in things:
             kind = kinds[id(type(thing))]
             if kind.body is not None:
-                # From Python 3.13 on the collector sees values of an instance in the instance, not in its dict.
+                # From Python 3.13 on the collector sees values of an instance in the instance, not
+                # in its dict.
                 parts.extend(dict.values(kind.body(thing)))
             elif kind.parts is None:
                 whole.append(thing)
