@@ -133,7 +133,8 @@ MUTATIONS = (
     Mutation("loader/locate.py", "if allowed is not None and not", "if False and not", _PROTECTING),
     Mutation("loader/locate.py", "refused = roots.why_refused(file)", "refused = None",
              "tests/watch/test_mods_that_come_later.py"),
-    Mutation("loader/locate.py", "if top in sys.stdlib_module_names", "if False", "tests/security/test_secrets.py"),
+    Mutation("loader/locate.py", "if top in sys.stdlib_module_names", "if False",
+             "tests/test_agent_network.py"),
     # Identity.
     Mutation("network/identity.py", " or (config.requires_password and not needed)", "", _AGENTS),
     Mutation("network/identity.py", "if wanted is None and group != config.default_group:", "if False:", _AGENTS),
@@ -152,7 +153,7 @@ MUTATIONS = (
     Mutation("server/runfile.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
              "os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK", _RUN_FILE),
     Mutation("server/runfile.py", "if found is not None and found.pid == pid:", "if found is not None:", _RUN_FILE),
-    Mutation("control/page/__init__.py", "self._unused.remove(found)", "pass", _PAGE),
+    Mutation("control/page/__init__.py", "self._shown_again()", "pass", _PAGE),
     Mutation("control/page/__init__.py", "return self._clock() < found[1]", "return True", _PAGE),
     # Exposure.
     Mutation("server/exposure.py", "if len(kept) >= SHORTEST:", "if kept:", _EXPOSED),
