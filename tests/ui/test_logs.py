@@ -133,6 +133,7 @@ async def test_a_handler_of_a_mods_own_still_gets_its_records(work: Workspace, s
         import logging
         handler = logging.FileHandler(self.get_storage_path() / "own.log")
         logging.getLogger(__name__).addHandler(handler)
+        self.on_close(handler.close)
         self.on_close(lambda: logging.getLogger(__name__).removeHandler(handler))
         self.log.warning("written", n=1)
     """
