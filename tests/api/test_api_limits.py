@@ -127,9 +127,11 @@ async def test_a_slow_consumer_that_never_reads_again_is_gone(served, monkeypatc
     """The connection does not stay for its sake."""
     monkeypatch.setattr(WebSocket, "stalled_seconds", 0.1)
     monkeypatch.setattr(WebSocket, "parting_seconds", 0.1)
-    await served.agent_that_does_not_read("slow")
+    reader = await served.agent_that_does_not_read("slow")
     await filled(served, "slow", 700)
     await served.until(lambda: not any(isinstance(each, WebSocket) for each in served.connections()))
+    reader.line.transport.abort()
+    await reader.line.wait_closed()
 
 
 async def test_what_waits_for_an_agent_is_bounded_in_bytes(served):
