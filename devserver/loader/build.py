@@ -137,6 +137,11 @@ class Build:
         return self._modules.context_of(name)
 
     @property
+    def moves_only(self) -> bool:
+        """Whether the edit has only moved code, so that nothing is executed. Known after `compile()`."""
+        return bool(self._relined)
+
+    @property
     def executed(self) -> tuple[str, ...]:
         """The modules that were executed, in that order."""
         return tuple(self._execution.executed)

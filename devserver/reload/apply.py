@@ -285,7 +285,8 @@ class Transaction:
         defaults = None if manifest is None else manifest.defaults
         settings = hooks.settings_of(model, step, self._shop.place_of_config(step), defaults)
         mode = _hand_over(candidate, mod_class)
-        rebinds = mode is HandOver.REBIND and candidate.old is not None
+        candidate.way = HandOver.REBIND if self._stays(candidate) else mode
+        rebinds = candidate.way is HandOver.REBIND and candidate.old is not None
         if candidate.old is not None and not rebinds:
             self._undo.append(partial(_call, hooks.take_back(candidate.old.instance)))
         self._undo.append(partial(self._close_new, candidate))
@@ -312,6 +313,20 @@ class Transaction:
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
         if not rebinds:
             self._bind(candidate.new, self._shop.handle(step.mod_path))
+
+    def _stays(self, candidate: Candidate) -> bool:
+        """Whether the instance goes on because its code was only moved.
+
+        Another one would be made from modules that `initialize()` of this one has filled already.
+        """
+        old = candidate.old
+        return (
+            self.build is not None
+            and self.build.moves_only
+            and old is not None
+            and old.reads.keys().isdisjoint(self.plan.changed)
+            and dict(candidate.step.config) == dict(old.config)
+        )
 
     @staticmethod
     def _bind(generation: Generation, handle: Any) -> None:
@@ -352,6 +367,7 @@ class Transaction:
             old=candidate.old,
             new=candidate.new,
             new_class=candidate.mod_class,
+            way=candidate.way,
             limit=self._shop.limits.initialize,
             before=self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo) if self.plan.undo else None,
             replaced=self.build.replaced_modules if self.build is not None else {},
@@ -377,7 +393,7 @@ class Transaction:
 
     async def _drain_one(self, candidate: Candidate) -> None:
         assert candidate.old is not None
-        exclusive = candidate.new is not None and candidate.new.hand_over is HandOver.EXCLUSIVE
+        exclusive = candidate.new is not None and candidate.way is HandOver.EXCLUSIVE
         limit = self._shop.limits.exclusive_drain if exclusive else self._shop.limits.drain
         calls = [each for each in candidate.old.handler_calls() if not each.waits]
         if not calls:

@@ -12,7 +12,7 @@ from devserver.mod import BaseMod
 from devserver.model.change import Sources
 from devserver.model.config import Manifest
 from devserver.model.facts import Held
-from devserver.model.lifecycle import Action, Phase
+from devserver.model.lifecycle import Action, HandOver, Phase
 from devserver.model.plan import Step
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
@@ -39,6 +39,8 @@ class Candidate:
     note: str = ""
     held: Held = NOTHING_HELD
     started: bool = False
+    way: HandOver = HandOver.FRESH
+    """How this one hand-over goes, once the new generation is made."""
 
     @property
     def brings(self) -> bool:

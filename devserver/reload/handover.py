@@ -67,13 +67,14 @@ class Belongings:
 class StateTransfer:
     """One hand-over, from `old` to `new`, with what it takes to give it back.
 
-    `before` are the contents that the state gets back first, where a reload is undone. `replaced`
+    `way` is how, whatever the mod asks for. `before` are the contents that the state gets back first, where a reload is undone. `replaced`
     are the modules that the reload has replaced.
     """
 
     old: Generation
     new: Generation
     new_class: type[BaseMod]
+    way: HandOver
     limit: float
     before: Remembered | None = None
     replaced: Mapping[str, ModuleType] = field(default_factory=dict)
@@ -85,8 +86,11 @@ class StateTransfer:
 
     async def prepare(self) -> None:
         """Look through the state, while events go on: in steps, so that none of them waits long."""
-        rebinds = self.new.hand_over is HandOver.REBIND
+        rebinds = self.way is HandOver.REBIND
         if self._hooks() is not None or (self.before is not None and not rebinds):
+            return
+        if rebinds and not self.replaced and type(self.old.instance) is self.new_class:
+            # An edit that has only moved code.
             return
         self.move = self._move_of(vars(self.old.instance) if rebinds else self.old.instance.state)
         for _ in iter(self.move.look, False):
@@ -95,7 +99,7 @@ class StateTransfer:
 
     async def go(self) -> str:
         """Hand over; what happened to the state, in two or three words. Raises what a mod's hook raises."""
-        match self.new.hand_over:
+        match self.way:
             case HandOver.REBIND:
                 return self._rebind()
             case HandOver.EXCLUSIVE:
@@ -137,14 +141,14 @@ class StateTransfer:
 
     def remembered(self) -> Remembered | None:
         """The contents that were handed over, for the day on which the reload is undone."""
-        rebinds = self.new.hand_over is HandOver.REBIND
+        rebinds = self.way is HandOver.REBIND
         return self.move.remembered() if self.move is not None and not rebinds else None
 
     def _hooks(self) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
         """What the mod does itself to hand its state over, where it defines both halves."""
         capture = getattr(self.old.instance, "capture_state", None)
         restore = getattr(self.new.instance, "restore_state", None)
-        fresh = self.new.hand_over is not HandOver.REBIND
+        fresh = self.way is not HandOver.REBIND
         return (capture, restore) if fresh and callable(capture) and callable(restore) else None
 
     def _move_of(self, state: dict[Any, Any]) -> StateMove:

@@ -143,7 +143,7 @@ async def test_a_successor_keeps_the_channels_that_its_predecessor_takes_back(
     await work.start("mods.echo", home=at)
     await work.net.register_agent("ana")
     work.net.directory.add_channel_member("news", "ana")
-    await work.save_mod("echo", f"{HOLDS_A_CHANNEL}\n# edited\n", HEAD)
+    await work.save_mod("echo", f"{HOLDS_A_CHANNEL}\n    EDITED = True\n", HEAD)
     await doors.reached("down")
     assert work.running() == {"echo": 2}
     assert tuple(work.net.directory.channel_members("news")) == ("ana",)
