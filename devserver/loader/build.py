@@ -323,7 +323,9 @@ class Build:
     def _named_files(self, loaded: Loaded) -> Sources:
         """The data files that a module names and that nobody saw it read: code in C opens files unseen."""
         named = file_names(loaded.text.data)
-        places = [folder / name for name in named for folder in (loaded.path.parent, self._finder.workspace)]
+        folders = [loaded.path.parent, self._finder.workspace] if named else []
+        folders += [each for folder in folders for each in _named_folders(folder, loaded.text.data)]
+        places = [folder / name for name in named for folder in folders]
         unseen = [each for each in places if each not in loaded.reads and self._finder.watches_data(each)]
         return {path: digest for path, digest in sources_now(unseen).items() if digest is not None}
 
@@ -472,6 +474,15 @@ _brought: WeakKeyDictionary[threading.local, dict[str, Any]] = WeakKeyDictionary
 
 def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
+
+
+def _named_folders(folder: Path, source: bytes) -> list[Path]:
+    """The folders in a folder whose names stand in a source as literals, as in `HERE / "data" / "menu.xml"`."""
+    try:
+        inside = [each.name for each in os.scandir(folder) if each.is_dir()]
+    except OSError:
+        return []
+    return [folder / each for each in inside if any(f"{q}{each}{q}".encode() in source for q in ("'", '"'))]
 
 
 def _forget_compiled(path: Path) -> None:

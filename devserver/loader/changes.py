@@ -123,10 +123,15 @@ def _taken_back(change: Change) -> Undo | None:
     None where something else is there by now.
     """
     place, key = change.place, change.key
-    now = place.read().get(key, MISSING)
+    found = place.read()
+    key = _last_of(found, key)
+    now = found.get(key, MISSING)
     if change.once_empty and now is change.after and len(now):
         return None
     if not _same(now, change.after):
+        if place.is_of_mods and (rest := _without_own(now, change)) is not None:
+            place.put(key, now, rest)
+            return lambda: place.put(key, rest, now)
         # Something else was put over it, which shall not bring this back one day.
         for other in _all_changes():
             if other is not change and other.is_at(change) and _same(other.before, change.after):
@@ -142,6 +147,31 @@ def _taken_back(change: Change) -> Undo | None:
             place.list_of(key).sort(key=lambda each: ranks.get(id(each), len(ranks)))
 
     return undo
+
+
+def _last_of(table: Table, key: Any) -> Any:
+    """The key of the last occurrence of what a change has put into a list: others may have gone meanwhile."""
+    if type(key) is tuple and len(key) == 2 and type(key[0]) is type(key[1]) is int:
+        return next((each for n in range(key[1], -1, -1) if (each := (key[0], n)) in table), key)
+    return key
+
+
+def _without_own(now: Any, change: Change) -> Any:
+    """A tuple that others have added to since, without what the change has added; None for anything else."""
+    before, after = change.before, change.after
+    if not (type(now) is type(before) is type(after) is tuple) or not _same_parts(after[: len(before)], before):
+        return None
+    rest = list(now)
+    for added in after[len(before) :]:
+        place = next((n for n in range(len(rest) - 1, -1, -1) if rest[n] is added), None)
+        if place is None:
+            return None
+        del rest[place]
+    return tuple(rest)
+
+
+def _same_parts(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def _same(one: Any, other: Any) -> bool:

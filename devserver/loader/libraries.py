@@ -50,7 +50,10 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
     found = {each: module for each, module in found.items() if raw.derives(type(module), ModuleType)}
     # A module of a mod that is no package has no modules as its parts.
     whole = [each for each in found.values() if "__path__" in vars(each) or scope_of(each) is None]
-    parts = (vars(module).get(name) for module in whole for name in wanted & vars(module).keys())
+    parts = [vars(module).get(name) for module in whole for name in wanted & vars(module).keys()]
+    # While a module of a mod is executed first, its package does not have it as an attribute yet.
+    packages = [name for name, each in found.items() if "__path__" in vars(each) and scope_of(each) is not None]
+    parts += [sys.modules.get(f"{package}.{name}") for package in packages for name in wanted]
     return frozenset(found).union(
         each.__name__ for each in parts if each is not None and raw.derives(type(each), ModuleType)
     )
@@ -149,17 +152,29 @@ _ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType}
 def registries_in(name: str, module: ModuleType) -> Iterator[Place]:
     """The tables that a module of mods holds, directly or in its objects and functions; a bounded number."""
     seen: set[int] = {id(vars(module))}
+    yield attribute_place("registration", module, which=(name, ""), is_of_mods=True)
     level = [value for key, value in list(vars(module).items()) if not key.startswith("__")]
-    for _ in range(_DEPTH):
+    for depth in range(_DEPTH):
         below: list[Any] = []
         for thing in level:
             if id(thing) in seen or type(thing) in _ATOMS or len(seen) > _MOST_OBJECTS:
                 continue
             seen.add(id(thing))
-            for place in container_places(name, thing):
+            for place in (*container_places(name, thing), *_attributes_of(thing, name, is_global=depth == 0)):
                 yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
             below += inside(thing, name)
         level = below
+
+
+def _attributes_of(thing: Any, module: str, *, is_global: bool) -> Iterator[Place]:
+    """The attributes of a module's own class, or of an object of one that the module has as a global, as an app."""
+    if raw.derives(type(thing), type):
+        if _module_of(thing) == module:
+            yield attribute_place("registration", thing)
+    elif is_global and _module_of(type(thing)) == module:
+        attributes = raw.dict_getter(type(thing))
+        if attributes is not None:
+            yield dict_place("registration", attributes(thing))
 
 
 def inside(thing: Any, module: str) -> list[Any]:
@@ -207,6 +222,14 @@ def leads_to(value: Any, module: str) -> bool:
 _FEW = 300
 
 
+def _is_value(thing: Any) -> bool:
+    """Whether a thing cannot be changed, and is no code."""
+    return type(thing) in _VALUES or (type(thing) is tuple and len(thing) <= _FEW and all(map(_is_value, thing)))
+
+
+_VALUES = _ATOMS - {CodeType}
+
+
 def _set_place(name: str, target: set[Any]) -> Place:
     def put(key: Any, now: Any, value: Any) -> None:
         if value is MISSING:
@@ -229,8 +252,12 @@ class Evidence:
     module: str = ""
 
     def shows_registration(self, before: Any, after: Any) -> bool:
-        """Whether an entry in a table of another module of mods leads to the code."""
-        return any(each is not MISSING and leads_to(each, self.module) for each in (after, before))
+        """Whether an entry in a table of another module of mods leads to the code, or is a value that nothing changes.
+
+        Such a value holds no data that was brought since; a container may, and stays with its module.
+        """
+        there = [each for each in (after, before) if each is not MISSING]
+        return all(map(_is_value, there)) or any(leads_to(each, self.module) for each in there)
 
     def shows(self, key: Any, before: Any, after: Any) -> bool:
         """Whether a change of this entry comes from the code."""

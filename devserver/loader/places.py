@@ -63,6 +63,17 @@ def by_identity(things: Collection[Any]) -> Table:
     return {id(each): each for each in things}
 
 
+def by_occurrence(things: list[Any]) -> Table:
+    """A table of a list, in which one thing may be several times."""
+    found: Table = {}
+    for each in things:
+        count = 0
+        while (id(each), count) in found:
+            count += 1
+        found[id(each), count] = each
+    return found
+
+
 def list_place(
     word: str, current: Callable[[], list[Any]], changed: Callable[[], object] = lambda: None, **more: Any
 ) -> Place:
@@ -71,12 +82,13 @@ def list_place(
     def put(key: Any, now: Any, value: Any) -> None:
         found = current()
         if value is MISSING:
-            found[:] = [each for each in found if each is not now]
+            last = max((n for n, each in enumerate(found) if each is now), default=None)
+            found[:] = [each for n, each in enumerate(found) if n != last]
         else:
             found.append(value)
         changed()
 
-    return Place(word=word, read=lambda: by_identity(current()), put=put, list_of=lambda key: current(), **more)
+    return Place(word=word, read=lambda: by_occurrence(current()), put=put, list_of=lambda key: current(), **more)
 
 
 def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Place:

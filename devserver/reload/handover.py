@@ -67,8 +67,8 @@ class Belongings:
 class StateTransfer:
     """One hand-over, from `old` to `new`, with what it takes to give it back.
 
-    `way` is how, whatever the mod asks for. `before` are the contents that the state gets back first, where a reload is undone. `replaced`
-    are the modules that the reload has replaced.
+    `way` is how, whatever the mod asks for. `before` are the contents that the state gets back first, where a reload is
+    undone. `replaced` are the modules that the reload has replaced.
     """
 
     old: Generation

