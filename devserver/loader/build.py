@@ -37,6 +37,7 @@ from devserver.loader.finder import (
     wait_for_import,
 )
 from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
+from devserver.loader.libraries import names_in
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
 from devserver.loader.places import note_main_loop
 from devserver.loader.reads import on_bound, record_into
@@ -58,6 +59,9 @@ class _WrongThread(BaseException):
 
     Not an Exception: modules must not catch it.
     """
+
+
+_IMPORT_BY_NAME = frozenset({"import_module", "__import__"})
 
 
 class Build:
@@ -278,6 +282,7 @@ class Build:
                     self.importing = wanted
                     copy_context().run(self._run, wanted)
                 self._forget_dropped()
+                self._note_imports_by_name()
                 self._take_locals()
                 self._note_state()
             except (SystemExit, KeyboardInterrupt, GeneratorExit) as request:
@@ -433,6 +438,18 @@ class Build:
 
     def _is_named(self, name: str) -> bool:
         return any(name in loaded.imports for each, loaded in self._modules.current.items() if each in sys.modules)
+
+    def _note_imports_by_name(self) -> None:
+        """Keep what modules have imported by a name that they make.
+
+        Python tells nobody of an import of what is there already, so a second execution may show none.
+        """
+        for name, old in self._old().items():
+            new = self._modules.get(name)
+            if new is not None and not _IMPORT_BY_NAME.isdisjoint(names_in(new.text.code)):
+                for each in sorted(old.seen):
+                    if each in self._modules:
+                        self._modules.note_import(name, each)
 
     def _forget_dropped(self) -> None:
         for name, loaded in self._old().items():

@@ -20,7 +20,7 @@ from torture_world import MakeWorld, World, process_state  # noqa: E402
 @pytest.fixture(autouse=True)
 def own_modules() -> Iterator[None]:
     """Each test has the names of its workspace for itself, whoever imported a package `mods` before."""
-    names = {"m", "user", "pkg", "mods", "a", "b", "c", "d", "registry", "helper"}
+    names = {"m", "user", "pkg", "mods", "a", "b", "c", "d", "registry", "helper", "plugins"}
     others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
     for name in others:
         del sys.modules[name]
