@@ -98,6 +98,15 @@ def run(
     keys: Keys = None,
     watch: Watch = None,
     confirm: Confirm = None,
+    poll: Annotated[
+        bool | None, typer.Option("--poll/--no-poll", help="Look for saves again and again, without notifications.")
+    ] = None,
+    watch_paths: Annotated[
+        list[str] | None, typer.Option("--watch-paths", metavar="DIR", help="Reload the modules in this folder, too.")
+    ] = None,
+    editor: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Opens a file at a line, as in: code -g {file}:{line}")
+    ] = None,
     supervise: Supervise = None,
     log_level: Level = None,
     log_format: LogFormat = None,
@@ -113,10 +122,11 @@ def run(
         return serve.detach(network, as_json=as_json)
 
     exposed = {"host": host, "allow_host": allow_host or None}
+    more = {"poll": poll, "watch_paths": watch_paths or None, "editor": editor}
     flags = {**exposed, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
     return serve.run(
         network,
-        {**flags, "watch": watch, "confirm": confirm, "log_level": log_level, "log_format": log_format},
+        {**flags, **more, "watch": watch, "confirm": confirm, "log_level": log_level, "log_format": log_format},
         as_json=as_json,
         open_page=open_page,
     )

@@ -18,6 +18,8 @@ SWITCHES: dict[str, tuple[str, bool]] = {
     "--no-keys": ("keys", False),
     "--watch": ("watch", True),
     "--no-watch": ("watch", False),
+    "--poll": ("poll", True),
+    "--no-poll": ("poll", False),
     "--confirm": ("confirm", True),
     "--no-confirm": ("confirm", False),
     "--supervise": ("supervise", True),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.inputs import event_of, events_of, object_of, text_of
-from devserver.cli.locate import workspace
+from devserver.cli.locate import network_file, workspace
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.errors import DevServerError
 from devserver.model.event import matches, pattern_problem
@@ -112,6 +114,29 @@ def trace_of(status: Mapping[str, Any]) -> dict[str, Any]:
         for found in _FRAME.finditer(text)
     ]
     return {"error": error or None, "trace": text, "frames": frames}
+
+
+def edit(*, print_only: bool) -> int:
+    """Open the place of the latest error in the editor. Raises Problem if there is no editor, or no place."""
+    from contextlib import nullcontext
+
+    from devserver.cli.serve import settings_of
+    from devserver.ui.editor import NO_EDITOR, chosen_editor, edit_of, open_in
+
+    error = trace_of(_server().status())["error"]
+    if error is None or error["file"] is None:
+        raise Problem("no error with a place in a file", code=Exit.FATAL)
+    path = network_file(None)
+    editor = chosen_editor(settings_of(path, {})["editor"], os.environ)
+    command = edit_of(editor, path.parent / error["file"], error["line"] or 1)
+    if command is None:
+        raise Problem(NO_EDITOR)
+    if print_only:
+        say(shlex.join(command.command))
+        return Exit.CLEAN
+    if problem := open_in(command, nullcontext()):
+        raise Problem(problem, code=Exit.FATAL)
+    return Exit.CLEAN
 
 
 def settle(*, timeout: float, as_json: bool) -> int:

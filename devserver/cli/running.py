@@ -39,6 +39,7 @@ def add_running(app: typer.Typer) -> None:
         resume,
         settle,
         trace,
+        edit,
         log,
         stop,
     )
@@ -192,6 +193,15 @@ def trace(as_json: Json = False) -> int:
     from devserver.cli import remote
 
     return remote.trace(as_json=as_json)
+
+
+def edit(
+    print_only: Annotated[bool, typer.Option("--print", help="Print the command; open nothing.")] = False,
+) -> int:
+    """Open the place of the latest error in your editor."""
+    from devserver.cli import remote
+
+    return remote.edit(print_only=print_only)
 
 
 def log(

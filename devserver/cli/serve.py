@@ -68,6 +68,7 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_pag
     from devserver.server.run_options import RunOptions
     from devserver.server.server import run_server
     from devserver.ui.capture import captured
+    from devserver.ui.editor import chosen_editor
     from devserver.ui.face import console_face, json_face
     from devserver.ui.log import quiet_libraries
 
@@ -77,11 +78,18 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_pag
     else:
         errors = sys.stderr if log_format == "json" else None
         face = console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"], log_errors=errors)
+        face.editor(chosen_editor(settings["editor"], os.environ))
     face.log.addFilter(quiet_libraries)
     logging.basicConfig(handlers=[face.log], force=True)
     logs.set_level(settings["log_level"])
     logs.listen(face.log.tell)
-    asked = {name: settings[name] for name in ("host", "allow_host", "port", "strict_port", "watch", "confirm")}
+    if settings["poll"]:
+        # watchfiles' own switch, which every watch of this process reads.
+        os.environ["WATCHFILES_FORCE_POLLING"] = "true"
+    asked = {
+        name: settings[name]
+        for name in ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm")
+    }
     options = RunOptions(
         path,
         keys=face.keys is not None,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,14 @@ def _names(raw: object) -> tuple[str, ...]:
     return names
 
 
+def _paths(raw: object) -> tuple[str, ...]:
+    """Paths: a TOML list, or a text with the system's separator between them."""
+    listed = raw if isinstance(raw, list | tuple) else raw.split(os.pathsep) if isinstance(raw, str) else ()
+    if not listed or not all(isinstance(each, str) and each.strip() for each in listed):
+        raise ValueError("a path, or several")
+    return tuple(listed)
+
+
 def host_name(raw: object) -> str:
     """A host as requests name it: a name or an address, perhaps with a port. Raises ValueError with what is wanted."""
     name = raw.lower() if isinstance(raw, str) else ""
@@ -116,6 +125,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("strict_port", False, _truth, "end where the port is taken, instead of taking the next free one"),
     Setting("keys", True, _truth, "read single keys from the terminal"),
     Setting("watch", True, _truth, "reload what is saved"),
+    Setting("watch_paths", (), _paths, "folders outside of network.yaml's whose modules are reloaded, too"),
+    Setting("poll", False, _truth, "look for saves again and again, where the system cannot notify of them"),
+    Setting("editor", None, _text, "what opens a file at a line, as in code -g {file}:{line}; else VISUAL or EDITOR"),
     Setting("confirm", False, _truth, "show what a change of network.yaml leads to, and apply it only when asked"),
     Setting("supervise", None, _truth, "start the server again when it crashed; in a terminal where nothing is said"),
     Setting("log_level", "info", _level, "the log records to show; at info, those of libraries from warning on"),

@@ -261,8 +261,9 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return known[entry]
 
     def _is_added(self, entry: str) -> bool:
-        """Whether an entry of the import path is a folder inside of the workspace."""
-        return entry.startswith(self._inside) and self._holds_entry(entry)
+        """Whether an entry of the import path is a folder inside of the workspace, or of a root that was asked for."""
+        asked = any(entry == each or entry.startswith(f"{each}{os.sep}") for each in self._roots.asked)
+        return (asked or entry.startswith(self._inside)) and self._holds_entry(entry)
 
     def _spec(self, fullname: str, path: Path, package: bool) -> importlib.machinery.ModuleSpec:
         loader = HashedSourceLoader(fullname, path, self)

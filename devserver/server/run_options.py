@@ -25,6 +25,7 @@ class RunOptions:
     port: int | None = None
     strict_port: bool = False
     watch: bool = True
+    watch_paths: tuple[str, ...] = ()
     keys: bool = True
     confirm: bool = False
     open_page: bool = False

@@ -168,6 +168,8 @@ class Server:
         self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
         face.log.say = self._redactor.before(face.log.say)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        for each in options.watch_paths:
+            self._network.engine.roots.ask(options.path.parent / each)
         self._network.engine.config_file = options.path.resolve()
         self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
@@ -263,6 +265,9 @@ class Server:
         wanted = self._address[1]
         if wanted and self._port() != wanted:
             self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
+        for each in self._options.watch_paths:
+            if not (self._options.path.parent / each).is_dir():
+                self.tell(Notice(f"watch-paths: there is no folder {each}"))
         self.tell(self._ready())
         if self._options.open_page and not self._options.supervised.crashes:
             self._begin(self._open_page())

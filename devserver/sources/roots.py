@@ -27,6 +27,7 @@ class Roots:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace.resolve()
         self._folders: list[Path] = [self.workspace]
+        self.asked: tuple[str, ...] = ()
         self._environments: dict[Path, bool] = {}
         self._bases: dict[Path, bool] = {}
 
@@ -39,6 +40,11 @@ class Roots:
     def folders(self) -> tuple[Path, ...]:
         """All roots, the workspace first."""
         return tuple(self._folders)
+
+    def ask(self, folder: Path) -> None:
+        """Let everything below a folder that stands on the import path be reloaded, because a person asks for it."""
+        self.add(folder)
+        self.asked = (*self.asked, str(folder.resolve()))
 
     def add(self, folder: Path) -> None:
         """Let the files under `folder` be reloaded too."""

@@ -15,7 +15,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from devserver.model.facts import Blocked, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Ready, Restarted
+from devserver.model.facts import (
+    Blocked,
+    ConfigRefused,
+    ErrorFacts,
+    Fact,
+    Frame,
+    ModError,
+    Notice,
+    Outcome,
+    PlanDone,
+    Ready,
+    Restarted,
+)
 from devserver.ui.escape import cells, safe
 from devserver.ui.lines import blocks_of, help_block, said_block
 from devserver.ui.look import View, look_of
@@ -78,6 +90,8 @@ class Console:
         self._later: deque[str] = deque(maxlen=_MOST_LATER)
         self._ready: Ready | None = None
         self._trace = ""
+        self.place: Frame | None = None
+        """Where the latest error is."""
 
     def tell(self, fact: Fact) -> None:
         """Show a fact."""
@@ -198,6 +212,7 @@ class Console:
             self._ready, self._started = fact.ready, True
         for error in _errors(fact):
             self._trace = error.trace or self._trace
+            self.place = error.where or self.place
 
 
 def _fitted(text: str, columns: int) -> str:
@@ -214,5 +229,7 @@ def _errors(fact: Fact) -> tuple[ErrorFacts, ...]:
             return tuple(each.error for each in fact.outcomes if each.error)
         case Outcome() | ModError():
             return (fact.error,) if fact.error else ()
+        case ConfigRefused():
+            return fact.errors[:1]
         case _:
             return ()

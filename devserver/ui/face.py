@@ -38,6 +38,8 @@ class Face:
     log: LogLines
     keys: Keys | None = None
     reveal: Callable[[str, str], None] = lambda page, why: None
+    editor: Callable[[str], None] = lambda command: None
+    """Takes the command of the editor that the key `e` opens."""
 
 
 def console_face(
@@ -57,13 +59,29 @@ def console_face(
 
     if descriptor is None:
         return Face(console.tell, close_both, log)
-    reader = Keys(descriptor, ask=console.ask, own=_own_keys(console), quiet=console.quiet)
+    own = _own_keys(console)
+    reader = Keys(descriptor, ask=console.ask, own=own, quiet=console.quiet)
+
+    def set_editor(command: str) -> None:
+        own["edit"] = lambda: _edit(console, reader, command, root)
 
     def close() -> None:
         reader.stop()
         close_both()
 
-    return Face(console.tell, close, log, reader, console.reveal)
+    return Face(console.tell, close, log, reader, console.reveal, set_editor)
+
+
+def _edit(console: Console, reader: Keys, command: str, root: Path) -> None:
+    """Open the place of the latest error in the editor, and say what keeps it from that."""
+    # Here and not above: rarely asked for.
+    from devserver.ui.editor import NO_EDITOR, edit_of, open_in
+
+    if (place := console.place) is None:
+        return console.tell(Notice("no error with a place in a file so far", calm=True))
+    edit = edit_of(command, root / place.file, place.line)
+    problem = NO_EDITOR if edit is None else open_in(edit, reader.paused())
+    return console.tell(Notice(problem or f"opened {place.file}:{place.line}", calm=not problem))
 
 
 def _shows_art(stream: TextIO) -> bool:

@@ -33,6 +33,7 @@ KEYS: tuple[Key, ...] = (
     Key("s", "pause", "pause saves", "pause"),
     Key(" ", "apply", "apply saves", "apply"),
     Key("t", "trace", "full trace", "trace"),
+    Key("e", "edit", "edit error", "edit"),
     Key("o", "open", "dashboard", "open"),
     Key("u", "urls", "URLs", "status"),
     Key("l", "log_level", "log level", "log"),

@@ -1,0 +1,70 @@
+"""Opens a file at its line in the editor of the person who sits here. Pure, but for `open_in`."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+_IN_TERMINAL = frozenset({"vi", "vim", "nvim", "nano", "micro", "hx", "helix", "emacs", "kak", "ne", "joe"})
+_PATTERNS = {
+    **dict.fromkeys(("code", "code-insiders", "codium", "cursor", "windsurf"), "-g {file}:{line}"),
+    **dict.fromkeys(("subl", "zed", "hx", "helix", "micro"), "{file}:{line}"),
+    **dict.fromkeys(("idea", "pycharm", "charm"), "--line {line} {file}"),
+}
+_ANY = "+{line} {file}"
+"""What vi has had, and nearly every editor of a terminal since."""
+
+NO_EDITOR = "no editor is set: OA_DEV_EDITOR, VISUAL or EDITOR, as in OA_DEV_EDITOR='code -g {file}:{line}'"
+
+
+class Edit(NamedTuple):
+    """How a file is opened; `in_terminal`: the editor takes the terminal until it ends."""
+
+    command: list[str]
+    in_terminal: bool
+
+
+def chosen_editor(setting: str | None, environ: Mapping[str, str]) -> str:
+    """The editor that was set for `oa-dev`, else that of the environment; "" without one."""
+    return setting or environ.get("VISUAL") or environ.get("EDITOR") or ""
+
+
+def edit_of(editor: str, file: Path, line: int) -> Edit | None:
+    """What opens a file at a line; None for an editor that names no program.
+
+    `editor` may have `{file}` and `{line}` in it; otherwise they are added as that editor takes them.
+    """
+    try:
+        words = shlex.split(editor)
+    except ValueError:
+        words = []
+    if not words:
+        return None
+    name = Path(words[0]).name
+    if "{file}" not in editor:
+        words += shlex.split(_PATTERNS.get(name, _ANY))
+    filled = [each.replace("{file}", str(file)).replace("{line}", str(line)) for each in words]
+    return Edit(filled, name in _IN_TERMINAL)
+
+
+def open_in(edit: Edit, terminal: AbstractContextManager[object]) -> str:
+    """Open it; why that failed, "" if it did not. An editor of the terminal is waited for, within `terminal`."""
+    try:
+        if edit.in_terminal:
+            with terminal:
+                subprocess.call(edit.command)
+            return ""
+        subprocess.Popen(
+            edit.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"{edit.command[0]} cannot be started: {error.strerror}"
+    return ""
