@@ -196,7 +196,7 @@ def _unread(document: Document, sections: list[_Opened]) -> Iterator[Loc]:
             if meant is None and not model.CLOSED:
                 yield place
             else:
-                says = f"{path_of(place)} is no key that is known here"
+                says = f"{path_of(place)} is not a known key"
                 document.report(place, says, did_you_mean(meant), about_key=True)
 
 

@@ -38,4 +38,5 @@ class Audit:
             return
         self._seen.add(kind)
         before, self.unwritten = self.unwritten, 0
-        _log.warning("refused %r to %r: %s (%d more before)", what[:200], who[:_MOST_NAME], code, before)
+        more = f" ({before} more before)" if before else ""
+        _log.warning("refused %r to %r: %s%s", what[:200], who[:_MOST_NAME], code, more)

@@ -213,7 +213,8 @@ class Transaction:
             self.build.abandon()
             self._shop.replace_worker()
             name, seconds = self.build.importing, self._shop.limits.imports
-            raise HookFailed(f"importing {name} did not end within {seconds:g} s") from late
+            words = f"{name} was still importing after {seconds:g} s, gave up (dev.limits.imports)"
+            raise HookFailed(words) from late
 
     async def _execute(self, candidates: Sequence[Candidate]) -> None:
         """Import beside the handlers, or between them what works on their thread alone."""

@@ -34,7 +34,7 @@ def http(config: str) -> str:
 
 NAME_HINT = "begin it with 'name:', as in '- name: mods.echo'"
 ENTRY = "is a mapping with the keys name, enabled and config"
-UNKNOWN = "is no key that is known here"
+UNKNOWN = "is not a known key"
 
 
 def test_every_problem_is_told_at_its_place_in_the_order_of_the_file() -> None:
