@@ -7,9 +7,11 @@ READY  := $(VENV)/.ready
 READY_ALL := $(VENV)/.ready-openagents
 # Each test has a folder, ports and processes of its own. Not more of them: watches and sockets are limited, too.
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
+# The two versions of openagents that networks in use were made by; the second is the newest.
+OPENAGENTS := 0.8.6 0.9.3.post20
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-lowest mutate check docs bench bench-quick soak clean
+.PHONY: help run test test-all test-openagents test-lowest mutate check docs bench bench-quick soak clean
 
 help:  ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +43,15 @@ test: $(READY)  ## the tests, under five minutes
 
 test-all: $(READY_ALL)  ## the slow tests too, and those against the package openagents
 	$(BIN)/python -m pytest $(WORKERS) -m '' $(ARGS)
-	$(MAKE) test-lowest
+	$(MAKE) test-openagents test-lowest
+
+test-openagents: $(addprefix test-openagents-,$(OPENAGENTS))  ## its tests on the oldest and the newest openagents that are known
+
+# An environment for each: no test may find another version than the one that it is about.
+test-openagents-%: $(READY)
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-openagents-$*
+	$(BIN)/uv pip install --quiet --python $(VENV)-openagents-$*/bin/python --editable '.[test]' 'openagents[sdk]==$*' 'mcp<2'
+	$(VENV)-openagents-$*/bin/python -m pytest $(WORKERS) -m '' -p no:cacheprovider tests/bridge $(ARGS)
 
 test-lowest: $(READY)  ## the core tests on the lowest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-lowest
@@ -70,4 +80,4 @@ soak: $(READY)  ## thirty minutes of random faults under load; the result become
 	$(BIN)/python -m tests.soak --minutes 30 --write docs/soak.md $(ARGS)
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .site *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-openagents-* .oa-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench .site *.egg-info
