@@ -73,6 +73,7 @@ Confirm = Annotated[
     bool | None, typer.Option("--confirm/--no-confirm", help="Apply changes of network.yaml only when asked.")
 ]
 Supervise = Annotated[bool | None, typer.Option("--supervise/--no-supervise", help="Restart the server after a crash.")]
+Studio = Annotated[bool | None, typer.Option("--studio/--no-studio", help="Serve OpenAgents' Studio at /studio.")]
 Level = Annotated[
     str | None,
     typer.Option(metavar="LEVEL", parser=level_of, autocompletion=levels, help="debug, info, warning or error."),
@@ -108,6 +109,7 @@ def run(
         str | None, typer.Option(metavar="COMMAND", help="Opens a file at a line, as in: code -g {file}:{line}")
     ] = None,
     supervise: Supervise = None,
+    studio: Studio = None,
     log_level: Level = None,
     log_format: LogFormat = None,
     detach: Annotated[
@@ -122,7 +124,7 @@ def run(
         return serve.detach(network, as_json=as_json)
 
     exposed = {"host": host, "allow_host": allow_host or None}
-    more = {"poll": poll, "watch_paths": watch_paths or None, "editor": editor}
+    more = {"poll": poll, "watch_paths": watch_paths or None, "editor": editor, "studio": studio}
     flags = {**exposed, "port": port, "strict_port": strict_port, "keys": keys, "supervise": supervise}
     return serve.run(
         network,

@@ -88,7 +88,7 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_pag
         os.environ["WATCHFILES_FORCE_POLLING"] = "true"
     asked = {
         name: settings[name]
-        for name in ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm")
+        for name in ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm", "studio")
     }
     options = RunOptions(
         path,

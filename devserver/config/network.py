@@ -327,6 +327,7 @@ class Dev(Closed):
     )
     limits: Annotated[Limits, OrEmpty()] = Limits()
     restart: Annotated[Restart, OrWord()] = Restart()
+    studio: Flag = Field(default=False, description="Serve OpenAgents' Studio at /studio, where openagents has one.")
     max_body: Annotated[int, Whole(MIB, 256 * MIB)] = Field(
         default=MOST_UPLOAD, description="How many bytes an event of an agent on this machine may have, with its files."
     )

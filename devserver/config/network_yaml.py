@@ -267,6 +267,7 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         restart=RestartRules(RestartPolicy(dev.restart.policy), dev.restart.drain),
         max_body=dev.max_body,
         lists_mods="mods" in network.model_fields_set,
+        studio=dev.studio,
         unused=(told := (*map(path_of, outer), *unserved, *map(path_of, within))),
         lost=tuple(each for each in told if each not in idle and _is_lost(each)),
     )

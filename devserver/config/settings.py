@@ -130,6 +130,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("editor", None, _text, "what opens a file at a line, as in code -g {file}:{line}; else VISUAL or EDITOR"),
     Setting("confirm", False, _truth, "show what a change of network.yaml leads to, and apply it only when asked"),
     Setting("supervise", None, _truth, "start the server again when it crashed; in a terminal where nothing is said"),
+    Setting("studio", None, _truth, "serve OpenAgents' Studio at /studio, as the installed package openagents has it"),
     Setting("log_level", "info", _level, "the log records to show; at info, those of libraries from warning on"),
     Setting("log_format", None, _format, "human or json; JSON where facts are JSON, and lines for people elsewhere"),
 )

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +66,20 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Fill a module."""
         if module.__name__ in self._modules:
             module.__dict__.update(self._modules[module.__name__]())
+
+
+def package_folder(package: str) -> Path | None:
+    """Where an installed top-level package lies; None without one. Imports nothing."""
+    found = importlib.machinery.PathFinder.find_spec(package)
+    return Path(found.origin).parent if found is not None and found.origin is not None else None
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def is_installed(package: str) -> bool:

@@ -82,6 +82,7 @@ class NetworkConfig:
     limits: Limits = field(default_factory=Limits)
     restart: RestartRules = field(default_factory=RestartRules)
     max_body: int = MOST_UPLOAD
+    studio: bool = False
     unused: tuple[str, ...] = ()
     """What the file says without effect here, as paths of keys."""
     lost: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ class RunOptions:
     keys: bool = True
     confirm: bool = False
     open_page: bool = False
+    studio: bool | None = None
     settings: Settings | None = None
     supervised: Supervised = field(default_factory=Supervised)
     image: Image = field(default_factory=Image)

@@ -68,6 +68,8 @@ from devserver.server.saves import Saves
 from devserver.server.settled import Settling
 from devserver.server.sockets import beside, bind, url_of
 from devserver.server.status import Standing, catalogue_of, status_of
+from devserver.server.studio import PATH as STUDIO
+from devserver.server.studio import studio_build, studio_routes, why_none
 from devserver.server.watchdog import Watchdog, frames_of_thread
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
@@ -271,6 +273,10 @@ class Server:
         self.tell(self._ready())
         if self._options.open_page and not self._options.supervised.crashes:
             self._begin(self._open_page())
+        if self._studio is not None:
+            self.tell(Notice(f"Studio: {self._url}{STUDIO}", calm=True))
+        elif self._has_no_studio:
+            self.tell(Notice(why_none()))
         if crashes := self._options.supervised.crashes:
             self.tell(Notice(lost_words(crashes[-1].how, crashes[-1].began, self._kept.brought_back)))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
@@ -310,6 +316,10 @@ class Server:
         # Who is connected at an address of before goes on calling us by it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
         names, join = (*open_to.names, *earlier), open_to.join_token
+        wanted = self._network.config.studio if self._options.studio is None else self._options.studio
+        self._studio = studio_build() if wanted else None
+        self._has_no_studio = wanted and self._studio is None
+        own = own if self._studio is None else (*own, *studio_routes(self._studio))
         return make_app(
             self._network, self, token=self._token, port_of=self._port, routes=own, allowed_hosts=names, join_token=join
         )

@@ -91,6 +91,7 @@ RESTART = {
     "groups": Setting({"agent_groups": {"staff": {"password_hash": "0" * 64}}}, "network.agent_groups  → staff"),
     "default_group": Setting({"default_agent_group": "staff"}, "network.default_agent_group guest → staff"),
     "requires_password": Setting({"requires_password": True}, "network.requires_password False → True"),
+    "studio": Setting({"dev": {"studio": True}}, "dev.studio False → True"),
     "verify_secrets": Setting(
         {"disable_agent_secret_verification": True}, "network.disable_agent_secret_verification False → True"
     ),

@@ -17,14 +17,15 @@ from devserver.model.plan import LiveMod, NotApplied, Step
 from devserver.reload.plan.situation import Situation
 
 _RESTART_SETTINGS = {
-    "name": "name",
-    "node_id": "node_id",
-    "host": "host",
-    "port": "port",
-    "groups": "agent_groups",
-    "default_group": "default_agent_group",
-    "requires_password": "requires_password",
-    "verify_secrets": "disable_agent_secret_verification",
+    "name": "network.name",
+    "node_id": "network.node_id",
+    "host": "network.host",
+    "port": "network.port",
+    "groups": "network.agent_groups",
+    "default_group": "network.default_agent_group",
+    "requires_password": "network.requires_password",
+    "verify_secrets": "network.disable_agent_secret_verification",
+    "studio": "dev.studio",
 }
 """The settings that need a restart, each with its name in network.yaml."""
 
@@ -122,7 +123,7 @@ def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
 def not_applied(wanted: NetworkConfig, running: NetworkConfig) -> tuple[NotApplied, ...]:
     """The settings that differ from what runs and need a restart."""
     changes = ((name, _written(field, running), _written(field, wanted)) for field, name in _RESTART_SETTINGS.items())
-    return tuple(NotApplied(f"network.{name}", *_brief(old, new)) for name, old, new in changes if old != new)
+    return tuple(NotApplied(name, *_brief(old, new)) for name, old, new in changes if old != new)
 
 
 def taken(wanted: NetworkConfig, running: NetworkConfig) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ PROTECTING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     ),
 )
 _PROTECTING = b"".join(b"%s: %s\r\n" % each for each in PROTECTING_HEADERS)
+_POLICY = dict(PROTECTING_HEADERS)[b"content-security-policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Answer:
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
     content_type: bytes = JSON
+    policy: bytes | None = None
+    """Its Content-Security-Policy, where it is not that of all others."""
 
 
 def told(values: Mapping[str, Any], status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
@@ -66,7 +69,7 @@ def as_http(given: Answer, *, last: bool = False, bodiless: bool = False) -> byt
     own = b"".join(b"%s: %s\r\n" % each for each in given.headers) if given.headers else b""
     return b"%s%scontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n%s" % (
         _first_lines(given.status, int(time.time())),
-        _PROTECTING,
+        _PROTECTING if given.policy is None else _PROTECTING.replace(_POLICY, given.policy),
         given.content_type,
         len(given.body),
         own,

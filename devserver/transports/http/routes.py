@@ -1,6 +1,7 @@
 """The table of routes: method, path, scope, and what answers. A route without a scope cannot be in it.
 
-Paths are exact: no patterns, no prefixes, no decoding, so that what the gate judged is what the router finds.
+Paths are exact: no patterns, no decoding, so that what the gate judged is what the router finds. Only a route that is
+declared so answers below its path.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Route:
 
     `page`: a browser may be led to it. `waits`: its answer may take long, and asking again gives the same answer; so it
     is cancelled where its client goes away, and asked again after the server was restarted in place. `uploads`: agents
-    of this machine send files with it, so that its body may be larger.
+    of this machine send files with it, so that its body may be larger. `below`: it answers for whatever is asked below
+    its path, too, which ends with /.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Route:
     page: bool = False
     waits: bool = False
     uploads: bool = False
+    below: bool = False
 
 
 class RouteTable:
@@ -59,18 +62,24 @@ class RouteTable:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes: dict[str, dict[str, Route]] = {}
+        self._below: list[str] = []
         for route in routes:
             problem = self._problem(route)
             if problem is not None:
                 raise ValueError(f"{route.method} {route.path}: {problem}")
             self._routes.setdefault(route.path, {})[route.method] = route
+            self._below += [route.path] if route.below else []
 
     def __iter__(self) -> Iterator[Route]:
         return (route for by_method in self._routes.values() for route in by_method.values())
 
     def at(self, path: str) -> Mapping[str, Route]:
         """The routes of a path by method; none for an unknown path."""
-        return self._routes.get(path, {})
+        found = self._routes.get(path)
+        if found is None:
+            above = next((each for each in self._below if path.startswith(each)), "")
+            found = self._routes.get(above, {})
+        return found
 
     def _problem(self, route: Route) -> str | None:
         if not isinstance(route.scope, Scope):
@@ -79,6 +88,8 @@ class RouteTable:
             return f"a route's method is one of {', '.join(sorted(METHODS))}"
         if not route.path.startswith("/") or set(route.path) & set("{}%?#"):
             return "a route's path is exact and begins with /"
+        if route.below and not route.path.endswith("/"):
+            return "a route that answers below its path ends with /"
         is_socket = route.method == WEBSOCKET
         if (route.socket is not None, route.endpoint is None) != (is_socket, is_socket):
             return "a route has an endpoint, and a WebSocket route a socket instead"
