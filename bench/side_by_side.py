@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import subprocess
+import sysconfig
 import tempfile
 import threading
 import time
@@ -22,6 +23,12 @@ from bench.processes import free_port, running, wait_for_port
 from bench.upstream import system_event
 
 _CLIENTS_PROGRAM = Path(__file__).parent / "sides" / "clients_openagents.py"
+_OURS_FOLDERS = (str(Path(__file__).resolve().parents[1]), sysconfig.get_path("purelib"))
+"""Where our package lies, and what it needs."""
+PUSHED = f"{OURS}, push()"
+_NOW_AND_THEN = (1.1, 2.1)
+"""Seconds between events; a client rests for a second after each poll, and whoever sends then measures the rest."""
+_FLOWING = (0.05, 0.05)
 _INTERVALS = (0.2, 0.05, 0.01)
 _CLIENTS = 16
 _SLOW = """\
@@ -68,17 +75,19 @@ def measure(options: Options) -> Result:
         return Result((table,))
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(_serving(side)) for side in sides()]
-        took = _deliveries(servers, options.count(20, 4))
+        took = _deliveries(servers, options.count(20, 4), _NOW_AND_THEN)
+        flowing = _deliveries(servers, options.count(200, 60), _FLOWING)
         failed = {
             interval: {each.side: _churned(each, interval, options.count(5, 1)) for each in servers}
             for interval in _INTERVALS
         }
     targets = (
         at_most("delivery between two unmodified clients", median(took[OURS]), 20, "ms"),
+        at_most("delivery between two clients after push(), 20 events a second", median(flowing[PUSHED]), 5, "ms"),
         *(_none_failed(interval, *each[OURS]) for interval, each in failed.items()),
     )
     versions = peers.environment("openagents").versions
-    tables = (_delivery_table(took), _churn_table(failed))
+    tables = (_delivery_table(took, flowing), _churn_table(failed))
     return Result(tables, targets, (), versions, {"delivery, ms": dict(took)})
 
 
@@ -99,19 +108,29 @@ def _serving(side: str) -> Iterator[Server]:
             yield Server(side, port, token(side, folder))
 
 
-def _deliveries(servers: list[Server], count: int) -> dict[str, list[float]]:
-    """Milliseconds of each delivery. Both sides at the same time: they hardly do anything, for a long time."""
+def _deliveries(servers: list[Server], count: int, apart: tuple[float, float]) -> dict[str, list[float]]:
+    """Milliseconds of each delivery. Both sides at the same time: they hardly do anything, for a long time.
+
+    Then our side once more, with clients that are pushed to.
+    """
+    started = {each.side: _clients(each.port, count, number, apart) for number, each in enumerate(servers)}
+    took = {side: json.loads(process.communicate()[0]) for side, process in started.items()}
+    # Afterwards, because the clients have the same names.
+    [ours] = [each for each in servers if each.side == OURS]
+    pushed = _clients(ours.port, count, len(servers), apart, *_OURS_FOLDERS)
+    return {**took, PUSHED: json.loads(pushed.communicate()[0])}
+
+
+def _clients(port: int, count: int, seed: int, apart: tuple[float, float], *folders: str) -> subprocess.Popen[str]:
     found = peers.openagents()
-    started = {
-        each.side: subprocess.Popen(
-            [str(found / "python"), str(_CLIENTS_PROGRAM), str(each.port), str(count), str(number)],  # type: ignore[operator]
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for number, each in enumerate(servers)
-    }
-    return {side: json.loads(process.communicate()[0]) for side, process in started.items()}
+    assert found is not None
+    values = (port, count, seed, *apart)
+    return subprocess.Popen(
+        [str(found / "python"), str(_CLIENTS_PROGRAM), *map(str, values), *folders],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def _churned(server: Server, interval: float, seconds: float) -> tuple[int, int, int]:
@@ -151,14 +170,19 @@ def _none_failed(interval: float, failed: int, asked: int, turns: int) -> Target
     return Target(what, "0", f"{failed} of {asked:,}", failed == 0)
 
 
-def _delivery_table(took: dict[str, list[float]]) -> Table:
-    rows = tuple((side, spread(each), f"{max(each):,.1f}") for side, each in took.items())
+def _delivery_table(took: dict[str, list[float]], flowing: dict[str, list[float]]) -> Table:
+    rows = tuple((side, spread(each), f"{max(each):,.1f}", spread(flowing[side])) for side, each in took.items())
     notes = (
         "Milliseconds from `AgentClient.send_event` of one client of openagents 0.8.6 to the handler of another, both"
         " unmodified and the same on both sides; events at random, 1.1 to 2.1 s apart (such a client rests for a second"
-        " after each poll).",
+        " after each poll). The last row: the same clients after `devserver.openagents.push()`.",
     )
-    return Table("Delivery between two OpenAgents clients", ("server", "ms, median / p95", "worst"), rows, notes)
+    return Table(
+        "Delivery between two OpenAgents clients",
+        ("server", "ms, median / p95", "worst", "at 20 events a second"),
+        rows,
+        notes,
+    )
 
 
 def _churn_table(failed: dict[float, dict[str, tuple[int, int, int]]]) -> Table:

@@ -1,6 +1,7 @@
-"""Two unmodified clients of the package openagents: `python clients_openagents.py PORT COUNT SEED`.
+"""Two unmodified clients of openagents: `python clients_openagents.py PORT COUNT SEED LEAST MOST [FOLDER ...]`.
 
-One sends the other so many events, now and then; prints a JSON list of the milliseconds until each was handled.
+One sends the other so many events, LEAST to MOST seconds apart; prints a JSON list of the milliseconds until each was
+handled. With folders, in which `devserver` and what it needs lie, its `push()` has been called before.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -22,12 +23,10 @@ logging.disable(logging.CRITICAL)
 from openagents.core.client import AgentClient  # noqa: E402
 from openagents.models.event import Event  # noqa: E402
 
-# A client rests for a second after each poll: whoever sends in that time measures the rest.
-_APART = (1.1, 2.1)
 _LONGEST = 10.0
 
 
-async def main(port: int, count: int) -> list[float]:
+async def main(port: int, count: int, least: float, most: float) -> list[float]:
     """Send, and take the time."""
     sender, receiver = AgentClient("bench-sender"), AgentClient("bench-receiver")
     for client in (sender, receiver):
@@ -38,19 +37,27 @@ async def main(port: int, count: int) -> list[float]:
         await got.put(time.perf_counter())
 
     receiver.register_event_handler(note, ["bench.told.one"])
-    took = []
+    # Until the first poll has begun.
+    await asyncio.sleep(1.5)
+    began: list[float] = []
     for _ in range(count):
-        await asyncio.sleep(random.uniform(*_APART))
-        began = time.perf_counter()
+        await asyncio.sleep(random.uniform(least, most))
+        began.append(time.perf_counter())
         to = {"destination_id": "agent:bench-receiver", "payload": {"text": "psst"}}
         await sender.send_event(Event(event_name="bench.told.one", source_id="bench-sender", **to))
-        took.append((await asyncio.wait_for(got.get(), _LONGEST) - began) * 1000)
+    came = [await asyncio.wait_for(got.get(), _LONGEST) for _ in range(count)]
+    took = [(then - now) * 1000 for now, then in zip(began, came, strict=True)]
     for client in (sender, receiver):
         await client.disconnect()
     return took
 
 
 random.seed(int(sys.argv[3]))
+if sys.argv[6:]:
+    sys.path += sys.argv[6:]
+    from devserver.bridge.push import push
+
+    push()
 with contextlib.redirect_stdout(io.StringIO()):
-    found = asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    found = asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[4]), float(sys.argv[5])))
 print(json.dumps(found))
