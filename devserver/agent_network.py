@@ -374,7 +374,10 @@ class AgentNetwork:
         upstream = upstream_of(event)
         if upstream is None:
             raise TypeError(f"an event is a devserver.Event or an openagents Event, not {type(event).__name__}")
-        return response_to(await self.process_event(event_from(event)), upstream)
+        ours = event_from(event)
+        answer = await self.process_event(ours)
+        event.source_agent_group = ours.source_agent_group
+        return response_to(answer, upstream)
 
     async def send(self, event: Event) -> EventResponse:
         """An event that a mod of this network sends; never taken for a repeat."""

@@ -9,19 +9,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from devserver.agent_network import AgentNetwork
+from devserver.bridge.network import EventGateway
 from devserver.config.network_yaml import parse_network
+from devserver.errors import EventRefused
 from devserver.loader.substitutes import Contents, Substitutes, is_installed
 from devserver.mod import BaseMod, mod_event_handler
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 
 _NETWORKS = ("openagents.core.network", "openagents.sdk.network")
+_REGISTRATION = (
+    "transport_type", "metadata", "certificate", "force_reconnect", "password_hash", "requested_group",
+)  # fmt: skip
+"""What OpenAgents' `register_agent` takes besides the id."""
 _PACKAGES = ("openagents", "openagents.core", "openagents.sdk", "openagents.models")
 
 _installed: Substitutes | None = None
@@ -45,6 +52,26 @@ class OpenAgentsNetwork(AgentNetwork):
         network._temporary = temporary
         return network
 
+    async def register_agent(self, agent_id: str, *given: Any, **options: Any) -> Any:
+        """Register an agent as ours, or, where `transport_type` is said, as OpenAgents does: with a response."""
+        if "transport_type" not in options and (not given or given[0] is None or isinstance(given[0], Mapping)):
+            return await super().register_agent(agent_id, *given, **options)
+        asked = dict(zip(_REGISTRATION, given, strict=False)) | options
+        password, group = asked.get("password_hash") or "", asked.get("requested_group")
+        try:
+            made = await super().register_agent(agent_id, asked.get("metadata"), password_hash=password, group=group)
+        except EventRefused as refusal:
+            return _in_kind(EventResponse(False, str(refusal)))
+        data = {"secret": made.secret, "assigned_group": made.agent.group}
+        return _in_kind(EventResponse(True, f"Agent {agent_id} registered successfully", data))
+
+    @cached_property
+    def event_gateway(self) -> EventGateway:
+        """Channels and their members; events, too, as tests of OpenAgents send them."""
+        gateway = EventGateway(self.directory)
+        vars(gateway)["process_event"] = lambda event, enable_delivery=True: self.process_event(event)
+        return gateway
+
     _temporary: tempfile.TemporaryDirectory[str] | None = None
 
     async def shutdown(self) -> bool:
@@ -62,6 +89,17 @@ class OpenAgentsNetwork(AgentNetwork):
         return await self.process_external_event(event)
 
     _handle_system_mod_unload = _handle_system_mod_load
+
+
+def _in_kind(answer: EventResponse) -> Any:
+    """An answer as OpenAgents has it, where the package is installed."""
+    if not is_installed("openagents"):
+        return answer
+    from openagents.models.event_response import (  # type: ignore[import-not-found, unused-ignore]
+        EventResponse as Theirs,
+    )
+
+    return Theirs(**answer.to_dict())
 
 
 def create_network(config: Any) -> OpenAgentsNetwork:

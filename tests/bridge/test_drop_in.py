@@ -134,3 +134,26 @@ def test_a_configuration_of_openagents_makes_a_network(workspace: Path) -> None:
         asyncio.run(main())
     """
     assert run(workspace, script) == "made 9999 True True\nFalse False\n"
+
+
+@needs_openagents
+def test_an_agent_is_registered_as_openagents_does_it(workspace: Path) -> None:
+    """With `transport_type` the answer is a response; an event knows the group of its sender afterwards."""
+    script = """
+        import devserver.openagents, asyncio
+        from openagents.core.network import create_network
+        from openagents.models.event import Event
+
+        async def main():
+            network = create_network("network.yaml")
+            await network.initialize()
+            values = {"transport_type": "http", "metadata": {}, "certificate": None, "force_reconnect": False}
+            print((await network.register_agent(agent_id="ana", **values)).success)
+            print((await network.register_agent(agent_id="not\\nprintable", **values)).success)
+            event = Event(event_name="note.text.post", source_id="agent:ana", destination_id="agent:ana", payload={})
+            print((await network.event_gateway.process_event(event, enable_delivery=True)).success)
+            print(event.source_agent_group)
+            await network.shutdown()
+        asyncio.run(main())
+    """
+    assert run(workspace, script) == "True\nFalse\nTrue\nguest\n"
