@@ -5,7 +5,6 @@ Imports what it needs when it needs it: a supervisor needs little, and nobody sh
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from devserver.cli.inputs import refuse_exposed
 from devserver.cli.locate import network_file
 from devserver.config.settings import SettingError, Settings, read_settings
 from devserver.errors import ConfigError, PortInUse
+from devserver.live import garbage
 from devserver.ui.escape import safe
 from devserver.ui.terminal import is_tty
 
@@ -52,11 +52,10 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_pag
     fresh = VARIABLE not in os.environ and RESTARTED not in os.environ
     if fresh and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
+    garbage.begin_start()
     from devserver.server.process_limits import set_limits
 
     set_limits()
-    # Until everything is imported, which lives as long as the process: a tenth of the start, and of a restart's pause.
-    gc.disable()
     supervised = Supervised.of(os.environ)
     supervised.leave_last_words()
     from devserver.server.before import Before

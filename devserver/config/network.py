@@ -189,7 +189,8 @@ LOST = frozenset({
 class Section(BaseModel):
     """A mapping with known keys. A key that is close to a known one is a misspelling; any other has no effect."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=_complete)
+    # Built on first use: with the root all that is in it, and nothing alone.
+    model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=_complete, defer_build=True)
 
     WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
     """Keys that OpenAgents knows, and that have no effect here."""
@@ -219,7 +220,7 @@ class Transport(Section):
     """A way for agents to come in; the first of type http is served."""
 
     type: TransportType
-    config: Annotated[Http, WrapValidator(_read_http), OrEmpty()] = Http()
+    config: Annotated[Http, WrapValidator(_read_http), OrEmpty()] = Http.model_construct()
 
 
 class Mod(Section):
@@ -269,7 +270,7 @@ class Network(Section):
     connection_timeout: Limit = 30.0
     max_connections: Amount = 1000
     transport: TransportType = "http"
-    transport_config: Annotated[Http, OrEmpty()] = Http()
+    transport_config: Annotated[Http, OrEmpty()] = Http.model_construct()
     host: Text = LOOPBACK
     port: Port = DEFAULT_PORT
 
@@ -325,8 +326,8 @@ class Dev(Closed):
     grants: Annotated[dict[AgentId, list[ScopeName]], OrEmpty()] = Field(
         default={}, description="What agents may do besides, by their id."
     )
-    limits: Annotated[Limits, OrEmpty()] = Limits()
-    restart: Annotated[Restart, OrWord()] = Restart()
+    limits: Annotated[Limits, OrEmpty()] = Limits.model_construct()
+    restart: Annotated[Restart, OrWord()] = Restart.model_construct()
     studio: Flag = Field(default=False, description="Serve OpenAgents' Studio at /studio, where openagents has one.")
     max_body: Annotated[int, Whole(MIB, 256 * MIB)] = Field(
         default=MOST_UPLOAD, description="How many bytes an event of an agent on this machine may have, with its files."
@@ -344,4 +345,4 @@ class Root(Section):
     network: Network
     network_profile: Free = {}
     metadata: Free = {}
-    dev: Annotated[Dev, OrEmpty()] = Dev()
+    dev: Annotated[Dev, OrEmpty()] = Dev.model_construct()

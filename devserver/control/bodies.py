@@ -21,7 +21,8 @@ Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
 class Body(BaseModel):
     """A JSON object. Keys that it does not know have no effect."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    # Built when a request first has such a body.
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
 
 class AboutMods(Body):

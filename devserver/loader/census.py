@@ -12,7 +12,6 @@ import asyncio
 import gc
 import sys
 import threading
-import time
 import typing
 import weakref
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, ModuleType
 from typing import Any
 
+from devserver.live import garbage
 from devserver.live.generation import Call, Generation
 from devserver.loader import raw
 from devserver.loader.scope import Scope, scope_in
@@ -61,22 +61,15 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
     return Remains(name, file, tuple(weakref.ref(each) for each in (scope, *own) if each is not None))
 
 
-def expected_cost() -> float:
-    """About how long a collection would take, in seconds."""
-    return len(gc.get_objects()) * 5e-7
-
-
 def collect() -> float:
     """Collect garbage; the seconds that it took.
 
     Caches that would hold classes for no reason are emptied first.
     """
-    began = time.perf_counter()
     for clear in getattr(typing, "_cleanups", ()):
         # `Box[int]` keeps the class Box there until 127 others have been written.
         clear()
-    gc.collect()
-    return time.perf_counter() - began
+    return garbage.collect()
 
 
 def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str | None:
@@ -88,10 +81,11 @@ def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str
     keys = {id(part): key for state in states for key, value in list(state.items()) for part in _within(value)}
     found = _first_holder(remains, keys)
     if found is None and gc.get_freeze_count():
-        # The objects of the server's start are frozen, where nothing finds them. From here on a
-        # collection sees them too, and takes longer.
+        # The objects of the server's start are frozen, where nothing finds them. In a network
+        # with few mods a collection sees them from here on too, and takes longer.
         gc.unfreeze()
         found = _first_holder(remains, keys)
+        garbage.freeze_again()
     return found
 
 

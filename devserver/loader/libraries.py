@@ -130,15 +130,17 @@ def _containers(name: str, attributes: Any) -> Iterator[Place]:
             yield from container_places(f"{name}.{key}", value)
 
 
-def container_places(name: str, value: Any) -> Iterator[Place]:
-    """The entries of a table, list or set that a library keeps; nothing for anything else."""
-    kind = type(value)
-    if kind in _DICTS and len(value) <= _MOST_ENTRIES:
-        yield dict_place("entry", value, which=(name, id(value)), is_shared=True)
-    elif kind is list and len(value) <= _MOST_ENTRIES:
-        yield list_place("entry", lambda: value, which=(name, id(value)), is_shared=True)
-    elif kind is set and len(value) <= _MOST_ENTRIES:
-        yield _set_place(name, value)
+def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: bool = False) -> Iterator[Place]:
+    """The entries of a table, list or set that a library, or another module of mods, keeps; nothing for others."""
+    kind, which = type(value), (name, id(value))
+    if kind not in _TABLES or len(value) > _MOST_ENTRIES:
+        return
+    if kind is list:
+        yield list_place(word, lambda: value, which=which, is_shared=True, is_of_mods=is_of_mods)
+    elif kind is set:
+        yield _set_place(word, value, which=which, is_shared=True, is_of_mods=is_of_mods)
+    else:
+        yield dict_place(word, value, which=which, is_shared=True, is_of_mods=is_of_mods)
 
 
 # Where modules of mods register with each other
@@ -160,7 +162,8 @@ def registries_in(name: str, module: ModuleType) -> Iterator[Place]:
             if id(thing) in seen or type(thing) in _ATOMS or len(seen) > _MOST_OBJECTS:
                 continue
             seen.add(id(thing))
-            for place in (*container_places(name, thing), *_attributes_of(thing, name, is_global=depth == 0)):
+            yield from container_places(name, thing, "registration", is_of_mods=True)
+            for place in _attributes_of(thing, name, is_global=depth == 0):
                 yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
             below += inside(thing, name)
         level = below
@@ -186,7 +189,12 @@ def inside(thing: Any, module: str) -> list[Any]:
     if kind in _NOT_ENTERED or raw.derives(kind, ModuleType):
         return []
     if raw.derives(kind, type):
-        return list(vars(thing).values()) if _module_of(thing) == module else []
+        # What is named with two underscores belongs to Python, or to the library that has made the class.
+        return (
+            [value for key, value in vars(thing).items() if not key.startswith("__") or type(value) is FunctionType]
+            if _module_of(thing) == module
+            else []
+        )
     if kind is FunctionType:
         return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     if str(_module_of(kind)).startswith(("devserver", "asyncio")):
@@ -230,14 +238,14 @@ def _is_value(thing: Any) -> bool:
 _VALUES = _ATOMS - {CodeType}
 
 
-def _set_place(name: str, target: set[Any]) -> Place:
+def _set_place(word: str, target: set[Any], **more: Any) -> Place:
     def put(key: Any, now: Any, value: Any) -> None:
         if value is MISSING:
             target.discard(now)
         else:
             target.add(value)
 
-    return Place(word="entry", which=(name, id(target)), read=lambda: by_identity(target), put=put, is_shared=True)
+    return Place(word=word, read=lambda: by_identity(target), put=put, **more)
 
 
 # Whose change it is

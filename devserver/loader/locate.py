@@ -27,8 +27,8 @@ from devserver.mod import BaseMod
 from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_name
 from devserver.sources.roots import Roots
 
-_COARSE = 2.0
-"""Seconds that the coarsest stamps of file systems in use stay the same (FAT)."""
+_FINE, _COARSE = 0.02, 2.0
+"""Seconds that stamps of files stay the same: where they tell parts of a second, and on the coarsest in use (FAT)."""
 _ALWAYS_ALLOWED = ("openagents.mods",)
 
 
@@ -43,12 +43,15 @@ class Located:
     reloadable: bool
 
 
-def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) -> Located:
+def locate(
+    mod_path: str, roots: Roots, allowed: Iterable[str] | None = None, *, packages: dict[str, list[str]] | None = None
+) -> Located:
     """Find the module to import for `mod_path`, importing nothing, not even a parent package.
 
     `allowed` are the packages and mods that may be loaded; None means any (the caller runs code
-    here anyway). Raises ModRefused for a name or place that is not allowed, ModNotFound where there
-    is nothing.
+    here anyway). `packages` gets the folders of the packages that were found: many mods that are
+    located at once share theirs. Raises ModRefused for a name or place that is not allowed,
+    ModNotFound where there is nothing.
     """
     name = module_of(mod_path)
     problem = mod_name_problem(mod_path) or _is_pythons_own(name)
@@ -59,7 +62,7 @@ def locate(mod_path: str, roots: Roots, allowed: Iterable[str] | None = None) ->
             f"the mod {mod_path} is not on the list of what may be loaded: list it in network.yaml, "
             "or its package under dev.mod_paths"
         )
-    entry, file = _find(name, roots)
+    entry, file = _find(name, roots, {} if packages is None else packages)
     if not stat.S_ISREG(os.stat(file).st_mode):
         raise ModRefused(f"{mod_path}: {file.name} is no regular file")
     refused = roots.why_refused(file)
@@ -119,17 +122,20 @@ def _covered(name: str, allowed: Iterable[str]) -> bool:
     return any(name == each or name.startswith(f"{each}.") for each in allowed)
 
 
-def _find(name: str, roots: Roots) -> tuple[str, Path]:
+def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str, Path]:
     """The entry module of a mod and its file: `name.mod` where the package has one, else the package or module."""
     path: list[str] | None = None
     *parents, last = name.split(".")
     for depth, part in enumerate(parents, 1):
+        package = ".".join(parents[:depth])
+        if package in packages:
+            path = packages[package]
+            continue
         found = _spec(part, path, roots)
         if found is None or not found.submodule_search_locations:
-            package = ".".join(parents[:depth])
             hint = hint_for(name, roots) or _near(parents[:depth], path, roots)
             raise ModNotFound(f"no mod {name}: there is no package {package}{hint}")
-        path = list(found.submodule_search_locations)
+        path = packages[package] = list(found.submodule_search_locations)
     own = _spec(last, path, roots)
     inside = (
         _spec("mod", list(own.submodule_search_locations), roots) if own and own.submodule_search_locations else None
@@ -151,7 +157,8 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
     if path is not None or (found is not None and found.origin is not None):
         return found
     if part not in sys.modules:
-        PathFinder.invalidate_caches()
+        for folder in sys.path:
+            _forget_listing(folder)
     try:
         # A top-level name has no parent package that this could run; it knows editable installs.
         return importlib.util.find_spec(part) or found
@@ -161,13 +168,22 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
 
 def _forget_listing(folder: str) -> None:
     """Have Python list a folder anew, where the time of its last change may not tell that it has changed since."""
-    forget = getattr(sys.path_importer_cache.get(folder), "invalidate_caches", None)
+    finder = sys.path_importer_cache.get(folder)
+    if finder is None:
+        # Python remembers also that a folder is not there.
+        sys.path_importer_cache.pop(folder, None)
+        return
+    forget = getattr(finder, "invalidate_caches", None)
     if forget is None:
         return
     try:
-        is_old = time.time() - os.stat(folder).st_mtime > _COARSE
+        changed = os.stat(folder).st_mtime_ns
     except OSError:
         is_old = False
+    else:
+        # Only a stamp of whole seconds can be of a file system that has no finer ones.
+        same_for = _FINE if changed % 1_000_000_000 else _COARSE
+        is_old = time.time() - changed / 1e9 > same_for
     if not is_old:
         forget()
 

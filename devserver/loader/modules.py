@@ -426,7 +426,10 @@ def unbind(name: str, module: Any) -> None:
 
 def bind_namespaces(package: ModuleType) -> None:
     """Give a fresh package the packages without a source that lie in it: these are not executed anew."""
-    for name in [each for each in list(sys.modules) if each.startswith(f"{package.__name__}.")]:
+    if not hasattr(package, "__path__"):
+        return
+    inside = f"{package.__name__}."
+    for name in [each for each in list(sys.modules) if each.startswith(inside)]:
         found = sys.modules.get(name)
         if isinstance(found, ModuleType) and hasattr(found, "__path__") and getattr(found, "__file__", None) is None:
             parent, _, child = name.rpartition(".")
@@ -442,6 +445,7 @@ def drop_empty_namespaces(name: str) -> None:
     for parent in reversed(ancestors(name)):
         module = sys.modules.get(parent)
         is_namespace = module is not None and getattr(module, "__file__", None) is None and hasattr(module, "__path__")
-        if not is_namespace or any(each.startswith(f"{parent}.") for each in list(sys.modules)):
+        inside = f"{parent}."
+        if not is_namespace or any(each.startswith(inside) for each in list(sys.modules)):
             return
         unbind(parent, sys.modules.pop(parent))

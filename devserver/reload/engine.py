@@ -373,7 +373,8 @@ class Engine:
     async def _carry_group(
         self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int, pasts: list[Past]
     ) -> list[Outcome]:
-        came = {module_of(each.mod_path) for each in before if each.status is Status.APPLIED}
+        # Most groups need nothing, and at a start there is one for each mod.
+        came = {module_of(each.mod_path) for each in before if each.status is Status.APPLIED} if group.needs else set()
         missing = [each for each in group.needs if each not in came]
         if missing:
             return [self._skipped(step, missing) for step in group.steps]
@@ -476,8 +477,7 @@ class Engine:
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
         """Where network.yaml has the configuration of a step, if it is the one that the step brings."""
-        specs = (each for each in self.config.mods if module_of(each.path) == module_of(step.mod_path))
-        spec = next(specs, None)
+        spec = self.knowledge.specs.get(module_of(step.mod_path))
         return spec.place_of if spec is not None and spec.config == step.config else None
 
     def is_source(self, path: Path) -> bool:

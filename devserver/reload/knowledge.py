@@ -34,7 +34,7 @@ from devserver.model.change import (
     UndoAsked,
     UnloadAsked,
 )
-from devserver.model.config import NetworkConfig
+from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action, HandOver
 from devserver.model.names import mod_name_problem, module_of
@@ -61,11 +61,17 @@ class Attempt:
     """Whether a fresh process loads the same sources: a restart brings them."""
 
 
+def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
+    """What a network.yaml says of each mod, by its module; of a name that is there twice the first counts."""
+    return {module_of(each.path): each for each in reversed(config.mods)}
+
+
 class Knowledge:
     """The memory of one engine. `failed` holds the last attempt of each mod (by path) whose last attempt failed."""
 
     def __init__(self, config: NetworkConfig, roots: Roots, modules: LoadedModules, registry: Registry) -> None:
         self.config = config
+        self.specs = _by_module(config)
         self.failed: dict[str, Attempt] = {}
         self._roots = roots
         self._modules = modules
@@ -212,9 +218,10 @@ class Knowledge:
         A mod whose source cannot be read is in neither: the load itself will fail on it and say why.
         """
         declared, absent = {}, {}
+        packages: dict[str, list[str]] = {}
         for path in paths:
             try:
-                file = locate(path, self._roots).file
+                file = locate(path, self._roots, packages=packages).file
                 declared[module_of(path)] = _with_manifest(read_declarations(read_bytes(file) or b""), file)
             except ModNotFound as nowhere:
                 absent[module_of(path)] = str(nowhere)
@@ -251,6 +258,7 @@ class Knowledge:
         """From now on this is what network.yaml asks for, but for settings that need a restart; what that changes."""
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config = without_settings(config, self.config)
+        self.specs = _by_module(self.config)
         self._registry.hold_at_most(config.limits.held_events)
         listed, enabled = ({module_of(each.path) for each in mods} for mods in (config.mods, config.enabled_mods))
         for generation in self._registry.live:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from devserver.live import garbage
 from devserver.live.generation import Generation, activity
 from devserver.live.loops import Home
 from devserver.loader import census
@@ -21,8 +22,6 @@ from devserver.loader.census import Remains
 from devserver.model.facts import Holder
 from devserver.model.lifecycle import ModState
 
-BOUNDED = 0.010
-"""Seconds that a collection may take at any time; a longer one waits for a quiet moment."""
 _QUIET = 10
 """How many times as long as a collection takes nothing must have happened before it."""
 _STEP = 0.02
@@ -88,8 +87,8 @@ class Proof:
         That is where its generations end at once and a collection is not felt; otherwise it is told later.
         """
         if self._cost is None:
-            self._cost = census.expected_cost()
-        if not self._cases or self._cost > BOUNDED:
+            self._cost = garbage.expected_cost()
+        if not self._cases or self._cost > garbage.BOUNDED:
             return {}
         case = self._cases[-1]
         for seconds in _AT_ONCE:
@@ -123,12 +122,12 @@ class Proof:
     async def _may_collect(self) -> bool:
         """Wait for a quiet moment, where a collection would be felt; False where something happened meanwhile."""
         if self._cost is None:
-            self._cost = census.expected_cost()
+            self._cost = garbage.expected_cost()
         before, waits = activity.begun, len(self._cases)
-        if self._cost > BOUNDED:
+        if self._cost > garbage.BOUNDED:
             await asyncio.sleep(self._cost * _QUIET)
         is_quiet = (activity.begun, len(self._cases)) == (before, waits)
-        return self._cost <= BOUNDED or is_quiet
+        return self._cost <= garbage.BOUNDED or is_quiet
 
     async def _take(self) -> None:
         cases = [each for each in self._cases if each.is_ready]

@@ -7,7 +7,6 @@ nothing about mods and formats nothing for people.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import secrets
 import signal
@@ -28,6 +27,7 @@ from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_shortened
 from devserver.control.tape import Tape
 from devserver.errors import CannotListen, DevServerError, PortInUse
+from devserver.live import garbage
 from devserver.live.loops import LoopThread, Worker, run_in_thread
 from devserver.loader import InstalledCode
 from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked
@@ -99,8 +99,7 @@ def run_server(options: RunOptions, face: Face) -> int:
     """
     began = options.supervised.began or process_began()
     # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
-    gc.freeze()
-    gc.enable()
+    garbage.freeze_own()
     config = options.with_address(read_network(options.path))
     heard = _heard(options, config, face)
     options.supervised.entrust(heard[0], config.host, config.port)
@@ -246,6 +245,7 @@ class Server:
 
     async def _start(self) -> None:
         await self._network.initialize()
+        garbage.end_start()
         await self._announce_ready()
 
     async def _announce_ready(self) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from devserver.model.facts import Ignored
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 MAX_DIRECTORIES = 10_000
 
@@ -67,7 +69,7 @@ class Rules:
     def __init__(self, workspace: Path, gitignore: str = "") -> None:
         self.workspace = workspace
         self._patterns = [line for line in gitignore.splitlines() if _is_pattern(line)]
-        self._spec = GitIgnoreSpec.from_lines(self._patterns)
+        self._spec = _spec_of(self._patterns) if self._patterns else None
         # Thousands of files share their directories, and each pattern costs a search.
         self._directory_by_gitignore = lru_cache(maxsize=4096)(lambda inside: self._by_gitignore(inside, True))
 
@@ -91,17 +93,26 @@ class Rules:
         return rule or self._matched(inside + os.sep if is_directory else inside)
 
     def _matched(self, inside: str) -> str | None:
+        if self._spec is None:
+            return None
         found = self._spec.check_file(inside)
         if not found.include or found.index is None:
             return None
         return f"{_GITIGNORE}: {self._patterns[found.index].strip()}"
 
 
+def _spec_of(patterns: Sequence[str]) -> GitIgnoreSpec:
+    # Here and not above: a workspace without a .gitignore needs none of it.
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(patterns)
+
+
 def _is_pattern(line: str) -> bool:
     if not line.strip():
         return False
     try:
-        GitIgnoreSpec.from_lines([line])
+        _spec_of([line])
     except ValueError:
         # Git takes no notice of such a line either.
         return False

@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from watchfiles._rust_notify import RustNotify
+from typing import TYPE_CHECKING
 
 from devserver.sources.ignore import Rules, is_text, walk_directories
 from devserver.sources.inotify import Identity, Inotify
+
+if TYPE_CHECKING:
+    from watchfiles._rust_notify import RustNotify
 
 STEP_MS = 2
 """How often watchfiles looks for notifications: each costs one to two steps."""
@@ -47,6 +49,9 @@ class _Listener:
 
     def open(self) -> RustNotify:
         """Place the watches. Raises OSError, or an error of watchfiles' own, where that cannot be done."""
+        # Here and not above: where inotify notifies, nothing of it is needed.
+        from watchfiles._rust_notify import RustNotify
+
         paths = sorted(path for path, _, _ in self.directories)
         delay = min(max(_POLL_MS, _POLL_MS_PER_DIRECTORY * len(paths)), _POLL_MS_AT_MOST)
         # With its `ignore_permission_denied` watchfiles would pass over every error, an exhausted limit too.

@@ -19,6 +19,8 @@ _OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _BASE_OF_MODS = ("openagents", Path("core", "base_mod.py"), "mods")
 """The package that mods build upon as they do on ours, the file that tells it, and where it keeps mods of its own."""
+_TELLING = frozenset({*_NEVER, _BASE_OF_MODS[2], _OWN_PACKAGE.name})
+"""Names that may be no place for sources where their neighbours in a folder are one, or the other way round."""
 
 
 class Roots:
@@ -28,6 +30,10 @@ class Roots:
         self.workspace = workspace.resolve()
         self._folders: list[Path] = [self.workspace]
         self.asked: tuple[str, ...] = ()
+        self._holding: dict[str, bool] = {}
+        """By folder, whether it is a place for sources, whatever their names."""
+        self._inner: dict[Path, list[Path]] = {}
+        """By folder, itself and those above it that lie in a root."""
         self._environments: dict[Path, bool] = {}
         self._bases: dict[Path, bool] = {}
 
@@ -51,10 +57,21 @@ class Roots:
         resolved = folder.resolve()
         if not any(resolved.is_relative_to(each) for each in self._folders):
             self._folders.append(resolved)
+            self._holding.clear()
+            self._inner.clear()
 
     def holds(self, path: Path) -> bool:
         """Whether `path`, links followed, is a place for sources: below a root, not ours, not installed, not hidden."""
-        real = Path(os.path.realpath(path))
+        real = os.path.realpath(path)
+        folder, name = os.path.split(real)
+        if name in _TELLING or name.startswith("."):
+            return self._holds(Path(real))
+        known = self._holding.get(folder)
+        if known is None:
+            known = self._holding[folder] = self._holds(Path(real))
+        return known
+
+    def _holds(self, real: Path) -> bool:
         if real.is_relative_to(_OWN_PACKAGE):
             return False
         return any(real.is_relative_to(root) and self._is_plain(root, real) for root in self._folders)
@@ -78,7 +95,11 @@ class Roots:
         real = Path(os.path.realpath(path))
         if path.is_relative_to(self.workspace) and not real.is_relative_to(self.workspace):
             return "resolves outside the workspace through a link; remove the link, or list the real package"
-        folders = [each for each in real.parents if any(r != each and each.is_relative_to(r) for r in self._folders)]
+        folders = self._inner.get(real.parent)
+        if folders is None:
+            above, roots = real.parents, self._folders
+            folders = [each for each in above if any(root in each.parents for root in roots)]
+            self._inner[real.parent] = folders
         for each in (real, *folders):
             try:
                 found = os.stat(each)

@@ -77,7 +77,7 @@ async def here(tmp_path: Path) -> Here:  # type: ignore[misc]
 
 async def test_code_that_is_gone_is_proven_to_be(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a collection takes long it says until then that it is not proven; nothing is told, no restart asked for."""
-    monkeypatch.setattr("devserver.reload.proof.BOUNDED", 0.0)
+    monkeypatch.setattr("devserver.live.garbage.BOUNDED", 0.0)
     here.write(1)
     await here.start()
     await here.save(here.write(2))
@@ -102,7 +102,7 @@ async def test_a_list_that_holds_old_code_is_named_and_a_restart_asked_for(here:
 
 async def test_the_line_of_the_reload_says_what_holds_its_old_code(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a collection is short; a key of the state is named by the hand-over alone."""
-    monkeypatch.setattr("devserver.reload.proof.BOUNDED", 10.0)
+    monkeypatch.setattr("devserver.live.garbage.BOUNDED", 10.0)
     subscribes = {"top": "from mods.hub import HEARD", "ask": "HEARD.append(self.ask)"}
     here.write(1, **subscribes)
     await here.start(hub="HEARD = []\n")
@@ -118,7 +118,7 @@ async def test_code_that_is_gone_at_once_is_proven_when_the_reload_is_told(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing waits for a later census then."""
-    monkeypatch.setattr("devserver.reload.proof.BOUNDED", 10.0)
+    monkeypatch.setattr("devserver.live.garbage.BOUNDED", 10.0)
     here.write(1)
     await here.start()
     await here.save(here.write(2))
