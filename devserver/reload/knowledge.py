@@ -354,6 +354,9 @@ class Knowledge:
         self._forget_same()
         if not isinstance(trigger, FilesChanged):
             return []
+        for path in trigger.changed.keys() & self._undone.keys():
+            # Whatever came of it: it is dealt with, and no news any more.
+            self._undone[path] = (self._undone[path][0], trigger.changed[path])
         back = self._back_again(trigger.changed, plan)
         notices = []
         for generation in back:

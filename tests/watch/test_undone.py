@@ -7,6 +7,7 @@ from workspaces import until
 
 from devserver.model.change import UndoAsked
 from devserver.model.facts import Status
+from devserver.sources.files import sources_now
 
 
 async def swept(desk: Watching, times: int = 2) -> None:
@@ -63,3 +64,17 @@ async def test_undo_and_back_again_is_as_it_was(desk: Watching) -> None:
     file.write_text(echo(0))
     await desk.serves(0)
     desk.assert_reloaded(4)
+
+
+async def test_a_broken_save_after_an_undo_is_dealt_with_once(desk: Watching) -> None:
+    """It fails, and what is known of the source is what is on disk: nothing is left to decide."""
+    file = desk.write("mods/echo/mod.py", echo(0))
+    await desk.begin()
+    file.write_text(echo(1))
+    await desk.serves(1)
+    await desk.net.submit(UndoAsked())
+    file.write_text("def broken(:\n")
+    await until(lambda: desk.reloads()[-1].status is Status.ROLLED_BACK)
+    await swept(desk)
+    known = dict(desk.net.engine.knowledge.sources())
+    assert known[file] == sources_now([file])[file]
