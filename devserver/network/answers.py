@@ -94,17 +94,20 @@ class Answers:
                 given = self._given[sender] = _Sender()
             else:
                 self._given.move_to_end(sender)
-            if (before := given.answers.pop(event_id, None)) is not None:
-                size -= _size(event_id, before)
-            given.answers[event_id] = raw
+            answers, account = given.answers, self._account
+            if event_id in answers:
+                size -= _size(event_id, answers.pop(event_id))
+            answers[event_id] = raw
             given.size += size
-            self._account.keep(size)
-            self._make_room(given)
+            while given.size > account.bound.each and len(answers) > 1:
+                size -= given.forget_oldest()
+            # Once for all of it: this is on the way of every event.
+            account.keep(size)
+            if account.used > account.bound.most:
+                self._make_room()
 
-    def _make_room(self, given: _Sender) -> None:
+    def _make_room(self) -> None:
         bound = self._account.bound
-        while given.size > bound.each and len(given.answers) > 1:
-            self._account.keep(-given.forget_oldest())
         while self._account.used > bound.most:
             # Of the sender that was answered longest ago.
             sender, oldest = next(iter(self._given.items()))
@@ -134,8 +137,10 @@ class Answers:
         with self._lock:
             pending = self._pending.pop(key)
         if pending is None or pending.kept:
-            self.give(sender, event_id, answer)
-        for waiter in pending.waiting if pending is not None else ():
+            self._keep(sender, event_id, _written(answer))
+        if pending is None:
+            return
+        for waiter in pending.waiting:
             if not waiter.done():
                 waiter.set_result(answer)
 
