@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from devserver.model.config import Manifest
 from devserver.sources.files import read_bytes
 
 NAME = "mod_manifest.json"
+_BUNDLED = "/openagents/mods/"
 
 _TYPES = {
     "string": "string", "text": "string", "textarea": "string", "select": "string", "password": "string",
@@ -41,7 +43,9 @@ def manifest_beside(entry: Path) -> Manifest | None:
         data = read_bytes(file)
     except OSError as error:
         raise BadManifest(f"{NAME} cannot be read: {error.strerror}", file=str(file)) from error
-    return None if data is None else _parsed(data, file)
+    found = None if data is None else _parsed(data, file)
+    # What a checkout of openagents says there it has never asked for: its project loads without its default.
+    return replace(found, requires=None) if found is not None and _BUNDLED in entry.as_posix() else found
 
 
 def _parsed(data: bytes, file: Path) -> Manifest:

@@ -112,3 +112,13 @@ def test_a_manifest_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, t
     with pytest.raises(BadManifest, match=says) as raised:
         manifest_beside(tmp_path / "mod.py")
     assert (Path(raised.value.file or "").name, raised.value.line) == ("mod_manifest.json", line)
+
+
+def test_the_mods_of_openagents_load_without_what_their_manifests_depend_on(tmp_path: Path) -> None:
+    """As they do there; the rest of the manifest counts."""
+    folder = tmp_path / "openagents" / "mods" / "project"
+    folder.mkdir(parents=True)
+    (folder / "mod_manifest.json").write_text('{"version": "2.0", "dependencies": ["openagents.mods.default"]}')
+    found = manifest_beside(folder / "mod.py")
+    assert found is not None
+    assert (found.version, found.requires) == ("2.0", None)
