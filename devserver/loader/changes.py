@@ -294,7 +294,7 @@ class _Recording:
             # Modules of mods alone: to ask each name again would take longer than to execute most
             # of them.
             named = frozenset(each for each in fresh if each in names or each.rpartition(".")[2] in names)
-            self._look_at(places_in(named, frozenset(), self._walked))
+            self._look_at(places_in(named, frozenset(), self._module(), self._walked))
         else:
             self._look_at(places_named(names, self._module(), self._walked))
         self._imported[-1] = (len(sys.modules), len(self._ran))

@@ -62,21 +62,25 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
 def places_named(names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
     """Where code that uses these names may change what belongs to another module than `but`, its own.
 
-    `walked` remembers which modules of mods have been looked through.
+    `walked` remembers which modules of mods have been looked through; negative, with their attributes.
     """
-    return places_in(modules_named(names) - _NOT_HERE - {but}, names, walked)
+    return places_in(modules_named(names) - _NOT_HERE - {but}, names, but, walked)
 
 
-def places_in(modules: Iterable[str], names: frozenset[str], walked: set[int]) -> Iterator[Place]:
+def places_in(modules: Iterable[str], names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
     """The same for code that uses `names` of these modules."""
+    running = sys.modules.get(but)
+    sets = "setattr" in names or (running is not None and _sets_attributes(running))
     for name in modules:
         module = sys.modules.get(name)
         if module is None or not raw.derives(type(module), ModuleType):
             continue
         if scope_of(module) is not None:
-            if id(module) not in walked:
-                walked.add(id(module))
-                yield from registries_in(name, module)
+            if -id(module) in walked or (id(module) in walked and not sets):
+                continue
+            attributes = sets or _sets_attributes(module)
+            walked.update({id(module)} if not attributes else {id(module), -id(module)})
+            yield from registries_in(name, module, attributes=attributes)
             continue
         if name.startswith("devserver"):
             continue
@@ -151,10 +155,14 @@ _MOST_OBJECTS = 3000
 _ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType})
 
 
-def registries_in(name: str, module: ModuleType) -> Iterator[Place]:
-    """The tables that a module of mods holds, directly or in its objects and functions; a bounded number."""
+def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> Iterator[Place]:
+    """The tables that a module of mods holds, directly or in its objects and functions; a bounded number.
+
+    With `attributes` also those of itself, of its classes and of its objects: for many modules that takes long.
+    """
     seen: set[int] = {id(vars(module))}
-    yield attribute_place("registration", module, which=(name, ""), is_of_mods=True)
+    if attributes:
+        yield attribute_place("registration", module, which=(name, ""), is_of_mods=True)
     level = [value for key, value in list(vars(module).items()) if not key.startswith("__")]
     for depth in range(_DEPTH):
         below: list[Any] = []
@@ -163,10 +171,21 @@ def registries_in(name: str, module: ModuleType) -> Iterator[Place]:
                 continue
             seen.add(id(thing))
             yield from container_places(name, thing, "registration", is_of_mods=True)
-            for place in _attributes_of(thing, name, is_global=depth == 0):
+            for place in _attributes_of(thing, name, is_global=depth == 0) if attributes else ():
                 yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
             below += inside(thing, name)
         level = below
+
+
+def _sets_attributes(module: ModuleType) -> bool:
+    """Whether a module of mods sets attributes of something, or has functions that set its globals."""
+    text = getattr(getattr(module.__spec__, "loader", None), "executed", None)
+    if text is None:
+        return True
+    return any(not _SETTING.isdisjoint(part.co_code[::2]) for part in _with_inner(text.code))
+
+
+_SETTING = frozenset(dis.opmap[each] for each in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL"))
 
 
 def _attributes_of(thing: Any, module: str, *, is_global: bool) -> Iterator[Place]:
