@@ -123,6 +123,7 @@ class Registry:
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
         self._table: RoutingTable[Slot] | None = None
+        self._live: tuple[Generation, ...] | None = None
         self._lock = threading.Lock()
         self.overdue: list[Call] = []
         """The calls that were told to end, until they have ended or are given up."""
@@ -148,7 +149,10 @@ class Registry:
     def live(self) -> tuple[Generation, ...]:
         """The live generations, in order."""
         with self._lock:
-            return tuple(each.live for each in self._slots.values() if each.live is not None)
+            if self._live is None:
+                # Asked for many times in a change, and another one only after a commit.
+                self._live = tuple(each.live for each in self._slots.values() if each.live is not None)
+            return self._live
 
     def find(self, path_or_id: str) -> Slot | None:
         """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
@@ -184,6 +188,7 @@ class Registry:
             self._commit(swap)
 
     def _commit(self, swap: Swap) -> None:
+        self._live = None
         if swap.removed or swap.order is not None or not all(self._listens_alike(*each) for each in swap.live):
             self._table = None
         for slot in swap.removed:

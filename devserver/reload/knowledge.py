@@ -280,7 +280,7 @@ class Knowledge:
     def written(self) -> Collection[str]:
         """The files that mods have written themselves: their data. Also of those that have been unloaded."""
         # Copies: mods go on writing on their own thread.
-        return written_by_threads().union(*(each.copy() for each in self._written.values()))
+        return written_by_threads().union(*(each.copy() for each in self._written.values() if each))
 
     def _note_written(self, candidate: Candidate) -> None:
         """What a mod has written stays its data when its code changes, and what lingers or ends writes on."""
