@@ -21,6 +21,9 @@ LEAVE_SECONDS = 2.6
 _LAST_SECONDS = 0.5
 """Seconds for what is left once all is told: idle workers of pools and their processes end in them."""
 
+_ENDING = 0.1
+"""Seconds that threads have to end by themselves before they count as left behind."""
+
 _CALLBACKS = 0.2
 """Seconds that exit callbacks have, where threads had to be left."""
 
@@ -78,19 +81,32 @@ def left_running(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> 
 
 
 def _threads(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> Iterator[str]:
-    frames = sys._current_frames()
+    latest = time.monotonic() + _ENDING
     for thread in threading.enumerate():
-        frame = frames.get(thread.ident or 0)
-        if thread.daemon or thread is threading.main_thread() or frame is None or _is_idle(frame):
+        if thread.daemon or thread is threading.main_thread() or _is_idle(_frame(thread)):
+            continue
+        # What has just been told to end, as the workers of the mods' loop, is on its way.
+        thread.join(max(0.0, latest - time.monotonic()))
+        frame = _frame(thread)
+        if frame is None or _is_idle(frame):
             continue
         own = next((each for each in _outwards(frame) if is_own(each.f_code.co_filename)), None)
         place = f" at {shown(own.f_code.co_filename)}:{own.f_lineno}" if own is not None else ""
         yield f"thread {thread.name!r}{place}"
 
 
-def _is_idle(frame: FrameType) -> bool:
+def _frame(thread: threading.Thread) -> FrameType | None:
+    """What a thread runs; None when it has ended."""
+    return sys._current_frames().get(thread.ident or 0) if thread.is_alive() else None
+
+
+def _is_idle(frame: FrameType | None) -> bool:
     """Whether a thread is the worker of a pool that waits for work; it ends when it is told to."""
-    return frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "concurrent.futures.thread"
+    return (
+        frame is not None
+        and frame.f_code.co_name == "_worker"
+        and frame.f_globals.get("__name__") == "concurrent.futures.thread"
+    )
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from live import Live, Site, start
+
+from devserver.server.leaving import left_running
 
 STARTS = {
     "a job of the loop's pool": "await asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)",
@@ -131,3 +134,24 @@ def test_an_exit_callback_of_a_mod_is_called_though_a_thread_goes_on(site: Site)
     live.join("ana").send("hang.on.do")
     assert live.stop() == 0
     assert (site.folder / "saved").exists()
+
+
+def test_a_thread_that_is_about_to_end_is_not_left_behind() -> None:
+    """The workers of a loop's pool have just been told to end when the last look is taken."""
+    told = threading.Event()
+
+    class Ending(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            told.set()
+            super().join()
+
+    ending, staying = Ending(target=told.wait), threading.Event()
+    threads = [ending, threading.Thread(target=staying.wait, name="stays")]
+    for each in threads:
+        each.start()
+    try:
+        found = left_running(str, lambda path: False)
+    finally:
+        staying.set(), told.set()
+    assert "thread 'stays'" in found
+    assert f"thread {ending.name!r}" not in found
