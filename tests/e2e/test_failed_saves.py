@@ -49,7 +49,7 @@ async def test_a_failed_save_leaves_the_same_instance_serving(
         keeper.write(FILE, breaks(KEEPER))
         outcome = await server.outcome("keeper", mark)
         assert (await agents.bea.ask("keeper.count.up"))["data"] == {"here": 2, "ever": 2}
-        keeper.write(FILE, KEEPER + "\n# repaired\n")
+        keeper.write(FILE, KEEPER + "\nREPAIRED = True\n")
         repaired = await server.line("outcome", mark, mod_id="keeper", status="applied")
     assert (outcome["status"], outcome["phase"], outcome["generation"]) == ("rolled_back", phase, 1)
     assert (outcome["error"]["kind"], outcome["error"]["file"]) == (kind, FILE)
