@@ -198,7 +198,7 @@ def test_a_workspace_leads_to_its_server(server: FakeServer, tmp_path: Path) -> 
 
 def test_a_workspace_without_a_server_says_what_was_looked_for(tmp_path: Path) -> None:
     """The sentence names the file."""
-    with pytest.raises(NotRunning, match=r"\.oa-dev/run\.json"):
+    with pytest.raises(NotRunning, match="no oa-dev is running for"):
         connect(tmp_path)
 
 
