@@ -8,6 +8,7 @@
     │   ├── ModRefused        the name or place is not allowed; nothing was imported
     │   ├── NoModClass        the module holds no usable class
     │   ├── ModConfigError    its configuration does not fit the model that it declares
+    │   ├── BadManifest       its mod_manifest.json cannot be used (market/manifest)
     │   ├── HookFailed        a hook of the mod returned False, hung, or asked the process to end
     │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
@@ -27,6 +28,9 @@ Not of the tree, because each ends in one place and is never shown as an error o
     Gone (loader/successor)         code without a successor
     Ended (live/overseer)           ends a handler; code must not catch it
     Abandoned (loader/finder)       ends an import; code must not catch it
+    NeedsModsThread (loader/build)  an import is made again where handlers run
+    GivenUp (reload/apply)          an attempt is ended, because its source was saved again
+    NoWebSocket (agent)             a client goes on over HTTP
 
 A mod's own exceptions are never wrapped away: they are the `__cause__`.
 """

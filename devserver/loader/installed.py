@@ -101,7 +101,7 @@ def _container(file: str) -> str:
     if os.path.exists(file):
         return file
     for folder in Path(file).parents:
-        if folder.is_file():
+        if os.path.isfile(folder):  # which never raises, where a folder may not be looked into
             return str(folder)
     return file
 
