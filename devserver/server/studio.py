@@ -10,7 +10,7 @@ import base64
 import hashlib
 import mimetypes
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from devserver.loader.substitutes import installed_version, package_folder
@@ -78,7 +78,7 @@ def _content(file: Path) -> bytes:
     return file.read_bytes()
 
 
-@cache
+@lru_cache(maxsize=4)
 def _policy(page: bytes) -> bytes:
     """What the page may do: its own scripts, the ones that stand in it, styles that its libraries write."""
     digests = (base64.b64encode(hashlib.sha256(each).digest()) for each in _INLINE.findall(page))

@@ -49,7 +49,10 @@ def exits_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeWorld]:
     """Makes a world in an empty folder; afterwards the process is as it was, and nobody complained."""
+    # Networks of other tests may lie frozen: what their end does to the process comes before the look.
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()
     # The pieces that pytest and asyncio bring on first use are there before the look.
     await asyncio.sleep(0)
     before = process_state()

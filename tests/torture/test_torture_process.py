@@ -332,10 +332,11 @@ async def test_a_hundred_reloads_leave_nothing(world: MakeWorld) -> None:
     """Objects do not add up: of the class there are those that the state held in the reloads that can be undone."""
     here = await started(world, {"m.py": "def f(): return 0\n"})
     await here.hold({"f": "m.f"})
+    before = len(_owners)  # other networks of this process may have left some to the collector
     assert (await _grow(here, 100))[0] <= 0
     kept = len([each for each in gc.get_objects() if isinstance(each, type) and each.__module__ == "m"])
     assert kept <= MOST_KEPT
-    assert len(_owners) < 20 + MOST_KEPT
+    assert len(_owners) < before + 20 + MOST_KEPT
 
 
 @pytest.mark.slow
