@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +24,7 @@ from devserver.live.background import Background
 from devserver.live.generation import Generation
 from devserver.live.loops import Home, SameLoop
 from devserver.live.overseer import Overseer
-from devserver.live.registry import Registry
+from devserver.live.registry import Gate, Registry
 from devserver.loader import find_mod_class, imported
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
@@ -87,7 +88,8 @@ class AgentNetwork:
         self._overseer = Overseer(self.engine, partial(self._dispatcher.give_up, self._home.answer), self._tell)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
-        self._coming_up: asyncio.Event | None = None
+        self._start_gate = Gate(sys.maxsize)
+        """Holds events until the mods of network.yaml are loaded; those that wait go before later ones."""
         self._bridge: Bridge | None = None
         self.metadata: dict[str, Any] = {}
         """Free for embedders, as in OpenAgents; the network itself uses none of it."""
@@ -176,15 +178,14 @@ class AgentNetwork:
         self.engine.start()
         await self._home.run(self._settle_in)
         self._started = time.monotonic() - self._up_before
-        self._coming_up = up = self._coming_up or asyncio.Event()
+        self._start_gate.close()
         try:
             cause = "restart in place" if self.engine.restarts.cause else "start"
             await self.engine.submit(ConfigChanged(self.config, cause))
             for each in self.engine.restarts.unlisted(self._enabled()):
                 await self.engine.submit(LoadAsked(each.mod_path, each.config, cause))
         finally:
-            self._coming_up = None
-            up.set()
+            self._start_gate.open()
         return True
 
     def _enabled(self) -> tuple[str, ...]:
@@ -229,7 +230,7 @@ class AgentNetwork:
         self.engine.unpack(packed["engine"])
         self._kept_before = packed["bridge"]
         # Agents are here already, and their events wait for the mods that hear them.
-        self._coming_up = asyncio.Event()
+        self._start_gate.close()
 
     async def _settle_in(self) -> None:
         background = Background(self._on_background_error, lambda: self.engine.registry.live)
@@ -396,9 +397,9 @@ class AgentNetwork:
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name.startswith("system."):
             return self._seen(event, await run_system(self, event, principal))
-        if self._coming_up is not None:
+        if self._start_gate.shut:
             # The mods that hear it may be loaded in a moment; agents of before a restart are there already.
-            await self._coming_up.wait()
+            await self._start_gate.wait(self.network_name)
         # What no mod hears does not wait for their thread, which a mod may block.
         answer = self._dispatcher.pass_by(event)
         if answer is None:

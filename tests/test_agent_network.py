@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from workspaces import Workspace, mod_text, served, until
 
-from devserver import Event, EventResponse
+from devserver import AgentNetwork, Event, EventResponse
 from devserver.model.facts import Status
-from devserver.model.principal import agent_principal
+from devserver.model.principal import LOCAL, agent_principal
 
 HEAD = "import sys\nDOWN = sys.modules.setdefault('down', [])\n"
 
@@ -286,3 +286,37 @@ async def test_an_event_that_comes_during_the_start_waits_for_the_mods(work: Wor
     await starting
     answer = await asking
     assert (answer.success, answer.data) == (True, {"version": 1, "asked": 1})
+
+
+ORDERED = """
+async def initialize(self):
+    import asyncio
+
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@mod_event_handler("ordered.number.take")
+def take(self, event):
+    self.state.setdefault("taken", []).append(event.payload["n"])
+    return EventResponse(True)
+"""
+
+
+async def test_events_that_waited_for_the_start_go_before_later_ones(work: Workspace) -> None:
+    """One comes in each turn of the loop, also in the one in which the start ends."""
+    work.mod("ordered", ORDERED)
+    network = AgentNetwork.load(work.yaml("mods.ordered"))
+
+    def numbered(number: int) -> Event:
+        return Event(event_name="ordered.number.take", source_id="ana", payload={"n": number})
+
+    starting = asyncio.create_task(network.initialize())
+    await until(lambda: network.is_running)
+    sent: list[asyncio.Task[EventResponse]] = []
+    while not starting.done():
+        sent.append(asyncio.create_task(network.ingest(numbered(len(sent)), LOCAL)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*sent)
+    assert network.mods["mods.ordered"].state["taken"] == list(range(len(sent)))
+    await network.shutdown()
