@@ -13,24 +13,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
-from devserver.config.settings import has_changed, read_settings
 from devserver.control.desk import DeskApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_shortened
 from devserver.control.tape import Tape
-from devserver.errors import CannotListen, DevServerError, PortInUse
 from devserver.live import garbage
-from devserver.live.loops import LoopThread, Worker, run_in_thread
+from devserver.live.loops import LoopThread
 from devserver.loader import InstalledCode
-from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked
+from devserver.model.change import Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import (
@@ -45,46 +42,40 @@ from devserver.model.facts import (
     Restarted,
     Stopped,
 )
-from devserver.model.lifecycle import Phase
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES
-from devserver.model.plan import Plan
 from devserver.model.principal import ADMIN
 from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
 from devserver.network.accounts import EVENTS, RELOADS
-from devserver.reload.restarting import Arrival
 from devserver.server.app import make_app
-from devserver.server.before import LISTENING, Before
+from devserver.server.before import Before
+from devserver.server.ending import Ending
 from devserver.server.exposure import Exposure
+from devserver.server.heard import listening_sockets
 from devserver.server.image import hear_signals
 from devserver.server.kept_states import KeptStates, lost_words
-from devserver.server.leaving import Leaving, left_running
+from devserver.server.key_actions import KeyActions
+from devserver.server.leaving import Leaving
+from devserver.server.outside import Outside
 from devserver.server.redact import Redactor
-from devserver.server.restart import IMPORTED, Parts, RestartInPlace
+from devserver.server.restarts import Restarts
 from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
 from devserver.server.settled import Settling
-from devserver.server.sockets import beside, bind, url_of
+from devserver.server.sockets import url_of
 from devserver.server.status import Standing, catalogue_of, status_of
 from devserver.server.studio import PATH as STUDIO
 from devserver.server.studio import studio_build, studio_routes, why_none
-from devserver.server.watchdog import Watchdog, frames_of_thread
+from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
 from devserver.transports.http.serving import HttpServer
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 
-STOP_SECONDS = 2.5
-"""How long a stop may take before what does not end is left to the end of the process."""
-
-_PATIENCE = 0.4
-"""Seconds after which a stop says whom it waits for."""
 _PRESENCE_SECONDS = 5.0
-_INSTALLED_SECONDS = 0.5
-"""How often installed packages and our own code are compared with what was loaded: some hundred calls of stat."""
 _SHOWN_AGAIN = (
     "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
     " restart oa-dev"
@@ -101,48 +92,13 @@ def run_server(options: RunOptions, face: Face) -> int:
     # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
     garbage.freeze_own()
     config = options.with_address(read_network(options.path))
-    heard = _heard(options, config, face)
+    heard = listening_sockets(options, config, face)
     options.supervised.entrust(heard[0], config.host, config.port)
     try:
         return asyncio.run(Server(options, config, heard, face, began).run())
     finally:
         for each in heard:
             each.close()
-
-
-def _heard(options: RunOptions, config: NetworkConfig, face: Face) -> list[socket.socket]:
-    """The sockets to listen on: those of before where the same address is wanted, else new ones."""
-    before = options.before
-    if before is not None and before.is_wanted(config.host, config.port):
-        return before.listening()
-    if before is not None:
-        return _heard_instead(before, options, config, face)
-    listening = options.supervised.listening(config.host, config.port)
-    listening = listening or bind(config.host, config.port, strict=options.strict_port)
-    return _with_own(listening)
-
-
-def _heard_instead(before: Before, options: RunOptions, config: NetworkConfig, face: Face) -> list[socket.socket]:
-    """The sockets of another address than before; those of before where that one cannot be had."""
-    try:
-        heard = _with_own(bind(config.host, config.port, strict=options.strict_port))
-    except (PortInUse, CannotListen) as error:
-        kept = before.listening()
-        face.tell(Notice(f"{error}; the address of before is kept"))
-        return kept
-    # After the new one is there: whoever connects meanwhile is heard by either.
-    before.close_listening()
-    return heard
-
-
-def _with_own(listening: socket.socket) -> list[socket.socket]:
-    """A listening socket, and one for this machine's own agents where it needs one."""
-    try:
-        own = beside(listening)
-    except BaseException:
-        listening.close()
-        raise
-    return [listening] if own is None else [listening, own]
 
 
 class Server:
@@ -190,8 +146,12 @@ class Server:
             how=how,
             overridden=lambda: self._overridden,
         )
-        self._settings_told: set[str] = set()
-        self._installed = InstalledCode(self._network.engine.roots.holds, options.image.began)
+        self._outside = Outside(
+            InstalledCode(self._network.engine.roots.holds, options.image.began),
+            options.settings,
+            options.path.parent,
+            self._network.engine.restart,
+        )
         self.settling = Settling(
             self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
         )
@@ -199,10 +159,32 @@ class Server:
         self._http = HttpServer(self._app(), accounts)
         self._tasks: list[asyncio.Task[None]] = []
         self._asks = 0
-        self._restart: RestartInPlace | None = None
-        self._network.engine.restarts.replace = self._replace
-        self._network.engine.restarts.problem = self._cannot_start
-        self._network.engine.restarts.rehearse = self._rehearse
+        restarts = Restarts(
+            options,
+            self._network,
+            self._home,
+            self._http,
+            address=self._address,
+            heard=heard,
+            face=face,
+            survives=self._survives,
+            tell=self.tell,
+            begin=self._begin,
+            read_network=self._read_network,
+        )
+        self._keys = KeyActions(
+            self._network,
+            self.saves,
+            restarts,
+            face=face,
+            path=options.path,
+            url=self._url,
+            address=address(self._url, self._token),
+            ticket=self._tickets.make,
+            tell=self.tell,
+            begin=self._begin,
+            stop=self._asked_to_stop,
+        )
         if before is not None:
             self._go_on(before)
 
@@ -255,7 +237,7 @@ class Server:
             self._begin(self._kept.run(self._home, lambda: self._network.engine.registry.live))
         if self._options.watch:
             self._begin(self._watch.run())
-            self._begin(self._watch_installed())
+            self._begin(self._outside.run())
         self._files.announce(self._url, self._token)
         if (before := self._options.before) is None:
             self._announce_start()
@@ -272,7 +254,7 @@ class Server:
                 self.tell(Notice(f"watch-paths: there is no folder {each}"))
         self.tell(self._ready())
         if self._options.open_page and not self._options.supervised.crashes:
-            self._begin(self._open_page())
+            self._begin(self._keys.open_page())
         if self._studio is not None:
             self.tell(Notice(f"Studio: {self._url}{STUDIO}", calm=True))
         elif self._has_no_studio:
@@ -345,13 +327,8 @@ class Server:
     # What comes in
 
     def _ignored(self, save: Ignored) -> None:
-        settings = self._options.settings
-        if settings is not None and has_changed(settings, self._options.path.parent, save.path):
-            return  # a restart brings it
-        file = self._network.workspace / save.path
-        if not self._installed.holds(file) and os.path.lexists(file):
-            # A file that is gone by now was a step of an editor's save.
-            # What modules were loaded from is no save that leads to nothing: a restart brings it.
+        # What a restart brings is told with that restart.
+        if not self._outside.is_brought(save, self._network.workspace):
             self.tell(save)
 
     def _read_network(self) -> NetworkConfig:
@@ -364,155 +341,22 @@ class Server:
             self._face.keys.start(self._on_key, lambda: tuple(self._network.running_mods()))
 
     def _on_key(self, pressed: KeyPressed) -> None:
-        """From the thread that reads keys."""
-        self._loop.call_soon_threadsafe(self._key, pressed)
+        """Take a key from the thread that reads keys."""
+        self._loop.call_soon_threadsafe(self._keys.do, pressed)
 
-    def _key(self, pressed: KeyPressed) -> None:
-        match pressed.name:
-            case "reload":
-                self._ask(ReloadAsked(cause="key r"))
-            case "reload_one" if pressed.mod is not None:
-                self._ask(ReloadAsked((pressed.mod,), cause="key m"))
-            case "check":
-                self._begin(self._check())
-            case "undo":
-                self._ask(UndoAsked(cause="key z"))
-            case "redo":
-                self._ask(UndoAsked(cause="key Z", redo=True))
-            case "restart" if self._restart is not None:
-                self._restart.insist()
-            case "restart":
-                self._ask(RestartAsked(cause="key R", by_person=True))
-            case "pause":
-                self._begin(self.saves.toggle())
-            case "apply":
-                self._begin(self.saves.apply())
-            case "urls":
-                self._face.reveal(address(self._url, self._token), "")
-            case "open":
-                self._begin(self._open_page())
-            case "quit":
-                self._asked_to_stop()
-
-    def _ask(self, trigger: Trigger) -> None:
-        self._begin(self._network.submit(trigger))
-
-    async def _open_page(self) -> None:
-        # Here and not above: rarely asked for.
-        from devserver.server.door import write_door
-        from devserver.ui.browser import browse
-
-        door = write_door(self._network.workspace, self._url, self._tickets.make())
-        if door is not None and await run_in_thread(browse, door):
-            self.tell(Notice("opened the dashboard in the browser", calm=True))
-        else:
-            self._face.reveal(address(self._url, self._token), "no browser to open here, the dashboard is")
-
-    async def _check(self) -> None:
-        # Here and not above: rarely asked for, and what it needs is slow to import.
-        from devserver.server.check import check_network
-
-        found = await run_in_thread(check_network, self._options.path)
-        if found.refused:
-            self.tell(ConfigRefused(found.refused))
-        for mod, error in found.mods:
-            self.tell(Notice(f"check: {mod}: {error}"))
-        if found.good:
-            self.tell(Notice(f"check: {found.summary}", calm=True))
-        for each in found.notes:
-            self.tell(Notice(f"check: {each}"))
-
-    async def _watch_installed(self) -> None:
-        """Have code that is no mod's brought by a restart when it changes on disk."""
-        worker = Worker("oa-dev installed")
-        try:
-            while True:
-                changed = (*await worker.run(self._installed.changed), *self._changed_settings())
-                if changed:
-                    self._network.engine.restart(changed)
-                await asyncio.sleep(_INSTALLED_SECONDS)
-        finally:
-            worker.stop()
-
-    def _changed_settings(self) -> list[str]:
-        """Which files that are read at the start hold something else now; each is named once."""
-        settings, folder = self._options.settings, self._options.path.parent
-        names = settings.files if settings is not None else ()
-        changed = {name for name in names if settings is not None and has_changed(settings, folder, name)}
-        news, self._settings_told = sorted(changed - self._settings_told), changed
-        return [f"{name} changed, which is read at the start" for name in news]
-
-    # Restart in place
-
-    def _replace(self, plan: Plan) -> None:
-        """Have this process replaced, as a plan says. One that is under way goes on."""
-        if self._restart is None:
-            self._restart = RestartInPlace(plan, self._restart_parts())
-            self._begin(self._restart_once(self._restart))
-
-    async def _restart_once(self, restart: RestartInPlace) -> None:
-        try:
-            await restart.run()
-        finally:
-            self._restart = None
-
-    def _restart_parts(self) -> Parts:
-        return Parts(
-            image=self._options.image,
-            network=self._network,
-            home=self._home,
-            connections=self._http,
-            tell=self.tell,
-            more=self._more,
-            again=self._options.supervised.again,
-            last=self._face.close,
-        )
-
-    def _more(self) -> tuple[dict[str, Any], dict[str, int]]:
-        """What of this server survives a restart beside its network, and the descriptors that do."""
+    def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """Give what of this server survives a restart beside its network, and the descriptors that do."""
         claim = self._files.hand_over()
         self.reloads.close()
         self.followed.tape.close()
-        descriptors = dict(zip(LISTENING, (each.fileno() for each in self._heard), strict=False))
         values = {
             "token": self._token,
-            "address": self._address,
             "ports": tuple({*self._earlier_ports, self._port()}),
             "reloads": self.reloads.pack(),
             "paused": self.saves.paused,
             "log_level": current_level(),
         }
-        return {"server": values}, descriptors | ({} if claim is None else {"claim": claim})
-
-    async def _rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
-        """Whether these mods, which have failed in a phase in place, all come up in a fresh process."""
-        # Here and not above: rarely needed.
-        from devserver.server.rehearsal import comes_up, rehearse
-
-        tried = await run_in_thread(rehearse, self._options.path, mods, os.environ)
-        return all(comes_up(tried.get(each.mod_path), failed_in) for each in mods.values())
-
-    async def _cannot_start(self) -> str | None:
-        """Why a start would fail now, by what stands in files; None where it would not."""
-        image, options = self._options.image, self._options
-        problem = image.problem()
-        if problem is not None:
-            return problem
-        # Here and not above: rarely needed, and slow to import.
-        from devserver.server.check import check_network
-
-        try:
-            settings = read_settings(options.path.parent, {}, image.environ)
-            config = self._read_network()
-            if (config.host, config.port) != self._address:
-                bind(config.host, config.port, strict=options.strict_port).close()
-            environ = {**image.environ, **settings.variables}
-            found = await run_in_thread(partial(check_network, options.path, environ=environ, also=IMPORTED))
-        except (DevServerError, OSError) as error:
-            return str(error)
-        running = {each.mod_id for each in self._network.engine.registry.live} | {"mods"}
-        failing = [f"{mod_id} ({error})" for mod_id, error in found.mods if mod_id in running]
-        return "; ".join([*map(str, found.refused), *failing]) or None
+        return values, {} if claim is None else {"claim": claim}
 
     # Control, for the API
 
@@ -605,59 +449,21 @@ class Server:
         leaving.begin()
         summary = self._summary()
         await _cancelled(*self._tasks)
-        for what, end in (
-            ("the states that outlive a crash", self._end_kept),
-            ("the files in .oa-dev", self._files.end),
-            ("the agents' queues", self._network.directory.close),
-            ("what commands wait for", self.reloads.close),
-            ("the followed events", self.followed.tape.close),
-            ("the mods", self._end_mods),
-            ("the connections", self._end_connections),
-            ("the mods' thread", self._end_home),
-        ):
-            # A step that fails is told, and never keeps the next ones from happening.
-            try:
-                if (ending := end()) is not None:
-                    await ending
-            except Exception as error:
-                self.tell(Notice(f"{what} did not end as they should: {type(error).__name__}: {error}"))
+        await Ending(self._network, self._home, self._http, self.tell).run(
+            (
+                ("the states that outlive a crash", self._end_kept),
+                ("the files in .oa-dev", self._files.end),
+                ("the agents' queues", self._network.directory.close),
+                ("what commands wait for", self.reloads.close),
+                ("the followed events", self.followed.tape.close),
+            )
+        )
         self.tell(summary)
         leaving.all_told()
 
     def _end_kept(self) -> None:
         if self._files.are_ours:
             self._kept.end()
-
-    async def _end_mods(self) -> None:
-        work = asyncio.ensure_future(self._network.shutdown())
-        if not (await asyncio.wait({work}, timeout=_PATIENCE))[0]:
-            self.tell(Notice(f"waiting for {self._ending()} to shut down", calm=True))
-        if not (await asyncio.wait({work}, timeout=STOP_SECONDS / 2 - _PATIENCE))[0]:
-            self.tell(Notice(f"{self._ending()} did not shut down within {STOP_SECONDS / 2:.1f} s; not waited for"))
-            work.cancel()
-            return
-        await work
-
-    def _ending(self) -> str:
-        stack = list(reversed(frames_of_thread(self._home.thread.ident)))
-        return self._network.engine.ending(stack) or "a mod"
-
-    async def _end_connections(self) -> None:
-        await self._in_time(self._http.end(), "a connection does not end; cut off")
-
-    async def _end_home(self) -> None:
-        if not await asyncio.to_thread(self._home.stop, 0.5):
-            self.tell(Notice("the mods' thread is blocked; left behind"))
-        left = left_running(self._network.engine.shown, self._network.engine.is_own)
-        if left:
-            self.tell(Notice(f"left behind: {'; '.join(left)}"))
-
-    async def _in_time(self, work: Awaitable[Any], otherwise: str) -> None:
-        try:
-            async with asyncio.timeout(STOP_SECONDS / 2):
-                await work
-        except TimeoutError:
-            self.tell(Notice(otherwise))
 
     def _summary(self) -> Stopped:
         stats = self._network.get_network_stats()

@@ -1,0 +1,102 @@
+"""What each key of the terminal does in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.live.loops import run_in_thread
+from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked
+from devserver.model.facts import ConfigRefused, Fact, Notice
+from devserver.server.restarts import Restarts
+from devserver.server.saves import Saves
+from devserver.ui.face import Face
+from devserver.ui.keymap import KeyPressed
+
+
+class KeyActions:
+    """Carries out the keys that a person presses. `address` is that of the dashboard, with its key in it."""
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        saves: Saves,
+        restarts: Restarts,
+        *,
+        face: Face,
+        path: Path,
+        url: str,
+        address: str,
+        ticket: Callable[[], str],
+        tell: Callable[[Fact], None],
+        begin: Callable[[Coroutine[Any, Any, object]], None],
+        stop: Callable[[], None],
+    ) -> None:
+        self._network = network
+        self._saves = saves
+        self._restarts = restarts
+        self._face = face
+        self._path = path
+        self._url = url
+        self._address = address
+        self._ticket = ticket
+        self._tell = tell
+        self._begin = begin
+        self._stop = stop
+
+    def do(self, pressed: KeyPressed) -> None:
+        """Carry out one key, on the control side's loop."""
+        match pressed.name:
+            case "reload":
+                self._ask(ReloadAsked(cause="key r"))
+            case "reload_one" if pressed.mod is not None:
+                self._ask(ReloadAsked((pressed.mod,), cause="key m"))
+            case "check":
+                self._begin(self._check())
+            case "undo":
+                self._ask(UndoAsked(cause="key z"))
+            case "redo":
+                self._ask(UndoAsked(cause="key Z", redo=True))
+            case "restart" if not self._restarts.insist():
+                self._ask(RestartAsked(cause="key R", by_person=True))
+            case "pause":
+                self._begin(self._saves.toggle())
+            case "apply":
+                self._begin(self._saves.apply())
+            case "urls":
+                self._face.reveal(self._address, "")
+            case "open":
+                self._begin(self.open_page())
+            case "quit":
+                self._stop()
+
+    def _ask(self, trigger: Trigger) -> None:
+        self._begin(self._network.submit(trigger))
+
+    async def open_page(self) -> None:
+        """Open the dashboard in the browser, or show its address where there is none."""
+        # Here and not above: rarely asked for.
+        from devserver.server.door import write_door
+        from devserver.ui.browser import browse
+
+        door = write_door(self._network.workspace, self._url, self._ticket())
+        if door is not None and await run_in_thread(browse, door):
+            self._tell(Notice("opened the dashboard in the browser", calm=True))
+        else:
+            self._face.reveal(self._address, "no browser to open here, the dashboard is")
+
+    async def _check(self) -> None:
+        # Here and not above: rarely asked for, and what it needs is slow to import.
+        from devserver.server.check import check_network
+
+        found = await run_in_thread(check_network, self._path)
+        if found.refused:
+            self._tell(ConfigRefused(found.refused))
+        for mod, error in found.mods:
+            self._tell(Notice(f"check: {mod}: {error}"))
+        if found.good:
+            self._tell(Notice(f"check: {found.summary}", calm=True))
+        for each in found.notes:
+            self._tell(Notice(f"check: {each}"))

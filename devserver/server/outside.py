@@ -1,0 +1,60 @@
+"""Watches what is no mod's and still decides how a run goes: installed packages, our own code, files of settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from devserver.config.settings import Settings, has_changed
+from devserver.live.loops import Worker
+from devserver.loader import InstalledCode
+from devserver.model.facts import Ignored
+
+_INTERVAL = 0.5
+"""Seconds between two comparisons with what was loaded: some hundred calls of stat."""
+
+
+class Outside:
+    """What a restart brings when it changes on disk. `restart` gets the reasons."""
+
+    def __init__(
+        self,
+        installed: InstalledCode,
+        settings: Settings | None,
+        folder: Path,
+        restart: Callable[[tuple[str, ...]], object],
+    ) -> None:
+        self._installed = installed
+        self._settings = settings
+        self._folder = folder
+        self._restart = restart
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Ask for a restart whenever something differs from what was loaded."""
+        worker = Worker("oa-dev installed")
+        try:
+            while True:
+                changed = (*await worker.run(self._installed.changed), *self._changed_settings())
+                if changed:
+                    self._restart(changed)
+                await asyncio.sleep(_INTERVAL)
+        finally:
+            worker.stop()
+
+    def is_brought(self, save: Ignored, workspace: Path) -> bool:
+        """Whether a save that reloads nothing still has an effect, or is a step of an editor's save."""
+        if self._settings is not None and has_changed(self._settings, self._folder, save.path):
+            return True
+        file = workspace / save.path
+        return self._installed.holds(file) or not os.path.lexists(file)
+
+    def _changed_settings(self) -> list[str]:
+        """Name the files that are read at the start and hold something else now, each once."""
+        settings = self._settings
+        names = settings.files if settings is not None else ()
+        changed = {name for name in names if settings is not None and has_changed(settings, self._folder, name)}
+        news, self._told = sorted(changed - self._told), changed
+        return [f"{name} changed, which is read at the start" for name in news]

@@ -1,0 +1,131 @@
+"""What a restart in place needs of a run: its parts, the rehearsal, and why a start would fail now."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.config.settings import read_settings
+from devserver.errors import DevServerError
+from devserver.live.loops import LoopThread, run_in_thread
+from devserver.model.config import NetworkConfig
+from devserver.model.lifecycle import Phase
+from devserver.model.plan import Plan
+from devserver.reload.restarting import Arrival
+from devserver.server.before import LISTENING
+from devserver.server.restart import IMPORTED, Connections, Parts, RestartInPlace
+from devserver.server.run_options import RunOptions
+from devserver.server.sockets import bind
+from devserver.ui.face import Face
+
+Survives = Callable[[], tuple[dict[str, Any], dict[str, int]]]
+Begin = Callable[[Coroutine[Any, Any, object]], None]
+
+
+class Restarts:
+    """The restarts of one run, one at a time.
+
+    `survives` gives what else lives on, as plain values, and the descriptors that do by their names.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        network: AgentNetwork,
+        home: LoopThread,
+        connections: Connections,
+        *,
+        address: tuple[str, int],
+        heard: list[socket.socket],
+        face: Face,
+        survives: Survives,
+        tell: Callable[[Any], None],
+        begin: Begin,
+        read_network: Callable[[], NetworkConfig],
+    ) -> None:
+        self._options = options
+        self._network = network
+        self._home = home
+        self._connections = connections
+        self._address = address
+        self._heard = heard
+        self._face = face
+        self._survives = survives
+        self._tell = tell
+        self._begin = begin
+        self._read_network = read_network
+        self._under_way: RestartInPlace | None = None
+        engine = network.engine.restarts
+        engine.replace = self.replace
+        engine.problem = self.problem
+        engine.rehearse = self.rehearse
+
+    def insist(self) -> bool:
+        """Have a restart that is under way wait for no handler any longer; whether there is one."""
+        if self._under_way is None:
+            return False
+        self._under_way.insist()
+        return True
+
+    def replace(self, plan: Plan) -> None:
+        """Have this process replaced, as a plan says. A restart that is under way goes on."""
+        if self._under_way is None:
+            self._under_way = RestartInPlace(plan, self._parts())
+            self._begin(self._once(self._under_way))
+
+    async def _once(self, restart: RestartInPlace) -> None:
+        try:
+            await restart.run()
+        finally:
+            self._under_way = None
+
+    def _parts(self) -> Parts:
+        return Parts(
+            image=self._options.image,
+            network=self._network,
+            home=self._home,
+            connections=self._connections,
+            tell=self._tell,
+            more=self._more,
+            again=self._options.supervised.again,
+            last=self._face.close,
+        )
+
+    def _more(self) -> tuple[dict[str, Any], dict[str, int]]:
+        values, descriptors = self._survives()
+        sockets = dict(zip(LISTENING, (each.fileno() for each in self._heard), strict=False))
+        return {"server": values | {"address": self._address}}, sockets | descriptors
+
+    async def rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
+        """Try mods that failed in a phase in place in a fresh process; whether all of them come up there."""
+        # Here and not above: rarely needed.
+        from devserver.server.rehearsal import comes_up, rehearse
+
+        tried = await run_in_thread(rehearse, self._options.path, mods, os.environ)
+        return all(comes_up(tried.get(each.mod_path), failed_in) for each in mods.values())
+
+    async def problem(self) -> str | None:
+        """Say why a start would fail now, by what the files hold; None where it would not."""
+        image, options = self._options.image, self._options
+        problem = image.problem()
+        if problem is not None:
+            return problem
+        # Here and not above: rarely needed, and slow to import.
+        from devserver.server.check import check_network
+
+        try:
+            settings = read_settings(options.path.parent, {}, image.environ)
+            config = self._read_network()
+            if (config.host, config.port) != self._address:
+                bind(config.host, config.port, strict=options.strict_port).close()
+            environ = {**image.environ, **settings.variables}
+            found = await run_in_thread(partial(check_network, options.path, environ=environ, also=IMPORTED))
+        except (DevServerError, OSError) as error:
+            return str(error)
+        running = {each.mod_id for each in self._network.engine.registry.live} | {"mods"}
+        failing = [f"{mod_id} ({error})" for mod_id, error in found.mods if mod_id in running]
+        return "; ".join([*map(str, found.refused), *failing]) or None
