@@ -1,0 +1,129 @@
+"""What one run of an event was seen to do, as plain values that are compared, kept in files and shown to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Self
+
+MOST_PRINTED = 4096
+"""The characters of what a run printed that are kept."""
+
+PASSED, ANSWERED, RAISED = "passed", "answered", "raised"
+
+
+class Sent(NamedTuple):
+    """An event that a mod sent because of the one that ran."""
+
+    event_name: str
+    source: str | None
+    destination: str | None
+    payload: Any
+
+
+class Changed(NamedTuple):
+    """One place in a mod's state that a run has changed.
+
+    `steps`: the keys (text) and places in lists (numbers) that lead to it; `before` and `after` in the form of
+    `replay/plain`, None on both sides meaning what it says; `kind`: "changed", "added" or "removed".
+    """
+
+    steps: tuple[str | int, ...]
+    before: Any
+    after: Any
+    kind: str = "changed"
+
+
+class Raised(NamedTuple):
+    """What the code of a mod raised."""
+
+    mod_id: str
+    kind: str
+    message: str
+    file: str = ""
+    line: int = 0
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one run of an event did. All of it but `at`, `took_us`, `printed` and `notes` is compared.
+
+    `way`: the mods that were asked, each with passed, answered or raised. `told`: names of events by the agents that
+    they were delivered to. `refused`: what the sandbox did not let the mods do. `at`: when it ran, in seconds since
+    1970. `notes`: what a person should know of this run, such as that a task was cut.
+    """
+
+    success: bool
+    message: str = ""
+    data: Any = None
+    way: tuple[tuple[str, str], ...] = ()
+    sends: tuple[Sent, ...] = ()
+    told: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    changed: Mapping[str, tuple[Changed, ...]] = field(default_factory=dict)
+    raised: tuple[Raised, ...] = ()
+    refused: tuple[str, ...] = ()
+    printed: str = ""
+    took_us: int = 0
+    at: float = 0.0
+    generations: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def compared(self) -> dict[str, Any]:
+        """Return what is compared, under the names that paths of differences begin with."""
+        return {
+            "answer": {"success": self.success, "message": self.message, "data": self.data},
+            "way": [list(each) for each in self.way],
+            "sends": [each._asdict() for each in self.sends],
+            "told": {agent: list(names) for agent, names in self.told.items()},
+            "state": {mod_id: _tree(changes) for mod_id, changes in self.changed.items() if changes},
+            # A line moves with every edit above it, and is no difference of behaviour.
+            "raised": [{"mod_id": e.mod_id, "kind": e.kind, "message": e.message} for e in self.raised],
+            "refused": list(self.refused),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values that JSON has a form for."""
+        values = asdict(self)
+        values["sends"] = [each._asdict() for each in self.sends]
+        values["raised"] = [each._asdict() for each in self.raised]
+        values["changed"] = {mod: [each._asdict() for each in changes] for mod, changes in self.changed.items()}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` made into values; raises KeyError, TypeError or ValueError for anything else."""
+        changed = {mod_id: tuple(map(_changed, rows)) for mod_id, rows in values["changed"].items()}
+        return cls(
+            success=bool(values["success"]),
+            message=str(values["message"]),
+            data=values["data"],
+            way=tuple((str(mod_id), str(what)) for mod_id, what in values["way"]),
+            sends=tuple(Sent(**each) for each in values["sends"]),
+            told={str(agent): tuple(map(str, names)) for agent, names in values["told"].items()},
+            changed=changed,
+            raised=tuple(Raised(**each) for each in values["raised"]),
+            refused=tuple(map(str, values["refused"])),
+            printed=str(values["printed"]),
+            took_us=int(values["took_us"]),
+            at=float(values["at"]),
+            generations={str(mod_id): int(number) for mod_id, number in values["generations"].items()},
+            notes=tuple(map(str, values["notes"])),
+        )
+
+
+def _changed(row: Mapping[str, Any]) -> Changed:
+    steps = tuple(each if isinstance(each, int) else str(each) for each in row["steps"])
+    return Changed(steps, row["before"], row["after"], str(row["kind"]))
+
+
+def _tree(changes: Iterable[Changed]) -> dict[str | int, Any]:
+    """The changes of a state by the keys that lead to them, so that each is compared at its own path."""
+    tree: dict[str | int, Any] = {}
+    for each in changes:
+        inner = tree
+        for step in each.steps[:-1]:
+            inner = inner.setdefault(step, {})
+        last = each.steps[-1] if each.steps else ""
+        inner[last] = "removed" if each.kind == "removed" else each.after
+    return tree
