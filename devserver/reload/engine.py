@@ -284,7 +284,7 @@ class Engine:
     async def _restart(self, trigger: RestartAsked) -> PlanDone:
         """Decide on a restart and say so. Replacing the process is the server's, and comes after the answer."""
         mark, limit = self._around.agents_mark(), self.limits.initialize
-        situation, problem = self.knowledge.situation(trigger), await self.restarts.problem()
+        situation, problem = self.knowledge.situation(trigger), await self.restarts.why_not()
         situation = replace(
             situation,
             would_fail={**situation.would_fail, **({"oa-dev": problem} if problem is not None else {})},
@@ -304,6 +304,7 @@ class Engine:
     async def _carry_out(self, trigger: Trigger) -> PlanDone:
         if isinstance(trigger, RestartAsked):
             return await self._restart(trigger)
+        self.restarts.forget_foreseen()
         began, mark = time.monotonic(), self._around.agents_mark()
         self.knowledge.look(trigger)
         situation = self.knowledge.situation(trigger)

@@ -55,6 +55,8 @@ class SecondOpinion:
         wanted = {module_of(each.path): dict(each.config) for each in self._knowledge.config.enabled_mods}
         # As a fresh start would load them: with what network.yaml asks for, not with what the failed reload left.
         states = {path: replace(each, config=wanted.get(path, each.config)) for path, each in states.items()}
+        # Both at once: where the save is brought by a restart, agents wait for neither.
+        self._restarts.foresee()
         trial = asyncio.ensure_future(rehearse(states, doubtful[0].phase))
         attempts = {each.mod_path: self._knowledge.failed.get(each.mod_path) for each in doubtful}
         await asyncio.wait((trial,), timeout=WAIT_SECONDS)
@@ -70,7 +72,10 @@ class SecondOpinion:
     ) -> bool:
         """Have a restart bring what has failed here alone, unless it was tried again meanwhile; whether it does."""
         failed = self._knowledge.failed
-        if not _says_yes(trial) or any(failed.get(path) is not attempt for path, attempt in attempts.items()):
+        if any(failed.get(path) is not attempt for path, attempt in attempts.items()):
+            return False
+        if not _says_yes(trial):
+            self._restarts.forget_foreseen()
             return False
         for path, attempt in attempts.items():
             if attempt is not None:

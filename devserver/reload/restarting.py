@@ -6,6 +6,7 @@ the reasons that wait, the states that are packed before, and the states that ar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +48,25 @@ class Restarting:
         """Why the image before this one was replaced, "" for a first start."""
         self.arrivals: dict[str, Arrival] = {}
         """By mod path, what ran before and has not come up yet."""
+        self._foreseen: asyncio.Future[str | None] | None = None
+
+    def foresee(self) -> None:
+        """Begin to look for what would keep the process from starting, before a restart that is likely asks for it."""
+        self.forget_foreseen()
+        self._foreseen = asyncio.ensure_future(self.problem())
+
+    def forget_foreseen(self) -> None:
+        """No restart comes of it, or what was looked at has changed."""
+        if self._foreseen is not None:
+            self._foreseen.cancel()
+            self._foreseen = None
+
+    async def why_not(self) -> str | None:
+        """Why the process could not be started again now, None where it could."""
+        if self._foreseen is None:
+            return await self.problem()
+        foreseen, self._foreseen = self._foreseen, None
+        return await foreseen
 
     async def moves(self, generations: Iterable[Generation], limit: float) -> tuple[StateMove, ...]:
         """What a restart would do with each state. To be called where mods run."""

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -73,58 +73,66 @@ class Checked:
         return f"{words}; {keys} no effect in OpenAgents either" if others else words
 
 
-def check_network(
-    path: Path, patience: float = PATIENCE, *, environ: Mapping[str, str] | None = None, also: Sequence[str] = ()
-) -> Checked:
-    """Check a network. Blocks until its mods have been imported, at most `patience` seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """The process that imports the mods of a network to be checked.
 
-    `environ`: the environment of the process that imports them, this one's by default; `also`: modules of ours that
-    have to be importable there too.
+    `patience`: the seconds that it may take; `environ`: its environment, this one's by default; `also`: modules of ours
+    that have to be importable there too; `begun`: given the process, which may be killed where its findings are not
+    wanted any more.
     """
+
+    patience: float = PATIENCE
+    environ: Mapping[str, str] | None = None
+    also: Sequence[str] = ()
+    begun: Callable[[subprocess.Popen[bytes]], None] = lambda process: None
+
+
+def check_network(path: Path, aside: Aside | None = None) -> Checked:
+    """Check a network. Blocks until its mods have been imported, or the patience of `aside` ends."""
+    aside = aside or Aside()
     try:
         config = read_network(path)
     except ConfigError as error:
         return Checked(error.problems, name=path.name)
-    if not config.enabled_mods and not also:
+    if not config.enabled_mods and not aside.also:
         return Checked((), (), config, path.name)
-    rows, ended = _rehearsed(path, patience, environ, also)
+    rows, ended = _rehearsed(path, aside)
     schemas = {row["path"]: row["schema"] for row in rows if "schema" in row}
     return Checked((), (*_failed(rows), *_unfinished(rows, ended)), config, path.name, schemas)
 
 
-def _rehearsed(
-    path: Path, patience: float, environ: Mapping[str, str] | None, also: Sequence[str]
-) -> tuple[list[dict[str, Any]], str]:
+def _rehearsed(path: Path, aside: Aside) -> tuple[list[dict[str, Any]], str]:
     """What the process that imports the mods has written, and how it ended (see `_run`)."""
     with tempfile.TemporaryFile() as results:
         # -P: what lies in the working directory must not stand before Python's own modules.
-        program = f"import {', '.join((*also, __name__))}; {__name__}.main()"
+        program = f"import {', '.join((*aside.also, __name__))}; {__name__}.main()"
         command = [sys.executable, "-P", "-c", program, str(path), str(results.fileno())]
-        ended = _run(command, path.parent, results, patience, environ)
+        ended = _run(command, path.parent, results, aside)
         results.seek(0)
         return [json.loads(line) for line in results if line.endswith(b"\n")], ended
 
 
-def _run(
-    command: list[str], folder: Path, results: IO[bytes], patience: float, environ: Mapping[str, str] | None
-) -> str:
+def _run(command: list[str], folder: Path, results: IO[bytes], aside: Aside) -> str:
     """How the process ended, in words; "" for a good end."""
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=None if environ is None else dict(environ),
-            pass_fds=(results.fileno(),),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=patience,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"its import did not end within {patience:.0f} s"
-    last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=None if aside.environ is None else dict(aside.environ),
+        pass_fds=(results.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        aside.begun(process)
+        try:
+            _, errors = process.communicate(timeout=aside.patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return f"its import did not end within {aside.patience:.0f} s"
+    last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
     said = f": {last[0]}" if last else ""
-    return f"its import ended the process with code {done.returncode}{said}" if done.returncode else ""
+    return f"its import ended the process with code {process.returncode}{said}" if process.returncode else ""
 
 
 def _failed(rows: list[dict[str, Any]]) -> Iterator[tuple[str, ErrorFacts]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import subprocess
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
@@ -115,17 +116,23 @@ class Restarts:
         if problem is not None:
             return problem
         # Here and not above: rarely needed, and slow to import.
-        from devserver.server.check import check_network
+        from devserver.server.check import Aside, check_network
 
+        checking: list[subprocess.Popen[bytes]] = []
         try:
             settings = read_settings(options.path.parent, {}, image.environ)
             config = self._read_network()
             if (config.host, config.port) != self._address:
                 bind(config.host, config.port, strict=options.strict_port).close()
             environ = {**image.environ, **settings.variables}
-            found = await run_in_thread(partial(check_network, options.path, environ=environ, also=IMPORTED))
+            aside = Aside(environ=environ, also=IMPORTED, begun=checking.append)
+            found = await run_in_thread(check_network, options.path, aside)
         except (DevServerError, OSError) as error:
             return str(error)
+        except asyncio.CancelledError:
+            for each in checking:
+                each.kill()
+            raise
         running = {each.mod_id for each in self._network.engine.registry.live} | {"mods"}
         failing = [f"{mod_id} ({error})" for mod_id, error in found.mods if mod_id in running]
         return "; ".join([*map(str, found.refused), *failing]) or None

@@ -9,14 +9,14 @@ import pytest
 from processes import NETWORK, oa_dev, write
 from workspaces import Workspace, served
 
-from devserver.server.check import Checked, check_network
+from devserver.server.check import Aside, Checked, check_network
 
 ANT = "from devserver import BaseMod\nclass AntMod(BaseMod):\n"
 
 
 def checked(work: Workspace, *mods: str, patience: float = 60.0) -> dict[str, str]:
     """What is wrong with each mod of a network."""
-    found = check_network(work.yaml(*(f"mods.{name}" for name in mods)), patience)
+    found = check_network(work.yaml(*(f"mods.{name}" for name in mods)), Aside(patience=patience))
     assert found.refused == ()
     return {mod: str(error) for mod, error in found.mods}
 

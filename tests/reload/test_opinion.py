@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from workspaces import Workspace
@@ -41,3 +42,52 @@ async def test_a_fresh_process_is_asked_with_the_configuration_that_failed(work:
     done = await work.net.submit(ConfigChanged(config))
     assert [each.status.value for each in done.outcomes] == ["rolled_back"]
     assert asked == [{"pages": "many"}]
+
+
+async def test_the_next_image_is_checked_while_the_fresh_process_is_asked(work: Workspace) -> None:
+    """A save that a restart brings waits for the longer of the two, and the check is not made twice."""
+    checks, replaced, checking = list[str](), asyncio.Event(), asyncio.Event()
+
+    async def problem() -> None:
+        checks.append("begun")
+        checking.set()
+
+    async def rehearse(mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
+        await checking.wait()
+        return True
+
+    work.mod("book", "pass")
+    await work.start("mods.book")
+    restarts = work.net.engine.restarts
+    restarts.rehearse, restarts.problem = rehearse, problem
+    restarts.replace = lambda plan: replaced.set()
+    await work.save_mod("book", "pass", head="raise RuntimeError('set up twice')")
+    await replaced.wait()
+    assert checks == ["begun"]
+
+
+async def test_what_is_saved_meanwhile_is_checked(work: Workspace) -> None:
+    """A check that was begun before another save says nothing of that one."""
+    checks, replaced = list[str](), asyncio.Event()
+    answered = asyncio.Event()
+
+    async def problem() -> None:
+        checks.append("begun")
+        if len(checks) == 1:
+            await asyncio.Event().wait()
+
+    async def rehearse(mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
+        answered.set()
+        return True
+
+    work.mod("book", "pass")
+    work.mod("wiki", "pass")
+    await work.start("mods.book", "mods.wiki")
+    restarts = work.net.engine.restarts
+    restarts.rehearse, restarts.problem = rehearse, problem
+    restarts.replace = lambda plan: replaced.set()
+    first = asyncio.ensure_future(work.save_mod("book", "pass", head="raise RuntimeError('set up twice')"))
+    await answered.wait()
+    await asyncio.gather(first, work.save_mod("wiki", "x = 1"))
+    await replaced.wait()
+    assert checks == ["begun", "begun"]
