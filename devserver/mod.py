@@ -153,7 +153,8 @@ def handler_patterns(function: object) -> tuple[str, ...]:
 class BaseMod:
     """The base of every mod.
 
-    Class attributes a mod may set: `version`, `requires` (as in `["mods.wiki>=1"]`), `reload_mode` ("fresh",
+    Class attributes a mod may set: `version`, `requires` (mods that are loaded before it, because of it, as in
+    `["mods.wiki>=1"]`), `optional` (mods that it works with where they run), `reload_mode` ("fresh",
     "exclusive", "rebind" or "restart", see `devserver.model.lifecycle.HandOver`), `watch` (files that it is made from
     besides its code and what it was seen to read, as patterns from its own folder: `["prompts/**"]`).
 
@@ -172,6 +173,7 @@ class BaseMod:
 
     version: ClassVar[str] = "0"
     requires: ClassVar[Sequence[str]] = ()
+    optional: ClassVar[Sequence[str]] = ()
     reload_mode: ClassVar[str] = "fresh"
     persist_state: ClassVar[bool] = False
     watch: ClassVar[Sequence[str]] = ()

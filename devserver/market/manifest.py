@@ -1,4 +1,4 @@
-"""`mod_manifest.json` beside a mod: what its author says of it, in the form of OpenAgents. Read, never imported.
+"""What lies beside a mod: `mod_manifest.json`, in the form of OpenAgents, and `pyproject.toml`. Read, never imported.
 
 The class of a mod says the same of itself (`version`, `requires`); where both do, the class counts.
 """
@@ -6,16 +6,20 @@ The class of a mod says the same of itself (`version`, `requires`); where both d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from devserver.errors import ModFault
 from devserver.model.config import Manifest
+from devserver.model.declared import Declarations, Place
+from devserver.sources.declarations import line_of, read_declarations
 from devserver.sources.files import read_bytes
 
 NAME = "mod_manifest.json"
+PROJECT = "pyproject.toml"
 _BUNDLED = "/openagents/mods/"
 
 _TYPES = {
@@ -31,21 +35,49 @@ class BadManifest(ModFault):
     """A manifest that cannot be used."""
 
 
+def declared_in(entry: Path, data: bytes) -> Declarations:
+    """What the mod whose source `data` lies at `entry` declares, completed by what lies beside it.
+
+    Raises SyntaxError for a source that cannot be read, and BadManifest.
+    """
+    return completed(read_declarations(data, entry), manifest_beside(entry))
+
+
+def completed(declared: Declarations, manifest: Manifest | None) -> Declarations:
+    """What a source declares; what lies beside it counts where the source says nothing, and its packages always."""
+    if manifest is None:
+        return declared
+    said = {*declared.where, *declared.computed}
+    return replace(
+        declared,
+        requires=declared.requires if "requires" in said else manifest.requires or (),
+        version=declared.version if "version" in said else manifest.version or declared.version,
+        packages=tuple(dict.fromkeys((*declared.packages, *manifest.packages))),
+        where={**manifest.where, **declared.where},
+    )
+
+
 def manifest_beside(entry: Path) -> Manifest | None:
-    """Read the manifest of the mod that begins in `entry`; None where it has none. Raises BadManifest.
+    """Read what lies beside the mod that begins in `entry`; None where nothing does. Raises BadManifest.
 
     A mod that is one file has none: the folder of the file belongs to others, too.
     """
-    file = entry.with_name(NAME)
     if entry.name not in ("mod.py", "__init__.py"):
         return None
+    file, project = entry.with_name(NAME), entry.with_name(PROJECT)
+    said, packaged = _read(file), _read(project)
+    found = None if said is None else _parsed(said, file)
+    if found is not None and _BUNDLED in entry.as_posix():
+        # What a checkout of openagents says there it has never asked for: its project loads without its default.
+        found = replace(found, requires=None)
+    return found if packaged is None else _with_project(found or Manifest(()), packaged, project)
+
+
+def _read(file: Path) -> bytes | None:
     try:
-        data = read_bytes(file)
+        return read_bytes(file)
     except OSError as error:
-        raise BadManifest(f"{NAME} cannot be read: {error.strerror}", file=str(file)) from error
-    found = None if data is None else _parsed(data, file)
-    # What a checkout of openagents says there it has never asked for: its project loads without its default.
-    return replace(found, requires=None) if found is not None and _BUNDLED in entry.as_posix() else found
+        raise BadManifest(f"{file.name} cannot be read: {error.strerror}", file=str(file)) from error
 
 
 def _parsed(data: bytes, file: Path) -> Manifest:
@@ -65,13 +97,47 @@ def _parsed(data: bytes, file: Path) -> Manifest:
     _expect(isinstance(schema or {}, dict), "config_schema is an object", file)
     description = values.get("description")
     return Manifest(
-        file,
+        (file,),
         version=version or None,
         description=description if isinstance(description, str) else "",
         requires=None if needs is None else tuple(needs),
         defaults=defaults or {},
         schema=_as_json_schema(schema) if schema else None,
+        where=_places(needs or (), version, data.decode("utf-8", "replace"), file),
     )
+
+
+def _with_project(found: Manifest, data: bytes, file: Path) -> Manifest:
+    """What pyproject.toml adds: the packages, and a version and a description where the manifest has none."""
+    import tomllib  # few mods have such a file
+
+    try:
+        text = data.decode()
+        project = tomllib.loads(text).get("project", {})
+    except ValueError as error:
+        found_at = re.search(r"at line (\d+)", str(error))
+        line = int(found_at[1]) if found_at else 1
+        raise BadManifest(f"{PROJECT} is not TOML: {error}", file=str(file), line=line) from error
+    _expect(isinstance(project, dict), "project is a table", file)
+    packages, version = project.get("dependencies", []), project.get("version")
+    _expect(_are_texts(packages), "dependencies is a list of packages, such as 'idna>=3,<4'", file)
+    _expect(version is None or isinstance(version, str), "version is a text", file)
+    description = project.get("description")
+    return replace(
+        found,
+        files=(*found.files, file),
+        version=found.version or version or None,
+        description=found.description or (description if isinstance(description, str) else ""),
+        packages=tuple(packages),
+        where={**_places(packages, version, text, file), **found.where},
+    )
+
+
+def _places(needs: Iterable[str], version: str | None, text: str, file: Path) -> dict[str, Place]:
+    """Where requirements, and the version, are written in a file."""
+    lines = text.splitlines()
+    found = {each: Place(file, line_of(each, lines)) for each in needs}
+    return {**found, "version": Place(file, line_of(version, lines))} if version else found
 
 
 def _are_texts(value: Any) -> bool:
@@ -80,7 +146,7 @@ def _are_texts(value: Any) -> bool:
 
 def _expect(holds: bool, sentence: str, file: Path) -> None:
     if not holds:
-        raise BadManifest(f"{NAME}: {sentence}", file=str(file))
+        raise BadManifest(f"{file.name}: {sentence}", file=str(file))
 
 
 def _as_json_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from devserver.sources.graph import components
 
@@ -27,18 +28,31 @@ class Requirement:
 
     def allows(self, version: str) -> bool:
         """Whether a mod of this version will do: pre-releases too, a text that is no version only without a range."""
-        if not self.range:
-            return True
-        from packaging.specifiers import SpecifierSet
-        from packaging.version import InvalidVersion, Version
+        return not self.range or _contains(self.range, version)
 
-        try:
-            found = Version(version)
-        except InvalidVersion:
+    def excludes(self, other: Requirement) -> bool:
+        """Whether no version suits both this and another requirement of the same mod."""
+        if not self.range or not other.range:
             return False
-        return SpecifierSet(self.range).contains(found, prereleases=True)
+        from packaging.specifiers import SpecifierSet
+
+        return SpecifierSet(f"{self.range},{other.range}", prereleases=True).is_unsatisfiable()
 
 
+@lru_cache(maxsize=16384)
+def _contains(range_: str, version: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        found = Version(version)
+    except InvalidVersion:
+        return False
+    return SpecifierSet(range_).contains(found, prereleases=True)
+
+
+# The same texts are read with every plan, and a network may have thousands.
+@lru_cache(maxsize=16384)
 def parse_requirement(text: str) -> Requirement:
     """The requirement that a text such as "mods.wiki>=1,<2" states: a mod, or a mod and a range of versions.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devserver.model.declared import Place
 from devserver.model.lifecycle import Limits, RestartRules
 from devserver.model.names import LOOPBACK
 
@@ -38,9 +39,9 @@ class ModSpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a mod_manifest.json says; None and nothing for what it leaves out."""
+    """What lies beside a mod says of it (mod_manifest.json, pyproject.toml); None and nothing for what is left out."""
 
-    file: Path
+    files: tuple[Path, ...]
     version: str | None = None
     description: str = ""
     requires: tuple[str, ...] | None = None
@@ -48,6 +49,9 @@ class Manifest:
     """The configuration of a mod as far as network.yaml says nothing else."""
     schema: Mapping[str, Any] | None = None
     """The JSON Schema of the configuration."""
+    packages: tuple[str, ...] = ()
+    where: Mapping[str, Place] = field(default_factory=dict)
+    """Where each requirement is written, and "version"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,18 @@ def hand_over_of(mod_class: type[BaseMod], before: BaseMod | None = None, *, rec
 
 
 def check_requires(mod_class: type[BaseMod]) -> None:
-    """Raise HookFailed for a class whose `requires` cannot be read."""
-    texts = mod_class.requires
-    if isinstance(texts, str) or not isinstance(texts, Sequence) or not all(isinstance(each, str) for each in texts):
-        raise HookFailed(f"requires is {texts!r}; it is a list of texts such as 'mods.wiki>=1'")
-    problem = unreadable(texts)
-    if problem is not None:
-        raise HookFailed(f"requires: {problem}")
+    """Raise HookFailed for a class whose `requires` or `optional` cannot be read."""
+    for name in ("requires", "optional"):
+        texts = getattr(mod_class, name)
+        if name == "optional" and hasattr(texts, "__get__"):
+            # A method or a property to which the author gave this name before it meant anything here.
+            continue
+        is_list = isinstance(texts, Sequence) and not isinstance(texts, str)
+        if not is_list or not all(isinstance(each, str) for each in texts):
+            raise HookFailed(f"{name} is {texts!r}; it is a list of texts such as 'mods.wiki>=1'")
+        problem = unreadable(texts)
+        if problem is not None:
+            raise HookFailed(f"{name}: {problem}")
 
 
 async def initialize(generation: Generation, limit: float, is_source: Callable[[Path], bool]) -> None:
@@ -115,7 +120,7 @@ async def initialize(generation: Generation, limit: float, is_source: Callable[[
     reads, instance = DataReads(), generation.instance
     watched = _watched_by(generation)
     if generation.manifest is not None:
-        watched = (*watched, generation.manifest.file)
+        watched = (*watched, *generation.manifest.files)
     try:
         with reads.recording():
             answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)

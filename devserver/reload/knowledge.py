@@ -21,7 +21,7 @@ from devserver.loader import LoadedModules, locate
 from devserver.loader.modules import Text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
-from devserver.market.manifest import manifest_beside
+from devserver.market.manifest import declared_in
 from devserver.model.change import (
     ConfigChanged,
     Digest,
@@ -45,7 +45,7 @@ from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
 from devserver.reload.plan.situation import Returns
 from devserver.sources.files import is_gone, read_bytes, sources_now
-from devserver.sources.graph import Declarations, read_declarations
+from devserver.sources.graph import Declarations
 from devserver.sources.roots import Roots
 
 
@@ -222,7 +222,7 @@ class Knowledge:
         for path in paths:
             try:
                 file = locate(path, self._roots, packages=packages).file
-                declared[module_of(path)] = _with_manifest(read_declarations(read_bytes(file) or b""), file)
+                declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
             except ModNotFound as nowhere:
                 absent[module_of(path)] = str(nowhere)
             except (DevServerError, OSError, SyntaxError, ValueError):
@@ -244,7 +244,7 @@ class Knowledge:
             # To parse a source takes longer than all the rest of a plan.
             if path is not None and data is not None and (b"requires" in data or module_of(mod.mod_path) in needed):
                 with contextlib.suppress(SyntaxError, ValueError, ModFault):
-                    found[module_of(mod.mod_path)] = _with_manifest(read_declarations(data), path)
+                    found[module_of(mod.mod_path)] = declared_in(path, data)
         return found
 
     def _live_mod(self, generation: Generation) -> LiveMod:
@@ -434,18 +434,6 @@ def _as_live_mod(generation: Generation) -> LiveMod:
         takes_config=hooks.takes_config(instance),
         restarts=generation.hand_over is HandOver.RESTART,
         reads=generation.reads,
-    )
-
-
-def _with_manifest(declared: Declarations, entry: Path) -> Declarations:
-    """What a mod says of itself, completed by the manifest beside it, as its class will be."""
-    manifest = manifest_beside(entry)
-    if manifest is None:
-        return declared
-    unsaid = Declarations()
-    return Declarations(
-        declared.requires if declared.requires != unsaid.requires else manifest.requires or (),
-        declared.version if declared.version != unsaid.version else manifest.version or unsaid.version,
     )
 
 

@@ -1,7 +1,7 @@
 """Who imports whom, and what has to be executed anew after a change, in which order.
 
 Pure: facts in, values out. Must not import, find or execute the modules that it speaks of. What sources say of
-themselves is read in `source`, and offered here too.
+themselves is read in `imports` and `declarations`, and offered here too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from devserver.sources.imports import Declarations, Imports, ancestors, read_declarations, read_imports
+from devserver.model.declared import Declarations
+from devserver.sources.declarations import read_declarations
+from devserver.sources.imports import Imports, ancestors, read_imports
 
 __all__ = [
     "Declarations",

@@ -1,4 +1,4 @@
-"""What a source says of itself, read without executing it: what it imports, and what its mod declares.
+"""What a source says of itself, read without executing it: what it imports, names, and binds at its top.
 
 Pure: text in, values out. Must not find or import the modules that the text speaks of.
 """
@@ -9,7 +9,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 # What a source imports
@@ -38,7 +38,7 @@ def read_imports(source: str | bytes, module: str, is_package: bool) -> Imports:
     package = module if is_package else module.rpartition(".")[0]
     eager: set[str] = set()
     lazy: set[str] = set()
-    for node, is_lazy in _nodes(_parse(source), expressions=_calls_imports(source)):
+    for node, is_lazy in _nodes(parsed(source), expressions=_calls_imports(source)):
         for name in _imported(node, package):
             (lazy if is_lazy else eager).update((*ancestors(name), name))
     return Imports(frozenset(eager), frozenset(lazy - eager))
@@ -52,7 +52,8 @@ def ancestors(name: str) -> tuple[str, ...]:
 
 # One save reads the same source for its imports and for its containers. Trees are large: only the last two are kept.
 @lru_cache(maxsize=2)
-def _parse(source: str | bytes) -> ast.Module:
+def parsed(source: str | bytes) -> ast.Module:
+    """Parse a source. Raises SyntaxError for any that Python cannot read."""
     try:
         return _parse_again(source)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -102,11 +103,11 @@ def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 def _hidden_branch(test: ast.expr) -> str | None:
     """Which branch of an `if` no running program enters, because it is there for type checkers."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return "orelse" if _last_name(test.operand) == "TYPE_CHECKING" else None
-    return "body" if _last_name(test) == "TYPE_CHECKING" else None
+        return "orelse" if last_name(test.operand) == "TYPE_CHECKING" else None
+    return "body" if last_name(test) == "TYPE_CHECKING" else None
 
 
-def _last_name(node: ast.expr) -> str | None:
+def last_name(node: ast.expr) -> str | None:
     """`c` for `c` and for `a.b.c`."""
     if isinstance(node, ast.Attribute):
         return node.attr
@@ -139,7 +140,7 @@ def _absolute(name: str, level: int, package: str) -> str | None:
 
 
 def _called(call: ast.Call, package: str) -> Iterable[str]:
-    called = _last_name(call.func)
+    called = last_name(call.func)
     if called == "import_module":
         return _import_module(_argument(call, 0, "name"), _argument(call, 1, "package"), package)
     if called == "__import__":
@@ -148,7 +149,7 @@ def _called(call: ast.Call, package: str) -> Iterable[str]:
 
 
 def _import_module(name: ast.expr | None, anchor: ast.expr | None, package: str) -> list[str]:
-    text = _text(name)
+    text = text_of(name)
     if text is None:
         return []
     bare = text.lstrip(".")
@@ -159,12 +160,13 @@ def _import_module(name: ast.expr | None, anchor: ast.expr | None, package: str)
 
 
 def _dunder_import(call: ast.Call, package: str) -> list[str]:
-    text, level, names = _text(_argument(call, 0, "name")), _argument(call, 4, "level"), _argument(call, 3, "fromlist")
+    text = text_of(_argument(call, 0, "name"))
+    level, names = _argument(call, 4, "level"), _argument(call, 3, "fromlist")
     if text is None:
         return []
     steps = level.value if isinstance(level, ast.Constant) and isinstance(level.value, int) else 0
     wanted = names.elts if isinstance(names, ast.List | ast.Tuple) else []
-    return _from(_absolute(text, steps, package), filter(None, map(_text, wanted)))
+    return _from(_absolute(text, steps, package), filter(None, map(text_of, wanted)))
 
 
 def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
@@ -173,7 +175,7 @@ def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
     return next((each.value for each in call.keywords if each.arg == keyword), None)
 
 
-def _text(node: ast.expr | None) -> str | None:
+def text_of(node: ast.expr | None) -> str | None:
     """The text of a literal that is no empty text."""
     return node.value or None if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
@@ -217,7 +219,7 @@ def read_containers(source: str | bytes) -> Mapping[str, Initial]:
 
     Raises SyntaxError for a source that Python cannot read.
     """
-    tree = _parse(source)
+    tree = parsed(source)
     found = {name: initial for name, value in _bindings(tree.body) if (initial := _initial(value)) is not None}
     bound = Counter(_bound_names(tree))
     return {name: initial for name, initial in found.items() if bound[name] == 1 and not name.startswith("__")}
@@ -259,7 +261,7 @@ def _names_bound_by(node: ast.AST) -> Iterable[str]:
 def _initial(value: ast.expr) -> Initial | None:
     match value:
         case ast.Call(func=function, args=arguments, keywords=[]):
-            if _MAKES_EMPTY.get(_last_name(function) or "") == len(arguments):
+            if _MAKES_EMPTY.get(last_name(function) or "") == len(arguments):
                 return Initial(ast.unparse(value), empty=True)
         case ast.Dict() | ast.List() | ast.Set():
             try:
@@ -267,68 +269,3 @@ def _initial(value: ast.expr) -> Initial | None:
             except (ValueError, TypeError):
                 return None
     return None
-
-
-# What a mod declares
-
-
-@dataclass(frozen=True, slots=True)
-class Declarations:
-    """What a mod's class says of itself: the requirements of other mods, and its own version."""
-
-    requires: tuple[str, ...] = ()
-    version: str = "0"
-
-
-def read_declarations(source: str | bytes) -> Declarations:
-    """The class attributes `requires` and `version` of the mod in a source, read without executing it.
-
-    A mod is a class at the top level with a base whose name ends in "Mod", or with such a class of the same source as
-    its base; where there are several, the later one's declaration counts, as it does for a subclass. What is no literal
-    is not declared.
-
-    Raises SyntaxError for a source that Python cannot read.
-    """
-    declared = Declarations()
-    for statement in _mod_classes(_parse(source)):
-        for name, value in _attributes(statement):
-            declared = _with(declared, name, value)
-    return declared
-
-
-def _mod_classes(tree: ast.Module) -> Iterator[ast.ClassDef]:
-    mods: set[str] = set()
-    for statement in tree.body:
-        if isinstance(statement, ast.ImportFrom):
-            mods |= {each.asname for each in statement.names if each.asname and each.name.endswith("Mod")}
-        elif isinstance(statement, ast.ClassDef):
-            bases = {_last_name(base) or "" for base in statement.bases}
-            if any(base.endswith("Mod") or base in mods for base in bases):
-                mods.add(statement.name)
-                yield statement
-
-
-def _attributes(statement: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    for each in statement.body:
-        match each:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                yield name, value
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield name, value
-
-
-def _with(declared: Declarations, name: str, value: ast.expr) -> Declarations:
-    text = _text(value)
-    if name == "version" and text is not None:
-        return replace(declared, version=text)
-    if name == "requires" and (texts := [text] if text else _texts(value)) is not None:
-        return replace(declared, requires=tuple(texts))
-    return declared
-
-
-def _texts(value: ast.expr) -> list[str] | None:
-    """The texts of a literal list or tuple of texts, or None for anything else."""
-    if not isinstance(value, ast.List | ast.Tuple):
-        return None
-    texts = [text for text in map(_text, value.elts) if text is not None]
-    return texts if len(texts) == len(value.elts) else None

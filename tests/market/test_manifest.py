@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from workspaces import Workspace
 
-from devserver.market.manifest import BadManifest, manifest_beside
+from devserver.market.manifest import BadManifest, declared_in, manifest_beside
 from devserver.server.check import check_network
 from devserver.server.status import catalogue_of
 
@@ -122,3 +122,50 @@ def test_the_mods_of_openagents_load_without_what_their_manifests_depend_on(tmp_
     found = manifest_beside(folder / "mod.py")
     assert found is not None
     assert (found.version, found.requires) == ("2.0", None)
+
+
+def test_each_need_of_a_manifest_has_its_line(tmp_path: Path) -> None:
+    """As those of a class."""
+    text = '{\n "version": "2.0",\n "dependencies": [\n  "mods.bee>=2",\n  "mods.cat"\n ]\n}'
+    (tmp_path / "mod_manifest.json").write_text(text)
+    found = declared_in(tmp_path / "mod.py", MOD.encode())
+    assert (found.requires, found.version) == (("mods.bee>=2", "mods.cat"), "2.0")
+    assert {what: place.line for what, place in found.where.items()} == {"version": 2, "mods.bee>=2": 4, "mods.cat": 5}
+
+
+def test_a_project_beside_a_mod_says_its_version_and_its_packages(tmp_path: Path) -> None:
+    """pyproject.toml of its folder; the packages of a PEP 723 block count too."""
+    text = '[project]\nname = "search"\nversion = "0.2"\ndependencies = [\n  "idna>=3",\n]\n'
+    (tmp_path / "pyproject.toml").write_text(text)
+    block = "# /// script\n# dependencies = ['text-tools']\n# ///\n"
+    found = declared_in(tmp_path / "mod.py", (block + MOD).encode())
+    assert (found.version, found.packages) == ("0.2", ("text-tools", "idna>=3"))
+    assert (found.where["idna>=3"].line, found.where["idna>=3"].file.name) == (5, "pyproject.toml")
+    assert declared_in(tmp_path / "alone.py", MOD.encode()).packages == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("[project]\nname = \n", 2, "is not TOML"),
+        ("project = 1", 1, "project is a table"),
+        ("[project]\ndependencies = 'idna'", 1, "dependencies is a list"),
+        ("[project]\nversion = 1", 1, "version is a text"),
+    ],
+)
+def test_a_project_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, text: str, line: int, says: str) -> None:
+    """As a manifest is."""
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(BadManifest, match=says) as raised:
+        manifest_beside(tmp_path / "mod.py")
+    assert (Path(raised.value.file or "").name, raised.value.line) == ("pyproject.toml", line)
+
+
+async def test_a_saved_project_reloads_its_mod(work: Workspace) -> None:
+    """It is a source of the mod like any other."""
+    package(work, "wiki")
+    work.write("mods/wiki/pyproject.toml", '[project]\nname = "wiki"\nversion = "1.0"\n')
+    await work.start("mods.wiki")
+    assert work.net.running_mods()["wiki"]["version"] == "1.0"
+    await work.save("mods/wiki/pyproject.toml", '[project]\nname = "wiki"\nversion = "1.1"\n')
+    assert work.net.running_mods()["wiki"]["version"] == "1.1"

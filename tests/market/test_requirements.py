@@ -105,3 +105,13 @@ def test_every_mod_is_in_the_order_once_and_after_its_needs(mods: dict[str, set[
         for need in needs:
             together = any(mod in cycle and need in cycle for cycle in cycles)
             assert together or order.index(need) < order.index(mod)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [(">=2", "<2", True), (">=1", "<2", False), ("==1.*", "~=2.0", True), ("", "<2", False), ("<=1", ">=1", False)],
+)
+def test_ranges_that_no_version_suits_exclude_each_other(one: str, other: str, expected: bool) -> None:
+    """Either way round."""
+    first, second = Requirement("a", one), Requirement("a", other)
+    assert (first.excludes(second), second.excludes(first)) == (expected, expected)
