@@ -11,6 +11,9 @@
     │   ├── BadManifest       its mod_manifest.json cannot be used (market/manifest)
     │   ├── HookFailed        a hook of the mod returned False, hung, or asked the process to end
     │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
+    ├── UvMissing, UvFailed   packages cannot be brought: there is no uv, or it ended badly (market/uv)
+    ├── BadLock, BadWants     what is locked, or is to be, cannot be read (market/lock, market/wants)
+    ├── Busy                  another process changes what is installed (market/folder)
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
     ├── AgentError            a network does not let an agent in, or has ended its stay, with a code
     ├── EventRefused          an event that may not enter, with a code

@@ -51,6 +51,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "socket": ("server", "transports.http.serving", "loader.places"),  # the loader opens none: it reads a setting
     "typer": ("cli",),
     "importlib": ("loader",),
+    "uv": ("market.uv",),
 }
 """Modules that only one part of the house imports."""
 

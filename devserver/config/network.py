@@ -19,7 +19,7 @@ from devserver.config.yaml_values import Loc, Unclear
 from devserver.model.config import DEFAULT_PORT, MOST_UPLOAD
 from devserver.model.lifecycle import Limits as LimitsAsked
 from devserver.model.lifecycle import RestartPolicy, RestartRules
-from devserver.model.names import LOOPBACK, MOD_PATH, mod_name_problem, shown_name
+from devserver.model.names import LOOPBACK, MOD_PATH, is_loopback, is_range, mod_name_problem, shown_name
 from devserver.model.principal import Scope
 
 DAY = 86_400.0
@@ -80,6 +80,39 @@ def _read_mod_name(value: Any, inner: Check) -> Any:
     if problem is not None:
         _refuse(SAID, f"{{path}}: {shown_name(name)} cannot name a mod", hint=problem)
     return inner(name)
+
+
+def _read_versions(value: Any, inner: Check) -> Any:
+    text = _read_text(value, inner=lambda text: text)
+    if not is_range(text):
+        _refuse(SAID, f"{shown_name(text)} is no range of versions", hint="write it like >=1.2,<2 or ~=1.5")
+    return inner(text)
+
+
+def _read_index(value: Any, inner: Check) -> Any:
+    text = _read_text(value, inner=lambda text: text)
+    scheme, _, rest = text.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    if not rest or scheme == "https" or (scheme == "http" and is_loopback(name)):
+        return inner(text)
+    # A list of packages that others can change on its way decides which code runs here.
+    _refuse(SAID, "{path}: an address begins with https:// (http:// on this machine alone)", hint=None)
+
+
+_AGE = "^[0-9]{1,4}[hdw]$"
+_SECONDS_OF = {"h": 3600.0, "d": DAY, "w": 7 * DAY}
+
+
+def _read_age(value: Any, inner: Check) -> Any:
+    if not isinstance(value, str) or re.search(_AGE, value) is None:
+        _refuse(MISTYPED, "an age in hours, days or weeks, as in 12h, 3d or 2w")
+    return inner(value)
+
+
+def seconds_of_age(text: str) -> float:
+    """The seconds of an age such as 3d."""
+    return int(text[:-1]) * _SECONDS_OF[text[-1]]
 
 
 def _read_agent_id(agent: str) -> str:
@@ -163,6 +196,9 @@ OptionalText = Annotated[str | None, WrapValidator(_read_optional_text)]
 Flag = Annotated[bool, _wanted("true or false")]
 Free = Annotated[dict[str, Any], WrapValidator(_read_free), OrEmpty()]
 ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), WrapValidator(_read_mod_name)]
+Versions = Annotated[str, WrapValidator(_read_versions)]
+Index = Annotated[str, Field(min_length=1), WrapValidator(_read_index)]
+Age = Annotated[str, Field(pattern=_AGE), WrapValidator(_read_age)]
 AgentId = Annotated[str, AfterValidator(_read_agent_id)]
 TransportType = Annotated[str, OneOf(("a2a", "grpc", "http", "libp2p", "mcp", "webrtc", "websocket"))]
 ScopeName = Annotated[str, OneOf(tuple(each.value for each in Scope))]
@@ -228,6 +264,9 @@ class Mod(Section):
 
     name: ModName = Field(description="The import path, as in mods.wiki, or ./wiki for mods/wiki beside this file.")
     enabled: Flag = True
+    version: Versions = Field(
+        default="", description="The versions of a mod from an index that will do, as in ~=1.5. Left out: any."
+    )
     config: Free = Field(default={}, description="Becomes the mod's self.config.")
 
 
@@ -329,6 +368,17 @@ class Dev(Closed):
     limits: Annotated[Limits, OrEmpty()] = Limits.model_construct()
     restart: Annotated[Restart, OrWord()] = Restart.model_construct()
     studio: Flag = Field(default=False, description="Serve OpenAgents' Studio at /studio, where openagents has one.")
+    indexes: list[Index] = Field(
+        default=[],
+        description="Where mods and packages come from: folders of wheels, simple indexes. The first that has one wins",
+    )
+    packages: Annotated[str, OneOf(("default", "none"))] = Field(
+        default="default", description="Whether Python's own index, or that of this machine's settings, comes last."
+    )
+    catalogues: list[Index] = Field(
+        default=[], description="Lists of mods to search: the index.json of each folder of `indexes` where left out."
+    )
+    cooldown: Age = Field(default="3d", description="A release younger than this is not chosen from a remote index.")
     max_body: Annotated[int, Whole(MIB, 256 * MIB)] = Field(
         default=MOST_UPLOAD, description="How many bytes an event of an agent on this machine may have, with its files."
     )

@@ -28,6 +28,7 @@ from devserver.config.network import (
     Network,
     Root,
     Section,
+    seconds_of_age,
 )
 from devserver.config.regular import NotRegular, TooLarge, read_regular
 from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, too_large, unquoted
@@ -268,6 +269,10 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         max_body=dev.max_body,
         lists_mods="mods" in network.model_fields_set,
         studio=dev.studio,
+        indexes=tuple(dev.indexes),
+        packages=dev.packages,
+        catalogues=tuple(dev.catalogues) if "catalogues" in dev.model_fields_set else None,
+        cooldown=seconds_of_age(dev.cooldown),
         unused=(told := (*map(path_of, outer), *unserved, *map(path_of, within))),
         lost=tuple(each for each in told if each not in idle and _is_lost(each)),
     )
@@ -283,7 +288,8 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
         loc: Loc = ("network", "mods", number)
         has_config = "config" in mod.model_fields_set and document.described((*loc, "config")) != "null"
         written = (*loc, "config") if has_config else loc
-        yield ModSpec(mod.name, mod.config, mod.enabled, document.place_of(loc).line, document.places_in(written))
+        line, places = document.place_of(loc).line, document.places_in(written)
+        yield ModSpec(mod.name, mod.config, mod.enabled, mod.version, line=line, place_of=places)
 
 
 def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:

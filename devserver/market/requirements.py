@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from devserver.model.names import is_range
 from devserver.sources.graph import components
 
 _REQUIREMENT = re.compile(r"(?P<path>(?:\./)?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?P<range>[<>=!~].*)?", re.ASCII)
@@ -59,7 +60,7 @@ def parse_requirement(text: str) -> Requirement:
     Raises ValueError, with the rule, for any other text.
     """
     found = _REQUIREMENT.fullmatch("".join(text.split()) if _is_spaced_well(text) else "")
-    if found is None or not _is_range(found["range"] or ""):
+    if found is None or not is_range(found["range"] or ""):
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         raise ValueError(f"{shown!a} is no requirement: write it like mods.wiki or mods.wiki>=1.2,<2")
     return Requirement(found["path"], found["range"] or "")
@@ -68,17 +69,6 @@ def parse_requirement(text: str) -> Requirement:
 def _is_spaced_well(text: str) -> bool:
     """Whether blanks stand only around operators and commas: "a b" names no mod."""
     return len(text) <= _LONGEST and re.search(r"[\w.]\s+[\w.]", text) is None
-
-
-def _is_range(text: str) -> bool:
-    if not text:
-        return True
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        return len(SpecifierSet(text)) == len(text.split(","))
-    except (InvalidSpecifier, ValueError):
-        return False
 
 
 def load_order(mods: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -32,6 +32,8 @@ class ModSpec:
     path: str
     config: Mapping[str, Any] = field(default_factory=dict)
     enabled: bool = True
+    version: str = ""
+    """The versions that will do of a mod that comes from an index, as in `~=1.5`; nothing where any will."""
     line: int | None = field(default=None, compare=False)
     place_of: PlaceOf | None = field(default=None, compare=False, repr=False)
     """Where the values of `config` are written; None where the configuration came from elsewhere."""
@@ -87,6 +89,14 @@ class NetworkConfig:
     restart: RestartRules = field(default_factory=RestartRules)
     max_body: int = MOST_UPLOAD
     studio: bool = False
+    indexes: tuple[str, ...] = ()
+    """Where mods and packages come from, in the order of trust: folders beside network.yaml, and simple indexes."""
+    packages: str = "default"
+    """Whether Python's own index comes last: "default" or "none"."""
+    catalogues: tuple[str, ...] | None = None
+    """Lists of mods; None for those of the folders among `indexes`."""
+    cooldown: float = 3 * 86_400.0
+    """Seconds that a release of a remote index has to be old."""
     unused: tuple[str, ...] = ()
     """What the file says without effect here, as paths of keys."""
     lost: tuple[str, ...] = ()

@@ -54,6 +54,21 @@ def shown_name(name: str) -> str:
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
+def is_range(text: str) -> bool:
+    """Whether a text is a range of versions as PEP 440 has them (`>=1.2,<2`). Without any it allows all.
+
+    `packaging` is imported with the first range that is read: most mods and most lists state none.
+    """
+    if not text:
+        return True
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return len(SpecifierSet(text)) == len(text.split(","))
+    except (InvalidSpecifier, ValueError):
+        return False
+
+
 @lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a host: `localhost`, or an address, in brackets or not, without a port.

@@ -38,6 +38,10 @@ _TAKEN_SETTINGS = {
     "limits": "dev.limits",
     "restart": "dev.restart",
     "max_body": "dev.max_body",
+    "indexes": "dev.indexes",
+    "packages": "dev.packages",
+    "catalogues": "dev.catalogues",
+    "cooldown": "dev.cooldown",
 }
 """The settings that count as soon as network.yaml says them, each with its place there."""
 

@@ -1,0 +1,208 @@
+"""`pylock.oa-dev.toml`: all that comes from outside the workspace, with its hashes. What is not in it is not loaded.
+
+A lock as PEP 751 has it, written by uv, with one table of our own. Read with `packaging.pylock`, which is slow to
+import: what runs reads the short record beside the packages instead (`folder`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from devserver.errors import DevServerError
+
+NAME = "pylock.oa-dev.toml"
+LIMIT = 8 * 1024 * 1024
+"""The largest lock in bytes that is read."""
+
+_FILE_URL = re.compile(r'\burl = "(file://[^"\\]*)"')
+_PATH = re.compile(r'\bpath = "([^"\\]*)"')
+_COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
+_OURS = re.compile(r"^\[tool\.oa-dev\]", re.MULTILINE)
+
+
+class BadLock(DevServerError):
+    """A lock that cannot be used: no TOML, no lock, or with places that lead out of the workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """One distribution of a lock. `hashes` are the SHA-256 of its files, one for each platform; `where` is the first
+    of them, a path beside the lock or an address."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+    where: str
+    here: bool = True
+    """Whether it is for this platform and this version of Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedLine:
+    """A further version of a mod (`wiki_extras@2`), which lies in a folder of its own."""
+
+    line: str
+    name: str
+    version: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the table of our own says.
+
+    `mods`: paths of mods, each with the distribution that brings it. `wants`: the digest of what was resolved.
+    `server`: the packages of oa-dev itself that were counted on. `origins`: where what was no package of an index came
+    from, by distribution.
+    """
+
+    mods: Mapping[str, str] = field(default_factory=dict)
+    wants: str = ""
+    server: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[LockedLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A whole lock."""
+
+    packages: tuple[Locked, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+
+    @property
+    def mods(self) -> Mapping[str, str]:
+        """Paths of mods, each with the distribution that brings it."""
+        return self.facts.mods
+
+    @property
+    def here(self) -> tuple[Locked, ...]:
+        """What belongs to this platform and this Python."""
+        return tuple(each for each in self.packages if each.here)
+
+    def package(self, name: str) -> Locked | None:
+        """The distribution of that name (normalised)."""
+        return next((each for each in self.packages if each.name == name), None)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Each distribution for this platform with its version."""
+        return {each.name: each.version for each in self.here}
+
+
+def read_lock(data: bytes) -> Lock:
+    """Read the lock in these bytes. Raises BadLock, with what is wrong with it."""
+    import tomllib
+
+    from packaging.pylock import Pylock, PylockValidationError
+
+    try:
+        values = tomllib.loads(data.decode("utf-8"))
+        found = Pylock.from_dict(values)
+    except (ValueError, RecursionError, PylockValidationError) as error:
+        raise BadLock(f"{NAME} cannot be used: {error}") from error
+    packages = tuple(_locked(each) for each in found.packages)
+    return Lock(packages, _facts((values.get("tool") or {}).get("oa-dev") or {}))
+
+
+def _locked(package: Any) -> Locked:
+    files = [*(package.wheels or ()), *filter(None, (package.archive, package.sdist))]
+    places = [file.path or file.url or "" for file in files]
+    for place in places:
+        if not place.startswith(("http://", "https://", "file://")):
+            _expect_inside(place)
+    hashes = tuple(sorted(file.hashes["sha256"] for file in package.wheels or () if "sha256" in file.hashes))
+    if not hashes:
+        raise BadLock(f"{NAME}: {package.name} has no wheel with a sha256: only wheels with hashes are installed")
+    here = package.marker is None or package.marker.evaluate()
+    return Locked(str(package.name), str(package.version), hashes, places[0], here)
+
+
+def _expect_inside(place: str) -> None:
+    path = PurePosixPath(place)
+    if not place or path.is_absolute() or ".." in path.parts:
+        raise BadLock(f"{NAME}: {place!a} lies outside of the workspace")
+
+
+def _facts(values: Mapping[str, Any]) -> Facts:
+    try:
+        mods, server, origins = (_texts(values.get(each, {})) for each in ("mods", "server", "origins"))
+        lines = tuple(LockedLine(**_texts(each)) for each in values.get("lines", ()))
+        return Facts(mods, str(values.get("wants", "")), server, origins, lines)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadLock(f"{NAME}: the table [tool.oa-dev] cannot be read: {error}") from error
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    if not all(isinstance(each, str) for each in values.values()):
+        raise ValueError("it holds texts only")
+    return dict(values)
+
+
+def written(resolved: str, facts: Facts, workspace: Path) -> str:
+    """The text of a lock: what uv has resolved, with paths beside the lock instead of this machine's, and our facts."""
+    text = without_facts(_COMMENT.sub("", resolved)).rstrip("\n")
+    text = _FILE_URL.sub(lambda found: _relative(found[1], workspace), text)
+    return f"{text}\n\n{_table(facts)}"
+
+
+def absolute(text: str, workspace: Path) -> str:
+    """The text of a lock as uv takes it from any folder: files beside the lock with their whole address."""
+    base = workspace.resolve()
+    return _PATH.sub(lambda found: f'url = "{(base / found[1]).as_uri()}"', without_facts(text))
+
+
+def without_facts(text: str) -> str:
+    """The text of a lock up to our table, which is always the last."""
+    found = _OURS.search(text)
+    return text if found is None else text[: found.start()]
+
+
+def _relative(url: str, workspace: Path) -> str:
+    path = Path(unquote(urlsplit(url).path))
+    base = workspace.resolve()
+    if not path.is_relative_to(base):
+        raise BadLock(
+            f"{path.name} lies outside of the workspace: a lock that is shared names no place of this machine"
+        )
+    return f"path = {json.dumps(path.relative_to(base).as_posix())}"
+
+
+def _table(facts: Facts) -> str:
+    """Our facts as TOML. JSON's texts are TOML's, where they hold ASCII."""
+    rows = ["[tool.oa-dev]", f"wants = {json.dumps(facts.wants)}"]
+    for name in ("mods", "server", "origins"):
+        pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(getattr(facts, name).items()))
+        rows.append(f"{name} = {{ {pairs} }}" if pairs else f"{name} = {{}}")
+    for each in facts.lines:
+        values = (("line", each.line), ("name", each.name), ("version", each.version), ("path", each.path))
+        rows += ["", "[[tool.oa-dev.lines]]", *(f"{key} = {json.dumps(value)}" for key, value in values)]
+        rows.append(f"sha256 = {json.dumps(each.sha256)}")
+    return "\n".join((*rows, ""))
+
+
+def digest(packages: Iterable[Locked], lines: Iterable[LockedLine] = ()) -> str:
+    """What the folder of these packages is called: 12 hexadecimal digits over what is installed, and for what."""
+    rows = sorted((each.name, each.version, *each.hashes) for each in packages)
+    rows += sorted((each.line, each.name, each.version, each.sha256) for each in lines)
+    tag = (sys.implementation.cache_tag, sys.platform)
+    return hashlib.sha256(json.dumps([rows, tag]).encode()).hexdigest()[:12]
+
+
+def changed_contents(old: Lock, new: Lock) -> list[tuple[Locked, Locked]]:
+    """The distributions that have other files under the same version: nothing good comes of that."""
+    pairs = ((before, new.package(before.name)) for before in old.packages)
+    return [
+        (before, now)
+        for before, now in pairs
+        if now is not None and now.version == before.version and not set(now.hashes) & set(before.hashes)
+    ]

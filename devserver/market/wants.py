@@ -1,0 +1,212 @@
+"""What network.yaml and the mods of the workspace need of other people's code, as texts that uv resolves.
+
+One resolution for everything: network.yaml is a virtual project, and each mod of the workspace, each further version of
+a mod and oa-dev itself is a virtual package in it: what cannot be brought together is named by names people know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from devserver.errors import DevServerError
+
+PROJECT = "network-yaml"
+SERVER = "oa-dev-itself"
+PYTHON = ">=3.11,<3.14"
+
+_VALID_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
+
+
+class BadWants(DevServerError):
+    """What is needed cannot be put to uv: a text that states no requirement, or two things of one name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A mod of network.yaml that comes from outside: its distribution, the versions that will do, and its line."""
+
+    mod_path: str
+    name: str
+    versions: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needing:
+    """A mod of the workspace, or a further version of a mod, that needs packages.
+
+    `who` is what people call it (`mods.search`, `wiki_extras@2`), `place` where its needs are written.
+    """
+
+    who: str
+    version: str
+    requires: tuple[str, ...]
+    place: str = ""
+
+    @property
+    def virtual(self) -> str:
+        """The name of its virtual package."""
+        return normal(self.who.replace("@", "-at-"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wants:
+    """All that is to be resolved together. `server` are the packages of oa-dev itself, which cannot move.
+
+    `indexes` are as network.yaml names them, `packages` whether Python's own comes last, `cooldown` how many seconds a
+    release of a remote index has to be old.
+    """
+
+    listed: tuple[Listed, ...] = ()
+    needing: tuple[Needing, ...] = ()
+    server: Mapping[str, str] = field(default_factory=dict)
+    server_version: str = "0"
+    indexes: tuple[str, ...] = ()
+    packages: str = "default"
+    cooldown: float = 0.0
+    file: str = "network.yaml"
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing from outside is needed."""
+        return not self.listed and not any(each.requires for each in self.needing)
+
+    @property
+    def needs_default(self) -> bool:
+        """Whether an index of other people is asked."""
+        return self.packages == "default" or any("://" in each for each in self.indexes)
+
+    @property
+    def digest(self) -> str:
+        """What tells whether a lock is of these wants: the server's own packages are not in it, others have others."""
+        listed = sorted((each.name, each.mod_path, each.versions) for each in self.listed)
+        needing = sorted((each.who, *each.requires) for each in self.needing if each.requires)
+        return hashlib.sha256(json.dumps([listed, needing, self.indexes, self.packages]).encode()).hexdigest()[:16]
+
+    @property
+    def virtual(self) -> tuple[str, ...]:
+        """The virtual packages, which no lock names."""
+        return (*(each.virtual for each in self.needing if each.requires), SERVER)
+
+    def who(self, virtual: str) -> Needing | None:
+        """Whom a virtual package stands for."""
+        return next((each for each in self.needing if each.virtual == normal(virtual)), None)
+
+    def listing(self, name: str) -> Listed | None:
+        """The entry of network.yaml that asks for a distribution."""
+        return next((each for each in self.listed if normal(each.name) == normal(name)), None)
+
+    def before(self, now: datetime) -> str:
+        """The moment after which releases of remote indexes are too young, as uv takes it; nothing without a limit."""
+        if not self.cooldown:
+            return ""
+        return datetime.fromtimestamp(now.timestamp() - self.cooldown, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def texts(self, workspace: Path) -> dict[str, str]:
+        """The files to resolve, by their path below `.oa-dev/resolve/`. Raises BadWants."""
+        needing = [each for each in self.needing if each.requires]
+        self._expect_apart(needing)
+        own = [f"{name}=={version}" for name, version in sorted(self.server.items())]
+        found = {
+            f"{each.virtual}/pyproject.toml": _project(each.virtual, each.version, each.requires) for each in needing
+        }
+        found[f"{SERVER}/pyproject.toml"] = _project(SERVER, self.server_version, own)
+        wanted = [*(f"{each.name}{each.versions}" for each in self.listed), *self.virtual]
+        sources = [f"{name} = {{ path = {_text(name)} }}" for name in self.virtual]
+        rows = [_project(PROJECT, "0", wanted), "[tool.uv.sources]", *sources]
+        found["pyproject.toml"] = "\n".join((*rows, ""))
+        found["uv.toml"] = self._settings(workspace)
+        return found
+
+    def _expect_apart(self, needing: Iterable[Needing]) -> None:
+        taken = {normal(each.name): each.name for each in self.listed} | {PROJECT: self.file, SERVER: "oa-dev"}
+        for each in needing:
+            other = taken.setdefault(each.virtual, each.who)
+            if other is not each.who:
+                raise BadWants(f"{each.who} and {other} cannot be told apart: rename one of them")
+
+    def _settings(self, workspace: Path) -> str:
+        """The indexes in order, for uv: the first that has a name has it, for what is needed by others too."""
+        rows = ['index-strategy = "first-index"']
+        rows += ["no-index = true"] if not self.indexes and self.packages != "default" else []
+        for number, each in enumerate(self.indexes):
+            is_last = number == len(self.indexes) - 1 and self.packages != "default"
+            url = each if "://" in each else _folder_url(workspace, each)
+            rows += ["", "[[index]]", f"name = {_text(f'index-{number}')}", f"url = {_text(url)}"]
+            rows += [] if "://" in each else ['format = "flat"']
+            # The default index stands for Python's own, which is not asked then.
+            rows += ["default = true"] if is_last else []
+        return "\n".join((*rows, ""))
+
+
+def _folder_url(workspace: Path, folder: str) -> str:
+    path = (workspace / folder).resolve()
+    if not path.is_dir():
+        raise BadWants(f"dev.indexes: there is no folder {folder}")
+    return path.as_uri()
+
+
+def _project(name: str, version: str, requires: Iterable[str]) -> str:
+    rows = ["[project]", f"name = {_text(name)}", f"version = {_text(_valid(version))}"]
+    rows += [f"requires-python = {_text(PYTHON)}"]
+    return "\n".join((*rows, "dependencies = [", *(f"  {_text(_requirement(each))}," for each in requires), "]", ""))
+
+
+def _valid(version: str) -> str:
+    return version if _VALID_VERSION.fullmatch(version) else "0"
+
+
+def _requirement(text: str) -> str:
+    """A requirement as it may stand in a project: a name and versions, and no address that would be fetched.
+
+    Raises BadWants.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        found = Requirement(text)
+    except InvalidRequirement as error:
+        raise BadWants(f"{text!a} is no requirement of a package: write it like idna>=3,<4") from error
+    if found.url is not None:
+        raise BadWants(f"{text!a} names an address: only packages of an index are installed; oa-dev add takes a folder")
+    return str(found)
+
+
+def _text(value: str) -> str:
+    """A text as TOML has it; JSON's are TOML's where they hold ASCII."""
+    return json.dumps(value)
+
+
+def normal(name: str) -> str:
+    """A distribution's name as all others are compared with it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def own_packages(name: str, requires_of: Mapping[str, Any]) -> dict[str, str]:
+    """The packages that a distribution needs, itself left out, each with its version.
+
+    `requires_of` gives for a normalised name the version and the requirements of what is installed.
+    """
+    from packaging.requirements import Requirement
+
+    found: dict[str, str] = {}
+    waiting = [normal(name)]
+    while waiting:
+        _, requires = requires_of.get(waiting.pop(), ("", ()))
+        for each in map(Requirement, requires):
+            needed = normal(each.name)
+            if (
+                needed in requires_of
+                and needed not in found
+                and (each.marker is None or each.marker.evaluate({"extra": ""}))
+            ):
+                found[needed] = requires_of[needed][0]
+                waiting.append(needed)
+    return found
