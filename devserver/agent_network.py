@@ -31,14 +31,16 @@ from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigge
 from devserver.model.clock import Clock, RealClock
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Outcome, PlanDone, Status
+from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
 from devserver.model.logs import logger
 from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Principal
+from devserver.network.accounts import RECORDED
 from devserver.network.agents import Directory, Registration
 from devserver.network.dispatch import Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
+from devserver.network.recorder import Recorder
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
 from devserver.reload.outcomes import response_of
@@ -171,6 +173,13 @@ class AgentNetwork:
 
         return Workspace(self.workspace)
 
+    def record(self) -> Recorder:
+        """Have every event recorded from now on, and get the recorder, the same each time."""
+        if self._dispatcher.recorder is None:
+            account = self.directory.accounts.open(RECORDED)
+            self._dispatcher.recorder = Recorder(account, lambda words: self._tell(Notice(words)))
+        return self._dispatcher.recorder
+
     # Life
 
     async def initialize(self) -> bool:
@@ -218,6 +227,7 @@ class AgentNetwork:
             "directory": self.directory.pack(),
             "dispatcher": self._dispatcher.pack(),
             "engine": self.engine.pack(),
+            "recorder": None if self._dispatcher.recorder is None else self._dispatcher.recorder.pack(),
             "bridge": {} if self._bridge is None else self._bridge.pack(),
         }
 
@@ -228,6 +238,8 @@ class AgentNetwork:
         self.directory.unpack(packed["directory"])
         self._dispatcher.unpack(packed["dispatcher"])
         self.engine.unpack(packed["engine"])
+        if self._dispatcher.recorder is not None and packed.get("recorder") is not None:
+            self._dispatcher.recorder.unpack(packed["recorder"])
         self._kept_before = packed["bridge"]
         # Agents are here already, and their events wait for the mods that hear them.
         self._start_gate.close()
@@ -396,7 +408,7 @@ class AgentNetwork:
         event.secret = None
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name.startswith("system."):
-            return self._seen(event, await run_system(self, event, principal))
+            return self._seen(event, await self._run_system(event, principal))
         if self._start_gate.shut:
             # The mods that hear it may be loaded in a moment; agents of before a restart are there already.
             await self._start_gate.wait(self.network_name)
@@ -405,6 +417,12 @@ class AgentNetwork:
         if answer is None:
             answer = await self._home.run(self._dispatcher.process, event)
         return self._seen(event, answer)
+
+    async def _run_system(self, event: Event, principal: Principal) -> EventResponse:
+        way = self._dispatcher.begin(event)
+        answer = await run_system(self, event, principal)
+        way.end(event, answer)
+        return answer
 
     async def _tell_mods(self, event: Event) -> None:
         if self._dispatcher.is_heard(event):

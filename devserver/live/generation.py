@@ -46,6 +46,8 @@ class Call:
     """Whether it was given up, because it went on after it was cancelled: what it still does counts no more."""
     refused: bool = False
     """Whether something that it tried then was refused."""
+    way: Any = None
+    """The way of its event (`network.way.Way`), whose number names what is done on its behalf."""
     entered: Sequence[Token[Any]] = ()
     """What gives this context its own values of context variables back, in the place of the generation's."""
 
@@ -179,11 +181,11 @@ class Generation:
         """A configuration of this mod, with the defaults of its manifest where it says nothing."""
         return dict(config) if self.manifest is None else {**copy.deepcopy(self.manifest.defaults), **config}
 
-    def begin(self, event: Event | None) -> Call:
-        """A call of this generation begins in the running context."""
+    def begin(self, event: Event | None, way: Any = None) -> Call:
+        """A call of this generation begins in the running context; `way` is that of its event."""
         parent = running.get()
         depth = parent.depth + 1 if parent is not None and parent.active else 0
-        call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic())
+        call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic(), way=way)
         # A call inside of another one of the same code goes on in the context that this has made of it.
         if self.context and not running_in(self):
             call.entered = [variable.set(value) for variable, value in self.context.items()]

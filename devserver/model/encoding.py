@@ -50,17 +50,18 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth and isinstance(value, Mapping):
-        return {_text(key): _plain(each, depth - 1) for key, each in list(value.items())}
+        return {as_text(key): _plain(each, depth - 1) for key, each in list(value.items())}
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_plain(each, depth - 1) for each in list(value)]
-    return _text(value) if depth else "…"
+    return as_text(value) if depth else "…"
 
 
 def _other(value: object) -> Any:
-    return list(value) if isinstance(value, set | frozenset) else _text(value)
+    return list(value) if isinstance(value, set | frozenset) else as_text(value)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Write a value as `str` does; a sentence where that fails."""
     try:
         return str(value)
     except Exception as error:

@@ -48,6 +48,14 @@ ANSWERS = Bound(
     fair=0,
     beyond="the oldest goes first; an answer that is too large is not kept, and its repeat is told so",
 )
+RECORDED = Bound(
+    "recorder",
+    "the latest events with their ways, for `oa-dev events` and the page",
+    each=32 * MIB,
+    most=32 * MIB,
+    fair=0,
+    beyond="the oldest goes first; what was asked for and is gone is said",
+)
 EVENTS = Bound(
     "followed events",
     "the latest events, for `oa-dev events` and the page",

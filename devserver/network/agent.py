@@ -97,3 +97,5 @@ class Delivery:
     delivered: int
     full: tuple[str, ...] = ()
     unknown: str | None = None
+    to: tuple[str, ...] = ()
+    """The ids of the first of them, at most MOST_NAMED."""

@@ -15,6 +15,7 @@ from devserver.errors import EventRefused
 from devserver.model.config import NetworkConfig
 from devserver.model.encoding import to_json
 from devserver.model.event import BROADCAST, Address, Event
+from devserver.model.trace import MOST_NAMED
 from devserver.network.accounts import IDENTITIES, OUTBOXES, SUBSCRIPTIONS, Accounts
 from devserver.network.agent import HELD_HERE_SECONDS, HELD_SECONDS, Agent, Delivery, Registration
 from devserver.network.grants import granted_alike, is_granted, proofs, proves_grant
@@ -443,7 +444,8 @@ class Directory:
             return Delivery(0, (), unknown)
         letter = Letter.of(event)
         full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(letter))
-        return Delivery(len(receivers) - len(full), full)
+        to = tuple([each.agent_id for each in receivers[: MOST_NAMED + len(full)] if each.agent_id not in full])
+        return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED])
 
     # With the lock held
 

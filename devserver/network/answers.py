@@ -82,9 +82,11 @@ class Answers:
         raw = None if given is None else given.answers.get(event_id)
         return None if raw is None else EventResponse(*from_json(raw))
 
-    def give(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
-        """Remember the answer to an event that nobody had to wait for."""
-        self._keep(sender, event_id, _written(answer))
+    def give(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes:
+        """Remember the answer to an event that nobody had to wait for; as it is kept."""
+        raw = _written(answer)
+        self._keep(sender, event_id, raw)
+        return raw
 
     def _keep(self, sender: str | None, event_id: str, raw: bytes) -> None:
         size = _size(event_id, raw)
@@ -129,20 +131,21 @@ class Answers:
             pending = self._pending[key] = self._pending[key] or Pending()
         return pending
 
-    def end(self, sender: str | None, event_id: str, answer: EventResponse) -> None:
-        """That event has been answered."""
+    def end(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
+        """That event has been answered; the answer as it is kept, None where it is not."""
         key = (sender, event_id)
         if key not in self._pending:
-            return
+            return None
         with self._lock:
             pending = self._pending.pop(key)
+        raw = None
         if pending is None or pending.kept:
-            self._keep(sender, event_id, _written(answer))
-        if pending is None:
-            return
-        for waiter in pending.waiting:
+            raw = _written(answer)
+            self._keep(sender, event_id, raw)
+        for waiter in () if pending is None else pending.waiting:
             if not waiter.done():
                 waiter.set_result(answer)
+        return raw
 
     def pack(self) -> dict[str | None, list[tuple[str, bytes]]]:
         """Every answer given, by sender, the oldest first, each as JSON."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType
 from typing import Any
@@ -21,18 +22,21 @@ from devserver.mod import Refused
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.model.names import module_of
+from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
+from devserver.network.recorder import Recorder
+from devserver.network.way import Way
+
+_PASSED, _ANSWERED, _RAISED, _GIVEN_UP = (
+    int(each) for each in (Said.PASSED, Said.ANSWERED, Said.RAISED, Said.GIVEN_UP)
+)
 
 MOST_HOPS = 32
 """How many mods may wait for each other before an event counts as running in a circle."""
 
 OnError = Callable[[Generation, Event, BaseException], ErrorFacts]
 """Told of each exception of a handler; makes the facts that its sender is answered with."""
-
-
-Errors = list[tuple[str, ErrorFacts]]
-"""The mods that have failed on an event so far, each with what went wrong."""
 
 
 class Dispatcher:
@@ -43,6 +47,8 @@ class Dispatcher:
         self._directory = directory
         self._on_error = on_error
         self._answers = Answers(directory.accounts)
+        self.recorder: Recorder | None = None
+        """Told of every event, where there is one."""
         self._offered = 0
         self._passed_by = 0
 
@@ -74,8 +80,9 @@ class Dispatcher:
         answer = self._answers.given(event.source_id, event.event_id)
         if answer is None:
             self._passed_by += 1
-            answer = self._deliver(event, [])
-            self._answers.give(event.source_id, event.event_id, answer)
+            way = self.begin(event)
+            answer = self._deliver(event, way)
+            way.end(event, answer, self._answers.give(event.source_id, event.event_id, answer))
         return answer
 
     async def process(self, event: Event) -> EventResponse:
@@ -89,23 +96,41 @@ class Dispatcher:
         known = self._answers.begin(event.source_id, event.event_id)
         if known is not None:
             return known if isinstance(known, EventResponse) else await self._answers.wait(known)
+        way = self.begin(event)
         try:
-            answer = await self._go(event, None)
+            answer = await self._go(event, None, way)
         except BaseException:
             # Whoever has sent the same event again waits for an answer, too.
-            self._answers.end(event.source_id, event.event_id, _unanswered(event))
+            unanswered = _unanswered(event)
+            way.end(event, unanswered, self._answers.end(event.source_id, event.event_id, unanswered))
             raise
-        self._answers.end(event.source_id, event.event_id, answer)
+        way.end(event, answer, self._answers.end(event.source_id, event.event_id, answer))
         return answer
+
+    def begin(self, event: Event, caller: Call | None = None) -> Way:
+        """The way of an event, at its beginning; `caller` sends it. Whoever asked for it ends it."""
+        if self.recorder is None:
+            return Way()
+        return self.recorder.begin(event, caller.way.number if caller is not None and caller.way is not None else 0)
 
     async def send(self, event: Event) -> EventResponse:
         """The way of an event that a mod sends. Never taken for a repeat: a mod may send one event again and again."""
-        return await self._go(event, _caller())
+        caller = _caller()
+        way = self.begin(event, caller)
+        try:
+            answer = await self._go(event, caller, way)
+        except BaseException:
+            way.end(event, _unanswered(event))
+            raise
+        way.end(event, answer)
+        return answer
 
     async def notify(self, event: Event) -> None:
         """Tell every mod that listens, whatever they answer; nothing is delivered to agents."""
+        way = self.begin(event)
         for slot in self._registry.table.targets(event.event_name):
-            await self._offer(slot, event, [])
+            await self._offer(slot, event, way)
+        way.end(event, EventResponse(not way.errors, event_name=event.event_name))
 
     async def introduce(self, generation: Generation, agents: dict[str, dict[str, Any]]) -> None:
         """Tell a new generation of the agents that are already there."""
@@ -113,35 +138,36 @@ class Dispatcher:
             return
         for agent_id, metadata in agents.items():
             payload = {"agent_id": agent_id, "metadata": metadata}
-            await self._ask(generation, Event(event_name=AGENT_CAME, source_id="system:system", payload=payload), [])
+            event = Event(event_name=AGENT_CAME, source_id="system:system", payload=payload)
+            way = self.begin(event)
+            await self._ask(generation, event, way)
+            way.end(event, EventResponse(not way.errors, event_name=event.event_name))
 
-    async def _go(self, event: Event, caller: Call | None) -> EventResponse:
+    async def _go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
         self._offered += 1
         if caller is not None and caller.depth >= MOST_HOPS:
             return _in_a_circle(event, caller)
         if event.destination_id is not None and event.destination.role == "mod":
-            return await self._to_one(event.destination.id, event)
-        errors: Errors = []
+            return await self._to_one(event.destination.id, event, way)
         sender = event.source
         is_from_mod = sender.role == "mod"
         for slot in self._registry.table.targets(event.event_name):
             if is_from_mod and _is_named(slot, sender.id):
                 continue
-            answer = await self._offer(slot, event, errors)
+            answer = await self._offer(slot, event, way)
             if answer is not None:
                 return answer
-        return self._deliver(event, errors)
+        return self._deliver(event, way)
 
-    async def _to_one(self, mod: str, event: Event) -> EventResponse:
-        errors: Errors = []
+    async def _to_one(self, mod: str, event: Event, way: Way) -> EventResponse:
         slot = self._registry.find(mod)
         if slot is None:
             return EventResponse(False, f"Target mod {mod} not found", event_name=event.event_name)
-        answer = await self._offer(slot, event, errors)
+        answer = await self._offer(slot, event, way)
         if answer is not None:
             return answer
-        if errors:
-            return _all_failed(event, errors)
+        if way.errors:
+            return _all_failed(event, way)
         if slot.live is None:
             return EventResponse(False, f"Target mod {mod} has been unloaded", event_name=event.event_name)
         if not slot.live.handlers.find(event.event_name):
@@ -150,29 +176,36 @@ class Dispatcher:
         message = f"Event not processed by mod {mod}, mod returns None"
         return EventResponse(False, message, event_name=event.event_name)
 
-    def _offer(self, slot: Slot, event: Event, errors: Errors) -> Awaitable[EventResponse | None]:
+    def _offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
         """Ask the generation that is live when the gate lets the event in."""
         if slot.gate.shut and not _is_awaited_by(slot):
-            return self._offer_behind(slot, event, errors)
-        return self._ask(slot.live, event, errors)
+            return self._offer_behind(slot, event, way)
+        return self._ask(slot.live, event, way)
 
-    async def _offer_behind(self, slot: Slot, event: Event, errors: Errors) -> EventResponse | None:
+    async def _offer_behind(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
         """Wait at the gate first."""
+        began = time.monotonic()
         try:
             await slot.gate.wait(slot.mod_id)
         except EventRefused as refused:
+            way.turned_away(slot.mod_id, began, Said.REFUSED)
             return EventResponse(False, str(refused), {"code": refused.code}, event.event_name)
-        return await self._ask(slot.live, event, errors)
+        if slot.live is None:
+            way.turned_away(slot.mod_id, began, Said.GONE)
+        return await self._ask(slot.live, event, way, time.monotonic() - began)
 
-    async def _ask(self, generation: Generation | None, event: Event, errors: Errors) -> EventResponse | None:
+    async def _ask(
+        self, generation: Generation | None, event: Event, way: Way, held: float = 0.0
+    ) -> EventResponse | None:
         if generation is None:
             return None
         handlers = generation.handlers.find(event.event_name)
         if not handlers:
             return None
-        call = generation.begin(event)
+        call = generation.begin(event, way)
         token = running.set(call)
         answer: Any = None
+        said = _RAISED
         try:
             for handler in handlers:
                 answer = handler(event)
@@ -181,18 +214,21 @@ class Dispatcher:
                 if answer is not None:
                     break
             generation.handled += 1
+            said = _PASSED if answer is None else _ANSWERED
             return answer if answer is None or isinstance(answer, EventResponse) else _as_response(answer, event)
         except BaseException as error:
             # Also SystemExit: a mod may end its handler, not the server.
             if call.expired is not None:
+                said = _GIVEN_UP
                 return EventResponse(False, call.expired, {"code": "handler_timeout"}, event.event_name)
             if _is_for_us(error, call.task):
                 raise
             if isinstance(error, Refused):
                 generation.handled += 1
+                said = _ANSWERED
                 return error.answer(event.event_name)
             generation.failed += 1
-            errors.append((generation.mod_id, self._on_error(generation, event, error)))
+            way.failed(generation.mod_id, self._on_error(generation, event, error))
             return None
         finally:
             if call.expired is not None and call.task is not None:
@@ -200,6 +236,7 @@ class Dispatcher:
                 call.task.uncancel()
             running.reset(token)
             generation.end(call)
+            way.visited(generation, call.started, held, said)
 
     def give_up(self, answer: Callable[[asyncio.Task[Any], EventResponse], bool], call: Call) -> bool:
         """Have whoever waits for a call's task answered, though it does not end; what it comes to is not looked at.
@@ -210,22 +247,26 @@ class Dispatcher:
         if event is None or call.task is None or call is not outermost(call):
             return True
         given = EventResponse(False, call.expired or "", {"code": "handler_timeout"}, event.event_name)
-        self._answers.end(event.source_id, event.event_id, given)
+        written = self._answers.end(event.source_id, event.event_id, given)
+        if call.way is not None:
+            call.way.visited(call.generation, call.started, 0.0, _GIVEN_UP)
+            call.way.end(event, given, written)
         if answer(call.task, given):
             return True
         end_by_force(call.task)
         return False
 
-    def _deliver(self, event: Event, errors: Errors) -> EventResponse:
+    def _deliver(self, event: Event, way: Way) -> EventResponse:
         delivery = self._directory.deliver(event)
-        if errors and not delivery.delivered:
-            return _all_failed(event, errors)
-        unanswered = self._unanswered(event, errors) if event.destination.role == "system" else ""
-        return _delivered(event, delivery, errors, unanswered)
+        way.delivered(delivery)
+        if way.errors and not delivery.delivered:
+            return _all_failed(event, way)
+        unanswered = self._unanswered(event, way) if event.destination.role == "system" else ""
+        return _delivered(event, delivery, way, unanswered)
 
-    def _unanswered(self, event: Event, errors: Errors) -> str:
+    def _unanswered(self, event: Event, way: Way) -> str:
         """Say why an event to the network has no answer: no mod handles it, or those that do returned nothing."""
-        failed = [mod_id for mod_id, _ in errors]
+        failed = [mod_id for mod_id, _ in way.errors]
         sender = event.source
         silent, own = [], ""
         for slot in self._registry.table.targets(event.event_name):
@@ -305,16 +346,16 @@ def _unanswered(event: Event) -> EventResponse:
     return EventResponse(False, message, event_name=event.event_name)
 
 
-def _all_failed(event: Event, errors: Errors) -> EventResponse:
-    mod_id, error = errors[0]
+def _all_failed(event: Event, way: Way) -> EventResponse:
+    mod_id, error = way.errors[0]
     message = f"Error in mod {mod_id}: {error.kind}: {error.message}"
     return EventResponse(False, message, {"code": "mod_error", "mod_id": mod_id}, event.event_name)
 
 
-def _delivered(event: Event, delivery: Delivery, errors: Errors, unanswered: str) -> EventResponse:
+def _delivered(event: Event, delivery: Delivery, way: Way, unanswered: str) -> EventResponse:
     data: dict[str, Any] = {"delivered": delivery.delivered}
-    if errors:
-        data["errors"] = {mod_id: f"{error.kind}: {error.message}" for mod_id, error in errors}
+    if way.errors:
+        data["errors"] = {mod_id: f"{error.kind}: {error.message}" for mod_id, error in way.errors}
     if delivery.full:
         data["full"] = list(delivery.full)
         message = f"{event.event_name}: the queue of {', '.join(delivery.full)} is full"

@@ -132,6 +132,7 @@ class Server:
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._network.engine.kept_state = self._kept.give
+        self._recorder = self._network.record()
         accounts = self._network.directory.accounts
         self.reloads: Tape[dict[str, Any]] = Tape(100, accounts.open(RELOADS))
         self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))

@@ -145,7 +145,7 @@ def test_the_bound_on_patterns_holds_over_all_subscriptions(agents):
 def test_delivery_says_to_how_many(agents):
     """One event object for all receivers, without the sender's secret, whatever becomes of the original."""
     sent = event("all", secret="s3cret")
-    assert agents.deliver(sent) == Delivery(2)
+    assert agents.deliver(sent) == Delivery(2, to=("bob", "cy"))
     sent.destination_id = "changed"
     (for_bob,), (for_cy,) = (agents.agent(each).outbox.take_nowait() for each in ("bob", "cy"))
     assert for_bob is for_cy
@@ -156,7 +156,7 @@ def test_delivery_names_a_full_outbox(agents):
     """The sender learns whom it did not reach; the others got theirs."""
     for _ in range(2):
         agents.deliver(event("bob"))
-    assert agents.deliver(event("all")) == Delivery(1, full=("bob",))
+    assert agents.deliver(event("all")) == Delivery(1, full=("bob",), to=("cy",))
 
 
 @pytest.mark.parametrize(

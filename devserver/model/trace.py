@@ -1,0 +1,69 @@
+"""An event as it is recorded: the columns of a row, and of one visit to a mod. Values only.
+
+A row is a JSON array, so that a page that shows thousands of them parses no names. Times are whole microseconds; an
+`at` counts from the zero of the run, which the feed tells in seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+ROW: tuple[tuple[str, str], ...] = (
+    ("number", "counts the beginnings of events, from 1: what people type, as in #1287"),
+    ("parent", "the number of the event on whose behalf a handler sent this one; 0 where there is none"),
+    ("at_us", "when it began"),
+    ("took_us", "how long its way was"),
+    ("event_name", ""),
+    ("source", "the sender's source_id, or null"),
+    ("destination", "the destination_id, or null: the network itself"),
+    ("event_id", ""),
+    ("ok", "whether its answer says success"),
+    ("said", "the message of its answer, at most 300 characters"),
+    ("way", "the visits to mods, in order: each an array of the columns of VISIT"),
+    ("to", "up to 20 ids of agents that got it; then, where there are more, how many more, as a number"),
+    ("full", "up to 20 ids of agents whose outbox had no room for it"),
+    (
+        "payload",
+        "as it came, before any mod saw it; beyond 16 KiB a sentence with its size instead; null for events whose"
+        " name begins with system., in which secrets travel",
+    ),
+)
+"""The columns of a row with their meaning, in order."""
+
+VISIT: tuple[tuple[str, str], ...] = (
+    ("mod_id", ""),
+    ("generation", "the number of the generation that was asked; 0 where there was none"),
+    ("at_us", "when its handlers began, or the wait at its gate where these did not"),
+    ("held_us", "how long the event waited at the mod's gate before"),
+    ("took_us", "how long its handlers took"),
+    ("said", "one of Said"),
+)
+"""The columns of a visit with their meaning, in order."""
+
+NUMBER, PARENT, AT, TOOK, EVENT_NAME, SOURCE, DESTINATION, EVENT_ID, OK, SAID, WAY, TO, FULL, PAYLOAD = range(len(ROW))
+"""Where each column of a row stands."""
+
+MOST_SAID = 300
+MOST_NAMED = 20
+MOST_PAYLOAD = 16 * 1024
+"""The most bytes of a payload, as JSON, that stand in a row."""
+MOST_WHOLE = 64 * 1024
+"""The most bytes of a payload that are kept beside it."""
+
+
+class Said(IntEnum):
+    """What came of a visit to a mod."""
+
+    PASSED = 0
+    ANSWERED = 1
+    RAISED = 2
+    GIVEN_UP = 3
+    """It ran for too long, and was ended."""
+    GONE = 4
+    """The mod was unloaded while the event waited at its gate."""
+    REFUSED = 5
+    """Too many events waited at its gate already."""
+
+
+Visit = tuple[str, int, int, int, int, int]
+"""One visit, in the columns of VISIT."""
