@@ -14,6 +14,9 @@
     ├── UvMissing, UvFailed   packages cannot be brought: there is no uv, or it ended badly (market/uv)
     ├── BadLock, BadWants     what is locked, or is to be, cannot be read (market/lock, market/wants)
     ├── Busy                  another process changes what is installed (market/folder)
+    ├── PackageRefused        a package that may not be installed, or cannot be read, with its rule (market/package)
+    ├── BadCatalogue          a list of mods that cannot be used (market/catalogue)
+    ├── CannotEdit            a network.yaml that is written in a way that no command edits (market/yaml_edit)
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
     ├── AgentError            a network does not let an agent in, or has ended its stay, with a code
     ├── EventRefused          an event that may not enter, with a code
