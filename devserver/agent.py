@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, Self
 from urllib.parse import quote, urlsplit
@@ -30,6 +31,7 @@ MOST_WAITING = 10_000
 POLL_SECONDS = 40.0
 """How long an answer to a long poll is waited for; the server answers after 20."""
 
+_DEFAULT_URL = "http://127.0.0.1:8700"
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
 _LEFT, _SUPERSEDED = 4000, 4001
 
@@ -66,7 +68,8 @@ class Agent:
 
     Args:
         agent_id: its id in the network.
-        url: where the network answers.
+        url: where the network answers; by default what OA_DEV_URL says, which `oa-dev run` sets for the agents that
+            it starts, else http://127.0.0.1:8700.
         metadata: what the network and its mods are told of the agent.
         password: that of the group it joins; without one it is in the default group.
         secret: of an earlier stay, to go on there. `agent.secret` is that of this stay.
@@ -77,7 +80,7 @@ class Agent:
     def __init__(
         self,
         agent_id: str,
-        url: str = "http://127.0.0.1:8700",
+        url: str | None = None,
         *,
         metadata: Mapping[str, Any] | None = None,
         password: str | None = None,
@@ -86,7 +89,7 @@ class Agent:
         patience: float = 30.0,
     ) -> None:
         self.agent_id = agent_id
-        self.url = url.rstrip("/")
+        self.url = (url or os.environ.get("OA_DEV_URL") or _DEFAULT_URL).rstrip("/")
         self.secret = secret
         self.lost = 0
         """How many events made room for newer ones because nobody read them."""

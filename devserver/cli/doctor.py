@@ -28,7 +28,7 @@ FEWEST_FILES = 256
 """With fewer open files than this, agents and watches run out of them."""
 FEWEST_WATCHES = 8192
 _INOTIFY = Path("/proc/sys/fs/inotify")
-_OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_UPDATE_GOLDEN"})
+_OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN"})
 
 
 @dataclass(frozen=True, slots=True)

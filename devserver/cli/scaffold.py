@@ -91,10 +91,15 @@ async def test_a_payload_that_does_not_fit_is_refused(network):
 '''
 
 _AGENT = '''\
-"""The agent {agent_id}: prints what it receives. Run it beside the network: `python {file}`."""
+"""The agent {agent_id}: prints what it receives.
+
+Run it beside the network: `python {file}`. Or let `oa-dev run` start it, and restart it when it is saved:
+list it in network.yaml under `dev:` as `agents: [{file}]`.
+"""
 
 import argparse
 import asyncio
+import os
 
 from devserver import Agent, AgentError
 
@@ -111,8 +116,8 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--url", default="{url}", help="where the network answers")
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\\n")[0])
+    arguments.add_argument("--url", default=os.environ.get("OA_DEV_URL", "{url}"), help="where the network answers")
     try:
         asyncio.run(main(arguments.parse_args().url))
     except KeyboardInterrupt:

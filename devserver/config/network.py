@@ -32,6 +32,9 @@ MISTYPED, CHOICE, SAID, FREE = "mistyped", "choice", "said", "free"
 """Kinds of refusals, besides pydantic's own: another type or range, an unknown word, a sentence, values in it."""
 
 _AGENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_AGENT_FILE = re.compile(r"^(?![/~])(?!(.*/)?\.\.(/|$))[^\\\x00]+\.(py|yaml|yml)$")
+"""A path that leads nowhere but into the folder, with the name of a program."""
+
 _VARIABLE = "{path} names an environment variable, and those are not filled in here"
 
 Check = Callable[[Any], Any]
@@ -121,6 +124,14 @@ def _read_agent_id(agent: str) -> str:
     return agent
 
 
+def _read_agent_file(value: Any, inner: Check) -> Any:
+    file = _read_text(value, inner=lambda text: text)
+    if _AGENT_FILE.fullmatch(file) is None:
+        says = "{path}: an agent is a Python file, or a YAML file of OpenAgents, in the folder of network.yaml"
+        _refuse(SAID, says, hint="as in agents/ana.py")
+    return inner(file)
+
+
 def _read_free(value: Any, inner: Check) -> Any:
     if not isinstance(value, dict):
         _refuse(MISTYPED, "a mapping")
@@ -199,6 +210,7 @@ ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), WrapValidator(_read_mod
 Versions = Annotated[str, WrapValidator(_read_versions)]
 Index = Annotated[str, Field(min_length=1), WrapValidator(_read_index)]
 Age = Annotated[str, Field(pattern=_AGE), WrapValidator(_read_age)]
+AgentFile = Annotated[str, Field(json_schema_extra={"pattern": _AGENT_FILE.pattern}), WrapValidator(_read_agent_file)]
 AgentId = Annotated[str, AfterValidator(_read_agent_id)]
 TransportType = Annotated[str, OneOf(("a2a", "grpc", "http", "libp2p", "mcp", "webrtc", "websocket"))]
 ScopeName = Annotated[str, OneOf(tuple(each.value for each in Scope))]
@@ -367,6 +379,9 @@ class Dev(Closed):
     )
     limits: Annotated[Limits, OrEmpty()] = Limits.model_construct()
     restart: Annotated[Restart, OrWord()] = Restart.model_construct()
+    agents: list[AgentFile] = Field(
+        default=[], description="Agents that run beside the network, each a file: restarted when it is saved."
+    )
     studio: Flag = Field(default=False, description="Serve OpenAgents' Studio at /studio, where openagents has one.")
     indexes: list[Index] = Field(
         default=[],

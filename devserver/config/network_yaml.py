@@ -273,6 +273,7 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         packages=dev.packages,
         catalogues=tuple(dev.catalogues) if "catalogues" in dev.model_fields_set else None,
         cooldown=seconds_of_age(dev.cooldown),
+        agents=tuple(dev.agents),
         unused=(told := (*map(path_of, outer), *unserved, *map(path_of, within))),
         lost=tuple(each for each in told if each not in idle and _is_lost(each)),
     )

@@ -97,6 +97,8 @@ class NetworkConfig:
     """Lists of mods; None for those of the folders among `indexes`."""
     cooldown: float = 3 * 86_400.0
     """Seconds that a release of a remote index has to be old."""
+    agents: tuple[str, ...] = ()
+    """Programs of agents that run beside the network: files, from the folder of network.yaml."""
     unused: tuple[str, ...] = ()
     """What the file says without effect here, as paths of keys."""
     lost: tuple[str, ...] = ()

@@ -248,6 +248,31 @@ class AgentSeen:
     transport: str
 
 
+class ProgramState(StrEnum):
+    """What became of an agent's program."""
+
+    STARTED = "started"
+    RESTARTED = "restarted"
+    ENDED = "ended"
+    KEPT = "kept"
+    """It was saved and cannot be started: the one of before keeps running."""
+    FAILED = "failed"
+    """It cannot be started, and no earlier one runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProgram:
+    """A program of `dev.agents` was started, or ended. `file`: its path from network.yaml; `code`: its exit code, a
+    signal as a negative number.
+    """
+
+    file: str
+    state: ProgramState
+    pid: int | None = None
+    code: int | None = None
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """The server has ended cleanly."""
@@ -273,5 +298,6 @@ Fact = (
     | Blocked
     | LeftBehind
     | AgentSeen
+    | AgentProgram
     | Stopped
 )

@@ -247,6 +247,17 @@ class LeftBehindLine(NoticeLine):
     things: list[str]
 
 
+class AgentProgramLine(NoticeLine):
+    """A program of `dev.agents` was started or ended; `code` is its exit code, a signal as a negative number."""
+
+    about: Literal["agent_program"]
+    file: str
+    state: Literal["started", "restarted", "ended", "kept", "failed"]
+    pid: int | None
+    code: int | None
+    why: str
+
+
 class ModErrorLine(TypedDict):
     """Code of a running mod raised; `event_name` is the event, or in words the task or callback."""
 

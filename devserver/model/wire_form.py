@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
 from devserver.model.facts import (
+    AgentProgram,
     AgentSeen,
     AgentsSeen,
     Blocked,
@@ -29,6 +30,7 @@ from devserver.model.facts import (
     Outcome,
     PlanDone,
     PlanMade,
+    ProgramState,
     Ready,
     Restarted,
     Status,
@@ -76,7 +78,7 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return ({"type": "ignored", "time": time, "path": fact.path, "rule": fact.rule},)
         case ModError():
             return (_mod_error(fact, time),)
-        case Notice() | Exposed() | Blocked() | LeftBehind():
+        case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram():
             return (_notice(fact, time),)
         case AgentSeen():
             came = fact.came
@@ -89,7 +91,11 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             assert_never(fact)
 
 
-def sentence_of(fact: Notice | Exposed | Blocked | LeftBehind) -> str:
+Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram
+"""The facts that are told in a sentence."""
+
+
+def sentence_of(fact: Told) -> str:
     """A fact that is told in a sentence. The join token is never in it."""
     match fact:
         case Notice():
@@ -103,6 +109,27 @@ def sentence_of(fact: Notice | Exposed | Blocked | LeftBehind) -> str:
             return f"{fact.mod_id} blocked {fact.seconds:.1f} s{place}"
         case LeftBehind():
             return f"{fact.mod_id} v{fact.generation} left behind: {'; '.join(fact.things)}"
+        case AgentProgram():
+            return _program_words(fact)
+
+
+def _program_words(fact: AgentProgram) -> str:
+    match fact.state:
+        case ProgramState.STARTED:
+            return f"agent {fact.file} started (pid {fact.pid})"
+        case ProgramState.RESTARTED:
+            return f"agent {fact.file} started again, its code changed (pid {fact.pid})"
+        case ProgramState.KEPT:
+            return f"agent {fact.file} not restarted: {fact.why}; the one of before keeps running"
+        case ProgramState.FAILED:
+            return f"agent {fact.file} not started: {fact.why}; the next save tries again"
+        case ProgramState.ENDED if fact.why:
+            return f"agent {fact.file} ended: {fact.why}"
+        case ProgramState.ENDED:
+            how = (
+                f"by signal {-fact.code}" if fact.code is not None and fact.code < 0 else f"with exit code {fact.code}"
+            )
+            return f"agent {fact.file} ended {how}; the next save starts it again"
 
 
 def exposed_warning(fact: Exposed) -> str:
@@ -127,7 +154,7 @@ def _ready(fact: Ready, time: str) -> forms.ReadyLine:
     }
 
 
-def _notice(fact: Notice | Exposed | Blocked | LeftBehind, time: str) -> forms.NoticeLine:
+def _notice(fact: Told, time: str) -> forms.NoticeLine:
     """A `notice`; one that has parts has them as keys too."""
     line: forms.NoticeLine = {"type": "notice", "time": time, "message": sentence_of(fact)}
     match fact:
@@ -162,6 +189,17 @@ def _notice(fact: Notice | Exposed | Blocked | LeftBehind, time: str) -> forms.N
                 "things": list(fact.things),
             }
             return left
+        case AgentProgram():
+            program: forms.AgentProgramLine = {
+                **line,
+                "about": "agent_program",
+                "file": fact.file,
+                "state": fact.state.value,
+                "pid": fact.pid,
+                "code": fact.code,
+                "why": fact.why,
+            }
+            return program
 
 
 def _mod_error(fact: ModError, time: str) -> forms.ModErrorLine:

@@ -65,6 +65,7 @@ from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
 from devserver.server.settled import Settling
 from devserver.server.sockets import url_of
+from devserver.server.started_agents import StartedAgents
 from devserver.server.status import Standing, catalogue_of, status_of
 from devserver.server.studio import PATH as STUDIO
 from devserver.server.studio import studio_build, studio_routes, why_none
@@ -159,6 +160,14 @@ class Server:
         self._watch = self._make_watch()
         self._http = HttpServer(self._app(), accounts)
         self._tasks: list[asyncio.Task[None]] = []
+        self._agents = StartedAgents(
+            self._network.workspace,
+            self._url,
+            wanted=lambda: self._network.config.agents,
+            may_restart=lambda: options.watch and not self.saves.paused,
+            tell=self.tell,
+            say=face.log.say,
+        )
         self._asks = 0
         restarts = Restarts(
             options,
@@ -194,6 +203,7 @@ class Server:
         self._network.unpack(before.values)
         self._network.engine.restarts.cause = before.cause
         self.reloads.unpack(before.values["server"]["reloads"])
+        self._agents.adopt(before.values["server"]["agents"])
         self.saves.paused = before.values["server"]["paused"]
         self.set_log_level(before.values["server"]["log_level"])
 
@@ -236,6 +246,7 @@ class Server:
         self._begin(self._watchdog().run())
         if self._files.are_ours:
             self._begin(self._kept.run(self._home, lambda: self._network.engine.registry.live))
+            self._begin(self._agents.run(first=self._options.before is None))
         if self._options.watch:
             self._begin(self._watch.run())
             self._begin(self._outside.run())
@@ -356,8 +367,9 @@ class Server:
             "reloads": self.reloads.pack(),
             "paused": self.saves.paused,
             "log_level": current_level(),
+            "agents": self._agents.pack(),
         }
-        return values, {} if claim is None else {"claim": claim}
+        return values, self._agents.descriptors() | ({} if claim is None else {"claim": claim})
 
     # Control, for the API
 
@@ -452,6 +464,7 @@ class Server:
         await _cancelled(*self._tasks)
         await Ending(self._network, self._home, self._http, self.tell).run(
             (
+                ("the agents of dev.agents", self._agents.end),
                 ("the states that outlive a crash", self._end_kept),
                 ("the files in .oa-dev", self._files.end),
                 ("the agents' queues", self._network.directory.close),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from devserver.model.facts import (
+    AgentProgram,
     AgentSeen,
     Blocked,
     ConfigRefused,
@@ -22,6 +23,7 @@ from devserver.model.facts import (
     Outcome,
     PlanDone,
     PlanMade,
+    ProgramState,
     Ready,
     Restarted,
     Stopped,
@@ -61,13 +63,13 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return (_mod_error(fact, view, times),)
         case AgentSeen() if not view.started:
             return ()  # who is known from before does not come: nobody can yet
-        case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | Stopped():
+        case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
             return (_short(fact, view),)
         case _:
             assert_never(fact)
 
 
-def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | Stopped, view: View) -> Block:
+def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | AgentProgram | Stopped, view: View) -> Block:
     """The facts that a single line always holds."""
     glyphs = view.look.glyphs
     match fact:
@@ -86,6 +88,10 @@ def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | Stopped, 
                 if fact.calm
                 else _signed(glyphs.note, fact.message)
             )
+        case AgentProgram(state=ProgramState.STARTED | ProgramState.RESTARTED):
+            return Block((dim(f"{glyphs.quiet} "), plain(sentence_of(fact))))
+        case AgentProgram():
+            return _signed(glyphs.note, sentence_of(fact))
         case AgentSeen():
             sign = glyphs.add if fact.came else glyphs.remove
             return Block((dim(f"{sign} agent {fact.agent_id} ({fact.transport})"),))

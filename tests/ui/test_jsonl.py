@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from devserver.model import forms
 from devserver.model.facts import (
+    AgentProgram,
     AgentSeen,
     AgentsSeen,
     Blocked,
@@ -30,6 +31,7 @@ from devserver.model.facts import (
     Outcome,
     PlanDone,
     PlanMade,
+    ProgramState,
     Ready,
     Restarted,
     Status,
@@ -226,6 +228,17 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
     (
         AgentSeen("ana", True, "ws"),
         [{"type": "agent", "agent_id": "ana", "came": True, "transport": "ws"}],
+    ),
+    (
+        AgentProgram("agents/ana.py", ProgramState.ENDED, code=3),
+        [
+            {"type": "notice", "about": "agent_program", "file": "agents/ana.py", "state": "ended", "pid": None}
+            | {
+                "code": 3,
+                "why": "",
+                "message": "agent agents/ana.py ended with exit code 3; the next save starts it again",
+            }
+        ],
     ),
     (
         Stopped(1, 2, 3),

@@ -42,6 +42,7 @@ _TAKEN_SETTINGS = {
     "packages": "dev.packages",
     "catalogues": "dev.catalogues",
     "cooldown": "dev.cooldown",
+    "agents": "dev.agents",
 }
 """The settings that count as soon as network.yaml says them, each with its place there."""
 

@@ -1,0 +1,151 @@
+"""One program of an agent as a process: started, read, ended; and taken over by the next image of this process.
+
+The process has a session of its own, so that a restart in place and a Ctrl-C in the terminal do not end it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOST_READ = 65536
+_LONGEST_LINE = 4096
+_YAML = (".yaml", ".yml")
+_OF_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Lines come as they are printed; and a save of the same length within a second is not hidden by a cached module."""
+
+
+@dataclass(slots=True)
+class Program:
+    """A running program. `output` is the end of its pipe, not blocking; `sources` the digest of what it began with."""
+
+    file: str
+    pid: int
+    output: int
+    sources: str
+    rest: bytes = b""
+
+    def lines(self) -> Iterator[str]:
+        """Give the lines that the program has written since, without blocking."""
+        while True:
+            try:
+                data = os.read(self.output, _MOST_READ)
+            except (BlockingIOError, OSError):
+                return
+            if not data:
+                return
+            *whole, self.rest = (self.rest + data).split(b"\n")
+            if len(self.rest) > _LONGEST_LINE:
+                whole, self.rest = [*whole, self.rest], b""
+            yield from (each.decode("utf-8", "replace").rstrip("\r") for each in whole)
+
+    def last_words(self) -> Iterator[str]:
+        """Give what is left of the output once the program has ended, and close the pipe."""
+        yield from self.lines()
+        if self.rest:
+            yield self.rest.decode("utf-8", "replace")
+            self.rest = b""
+        os.close(self.output)
+
+    def code(self) -> int | None:
+        """Return the exit code once it has ended, a signal as a negative number; None while it runs."""
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return 0
+        return None if pid == 0 else os.waitstatus_to_exitcode(status)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal to the program and to what it has started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def start_program(file: str, folder: Path, variables: Mapping[str, str]) -> Program:
+    """Start the program in `file`, a path from `folder`. Raises OSError, ValueError for one that cannot be started."""
+    sources = sources_digest(folder / file)
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(reading, False)
+        process = subprocess.Popen(
+            _command(folder / file),
+            cwd=folder,
+            env={**os.environ, **_OF_PYTHON, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    process.returncode = 0  # `code` waits for it, and so does the next image, which has no Popen
+    return Program(file, process.pid, reading, sources)
+
+
+def _command(file: Path) -> list[str]:
+    if file.suffix not in _YAML:
+        return [sys.executable, str(file)]
+    if importlib.util.find_spec("openagents") is None:
+        raise ValueError("an agent in YAML is started by the package openagents, which is not installed")
+    return [sys.executable, "-m", "openagents.cli", "agent", "start", str(file)]
+
+
+def problem_of(file: Path) -> str | None:
+    """Say why a program cannot be started, with its line; None where nothing is known against it."""
+    try:
+        data = file.read_bytes()
+        if file.suffix not in _YAML:
+            compile(data, str(file), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except (OSError, ValueError) as error:
+        return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return None
+
+
+def sources_digest(file: Path) -> str:
+    """Return a digest of a program and of the modules beside it that it imports, also by way of others."""
+    digest = hashlib.sha256()
+    waiting, seen = [file], {file}
+    while waiting:
+        each = waiting.pop()
+        try:
+            data = each.read_bytes()
+        except OSError:
+            continue
+        digest.update(str(each).encode() + b"\0" + data + b"\0")
+        found = [found for found in _imported(data, file.parent) if found not in seen]
+        seen.update(found)
+        waiting.extend(found)
+    return digest.hexdigest()
+
+
+def _imported(data: bytes, folder: Path) -> Iterator[Path]:
+    """Give the files in `folder`, which stands first on the program's path, that a source imports by name."""
+    try:
+        tree = ast.parse(data)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                parts = [each.name for each in names]
+            case ast.ImportFrom(module=module, names=names, level=0) if module:
+                parts = [module, *(f"{module}.{each.name}" for each in names)]
+            case _:
+                continue
+        for name in sorted(parts):
+            place = folder.joinpath(*name.split("."))
+            yield from (each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file())
