@@ -309,6 +309,7 @@ Line = (
     | ExposedLine
     | BlockedLine
     | LeftBehindLine
+    | AgentProgramLine
     | NoticeLine
     | ModErrorLine
     | AgentLine

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -16,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from devserver.loader.substitutes import package_folder
 
 _MOST_READ = 65536
 _LONGEST_LINE = 4096
@@ -97,7 +98,7 @@ def start_program(file: str, folder: Path, variables: Mapping[str, str]) -> Prog
 def _command(file: Path) -> list[str]:
     if file.suffix not in _YAML:
         return [sys.executable, str(file)]
-    if importlib.util.find_spec("openagents") is None:
+    if package_folder("openagents") is None:
         raise ValueError("an agent in YAML is started by the package openagents, which is not installed")
     return [sys.executable, "-m", "openagents.cli", "agent", "start", str(file)]
 
