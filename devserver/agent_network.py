@@ -38,7 +38,7 @@ from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Principal
 from devserver.network.accounts import RECORDED
 from devserver.network.agents import Directory, Registration
-from devserver.network.dispatch import Dispatcher, agent_event
+from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.recorder import Recorder
 from devserver.network.system import run_system
@@ -432,6 +432,24 @@ class AgentNetwork:
         for tap in tuple(self.on_event):
             tap(event, answer)
         return answer
+
+    def watch_events(
+        self, through: Callable[[Ask], Ask], sending: Callable[[Event], Awaitable[None]], tell: Tell
+    ) -> None:
+        """Let replay see the way of events in a network of its own, which no agent uses.
+
+        Arguments: `through` wraps what asks one mod; `sending` is told of each event that a mod sends, before it goes;
+        `tell` of every fact from now on.
+        """
+        self._dispatcher.ask_through(through)
+        send = self.send
+
+        async def seen(event: Event) -> EventResponse:
+            await sending(event)
+            return await send(event)
+
+        self.send = seen  # type: ignore[method-assign]
+        self._tell = tell
 
     # Agents
 

@@ -22,6 +22,7 @@ FOLDERS = (
     "reload",
     "network",
     "bridge",
+    "replay",
     "transports",
     "transports.http",
     "control",
@@ -33,8 +34,8 @@ FOLDERS = (
 
 ROOT = {
     "agent": "model",
-    "testing": "bridge",
-    "pytest_plugin": "bridge",
+    "testing": "replay",
+    "pytest_plugin": "replay",
     "errors": "model",
     "mod": "model",
     "agent_network": "bridge",

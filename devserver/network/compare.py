@@ -71,6 +71,7 @@ class _Walk:
     skip: Skip
     most: int
     found: list[Difference] = field(default_factory=list)
+    places: list[tuple[Steps, Any, Any]] = field(default_factory=list)
 
     def values(self, before: Any, after: Any, steps: Steps) -> None:
         """Note what differs between two values that stand at the same place."""
@@ -143,6 +144,7 @@ class _Walk:
     def _note(self, steps: Steps, before: Any, after: Any) -> None:
         if len(self.found) < self.most and not self._skipped(steps):
             self.found.append(Difference(path_of(steps), pattern_of(steps), before, after))
+            self.places.append((steps, before, after))
 
 
 def compare(before: Any, after: Any, skip: Skip = Skip(), *, most: int = MOST) -> list[Difference]:
@@ -153,6 +155,24 @@ def compare(before: Any, after: Any, skip: Skip = Skip(), *, most: int = MOST) -
     walk = _Walk(skip, most)
     walk.values(before, after, ())
     return walk.found
+
+
+def compare_at(steps: Steps, before: Any, after: Any, *, most: int = MOST) -> list[tuple[Steps, Any, Any, str]]:
+    """Find the differences between two values that stand at `steps`.
+
+    Each is its place as steps, what was and is there (None for nothing), and "changed", "added" or "removed".
+    """
+    walk = _Walk(Skip(), most)
+    walk.values(before, after, steps)
+    return [
+        (
+            place,
+            None if one is ABSENT else one,
+            None if two is ABSENT else two,
+            "added" if one is ABSENT else "removed" if two is ABSENT else "changed",
+        )
+        for place, one, two in walk.places
+    ]
 
 
 def noise(one: Any, two: Any) -> frozenset[str]:

@@ -39,6 +39,10 @@ OnError = Callable[[Generation, Event, BaseException], ErrorFacts]
 """Told of each exception of a handler; makes the facts that its sender is answered with."""
 
 
+Ask = Callable[..., Awaitable[EventResponse | None]]
+"""Asks one generation for its answer to an event: `Dispatcher._ask`, or what replay puts around it."""
+
+
 class Dispatcher:
     """Brings events to mods and agents."""
 
@@ -131,6 +135,10 @@ class Dispatcher:
         for slot in self._registry.table.targets(event.event_name):
             await self._offer(slot, event, way)
         way.end(event, EventResponse(not way.errors, event_name=event.event_name))
+
+    def ask_through(self, through: Callable[[Ask], Ask]) -> None:
+        """Have each mod asked through another function, which replay sees the way of an event by."""
+        self._ask = through(self._ask)  # type: ignore[method-assign, assignment]
 
     async def introduce(self, generation: Generation, agents: dict[str, dict[str, Any]]) -> None:
         """Tell a new generation of the agents that are already there."""

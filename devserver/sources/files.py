@@ -32,6 +32,10 @@ recorder: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_data_rea
 """Called with every file that code in this context opens for reading; `loader/reads` sets it."""
 
 
+held: dict[Path, bytes] = {}
+"""Sources that count as on disk with these contents, whatever is there: a process runs by it what another one runs."""
+
+
 @contextmanager
 def unrecorded() -> Iterator[None]:
     """Open files without being noted: for the loader's own reading."""
@@ -53,6 +57,8 @@ def read_bytes(path: Path) -> bytes | None:
     Never waits (a FIFO named x.py is no source) and never reads more than SOURCE_LIMIT bytes.
     Raises OSError for a file that is there and cannot be read, also for one that is too large.
     """
+    if held and path in held:
+        return held[path]
     with unrecorded(), suppress(NotRegular):
         return read_regular(path, SOURCE_LIMIT)
     return None

@@ -1,0 +1,351 @@
+"""The replay process: the same mods as in the server, shut off from everything, with a fork for each event.
+
+It waits for one message after the other and answers each (`frames`). It ends with the server, whatever ended that.
+Mods run here as they do there, but what they would be seen by outside of it is refused (`sandbox`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.model.change import ConfigChanged, FilesChanged
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.facts import Fact, Outcome, PlanDone, Status
+from devserver.model.observation import Observation
+from devserver.network.compare import compare_at
+from devserver.replay import plain
+from devserver.replay.forks import Failed, forked
+from devserver.replay.frames import read_message, write_answer
+from devserver.replay.observe import Watched, with_numbers
+from devserver.replay.sandbox import Sandbox, end_with_parent, shut, step_back
+from devserver.replay.stand import Given, event_of, plain_of, set_up
+from devserver.sources import files
+
+_GRACE = 0.5
+"""Seconds that a fork has beyond those of its event."""
+MOST_STORAGE = 10 * 1024 * 1024
+"""The bytes of a mod's storage that is copied; of a larger one the mod finds nothing."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is run again and again: an event, and where it begins."""
+
+    event: dict[str, Any]
+    agents: list[Mapping[str, Any]]
+    channels: Mapping[str, list[str]]
+    states: Mapping[str, Given]
+    packed: Mapping[str, Any]
+
+
+class Child:
+    """The process, between two messages. `workspace`: the folder of network.yaml; `folder`: what it may write to."""
+
+    def __init__(self, workspace: Path, folder: Path, sandbox: Sandbox) -> None:
+        self._workspace = workspace
+        self._sandbox = sandbox
+        self._storage = _Storage(workspace / ".oa-dev" / "storage", folder / "storage")
+        self._loop = asyncio.new_event_loop()
+        self._network: AgentNetwork | None = None
+        self._facts: list[Fact] = []
+        self._numbers: dict[str, int] = {}
+        self._failed: dict[str, str] = {}
+        self._kept: dict[str, _Kept] = {}
+        self._asks: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "follow": self._follow,
+            "keep": self._keep,
+            "drop": self._drop,
+            "run": self._run,
+            "plain": self._plain,
+            "look": self._look,
+            "session": self._session,
+        }
+
+    def serve(self, reading: int, writing: int) -> None:
+        """Answer until the server has ended."""
+        while (message := read_message(reading)) is not None:
+            try:
+                answer = self._asks[message["do"]](message)
+            except Failed as error:
+                answer = {"cannot": str(error)}
+            except Exception as error:
+                # Of whatever message it was: the next one is another.
+                answer = {"cannot": f"{type(error).__name__}: {error}"}
+            write_answer(writing, answer)
+
+    # Code
+
+    def _follow(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Run what the server runs: `mods`, `digests` of all sources, `texts` of those that are others than before."""
+        gc.unfreeze()
+        gc.enable()
+        self._sandbox.refused.clear()
+        self._facts.clear()
+        files.held.update(message["texts"])
+        specs = tuple(ModSpec(path, config) for path, config in message["mods"])
+        self._numbers = dict(message["numbers"])
+        self._loop.run_until_complete(self._followed(message, specs))
+        for mod_id, why in self._outcomes():
+            self._failed[mod_id] = why
+        network = self._network
+        assert network is not None
+        # A thread beside a fork may hold a lock that nothing in the fork lets go of.
+        network.engine.worker.stop(1.0)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        running = {each.path: each.text.digest for each in network.engine.modules.current.values()}
+        wanted = message["digests"]
+        live = {each.mod_id for each in network.engine.registry.live}
+        self._failed = {mod_id: why for mod_id, why in self._failed.items() if mod_id not in live}
+        others = [str(path) for path, digest in wanted.items() if running.get(path) != digest]
+        return {"others": others if not self._failed else [], "failed": self._failed, "kernel": self._sandbox.kernel}
+
+    async def _followed(self, message: Mapping[str, Any], specs: tuple[ModSpec, ...]) -> None:
+        if self._network is None:
+            config: NetworkConfig = replace(message["config"], mods=specs)
+            network = self._network = AgentNetwork(config, self._workspace, tell=self._facts.append)
+            network.storage_path = self._storage.path  # type: ignore[method-assign]
+            await network.initialize()
+            await network.engine.quiet()
+            return
+        network = self._network
+        network.engine.replace_worker()
+        wanted = replace(network.config, mods=specs)
+        if wanted.mods != network.config.mods:
+            await network.submit(ConfigChanged(wanted))
+        now = {each.path: each.text.digest for each in network.engine.modules.current.values()}
+        changed = {path: digest for path, digest in message["digests"].items() if now.get(path) != digest}
+        if changed:
+            texts = {path: files.held[path] for path in changed if path in files.held}
+            await network.submit(FilesChanged(changed, "saved", texts))
+        await network.engine.quiet()
+
+    def _outcomes(self) -> Iterable[tuple[str, str]]:
+        """The mods that do not run here, each with what kept it from that."""
+        outcomes: list[Outcome] = [each for fact in self._facts if isinstance(fact, PlanDone) for each in fact.outcomes]
+        for each in outcomes:
+            if each.status is not Status.APPLIED and not each.generation:
+                wants = ", ".join(self._sandbox.refused)
+                yield each.mod_id, f"it wants {wants} to start" if wants else str(each.error or each.reason)
+
+    # Events
+
+    def _keep(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep an event with where it begins under a `name`, to run it often."""
+        self._kept[message["name"]] = _kept(message)
+        return {}
+
+    def _drop(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._kept.pop(message["name"], None)
+        return {}
+
+    def _run(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Run an event: one that is kept under a `name`, or the one of the message."""
+        kept = self._kept[message["name"]] if "name" in message else _kept(message)
+        return self._seen(lambda: self._observed(kept, message["seconds"]), message["seconds"])
+
+    def _seen(self, work: Callable[[], Any], seconds: float) -> dict[str, Any]:
+        try:
+            return {"seen": forked(self._sandbox, work, seconds + _GRACE)}
+        finally:
+            self._storage.restore()
+
+    def _observed(self, kept: _Kept, seconds: float) -> dict[str, Any]:
+        """In the fork: what one event did."""
+        network = self._network
+        assert network is not None
+        self._sandbox.refused.clear()
+
+        async def observed() -> Observation:
+            states = {**kept.states, **{mod_id: Given.unpacked(each) for mod_id, each in kept.packed.items()}}
+            await set_up(network, kept.agents, kept.channels, states)
+            return await Watched(network).run(event_of(kept.event), seconds)
+
+        seen = with_numbers(asyncio.run(observed()), self._numbers)
+        return replace(seen, refused=(*seen.refused, *self._sandbox.refused)).to_dict()
+
+    def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Run events one after the other, each on the state that those before it have left; all in one fork."""
+        network = self._network
+        assert network is not None
+        seconds, begin = message["seconds"], _kept({**message, "event": {}})
+
+        def work() -> list[dict[str, Any]]:
+            return asyncio.run(self._played(network, begin, message["events"], seconds))
+
+        try:
+            return {"all": forked(self._sandbox, work, message["most_seconds"])}
+        finally:
+            self._storage.restore()
+
+    async def _played(
+        self, network: AgentNetwork, begin: _Kept, events: Iterable[Mapping[str, Any]], seconds: float
+    ) -> list[dict[str, Any]]:
+        await set_up(network, begin.agents, begin.channels, begin.states)
+        watched, found = Watched(network), []
+        for each in events:
+            self._sandbox.refused.clear()
+            if "agent" in each:
+                await _agent_moves(network, each)
+                continue
+            event = event_of(each)
+            try:
+                seen = with_numbers(await watched.run(event, seconds, tasks_last=0.0), self._numbers)
+                found.append(replace(seen, refused=(*seen.refused, *self._sandbox.refused)).to_dict())
+            except TimeoutError:
+                found.append({"cannot": f"did not end within {seconds:g} s"})
+        return found
+
+    # State
+
+    def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Say of packed states what they are as plain data, or why they are none."""
+        packed = message["states"]
+        return {"states": forked(self._sandbox, lambda: {mod: plain_of(each) for mod, each in packed.items()}, 5.0)}
+
+    def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Say what a packed state holds at `steps`, one level deep; or, with `since`, what differs from that one."""
+        return {"look": forked(self._sandbox, lambda: looked(message), 5.0)}
+
+
+def _kept(message: Mapping[str, Any]) -> _Kept:
+    states = {mod_id: Given.from_dict(each) for mod_id, each in message.get("states", {}).items()}
+    return _Kept(
+        message["event"], message.get("agents", []), message.get("channels", {}), states, message.get("packed", {})
+    )
+
+
+async def _agent_moves(network: AgentNetwork, row: Mapping[str, Any]) -> None:
+    """An agent of a session comes or goes."""
+    with contextlib.suppress(Exception):
+        if row["came"]:
+            await network.register_agent(row["agent"], row.get("metadata"), trusted=True)
+        else:
+            await network.unregister_agent(row["agent"])
+
+
+def looked(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one level of a state, or what differs between two: see `Child._look`."""
+    now = plain.shown(Given.unpacked(message["state"]).keys)
+    if message.get("since") is not None:
+        before = plain.shown(Given.unpacked(message["since"]).keys)
+        names = ("steps", "before", "after", "kind")
+        differences = compare_at((), before, now)
+        return {"differences": [dict(zip(names, each, strict=True)) for each in differences]}
+    for step in message["steps"]:
+        now = _inside(now)[step]
+    inside = _inside(now)
+    if inside is None:
+        return {"value": now}
+    if isinstance(inside, list):
+        return {
+            "type": _type_of(now),
+            "items": [_row(place, each) for place, each in enumerate(inside[:_MOST_ROWS])],
+            "of": len(inside),
+        }
+    rows = [_row(key, inside[key]) for key in list(inside)[:_MOST_ROWS]]
+    return {"type": _type_of(now), "items": rows, "of": len(inside)}
+
+
+_MOST_ROWS = 500
+
+
+def _inside(form: Any) -> Any:
+    """What a form holds: a list, a mapping, or None for a value without parts."""
+    if isinstance(form, list):
+        return form
+    if not isinstance(form, dict):
+        return None
+    if "$" not in form:
+        return form
+    inside = form["of"]
+    if form["$"] in ("dict", "OrderedDict", "Counter", "defaultdict") and isinstance(inside, list):
+        return {str(key): value for key, value in inside}
+    return inside if isinstance(inside, list | dict) else None
+
+
+def _type_of(form: Any) -> str:
+    if isinstance(form, dict) and "$" in form:
+        return str(form.get("cls") or form["$"])
+    return type(form).__name__
+
+
+def _row(key: Any, form: Any) -> dict[str, Any]:
+    """One entry of a level: its key, its type, how much it holds, or its value."""
+    inside = _inside(form)
+    row = {"key": key, "type": _type_of(form)}
+    return {**row, "of": len(inside)} if inside is not None else {**row, "value": form}
+
+
+class _Storage:
+    """Copies of what mods keep in files: they find what the server's mods have, and change nothing of it."""
+
+    def __init__(self, real: Path, copies: Path) -> None:
+        self._real = real
+        self._work, self._whole = copies / "work", copies / "whole"
+        self._marks: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def path(self, mod_name: str) -> Path:
+        """Return the folder for a mod's data, a copy of the real one."""
+        name = mod_name.replace("/", "_").lstrip(".")
+        folder = self._work / name
+        if name not in self._marks:
+            real = self._real / name
+            folder.mkdir(parents=True, exist_ok=True)
+            if real.is_dir() and sum(size for size, _ in _mark(real).values()) <= MOST_STORAGE:
+                shutil.copytree(real, folder, dirs_exist_ok=True, symlinks=True)
+            shutil.copytree(folder, self._whole / name, dirs_exist_ok=True, symlinks=True)
+            self._marks[name] = _mark(folder)
+        return folder
+
+    def restore(self) -> None:
+        """Take back what a run has changed."""
+        for name, mark in self._marks.items():
+            folder = self._work / name
+            if _mark(folder) != mark:
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.copytree(self._whole / name, folder, symlinks=True)
+                self._marks[name] = _mark(folder)
+
+
+def _mark(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells whether a folder has changed: each file with its size and the time of its last write."""
+    found: dict[str, tuple[int, int]] = {}
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                each = os.lstat(os.path.join(path, name))
+                found[os.path.join(path, name)] = (each.st_size, each.st_mtime_ns)
+    return found
+
+
+def main() -> None:
+    """Be the replay process of the server that has started this one: folder of network.yaml, folder to write to."""
+    workspace, folder, parent, network = (
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        int(sys.argv[3]),
+        sys.argv[4] == "network",
+    )
+    if not end_with_parent(parent):
+        return
+    reading, writing = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for each in (0, 1, 2):
+        os.dup2(nothing, each)
+    step_back()
+    child = Child(workspace, folder, shut(folder, network=network))
+    child.serve(reading, writing)
+    # Threads that an import has started keep nobody waiting.
+    os._exit(0)

@@ -1,0 +1,99 @@
+"""Runs a function in a fork of this process, which ends with it: nothing that it does is there afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devserver.replay.sandbox import Sandbox, end_with_parent, limit_memory
+
+MOST_BYTES = 16 * 1024 * 1024
+"""The longest result."""
+
+
+class Failed(Exception):
+    """The fork gave no result. The text says why, as in "did not end within 5 s"."""
+
+
+def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float) -> Any:
+    """Return what `work` returns, by way of JSON. Raises Failed where it comes to nothing within `seconds`."""
+    reading, writing = os.pipe()
+    own = os.getpid()
+    try:
+        with sandbox.forking():
+            pid = os.fork()
+        if pid == 0:
+            sandbox.forks = False
+            _work(work, writing, own)
+        os.close(writing)
+        writing = -1
+        try:
+            data = _result(reading, time.monotonic() + seconds)
+        except Failed:
+            with sandbox.forking():
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise Failed(f"did not end within {seconds:g} s") from None
+        how = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    return _read(data, how)
+
+
+def _read(data: bytes, how: int) -> Any:
+    if how < 0:
+        raise Failed(f"ended the process ({signal.Signals(-how).name})")
+    if how or not data:
+        raise Failed(f"ended the process (exit {how})")
+    if len(data) >= MOST_BYTES:
+        raise Failed("did more than can be compared (16 MiB)")
+    answer = json.loads(data)
+    if "failed" in answer:
+        raise Failed(answer["failed"])
+    return answer["result"]
+
+
+def _work(work: Callable[[], Any], writing: int, parent: int) -> None:
+    """Work and end: what follows in the process that was forked is none of this one's business."""
+    code = 1
+    try:
+        if not end_with_parent(parent):
+            return
+        limit_memory()
+        try:
+            answer = {"result": work()}
+        except TimeoutError:
+            answer = {"failed": "did not end in time"}
+        except MemoryError:
+            answer = {"failed": "wanted more than 2 GiB of memory"}
+        except BaseException as error:
+            # SystemExit too: this process is to end in no other way than below.
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        view = memoryview(json.dumps(answer).encode()[:MOST_BYTES])
+        while view:
+            view = view[os.write(writing, view) :]
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _result(reading: int, latest: float) -> bytes:
+    """Everything up to the end of a pipe. Raises Failed where that does not come until `latest`."""
+    pieces: list[bytes] = []
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    while True:
+        left = latest - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise Failed
+        piece = os.read(reading, 1 << 16)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)

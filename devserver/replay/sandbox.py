@@ -1,0 +1,203 @@
+"""Shuts this process off before code of mods runs events again in it: no network, no programs, no writes elsewhere.
+
+The kernel keeps the network away where it allows a network namespace of one's own (Linux); that holds for code in C
+too. An audit hook refuses the rest, and names what it has refused. What neither holds: code in C that writes files by
+itself, shared memory, devices. A hook cannot be taken off again: this is for a process of its own only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MOST_MEMORY = 2 * 1024**3
+"""The address space that one run of an event may have, in bytes."""
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_PR_SET_PDEATHSIG = 1
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_NEVER: Mapping[str, str] = {
+    "socket.connect": "network",
+    "socket.bind": "network",
+    "socket.sendto": "network",
+    "socket.sendmsg": "network",
+    "socket.getaddrinfo": "network",
+    "socket.gethostbyname": "network",
+    "socket.gethostbyaddr": "network",
+    "socket.getnameinfo": "network",
+    "subprocess.Popen": "program",
+    "os.system": "program",
+    "os.exec": "program",
+    "os.posix_spawn": "program",
+    "os.spawn": "program",
+    "os.fork": "program",
+    "os.forkpty": "program",
+    "os.kill": "signal",
+    "os.killpg": "signal",
+    "signal.pthread_kill": "signal",
+    "ctypes.dlopen": "code in C",
+    "ctypes.dlsym": "code in C",
+    "ctypes.dlsym/handle": "code in C",
+    "ctypes.call_function": "code in C",
+    "ctypes.cdata": "code in C",
+    "ctypes.cdata/buffer": "code in C",
+    "ctypes.string_at": "code in C",
+    "ctypes.wstring_at": "code in C",
+}
+"""Audit events that are refused whatever their arguments, each with what it would have been."""
+
+_PATHS: Mapping[str, int] = {
+    "os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1,
+    "os.mkfifo": 1, "os.mknod": 1, "os.setxattr": 1, "os.removexattr": 1, "os.chflags": 1,
+    "os.rename": 2, "os.link": 2, "os.symlink": 2,
+    "shutil.rmtree": 1, "shutil.move": 2, "shutil.copyfile": 0, "shutil.copytree": 0, "sqlite3.connect": 1,
+}  # fmt: skip
+"""Audit events that change files, each with how many of its first arguments are paths that it changes."""
+
+_PLACES_OF_PYTHON = (os.devnull, ":memory:", "/dev/tty", "")
+
+
+class Refusal(PermissionError):
+    """What code of a mod gets where it tries what a replay does not let it do."""
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """What holds this process. `kernel`: whether the network is kept away by the kernel, too."""
+
+    kernel: bool
+    folder: str
+    """The one folder that may be written to, with a separator at its end."""
+    refused: list[str] = field(default_factory=list)
+    """What was refused so far, in the words that people read, each once."""
+    forks: bool = False
+    """Whether this process itself forks at the moment, or ends what it has forked."""
+    open_to: frozenset[str] = frozenset()
+    """The kinds of the table that are let through, for a network that asks for it."""
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Refuse what an audit event announces, where it must not be."""
+        kind = _NEVER.get(event)
+        if kind is not None:
+            if kind not in self.open_to and not (self.forks and event in ("os.fork", "os.kill")):
+                self._refuse(event, _target(event, arguments))
+        elif event in _PATHS:
+            for place in arguments[: _PATHS[event]]:
+                self._refuse_outside(event, place)
+        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING:
+            self._refuse_outside("open", arguments[0])
+
+    def _refuse_outside(self, event: str, place: Any) -> None:
+        if isinstance(place, int) or place is None:
+            return
+        named = os.fsdecode(place)
+        if named in _PLACES_OF_PYTHON:
+            return
+        # A database may be named as an address: file:/tmp/x?mode=rwc
+        named = named.removeprefix("file:").partition("?")[0] if event == "sqlite3.connect" else named
+        if not f"{os.path.realpath(named)}{os.sep}".startswith(self.folder):
+            self._refuse(event, named)
+
+    def _refuse(self, event: str, what: str) -> None:
+        words = f"{event} {what}".strip()
+        if words not in self.refused and len(self.refused) < 100:
+            self.refused.append(words)
+        raise Refusal(f"a replay does nothing that is seen outside of it: {words} was refused")
+
+    @contextmanager
+    def forking(self) -> Iterator[None]:
+        """Let this process fork, and end what it has forked."""
+        self.forks = True
+        try:
+            yield
+        finally:
+            self.forks = False
+
+
+def _target(event: str, arguments: tuple[Any, ...]) -> str:
+    """What an action was about, as people name it: the host and port, the program, the library."""
+    try:
+        match event:
+            case "socket.connect" | "socket.bind" | "socket.sendto" | "socket.sendmsg":
+                place = arguments[1]
+                return f"{place[0]}:{place[1]}" if isinstance(place, tuple) else os.fsdecode(place or "")
+            case "socket.getaddrinfo":
+                return f"{arguments[0]}:{arguments[1]}"
+            case "subprocess.Popen":
+                words = arguments[1]
+                return words if isinstance(words, str) else " ".join(os.fsdecode(each) for each in words)[:200]
+            case _:
+                return "" if not arguments or arguments[0] is None else os.fsdecode(str(arguments[0]))[:200]
+    except (IndexError, TypeError, ValueError):
+        return ""
+
+
+def shut(folder: Path, *, network: bool = False) -> Sandbox:
+    """Shut this process off for good; it may write below `folder`. To be called before there is another thread.
+
+    `network`: leave the network open.
+    """
+    kernel = not network and _leave_network()
+    sandbox = Sandbox(kernel, os.path.realpath(folder) + os.sep, open_to=frozenset({"network"} if network else ()))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.addaudithook(sandbox.hear)
+    return sandbox
+
+
+def step_back() -> None:
+    """Let everything else go first, where there is too little of the processor or of memory."""
+    with suppress(OSError):
+        os.nice(10)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def end_with_parent(parent: int) -> bool:
+    """Have the kernel end this process with its parent; False where the parent, of that pid, is gone already."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
+def limit_memory() -> None:
+    """Let this process have no more than MOST_MEMORY: beyond that its code gets a MemoryError."""
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+
+
+def _leave_network() -> bool:
+    """Go into a network namespace of our own; whether the kernel allows that."""
+    if _unshare is None:
+        return False
+    if _unshare(_CLONE_NEWNET) == 0:  # as root
+        return True
+    user, group = os.getuid(), os.getgid()
+    if _unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+        return False
+    # Known by our own ids again: files of ours are not to look like those of a stranger.
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        with suppress(OSError):
+            Path(f"/proc/self/{name}").write_text(text)
+    return True
+
+
+def _function(name: str) -> Any:
+    """A function of the C library, looked up before the hook refuses that; None where there is none."""
+    try:
+        return getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+_prctl = _function("prctl") if sys.platform == "linux" else None
+_unshare = _function("unshare") if sys.platform == "linux" else None
