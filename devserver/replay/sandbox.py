@@ -136,7 +136,8 @@ def _target(event: str, arguments: tuple[Any, ...]) -> str:
                 words = arguments[1]
                 return words if isinstance(words, str) else " ".join(os.fsdecode(each) for each in words)[:200]
             case _:
-                return "" if not arguments or arguments[0] is None else os.fsdecode(str(arguments[0]))[:200]
+                first = arguments[0] if arguments else None
+                return "" if first is None else (os.fsdecode(first) if isinstance(first, bytes) else str(first))[:200]
     except (IndexError, TypeError, ValueError):
         return ""
 

@@ -1,0 +1,77 @@
+"""Mods whose events are run again."""
+
+COUNTER = """
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+seen = []
+
+
+class CounterMod(BaseMod):
+    def initialize(self):
+        self.counts = self.state.setdefault("counts", {})
+        self.times = 0
+
+    @mod_event_handler("count.up")
+    async def up(self, event: Event):
+        self.times += 1
+        seen.append(event.event_id)
+        name = event.payload["name"]
+        self.counts[name] = self.counts.get(name, 0) + 1
+        told = Event(event_name="count.changed", destination_id="agent:broadcast", payload={"name": name})
+        await self.send_event(told)
+        return EventResponse(True, "counted", {"count": self.counts[name], "times": self.times, "seen": len(seen)})
+"""
+
+NAUGHTY = """
+import asyncio, ctypes, os, pathlib, shutil, signal, socket, sqlite3, subprocess, sys, time
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+OUT = pathlib.Path(__file__).parent.parent / "outside"
+
+
+class NaughtyMod(BaseMod):
+    @mod_event_handler("naughty.do")
+    def do(self, event: Event):
+        what = event.payload["what"]
+        if what == "connect":
+            socket.socket().connect(("127.0.0.1", event.payload["port"]))
+        elif what == "dns":
+            socket.getaddrinfo("api.openai.com", 443)
+        elif what == "bind":
+            socket.socket().bind(("127.0.0.1", 0))
+        elif what == "sendto":
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))
+        elif what == "subprocess":
+            subprocess.run(["touch", str(OUT / "made")])
+        elif what == "os.system":
+            os.system(f"touch {OUT / 'made'}")
+        elif what == "write":
+            (OUT / "made").write_text("x")
+        elif what == "rename":
+            os.rename(OUT / "there", OUT / "made")
+        elif what == "rmtree":
+            shutil.rmtree(OUT)
+        elif what == "sqlite":
+            sqlite3.connect(OUT / "made").execute("create table x (y)")
+        elif what == "ctypes":
+            ctypes.CDLL(None).system(f"touch {OUT / 'made'}".encode())
+        elif what == "loop":
+            while True:
+                pass
+        elif what == "exit":
+            os._exit(3)
+        elif what == "crash":
+            signal.raise_signal(signal.SIGSEGV)
+        elif what == "memory":
+            bytearray(4 * 1024**3)
+        elif what == "fork":
+            os.fork()
+        elif what == "kill":
+            os.kill(os.getppid(), signal.SIGKILL)
+        elif what == "pid":
+            return EventResponse(True, "", {"pid": os.getpid()})
+        elif what == "own":
+            (self.get_storage_path() / "made").write_text("x")
+            return EventResponse(True, "", {"names": sorted(each.name for each in self.get_storage_path().iterdir())})
+        return EventResponse(True, "done")
+"""

@@ -1,0 +1,192 @@
+"""The replay process: it runs what the server runs, and what it runs leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from replay_mods import COUNTER, NAUGHTY
+
+from devserver.replay.host import ReplayFailed
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has looked after yet has ended, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def until_gone(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while not is_gone(pid):  # noqa: ASYNC110 - nothing tells when a process has ended that is no child
+            await asyncio.sleep(0.01)
+
+
+async def test_an_event_is_observed(replayed):
+    """Its answer, its way, what was sent, who was told, what changed."""
+    async with replayed(counter=COUNTER) as net:
+        seen = await net.run("count.up", {"name": "x"}, agents=[{"agent_id": "ana"}, {"agent_id": "charlie"}])
+        assert (seen.success, seen.message, seen.data) == (True, "counted", {"count": 1, "times": 1, "seen": 1})
+        assert seen.way == (("counter", "answered"),)
+        assert [(each.event_name, each.source, each.payload) for each in seen.sends] == [
+            ("count.changed", "mod:mods.counter", {"name": "x"})
+        ]
+        assert seen.told == {"ana": ("count.changed",), "charlie": ("count.changed",)}
+        assert [(each.steps, each.after) for each in seen.changed["counter"]] == [(("counts", "x"), 1)]
+
+
+async def test_nothing_outlives_a_replay(replayed):
+    """Neither state, nor attributes, nor module globals; and the server's own mod never hears of it."""
+    async with replayed(counter=COUNTER) as net:
+        first, second = await net.run("count.up", {"name": "x"}), await net.run("count.up", {"name": "x"})
+        assert first.data == second.data == {"count": 1, "times": 1, "seen": 1}
+        assert net.network.mods["mods.counter"].times == 0
+
+
+async def test_a_given_state_is_where_it_begins(replayed):
+    """Also where the mod has made an attribute of what the state held when it started."""
+    async with replayed(counter=COUNTER) as net:
+        seen = await net.run("count.up", {"name": "x"}, states={"counter": {"plain": {"counts": {"x": 41}}}})
+        assert seen.data["count"] == 42
+        assert [(each.before, each.after) for each in seen.changed["counter"]] == [(41, 42)]
+
+
+async def test_it_follows_a_save_in_place(replayed):
+    """The same process runs the next generation, and knows it by the number that people know."""
+    async with replayed(counter=COUNTER) as net:
+        await net.run("count.up", {"name": "x"})
+        pid = net.host.pid
+        await net.save("mods/counter.py", COUNTER.replace('"counted"', '"counted up"'))
+        seen = await net.run("count.up", {"name": "x"})
+        assert (seen.message, seen.generations, net.host.pid) == ("counted up", {"counter": 2}, pid)
+
+
+async def test_it_runs_what_runs_and_not_what_is_on_disk(replayed):
+    """A save that does not load leaves the generation before it; a process that starts later runs that one, too."""
+    async with replayed(counter=COUNTER) as net:
+        await net.save("mods/counter.py", COUNTER.replace('"counted"', '"counted up"'))
+        await net.save("mods/counter.py", "this is no python")
+        seen = await net.run("count.up", {"name": "x"})
+        assert (seen.message, seen.generations) == ("counted up", {"counter": 2})
+
+
+async def test_what_a_handler_raises_is_observed(replayed):
+    """With its place."""
+    async with replayed(counter=COUNTER) as net:
+        seen = await net.run("count.up", {})
+        assert (seen.success, seen.way) == (False, (("counter", "raised"),))
+        (raised,) = seen.raised
+        assert (raised.kind, raised.message, raised.file) == ("KeyError", "'name'", "mods/counter.py")
+        assert raised.function == "CounterMod.up"
+
+
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [
+        ("connect", "socket.connect 127.0.0.1:"),
+        ("dns", "socket.getaddrinfo api.openai.com:443"),
+        ("bind", "socket.bind 127.0.0.1:0"),
+        ("sendto", "socket.sendto 127.0.0.1:9"),
+        ("subprocess", "subprocess.Popen touch "),
+        ("os.system", "os.system touch "),
+        ("write", "open "),
+        ("rename", "os.rename "),
+        ("rmtree", "shutil.rmtree "),
+        ("sqlite", "sqlite3.connect "),
+        ("ctypes", "ctypes.dl"),
+        ("fork", "os.fork"),
+        ("kill", "os.kill"),
+    ],
+)
+async def test_what_would_be_seen_outside_is_refused_and_named(replayed, what, named):
+    """In the observation; nothing of it happens."""
+    async with replayed(naughty=NAUGHTY) as net:
+        outside = net.folder / "outside"
+        outside.mkdir()
+        (outside / "there").write_text("there")
+        with_server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        async with with_server:
+            port = with_server.sockets[0].getsockname()[1]
+            seen = await net.run("naughty.do", {"what": what, "port": port})
+        assert any(each.startswith(named) for each in seen.refused), seen
+        assert [each.name for each in outside.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("loop", "did not end within 0.7 s"),
+        ("exit", "ended the process (exit 3)"),
+        ("crash", "ended the process (SIGSEGV)"),
+    ],
+)
+async def test_a_run_that_ends_badly_is_named_and_the_next_one_runs(replayed, what, said):
+    """It was a fork: the process goes on."""
+    async with replayed(naughty=NAUGHTY) as net:
+        first = await net.answer("naughty.do", {"what": what}, seconds=0.2)
+        pid = net.host.pid
+        assert first == {"cannot": said}
+        assert (await net.run("naughty.do", {"what": "nothing"})).success
+        assert net.host.pid == pid
+
+
+async def test_memory_has_a_limit(replayed):
+    """Beyond it the handler gets a MemoryError."""
+    async with replayed(naughty=NAUGHTY) as net:
+        seen = await net.run("naughty.do", {"what": "memory"})
+        assert [each.kind for each in seen.raised] == ["MemoryError"]
+
+
+async def test_a_mod_writes_into_a_copy_of_its_storage(replayed):
+    """Each run finds what the server's mod has, and takes what it has written with it."""
+    async with replayed(naughty=NAUGHTY) as net:
+        real = Path(net.network.mods["mods.naughty"].get_storage_path())
+        (real / "kept").write_text("kept")
+        for _ in range(2):
+            assert (await net.run("naughty.do", {"what": "own"})).data == {"names": ["kept", "made"]}
+        assert [each.name for each in real.iterdir()] == ["kept"]
+
+
+async def test_the_kernel_keeps_the_network_away_where_it_can(replayed):
+    """Code in C that opened a socket library before the hook was there finds no route either."""
+    async with replayed(naughty=NAUGHTY) as net:
+        await net.run("naughty.do", {"what": "nothing"})
+        if not net.host.kernel:
+            pytest.skip("this kernel allows no network namespace of one's own")
+        assert os.readlink(f"/proc/{net.host.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+async def test_a_process_that_was_killed_is_started_again(replayed):
+    """Three times in half a minute; then replay is off until somebody asks for it."""
+    async with replayed(counter=COUNTER) as net:
+        for _ in range(3):
+            assert (await net.run("count.up", {"name": "x"})).success
+            pid = net.host.pid
+            os.kill(pid, signal.SIGKILL)
+            await until_gone(pid)
+            with pytest.raises(ReplayFailed, match="has ended"):
+                await net.run("count.up", {"name": "x"})
+        with pytest.raises(ReplayFailed, match="replay is off: its process died 3 times; key p tries again"):
+            await net.run("count.up", {"name": "x"})
+        net.host.try_again()
+        assert (await net.run("count.up", {"name": "x"})).success
+
+
+async def test_a_fork_ends_with_the_process(replayed):
+    """Whatever has ended that."""
+    async with replayed(naughty=NAUGHTY) as net:
+        await net.run("naughty.do", {"what": "pid"})
+        asking = asyncio.create_task(net.answer("naughty.do", {"what": "loop"}, seconds=30.0))
+        children = Path(f"/proc/{net.host.pid}/task/{net.host.pid}/children")
+        async with asyncio.timeout(10):
+            while not (found := children.read_text().split()):  # noqa: ASYNC110 - nothing tells when it has forked
+                await asyncio.sleep(0.01)
+        os.kill(net.host.pid, signal.SIGKILL)
+        await until_gone(int(found[0]))
+        with pytest.raises(ReplayFailed):
+            await asking
