@@ -21,6 +21,8 @@ from devserver.model.lifecycle import Limits as LimitsAsked
 from devserver.model.lifecycle import RestartPolicy, RestartRules
 from devserver.model.names import LOOPBACK, MOD_PATH, is_loopback, is_range, mod_name_problem, shown_name
 from devserver.model.principal import Scope
+from devserver.model.split import Guard as GuardAsked
+from devserver.model.split import StateMode, label_problem, parse_share
 
 DAY = 86_400.0
 MOST = 1_000_000
@@ -118,6 +120,22 @@ def seconds_of_age(text: str) -> float:
     return int(text[:-1]) * _SECONDS_OF[text[-1]]
 
 
+def _read_share(value: Any, inner: Check) -> Any:
+    share = parse_share(value) if isinstance(value, str) else None
+    if share is None:
+        _refuse(MISTYPED, "a percentage from 0% to 100%, as in 10%")
+    return inner(share)
+
+
+def _read_label(value: Any, inner: Check) -> Any:
+    # A bare number is what most people call a version.
+    label = str(value) if isinstance(value, int) and not isinstance(value, bool) else _read_text(value, inner=str)
+    problem = label_problem(label)
+    if problem is not None:
+        _refuse(SAID, f"{{path}}: {shown_name(label)} cannot label a version", hint=problem)
+    return inner(label)
+
+
 def _read_agent_id(agent: str) -> str:
     if _AGENT_ID.fullmatch(agent) is None:
         _refuse(SAID, f"{agent!a} is no agent id: 1 to 64 out of letters, digits and _ . : -", hint=None)
@@ -212,6 +230,8 @@ Index = Annotated[str, Field(min_length=1), WrapValidator(_read_index)]
 Age = Annotated[str, Field(pattern=_AGE), WrapValidator(_read_age)]
 AgentFile = Annotated[str, Field(json_schema_extra={"pattern": _AGENT_FILE.pattern}), WrapValidator(_read_agent_file)]
 AgentId = Annotated[str, AfterValidator(_read_agent_id)]
+Share = Annotated[float, Field(json_schema_extra={"type": "string", "pattern": "%$"}), WrapValidator(_read_share)]
+Label = Annotated[str, Field(pattern="^[a-z0-9_]{1,20}$"), WrapValidator(_read_label)]
 TransportType = Annotated[str, OneOf(("a2a", "grpc", "http", "libp2p", "mcp", "webrtc", "websocket"))]
 ScopeName = Annotated[str, OneOf(tuple(each.value for each in Scope))]
 Port = Annotated[int, Whole(1, 65535)]
@@ -271,6 +291,50 @@ class Transport(Section):
     config: Annotated[Http, WrapValidator(_read_http), OrEmpty()] = Http.model_construct()
 
 
+class Closed(Section):
+    """A section of our own: what is unknown in it is a problem."""
+
+    CLOSED = True
+
+
+class Guard(Closed):
+    """When a version gets no more events."""
+
+    errors: Share = Field(default=GuardAsked().errors, description="More than this part of its last events failed.")
+    of: Annotated[int, Whole(1, 10_000)] = Field(default=GuardAsked().of, description="How many of them count.")
+
+
+class Compare(Closed):
+    """What a shadow is compared with its mod by."""
+
+    ignore: list[Text] = Field(default=[], description="Paths in answers that may differ, as in data.page.etag.")
+
+
+class Version(Closed):
+    """Another version of a mod, which serves beside it; the agents that it gets are chosen by these keys."""
+
+    label: Label | None = Field(
+        default=None, description="Its name behind the @, as in wiki@2; the end of the other path where it is left out."
+    )
+    name: ModName | None = Field(
+        default=None, description="Another mod's path. Without it this is the mod's own file on disk, as saved."
+    )
+    enabled: Flag = True
+    share: Share = Field(default=0.0, description="The part of all agents that get it, as in 10%.")
+    agents: list[AgentId] = Field(default=[], description="These get it always.")
+    groups: list[Text] = Field(default=[], description="So do the members of these groups.")
+    when: Free = Field(default={}, description="And events whose metadata holds all of this.")
+    shadow: Flag = Field(default=False, description="It sees copies of the events, and nothing of it leaves.")
+    state: Annotated[str, OneOf(tuple(sorted(each.value for each in StateMode)))] | None = Field(
+        default=None, description="What it starts with: shared (the default), copy (always so for a shadow) or empty."
+    )
+    guard: Annotated[Guard, OrEmpty()] = Field(
+        default=Guard.model_construct(), description="When it gets no more events; never where it is left out."
+    )
+    compare: Annotated[Compare, OrEmpty()] = Compare.model_construct()
+    config: Free = Field(default={}, description="Becomes its self.config; that of the mod where it is left out.")
+
+
 class Mod(Section):
     """One mod of the network."""
 
@@ -280,6 +344,7 @@ class Mod(Section):
         default="", description="The versions of a mod from an index that will do, as in ~=1.5. Left out: any."
     )
     config: Free = Field(default={}, description="Becomes the mod's self.config.")
+    versions: list[Version] = Field(default=[], description="Further versions of the mod, which serve beside it.")
 
 
 class Group(Section):
@@ -329,12 +394,6 @@ class Network(Section):
 def _limit(name: str) -> Any:
     default = getattr(LimitsAsked(), name)
     return (Amount if isinstance(default, int) else Limit, default)
-
-
-class Closed(Section):
-    """A section of our own: what is unknown in it is a problem."""
-
-    CLOSED = True
 
 
 Limits: Any = create_model("Limits", __base__=Closed, **{each.name: _limit(each.name) for each in fields(LimitsAsked)})

@@ -31,6 +31,7 @@ from devserver.config.network import (
     seconds_of_age,
 )
 from devserver.config.regular import NotRegular, TooLarge, read_regular
+from devserver.config.versions import check_versions, versions_of
 from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, too_large, unquoted
 from devserver.config.yaml_values import MAX_GUESSES, Document, Loc, did_you_mean, near, path_of
 from devserver.errors import ConfigError
@@ -88,6 +89,7 @@ def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfi
     network = values.get("network")
     if isinstance(network, dict):
         _check_mods(document, network)
+        check_versions(document, network.get("mods"))
         _check_groups(document, network)
     document.raise_problems()
     assert root is not None
@@ -289,8 +291,12 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
         loc: Loc = ("network", "mods", number)
         has_config = "config" in mod.model_fields_set and document.described((*loc, "config")) != "null"
         written = (*loc, "config") if has_config else loc
-        line, places = document.place_of(loc).line, document.places_in(written)
-        yield ModSpec(mod.name, mod.config, mod.enabled, mod.version, line=line, place_of=places)
+        line, places, versions = (
+            document.place_of(loc).line,
+            document.places_in(written),
+            versions_of(document, mod, loc),
+        )
+        yield ModSpec(mod.name, mod.config, mod.enabled, mod.version, line=line, place_of=places, versions=versions)
 
 
 def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:

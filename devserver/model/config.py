@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from devserver.model.declared import Place
 from devserver.model.lifecycle import Limits, RestartRules
 from devserver.model.names import LOOPBACK
+from devserver.model.split import Line
 
 if TYPE_CHECKING:
     from devserver.model.facts import Frame  # it imports this file
@@ -27,7 +28,10 @@ True for the second argument asks for its key. For what is not written, the near
 
 @dataclass(frozen=True, slots=True)
 class ModSpec:
-    """One wanted mod: its import path (or `./name`), its configuration, and where that is written."""
+    """One wanted mod: its import path (or `./name`), its configuration, and where that is written.
+
+    `versions` are the lines beside it, each a spec whose path is the mod's with the label of the line (`mods.wiki@2`).
+    """
 
     path: str
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -37,6 +41,9 @@ class ModSpec:
     line: int | None = field(default=None, compare=False)
     place_of: PlaceOf | None = field(default=None, compare=False, repr=False)
     """Where the values of `config` are written; None where the configuration came from elsewhere."""
+    versions: tuple[ModSpec, ...] = ()
+    beside: Line | None = None
+    """What the spec of a line says besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +117,13 @@ class NetworkConfig:
     def enabled_mods(self) -> tuple[ModSpec, ...]:
         """The mods that shall run, in order."""
         return tuple(spec for spec in self.mods if spec.enabled)
+
+    @property
+    def specs(self) -> tuple[ModSpec, ...]:
+        """The mods and, behind each, the lines beside it."""
+        return tuple(each for spec in self.mods for each in (spec, *spec.versions))
+
+    @property
+    def enabled_specs(self) -> tuple[ModSpec, ...]:
+        """Those of them that shall run."""
+        return tuple(spec for spec in self.specs if spec.enabled)

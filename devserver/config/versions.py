@@ -1,0 +1,126 @@
+"""The versions beside a mod in network.yaml: what is wrong with them together, and the lines that they ask for.
+
+What is wrong with each key alone `network` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from devserver.config.network import Mod, Version
+from devserver.config.yaml_values import Document, Loc, path_of
+from devserver.model.config import ModSpec
+from devserver.model.names import mod_id_of, mod_name_problem, module_of
+from devserver.model.split import Guard, Line, Rule, StateMode, label_problem, parse_share, shown_share
+
+_ROUNDING = 1e-9
+
+
+def default_label(name: str) -> str | None:
+    """The label of a line whose code is another mod's: what stands behind the last `_` of its name, else all of it."""
+    mod_id = mod_id_of(name)
+    found = (each for each in (mod_id.rpartition("_")[2], mod_id) if label_problem(each) is None)
+    return next(found, None)
+
+
+def check_versions(document: Document, entries: object) -> None:
+    """Note versions of one mod that cannot be together: labels that are there twice, more than all agents."""
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        versions = entry.get("versions") if isinstance(entry, dict) else None
+        if isinstance(versions, list) and isinstance(entry.get("name"), str):
+            loc: Loc = ("network", "mods", number, "versions")
+            _check_labels(document, loc, entry["name"], versions)
+            _check_shares(document, loc, versions)
+            _check_shadows(document, loc, versions)
+
+
+def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[Any]) -> None:
+    first: dict[str, int] = {}
+    for number, version in enumerate(versions):
+        if not isinstance(version, dict):
+            continue
+        place = (*loc, number)
+        label, other = version.get("label"), version.get("name")
+        if isinstance(other, str) and mod_name_problem(other) is None and module_of(other) == module_of(name):
+            document.report((*place, "name"), f"{path_of(place)}.name is the mod itself", "leave it out")
+        if label is None and not isinstance(other, str):
+            document.report(place, f"{path_of(place)}.label is missing", "write label: next")
+            continue
+        if label is None and isinstance(other, str) and mod_name_problem(other) is None:
+            label = default_label(other)
+        if label is None:
+            document.report(place, f"{path_of(place)}.label is missing", f"no label can be made of {other}")
+            continue
+        line = document.place_of(place).line
+        if str(label) in first:
+            lines = f"lines {first[str(label)]} and {line}"
+            document.report(place, f"the version {label} of {name} is listed twice: {lines}", "give it a label")
+        first.setdefault(str(label), line)
+
+
+def _check_shares(document: Document, loc: Loc, versions: Sequence[Any]) -> None:
+    enabled = [each for each in versions if isinstance(each, dict) and each.get("enabled") is not False]
+    written = [each["share"] for each in enabled if isinstance(each.get("share"), str)]
+    total = sum(share for each in written if (share := parse_share(each)) is not None)
+    if total > 1 + _ROUNDING:
+        document.report(loc, f"the shares of {path_of(loc)} add up to {shown_share(total)}", "100 % are all agents")
+
+
+def _check_shadows(document: Document, loc: Loc, versions: Sequence[Any]) -> None:
+    for number, version in enumerate(versions):
+        if not isinstance(version, dict) or version.get("shadow") is not True:
+            continue
+        place = (*loc, number)
+        for key in ("share", "agents", "groups", "when"):
+            if key in version:
+                says = f"{path_of((*place, key))} says who gets a shadow, which gets a copy of everything"
+                document.report((*place, key), says, "leave it out", about_key=True)
+        if version.get("state") not in (None, StateMode.COPY.value):
+            document.report((*place, "state"), f"{path_of((*place, 'state'))} of a shadow is copy", "leave it out")
+
+
+def versions_of(document: Document, mod: Mod, loc: Loc) -> tuple[ModSpec, ...]:
+    """The lines beside a mod, in the order of the file."""
+    return tuple(_specs(document, mod, (*loc, "versions")))
+
+
+def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
+    for number, each in enumerate(mod.versions):
+        place = (*loc, number)
+        label = each.label or default_label(each.name or "")
+        assert label is not None
+        config, written = _config_of(each, mod, place)
+        yield ModSpec(
+            f"{module_of(mod.name)}@{label}",
+            config,
+            mod.enabled and each.enabled,
+            line=document.place_of(place).line,
+            place_of=document.places_in(written),
+            beside=_line(label, each),
+        )
+
+
+def _config_of(version: Version, mod: Mod, loc: Loc) -> tuple[Mapping[str, Any], Loc]:
+    """The configuration of a line, and where it is written: its mod's, unless it has one of its own."""
+    if "config" in version.model_fields_set:
+        return version.config, (*loc, "config")
+    return mod.config, (*loc[:3], "config") if "config" in mod.model_fields_set else loc[:3]
+
+
+def _line(label: str, version: Version) -> Line:
+    guard = Guard(version.guard.errors, version.guard.of) if "guard" in version.model_fields_set else None
+    return Line(
+        label=label,
+        rule=Rule(
+            share=version.share,
+            agents=tuple(version.agents),
+            groups=tuple(version.groups),
+            when=version.when,
+            shadow=version.shadow,
+        ),
+        state=StateMode.COPY if version.shadow else StateMode(version.state or StateMode.SHARED),
+        guard=guard,
+        code=module_of(version.name) if version.name is not None else "",
+        ignore=tuple(version.compare.ignore),
+    )

@@ -1,0 +1,113 @@
+"""Several versions of one mod at once, as values: lines, and which events go to which of them.
+
+A *line* is a version of a mod that serves beside its main line, under the mod's id and a label: `wiki@2`. A *split*
+says which agents get which line. `network/split` chooses by it; nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+MAIN = "main"
+"""The label of the version that gets whatever goes to no line."""
+
+_LABEL = re.compile(r"[a-z0-9_]{1,20}")
+
+
+class StateMode(StrEnum):
+    """What a line starts with of the state of its mod."""
+
+    SHARED = "shared"
+    """The very same dict, which both read and write: plain data only."""
+    COPY = "copy"
+    """What the main line has when the line begins; from then on its own."""
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which events a line gets: `share` is a part of all agents, from 0 to 1.
+
+    A `shadow` gets a copy of every event of the main line, and nothing of what it answers or sends leaves.
+    """
+
+    share: float = 0.0
+    agents: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    when: Mapping[str, Any] = field(default_factory=dict)
+    """The metadata of an event that goes here, whoever sent it."""
+    shadow: bool = False
+
+    def __str__(self) -> str:
+        if self.shadow:
+            return "shadow"
+        share = [f"{shown_share(self.share)} of agents"] if self.share else []
+        groups = [f"group {each}" for each in self.groups]
+        when = [f"metadata {key}={value}" for key, value in self.when.items()]
+        return ", ".join([*self.agents, *groups, *when, *share]) or "who names it"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """When a line gets no more events: more than this part of its last `of` events have failed."""
+
+    errors: float = 0.05
+    of: int = 100
+
+    @property
+    def most(self) -> float:
+        """How many of them may fail."""
+        return self.errors * self.of
+
+    def __str__(self) -> str:
+        return f"guard {shown_share(self.errors)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A version beside the main line. `code` is the path of its code where that is another mod's than the main line's.
+
+    Without one it is the main line's own source on disk: saves of that go to this line then, and the main line stays as
+    it runs. `ignore` are paths in answers that a shadow's may differ in.
+    """
+
+    label: str
+    rule: Rule = field(default_factory=Rule)
+    state: StateMode = StateMode.SHARED
+    guard: Guard | None = None
+    code: str = ""
+    ignore: tuple[str, ...] = ()
+
+
+def label_problem(label: str) -> str | None:
+    """Why a text cannot be the label of a line, as a clause about "it"; None where it can."""
+    if label == MAIN:
+        return "main is the version that the mod itself names"
+    return None if _LABEL.fullmatch(label) else "it is 1 to 20 out of a-z, 0-9 and _"
+
+
+def label_of(mod_path: str) -> str | None:
+    """The label in the path or id of a line (`mods.wiki@2`), or None where there is none."""
+    _, at, label = mod_path.partition("@")
+    return label if at else None
+
+
+def main_of(mod_path: str) -> str:
+    """The path or id of the mod that a line is one of: `wiki` of `wiki@2`; of a mod its own."""
+    return mod_path.partition("@")[0]
+
+
+def shown_share(share: float) -> str:
+    """A part of all as people write it: `10 %`."""
+    return f"{share * 100:.4g} %"
+
+
+def parse_share(text: str) -> float | None:
+    """The part of all that a text names, as in `10%`; None where it names none."""
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text.strip(), re.ASCII)
+    share = float(found[1]) / 100 if found else None
+    return share if share is not None and share <= 1 else None
