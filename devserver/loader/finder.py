@@ -23,6 +23,8 @@ from typing import Any
 
 from devserver.errors import ModRefused
 from devserver.loader.changes import recording
+from devserver.loader.lines import candidates as candidates_of_line
+from devserver.loader.lines import line_of
 from devserver.loader.modules import Loaded, LoadedModules, Text, bind_namespaces, compile_text
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
@@ -46,6 +48,8 @@ class Execution:
     abandoned: bool = False
     entries: dict[str, bool] = field(default_factory=dict)
     """The folders that an import has looked in, each with whether sources may lie there."""
+    unpinned: str = ""
+    """The plain name of a pinned mod that is made from other sources all the same."""
 
 
 class Abandoned(BaseException):
@@ -139,7 +143,9 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             self._short[fullname] = meant
             return importlib.machinery.ModuleSpec(fullname, ShortName(meant, importer, self))
         missing: list[Path] = []
-        for candidate, package in _candidates(fullname, self._entries(path)):
+        folder = self.modules.lines.folders.get(fullname)
+        places = _candidates(fullname, self._entries(path)) if folder is None else candidates_of_line(fullname, folder)
+        for candidate, package in places:
             if os.path.isfile(candidate) and self._roots.holds(candidate):
                 self._note(importer, fullname, missing)
                 return self._spec(fullname, candidate, package)
@@ -184,7 +190,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def _means_another(self, name: str, importer: str) -> bool:
         """Whether a module that has the name of a package asks for that package: it cannot mean itself."""
         top = name.partition(".")[0]
-        return importer == f"mods.{top}" and not (self._roots.workspace / "mods" / top).is_dir()
+        return importer.partition("@")[0] == f"mods.{top}" and not (self._roots.workspace / "mods" / top).is_dir()
 
     def _meant_by(self, name: str, importer: str | None, *, is_top: bool) -> str | None:
         """The module that a short name stands for where `importlib.import_module` asks for it."""
@@ -217,9 +223,12 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         """Whether a name is one of mods' modules rather than of a library."""
         return name.partition(".")[0] in self.modules.tops
 
-    def text(self, path: Path) -> Text:
+    def text(self, path: Path, module: str) -> Text:
         """The reading of a source to execute: the one prepared for the running build, else a new one."""
         running = self.execution()
+        pinned = self._pinned(path, module, running)
+        if pinned is not None:
+            return pinned
         if running is not None and path in running.texts:
             return running.texts[path]
         data = read_bytes(path)
@@ -233,6 +242,16 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if running is not None:
             running.texts[path] = text
         return text
+
+    def _pinned(self, path: Path, module: str, running: Execution | None) -> Text | None:
+        """The reading that a module of a pinned mod keeps, or None for any other."""
+        pins = self.modules.lines.pins
+        data = self.modules.lines.pin_of(module) if pins else None
+        unpinned = "" if running is None else running.unpinned
+        if data is None or path not in data or (unpinned and f"{module}.".startswith(f"{unpinned}.")):
+            return None
+        digest = digest_of(data[path])
+        return self.modules.text_of(path, digest) or compile_text(path, data[path], digest)
 
     def check_place(self, path: Path) -> None:
         """Raise ModRefused for a source that must not be executed, because others may have written it."""
@@ -326,7 +345,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the module's bytes on disk, never of a `.pyc`."""
-        return self._finder.text(Path(self.path)).code
+        return self._finder.text(Path(self.path), fullname).code
 
     def names(self) -> frozenset[str]:
         """The names that the code of this module, and of those of mods that it needs, uses."""
@@ -341,7 +360,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         finder = self._finder
         running = finder.execution()
         finder.check_place(Path(self.path))
-        self.executed = text = finder.text(Path(self.path))
+        self.executed = text = finder.text(Path(self.path), module.__name__)
         package = hasattr(module, "__path__")
         loaded = finder.modules.place(module.__name__, module, text, package)
         if not package:
@@ -351,7 +370,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             running.executed[module.__name__] = loaded
         if package:
             bind_namespaces(module)
-        module.__dict__["__builtins__"] = Scope(finder, loaded.changes.started).builtins()
+        module.__dict__["__builtins__"] = Scope(finder, loaded.changes.started, line_of(module.__name__)).builtins()
         before = copy_context()
         try:
             with recording(loaded.changes, self):

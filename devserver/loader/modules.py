@@ -22,6 +22,7 @@ from typing import Any
 
 from devserver.loader.changes import ProcessChanges
 from devserver.loader.libraries import names_in
+from devserver.loader.lines import Lines, line_of
 from devserver.loader.scope import scope_in
 from devserver.model.change import Digest, Sources
 from devserver.sources.graph import ModuleFacts, ModuleGraph, read_imports
@@ -84,7 +85,11 @@ class Loaded:
         """
         if self._imports is None:
             found = read_imports(self.text.data, self.name, self.package)
-            self._imports = frozenset({*found.eager, *found.lazy} - {self.name})
+            line = line_of(self.name)
+            named = {*found.eager, *found.lazy}
+            if line is not None:
+                named = {line.meant(each) or each for each in named}
+            self._imports = frozenset(named - {self.name})
         return self._imports | self.seen
 
     def facts(self) -> ModuleFacts:
@@ -129,6 +134,7 @@ class LoadedModules:
     """
 
     def __init__(self) -> None:
+        self.lines = Lines()
         self._loaded: dict[str, Loaded] = {}
         self._current: ModuleSet | None = ModuleSet({})
         """What `current` gives, until something changes."""
@@ -293,17 +299,23 @@ class LoadedModules:
     @property
     def digests(self) -> Sources:
         """What all modules were made from, as a view that costs nothing to make."""
-        return _Digests(self._users)
+        return _Digests(self._users, self.lines)
 
     def stale(self, now: Sources) -> dict[str, Path]:
-        """The modules that were made from something else than what is `now` at one of these paths, each with it."""
+        """The modules that were made from something else than what is `now` at one of these paths, each with it.
+
+        Those of pinned mods stay as they are.
+        """
         with self._lock:
-            return {
+            found = {
                 name: path
                 for path, digest in now.items()
                 for name, used in self._users.get(path, {}).items()
                 if used != digest
             }
+        if not self.lines.pins:
+            return found
+        return {name: path for name, path in found.items() if self.lines.pin_of(name) is None}
 
     # Python's table
 
@@ -378,18 +390,24 @@ class LoadedModules:
 def _candidates(loaded: Loaded) -> list[str]:
     """The full names that the names in a module's code may stand for, from wherever it lies."""
     places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
-    return [f"{place}{used}" for used in loaded.names for place in places]
+    found = [f"{place}{used}" for used in loaded.names for place in places]
+    line = line_of(loaded.name)
+    return found if line is None else [line.meant(each) or each for each in found]
 
 
 class _Digests(Mapping[Path, Digest | None]):
     """Each source with the digest that it was loaded with."""
 
-    def __init__(self, users: Mapping[Path, Mapping[str, Digest | None]]) -> None:
+    def __init__(self, users: Mapping[Path, Mapping[str, Digest | None]], lines: Lines) -> None:
         self._users = users
+        self._lines = lines
 
     def __getitem__(self, path: Path) -> Digest | None:
-        for digest in self._users[path].values():
-            return digest
+        users = self._users[path]
+        # What a pinned mod runs is older than what its line was made from, and is compared with nothing.
+        free = (each for each in users if self._lines.pin_of(each) is None) if self._lines.pins else iter(users)
+        for name in (*free, *users):
+            return users[name]
         raise KeyError(path)
 
     def __contains__(self, path: object) -> bool:

@@ -13,9 +13,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import partial
 from importlib.util import resolve_name
 from types import ModuleType
 from typing import Any, Protocol
+
+from devserver.loader.lines import Name
 
 _real_import = builtins.__import__
 
@@ -47,15 +50,16 @@ class Scope:
     """What one module object imports from: Python's table, or its own set after the module was replaced.
 
     `names` knows how modules of mods are called; `started` notes what its code starts on threads of
-    its own.
+    its own; `line` is the line that the module belongs to, if any.
     """
 
-    __slots__ = ("__weakref__", "_names", "own", "started")
+    __slots__ = ("__weakref__", "_line", "_names", "own", "started")
 
-    def __init__(self, names: Names | None = None, started: Any = None) -> None:
+    def __init__(self, names: Names | None = None, started: Any = None, line: Name | None = None) -> None:
         self.started = started
         self.own: Mapping[str, Member] | None = None
         self._names = names
+        self._line = line
 
     def builtins(self) -> dict[str, Any]:
         """The builtins to place in the module's globals before it is executed."""
@@ -76,8 +80,12 @@ class Scope:
             # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is
             # really in.
             return module if fromlist else getattr(module, name.partition(".")[0])
-        own = self.own
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
+        if self._line is not None:
+            found = self._import_of_line(self._line, absolute, globals, tuple(fromlist or ()))
+            if found is not None:
+                return found
+        own = self.own
         if own is None:
             _import_replaced(absolute, fromlist or ())
             pause = unnoted.get()
@@ -93,6 +101,52 @@ class Scope:
                 return _real_import(name, globals, locals, fromlist or (), level)
         found = _from_set(own, absolute, tuple(fromlist or ()))
         return found if found is not None else _real_import(name, globals, locals, fromlist or (), level)
+
+    def _import_of_line(
+        self, line: Name, absolute: str, globals: Mapping[str, object] | None, fromlist: tuple[str, ...]
+    ) -> ModuleType | None:
+        """What code of a line means by an absolute name that leads to its own modules; None for any other."""
+        meant = line.meant(absolute)
+        parent, _, last = line.plain.rpartition(".")
+        if fromlist:
+            if meant is not None:
+                return self.import_(meant, globals, fromlist=fromlist)
+            if absolute != parent or last not in fromlist:
+                return None
+            others = tuple(each for each in fromlist if each != last)
+            package = self.import_(parent, globals, fromlist=others or _NONE)
+            return _view(package, {last: self.import_(line.own, globals, fromlist=_NONE)})
+        if absolute.partition(".")[0] != line.plain.partition(".")[0] or "@" in absolute:
+            return None
+        # `import mods.lib` binds `mods` again, which leads to the line's own modules all the same.
+        if meant is not None:
+            leaf = self.import_(meant, globals, fromlist=_NONE)
+        else:
+            self.import_(absolute, globals, fromlist=_NONE)
+            meant, leaf = line.own, self._known(line.own)
+        return None if leaf is None else self._bound(line, meant, leaf)
+
+    def _known(self, name: str) -> ModuleType | None:
+        found: ModuleType | None = _member(self.own or {}, name)
+        return found
+
+    def _bound(self, line: Name, meant: str, leaf: ModuleType) -> ModuleType | None:
+        """What `import a.b.c` binds in a line: `a`, from which the plain names lead to the line's own modules."""
+        plain = line.plain.split(".")
+        inner = meant[len(line.own) :].split(".")[1:]
+        names = [*(".".join(plain[: n + 1]) for n in range(len(plain) - 1)), line.own]
+        names += [".".join((line.own, *inner[: n + 1])) for n in range(len(inner))]
+        found = leaf
+        for name, child in reversed(list(zip(names[:-1], (*plain, *inner)[1:], strict=True))):
+            above = self._known(name)
+            if above is None:
+                return None
+            found = _view(above, {child: found})
+        return found
+
+
+_NONE = ("__name__",)
+"""A list of names for which nothing is imported: `__import__` then gives the module itself, not its top package."""
 
 
 def scope_of(module: ModuleType) -> Scope | None:
@@ -184,5 +238,7 @@ def _view(base: ModuleType, children: Mapping[str, ModuleType]) -> ModuleType:
         return base
     view = ModuleType(base.__name__, base.__doc__)
     view.__dict__.update(base.__dict__)
+    # What the module gets later is seen, too.
+    view.__dict__["__getattr__"] = partial(getattr, base)
     view.__dict__.update(children)
     return view

@@ -88,7 +88,10 @@ def test_a_mod_that_is_not_enabled_has_no_versions_that_are() -> None:
         ("- label: main", "8:18 mods[0].versions[0].label: 'main' cannot label a version"),
         ("- label: Two", "8:18 mods[0].versions[0].label: 'Two' cannot label a version"),
         ("- label: a\n- label: a", "9:11 the version a of mods.wiki is listed twice: lines 8 and 9"),
-        ("- label: a\n  share: 10", "9:18 mods[0].versions[0].share is a percentage from 0% to 100%, as in 10%, not 10"),
+        (
+            "- label: a\n  share: 10",
+            "9:18 mods[0].versions[0].share is a percentage from 0% to 100%, as in 10%, not 10",
+        ),
         ("- label: a\n  share: 70%\n- label: b\n  share: 40%", "8:9 the shares of mods[0].versions add up to 110 %"),
         ("- label: a\n  shar: 10%", "9:11 mods[0].versions[0].shar is not a known key"),
         ("- name: mods.wiki", "8:17 mods[0].versions[0].name is the mod itself"),
