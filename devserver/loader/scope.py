@@ -82,9 +82,9 @@ class Scope:
             return module if fromlist else getattr(module, name.partition(".")[0])
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
         if self._line is not None:
-            found = self._import_of_line(self._line, absolute, globals, tuple(fromlist or ()))
-            if found is not None:
-                return found
+            own_module = self._import_of_line(self._line, absolute, globals, tuple(fromlist or ()))
+            if own_module is not None:
+                return own_module
         own = self.own
         if own is None:
             _import_replaced(absolute, fromlist or ())
