@@ -119,6 +119,7 @@ class Scope:
         if absolute.partition(".")[0] != line.plain.partition(".")[0] or "@" in absolute:
             return None
         # `import mods.lib` binds `mods` again, which leads to the line's own modules all the same.
+        leaf: ModuleType | None
         if meant is not None:
             leaf = self.import_(meant, globals, fromlist=_NONE)
         else:
