@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.locate import network_file
+from devserver.cli.locate import NAME, network_file, working_directory
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.cli.serve import settings_of
 from devserver.model.wire_form import error_to_dict
@@ -108,12 +108,19 @@ def _config_schemas() -> dict[str, dict[str, Any]]:
 
 def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     """Say every setting with its source, and what of this machine matters. Ends with 1 where something is wrong."""
-    path = network_file(given)
     from devserver.cli.doctor import examined
+
+    try:
+        path, none_here = network_file(given), ""
+    except Problem as problem:
+        # The machine can be looked at without a network, unless one was asked for by name.
+        if given is not None:
+            raise
+        path, none_here = working_directory() / NAME, str(problem)
     from devserver.ui.doctor import doctor_lines
 
     settings = settings_of(path, flags)
-    rows = examined(path, settings)
+    rows = examined(path, settings, none_here)
     if as_json:
         say_json([each.as_dict() for each in rows])
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from devserver.cli.client import connect
 from devserver.config.network_yaml import read_network
 from devserver.config.settings import PREFIX, SETTINGS, Settings
 from devserver.errors import ConfigError, DevServerError
+from devserver.model.config import DEFAULT_PORT
+from devserver.model.names import LOOPBACK
 from devserver.server.image import supported
 from devserver.server.process_limits import raised_files
 from devserver.ui.look import Look, look_of
@@ -28,6 +31,13 @@ FEWEST_FILES = 256
 """With fewer open files than this, agents and watches run out of them."""
 FEWEST_WATCHES = 8192
 _INOTIFY = Path("/proc/sys/fs/inotify")
+_UNSET = {
+    "supervise": "in a terminal",
+    "editor": "VISUAL or EDITOR",
+    "log_format": "human; json with --json",
+}
+"""What a setting without a value comes to."""
+
 _OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN"})
 
 
@@ -46,38 +56,37 @@ class Row:
         return asdict(self)
 
 
-def examined(path: Path, settings: Settings) -> list[Row]:
-    """Everything, for the network.yaml at `path`."""
-    return [*_settings(path, settings), *_network(path), *_machine(), *_terminal()]
+def examined(path: Path, settings: Settings, none_here: str = "") -> list[Row]:
+    """Look at everything, for the network.yaml at `path`. `none_here`: why there is none, in words."""
+    network = [Row("network", path.name, "none", none_here)] if none_here else _network(path)
+    return [*_settings(path, settings), *network, *_machine(), *_terminal()]
 
 
 def _settings(path: Path, settings: Settings) -> Iterator[Row]:
-    address = _address(path)
+    said, used = _of_network(path)
     for each in SETTINGS:
         found = settings.found[each.name]
         value, source = found.value, found.source
-        if value is None and each.name == "supervise":
-            value = "in a terminal"
-        if value is None and each.name in address:
-            value, source = address[each.name], path.name
-        yield Row("settings", each.key, _shown(value), source)
+        if value is None and each.name in used:
+            value, source = used[each.name], path.name if each.name in said else "default"
+        yield Row("settings", each.key, _UNSET.get(each.name, "none") if value is None else _shown(value), source)
     known = {each.variable for each in SETTINGS} | _OURS
     for name in sorted(os.environ.keys() | settings.variables.keys()):
         if name.startswith(PREFIX) and name not in known:
             yield Row("settings", name, "", "no such setting: it has no effect", good=False)
 
 
-def _address(path: Path) -> dict[str, Any]:
+def _of_network(path: Path) -> tuple[frozenset[str], dict[str, Any]]:
+    """Return which settings a network.yaml says, and what they are with it."""
     try:
-        config = read_network(path)
-    except ConfigError:
-        return {}
-    return {"host": config.host, "port": config.port}
+        config, text = read_network(path), path.read_text(encoding="utf-8", errors="replace")
+    except (ConfigError, OSError):
+        return frozenset(), {"host": LOOPBACK, "port": DEFAULT_PORT, "studio": False}
+    used = {"host": config.host, "port": config.port, "studio": config.studio}
+    return frozenset(each for each in used if re.search(rf"^[\s-]*{each}\s*:", text, re.MULTILINE)), used
 
 
 def _shown(value: object) -> str:
-    if value is None:
-        return "unknown"
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

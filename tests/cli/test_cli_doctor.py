@@ -32,6 +32,16 @@ def test_each_setting_is_shown_with_its_source(tmp_path: Path) -> None:
     assert shown["watch"] == ("false", "pyproject.toml")
     assert shown["port"] == ("8801", "network.yaml")
     assert shown["keys"] == ("true", "default")
+    assert shown["host"] == ("127.0.0.1", "default")
+    assert "unknown" not in [value for value, _ in shown.values()]
+
+
+def test_without_a_network_the_machine_is_looked_at(tmp_path: Path) -> None:
+    """A person who has no network yet wants to know whether the machine will do."""
+    found = rows(tmp_path)
+    assert found["network.yaml"]["value"] == "none"
+    assert found["python"]["group"] == "machine"
+    assert oa_dev(tmp_path, "doctor").returncode == 0
 
 
 def test_what_is_wrong_is_marked_and_ends_with_1(tmp_path: Path) -> None:
