@@ -70,6 +70,10 @@ class ModFault(DevServerError):
         self.line = line
 
 
+class HandlerFault(ModFault, TypeError):
+    """A handler of a mod cannot be called with an event."""
+
+
 class ModNotFound(ModFault):
     """There is no module of that name where mods may come from."""
 

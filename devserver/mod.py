@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from devserver.model.event import Event, EventResponse, pattern_problem
+from devserver.model.event import Event, EventResponse, pattern_problem, unheard_problem
 from devserver.model.logs import logger
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
     if not patterns:
         raise ValueError("mod_event_handler needs a pattern, as in @mod_event_handler('wiki.page.create')")
     for pattern in patterns:
-        problem = pattern_problem(pattern)
+        problem = pattern_problem(pattern) or unheard_problem(pattern)
         if problem is not None:
             raise ValueError(problem)
 
@@ -247,7 +247,7 @@ class BaseMod:
         """
         wanted = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         for pattern in wanted:
-            problem = pattern_problem(pattern)
+            problem = pattern_problem(pattern) or unheard_problem(pattern)
             if problem is not None:
                 raise ValueError(problem)
         self._registered.append((wanted, handler))

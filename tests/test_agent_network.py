@@ -92,6 +92,12 @@ BAD = {
         )
         for takes in ("self", "self, event, more", "self, event, *, more")
     },
+    "handler that cannot be called, with its line": bad(
+        "mods/bad.py:7", "@mod_event_handler('bad.thing')\nasync def thing(self): pass"
+    ),
+    "pattern with capitals": bad(
+        "the pattern 'Bad.Thing' matches no event", "@mod_event_handler('Bad.Thing')\ndef f(self, event): pass"
+    ),
     "pattern that matches nothing": bad(
         "the * may only stand at the end", "@mod_event_handler('a.*.b')\ndef f(self, event): pass"
     ),

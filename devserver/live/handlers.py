@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from devserver.config.typed import DoesNotFit, fitted, is_model, schema_of
+from devserver.errors import HandlerFault
 from devserver.mod import BaseMod, Handler, handler_patterns
 from devserver.model.event import Event, EventResponse, matches
 
@@ -105,9 +106,12 @@ def as_called(handler: Callable[..., Any], names: Sequence[str], owner: type) ->
         return PayloadHandler(handler, model)
     if not _takes_an_event(handler):
         name = getattr(handler, "__name__", repr(handler))
-        raise TypeError(
+        code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+        raise HandlerFault(
             f"the handler for {', '.join(names)} is called with the event alone: {name}(self, event); "
-            f"to get the payload too, annotate it with a pydantic model: {name}(self, event, payload: Model)"
+            f"to get the payload too, annotate it with a pydantic model: {name}(self, event, payload: Model)",
+            file=None if code is None else code.co_filename,
+            line=1 if code is None else code.co_firstlineno,
         )
     return handler
 

@@ -19,6 +19,7 @@ ROLES = frozenset({"agent", "channel", "group", "mod", "system"})
 BROADCAST = "broadcast"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]+(\.[a-z][a-z0-9_]+)+")
+_NAME_PART = re.compile(r"[a-z0-9_.]*")
 _RESERVED_NAMES = frozenset({"system.event", "base.event", "transport.message"})
 _NAME_LIMIT = 200
 
@@ -95,6 +96,13 @@ def pattern_problem(pattern: object) -> str | None:
     if "*" in pattern[:-1]:
         return f"in the pattern {pattern!r} the * may only stand at the end"
     return None
+
+
+def unheard_problem(pattern: str) -> str | None:
+    """Say why no event can ever have a name that `pattern` covers, or None."""
+    if _NAME_PART.fullmatch(pattern.removesuffix("*")):
+        return None
+    return f"the pattern {pattern!r} matches no event: names of events are of a-z, 0-9, _ and dots"
 
 
 def matches(pattern: str, event_name: str) -> bool:

@@ -44,6 +44,7 @@ _RULE_OF_FILE: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"\..*\.sw[a-px]|.*\.swp"  # vim, nano
             r"|4913|5036|5159|5282"  # vim tries whether it may write here: 4913, then 123 more each time
             r"|.*~|\.~lock\..*"
+            r"|sed[A-Za-z0-9]{6}"  # GNU sed -i
             r"|#.*#|\.#.*"  # emacs
             r"|.*___jb_(?:tmp|old|bak)___"  # JetBrains
             r"|\..*\.kate-swp|\.goutputstream-.*"

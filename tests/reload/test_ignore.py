@@ -48,6 +48,8 @@ TEMPORARY = "editor temporary file"
         ("mods/.mod.py.swo", TEMPORARY),
         ("mods/.mod.py.swx", TEMPORARY),
         ("mods/4913", TEMPORARY),
+        ("mods/sedEB1aY6", TEMPORARY),
+        ("mods/sedation.py", None),
         ("mods/5036", TEMPORARY),
         ("mods/mod.py~", TEMPORARY),
         ("mods/#mod.py#", TEMPORARY),
