@@ -168,6 +168,9 @@ class Client:
             return _answer(response.status, response.read(ANSWER_LIMIT))
         except TimeoutError as error:
             raise NotRunning(f"the server at {self._found.url} did not answer within {seconds:.0f} s") from error
+        except (ConnectionResetError, http.client.RemoteDisconnected) as error:
+            # It had taken the question, so it was there.
+            raise NotRunning(f"the server at {self._found.url} ended before it answered") from error
         except (OSError, http.client.HTTPException) as error:
             raise NotRunning(f"the server at {self._found.url} does not answer: {error}") from error
         finally:

@@ -87,3 +87,9 @@ def test_the_public_names_are_documented() -> None:
     """Each name that `devserver` exports has its place in the reference."""
     text = (DOCS / "reference" / "python.md").read_text()
     assert [name for name in devserver.__all__ if name not in text] == []
+
+
+def test_each_page_that_coding_agents_are_led_to_exists() -> None:
+    """`llms.txt` is read by programs, which do not look for a page that has moved."""
+    links = _LINK.findall((DOCS / "llms.txt").read_text())
+    assert {each for each in links if (DOCS / each).is_file()} == {*links} != set()
