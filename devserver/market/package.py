@@ -37,7 +37,8 @@ _WHEEL_NAME = re.compile(r"(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9._!+]+
 _NATIVE = (".so", ".pyd", ".dylib", ".dll")
 _TOP = re.compile(r"[A-Za-z_]\w*")
 _INSTALLED_BESIDE = ("purelib", "platlib", "data")
-_LEFT_OUT = ("__pycache__", "dist", "build", "node_modules", "tests", "venv")
+_LEFT_OUT = ("__pycache__", "node_modules")
+_LEFT_OUT_AT_THE_TOP = ("dist", "build", "tests", "venv", "pyproject.toml")
 
 
 class PackageRefused(DevServerError):
@@ -52,8 +53,8 @@ class PackageRefused(DevServerError):
 class Package:
     """A package as data. `files` maps paths, as they would lie in the folder of packages, to bytes.
 
-    `mods` are paths of mods as network.yaml names them; `requires` are requirements as PEP 508 writes them. `sha256`
-    and `size` are those of the wheel; empty and 0 for a folder.
+    `mods` are paths of mods as network.yaml names them; `requires` are requirements as PEP 508 writes them. `sha256`,
+    `size` and `file`, its name, are those of the wheel; empty and 0 for a folder.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Package:
     requires_python: str = ""
     sha256: str = ""
     size: int = 0
+    file: str = ""
 
     @property
     def tops(self) -> frozenset[str]:
@@ -120,7 +122,8 @@ def wheel_of(data: bytes, file_name: str) -> Package:
     mods = _entry_points(files.get(f"{information}/entry_points.txt", b""))
     shown = {_installed_as(name): content for name, content in files.items() if not name.startswith(f"{information}/")}
     _refuse_missing_mods(mods, shown)
-    return Package(**said, files=shown, mods=mods, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    digest = hashlib.sha256(data).hexdigest()
+    return Package(**said, files=shown, mods=mods, sha256=digest, size=len(data), file=file_name)
 
 
 def read_folder(folder: Path) -> Package:
@@ -301,6 +304,8 @@ def _files_below(root: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
     for number, path in enumerate(sorted(root.rglob("*"))):
         parts = path.relative_to(root).parts
         if any(each.startswith(".") or each in _LEFT_OUT for each in parts) or path.is_dir():
+            continue
+        if parts[0] in _LEFT_OUT_AT_THE_TOP:
             continue
         try:
             content = read_regular(path, left)

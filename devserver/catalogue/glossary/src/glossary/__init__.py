@@ -1,0 +1,1 @@
+"""A glossary for a network of agents."""

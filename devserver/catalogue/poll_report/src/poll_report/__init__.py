@@ -1,0 +1,1 @@
+"""A weekly report of polls."""

@@ -1,0 +1,184 @@
+"""Where catalogues come from: folders, addresses, and what is built in. The first that has a name has it.
+
+An address is asked only where a person's command says so (`Ask.FETCH`), by https or on this machine, within seconds and
+two MiB. What it answered is kept with its date (`~/.cache/oa-dev/`), and its age is told where it is used instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from devserver.config.regular import read_regular
+from devserver.market.catalogue import BUILT_IN, MOST_BYTES, BadCatalogue, Catalogue, read_catalogue
+from devserver.market.folder import write_whole
+from devserver.market.index import FILE, read_index
+from devserver.market.wheel import built_in
+from devserver.model.config import NetworkConfig
+from devserver.model.names import is_loopback
+
+PATIENCE = 5.0
+"""Seconds that an address has to answer whole."""
+
+_PIECE = 64 * 1024
+
+
+class Ask(Enum):
+    """Whether addresses are asked. A server never asks them: what was kept has to do."""
+
+    FETCH = "fetch"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The catalogues that can be read, in order, and a sentence for each that cannot."""
+
+    catalogues: tuple[Catalogue, ...]
+    problems: tuple[str, ...] = ()
+
+
+def catalogues_of(config: NetworkConfig | None, workspace: Path, ask: Ask) -> Listed:
+    """Read the catalogues of a network: those that it lists, else those of its folders and what is built in."""
+    found: list[Catalogue] = []
+    problems: list[str] = []
+    for place in _places(config, workspace):
+        try:
+            found.append(_read(place, workspace, ask))
+        except BadCatalogue as error:
+            problems.append(str(error))
+    return Listed(tuple(found), tuple(problems))
+
+
+def shown(place: str) -> str:
+    """Return an address without what lets its user in."""
+    if "://" not in place:
+        return place
+    parts = urlsplit(place)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def _places(config: NetworkConfig | None, workspace: Path) -> Iterator[str]:
+    if config is not None and config.catalogues is not None:
+        yield from config.catalogues
+        return
+    # A simple index has no list of its own.
+    yield from (each for each in (config.indexes if config is not None else ()) if "://" not in each)
+    yield BUILT_IN
+
+
+def _read(place: str, workspace: Path, ask: Ask) -> Catalogue:
+    if place in (BUILT_IN, "built-in"):
+        return built_in()
+    if "://" in place:
+        return _remote(place, ask)
+    path = workspace / place
+    if path.name.endswith(".json") and not path.is_dir():
+        try:
+            data = read_regular(path, MOST_BYTES)
+        except OSError as error:
+            raise BadCatalogue(f"{place} cannot be read: {error.strerror}") from error
+        if data is None:
+            raise BadCatalogue(f"there is no {place}")
+        return read_catalogue(data, path.parent, named=place.removesuffix(f"/{FILE}"))
+    if not path.is_dir():
+        raise BadCatalogue(f"there is no folder {place}")
+    return read_index(path, named=place)
+
+
+# Addresses
+
+
+def _remote(url: str, ask: Ask) -> Catalogue:
+    name, kept = shown(url), _kept_in() / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.json"
+    problem = ""
+    if ask is Ask.FETCH:
+        try:
+            data = fetched(url)
+            # Nothing is kept that could not be used.
+            found = read_catalogue(data, url, named=name, age=0.0)
+        except BadCatalogue as error:
+            problem = str(error)
+        else:
+            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(kept, data)
+            return found
+    try:
+        data, written = kept.read_bytes(), kept.stat().st_mtime
+    except OSError:
+        raise BadCatalogue(problem or f"{name} was never fetched: oa-dev search fetches it") from None
+    return read_catalogue(data, url, named=name, age=max(0.0, time.time() - written))
+
+
+def _kept_in() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "oa-dev" / "catalogues"
+
+
+def fetched(url: str, *, patience: float = PATIENCE) -> bytes:
+    """Fetch a catalogue. Raises BadCatalogue with its name and what is wrong."""
+    name, began = shown(url), time.monotonic()
+    _refuse_open(url, name)
+    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "oa-dev"})
+    try:
+        with closing(_opener(url).open(request, timeout=patience)) as answer:
+            return _bounded(answer, name, began + patience)
+    except urllib.error.HTTPError as error:
+        raise BadCatalogue(f"{name} answers {error.code}") from error
+    except TimeoutError as error:
+        raise _late(name, patience) from error
+    except (OSError, HTTPException, ValueError, ssl.SSLError) as error:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            raise _late(name, patience) from error
+        seconds = time.monotonic() - began
+        raise BadCatalogue(f"{name} cannot be reached ({seconds:.1f} s): {str(reason)[:200]}") from error
+
+
+def _bounded(answer: IO[bytes], name: str, until: float) -> bytes:
+    """Read an answer whole, and not longer than it has time, however little comes at once."""
+    data = bytearray()
+    while piece := answer.read1(_PIECE):  # type: ignore[attr-defined]
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise BadCatalogue(f"{name} has more than {MOST_BYTES // (1024 * 1024)} MiB")
+        if time.monotonic() > until:
+            raise TimeoutError
+    return bytes(data)
+
+
+def _late(name: str, patience: float) -> BadCatalogue:
+    return BadCatalogue(f"{name} did not answer within {patience:g} s")
+
+
+def _refuse_open(url: str, name: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        return
+    raise BadCatalogue(f"{name} is not fetched: an address begins with https:// (http:// on this machine alone)")
+
+
+class _SameRules(urllib.request.HTTPRedirectHandler):
+    """Follow only to where could be asked first."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _refuse_open(newurl, shown(newurl))
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    # What is on this machine is asked directly, whatever stands between it and the world.
+    direct = [urllib.request.ProxyHandler({})] if urlsplit(url).scheme == "http" else []
+    return urllib.request.build_opener(_SameRules, *direct)

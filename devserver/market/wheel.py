@@ -1,0 +1,113 @@
+"""Builds wheels of mods: the same bytes from the same sources, whenever, wherever and by whichever uv.
+
+uv builds; what differs between its versions and machines (its own name in the wheel, times, compression) is then put
+in one form. So the digest of what is published can be foretold, and that of a mod that is built in is in its catalogue.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from devserver.errors import DevServerError
+from devserver.market import uv
+from devserver.market.catalogue import BUILT_IN, Catalogue, read_catalogue
+from devserver.market.package import read_package
+
+HOME = Path(__file__).parents[1] / "catalogue"
+"""The folder of the mods that are built in: their list, and beside it the sources of each."""
+
+_BUILT_BY_UV = re.compile(r"^Generator: uv.*$", re.MULTILINE)
+
+
+class OtherBytes(DevServerError):
+    """A mod that is built in does not come out as its catalogue says."""
+
+
+def build_wheel(sources: Path, into: Path) -> Path:
+    """Build the wheel of a folder with a pyproject.toml into another folder, and return its path.
+
+    Raises UvFailed, UvMissing, and PackageRefused where what comes out may not be installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="oa-dev-build-") as folder:
+        # A copy: a build may not write beside the sources.
+        copy, out = Path(folder) / sources.name, Path(folder) / "out"
+        shutil.copytree(sources, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        built = uv.build(copy, out)
+        wheel = Path(folder) / built.name
+        wheel.write_bytes(in_one_form(built.read_bytes()))
+        read_package(wheel)
+        into.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.move(wheel, into / wheel.name))
+
+
+def in_one_form(data: bytes) -> bytes:
+    """Return a wheel with the same files in one form: sorted, with one time, not compressed, its builder not named."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {each.filename: archive.read(each) for each in archive.infolist() if not each.is_dir()}
+    record = next(name for name in files if name.endswith(".dist-info/RECORD"))
+    builder = record.replace("/RECORD", "/WHEEL")
+    said = files[builder].decode()
+    files[builder] = _BUILT_BY_UV.sub("Generator: oa-dev", said).encode()
+    # What says what the package is comes last, as the format asks for.
+    names = sorted((name for name in files if name != record), key=lambda name: (".dist-info/" in name, name))
+    rows = [f"{_quoted(name)},sha256={_hash(files[name])},{len(files[name])}" for name in names]
+    files[record] = "\n".join([*rows, f"{record},,", ""]).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name in (*names, record):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            archive.writestr(entry, files[name])
+    return out.getvalue()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "," in name else name
+
+
+def _hash(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+# What is built in
+
+
+def built_in() -> Catalogue:
+    """Return the catalogue of the mods that come with oa-dev."""
+    return read_catalogue((HOME / "index.json").read_bytes(), HOME, named=BUILT_IN)
+
+
+def sources_of(name: str) -> Path:
+    """Return where the sources of a mod that is built in are, by the name of its distribution."""
+    return HOME / name.replace("-", "_")
+
+
+def build_built_in(name: str, into: Path) -> Path:
+    """Build the wheel of a mod that is built in, by the name of its distribution. Raises as `build_wheel`.
+
+    Raises OtherBytes where it is not the one that the catalogue lists: the sources here are not those of the release.
+    """
+    found = built_in().find(name)
+    version = found[1].newest() if found is not None else None
+    if found is None or version is None:
+        raise OtherBytes(f"there is no {name} among the mods that are built in")
+    release = found[1].releases[version]
+    there = into / release.file
+    if there.is_file() and hashlib.sha256(there.read_bytes()).hexdigest() == release.sha256:
+        return there
+    wheel = build_wheel(sources_of(found[0]), into)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if digest != release.sha256:
+        wheel.unlink()
+        raise OtherBytes(
+            f"{found[0]} {version} is not what was released: sha256 {release.sha256[:8]}… expected, {digest[:8]}… "
+            "found; its sources in the installation of oa-dev were changed, or this uv builds otherwise"
+        )
+    return wheel
