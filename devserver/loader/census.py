@@ -32,6 +32,7 @@ _WIDTH = 24
 _DEPTH = 14
 
 STATE_KEY = "state key "
+UNSEEN = "something that Python does not show, as code in C may"
 LINGERING = "a generation that still finishes its handlers"
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from devserver.loader import raw
 from devserver.loader.fitting import Fit
-from devserver.loader.successor import Gone, is_code_type, is_past, is_watched, running_code, successor
+from devserver.loader.successor import Gone, is_code_type, is_past, is_watched, running_code, successor, successor_class
 from devserver.loader.walk import Kind, Walk, contents_of, items_of
 
 _FROZEN = (tuple, frozenset, MethodType, functools.partial)
@@ -43,6 +43,13 @@ class _Change:
     """Of those that need more: the instance, what takes its place, and what makes it that."""
 
 
+def _is_replaced(cls: type) -> bool:
+    try:
+        return successor_class(cls) is not cls
+    except Gone:
+        return True
+
+
 MOST_REMEMBERED = 20_000
 """The most objects of a state whose contents are kept for an undo."""
 
@@ -51,16 +58,28 @@ MOST_REMEMBERED = 20_000
 class Remembered:
     """The contents that a state had, in objects that are there now.
 
-    They come back by `give_back`.
+    They come back by `give_back`. `own` are the instances of classes of mods among these objects; `holds_code`, whether
+    the contents name functions or classes.
     """
 
     root: dict[Any, Any]
-    contents: tuple[tuple[Callable[[Any, Any], None], Any, Any], ...]
+    contents: tuple[tuple[Any, Any], ...]
+    own: tuple[Any, ...] = ()
+    holds_code: bool = False
 
     def give_back(self) -> None:
         """Let the state have these contents again."""
-        for put, thing, contents in self.contents:
-            put(thing, contents)
+        for thing, contents in self.contents:
+            # By the class that it has now: what knows how to fill an instance holds its class, and
+            # with that all of a module.
+            _, put = contents_of(type(thing))
+            if put is not None:
+                put(thing, contents)
+
+    def holds_replaced(self) -> bool:
+        """Whether code that was replaced meanwhile lives on in it."""
+        kinds = {id(type(each)): type(each) for each in self.own}
+        return self.holds_code or any(_is_replaced(cls) for cls in kinds.values())
 
 
 class StateMove:
@@ -71,8 +90,11 @@ class StateMove:
     place of the first.
     """
 
-    def __init__(self, state: dict[Any, Any], pairs: Iterable[tuple[object, object]] = ()) -> None:
+    def __init__(
+        self, state: dict[Any, Any], pairs: Iterable[tuple[object, object]] = (), earlier: Iterable[Remembered] = ()
+    ) -> None:
         self._pairs = list(pairs)
+        self._earlier = list(earlier)
         self.walk = Walk(state, leave_out=[old for old, _ in self._pairs])
         self.stale: dict[str, str] = {}
         self.lacks: dict[str, str] = {}
@@ -90,8 +112,16 @@ class StateMove:
         return self.walk.cut
 
     def look(self) -> bool:
-        """Look at some of the state, while it is in use; False when all was seen."""
-        return self.walk.step()
+        """Look at some of the state, while it is in use; False when all was seen.
+
+        Last come objects that it has not any more, and would have again after an undo.
+        """
+        if self.walk.step():
+            return True
+        if not self._earlier:
+            return False
+        self.walk.meet(each for each in self._earlier.pop().own if id(each) not in self.walk.found)
+        return True
 
     def owned(self) -> list[Any]:
         """The tasks, threads, processes and sockets that the state holds."""
@@ -104,6 +134,8 @@ class StateMove:
 
     def go(self) -> None:
         """Move what the state holds. Raises nothing: what cannot be moved is in `stale`."""
+        while self.look():
+            pass
         self.walk.refresh()
         if self._is_plain():
             return
@@ -137,19 +169,21 @@ class StateMove:
         """
         if self.cut or len(self.walk.found) > MOST_REMEMBERED or any(not each.fit.in_place for each in self._changes):
             return None
-        kept = []
+        kept, holds_code = [], False
         for block in self.walk.blocks:
             for thing, saved in zip(block.things, block.saved, strict=True):
-                put = self.walk.kind(thing).put
-                if saved is None or put is None or type(thing) is CellType:
+                if saved is None or self.walk.kind(thing).put is None or type(thing) is CellType:
                     # The cells of a closure belong to code, which may have been replaced.
                     continue
-                if not self._new.keys().isdisjoint(map(id, self.walk.referents(saved))):
+                inside = self.walk.referents(saved)
+                if not self._new.keys().isdisjoint(map(id, inside)):
                     saved = self._renewed(saved)
                 if saved is None:
                     return None
-                kept.append((put, thing, saved))
-        return Remembered(self.walk.root, tuple(kept))
+                holds_code = holds_code or any(self.walk.kind(each).code for each in inside)
+                kept.append((thing, saved))
+        own = tuple(thing for _, thing in self.walk.of_kind(lambda kind: kind.own))
+        return Remembered(self.walk.root, tuple(kept), own, holds_code)
 
     def _renewed(self, saved: Any) -> Any:
         """Contents with the objects that are there now; None for those that are more than a list or a plain dict."""

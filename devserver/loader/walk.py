@@ -176,6 +176,10 @@ class Walk:
             self._far.clear()
         return True
 
+    def meet(self, things: Iterable[Any]) -> None:
+        """Look through these, too, though the root does not lead to them."""
+        self._meet(things)
+
     def finish(self) -> None:
         """Look at all that is left."""
         while self.step():

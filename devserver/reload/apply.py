@@ -62,6 +62,9 @@ class Workshop(Protocol):
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """A build of these modules."""
 
+    def states_kept(self, mod_id: str) -> Sequence[Remembered]:
+        """The contents that a mod's state may get back one day."""
+
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
         """While a reload (or undo) is undone: the contents of a mod's state before it; None if they were not kept."""
 
@@ -371,6 +374,7 @@ class Transaction:
             way=candidate.way,
             limit=self._shop.limits.initialize,
             before=self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo) if self.plan.undo else None,
+            earlier=self._shop.states_kept(candidate.step.mod_id),
             replaced=self.build.replaced_modules if self.build is not None else {},
         )
         await candidate.transfer.prepare()

@@ -445,6 +445,10 @@ class Engine:
         """The contents that a mod's state had before its last reload, or undo."""
         return self.knowledge.state_before(mod_id, redo=redo)
 
+    def states_kept(self, mod_id: str) -> Sequence[Remembered]:
+        """The contents that a mod's state may get back one day."""
+        return self.knowledge.history.states_of(mod_id)
+
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded the state that it had before a restart in place; what became of it."""
         moved = await self.restarts.give_state(generation, self.limits.initialize)

@@ -68,7 +68,7 @@ class StateTransfer:
     """One hand-over, from `old` to `new`, with what it takes to give it back.
 
     `way` is how, whatever the mod asks for. `before` are the contents that the state gets back first, where a reload is
-    undone. `replaced` are the modules that the reload has replaced.
+    undone; `earlier` those that it could get back later. `replaced` are the modules that the reload has replaced.
     """
 
     old: Generation
@@ -77,6 +77,7 @@ class StateTransfer:
     way: HandOver
     limit: float
     before: Remembered | None = None
+    earlier: Sequence[Remembered] = ()
     replaced: Mapping[str, ModuleType] = field(default_factory=dict)
     undo_class: Callable[[], None] | None = None
     move: StateMove | None = None
@@ -153,7 +154,7 @@ class StateTransfer:
 
     def _move_of(self, state: dict[Any, Any]) -> StateMove:
         instances = [] if self.new.instance is self.old.instance else [(self.old.instance, self.new.instance)]
-        return StateMove(state, [*instances, *sentinels(self.replaced)])
+        return StateMove(state, [*instances, *sentinels(self.replaced)], self.earlier)
 
     async def _transfer(self) -> str:
         own = self._hooks()

@@ -30,7 +30,7 @@ class Past:
     replaced: Mapping[str, int]
     modules: tuple[str, ...]
     texts: Mapping[Path, Text]
-    states: Mapping[str, Remembered | None]
+    states: dict[str, Remembered | None]
 
 
 @dataclass(slots=True)
@@ -101,11 +101,22 @@ class History:
             names -= struck
         changes[:] = [each for each in changes if each.mods or each.final]
 
-    @staticmethod
-    def _push(stacks: dict[str, list[Past]], mod_id: str, past: Past) -> None:
+    def _push(self, stacks: dict[str, list[Past]], mod_id: str, past: Past) -> None:
+        for each in self._pasts(mod_id):
+            state = each.states.get(mod_id)
+            if state is not None and state.holds_replaced():
+                # What cannot move on with the state would keep code alive that is to be gone.
+                each.states[mod_id] = None
         stack = stacks.setdefault(mod_id, [])
         stack.append(past)
         del stack[:-MOST_KEPT]
+
+    def _pasts(self, mod_id: str) -> list[Past]:
+        return [*self._reloads.get(mod_id, ()), *self._undos.get(mod_id, ())]
+
+    def states_of(self, mod_id: str) -> list[Remembered]:
+        """The states that a mod may get back."""
+        return [state for each in self._pasts(mod_id) if (state := each.states.get(mod_id)) is not None]
 
     def code_of(self, mod_id: str, number: int) -> int:
         """The generation whose code a generation runs: its own, or after an undo that of an earlier one."""

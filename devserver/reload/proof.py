@@ -174,4 +174,6 @@ async def _collect() -> float:
 
 
 async def _holder(remains: Remains, states: Sequence[Mapping[Any, Any]]) -> str | None:
-    return census.holder_of(remains, states)
+    found = census.holder_of(remains, states)
+    # Without a name it is there all the same: code in C holds objects that no search shows.
+    return found or (census.UNSEEN if remains.alive() else None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -166,3 +168,56 @@ async def test_a_task_in_the_state_belongs_to_the_state(here: Here) -> None:
     await until(lambda: here.network.engine.proof.held)
     assert [each.what for each in here.network.engine.proof.held["truth"]] == ['state key "poller"']
     assert here.restarts == []
+
+
+HUB_OF_CLASSES = """
+class Base:
+    pass
+
+
+def versions():
+    return sorted(each.version for each in Base.__subclasses__())
+"""
+
+SLOTTED = """
+from mods import hub
+
+
+class Part:
+    __slots__ = ("x",)
+
+    def read(self):
+        return self.x
+
+
+class Known(hub.Base):
+    version = {n}
+"""
+
+
+async def test_what_can_be_undone_keeps_no_replaced_code(here: Here) -> None:
+    """The contents of earlier states are kept, not the classes that their objects had."""
+    here.write(1)
+    await here.start(hub=HUB_OF_CLASSES)
+    fill = "self.state[V] = Part()"
+    await here.save(here.write(2, top=SLOTTED.format(n=2), ask=fill))
+    for n in (3, 4, 5):
+        await here.ask()
+        await here.save(here.write(n, top=SLOTTED.format(n=n), ask=fill))
+    await until(lambda: here.network.engine.proof.is_proven("truth"))
+    assert sys.modules["mods.hub"].versions() == [5]
+    assert here.restarts == []
+
+
+async def test_what_holds_old_code_unseen_is_told_too(here: Here) -> None:
+    """Code in C may hold what no search shows: the code is there all the same, and a restart brings the save."""
+    here.write(1)
+    await here.start()
+    held = sys.modules["mods.truth"].TruthMod
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+    del held
+    await here.save(here.write(2))
+    await until(lambda: here.restarts)
+    assert here.restarts == [
+        ("old code of mods.truth v1 is held by something that Python does not show, as code in C may",)
+    ]
