@@ -22,6 +22,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from devserver.errors import ModRefused
+from devserver.loader import scope
 from devserver.loader.changes import recording
 from devserver.loader.lines import candidates as candidates_of_line
 from devserver.loader.lines import line_of
@@ -115,6 +116,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
             watch_threads()
+            scope.install()
         workspace = str(self._roots.workspace)
         if workspace not in sys.path:
             installed = (n for n, each in enumerate(sys.path) if each.endswith(("site-packages", "dist-packages")))
@@ -125,6 +127,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if self in sys.meta_path:
             sys.meta_path.remove(self)
             leave_threads()
+            scope.remove()
         self.drop_short_names()
         workspace = str(self._roots.workspace)
         if workspace in sys.path:
@@ -370,7 +373,8 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             running.executed[module.__name__] = loaded
         if package:
             bind_namespaces(module)
-        module.__dict__["__builtins__"] = Scope(finder, loaded.changes.started, line_of(module.__name__)).builtins()
+        if module.__spec__ is not None:
+            module.__spec__.loader_state = Scope(finder, loaded.changes.started, line_of(module.__name__))
         before = copy_context()
         try:
             with recording(loaded.changes, self):

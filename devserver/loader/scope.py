@@ -2,8 +2,9 @@
 
 A module imports from its own set. While that set is the current one its imports are Python's. Once
 the module has been replaced, a function of it that still runs goes on importing the modules that it
-was loaded with, not those that replaced them. Python looks `__import__` up in the `__builtins__` of
-a module's globals, so each watched module gets builtins of its own.
+was loaded with, not those that replaced them. Python calls `builtins.__import__` with the globals of
+the code that imports, and the `__spec__` in them leads to the scope. All builtins stay Python's own:
+what code puts there (`gettext.install`, a patched `print`) counts for every module at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
+from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
 from types import ModuleType
 from typing import Any, Protocol
@@ -60,10 +62,6 @@ class Scope:
         self.own: Mapping[str, Member] | None = None
         self._names = names
         self._line = line
-
-    def builtins(self) -> dict[str, Any]:
-        """The builtins to place in the module's globals before it is executed."""
-        return {**vars(builtins), "__import__": self.import_}
 
     def import_(
         self,
@@ -150,6 +148,54 @@ _NONE = ("__name__",)
 """A list of names for which nothing is imported: `__import__` then gives the module itself, not its top package."""
 
 
+def _import(
+    name: str,
+    globals: Mapping[str, object] | None = None,
+    locals: Mapping[str, object] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    """Import as the code that asks for it does: that of a watched module from its scope, all other as Python does."""
+    scope = None if globals is None else scope_in(globals)
+    if scope is None and (globals is None or globals.get("__spec__") is None):
+        # What `exec` runs in a dict of its own belongs to the code that calls it.
+        scope = _scope_on_stack()
+    if scope is None:
+        return _real_import(name, globals, locals, fromlist or (), level)
+    return scope.import_(name, globals, locals, fromlist, level)
+
+
+def _scope_on_stack() -> Scope | None:
+    """The scope of the nearest caller that is a module's."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__spec__") is not None:
+            return scope_in(frame.f_globals)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+_users = 0
+_stands = False
+"""Whether `_import` stands in for Python's own: by itself, or called by what somebody has put over it."""
+
+
+def install() -> None:
+    """Have Python's imports ask for scopes, until `remove` was called as often."""
+    global _users, _real_import, _stands
+    _users += 1
+    if not _stands:
+        _real_import, builtins.__import__, _stands = builtins.__import__, _import, True
+
+
+def remove() -> None:
+    """Let Python import as it did."""
+    global _users, _stands
+    _users -= 1
+    if _users == 0 and builtins.__import__ is _import:
+        builtins.__import__, _stands = _real_import, False
+
+
 def scope_of(module: ModuleType) -> Scope | None:
     """The scope that a watched module was executed in, or None for any other module."""
     return scope_in(module.__dict__)
@@ -157,10 +203,10 @@ def scope_of(module: ModuleType) -> Scope | None:
 
 def scope_in(globals: Mapping[str, object]) -> Scope | None:
     """The same for the globals of a module, as functions hold them."""
-    table = globals.get("__builtins__")
-    importer = table.get("__import__") if isinstance(table, dict) else None
-    owner = getattr(importer, "__self__", None)
-    return owner if isinstance(owner, Scope) else None
+    spec = globals.get("__spec__")
+    # Not `isinstance`: a module of mods may put anything there.
+    state = spec.loader_state if type(spec) is ModuleSpec else None
+    return state if type(state) is Scope else None
 
 
 def _is_new(name: str, fromlist: Sequence[str]) -> bool:

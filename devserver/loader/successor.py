@@ -101,9 +101,9 @@ def let_recognise(module: ModuleType) -> None:
 
     What it shares with its successor, above all the state, has been moved to the new classes.
     """
-    own = vars(module).get("__builtins__")
-    if type(own) is dict:
-        own.update(isinstance=_isinstance, issubclass=_issubclass)
+    names = _namespace(module)
+    names.setdefault("isinstance", _isinstance)
+    names.setdefault("issubclass", _issubclass)
 
 
 def alias_enums(modules: Iterable[ModuleType], enums: Mapping[type, type], held: Iterable[object]) -> None:
