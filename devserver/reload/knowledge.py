@@ -6,6 +6,7 @@ Gathers the situation that a decision depends on, and remembers what came of it.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -45,8 +46,10 @@ from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
 from devserver.reload.plan.situation import Returns
 from devserver.sources.files import is_gone, read_bytes, sources_now
-from devserver.sources.graph import Declarations
+from devserver.sources.graph import Declarations, read_imports
 from devserver.sources.roots import Roots
+
+_WORD = re.compile(rb"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class Knowledge:
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(module_of(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
             declared=declared | self._declared_anew(live, stale, texts),
+            gains=self._gains(stale, texts) if len(stale) > 1 else {},
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
             returns={mod_id: self._returns(past, mod_id) for mod_id, past in undoable.items()},
@@ -246,6 +250,21 @@ class Knowledge:
                 with contextlib.suppress(SyntaxError, ValueError, ModFault):
                     found[module_of(mod.mod_path)] = declared_in(path, data)
         return found
+
+    def _gains(self, stale: Mapping[str, Path], texts: Mapping[Path, bytes]) -> dict[str, frozenset[str]]:
+        """What stale modules import of each other now, and did not when they were loaded."""
+        graph, found = self._modules.graph(), {}
+        for name, path in stale.items():
+            loaded = self._modules.get(name)
+            others = stale.keys() - graph.closure(name) - {name} if name in graph else frozenset[str]()
+            data = (texts.get(path) or _bytes_of(path) or b"") if others and path.suffix == ".py" else b""
+            # To parse a source takes longer than to see that it does not name any of them.
+            words = set(_WORD.findall(data))
+            if loaded is not None and any(each.rpartition(".")[2].encode() in words for each in others):
+                with contextlib.suppress(SyntaxError):
+                    imports = read_imports(data, name, loaded.package)
+                    found[name] = frozenset(others & (imports.eager | imports.lazy))
+        return {name: gained for name, gained in found.items() if gained}
 
     def _live_mod(self, generation: Generation) -> LiveMod:
         """A generation as plans know it; made once, and again when its configuration or place has changed."""

@@ -106,6 +106,8 @@ def _situation(case: Case) -> Iterator[str]:
     for name, path in now.stale.items():
         what = "is gone" if path in now.deleted else "differs"
         yield f"on disk       {now.shown(path)} {what}, of which {name} was made"
+    for name, gained in now.gains.items():
+        yield f"will import   {name}: {', '.join(sorted(gained))}"
     for mod_id in now.missed:
         yield f"said          that the source of {mod_id} is gone"
     for mod_id, path in now.stale_reads.items():

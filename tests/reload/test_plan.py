@@ -103,6 +103,25 @@ CASES = {
             stale=["mods.lib.a", "mods.lib.b"],
         ),
     ),
+    "saved_imports_link_mods": Case(
+        "A mod whose saved source imports a helper of the same save, for the first time, goes with those that had it.",
+        saved("mods.echo", "mods.wiki", "mods.lib.grid"),
+        situation(
+            [live("echo"), live("wiki")],
+            imports={"mods.wiki": ["mods.lib.grid"], "mods.lib.grid": []},
+            stale=["mods.echo", "mods.wiki", "mods.lib.grid"],
+            gains={"mods.echo": frozenset({"mods.lib.grid"})},
+        ),
+    ),
+    "helpers_first": Case(
+        "A mod that changes with a helper comes before those that change alone, which may newly need it.",
+        saved("mods.echo", "mods.lib.grid"),
+        situation(
+            [live("echo"), live("wiki")],
+            imports={"mods.wiki": ["mods.lib.grid"], "mods.lib.grid": []},
+            stale=["mods.echo", "mods.lib.grid"],
+        ),
+    ),
     "need_links_mods": Case(
         "Mods of which one needs the other are reloaded as one, what is needed first.",
         saved("mods.wiki", "mods.search"),

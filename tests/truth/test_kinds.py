@@ -110,3 +110,22 @@ async def test_what_exec_imports_in_a_dict_of_its_own_is_a_source(probe: Probe) 
     assert await probe.ask() == 1
     assert await probe.save_helper("fact", "N = 2\n") == ["applied"]
     assert await probe.ask() == 2
+
+
+# Saves of several files
+
+
+async def test_a_helper_and_those_who_newly_import_it_are_one_save(work: Workspace) -> None:
+    """Mods that import a helper for the first time find it as it was saved, also where another mod had it before."""
+    reads = "@mod_event_handler('{name}.number.get')\ndef get(self, event):\n"
+    reads += "    return EventResponse(True, '', {{'n': {n}}})"
+    work.write("mods/lib/one.py", "A = 1\n")
+    work.mod("last", reads.format(name="last", n="one.A"), head="from mods.lib import one\n")
+    work.mod("first", reads.format(name="first", n="0"))
+    await work.start("mods.first", "mods.last")
+    helper = work.write("mods/lib/one.py", "A = 2\nB = 3\n")
+    first = work.mod("first", reads.format(name="first", n="B"), head="from mods.lib.one import B\n")
+    last = work.mod("last", reads.format(name="last", n="one.B"), head="from mods.lib import one\n")
+    done = await work.saved(first, last, helper)
+    assert [each.status.value for each in done.outcomes] == ["applied", "applied"]
+    assert [(await work.ask(f"{name}.number.get")).data for name in ("first", "last")] == [{"n": 3}, {"n": 3}]

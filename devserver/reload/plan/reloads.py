@@ -135,7 +135,8 @@ def _upwards(name: str | None, above: Mapping[str, str | None]) -> tuple[str, ..
 def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]:
     """One group for mods that share changed modules or need each other: they succeed or fail as one.
 
-    Within a group what is needed comes before what needs it.
+    What a mod is about to import counts as what it has imported. Within a group what is needed comes before what needs
+    it. Groups with helpers come first: what others bring that is new to all may import these.
     """
     if len(steps) < 2:
         return tuple(Group((each,)) for each in steps)
@@ -143,12 +144,20 @@ def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]
     needs = {path: [each for each in _needs(path, situation) if each in by_path] for path in by_path}
     leaders: dict[str, str] = {}
     for path, step in by_path.items():
-        for linked in (*step.modules, *needs[path]):
+        gained = (name for module in step.modules for name in situation.gains.get(module, ()))
+        for linked in (*step.modules, *needs[path], *gained):
             leaders[_leader(linked, leaders)] = _leader(path, leaders)
     groups: dict[str, list[Step]] = {}
     for path in load_order(needs)[0]:
         groups.setdefault(_leader(path, leaders), []).append(by_path[path])
-    return tuple(Group(tuple(each)) for each in groups.values())
+    found = [Group(tuple(each)) for each in groups.values()]
+    return tuple(sorted(found, key=lambda group: not _has_helpers(group, situation)))
+
+
+def _has_helpers(group: Group, situation: Situation) -> bool:
+    """Whether a group executes changed modules that are no mods themselves."""
+    entries = {mod.entry for mod in situation.live}
+    return any(name in situation.stale and name not in entries for step in group.steps for name in step.modules)
 
 
 def _needs(path: str, situation: Situation) -> tuple[str, ...]:

@@ -60,6 +60,8 @@ class Situation:
     waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     archives: frozenset[Path] = frozenset()
     """The archives on the import path: what was imported from one stays as it is until a restart."""
+    gains: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What stale modules import of each other as they are on disk, and did not as they are loaded."""
     can_restart: bool = False
     """Whether this process can replace its own image; an embedded network cannot."""
     stale_in_process: tuple[str, ...] = ()
