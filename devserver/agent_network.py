@@ -177,7 +177,8 @@ class AgentNetwork:
         """Have every event recorded from now on, and get the recorder, the same each time."""
         if self._dispatcher.recorder is None:
             account = self.directory.accounts.open(RECORDED)
-            self._dispatcher.recorder = Recorder(account, lambda words: self._tell(Notice(words)))
+            self._dispatcher.recorder = recorder = Recorder(account, lambda words: self._tell(Notice(words)))
+            self.directory.on_read = recorder.read
         return self._dispatcher.recorder
 
     # Life
@@ -298,21 +299,22 @@ class AgentNetwork:
 
         The form is that of `running_mods`, which describes all.
         """
-        return {each.mod_id: self._described(each) for each in self.engine.registry.live if not each.listed}
+        return {each.mod_id: self.described(each) for each in self.engine.registry.live if not each.listed}
 
     def running_mods(self) -> dict[str, dict[str, Any]]:
         """Describe all mods that run, by id, in the order in which they are asked.
 
         Each has mod_id, mod_path, generation, state, loaded_at (seconds since 1970) and more.
         """
-        return {each.mod_id: self._described(each) for each in self.engine.registry.live}
+        return {each.mod_id: self.described(each) for each in self.engine.registry.live}
 
     @property
     def mods(self) -> RunningMods:
         """The instances of the mods that run, by path, as in OpenAgents; called, a description of each."""
-        return RunningMods(self.engine.registry, self._described)
+        return RunningMods(self.engine.registry, self.described)
 
-    def _described(self, generation: Generation) -> dict[str, Any]:
+    def described(self, generation: Generation) -> dict[str, Any]:
+        """Describe a generation, as `running_mods` does."""
         failed = self.engine.knowledge.failed.get(generation.mod_path)
         instance = generation.instance
         return {
@@ -331,6 +333,16 @@ class AgentNetwork:
             "last_error": str(failed.outcome.error) if failed is not None and failed.outcome.error else None,
         }
 
+    @property
+    def uptime(self) -> float:
+        """For how many seconds the network has run."""
+        return 0.0 if self._started is None else time.monotonic() - self._started
+
+    @property
+    def events(self) -> int:
+        """How many events have come, repeats not counted."""
+        return self._dispatcher.events
+
     def get_network_stats(self) -> dict[str, Any]:
         """What there is to know in numbers; `dynamic_mods` is shaped as in OpenAgents."""
         loaded = self.get_loaded_mods()
@@ -338,10 +350,10 @@ class AgentNetwork:
             "network_id": self.network_id,
             "network_name": self.network_name,
             "is_running": self.is_running,
-            "uptime_seconds": 0.0 if self._started is None else time.monotonic() - self._started,
+            "uptime_seconds": self.uptime,
             "agent_count": len(self.directory.agents()),
             "connected": self.directory.connected(),
-            "events": self._dispatcher.events,
+            "events": self.events,
             "reloads": self.engine.reloads,
             "failed_plans": self.engine.failures,
             "dynamic_mods": {"count": len(loaded), "loaded": list(loaded), "details": loaded},

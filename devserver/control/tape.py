@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Generic, TypeVar
 
 from devserver.model.encoding import from_json, to_json
@@ -33,12 +34,14 @@ class Tape(Generic[T]):
         self.number = 0
         """The number of the latest thing, 0 before the first."""
 
-    def put(self, thing: T) -> None:
-        """Number a thing and keep it, at the price of the oldest ones."""
+    def put(self, thing: T) -> int:
+        """Number a thing and keep it, at the price of the oldest ones; its number."""
         raw = to_json(thing)
         with self._lock:
-            self._keep(self.number + 1, raw)
+            number = self.number + 1
+            self._keep(number, raw)
             self._wake()
+        return number
 
     def _keep(self, number: int, raw: bytes) -> None:
         self.number = number
@@ -69,6 +72,34 @@ class Tape(Generic[T]):
         with self._lock:
             found = [each for each in self._kept if each[0] > number]
         return tuple((each, from_json(raw)) for each, raw in found)
+
+    def raw_after(self, number: int, most: int) -> tuple[tuple[int, bytes], ...]:
+        """The same as JSON, the latest `most` of it. A number that is beyond all there is counts as 0."""
+        with self._lock:
+            known = number if number <= self.number else 0
+            news = [each for each in islice(reversed(self._kept), most) if each[0] > known]
+        return tuple(reversed(news))
+
+    def before(self, number: int, most: int) -> tuple[tuple[int, bytes], ...]:
+        """The latest `most` things of those that came before the one of this number, as JSON."""
+        with self._lock:
+            found = [each for each in self._kept if each[0] < number]
+        return tuple(found[-most:])
+
+    def arm(self, key: object, wake: Callable[[], None]) -> None:
+        """Have `wake` called with each thing that comes, on whatever thread, until `disarm(key)`."""
+        with self._lock:
+            self._wakers[key] = wake
+
+    def disarm(self, key: object) -> None:
+        """Have it called no more."""
+        with self._lock:
+            self._wakers.pop(key, None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._closed
 
     async def wait_after(self, number: int, seconds: float) -> tuple[tuple[int, T], ...]:
         """The same, waited for: nothing where nothing came within `seconds`."""

@@ -78,6 +78,8 @@ def _about() -> dict[str, Any]:
     event = call.event if call.active else None
     if event is not None:
         source = event.source
+        if call.way is not None and call.way.number:
+            found["number"] = call.way.number
         found |= {"event_name": event.event_name, **({"agent": source.id} if source.role == "agent" else {})}
     return found
 

@@ -329,6 +329,7 @@ class LogLine(TypedDict):
     message: str
     mod: NotRequired[str]
     generation: NotRequired[int]
+    number: NotRequired[int]
     event: NotRequired[str]
     agent: NotRequired[str]
     trace: NotRequired[str]

@@ -20,8 +20,9 @@ Entry = MutableMapping[str, Any]
 """A record as structlog has it: `event` (the words), `level`, `logger`, `exc_info`, what is bound, and its fields."""
 
 LEVELS = ("debug", "info", "warning", "error")
-BOUND = ("mod", "generation", "event_name", "agent")
-"""What is bound to a record by itself: whose code runs, on which event, of which agent."""
+BOUND = ("mod", "generation", "number", "event_name", "agent")
+"""What is bound to a record by itself: whose code runs, on which event (its number in the recorder, its name), of
+which agent."""
 
 _OWN = frozenset({"event", "level", "logger", "exc_info", "stack_info", "said", *BOUND})
 

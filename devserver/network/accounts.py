@@ -72,6 +72,22 @@ RELOADS = Bound(
     fair=0,
     beyond="the oldest goes first; its number is missing",
 )
+FACTS = Bound(
+    "facts",
+    "the latest of what was told, for the page",
+    each=2 * MIB,
+    most=2 * MIB,
+    fair=0,
+    beyond="the oldest goes first; its number is missing",
+)
+LOGS = Bound(
+    "log lines",
+    "the latest of what mods and libraries said, for the page",
+    each=2 * MIB,
+    most=2 * MIB,
+    fair=0,
+    beyond="the oldest goes first; its number is missing",
+)
 IDENTITIES = Bound(
     "identities",
     "ids and metadata of registered agents",

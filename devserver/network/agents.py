@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from devserver.errors import EventRefused
@@ -76,6 +77,8 @@ class Directory:
         self._subscriptions = self.accounts.open(
             SUBSCRIPTIONS, lambda: {a.agent_id: a.subscribed for a in self.agents() if a.subscribed}
         )
+        self.on_read: Callable[[str, int], None] | None = None
+        """Told the id of an agent that has got a recorded event, and the event's number."""
         self.closed = False
         """Whether the network ends: nobody who waits is kept waiting, nobody who comes is new."""
 
@@ -435,14 +438,14 @@ class Directory:
         """Put an event, without its secret, into one outbox; False when that is full or closed."""
         return agent.outbox.put(Letter.of(event))
 
-    def deliver(self, event: Event) -> Delivery:
-        """Put an event, without its secret, into the outboxes of its receivers."""
+    def deliver(self, event: Event, number: int = 0) -> Delivery:
+        """Put an event, without its secret, into the outboxes of its receivers; `number` is the recorder's."""
         with self._lock:
             receivers = self._receivers(event)
             unknown = None if receivers else self._unknown(event)
         if not receivers:
             return Delivery(0, (), unknown)
-        letter = Letter.of(event)
+        letter = Letter.of(event, number)
         full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(letter))
         to = tuple([each.agent_id for each in receivers[: MOST_NAMED + len(full)] if each.agent_id not in full])
         return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED])
@@ -506,6 +509,8 @@ class Directory:
 
     def _add(self, agent_id: str, written: bytes, group: str, transport: str, secret_hash: str) -> Agent:
         outbox = Outbox(self._config.limits.outbox_events, self._outboxes)
+        if self.on_read is not None:
+            outbox.read = partial(self.on_read, agent_id)
         agent = Agent(agent_id, written, group, transport, secret_hash, outbox, self._clock())
         if not self._identities.ask(agent.size, 0):
             raise EventRefused("too_many_agents", "this network has no room for the metadata of another agent")
@@ -519,7 +524,8 @@ class Directory:
         self._looks.pop(look(agent.agent_id), None)
         self._channels.leave_all(agent.agent_id)
         agent.outbox.close()
-        # What is kept for an agent goes with it: its id may be another's in a moment.
+        # What is kept for an agent goes with it, unread: its id may be another's in a moment.
+        agent.outbox.read = None
         agent.outbox.take_nowait()
         self._count_subscriptions(agent, 0)
         self._identities.keep(-agent.size)

@@ -265,7 +265,7 @@ class Dispatcher:
         return False
 
     def _deliver(self, event: Event, way: Way) -> EventResponse:
-        delivery = self._directory.deliver(event)
+        delivery = self._directory.deliver(event, way.number)
         way.delivered(delivery)
         if way.errors and not delivery.delivered:
             return _all_failed(event, way)

@@ -18,17 +18,19 @@ OVERHEAD = 160
 class Letter:
     """An event that waits for its receivers; the same letter may wait in many outboxes."""
 
-    __slots__ = ("holders", "raw")
+    __slots__ = ("holders", "number", "raw")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, number: int = 0) -> None:
         self.raw = raw
+        self.number = number
+        """What the recorder calls the event; 0 where it was not recorded."""
         self.holders = 0
         """In how many outboxes it waits; `accounts` counts its bytes once, however many these are."""
 
     @classmethod
-    def of(cls, event: Event) -> Letter:
+    def of(cls, event: Event, number: int = 0) -> Letter:
         """Write an event, without its secret. Never raises: a value that JSON cannot carry becomes text."""
-        return cls(to_json(event.to_dict()))
+        return cls(to_json(event.to_dict()), number)
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from devserver.network.accounts import OUTBOXES, Account
 from devserver.network.letter import Letter
@@ -24,6 +24,9 @@ class Outbox:
     as many bytes as `account` has room for, the newest is refused and the ones that wait are kept: the sender can be
     told, the receiver sees no gap.
     """
+
+    read: Callable[[int], None] | None = None
+    """Told the number of each event that its receiver has got, where it is recorded."""
 
     def __init__(self, limit: int = 1000, account: Account | None = None) -> None:
         self.limit = limit
@@ -105,7 +108,7 @@ class Outbox:
             self._events = ()
             self.size = 0
         for each in taken:
-            self._account.let_go(each)
+            self._let_go(each)
         return taken
 
     def peek(self) -> Letter | None:
@@ -120,7 +123,12 @@ class Outbox:
                 return
             self._events.popleft()
             self.size -= letter.size
+        self._let_go(letter)
+
+    def _let_go(self, letter: Letter) -> None:
         self._account.let_go(letter)
+        if self.read is not None and letter.number:
+            self.read(letter.number)
 
     def close(self) -> None:
         """End: refuse what comes, and let the waiting consumer go."""

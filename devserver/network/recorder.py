@@ -27,6 +27,7 @@ from devserver.network.way import Trace, Way
 
 MOST_ROWS = 10_000
 MOST_SECONDS = 600
+MOST_READS = 10_000
 ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
@@ -37,6 +38,8 @@ _BATCH = 64
 """How many events may have ended before they are taken into the ring and the sums: locks cost as much as the rest."""
 _SECRET = b"null"
 _NOTHING = b"{}"
+_READ = 160
+"""About what one note of a delivery takes."""
 _ENTRY = 41
 """What a bytes object takes besides its text, and its place in a deque."""
 _FAILED = (Said.RAISED, Said.GIVEN_UP)
@@ -65,6 +68,8 @@ class Recorder:
         self._fresh: deque[_Ended] = deque()
         self._ring = _Ring(account)
         self._sums = _Sums(account)
+        self._account = account
+        self._reads: deque[tuple[int, str, int]] = deque(maxlen=MOST_READS)
         self._armed: list[Callable[[], None]] = []
         self.has_stopped = False
         self.zero = time.monotonic()
@@ -165,9 +170,17 @@ class Recorder:
 
     def newest(self) -> list[bytes]:
         """Every entry that is kept now, the latest first."""
+        return self.all()[1]
+
+    def all(self) -> tuple[int, list[bytes]]:
+        """The cursor after the latest event, and every entry that is kept now, the latest first."""
         with self._lock:
             self._take_in()
-            return list(reversed(self._ring.entries))
+            return self._ring.ended, list(reversed(self._ring.entries))
+
+    def now(self) -> int:
+        """The present, in µs since the zero of the run."""
+        return int((time.monotonic() - self.zero) * 1e6)
 
     def find(self, number: int) -> bytes | None:
         """The entry of an event; None where it is not kept, or has not ended."""
@@ -179,6 +192,16 @@ class Recorder:
         parent = b"%d" % number
         found = [row_of(each) for each in self.newest() if each.split(b",", 2)[1] == parent]
         return sorted(found, key=number_of)
+
+    def read(self, agent_id: str, number: int) -> None:
+        """An agent has got an event."""
+        if len(self._reads) < MOST_READS:
+            self._account.keep(_READ)
+        self._reads.append((number, agent_id, self.now()))
+
+    def reads(self, number: int) -> dict[str, int]:
+        """When each agent got an event, in µs since the zero of the run, as far as that is kept."""
+        return {agent_id: at for each, agent_id, at in tuple(self._reads) if each == number}
 
     def seconds(self, since: int) -> list[bytes]:
         """The sums of each whole second after `since` (seconds since 1970), as JSON: `[second, {mod: [n, …]}]`.

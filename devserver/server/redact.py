@@ -17,6 +17,11 @@ from devserver.network.identity import secret_digest
 HIDDEN = "[secret]"
 _SECRET_LENGTH = 64
 _SECRET = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z0-9]{{{_SECRET_LENGTH}}}(?![A-Za-z0-9])")
+_RAW_HIDDEN = HIDDEN.encode()
+_RAW_SECRET = re.compile(
+    rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))[A-Za-z0-9]{%d}(?![A-Za-z0-9])" % _SECRET_LENGTH
+)
+"""In JSON an escape may stand before it, as in `\\n`, whose letter is not the secret's."""
 _DEEPEST = 8
 _known_names: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
 
@@ -30,6 +35,7 @@ class Redactor:
 
     def __init__(self, token: str, is_known: Callable[[str], bool], more: tuple[str, ...] = ()) -> None:
         self._tokens = (token, *more)
+        self._raw_tokens = tuple(each.encode() for each in self._tokens)
         self._is_known = is_known
         self._shortest = min(_SECRET_LENGTH, *map(len, self._tokens))
 
@@ -40,6 +46,14 @@ class Redactor:
         for token in self._tokens:
             text = text.replace(token, HIDDEN)
         return _SECRET.sub(self._hidden, text)
+
+    def json(self, raw: bytes) -> bytes:
+        """JSON without live secrets."""
+        if len(raw) < self._shortest:
+            return raw
+        for token in self._raw_tokens:
+            raw = raw.replace(token, _RAW_HIDDEN)
+        return _RAW_SECRET.sub(self._raw_hidden, raw)
 
     def of(self, value: T, depth: int = _DEEPEST) -> T:
         """A value without live secrets in its texts; itself where there were none."""
@@ -75,6 +89,9 @@ class Redactor:
     def _changed(self, values: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         found = ((key, self._of(each, depth - 1)) for key, each in values.items())
         return {key: clean for key, clean in found if clean is not None}
+
+    def _raw_hidden(self, match: re.Match[bytes]) -> bytes:
+        return _RAW_HIDDEN if self._is_known(secret_digest(match[0].decode())) else match[0]
 
     def _hidden(self, match: re.Match[str]) -> str:
         return HIDDEN if self._is_known(secret_digest(match[0])) else match[0]

@@ -20,10 +20,10 @@ from typing import Any
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.control.desk import DeskApi
+from devserver.control.feed import FeedApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_shortened
-from devserver.control.tape import Tape
 from devserver.live import garbage
 from devserver.live.loops import LoopThread
 from devserver.loader import InstalledCode
@@ -32,22 +32,19 @@ from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import (
     AgentSeen,
-    ConfigRefused,
     Fact,
     Ignored,
     ModRunning,
     Notice,
     PlanDone,
     Ready,
-    Restarted,
     Stopped,
 )
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES
 from devserver.model.principal import ADMIN
-from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, restarted_to_dict
-from devserver.network.accounts import EVENTS, RELOADS
+from devserver.network.accounts import EVENTS
 from devserver.server.app import make_app
 from devserver.server.before import Before
 from devserver.server.ending import Ending
@@ -66,9 +63,10 @@ from devserver.server.saves import Saves
 from devserver.server.settled import Settling
 from devserver.server.sockets import url_of
 from devserver.server.started_agents import StartedAgents
-from devserver.server.status import Standing, catalogue_of, status_of
+from devserver.server.status import catalogue_of, status_of
 from devserver.server.studio import PATH as STUDIO
 from devserver.server.studio import studio_build, studio_routes, why_none
+from devserver.server.views import LiveViews
 from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
@@ -117,14 +115,12 @@ class Server:
         self._url = url_of(heard[-1])
         self._earlier_ports: tuple[int, ...] = () if before is None else before.values["server"]["ports"]
         self._stop = asyncio.Event()
-        self._standing = Standing()
         self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
         self._address = (config.host, config.port)
         self._home = LoopThread("oa-dev mods", self._exit_requested)
         self._exposure = Exposure.of(options.allow_host, options.path.resolve().parent)
         hidden = tuple(filter(None, (self._exposure.join_token,)))
         self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
-        face.log.say = self._redactor.before(face.log.say)
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
         for each in options.watch_paths:
             self._network.engine.roots.ask(options.path.parent / each)
@@ -133,9 +129,10 @@ class Server:
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._network.engine.kept_state = self._kept.give
-        self._recorder = self._network.record()
+        self.views = LiveViews(self._network, self._redactor)
+        self.reloads = self.views.reloads
+        face.log.say = self._redactor.before(self.views.hearing(face.log.say))
         accounts = self._network.directory.accounts
-        self.reloads: Tape[dict[str, Any]] = Tape(100, accounts.open(RELOADS))
         self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
         how = "space" if options.keys else "oa-dev apply"
         self._overridden: tuple[str, ...] = ()
@@ -202,7 +199,7 @@ class Server:
         """Go on where the image before this one was."""
         self._network.unpack(before.values)
         self._network.engine.restarts.cause = before.cause
-        self.reloads.unpack(before.values["server"]["reloads"])
+        self.views.unpack(before.values["server"]["views"])
         self._agents.adopt(before.values["server"]["agents"])
         self.saves.paused = before.values["server"]["paused"]
         self.set_log_level(before.values["server"]["log_level"])
@@ -306,7 +303,9 @@ class Server:
         )
 
     def _app(self) -> Any:
-        own, open_to = (*DeskApi(self).routes(), *PageApi(self._token, self._tickets).routes()), self._exposure
+        page = PageApi(self._token, self._tickets)
+        own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *page.routes())
+        open_to = self._exposure
         # Who is connected at an address of before goes on calling us by it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
         names, join = (*open_to.names, *earlier), open_to.join_token
@@ -359,12 +358,12 @@ class Server:
     def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
         """Give what of this server survives a restart beside its network, and the descriptors that do."""
         claim = self._files.hand_over()
-        self.reloads.close()
+        self.views.close()
         self.followed.tape.close()
         values = {
             "token": self._token,
             "ports": tuple({*self._earlier_ports, self._port()}),
-            "reloads": self.reloads.pack(),
+            "views": self.views.pack(),
             "paused": self.saves.paused,
             "log_level": current_level(),
             "agents": self._agents.pack(),
@@ -375,7 +374,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What runs."""
-        told = status_of(self._network, self.saves, self._standing)
+        told = status_of(self._network, self.saves, self.views.standing)
         return self._redactor.of({**told, "url": self._url, "reload_number": self.reloads.number})
 
     def catalogue(self) -> dict[str, Any]:
@@ -404,16 +403,8 @@ class Server:
     def tell(self, fact: Fact) -> None:
         """Tell the face. From any thread."""
         fact = self._redactor.of(fact)
-        self._standing.note(fact)
+        self.views.note(fact)
         self.settling.note(fact)
-        if isinstance(fact, PlanDone):
-            self.reloads.put({"time": iso_of(time.time()), **done_to_dict(fact)})
-        elif isinstance(fact, Restarted):
-            told = restarted_to_dict(fact)
-            self.reloads.put({"time": iso_of(time.time()), "success": not fact.failed, "restarted": told})
-        elif isinstance(fact, ConfigRefused):
-            refused = [error_to_dict(each) for each in fact.errors]
-            self.reloads.put({"time": iso_of(time.time()), "success": False, "refused": refused})
         self._face.tell(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
@@ -468,7 +459,7 @@ class Server:
                 ("the states that outlive a crash", self._end_kept),
                 ("the files in .oa-dev", self._files.end),
                 ("the agents' queues", self._network.directory.close),
-                ("what commands wait for", self.reloads.close),
+                ("what commands wait for", self.views.close),
                 ("the followed events", self.followed.tape.close),
             )
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class _Known:
 
     mod_path: str
     outcome: Row
+    revision: int
+    """When something of it changed last."""
     failed: Row | None = None
     raised: Row | None = None
 
@@ -45,12 +47,15 @@ class Standing:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
+        self.revision = 0
+        """Grows with everything that changes here."""
         self.last_error: ErrorFacts | None = None
         """The latest error, None where a plan without one came after it."""
 
     def note(self, fact: Fact) -> None:
         """Remember what a fact says."""
         with self._lock:
+            self.revision += isinstance(fact, PlanDone | ModError) or (isinstance(fact, Notice) and bool(fact.mended))
             if isinstance(fact, PlanDone):
                 self.last_error = next((each.error for each in fact.outcomes if each.error is not None), None)
                 for outcome in fact.outcomes:
@@ -63,10 +68,11 @@ class Standing:
                 for mod_id in fact.mended:
                     if (known := self._known.get(mod_id)) is not None:
                         known.failed = None
+                        known.revision = self.revision
 
     def _note_outcome(self, outcome: Outcome) -> None:
         before, row = self._known.get(outcome.mod_id), _outcome_row(outcome, self._clock())
-        now = _Known(outcome.mod_path, row)
+        now = _Known(outcome.mod_path, row, self.revision)
         is_held = outcome.status is Status.SKIPPED
         if is_held and before is None and not outcome.generation and outcome.action is not Action.LOAD:
             return  # nothing of that name has ever run here
@@ -85,6 +91,7 @@ class Standing:
         before = known.raised
         row = {**_error_row(fact.error, self._clock()), "event_name": fact.event_name}
         same = before is not None and all(row[key] == before[key] for key in row if key != "time")
+        known.revision = self.revision
         known.raised = {**row, "times": before["times"] + 1 if same and before is not None else 1}
 
     def of(self, mod_id: str) -> Row:
@@ -94,6 +101,12 @@ class Standing:
         if known is None:
             return {"outcome": None, "failed": None, "raised": None}
         return {"outcome": known.outcome, "failed": known.failed, "raised": known.raised}
+
+    def changed(self, mod_id: str, revision: int) -> bool:
+        """Whether something of a mod changed after a revision; of one that is not known, whether that is the first."""
+        with self._lock:
+            known = self._known.get(mod_id)
+        return revision == 0 if known is None else known.revision > revision
 
     def down(self, wanted: set[str], live: set[str]) -> list[Row]:
         """The mods (paths) that are wanted and do not run: they could not be loaded, or wait for something."""
@@ -116,38 +129,58 @@ _IDLE = {"loaded_at": None, "description": "", "in_flight": 0, "handled": 0, "er
 
 def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
     """What runs, with all that is known of it; the server adds where it is reached."""
-    stats, registry = network.get_network_stats(), network.engine.registry
-    held = {each.mod_id: each.gate.waiting for each in registry.slots}
-    newer = network.engine.knowledge.newer_on_disk()
-    shown = {mod_id: [network.engine.shown(str(path)) for path in paths] for mod_id, paths in newer.items()}
-    mods = [
-        {
-            **_running(each, held, standing),
-            "newer_on_disk": shown.get(each["mod_id"], []),
-            "old_code": _old_code(network, each),
-        }
-        for each in network.mods()
-    ]
-    wanted = {each.path for each in network.config.enabled_mods}
-    error = standing.last_error
+    live, error = network.engine.registry.live, standing.last_error
     return {
         "name": network.network_name,
         "network_id": network.network_id,
         "pid": os.getpid(),
-        "uptime_s": stats["uptime_seconds"],
-        "mods": mods,
-        "down": standing.down(wanted, {each["mod_path"] for each in mods}),
+        "uptime_s": network.uptime,
+        "mods": _mod_rows(network, standing, live),
+        "down": _down(network, standing, live),
         "agents": [_agent_row(network, each) for each in network.directory.agents()],
         "memory": network.directory.accounts.rows(),
-        "events": stats["events"],
-        "reloads": stats["reloads"],
-        "failed": stats["failed_plans"],
+        "events": network.events,
+        "reloads": network.engine.reloads,
+        "failed": network.engine.failures,
         "last_error": None if error is None else {**error_to_dict(error), "trace": error.trace},
         "refused": [error_to_dict(each) for each in saves.refused],
         "paused": saves.paused,
         "waiting": saves.waiting_names(),
         "restart": _restart_needed(network),
     }
+
+
+def mods_since(network: AgentNetwork, standing: Standing, revision: int) -> Row:
+    """The rows of the mods of which something changed after a revision (0: of all), and the ids of all, in order."""
+    now, live = standing.revision, network.engine.registry.live
+    changed = [each for each in live if standing.changed(each.mod_id, revision)]
+    return {
+        "revision": now,
+        "order": [each.mod_id for each in live],
+        "mods": _mod_rows(network, standing, changed),
+        "down": _down(network, standing, live),
+    }
+
+
+def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generation]) -> list[Row]:
+    if not mods:
+        return []
+    held = {each.mod_id: each.gate.waiting for each in network.engine.registry.slots}
+    newer = network.engine.knowledge.newer_on_disk()
+    shown = {mod_id: [network.engine.shown(str(path)) for path in paths] for mod_id, paths in newer.items()}
+    return [
+        {
+            **_running(network.described(each), held, standing),
+            "newer_on_disk": shown.get(each.mod_id, []),
+            "old_code": _old_code(network, each.mod_id),
+        }
+        for each in mods
+    ]
+
+
+def _down(network: AgentNetwork, standing: Standing, live: Sequence[Generation]) -> list[Row]:
+    wanted = {each.path for each in network.config.enabled_mods}
+    return standing.down(wanted, {each.mod_path for each in live})
 
 
 def _restart_needed(network: AgentNetwork) -> Row | None:
@@ -189,9 +222,9 @@ def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
     return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected}
 
 
-def _old_code(network: AgentNetwork, row: Row) -> Row:
+def _old_code(network: AgentNetwork, mod_id: str) -> Row:
     """Whether replaced code of a mod is known to be gone, and what the last census found to hold some."""
-    proof, mod_id = network.engine.proof, row["mod_id"]
+    proof = network.engine.proof
     holders = proof.held.get(mod_id, ())
     return {"proven": proof.is_proven(mod_id), "holders": [holder_to_dict(each) for each in holders]}
 

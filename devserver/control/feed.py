@@ -1,0 +1,266 @@
+"""The feed: what happens, for the page, `oa-dev events` and programs, as often as they can look at it.
+
+A question is held until there is news, and answered a moment later with all that came meanwhile, so that an answer
+costs the same however much happens. Rows, sums, facts and log lines are JSON already and are put together as bytes.
+All of it needs this run's admin token: payloads are in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import contextmanager
+from itertools import islice
+from time import perf_counter
+from typing import Any, Protocol
+
+from devserver.control.tape import Tape
+from devserver.model.encoding import from_json, to_json
+from devserver.model.principal import Scope
+from devserver.model.trace import AT, OK, PAYLOAD, ROW, SAID, TO, VISIT
+from devserver.network.recorder import Recorder, rest_of, row_of
+from devserver.network.search import BadSearch, parse_search
+from devserver.transports.http.answers import Answer, refused
+from devserver.transports.http.routes import Request, Route
+from devserver.transports.strict import Malformed
+
+HOLD_SECONDS = 20.0
+GATHER_SECONDS = 0.25
+"""How long what happens is gathered before a question is answered: four answers a second for each who asks."""
+MOST_WATCHERS = 8
+MOST_ROWS = 100
+MOST_BYTES = 48 * 1024
+"""The most bytes of the rows of one answer."""
+MOST_NEWS = 50
+"""The most facts, and the most log lines, of one answer."""
+MOST_FOUND = 500
+TURN_SECONDS = 0.02
+"""How long a search may keep the loop before others have their turn."""
+
+LogLine = tuple[float, str, str, int, str]
+"""A line of the log: seconds since 1970, its level, whose it is, the number of the event it was handling, the words."""
+
+
+class Views(Protocol):
+    """What the feed needs of the server."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """The latest events."""
+
+    @property
+    def facts(self) -> Tape[Any]:
+        """What was told, as the lines of `oa-dev run --json`."""
+
+    @property
+    def logs(self) -> Tape[LogLine]:
+        """What mods and libraries said."""
+
+    @property
+    def pinned(self) -> Collection[int]:
+        """The numbers of the events that pins were made of."""
+
+    def mods_revision(self) -> int:
+        """A number that grows whenever something changes that is told of mods."""
+
+    def mods_since(self, revision: int) -> dict[str, Any]:
+        """The mods of which something else is told since a revision, and the order of all."""
+
+    def agents_seen(self) -> dict[str, int]:
+        """How many agents are connected, `n`, and how many connections were `dropped` in this run."""
+
+    def clean(self, raw: bytes) -> bytes:
+        """JSON without live secrets."""
+
+
+class FeedApi:
+    """The endpoints, over one server. `hold` and `sleep` are how long a question is held, and how to wait."""
+
+    def __init__(
+        self,
+        views: Views,
+        hold: float = HOLD_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._views = views
+        self._hold = hold
+        self._sleep = sleep
+        self._watching = 0
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table."""
+        return (
+            Route("GET", "/_dev/feed", Scope.ADMIN, self.feed, waits=True),
+            Route("GET", "/_dev/mods", Scope.ADMIN, self.mods),
+            Route("GET", "/_dev/event", Scope.ADMIN, self.event),
+            Route("GET", "/_dev/search", Scope.ADMIN, self.search, waits=True),
+            Route("GET", "/_dev/logs", Scope.ADMIN, self.logs),
+        )
+
+    async def feed(self, request: Request) -> Answer:
+        """What happened after the cursors `after`, `facts`, `logs` and `second`; without `after`, the latest of it.
+
+        The answer without `after` names the columns of rows, and is given at once.
+        """
+        if self._watching >= MOST_WATCHERS:
+            sentence = f"{MOST_WATCHERS} pages and commands follow the events already; close one of them"
+            return refused("too_many_watchers", sentence, 429)
+        after, most = number(request, "after"), number(request, "most")
+        known = (after or 0, number(request, "facts") or 0, number(request, "logs") or 0)
+        wanted = number(request, "seconds")
+        seconds = self._hold if wanted is None else min(float(wanted), self._hold)
+        with self._watched():
+            if after is not None:
+                await self._news(known, seconds)
+                await self._sleep(GATHER_SECONDS)
+            body = self._answer(known, number(request, "second") or 0, min(most or MOST_ROWS, MOST_ROWS), after is None)
+        return Answer(self._views.clean(body))
+
+    @contextmanager
+    def _watched(self) -> Any:
+        self._watching += 1
+        try:
+            yield
+        finally:
+            self._watching -= 1
+
+    async def _news(self, known: tuple[int, int, int], seconds: float) -> None:
+        """Return once there is something after these cursors, or after so many seconds."""
+        views, loop, news = self._views, asyncio.get_running_loop(), asyncio.Event()
+        recorder, tapes, key = views.recorder, (views.facts, views.logs), object()
+
+        def wake() -> None:
+            # Whoever waits here has disarmed it before its loop can close.
+            loop.call_soon_threadsafe(news.set)
+
+        recorder.arm(wake)
+        for each in tapes:
+            each.arm(key, wake)
+        try:
+            numbers = (recorder.number, views.facts.number, views.logs.number)
+            # A cursor beyond what there is comes from an earlier run.
+            if numbers != known or any(each.closed for each in tapes):
+                return
+            async with asyncio.timeout(seconds):
+                await news.wait()
+        except TimeoutError:
+            return
+        finally:
+            recorder.disarm(wake)
+            for each in tapes:
+                each.disarm(key)
+
+    def _answer(self, known: tuple[int, int, int], second: int, most: int, is_first: bool) -> bytes:
+        views = self._views
+        rows = views.recorder.after(known[0], most, MOST_BYTES)
+        facts = views.facts.raw_after(known[1], MOST_NEWS)
+        logs = views.logs.raw_after(known[2], MOST_NEWS)
+        parts = [
+            b'"next":%d,"skipped":%d,"rows":[%b]' % (rows.next, rows.skipped, b",".join(rows.rows)),
+            b'"seconds":[%b]' % b",".join(views.recorder.seconds(second)),
+            b'"facts":[%b]' % b",".join(b'{"n":%d,%b' % (n, raw[1:]) for n, raw in facts),
+            b'"logs":[%b]' % b",".join(b"[%d,%b" % (n, raw[1:]) for n, raw in logs),
+            b'"mods":%d,"agents":%b' % (views.mods_revision(), to_json(views.agents_seen())),
+        ]
+        if is_first:
+            parts.append(b'"zero":%b' % to_json(views.recorder.zero_at))
+            parts.append(b'"columns":%b' % to_json([name for name, _ in ROW]))
+            parts.append(b'"visit":%b' % to_json([name for name, _ in VISIT]))
+        return b"{%b}" % b",".join(parts)
+
+    async def mods(self, request: Request) -> Answer:
+        """The rows of the mods that changed after the revision `since`, and the order of all."""
+        return self._told(self._views.mods_since(number(request, "since") or 0))
+
+    async def event(self, request: Request) -> Answer:
+        """One event, as far as it is kept: row, what handlers sent on its behalf, answer, deliveries, errors, log."""
+        asked = number(request, "number")
+        recorder = self._views.recorder
+        entry = None if asked is None else recorder.find(asked)
+        if asked is None or entry is None:
+            sentence = f"the event #{asked} is not kept: its way has not ended, or {recorder.kept} later ones have"
+            return refused("no_such_event", sentence, 404)
+        row, rest = from_json(row_of(entry)), rest_of(entry)
+        errors = rest.get("errors", [])
+        return self._told(
+            {
+                "row": row,
+                "children": [from_json(each) for each in recorder.children(asked)],
+                "payload": rest.get("payload", row[PAYLOAD]),
+                "answer": _answer_of(row, rest),
+                "deliveries": self._deliveries(asked, row),
+                "error": errors[0] if errors else None,
+                "errors": errors,
+                "logs": [line for line in self._log_lines() if line[4] == asked],
+            }
+        )
+
+    def _deliveries(self, asked: int, row: list[Any]) -> list[dict[str, Any]]:
+        """Who got it and whether they have read it: after how long, or for how long it waits."""
+        recorder = self._views.recorder
+        reads, now = recorder.reads(asked), recorder.now()
+        told_to = [each for each in row[TO] if isinstance(each, str)]
+        return [
+            {"agent": each, "read_us": reads[each] - row[AT]}
+            if each in reads
+            else {"agent": each, "waits_us": now - row[AT]}
+            for each in told_to
+        ]
+
+    def _log_lines(self) -> list[list[Any]]:
+        return [[n, *from_json(raw)] for n, raw in self._views.logs.raw_after(0, 10_000)]
+
+    async def search(self, request: Request) -> Answer:
+        """The latest events that fit `q`, or of those that ended before the cursor `before`; see `network.search`."""
+        before, most = number(request, "before"), min(number(request, "most") or MOST_ROWS, MOST_FOUND)
+        try:
+            wanted = parse_search(request.query.get("q", ""), self._views.pinned)
+        except BadSearch as error:
+            raise Malformed("bad_search", str(error)) from error
+        began, recorder = perf_counter(), self._views.recorder
+        ended, entries = recorder.all()
+        start = 0 if before is None else max(0, ended - before + 1)
+        found: list[bytes] = []
+        scanned, until = start, began + TURN_SECONDS
+        for entry in islice(entries, start, None):
+            if len(found) >= most:
+                break
+            scanned += 1
+            if wanted.fits(entry):
+                found.append(row_of(entry))
+            if perf_counter() > until:
+                await asyncio.sleep(0)
+                until = perf_counter() + TURN_SECONDS
+        left = scanned < len(entries)
+        body = b'{"rows":[%b],"scanned":%d,"kept":%d,"next":%b,"took_ms":%b}' % (
+            b",".join(found),
+            scanned - start,
+            len(entries),
+            to_json(ended - scanned + 1 if left else None),
+            to_json(round((perf_counter() - began) * 1000, 1)),
+        )
+        return Answer(self._views.clean(body))
+
+    async def logs(self, request: Request) -> Answer:
+        """The log lines before the number `before`, or the latest."""
+        before, most = number(request, "before"), min(number(request, "most") or MOST_ROWS, MOST_FOUND)
+        tape = self._views.logs
+        found = tape.before(tape.number + 1 if before is None else before, most)
+        return self._told({"logs": [[n, *from_json(raw)] for n, raw in found]})
+
+    def _told(self, values: dict[str, Any]) -> Answer:
+        return Answer(self._views.clean(to_json(values)))
+
+
+def _answer_of(row: list[Any], rest: dict[str, Any]) -> dict[str, Any]:
+    """The answer of an event; where it was too large to be kept, what its row says of it."""
+    success, message, data, *_ = rest.get("answer", (row[OK], row[SAID], None))
+    return {"success": success, "message": message, "data": data}
+
+
+def number(request: Request, name: str) -> int | None:
+    """A number out of the query; None where it is left out. Raises Malformed."""
+    text = request.query.get(name)
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise Malformed("bad_query", f"{name} is a whole number")
+    return None if text is None else int(text)

@@ -1,0 +1,108 @@
+"""What the feed shows: the recorder, what was told, what was logged, what became of plans, and the mods that run.
+
+Facts and lines come to it without secrets; what mods have put into events is cleaned on its way out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.control.feed import LogLine
+from devserver.control.tape import Tape
+from devserver.model.facts import ConfigRefused, Fact, PlanDone, Restarted
+from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, lines_of, restarted_to_dict
+from devserver.network.accounts import FACTS, LOGS, RELOADS
+from devserver.server.redact import Redactor
+from devserver.server.status import Standing, mods_since
+from devserver.ui.said import Said, Say
+
+_MOST_WORDS = 2000
+_MOST_RELOADS, _MOST_FACTS, _MOST_LOGS = 200, 500, 2000
+
+
+class LiveViews:
+    """The views of one run. Told from any thread."""
+
+    def __init__(self, network: AgentNetwork, redactor: Redactor) -> None:
+        self._network = network
+        self._redactor = redactor
+        self.recorder = network.record()
+        self.standing = Standing()
+        accounts = network.directory.accounts
+        self.reloads: Tape[dict[str, Any]] = Tape(_MOST_RELOADS, accounts.open(RELOADS))
+        self.facts: Tape[Any] = Tape(_MOST_FACTS, accounts.open(FACTS))
+        self.logs: Tape[LogLine] = Tape(_MOST_LOGS, accounts.open(LOGS))
+        self.pinned: Collection[int] = ()
+        """The numbers of the events that pins were made of: who pins keeps it."""
+        self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
+
+    def note(self, fact: Fact) -> None:
+        """Remember a fact."""
+        now = iso_of(time.time())
+        self.standing.note(fact)
+        number = self._note_reload(fact, now)
+        for line in lines_of(fact, now):
+            self.facts.put({**line, "change": number} if number is not None else line)
+
+    def _note_reload(self, fact: Fact, now: str) -> int | None:
+        """Keep what became of a plan; the number that it can be asked for by."""
+        match fact:
+            case PlanDone():
+                return self.reloads.put({"time": now, **done_to_dict(fact)})
+            case Restarted():
+                told = restarted_to_dict(fact)
+                return self.reloads.put({"time": now, "success": not fact.failed, "restarted": told})
+            case ConfigRefused():
+                refused = [error_to_dict(each) for each in fact.errors]
+                return self.reloads.put({"time": now, "success": False, "refused": refused})
+            case _:
+                return None
+
+    def hearing(self, say: Say) -> Say:
+        """The same function, of which we hear too what is said."""
+
+        def said(line: Said) -> None:
+            self.logs.put(_log_line(line, time.time()))
+            say(line)
+
+        return said
+
+    def mods_revision(self) -> int:
+        """A number that grows whenever something changes that is told of mods."""
+        return self.standing.revision
+
+    def mods_since(self, revision: int) -> dict[str, Any]:
+        """The mods of which something else is told since a revision, and the order of all."""
+        return mods_since(self._network, self.standing, revision)
+
+    def agents_seen(self) -> dict[str, int]:
+        """How many agents are connected, and how many connections were dropped in this run."""
+        directory = self._network.directory
+        return {"n": directory.connected(), "dropped": directory.mark()}
+
+    def clean(self, raw: bytes) -> bytes:
+        """JSON without live secrets."""
+        return self._redactor.json(raw)
+
+    def close(self) -> None:
+        """Let go of everyone who waits: nothing more will come."""
+        for each in self._tapes.values():
+            each.close()
+
+    def pack(self) -> dict[str, Any]:
+        """What the next image of this process needs to go on with the numbers of these."""
+        return {name: each.pack() for name, each in self._tapes.items()}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on where an earlier image of this process was."""
+        for name, kept in packed.items():
+            self._tapes[name].unpack(kept)
+
+
+def _log_line(line: Said, now: float) -> LogLine:
+    words = line.words if not line.fields else f"{line.words} {' '.join(f'{k}={v!r}' for k, v in line.fields.items())}"
+    whose = str(line.bound.get("mod") or line.who)
+    return (round(now, 3), line.level, whose, int(line.bound.get("number") or 0), words[:_MOST_WORDS])
