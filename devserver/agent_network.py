@@ -278,9 +278,14 @@ class AgentNetwork:
         asked = LoadAsked(mod_path, dict(config or {}), "load_mod", trusted, generation)
         return response_of(await self.engine.submit(asked), mod_path)
 
-    async def unload_mod(self, mod: str, *, force: bool = False, generation: int | None = None) -> EventResponse:
-        """Unload a mod by path or id; `force` also where another mod requires it. The rest is as of `load_mod`."""
-        return response_of(await self.engine.submit(UnloadAsked(mod, force, "unload_mod", generation)), mod)
+    async def unload_mod(
+        self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
+    ) -> EventResponse:
+        """Unload a mod by path or id; where others need it, `cascade` unloads them first, `force` leaves them.
+
+        The rest is as of `load_mod`.
+        """
+        return response_of(await self.engine.submit(UnloadAsked(mod, force, "unload_mod", generation, cascade)), mod)
 
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
         """Serve a mod, by path or id, as it is on disk now. One that fails runs on. The rest is as of `load_mod`."""

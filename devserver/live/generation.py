@@ -139,6 +139,8 @@ class Generation:
     """The configuration as network.yaml, or who loaded the mod, gives it."""
     hand_over: HandOver
     listed: bool = True
+    came_with: str = ""
+    """The mod (id) that needs it, where it was loaded for that alone."""
     reloadable: bool = True
     config_model: Any = None
     """The pydantic model that the mod declares for its configuration, if it declares one."""

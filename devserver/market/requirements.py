@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from devserver.model.names import is_range
@@ -23,6 +23,8 @@ class Requirement:
 
     path: str
     range: str = ""
+    written: str = field(default="", compare=False, repr=False)
+    """The text that states it."""
 
     def __str__(self) -> str:
         return f"{self.path}{self.range}"
@@ -63,7 +65,7 @@ def parse_requirement(text: str) -> Requirement:
     if found is None or not is_range(found["range"] or ""):
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         raise ValueError(f"{shown!a} is no requirement: write it like mods.wiki or mods.wiki>=1.2,<2")
-    return Requirement(found["path"], found["range"] or "")
+    return Requirement(found["path"], found["range"] or "", text)
 
 
 def _is_spaced_well(text: str) -> bool:
@@ -71,15 +73,32 @@ def _is_spaced_well(text: str) -> bool:
     return len(text) <= _LONGEST and re.search(r"[\w.]\s+[\w.]", text) is None
 
 
-def load_order(mods: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def load_order(
+    mods: Mapping[str, Collection[str]], optional: Mapping[str, Collection[str]] | None = None
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """The order to load mods in, and the cycles among them; `mods` maps a mod's path to its requirements.
 
-    Each mod comes after those of `mods` that it needs, and otherwise where it stood. A cycle is named in the order of
-    need, a mod that needs itself as a cycle of one; its members are in the order too.
+    Each mod comes after those of `mods` that it needs, and after those that it works with (`optional`) unless a circle
+    leads there; otherwise where it stood. A cycle is named in the order of need, a mod that needs itself as a cycle of
+    one; its members are in the order too.
 
     Raises ValueError for what is no requirement.
     """
     needs = {path: [parse_requirement(each).path for each in requires] for path, requires in mods.items()}
     found = components(mods, lambda path: [each for each in needs[path] if each in needs])
     cycles = tuple(tuple(each) for each in found if len(each) > 1 or each[0] in needs[each[0]])
+    if optional:
+        found = _with_optional(needs, optional)
     return tuple(path for component in found for path in component), cycles
+
+
+def _with_optional(needs: Mapping[str, Collection[str]], optional: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """The order with the optional edges that no circle contains."""
+    likes = {path: [parse_requirement(each).path for each in texts] for path, texts in optional.items()}
+    every = {path: [each for each in (*own, *likes.get(path, ())) if each in needs] for path, own in needs.items()}
+    of = {path: number for number, each in enumerate(components(needs, every.__getitem__)) for path in each}
+    edges = {
+        path: [each for each in reached if each in needs[path] or of[each] != of[path]]
+        for path, reached in every.items()
+    }
+    return components(needs, edges.__getitem__)

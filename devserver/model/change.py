@@ -59,12 +59,21 @@ class LoadAsked:
 
 @dataclass(frozen=True, slots=True)
 class UnloadAsked:
-    """A call or an event asks to end a mod; `force` also where others need it."""
+    """A call or an event asks to end a mod; `cascade` with those that need it, `force` also where others need it."""
 
     mod: str
     force: bool = False
     cause: str = "asked"
     seen: int | None = None
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TidyAsked:
+    """A plan was carried out: what runs and is no longer needed may go. `failed`: the mods (ids) that did not load."""
+
+    failed: tuple[str, ...] = ()
+    cause: str = "no mod needs it any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +101,4 @@ class RestartAsked:
     by_person: bool = False
 
 
-Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | UndoAsked | RestartAsked
+Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | TidyAsked | UndoAsked | RestartAsked

@@ -120,6 +120,8 @@ class PlanDone:
     duration_ms: float
     agents: AgentsSeen = AgentsSeen()
     held: Held = Held()
+    then: PlanDone | None = None
+    """What was unloaded afterwards because it was no longer needed; told as a plan of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ class Action(StrEnum):
     RELOAD = "reload"
     RECONFIGURE = "reconfigure"
     REORDER = "reorder"
+    KEEP = "keep"
+    """A mod that came because another needs it stays from now on, whoever needs it."""
 
 
 PHASES_OF: dict[Action, tuple[Phase, ...]] = {
@@ -47,6 +49,7 @@ PHASES_OF: dict[Action, tuple[Phase, ...]] = {
     Action.UNLOAD: (Phase.GATE, Phase.DRAIN, Phase.COMMIT, Phase.OPEN, Phase.CLOSE),
     Action.RECONFIGURE: (Phase.CONSTRUCT, Phase.COMMIT),
     Action.REORDER: (Phase.COMMIT,),
+    Action.KEEP: (Phase.COMMIT,),
 }
 """Which phases each action passes. A transaction passes a phase when one of its steps does."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from devserver.model.change import Sources
-from devserver.model.config import ModSpec
+from devserver.model.config import Manifest, ModSpec
 from devserver.model.lifecycle import Action, Way
 
 
@@ -28,6 +28,8 @@ class Step:
     way: Way = Way.IN_PLACE
     otherwise: Step | None = None
     """What is done instead where the mod refuses this."""
+    came_with: str = ""
+    """The mod (id) that needs it, where it is loaded for that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,22 @@ class Hold:
     """The mods (plain paths) that it waits for: when one of them is loaded, the step is tried again."""
     line: int | None = None
     """Where network.yaml names a mod that is nowhere."""
+    packages: tuple[str, ...] = ()
+    """The Python packages that it waits for."""
+    cascade: tuple[str, ...] = ()
+    """The mods (ids) that would have to be unloaded before, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Steps that succeed or fail together, because they share changed modules or need each other.
 
-    `needs` are the mods (plain paths) that earlier groups of the plan have to bring: where one of them does not come,
-    the group is skipped.
+    `needs` are the mods (plain paths) that earlier groups of the plan have to bring, each with what is asked of it
+    (`mods.wiki>=1`): where one of them does not come, the group is skipped.
     """
 
     steps: tuple[Step, ...]
-    needs: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,11 @@ class Plan:
         """All steps, in the order they are carried out."""
         return tuple(step for group in self.groups for step in group.steps)
 
+    def only(self, wanted: Callable[[Step], bool]) -> Plan:
+        """This plan with the steps alone that are wanted."""
+        groups = (replace(each, steps=tuple(filter(wanted, each.steps))) for each in self.groups)
+        return replace(self, groups=tuple(each for each in groups if each.steps))
+
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do and nothing to say."""
@@ -144,13 +155,20 @@ class LiveMod:
     config: Mapping[str, Any] = field(default_factory=dict)
     listed: bool = True
     requires: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     version: str = "0"
+    came_with: str = ""
+    """The mod (id) that needed it, where it was loaded for that alone."""
     takes_config: bool = False
     """Whether the mod takes a changed configuration in place (`update_config`)."""
     restarts: bool = False
     """Whether the mod asks for a restart instead of a reload (`reload_mode = "restart"`)."""
     reads: Sources = field(default_factory=dict)
     """Data files that the mod read while it was initialised."""
+    file: Path | None = None
+    """Its source, as it was when it was loaded: `text`; with it what lay beside it."""
+    text: bytes = field(default=b"", compare=False, repr=False)
+    manifest: Manifest | None = field(default=None, compare=False, repr=False)
 
     @property
     def spec(self) -> ModSpec:

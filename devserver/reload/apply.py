@@ -308,6 +308,7 @@ class Transaction:
             config=dict(step.config),
             hand_over=mode,
             listed=step.listed,
+            came_with=step.came_with,
             reloadable=located.reloadable,
             config_model=model,
             settings=settings,
@@ -493,6 +494,8 @@ class Transaction:
                 candidate.old.config, candidate.old.settings = dict(candidate.step.config), candidate.settings
                 candidate.old.configure()
                 candidate.note = "in place, no reload"
+            case Action.KEEP if candidate.old is not None:
+                candidate.old.came_with = ""
 
     async def _open(self, candidates: list[Candidate]) -> None:
         for candidate in candidates:

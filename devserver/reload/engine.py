@@ -25,7 +25,7 @@ from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
-from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, Trigger
+from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, TidyAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
@@ -36,7 +36,7 @@ from devserver.reload.apply import GivenUp, Transaction
 from devserver.reload.carried import Carried
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
-from devserver.reload.knowledge import Knowledge
+from devserver.reload.knowledge import Knowledge, allow_list
 from devserver.reload.opinion import SecondOpinion
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome, with_holders
 from devserver.reload.plan import make_plan, reasons_of
@@ -327,8 +327,11 @@ class Engine:
         outcomes = outcomes if plan.undo else await self._opinion.on(outcomes, self.limits)
         if plan.undo:
             self.knowledge.history.went(pasts, redo=plan.redo)
-        else:
-            self.knowledge.history.applied(pasts, outcomes, of_code=not isinstance(trigger, ConfigChanged))
+        elif not isinstance(trigger, TidyAsked):
+            # What came along goes again by itself when what needs it is undone.
+            along = {each.mod_id for each in plan.steps if each.came_with and each.action is Action.LOAD}
+            own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
+            self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
         if pasts:
             holders = await self.proof.at_once()
@@ -339,11 +342,20 @@ class Engine:
         if outcomes or plan.not_applied:
             self._tell(done)
         self._follow_up(plan)
+        done = replace(done, then=await self._tidied(outcomes))
         if any(each.reason == OTHERS_FIRST for each in outcomes):
             self._queue_unwaited(FilesChanged(plan.changed, texts=plan.texts))
         if plan.needs_restart:
             self.restart(plan.needs_restart)
         return done
+
+    async def _tidied(self, outcomes: Iterable[Outcome]) -> PlanDone | None:
+        """Unload what came because others needed it and is no longer needed, as a plan of its own."""
+        if not self.knowledge.has_spare():
+            return None
+        failed = (each.mod_id for each in outcomes if each.status is not Status.APPLIED)
+        trigger = TidyAsked(tuple(failed))
+        return None if self.plan(trigger).empty else await self._carry_out(trigger)
 
     def _follow_up(self, plan: Plan) -> None:
         """Have attempts made again that were waiting for what this plan has loaded."""
@@ -376,7 +388,7 @@ class Engine:
     ) -> list[Outcome]:
         # Most groups need nothing, and at a start there is one for each mod.
         came = {module_of(each.mod_path) for each in before if each.status is Status.APPLIED} if group.needs else set()
-        missing = [each for each in group.needs if each not in came]
+        missing = {path: wish for path, wish in group.needs.items() if path not in came}
         if missing:
             return [self._skipped(step, missing) for step in group.steps]
         self._running = transaction = Transaction(self, group, plan)
@@ -412,10 +424,11 @@ class Engine:
             self.failures += outcome.status is not Status.APPLIED
         return outcomes
 
-    def _skipped(self, step: Step, missing: Sequence[str]) -> Outcome:
+    def _skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
         """A step whose turn does not come, because mods that it needs did not."""
-        reason = f"{step.mod_path} needs {', '.join(missing)}, which did not load"
-        outcome = skipped_outcome(step, reason, self._number(step))
+        outcome = skipped_outcome(
+            step, f"it needs {', '.join(missing.values())}, which did not load", self._number(step)
+        )
         self.knowledge.skipped(step, outcome, tuple(missing))
         return outcome
 
@@ -474,7 +487,7 @@ class Engine:
         return fault
 
     def _allow_list(self) -> tuple[str, ...]:
-        return (*self.config.mod_paths, *(module_of(each.path) for each in self.config.mods))
+        return allow_list(self.config)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""

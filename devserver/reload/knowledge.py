@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from devserver.errors import DevServerError, ModFault, ModNotFound
+from devserver.errors import DevServerError, ModFault, ModNotFound, ModRefused
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import LoadedModules, locate
+from devserver.loader.distributions import versions_of
 from devserver.loader.modules import Text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
@@ -31,6 +32,7 @@ from devserver.model.change import (
     ReloadAsked,
     RestartAsked,
     Sources,
+    TidyAsked,
     Trigger,
     UndoAsked,
     UnloadAsked,
@@ -60,6 +62,8 @@ class Attempt:
     outcome: Outcome
     needs: tuple[str, ...] = ()
     """The mods (plain paths) without which it could not be, where that was the reason."""
+    packages: tuple[str, ...] = ()
+    """The Python packages without which it could not be, where that was the reason."""
     loads_elsewhere: bool = False
     """Whether a fresh process loads the same sources: a restart brings them."""
 
@@ -127,9 +131,15 @@ class Knowledge:
         changed, texts = (trigger.changed, trigger.texts) if isinstance(trigger, FilesChanged) else ({}, {})
         stale = self._modules.stale(self._differing)
         wanted = self._to_load(trigger)
-        declared, absent = self._sources_of(wanted) if wanted else ({}, {})
         redo = isinstance(trigger, UndoAsked) and trigger.redo
+        declared, absent = self._sources_of(wanted) if wanted else ({}, {})
+        if isinstance(trigger, LoadAsked):
+            absent = {}  # who asks for one mod is told by its load that it is nowhere
         undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
+        declared |= self._declared_before(undoable) if undoable else self._declared_anew(live, stale, texts)
+        config = trigger.config if isinstance(trigger, ConfigChanged) else self.config
+        self._add_needed(declared, absent, config)
+        installed, imported = versions_of(declared.values())
         return Situation(
             config=self.config,
             live=live,
@@ -137,7 +147,7 @@ class Knowledge:
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(module_of(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
-            declared=declared | self._declared_anew(live, stale, texts),
+            declared=declared,
             gains=self._gains(stale, texts) if len(stale) > 1 else {},
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
@@ -147,11 +157,13 @@ class Knowledge:
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
             missing=self._missing(live, stale) if stale else {},
             missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
-            # Who asks for one mod is told by its load that it is nowhere.
-            absent={} if isinstance(trigger, LoadAsked) else absent,
+            absent=absent,
             archives=frozenset(path for path in changed if path.suffix != ".py" and str(path) in sys.path),
             waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
             would_fail=self._would_fail(live) if isinstance(trigger, RestartAsked) else {},
+            packages=installed,
+            imported=imported,
+            stuck_on_packages=frozenset(module_of(path) for path, each in self.failed.items() if each.packages),
         )
 
     def _would_fail(self, live: Iterable[LiveMod]) -> dict[str, str]:
@@ -210,28 +222,60 @@ class Knowledge:
         match trigger:
             case ConfigChanged(config=config):
                 return [each.path for each in config.enabled_mods if self._registry.find(each.path) is None]
-            case UnloadAsked():
+            case UnloadAsked() | TidyAsked():
                 return []
             case _:
                 asked = [trigger.path] if isinstance(trigger, LoadAsked) else []
                 return asked + [each.path for each in self.config.enabled_mods if each.path in self.failed]
 
-    def _sources_of(self, paths: Iterable[str]) -> tuple[dict[str, Declarations], dict[str, str]]:
+    def _sources_of(
+        self, paths: Iterable[str], allowing: NetworkConfig | None = None
+    ) -> tuple[dict[str, Declarations], dict[str, str]]:
         """By path, what the sources of mods say of themselves, and where those that are nowhere were looked for.
 
-        A mod whose source cannot be read is in neither: the load itself will fail on it and say why.
+        A mod whose source cannot be read is in neither: the load itself will fail on it and say why. With `allowing`,
+        what lies outside of the workspace and is not allowed there is nowhere.
         """
         declared, absent = {}, {}
         packages: dict[str, list[str]] = {}
         for path in paths:
             try:
-                file = locate(path, self._roots, packages=packages).file
+                located = locate(path, self._roots, packages=packages)
+                if allowing is not None and not located.reloadable:
+                    locate(path, self._roots, allow_list(allowing), packages=packages)
+                file = located.file
                 declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
             except ModNotFound as nowhere:
                 absent[module_of(path)] = str(nowhere)
+            except ModRefused as refused:
+                if allowing is not None:
+                    absent[module_of(path)] = str(refused)
             except (DevServerError, OSError, SyntaxError, ValueError):
                 continue
         return declared, absent
+
+    def _add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
+        """Add the mods that are needed and do not run, directly or through others: what they say, or where they were
+        looked for. What no person has listed comes from the workspace, or from what network.yaml allows."""
+        pending = list(declared)
+        for path in pending:
+            needed = [each for each in needed_paths(declared[path].requires) if each not in absent]
+            new = [each for each in dict.fromkeys(needed) if each not in declared and not self._runs(each)]
+            if not new:
+                continue
+            found, nowhere = self._sources_of(new, config)
+            declared |= found
+            absent |= nowhere
+            pending += found
+
+    def has_spare(self) -> bool:
+        """Whether something runs that no person asks for."""
+        specs = ((each, self.specs.get(module_of(each.mod_path))) for each in self._registry.live)
+        return any(each.came_with or (each.listed and (spec is None or not spec.enabled)) for each, spec in specs)
+
+    def _runs(self, path: str) -> bool:
+        slot = self._registry.find(path)
+        return slot is not None and slot.live is not None and module_of(slot.mod_path) == path
 
     def _declared_anew(
         self, live: Iterable[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes]
@@ -266,11 +310,24 @@ class Knowledge:
                     found[name] = frozenset(others & (imports.eager | imports.lazy))
         return {name: gained for name, gained in found.items() if gained}
 
+    def _declared_before(self, undoable: Mapping[str, Past]) -> dict[str, Declarations]:
+        """What the sources that an undo brings back say of themselves."""
+        found = {}
+        for generation in self._registry.live:
+            past, loaded = undoable.get(generation.mod_id), self._modules.get(generation.entry)
+            text = past.texts.get(loaded.path) if past is not None and loaded is not None else None
+            if text is not None:
+                with contextlib.suppress(SyntaxError, ValueError, ModFault):
+                    found[module_of(generation.mod_path)] = declared_in(text.path, text.data)
+        return found
+
     def _live_mod(self, generation: Generation) -> LiveMod:
         """A generation as plans know it; made once, and again when its configuration or place has changed."""
         known = self._live_mods.get(generation)
-        if known is None or known.config is not generation.config or known.listed is not generation.listed:
-            known = self._live_mods[generation] = _as_live_mod(generation)
+        now = (generation.config, generation.listed, generation.came_with)
+        if known is None or known.config is not now[0] or (known.listed, known.came_with) != now[1:]:
+            loaded = self._modules.get(generation.entry)
+            known = self._live_mods[generation] = _as_live_mod(generation, loaded.text if loaded else None)
         return known
 
     def take_config(self, config: NetworkConfig) -> list[Notice]:
@@ -283,6 +340,7 @@ class Knowledge:
         for generation in self._registry.live:
             # What it has asked for once it may take away, also later; what somebody else has loaded it may not.
             generation.listed = generation.listed or module_of(generation.mod_path) in enabled
+            generation.came_with = "" if generation.listed else generation.came_with
         for path in [each for each in self.failed if module_of(each) not in listed]:
             del self.failed[path]
         return notices
@@ -316,7 +374,7 @@ class Knowledge:
             self.failed.pop(path, None)
         elif candidate.brings:
             located = [candidate.located.file] if candidate.located is not None else []
-            self._note_failed(path, outcome, located, carried.touched)
+            self._note_failed(path, outcome, located, carried.touched, came_with=candidate.step.came_with)
 
     def skipped(self, step: Step, outcome: Outcome, needs: tuple[str, ...]) -> None:
         """Note a step that was not tried, because mods that it needs did not come."""
@@ -326,8 +384,9 @@ class Knowledge:
         """Note what was held: when its source, or what it waits for, is there, it is looked at again."""
         for hold, outcome in zip(holds, outcomes, strict=True):
             gone = situation.missing.get(outcome.mod_id) if hold.action is Action.RELOAD else None
-            if gone is not None or hold.action is Action.LOAD or hold.needs:
-                self._note_failed(outcome.mod_path, outcome, [] if gone is None else [gone], needs=hold.needs)
+            if gone is not None or hold.action is Action.LOAD or hold.needs or hold.packages:
+                places = [] if gone is None else [gone]
+                self._note_failed(outcome.mod_path, outcome, places, needs=hold.needs, packages=hold.packages)
 
     def _note_failed(
         self,
@@ -336,12 +395,20 @@ class Knowledge:
         places: Iterable[Path] = (),
         touched: Sources | None = None,
         needs: tuple[str, ...] = (),
+        packages: tuple[str, ...] = (),
+        came_with: str = "",
     ) -> None:
-        """Note an attempt with all that it looked for, found or not. What nothing asks for any more is not noted."""
+        """Note an attempt with all that it looked for, found or not, and what those that it needs have looked for.
+
+        What nothing asks for any more is not noted.
+        """
         is_listed = any(module_of(each.path) == module_of(mod_path) for each in self.config.mods)
-        if is_listed or self._registry.find(mod_path) is not None:
-            looked_for = dict.fromkeys((*places, *_places(mod_path, self._roots)))
-            self.failed[mod_path] = Attempt({**self._now(looked_for), **(touched or {})}, outcome, needs)
+        if is_listed or came_with or self._registry.find(mod_path) is not None:
+            paths = (mod_path, *needs)
+            looked_for = dict.fromkeys((*places, *(each for path in paths for each in _places(path, self._roots))))
+            theirs = [self.failed[path].touched for path in needs if path in self.failed]
+            known = {place: digest for each in (*theirs, touched or {}) for place, digest in each.items()}
+            self.failed[mod_path] = Attempt({**self._now(looked_for), **known}, outcome, needs, packages=packages)
 
     def _now(self, paths: Iterable[Path]) -> Sources:
         """What is on disk at these places, as the watch sees it."""
@@ -439,7 +506,7 @@ class Known(Mapping[Path, Digest | None]):
         return str(path) in self._written and not str(path).endswith(".py")
 
 
-def _as_live_mod(generation: Generation) -> LiveMod:
+def _as_live_mod(generation: Generation, text: Text | None) -> LiveMod:
     instance = generation.instance
     return LiveMod(
         generation.mod_id,
@@ -449,11 +516,21 @@ def _as_live_mod(generation: Generation) -> LiveMod:
         config=generation.config,
         listed=generation.listed,
         requires=_texts(instance.requires),
+        optional=_texts(getattr(instance, "optional", ())),
         version=str(instance.version),
+        came_with=generation.came_with,
         takes_config=hooks.takes_config(instance),
         restarts=generation.hand_over is HandOver.RESTART,
         reads=generation.reads,
+        file=None if text is None else text.path,
+        text=b"" if text is None else text.data,
+        manifest=generation.manifest,
     )
+
+
+def allow_list(config: NetworkConfig) -> tuple[str, ...]:
+    """The packages and mods that may be loaded by callers who do not run code here anyhow."""
+    return (*config.mod_paths, *(module_of(each.path) for each in config.mods))
 
 
 def _texts(requires: object) -> tuple[str, ...]:

@@ -105,6 +105,9 @@ def all_held(outcomes: Sequence[Outcome]) -> Held:
     )
 
 
+_VERBS = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded", Action.KEEP: "kept"}
+
+
 def response_of(done: PlanDone, mod: str) -> EventResponse:
     """The answer to whoever asked for one mod, by path or id; others may have been reloaded with it."""
     named = (each for each in done.outcomes if mod == each.mod_id or module_of(mod) == module_of(each.mod_path))
@@ -118,7 +121,7 @@ def response_of(done: PlanDone, mod: str) -> EventResponse:
     if done.plan.stale:
         data["code"] = "stale_generation"
     if outcome.status is Status.APPLIED:
-        verb = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded"}.get(outcome.action, "reloaded")
+        verb = _VERBS.get(outcome.action, "reloaded")
         return EventResponse(True, f"Successfully {verb} mod: {outcome.mod_id}", data)
     running = (
         f"; v{outcome.generation} keeps running" if outcome.generation and "keeps running" not in outcome.reason else ""

@@ -28,6 +28,7 @@ class Arrival:
     generation: int
     state: PackedState
     listed: bool = True
+    came_with: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,16 +98,20 @@ class Restarting:
                 generation=each.number,
                 state=state,
                 listed=each.listed,
+                came_with=each.came_with,
                 config=dict(each.config),
             )
         return packed
 
     def unlisted(self, enabled: Collection[str]) -> tuple[Arrival, ...]:
-        """What ran before though no file lists it. What was listed then and is not among `enabled` now is forgotten."""
+        """What ran before though no file lists it. What was listed then and is not among `enabled` now is forgotten.
+
+        What came because another mod needed it comes with that one again.
+        """
         listed = {path for path, each in self.arrivals.items() if each.listed}
         for path in listed - {module_of(each) for each in enabled}:
             del self.arrivals[path]
-        return tuple(each for each in self.arrivals.values() if not each.listed)
+        return tuple(each for each in self.arrivals.values() if not each.listed and not each.came_with)
 
     async def give_state(self, generation: Generation, limit: float) -> str:
         """Give a mod that is being loaded the state of the image before; what became of it, "" where there is none."""
@@ -130,7 +135,7 @@ async def _no_problem() -> str | None:
 def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
     """An arrival as plain values: the image that reads it may be of another version of this code."""
     state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
-    values = {name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "config")}
+    values = {name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "came_with", "config")}
     return {**values, "state": state}
 
 

@@ -22,6 +22,7 @@ DONE: dict[Action, str] = {
     Action.UNLOAD: " unloaded",
     Action.RECONFIGURE: " reconfigured",
     Action.REORDER: " moved",
+    Action.KEEP: " kept",
 }
 """What follows a mod's name when a step has been applied; a generation alone says that it was loaded."""
 
@@ -31,6 +32,7 @@ HELD: dict[Action, str] = {
     Action.UNLOAD: "not unloaded",
     Action.RECONFIGURE: "not reconfigured",
     Action.REORDER: "not moved",
+    Action.KEEP: "not kept",
 }
 
 NOT_DONE: dict[Action, str] = {
@@ -39,6 +41,7 @@ NOT_DONE: dict[Action, str] = {
     Action.UNLOAD: "was not unloaded",
     Action.RECONFIGURE: "did not take its configuration",
     Action.REORDER: "kept its place",
+    Action.KEEP: "was not kept",
 }
 
 _NO_MOD = ("", "all")

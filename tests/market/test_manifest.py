@@ -74,7 +74,8 @@ async def test_a_mod_waits_for_what_its_manifest_depends_on(work: Workspace) -> 
     await work.start("mods.ant", "mods.bee")
     assert set(work.net.running_mods()) == {"ant", "bee"}
     package(work, "cat", dependencies=["mods.dog"])
-    assert "it needs mods.dog, which is not loaded" in (await work.net.load_mod("mods.cat")).message
+    message = (await work.net.load_mod("mods.cat")).message
+    assert "it needs mods.dog (mods/cat/mod_manifest.json:1), which is nowhere" in message
     refused = await work.net.unload_mod("bee")
     assert (refused.success, "ant needs it" in refused.message) == (False, True)
 

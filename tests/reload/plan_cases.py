@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
+from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, ReloadAsked, TidyAsked, Trigger, UnloadAsked
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.plan import LiveMod, Plan
 from devserver.reload.plan import Situation
@@ -102,7 +102,14 @@ def _situation(case: Case) -> Iterator[str]:
             yield f"imports       {name}: {', '.join(sorted(facts.imports))}"
     for name, declared in now.declared.items():
         needs = f" needs {', '.join(declared.requires)}" if declared.requires else ""
-        yield f"says          {name} {declared.version}{needs}"
+        likes = f" works with {', '.join(declared.optional)}" if declared.optional else ""
+        packages = f" needs packages {', '.join(declared.packages)}" if declared.packages else ""
+        yield f"says          {name} {declared.version}{needs}{likes}{packages}"
+    for path, why in now.absent.items():
+        yield f"nowhere       {path}: {why}"
+    for name, version in now.packages.items():
+        there = f", imported {now.imported[name]}" if name in now.imported else ""
+        yield f"installed     {name} {version}{there}"
     for name, path in now.stale.items():
         what = "is gone" if path in now.deleted else "differs"
         yield f"on disk       {now.shown(path)} {what}, of which {name} was made"
@@ -125,7 +132,7 @@ def _config(config: Mapping[str, Any]) -> str:
 
 
 def _live(mod: LiveMod) -> str:
-    by_hand = "" if mod.listed else " by hand"
+    by_hand = "" if mod.listed else f" came with {mod.came_with}" if mod.came_with else " by hand"
     needs = f" needs {', '.join(mod.requires)}" if mod.requires else ""
     return f"{mod.mod_id} v{mod.generation}{_config(mod.config)}{by_hand}{needs}"
 
@@ -140,8 +147,10 @@ def _trigger(trigger: Trigger) -> str:
             return f"reload {', '.join(mods) or 'all'}"
         case LoadAsked(path=path, config=config):
             return f"load {path}{_config(config)}"
-        case UnloadAsked(mod=mod, force=force):
-            return f"unload {mod}{' by force' if force else ''}"
+        case UnloadAsked(mod=mod, force=force, cascade=cascade):
+            return f"unload {mod}{' by force' if force else ''}{' with what needs it' if cascade else ''}"
+        case TidyAsked(failed=failed):
+            return f"tidy{', after ' + ', '.join(failed) + ' failed' if failed else ''}"
 
 
 def _plan(plan: Plan) -> Iterator[str]:
@@ -152,7 +161,7 @@ def _plan(plan: Plan) -> Iterator[str]:
             yield "  as one:"
         for step in group.steps:
             modules = f" [{' '.join(step.modules)}]" if step.modules else ""
-            by_hand = "" if step.listed else " by hand"
+            by_hand = "" if step.listed else f" came with {step.came_with}" if step.came_with else " by hand"
             what = f"{step.action} {step.mod_id}{_config(step.config)}{by_hand}: {step.reason}{modules}"
             yield f"{'  ' if alone else '    '}{what}"
     for hold in plan.holds:

@@ -27,7 +27,7 @@ async def test_a_mod_that_was_skipped_because_another_failed_comes_when_that_one
         Status.SKIPPED,
         Status.SKIPPED,
     ]
-    assert last(work, "search").reason == "mods.search needs mods.wiki, which did not load"
+    assert last(work, "search").reason == "it needs mods.wiki, which did not load"
     done = await work.save_mod("wiki", served("wiki", 1))
     assert work.running() == {"index": 1, "search": 1, "wiki": 1}
     assert [step.mod_id for step in done.plan.steps] == ["wiki", "search", "index"]
@@ -38,8 +38,8 @@ async def test_a_mod_that_was_held_comes_with_the_one_that_is_loaded_by_hand(wor
     """Whatever brings the other mod."""
     work.mod("wiki", served("wiki", 1))
     work.mod("search", needing("search", "mods.wiki"))
-    await work.start("mods.search")
-    assert last(work, "search").reason == "it needs mods.wiki, which is not loaded"
+    await work.start("mods.search", {"name": "mods.wiki", "enabled": False})
+    assert last(work, "search").reason == "it needs mods.wiki (mods/search.py:11), which network.yaml:5 disables"
     await work.net.load_mod("mods.wiki")
     assert set(work.running()) == {"wiki", "search"}
 
@@ -49,7 +49,7 @@ async def test_a_mod_waits_for_the_version_that_it_needs(work: Workspace) -> Non
     work.mod("wiki", served("wiki", 1, "version = '1'\n"))
     work.mod("search", needing("search", "mods.wiki>=2"))
     await work.start("mods.wiki", "mods.search")
-    assert last(work, "search").reason == "it needs mods.wiki>=2, and mods.wiki is version 1"
+    assert last(work, "search").reason == "it needs mods.wiki>=2 (mods/search.py:11), and wiki is 1 (mods/wiki.py:11)"
     await work.save_mod("wiki", served("wiki", 2, "version = '2'\n"))
     assert work.running() == {"wiki": 2, "search": 1}
 
@@ -61,7 +61,10 @@ async def test_a_saved_mod_that_needs_what_is_not_there_is_held_and_comes_when_i
     await work.save_mod("search", needing("search", "mods.wiki"))
     held = last(work, "search")
     assert (held.status, held.generation) == (Status.SKIPPED, 1)
-    assert held.reason == "it needs mods.wiki, which is not loaded; search v1 keeps running"
+    assert held.reason == (
+        "it needs mods.wiki (mods/search.py:11), which is nowhere: looked for mods/wiki/mod.py, "
+        "mods/wiki/__init__.py and mods/wiki.py; search v1 keeps running"
+    )
     work.mod("wiki", served("wiki", 1))
     await work.net.load_mod("mods.wiki")
     assert work.running() == {"search": 2, "wiki": 1}
@@ -73,5 +76,8 @@ async def test_a_version_that_another_mod_refuses_is_held(work: Workspace) -> No
     work.mod("search", needing("search", "mods.wiki>=2"))
     await work.start("mods.wiki", "mods.search")
     await work.save_mod("wiki", served("wiki", 2, "version = '1'\n"))
-    assert last(work, "wiki").reason == "search needs mods.wiki>=2, and this is version 1; wiki v1 keeps running"
+    assert last(work, "wiki").reason == (
+        "wiki 1 (mods/wiki.py:11) does not suit search, which needs mods.wiki>=2 (mods/search.py:11); "
+        "wiki v1 keeps running · save both together or pause"
+    )
     assert work.running() == {"wiki": 1, "search": 1}

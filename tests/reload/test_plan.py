@@ -6,12 +6,13 @@ OA_DEV_UPDATE_GOLDEN=1 writes the files anew.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from plan_cases import Case, in_words, live, saved, situation, source, spec, yaml
 
-from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, UnloadAsked
+from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, TidyAsked, UnloadAsked
 from devserver.model.config import AgentGroup
 from devserver.reload.plan import make_plan
 
@@ -22,6 +23,8 @@ BOARD = {"mods.kanban": ["mods.lib.board"], "mods.wiki": ["mods.lib.board"], "mo
 
 DEEP = {"mods.kanban": ["mods.lib.board"], "mods.lib.board": ["mods.lib.grid"], "mods.lib.grid": []}
 THREE = (live("kanban", 3), live("wiki", 2), live("echo"))
+AUTOMATIC = live("wiki", 2, version="1.2", listed=False, came_with="search")
+SEARCH = live("search", requires=("mods.wiki>=1",))
 NEEDING = (live("wiki", 2, version="1.2"), live("search", requires=("mods.wiki>=1",)))
 
 CASES = {
@@ -276,9 +279,59 @@ CASES = {
         situation((), yaml(), declared={"search": (("mods.wiki>=1",), "1"), "wiki": ((), "1.2")}),
     ),
     "yaml_needs_what_is_missing": Case(
-        "A mod whose need is missing is not loaded; the others are.",
+        "A mod whose need is nowhere is not loaded; the others are.",
         ConfigChanged(yaml("search", "echo")),
-        situation((), yaml(), declared={"search": (("mods.wiki>=1",), "1")}),
+        situation((), yaml(), declared={"search": (("mods.wiki>=1",), "1")}, absent={"mods.wiki": "no mod mods.wiki"}),
+    ),
+    "yaml_needs_what_it_does_not_list": Case(
+        "What a mod needs is loaded before it, with its own needs.",
+        ConfigChanged(yaml("search", "echo")),
+        situation(
+            (),
+            yaml(),
+            declared={"search": (("mods.wiki>=1",), "1"), "wiki": (("mods.text",), "1.2"), "text": ((), "1")},
+        ),
+    ),
+    "yaml_needs_what_it_disables": Case(
+        "What network.yaml disables is not loaded, whoever needs it.",
+        ConfigChanged(yaml("search", spec("wiki", enabled=False))),
+        situation((), yaml(), declared={"search": (("mods.wiki>=1",), "1"), "wiki": ((), "1.2")}),
+    ),
+    "yaml_needs_an_unsuitable_version": Case(
+        "What would come along in a version that does not suit does not come.",
+        ConfigChanged(yaml("search")),
+        situation((), yaml(), declared={"search": (("mods.wiki>=2",), "1"), "wiki": ((), "1.2")}),
+    ),
+    "yaml_needs_a_need_that_is_missing": Case(
+        "Why a mod cannot come along is said where it is needed.",
+        ConfigChanged(yaml("search")),
+        situation(
+            (),
+            yaml(),
+            declared={"search": (("mods.wiki",), "1"), "wiki": (("mods.text>=3",), "1.2")},
+            absent={"mods.text": "no mod mods.text: looked for mods/text.py"},
+        ),
+    ),
+    "yaml_works_with_what_comes_later": Case(
+        "A mod comes after those that it works with, unless a circle leads there.",
+        ConfigChanged(yaml("search", "analytics", "a", "b")),
+        situation(
+            (),
+            yaml(),
+            declared={
+                "search": ((), "1", ("mods.analytics>=2",)),
+                "a": (("mods.b",), "1"),
+                "b": ((), "1", ("mods.a",)),
+            },
+        ),
+    ),
+    "yaml_needs_what_nothing_suits": Case(
+        "Where two mods exclude each other's versions, that is said.",
+        ConfigChanged(yaml("wiki", "board", "search")),
+        situation(
+            [live("wiki", version="1.0"), live("board", requires=("mods.wiki<2",))],
+            declared={"search": (("mods.wiki>=2",), "1")},
+        ),
     ),
     "yaml_needs_another_version": Case(
         "A mod that needs another version than there is is not loaded.",
@@ -291,7 +344,7 @@ CASES = {
         situation((), yaml(), declared={"a": (("mods.b",), "1"), "b": (("./a",), "1")}),
     ),
     "yaml_needs_what_it_removes": Case(
-        "What network.yaml removes cannot be what a new mod needs.",
+        "What network.yaml removes and a new mod needs keeps running.",
         ConfigChanged(yaml("search")),
         situation([live("wiki")], declared={"search": (("mods.wiki",), "1")}),
     ),
@@ -378,9 +431,81 @@ CASES = {
     "load_again": Case("A mod that runs is not loaded again.", LoadAsked("./wiki"), situation(THREE)),
     "load_with_the_id_of_another": Case("Two mods cannot have one id.", LoadAsked("notes.wiki"), situation(THREE)),
     "load_with_a_need": Case(
-        "What a mod needs is not loaded for it.",
+        "What a mod needs comes along.",
         LoadAsked("mods.search"),
-        situation(THREE[:1], declared={"search": (("mods.wiki>=1",), "1")}),
+        situation(THREE[:1], declared={"search": (("mods.wiki>=1",), "1"), "wiki": ((), "1.2")}),
+    ),
+    "load_of_what_came_along": Case(
+        "A mod that came along and is asked for stays from then on.",
+        LoadAsked("mods.wiki"),
+        situation([AUTOMATIC, SEARCH]),
+    ),
+    "save_adds_a_need": Case(
+        "What a saved mod needs is loaded before it is reloaded.",
+        saved("mods.search"),
+        situation(
+            [live("search")],
+            stale=["mods.search"],
+            declared={"search": (("mods.wiki>=1",), "2"), "wiki": ((), "1.2")},
+        ),
+    ),
+    "save_adds_a_need_that_does_not_suit": Case(
+        "Nothing comes along for a reload that is held.",
+        saved("mods.search"),
+        situation(
+            [live("search")],
+            stale=["mods.search"],
+            declared={"search": (("mods.wiki>=2",), "2"), "wiki": ((), "1.2")},
+        ),
+    ),
+    "save_makes_a_circle": Case(
+        "A need that closes a circle is held, and the circle is named.",
+        saved("mods.wiki"),
+        situation([AUTOMATIC, SEARCH], stale=["mods.wiki"], declared={"wiki": (("mods.search",), "2")}),
+    ),
+    "save_brings_an_unsuitable_version": Case(
+        "A version that does not suit those who need the mod is held.",
+        saved("mods.wiki"),
+        situation([AUTOMATIC, SEARCH], stale=["mods.wiki"], declared={"wiki": ((), "0.9")}),
+    ),
+    "save_of_both_sides": Case(
+        "Both sides saved together go together.",
+        saved("mods.wiki", "mods.search"),
+        situation(
+            [AUTOMATIC, SEARCH],
+            stale=["mods.wiki", "mods.search"],
+            declared={"wiki": ((), "3"), "search": (("mods.wiki>=3",), "2")},
+        ),
+    ),
+    "save_needs_packages": Case(
+        "A package that is missing, of another version, or imported in another one, holds a mod.",
+        saved("mods.search"),
+        situation(
+            [live("search")],
+            stale=["mods.search"],
+            declared={"search": ((), "2", (), ("idna>=3,<4", "Text_Tools>=2", "orjson>=3.2", "x; python_version<'3'"))},
+            packages={"text-tools": "1.0", "orjson": "3.3"},
+            imported={"orjson": "3.1"},
+        ),
+    ),
+    "tidy": Case(
+        "What came along goes when the last mod that needs it has gone, with what it needed itself.",
+        TidyAsked(),
+        situation([live("store", listed=False, came_with="wiki"), replace(AUTOMATIC, requires=("mods.store",))]),
+    ),
+    "tidy_after_a_failure": Case(
+        "Also where that one did not load.",
+        TidyAsked(failed=("search",)),
+        situation([AUTOMATIC]),
+    ),
+    "tidy_nothing": Case("What is needed stays.", TidyAsked(), situation([AUTOMATIC, SEARCH])),
+    "tidy_what_is_listed_no_more": Case(
+        "What network.yaml has given up goes once no mod needs it.", TidyAsked(), situation([live("wiki")], yaml())
+    ),
+    "unload_cascade": Case(
+        "With those that need it, dependents first.",
+        UnloadAsked("wiki", cascade=True),
+        situation([AUTOMATIC, SEARCH, live("index", requires=("mods.search",)), live("echo")]),
     ),
     "unload": Case("A mod is unloaded.", UnloadAsked("wiki"), situation(THREE)),
     "unload_of_nobody": Case("An id that no mod has is answered with what runs.", UnloadAsked("zzz"), situation(THREE)),

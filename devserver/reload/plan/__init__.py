@@ -6,13 +6,15 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
     ConfigChanged   the difference between network.yaml and what is live
     ReloadAsked     reload these mods, or all; load those that network.yaml lists and that do not run
     LoadAsked       load one mod
-    UnloadAsked     unload one mod
+    UnloadAsked     unload one mod, perhaps with those that need it
+    TidyAsked       unload what is no longer needed
     UndoAsked       go back to the code and state before the last reload of these mods, or the latest reload
     RestartAsked    replace the process in place, where policy and state allow that
 
 - `situation`  what a decision depends on
 - `seen`       whether who asks saw what runs now
 - `reloads`    from changed modules to the mods that were made from them
+- `needs`      what mods need: what comes along, what is missing, what goes
 - `loads`      which mods come and go, in the order of need
 - `held`       what cannot be now, and what has been waiting
 - `restart`    whether a restart in place happens, and what it costs
@@ -21,7 +23,9 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from functools import partial
 
 from devserver.model.change import (
     ConfigChanged,
@@ -29,6 +33,7 @@ from devserver.model.change import (
     LoadAsked,
     ReloadAsked,
     RestartAsked,
+    TidyAsked,
     Trigger,
     UndoAsked,
     UnloadAsked,
@@ -36,9 +41,10 @@ from devserver.model.change import (
 from devserver.model.config import ModSpec
 from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
-from devserver.model.plan import Group, Hold, Plan, Step
+from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
-from devserver.reload.plan.loads import gone, loads, needed_by, unload_step
+from devserver.reload.plan.loads import gone, loads, need_it, unload_step, why_wanted
+from devserver.reload.plan.needs import cascade, needed_by, orphans, why_orphan, without_unneeded
 from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
 from devserver.reload.plan.restart import for_restart, reasons_of, without_restarting
 from devserver.reload.plan.seen import refused_as_stale
@@ -57,7 +63,7 @@ def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     if decided.restart is not None:
         return decided  # of the whole process, or of nothing: no step of it can be held
     plan = without_restarting(without_held(decided, trigger, situation), situation)
-    return with_waiting(plan, trigger, situation) if situation.waiting else plan
+    return without_unneeded(with_waiting(plan, trigger, situation) if situation.waiting else plan, situation)
 
 
 def _decide(trigger: Trigger, situation: Situation) -> Plan:
@@ -72,6 +78,8 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
             return _for_load(trigger, situation)
         case UnloadAsked():
             return _for_unload(trigger, situation)
+        case TidyAsked():
+            return _for_tidy(trigger, situation)
         case UndoAsked():
             return _for_undo(trigger, situation)
         case RestartAsked():
@@ -88,10 +96,9 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     archives = [path for path in trigger.changed if path in situation.archives]
     retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
     steps = reloads(situation, with_stale(news, retried, situation), {}, trigger.changed)
-    wanted = [situation.listed(path) for path in sorted(situation.retry) if situation.at(path) is None]
-    specs = [spec for spec in wanted if spec is not None and spec.enabled]
-    reason = "its sources changed since the last attempt"
-    coming = loads(specs, situation, reason, listed=True) if specs else None
+    brought = {module_of(step.mod_path) for step in steps}
+    specs = _retried_loads(brought, situation)
+    coming = loads(specs, situation, _AGAIN, listed=True, brought=brought) if specs else None
     # What is only tried again comes last: it may need what the others bring, of which nobody knows yet.
     ready = sorted(together(steps, situation), key=lambda group: _is_retried(group, situation))
     return Plan(
@@ -105,17 +112,37 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     )
 
 
+_AGAIN = "its sources changed since the last attempt"
+
+
+def _retried_loads(brought: Collection[str], situation: Situation) -> list[ModSpec]:
+    """The mods of network.yaml that do not run and whose last attempt depended on what has changed since.
+
+    What waits for one that comes now is brought behind it, as all that waits.
+    """
+    found = ((path, situation.listed(path)) for path in sorted(situation.retry) if situation.at(path) is None)
+    specs = {path: spec for path, spec in found if spec is not None and spec.enabled}
+    coming = {*brought, *(path for path in specs if path not in situation.waiting)}
+    left = [path for path in specs if path not in coming]
+    while behind := [path for path in left if not coming.isdisjoint(situation.waiting[path])]:
+        coming.update(behind)
+        left = [path for path in left if path not in behind]
+    return [spec for path, spec in specs.items() if path in left or path not in situation.waiting]
+
+
 def _is_retried(group: Group, situation: Situation) -> bool:
     return all(module_of(step.mod_path) in situation.retry for step in group.steps)
 
 
 def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     config = trigger.config
-    unloads, kept = gone(config, situation)
-    leaving = {step.mod_id for step in unloads}
     live = {module_of(spec.path): situation.at(spec.path) for spec in config.enabled_mods}
     added = [spec for spec in config.enabled_mods if live[module_of(spec.path)] is None]
-    coming = loads(added, situation, listed=True, leaving=leaving)
+    unloads, kept = gone(config, situation, added)
+    leaving = {step.mod_id for step in unloads}
+    # What mods need is looked for in the network.yaml that is to be.
+    asked = replace(situation, config=config)
+    coming = loads(added, asked, partial(why_wanted, situation=situation), listed=True, leaving=leaving)
     changed = [
         with_config(mod, spec) for spec in config.enabled_mods if (mod := live[module_of(spec.path)]) is not None
     ]
@@ -147,6 +174,8 @@ def _for_reload(trigger: ReloadAsked, situation: Situation) -> Plan:
 
 def _for_load(trigger: LoadAsked, situation: Situation) -> Plan:
     known = situation.find(trigger.path)
+    if known is not None and known.came_with:
+        return _kept(known, trigger)
     if known is not None:
         reason = f"{known.mod_id} is already loaded; v{known.generation} keeps running"
         return Plan(trigger.cause, holds=(Hold(Action.LOAD, known.mod_id, reason),))
@@ -159,15 +188,34 @@ def _for_load(trigger: LoadAsked, situation: Situation) -> Plan:
     return Plan(trigger.cause, coming.groups, tuple(coming.holds), order=order)
 
 
+def _kept(mod: LiveMod, trigger: LoadAsked) -> Plan:
+    """A mod that came because another needs it is asked for: it stays, with the configuration that is asked for."""
+    reason = f"{trigger.cause}; it stays when {mod.came_with} goes"
+    keep = Step(Action.KEEP, mod.mod_id, mod.mod_path, reason, config=mod.config, listed=False)
+    changed = with_config(mod, ModSpec(mod.mod_path, trigger.config)) if trigger.config else None
+    return Plan(trigger.cause, _each(filter(None, (keep, changed))))
+
+
 def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
     mod = situation.find(trigger.mod)
     if mod is None:
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, trigger.mod, not_loaded(trigger.mod, situation)),))
-    needed = [] if trigger.force else needed_by(mod, situation.live)
-    if needed:
-        reason = f"{', '.join(needed)} needs it; {mod.mod_id} v{mod.generation} keeps running (force unloads it)"
-        return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, reason),))
-    return Plan(trigger.cause, _each([unload_step(mod, trigger.cause)]))
+    going = [mod] if trigger.force else cascade(mod, situation)
+    if len(going) > 1 and not trigger.cascade:
+        reason = f"{need_it(needed_by(mod, situation.live))}; {mod.mod_id} v{mod.generation} keeps running"
+        first = tuple(each.mod_id for each in going[:-1])
+        return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, reason, cascade=first),))
+    needs = {each.mod_id: next((o.mod_id for o in reversed(going) if needed_by(o, [each])), "") for each in going}
+    steps = [unload_step(each, trigger.cause if each is mod else f"needs {needs[each.mod_id]}") for each in going]
+    return Plan(trigger.cause, _each(steps))
+
+
+def _for_tidy(trigger: TidyAsked, situation: Situation) -> Plan:
+    steps = []
+    for mod in orphans(situation):
+        failed = ", which did not load" if mod.came_with in trigger.failed else ""
+        steps.append(unload_step(mod, why_orphan(mod, situation) + failed))
+    return Plan(trigger.cause, _each(steps))
 
 
 def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:

@@ -13,10 +13,11 @@ from devserver.model.change import ConfigChanged, FilesChanged, Trigger
 from devserver.model.lifecycle import Action
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Hold, Plan, Step
-from devserver.reload.plan.loads import Loads, unmet, version_after
+from devserver.reload.plan.loads import Loads, brought_needs, load_step
+from devserver.reload.plan.needs import circle, coming, in_a_circle, refuser, step_of, unmet, unmet_packages
 from devserver.reload.plan.reloads import reloads, together
 from devserver.reload.plan.settings import order_of
-from devserver.reload.plan.situation import Situation, needed_paths, required
+from devserver.reload.plan.situation import Situation
 
 
 def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
@@ -28,19 +29,35 @@ def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
     """
     steps = [step for step in plan.steps if step.action is Action.RELOAD]
     holds = _missing(steps, situation) if situation.missing else []
-    if situation.declared and not plan.undo:
-        holds += _refused(steps, plan, situation)
+    if situation.declared:
+        plan, refused = _with_needed(plan, steps, situation)
+        holds += _refused(steps, plan, situation, refused)
     if not holds:
         return _in_order_of_need(plan, situation)
     own = {each.mod_id: each for each in holds}
     bound = _bound([step for step in steps if step.mod_id in own], steps, situation)
     held = own.keys() | bound.keys()
-    groups = (replace(each, steps=tuple(s for s in each.steps if s.mod_id not in held)) for each in plan.groups)
     said = situation.missed if isinstance(trigger, FilesChanged) else ()
     told = [each for each in holds if each.mod_id not in said or each.mod_id not in situation.missing]
     told += [_hold(mod_id, reason, situation) for mod_id, reason in bound.items()]
-    left = replace(plan, groups=tuple(each for each in groups if each.steps), holds=(*plan.holds, *told))
-    return _in_order_of_need(left, situation)
+    left = plan.only(lambda step: step.action is not Action.RELOAD or step.mod_id not in held)
+    return _in_order_of_need(replace(left, holds=(*plan.holds, *told)), situation)
+
+
+def _with_needed(plan: Plan, steps: Iterable[Step], situation: Situation) -> tuple[Plan, dict[str, str]]:
+    """The plan with loads of what the new sources of reloads need, and (by path) why some of it cannot be loaded."""
+    leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
+    found = Loads(situation, leaving, brought=_brought(plan))
+    found.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})
+    paths = [module_of(step.mod_path) for step in steps if module_of(step.mod_path) in situation.declared]
+    needs = coming([path for path in paths if not circle(path, situation)], situation, leaving, found.brought)
+    found.bring(step_of(path, by, needed, situation) for path, (by, needed) in needs.items())
+    refused = {module_of(each.mod_path): each.reason for each in found.holds if each.mod_path} | found.refused
+    return replace(plan, groups=(*found.groups, *plan.groups)), refused
+
+
+def _brought(plan: Plan) -> set[str]:
+    return {module_of(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
 
 
 def _missing(steps: Iterable[Step], situation: Situation) -> list[Hold]:
@@ -49,45 +66,31 @@ def _missing(steps: Iterable[Step], situation: Situation) -> list[Hold]:
     return [_hold(mod_id, f"source missing: {situation.shown(path)}", situation) for mod_id, path in gone.items()]
 
 
-def _refused(steps: Iterable[Step], plan: Plan, situation: Situation) -> list[Hold]:
-    """The reloads of mods whose new source needs what is not there, or brings a version that another mod refuses."""
-    brought = {module_of(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
+def _refused(steps: Iterable[Step], plan: Plan, situation: Situation, refused: Mapping[str, str]) -> list[Hold]:
+    """The reloads of mods whose new source needs what is not there, or brings a version that does not suit another."""
+    brought = _brought(plan)
     leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
     found = []
     for step in steps:
-        declared = situation.declared.get(module_of(step.mod_path))
-        if declared is None or step.mod_id in situation.missing:
+        path = module_of(step.mod_path)
+        if path not in situation.declared or step.mod_id in situation.missing:
             continue
-        missing = unmet(declared.requires, situation, brought, leaving)
-        if missing:
+        if cycle := circle(path, situation):
+            found.append(_hold(step.mod_id, in_a_circle(cycle, situation), situation, cycle))
+        elif missing := unmet(path, situation, brought, leaving, refused):
             found.append(_hold(step.mod_id, next(iter(missing.values())), situation, tuple(missing)))
-            continue
-        by = _refuser(step, brought, leaving, situation)
-        if by is not None:
-            found.append(_hold(step.mod_id, by, situation))
+        elif packages := unmet_packages(path, situation):
+            held = _hold(step.mod_id, "; ".join(packages.values()), situation)
+            found.append(replace(held, packages=tuple(packages)))
+        elif (by := refuser(step, brought, leaving, situation))[0]:
+            found.append(_hold(step.mod_id, by[1], situation, (by[0],), " · save both together or pause"))
     return found
 
 
-def _refuser(step: Step, brought: Collection[str], leaving: Collection[str], situation: Situation) -> str | None:
-    """Which mod that stays needs another version of this one than the one that would come, in words."""
-    path = module_of(step.mod_path)
-    version = version_after(path, situation, brought)
-    if version is None:
-        return None
-    for mod in situation.live:
-        known = situation.declared.get(module_of(mod.mod_path))
-        requires = mod.requires if known is None else known.requires
-        needed = (each for each in required(requires) if module_of(each.path) == path)
-        for each in needed if mod.mod_id not in leaving else ():
-            if not each.allows(version):
-                return f"{mod.mod_id} needs {each}, and this is version {version}"
-    return None
-
-
-def _hold(mod_id: str, reason: str, situation: Situation, needs: tuple[str, ...] = ()) -> Hold:
+def _hold(mod_id: str, reason: str, situation: Situation, needs: tuple[str, ...] = (), cure: str = "") -> Hold:
     mod = situation.find(mod_id)
     runs = f"; {mod_id} v{mod.generation} keeps running" if mod is not None else ""
-    return Hold(Action.RELOAD, mod_id, reason + runs, needs=needs)
+    return Hold(Action.RELOAD, mod_id, reason + runs + cure, needs=needs)
 
 
 def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation) -> dict[str, str]:
@@ -113,12 +116,12 @@ def _in_order_of_need(plan: Plan, situation: Situation) -> Plan:
     loaded = {module_of(each.mod_path) for each in plan.steps if each.action is Action.LOAD}
     if not loaded:
         return plan
-    needs = {module_of(path): needed_paths(each.requires) for path, each in situation.declared.items()}
     groups = []
     for group in plan.groups:
-        own = {path for step in group.steps for path in needs.get(module_of(step.mod_path), ()) if path in loaded}
         is_reload = any(step.action is Action.RELOAD for step in group.steps)
-        groups.append(replace(group, needs=tuple(sorted(own))) if is_reload and own else group)
+        paths = (module_of(step.mod_path) for step in group.steps) if is_reload else ()
+        own = {need: wish for path in paths for need, wish in brought_needs(path, loaded, situation).items()}
+        groups.append(replace(group, needs=own) if own else group)
     late = [each for each in groups if each.needs and each.steps[0].action is Action.RELOAD]
     return replace(plan, groups=(*(each for each in groups if each not in late), *late)) if late else plan
 
@@ -134,7 +137,7 @@ def with_waiting(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
     if plan.undo or isinstance(trigger, ConfigChanged):
         return plan
     planned = {module_of(step.mod_path) for step in plan.steps}
-    brought = {module_of(each.mod_path) for each in plan.steps if each.action in (Action.LOAD, Action.RELOAD)}
+    brought = _brought(plan)
     ready = {
         path: next(need for need in needs if need in brought)
         for path, needs in situation.waiting.items()
@@ -158,7 +161,7 @@ def _waiting_reloads(ready: Mapping[str, str], situation: Situation) -> tuple[Gr
     forced = {mod.mod_id: f"{ready[module_of(mod.mod_path)]}, which it needs, is loaded" for mod in mods}
     steps = [each for each in reloads(situation, stale, forced) if each.mod_id in forced]
     return tuple(
-        replace(group, needs=tuple(sorted({ready[module_of(step.mod_path)] for step in group.steps})))
+        replace(group, needs={(need := ready[module_of(step.mod_path)]): need for step in group.steps})
         for group in together(steps, situation)
     )
 
@@ -166,15 +169,15 @@ def _waiting_reloads(ready: Mapping[str, str], situation: Situation) -> tuple[Gr
 def _waiting_loads(plan: Plan, brought: Collection[str], situation: Situation) -> Loads:
     """The loads of mods that were held or skipped until another one came; one that comes may bring the next."""
     leaving = [step.mod_id for step in plan.steps if step.action is Action.UNLOAD]
-    coming = Loads(situation, leaving, brought=set(brought))
-    coming.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})
+    found = Loads(situation, leaving, brought=set(brought))
+    found.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})
     planned = {module_of(step.mod_path) for step in plan.steps}
     left = [path for path in situation.waiting if path not in planned and situation.at(path) is None]
-    while ready := [path for path in left if not coming.brought.isdisjoint(situation.waiting[path])]:
+    while ready := [path for path in left if not found.brought.isdisjoint(situation.waiting[path])]:
         left = [path for path in left if path not in ready]
         for path in ready:
             spec = situation.listed(path)
             if spec is not None and spec.enabled:
-                need = next(each for each in situation.waiting[path] if each in coming.brought)
-                coming.add(spec, f"{need}, which it needs, is loaded", listed=True)
-    return coming
+                need = next(each for each in situation.waiting[path] if each in found.brought)
+                found.bring([load_step(spec, f"{need}, which it needs, is loaded", listed=True)])
+    return found

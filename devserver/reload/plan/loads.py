@@ -5,16 +5,25 @@ Pure, as all of `plan`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from devserver.market.requirements import load_order
+from devserver.market.requirements import Requirement, load_order
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Step
+from devserver.reload.plan.needs import (
+    coming,
+    declared,
+    dependents_first,
+    in_a_circle,
+    needed_by,
+    step_of,
+    unmet,
+    unmet_packages,
+)
 from devserver.reload.plan.situation import Situation, needed_paths, required, unreadable
-from devserver.sources.graph import Declarations
 
 
 @dataclass(slots=True)
@@ -22,7 +31,7 @@ class Loads:
     """Loads as they are being decided.
 
     `leaving` are the ids of mods that the same plan unloads before, `brought` the paths of those that it loads or
-    reloads before, `taken` whose each id is.
+    reloads before, `taken` whose each id is, `refused` why an automatic load cannot be.
     """
 
     situation: Situation
@@ -31,6 +40,7 @@ class Loads:
     holds: list[Hold] = field(default_factory=list)
     brought: set[str] = field(default_factory=set)
     taken: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.taken = {mod.mod_id: mod.mod_path for mod in self.situation.live if mod.mod_id not in self.leaving}
@@ -38,16 +48,40 @@ class Loads:
     @property
     def groups(self) -> tuple[Group, ...]:
         """Each load for itself, with the mods that have to come before it."""
-        return tuple(Group((step,), self._needs(step)) for step in self.steps)
+        return tuple(Group((step,), self.needs(step)) for step in self.steps)
 
-    def add(self, spec: ModSpec, reason: str, listed: bool) -> None:
-        """A load of this mod, or a hold that says why it cannot be loaded as things are."""
-        step = Step(Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
-        problem = self._problem(step, spec)
-        if problem is not None:
-            self.holds.append(problem)
-        else:
+    def bring(self, steps: Iterable[Step]) -> None:
+        """Loads of these mods and of all that they need, in the order of need; a hold for each that cannot be."""
+        wanted = {module_of(step.mod_path): step for step in steps}
+        needs = coming(wanted, self.situation, self.leaving, self.brought)
+        wanted |= {
+            path: step_of(path, by, needed, self.situation)
+            for path, (by, needed) in needs.items()
+            if path not in wanted
+        }
+        for path in self._ordered(wanted):
+            self.add(wanted[path])
+
+    def _ordered(self, wanted: dict[str, Step]) -> list[str]:
+        """The order of need; mods that need each other in a circle are held instead."""
+        said = {path: declared(path, self.situation) for path in wanted}
+        likes = {path: needed_paths(each.optional) for path, each in said.items() if each.optional}
+        order, cycles = load_order({path: needed_paths(each.requires) for path, each in said.items()}, likes)
+        for cycle in cycles:
+            why = in_a_circle(cycle, self.situation)
+            self.holds += [Hold(Action.LOAD, mod_id_of(p), why, wanted[p].mod_path, needs=cycle) for p in cycle]
+        circular = {path for cycle in cycles for path in cycle}
+        return [path for path in order if path not in circular]
+
+    def add(self, step: Step) -> None:
+        """A load, or a hold that says why it cannot be as things are; of an automatic one those that need it say it."""
+        problem = self._problem(step)
+        if problem is None:
             self.take(step)
+        elif step.came_with:
+            self.refused[module_of(step.mod_path)] = problem.reason
+        else:
+            self.holds.append(problem)
 
     def take(self, step: Step) -> None:
         """Let a load belong to the plan."""
@@ -55,120 +89,118 @@ class Loads:
         self.brought.add(module_of(step.mod_path))
         self.steps.append(step)
 
-    def _needs(self, step: Step) -> tuple[str, ...]:
-        requires = _declared(step.mod_path, self.situation).requires
-        return tuple(path for path in needed_paths(requires) if path in self.brought)
+    def needs(self, step: Step) -> dict[str, str]:
+        """The mods that the plan has to bring before this step can be, each with what is asked of it."""
+        return brought_needs(module_of(step.mod_path), self.brought, self.situation)
 
-    def _problem(self, step: Step, spec: ModSpec) -> Hold | None:
+    def _problem(self, step: Step) -> Hold | None:
+        path = module_of(step.mod_path)
         hold = Hold(Action.LOAD, step.mod_id, "", step.mod_path)
         owner = self.taken.get(step.mod_id)
         if owner is not None:
             rest = "comes before it" if module_of(owner) in self.brought else "keeps running; unload that first"
             return replace(hold, reason=f"the id {step.mod_id} belongs to {owner}, which {rest}")
-        absent = self.situation.absent.get(module_of(step.mod_path))
+        absent = self.situation.absent.get(path)
         if absent is not None:
-            return replace(hold, reason=absent, line=spec.line)
-        requires = _declared(step.mod_path, self.situation).requires
-        wrong = unreadable(requires)
+            spec = self.situation.listed(path)
+            return replace(hold, reason=absent, line=None if spec is None else spec.line)
+        wrong = unreadable(declared(path, self.situation).requires)
         if wrong is not None:
             return replace(hold, reason=wrong)
-        missing = unmet(requires, self.situation, self.brought, self.leaving)
-        return replace(hold, reason=next(iter(missing.values())), needs=tuple(missing)) if missing else None
+        missing = unmet(path, self.situation, self.brought, self.leaving, self.refused)
+        if missing:
+            return replace(hold, reason=next(iter(missing.values())), needs=tuple(missing))
+        packages = unmet_packages(path, self.situation)
+        return replace(hold, reason="; ".join(packages.values()), packages=tuple(packages)) if packages else None
 
 
-def unmet(
-    requires: Iterable[str], situation: Situation, brought: Collection[str], leaving: Collection[str] = ()
-) -> dict[str, str]:
-    """The mods (by path) that are needed and missing once a plan has brought and unloaded these, each with why."""
-    found = {}
-    for needed in required(requires):
-        version = version_after(module_of(needed.path), situation, brought, leaving)
-        if version is None:
-            found[module_of(needed.path)] = f"it needs {needed}, which is not loaded"
-        elif not needed.allows(version):
-            found[module_of(needed.path)] = f"it needs {needed}, and {needed.path} is version {version}"
-    return found
+def brought_needs(path: str, brought: Collection[str], situation: Situation) -> dict[str, str]:
+    """The mods that a mod needs and that a plan has to bring, because what runs of them now will not do."""
+    needs = required(declared(path, situation).requires)
+    names = ((module_of(each.path), each) for each in needs)
+    return {name: str(each) for name, each in names if name in brought and not _runs_already(name, each, situation)}
 
 
-def version_after(
-    path: str, situation: Situation, brought: Collection[str], leaving: Collection[str] = ()
-) -> str | None:
-    """The version of a mod once a plan has brought and unloaded these; None where it does not run then."""
-    if path in brought and path in situation.declared:
-        return situation.declared[path].version
+def _runs_already(path: str, needed: Requirement, situation: Situation) -> bool:
     live = situation.at(path)
-    if live is not None and live.mod_id not in leaving:
-        return live.version
-    return Declarations().version if path in brought else None
+    return live is not None and needed.allows(live.version)
 
 
 def loads(
-    wanted: Iterable[ModSpec], situation: Situation, reason: str = "", *, listed: bool, leaving: Collection[str] = ()
+    wanted: Iterable[ModSpec],
+    situation: Situation,
+    reason: str | Callable[[ModSpec], str],
+    *,
+    listed: bool,
+    leaving: Collection[str] = (),
+    brought: Collection[str] = (),
 ) -> Loads:
-    """Loads in the order of need, and a hold for each mod that cannot be loaded as things are."""
-    specs = {module_of(spec.path): spec for spec in wanted}
-    needs = {path: needed_paths(_declared(path, situation).requires) for path in specs}
-    order, cycles = load_order(needs)
-    found = Loads(situation, leaving)
-    for cycle in cycles:
-        problem = f"it needs itself: {' → '.join((*cycle, cycle[0]))}"
-        found.holds += [Hold(Action.LOAD, mod_id_of(path), problem, specs[path].path) for path in cycle]
-    circular = {path for cycle in cycles for path in cycle}
-    for path in order:
-        if path not in circular:
-            found.add(specs[path], reason or _why_wanted(specs[path], situation), listed)
+    """Loads of these mods and of what they need, in the order of need, and a hold for each that cannot be loaded."""
+    found = Loads(situation, leaving, brought=set(brought))
+    found.bring(load_step(each, reason if isinstance(reason, str) else reason(each), listed=listed) for each in wanted)
     return found
 
 
-def _why_wanted(spec: ModSpec, situation: Situation) -> str:
+def load_step(spec: ModSpec, reason: str, *, listed: bool) -> Step:
+    """A load."""
+    return Step(Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
+
+
+def why_wanted(spec: ModSpec, situation: Situation) -> str:
+    """What network.yaml says now of a mod, and did not before."""
     before = situation.listed(spec.path)
     if before is None:
         return "new in network.yaml"
     return "listed" if before.enabled else "enabled"
 
 
-def _declared(path: str, situation: Situation) -> Declarations:
-    return situation.declared.get(module_of(path), Declarations())
-
-
 # Unloads
 
 
-def gone(config: NetworkConfig, situation: Situation) -> tuple[list[Step], list[Hold]]:
+def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] = ()) -> tuple[list[Step], list[Hold]]:
     """Unloads of what network.yaml lists no more, dependents first. What others need that stay keeps running, and that
-    is said."""
+    is said; what `added` mods need, too, unless it was disabled."""
     listed = {module_of(spec.path): spec for spec in config.mods}
     leaving = [mod for mod in situation.live if mod.listed and not _enabled(listed.get(module_of(mod.mod_path)))]
+    if not leaving:
+        return [], []
     left = {mod.mod_id for mod in leaving}
     staying = [mod for mod in situation.live if mod.mod_id not in left]
+    wanted = _needed_by_added(added, situation, listed)
     steps, holds = [], []
-    for mod in _dependents_first(leaving):
-        needed = needed_by(mod, staying)
+    for mod in dependents_first(leaving):
+        path = module_of(mod.mod_path)
+        needed = [*needed_by(mod, staying), *([wanted[path]] if path in wanted else [])]
         if needed:
-            reason = f"{', '.join(needed)} needs it; v{mod.generation} keeps running"
-            holds.append(Hold(Action.UNLOAD, mod.mod_id, reason))
+            holds.append(Hold(Action.UNLOAD, mod.mod_id, f"{need_it(needed)}; v{mod.generation} keeps running"))
             staying.append(mod)
         else:
-            steps.append(unload_step(mod, "disabled" if module_of(mod.mod_path) in listed else "no longer listed"))
+            steps.append(unload_step(mod, "disabled" if path in listed else "no longer listed"))
     return steps, holds
+
+
+def _needed_by_added(added: Iterable[ModSpec], situation: Situation, listed: Collection[str]) -> dict[str, str]:
+    """The mods (by path) that added ones need and that network.yaml does not name, each with who needs it."""
+    pending = [module_of(each.path) for each in added]
+    found: dict[str, str] = {}
+    for path in pending:
+        for need in needed_paths(declared(path, situation).requires):
+            if need not in found and need not in listed:
+                found[need] = mod_id_of(path)
+                pending.append(need)
+    return found
+
+
+def need_it(ids: Sequence[str]) -> str:
+    """Who needs a mod, in words: `board needs it`, `board, search need it`."""
+    return f"{', '.join(ids)} {'needs' if len(ids) == 1 else 'need'} it"
 
 
 def _enabled(spec: ModSpec | None) -> bool:
     return spec is not None and spec.enabled
 
 
-def _dependents_first(mods: Iterable[LiveMod]) -> Iterable[LiveMod]:
-    by_path: Mapping[str, LiveMod] = {module_of(mod.mod_path): mod for mod in mods}
-    order, _ = load_order({path: needed_paths(mod.requires) for path, mod in by_path.items()})
-    return [by_path[path] for path in reversed(order)]
-
-
 def unload_step(mod: LiveMod, reason: str) -> Step:
     """An unload."""
-    return Step(Action.UNLOAD, mod.mod_id, mod.mod_path, reason, config=mod.config, listed=mod.listed)
-
-
-def needed_by(mod: LiveMod, others: Iterable[LiveMod]) -> list[str]:
-    """The ids of those of `others` that require a mod."""
-    path = module_of(mod.mod_path)
-    return [other.mod_id for other in others if other.requires and path in needed_paths(other.requires)]
+    path, config = mod.mod_path, mod.config
+    return Step(Action.UNLOAD, mod.mod_id, path, reason, config=config, listed=mod.listed, came_with=mod.came_with)

@@ -34,7 +34,16 @@ def reload_step(mod: LiveMod, reason: str, modules: tuple[str, ...], situation: 
     to give it that one has failed."""
     spec = situation.listed(mod.mod_path) if mod.listed else None
     config = mod.config if spec is None else spec.config
-    return Step(Action.RELOAD, mod.mod_id, mod.mod_path, reason, config=config, modules=modules, listed=mod.listed)
+    return Step(
+        Action.RELOAD,
+        mod.mod_id,
+        mod.mod_path,
+        reason,
+        config=config,
+        modules=modules,
+        listed=mod.listed,
+        came_with=mod.came_with,
+    )
 
 
 def _modules(mod: LiveMod, affected: Mapping[str, int], situation: Situation) -> tuple[str, ...]:

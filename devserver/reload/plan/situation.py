@@ -72,6 +72,12 @@ class Situation:
     """What a restart would do with the state of each mod; looked at for a restart only."""
     child_processes: tuple[str, ...] = ()
     """The processes that mods have started and that end with a restart, in words."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """The packages that mods declare, by canonical name, each with the version that an import would get."""
+    imported: Mapping[str, str] = field(default_factory=dict)
+    """Those of them that are imported, each with its version in this process."""
+    stuck_on_packages: frozenset[str] = frozenset()
+    """The mods (by path) that wait for packages."""
 
     def find(self, path_or_id: str) -> LiveMod | None:
         """The live mod of that id or path."""
@@ -84,6 +90,10 @@ class Situation:
     def listed(self, mod_path: str) -> ModSpec | None:
         """What network.yaml, as the process runs with it, says of a mod."""
         return self._listed.get(module_of(mod_path))
+
+    def needing(self, path: str) -> tuple[LiveMod, ...]:
+        """The live mods that need the mod of that path, or will once they are as on disk."""
+        return tuple(self._needing.get(path, ()))
 
     def needs_of(self, mod: LiveMod) -> frozenset[str]:
         """The modules that a mod is made from."""
@@ -100,6 +110,16 @@ class Situation:
     @cached_property
     def _by_path(self) -> Mapping[str, LiveMod]:
         return {module_of(each.mod_path): each for each in self.live}
+
+    @cached_property
+    def _needing(self) -> Mapping[str, list[LiveMod]]:
+        found: dict[str, list[LiveMod]] = {}
+        for mod in self.live:
+            known = self.declared.get(module_of(mod.mod_path))
+            texts = mod.requires if known is None else (*mod.requires, *known.requires)
+            for path in dict.fromkeys(needed_paths(texts)) if texts else ():
+                found.setdefault(path, []).append(mod)
+        return found
 
     @cached_property
     def _listed(self) -> Mapping[str, ModSpec]:

@@ -1,0 +1,62 @@
+"""Which version of a package an import would get, and which is imported already. Reads metadata, imports nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from devserver.market.packages import parse_package
+from devserver.model.declared import Declarations
+
+
+def versions_of(declared: Iterable[Declarations]) -> tuple[dict[str, str], dict[str, str]]:
+    """The packages that these declare, by canonical name: those that are installed, and those that are imported.
+
+    Each with its version.
+    """
+    names = {name for each in declared for text in each.packages if (name := _name(text))}
+    found = {name: each for name in names if (each := _installed(name)) is not None}
+    imported = {name: version for name, each in found.items() if (version := _imported(name, each)) is not None}
+    return {name: each.version for name, each in found.items()}, imported
+
+
+def _name(text: str) -> str:
+    try:
+        return parse_package(text).name
+    except ValueError:
+        return ""
+
+
+def _installed(name: str) -> metadata.Distribution | None:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _imported(name: str, installed: metadata.Distribution) -> str | None:
+    """The version of the modules of a package that Python has loaded; None where it has loaded none of them."""
+    root = Path(str(installed.locate_file("")))
+    for top in _tops(installed):
+        file = getattr(sys.modules.get(top), "__file__", None)
+        if not isinstance(file, str):
+            continue
+        folder = Path(file).parent.parent if Path(file).stem == "__init__" else Path(file).parent
+        if folder == root:
+            return installed.version
+        # Loaded from another folder, where its own metadata lies beside it.
+        beside = next(iter(metadata.distributions(name=name, path=[str(folder)])), None)
+        if beside is not None:
+            return beside.version
+    return None
+
+
+def _tops(installed: metadata.Distribution) -> set[str]:
+    """The top modules of a package."""
+    written = installed.read_text("top_level.txt")
+    if written is not None:
+        return set(written.split())
+    names = {Path(str(each)).parts[0] for each in installed.files or ()}
+    return {name.removesuffix(".py") for name in names if not name.endswith(".dist-info") and name != ".."}

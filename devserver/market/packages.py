@@ -1,0 +1,39 @@
+"""Python packages that mods declare, as PEP 508 writes them. Pure; `packaging` does the work, imported where needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package and its versions, as in `>=3,<4`; any without a range. `counts_here`: its marker suits this Python."""
+
+    name: str
+    range: str
+    counts_here: bool = True
+
+    def allows(self, version: str) -> bool:
+        """Whether a version will do, pre-releases too."""
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            return SpecifierSet(self.range).contains(Version(version), prereleases=True)
+        except InvalidVersion:
+            return not self.range
+
+
+@lru_cache(maxsize=1024)
+def parse_package(text: str) -> Package:
+    """The package that a text such as "idna>=3,<4" asks for, by its canonical name. Raises ValueError for any other."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        found = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+    counts = found.marker is None or found.marker.evaluate()
+    return Package(canonicalize_name(found.name), str(found.specifier), counts)

@@ -1,0 +1,215 @@
+"""What mods need comes along with them, stays as long as it is needed, and goes afterwards."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from workspaces import Workspace, served, until
+
+from devserver.model.change import UndoAsked, UnloadAsked
+from devserver.model.facts import PlanMade, Status
+
+
+def needing(name: str, *requires: str, version: str = "1", more: str = "") -> str:
+    return served(name, 1, f"requires = {list(requires)!r}\nversion = {version!r}\n{more}")
+
+
+def last(work: Workspace, mod: str):
+    return [each for each in work.outcomes() if each.mod_id == mod][-1]
+
+
+def plans(work: Workspace) -> list[list[tuple[str, str, str]]]:
+    """Each plan that was told, as its steps with their reasons."""
+    made = [each.plan for each in work.told(PlanMade)]
+    return [[(step.action.value, step.mod_id, step.reason) for step in plan.steps] for plan in made]
+
+
+async def test_a_save_that_adds_a_need_loads_it(work: Workspace) -> None:
+    """Before the reload, with its reason; and it is not asked for again."""
+    work.mod("text", needing("text", version="1.2"))
+    work.mod("board", served("board", 1))
+    await work.start("mods.board")
+    await work.save_mod("board", needing("board", "mods.text>=1.1"))
+    assert work.running() == {"board": 2, "text": 1}
+    assert plans(work)[-1] == [
+        ("load", "text", "needed by board (mods.text>=1.1)"),
+        ("reload", "board", "mods/board.py changed"),
+    ]
+
+
+async def test_what_is_needed_and_fails_changes_nothing_of_what_runs(work: Workspace) -> None:
+    """The mod that needs it keeps its version and says so; a save of what failed brings both."""
+    work.mod("text", needing("text"), "LIMIT = {}['pages']\n")
+    work.mod("board", served("board", 1))
+    await work.start("mods.board")
+    await work.save_mod("board", needing("board", "mods.text"))
+    assert work.running() == {"board": 1}
+    assert last(work, "text").status is Status.FAILED
+    assert last(work, "text").error.where.line == 4
+    board = last(work, "board")
+    assert (board.status, board.generation) == (Status.SKIPPED, 1)
+    assert board.reason == "it needs mods.text, which did not load"
+    await work.save_mod("text", needing("text"))
+    assert work.running() == {"board": 2, "text": 1}
+
+
+async def test_a_helper_of_what_failed_brings_both_when_it_is_saved(work: Workspace) -> None:
+    """What was looked for on behalf of a need belongs to the attempt of the mod that needs it."""
+    work.write("mods/limits.py", "PAGES = {}['pages']\n")
+    work.mod("text", needing("text"), "from mods.limits import PAGES\n")
+    work.mod("board", needing("board", "mods.text"))
+    await work.start("mods.board")
+    assert work.running() == {}
+    await work.save("mods/limits.py", "PAGES = 3\n")
+    assert work.running() == {"board": 1, "text": 1}
+
+
+async def test_what_is_needed_and_nowhere_is_loaded_once_it_is_there(work: Workspace) -> None:
+    """A file that appears is reason enough."""
+    work.mod("board", needing("board", "mods.text"))
+    await work.start("mods.board")
+    await work.save_mod("text", needing("text"))
+    assert work.running() == {"board": 1, "text": 1}
+
+
+async def test_what_came_along_goes_with_the_last_mod_that_needs_it(work: Workspace) -> None:
+    """In a plan of its own, with what it needed itself; what is asked for by name stays."""
+    for name, need in (("store", []), ("text", ["mods.store"]), ("board", ["mods.text"]), ("page", ["mods.text"])):
+        work.mod(name, needing(name, *need))
+    await work.start("mods.board", "mods.page")
+    assert set(work.running()) == {"board", "page", "text", "store"}
+    await work.save_yaml("mods.page")
+    assert set(work.running()) == {"page", "text", "store"}
+    await work.save_yaml()
+    assert work.running() == {}
+    assert plans(work)[-1] == [("unload", "text", "came with board"), ("unload", "store", "came with text")]
+    assert work.told(PlanMade)[-1].plan.cause == "no mod needs it any more"
+
+
+async def test_a_save_that_drops_a_need_lets_it_go(work: Workspace) -> None:
+    """As an unload does."""
+    work.mod("text", needing("text"))
+    work.mod("board", needing("board", "mods.text"))
+    await work.start("mods.board")
+    await work.save_mod("board", served("board", 2))
+    assert work.running() == {"board": 2}
+
+
+async def test_what_came_along_goes_when_the_mod_that_needs_it_fails(work: Workspace) -> None:
+    """The good version runs on without it."""
+    work.mod("text", needing("text"))
+    work.mod("board", served("board", 1))
+    await work.start("mods.board")
+    await work.save_mod("board", needing("board", "mods.text"), "raise ValueError('no')\n")
+    assert work.running() == {"board": 1}
+    assert plans(work)[-1] == [("unload", "text", "came with board, which did not load")]
+
+
+async def test_what_came_along_and_is_asked_for_stays(work: Workspace) -> None:
+    """By a load, and by network.yaml."""
+    for name in ("text", "store"):
+        work.mod(name, needing(name))
+    work.mod("board", needing("board", "mods.text", "mods.store"))
+    await work.start("mods.board")
+    kept = await work.net.load_mod("mods.text")
+    assert (kept.success, kept.message) == (True, "Successfully kept mod: text")
+    await work.save_yaml("mods.board", "mods.store")
+    await work.save_yaml("mods.store")
+    assert set(work.running()) == {"text", "store"}
+
+
+async def test_an_unload_refuses_cascades_or_is_forced(work: Workspace) -> None:
+    """And says which mods need it."""
+    work.mod("wiki", needing("wiki"))
+    work.mod("board", needing("board", "mods.wiki"))
+    work.mod("search", needing("search", "mods.wiki", "mods.board"))
+    await work.start("mods.wiki", "mods.board", "mods.search")
+    refused = await work.net.unload_mod("wiki")
+    assert refused.message == "Failed to unload mod wiki: board, search need it; wiki v1 keeps running"
+    done = await work.net.submit(UnloadAsked("board"))
+    assert done.plan.holds[0].cascade == ("search",)
+    assert (await work.net.unload_mod("wiki", cascade=True)).success
+    assert plans(work)[-1] == [
+        ("unload", "search", "needs wiki"),
+        ("unload", "board", "needs wiki"),
+        ("unload", "wiki", "unload_mod"),
+    ]
+    assert work.running() == {}
+    assert [each.mod_id for each in work.outcomes()][-3:] == ["search", "board", "wiki"]
+    await work.net.load_mod("mods.search")
+    assert (await work.net.unload_mod("wiki", force=True)).success
+    assert set(work.running()) == {"board", "search"}
+
+
+async def test_a_cascade_and_a_tidy_leave_python_as_before_the_load(work: Workspace) -> None:
+    """No module of them is left, and nothing holds their classes."""
+    work.mod("echo", served("echo", 1))
+    for name, need in (("store", []), ("text", ["mods.store"]), ("board", ["mods.text"])):
+        work.mod(name, needing(name, *need))
+    await work.start("mods.echo")
+    before = work.modules()
+    await work.net.load_mod("mods.board")
+    classes = [weakref.ref(type(work.instance(name))) for name in ("store", "text", "board")]
+    await work.net.unload_mod("text", cascade=True)
+    assert work.running() == {"echo": 1}
+    assert work.modules() == before
+    work.facts.clear()
+    await until(lambda: gc.collect() >= 0 and all(each() is None for each in classes))
+
+
+async def test_mods_that_need_each_other_are_named_and_come_once_the_circle_is_cut(work: Workspace) -> None:
+    """Wherever it is cut."""
+    work.mod("text", needing("text", "mods.board"))
+    work.mod("board", needing("board", "mods.text"))
+    await work.start("mods.board")
+    assert work.running() == {}
+    reason = "they need each other: board → text → board (mods/text.py:11); make one of the needs optional"
+    assert last(work, "board").reason == reason
+    await work.save_mod("text", needing("text"))
+    assert set(work.running()) == {"board", "text"}
+    await work.save_mod("text", needing("text", "mods.board"))
+    assert last(work, "text").reason == (
+        "they need each other: text → board → text (mods/board.py:11); make one of the needs optional; "
+        "text v1 keeps running"
+    )
+
+
+async def test_a_version_that_is_held_comes_when_the_other_side_is_saved(work: Workspace) -> None:
+    """Whichever of the two was saved first."""
+    work.mod("wiki", needing("wiki", version="1"))
+    work.mod("board", needing("board", "mods.wiki<2"))
+    await work.start("mods.wiki", "mods.board")
+    await work.save_mod("wiki", needing("wiki", version="2"))
+    assert work.running() == {"wiki": 1, "board": 1}
+    await work.save_mod("board", needing("board", "mods.wiki>=2"))
+    assert work.running() == {"wiki": 2, "board": 2}
+    await work.save_mod("board", needing("board", "mods.wiki>=3"))
+    assert work.running() == {"wiki": 2, "board": 2}
+    await work.save_mod("wiki", needing("wiki", version="3"))
+    assert work.running() == {"wiki": 3, "board": 3}
+
+
+async def test_an_undo_takes_along_what_the_code_of_before_needs(work: Workspace) -> None:
+    """And lets go what the undone code had brought."""
+    work.mod("text", needing("text"))
+    work.mod("store", needing("store"))
+    work.mod("board", needing("board", "mods.text"))
+    await work.start("mods.board")
+    await work.save_mod("board", needing("board", "mods.store"))
+    assert set(work.running()) == {"board", "store"}
+    done = await work.net.submit(UndoAsked())
+    assert (done.plan.holds, set(work.running())) == ((), {"board", "text"})
+    await work.net.submit(UndoAsked(redo=True))
+    assert set(work.running()) == {"board", "store"}
+
+
+async def test_a_need_outside_of_the_workspace_does_not_come_along(work: Workspace) -> None:
+    """What a person has not listed or allowed is not imported from elsewhere."""
+    work.mod("board", needing("board", "yaml"))
+    await work.start("mods.board")
+    assert work.running() == {}
+    assert (
+        "it needs yaml (mods/board.py:11), which is nowhere: the mod yaml is not on the list"
+        in last(work, "board").reason
+    )
