@@ -67,6 +67,36 @@ TAKEN = {
         lambda net: net.config.restart,
         RestartRules(RestartPolicy.ASK),
     ),
+    "indexes": Setting(
+        {"dev": {"indexes": ["more"]}},
+        "dev.indexes  → more: counts from now on",
+        lambda net: net.config.indexes,
+        ("more",),
+    ),
+    "packages": Setting(
+        {"dev": {"packages": "none"}},
+        "dev.packages default → none: counts from now on",
+        lambda net: net.config.packages,
+        "none",
+    ),
+    "catalogues": Setting(
+        {"dev": {"catalogues": ["more/index.json"]}},
+        "dev.catalogues null → more/index.json: counts from now on",
+        lambda net: net.config.catalogues,
+        ("more/index.json",),
+    ),
+    "cooldown": Setting(
+        {"dev": {"cooldown": "0d"}},
+        "dev.cooldown 259200.0 → 0.0: counts from now on",
+        lambda net: net.config.cooldown,
+        0,
+    ),
+    "agents": Setting(
+        {"dev": {"agents": ["agents/ana.py"]}},
+        "dev.agents  → agents/ana.py: counts from now on",
+        lambda net: net.config.agents,
+        ("agents/ana.py",),
+    ),
     "max_body": Setting(
         {"dev": {"max_body": 2097152}},
         "dev.max_body 16777216 → 2097152: counts from now on",
