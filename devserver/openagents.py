@@ -7,8 +7,8 @@ For an agent: `devserver.openagents.push()` gives its `AgentClient` or `WorkerAg
 WebSocket.
 """
 
-from devserver.bridge.drop_in import install, uninstall
 from devserver.bridge.push import pull, push
+from devserver.server.drop_in import install, uninstall
 
 __all__ = ["install", "pull", "push", "uninstall"]
 

@@ -39,7 +39,7 @@ ROOT = {
     "errors": "model",
     "mod": "model",
     "agent_network": "bridge",
-    "openagents": "bridge",
+    "openagents": "server",
     "": "model",
     "__main__": "cli",
 }

@@ -7,7 +7,6 @@
 - `convert`   events and answers, from one form to the other
 - `network`   the network as such a mod sees it
 - `rebind`    the same instance under its edited class
-- `drop_in`   our network under the names that their scripts import
 - `push`      delivery by WebSocket for their agents
 - `keep`      what a mod's `shutdown()` throws away and its next start needs
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from devserver.bridge.drop_in import install
 from devserver.cli.exits import Exit, Problem
+from devserver.server.drop_in import install
 
 
 def run_script(script: Path, arguments: Sequence[str]) -> int:

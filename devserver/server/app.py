@@ -24,7 +24,7 @@ NEW_AGENTS_PER_MINUTE = 64
 
 def make_app(
     network: ServedNetwork,
-    control: Control,
+    control: Control | None,
     *,
     token: str,
     port_of: Callable[[], int],
@@ -37,10 +37,11 @@ def make_app(
 ) -> App:
     """The application that `serving.HttpServer` serves.
 
-    Arguments: `token` this run's admin token; `port_of` the port that is bound, asked once, with the first request;
-    `allowed_hosts` the Hosts besides loopback that are us; `routes` more of them; `join_token` what new agents from
-    other machines have to show, None where none may come; `hold` and `hello_seconds` how long a poll and the first
-    message of a WebSocket are waited for; `new_agents_per_minute` how many strangers may join.
+    Arguments: `control` what commands ask, None for agents alone; `token` this run's admin token; `port_of` the port
+    that is bound, asked once, with the first request; `allowed_hosts` the Hosts besides loopback that are us; `routes`
+    more of them; `join_token` what new agents from other machines have to show, None where none may come; `hold` and
+    `hello_seconds` how long a poll and the first message of a WebSocket are waited for; `new_agents_per_minute`
+    how many strangers may join.
     Raises ValueError for an empty token and for a route that is not fully declared.
     """
     if not token:
@@ -53,7 +54,7 @@ def make_app(
         (
             *wire.routes(),
             Route(WEBSOCKET, "/ws", Scope.JOIN, socket=push),
-            *ControlApi(control, token).routes(),
+            *(() if control is None else ControlApi(control, token).routes()),
             *routes,
         )
     )

@@ -103,9 +103,34 @@ def test_a_script_runs_by_exec_with_its_import_line_unchanged(workspace: Path) -
     (workspace / "inner" / "script.py").write_text(textwrap.dedent(script))
     command = [sys.executable, "-m", "devserver", "exec", "inner/script.py", "--flag", "x"]
     done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=60, check=False)
-    ours = "devserver.bridge.drop_in"
+    ours = "devserver.server.drop_in"
     assert done.stdout == f"{ours} {ours} ['inner/script.py', '--flag', 'x'] True __main__\n", done.stderr
     assert done.returncode == 3
+
+
+def test_agents_find_the_network_of_a_script(workspace: Path) -> None:
+    """As with OpenAgents, a network that has started listens, and one that has ended does not."""
+    (workspace / "network.yaml").write_text("network:\n  name: quick\n  mods:\n    - name: mods.wiki\n")
+    script = """
+        import devserver.openagents, asyncio
+        from devserver import Agent, AgentError
+        from openagents.core.network import AgentNetwork
+
+        async def main():
+            network = AgentNetwork.load("network.yaml")
+            await network.initialize()
+            url = f"http://127.0.0.1:{network.port}"
+            async with Agent("ana", url) as ana:
+                print((await ana.send("wiki.pages.list")).message, [*network.get_network_stats()["agents"]])
+            await network.shutdown()
+            try:
+                async with Agent("ana", url, patience=0.1):
+                    pass
+            except AgentError as error:
+                print(error.code)
+        asyncio.run(main())
+    """
+    assert run(workspace, script) == "pages ['ana']\nno_answer\n"
 
 
 def test_exec_without_a_script_says_so(workspace: Path) -> None:

@@ -1,11 +1,14 @@
 """The drop-in for `openagents.core.network`: scripts keep their import lines and run on our network.
 
 `install` answers the names under which OpenAgents keeps its network class. Everything else of that package stays
-theirs. Where the package is not installed, its events and its base class for mods are answered with ours, too.
+theirs. Where the package is not installed, its events and its base class for mods are answered with ours, too. As
+there, a network that has started listens for agents.
 """
 
 from __future__ import annotations
 
+import secrets
+import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +26,12 @@ from devserver.loader.substitutes import Contents, Substitutes, is_installed
 from devserver.mod import BaseMod, mod_event_handler
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
+from devserver.model.logs import logger
+from devserver.server.app import make_app
+from devserver.server.sockets import bind
+from devserver.transports.http.serving import HttpServer
 
+_log = logger("devserver.openagents")
 _NETWORKS = ("openagents.core.network", "openagents.sdk.network")
 _REGISTRATION = (
     "transport_type", "metadata", "certificate", "force_reconnect", "password_hash", "requested_group",
@@ -70,13 +78,48 @@ class OpenAgentsNetwork(AgentNetwork):
         """Channels and their members; events, too, as tests of OpenAgents send them."""
         gateway = EventGateway(self.directory)
         vars(gateway)["process_event"] = lambda event, enable_delivery=True: self.process_event(event)
+        vars(gateway)["poll_events"] = self._poll_events
         return gateway
 
+    async def _poll_events(self, agent_id: str) -> list[Any]:
+        """Hand over all events that wait for an agent."""
+        agent = self.directory.agent(agent_id)
+        waiting = [] if agent is None else agent.outbox.take_nowait()
+        return [_event_in_kind(each.event) for each in waiting]
+
+    async def unregister_agent(self, agent_id: str, *, dropped: bool = False) -> Any:
+        """Unregister an agent, answering as OpenAgents does: with a response."""
+        left = await super().unregister_agent(agent_id, dropped=dropped)
+        words = "unregistered successfully" if left else "is not registered"
+        return _in_kind(EventResponse(left, f"Agent {agent_id} {words}"))
+
     _temporary: tempfile.TemporaryDirectory[str] | None = None
+    _listening: socket.socket | None = None
+    _connections: HttpServer | None = None
+
+    async def initialize(self) -> bool:
+        """Start the network, and listen for agents on its port, or on the next free one, which is logged."""
+        started = await super().initialize()
+        self._listening = bind(self.config.host, self.config.port, strict=False)
+        if self.port != self.config.port:
+            _log.warning("port %d is in use; agents find this network at port %d", self.config.port, self.port)
+        app = make_app(self, None, token=secrets.token_urlsafe(32), port_of=lambda: self.port)
+        self._connections = HttpServer(app, self.directory.accounts)
+        self._connections.begin((self._listening,))
+        return started
+
+    @property
+    def port(self) -> int:
+        """Where agents find this network; that of network.yaml before it listens."""
+        return self.config.port if self._listening is None else int(self._listening.getsockname()[1])
 
     async def shutdown(self) -> bool:
-        """End the network, and remove its temporary folder if it has one."""
+        """End the network and its connections, and remove its temporary folder if it has one."""
         ended = await super().shutdown()
+        if self._connections is not None and self._listening is not None:
+            await self._connections.end()
+            self._listening.close()
+            self._connections = self._listening = None
         if self._temporary is not None:
             self._temporary.cleanup()
         return ended
@@ -100,6 +143,15 @@ def _in_kind(answer: EventResponse) -> Any:
     )
 
     return Theirs(**answer.to_dict())
+
+
+def _event_in_kind(event: Event) -> Any:
+    """Give an event as OpenAgents has it, where the package is installed."""
+    if not is_installed("openagents"):
+        return event
+    from openagents.models.event import Event as Theirs  # type: ignore[import-not-found, unused-ignore]
+
+    return Theirs(**event.to_dict())
 
 
 def create_network(config: Any) -> OpenAgentsNetwork:
