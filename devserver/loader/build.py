@@ -109,7 +109,7 @@ class Build:
         self._relined: dict[str, Text] = {}
         self._is_over = False
         self.remains: list[Remains] = []
-        """What to ask for once the generations that ran the replaced modules are gone."""
+        """What to ask for once the generations that ran the replaced modules are gone; after `undo()`, the new ones."""
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
@@ -309,6 +309,7 @@ class Build:
         self._note_imported()
         for loaded in reversed(self._execution.executed.values()):
             loaded.changes.end()
+            self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
         self._modules.put_back((*self._execution.executed, *self._old()), self._before)
         for loaded in self._old().values():
             loaded.changes.attach()

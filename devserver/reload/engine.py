@@ -333,7 +333,7 @@ class Engine:
             own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
             self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
-        if pasts:
+        if pasts or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
         done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))
@@ -398,7 +398,9 @@ class Engine:
             self._running = None
         if carried.failure is not None and isinstance(carried.failure.error, GivenUp):
             return [skipped_outcome(step, str(carried.failure.error), self._number(step)) for step in group.steps]
-        if carried.failure is None and transaction.build is not None:
+        if transaction.build is not None and carried.failure is not None:
+            self.proof.expect_failed(transaction.build.remains)
+        elif transaction.build is not None:
             self._afterwards.append(transaction.build)
             olds = (each.old for each in carried.candidates if each.old is not None and each.new is not None)
             self.proof.expect(transaction.build.remains, olds)

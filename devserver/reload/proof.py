@@ -71,12 +71,19 @@ class Proof:
 
     def expect(self, remains: Sequence[Remains], generations: Iterable[Generation]) -> None:
         """This code is to be gone when these generations are."""
-        if not remains:
-            return
         # Held weakly: a generation holds its code.
         ended = list(generations)
         names = [(each.mod_id, each.number) for each in ended]
-        self._cases.append(_Case(remains, names, [weakref.ref(each) for each in ended]))
+        self._add(_Case(remains, names, [weakref.ref(each) for each in ended]))
+
+    def expect_failed(self, remains: Sequence[Remains]) -> None:
+        """This code of an attempt that failed is to be gone: it has taken back what it did, or garbage holds it."""
+        self._add(_Case(remains, (), ()))
+
+    def _add(self, case: _Case) -> None:
+        if not case.remains:
+            return
+        self._cases.append(case)
         self._cases = [each for each in self._cases if any(code.alive() for code in each.remains)][-_MOST_WAITING:]
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._work())
@@ -106,6 +113,11 @@ class Proof:
     def is_proven(self, mod_id: str) -> bool:
         """Whether no replaced code of a mod is waiting for its census."""
         return not any(each == mod_id for case in self._cases for each, _ in case.ran)
+
+    @property
+    def waits(self) -> bool:
+        """Whether any code waits for its census."""
+        return bool(self._cases)
 
     def stop(self) -> None:
         """Ask no more."""
@@ -158,7 +170,7 @@ class Proof:
     async def _name(self, case: _Case) -> None:
         holders: list[Holder] = []
         mod_id, number = next(iter(case.ran), ("", 0))
-        for remains in case.remains:
+        for remains in case.remains if case.ran else ():
             what = await self._home.run(_holder, remains, self._states())
             if what == census.LINGERING:
                 self._cases.append(_Case([remains], case.ran, ()))

@@ -82,15 +82,24 @@ class Run:
         return self._applied(outcomes, said)
 
     def _failed(self, failed: set[str], before: Sequence[str], said: str) -> Untrue | None:
-        for question, old, now in zip(self.running.world().questions, before, self._running_answers(), strict=True):
-            if old != now:
-                return Untrue("a failed save changed what runs", f"{question.mod}: {question.text}", now, old, said)
+        changed = self._changed(before, said)
+        if changed is not None and not self.live.restart_reasons(patient=True):
+            # What only garbage held is gone by now.
+            changed = self._changed(before, said)
+        if changed is not None:
+            return changed
         if not failed or self.live.restart_reasons():
             return None
         alone = self._fresh_failures()
         return (
             None if set(alone) & failed else Untrue("a fresh process does not fail", "", str(failed), str(alone), said)
         )
+
+    def _changed(self, before: Sequence[str], said: str) -> Untrue | None:
+        for question, old, now in zip(self.running.world().questions, before, self._running_answers(), strict=True):
+            if old != now:
+                return Untrue("a failed save changed what runs", f"{question.mod}: {question.text}", now, old, said)
+        return None
 
     def _applied(self, outcomes: Sequence[dict[str, Any]], said: str) -> Untrue | None:
         told = self._told()

@@ -57,9 +57,9 @@ class Probe:
         assert answer.success, answer.message
         return (answer.data or {})["answer"]
 
-    async def proven(self) -> None:
+    async def collected(self) -> None:
         """Wait until replaced code is proven to be gone, or a restart is asked for."""
-        await until(lambda: bool(self.reasons) or self.work.net.engine.proof.is_proven("probe"))
+        await until(lambda: bool(self.reasons) or not self.work.net.engine.proof.waits)
 
 
 @pytest.fixture
@@ -129,3 +129,18 @@ async def test_a_helper_and_those_who_newly_import_it_are_one_save(work: Workspa
     done = await work.saved(first, last, helper)
     assert [each.status.value for each in done.outcomes] == ["applied", "applied"]
     assert [(await work.ask(f"{name}.number.get")).data for name in ("first", "last")] == [{"n": 3}, {"n": 3}]
+
+
+# Saves that fail
+
+
+async def test_a_failed_save_leaves_no_classes_behind(probe: Probe) -> None:
+    """A base class and a weak set in a helper know those of the running version alone, as before."""
+    hub = "import weakref\nclass Base:\n    pass\nKNOWN = weakref.WeakSet()\n"
+    top = "from mods import hub\nclass Known(hub.Base):\n    n = {n}\nhub.KNOWN.add(Known)\n"
+    told = "([each.n for each in hub.Base.__subclasses__()], [each.n for each in hub.KNOWN])"
+    await probe.start(top.format(n=1), answer=told, hub=hub)
+    assert await probe.save(top.format(n=2) + "1 / 0", answer=told) == "rolled_back"
+    await probe.collected()
+    assert await probe.ask() == ([1], [1])
+    assert probe.reasons == []
