@@ -10,9 +10,11 @@ of its own there, or names the entry. Reads code and modules; changes nothing.
 
 from __future__ import annotations
 
+import _abc  # type: ignore[import-not-found]  # the only way to what was registered
 import dis
 import gc
 import sys
+from abc import ABCMeta
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -117,6 +119,7 @@ def _parts(name: str, value: Any) -> Iterator[Place]:
     if raw.derives(type(value), type):
         if raw.flags_of(value) & _HEAP_TYPE and raw.lookup(type(value), "__hash__") is object.__hash__:
             yield from _places_of(value, name, vars(value))
+            yield from _abstract_places(value, name)
         return
     # Not `vars`: that asks the object, which may be a proxy that answers for another one.
     try:
@@ -171,10 +174,34 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
                 continue
             seen.add(id(thing))
             yield from container_places(name, thing, "registration", is_of_mods=True)
+            yield from _abstract_places(thing, name, is_of_mods=True)
             for place in _attributes_of(thing, name, is_global=depth == 0) if attributes else ():
                 yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
             below += inside(thing, name)
         level = below
+
+
+def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterator[Place]:
+    """What was registered with an abstract class: `abc` keeps that where no search leads; nothing for others."""
+    if not raw.derives(type(cls), ABCMeta) or "_abc_impl" not in raw.names_of(cls):
+        return
+
+    def registered() -> list[type]:
+        return [each for reference in _abc._get_dump(cls)[0] if (each := reference()) is not None]
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        kept = [each for each in registered() if each is not now]
+        _abc._reset_registry(cls)
+        _abc._reset_caches(cls)
+        for each in kept if value is MISSING else (*kept, value):
+            # It also has all abstract classes forget what they remember of others.
+            _abc._abc_register(cls, each)
+
+    which = (name, raw.qualname_of(cls), "registered")
+    read = lambda: by_identity(registered())  # noqa: E731
+    yield Place(
+        word="registered class", read=read, put=put, which=which, owner=cls, is_shared=True, is_of_mods=is_of_mods
+    )
 
 
 def _sets_attributes(module: ModuleType) -> bool:
@@ -250,8 +277,11 @@ _FEW = 300
 
 
 def _is_value(thing: Any) -> bool:
-    """Whether a thing cannot be changed, and is no code."""
-    return type(thing) in _VALUES or (type(thing) is tuple and len(thing) <= _FEW and all(map(_is_value, thing)))
+    """Whether a thing holds no data that could have been brought: one that cannot be changed, a class, a function."""
+    kind = type(thing)
+    if kind in _VALUES or kind in (FunctionType, BuiltinFunctionType) or raw.derives(kind, type):
+        return True
+    return kind is tuple and len(thing) <= _FEW and all(map(_is_value, thing))
 
 
 _VALUES = _ATOMS - {CodeType}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import builtins
+from typing import Any
 
 import pytest
 from workspaces import Workspace, until
@@ -144,3 +146,407 @@ async def test_a_failed_save_leaves_no_classes_behind(probe: Probe) -> None:
     await probe.collected()
     assert await probe.ask() == ([1], [1])
     assert probe.reasons == []
+
+
+# Kinds from bug reports of reloaders
+
+
+async def test_an_enum_that_a_helper_compares_by_identity_is_one(probe: Probe) -> None:
+    """The mod is saved; what it gives to the helper is what the helper knows."""
+    mode = "import enum\nclass Mode(enum.Enum):\n    FAST = 1\ndef is_fast(mode):\n    return mode is Mode.FAST\n"
+    top = "from mods.mode import Mode, is_fast\nV = {n}"
+    start = "self.state.setdefault('mode', Mode.FAST)"
+    answer = "(V, is_fast(Mode.FAST), is_fast(self.state['mode']), {Mode.FAST: 1}.get(self.state['mode']))"
+    await probe.start(top.format(n=1), answer=answer, start=start, mode=mode)
+    await probe.save(top.format(n=2), answer=answer, start=start)
+    assert await probe.ask() == (2, True, True, 1)
+    await probe.save_helper("mode", mode + "# more\nX = 1\n")
+    assert await probe.ask() == (2, True, True, 1)
+
+
+async def test_singledispatch_of_a_helper_forgets_the_old_implementation(probe: Probe) -> None:
+    """One that the new version does not register any more does not answer."""
+    helper = "import functools\n@functools.singledispatch\ndef shown(x):\n    return 'any'\n"
+    top = "from mods.helper import shown\n@shown.register\ndef _(x: {kind}):\n    return '{kind}'"
+    answer = "(shown(1), shown('x'))"
+    await probe.start(top.format(kind="int"), answer=answer, helper=helper)
+    assert await probe.ask() == ("int", "any")
+    await probe.save(top.format(kind="str"), answer=answer)
+    assert await probe.ask() == ("any", "str")
+
+
+async def test_singledispatch_of_the_standard_library_too(probe: Probe) -> None:
+    """Here of pkgutil.iter_importer_modules."""
+    top = (
+        "import pkgutil\nclass Own: pass\n"
+        "@pkgutil.iter_importer_modules.register(Own)\ndef _(x, prefix=''): return [{n}]"
+    )
+    answer = "(len(pkgutil.iter_importer_modules.registry), pkgutil.iter_importer_modules(Own()))"
+    await probe.start(top.format(n=1), answer=answer)
+    count = (await probe.ask())[0]  # type: ignore[index]
+    await probe.save(top.format(n=2), answer=answer)
+    await probe.collected()
+    assert await probe.ask() == (count, [2]) or probe.reasons
+
+
+async def test_caches_of_functions_begin_again_with_their_code(probe: Probe) -> None:
+    """`functools.cache`, `lru_cache` on a method, `cached_property` of an object in the state."""
+    top = """
+import functools
+@functools.cache
+def one(): return {n}
+class Box:
+    @functools.cached_property
+    def two(self): return {n}
+    @functools.lru_cache
+    def three(self): return {n}
+"""
+    start = "self.state.setdefault('box', Box())"
+    answer = "(one(), self.state['box'].three(), Box().two)"
+    await probe.start(top.format(n=1), answer=answer, start=start)
+    assert await probe.ask() == (1, 1, 1)
+    await probe.save(top.format(n=2), answer=answer, start=start)
+    assert await probe.ask() == (2, 2, 2)
+
+
+async def test_equality_of_dataclasses_in_the_state(probe: Probe) -> None:
+    """A dataclass is equal to one of its own class alone: what the state holds is of the new one."""
+    top = "from dataclasses import dataclass\n@dataclass(frozen=True, order=True)\nclass At:\n    x: int\nV = {n}"
+    start = "self.state.setdefault('at', At(1)); self.state.setdefault('seen', {At(1): 'here'})"
+    answer = "(V, self.state['at'] == At(1), self.state['seen'].get(At(1)), At(0) < self.state['at'])"
+    await probe.start(top.format(n=1), answer=answer, start=start)
+    await probe.save(top.format(n=2), answer=answer, start=start)
+    assert await probe.ask() == (2, True, "here", True)
+
+
+async def test_abstract_classes_registered_by_a_mod(probe: Probe) -> None:
+    """`abc` keeps what was registered in weak sets that no code sees."""
+    helper = "import abc\nclass Shape(abc.ABC):\n    pass\n"
+    top = "from mods.helper import Shape\n{register}class Box: pass\nV = {n}"
+    answer = "(V, isinstance(Box(), Shape), issubclass(int, Shape))"
+    await probe.start(top.format(register="@Shape.register\n", n=1), answer=answer, helper=helper)
+    assert await probe.ask() == (1, True, False)
+    await probe.save(top.format(register="", n=2), answer=answer)
+    assert await probe.ask() == (2, False, False)
+
+
+async def test_a_builtin_registered_with_an_abstract_class_of_a_helper(probe: Probe) -> None:
+    """A registration that the saved version does not make any more is gone, also of a class that stays."""
+    helper = "import abc\nclass Shape(abc.ABC):\n    pass\n"
+    top = "from mods.helper import Shape\n{register}\nV = {n}"
+    answer = "(V, isinstance(1, Shape))"
+    await probe.start(top.format(register="Shape.register(int)", n=1), answer=answer, helper=helper)
+    assert await probe.ask() == (1, True)
+    assert await probe.save(top.format(register="1 / 0", n=2), answer=answer) == "rolled_back"
+    assert await probe.ask() == (1, True)
+    await probe.save(top.format(register="", n=2), answer=answer)
+    assert await probe.ask() == (2, False)
+
+
+async def test_what_belongs_to_python_and_is_registered_with_a_helper(probe: Probe) -> None:
+    """A class or function that no mod has made, in a list and a table: gone with the version that registered it."""
+    helper = "LIST = []\nTABLE = {}\n"
+    top = "import json\nfrom mods import helper\n{register}\nV = {n}"
+    register = "helper.LIST.append(json.JSONDecoder); helper.TABLE['dump'] = json.dumps"
+    answer = "(V, len(helper.LIST), list(helper.TABLE))"
+    await probe.start(top.format(register=register, n=1), answer=answer, helper=helper)
+    assert await probe.ask() == (1, 1, ["dump"])
+    await probe.save(top.format(register="", n=2), answer=answer)
+    assert await probe.ask() == (2, 0, [])
+
+
+async def test_hints_are_resolved_against_the_new_module(probe: Probe) -> None:
+    """`typing.get_type_hints` of classes with names in quotes, of a mod and of its helper."""
+    helper = "import dataclasses\n@dataclasses.dataclass\nclass Node:\n    next: 'Node | None' = None\n"
+    top = "import typing\nfrom mods.helper import Node\nclass Leaf(Node):\n    own: 'Leaf'\nV = {n}"
+    hint = "typing.get_type_hints(Leaf)"
+    answer = f"(V, {hint}['own'] is Leaf, typing.get_args({hint}['next'])[0] is Node)"
+    await probe.start(top.format(n=1), answer=answer, helper=helper)
+    await probe.save(top.format(n=2), answer=answer)
+    assert await probe.ask() == (2, True, True)
+    await probe.save_helper("helper", helper + "X = 2\n")
+    assert await probe.ask() == (2, True, True)
+
+
+async def test_a_module_with_getattr_answers_with_its_new_code(probe: Probe) -> None:
+    """PEP 562: names that a helper makes when they are asked for, and `__dir__`."""
+    helper = "def __getattr__(name):\n    if name.startswith('__'): raise AttributeError(name)\n    return name, {n}\n"
+    top = "from mods import helper\nfrom mods.helper import anything\n"
+    answer = "(anything, helper.other)"
+    await probe.start(top, answer=answer, helper=helper.format(n=1))
+    assert await probe.ask() == (("anything", 1), ("other", 1))
+    await probe.save_helper("helper", helper.format(n=2))
+    assert await probe.ask() == (("anything", 2), ("other", 2))
+
+
+async def test_star_imports_of_names_that_come_and_go(probe: Probe) -> None:
+    """`__all__` decides, and what is no longer there is not there."""
+    top = "from mods.helper import *\n"
+    answer = "sorted(each for each in globals() if each in ('A', 'B', 'C'))"
+    await probe.start(top, answer=answer, helper="A = 1\nB = 2\n")
+    assert await probe.ask() == ["A", "B"]
+    await probe.save_helper("helper", "__all__ = ['B', 'C']\nA = B = C = 1\n")
+    assert await probe.ask() == ["B", "C"]
+
+
+async def test_importlib_resources_are_sources(probe: Probe) -> None:
+    """A text that a module reads at its top through `importlib.resources`."""
+    probe.work.write("mods/data/__init__.py", "")
+    data = probe.work.write("mods/data/word.txt", "one")
+    top = "from importlib import resources\nWORD = resources.files('mods.data').joinpath('word.txt').read_text()"
+    await probe.start(top, answer="WORD")
+    assert await probe.ask() == "one"
+    data.write_text("two!")
+    done = await probe.work.saved(data)
+    assert [each.status.value for each in done.outcomes] == ["applied"]
+    assert await probe.ask() == "two!"
+
+
+async def test_a_subpackage_that_is_renamed(probe: Probe) -> None:
+    """The old name is gone from Python too, the new one serves."""
+    probe.work.write("mods/old/__init__.py", "")
+    probe.work.write("mods/old/part.py", "N = 1\n")
+    await probe.start("from mods.old import part\nimport sys", answer="(part.N, 'mods.old.part' in sys.modules)")
+    (probe.work.folder / "mods/old").rename(probe.work.folder / "mods/new")
+    probe._write("from mods.new import part\nimport sys", "(part.N, 'mods.old.part' in sys.modules)", "pass")
+    folder = probe.work.folder / "mods"
+    done = await probe.work.saved(folder / "probe.py", folder / "old/part.py", folder / "old/__init__.py")
+    assert [each.status.value for each in done.outcomes] == ["applied"]
+    assert await probe.ask() == (1, False)
+
+
+async def test_a_name_that_differs_in_case_alone(probe: Probe) -> None:
+    """Helper.py instead of helper.py: another module."""
+    await probe.start("from mods import helper", answer="helper.N", helper="N = 1\n")
+    (probe.work.folder / "mods/helper.py").rename(probe.work.folder / "mods/Helper.py")
+    probe._write("from mods import Helper as helper\nimport sys", "(helper.N, 'mods.helper' in sys.modules)", "pass")
+    folder = probe.work.folder / "mods"
+    await probe.work.saved(folder / "probe.py", folder / "helper.py")
+    assert await probe.ask() == (1, False)
+
+
+async def test_a_helper_behind_a_symbolic_link(probe: Probe) -> None:
+    """What the link leads to is what counts."""
+    real = probe.work.write("mods/real_one.py", "N = 1\n")
+    other = probe.work.write("mods/real_two.py", "N = 2\n")
+    link = probe.work.folder / "mods/helper.py"
+    link.symlink_to(real)
+    await probe.start("from mods import helper", answer="helper.N")
+    assert await probe.ask() == 1
+    link.unlink()
+    link.symlink_to(other)
+    await probe.work.saved(link)
+    assert await probe.ask() == 2
+
+
+async def test_a_context_variable_default_and_set_at_the_top(probe: Probe) -> None:
+    """A handler sees what the new version has set."""
+    top = (
+        "import contextvars\nWHO = contextvars.ContextVar('who', default='d{n}')\n"
+        "WHAT = contextvars.ContextVar('what')\nWHAT.set({n})"
+    )
+    await probe.start(top.format(n=1), answer="(WHO.get(), WHAT.get())")
+    assert await probe.ask() == ("d1", 1)
+    await probe.save(top.format(n=2), answer="(WHO.get(), WHAT.get())")
+    assert await probe.ask() == ("d2", 2)
+
+
+async def test_decimal_and_locale_settings_of_the_new_version(probe: Probe) -> None:
+    """A precision that is not set any more is the usual one."""
+    top = "import decimal\n{set}"
+    await probe.start(top.format(set="decimal.getcontext().prec = 5"), answer="decimal.getcontext().prec")
+    assert await probe.ask() == 5
+    await probe.save(top.format(set="decimal.getcontext().prec = 7"), answer="decimal.getcontext().prec")
+    assert await probe.ask() == 7
+    await probe.save(top.format(set=""), answer="decimal.getcontext().prec")
+    assert await probe.ask() == 28
+
+
+async def test_asyncio_locks_at_the_top_and_in_the_state(probe: Probe) -> None:
+    """A lock that is held when the save comes is the same afterwards."""
+    top = "import asyncio\nTOP = asyncio.Lock()\nV = {n}"
+    start = "self.state.setdefault('lock', asyncio.Lock())"
+    answer = "(V, await self.both())"
+    both = "\n    async def both(self):\n        async with TOP, self.state['lock']: return True\n"
+    await probe.start(top.format(n=1), answer=answer, start=start + both)
+    assert await probe.ask() == (1, True)
+    await probe.save(top.format(n=2), answer=answer, start=start + both)
+    assert await probe.ask() == (2, True)
+
+
+async def test_weak_references_to_code_do_not_answer(probe: Probe) -> None:
+    """A weak dictionary and `weakref.finalize` in a helper."""
+    helper = "import weakref\nBY_NAME = weakref.WeakValueDictionary()\nENDED = []\n"
+    top = "from mods import helper\nimport weakref\nclass C:\n    n = {n}\nhelper.BY_NAME['C{n}'] = C\n"
+    answer = "sorted(helper.BY_NAME)"
+    await probe.start(top.format(n=1), answer=answer, helper=helper)
+    await probe.save(top.format(n=2), answer=answer)
+    await probe.collected()
+    assert await probe.ask() == ["C2"]
+
+
+async def test_a_metaclass_that_keeps_a_registry(probe: Probe) -> None:
+    """By name, in a list, and by an attribute of the base."""
+    helper = """
+class Meta(type):
+    known = {}
+    order = []
+    def __new__(meta, name, bases, names):
+        cls = super().__new__(meta, name, bases, names)
+        meta.known[name] = cls
+        meta.order.append(cls)
+        return cls
+class Plugin(metaclass=Meta): n = 0
+"""
+    top = "from mods.helper import Meta, Plugin\nclass {name}(Plugin):\n    n = {n}"
+    answer = "(sorted((k, v.n) for k, v in Meta.known.items()), [c.n for c in Meta.order])"
+    await probe.start(top.format(name="A", n=1), answer=answer, helper=helper)
+    assert await probe.ask() == ([("A", 1), ("Plugin", 0)], [0, 1])
+    await probe.save(top.format(name="B", n=2), answer=answer)
+    assert await probe.ask() == ([("B", 2), ("Plugin", 0)], [0, 2])
+
+
+async def test_a_method_of_an_installed_library_that_is_patched(probe: Probe) -> None:
+    """Wrapped again by each version, it is wrapped once."""
+    top = (
+        "import string\n_own = string.Template.substitute\n"
+        "def _new(self, *a, **k): return '{n}' + _own(self, *a, **k)\nstring.Template.substitute = _new"
+    )
+    answer = "string.Template('x').substitute()"
+    await probe.start(top.format(n=1), answer=answer)
+    await probe.save(top.format(n=2), answer=answer)
+    assert await probe.ask() == "2x"
+    await probe.save("import string", answer=answer)
+    assert await probe.ask() == "x"
+
+
+async def test_a_cache_on_a_class_of_a_helper(probe: Probe) -> None:
+    """What a handler has put there is the helper's data and stays while the mod alone is saved."""
+    helper = (
+        "class Store:\n    cache = {}\n    @classmethod\n"
+        "    def of(cls, key):\n        return cls.cache.setdefault(key, len(cls.cache))\n"
+    )
+    top = "from mods.helper import Store\nV = {n}"
+    answer = "(V, Store.of('a'), Store.of('b'))"
+    await probe.start(top.format(n=1), answer=answer, helper=helper)
+    assert await probe.ask() == (1, 0, 1)
+    await probe.save(top.format(n=2), answer=answer)
+    assert await probe.ask() == (2, 0, 1)
+
+
+async def test_a_logger_gets_no_second_handler(probe: Probe) -> None:
+    """Also of `basicConfig(force=True)`, of filters, and of a log record factory."""
+    top = """
+import logging
+log = logging.getLogger('oa.kinds')
+log.addHandler(logging.NullHandler())
+log.addFilter(lambda record: {n})
+_before = logging.getLogRecordFactory()
+def factory(*a, **k): return _before(*a, **k)
+logging.setLogRecordFactory(factory)
+"""
+    made = "logging.getLogRecordFactory() is factory, _before is logging.LogRecord"
+    answer = f"(len(log.handlers), [f(None) for f in log.filters], {made})"
+    await probe.start(top.format(n=1), answer=answer)
+    assert await probe.ask() == (1, [1], True, True)
+    await probe.save(top.format(n=2), answer=answer)
+    assert await probe.ask() == (1, [2], True, True)
+
+
+async def test_signal_handlers_and_exit_callbacks_are_those_of_the_new_version(probe: Probe) -> None:
+    """One each, however often the mod is saved."""
+    top = "import atexit, signal\ndef on(*a): return {n}\nsignal.signal(signal.SIGUSR2, on)\natexit.register(on)"
+    answer = "signal.getsignal(signal.SIGUSR2)()"
+    await probe.start(top.format(n=1), answer=answer)
+    await probe.save(top.format(n=2), answer=answer)
+    assert await probe.ask() == 2
+    seen = _Seen()
+    atexit.unregister(seen)  # type: ignore[arg-type]
+    assert [each() for each in seen.callbacks if each.__module__ == "mods.probe"] == [2]
+
+
+class _Seen:
+    """Equal to nothing; `atexit.unregister` compares each callback with it."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Any] = []
+
+    def __eq__(self, other: object) -> bool:
+        self.callbacks.append(other)
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_a_package_instead_of_a_module(probe: Probe) -> None:
+    """helper/__init__.py instead of helper.py, and back."""
+    await probe.start("from mods import helper", answer="helper.N", helper="N = 1\n")
+    package = probe.work.write("mods/helper/__init__.py", "N = 2\n")
+    (probe.work.folder / "mods/helper.py").unlink()
+    await probe.work.saved(probe.work.folder / "mods/helper.py", package)
+    assert await probe.ask() == 2
+
+
+async def test_two_mods_that_share_a_helper_and_one_is_saved(work: Workspace) -> None:
+    """The helper's objects are the same for both, and data in it stays."""
+    body = (
+        "@mod_event_handler('{name}.get.it')\n"
+        "def get(self, event):\n    return EventResponse(True, '', {{'n': {n}, 'all': shared.add()}})"
+    )
+    work.write("mods/shared.py", "ALL = []\ndef add():\n    ALL.append(1)\n    return len(ALL)\n")
+    for name in ("first", "second"):
+        work.mod(name, body.format(name=name, n=1), head="from mods import shared\n")
+    await work.start("mods.first", "mods.second")
+    assert (await work.ask("first.get.it")).data == {"n": 1, "all": 1}
+    await work.save_mod("first", body.format(name="first", n=2), head="from mods import shared\n")
+    assert (await work.ask("first.get.it")).data == {"n": 2, "all": 2}
+    assert (await work.ask("second.get.it")).data == {"n": 1, "all": 3}
+
+
+async def test_configuration_read_at_import(probe: Probe) -> None:
+    """json, toml and configparser files that a module reads at its top, by any call."""
+    top = """
+import json, tomllib, configparser, pathlib
+HERE = pathlib.Path(__file__).parent
+A = json.loads((HERE / 'a.json').read_bytes())['n']
+B = tomllib.load(open(HERE / 'b.toml', 'rb'))['n']
+read = configparser.ConfigParser()
+read.read(HERE / 'c.ini')
+C = int(read['s']['n'])
+"""
+    files = [
+        probe.work.write(f"mods/{name}", text)
+        for name, text in (("a.json", '{"n": 1}'), ("b.toml", "n = 1\n"), ("c.ini", "[s]\nn = 1\n"))
+    ]
+    await probe.start(top, answer="(A, B, C)")
+    assert await probe.ask() == (1, 1, 1)
+    for file in files:
+        file.write_text(file.read_text().replace("1", "22"))
+        await probe.work.saved(file)
+    assert await probe.ask() == (22, 22, 22)
+
+
+async def test_a_plugin_registry_by_entry_in_sys_modules(probe: Probe) -> None:
+    """A module that puts another object in its place in Python's table."""
+    helper = (
+        "import sys\nclass Facade:\n    n = {n}\n"
+        "    def __getattr__(self, name): return self.n\nsys.modules[__name__] = Facade()\n"
+    )
+    await probe.start("from mods import helper", answer="helper.whatever", helper=helper.format(n=1))
+    assert await probe.ask() == 1
+    await probe.save_helper("helper", helper.format(n=2))
+    assert await probe.ask() == 2
+
+
+async def test_click_groups_pydantic_and_attrs(probe: Probe) -> None:
+    """Models that refer to each other across modules are those of the new helper."""
+    helper = "from pydantic import BaseModel\nclass Inner(BaseModel):\n    n: int = {n}\n"
+    top = (
+        "from pydantic import BaseModel\nfrom mods.helper import Inner\n"
+        "class Outer(BaseModel):\n    inner: Inner = Inner()\n"
+    )
+    answer = "(Outer().inner.n, isinstance(Outer().inner, Inner), Outer(inner={'n': 5}).inner.n)"
+    await probe.start(top, answer=answer, helper=helper.format(n=1))
+    assert await probe.ask() == (1, True, 5)
+    await probe.save_helper("helper", helper.format(n=2))
+    assert await probe.ask() == (2, True, 5)
