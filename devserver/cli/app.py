@@ -14,6 +14,7 @@ from typing import Annotated, cast
 import typer
 
 from devserver import __version__
+from devserver.cli.catalogue import add_catalogue
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.options import Json, NetworkFile, SchemaOf, format_of, formats, level_of, levels, port_of
 from devserver.cli.running import add_running
@@ -200,11 +201,15 @@ def new_network(
 
 
 @new.command("mod")
-def new_mod(name: Annotated[str, typer.Argument(metavar="NAME", help="As in kanban.")], as_json: Json = False) -> int:
+def new_mod(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in kanban.")],
+    package: Annotated[bool, typer.Option("--package", help="As a package of its own, to be published.")] = False,
+    as_json: Json = False,
+) -> int:
     """Write a mod and its test into the network here."""
     from devserver.cli import commands
 
-    return commands.new_mod(name, as_json=as_json)
+    return commands.new_mod(name, package=package, as_json=as_json)
 
 
 @new.command("agent")
@@ -218,6 +223,7 @@ def new_agent(
 
 
 add_running(app)
+add_catalogue(app)
 app.add_typer(new, name="new")
 
 

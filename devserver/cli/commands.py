@@ -146,10 +146,13 @@ def _then(folder: Path) -> str:
     return "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
 
 
-def new_mod(name: str, *, as_json: bool) -> int:
-    """Write a small mod with its test into the network here, and say how to list it."""
+def new_mod(name: str, *, package: bool = False, as_json: bool) -> int:
+    """Write a small mod with its test into the network here, or as a package of its own, and say what comes next."""
     from devserver.cli.scaffold import mod_name
 
+    if package:
+        folder = mod_name(name).replace("_", "-")
+        return _told(write_package(name), f"now: cd {folder} && python -m pytest && oa-dev pack .", as_json=as_json)
     answer = write_mod(name)
     then = f"list it in network.yaml and save; a running network loads it at once:\n    - name: mods.{mod_name(name)}"
     return _told(answer, then, as_json=as_json)
@@ -157,16 +160,38 @@ def new_mod(name: str, *, as_json: bool) -> int:
 
 def write_mod(name: str) -> dict[str, Any]:
     """Write the files of a small mod into the network here, and return which. Raises Problem for a bad name."""
-    from devserver.cli.scaffold import mod_files, mod_name
-    from devserver.model.names import mod_name_problem
+    from devserver.cli.scaffold import mod_files
 
     path = network_file(None)
+    return _written(path.parent, mod_files(_plain(name)))
+
+
+def write_package(name: str) -> dict[str, Any]:
+    """Write a mod as a package into a folder of its own here, and return its files. Raises Problem for a bad name."""
+    import sys
+
+    from devserver import __version__
+    from devserver.cli.scaffold import package_files
+
+    plain = _plain(name)
+    if plain in (*sys.stdlib_module_names, "mods", "devserver"):
+        raise Problem(f"{plain} cannot name a package: Python or oa-dev has that name", "choose another name")
+    folder = plain.replace("_", "-")
+    files = package_files(plain, __version__)
+    return _written(Path.cwd(), {f"{folder}/{each}": text for each, text in files.items()})
+
+
+def _plain(name: str) -> str:
+    """The name of a mod as its module has it. Raises Problem for one that cannot be."""
+    from devserver.cli.scaffold import mod_name
+    from devserver.model.names import mod_name_problem
+
     plain = mod_name(name)
     problem = mod_name_problem(f"./{plain}") or mod_name_problem(f"mods.{plain}")
     # Its class is named after it, which a digit cannot begin.
     if problem is not None or not plain.isidentifier():
         raise Problem(f"{name!r} is not a valid mod name", "a mod is named like kanban or mods.kanban")
-    return _written(path.parent, mod_files(plain))
+    return plain
 
 
 def new_agent(name: str, *, as_json: bool) -> int:

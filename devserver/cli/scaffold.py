@@ -156,6 +156,42 @@ Exit codes: 0 done, 1 failed, 2 misused, 3 network.yaml cannot be used, 4 port i
 - Data of mods belongs into `self.get_storage_path()`; `.oa-dev/` belongs to the server.
 """
 
+_PACKAGE = """\
+[build-system]
+requires = ["uv_build>=0.11,<0.14"]
+build-backend = "uv_build"
+
+[project]
+name = "{distribution}"
+version = "0.1.0"
+description = "Says hello, and counts how often"
+readme = "README.md"
+license = "MIT"
+requires-python = ">=3.11"
+dependencies = ["oa-dev>={oa_dev}"]
+keywords = ["openagents-mod"]
+
+[project.entry-points."openagents.mods"]
+{module} = "{module}"
+
+[tool.pytest.ini_options]
+pythonpath = ["src"]
+"""
+
+_README = """\
+# {distribution}
+
+A mod for networks of agents: answers `{name}.greet` with a greeting.
+
+    oa-dev add {distribution}
+
+## For its author
+
+    python -m pytest                              # its tests, each in a network of its own
+    oa-dev pack .                                 # dist/*.whl, checked
+    oa-dev publish dist/*.whl --to DIR-OR-URL     # a folder of wheels, or an index
+"""
+
 _IGNORED = ".oa-dev/\n__pycache__/\n.venv/\n"
 
 
@@ -175,6 +211,20 @@ def mod_files(name: str) -> dict[str, str]:
     title = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     values = {"name": event_part(name), "title": title, "module": name}
     return {f"mods/{name}.py": _MOD.format(**values), f"tests/test_{name}.py": _TEST.format(**values)}
+
+
+def package_files(name: str, oa_dev: str) -> dict[str, str]:
+    """A mod as a package of its own, by path within its folder; `oa_dev` is the version that it is written with."""
+    mod, test = mod_files(name).values()
+    values = {"module": name, "distribution": name.replace("_", "-"), "name": event_part(name)}
+    return {
+        "pyproject.toml": _PACKAGE.format(**values, oa_dev=".".join(oa_dev.split(".")[:2])),
+        "README.md": _README.format(**values),
+        f"src/{name}/__init__.py": "",
+        f"src/{name}/mod.py": mod,
+        f"tests/test_{name}.py": test.replace(f'"mods.{name}"', f'"{name}"'),
+        ".gitignore": "__pycache__/\ndist/\n",
+    }
 
 
 def agent_files(agent_id: str, url: str) -> dict[str, str]:

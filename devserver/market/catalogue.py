@@ -193,18 +193,19 @@ def _refuse_alike(names: Iterable[str], shown: str) -> None:
 
 
 def search(catalogues: Sequence[Catalogue], words: str = "") -> tuple[Found, ...]:
-    """The mods in which every word occurs, best first: by name, then by what they say of themselves.
+    """The mods in which every word occurs, best first: by name (short ones first), then by what they say of themselves.
 
     A name that stands in several catalogues is that of the first.
     """
     wanted = words.casefold().split()
-    found: list[tuple[int, str, Found]] = []
+    found: list[tuple[tuple[int, int, str], Found]] = []
     for each in entries_of(catalogues):
         places = _places(each)
         ranks = [next((rank for rank, place in enumerate(places) if word in place), None) for word in wanted]
         if None not in ranks:
-            found.append((max((rank for rank in ranks if rank is not None), default=0), each.name, each))
-    return tuple(each for _, _, each in sorted(found, key=lambda row: row[:2]))
+            worst = max((rank for rank in ranks if rank is not None), default=0)
+            found.append(((worst, len(each.name) if wanted else 0, each.name), each))
+    return tuple(each for _, each in sorted(found, key=lambda row: row[0]))
 
 
 def find(catalogues: Sequence[Catalogue], name: str) -> Found | None:

@@ -19,18 +19,21 @@ from enum import Enum
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from devserver.config.regular import read_regular
 from devserver.market.catalogue import BUILT_IN, MOST_BYTES, BadCatalogue, Catalogue, read_catalogue
 from devserver.market.folder import write_whole
 from devserver.market.index import FILE, read_index
+from devserver.market.package import MOST_BYTES as PACKAGE_BYTES
 from devserver.market.wheel import built_in
 from devserver.model.config import NetworkConfig
 from devserver.model.names import is_loopback
 
 PATIENCE = 5.0
 """Seconds that an address has to answer whole."""
+
+WHEEL_PATIENCE = 60.0
 
 _PIECE = 64 * 1024
 
@@ -127,14 +130,19 @@ def _kept_in() -> Path:
     return Path(base) / "oa-dev" / "catalogues"
 
 
-def fetched(url: str, *, patience: float = PATIENCE) -> bytes:
-    """Fetch a catalogue. Raises BadCatalogue with its name and what is wrong."""
+def fetched_wheel(catalogue: str, file: str) -> bytes:
+    """Fetch a wheel that lies beside a catalogue. Raises BadCatalogue."""
+    return fetched(urljoin(catalogue, quote(file)), patience=WHEEL_PATIENCE, most=PACKAGE_BYTES)
+
+
+def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES) -> bytes:
+    """Fetch a catalogue, or another file of at most so many bytes. Raises BadCatalogue with what is wrong."""
     name, began = shown(url), time.monotonic()
     _refuse_open(url, name)
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "oa-dev"})
     try:
         with closing(_opener(url).open(request, timeout=patience)) as answer:
-            return _bounded(answer, name, began + patience)
+            return _bounded(answer, name, began + patience, most)
     except urllib.error.HTTPError as error:
         raise BadCatalogue(f"{name} answers {error.code}") from error
     except TimeoutError as error:
@@ -147,13 +155,13 @@ def fetched(url: str, *, patience: float = PATIENCE) -> bytes:
         raise BadCatalogue(f"{name} cannot be reached ({seconds:.1f} s): {str(reason)[:200]}") from error
 
 
-def _bounded(answer: IO[bytes], name: str, until: float) -> bytes:
+def _bounded(answer: IO[bytes], name: str, until: float, most: int) -> bytes:
     """Read an answer whole, and not longer than it has time, however little comes at once."""
     data = bytearray()
     while piece := answer.read1(_PIECE):  # type: ignore[attr-defined]
         data += piece
-        if len(data) > MOST_BYTES:
-            raise BadCatalogue(f"{name} has more than {MOST_BYTES // (1024 * 1024)} MiB")
+        if len(data) > most:
+            raise BadCatalogue(f"{name} has more than {most // (1024 * 1024)} MiB")
         if time.monotonic() > until:
             raise TimeoutError
     return bytes(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,10 +93,15 @@ class Review:
 
     def touched(self) -> dict[str, list[str]]:
         """Return the touches by kind, as a catalogue holds them: `{"network": ["ssl (polls/mod.py:3)"]}`."""
-        found: dict[str, list[str]] = {}
-        for each in self.touches:
-            found.setdefault(each.kind, []).append(f"{each.what} ({each.where})")
-        return found
+        return by_kind(self.touches)
+
+
+def by_kind(touches: Iterable[Touch]) -> dict[str, list[str]]:
+    """Return touches as texts, by their kind."""
+    found: dict[str, list[str]] = {}
+    for each in touches:
+        found.setdefault(each.kind, []).append(f"{each.what} ({each.where})")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

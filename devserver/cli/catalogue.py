@@ -1,0 +1,72 @@
+"""The commands about mods that can be had, as typer sees them; what they do is in `finding` and `publishing`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devserver.cli.options import Json
+
+
+def add_catalogue(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    for command in (search, show, pack, publish, index):
+        app.command()(command)
+
+
+def search(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORDS]...", help="All of them have to occur.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Find mods that can be added."""
+    from devserver.cli import finding
+
+    return finding.find_mods(" ".join(words or ()), as_json=as_json)
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As search shows it, or with a version: polls==1.0.0")],
+    source: Annotated[bool, typer.Option("--source", help="Print all of its source.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what is new against the locked version, or the one before.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what a mod answers, needs and touches, before anything of it has run."""
+    from devserver.cli import finding
+
+    return finding.show_mod(name, source=source, diff=diff, as_json=as_json)
+
+
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A mod, as in mods/polls, or a package.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the wheel is put.")] = Path("dist"),
+    build: Annotated[bool, typer.Option("--build", help="Run the build of a package that is not built by uv.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make a wheel of a mod, and check it."""
+    from devserver.cli import publishing
+
+    return publishing.pack(folder, to, build=build, as_json=as_json)
+
+
+def publish(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A wheel, as pack makes it.")],
+    to: Annotated[str, typer.Option("--to", metavar="DIR|URL", help="A folder of wheels, or an index.")],
+    as_json: Json = False,
+) -> int:
+    """Publish a wheel to a folder or an index."""
+    from devserver.cli import publishing
+
+    return publishing.publish(file, to, as_json=as_json)
+
+
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of wheels.")], as_json: Json = False
+) -> int:
+    """List the mods of a folder of wheels in its index.json."""
+    from devserver.cli import publishing
+
+    return publishing.index(folder, as_json=as_json)
