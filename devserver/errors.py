@@ -13,7 +13,7 @@
     │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
     ├── UvMissing, UvFailed   packages cannot be brought: there is no uv, or it ended badly (market/uv)
     ├── BadLock, BadWants     what is locked, or is to be, cannot be read (market/lock, market/wants)
-    ├── Busy                  another process changes what is installed (market/folder)
+    ├── Busy, NotInstalled    another process changes what is installed, or it is not here (market/folder)
     ├── PackageRefused        a package that may not be installed, or cannot be read, with its rule (market/package)
     ├── BadCatalogue          a list of mods that cannot be used (market/catalogue)
     ├── CannotEdit            a network.yaml that is written in a way that no command edits (market/yaml_edit)

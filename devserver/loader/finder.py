@@ -267,11 +267,11 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
 
     def _entries(self, path: Sequence[str] | None) -> list[str]:
         if path is None:
-            workspace, *others = self._roots.folders
+            workspace, *others = self._roots.entries
             # A folder of the workspace that a mod has put on the import path is a place for sources
             # like any other.
             added = [each for each in sys.path if self._is_added(each)]
-            return [*added, str(workspace), *(str(each.parent) for each in others)]
+            return [*added, str(workspace), *map(str, others)]
         return [each for each in path if self._holds_entry(each)]
 
     def _holds_entry(self, entry: str) -> bool:

@@ -9,17 +9,25 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 
 from devserver.errors import DevServerError
-from devserver.market.lock import Lock, digest
+from devserver.market.lock import Lock, Locked, digest, read_lock
+from devserver.market.wants import normal
+from devserver.model.names import mod_name_problem
 
 RECORD = "oa-dev.json"
+KEPT_LOCK = "oa-dev.lock"
+GROUP = "openagents.mods"
+"""The entry points by which a distribution says which mods it brings."""
 _NEW = ".new-"
+_NAME_OF = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _RECORD_LIMIT = 4 * 1024 * 1024
 
 
@@ -27,26 +35,54 @@ class Busy(DevServerError):
     """Another process changes what is locked or installed here."""
 
 
+class NotInstalled(DevServerError):
+    """What is locked is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One distribution as it is installed. `identity` differs where its files do; `tops` are what it is imported by."""
+
+    version: str
+    identity: str
+    tops: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    """The distributions that it names as needed, whatever for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The folder of a lock as it is installed.
+    """The folder of a lock as it is installed: its distributions by name, and paths of mods with theirs.
 
-    `mods` are the paths of mods with their distributions, `versions` all distributions, `tops` the names that those of
-    mods can be imported by: these are sources that are reloaded.
+    `lines` are further versions of mods (`wiki_extras@2`), each with its version; each lies in `@<line>`.
     """
 
     folder: Path
     mods: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    tops: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By distribution, the top modules and packages that it brings."""
+    packages: Mapping[str, Package] = field(default_factory=dict)
     lines: Mapping[str, str] = field(default_factory=dict)
-    """Further versions of mods (`wiki_extras@2`), each with its version; each lies in `@<line>`."""
 
     @property
     def tops_of_mods(self) -> tuple[str, ...]:
-        """The top names of the distributions that bring mods."""
-        return tuple(dict.fromkeys(top for name in self.mods.values() for top in self.tops.get(name, ())))
+        """The top names of the distributions that bring mods: these are sources that are reloaded."""
+        named = (self.packages.get(name) for name in dict.fromkeys(self.mods.values()))
+        return tuple(dict.fromkeys(top for each in named if each is not None for top in each.tops))
+
+    def owner(self, top: str) -> str | None:
+        """The distribution that a top module or package belongs to."""
+        return next((name for name, each in self.packages.items() if top in each.tops), None)
+
+    def needed_by(self, name: str) -> frozenset[str]:
+        """A distribution and all of this folder that it needs, directly or through others."""
+        found, waiting = {name}, [name]
+        while waiting:
+            package = self.packages.get(waiting.pop())
+            more = (
+                {each for each in package.requires if each in self.packages} - found if package is not None else set()
+            )
+            found |= more
+            waiting += more
+        return frozenset(found)
 
 
 def environments(workspace: Path) -> Path:
@@ -64,15 +100,24 @@ def hash_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def find_installed(workspace: Path, data: bytes) -> Installed | None:
-    """What is installed of the lock in these bytes, by the records beside the packages; None where it is not."""
+def find_installed(workspace: Path, data: bytes) -> Installed:
+    """What is installed of the lock in these bytes: by the records beside the packages, which is quick.
+
+    Raises NotInstalled, and BadLock for what is no lock.
+    """
     wanted = hash_of(data)
     with contextlib.suppress(OSError):
         for folder in sorted(environments(workspace).iterdir()):
             found = _read_record(folder)
             if found is not None and found[0] == wanted:
                 return found[1]
-    return None
+    lock = read_lock(data)
+    # The same packages under another text, as after a merge: nothing has to be fetched.
+    same = _read_record(folder_of(workspace, lock))
+    if same is not None:
+        return replace(same[1], mods=dict(lock.mods))
+    count = len(lock.here)
+    raise NotInstalled(f"{count} locked package{'s are' if count != 1 else ' is'} not installed · oa-dev sync")
 
 
 def _read_record(folder: Path) -> tuple[str, Installed] | None:
@@ -81,61 +126,105 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
     try:
         with open(folder / RECORD, "rb") as file:
             values = json.loads(file.read(_RECORD_LIMIT))
-        tops = {name: tuple(each) for name, each in values["tops"].items()}
-        return values["lock"], Installed(folder, values["mods"], values["versions"], tops, values["lines"])
+        packages = {
+            name: Package(each["version"], each["identity"], tuple(each["tops"]), tuple(each["requires"]))
+            for name, each in values["packages"].items()
+        }
+        return values["lock"], Installed(folder, values["mods"], packages, values["lines"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
-    """Note which lock a folder is of. A lock whose packages stay has the same folder and another record."""
-    tops = {name: tops_of(folder, name) for name in {*lock.mods.values()}}
+    """Note which lock a folder is of, and keep that. A lock whose packages stay has the same folder, noted again."""
+    packages = {each.name: _package(folder, each) for each in lock.here}
     lines = {each.line: each.version for each in lock.facts.lines}
-    found = Installed(folder, dict(lock.mods), lock.versions, tops, lines)
-    values = {key: value for key, value in asdict(found).items() if key != "folder"}
-    text = json.dumps({"lock": hash_of(data), **values}, indent=1, sort_keys=True)
-    write_whole(folder / RECORD, text.encode())
+    found = Installed(folder, dict(lock.mods), packages, lines)
+    rows = {name: asdict(each) for name, each in packages.items()}
+    values = {"lock": hash_of(data), "mods": dict(lock.mods), "packages": rows, "lines": lines}
+    write_whole(folder / KEPT_LOCK, data)
+    write_whole(folder / RECORD, json.dumps(values, indent=1, sort_keys=True).encode())
     return found
 
 
-def tops_of(folder: Path, name: str) -> tuple[str, ...]:
-    """The top modules and packages that a distribution brings, by the list of its files (RECORD)."""
-    wanted = name.replace("-", "_")
-    infos = (each for each in folder.glob("*.dist-info") if _normal(each.name.partition("-")[0]) == _normal(wanted))
-    for info in infos:
-        with contextlib.suppress(OSError):
-            lines = (info / "RECORD").read_text(encoding="utf-8").splitlines()
-            files = (line.partition(",")[0] for line in lines)
-            firsts = (each.partition("/") for each in files if each.endswith(".py"))
-            return tuple(
-                sorted({first.removesuffix(".py") for first, _, _ in firsts if not first.startswith(("..", "."))})
-            )
-    return ()
+def lock_of(folder: Path) -> bytes | None:
+    """The lock that a folder was last noted as being of."""
+    with contextlib.suppress(OSError):
+        return (folder / KEPT_LOCK).read_bytes()
+    return None
 
 
-def _normal(name: str) -> str:
-    return name.lower().replace("-", "_").replace(".", "_")
+def _package(folder: Path, locked: Locked) -> Package:
+    identity = hashlib.sha256(repr((locked.version, locked.hashes)).encode()).hexdigest()[:16]
+    info = _info_of(folder, locked.name)
+    if info is None:
+        return Package(locked.version, identity)
+    return Package(locked.version, identity, _tops(info), _requires(info))
 
 
-def build(workspace: Path, lock: Lock, data: bytes, fill: Callable[[Path], None]) -> Installed:
+def _info_of(folder: Path, name: str) -> Path | None:
+    infos = (each for each in folder.glob("*.dist-info") if normal(each.name.partition("-")[0]) == normal(name))
+    return next(infos, None)
+
+
+def _tops(info: Path) -> tuple[str, ...]:
+    """The top modules and packages that a distribution brings, by the list of its files."""
+    files = (line.partition(",")[0].strip('"') for line in _lines(info / "RECORD"))
+    firsts = (each.partition("/") for each in files if each.endswith((".py", ".so", ".pyd")))
+    names = {first.partition(".")[0] for first, _, _ in firsts}
+    return tuple(sorted(each for each in names if each.isidentifier()))
+
+
+def _requires(info: Path) -> tuple[str, ...]:
+    head = takewhile(bool, _lines(info / "METADATA"))
+    needs = (line.partition(":")[2] for line in head if line.lower().startswith("requires-dist:"))
+    found = (_NAME_OF.match(each) for each in needs)
+    return tuple(sorted({normal(each[1]) for each in found if each is not None}))
+
+
+def mods_in(folder: Path) -> dict[str, str]:
+    """The paths of mods that the distributions of a folder bring, by their entry points, each with its distribution."""
+    found = {}
+    for info in sorted(folder.glob("*.dist-info")):
+        name = normal(info.name.partition("-")[0])
+        group = ""
+        for line in _lines(info / "entry_points.txt"):
+            if line.startswith("["):
+                group = line.strip("[] ")
+            elif group == GROUP and "=" in line:
+                path = line.partition("=")[2].partition(":")[0].partition("[")[0].strip()
+                if mod_name_problem(path) is None:
+                    found[path] = name
+    return found
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
     """Make the folder of a lock, where it is not there: `fill` is given a new folder, which then gets its name.
 
-    What fails leaves nothing behind.
+    It counts once it is noted (`write_record`). What fails leaves nothing behind.
     """
     target = folder_of(workspace, lock)
-    if not (target / RECORD).is_file():
-        above = private_folder(environments(workspace))
-        new = above / f"{_NEW}{os.getpid()}"
+    if (target / RECORD).is_file():
+        return target
+    above = private_folder(environments(workspace))
+    new = above / f"{_NEW}{os.getpid()}"
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(mode=0o700)
+        fill(new)
+        # One that was never noted was left by a process that was killed.
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+    finally:
         shutil.rmtree(new, ignore_errors=True)
-        try:
-            new.mkdir(mode=0o700)
-            fill(new)
-            write_record(new, lock, data)
-            shutil.rmtree(target, ignore_errors=True)  # one without a record was left by a crash
-            new.rename(target)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-    return write_record(target, lock, data)
+    return target
 
 
 def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from devserver.model.change import Digest
@@ -36,6 +37,9 @@ class Roots:
         """By folder, itself and those above it that lie in a root."""
         self._environments: dict[Path, bool] = {}
         self._bases: dict[Path, bool] = {}
+        self._installed: dict[Path, frozenset[str]] = {}
+        """The folders of packages that mods run from, the current one first, with the top names that are mods'."""
+        self._current: Path | None = None
 
     @property
     def own(self) -> Path:
@@ -45,7 +49,16 @@ class Roots:
     @property
     def folders(self) -> tuple[Path, ...]:
         """All roots, the workspace first."""
-        return tuple(self._folders)
+        return (*self._folders, *(folder / top for folder, tops in self._installed.items() for top in sorted(tops)))
+
+    @property
+    def entries(self) -> tuple[Path, ...]:
+        """The folders in which top modules of mods are looked for, besides what code puts on the import path.
+
+        Of the folders of packages the current one alone: from another one nothing more is imported.
+        """
+        parents = (each.parent for each in self._folders[1:])
+        return (self.workspace, *parents, *(() if self._current is None else (self._current,)))
 
     def ask(self, folder: Path) -> None:
         """Let everything below a folder that stands on the import path be reloaded, because a person asks for it."""
@@ -55,16 +68,44 @@ class Roots:
     def add(self, folder: Path) -> None:
         """Let the files under `folder` be reloaded too."""
         resolved = folder.resolve()
-        if not any(resolved.is_relative_to(each) for each in self._folders):
+        # Below a hidden part of a root nothing is a source, unless that is asked for.
+        if not any(resolved.is_relative_to(each) and self._is_plain(each, resolved / "x") for each in self._folders):
             self._folders.append(resolved)
-            self._holding.clear()
-            self._inner.clear()
+            self._forget()
+
+    def use_installed(self, folder: Path | None, tops: Iterable[str]) -> None:
+        """Let these top modules and packages of a folder be sources. What runs from other folders stays a source."""
+        self._current = None if folder is None else folder.resolve()
+        if self._current is not None:
+            others = {path: names for path, names in self._installed.items() if path != self._current}
+            self._installed = {self._current: frozenset(tops), **others}
+        self._forget()
+
+    def drop_installed(self, folders: Iterable[Path]) -> None:
+        """Nothing runs from these folders of packages any more."""
+        for each in folders:
+            if each != self._current:
+                self._installed.pop(each, None)
+        self._forget()
+
+    @property
+    def installed(self) -> tuple[Path, ...]:
+        """The folders of packages that mods may run from, the current one first."""
+        return tuple(self._installed)
+
+    def installed_in(self, path: Path) -> Path | None:
+        """The folder of packages that a file lies in."""
+        return next((each for each in self._installed if path.is_relative_to(each)), None)
+
+    def _forget(self) -> None:
+        self._holding.clear()
+        self._inner.clear()
 
     def holds(self, path: Path) -> bool:
         """Whether `path`, links followed, is a place for sources: below a root, not ours, not installed, not hidden."""
         real = os.path.realpath(path)
         folder, name = os.path.split(real)
-        if name in _TELLING or name.startswith("."):
+        if name in _TELLING or name.startswith(".") or (self._installed and Path(folder) in self._installed):
             return self._holds(Path(real))
         known = self._holding.get(folder)
         if known is None:
@@ -74,7 +115,14 @@ class Roots:
     def _holds(self, real: Path) -> bool:
         if real.is_relative_to(_OWN_PACKAGE):
             return False
-        return any(real.is_relative_to(root) and self._is_plain(root, real) for root in self._folders)
+        if any(real.is_relative_to(root) and self._is_plain(root, real) for root in self._folders):
+            return True
+        installed = self.installed_in(real) if self._installed else None
+        if installed is None:
+            return False
+        top = real.relative_to(installed).parts[:1]
+        named = {each.removesuffix(".py") for each in top} & self._installed[installed]
+        return bool(named) and self._is_plain(installed, real)
 
     def holds_data(self, path: Path) -> bool:
         """Whether `path` is a place for data that mods read: as `holds`, but links may lead anywhere.

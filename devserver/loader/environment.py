@@ -1,0 +1,205 @@
+"""The folder of packages on the import path: the one that the lock on disk names, at the very end.
+
+Nothing in it stands before the server's own packages. It is never changed in place: another lock has another folder,
+and what runs from the one before stays whole. What is imported of third parties stays as it is until a restart.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devserver.loader.modules import LoadedModules
+from devserver.market.folder import Installed, NotInstalled, find_installed, hash_of
+from devserver.market.lock import LIMIT, NAME, BadLock
+from devserver.market.wants import normal
+from devserver.sources.roots import Roots
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The lock on disk: what is installed of it, or why nothing of it is. `digest` tells it from others."""
+
+    digest: str | None = None
+    installed: Installed | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """How a lock differs from what is loaded. Modules and mods by their names, distributions by theirs.
+
+    `moved` are the loaded modules that are other ones now, with where each will be; `changes` the versions of the
+    distributions whose modules these are. `gone` are those that the lock has no more. `imported` are third-party
+    packages of which another version is imported, with both versions.
+    """
+
+    moved: Mapping[str, Path] = field(default_factory=dict)
+    changes: Mapping[str, str] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    imported: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    distribution: Mapping[str, str] = field(default_factory=dict)
+    """The distribution that each of these modules belongs to."""
+    blocked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The distributions whose new version needs what is imported in another one, each with these."""
+
+
+class Environment:
+    """The packages that code of this network imports beside the server's own."""
+
+    def __init__(self, roots: Roots, modules: LoadedModules) -> None:
+        self._roots = roots
+        self._modules = modules
+        self.current: Installed | None = None
+        self.digest: str | None = None
+        """The lock that was dealt with last."""
+        self._known: dict[Path, Installed] = {}
+        """All folders that have been in use, so that what still runs from one can be told from what is new."""
+        self._versions: Mapping[str, str] | None = None
+
+    # What is on disk
+
+    def look(self) -> Found:
+        """The lock on disk, as far as it is installed."""
+        try:
+            with open(self._roots.workspace / NAME, "rb") as file:
+                data = file.read(LIMIT)
+        except FileNotFoundError:
+            return Found()
+        except OSError as error:
+            return Found("unreadable", problem=f"{NAME} cannot be read: {error.strerror}")
+        digest = hash_of(data)
+        try:
+            return Found(digest, find_installed(self._roots.workspace, data))
+        except (NotInstalled, BadLock) as error:
+            return Found(digest, problem=str(error))
+
+    @property
+    def mods(self) -> Mapping[str, str]:
+        """The mods that the lock brings, by path, each with its distribution: what may be loaded from outside."""
+        return {} if self.current is None else self.current.mods
+
+    # Switching
+
+    def use(self, found: Found) -> None:
+        """Let the import path have the folder of this lock, in the place of the one before."""
+        before, now = self.current, found.installed
+        self.current, self.digest, self._versions = now, found.digest, None
+        for each in filter(None, (before,)):
+            if (entry := str(each.folder)) in sys.path:
+                sys.path.remove(entry)
+        if now is not None:
+            self._known[now.folder.resolve()] = now
+            sys.path.append(str(now.folder))
+        importlib.invalidate_caches()
+        self._roots.use_installed(None if now is None else now.folder, () if now is None else now.tops_of_mods)
+        self._drop_unused()
+
+    def end(self) -> None:
+        """Leave the import path as it was."""
+        self.use(Found())
+
+    def _drop_unused(self) -> None:
+        """Let folders that nothing runs from be no sources any more."""
+        used = {self._roots.installed_in(path) for path in self._modules.digests}
+        self._roots.drop_installed([each for each in self._roots.installed if each not in used])
+
+    def folder_of(self, paths: Iterable[Path]) -> Installed | None:
+        """The folder of packages that these sources lie in."""
+        folders = (self._roots.installed_in(path) for path in paths)
+        return next((self._known[each] for each in folders if each is not None and each in self._known), None)
+
+    def is_elsewhere(self, file: Path) -> bool:
+        """Whether a source lies in a folder of packages that is not the current one."""
+        folder = self._roots.installed_in(file)
+        return folder is not None and (self.current is None or folder != self.current.folder.resolve())
+
+    # What it would change
+
+    def news(self, found: Found) -> News:
+        """How this lock differs from what is loaded."""
+        now = found.installed or Installed(Path())
+        moved: dict[str, Path] = {}
+        changes: dict[str, str] = {}
+        gone, owners = set(), {}
+        for name, before, owner in self._loaded():
+            owners[name] = owner
+            new = now.packages.get(owner)
+            old = before.packages[owner]
+            if new is None:
+                gone.add(owner)
+            elif new.identity != old.identity:
+                moved[name] = now.folder / name.replace(".", "/")
+                changes[owner] = f"{old.version} → {new.version}" if old.version != new.version else "other files"
+        imported = self._imported_otherwise(now)
+        blocked = {
+            name: tuple(each for each in imported if each in now.needed_by(name)) for name in {*now.mods.values()}
+        }
+        return News(
+            moved=moved,
+            changes=changes,
+            gone=frozenset(gone),
+            imported=imported,
+            distribution=owners,
+            blocked={name: each for name, each in blocked.items() if each},
+        )
+
+    def _loaded(self) -> Iterable[tuple[str, Installed, str]]:
+        """Each loaded module of a folder of packages, with that folder and its distribution."""
+        for name, loaded in self._modules.current.items():
+            folder = self._roots.installed_in(loaded.path)
+            before = self._known.get(folder) if folder is not None else None
+            owner = before.owner(name.partition(".")[0]) if before is not None else None
+            if before is not None and owner is not None:
+                yield name, before, owner
+
+    def _imported_otherwise(self, now: Installed) -> dict[str, tuple[str, str]]:
+        """The third-party packages of which this process has imported another version than this lock names."""
+        found: dict[str, tuple[str, str]] = {}
+        of_mods = {*now.mods.values()}
+        for each in self._known.values():
+            for name, package in each.packages.items():
+                new = now.packages.get(name)
+                if new is None or name in of_mods or new.identity == package.identity:
+                    continue
+                if any(_comes_from(top, each.folder) for top in package.tops):
+                    found[name] = (package.version, new.version)
+        return found
+
+    # What an import would get
+
+    def versions(self) -> Mapping[str, str]:
+        """By normalised name, the version of each distribution that an import would get: the server's own first."""
+        if self._versions is None:
+            own = {} if self.current is None else {name: each.version for name, each in self.current.packages.items()}
+            self._versions = {**own, **{name: version for name, (version, _) in installed_here().items()}}
+        return self._versions
+
+    def imported(self) -> frozenset[str]:
+        """The distributions of the folder in use that are imported, and stay so until a restart."""
+        if self.current is None:
+            return frozenset()
+        packages = self.current.packages.items()
+        return frozenset(name for name, each in packages if any(top in sys.modules for top in each.tops))
+
+
+def _comes_from(top: str, folder: Path) -> bool:
+    """Whether a top module was imported from a folder."""
+    module = sys.modules.get(top)
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return isinstance(file, str) and Path(file).is_relative_to(folder)
+
+
+def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What is installed with the server: by normalised name, the version and the requirements of each distribution."""
+    site = [each for each in sys.path if ".oa-dev" not in Path(each).parts]
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for each in importlib.metadata.distributions(path=site):
+        name = each.metadata["Name"]
+        if name:
+            found.setdefault(normal(name), (each.version, tuple(each.requires or ())))
+    return found
