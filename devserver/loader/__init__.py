@@ -14,10 +14,12 @@ Decides nothing.
 - `census`  whether replaced code is gone, and what holds it
 - `reads`   which data files code reads and writes, and what it starts
 - `installed` code that is no mod's and has changed on disk
+- `environment` the folder of packages that the lock names
 - `locate`  finds the module of a mod without importing anything
 """
 
 from devserver.loader.build import Build, NeedsModsThread
+from devserver.loader.environment import Environment
 from devserver.loader.installed import InstalledCode
 from devserver.loader.locate import Located, find_mod_class, imported, locate
 from devserver.loader.modules import LoadedModules
@@ -26,6 +28,7 @@ from devserver.loader.reads import DataReads
 __all__ = [
     "Build",
     "DataReads",
+    "Environment",
     "InstalledCode",
     "LoadedModules",
     "Located",

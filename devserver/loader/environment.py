@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devserver.loader.modules import LoadedModules
-from devserver.market.folder import Installed, NotInstalled, find_installed, hash_of
+from devserver.market.folder import Installed, NotInstalled, environments, find_installed, hash_of, lock_of, write_whole
 from devserver.market.lock import LIMIT, NAME, BadLock
 from devserver.market.wants import normal
 from devserver.sources.roots import Roots
@@ -99,6 +99,27 @@ class Environment:
         self._roots.use_installed(None if now is None else now.folder, () if now is None else now.tops_of_mods)
         self._drop_unused()
 
+    def back_to(self, paths: Iterable[Path]) -> Found | None:
+        """Use the folder of packages that these sources lie in, where it is another one; what was in use until then.
+
+        To be followed by `settle`.
+        """
+        wanted, before = self._folder_of(paths), self.current
+        if wanted is None or (before is not None and wanted.folder == before.folder):
+            return None
+        forth = Found(self.digest, before)
+        data = lock_of(wanted.folder)
+        self.use(Found(None if data is None else hash_of(data), wanted))
+        return forth
+
+    def settle(self, forth: Found, *, went: bool) -> None:
+        """After `back_to`: have the lock on disk say so too, where it `went` well; else use again what was in use."""
+        data = lock_of(self.current.folder) if self.current is not None else None
+        if not went:
+            self.use(forth)
+        elif data is not None:
+            write_whole(self._roots.workspace / NAME, data)
+
     def end(self) -> None:
         """Leave the import path as it was."""
         self.use(Found())
@@ -108,15 +129,15 @@ class Environment:
         used = {self._roots.installed_in(path) for path in self._modules.digests}
         self._roots.drop_installed([each for each in self._roots.installed if each not in used])
 
-    def folder_of(self, paths: Iterable[Path]) -> Installed | None:
+    def _folder_of(self, paths: Iterable[Path]) -> Installed | None:
         """The folder of packages that these sources lie in."""
         folders = (self._roots.installed_in(path) for path in paths)
         return next((self._known[each] for each in folders if each is not None and each in self._known), None)
 
     def is_elsewhere(self, file: Path) -> bool:
         """Whether a source lies in a folder of packages that is not the current one."""
-        folder = self._roots.installed_in(file)
-        return folder is not None and (self.current is None or folder != self.current.folder.resolve())
+        is_current = self.current is not None and file.is_relative_to(self.current.folder)
+        return file.is_relative_to(environments(self._roots.workspace)) and not is_current
 
     # What it would change
 

@@ -34,6 +34,13 @@ class ConfigChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LockChanged:
+    """The lock of what comes from outside (`pylock.oa-dev.toml`) says something else than before."""
+
+    cause: str = "pylock.oa-dev.toml"
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadAsked:
     """A key, a command, a call or an event asks for a reload. No mods named means all.
 
@@ -101,4 +108,14 @@ class RestartAsked:
     by_person: bool = False
 
 
-Trigger = FilesChanged | ConfigChanged | ReloadAsked | LoadAsked | UnloadAsked | TidyAsked | UndoAsked | RestartAsked
+Trigger = (
+    FilesChanged
+    | ConfigChanged
+    | LockChanged
+    | ReloadAsked
+    | LoadAsked
+    | UnloadAsked
+    | TidyAsked
+    | UndoAsked
+    | RestartAsked
+)

@@ -19,13 +19,13 @@ from devserver.errors import DevServerError, HookFailed, ModFault, ModNotFound, 
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
-from devserver.loader import Build, LoadedModules, Located, locate
+from devserver.loader import Build, Environment, LoadedModules, Located, locate
 from devserver.loader.census import STATE_KEY
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
-from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, RestartAsked, TidyAsked, Trigger
+from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, LockChanged, RestartAsked, TidyAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
@@ -91,7 +91,9 @@ class Engine:
         self.registry = Registry(config.limits.held_events)
         self.roots = Roots(workspace)
         self.modules = LoadedModules()
-        self.knowledge = Knowledge(config, self.roots, self.modules, self.registry)
+        self.environment = Environment(self.roots, self.modules)
+        """What comes from outside the workspace, as the lock has it."""
+        self.knowledge = Knowledge(config, self.roots, self.modules, self.registry, self.environment)
         self.config_file = workspace / "network.yaml"
         """Where people read what network.yaml asks for."""
         self.reloads = 0
@@ -142,6 +144,7 @@ class Engine:
         if self._worker is not None:
             return
         self._finder.install()
+        self._use_lock()
         self.worker = Worker("oa-dev build")
         self._loop = asyncio.get_running_loop()
         self._queue = asyncio.Queue()
@@ -160,6 +163,7 @@ class Engine:
         await self.home.run(self._end_all)
         self.modules.forget(list(self.modules.current))
         self._finder.remove()
+        self.environment.end()
 
     def pack(self) -> dict[str, Any]:
         """What the next image of this process needs of mods, as plain values."""
@@ -307,12 +311,13 @@ class Engine:
         self.restarts.forget_foreseen()
         began, mark = time.monotonic(), self._around.agents_mark()
         self.knowledge.look(trigger)
+        if isinstance(trigger, LockChanged):
+            self._use_lock()
         situation = self.knowledge.situation(trigger)
         plan = make_plan(trigger, situation)
         if isinstance(trigger, ConfigChanged):
             self._take_config(trigger.config)
-        if plan.undo:
-            self.knowledge.undo(plan)
+        forth = self.knowledge.undo(plan) if plan.undo else None
         if not plan.empty:
             self._tell(PlanMade(plan))
         outcomes = [held_outcome(hold, self.registry, self.config_file) for hold in plan.holds]
@@ -325,6 +330,8 @@ class Engine:
                 outcomes.append(outcome)
                 await self._around.announce(outcome)
         outcomes = outcomes if plan.undo else await self._opinion.on(outcomes, self.limits)
+        if forth is not None:
+            self.environment.settle(forth, went=bool(pasts))
         if plan.undo:
             self.knowledge.history.went(pasts, redo=plan.redo)
         elif not isinstance(trigger, TidyAsked):
@@ -382,6 +389,12 @@ class Engine:
             self._tell(notice)
         for take in self.on_config:
             take(self.config)
+
+    def _use_lock(self) -> None:
+        """Take the packages that the lock on disk names, and say why not, where that cannot be."""
+        problem = self.knowledge.use_lock()
+        if problem:
+            self._tell(Notice(problem))
 
     async def _carry_group(
         self, group: Group, plan: Plan, before: Sequence[Outcome], mark: int, pasts: list[Past]
@@ -489,7 +502,7 @@ class Engine:
         return fault
 
     def _allow_list(self) -> tuple[str, ...]:
-        return allow_list(self.config)
+        return (*allow_list(self.config), *self.environment.mods)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""

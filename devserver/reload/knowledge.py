@@ -18,17 +18,20 @@ from weakref import WeakKeyDictionary
 from devserver.errors import DevServerError, ModFault, ModNotFound, ModRefused
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
-from devserver.loader import LoadedModules, locate
+from devserver.loader import Environment, LoadedModules, locate
 from devserver.loader.distributions import versions_of
+from devserver.loader.environment import Found, News
 from devserver.loader.modules import Text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
+from devserver.market.folder import Installed
 from devserver.market.manifest import declared_in
 from devserver.model.change import (
     ConfigChanged,
     Digest,
     FilesChanged,
     LoadAsked,
+    LockChanged,
     ReloadAsked,
     RestartAsked,
     Sources,
@@ -46,7 +49,7 @@ from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
-from devserver.reload.plan.situation import Returns
+from devserver.reload.plan.situation import LockNews, Returns
 from devserver.sources.files import is_gone, read_bytes, sources_now
 from devserver.sources.graph import Declarations, read_imports
 from devserver.sources.roots import Roots
@@ -76,13 +79,23 @@ def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
 class Knowledge:
     """The memory of one engine. `failed` holds the last attempt of each mod (by path) whose last attempt failed."""
 
-    def __init__(self, config: NetworkConfig, roots: Roots, modules: LoadedModules, registry: Registry) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        roots: Roots,
+        modules: LoadedModules,
+        registry: Registry,
+        environment: Environment | None = None,
+    ) -> None:
         self.config = config
         self.specs = _by_module(config)
         self.failed: dict[str, Attempt] = {}
         self._roots = roots
         self._modules = modules
         self._registry = registry
+        self._environment = environment or Environment(roots, modules)
+        self._lock = LockNews()
+        """How the lock that was dealt with last differed from what was loaded then."""
         self.history = History()
         self._written: dict[str, set[str]] = {}
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
@@ -146,7 +159,12 @@ class Knowledge:
             graph=self._modules.graph(),
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
-            retry=frozenset(module_of(path) for path, attempt in self.failed.items() if _moved_on(attempt, changed)),
+            retry=frozenset(
+                module_of(path)
+                for path, attempt in self.failed.items()
+                # Other packages may be what an attempt has lacked.
+                if isinstance(trigger, LockChanged) or _moved_on(attempt, changed)
+            ),
             declared=declared,
             gains=self._gains(stale, texts) if len(stale) > 1 else {},
             workspace=self._roots.workspace,
@@ -160,6 +178,7 @@ class Knowledge:
             absent=absent,
             archives=frozenset(path for path in changed if path.suffix != ".py" and str(path) in sys.path),
             waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
+            lock=self._lock if isinstance(trigger, LockChanged) else None,
             would_fail=self._would_fail(live) if isinstance(trigger, RestartAsked) else {},
             packages=installed,
             imported=imported,
@@ -207,11 +226,48 @@ class Knowledge:
         undoable, mods = self._undoable(redo=plan.redo), [step.mod_id for step in plan.steps]
         return {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
 
-    def undo(self, plan: Plan) -> None:
-        """Note what is on disk of the sources that a plan goes back from: that is not to be served again by itself."""
+    def use_lock(self) -> str:
+        """Use what the lock on disk names, and keep in mind what that changes; why that cannot be, in words."""
+        environment, found = self._environment, self._environment.look()
+        self._lock = LockNews(problem="nothing has changed")
+        if found.digest == environment.digest:
+            return ""
+        if found.problem:
+            # What is loaded stays as it is; said once for each lock.
+            environment.digest = found.digest
+            return found.problem
+        self._lock = self._lock_news(environment.news(found), found.installed)
+        environment.use(found)
+        return ""
+
+    def _lock_news(self, news: News, now: Installed | None) -> LockNews:
+        """What a lock changes, in terms of mods that run."""
+        owners = {module_of(each.mod_path): news.distribution.get(each.entry, "") for each in self._registry.live}
+        waiting = {}
+        for path, owner in owners.items():
+            needed = news.blocked.get(owner, ()) if owner in news.changes else ()
+            if needed and now is not None:
+                versions = ", ".join(f"{each} {news.imported[each][1]}" for each in needed)
+                running = ", ".join(news.imported[each][0] for each in needed)
+                new = now.packages[owner].version
+                waiting[path] = f"{owner} {new} needs {versions}, and {running} is imported: a restart takes it"
+        return LockNews(
+            moved=news.moved,
+            changes={path: news.changes[owner] for path, owner in owners.items() if owner in news.changes},
+            waiting=waiting,
+            gone=frozenset(path for path, owner in owners.items() if owner in news.gone),
+            imported=news.imported,
+        )
+
+    def undo(self, plan: Plan) -> Found | None:
+        """Note what is on disk of the sources that a plan goes back from: that is not to be served again by itself.
+
+        Where they lie among other packages, these are used from now on; what was used until then is returned.
+        """
         texts = self.texts_before(plan)
         now = sources_now(texts)
         self._undone.update({path: (text.digest, now[path]) for path, text in texts.items()})
+        return self._environment.back_to(texts)
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
         """The contents of a mod's state before its last reload (or undo), or None where they were not kept."""
@@ -222,6 +278,8 @@ class Knowledge:
         match trigger:
             case ConfigChanged(config=config):
                 return [each.path for each in config.enabled_mods if self._registry.find(each.path) is None]
+            case LockChanged():
+                return [each.path for each in self.config.enabled_mods if self._registry.find(each.path) is None]
             case UnloadAsked() | TidyAsked():
                 return []
             case _:
@@ -438,6 +496,8 @@ class Knowledge:
     def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
         """After a plan: forget failures whose sources are again what runs, and say so."""
         self._forget_same()
+        if isinstance(trigger, LockChanged):
+            return self._settle_lock(plan)
         if not isinstance(trigger, FilesChanged):
             return []
         for path in trigger.changed.keys() & self._undone.keys():
@@ -452,6 +512,19 @@ class Knowledge:
             words = f"{what} {generation.name} again, which kept running; nothing to reload"
             notices.append(Notice(words, calm=True, mended=(generation.mod_id,)))
         return notices
+
+    def _settle_lock(self, plan: Plan) -> list[Notice]:
+        """Forget what failed among packages that are not in use any more."""
+        planned, elsewhere = {step.mod_path for step in plan.steps}, self._environment.is_elsewhere
+        failed = {path: attempt for path, attempt in self.failed.items() if path not in planned}
+        gone = [path for path, attempt in failed.items() if any(elsewhere(each) for each in attempt.touched)]
+        live = [slot.live for path in gone if (slot := self._registry.find(path)) is not None and slot.live is not None]
+        for path in gone:
+            del self.failed[path]
+        return [
+            Notice(f"{each.name} kept running, and is what is locked again", calm=True, mended=(each.mod_id,))
+            for each in live
+        ]
 
     def _back_again(self, changed: Sources, plan: Plan) -> list[Generation]:
         planned = {step.mod_path for step in plan.steps}

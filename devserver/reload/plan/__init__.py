@@ -4,6 +4,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
 
     FilesChanged    reload the mods that were made from a changed source, load those whose last attempt failed on one
     ConfigChanged   the difference between network.yaml and what is live
+    LockChanged     reload the mods of which the lock has another version, load those that it has brought
     ReloadAsked     reload these mods, or all; load those that network.yaml lists and that do not run
     LoadAsked       load one mod
     UnloadAsked     unload one mod, perhaps with those that need it
@@ -16,6 +17,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
 - `reloads`    from changed modules to the mods that were made from them
 - `needs`      what mods need: what comes along, what is missing, what goes
 - `loads`      which mods come and go, in the order of need
+- `lock`       what another version from outside leads to
 - `held`       what cannot be now, and what has been waiting
 - `restart`    whether a restart in place happens, and what it costs
 - `settings`   configuration, order, and what needs a restart
@@ -31,6 +33,7 @@ from devserver.model.change import (
     ConfigChanged,
     FilesChanged,
     LoadAsked,
+    LockChanged,
     ReloadAsked,
     RestartAsked,
     TidyAsked,
@@ -44,6 +47,7 @@ from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
 from devserver.reload.plan.loads import gone, loads, need_it, unload_step, why_wanted
+from devserver.reload.plan.lock import for_lock
 from devserver.reload.plan.needs import cascade, needed_by, orphans, why_orphan, without_unneeded
 from devserver.reload.plan.reloads import own_code, reloads, together, with_stale
 from devserver.reload.plan.restart import for_restart, reasons_of, without_restarting
@@ -72,6 +76,8 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
             return _for_files(trigger, situation)
         case ConfigChanged():
             return _for_config(trigger, situation)
+        case LockChanged():
+            return for_lock(trigger, situation)
         case ReloadAsked():
             return _for_reload(trigger, situation)
         case LoadAsked():

@@ -23,6 +23,24 @@ class Returns:
     differing: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockNews:
+    """How the lock on disk differs from what is loaded.
+
+    `problem`: why nothing of it can be used, in words. `moved` are the loaded modules that it has in another version,
+    each with where that is; `changes` what has changed of the mods (by path) that these belong to, in words; `waiting`
+    those of them whose new version needs what is imported in another one, each with that. `gone` are the mods that it
+    has no more, `imported` the packages of other people of which another version is imported, with both.
+    """
+
+    problem: str = ""
+    moved: Mapping[str, Path] = field(default_factory=dict)
+    changes: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    imported: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
 # No slots: what is looked up again and again is indexed once.
 @dataclass(frozen=True)
 class Situation:
@@ -62,6 +80,8 @@ class Situation:
     """The archives on the import path: what was imported from one stays as it is until a restart."""
     gains: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What stale modules import of each other as they are on disk, and did not as they are loaded."""
+    lock: LockNews | None = None
+    """How the lock on disk differs from what is loaded, where that is asked for."""
     can_restart: bool = False
     """Whether this process can replace its own image; an embedded network cannot."""
     stale_in_process: tuple[str, ...] = ()

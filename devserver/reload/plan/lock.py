@@ -1,0 +1,60 @@
+"""What a lock that has changed leads to: other versions of mods by ordinary reloads, new ones by loads.
+
+Pure, as all of `plan`. A package of other people that is imported stays as it is until a restart, and so do the mods
+whose new version needs it otherwise.
+"""
+
+from __future__ import annotations
+
+from devserver.model.change import LockChanged
+from devserver.model.lifecycle import Action
+from devserver.model.names import module_of
+from devserver.model.plan import Hold, NotApplied, Plan
+from devserver.reload.plan.loads import loads
+from devserver.reload.plan.reloads import reloads, together, with_stale
+from devserver.reload.plan.settings import order_of
+from devserver.reload.plan.situation import LockNews, Situation
+
+
+def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
+    """Decide what becomes of the mods that come from outside."""
+    news = situation.lock
+    if news is None or news.problem:
+        return Plan(trigger.cause)
+    waiting = [mod for mod in situation.live if module_of(mod.mod_path) in news.waiting]
+    kept = {name for mod in waiting for name in situation.needs_of(mod) & news.moved.keys()}
+    retried = [mod for mod in situation.live if module_of(mod.mod_path) in situation.retry]
+    moved = with_stale({name: path for name, path in news.moved.items() if name not in kept}, retried, situation)
+    forced = {
+        mod.mod_id: news.changes[path]
+        for mod in situation.live
+        if (path := module_of(mod.mod_path)) in news.changes and mod.entry in moved
+    }
+    groups = together(reloads(situation, moved, forced), situation)
+    wanted = [spec for spec in situation.config.enabled_mods if situation.at(spec.path) is None]
+    # What is nowhere still has been told of before.
+    found = [spec for spec in wanted if module_of(spec.path) not in situation.absent]
+    coming = loads(found, situation, "installed", listed=True)
+    return Plan(
+        trigger.cause,
+        (*groups, *coming.groups),
+        (*_waiting(news, situation), *_gone(news, situation), *coming.holds),
+        tuple(NotApplied(name, *versions) for name, versions in news.imported.items()),
+        order=order_of(situation.config, situation) if coming.steps else None,
+    )
+
+
+def _waiting(news: LockNews, situation: Situation) -> list[Hold]:
+    """The mods whose new version cannot be had in this process."""
+    return [
+        Hold(Action.RELOAD, mod.mod_id, f"{words}; v{mod.generation} keeps running")
+        for mod in situation.live
+        if (words := news.waiting.get(module_of(mod.mod_path))) is not None
+    ]
+
+
+def _gone(news: LockNews, situation: Situation) -> list[Hold]:
+    """The mods that run, that network.yaml lists, and that the lock does not have any more."""
+    found = [mod for mod in situation.live if module_of(mod.mod_path) in news.gone and mod.listed]
+    reason = "it is not in pylock.oa-dev.toml any more; v{} keeps running (oa-dev sync locks it, oa-dev remove ends it)"
+    return [Hold(Action.RELOAD, each.mod_id, reason.format(each.generation)) for each in found]
