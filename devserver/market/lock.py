@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from devserver.errors import DevServerError
+from devserver.model.names import LOCK
 
-NAME = "pylock.oa-dev.toml"
+NAME = LOCK
 LIMIT = 8 * 1024 * 1024
 """The largest lock in bytes that is read."""
 

@@ -12,6 +12,8 @@ import re
 from functools import lru_cache
 
 LOOPBACK = "127.0.0.1"
+LOCK = "pylock.oa-dev.toml"
+"""The file beside network.yaml that locks what comes from outside."""
 LOCAL_NAMES = ("localhost", LOOPBACK, "[::1]")
 """What a request may call this machine by, in the form of its Host header."""
 

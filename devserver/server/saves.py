@@ -12,10 +12,11 @@ from pathlib import Path
 from devserver.agent_network import AgentNetwork
 from devserver.errors import ConfigError
 from devserver.live.loops import run_in_thread
-from devserver.model.change import ConfigChanged, Digest, FilesChanged, Sources
+from devserver.model.change import ConfigChanged, Digest, FilesChanged, LockChanged, Sources, Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ConfigRefused, ErrorFacts, Fact, Ignored, Notice, PlanDone, PlanMade
 from devserver.model.lifecycle import Action
+from devserver.model.names import LOCK
 from devserver.model.plan import Plan
 from devserver.sources.files import sources_now
 
@@ -26,9 +27,10 @@ class Waiting:
 
     files: Sources
     config: bool = False
+    lock: bool = False
 
     def __len__(self) -> int:
-        return len(self.files) + self.config
+        return len(self.files) + self.config + self.lock
 
 
 class Saves:
@@ -55,7 +57,7 @@ class Saves:
         self._how = how
         self._overridden = overridden
         self._files: dict[Path, Digest | None] = {}
-        self._config_waits = self._config_asks = False
+        self._config_waits = self._config_asks = self._lock_waits = False
         self._shown = Plan("nothing yet")
         self.paused = False
         self.seen = sources_now([path])[path]
@@ -72,6 +74,14 @@ class Saves:
             return
         self._files.update(changed)
         self._say_waiting(f"{', '.join(self._name(each) for each in changed)} saved")
+
+    async def lock_changed(self) -> None:
+        """What is locked of what comes from outside has changed."""
+        if not self.paused:
+            await self._network.submit(LockChanged())
+            return
+        self._lock_waits = True
+        self._say_waiting(f"{LOCK} saved")
 
     async def config_changed(self) -> None:
         """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
@@ -90,6 +100,8 @@ class Saves:
         plan = self._network.plan(ConfigChanged(config))
         asks = self._asks(config, plan)
         if not self.paused and not asks:
+            # It may list what was locked just before, and notifications come in any order.
+            await self._network.submit(LockChanged())
             if waited and plan.empty:
                 self._tell(Notice(f"{self._path.name} is again as it runs, nothing of it waits", calm=True))
             await self._apply_config(config, was_refused=was_refused, is_told=waited)
@@ -140,11 +152,12 @@ class Saves:
     @property
     def waiting(self) -> Waiting:
         """What waits."""
-        return Waiting(dict(self._files), self._config_waits)
+        return Waiting(dict(self._files), self._config_waits, self._lock_waits)
 
     def waiting_names(self) -> list[str]:
         """The files that wait, as people read them."""
-        return [*([self._path.name] if self._config_waits else []), *(self._name(each) for each in self._files)]
+        others = [LOCK] * self._lock_waits + [self._path.name] * self._config_waits
+        return [*others, *(self._name(each) for each in self._files)]
 
     def pause(self) -> None:
         """From now on saves wait."""
@@ -176,13 +189,15 @@ class Saves:
         return await self._applied()
 
     async def _applied(self, *, config: bool = True) -> tuple[PlanDone, ...]:
-        files, config_waits = self._files, self._config_waits and config
-        self._files, self._config_waits = {}, self._config_waits and not config
+        files, config_waits, lock_waits = self._files, self._config_waits and config, self._lock_waits
+        self._files, self._config_waits, self._lock_waits = {}, self._config_waits and not config, False
         wanted = self._usable() if config_waits else None
         if wanted is not None and not self._was_shown(wanted):
             wanted = None
-        triggers = ([ConfigChanged(wanted)] if wanted is not None else []), ([FilesChanged(files)] if files else [])
-        return tuple([await self._network.submit(each) for kind in triggers for each in kind])
+        triggers: list[Trigger] = [LockChanged()] if lock_waits else []
+        triggers += [ConfigChanged(wanted)] if wanted is not None else []
+        triggers += [FilesChanged(files)] if files else []
+        return tuple([await self._network.submit(each) for each in triggers])
 
     def _was_shown(self, config: NetworkConfig) -> bool:
         """Whether people have seen what this leads to; where they want to, it is shown otherwise, and waits on."""

@@ -328,6 +328,7 @@ class Server:
             self._options.path.resolve(),
             on_change=self.saves.files_changed,
             on_config=self.saves.config_changed,
+            on_lock=self.saves.lock_changed,
             ignored=self._ignored,
             notice=lambda words: self.tell(Notice(words)),
             folders=lambda: engine.config.mod_paths,

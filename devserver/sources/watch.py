@@ -20,6 +20,7 @@ from typing import Any, cast
 from devserver.live.loops import Worker, run_in_thread
 from devserver.model.change import Digest, Sources
 from devserver.model.facts import Ignored
+from devserver.model.names import LOCK
 from devserver.sources.files import LISTING, names_of, read_bytes
 from devserver.sources.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
 from devserver.sources.memory import Memory, Verdict
@@ -72,12 +73,12 @@ class Watch:
     """Watches the sources of what runs.
 
     Arguments: `known`, all sources with the digests they were loaded with; `config_file`, network.yaml, which is
-    reported through `on_config`; `on_change`, awaited with the sources that differ and their bytes; `ignored`, told of
-    saves that led to nothing; `notice`, told how it watches where that is not as usual; `folders`, where mods are
-    looked for; `written`, the files that mods have written themselves, whose saves nobody needs to hear of; `read_by`,
-    which mod opens a file while it serves.
+    reported through `on_config`, as the lock beside it is through `on_lock`; `on_change`, awaited with the sources that
+    differ and their bytes; `ignored`, told of saves that led to nothing; `notice`, told how it watches where that is
+    not as usual; `folders`, where mods are looked for; `written`, the files that mods have written themselves, whose
+    saves nobody needs to hear of; `read_by`, which mod opens a file while it serves.
 
-    network.yaml is taken to have been read just before.
+    network.yaml and the lock are taken to have been read just before.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Watch:
         *,
         on_change: OnChange,
         on_config: Callable[[], Awaitable[None]],
+        on_lock: Callable[[], Awaitable[None]] | None = None,
         ignored: Callable[[Ignored], None],
         notice: Callable[[str], None],
         folders: Callable[[], Iterable[str]] = tuple,
@@ -97,9 +99,13 @@ class Watch:
         self._roots = roots
         self._known = known
         self._config_file = config_file
-        self._config = settled([config_file], 0)[config_file].digest
+        self._lock_file = config_file.with_name(LOCK)
+        read = settled([config_file, self._lock_file], 0)
+        self._seen = {path: each.digest for path, each in read.items()}
+        """Files that are no mod's, and are told of in their own way: network.yaml, and what it has locked."""
         self._on_change = on_change
         self._on_config = on_config
+        self._on_lock = on_lock
         self._notice = notice
         self._folders = folders
         self._written = written
@@ -330,8 +336,11 @@ class Watch:
         return all(str(listing.with_name(name)) in written for name in changed)
 
     async def _report(self, news: dict[Path, Digest | None], texts: Texts) -> None:
+        self._seen.update({path: digest for path, digest in news.items() if path in self._seen})
+        # Before network.yaml, which may list what is new in it.
+        if self._lock_file in news and self._on_lock is not None:
+            await self._guarded(self._on_lock())
         if self._config_file in news:
-            self._config = news[self._config_file]
             await self._guarded(self._on_config())
         known = self._known()
         changed = {path: digest for path, digest in news.items() if path in known}
@@ -375,7 +384,7 @@ class Watch:
         self._asks.rest(time.monotonic() - began)
 
     def _all_known(self) -> Sources:
-        return ChainMap({self._config_file: self._config}, cast(dict[Path, Digest | None], self._known()))
+        return ChainMap(self._seen, cast(dict[Path, Digest | None], self._known()))
 
     async def _explore(self, notified: set[str]) -> set[str]:
         """Follow directories that came or went; the files that came with them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from wheels import lock, make_mod_wheel, make_wheel, mod_source
+from locked_wheels import lock, make_mod_wheel, make_wheel, mod_source
 from workspaces import Workspace
 
 from devserver import Event
