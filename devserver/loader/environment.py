@@ -59,7 +59,6 @@ class Environment:
         """The lock that was dealt with last."""
         self._known: dict[Path, Installed] = {}
         """All folders that have been in use, so that what still runs from one can be told from what is new."""
-        self._versions: Mapping[str, str] | None = None
 
     # What is on disk
 
@@ -88,7 +87,7 @@ class Environment:
     def use(self, found: Found) -> None:
         """Let the import path have the folder of this lock, in the place of the one before."""
         before, now = self.current, found.installed
-        self.current, self.digest, self._versions = now, found.digest, None
+        self.current, self.digest = now, found.digest
         for each in filter(None, (before,)):
             if (entry := str(each.folder)) in sys.path:
                 sys.path.remove(entry)
@@ -190,22 +189,6 @@ class Environment:
                 if any(_comes_from(top, each.folder) for top in package.tops):
                     found[name] = (package.version, new.version)
         return found
-
-    # What an import would get
-
-    def versions(self) -> Mapping[str, str]:
-        """By normalised name, the version of each distribution that an import would get: the server's own first."""
-        if self._versions is None:
-            own = {} if self.current is None else {name: each.version for name, each in self.current.packages.items()}
-            self._versions = {**own, **{name: version for name, (version, _) in installed_here().items()}}
-        return self._versions
-
-    def imported(self) -> frozenset[str]:
-        """The distributions of the folder in use that are imported, and stay so until a restart."""
-        if self.current is None:
-            return frozenset()
-        packages = self.current.packages.items()
-        return frozenset(name for name, each in packages if any(top in sys.modules for top in each.tops))
 
 
 def _comes_from(top: str, folder: Path) -> bool:

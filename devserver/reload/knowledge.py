@@ -300,7 +300,7 @@ class Knowledge:
             try:
                 located = locate(path, self._roots, packages=packages)
                 if allowing is not None and not located.reloadable:
-                    locate(path, self._roots, allow_list(allowing), packages=packages)
+                    locate(path, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
                 file = located.file
                 declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
             except ModNotFound as nowhere:

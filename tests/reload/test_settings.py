@@ -103,30 +103,6 @@ TAKEN = {
         lambda net: net.config.max_body,
         2097152,
     ),
-    "indexes": Setting(
-        {"dev": {"indexes": ["mods-index"]}},
-        "dev.indexes  → mods-index: counts from now on",
-        lambda net: net.config.indexes,
-        ("mods-index",),
-    ),
-    "packages": Setting(
-        {"dev": {"packages": "none"}},
-        "dev.packages default → none: counts from now on",
-        lambda net: net.config.packages,
-        "none",
-    ),
-    "catalogues": Setting(
-        {"dev": {"catalogues": ["index.json"]}},
-        "dev.catalogues None → index.json: counts from now on",
-        lambda net: net.config.catalogues,
-        ("index.json",),
-    ),
-    "cooldown": Setting(
-        {"dev": {"cooldown": "1d"}},
-        "dev.cooldown 259200.0 → 86400.0: counts from now on",
-        lambda net: net.config.cooldown,
-        86400.0,
-    ),
     "limits.drain": limit("drain", 0.025, 0.5),
     "limits.exclusive_drain": limit("exclusive_drain", 5.0, 0.5),
     "limits.linger": limit("linger", 30.0, 0.5),
@@ -151,8 +127,8 @@ RESTART = {
     ),
 }
 
-ELSEWHERE = {"mods", "agents", "host", "profile", "metadata", "unused", "lists_mods", "lost", "limits"}
-"""Mods are steps of plans; programs of agents are started and ended on their own; only the loopback address may be written as a host; a profile is shown, as it is, to who
+ELSEWHERE = {"mods", "host", "profile", "metadata", "unused", "lists_mods", "lost", "limits"}
+"""Mods are steps of plans; only the loopback address may be written as a host; a profile is shown, as it is, to who
 asks; metadata and what is unused have no effect; a list of mods that is missing is asked about; limits are settings of
 their own, above."""
 
