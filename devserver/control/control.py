@@ -34,8 +34,8 @@ _CAUSE = "asked by a command"
 class Control(Protocol):
     """What the control API needs of the server."""
 
-    def status(self) -> dict[str, Any]:
-        """What runs: network, mods with their generations, agents, limits."""
+    def status(self, *, mods: bool = True) -> dict[str, Any]:
+        """What runs: network, mods with their generations unless they are left out, agents, limits."""
 
     def catalogue(self) -> dict[str, Any]:
         """What can be asked of each mod that runs: handlers, with the schemas of their payloads."""
@@ -73,8 +73,8 @@ class ControlApi:
         return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
     async def status(self, request: Request) -> Answer:
-        """What runs."""
-        return told(self._control.status())
+        """What runs; with `mods=no` without the mods, of which `/_dev/mods` tells what changed."""
+        return told(self._control.status(mods=request.query.get("mods") != "no"))
 
     async def handlers(self, request: Request) -> Answer:
         """Return the handlers of the mods that run, and the schemas of what they and the mods' configuration take."""

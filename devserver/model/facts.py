@@ -167,7 +167,7 @@ class Ready:
     watcher: str = ""
     name: str = ""
     page: str = ""
-    """Where a browser shows what runs, in a form that lets nobody in."""
+    """Where a browser shows what runs: a link that opens it once, or one that lets nobody in."""
     exposed: bool = False
 
 

@@ -186,6 +186,10 @@ class Engine:
             if not done.done():
                 done.set_exception(DevServerError("the network has ended"))
 
+    def lingering(self) -> list[Generation]:
+        """Give the replaced generations whose handlers still run. May be asked from any thread."""
+        return self._retirement.lingering()
+
     async def _end_all(self) -> None:
         await self._retirement.end_all(reversed(self.registry.live))
         self.registry.clear()

@@ -42,6 +42,10 @@ class Retirement:
         self._lingering[task] = generation
         task.add_done_callback(self._lingering.pop)
 
+    def lingering(self) -> list[Generation]:
+        """Give the replaced generations whose handlers still run. May be asked from any thread."""
+        return [each for each in self._lingering.copy().values() if each.calls]
+
     async def end_all(self, live: Iterable[Generation]) -> None:
         """End these and all that linger, now."""
         lingering = list(self._lingering.values())

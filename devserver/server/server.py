@@ -7,6 +7,7 @@ nothing about mods and formats nothing for people.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import signal
@@ -23,7 +24,7 @@ from devserver.control.desk import DeskApi
 from devserver.control.feed import FeedApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
-from devserver.control.page_address import address, address_shortened
+from devserver.control.page_address import address, address_once, address_shortened
 from devserver.live import garbage
 from devserver.live.loops import LoopThread
 from devserver.loader import InstalledCode
@@ -63,7 +64,7 @@ from devserver.server.saves import Saves
 from devserver.server.settled import Settling
 from devserver.server.sockets import url_of
 from devserver.server.started_agents import StartedAgents
-from devserver.server.status import catalogue_of, status_of
+from devserver.server.status import catalogue_of, editor_link, status_of
 from devserver.server.studio import PATH as STUDIO
 from devserver.server.studio import studio_build, studio_routes, why_none
 from devserver.server.views import LiveViews
@@ -298,9 +299,16 @@ class Server:
             disabled=sum(not each.enabled for each in network.config.mods),
             watcher=self._watch.kind if self._options.watch else "",
             name=network.network_name,
-            page=address_shortened(self._url, self._token),
+            page=self._page_shown,
             exposed=bool(self._options.allow_host),
         )
+
+    @property
+    def _page_shown(self) -> str:
+        """Give the dashboard's address: a link for a person, else one that lets nobody in."""
+        if self._face.keys is None:
+            return address_shortened(self._url, self._token)
+        return address_once(self._url, self._tickets.make(math.inf))
 
     def _app(self) -> Any:
         page = PageApi(self._token, self._tickets)
@@ -373,10 +381,11 @@ class Server:
 
     # Control, for the API
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *, mods: bool = True) -> dict[str, Any]:
         """What runs."""
-        told = status_of(self._network, self.saves, self.views.standing)
-        return self._redactor.of({**told, "url": self._url, "reload_number": self.reloads.number})
+        told = status_of(self._network, self.saves, self.views.standing, mods=mods)
+        where = {"url": self._url, "editor_link": editor_link(self._options.settings, self._options.path)}
+        return self._redactor.of({**told, **where, "reload_number": self.reloads.number})
 
     def catalogue(self) -> dict[str, Any]:
         """What can be asked of the mods that run."""

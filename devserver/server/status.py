@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
+from devserver.config.settings import Settings
 from devserver.config.typed import config_schema_of
 from devserver.live.generation import Generation
 from devserver.model.config import Manifest
@@ -22,6 +24,7 @@ from devserver.model.lifecycle import Action
 from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
 from devserver.network.agent import Agent
 from devserver.server.saves import Saves
+from devserver.ui.editor import chosen_editor, link_of
 
 Row = dict[str, Any]
 
@@ -127,16 +130,19 @@ class Standing:
 _IDLE = {"loaded_at": None, "description": "", "in_flight": 0, "handled": 0, "errors": 0, "held_now": 0}
 
 
-def status_of(network: AgentNetwork, saves: Saves, standing: Standing) -> Row:
-    """What runs, with all that is known of it; the server adds where it is reached."""
+def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: bool = True) -> Row:
+    """What runs, with all that is known of it; the server adds where it is reached. `mods`: with a row for each mod."""
     live, error = network.engine.registry.live, standing.last_error
+    lingering: dict[str, list[int]] = {}
+    for each in network.engine.lingering():
+        lingering.setdefault(each.mod_id, []).append(each.number)
     return {
         "name": network.network_name,
         "network_id": network.network_id,
         "pid": os.getpid(),
         "uptime_s": network.uptime,
-        "mods": _mod_rows(network, standing, live),
-        "down": _down(network, standing, live),
+        **({"mods": _mod_rows(network, standing, live), "down": _down(network, standing, live)} if mods else {}),
+        "lingering": lingering,
         "agents": [_agent_row(network, each) for each in network.directory.agents()],
         "memory": network.directory.accounts.rows(),
         "events": network.events,
@@ -188,6 +194,12 @@ def _restart_needed(network: AgentNetwork) -> Row | None:
     return {"reasons": list(restarts.waiting), "waits": restarts.why} if restarts.waiting else None
 
 
+def editor_link(settings: Settings | None, path: Path) -> Row | None:
+    """Give what has a browser open a file in the chosen editor: `pattern`, and the `root` of the shown paths."""
+    pattern = link_of(chosen_editor(settings["editor"] if settings is not None else None, os.environ))
+    return None if pattern is None else {"pattern": pattern, "root": str(path.resolve().parent)}
+
+
 def catalogue_of(network: AgentNetwork) -> Row:
     """What can be asked of each mod that runs, and the schema of its configuration if it declares a model."""
     return {"mods": [_catalogue_row(each) for each in network.engine.registry.live]}
@@ -217,9 +229,9 @@ def _running(row: Row, held: Mapping[str, int], standing: Standing) -> Row:
 
 
 def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
-    """An agent that is connected now, or whose identity is known and that may come back."""
-    connected = network.directory.is_connected(agent)
-    return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected}
+    """An agent that is connected now, or whose identity is known and that may come back; `waiting`: events for it."""
+    connected, waiting = network.directory.is_connected(agent), len(agent.outbox)
+    return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected, "waiting": waiting}
 
 
 def _old_code(network: AgentNetwork, mod_id: str) -> Row:
@@ -234,4 +246,9 @@ def _outcome_row(outcome: Outcome, now: float) -> Row:
 
 
 def _error_row(error: ErrorFacts, now: float) -> Row:
-    return {**error_to_dict(error), "time": iso_of(now)}
+    where = error.where
+    place: Row = {"function": "", "end_column": None, "excerpt": []}
+    if where is not None:
+        excerpt = [list(each) for each in where.excerpt]
+        place = {"function": where.function, "end_column": where.end_column, "excerpt": excerpt}
+    return {**error_to_dict(error), **place, "time": iso_of(now)}

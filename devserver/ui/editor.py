@@ -15,6 +15,14 @@ _PATTERNS = {
     **dict.fromkeys(("subl", "zed", "hx", "helix", "micro"), "{file}:{line}"),
     **dict.fromkeys(("idea", "pycharm", "charm"), "--line {line} {file}"),
 }
+_LINKS = {
+    **{name: f"{name}://file{{path}}:{{line}}:{{column}}" for name in ("cursor", "windsurf", "zed", "vscodium")},
+    **dict.fromkeys(("code", "vscode"), "vscode://file{path}:{line}:{column}"),
+    "code-insiders": "vscode-insiders://file{path}:{line}:{column}",
+    "codium": "vscodium://file{path}:{line}:{column}",
+    **{name: f"{name}://open?file={{path}}&line={{line}}" for name in ("idea", "pycharm")},
+}
+"""What a browser calls each editor by; `{path}` is percent-encoded."""
 _ANY = "+{line} {file}"
 """What vi has had, and nearly every editor of a terminal since."""
 
@@ -31,6 +39,15 @@ class Edit(NamedTuple):
 def chosen_editor(setting: str | None, environ: Mapping[str, str]) -> str:
     """The editor that was set for `oa-dev`, else that of the environment; "" without one."""
     return setting or environ.get("VISUAL") or environ.get("EDITOR") or ""
+
+
+def link_of(editor: str) -> str | None:
+    """Give the address that has a browser open a file in this editor, with {path}, {line} and {column} in it."""
+    try:
+        words = shlex.split(editor)
+    except ValueError:
+        words = []
+    return _LINKS.get(Path(words[0]).name) if words else None
 
 
 def edit_of(editor: str, file: Path, line: int) -> Edit | None:

@@ -132,7 +132,8 @@ def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
         return rows
     # For people: a log keeps what it is told, and nobody presses a key there.
     open_it = "press o to open" if view.keys else "oa-dev open"
-    page = (("Dashboard", f"{fact.page}{dot}{open_it}" if "…" in fact.page else fact.page),) if fact.page else ()
+    how = open_it if "…" in fact.page else "key o" if "#t=" in fact.page else ""
+    page = (("Dashboard", joined((fact.page, how), dot)),) if fact.page else ()
     hints = ("exposed" if fact.exposed else "use --host to expose", "press h for shortcuts" if view.keys else "")
     return (rows[0], *page, *rows[1:], ("Network", joined(hints, dot)))
 

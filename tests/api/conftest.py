@@ -78,7 +78,7 @@ class SmallControl:
         self.sent: list[tuple[Event, str | None]] = []
         self.done = PlanDone(Plan("asked"), (), 1.5)
 
-    def status(self):
+    def status(self, *, mods=True):
         return {"mods": [{"mod_id": "wiki", "generation": 3}]}
 
     def catalogue(self):

@@ -1,5 +1,6 @@
-"""What runs now, as a page in the browser: three files without anything of this run in them, and how it gets its token.
+"""The dashboard, as a page in the browser: files without anything of this run in them, and how it gets its token.
 
+They are served as they lie here; `vendor-…` are unmodified files of npm packages, with their licences beside them.
 The files need no credential; all that the page shows it asks of the control API, with this run's token. That comes in
 the fragment of the address, which no browser sends anywhere. A browser that is started by a command gets a ticket in
 its place, out of a file: every user of this machine can read what a process was started with.
@@ -17,21 +18,30 @@ from pathlib import Path
 from devserver.control.page_address import PATH
 from devserver.model.principal import Scope
 from devserver.transports.http.answers import Answer, refused, told
-from devserver.transports.http.routes import Endpoint, Request, Route
+from devserver.transports.http.routes import Request, Route
 from devserver.transports.inbound import text_of
 
 TICKET_SECONDS = 30.0
 MOST_TICKETS = 8
+_TICKET_BYTES = 16
+"""Too many to be guessed, few enough for an address that fits into one line of a terminal."""
 
-_FILES: tuple[tuple[str, str, bytes], ...] = (
-    ("", "page.html", b"text/html; charset=utf-8"),
-    ("page.js", "page.js", b"text/javascript; charset=utf-8"),
-    ("page.css", "page.css", b"text/css; charset=utf-8"),
-)
+INDEX = "index.html"
+_KINDS = {
+    ".html": b"text/html; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+}
+_FOLDER = Path(__file__).parent
+
+
+def files() -> tuple[Path, ...]:
+    """The files of the page, in the order of their names."""
+    return tuple(each for each in sorted(_FOLDER.iterdir()) if each.suffix in _KINDS)
 
 
 class Tickets:
-    """Each admits once, for TICKET_SECONDS.
+    """Each admits once, for TICKET_SECONDS or as long as is asked for.
 
     Arguments: `shown_again`, called when a ticket is shown that was used already; `clock`, monotonic seconds.
     """
@@ -42,10 +52,11 @@ class Tickets:
         self._unused: list[tuple[str, float]] = []
         self._used: list[str] = []
 
-    def make(self) -> str:
+    def make(self, seconds: float = TICKET_SECONDS) -> str:
         """A new ticket, at the price of the oldest where there are many."""
-        ticket = secrets.token_urlsafe(32)
-        self._unused = [*self._unused, (ticket, self._clock() + TICKET_SECONDS)][-MOST_TICKETS:]
+        now, ticket = self._clock(), secrets.token_urlsafe(_TICKET_BYTES)
+        valid = [each for each in self._unused if each[1] > now]
+        self._unused = [*valid, (ticket, now + seconds)][-MOST_TICKETS:]
         return ticket
 
     def take(self, shown: str) -> bool:
@@ -70,9 +81,8 @@ class PageApi:
 
     def routes(self) -> tuple[Route, ...]:
         """The table."""
-        files = (Route("GET", PATH + path, Scope.OPEN, _file(name, kind), page=not path) for path, name, kind in _FILES)
         return (
-            *files,
+            *(_route(each) for each in files()),
             Route("POST", "/_dev/tickets", Scope.ADMIN, self.ticket),
             Route("POST", "/_dev/enter", Scope.OPEN, self.enter),
         )
@@ -85,19 +95,21 @@ class PageApi:
         """The token, for a ticket."""
         if self._tickets.take(text_of(request.body, "ticket") or ""):
             return told({"token": self._token})
-        return refused("ticket_spent", "this link was used, or is older than half a minute: open the page again", 401)
+        return refused("ticket_spent", "this link was used, or is too old: open the page again", 401)
 
 
-def _file(name: str, kind: bytes) -> Endpoint:
+def _route(file: Path) -> Route:
+    is_page, kind = file.name == INDEX, _KINDS[file.suffix]
+
     async def endpoint(request: Request) -> Answer:
-        return Answer(_content(name), content_type=kind)
+        return Answer(_content(file), content_type=kind)
 
-    return endpoint
+    return Route("GET", PATH if is_page else PATH + file.name, Scope.OPEN, endpoint, page=is_page)
 
 
 @cache
-def _content(name: str) -> bytes:
-    return Path(__file__).with_name(name).read_bytes()
+def _content(file: Path) -> bytes:
+    return file.read_bytes()
 
 
 def _equal(shown: str, ticket: str) -> bool:

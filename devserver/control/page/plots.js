@@ -1,0 +1,111 @@
+/* Plots over one time axis, the same as the list's: answer times of mods, events a second, and a mark for each swap. */
+
+import { html, useEffect, useRef } from "./vendor-preact-htm.js";
+import { clock, took } from "./words.js";
+
+const TALL = 88;
+const SECONDS = 120;
+const MOST_MODS = 3;
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Draws a line for each swap, with the words of its mod where they fit. */
+function marked(marks) {
+  return (plot) => {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.setLineDash([4, 3]);
+    for (const { at, kind } of marks()) {
+      const x = Math.round(plot.valToPos(at, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = css(`--${kind}`);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
+  };
+}
+
+function axis(values, more = {}) {
+  return { stroke: css("--quiet"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", values, ...more };
+}
+
+function optionsOf(lines, width, words, marks) {
+  const times = (_, splits) => splits.map((each) => clock(each * 1000));
+  return {
+    width, height: TALL, legend: { show: false }, cursor: { show: false }, pxAlign: 1,
+    hooks: { draw: [marked(marks)] }, scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
+    axes: [axis(times, { size: 22, space: 90 }), axis((_, splits) => splits.map(words), { size: 58, space: 24 })],
+    series: [{}, ...lines.map(({ color }) => ({ stroke: css(color), width: 1.5, points: { show: true, size: 3, fill: css(color) }, spanGaps: false }))],
+  };
+}
+
+/** Arguments: `lines` [{name, color, values}], `xs` seconds, `words(value)`, `marks` [{at, kind}], `title`. */
+export function Plot({ title, lines, xs, words, marks, told }) {
+  const box = useRef(null), plot = useRef(null), latest = useRef(marks);
+  latest.current = marks;
+  const form = lines.map(({ name }) => name).join("\n");
+  // The library comes after the page; what is drawn before it is here is drawn with the next numbers.
+  const make = () => {
+    plot.current?.destroy();
+    const wide = globalThis.uPlot ? box.current.clientWidth : 0;
+    plot.current = wide > 80 ? new uPlot(optionsOf(lines, wide, words, () => latest.current), data(xs, lines), box.current) : null;
+  };
+  useEffect(() => {
+    const watch = new ResizeObserver(make), dark = matchMedia("(prefers-color-scheme: dark)");
+    watch.observe(box.current);
+    dark.addEventListener("change", make);
+    addEventListener("themechange", make);
+    return () => {
+      watch.disconnect();
+      dark.removeEventListener("change", make);
+      removeEventListener("themechange", make);
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [form]);
+  useEffect(() => { plot.current ? plot.current.setData(data(xs, lines)) : make(); }, [xs, marks.length]);
+  return html`<figure><figcaption><h3>${title}</h3>${lines.map(({ name, color }) => html`<span class="legend"><i class="line ${color.slice(2)}"></i><bdi>${name}</bdi></span>`)}</figcaption>
+    <div class="plot" ref=${box} role="img" aria-label=${told}></div></figure>`;
+}
+
+const data = (xs, lines) => [xs, ...lines.map(({ values }) => values)];
+
+/** The swaps of a state, as marks of a plot. */
+export const marksOf = (items) => items.filter((each) => each.kind === "swap").map(({ at, fact }) => ({ at: at / 1000, kind: fact.status === "applied" || fact.type === "restart" ? "good" : "bad" }));
+
+/** Every second from the first to the last, so that a second without events is drawn as such. */
+export function everySecond(seconds, most) {
+  const known = new Map(seconds), last = seconds.at(-1)?.[0] ?? 0;
+  const first = Math.max(seconds[0]?.[0] ?? 0, last - most);
+  return Array.from({ length: seconds.length ? last - first + 1 : 0 }, (_, place) => [first + place, known.get(first + place) ?? {}]);
+}
+
+function busiest(seconds, mods) {
+  const sums = new Map();
+  for (const [, each] of seconds) for (const [mod, row] of Object.entries(each)) if (mod) sums.set(mod, (sums.get(mod) ?? 0) + row[2] * row[0]);
+  const first = [...sums].sort((one, other) => other[1] - one[1]).slice(0, MOST_MODS).map(([mod]) => mod);
+  return mods.filter((mod) => first.includes(mod.mod_id));
+}
+
+let kept = { seconds: null };
+
+/** The numbers of both plots, made once for each second that came. */
+function figures(model) {
+  const mods = model.status?.mods ?? [];
+  if (kept.seconds === model.seconds && kept.mods === mods) return kept;
+  const rows = everySecond(model.seconds, SECONDS), xs = rows.map(([second]) => second);
+  const p95 = busiest(rows, mods).map(({ mod_id: mod }) => ({ name: mod, color: `--hue${mods.findIndex((each) => each.mod_id === mod) % 5}`, values: rows.map(([, each]) => (each[mod] ? each[mod][3] : null)) }));
+  const sums = (place) => rows.map(([, each]) => each[""]?.[place] ?? 0);
+  kept = { seconds: model.seconds, mods, xs, p95, paces: [{ name: "events", color: "--accent", values: sums(0) }, { name: "failed", color: "--bad", values: sums(1) }] };
+  return kept;
+}
+
+export function Plots({ model }) {
+  if (model.seconds.length < 2) return null;
+  const { xs, p95, paces } = figures(model), marks = marksOf(model.items);
+  const worst = Math.max(0, ...p95.flatMap(({ values }) => values.map((each) => each ?? 0)));
+  return html`<div class="plots"><${Plot} title="Answer time, p95" lines=${p95} xs=${xs} words=${(value) => took(value)} marks=${marks} told=${`Answer time of ${p95.map(({ name }) => name).join(", ")}; at most ${took(worst)} in two minutes`} />
+    <${Plot} title="Events a second" lines=${paces} xs=${xs} words=${(value) => String(Math.round(value))} marks=${marks} told=${`At most ${Math.max(0, ...paces[0].values)} events a second in two minutes`} /></div>`;
+}
