@@ -120,6 +120,11 @@ class Build:
         return dict(self._execution.touched)
 
     @property
+    def texts(self) -> Mapping[Path, Text]:
+        """The sources that it has compiled so far."""
+        return self._execution.texts
+
+    @property
     def replaced(self) -> dict[Path, Text]:
         """The sources of the modules that were replaced, as they were; nothing once `keep()` was called."""
         return {each.path: each.text for each in self._old().values()}

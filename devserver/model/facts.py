@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
-from devserver.model.lifecycle import Action, Phase
+from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.lifecycle import Way as Way
 from devserver.model.plan import Plan, StateMove
 
@@ -79,6 +79,24 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseTook:
+    """How long a phase took, in milliseconds, and where it worked."""
+
+    phase: Phase
+    ms: float
+    thread: Thread
+
+
+@dataclass(frozen=True, slots=True)
+class CodeChange:
+    """A source before a plan and after it, as bytes; None: not there. Where the plan failed, after is what failed."""
+
+    path: str
+    before: bytes | None = field(repr=False)
+    after: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one step. `generation` is what runs now (0: nothing); `phase` the last one reached."""
 
@@ -99,6 +117,8 @@ class Outcome:
     way: Way = Way.IN_PLACE
     stale_keys: tuple[str, ...] = ()
     """The keys of the mod's state that still hold objects of replaced code."""
+    phases: tuple[PhaseTook, ...] = ()
+    """The phases that its group went through, in order; nothing where it came to none."""
     holders: tuple[Holder, ...] = ()
     """What else keeps replaced code alive, as far as it is known when the outcome is told."""
 
@@ -122,6 +142,8 @@ class PlanDone:
     held: Held = Held()
     then: PlanDone | None = None
     """What was unloaded afterwards because it was no longer needed; told as a plan of its own."""
+    code: tuple[CodeChange, ...] = field(default=(), compare=False, repr=False)
+    """The sources that it changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

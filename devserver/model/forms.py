@@ -14,7 +14,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from devserver.model.facts import Status, Way
-from devserver.model.lifecycle import Action, Phase
+from devserver.model.lifecycle import Action, Phase, Thread
 
 
 class ErrorForm(TypedDict):
@@ -72,6 +72,7 @@ class OutcomeForm(TypedDict):
     held: HeldForm
     way: Way
     stale_keys: list[str]
+    phases: list[tuple[Phase, float, Thread]]
     holders: list[HolderForm]
 
 

@@ -28,6 +28,7 @@ from devserver.model.facts import (
     ModError,
     Notice,
     Outcome,
+    PhaseTook,
     PlanDone,
     PlanMade,
     ProgramState,
@@ -37,7 +38,7 @@ from devserver.model.facts import (
     Stopped,
     Way,
 )
-from devserver.model.lifecycle import Action, Phase
+from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.names import is_loopback
 from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
 
@@ -260,6 +261,7 @@ def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
         "held": {"events": outcome.held.events, "longest_ms": outcome.held.longest_ms},
         "way": outcome.way,
         "stale_keys": list(outcome.stale_keys),
+        "phases": [(each.phase, each.ms, each.thread) for each in outcome.phases],
         "holders": [holder_to_dict(each) for each in outcome.holders],
     }
 
@@ -299,6 +301,7 @@ def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
         "held": {"events": 0, "longest_ms": 0.0},
         "way": Way.IN_PLACE,
         "stale_keys": [],
+        "phases": [],
         "holders": [],
     }
 
@@ -447,6 +450,7 @@ def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
         held=_held(values["held"]),
         way=Way(values["way"]),
         stale_keys=tuple(str(each) for each in values["stale_keys"]),
+        phases=tuple(PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
         holders=tuple(_holder_from(each) for each in values["holders"]),
     )
 

@@ -29,6 +29,7 @@ from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
+from devserver.model.facts import PhaseTook
 from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, Limits, ModState, Phase, Thread
 from devserver.model.plan import Group, Plan, Step
 from devserver.reload import hooks
@@ -105,6 +106,18 @@ class Workshop(Protocol):
         """Let a replaced generation finish and end, beside everything else."""
 
 
+_THREADS = {rule.phase: rule.thread for rule in PHASE_TABLE}
+
+
+def _took(phases: Sequence[tuple[Phase, float]], ended: float) -> tuple[PhaseTook, ...]:
+    """How long each phase took: until the next one began."""
+    ends = [*(began for _, began in phases[1:]), ended]
+    return tuple(
+        PhaseTook(phase, round((end - began) * 1000, 3), _THREADS[phase])
+        for (phase, began), end in zip(phases, ends, strict=True)
+    )
+
+
 class Transaction:
     """One group on its way. Each phase is a method; what undoes it is pushed before it can half happen."""
 
@@ -121,6 +134,8 @@ class Transaction:
         self._read: dict[Path, Digest | None] = {}
         self._undo: list[Callable[[], Awaitable[None]]] = []
         self._given_up, self._patience = "", 0.0
+        self._phases: list[tuple[Phase, float]] = []
+        """Each phase that something went through, with when it began."""
 
     async def run(self, before: Phase | None = None) -> Carried:
         """Carry the group out; a fault of a mod never gets out of here.
@@ -138,8 +153,17 @@ class Transaction:
             if failure is not None:
                 break
         touched = {**(self.build.touched if self.build is not None else {}), **self._read}
-        took = time.monotonic() - began
-        return Carried(self.candidates, failure, self._undo_failed, touched, self.phase, took, self._past)
+        ended = time.monotonic()
+        return Carried(
+            self.candidates,
+            failure,
+            self._undo_failed,
+            touched,
+            self.phase,
+            ended - began,
+            self._past,
+            _took(self._phases, ended),
+        )
 
     @property
     def depends_on(self) -> frozenset[Path]:
@@ -158,6 +182,7 @@ class Transaction:
             if not concerned:
                 continue
             self.phase, self.at = phase, None
+            self._phases.append((phase, time.monotonic()))
             try:
                 await _PHASES[phase](self, concerned)
             except asyncio.CancelledError:

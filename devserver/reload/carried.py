@@ -11,7 +11,7 @@ from devserver.loader import Located
 from devserver.mod import BaseMod
 from devserver.model.change import Sources
 from devserver.model.config import Manifest
-from devserver.model.facts import Held
+from devserver.model.facts import Held, PhaseTook
 from devserver.model.lifecycle import Action, HandOver, Phase
 from devserver.model.plan import Step
 from devserver.reload.handover import StateTransfer
@@ -68,3 +68,4 @@ class Carried:
     phase: Phase
     duration: float
     past: Past | None = None
+    phases: tuple[PhaseTook, ...] = ()

@@ -27,7 +27,18 @@ from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
 from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, LockChanged, RestartAsked, TidyAsked, Trigger
 from devserver.model.config import NetworkConfig, PlaceOf
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, Holder, Notice, Outcome, PlanDone, PlanMade, Status
+from devserver.model.facts import (
+    AgentsSeen,
+    CodeChange,
+    ErrorFacts,
+    Fact,
+    Holder,
+    Notice,
+    Outcome,
+    PlanDone,
+    PlanMade,
+    Status,
+)
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
@@ -124,6 +135,8 @@ class Engine:
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: Transaction | None = None
+        self._tried: dict[Path, bytes] = {}
+        """The sources that the plan which is carried out has compiled."""
         self._afterwards: list[Build] = []
         self._allowed: tuple[str, ...] | None = None
 
@@ -324,6 +337,8 @@ class Engine:
         forth = self.knowledge.undo(plan) if plan.undo else None
         if not plan.empty:
             self._tell(PlanMade(plan))
+        before = self._sources_of(plan)
+        self._tried = {}
         outcomes = [held_outcome(hold, self.registry, self.config_file) for hold in plan.holds]
         if outcomes:
             self.knowledge.hold(plan.holds, outcomes, situation)
@@ -347,7 +362,8 @@ class Engine:
         if pasts or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
-        done = PlanDone(plan, tuple(outcomes), took, self._around.agents_since(mark), all_held(outcomes))
+        agents, code = self._around.agents_since(mark), self._code(plan, before)
+        done = PlanDone(plan, tuple(outcomes), took, agents, all_held(outcomes), code=code)
         for notice in self.knowledge.settle(trigger, plan):
             self._tell(notice)
         if outcomes or plan.not_applied:
@@ -367,6 +383,23 @@ class Engine:
         failed = (each.mod_id for each in outcomes if each.status is not Status.APPLIED)
         trigger = TidyAsked(tuple(failed))
         return None if self.plan(trigger).empty else await self._carry_out(trigger)
+
+    def _sources_of(self, plan: Plan) -> dict[Path, bytes]:
+        """The sources of the modules that a plan reloads, as they run now."""
+        names = {name for step in plan.steps if step.action is Action.RELOAD for name in step.modules}
+        loaded = (self.modules.get(name) for name in names)
+        return {each.path: each.text.data for each in loaded if each is not None}
+
+    def _code(self, plan: Plan, before: Mapping[Path, bytes]) -> tuple[CodeChange, ...]:
+        """What a plan that was carried out has changed in sources, or tried to."""
+        after = {**self._sources_of(plan), **plan.texts, **self._tried}
+        # What is loaded first is no change, unless it was saved.
+        paths = {*before, *plan.texts, *self._tried} if before else plan.texts.keys()
+        return tuple(
+            CodeChange(self.shown(str(path)), before.get(path), after.get(path))
+            for path in sorted(paths)
+            if path.suffix == ".py" and before.get(path) != after.get(path)
+        )
 
     def _follow_up(self, plan: Plan) -> None:
         """Have attempts made again that were waiting for what this plan has loaded."""
@@ -413,6 +446,8 @@ class Engine:
             carried = await transaction.run()
         finally:
             self._running = None
+        if transaction.build is not None:
+            self._tried.update({path: each.data for path, each in transaction.build.texts.items()})
         if carried.failure is not None and isinstance(carried.failure.error, GivenUp):
             return [skipped_outcome(step, str(carried.failure.error), self._number(step)) for step in group.steps]
         if transaction.build is not None and carried.failure is not None:

@@ -39,6 +39,7 @@ def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None,
         note=_note(candidate, carried),
         agents=agents,
         held=candidate.held,
+        phases=carried.phases,
         stale_keys=candidate.transfer.stale_keys if error is None and candidate.transfer is not None else (),
     )
 

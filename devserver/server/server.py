@@ -25,6 +25,7 @@ from devserver.control.feed import FeedApi
 from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
+from devserver.control.receipts import ReceiptsApi
 from devserver.live import garbage
 from devserver.live.loops import LoopThread
 from devserver.loader import InstalledCode
@@ -312,7 +313,8 @@ class Server:
 
     def _app(self) -> Any:
         page = PageApi(self._token, self._tickets)
-        own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *page.routes())
+        own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *ReceiptsApi(self.views).routes())
+        own = (*own, *page.routes())
         open_to = self._exposure
         # Who is connected at an address of before goes on calling us by it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.control.feed import LogLine
 from devserver.control.tape import Tape
+from devserver.live.loops import run_in_thread
 from devserver.model.facts import ConfigRefused, Fact, PlanDone, Restarted
 from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, lines_of, restarted_to_dict
 from devserver.network.accounts import FACTS, LOGS, RELOADS
+from devserver.server.changes import Changes, diffs_of
 from devserver.server.redact import Redactor
 from devserver.server.status import Standing, mods_since
 from devserver.ui.said import Said, Say
@@ -37,6 +40,9 @@ class LiveViews:
         self.logs: Tape[LogLine] = Tape(_MOST_LOGS, accounts.open(LOGS))
         self.pinned: Collection[int] = ()
         """The numbers of the events that pins were made of: who pins keeps it."""
+        self.changes = Changes()
+        self.noted: dict[int, dict[str, Any]] = {}
+        """What else is known of a change, by its number: `pins`, `contract`, `state`."""
         self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
 
     def note(self, fact: Fact) -> None:
@@ -51,7 +57,9 @@ class LiveViews:
         """Keep what became of a plan; the number that it can be asked for by."""
         match fact:
             case PlanDone():
-                return self.reloads.put({"time": now, **done_to_dict(fact)})
+                number = self.reloads.put({"time": now, **done_to_dict(fact)})
+                self.changes.keep(number, fact.code)
+                return number
             case Restarted():
                 told = restarted_to_dict(fact)
                 return self.reloads.put({"time": now, "success": not fact.failed, "restarted": told})
@@ -77,6 +85,21 @@ class LiveViews:
     def mods_since(self, revision: int) -> dict[str, Any]:
         """The mods of which something else is told since a revision, and the order of all."""
         return mods_since(self._network, self.standing, revision)
+
+    async def diff(self, number: int) -> list[dict[str, Any]] | None:
+        """What a change did to each file; None where its code is not kept."""
+        code = self.changes.of(number)
+        return [asdict(each) for each in await run_in_thread(diffs_of, code)] if code else None
+
+    def beside(self, number: int) -> dict[str, Any]:
+        """What else is known of a change."""
+        return self.noted.get(number, {})
+
+    def note_beside(self, number: int, **known: Any) -> None:
+        """Note something more of a change: what became of its pins, say."""
+        self.noted[number] = {**self.noted.get(number, {}), **known}
+        for each in [each for each in self.noted if each <= number - _MOST_RELOADS]:
+            del self.noted[each]
 
     def agents_seen(self) -> dict[str, int]:
         """How many agents are connected, and how many connections were dropped in this run."""

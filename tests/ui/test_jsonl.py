@@ -29,6 +29,7 @@ from devserver.model.facts import (
     ModRunning,
     Notice,
     Outcome,
+    PhaseTook,
     PlanDone,
     PlanMade,
     ProgramState,
@@ -38,7 +39,7 @@ from devserver.model.facts import (
     Stopped,
     Way,
 )
-from devserver.model.lifecycle import Action, Phase
+from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.plan import Group, Hold, NotApplied, Plan, StateMove, Step
 from devserver.model.wire_form import error_from_dict, error_to_dict, outcome_from_dict, outcome_to_dict
 from devserver.ui.jsonl import JsonLines
@@ -61,6 +62,7 @@ GOOD = Outcome(
     held=Held(2, 9.0),
     way=Way.RESTART,
     stale_keys=("queue",),
+    phases=(PhaseTook(Phase.COMPILE, 1.5, Thread.BUILD),),
     holders=(Holder("mods.chat", 3, 'the task "poll"', Frame("mods/chat.py", 7)), Holder("mods.chat", 2, "a thread")),
 )
 BAD = Outcome(
@@ -82,6 +84,7 @@ GOOD_DICT = {
     "held": {"events": 2, "longest_ms": 9.0},
     "way": "restart",
     "stale_keys": ["queue"],
+    "phases": [["compile", 1.5, "build"]],
     "holders": [
         {"module": "mods.chat", "generation": 3, "what": 'the task "poll"', "file": "mods/chat.py", "line": 7},
         {"module": "mods.chat", "generation": 2, "what": "a thread", "file": None, "line": None},
@@ -103,6 +106,7 @@ BAD_DICT = {
     "held": {"events": 0, "longest_ms": 0.0},
     "way": "in_place",
     "stale_keys": [],
+    "phases": [],
     "holders": [],
 }
 REFUSED_DICT = {
@@ -121,6 +125,7 @@ REFUSED_DICT = {
     "held": {"events": 0, "longest_ms": 0.0},
     "way": "in_place",
     "stale_keys": [],
+    "phases": [],
     "holders": [],
 }
 STEP = Step(Action.LOAD, "search", "mods.search", "new in network.yaml")

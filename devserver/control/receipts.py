@@ -1,0 +1,79 @@
+"""What became of plans, for the page: one receipt a plan, and of one the diff of the code that it changed.
+
+Receipts are the rows that `oa-dev wait reload` reads, under the same numbers. All of it needs this run's admin token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from devserver.control.feed import number
+from devserver.control.tape import Tape
+from devserver.model.encoding import from_json, to_json
+from devserver.model.principal import Scope
+from devserver.transports.http.answers import Answer, refused
+from devserver.transports.http.routes import Request, Route
+
+MOST_RECEIPTS = 200
+DIFF_SECONDS = 0.5
+"""How long a diff is waited for: what takes longer is too large to be looked at."""
+
+
+class Receipts(Protocol):
+    """What this API needs of the server."""
+
+    @property
+    def reloads(self) -> Tape[dict[str, Any]]:
+        """What became of each plan."""
+
+    async def diff(self, number: int) -> list[dict[str, Any]] | None:
+        """What a change did to each file: `path`, `added`, `removed`, the unified diff as `text`; None: not kept."""
+
+    def beside(self, number: int) -> dict[str, Any]:
+        """What else is known of a change: `pins`, `contract`, `state`, each only where there is something."""
+
+    def clean(self, raw: bytes) -> bytes:
+        """JSON without live secrets."""
+
+
+class ReceiptsApi:
+    """The endpoints, over one server."""
+
+    def __init__(self, receipts: Receipts) -> None:
+        self._receipts = receipts
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table."""
+        return (
+            Route("GET", "/_dev/changes", Scope.ADMIN, self.changes),
+            Route("GET", "/_dev/change", Scope.ADMIN, self.change),
+        )
+
+    async def changes(self, request: Request) -> Answer:
+        """The receipts after the number `after`, or the latest, oldest first."""
+        tape, most = self._receipts.reloads, min(number(request, "most") or MOST_RECEIPTS, MOST_RECEIPTS)
+        found = tape.raw_after(number(request, "after") or 0, most)
+        rows = b",".join(b'{"number":%d,%b' % (n, raw[1:]) for n, raw in found)
+        return Answer(self._receipts.clean(b'{"next":%d,"changes":[%b]}' % (tape.number, rows)))
+
+    async def change(self, request: Request) -> Answer:
+        """One receipt with `phases` and `diff`: a list of files, null where the code is not kept or takes too long."""
+        asked = number(request, "number")
+        found = dict(self._receipts.reloads.raw_after(0, MOST_RECEIPTS)).get(asked or 0)
+        if asked is None or found is None:
+            return refused("no_such_change", f"the change {asked} is not kept", 404)
+        row = from_json(found)
+        try:
+            async with asyncio.timeout(DIFF_SECONDS):
+                diff = await self._receipts.diff(asked)
+        except TimeoutError:
+            diff = None
+        told = {"number": asked, **row, "phases": _phases(row), "diff": diff, **self._receipts.beside(asked)}
+        return Answer(self._receipts.clean(to_json(told)))
+
+
+def _phases(row: dict[str, Any]) -> list[Any]:
+    """The phases of the first step that went through any; steps of one group go through them together."""
+    outcomes = row.get("outcomes", [])
+    return next((each["phases"] for each in outcomes if each["phases"]), [])

@@ -1,0 +1,92 @@
+"""The code that changes brought: kept as it was before and after, and compared when somebody looks.
+
+The bytes are those that the loader holds anyway, so to keep them costs nothing until the mods let go of them. What a
+plan came to stands on the tape of reloads; a change here has the same number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from devserver.model.facts import CodeChange
+
+MOST_CHANGES = 200
+MOST_BYTES = 8 * 1024 * 1024
+MOST_LINES = 5_000
+"""Of one file, before and after together: comparing takes time with the square of it."""
+MOST_DIFF = 200 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """What changed in one file. `text` is a unified diff; empty where the file is too large to show that."""
+
+    path: str
+    added: int
+    removed: int
+    text: str
+
+
+class Changes:
+    """The code of the latest changes by number, the oldest forgotten first. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, Sequence[CodeChange]] = OrderedDict()
+        self._size = 0
+
+    def keep(self, number: int, code: Sequence[CodeChange]) -> None:
+        """Keep the code of a change."""
+        if not code:
+            return
+        with self._lock:
+            self._kept[number] = code
+            self._size += _size(code)
+            while len(self._kept) > MOST_CHANGES or (self._size > MOST_BYTES and len(self._kept) > 1):
+                _, gone = self._kept.popitem(last=False)
+                self._size -= _size(gone)
+
+    def of(self, number: int) -> Sequence[CodeChange]:
+        """The code of a change; nothing where none is kept."""
+        with self._lock:
+            return self._kept.get(number, ())
+
+
+def diffs_of(code: Sequence[CodeChange]) -> list[FileDiff]:
+    """What changed in each file. Takes its time: to be called on a thread of its own."""
+    room, found = MOST_DIFF, []
+    for each in code:
+        diff = _diff(each)
+        room -= len(diff.text)
+        found.append(diff if room >= 0 else FileDiff(diff.path, diff.added, diff.removed, ""))
+    return found
+
+
+def _diff(change: CodeChange) -> FileDiff:
+    before, after = _lines(change.before), _lines(change.after)
+    if len(before) + len(after) > MOST_LINES:
+        return FileDiff(change.path, len(after), len(before), "")
+    lines = list(
+        difflib.unified_diff(
+            before,
+            after,
+            "/dev/null" if change.before is None else change.path,
+            "/dev/null" if change.after is None else change.path,
+            lineterm="",
+        )
+    )
+    changed = lines[2:]
+    added, removed = (sum(each.startswith(sign) for each in changed) for sign in "+-")
+    return FileDiff(change.path, added, removed, "\n".join(lines))
+
+
+def _lines(data: bytes | None) -> list[str]:
+    return [] if data is None else data.decode("utf-8", "replace").splitlines()
+
+
+def _size(code: Sequence[CodeChange]) -> int:
+    return sum(len(each.before or b"") + len(each.after or b"") for each in code)
