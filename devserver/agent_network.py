@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from devserver.config.network_yaml import read_network
+from devserver.config.versions import default_label
 from devserver.errors import NoModClass
 from devserver.live.background import Background
 from devserver.live.generation import Generation
@@ -27,22 +28,37 @@ from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate, Registry
 from devserver.loader import find_mod_class, imported
 from devserver.mod import BaseMod
-from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, Trigger, UnloadAsked
+from devserver.model.change import (
+    ConfigChanged,
+    DropAsked,
+    Keep,
+    LineAsked,
+    LoadAsked,
+    PromoteAsked,
+    ReloadAsked,
+    SplitAsked,
+    Trigger,
+    UnloadAsked,
+)
 from devserver.model.clock import Clock, RealClock
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action
 from devserver.model.logs import logger
+from devserver.model.names import module_of
 from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Principal
+from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
 from devserver.network.accounts import RECORDED
 from devserver.network.agents import Directory, Registration
 from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
+from devserver.network.lines import Lines
 from devserver.network.recorder import Recorder
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
+from devserver.reload.line_state import copy_folder
 from devserver.reload.outcomes import response_of
 from devserver.sources.files import read_bytes
 
@@ -86,7 +102,9 @@ class AgentNetwork:
         self._tell = tell or _log_fact
         self.engine = Engine(config, self.workspace, self._home, self, self._tell)
         self.engine.on_config.append(self.directory.reconfigure)
-        self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error)
+        self.lines = Lines(self.engine.registry, self.directory, self._tell)
+        """The versions that run beside mods."""
+        self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error, self.lines.on_error)
         self._overseer = Overseer(self.engine, partial(self._dispatcher.give_up, self._home.answer), self._tell)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
@@ -265,16 +283,24 @@ class AgentNetwork:
         *,
         trusted: bool = True,
         generation: int | None = None,
+        beside: str | None = None,
+        share: float = 0.0,
     ) -> EventResponse:
         """Load a mod while the network runs.
 
         Arguments: `mod_path`, a dotted path as `mods.wiki`, or `./wiki` for mods/wiki beside network.yaml; `config`,
         which becomes the mod's `config`; `trusted`, False for callers that have to obey the allow list; `generation`,
         the one that the caller saw (0: none): where another runs by now, nothing is done and `data` has the code
-        stale_generation.
+        stale_generation. `beside`, a mod that runs: this one serves as a version of it, `share` (0 to 1) of all agents
+        get it.
         A fault of the mod is in the answer and is never raised; `data` holds mod_id, mod_path, generation and
         duration_ms.
         """
+        if beside is not None:
+            label = default_label(mod_path) or "next"
+            line = Line(label=label, rule=Rule(share=share), code=module_of(mod_path))
+            asked_line = LineAsked(beside, line, config, "load_mod", trusted)
+            return response_of(await self.engine.submit(asked_line), f"{beside}@{label}")
         asked = LoadAsked(mod_path, dict(config or {}), "load_mod", trusted, generation)
         return response_of(await self.engine.submit(asked), mod_path)
 
@@ -291,6 +317,34 @@ class AgentNetwork:
         """Serve a mod, by path or id, as it is on disk now. One that fails runs on. The rest is as of `load_mod`."""
         return response_of(await self.engine.submit(ReloadAsked((mod,), "reload_mod", generation)), mod)
 
+    # Versions beside a mod
+
+    async def try_mod(self, mod: str, rule: Rule | None = None, *, label: str = "next") -> EventResponse:
+        """Let saves of a mod run as a version beside it from now on (`wiki@next`); what runs of the mod stays.
+
+        `rule`, which events it gets: those that name it, unless given. The rest is as of `load_mod`.
+        """
+        wanted = Rule() if rule is None else rule
+        state = StateMode.COPY if wanted.shadow else StateMode.SHARED
+        line = Line(label=label, rule=wanted, state=state, guard=None if wanted.shadow else Guard())
+        return response_of(await self.engine.submit(LineAsked(mod, line, cause="try_mod")), f"{mod}@{label}")
+
+    async def split_mod(self, line: str, rule: Rule | float) -> EventResponse:
+        """Let a line (`wiki@2`) get other agents: by a rule, or a share of all from 0 to 1. As of `load_mod`."""
+        wanted = rule if isinstance(rule, Rule) else Rule(share=rule)
+        return response_of(await self.engine.submit(SplitAsked(line, wanted, "split_mod")), line)
+
+    async def promote_mod(self, line: str, *, keep: Keep = "") -> EventResponse:
+        """Let a line become its mod: one reload, and the line ends. `keep` says whose state stays where both have one.
+
+        The answer is about the mod.
+        """
+        return response_of(await self.engine.submit(PromoteAsked(line, keep, "promote_mod")), main_of(line))
+
+    async def drop_mod(self, line: str, *, keep: Keep = "") -> EventResponse:
+        """End a line: its agents get the main line again, at once. `keep`: as of `promote_mod`."""
+        return response_of(await self.engine.submit(DropAsked(line, keep, "drop_mod")), line)
+
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have any trigger carried out, and learn everything that came of it."""
         return await self.engine.submit(trigger)
@@ -304,7 +358,8 @@ class AgentNetwork:
 
         The form is that of `running_mods`, which describes all.
         """
-        return {each.mod_id: self.described(each) for each in self.engine.registry.live if not each.listed}
+        wanted = (each for each in self.engine.registry.live if not each.listed or label_of(each.mod_id) is not None)
+        return {each.mod_id: self.described(each) for each in wanted}
 
     def running_mods(self) -> dict[str, dict[str, Any]]:
         """Describe all mods that run, by id, in the order in which they are asked.
@@ -336,6 +391,7 @@ class AgentNetwork:
             "handled": generation.handled,
             "errors": generation.failed,
             "last_error": str(failed.outcome.error) if failed is not None and failed.outcome.error else None,
+            **self.lines.row(generation.mod_id),
         }
 
     @property
@@ -361,7 +417,12 @@ class AgentNetwork:
             "events": self.events,
             "reloads": self.engine.reloads,
             "failed_plans": self.engine.failures,
-            "dynamic_mods": {"count": len(loaded), "loaded": list(loaded), "details": loaded},
+            "dynamic_mods": {
+                "count": sum(label_of(each) is None for each in loaded),
+                "lines": sum(label_of(each) is not None for each in loaded),
+                "loaded": list(loaded),
+                "details": loaded,
+            },
             "readme": self._readme(),
             **self.directory.stats(),
         }
@@ -507,9 +568,14 @@ class AgentNetwork:
 
     # What the engine and the handles need
 
-    def handle(self, mod_path: str) -> NetworkHandle:
-        """A handle for a new generation of a mod."""
-        return NetworkHandle(self, mod_path)
+    def handle(self, mod_path: str, line: Line | None = None) -> NetworkHandle:
+        """A handle for a new generation of a mod, or of a line of it."""
+        return NetworkHandle(self, mod_path, line)
+
+    def copy_folder(self, mod_path: str, line_path: str) -> str:
+        """Give a line a copy of its mod's folder of data; what became of it, in words."""
+        source, target = (self.storage / _folder_name(each) for each in (mod_path, line_path))
+        return copy_folder(source, target)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module: one of ours, else one of openagents, bridged. Raises NoModClass."""
@@ -553,6 +619,11 @@ class AgentNetwork:
 
     async def announce(self, outcome: Outcome) -> None:
         """Tell every agent that a mod was loaded, unloaded or reloaded."""
+        if label_of(outcome.mod_id) is not None:
+            # Agents see one mod, whichever of its versions they get.
+            if outcome.status is Status.APPLIED:
+                self.lines.told(outcome.mod_id)
+            return
         name = _NOTICES.get(outcome.action)
         if name is None or outcome.status is not Status.APPLIED or self._started is None:
             return
@@ -563,7 +634,7 @@ class AgentNetwork:
 
     def storage_path(self, mod_name: str) -> Path:
         """The folder for a mod's data, below the workspace's `.oa-dev`, made if it is missing."""
-        folder = self.storage / mod_name.replace("/", "_").lstrip(".")
+        folder = self.storage / _folder_name(mod_name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
@@ -588,7 +659,12 @@ class RunningMods(Mapping[str, Any]):
 
     def __call__(self) -> list[dict[str, Any]]:
         """Describe each mod; `name` is its path, as OpenAgents calls it."""
-        return [{"name": each.mod_path, **self._describe(each)} for each in self._registry.live]
+        return [{"name": each.mod_path, **self._describe(each)} for each in self._live]
+
+    @property
+    def _live(self) -> list[Generation]:
+        """Without lines: agents and embedders see one mod."""
+        return [each for each in self._registry.live if label_of(each.mod_id) is None]
 
     def __getitem__(self, mod_path: str) -> Any:
         for each in self._registry.live:
@@ -597,10 +673,14 @@ class RunningMods(Mapping[str, Any]):
         raise KeyError(mod_path)
 
     def __iter__(self) -> Iterator[str]:
-        return (each.mod_path for each in self._registry.live)
+        return (each.mod_path for each in self._live)
 
     def __len__(self) -> int:
-        return len(self._registry.live)
+        return len(self._live)
+
+
+def _folder_name(mod_name: str) -> str:
+    return mod_name.replace("/", "_").lstrip(".")
 
 
 def _description(generation: Generation) -> str:

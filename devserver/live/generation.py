@@ -142,6 +142,8 @@ class Generation:
     came_with: str = ""
     """The mod (id) that needs it, where it was loaded for that alone."""
     reloadable: bool = True
+    code: str = ""
+    """The path of its code where that is another's: that of a line, or of a line that was promoted."""
     config_model: Any = None
     """The pydantic model that the mod declares for its configuration, if it declares one."""
     settings: Any = None

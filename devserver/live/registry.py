@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, expire
 from devserver.live.routing import RoutingTable
+from devserver.live.split import Asker, Split
+from devserver.live.tally import Tally
 from devserver.model.facts import Held
 from devserver.model.lifecycle import ModState
-from devserver.model.names import module_of
+from devserver.model.names import mod_id_of, module_of
+from devserver.model.split import MAIN, Line, main_of
 
 
 @dataclass(slots=True, eq=False)
@@ -97,21 +100,52 @@ def _wake(waiting: _Waiting) -> None:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A mod's place in the network: it stays when the generation in it changes."""
+    """A mod's place in the network: it stays when the generation in it changes. So has each line of a mod."""
 
     mod_id: str
     mod_path: str
     gate: Gate
     live: Generation | None = None
+    line: Line | None = None
+    """What makes it a line, where it is one."""
+    choice: Choice | None = None
+    """The lines beside it, where there are any."""
+    tally: Tally | None = None
+    """How its events fared, where there are lines."""
+    out: str = ""
+    """Why this line gets no events any more, in words."""
+
+
+@dataclass(slots=True, eq=False)
+class Choice:
+    """A mod with its lines, by label and in order, those included that get no events. Never changed once made."""
+
+    main: Slot
+    lines: Mapping[str, Slot]
+    split: Split
+    shadows: tuple[Slot, ...]
+
+    def pick(self, asker: Asker) -> Slot:
+        """The slot that an event goes to."""
+        label = self.split.choose(asker)
+        return self.main if label is None else self.lines[label]
+
+
+def _choice_of(main: Slot, lines: Mapping[str, Slot]) -> Choice:
+    able = {label: slot for label, slot in lines.items() if slot.live is not None and not slot.out}
+    rules = {label: slot.line.rule for label, slot in able.items() if slot.line is not None}
+    shadows = tuple(slot for label, slot in able.items() if rules[label].shadow)
+    return Choice(main, dict(lines), Split(main.mod_id, rules), shadows)
 
 
 @dataclass(slots=True)
 class Swap:
-    """What one commit changes: generations that take their slots, slots that end, the order afterwards."""
+    """What one commit changes: generations that take their slots, what lines are, slots that end, the order then."""
 
     live: list[tuple[Slot, Generation]] = field(default_factory=list)
     removed: list[Slot] = field(default_factory=list)
     order: Sequence[str] | None = None
+    lines: list[tuple[Slot, Line]] = field(default_factory=list)
 
 
 class Registry:
@@ -122,6 +156,9 @@ class Registry:
         self._numbers: dict[str, int] = {}
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
+        self._has_lines = False
+        self._aliases: dict[str, Slot] = {}
+        """The lines whose code has a path of its own, by that and by its id."""
         self._table: RoutingTable[Slot] | None = None
         self._live: tuple[Generation, ...] | None = None
         self._lock = threading.Lock()
@@ -135,7 +172,7 @@ class Registry:
         if table is None:
             with self._lock:
                 table = self._table = RoutingTable(
-                    (slot, slot.live.handlers.patterns) for slot in self._slots.values() if slot.live
+                    (slot, _patterns(slot)) for slot in self._slots.values() if slot.live and slot.line is None
                 )
         return table
 
@@ -158,9 +195,28 @@ class Registry:
         """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
         return self._slots.get(path_or_id) or self._paths.get(module_of(path_or_id))
 
+    def addressed(self, name: str) -> tuple[Slot | None, bool]:
+        """The slot that an event to `mod:<name>` is for, and whether it names one line rather than the mod.
+
+        `wiki@2` is that line, `wiki@main` the main line, and a line whose code has a path of its own goes by that, too.
+        """
+        slot = self.find(name)
+        if slot is not None:
+            return slot, slot.line is not None
+        mod, at, label = name.partition("@")
+        if at:
+            return (self.find(mod) if label == MAIN else None), True
+        return self._aliases.get(module_of(name)) or self._aliases.get(name), True
+
     def make_slot(self, mod_id: str, mod_path: str) -> Slot:
         """A slot for a mod that is being loaded; it joins the table at `commit`."""
         return Slot(mod_id, mod_path, Gate(self._held_events))
+
+    def take_out(self, slot: Slot, why: str) -> None:
+        """Let a line get no more events, for this reason. It stays loaded; a change of its rule lets it in again."""
+        with self._lock:
+            slot.out = why
+            self._choose()
 
     def hold_at_most(self, events: int) -> None:
         """How many events may wait at each gate from now on."""
@@ -189,7 +245,14 @@ class Registry:
 
     def _commit(self, swap: Swap) -> None:
         self._live = None
-        if swap.removed or swap.order is not None or not all(self._listens_alike(*each) for each in swap.live):
+        for slot, line in swap.lines:
+            slot.line, slot.out, slot.tally = line, "", Tally()
+        if (
+            swap.lines
+            or swap.removed
+            or swap.order is not None
+            or not all(self._listens_alike(*each) for each in swap.live)
+        ):
             self._table = None
         for slot in swap.removed:
             self._slots.pop(slot.mod_id, None)
@@ -200,8 +263,31 @@ class Registry:
             generation.state = ModState.LIVE
             self._numbers[slot.mod_id] = generation.number
             self._slots[slot.mod_id] = self._paths[module_of(slot.mod_path)] = slot
+            if slot.line is not None:
+                # What was wrong with the code before says nothing of this one.
+                slot.out, slot.tally = "", Tally()
         if swap.order is not None:
             self._sort(swap.order)
+        if self._has_lines or swap.lines:
+            self._choose()
+
+    def _choose(self) -> None:
+        """Make the choices anew, where there are lines or were."""
+        lines: dict[str, dict[str, Slot]] = {}
+        for slot in self._slots.values():
+            if slot.line is not None:
+                lines.setdefault(main_of(slot.mod_id), {})[slot.line.label] = slot
+        for slot in self._slots.values():
+            if slot.mod_id in lines:
+                known = slot.choice is not None and slot.choice.lines == lines[slot.mod_id]
+                slot.tally = slot.tally if known else Tally()
+                slot.choice = _choice_of(slot, lines[slot.mod_id])
+            elif slot.choice is not None:
+                slot.choice = slot.tally = None
+        self._has_lines = bool(lines)
+        slots = [slot for slot in self._slots.values() if slot.line is not None and slot.line.code]
+        named = [(slot.line.code, slot) for slot in slots if slot.line is not None]
+        self._aliases = {name: slot for code, slot in named for name in (code, mod_id_of(code))}
 
     def expire(self, call: Call, reason: str) -> bool:
         """End a handler that runs for too long. Returns False if it has been told to end before."""
@@ -216,9 +302,17 @@ class Registry:
 
     def _listens_alike(self, slot: Slot, generation: Generation) -> bool:
         """Whether a generation listens to what the one before it in its slot did: then the table stays right."""
-        return slot.live is not None and slot.live.handlers.patterns == generation.handlers.patterns
+        before = None if slot.live is None or slot.line is not None else slot.live.handlers.patterns
+        return before == generation.handlers.patterns
 
     def _sort(self, order: Iterable[str]) -> None:
         place = {mod_id: n for n, mod_id in enumerate(order)}
         last = len(place)
         self._slots = dict(sorted(self._slots.items(), key=lambda item: place.get(item[0], last)))
+
+
+def _patterns(slot: Slot) -> tuple[str, ...]:
+    """What a mod listens to, in any of its lines."""
+    choice = slot.choice
+    slots = [slot] if choice is None else [slot, *choice.lines.values()]
+    return tuple(dict.fromkeys(each for one in slots if one.live is not None for each in one.live.handlers.patterns))

@@ -75,7 +75,8 @@ class Build:
     Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`,
     the modules that mods are made from, in the order in which they shall be imported; `changed`,
     the sources that differ on disk; `read`, the bytes of those of them that were read when they
-    were compared; `texts`, readings to execute instead of what is on disk.
+    were compared; `texts`, readings to execute instead of what is on disk; `unpinned`, the pinned mod
+    that gets other sources all the same (`lines`).
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Build:
         *,
         read: Mapping[Path, bytes] | None = None,
         texts: Mapping[Path, Text] | None = None,
+        unpinned: str = "",
     ) -> None:
         self._finder = finder
         self._modules: LoadedModules = finder.modules
@@ -95,7 +97,7 @@ class Build:
         self._changed = dict(changed or {})
         self._read = dict(read or {})
         note_main_loop()
-        self._execution = Execution(texts=dict(texts or {}))
+        self._execution = Execution(texts=dict(texts or {}), unpinned=unpinned)
         self.on_mods_thread = any(name in self._modules.bound for name in self._affected)
         """Whether it is to be executed where handlers run."""
         self._bound: dict[str, str] = {}
@@ -137,6 +139,7 @@ class Build:
     def again(self) -> Build:
         """The same build for the mods' thread, after `undo()` of this one has followed on NeedsModsThread."""
         other = Build(self._finder, self._affected, self._entries, self._changed, texts=self._execution.texts)
+        other._execution.unpinned = self._execution.unpinned
         other._execution.touched.update(self._execution.touched)
         other.on_mods_thread = True
         return other

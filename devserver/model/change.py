@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from devserver.model.config import NetworkConfig
+from devserver.model.split import Line, Rule
 
 Digest = str
 """The SHA-256 of a file's bytes in hexadecimal. Where a digest may be missing, None means: no such file."""
 
 Sources = Mapping[Path, Digest | None]
 """What a build was made from: each file it read, and (None) each place where it looked and found nothing."""
+
+
+Keep = Literal["", "main", "line"]
+"""Whose state stays when a line ends that has one of its own; nothing where that was not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,47 @@ class RestartAsked:
     by_person: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LineAsked:
+    """A command or a call asks for a version beside a mod (`main`, by path or id). Without `config` it gets the mod's.
+
+    `trusted`, as of `LoadAsked`: whether the code of another path may be any.
+    """
+
+    main: str
+    line: Line
+    config: Mapping[str, Any] | None = None
+    cause: str = "asked"
+    trusted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SplitAsked:
+    """A command or a call asks for other agents for a line (`wiki@next`)."""
+
+    line: str
+    rule: Rule
+    cause: str = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteAsked:
+    """A command or a call asks that a line becomes its mod. `keep`: whose state stays where both have their own."""
+
+    line: str
+    keep: Keep = ""
+    cause: str = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class DropAsked:
+    """A command or a call asks that a line ends: all its agents go back to the main line. `keep`: as of a promotion."""
+
+    line: str
+    keep: Keep = ""
+    cause: str = "asked"
+
+
 Trigger = (
     FilesChanged
     | ConfigChanged
@@ -118,4 +164,8 @@ Trigger = (
     | TidyAsked
     | UndoAsked
     | RestartAsked
+    | LineAsked
+    | SplitAsked
+    | PromoteAsked
+    | DropAsked
 )

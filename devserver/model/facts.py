@@ -246,6 +246,38 @@ class ModError:
 
 
 @dataclass(frozen=True, slots=True)
+class LineSeen:
+    """A version beside a mod: which events it gets, in words, and the agents that are known now and get it."""
+
+    label: str
+    gets: str
+    share: float
+    agents: tuple[str, ...]
+    out: str = ""
+    """Why it gets no events any more, where that is so."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSeen:
+    """Which agents get which version of a mod, after that has changed; without `lines` the mod has one again."""
+
+    mod_id: str
+    lines: tuple[LineSeen, ...]
+    agents: int
+    """How many agents are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A line (`mod_id`) gets no more events, because too many of them failed. It stays loaded."""
+
+    mod_id: str
+    main: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Blocked:
     """A mod keeps the mods' thread from everything else."""
 
@@ -319,6 +351,8 @@ Fact = (
     | Notice
     | ConfigRefused
     | ModError
+    | SplitSeen
+    | Guarded
     | Blocked
     | LeftBehind
     | AgentSeen

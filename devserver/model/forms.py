@@ -270,6 +270,37 @@ class ModErrorLine(TypedDict):
     error: ErrorForm
 
 
+class LineForm(TypedDict):
+    """A version beside a mod; `agents` are known now and get it; `out` says why it gets nothing any more."""
+
+    label: str
+    gets: str
+    share: float
+    agents: list[str]
+    out: str | None
+
+
+class SplitLine(TypedDict):
+    """Which agents get which version of a mod, after that has changed."""
+
+    type: Literal["split"]
+    time: str
+    mod_id: str
+    lines: list[LineForm]
+    agents: int
+
+
+class GuardLine(TypedDict):
+    """A line gets no more events, because too many of them failed. It stays loaded."""
+
+    type: Literal["guard"]
+    time: str
+    mod_id: str
+    main: str
+    generation: int
+    reason: str
+
+
 class AgentLine(TypedDict):
     """An agent came, or went: it left, its socket ended, or it was silent for too long. It may come back."""
 
@@ -313,6 +344,8 @@ Line = (
     | AgentProgramLine
     | NoticeLine
     | ModErrorLine
+    | SplitLine
+    | GuardLine
     | AgentLine
     | StoppedLine
     | ErrorLine

@@ -34,6 +34,8 @@ class Action(StrEnum):
     REORDER = "reorder"
     KEEP = "keep"
     """A mod that came because another needs it stays from now on, whoever needs it."""
+    SPLIT = "split"
+    """Other agents get the line."""
 
 
 PHASES_OF: dict[Action, tuple[Phase, ...]] = {
@@ -50,6 +52,7 @@ PHASES_OF: dict[Action, tuple[Phase, ...]] = {
     Action.RECONFIGURE: (Phase.CONSTRUCT, Phase.COMMIT),
     Action.REORDER: (Phase.COMMIT,),
     Action.KEEP: (Phase.COMMIT,),
+    Action.SPLIT: (Phase.COMMIT,),
 }
 """Which phases each action passes. A transaction passes a phase when one of its steps does."""
 

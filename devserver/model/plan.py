@@ -7,9 +7,10 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from devserver.model.change import Sources
+from devserver.model.change import Keep, Sources
 from devserver.model.config import Manifest, ModSpec
-from devserver.model.lifecycle import Action, Way
+from devserver.model.lifecycle import Action, HandOver, Way
+from devserver.model.split import Line, main_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Step:
     """What is done instead where the mod refuses this."""
     came_with: str = ""
     """The mod (id) that needs it, where it is loaded for that alone."""
+    line: Line | None = None
+    """What the line is afterwards that the step is about; None where that stays, and for a mod."""
+    code: str = ""
+    """The path of the code that it runs afterwards; nothing where that stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,10 @@ class Plan:
     """Whether this goes back to the code and the state before the last reload, or undo."""
     redo: bool = False
     """Whether it is an undo that is taken back."""
+    promotes: str = ""
+    """The line (id) that becomes its mod."""
+    keep: Keep = ""
+    """Whose state stays where a line ends that has one of its own."""
     stale: bool = False
     """Whether nothing is done because who asked had seen another generation."""
     restart: Restart | None = None
@@ -169,6 +178,30 @@ class LiveMod:
     """Its source, as it was when it was loaded: `text`; with it what lay beside it."""
     text: bytes = field(default=b"", compare=False, repr=False)
     manifest: Manifest | None = field(default=None, compare=False, repr=False)
+    line: Line | None = None
+    """What makes it a line, where it is one."""
+    code: str = ""
+    """The path of its code where that is another's."""
+    hand_over: HandOver = HandOver.FRESH
+    is_bridged: bool = False
+    """Whether it is a mod of openagents."""
+    reloadable: bool = True
+    captures: bool = False
+    """Whether it hands its state over itself (`capture_state`)."""
+    handled: int = 0
+    """How many events it has handled."""
+    out: str = ""
+    """Why it gets no more events, where that is so."""
+
+    @property
+    def code_path(self) -> str:
+        """Where its code is, as a path."""
+        return self.code or main_of(self.mod_path)
+
+    @property
+    def is_of_disk(self) -> bool:
+        """Whether it is the line to which saves of its mod go."""
+        return self.line is not None and not self.line.code
 
     @property
     def spec(self) -> ModSpec:

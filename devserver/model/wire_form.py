@@ -21,6 +21,7 @@ from devserver.model.facts import (
     Exposed,
     Fact,
     Frame,
+    Guarded,
     Held,
     Holder,
     Ignored,
@@ -34,6 +35,7 @@ from devserver.model.facts import (
     ProgramState,
     Ready,
     Restarted,
+    SplitSeen,
     Status,
     Stopped,
     Way,
@@ -79,6 +81,10 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return ({"type": "ignored", "time": time, "path": fact.path, "rule": fact.rule},)
         case ModError():
             return (_mod_error(fact, time),)
+        case SplitSeen():
+            return (_split(fact, time),)
+        case Guarded():
+            return (_guard(fact, time),)
         case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram():
             return (_notice(fact, time),)
         case AgentSeen():
@@ -211,6 +217,25 @@ def _mod_error(fact: ModError, time: str) -> forms.ModErrorLine:
         "event_name": fact.event_name,
         "generation": fact.generation,
         "error": error_to_dict(fact.error),
+    }
+
+
+def _split(fact: SplitSeen, time: str) -> forms.SplitLine:
+    lines: list[forms.LineForm] = [
+        {"label": e.label, "gets": e.gets, "share": e.share, "agents": list(e.agents), "out": e.out or None}
+        for e in fact.lines
+    ]
+    return {"type": "split", "time": time, "mod_id": fact.mod_id, "lines": lines, "agents": fact.agents}
+
+
+def _guard(fact: Guarded, time: str) -> forms.GuardLine:
+    return {
+        "type": "guard",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "main": fact.main,
+        "generation": fact.generation,
+        "reason": fact.reason,
     }
 
 

@@ -17,11 +17,13 @@ from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, outermost, running
 from devserver.live.handlers import AGENT_CAME, AGENT_WENT
 from devserver.live.overseer import end_by_force
-from devserver.live.registry import Registry, Slot
+from devserver.live.registry import Choice, Registry, Slot
+from devserver.live.split import NOT_AN_AGENT, Asker
 from devserver.mod import Refused
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.model.names import module_of
+from devserver.model.split import MAIN, StateMode
 from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
@@ -46,8 +48,15 @@ Ask = Callable[..., Awaitable[EventResponse | None]]
 class Dispatcher:
     """Brings events to mods and agents."""
 
-    def __init__(self, registry: Registry, directory: Directory, on_error: OnError) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        directory: Directory,
+        on_error: OnError,
+        on_line_error: Callable[[Slot], None] = lambda slot: None,
+    ) -> None:
         self._registry = registry
+        self._on_line_error = on_line_error
         self._directory = directory
         self._on_error = on_error
         self._answers = Answers(directory.accounts)
@@ -133,7 +142,8 @@ class Dispatcher:
         """Tell every mod that listens, whatever they answer; nothing is delivered to agents."""
         way = self.begin(event)
         for slot in self._registry.table.targets(event.event_name):
-            await self._offer(slot, event, way)
+            for each in (slot,) if slot.choice is None else _told(slot.choice, event):
+                await self._offer(each, event, way)
         way.end(event, EventResponse(not way.errors, event_name=event.event_name))
 
     def ask_through(self, through: Callable[[Ask], Ask]) -> None:
@@ -162,16 +172,23 @@ class Dispatcher:
         for slot in self._registry.table.targets(event.event_name):
             if is_from_mod and _is_named(slot, sender.id):
                 continue
-            answer = await self._offer(slot, event, way)
+            choice = slot.choice
+            if choice is None:
+                answer = await self._offer(slot, event, way)
+            else:
+                answer = await self._tally(choice.pick(asker_of(event)), event, way)
             if answer is not None:
                 return answer
         return self._deliver(event, way)
 
     async def _to_one(self, mod: str, event: Event, way: Way) -> EventResponse:
-        slot = self._registry.find(mod)
+        slot, is_line = self._registry.addressed(mod)
         if slot is None:
-            return EventResponse(False, f"Target mod {mod} not found", event_name=event.event_name)
-        answer = await self._offer(slot, event, way)
+            message = f"Target mod {mod} not found{_versions_of(mod, self._registry)}"
+            return EventResponse(False, message, event_name=event.event_name)
+        if slot.choice is not None and not is_line:
+            slot = slot.choice.pick(asker_of(event))
+        answer = await (self._offer if slot.tally is None else self._tally)(slot, event, way)
         if answer is not None:
             return answer
         if way.errors:
@@ -183,6 +200,19 @@ class Dispatcher:
             return EventResponse(False, message, {"code": "no_handler"}, event.event_name)
         message = f"Event not processed by mod {mod}, mod returns None"
         return EventResponse(False, message, event_name=event.event_name)
+
+    async def _tally(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
+        """Ask a mod that has lines, or one of them, and note how it went: a line of which too much fails is told of."""
+        if slot.live is None or not slot.live.handlers.find(event.event_name):
+            return None
+        failed, began = len(way.errors), time.perf_counter()
+        answer = await self._offer(slot, event, way)
+        if slot.tally is not None:
+            has_failed = len(way.errors) > failed
+            slot.tally.note(time.perf_counter() - began, str(way.errors[-1][1]) if has_failed else "")
+            if has_failed:
+                self._on_line_error(slot)
+        return answer
 
     def _offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
         """Ask the generation that is live when the gate lets the event in."""
@@ -293,6 +323,44 @@ def _caller() -> Call | None:
     """The call of a mod that waits for what this context does, if there is one."""
     call = running.get()
     return call if call is not None and call.active else None
+
+
+def asker_of(event: Event) -> Asker:
+    """Who an event is from: what a mod sends while it handles an event is from the sender of that one, and so on up."""
+    first, call = event, running.get()
+    while call is not None:
+        if call.event is not None:
+            first = call.event
+        call = call.parent
+    sender = first.source
+    if sender.role != "agent":
+        return NOT_AN_AGENT if not first.metadata else Asker(None, None, first.metadata)
+    return Asker(sender.id, first.source_agent_group, first.metadata)
+
+
+def _told(choice: Choice, event: Event) -> list[Slot]:
+    """The lines that hear of an agent: the one that it gets, or the main line, and those with a state of their own."""
+    agent = event.payload.get("agent_id")
+    chosen = choice.pick(Asker(agent) if isinstance(agent, str) else NOT_AN_AGENT)
+    # What one of those that share a state notes in it the others have, too.
+    shares = chosen.line is not None and chosen.line.state is StateMode.SHARED
+    found = [chosen] if shares else [choice.main]
+    able = [(slot, slot.line) for slot in choice.lines.values() if slot.line is not None and not slot.out]
+    return [*found, *(slot for slot, line in able if line.state is not StateMode.SHARED)]
+
+
+def _versions_of(name: str, registry: Registry) -> str:
+    """Which lines a mod has, where a line was named that it has not."""
+    mod, at, _ = name.partition("@")
+    slot = registry.find(mod) if at else None
+    if slot is None:
+        return ""
+    labels = [label for label, each in slot.choice.lines.items() if not _is_shadow(each)] if slot.choice else []
+    return f"; {slot.mod_id} has {', '.join((MAIN, *labels))}"
+
+
+def _is_shadow(slot: Slot) -> bool:
+    return slot.line is not None and slot.line.rule.shadow
 
 
 def _as_response(answer: object, event: Event) -> EventResponse:

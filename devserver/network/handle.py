@@ -16,6 +16,7 @@ from devserver.model.clock import Clock
 from devserver.model.event import Event, EventResponse
 from devserver.model.lifecycle import ModState
 from devserver.model.logs import logger
+from devserver.model.split import Line, StateMode, main_of
 from devserver.network.agents import Directory
 
 _log = logger(__name__)
@@ -45,9 +46,11 @@ class Services(Protocol):
 class NetworkHandle:
     """The network, bound to one generation (`self.network` of its instance); see `devserver.mod.Network`."""
 
-    def __init__(self, services: Services, mod_path: str) -> None:
+    def __init__(self, services: Services, mod_path: str, line: Line | None = None) -> None:
         self._services = services
-        self._mod_path = mod_path
+        self._mod_path = main_of(mod_path)
+        """What other mods and agents know it by: they see one mod, whichever of its lines speaks."""
+        self._storage = mod_path if line is not None and line.state is not StateMode.SHARED else ""
         self._generation: Generation | None = None
         self._made: list[str] = []
 
@@ -162,7 +165,7 @@ class NetworkHandle:
 
     def storage_path(self, mod_name: str) -> Path:
         """The folder for a mod's own data."""
-        return self._services.storage_path(mod_name)
+        return self._services.storage_path(self._storage or mod_name)
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context, ContextVar, copy_context
+from dataclasses import replace
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -31,8 +32,10 @@ from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
 from devserver.model.facts import PhaseTook
 from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, Limits, ModState, Phase, Thread
+from devserver.model.names import mod_id_of
 from devserver.model.plan import Group, Plan, Step
-from devserver.reload import hooks
+from devserver.model.split import Line, StateMode, main_of
+from devserver.reload import hooks, line_state
 from devserver.reload.carried import Candidate, Carried, Failure
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
@@ -87,11 +90,14 @@ class Workshop(Protocol):
     def is_source(self, path: Any) -> bool:
         """Whether a data file read by a mod may be one of its sources."""
 
-    def handle(self, mod_path: str) -> Any:
+    def handle(self, mod_path: str, line: Line | None = None) -> Any:
         """A network handle for a new generation; `bind(generation)` makes it that one's."""
 
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
+
+    def copy_folder(self, main: Generation, line: Generation) -> str:
+        """Give a line a copy of its mod's folder of data; what became of it, in words."""
 
     def say(self, words: str) -> None:
         """Tell a person what takes its time."""
@@ -305,7 +311,7 @@ class Transaction:
         assert self.build is not None and candidate.located is not None
         step, located = candidate.step, candidate.located
         module = self.build.module(located.entry)
-        mod_class = self._shop.mod_class(module, step.mod_id)
+        mod_class = self._shop.mod_class(module, mod_id_of(located.mod_path))
         candidate.mod_class = mod_class
         candidate.manifest = manifest = manifest_beside(located.file)
         hooks.take_manifest(mod_class, manifest)
@@ -323,7 +329,7 @@ class Transaction:
         if rebinds and candidate.old is not None:
             instance = candidate.old.instance
         else:
-            instance = _inside(context).run(hooks.make_instance, mod_class, step.mod_path)
+            instance = _inside(context).run(hooks.make_instance, mod_class, main_of(step.mod_path))
         candidate.new = Generation(
             step.mod_id,
             step.mod_path,
@@ -335,6 +341,7 @@ class Transaction:
             listed=step.listed,
             came_with=step.came_with,
             reloadable=located.reloadable,
+            code=step.code,
             config_model=model,
             settings=settings,
             manifest=manifest,
@@ -342,7 +349,7 @@ class Transaction:
         candidate.new.context = context
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
         if not rebinds:
-            self._bind(candidate.new, self._shop.handle(step.mod_path))
+            self._bind(candidate.new, self._shop.handle(step.mod_path, step.line))
 
     def _stays(self, candidate: Candidate) -> bool:
         """Whether the instance goes on because its code was only moved.
@@ -399,11 +406,33 @@ class Transaction:
             new_class=candidate.mod_class,
             way=candidate.way,
             limit=self._shop.limits.initialize,
-            before=self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo) if self.plan.undo else None,
+            before=self._before(candidate),
             earlier=self._shop.states_kept(candidate.step.mod_id),
             replaced=self.build.replaced_modules if self.build is not None else {},
         )
         await candidate.transfer.prepare()
+
+    def _before(self, candidate: Candidate) -> Remembered | None:
+        """The contents that a state gets back where a reload is undone; what a line shares is its mod's."""
+        line = candidate.step.line
+        if not self.plan.undo or (line is not None and line.state is StateMode.SHARED):
+            return None
+        return self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo)
+
+    def _main(self, candidate: Candidate) -> Generation:
+        """The generation of the mod that a line runs beside."""
+        slot = self._shop.registry.find(main_of(candidate.step.mod_path))
+        if slot is None or slot.live is None:
+            raise HookFailed(f"{main_of(candidate.step.mod_id)} does not run any more")
+        return slot.live
+
+    async def _join(self, candidate: Candidate, line: Line) -> None:
+        """Give a line that begins, or begins again, what it has of its mod's state."""
+        assert candidate.new is not None
+        main = self._main(candidate)
+        candidate.note = line_state.begin(candidate.new, main, line.state)
+        folder = self._shop.copy_folder(main, candidate.new) if line.state is StateMode.COPY else ""
+        candidate.note += f"; {folder}" if folder else ""
 
     async def _gate(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
@@ -445,6 +474,22 @@ class Transaction:
                 continue
             self._undo.append(candidate.transfer.back)
             candidate.note = await candidate.transfer.go()
+            await self._hand_over_line(candidate)
+
+    async def _hand_over_line(self, candidate: Candidate) -> None:
+        """Let a line begin again where its state is to be another, or a mod have the state of its line."""
+        step, new, slot = candidate.step, candidate.new, candidate.slot
+        if new is None or slot is None:
+            return
+        if step.line is not None and slot.line is not None:
+            before = slot.line
+            if (before.state, before.rule.shadow) != (step.line.state, step.line.rule.shadow):
+                await self._join(candidate, step.line)
+        elif self.plan.keep == "line" and main_of(self.plan.promotes) == step.mod_id:
+            line = self._shop.registry.find(self.plan.promotes)
+            if line is not None and line.live is not None:
+                new.instance.state = line_state.copied(line.live, new)
+                candidate.note = f"state of {self.plan.promotes}"
 
     def _kept_by_modules(self, candidate: Candidate) -> str:
         """The module-level state of a mod that its fresh modules have taken over."""
@@ -464,12 +509,15 @@ class Transaction:
             # Also here: what has started ends before the old one, which may need what it holds, starts again.
             self._undo.append(partial(self._close_new, candidate))
             candidate.started = True
-            if candidate.step.action is Action.LOAD:
-                candidate.note = await self._shop.give_state(candidate.new)
+            line = candidate.step.line
+            if candidate.step.action is Action.LOAD and line is not None:
+                await self._join(candidate, line)
+            if candidate.step.action is Action.LOAD and (line is None or line.state is not StateMode.SHARED):
+                candidate.note = await self._shop.give_state(candidate.new) or candidate.note
             starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
             work = asyncio.ensure_future(starts)
             await self._patiently(work, "initialize()", [candidate], partial(hooks.stack_of, work))
-            if candidate.step.action is Action.LOAD:
+            if candidate.step.action is Action.LOAD and (line is None or line.state is StateMode.EMPTY):
                 await self._shop.introduce(candidate.new)
 
     async def _commit(self, candidates: list[Candidate]) -> None:
@@ -495,7 +543,8 @@ class Transaction:
     def _replaced(self, candidates: list[Candidate]) -> Past | None:
         """What this reload replaces, so that it can be undone; None where no code was replaced."""
         texts = self.build.replaced if self.build is not None else {}
-        if not texts:
+        codes = dict(filter(None, map(_code_before, candidates)))
+        if not texts and not codes:
             return None
         numbers, before, states = {}, {}, {}
         for candidate in candidates:
@@ -504,7 +553,7 @@ class Transaction:
                 before[candidate.step.mod_id] = candidate.transfer.old.number
                 states[candidate.step.mod_id] = candidate.transfer.remembered()
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
-        return Past(mods=numbers, replaced=before, modules=tuple(modules), texts=texts, states=states)
+        return Past(mods=numbers, replaced=before, modules=tuple(modules), texts=texts, states=states, codes=codes)
 
     def _add_to(self, swap: Swap, candidate: Candidate) -> None:
         match candidate.step.action:
@@ -513,6 +562,10 @@ class Transaction:
                 slot = candidate.slot or self._shop.registry.make_slot(candidate.step.mod_id, candidate.step.mod_path)
                 candidate.slot = slot
                 swap.live.append((slot, candidate.new))
+                if candidate.step.line is not None and candidate.step.line != slot.line:
+                    swap.lines.append((slot, candidate.step.line))
+            case Action.SPLIT if candidate.slot is not None and candidate.step.line is not None:
+                swap.lines.append((candidate.slot, candidate.step.line))
             case Action.UNLOAD if candidate.slot is not None:
                 swap.removed.append(candidate.slot)
             case Action.RECONFIGURE if candidate.old is not None:
@@ -537,7 +590,10 @@ class Transaction:
 
     def _candidate(self, step: Step) -> Candidate:
         slot = self._shop.registry.find(step.mod_path)
-        return Candidate(step, slot, slot.live if slot is not None else None)
+        old = slot.live if slot is not None else None
+        line = step.line if step.line is not None or slot is None else slot.line
+        code = step.code or (line.code if line is not None else "") or (old.code if old is not None else "")
+        return Candidate(replace(step, line=line, code=code), slot, old)
 
     def _each(self, candidates: list[Candidate]) -> Iterator[Candidate]:
         """The candidates one by one; `at` is the one at work, for the report of a fault."""
@@ -560,6 +616,14 @@ def _inside(variables: Mapping[ContextVar[Any], Any]) -> Context:
     for variable, value in variables.items():
         inside.run(variable.set, value)
     return inside
+
+
+def _code_before(candidate: Candidate) -> tuple[str, str] | None:
+    """A mod that got the code of another path, with the path of what it ran before."""
+    old, new = candidate.old, candidate.new
+    if old is None or new is None or candidate.step.line is not None or old.entry == new.entry:
+        return None
+    return candidate.step.mod_id, old.code or old.mod_path
 
 
 def _hand_over(candidate: Candidate, mod_class: type[BaseMod]) -> HandOver:

@@ -42,9 +42,10 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
+from devserver.model.split import Line, main_of
 from devserver.reload import hooks
 from devserver.reload.apply import GivenUp, Transaction
-from devserver.reload.carried import Carried
+from devserver.reload.carried import Candidate, Carried
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge, allow_list
@@ -68,8 +69,11 @@ Asked = tuple[Trigger, asyncio.Future[PlanDone]]
 class Surroundings(Protocol):
     """What the engine needs of the network that it changes."""
 
-    def handle(self, mod_path: str) -> Any:
+    def handle(self, mod_path: str, line: Line | None = None) -> Any:
         """A network handle for a new generation."""
+
+    def copy_folder(self, mod_path: str, line_path: str) -> str:
+        """Give a line a copy of its mod's folder of data; what became of it, in words."""
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""
@@ -474,9 +478,32 @@ class Engine:
             self.knowledge.remember(candidate, outcome, carried)
             if outcome.status is Status.APPLIED and outcome.action is Action.UNLOAD and candidate.old is not None:
                 self._release(candidate.old)
+                self._end_line(candidate)
+            elif outcome.status is Status.APPLIED and outcome.action is Action.LOAD:
+                self._begin_line(candidate)
             self.reloads += outcome.status is Status.APPLIED and outcome.action is Action.RELOAD
             self.failures += outcome.status is not Status.APPLIED
         return outcomes
+
+    def _begin_line(self, candidate: Candidate) -> None:
+        """From now on saves of a mod go to its line, where that is the mod's own file on disk."""
+        line, main = candidate.step.line, self.registry.find(main_of(candidate.step.mod_path))
+        if line is not None and not line.code and main is not None and main.live is not None:
+            self.knowledge.pin(main.live)
+
+    def _end_line(self, candidate: Candidate) -> None:
+        """Let saves of a mod go to it again, where they went to the line that has ended."""
+        line, path = candidate.step.line, module_of(candidate.step.mod_path)
+        if line is None:
+            return
+        spec = self.knowledge.specs.get(path)
+        if spec is not None:
+            self.knowledge.ended[path] = spec
+        if not line.code:
+            self.modules.lines.folders.pop(path, None)
+            main = self.registry.find(main_of(path))
+            if main is not None and main.live is not None:
+                self.knowledge.unpin(main.live)
 
     def _skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
         """A step whose turn does not come, because mods that it needs did not."""
@@ -504,9 +531,13 @@ class Engine:
         wanted = set(modules)
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
-        texts = self.knowledge.texts_before(plan) if plan.undo else {}
+        texts, unpinned = self.knowledge.texts_before(plan) if plan.undo else {}, ""
+        line = self.registry.find(plan.promotes) if plan.promotes else None
+        if line is not None and line.live is not None and line.line is not None and not line.line.code:
+            # What the line runs, whatever has been saved since and failed.
+            texts, unpinned = self.knowledge.texts_of(line.live), main_of(line.mod_path)
         changed = {path: digest for path, digest in plan.changed.items() if path in needed}
-        return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts)
+        return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts, unpinned=unpinned)
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
         """The contents that a mod's state had before its last reload, or undo."""
@@ -524,18 +555,25 @@ class Engine:
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""
         self.admit(step.mod_path)
+        # Only the path of a line has a label: any other text with an @ names no mod.
+        path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
         try:
-            located = locate(step.mod_path, self.roots, self._allowed)
+            located = locate(path, self.roots, self._allowed)
         except (ModNotFound, ModRefused) as fault:
             raise self._placed(fault, step.mod_path) from None
-        if located.reloadable or not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts):
+        if not located.reloadable and {"site-packages", "dist-packages"}.isdisjoint(located.file.parts):
+            self.roots.add(_top_folder(located))
+            located = locate(path, self.roots, self._allowed)
+        if step.line is None or step.line.code:
             return located
-        self.roots.add(_top_folder(located))
-        return locate(step.mod_path, self.roots, self._allowed)
+        if not located.reloadable:
+            raise ModRefused(f"{path} belongs to an installed package, of which a process has one version")
+        self.modules.lines.folders[module_of(step.mod_path)] = _folder_of(located)
+        return replace(located, entry=module_of(step.mod_path) + located.entry[len(module_of(path)) :])
 
     def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
         """The fault of a mod that is nowhere: its place is where network.yaml lists the mod."""
-        line = next((each.line for each in self.config.mods if each.path == mod_path), None)
+        line = next((each.line for each in self.config.specs if each.path == mod_path), None)
         if line is not None and self.config_file is not None and fault.file is None:
             fault.file, fault.line = str(self.config_file), line
         return fault
@@ -560,9 +598,13 @@ class Engine:
         """The mod (id) whose handlers open a file for reading."""
         return read_by(path)
 
-    def handle(self, mod_path: str) -> Any:
+    def handle(self, mod_path: str, line: Line | None = None) -> Any:
         """A network handle for a new generation."""
-        return self._around.handle(mod_path)
+        return self._around.handle(mod_path, line)
+
+    def copy_folder(self, main: Generation, line: Generation) -> str:
+        """Give a line a copy of its mod's folder of data; what became of it, in words."""
+        return self._around.copy_folder(main.mod_path, line.mod_path)
 
     async def introduce(self, generation: Generation) -> None:
         """Tell a newly loaded mod of the agents that are there."""
@@ -636,6 +678,12 @@ def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:
 async def _mark(calls: Iterable[Call], waits: bool) -> None:
     for call in calls:
         call.generation.waits(call, waits)
+
+
+def _folder_of(located: Located) -> Path:
+    """The folder that the top module of a mod lies in: of a package the one around it."""
+    is_package = located.file.name == "__init__.py" or located.entry != module_of(located.mod_path)
+    return located.file.parent.parent if is_package else located.file.parent
 
 
 def _top_folder(located: Located) -> Path:

@@ -7,7 +7,7 @@ pickled or copied deeply. A state that is too large for that is not kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from devserver.loader.modules import Text
@@ -31,6 +31,8 @@ class Past:
     modules: tuple[str, ...]
     texts: Mapping[Path, Text]
     states: dict[str, Remembered | None]
+    codes: Mapping[str, str] = field(default_factory=dict)
+    """The paths of the code that mods ran before, where the reload gave them another's."""
 
 
 @dataclass(slots=True)
@@ -148,4 +150,5 @@ _DONE = {
     Action.RELOAD: "reloaded",
     Action.RECONFIGURE: "reconfigured",
     Action.REORDER: "moved",
+    Action.SPLIT: "split",
 }

@@ -45,6 +45,7 @@ from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action, HandOver
 from devserver.model.names import mod_name_problem, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
+from devserver.model.split import Line, label_of, main_of
 from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.history import History, Past
@@ -55,6 +56,9 @@ from devserver.sources.graph import Declarations, read_imports
 from devserver.sources.roots import Roots
 
 _WORD = re.compile(rb"\w+")
+
+_MOST_PINNED = 2000
+"""How many sources of a package are kept while its saves go to a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Attempt:
 
 def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
     """What a network.yaml says of each mod, by its module; of a name that is there twice the first counts."""
-    return {module_of(each.path): each for each in reversed(config.mods)}
+    return {module_of(each.path): each for each in reversed(config.specs)}
 
 
 class Knowledge:
@@ -97,6 +101,8 @@ class Knowledge:
         self._lock = LockNews()
         """How the lock that was dealt with last differed from what was loaded then."""
         self.history = History()
+        self.ended: dict[str, ModSpec] = {}
+        """The lines of network.yaml (by path) that a person has ended, each as it stood there then."""
         self._written: dict[str, set[str]] = {}
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
         """What the last undo loaded of each source, and what was on disk then."""
@@ -145,7 +151,7 @@ class Knowledge:
         stale = self._modules.stale(self._differing)
         wanted = self._to_load(trigger)
         redo = isinstance(trigger, UndoAsked) and trigger.redo
-        declared, absent = self._sources_of(wanted) if wanted else ({}, {})
+        declared, absent = self._sources_of(wanted, codes=_codes_of(trigger)) if wanted else ({}, {})
         if isinstance(trigger, LoadAsked):
             absent = {}  # who asks for one mod is told by its load that it is nowhere
         undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
@@ -183,6 +189,7 @@ class Knowledge:
             packages=installed,
             imported=imported,
             stuck_on_packages=frozenset(module_of(path) for path, each in self.failed.items() if each.packages),
+            ended=self.ended,
         )
 
     def _would_fail(self, live: Iterable[LiveMod]) -> dict[str, str]:
@@ -204,7 +211,7 @@ class Knowledge:
     def _moved(self, mod: LiveMod, gone: Path) -> bool:
         """Whether a mod whose source is gone has come to be somewhere else. Its package was there before."""
         try:
-            now = locate(mod.mod_path, self._roots).file
+            now = locate(mod.code_path, self._roots).file
         except ModNotFound:
             return False
         except (DevServerError, OSError):
@@ -219,7 +226,7 @@ class Knowledge:
         """What going back before a reload brings of a mod, and whether the disk has something else."""
         now = sources_now(past.texts)
         others = tuple(path for path, text in past.texts.items() if now[path] != text.digest)
-        return Returns(self.history.code_of(mod_id, past.replaced[mod_id]), others)
+        return Returns(self.history.code_of(mod_id, past.replaced[mod_id]), others, past.codes.get(mod_id, ""))
 
     def texts_before(self, plan: Plan) -> dict[Path, Text]:
         """The sources that a plan goes back to: those that the last reload of its mods replaced, or the last undo."""
@@ -277,17 +284,17 @@ class Knowledge:
     def _to_load(self, trigger: Trigger) -> list[str]:
         match trigger:
             case ConfigChanged(config=config):
-                return [each.path for each in config.enabled_mods if self._registry.find(each.path) is None]
+                return [each.path for each in config.enabled_specs if self._registry.find(each.path) is None]
             case LockChanged():
-                return [each.path for each in self.config.enabled_mods if self._registry.find(each.path) is None]
+                return [each.path for each in self.config.enabled_specs if self._registry.find(each.path) is None]
             case UnloadAsked() | TidyAsked():
                 return []
             case _:
                 asked = [trigger.path] if isinstance(trigger, LoadAsked) else []
-                return asked + [each.path for each in self.config.enabled_mods if each.path in self.failed]
+                return asked + [each.path for each in self.config.enabled_specs if each.path in self.failed]
 
     def _sources_of(
-        self, paths: Iterable[str], allowing: NetworkConfig | None = None
+        self, paths: Iterable[str], allowing: NetworkConfig | None = None, codes: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Declarations], dict[str, str]]:
         """By path, what the sources of mods say of themselves, and where those that are nowhere were looked for.
 
@@ -298,9 +305,10 @@ class Knowledge:
         packages: dict[str, list[str]] = {}
         for path in paths:
             try:
-                located = locate(path, self._roots, packages=packages)
+                code = (codes or {}).get(path) or self._code_of(path)
+                located = locate(code, self._roots, packages=packages)
                 if allowing is not None and not located.reloadable:
-                    locate(path, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
+                    locate(code, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
                 file = located.file
                 declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
             except ModNotFound as nowhere:
@@ -334,6 +342,14 @@ class Knowledge:
     def _runs(self, path: str) -> bool:
         slot = self._registry.find(path)
         return slot is not None and slot.live is not None and module_of(slot.mod_path) == path
+
+    def _code_of(self, path: str) -> str:
+        """Where the code of a mod or line is, as a path."""
+        spec = self.specs.get(module_of(path))
+        line = None if spec is None else spec.beside
+        if line is not None and line.code:
+            return line.code
+        return path if line is None and self._registry.find(path) is None else main_of(path)
 
     def _declared_anew(
         self, live: Iterable[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes]
@@ -381,6 +397,12 @@ class Knowledge:
 
     def _live_mod(self, generation: Generation) -> LiveMod:
         """A generation as plans know it; made once, and again when its configuration or place has changed."""
+        if label_of(generation.mod_id) is not None:
+            # What is known of a line changes with each event.
+            slot = self._registry.find(generation.mod_path)
+            loaded = self._modules.get(generation.entry)
+            line, out = (slot.line, slot.out) if slot is not None else (None, "")
+            return _as_live_mod(generation, loaded.text if loaded else None, line, out)
         known = self._live_mods.get(generation)
         now = (generation.config, generation.listed, generation.came_with)
         if known is None or known.config is not now[0] or (known.listed, known.came_with) != now[1:]:
@@ -393,8 +415,9 @@ class Knowledge:
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config = without_settings(config, self.config)
         self.specs = _by_module(self.config)
+        self.ended = {path: spec for path, spec in self.ended.items() if self.specs.get(path) == spec}
         self._registry.hold_at_most(config.limits.held_events)
-        listed, enabled = ({module_of(each.path) for each in mods} for mods in (config.mods, config.enabled_mods))
+        listed, enabled = ({module_of(each.path) for each in mods} for mods in (config.specs, config.enabled_specs))
         for generation in self._registry.live:
             # What it has asked for once it may take away, also later; what somebody else has loaded it may not.
             generation.listed = generation.listed or module_of(generation.mod_path) in enabled
@@ -402,6 +425,35 @@ class Knowledge:
         for path in [each for each in self.failed if module_of(each) not in listed]:
             del self.failed[path]
         return notices
+
+    # Versions beside a mod
+
+    def pin(self, main: Generation) -> None:
+        """From now on saves of a mod go to a line of it: what it runs, and may still import, stays as it is."""
+        plain = main.code or module_of(main.mod_path)
+        graph, loaded = self._modules.graph(), self._modules
+        own = [each for name in graph if (each := loaded.get(name)) is not None and _is_inside(name, plain)]
+        folder = next((each.path.parent for each in own if each.name == plain and each.package), None)
+        found = [] if folder is None else sorted(folder.rglob("*.py"))[:_MOST_PINNED]
+        texts = {path: data for path in found if (data := _bytes_of(path)) is not None}
+        loaded.lines.pins[plain] = {**texts, **{each.path: each.text.data for each in own}}
+        # What failed of it failed on what is the line's now.
+        self.failed.pop(main.mod_path, None)
+        self._forget_same()
+
+    def unpin(self, main: Generation) -> None:
+        """The line is gone: what is on disk of a mod is known, and no news until it is saved again."""
+        sources = self._modules.lines.pins.pop(main.code or module_of(main.mod_path), {})
+        loaded = {path: self._modules.digests[path] for path in sources if path in self._modules.digests}
+        now = sources_now(loaded)
+        self._undone.update(
+            {path: (digest, now[path]) for path, digest in loaded.items() if digest is not None and now[path] != digest}
+        )
+
+    def texts_of(self, line: Generation) -> dict[Path, Text]:
+        """The sources that a line runs."""
+        names = [name for name in self._modules.graph() if _is_inside(name, line.mod_path)]
+        return {each.path: each.text for name in names if (each := self._modules.get(name)) is not None}
 
     def sources(self) -> Sources:
         """Everything that what runs, or what was last tried, was made from: what is worth watching."""
@@ -460,10 +512,12 @@ class Knowledge:
 
         What nothing asks for any more is not noted.
         """
-        is_listed = any(module_of(each.path) == module_of(mod_path) for each in self.config.mods)
+        is_listed = any(module_of(each.path) == module_of(mod_path) for each in self.config.specs)
         if is_listed or came_with or self._registry.find(mod_path) is not None:
             paths = (mod_path, *needs)
-            looked_for = dict.fromkeys((*places, *(each for path in paths for each in _places(path, self._roots))))
+            looked_for = dict.fromkeys(
+                (*places, *(each for path in paths for each in _places(self._code_of(path), self._roots)))
+            )
             theirs = [self.failed[path].touched for path in needs if path in self.failed]
             known = {place: digest for each in (*theirs, touched or {}) for place, digest in each.items()}
             self.failed[mod_path] = Attempt({**self._now(looked_for), **known}, outcome, needs, packages=packages)
@@ -579,7 +633,7 @@ class Known(Mapping[Path, Digest | None]):
         return str(path) in self._written and not str(path).endswith(".py")
 
 
-def _as_live_mod(generation: Generation, text: Text | None) -> LiveMod:
+def _as_live_mod(generation: Generation, text: Text | None, line: Line | None = None, out: str = "") -> LiveMod:
     instance = generation.instance
     return LiveMod(
         generation.mod_id,
@@ -598,12 +652,31 @@ def _as_live_mod(generation: Generation, text: Text | None) -> LiveMod:
         file=None if text is None else text.path,
         text=b"" if text is None else text.data,
         manifest=generation.manifest,
+        line=line,
+        code=generation.code,
+        hand_over=generation.hand_over,
+        is_bridged=hasattr(instance, "take_class"),
+        reloadable=generation.reloadable,
+        captures=callable(getattr(instance, "capture_state", None)),
+        handled=generation.handled,
+        out=out,
     )
+
+
+def _codes_of(trigger: Trigger) -> dict[str, str]:
+    """Where the code of the lines that a trigger brings is, by their paths."""
+    specs = trigger.config.specs if isinstance(trigger, ConfigChanged) else ()
+    return {each.path: each.beside.code for each in specs if each.beside is not None and each.beside.code}
 
 
 def allow_list(config: NetworkConfig) -> tuple[str, ...]:
     """The packages and mods that may be loaded by callers who do not run code here anyhow."""
-    return (*config.mod_paths, *(module_of(each.path) for each in config.mods))
+    codes = (each.beside.code for each in config.specs if each.beside is not None and each.beside.code)
+    return (*config.mod_paths, *(module_of(each.path) for each in config.mods), *codes)
+
+
+def _is_inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
 
 
 def _texts(requires: object) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def all_held(outcomes: Sequence[Outcome]) -> Held:
     )
 
 
-_VERBS = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded", Action.KEEP: "kept"}
+_VERBS = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded", Action.KEEP: "kept", Action.SPLIT: "split"}
 
 
 def response_of(done: PlanDone, mod: str) -> EventResponse:

@@ -16,8 +16,10 @@ from devserver.model.facts import (
     ErrorFacts,
     Exposed,
     Fact,
+    Guarded,
     Ignored,
     LeftBehind,
+    LineSeen,
     ModError,
     Notice,
     Outcome,
@@ -26,6 +28,7 @@ from devserver.model.facts import (
     ProgramState,
     Ready,
     Restarted,
+    SplitSeen,
     Stopped,
 )
 from devserver.model.wire_form import sentence_of
@@ -61,6 +64,10 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return config_refused(fact.errors, view)
         case ModError():
             return (_mod_error(fact, view, times),)
+        case SplitSeen():
+            return tuple(_line_seen(fact, each, view) for each in fact.lines)
+        case Guarded():
+            return (_guarded(fact, view),)
         case AgentSeen() if not view.started:
             return ()  # who is known from before does not come: nobody can yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
@@ -191,6 +198,25 @@ def mod_unusable(mod_id: str, error: ErrorFacts, view: View) -> Block:
     """A mod that could not be loaded when a network was checked, with its place and source."""
     head = (Segment(f"{view.look.glyphs.failed} ", Style.BAD), strong(mod_id), plain(" cannot be loaded"))
     return error_block(head, error, view)
+
+
+def _line_seen(fact: SplitSeen, line: LineSeen, view: View) -> Block:
+    dot = f" {view.look.glyphs.dot} "
+    names = f": {listed(line.agents, view.look.glyphs.more)}" if line.agents else ""
+    now = "" if line.gets == "shadow" else f"{dot}{len(line.agents)} of {fact.agents} agents now{names}"
+    return Block((plain("  "), strong(f"{fact.mod_id}@{line.label}"), plain(f"  {line.gets}"), dim(now)))
+
+
+def _guarded(fact: Guarded, view: View) -> Block:
+    again = f"oa-dev split {fact.mod_id} 10% tries again {view.look.glyphs.dot} oa-dev drop {fact.mod_id}"
+    return Block(
+        (
+            Segment(f"{view.look.glyphs.warning} ", Style.WARN),
+            strong(f"{fact.mod_id} v{fact.generation}"),
+            plain(f" gets no more events: {fact.reason}"),
+        ),
+        ((plain("  "), dim(f"it stays loaded to be looked at {view.look.glyphs.dot} {again}")),),
+    )
 
 
 def _mod_error(fact: ModError, view: View, times: int) -> Block:

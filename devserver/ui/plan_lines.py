@@ -23,6 +23,7 @@ DONE: dict[Action, str] = {
     Action.RECONFIGURE: " reconfigured",
     Action.REORDER: " moved",
     Action.KEEP: " kept",
+    Action.SPLIT: "",
 }
 """What follows a mod's name when a step has been applied; a generation alone says that it was loaded."""
 
@@ -33,6 +34,7 @@ HELD: dict[Action, str] = {
     Action.RECONFIGURE: "not reconfigured",
     Action.REORDER: "not moved",
     Action.KEEP: "not kept",
+    Action.SPLIT: "not split",
 }
 
 NOT_DONE: dict[Action, str] = {
@@ -42,6 +44,7 @@ NOT_DONE: dict[Action, str] = {
     Action.RECONFIGURE: "did not take its configuration",
     Action.REORDER: "kept its place",
     Action.KEEP: "was not kept",
+    Action.SPLIT: "kept its agents",
 }
 
 _NO_MOD = ("", "all")

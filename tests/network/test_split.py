@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from devserver.live.split import Asker, Split
 from devserver.model.split import Rule, label_problem, parse_share
-from devserver.network.split import Asker, Split
 
 AGENTS = [f"agent-{number}" for number in range(10_000)]
 

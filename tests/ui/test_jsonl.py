@@ -21,10 +21,12 @@ from devserver.model.facts import (
     Exposed,
     Fact,
     Frame,
+    Guarded,
     Held,
     Holder,
     Ignored,
     LeftBehind,
+    LineSeen,
     ModError,
     ModRunning,
     Notice,
@@ -35,6 +37,7 @@ from devserver.model.facts import (
     ProgramState,
     Ready,
     Restarted,
+    SplitSeen,
     Status,
     Stopped,
     Way,
@@ -207,6 +210,20 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
         [
             {"type": "mod_error", "mod_id": "kanban", "event_name": "task.moved", "generation": 4}
             | {"error": ERROR_DICT}
+        ],
+    ),
+    (
+        SplitSeen("wiki", (LineSeen("next", "10 % of agents", 0.1, ("ana",)),), 3),
+        [
+            {"type": "split", "mod_id": "wiki", "agents": 3}
+            | {"lines": [{"label": "next", "gets": "10 % of agents", "share": 0.1, "agents": ["ana"], "out": None}]}
+        ],
+    ),
+    (
+        Guarded("wiki@next", "wiki", 2, "6 of its last 6 failed"),
+        [
+            {"type": "guard", "mod_id": "wiki@next", "main": "wiki", "generation": 2}
+            | {"reason": "6 of its last 6 failed"}
         ],
     ),
     (

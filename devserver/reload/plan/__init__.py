@@ -11,6 +11,10 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
     TidyAsked       unload what is no longer needed
     UndoAsked       go back to the code and state before the last reload of these mods, or the latest reload
     RestartAsked    replace the process in place, where policy and state allow that
+    LineAsked       load a version beside a mod
+    SplitAsked      let a line get other agents
+    PromoteAsked    let a line become its mod
+    DropAsked       end a line
 
 - `situation`  what a decision depends on
 - `seen`       whether who asks saw what runs now
@@ -19,6 +23,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
 - `loads`      which mods come and go, in the order of need
 - `lock`       what another version from outside leads to
 - `held`       what cannot be now, and what has been waiting
+- `lines`      versions of a mod side by side
 - `restart`    whether a restart in place happens, and what it costs
 - `settings`   configuration, order, and what needs a restart
 """
@@ -31,11 +36,15 @@ from functools import partial
 
 from devserver.model.change import (
     ConfigChanged,
+    DropAsked,
     FilesChanged,
+    LineAsked,
     LoadAsked,
     LockChanged,
+    PromoteAsked,
     ReloadAsked,
     RestartAsked,
+    SplitAsked,
     TidyAsked,
     Trigger,
     UndoAsked,
@@ -46,6 +55,15 @@ from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
+from devserver.reload.plan.lines import (
+    beside,
+    changed_line,
+    for_drop,
+    for_line,
+    for_promote,
+    for_split,
+    why_pinned,
+)
 from devserver.reload.plan.loads import gone, loads, need_it, unload_step, why_wanted
 from devserver.reload.plan.lock import for_lock
 from devserver.reload.plan.needs import cascade, needed_by, orphans, why_orphan, without_unneeded
@@ -90,6 +108,14 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
             return _for_undo(trigger, situation)
         case RestartAsked():
             return for_restart(trigger, situation)
+        case LineAsked():
+            return for_line(trigger, situation)
+        case SplitAsked():
+            return for_split(trigger, situation)
+        case PromoteAsked():
+            return for_promote(trigger, situation)
+        case DropAsked():
+            return for_drop(trigger, situation)
 
 
 def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
@@ -142,15 +168,18 @@ def _is_retried(group: Group, situation: Situation) -> bool:
 
 def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     config = trigger.config
-    live = {module_of(spec.path): situation.at(spec.path) for spec in config.enabled_mods}
-    added = [spec for spec in config.enabled_mods if live[module_of(spec.path)] is None]
+    live = {module_of(spec.path): situation.at(spec.path) for spec in config.enabled_specs}
+    added = [spec for spec in config.enabled_specs if _is_added(spec, live[module_of(spec.path)], situation)]
     unloads, kept = gone(config, situation, added)
     leaving = {step.mod_id for step in unloads}
     # What mods need is looked for in the network.yaml that is to be.
     asked = replace(situation, config=config)
     coming = loads(added, asked, partial(why_wanted, situation=situation), listed=True, leaving=leaving)
     changed = [
-        with_config(mod, spec) for spec in config.enabled_mods if (mod := live[module_of(spec.path)]) is not None
+        step
+        for spec in config.enabled_specs
+        if (mod := live[module_of(spec.path)]) is not None
+        for step in _changes(mod, spec)
     ]
     order = order_of(config, situation, leaving)
     moved = reorder(order, situation, leaving)
@@ -164,8 +193,24 @@ def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     )
 
 
+def _is_added(spec: ModSpec, live: LiveMod | None, situation: Situation) -> bool:
+    """Whether network.yaml asks for what does not run; a line that a person has ended does not come by itself."""
+    return live is None and situation.ended.get(spec.path) != spec
+
+
+def _changes(mod: LiveMod, spec: ModSpec) -> Iterable[Step]:
+    """The steps that make a mod or line what network.yaml says now."""
+    line, config = changed_line(mod, spec), with_config(mod, spec)
+    if line is not None and line.action is Action.RELOAD:
+        return [replace(line, config=spec.config)]
+    return filter(None, (line, config))
+
+
 def _for_reload(trigger: ReloadAsked, situation: Situation) -> Plan:
-    found = {name: situation.find(name) for name in trigger.mods or [mod.mod_id for mod in situation.live]}
+    all_mods = [mod.mod_id for mod in situation.live if not situation.is_pinned(mod)]
+    found = {name: situation.find(name) for name in trigger.mods or all_mods}
+    pinned = {name: mod for name, mod in found.items() if mod is not None and situation.is_pinned(mod)}
+    found = {name: mod for name, mod in found.items() if name not in pinned}
     missing = [name for name, mod in found.items() if mod is None]
     mods = {mod.mod_id: mod for mod in found.values() if mod is not None}
     changed = {name: path for mod in mods.values() for name, path in own_code(mod, situation).items()}
@@ -173,6 +218,7 @@ def _for_reload(trigger: ReloadAsked, situation: Situation) -> Plan:
     wanted = {name: spec for name in missing if (spec := _listed(name, situation)) is not None}
     coming = loads(wanted.values(), situation, trigger.cause, listed=True)
     holds = [Hold(Action.RELOAD, name, not_loaded(name, situation)) for name in missing if name not in wanted]
+    holds += [Hold(Action.RELOAD, mod.mod_id, why_pinned(mod, situation)) for mod in pinned.values()]
     groups = (*together(steps, situation), *coming.groups)
     order = order_of(situation.config, situation) if coming.steps else None
     return Plan(trigger.cause, groups, (*holds, *coming.holds), order=order)
@@ -206,6 +252,11 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
     mod = situation.find(trigger.mod)
     if mod is None:
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, trigger.mod, not_loaded(trigger.mod, situation)),))
+    if mod.line is not None:
+        return for_drop(DropAsked(mod.mod_id, "main" if trigger.force else "", trigger.cause), situation)
+    lines = situation.lines_of(mod)
+    if lines and not trigger.force:
+        return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, beside(mod, situation) or ""),))
     going = [mod] if trigger.force else cascade(mod, situation)
     if len(going) > 1 and not trigger.cascade:
         reason = f"{need_it(needed_by(mod, situation.live))}; {mod.mod_id} v{mod.generation} keeps running"
@@ -213,6 +264,7 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, reason, cascade=first),))
     needs = {each.mod_id: next((o.mod_id for o in reversed(going) if needed_by(o, [each])), "") for each in going}
     steps = [unload_step(each, trigger.cause if each is mod else f"needs {needs[each.mod_id]}") for each in going]
+    steps = [*(unload_step(each, trigger.cause) for each in lines), *steps]
     return Plan(trigger.cause, _each(steps))
 
 
@@ -249,8 +301,16 @@ def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation, v
         mod = situation.find(mod_id)
         if mod is not None:
             own = tuple(name for name in modules if name in situation.needs_of(mod))
-            reason = f"{verb}: {_returned(mod_id, situation)}"
-            yield Step(Action.RELOAD, mod_id, mod.mod_path, reason, config=mod.config, modules=own, listed=mod.listed)
+            yield Step(
+                Action.RELOAD,
+                mod_id,
+                mod.mod_path,
+                f"{verb}: {_returned(mod_id, situation)}",
+                config=mod.config,
+                modules=own,
+                listed=mod.listed,
+                code=situation.returns[mod_id].code,
+            )
 
 
 def _returned(mod_id: str, situation: Situation) -> str:

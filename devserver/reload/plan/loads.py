@@ -13,6 +13,7 @@ from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Step
+from devserver.model.split import main_of
 from devserver.reload.plan.needs import (
     coming,
     declared,
@@ -66,7 +67,10 @@ class Loads:
         """The order of need; mods that need each other in a circle are held instead."""
         said = {path: declared(path, self.situation) for path in wanted}
         likes = {path: needed_paths(each.optional) for path, each in said.items() if each.optional}
-        order, cycles = load_order({path: needed_paths(each.requires) for path, each in said.items()}, likes)
+        needs = {path: needed_paths(each.requires) for path, each in said.items()}
+        # A line comes after its mod.
+        needs |= {path: (main_of(path), *needs[path]) for path, step in wanted.items() if step.line is not None}
+        order, cycles = load_order(needs, likes)
         for cycle in cycles:
             why = in_a_circle(cycle, self.situation)
             self.holds += [Hold(Action.LOAD, mod_id_of(p), why, wanted[p].mod_path, needs=cycle) for p in cycle]
@@ -91,7 +95,9 @@ class Loads:
 
     def needs(self, step: Step) -> dict[str, str]:
         """The mods that the plan has to bring before this step can be, each with what is asked of it."""
-        return brought_needs(module_of(step.mod_path), self.brought, self.situation)
+        main = main_of(module_of(step.mod_path))
+        beside = {main: main} if step.line is not None and main in self.brought else {}
+        return beside | brought_needs(module_of(step.mod_path), self.brought, self.situation)
 
     def _problem(self, step: Step) -> Hold | None:
         path = module_of(step.mod_path)
@@ -104,6 +110,8 @@ class Loads:
         if absent is not None:
             spec = self.situation.listed(path)
             return replace(hold, reason=absent, line=None if spec is None else spec.line)
+        if step.line is not None and not self._runs(main := main_of(path)):
+            return replace(hold, reason=f"{main}, beside which it runs, is not loaded", needs=(main,))
         wrong = unreadable(declared(path, self.situation).requires)
         if wrong is not None:
             return replace(hold, reason=wrong)
@@ -112,6 +120,10 @@ class Loads:
             return replace(hold, reason=next(iter(missing.values())), needs=tuple(missing))
         packages = unmet_packages(path, self.situation)
         return replace(hold, reason="; ".join(packages.values()), packages=tuple(packages)) if packages else None
+
+    def _runs(self, path: str) -> bool:
+        live = self.situation.at(path)
+        return path in self.brought or (live is not None and live.mod_id not in self.leaving)
 
 
 def brought_needs(path: str, brought: Collection[str], situation: Situation) -> dict[str, str]:
@@ -143,7 +155,9 @@ def loads(
 
 def load_step(spec: ModSpec, reason: str, *, listed: bool) -> Step:
     """A load."""
-    return Step(Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed)
+    return Step(
+        Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed, line=spec.beside
+    )
 
 
 def why_wanted(spec: ModSpec, situation: Situation) -> str:
@@ -160,7 +174,7 @@ def why_wanted(spec: ModSpec, situation: Situation) -> str:
 def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] = ()) -> tuple[list[Step], list[Hold]]:
     """Unloads of what network.yaml lists no more, dependents first. What others need that stay keeps running, and that
     is said; what `added` mods need, too, unless it was disabled."""
-    listed = {module_of(spec.path): spec for spec in config.mods}
+    listed = {module_of(spec.path): spec for spec in config.specs}
     leaving = [mod for mod in situation.live if mod.listed and not _enabled(listed.get(module_of(mod.mod_path)))]
     if not leaving:
         return [], []
@@ -168,9 +182,11 @@ def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] =
     staying = [mod for mod in situation.live if mod.mod_id not in left]
     wanted = _needed_by_added(added, situation, listed)
     steps, holds = [], []
-    for mod in dependents_first(leaving):
+    # Lines before the mods that they run beside.
+    for mod in sorted(dependents_first(leaving), key=lambda each: each.line is None):
         path = module_of(mod.mod_path)
-        needed = [*needed_by(mod, staying), *([wanted[path]] if path in wanted else [])]
+        beside = [each.mod_id for each in staying if _is_beside(each, mod)]
+        needed = [*needed_by(mod, staying), *([wanted[path]] if path in wanted else []), *beside]
         if needed:
             holds.append(Hold(Action.UNLOAD, mod.mod_id, f"{need_it(needed)}; v{mod.generation} keeps running"))
             staying.append(mod)
@@ -194,6 +210,10 @@ def _needed_by_added(added: Iterable[ModSpec], situation: Situation, listed: Col
 def need_it(ids: Sequence[str]) -> str:
     """Who needs a mod, in words: `board needs it`, `board, search need it`."""
     return f"{', '.join(ids)} {'needs' if len(ids) == 1 else 'need'} it"
+
+
+def _is_beside(other: LiveMod, mod: LiveMod) -> bool:
+    return other.line is not None and mod.line is None and main_of(other.mod_id) == mod.mod_id
 
 
 def _enabled(spec: ModSpec | None) -> bool:

@@ -78,7 +78,7 @@ def _also_stale(found: Mapping[str, Path], mods: Iterable[LiveMod], situation: S
 
 def own_code(mod: LiveMod, situation: Situation) -> dict[str, Path]:
     """What a reload by hand executes anew: the mod's own modules, and of those it needs the ones that changed."""
-    package, graph = module_of(mod.mod_path), situation.graph
+    package, graph = mod.code or module_of(mod.mod_path), situation.graph
     own = (
         name
         for name in situation.needs_of(mod)

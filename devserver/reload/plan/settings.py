@@ -81,7 +81,7 @@ def _value(value: object) -> str:
 
 def order_of(config: NetworkConfig, situation: Situation, leaving: Collection[str] = ()) -> tuple[str, ...]:
     """The order of mods afterwards: as listed, then the others that stay."""
-    listed = dict.fromkeys(mod_id_of(spec.path) for spec in config.enabled_mods)
+    listed = dict.fromkeys(mod_id_of(spec.path) for spec in config.enabled_specs)
     others = (mod.mod_id for mod in situation.live if mod.mod_id not in leaving)
     return (*listed, *(mod_id for mod_id in others if mod_id not in listed))
 

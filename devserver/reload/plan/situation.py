@@ -12,6 +12,7 @@ from devserver.market.requirements import Requirement, parse_requirement
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod, StateMove
+from devserver.model.split import main_of
 from devserver.sources.graph import Declarations, ModuleGraph
 
 
@@ -21,6 +22,8 @@ class Returns:
 
     generation: int
     differing: tuple[Path, ...] = ()
+    code: str = ""
+    """The path of the code that runs again where that is another's, or was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class Situation:
     missed: frozenset[str] = frozenset()
     absent: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ended: Mapping[str, ModSpec] = field(default_factory=dict)
+    """The lines of network.yaml (by path) that a person has ended, each as it stood there then."""
     archives: frozenset[Path] = frozenset()
     """The archives on the import path: what was imported from one stays as it is until a restart."""
     gains: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -143,7 +148,19 @@ class Situation:
 
     @cached_property
     def _listed(self) -> Mapping[str, ModSpec]:
-        return {module_of(each.path): each for each in self.config.mods}
+        return {module_of(each.path): each for each in self.config.specs}
+
+    def lines_of(self, mod: LiveMod) -> tuple[LiveMod, ...]:
+        """The lines beside a mod, in order."""
+        return tuple(each for each in self._lines if main_of(each.mod_id) == mod.mod_id)
+
+    def is_pinned(self, mod: LiveMod) -> bool:
+        """Whether saves of a mod go to a line of it."""
+        return mod.line is None and any(each.is_of_disk for each in self.lines_of(mod))
+
+    @cached_property
+    def _lines(self) -> tuple[LiveMod, ...]:
+        return tuple(each for each in self.live if each.line is not None)
 
 
 def not_loaded(name: str, situation: Situation) -> str:

@@ -1,0 +1,49 @@
+"""How the lines of a mod fare, and when a guard has seen enough. Kept only where there are lines."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from devserver.model.split import Guard
+
+_TIMES = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """The events that one line was asked since it began, or since its code was replaced."""
+
+    events: int = 0
+    failed: int = 0
+    last_error: str = ""
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES))
+    """How long the last of them took, in seconds."""
+    _failures: deque[int] = field(default_factory=deque)
+    """The numbers of the events that failed, as far as a guard may count them."""
+
+    def note(self, seconds: float, error: str = "") -> None:
+        """One more event: how long it took, and what it failed with, if it did."""
+        self.events += 1
+        self.times.append(seconds)
+        if error:
+            self.failed += 1
+            self.last_error = error
+            self._failures.append(self.events)
+
+    def failures(self, guard: Guard) -> int:
+        """How many of the last events that a guard looks at have failed."""
+        while self._failures and self._failures[0] <= self.events - guard.of:
+            self._failures.popleft()
+        return len(self._failures)
+
+    def trips(self, guard: Guard) -> bool:
+        """Whether more of them have failed than may."""
+        return self.failures(guard) > guard.most
+
+    def percentile(self, part: float) -> float | None:
+        """The time in milliseconds that this part of the events took at most; None where there were none."""
+        if not self.times:
+            return None
+        ordered = sorted(self.times)
+        return ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1000

@@ -1,0 +1,143 @@
+"""The versions that run beside mods, as they are seen: which agents get which, why, and how each fares.
+
+Takes a line out where its guard says so; loads, reloads and ends none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from devserver.live.registry import Choice, Registry, Slot
+from devserver.live.split import Asker
+from devserver.model.facts import Guarded, LineSeen, SplitSeen
+from devserver.model.split import MAIN, Guard, StateMode, main_of
+from devserver.network.agents import Directory
+
+_MOST_NAMED = 5
+
+
+class Lines:
+    """The lines of one network."""
+
+    def __init__(self, registry: Registry, directory: Directory, tell: Callable[[SplitSeen | Guarded], None]) -> None:
+        self._registry = registry
+        self._directory = directory
+        self._tell = tell
+
+    def told(self, mod_id: str) -> None:
+        """Tell which agents get which version of a mod, after that has changed."""
+        slot = self._registry.find(main_of(mod_id))
+        if slot is None:
+            return
+        choice = slot.choice
+        got = {} if choice is None else self._got(choice)
+        lines = [] if choice is None else [(label, each.line, each.out) for label, each in choice.lines.items()]
+        seen = [
+            LineSeen(label, str(line.rule), line.rule.share, tuple(sorted(got[label])), out)
+            for label, line, out in lines
+            if line is not None
+        ]
+        self._tell(SplitSeen(slot.mod_id, tuple(seen), len(self._directory.agents())))
+
+    def row(self, mod_id: str) -> dict[str, Any]:
+        """What is to say of a line, or of a mod that has lines; nothing of any other."""
+        slot = self._registry.find(mod_id)
+        main = slot if slot is None or slot.line is None else self._registry.find(main_of(mod_id))
+        if slot is None or main is None or main.choice is None:
+            return {}
+        tally, got = slot.tally, self._got(main.choice)
+        label = MAIN if slot.line is None else slot.line.label
+        found: dict[str, Any] = {
+            "label": label,
+            "share": self._share(main.choice, label),
+            "agents": len(got.get(label, ())),
+            "lines": [each.mod_id for each in main.choice.lines.values()] if slot.line is None else [],
+        }
+        if tally is not None:
+            found |= {
+                "events": tally.events,
+                "failed": tally.failed,
+                "p50_ms": _rounded(tally.percentile(0.5)),
+                "p99_ms": _rounded(tally.percentile(0.99)),
+            }
+        if slot.line is not None:
+            rule = slot.line.rule
+            found |= {
+                "line_of": main.mod_id,
+                "shadow": rule.shadow,
+                "gets": str(rule),
+                "line_state": slot.line.state.value,
+                "code": slot.line.code or None,
+                "out": slot.out or None,
+            }
+        return found
+
+    def why(self, agent: str, mod: str) -> dict[str, Any] | None:
+        """The version of a mod that an agent gets, and why; None where there is no such mod."""
+        slot = self._registry.find(main_of(mod))
+        if slot is None:
+            return None
+        known = self._directory.agent(agent)
+        found = {"agent": agent, "mod_id": slot.mod_id, "connected": known is not None}
+        if slot.choice is None:
+            return {**found, "gets": slot.mod_id, "why": "it has one version", "lines": []}
+        reason = slot.choice.split.why(Asker(agent, None if known is None else known.group))
+        gets = slot.mod_id if reason.label is None else f"{slot.mod_id}@{reason.label}"
+        lines = [
+            {"mod_id": each.mod_id, "gets": str(each.line.rule), "out": each.out or None}
+            for each in slot.choice.lines.values()
+            if each.line is not None
+        ]
+        return {**found, "gets": gets, "why": reason.words, "lines": lines}
+
+    def _got(self, choice: Choice) -> dict[str, list[str]]:
+        """The agents that are known now, by the label of what each gets."""
+        found: dict[str, list[str]] = {label: [] for label in (MAIN, *choice.lines)}
+        for agent in self._directory.agents():
+            label = choice.split.choose(Asker(agent.agent_id, agent.group))
+            found[label or MAIN].append(agent.agent_id)
+        return found
+
+    @staticmethod
+    def _share(choice: Choice, label: str) -> float:
+        shares = {each: rule.share for each, rule in choice.split.rules.items()}
+        return round(1 - sum(shares.values()), 6) if label == MAIN else shares.get(label, 0.0)
+
+    # Guards
+
+    def on_error(self, slot: Slot) -> None:
+        """Look at the guards after an event has failed. To be called where mods run."""
+        if slot.line is not None:
+            if slot.line.guard is not None and slot.tally is not None and slot.tally.trips(slot.line.guard):
+                failed = f"{slot.tally.failures(slot.line.guard)} of its last {_last(slot, slot.line.guard)}"
+                self._take_out(slot, f"{failed} failed ({slot.line.guard}) · {slot.tally.last_error}")
+            return
+        for each in slot.choice.lines.values() if slot.choice is not None else ():
+            line, tally = each.line, slot.tally
+            if line is None or line.guard is None or tally is None or line.state is not StateMode.SHARED or each.out:
+                continue
+            if tally.trips(line.guard):
+                # What one of them writes the other reads.
+                times = f"raised {tally.failures(line.guard)} times since {each.mod_id} shares its state"
+                self._take_out(each, f"{slot.mod_id} {times} · {tally.last_error}")
+
+    def _take_out(self, slot: Slot, why: str) -> None:
+        if slot.out or slot.live is None:
+            return
+        self._registry.take_out(slot, why)
+        self._tell(Guarded(slot.mod_id, main_of(slot.mod_id), slot.live.number, why))
+
+
+def _last(slot: Slot, guard: Guard) -> int:
+    return min(guard.of, slot.tally.events) if slot.tally is not None else 0
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
+
+
+def named(agents: tuple[str, ...]) -> str:
+    """The first of some agents, and how many more there are."""
+    more = [f"{len(agents) - _MOST_NAMED} more"] if len(agents) > _MOST_NAMED else []
+    return ", ".join([*agents[:_MOST_NAMED], *more])

@@ -1,0 +1,116 @@
+"""What a line has of its mod's state: the very same dict, a copy, or nothing; and what the mod gets back of it.
+
+Both see one dict only where it holds plain data: an object of a class that each of them has for itself would be of the
+wrong class for one of them. A copy is pickled, and its objects come back as those of the other's classes.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from devserver.errors import HookFailed
+from devserver.live.generation import Generation
+from devserver.loader.walk import Walk
+from devserver.model.split import StateMode
+
+MOST_COPIED = 50 * 1024 * 1024
+"""The bytes of a mod's folder that a line gets a copy of; of a larger one it gets none."""
+
+
+def begin(new: Generation, main: Generation, mode: StateMode) -> str:
+    """Give a line that starts what it has of its mod's state; what that is, in words.
+
+    Raises HookFailed where the two cannot share it, or where it cannot be copied.
+    """
+    match mode:
+        case StateMode.SHARED:
+            check_shareable(new, main)
+            new.instance.state = main.instance.state
+            return f"state shared with {main.mod_id}"
+        case StateMode.COPY:
+            if hasattr(main.instance, "take_class"):
+                return "state not copied: a mod of openagents keeps it in itself"
+            new.instance.state = copied(main, new)
+            return f"state copied ({_keys(new.instance.state)})"
+        case StateMode.EMPTY:
+            return "no state"
+
+
+def check_shareable(new: Generation, main: Generation) -> None:
+    """Raise HookFailed where a mod and its line cannot have one dict: it holds objects of classes that both have."""
+    for each in (new, main):
+        if callable(getattr(each.instance, "capture_state", None)):
+            raise HookFailed(f"{each.mod_id} hands its state over itself (capture_state): say state: copy or empty")
+        if hasattr(each.instance, "take_class"):
+            raise HookFailed(f"{each.mod_id} keeps its data in itself: say state: copy or empty")
+    walk = Walk(main.instance.state)
+    walk.finish()
+    packages = _package(main), _package(new)
+    found = [thing for _, thing in walk.of_kind(lambda kind: _is_of(kind.cls, packages))]
+    if not found:
+        return
+    keys = walk.keys_of({id(each) for each in found})
+    (name, count), *_ = Counter(type(each).__name__ for each in found).most_common(1)
+    objects = f"{count} {name} object" if count == 1 else f"{count} {name} objects"
+    key = next(iter(keys.values()), "?")
+    raise HookFailed(f"state holds {objects} (key {key}): say state: copy, or keep dicts")
+
+
+def copied(source: Generation, target: Generation) -> dict[Any, Any]:
+    """The state of one of them as the other may have it. Raises HookFailed, naming the key."""
+    state: dict[Any, Any] = {}
+    for key, value in source.instance.state.items():
+        try:
+            data = pickle.dumps((key, value), pickle.HIGHEST_PROTOCOL)
+            again, copy = _Translated(io.BytesIO(data), _package(source), _package(target)).load()
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            raise HookFailed(f"key {key!r} of the state cannot be copied ({why[:120]}): say state: empty") from error
+        state[again] = copy
+    return state
+
+
+def copy_folder(source: Path, target: Path) -> str:
+    """Give a line a copy of its mod's folder of data, where that is not too large; what became of it, in words."""
+    if target.exists() or not source.is_dir():
+        return ""
+    size = sum(each.lstat().st_size for each in source.rglob("*") if each.is_file())
+    if not size:
+        return ""
+    if size > MOST_COPIED:
+        return f"its folder is empty: that of its mod has {size / 1024 / 1024:.0f} MiB"
+    shutil.copytree(source, target, symlinks=True)
+    return "folder copied"
+
+
+class _Translated(pickle.Unpickler):
+    """Finds the classes of one package in another."""
+
+    def __init__(self, file: io.BytesIO, source: str, target: str) -> None:
+        super().__init__(file)
+        self._source, self._target = source, target
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The class, or function, of that name."""
+        if module == self._source or module.startswith(f"{self._source}."):
+            module = self._target + module[len(self._source) :]
+        return super().find_class(module, name)
+
+
+def _package(generation: Generation) -> str:
+    """The package, or module, that the code of a mod or line is in, as Python's table has it."""
+    return generation.entry.removesuffix(".mod")
+
+
+def _is_of(cls: type, packages: tuple[str, ...]) -> bool:
+    module = cls.__module__
+    return any(module == each or str(module).startswith(f"{each}.") for each in packages)
+
+
+def _keys(state: dict[Any, Any]) -> str:
+    return f"{len(state)} key" if len(state) == 1 else f"{len(state)} keys"
