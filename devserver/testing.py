@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -34,9 +35,13 @@ from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import Fact, ModError, Outcome, PlanDone, Status
 from devserver.model.logs import Entry
+from devserver.model.observation import Observation
+from devserver.network.compare import path_of
+from devserver.replay.observe import Watched
+from devserver.replay.stand import Given, set_up
 from devserver.sources.files import sources_now
 
-__all__ = ["Clock", "Record", "TestAgent", "TestNetwork", "network"]
+__all__ = ["Clock", "Record", "Seen", "TestAgent", "TestNetwork", "network", "replay"]
 
 PATIENCE = 10.0
 """Seconds after which an event that a test waits for is taken to be never coming."""
@@ -289,3 +294,99 @@ def _raise_failures(facts: Iterable[Fact]) -> None:
     said = [f"{each.mod_id} did not load: {each.error or each.reason}" for each in failed]
     if said:
         raise AssertionError("; ".join(said))
+
+
+# Events that are run again
+
+
+class Seen:
+    """What an event did in `replay`: its answer, who was told what, what changed."""
+
+    def __init__(self, observation: Observation) -> None:
+        self._observation = observation
+        self.success = observation.success
+        self.message = observation.message
+        self.data: Any = observation.data
+        self.way = [tuple(each) for each in observation.way]
+        """The mods that were asked, each with passed, answered or raised."""
+        self.sends = list(observation.sends)
+        """The events that mods sent, in order: event_name, source, destination, payload."""
+        self.told = {agent: list(names) for agent, names in observation.told.items()}
+        """The names of the events that each agent got."""
+        self.raised = list(observation.raised)
+        """What mods raised: mod_id, kind, message, file, line, function."""
+        self.printed = observation.printed
+
+    def changed(self, mod_id: str, path: str) -> tuple[Any, Any] | None:
+        """Return what a place in a mod's state was and is, as in `("wiki", "pages.home.head")`; None: unchanged."""
+        for each in self._observation.changed.get(mod_id, ()):
+            if path_of(each.steps) == path:
+                return each.before, each.after
+        return None
+
+
+def replay(
+    network: str | Path | Mapping[str, Any],
+    event_name: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    source: str | None = None,
+    to: str | None = None,
+    agents: Iterable[str] = (),
+    groups: Mapping[str, str] | None = None,
+    channels: Mapping[str, Sequence[str]] | None = None,
+    state: Mapping[str, Mapping[str, Any]] | None = None,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    seconds: float = PATIENCE,
+) -> Seen:
+    """Send one event into a network of its own, and see what it does. Nothing is delivered anywhere.
+
+    Args:
+        network: a network.yaml (found from the working directory, or above the file of the test), or its content.
+        source: the agent that sends; `to` whom it sends to.
+        agents: ids of agents that are there; `groups` gives those their groups that are in another one than the
+            default; `channels` the members of channels.
+        state: by mod, the state that it begins with; JSON, with tags where JSON has no form (`devserver.replay.plain`).
+        config: by the mod's path, a configuration in the place of the one in network.yaml.
+
+    Raises AssertionError if a mod does not load, TimeoutError if the event does not end in time.
+    """
+    found = (
+        network if isinstance(network, Mapping) else _found(Path(network), Path(sys._getframe(1).f_code.co_filename))
+    )
+    event = Event(event_name=event_name, source_id=source, destination_id=to, payload=dict(payload or {}))
+    rows: list[Mapping[str, Any]] = [{"agent_id": each, "group": (groups or {}).get(each)} for each in agents]
+    members = {name: list(each) for name, each in (channels or {}).items()}
+    states = {mod_id: Given.from_dict({"plain": each}) for mod_id, each in (state or {}).items()}
+    begins = (rows, members, states)
+    return Seen(asyncio.run(_replayed(found, event, begins, config or {}, seconds)))
+
+
+async def _replayed(
+    found: Path | Mapping[str, Any],
+    event: Event,
+    begins: tuple[list[Mapping[str, Any]], dict[str, list[str]], dict[str, Given]],
+    config: Mapping[str, Mapping[str, Any]],
+    seconds: float,
+) -> Observation:
+    with ExitStack() as stack:
+        scratch = _resolved(stack.enter_context(tempfile.TemporaryDirectory(prefix="oa-dev-test-")))
+        folder, wanted = _wanted(found, Path.cwd(), None, None)
+        mods = tuple(replace(each, config=config.get(each.path, each.config)) for each in wanted.mods)
+        facts: list[Fact] = []
+        made = AgentNetwork(replace(wanted, mods=mods), folder, tell=facts.append)
+        made.storage = scratch / "storage"
+        try:
+            await made.initialize()
+            _raise_failures(facts)
+            await set_up(made, *begins)
+            return await Watched(made).run(event, seconds)
+        finally:
+            await made.shutdown()
+
+
+def _found(path: Path, beside: Path) -> Path:
+    """A network.yaml: from the working directory, else from the folders above the file of the test."""
+    if path.is_absolute() or path.exists():
+        return path
+    return next((each / path for each in beside.resolve().parents if (each / path).exists()), path)

@@ -17,6 +17,7 @@ from devserver import __version__
 from devserver.cli.catalogue import add_catalogue
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.options import Json, NetworkFile, SchemaOf, format_of, formats, level_of, levels, port_of
+from devserver.cli.replays import add_replays
 from devserver.cli.running import add_running
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -224,6 +225,7 @@ def new_agent(
 
 add_running(app)
 add_catalogue(app)
+add_replays(app)
 app.add_typer(new, name="new")
 
 

@@ -116,6 +116,14 @@ class Client:
         """Show log records from a level on."""
         return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Ask the control API for something: `path` stands behind `/_dev/`."""
+        return self._call("GET", f"/_dev/{path}", None, _WORK_SECONDS)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the control API do something: `path` stands behind `/_dev/`."""
+        return self._call("POST", f"/_dev/{path}", body, _WORK_SECONDS)
+
     def ticket(self) -> str:
         """What lets a browser in, once and soon."""
         return str(self._call("POST", "/_dev/tickets", {}, _QUICK_SECONDS).get("ticket"))

@@ -63,6 +63,48 @@ class Log(Body):
     level: Literal["debug", "info", "warning", "error"]
 
 
+class MakePin(Body):
+    """The event to pin, by its number or whole; `state` is what it begins on."""
+
+    number: Annotated[int, Field(ge=1)] | None = None
+    event: dict[str, object] | None = None
+    name: Text | None = None
+    state: Literal["now", "empty"] = "now"
+
+
+class OnePin(Body):
+    """A pin by its name, or by the number of its event."""
+
+    name: Text
+
+
+class IgnorePath(OnePin):
+    """The path, or the pattern of paths, that is compared no more."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Replay(Body):
+    """The event to run again, and on what: what runs, what ran before its last reload, or both."""
+
+    number: Annotated[int, Field(ge=1)] | None = None
+    name: Text | None = None
+    event: dict[str, object] | None = None
+    payload: dict[str, object] | None = None
+    on: Literal["now", "before", "both"] = "now"
+    for_real: bool = False
+    generations: dict[str, int] | None = None
+    """Of an event that is sent for real: the generations that who asks has seen."""
+
+
+class WriteTest(Body):
+    """The event, or the pin, of which a test is written; `path`, the file where it is not the usual one."""
+
+    number: Annotated[int, Field(ge=1)] | None = None
+    name: Text | None = None
+    path: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = None
+
+
 class Prove(Body):
     """A text of the client's own choice, to be signed with the token."""
 

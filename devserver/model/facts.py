@@ -5,11 +5,13 @@ A fact says what is so; how it looks is `ui/`'s duty.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.lifecycle import Way as Way
+from devserver.model.observation import Differs
 from devserver.model.plan import Plan, StateMove
 
 
@@ -329,6 +331,48 @@ class AgentProgram:
     why: str = ""
 
 
+class PinResult(StrEnum):
+    """What became of a pinned event. FIXED: it failed when it was pinned, and does not any more."""
+
+    SAME = "same"
+    DIFFERS = "differs"
+    FIXED = "fixed"
+    CANNOT = "cannot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinReplayed:
+    """A pinned event that was run again. `why`: what kept it from that, or what was fixed."""
+
+    name: str
+    number: int | None
+    event_name: str
+    result: PinResult
+    differences: tuple[Differs, ...] = ()
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """How people call it: `#57 wiki.page.edit`."""
+        return f"#{self.number} {self.event_name}" if self.number is not None else f"{self.name} {self.event_name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """The pinned events were run again on what runs now. `of`: how many there are; `skipped`: saves in between."""
+
+    mods: Mapping[str, int]
+    """The mods that the save has reloaded, each with the generation that runs."""
+    pins: tuple[PinReplayed, ...]
+    of: int
+    duration_ms: float
+    skipped: int = 0
+
+    def count(self, *results: PinResult) -> int:
+        """How many came to one of these results."""
+        return sum(each.result in results for each in self.pins)
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """The server has ended cleanly."""
@@ -356,6 +400,7 @@ Fact = (
     | Blocked
     | LeftBehind
     | AgentSeen
+    | Replayed
     | AgentProgram
     | Stopped
 )

@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from devserver.model.facts import Status, Way
+from devserver.model.facts import PinResult, Status, Way
 from devserver.model.lifecycle import Action, Phase, Thread
 
 
@@ -311,6 +311,51 @@ class AgentLine(TypedDict):
     transport: str
 
 
+class DifferenceForm(TypedDict):
+    """One place at which two runs differ. `kind` is changed, added or removed; null stands for what is not there."""
+
+    path: str
+    before: Any
+    after: Any
+    kind: str
+
+
+class PinForm(TypedDict):
+    """What a pinned event came to; `why` says what kept it from being run, or what was fixed."""
+
+    name: str
+    number: int | None
+    event_name: str
+    result: PinResult
+    why: str
+    differences: list[DifferenceForm]
+
+
+class ReplayedForm(TypedDict):
+    """The pinned events after a save.
+
+    `mods`: those that it reloaded, with their generations; `of`: how many pins there are, of which those in `pins` had
+    their turn; `skipped`: saves in between that were not replayed.
+    """
+
+    mods: dict[str, int]
+    generation: int
+    same: int
+    differ: int
+    cannot: int
+    of: int
+    skipped: int
+    duration_ms: float
+    pins: list[PinForm]
+
+
+class ReplayedLine(ReplayedForm):
+    """The pinned events were run again on what runs now."""
+
+    type: Literal["replayed"]
+    time: str
+
+
 class StoppedLine(TypedDict):
     """The server has ended cleanly."""
 
@@ -347,6 +392,7 @@ Line = (
     | SplitLine
     | GuardLine
     | AgentLine
+    | ReplayedLine
     | StoppedLine
     | ErrorLine
 )

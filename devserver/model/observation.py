@@ -34,6 +34,16 @@ class Changed(NamedTuple):
     kind: str = "changed"
 
 
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """One place at which two observations differ: "changed", or "added" or "removed", with None for nothing."""
+
+    path: str
+    before: Any
+    after: Any
+    kind: str = "changed"
+
+
 class Raised(NamedTuple):
     """What the code of a mod raised."""
 

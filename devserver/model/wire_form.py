@@ -30,10 +30,13 @@ from devserver.model.facts import (
     Notice,
     Outcome,
     PhaseTook,
+    PinReplayed,
+    PinResult,
     PlanDone,
     PlanMade,
     ProgramState,
     Ready,
+    Replayed,
     Restarted,
     SplitSeen,
     Status,
@@ -92,6 +95,8 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return (
                 {"type": "agent", "time": time, "agent_id": fact.agent_id, "came": came, "transport": fact.transport},
             )
+        case Replayed():
+            return ({"type": "replayed", "time": time, **replayed_to_dict(fact)},)
         case Stopped():
             return (_stopped(fact, time),)
         case _:
@@ -236,6 +241,36 @@ def _guard(fact: Guarded, time: str) -> forms.GuardLine:
         "main": fact.main,
         "generation": fact.generation,
         "reason": fact.reason,
+    }
+
+
+def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
+    """What the pinned events came to after a save."""
+    return {
+        "mods": dict(fact.mods),
+        "generation": max(fact.mods.values(), default=0),
+        "same": fact.count(PinResult.SAME),
+        "differ": fact.count(PinResult.DIFFERS, PinResult.FIXED),
+        "cannot": fact.count(PinResult.CANNOT),
+        "of": fact.of,
+        "skipped": fact.skipped,
+        "duration_ms": fact.duration_ms,
+        "pins": [pin_to_dict(each) for each in fact.pins],
+    }
+
+
+def pin_to_dict(pin: PinReplayed) -> forms.PinForm:
+    """What one pinned event came to."""
+    return {
+        "name": pin.name,
+        "number": pin.number,
+        "event_name": pin.event_name,
+        "result": pin.result,
+        "why": pin.why,
+        "differences": [
+            {"path": each.path, "before": each.before, "after": each.after, "kind": each.kind}
+            for each in pin.differences
+        ],
     }
 
 

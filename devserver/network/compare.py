@@ -223,6 +223,26 @@ def _words(steps: Iterable[Step], place: Any) -> Iterator[str]:
         first = False
 
 
+def steps_of(path: str) -> Steps:
+    """Read a path that `path_of` has written. Raises ValueError for any other text."""
+    steps: list[Step] = []
+    place = 0
+    while place < len(path):
+        found = _STEP.match(path, place)
+        if found is None or (place == 0 and found[0].startswith(".")):
+            raise ValueError(f"{path!r} is no path: it reads as pages.home.versions[3]")
+        plain, index, quoted = found.groups()
+        if index is not None:
+            steps.append(int(index))
+        else:
+            steps.append(plain if plain is not None else re.sub(r"\\(.)", r"\1", quoted))
+        place = found.end()
+    return tuple(steps)
+
+
+_STEP = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[(\d{1,9})\]|\["((?:[^"\\]|\\.)*)"\]""", re.ASCII)
+
+
 def _parent(pattern: str) -> str:
     """The pattern without its last step."""
     if pattern.endswith('"]'):

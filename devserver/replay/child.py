@@ -244,7 +244,10 @@ def looked(message: Mapping[str, Any]) -> dict[str, Any]:
         differences = compare_at((), before, now)
         return {"differences": [dict(zip(names, each, strict=True)) for each in differences]}
     for step in message["steps"]:
-        now = _inside(now)[step]
+        inside = _inside(now)
+        if inside is None or (isinstance(inside, list) and not isinstance(step, int)):
+            raise LookupError(f"nothing lies at {step!r}")
+        now = inside[step] if isinstance(inside, list) else inside[str(step)]
     inside = _inside(now)
     if inside is None:
         return {"value": now}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,10 @@ class _Process:
         except TimeoutError as error:
             raise ReplayFailed(f"the replay process did not answer within {seconds:g} s") from error
 
+    def clean(self) -> None:
+        """Take away what it has written."""
+        self._folder.cleanup()
+
     async def end(self) -> None:
         """End it, and take away what it has written."""
         with suppress(ProcessLookupError):
@@ -130,6 +135,13 @@ class Host:
             finally:
                 self._be_idle()
 
+    async def follow(self, code: Code, config: NetworkConfig) -> None:
+        """Have this code run there. Raises ReplayFailed."""
+        async with self._lock:
+            if not self.off:
+                await self._following(code, config)
+                self._be_idle()
+
     async def keep(self, code: Code, config: NetworkConfig, name: str, kept: Mapping[str, Any]) -> None:
         """Have an event kept under a name, to run it often; where it is kept already, nothing happens."""
         async with self._lock:
@@ -148,6 +160,15 @@ class Host:
             if self._process is not None and name in self._process.names:
                 self._process.names.discard(name)
                 await self._process.ask({"do": "drop", "name": name}, _SLACK)
+
+    def kill(self) -> None:
+        """End the process at once, where this one is about to be replaced. Blocks for the moment that takes."""
+        if self._process is not None:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._process.pid, signal.SIGKILL)
+                os.waitpid(self._process.pid, 0)
+            self._process.clean()
+            self._process = None
 
     async def end(self) -> None:
         """End the process, if there is one."""

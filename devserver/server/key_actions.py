@@ -10,6 +10,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.live.loops import run_in_thread
 from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked
 from devserver.model.facts import ConfigRefused, Fact, Notice
+from devserver.server.replaying import Replaying
 from devserver.server.restarts import Restarts
 from devserver.server.saves import Saves
 from devserver.ui.face import Face
@@ -24,6 +25,7 @@ class KeyActions:
         network: AgentNetwork,
         saves: Saves,
         restarts: Restarts,
+        replaying: Replaying,
         *,
         face: Face,
         path: Path,
@@ -37,6 +39,7 @@ class KeyActions:
         self._network = network
         self._saves = saves
         self._restarts = restarts
+        self._replaying = replaying
         self._face = face
         self._path = path
         self._url = url
@@ -65,6 +68,8 @@ class KeyActions:
                 self._begin(self._saves.toggle())
             case "apply":
                 self._begin(self._saves.apply())
+            case "replay":
+                self._begin(self._replaying.replays.key())
             case "urls":
                 self._face.reveal(self._address, "")
             case "open":

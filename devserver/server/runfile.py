@@ -160,14 +160,24 @@ def remove_run_file(workspace: Path, pid: int) -> None:
         remove_private(workspace, NAME)
 
 
-def write_private(workspace: Path, name: str, text: str) -> None:
-    """Write a file of this user alone into the folder of the server, at once and whole.
+def write_private(workspace: Path, name: str, text: str, *, inner: str = "") -> None:
+    """Write a file of this user alone into the folder of the server, or one in it, at once and whole.
 
     Raises DevServerError where the folder is not a private one of this user; OSError where it cannot be written.
     """
     with _folder(workspace, make=True) as folder:
         _ignore_by_git(folder)
-        _replace(folder, name, text)
+        with _inner(folder, inner, make=True) as place:
+            _replace(place, name, text)
+
+
+def names_of_private(workspace: Path, *, inner: str) -> list[str]:
+    """The names of what lies in a folder in the folder of the server. Raises OSError."""
+    try:
+        with _folder(workspace, make=False) as folder, _inner(folder, inner, make=False) as place:
+            return sorted(os.listdir(place))
+    except FileNotFoundError:
+        return []
 
 
 def append_private(workspace: Path, name: str, text: str) -> None:
@@ -186,30 +196,30 @@ def rename_private(workspace: Path, name: str, other: str) -> None:
         os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def remove_private(workspace: Path, name: str) -> None:
+def remove_private(workspace: Path, name: str, *, inner: str = "") -> None:
     """Take such a file away; missing is fine. Raises OSError or DevServerError."""
-    with suppress(FileNotFoundError), _folder(workspace, make=False) as folder:
-        os.unlink(name, dir_fd=folder)
+    with suppress(FileNotFoundError), _folder(workspace, make=False) as folder, _inner(folder, inner) as place:
+        os.unlink(name, dir_fd=place)
 
 
-def read_private(workspace: Path, name: str, limit: int) -> bytes | None:
+def read_private(workspace: Path, name: str, limit: int, *, inner: str = "") -> bytes | None:
     """The first `limit` bytes of such a file, or None where there is no file.
 
     Raises DevServerError for a file that others could have written or read.
     """
-    stream = open_private(workspace, name)
+    stream = open_private(workspace, name, inner=inner)
     if stream is None:
         return None
     with stream:
         return stream.read(limit)
 
 
-def open_private(workspace: Path, name: str) -> BinaryIO | None:
+def open_private(workspace: Path, name: str, *, inner: str = "") -> BinaryIO | None:
     """Open such a file for reading; None where there is no file. Raises DevServerError as `read_private`."""
-    path = workspace / FOLDER / name
+    path = workspace / FOLDER / inner / name
     try:
-        with _folder(workspace, make=False) as folder:
-            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        with _folder(workspace, make=False) as folder, _inner(folder, inner) as place:
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=place)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -234,6 +244,22 @@ def _folder(workspace: Path, *, make: bool) -> Iterator[int]:
             raise DevServerError(f"{path} belongs to another user")
         if make:
             os.fchmod(handle, 0o700)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _inner(folder: int, name: str, *, make: bool = False) -> Iterator[int]:
+    """A folder in that folder, open; that folder itself without a name."""
+    if not name:
+        yield folder
+        return
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=folder)
+    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
         yield handle
     finally:
         os.close(handle)

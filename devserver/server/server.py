@@ -26,6 +26,7 @@ from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.control.receipts import ReceiptsApi
+from devserver.control.replays import ReplayApi
 from devserver.live import garbage
 from devserver.live.loops import LoopThread
 from devserver.loader import InstalledCode
@@ -58,6 +59,7 @@ from devserver.server.key_actions import KeyActions
 from devserver.server.leaving import Leaving
 from devserver.server.outside import Outside
 from devserver.server.redact import Redactor
+from devserver.server.replaying import Replaying
 from devserver.server.restarts import Restarts
 from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
@@ -134,6 +136,9 @@ class Server:
         self.views = LiveViews(self._network, self._redactor)
         self.reloads = self.views.reloads
         face.log.say = self._redactor.before(self.views.hearing(face.log.say))
+        self._replaying = Replaying(
+            self._network, self._network.record(), redact=self._redactor.of, tell=self.tell, begin=self._begin
+        )
         accounts = self._network.directory.accounts
         self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
         how = "space" if options.keys else "oa-dev apply"
@@ -185,6 +190,7 @@ class Server:
             self._network,
             self.saves,
             restarts,
+            self._replaying,
             face=face,
             path=options.path,
             url=self._url,
@@ -280,7 +286,9 @@ class Server:
         return Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
 
     def _begin(self, work: Coroutine[Any, Any, object]) -> None:
-        self._tasks.append(asyncio.create_task(self._guarded(work)))
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
     async def _guarded(self, work: Coroutine[Any, Any, object]) -> None:
         """A fault of ours in one task is told, and ends neither the others nor the server."""
@@ -312,9 +320,9 @@ class Server:
         return address_once(self._url, self._tickets.make(math.inf))
 
     def _app(self) -> Any:
-        page = PageApi(self._token, self._tickets)
+        page, replay = PageApi(self._token, self._tickets), ReplayApi(self._replaying)
         own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *ReceiptsApi(self.views).routes())
-        own = (*own, *page.routes())
+        own = (*own, *replay.routes(), *page.routes())
         open_to = self._exposure
         # Who is connected at an address of before goes on calling us by it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
@@ -369,6 +377,7 @@ class Server:
     def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
         """Give what of this server survives a restart beside its network, and the descriptors that do."""
         claim = self._files.hand_over()
+        self._replaying.give_way()
         self.views.close()
         self.followed.tape.close()
         values = {
@@ -418,6 +427,7 @@ class Server:
         self.views.note(fact)
         self.settling.note(fact)
         self._face.tell(fact)
+        self._replaying.note(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
         if self._stop.is_set() and not came:
@@ -470,6 +480,7 @@ class Server:
                 ("the agents of dev.agents", self._agents.end),
                 ("the states that outlive a crash", self._end_kept),
                 ("the files in .oa-dev", self._files.end),
+                ("replay", self._replaying.end),
                 ("the agents' queues", self._network.directory.close),
                 ("what commands wait for", self.views.close),
                 ("the followed events", self.followed.tape.close),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -26,19 +27,26 @@ from devserver.model.facts import (
     Outcome,
     PlanDone,
     Ready,
+    Replayed,
     Restarted,
 )
 from devserver.ui.escape import cells, safe
+from devserver.ui.glyphs import Style
 from devserver.ui.lines import blocks_of, help_block, said_block
 from devserver.ui.look import View, look_of
-from devserver.ui.render import render, render_line
+from devserver.ui.render import INDENT, render, render_line
 from devserver.ui.repeats import QUIET_SECONDS, Repeats, what_repeats
+from devserver.ui.replay_lines import tail
 from devserver.ui.said import Said
 from devserver.ui.segments import Block, Segment, dim, plain
 from devserver.ui.terminal import is_tty, terminal_width
 from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+SAME_LINE_SECONDS = 0.04
+"""How long after the line of a save its pinned events are told on that line; later they have a line of their own."""
+
+_UP = "\x1b[1A"
 _WIPE_LINE = "\r\x1b[K"
 _TRACE_LINES = 200
 _MOST_LATER = 500
@@ -90,6 +98,8 @@ class Console:
         self._later: deque[str] = deque(maxlen=_MOST_LATER)
         self._ready: Ready | None = None
         self._trace = ""
+        self._replayed: Replayed | None = None
+        self._receipt = _Receipt()
         self.place: Frame | None = None
         """Where the latest error is."""
 
@@ -98,6 +108,9 @@ class Console:
         with self._lock:
             if self._quiet and isinstance(fact, Blocked):
                 return  # it is the debugger that blocks
+            if isinstance(fact, Replayed) and self._goes_on(fact):
+                self._replayed = fact
+                return
             key = what_repeats(fact)
             times = self._repeats.times(key, self._clock().timestamp())
             if times is not None:
@@ -150,6 +163,14 @@ class Console:
             body = tuple((plain(each),) for each in lines[-_TRACE_LINES:])
             self._show((Block((dim("the latest trace:" if body else "no error so far"),), body),))
 
+    def differences(self) -> None:
+        """Show what differed in the pinned events after the latest save."""
+        # Here and not above: rarely asked for.
+        from devserver.ui.replay_lines import differences_block
+
+        with self._lock:
+            self._show((differences_block(self._replayed, self._view()),))
+
     def help(self, shortcuts: tuple[tuple[str, str], ...]) -> None:
         """Show the shortcuts, given as key and description, in as many columns as the terminal has room for."""
         with self._lock:
@@ -193,18 +214,47 @@ class Console:
             self._tell_rest(float("inf"))
         self._writer.close(seconds)
 
+    def _receipt_of(self, fact: PlanDone) -> _Receipt:
+        """The line of a save that was told in one line; else nothing that could be written behind."""
+        blocks = blocks_of(fact, self._view())
+        if len(blocks) != 1 or blocks[0].body or blocks[0].details or blocks[0].after:
+            return _Receipt()
+        words = "".join(safe(each.text) for each in blocks[0].head)
+        return _Receipt(time.monotonic(), cells(words) + INDENT)
+
     def _view(self) -> View:
         return View(self.look, self._width_of(), self._started, self._keys, self._version)
 
     def _show(self, blocks: tuple[Block, ...]) -> None:
         now = self._clock().strftime("%H:%M:%S")
         text = "".join(render(each, self.look, now, self._root) for each in blocks)
+        self._receipt = _Receipt()
         if self._quiet:
             self._later.append(text)
         elif text:
             self._writer.write(f"{_WIPE_LINE}{text}{self._question}" if self._question else text)
 
+    def _goes_on(self, fact: Replayed) -> bool:
+        """Write what the pinned events came to behind the line of the save; whether that could be done.
+
+        Where all is the same, and nothing was written since: one line a reload stays true.
+        """
+        receipt, words = self._receipt, tail(fact, self._view())
+        is_late = time.monotonic() - receipt.at > SAME_LINE_SECONDS
+        if not words or is_late or self._quiet or self._question or self.look.one_line:
+            return False
+        if receipt.cells + cells(words) >= self._width_of():
+            return False
+        line = render_line((Segment(words, Style.DIM),), self.look)
+        self._writer.write(f"{_UP}\r\x1b[{receipt.cells}C{line}\n")
+        self._receipt = _Receipt()
+        return True
+
     def _remember(self, fact: Fact) -> None:
+        if isinstance(fact, Replayed):
+            self._replayed = fact
+        elif isinstance(fact, PlanDone):
+            self._receipt = self._receipt_of(fact)
         if isinstance(fact, Ready):
             self._ready, self._started = fact, True
         elif isinstance(fact, Restarted):
@@ -213,6 +263,14 @@ class Console:
         for error in _errors(fact):
             self._trace = error.trace or self._trace
             self.place = error.where or self.place
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    """The line of a save, while it is the last one that was written: when (monotonic seconds), and its columns."""
+
+    at: float = float("-inf")
+    cells: int = 0
 
 
 def _fitted(text: str, columns: int) -> str:

@@ -132,4 +132,5 @@ def _own_keys(console: Console) -> dict[str, Callable[[], None]]:
         "help": lambda: console.help(shortcuts()),
         "clear": console.clear,
         "trace": console.trace,
+        "differences": console.differences,
     }

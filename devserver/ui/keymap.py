@@ -34,6 +34,8 @@ KEYS: tuple[Key, ...] = (
     Key(" ", "apply", "apply saves", "apply"),
     Key("t", "trace", "full trace", "trace"),
     Key("e", "edit", "edit error", "edit"),
+    Key("p", "replay", "replay, pin", "pin"),
+    Key("d", "differences", "differences", "pins"),
     Key("o", "open", "dashboard", "open"),
     Key("u", "urls", "URLs", "status"),
     Key("l", "log_level", "log level", "log"),

@@ -27,6 +27,7 @@ from devserver.model.facts import (
     PlanMade,
     ProgramState,
     Ready,
+    Replayed,
     Restarted,
     SplitSeen,
     Stopped,
@@ -37,6 +38,7 @@ from devserver.ui.frame import brief, config_error_block, error_block, place
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
+from devserver.ui.replay_lines import replayed
 from devserver.ui.restart_lines import restarted
 from devserver.ui.said import PRINTED, Said
 from devserver.ui.segments import Block, Lead, Line, Segment, dim, joined, plain, strong
@@ -68,6 +70,8 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return tuple(_line_seen(fact, each, view) for each in fact.lines)
         case Guarded():
             return (_guarded(fact, view),)
+        case Replayed():
+            return replayed(fact, view)
         case AgentSeen() if not view.started:
             return ()  # who is known from before does not come: nobody can yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,11 +13,18 @@ from typing import Any
 import pytest
 
 from devserver.agent_network import AgentNetwork
+from devserver.model import facts
 from devserver.model.change import FilesChanged
-from devserver.model.facts import PlanDone
+from devserver.model.event import Event
+from devserver.model.facts import Fact, PlanDone
 from devserver.model.observation import Observation
+from devserver.model.principal import LOCAL
+from devserver.model.trace import EVENT_ID, NUMBER
+from devserver.network.recorder import row_of
 from devserver.replay.code import code_now
 from devserver.replay.host import Host
+from devserver.server.private_folder import PrivateFolder
+from devserver.server.replays import Replays
 from devserver.sources.files import sources_now
 
 
@@ -50,6 +59,47 @@ class Replayed:
         return await self.network.submit(FilesChanged(sources_now([file])))
 
 
+class Pinning(Replayed):
+    """A network whose events are recorded and pinned, as in a server. `facts`: what was told."""
+
+    def __init__(self, network: AgentNetwork, host: Host) -> None:
+        super().__init__(network, host)
+        self.facts: list[Fact] = []
+        self._tasks: list[asyncio.Task[object]] = []
+        self.recorder = network.record()
+        self.replays = self.made()
+
+    def made(self) -> Replays:
+        """Replay as a run that begins now makes it."""
+        return Replays(
+            self.network,
+            self.recorder,
+            self.host,
+            PrivateFolder(self.folder, "pins"),
+            redact=lambda value: value,
+            tell=self.facts.append,
+            begin=lambda work: self._tasks.append(asyncio.create_task(work)),
+        )
+
+    async def send(self, name: str, payload: Mapping[str, Any] | None = None, **more: Any) -> int:
+        """Send an event for real; its number."""
+        event = Event(event_name=name, source_id="ana", payload=dict(payload or {}), **more)
+        await self.network.ingest(event, LOCAL)
+        rows = [json.loads(row_of(each)) for each in self.recorder.newest()]
+        return next(row[NUMBER] for row in rows if row[EVENT_ID] == event.event_id)
+
+    async def saved(self, path: str, text: str) -> Facts:
+        """Save a file, and give what the pins came to."""
+        done = await self.save(path, text)
+        before = len(self.facts)
+        self.replays.saved(done)
+        while self._tasks:
+            await self._tasks.pop()
+        (fact,) = [each for each in self.facts[before:] if isinstance(each, Facts)]
+        return fact
+
+
+Facts = facts.Replayed
 Make = Callable[..., Any]
 
 
@@ -73,5 +123,17 @@ def replayed(tmp_path: Path) -> Make:
         finally:
             await host.end()
             await network.shutdown()
+
+    return make
+
+
+@pytest.fixture
+def pinning(replayed: Make) -> Make:
+    """Make a network of files whose events can be pinned."""
+
+    @asynccontextmanager
+    async def make(**mods: str) -> AsyncIterator[Pinning]:
+        async with replayed(**mods) as net:
+            yield Pinning(net.network, net.host)
 
     return make

@@ -75,3 +75,29 @@ class NaughtyMod(BaseMod):
             return EventResponse(True, "", {"names": sorted(each.name for each in self.get_storage_path().iterdir())})
         return EventResponse(True, "done")
 """
+
+NOTES = """
+import time
+import uuid
+from devserver import BaseMod, Event, EventResponse, Refused, mod_event_handler
+
+
+class NotesMod(BaseMod):
+    def initialize(self):
+        self.state.setdefault("notes", {})
+        self.state.setdefault("byid", {})
+
+    @mod_event_handler("notes.add")
+    async def add(self, event: Event):
+        title = event.payload["title"]
+        notes = self.state["notes"]
+        number = len(notes) + 1
+        notes[title] = {"number": number, "by": event.source.id}
+        self.state["byid"][uuid.uuid4().hex] = {"title": title}
+        await self.tell("notes.added", "agent:broadcast", title)
+        await self.tell("notes.counted", "agent:charlie", number)
+        return EventResponse(True, f"note {number}", {"number": number, "id": uuid.uuid4().hex, "at": time.time()})
+
+    async def tell(self, name, to, what):
+        await self.send_event(Event(event_name=name, destination_id=to, payload={"what": what}))
+"""

@@ -24,12 +24,16 @@ from devserver.model.facts import (
     ModRunning,
     Notice,
     Outcome,
+    PinReplayed,
+    PinResult,
     PlanDone,
     PlanMade,
     Ready,
+    Replayed,
     Status,
 )
 from devserver.model.lifecycle import Action, Phase
+from devserver.model.observation import Differs
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 from devserver.ui.console import Console
 from devserver.ui.escape import cells, cut, safe
@@ -78,6 +82,21 @@ def facts(bad: str) -> list[Fact]:
         Blocked(bad, 1.0, where),
         LeftBehind(bad, 1, (bad, bad)),
         AgentSeen(bad, True, bad),
+        Replayed(
+            mods={bad: 2},
+            pins=(
+                PinReplayed(
+                    name=bad,
+                    number=None,
+                    event_name=bad,
+                    result=PinResult.DIFFERS,
+                    differences=(Differs(bad, bad, bad), Differs(bad, None, bad, "added")),
+                ),
+                PinReplayed(name=bad, number=1, event_name=bad, result=PinResult.CANNOT, why=bad),
+            ),
+            of=2,
+            duration_ms=1.0,
+        ),
     ]
 
 

@@ -28,13 +28,17 @@ from devserver.model.facts import (
     ModRunning,
     Notice,
     Outcome,
+    PinReplayed,
+    PinResult,
     PlanDone,
     PlanMade,
     Ready,
+    Replayed,
     Status,
     Stopped,
 )
 from devserver.model.lifecycle import Action, Phase
+from devserver.model.observation import Differs
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 from devserver.ui.console import Console
 from devserver.ui.doctor import doctor_lines
@@ -51,6 +55,23 @@ from devserver.ui.status import status_lines
 GOLDEN = Path(__file__).parent / "golden"
 THREE = AgentsSeen(3, 0)
 NONE_HELD = Held()
+
+DIFFERENCES = (
+    Differs("answer.data.version", 8, "8"),
+    Differs("answer.data.edited_by", None, "ana", "added"),
+    Differs("answer.data.notified", None, 2, "added"),
+    Differs("sends[0].payload.reason", "typo", None, "removed"),
+)
+
+
+def pinned(
+    number: int | None, result: PinResult = PinResult.SAME, differences: tuple[Differs, ...] = (), why: str = ""
+) -> PinReplayed:
+    """What a pinned event came to."""
+    name = f"wiki.page.edit-{number or 'given'}"
+    event = "wiki.page.edit"
+    return PinReplayed(name=name, number=number, event_name=event, result=result, differences=differences, why=why)
+
 
 WHERE = Frame(
     "mods/kanban/mod.py",
@@ -226,6 +247,18 @@ CASES: dict[str, Fact] = {
     "left_behind": LeftBehind("kanban", 3, ('task "poll" from mods/kanban/mod.py:63', "thread Thread-4")),
     "agent_came": AgentSeen("ana", True, "ws"),
     "agent_left": AgentSeen("ana", False, "ws"),
+    "replayed_same": Replayed(mods={"wiki": 5}, pins=(pinned(57), pinned(58)), of=2, duration_ms=19.2),
+    "replayed_differs": Replayed(
+        mods={"wiki": 5},
+        pins=(
+            pinned(57, PinResult.DIFFERS, DIFFERENCES),
+            pinned(88, PinResult.FIXED, DIFFERENCES, why="KeyError 'column' → success"),
+            pinned(None, PinResult.CANNOT, why="kanban: it wants socket.bind 0.0.0.0:9000 to start"),
+            pinned(60),
+        ),
+        of=7,
+        duration_ms=21.0,
+    ),
     "stopped": Stopped(118, 9, 2, 3, 3),
 }
 

@@ -32,10 +32,13 @@ from devserver.model.facts import (
     Notice,
     Outcome,
     PhaseTook,
+    PinReplayed,
+    PinResult,
     PlanDone,
     PlanMade,
     ProgramState,
     Ready,
+    Replayed,
     Restarted,
     SplitSeen,
     Status,
@@ -43,6 +46,7 @@ from devserver.model.facts import (
     Way,
 )
 from devserver.model.lifecycle import Action, Phase, Thread
+from devserver.model.observation import Differs
 from devserver.model.plan import Group, Hold, NotApplied, Plan, StateMove, Step
 from devserver.model.wire_form import error_from_dict, error_to_dict, outcome_from_dict, outcome_to_dict
 from devserver.ui.jsonl import JsonLines
@@ -259,6 +263,33 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
                 "code": 3,
                 "why": "",
                 "message": "agent agents/ana.py ended with exit code 3; the next save starts it again",
+            }
+        ],
+    ),
+    (
+        Replayed(
+            mods={"wiki": 5},
+            pins=(
+                PinReplayed(
+                    name="wiki.page.edit-57",
+                    number=57,
+                    event_name="wiki.page.edit",
+                    result=PinResult.DIFFERS,
+                    differences=(Differs("answer.data.version", 8, "8"),),
+                ),
+            ),
+            of=1,
+            duration_ms=21.0,
+        ),
+        [
+            {"type": "replayed", "mods": {"wiki": 5}, "generation": 5, "same": 0, "differ": 1, "cannot": 0, "of": 1}
+            | {"skipped": 0, "duration_ms": 21.0}
+            | {
+                "pins": [
+                    {"name": "wiki.page.edit-57", "number": 57, "event_name": "wiki.page.edit", "result": "differs"}
+                    | {"why": ""}
+                    | {"differences": [{"path": "answer.data.version", "before": 8, "after": "8", "kind": "changed"}]}
+                ]
             }
         ],
     ),

@@ -101,5 +101,6 @@ def test_every_key_has_a_command(key: Key) -> None:
     from devserver.cli.app import app
 
     commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
-    assert key.command.split(" ")[0] in commands | {"--help", ""}
+    groups = {each.name for each in app.registered_groups}
+    assert key.command.split(" ")[0] in commands | groups | {"--help", ""}
     assert bool(key.command) == (key.name != "clear")

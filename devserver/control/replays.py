@@ -1,0 +1,138 @@
+"""What is asked of replay: pins, events that are run again, tests that are written of them, states that are looked at.
+
+All of it needs this run's admin token: observations show payloads. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+from devserver.control import bodies
+from devserver.control.bodies import read
+from devserver.errors import DevServerError
+from devserver.model.principal import Scope
+from devserver.transports.http.answers import Answer, told
+from devserver.transports.http.routes import Request, Route
+from devserver.transports.strict import Malformed
+
+
+class ReplayAsked(Protocol):
+    """Replay in a running server; each raises DevServerError where it cannot be done."""
+
+    async def pin(
+        self, what: int | Mapping[str, Any], *, name: str | None = None, empty: bool = False
+    ) -> dict[str, Any]: ...
+
+    def pins(self) -> dict[str, Any]: ...
+
+    async def accept(self, name: str) -> dict[str, Any]: ...
+
+    async def ignore(self, name: str, path: str) -> dict[str, Any]: ...
+
+    async def remove(self, name: str) -> dict[str, Any]: ...
+
+    async def replay(
+        self, what: int | str | Mapping[str, Any], *, payload: Mapping[str, Any] | None = None, on: str = "now"
+    ) -> dict[str, Any]: ...
+
+    async def send_again(
+        self, what: int | str | Mapping[str, Any], payload: Mapping[str, Any] | None, seen: Mapping[str, int]
+    ) -> dict[str, Any]: ...
+
+    async def test(self, what: int | str, path: str | None) -> dict[str, Any]: ...
+
+    async def look(self, mod: str, path: str, since: str | None) -> dict[str, Any]: ...
+
+
+class Replayer(Protocol):
+    """What makes replay when it is first asked for."""
+
+    @property
+    def replays(self) -> ReplayAsked: ...
+
+
+class ReplayApi:
+    """The endpoints, over one server."""
+
+    def __init__(self, replayer: Replayer) -> None:
+        self._replayer = replayer
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table."""
+        return (
+            Route("GET", "/_dev/pins", Scope.ADMIN, self.pins),
+            Route("POST", "/_dev/pins", Scope.ADMIN, self.pin),
+            Route("POST", "/_dev/pins/accept", Scope.ADMIN, self.accept),
+            Route("POST", "/_dev/pins/ignore", Scope.ADMIN, self.ignore),
+            Route("POST", "/_dev/pins/remove", Scope.ADMIN, self.remove),
+            Route("POST", "/_dev/replay", Scope.ADMIN, self.replay),
+            Route("POST", "/_dev/test", Scope.ADMIN, self.test),
+            Route("GET", "/_dev/state", Scope.ADMIN, self.state),
+        )
+
+    async def pins(self, request: Request) -> Answer:
+        """Every pin, and how replay fares."""
+        return told(self._replayer.replays.pins())
+
+    async def pin(self, request: Request) -> Answer:
+        """Pin an event by its `number`, or an `event` that is given."""
+        body = read(bodies.MakePin, request)
+        what = _one_of(body.number, None, body.event)
+        return await _answered(self._replayer.replays.pin(what, name=body.name, empty=body.state == "empty"))
+
+    async def accept(self, request: Request) -> Answer:
+        """Take what a pin does now for what it shall do."""
+        return await _answered(self._replayer.replays.accept(read(bodies.OnePin, request).name))
+
+    async def ignore(self, request: Request) -> Answer:
+        """Compare a path of a pin no more."""
+        body = read(bodies.IgnorePath, request)
+        return await _answered(self._replayer.replays.ignore(body.name, body.path))
+
+    async def remove(self, request: Request) -> Answer:
+        """Forget a pin."""
+        return await _answered(self._replayer.replays.remove(read(bodies.OnePin, request).name))
+
+    async def replay(self, request: Request) -> Answer:
+        """Run an event again: of a `number`, of a pin's `name`, or one that is given.
+
+        Nothing is delivered, unless with `for_real`: then it is sent as a new event.
+        """
+        body = read(bodies.Replay, request)
+        what = _one_of(body.number, body.name, body.event)
+        if body.for_real:
+            if body.generations is None:
+                raise Malformed("bad_field", "for_real needs the generations that you have seen")
+            return await _answered(self._replayer.replays.send_again(what, body.payload, body.generations))
+        return await _answered(self._replayer.replays.replay(what, payload=body.payload, on=body.on))
+
+    async def test(self, request: Request) -> Answer:
+        """Write a test of an event, or of a pin: `{path, text}`."""
+        body = read(bodies.WriteTest, request)
+        what = _one_of(body.number, body.name, None)
+        return await _answered(self._replayer.replays.test(what, body.path))
+
+    async def state(self, request: Request) -> Answer:
+        """One level of a mod's state at `path`; or with `since=look` what has changed since it was last looked at."""
+        query = request.query
+        if not query.get("mod"):
+            raise Malformed("bad_query", "mod names a mod")
+        since = query.get("since") or None
+        return await _answered(self._replayer.replays.look(query["mod"], query.get("path", ""), since))
+
+
+def _one_of(number: int | None, name: str | None, event: dict[str, object] | None) -> Any:
+    given = [each for each in (number, name, event) if each is not None]
+    if len(given) != 1:
+        raise Malformed("bad_field", "name one event: number, name or event")
+    return given[0]
+
+
+async def _answered(work: Awaitable[dict[str, Any]]) -> Answer:
+    try:
+        return told(await work)
+    except DevServerError as error:
+        raise Malformed("cannot_replay", str(error), 409) from error
+    except OSError as error:
+        raise Malformed("cannot_write", f"it cannot be written: {error.strerror or error}", 409) from error

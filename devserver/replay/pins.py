@@ -1,0 +1,285 @@
+"""Pins: events that are run again after each change, each with where it begins and what it was accepted to do.
+
+A pin is a file of plain data; nothing in it is ever executed. A state that has no plain form is held in memory for this
+run alone, and the pin says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from devserver.errors import DevServerError
+from devserver.model.facts import PinReplayed, PinResult
+from devserver.model.observation import Differs, Observation
+from devserver.network.compare import ABSENT, Skip, compare, noise
+from devserver.reload.carry import PackedState
+from devserver.replay.stand import Given, event_of
+
+FORMAT = 1
+MOST_BYTES = 8 * 1024 * 1024
+"""The largest file of a pin."""
+MOST_PINS = 500
+_SUFFIX = ".json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DEEPEST = 100
+
+
+class PinRefused(DevServerError):
+    """A pin that cannot be made, or read. The text says why."""
+
+
+class Files(Protocol):
+    """The folder that pins lie in, of this user alone."""
+
+    def names(self) -> list[str]:
+        """The names of the files."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """The first bytes of a file. Raises DevServerError for one that others could have written or read."""
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file, at once and whole."""
+
+    def remove(self, name: str) -> None:
+        """Take a file away."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pin:
+    """One pin. `number` is that of the event in the run that it came from, `at` seconds since 1970."""
+
+    name: str
+    number: int | None
+    at: float
+    generations: dict[str, int]
+    event: dict[str, Any]
+    agents: list[dict[str, Any]]
+    channels: dict[str, list[str]]
+    state: dict[str, dict[str, Any]]
+    """For each mod its state as `{"plain": …}`, or why it has no plain form as `{"lost": …}`."""
+    accepted: Observation
+    noise: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    packed: dict[str, PackedState] = field(default_factory=dict)
+    """The states without a plain form, for this run alone."""
+    last: PinReplayed | None = None
+    """What became of it when it was run last."""
+    seen: Observation | None = None
+    """What it did then."""
+
+    @property
+    def event_name(self) -> str:
+        """The name of its event."""
+        return str(self.event["event_name"])
+
+    @property
+    def lost(self) -> str:
+        """Why it cannot be run in this run any more, in words; empty where it can."""
+        gone = [f"{mod_id}: {each['lost']}" for mod_id, each in self.state.items() if "lost" in each]
+        missing = any(mod_id not in self.packed for mod_id, each in self.state.items() if "lost" in each)
+        return f"its state was that of an earlier run ({'; '.join(gone)})" if missing else ""
+
+    def begins(self) -> dict[str, Any]:
+        """Return what the replay process needs to run it."""
+        plain = {mod_id: each for mod_id, each in self.state.items() if "plain" in each}
+        return {
+            "event": self.event,
+            "agents": self.agents,
+            "channels": self.channels,
+            "states": plain,
+            "packed": self.packed,
+        }
+
+    def judge(self, seen: Observation) -> PinReplayed:
+        """Say what a run came to, by what was accepted."""
+        skip = Skip(frozenset((*self.noise, *self.ignore)), (self.accepted.at, seen.at))
+        found = differences_of(self.accepted, seen, skip)
+        result, why = (PinResult.DIFFERS, "") if found else (PinResult.SAME, "")
+        if found and self.accepted.raised and not seen.raised and seen.success:
+            first = self.accepted.raised[0]
+            result, why = PinResult.FIXED, f"{first.kind} {first.message} → success"
+        return self._came_to(result, found, why)
+
+    def cannot(self, why: str) -> PinReplayed:
+        """Say that it was not run."""
+        return self._came_to(PinResult.CANNOT, (), why)
+
+    def _came_to(self, result: PinResult, found: tuple[Differs, ...], why: str) -> PinReplayed:
+        return PinReplayed(
+            name=self.name, number=self.number, event_name=self.event_name, result=result, differences=found, why=why
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as its file has it."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "from": {"number": self.number, "at": self.at, "generations": self.generations},
+            "event": self.event,
+            "agents": self.agents,
+            "channels": self.channels,
+            "state": self.state,
+            "accepted": self.accepted.to_dict(),
+            "noise": list(self.noise),
+            "ignore": list(self.ignore),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Pin:
+        """Return what a file has. Raises PinRefused for another format, ValueError or the like for another form."""
+        if values["format"] != FORMAT:
+            raise PinRefused(f"it has the format {values['format']!r}, this oa-dev reads {FORMAT}: update oa-dev")
+        begun = values["from"]
+        state = {str(mod_id): dict(each) for mod_id, each in values["state"].items()}
+        for each in state.values():
+            if "plain" in each:
+                Given.from_dict(each)
+        event_of(values["event"])
+        return cls(
+            name=str(values["name"]),
+            number=None if begun["number"] is None else int(begun["number"]),
+            at=float(begun["at"]),
+            generations={str(mod_id): int(number) for mod_id, number in begun["generations"].items()},
+            event=dict(values["event"]),
+            agents=[{**each, "agent_id": str(each["agent_id"])} for each in values["agents"]],
+            channels={str(name): [str(each) for each in members] for name, members in values["channels"].items()},
+            state=state,
+            accepted=Observation.from_dict(values["accepted"]),
+            noise=tuple(map(str, values["noise"])),
+            ignore=tuple(map(str, values["ignore"])),
+        )
+
+
+def differences_of(before: Observation, after: Observation, skip: Skip) -> tuple[Differs, ...]:
+    """Return what differs between two observations."""
+    return tuple(_differs(each) for each in compare(before.compared(), after.compared(), skip))
+
+
+def _differs(each: Any) -> Differs:
+    if each.before is ABSENT:
+        return Differs(each.path, None, each.after, "added")
+    if each.after is ABSENT:
+        return Differs(each.path, each.before, None, "removed")
+    return Differs(each.path, each.before, each.after)
+
+
+def noise_of(one: Observation, two: Observation) -> tuple[str, ...]:
+    """Return what two runs of the same code disagree on."""
+    return tuple(sorted(noise(one.compared(), two.compared())))
+
+
+class Pins:
+    """The pins of a workspace, by name."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._pins: dict[str, Pin] = {}
+        self.problems: list[str] = []
+        """What lies there and is no pin, each in a sentence."""
+        self._read_all()
+
+    def _read_all(self) -> None:
+        for file in self._files.names():
+            name = file.removesuffix(_SUFFIX)
+            if file.startswith(".") or len(self._pins) >= MOST_PINS:
+                continue
+            try:
+                self._pins[name] = self._read(name)
+            except DevServerError as error:
+                self.problems.append(f"the pin {file} is not used: {error}")
+            except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                self.problems.append(f"the pin {file} is not used: it cannot be read ({type(error).__name__}: {error})")
+
+    def _read(self, name: str) -> Pin:
+        if not _NAME.fullmatch(name):
+            raise PinRefused("its name is none of a pin")
+        data = self._files.read(f"{name}{_SUFFIX}", MOST_BYTES + 1)
+        if data is None or len(data) > MOST_BYTES:
+            raise PinRefused(f"it is larger than {MOST_BYTES // 1024 // 1024} MiB")
+        values = json.loads(data)
+        if not isinstance(values, dict) or _depth(values) > _DEEPEST:
+            raise PinRefused("it is no pin")
+        pin = Pin.from_dict(values)
+        if pin.name != name:
+            raise PinRefused(f"it says to be {pin.name!r}")
+        return pin
+
+    def all(self) -> list[Pin]:
+        """Every pin: those that differed last first, then in the order of their names."""
+        return sorted(self._pins.values(), key=lambda each: (_rank(each), each.name))
+
+    def __len__(self) -> int:
+        return len(self._pins)
+
+    def find(self, what: str | int) -> Pin | None:
+        """The pin of that name, or of the event of that number."""
+        if isinstance(what, str) and what in self._pins:
+            return self._pins[what]
+        text = str(what).removeprefix("#")
+        number = int(text) if text.isdecimal() and len(text) < 19 else None
+        return next((each for each in self._pins.values() if number is not None and each.number == number), None)
+
+    def name_for(self, event_name: str, number: int | None, wanted: str | None) -> str:
+        """A name for a pin: the wanted one, or one that no pin has. Raises PinRefused where that cannot be."""
+        if len(self._pins) >= MOST_PINS and (wanted is None or wanted not in self._pins):
+            raise PinRefused(f"there are {MOST_PINS} pins already: remove some (oa-dev pins remove NAME)")
+        if wanted is not None:
+            if not _NAME.fullmatch(wanted):
+                raise PinRefused(f"{wanted!r} is no name of a pin: letters, digits, dots, dashes and underscores")
+            return wanted
+        base = event_name[:80] + ("" if number is None else f"-{number}")
+        name, count = base, 2
+        while name in self._pins and number is None:
+            name, count = f"{base}-{count}", count + 1
+        return name
+
+    def put(self, pin: Pin) -> None:
+        """Keep a pin, in the place of one with its name. Raises PinRefused where it is too large; OSError."""
+        text = json.dumps(pin.to_dict(), ensure_ascii=False, indent=1)
+        if len(text.encode()) > MOST_BYTES:
+            raise PinRefused(f"it would take more than {MOST_BYTES // 1024 // 1024} MiB: pin it with --state empty")
+        self._files.write(f"{pin.name}{_SUFFIX}", text + "\n")
+        self._pins[pin.name] = pin
+
+    def accept(self, pin: Pin) -> bool:
+        """Take what it did last for what it shall do; whether it has been run."""
+        if pin.seen is None:
+            return False
+        pin.accepted, pin.last = pin.seen, None
+        self.put(pin)
+        return True
+
+    def ignore(self, pin: Pin, pattern: str) -> None:
+        """Compare a path, or all that a pattern covers, no more."""
+        pin.ignore = tuple(dict.fromkeys((*pin.ignore, pattern)))
+        if pin.seen is not None:
+            pin.last = pin.judge(pin.seen)
+        self.put(pin)
+
+    def remove(self, pin: Pin) -> None:
+        """Forget a pin."""
+        self._files.remove(f"{pin.name}{_SUFFIX}")
+        del self._pins[pin.name]
+
+
+def _rank(pin: Pin) -> int:
+    return 0 if pin.last is not None and pin.last.result is PinResult.DIFFERS else 1
+
+
+def _depth(value: Any) -> int:
+    """How deep a value of JSON is, looked at without recursion: a file may be as deep as it likes."""
+    deepest, pending = 0, [(value, 1)]
+    while pending:
+        each, depth = pending.pop()
+        deepest = max(deepest, depth)
+        if deepest > _DEEPEST:
+            break
+        if isinstance(each, dict):
+            pending += [(inner, depth + 1) for inner in each.values()]
+        elif isinstance(each, list):
+            pending += [(inner, depth + 1) for inner in each]
+    return deepest

@@ -1,0 +1,30 @@
+"""A folder in `.oa-dev` whose files are of this user alone: pins and the like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devserver.server.runfile import names_of_private, read_private, remove_private, write_private
+
+
+class PrivateFolder:
+    """The folder `name` in the folder of the server of a workspace."""
+
+    def __init__(self, workspace: Path, name: str) -> None:
+        self._workspace, self._name = workspace, name
+
+    def names(self) -> list[str]:
+        """The names of the files; none where there is no folder. Raises OSError or DevServerError."""
+        return names_of_private(self._workspace, inner=self._name)
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """The first `limit` bytes of a file. Raises DevServerError for one that others could have written or read."""
+        return read_private(self._workspace, name, limit, inner=self._name)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file, at once and whole. Raises OSError or DevServerError."""
+        write_private(self._workspace, name, text, inner=self._name)
+
+    def remove(self, name: str) -> None:
+        """Take a file away; missing is fine. Raises OSError or DevServerError."""
+        remove_private(self._workspace, name, inner=self._name)

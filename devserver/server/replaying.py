@@ -1,0 +1,81 @@
+"""The door to replay: nothing of it is imported, and no process runs, before there is a pin or somebody asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.errors import DevServerError
+from devserver.model.facts import Fact, PlanDone
+from devserver.network.recorder import Recorder
+from devserver.server.private_folder import PrivateFolder
+
+if TYPE_CHECKING:
+    from devserver.server.replays import Replays
+
+FOLDER = "pins"
+
+
+class Replaying:
+    """Arguments are those of `Replays`, which it makes when it is needed."""
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        recorder: Recorder,
+        *,
+        redact: Callable[[Any], Any],
+        tell: Callable[[Fact], None],
+        begin: Callable[[Coroutine[Any, Any, object]], None],
+    ) -> None:
+        self._network, self._recorder = network, recorder
+        self._redact, self._tell, self._begin = redact, tell, begin
+        self._files = PrivateFolder(network.workspace, FOLDER)
+        self._replays: Replays | None = None
+        self._has_pins: bool | None = None
+
+    @property
+    def replays(self) -> Replays:
+        """Replay itself. To be asked for on the control side's loop."""
+        if self._replays is None:
+            # Here and not above: most runs pin nothing.
+            from devserver.replay.host import Host
+            from devserver.server.replays import Replays
+
+            host = Host(self._network.workspace, dict(os.environ))
+            self._replays = Replays(
+                self._network,
+                self._recorder,
+                host,
+                self._files,
+                redact=self._redact,
+                tell=self._tell,
+                begin=self._begin,
+            )
+        return self._replays
+
+    def note(self, fact: Fact) -> None:
+        """A plan was carried out: run the pins again, where there are any. Returns at once."""
+        if isinstance(fact, PlanDone) and (self._replays is not None or self._pinned_before()):
+            self.replays.saved(fact)
+
+    def _pinned_before(self) -> bool:
+        """Whether an earlier run has left pins; looked for once."""
+        if self._has_pins is None:
+            try:
+                self._has_pins = any(each.endswith(".json") for each in self._files.names())
+            except (OSError, DevServerError):
+                self._has_pins = False
+        return self._has_pins
+
+    def give_way(self) -> None:
+        """Another image of this process comes: it starts a replay process of its own when it needs one."""
+        if self._replays is not None:
+            self._replays.give_way()
+
+    async def end(self) -> None:
+        """End what was begun."""
+        if self._replays is not None:
+            await self._replays.end()

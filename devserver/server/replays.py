@@ -1,0 +1,503 @@
+"""Replay in a running server: pins, events that are run again, what changed in them after a save.
+
+Asks the replay process (`replay/host`) and keeps pins; knows events by what the recorder kept. Nothing here is waited
+for by a save, and no event of it is delivered to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.errors import DevServerError
+from devserver.live.generation import Generation
+from devserver.model.facts import Fact, Notice, PinReplayed, PlanDone, Replayed, Status
+from devserver.model.observation import Observation
+from devserver.model.principal import ADMIN
+from devserver.model.trace import DESTINATION, EVENT_ID, EVENT_NAME, NUMBER, OK, PARENT, PAYLOAD, SOURCE
+from devserver.model.wire_form import pin_to_dict
+from devserver.network.compare import Skip, steps_of
+from devserver.network.recorder import Recorder, rest_of, row_of
+from devserver.reload.carry import PackedState, pack_state
+from devserver.replay.code import Code, code_before, code_now
+from devserver.replay.host import Host, ReplayFailed
+from devserver.replay.pins import Files, Pin, PinRefused, Pins, differences_of, noise_of
+from devserver.replay.stand import event_of
+
+SECONDS = 5.0
+"""How long an event may take when it is run again, unless `limits.handler` is shorter."""
+NOISE_SECONDS = 1.1
+"""Seconds between two runs of the same code: what is made of the time of day, in whole seconds, differs then."""
+SAVE_SECONDS = 2.0
+"""How long the pins may take after a save; what does not come to its turn is said."""
+MOST_STATE = 1024 * 1024
+"""The bytes of a mod's state that a pin keeps."""
+_MOST_AGENTS = 1000
+_MOST_LOOKED = 8
+
+
+class Replays:
+    """Arguments: `files`, where pins lie; `redact` takes live secrets out of what is kept; `tell` is told facts.
+
+    `begin` starts work that nothing waits for.
+    """
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        recorder: Recorder,
+        host: Host,
+        files: Files,
+        *,
+        redact: Callable[[Any], Any],
+        tell: Callable[[Fact], None],
+        begin: Callable[[Coroutine[Any, Any, object]], None],
+    ) -> None:
+        self._network, self._recorder, self._host = network, recorder, host
+        self._redact, self._tell, self._begin = redact, tell, begin
+        self._pins = Pins(files)
+        self._waiting: list[PlanDone] = []
+        self._busy = False
+        self._skipped = 0
+        self._held_ms = 0.0
+        self._looked: dict[str, PackedState] = {}
+        """The states that were looked at last, by mod."""
+        for each in self._pins.problems:
+            tell(Notice(each))
+
+    # Pins
+
+    async def pin(
+        self, what: int | Mapping[str, Any], *, name: str | None = None, empty: bool = False
+    ) -> dict[str, Any]:
+        """Pin an event, by its number or given. Raises DevServerError where that cannot be.
+
+        `empty`: let it begin on fresh mods, instead of on the state that they have now.
+        """
+        event, number = self._event(what)
+        pin = await self._made(what, self._pins.name_for(event["event_name"], number, name), empty=empty)
+        await self._host.drop(pin.name)
+        self._pins.put(pin)
+        return {**self.described(pin), "held_ms": self._held_ms}
+
+    async def _made(self, what: int | str | Mapping[str, Any], name: str, *, empty: bool) -> Pin:
+        """A pin that is not kept yet: run twice, with the state of the mods that take part."""
+        event, number = self._event(what)
+        code, began = self._code, self._begins(event)
+        packed: dict[str, PackedState] = {}
+        if not empty:
+            packed, self._held_ms = await self._packed(self._targets(event))
+        seen = await self._seen(code, {**began, "packed": packed})
+        asked = set(seen.generations)
+        if not empty and not asked <= set(packed):
+            # Those that it has asked in its turn begin on their state, too.
+            packed, self._held_ms = await self._packed(asked)
+            seen = await self._seen(code, {**began, "packed": packed})
+        packed = {mod_id: each for mod_id, each in packed.items() if mod_id in asked}
+        state = await self._plain(code, packed)
+        pin = Pin(
+            name=name,
+            number=number,
+            at=time.time(),
+            generations=dict(seen.generations),
+            **began,
+            state=state,
+            accepted=seen,
+            packed={mod_id: packed[mod_id] for mod_id, each in state.items() if "lost" in each},
+        )
+        await asyncio.sleep(NOISE_SECONDS)
+        pin.noise = noise_of(seen, await self._seen(code, pin.begins()))
+        return pin
+
+    def pins(self) -> dict[str, Any]:
+        """Describe every pin, and say how replay fares."""
+        return {
+            "pins": [self.described(each) for each in self._pins.all()],
+            "off": self._host.off,
+            "kernel": self._host.kernel,
+            "skipped": self._skipped,
+            "problems": list(self._pins.problems),
+        }
+
+    def described(self, pin: Pin) -> dict[str, Any]:
+        """Describe a pin, as the API gives it."""
+        last = None if pin.last is None else pin_to_dict(pin.last)
+        return {
+            "name": pin.name,
+            "number": pin.number,
+            "event_name": pin.event_name,
+            "at": pin.at,
+            "generations": pin.generations,
+            "state": {
+                mod_id: {"keys": len(each["plain"])} if "plain" in each else {"lost": each["lost"]}
+                for mod_id, each in pin.state.items()
+            },
+            "accepted": pin.accepted.to_dict(),
+            "noise": list(pin.noise),
+            "ignore": list(pin.ignore),
+            "last": last,
+        }
+
+    async def accept(self, name: str) -> dict[str, Any]:
+        """Take what a pin does now for what it shall do. Raises DevServerError."""
+        pin = self._found(name)
+        if pin.seen is None:
+            await self._run_pin(self._code, pin)
+        if not self._pins.accept(pin):
+            raise PinRefused(f"{pin.name} cannot be accepted: {pin.last.why if pin.last else 'it was not run'}")
+        return self.described(pin)
+
+    async def ignore(self, name: str, path: str) -> dict[str, Any]:
+        """Compare a path of a pin no more. Raises DevServerError."""
+        pin = self._found(name)
+        self._pins.ignore(pin, path)
+        return self.described(pin)
+
+    async def remove(self, name: str) -> dict[str, Any]:
+        """Forget a pin. Raises DevServerError."""
+        pin = self._found(name)
+        self._pins.remove(pin)
+        await self._host.drop(pin.name)
+        return {"removed": pin.name}
+
+    def _found(self, name: str) -> Pin:
+        pin = self._pins.find(name)
+        if pin is None:
+            raise PinRefused(f"there is no pin {name}: oa-dev pins lists them")
+        return pin
+
+    # After a save
+
+    def saved(self, done: PlanDone) -> None:
+        """A plan was carried out: run the pins again, unless nothing of it was applied. Returns at once."""
+        if not len(self._pins) or not any(each.status is Status.APPLIED for each in done.outcomes):
+            return
+        self._waiting.append(done)
+        if not self._busy:
+            self._busy = True
+            self._begin(self._after_saves())
+
+    async def _after_saves(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                self._skipped = len(waiting) - 1
+                told = await self._all(waiting)
+                # Of several that come faster than this, the last one counts.
+                if not self._waiting:
+                    self._tell(told)
+        finally:
+            self._busy = False
+
+    async def _all(self, saves: list[PlanDone]) -> Replayed:
+        began, code = time.monotonic(), self._code
+        results: list[PinReplayed] = []
+        pins = self._pins.all()
+        with suppress(ReplayFailed):  # each pin says so by itself
+            await self._host.follow(code, self._network.config)
+        latest = time.monotonic() + SAVE_SECONDS
+        for pin in pins:
+            if self._waiting or (results and time.monotonic() > latest):
+                break
+            results.append(await self._run_pin(code, pin))
+        outcomes = (each for done in saves for each in done.outcomes if each.status is Status.APPLIED)
+        return Replayed(
+            mods={each.mod_id: each.generation for each in outcomes},
+            pins=tuple(results),
+            of=len(pins),
+            duration_ms=(time.monotonic() - began) * 1000,
+            skipped=self._skipped,
+        )
+
+    async def _run_pin(self, code: Code, pin: Pin) -> PinReplayed:
+        """Run a pin on this code; what came of it. Never raises for what the mods do."""
+        if pin.lost:
+            pin.last = pin.cannot(pin.lost)
+            return pin.last
+        seconds = self._seconds
+        try:
+            await self._host.keep(code, self._network.config, pin.name, pin.begins())
+            message = {"do": "run", "name": pin.name, "seconds": seconds}
+            answer = await self._host.ask(code, self._network.config, message, seconds)
+            if (why := answer.get("cannot") or self._missing(pin)) is not None:
+                pin.last, pin.seen = pin.cannot(why), None
+            else:
+                pin.seen = Observation.from_dict(answer["seen"])
+                pin.last = pin.judge(pin.seen)
+        except ReplayFailed as error:
+            pin.last, pin.seen = pin.cannot(str(error)), None
+        return pin.last
+
+    def _missing(self, pin: Pin) -> str | None:
+        """Why a pin says nothing now: a mod that takes part does not run there, or nobody hears the event."""
+        failed = [f"{mod_id}: {why}" for mod_id, why in self._host.failed.items() if mod_id in pin.generations]
+        if failed:
+            return "; ".join(failed)
+        if pin.generations and not self._targets(pin.event):
+            return f"nobody hears {pin.event_name}"
+        return None
+
+    # Events that are run again
+
+    async def replay(
+        self, what: int | str | Mapping[str, Any], *, payload: Mapping[str, Any] | None = None, on: str = "now"
+    ) -> dict[str, Any]:
+        """Run an event again, on what runs (`now`), on what ran `before` its last reload, or on `both`.
+
+        Of a pin it begins on the state of the pin, else on the state of now. Nothing is delivered, nothing is kept.
+        Raises DevServerError.
+        """
+        pin = self._pins.find(what) if isinstance(what, int | str) else None
+        if pin is not None:
+            begins, number = pin.begins(), pin.number
+        else:
+            event, number = self._event(what)
+            packed, _ = await self._packed(self._targets(event))
+            begins = {**self._begins(event), "packed": packed}
+        if payload is not None:
+            begins["event"] = {**begins["event"], "payload": dict(payload)}
+        codes = {"now": self._code} if on == "now" else {"before": self._before(begins["event"]), "now": self._code}
+        if on == "before":
+            del codes["now"]
+        runs = [await self._one_run(which, code, begins) for which, code in codes.items()]
+        seen = [each["seen"] for each in runs if "seen" in each]
+        skip = Skip(frozenset((*pin.noise, *pin.ignore)) if pin is not None else frozenset())
+        answer: dict[str, Any] = {
+            "number": number,
+            "event_name": begins["event"]["event_name"],
+            "pin": None if pin is None else pin.name,
+            "runs": runs,
+        }
+        if len(seen) == 2:
+            one, two = (Observation.from_dict(each) for each in seen)
+            found = differences_of(one, two, Skip(skip.patterns, (one.at, two.at)))
+            answer["differences"] = [_difference(each) for each in found]
+        return answer
+
+    async def _one_run(self, which: str, code: Code, begins: Mapping[str, Any]) -> dict[str, Any]:
+        seconds = self._seconds
+        message = {"do": "run", **begins, "seconds": seconds}
+        answer = await self._host.ask(code, self._network.config, message, seconds)
+        return {"on": which, "numbers": dict(code.numbers), **answer}
+
+    def _before(self, event: Mapping[str, Any]) -> Code:
+        code = code_before(self._network.engine, tuple(self._targets(event))) or code_before(self._network.engine)
+        if code is None:
+            raise ReplayFailed("there is no generation before: nothing was reloaded that this run remembers")
+        return code
+
+    def latest_failed(self) -> int | None:
+        """The number of the latest event that failed, else of the latest that a mod was asked about."""
+        latest = None
+        for entry in self._recorder.newest():
+            row = json.loads(row_of(entry))
+            if row[EVENT_NAME].startswith("system.") or row[PARENT]:
+                continue
+            if not row[OK]:
+                return int(row[NUMBER])
+            latest = latest or int(row[NUMBER])
+        return latest
+
+    async def key(self) -> None:
+        """Run the latest event that failed, or else the latest one, and pin it: key p."""
+        if self._host.off:
+            self._host.try_again()
+        number = self.latest_failed()
+        if number is None:
+            self._tell(Notice("no event has come yet that could be replayed", calm=True))
+            return
+        try:
+            made = await self.pin(number)
+        except (DevServerError, OSError) as error:
+            self._tell(Notice(f"#{number} cannot be replayed: {error}"))
+            return
+        seen = Observation.from_dict(made["accepted"])
+        ended = "success" if seen.success else seen.message
+        if seen.raised:
+            ended = f"raised {seen.raised[0].kind} {seen.raised[0].message}"
+        self._tell(Notice(f"replayed and pinned #{number} {made['event_name']}: {ended}", calm=True))
+
+    # The replay process
+
+    @property
+    def _code(self) -> Code:
+        return code_now(self._network.engine)
+
+    @property
+    def _seconds(self) -> float:
+        limit = self._network.config.limits.handler
+        return min(SECONDS, limit) if limit else SECONDS
+
+    async def _seen(self, code: Code, begins: Mapping[str, Any]) -> Observation:
+        answer = await self._one_run("now", code, begins)
+        if "cannot" in answer:
+            raise ReplayFailed(f"it cannot be replayed: {answer['cannot']}")
+        lost = self._host.failed.keys() & set(self._targets(begins["event"]))
+        if lost:
+            raise ReplayFailed(
+                "; ".join(f"{mod_id} cannot be replayed: {self._host.failed[mod_id]}" for mod_id in lost)
+            )
+        return Observation.from_dict(answer["seen"])
+
+    async def _plain(self, code: Code, packed: Mapping[str, PackedState]) -> dict[str, dict[str, Any]]:
+        if not packed:
+            return {}
+        message = {"do": "plain", "states": dict(packed)}
+        answer = await self._host.ask(code, self._network.config, message, SECONDS)
+        if "cannot" in answer:
+            return {mod_id: {"lost": str(answer["cannot"])} for mod_id in packed}
+        states: dict[str, dict[str, Any]] = self._redact(answer["states"])
+        return states
+
+    async def _packed(self, mods: Iterable[str]) -> tuple[dict[str, PackedState], float]:
+        """The states of mods as they are now, and for how many milliseconds their thread was held."""
+        return await self._network.engine.home.run(self._pack, frozenset(mods))
+
+    async def _pack(self, mods: frozenset[str]) -> tuple[dict[str, PackedState], float]:
+        began = time.perf_counter()
+        live = (each for each in self._network.engine.registry.live if each.mod_id in mods)
+        packed = {each.mod_id: await self._bounded(each) for each in live}
+        return packed, (time.perf_counter() - began) * 1000
+
+    async def _bounded(self, generation: Generation) -> PackedState:
+        packed = await pack_state(generation, SECONDS)
+        size = len(packed.whole or b"") + sum(map(len, packed.parts)) + len(packed.captured or b"")
+        if size > 2 * MOST_STATE:
+            raise PinRefused(
+                f"the state of {generation.mod_id} is larger than {MOST_STATE // 1024 // 1024} MiB: use --state empty"
+            )
+        return packed
+
+    def _targets(self, event: Mapping[str, Any]) -> list[str]:
+        """The mods that an event is offered to."""
+        asked, registry = event_of(event), self._network.engine.registry
+        if asked.destination.role == "mod":
+            slot = registry.find(asked.destination.id)
+            return [] if slot is None else [slot.mod_id]
+        return [each.mod_id for each in registry.table.targets(asked.event_name)]
+
+    def _event(self, what: int | str | Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+        """An event as it is kept, and its number. Raises DevServerError."""
+        if isinstance(what, Mapping):
+            try:
+                event_of(what)
+            except (ValueError, TypeError) as error:
+                raise PinRefused(str(error)) from error
+            return self._redact(dict(what)), None
+        text = str(what).removeprefix("#")
+        if not text.isdecimal():
+            raise PinRefused(f"{what!r} is neither the number of an event nor the name of a pin")
+        number = int(text)
+        entry = self._recorder.find(number)
+        if entry is None:
+            raise PinRefused(f"#{number} is not kept: oa-dev events --last 20 shows what is")
+        row, rest = json.loads(row_of(entry)), rest_of(entry)
+        payload = rest.get("payload", row[PAYLOAD])
+        if not isinstance(payload, dict):
+            why = "secrets travel in such events" if payload is None else f"its payload of {payload} was not kept"
+            raise PinRefused(f"#{number} cannot be run again: {why}")
+        event = {
+            "event_name": row[EVENT_NAME],
+            "source_id": row[SOURCE],
+            "destination_id": row[DESTINATION],
+            "event_id": row[EVENT_ID],
+            "payload": payload,
+        }
+        return self._redact(event), number
+
+    def _begins(self, event: dict[str, Any]) -> dict[str, Any]:
+        directory = self._network.directory
+        agents = directory.agents()[:_MOST_AGENTS]
+        return {
+            "event": event,
+            "agents": [
+                {"agent_id": each.agent_id, "group": each.group, "metadata": dict(each.metadata)} for each in agents
+            ],
+            "channels": {name: list(directory.channel_members(name)) for name in directory.channels()},
+        }
+
+    # What is made of it
+
+    async def send_again(
+        self, what: int | str | Mapping[str, Any], payload: Mapping[str, Any] | None, seen: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """Send an event for real, as a new one; its answer. `seen`: the generations that who asks has seen.
+
+        Raises DevServerError, also where others run by now.
+        """
+        pin = self._pins.find(what) if isinstance(what, int | str) else None
+        values = dict(pin.event) if pin is not None else self._event(what)[0]
+        numbers = self._code.numbers
+        others = {mod_id: numbers.get(mod_id, 0) for mod_id, number in seen.items() if numbers.get(mod_id) != number}
+        if others:
+            names = ", ".join(f"{mod_id} v{number}" for mod_id, number in others.items())
+            raise PinRefused(f"{names} runs by now: look again at what the event does")
+        values.pop("event_id", None)
+        event = event_of({**values, "payload": dict(payload)} if payload is not None else values)
+        answer = await self._network.ingest(event, ADMIN)
+        return {**answer.to_dict(), "event_id": event.event_id, "event_name": event.event_name}
+
+    async def test(self, what: int | str, path: str | None) -> dict[str, Any]:
+        """Write a test of an event, once it passes: `{path, text, warnings}`. Raises DevServerError or OSError."""
+        # Here and not above: rarely asked for.
+        from devserver.server.written_tests import write_test
+
+        pin = self._pins.find(what) or await self._made(what, "test", empty=False)
+        lost = [f"{mod_id}: {each['lost']}" for mod_id, each in pin.state.items() if "lost" in each]
+        if lost:
+            raise PinRefused(
+                f"a test cannot hold this state ({'; '.join(lost)}): oa-dev pin {what} --state empty, then test that"
+            )
+        answer = await self._one_run("now", self._code, pin.begins())
+        if "cannot" in answer:
+            raise ReplayFailed(f"it cannot be replayed: {answer['cannot']}")
+        seen = Observation.from_dict(answer["seen"])
+        if seen.refused:
+            raise PinRefused(f"a test would do for real what replay refuses: {', '.join(seen.refused)}")
+        return await write_test(self._network.workspace, pin, seen, asked=f"oa-dev test {what}", path=path)
+
+    async def look(self, mod: str, path: str, since: str | None) -> dict[str, Any]:
+        """Show one level of a mod's state, or (`since="look"`) what has changed since it was last looked at.
+
+        Raises DevServerError.
+        """
+        try:
+            steps = steps_of(path)
+        except ValueError as error:
+            raise PinRefused(str(error)) from error
+        slot = self._network.engine.registry.find(mod)
+        if slot is None or slot.live is None:
+            raise PinRefused(f"no mod {mod} runs here")
+        packed, _ = await self._packed([slot.mod_id])
+        state, before = packed[slot.mod_id], self._looked.get(slot.mod_id)
+        if since is not None and before is None:
+            raise PinRefused(f"the state of {slot.mod_id} was not looked at before")
+        message = {"do": "look", "state": state, "steps": steps, "since": before if since is not None else None}
+        answer = await self._host.ask(self._code, self._network.config, message, SECONDS)
+        if "cannot" in answer:
+            raise PinRefused(f"{path or 'the state'} cannot be shown: {answer['cannot']}")
+        if since is None and not steps:
+            self._looked.pop(slot.mod_id, None)
+            self._looked[slot.mod_id] = state
+            if len(self._looked) > _MOST_LOOKED:
+                del self._looked[next(iter(self._looked))]
+        return {"mod_id": slot.mod_id, "path": path, "lost": list(state.lost), **answer["look"]}
+
+    # The end
+
+    def give_way(self) -> None:
+        """Another image of this process comes."""
+        self._host.kill()
+
+    async def end(self) -> None:
+        """End the replay process."""
+        await self._host.end()
+
+
+def _difference(each: Any) -> dict[str, Any]:
+    return {"path": each.path, "before": each.before, "after": each.after, "kind": each.kind}

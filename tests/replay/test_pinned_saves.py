@@ -1,0 +1,185 @@
+"""Pins: an event is pinned, its mod is saved, and what it does otherwise is told."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+from replay_mods import COUNTER, NOTES
+
+from devserver.errors import DevServerError
+from devserver.model.facts import PinResult
+
+
+async def with_agents(net) -> None:
+    for each in ("ana", "charlie", "critic"):
+        await net.network.register_agent(each)
+
+
+async def test_a_pin_says_what_the_event_does_and_what_is_noise(pinning):
+    """Ids, times, and state that is keyed by a random id; nothing else."""
+    async with pinning(notes=NOTES) as net:
+        await with_agents(net)
+        made = await net.replays.pin(await net.send("notes.add", {"title": "milk"}))
+        assert (made["name"], made["generations"]) == (f"notes.add-{made['number']}", {"notes": 1})
+        assert made["noise"] == ["answer.data.at", "answer.data.id", "state.notes.byid{}"]
+        assert made["state"] == {"notes": {"keys": 2}}
+        assert made["accepted"]["told"] == {
+            "ana": ("notes.added",),
+            "charlie": ("notes.added", "notes.counted"),
+            "critic": ("notes.added",),
+        }
+
+
+async def test_saves_that_move_lines_leave_all_the_same(pinning):
+    """Three of them."""
+    async with pinning(notes=NOTES) as net:
+        await with_agents(net)
+        await net.replays.pin(await net.send("notes.add", {"title": "milk"}))
+        for number in range(1, 4):
+            told = await net.saved("mods/notes.py", "\n" * number + NOTES)
+            assert [each.result for each in told.pins] == [PinResult.SAME], told
+
+
+CHANGES = [
+    ("f'note {number}'".replace("'", '"'), 'f"Note {number}"', ["answer.message"]),
+    ('{"number": number, "id"', '{"count": number, "id"', ["answer.data.number", "answer.data.count"]),
+    ('{"number": number, "id"', '{"number": str(number), "id"', ["answer.data.number"]),
+    ("EventResponse(True, f", "EventResponse(False, f", ["answer.success"]),
+    ('await self.tell("notes.counted", "agent:charlie", number)', "pass", ["sends[1]", "told.charlie[1]"]),
+    (
+        'await self.tell("notes.counted", "agent:charlie", number)',
+        'await self.tell("notes.counted", "agent:charlie", number)\n'
+        '        await self.tell("notes.more", "agent:critic", number)',
+        ["sends[2]", "told.critic[1]"],
+    ),
+    ('payload={"what": what}', 'payload={"what": what, "more": 1}', ["sends[0].payload.more", "sends[1].payload.more"]),
+    ('"by": event.source.id', '"by": event.source.role', ["state.notes.notes.tea.by"]),
+    ("number = len(notes) + 1", "number = 1 / 0", None),
+    ('return EventResponse(True, f"note {number}"', 'return None and EventResponse(True, f"note {number}"', None),
+    ('title = event.payload["title"]', 'title = event.payload["title"].upper()', None),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "paths"), CHANGES, ids=range(len(CHANGES)))
+async def test_a_planted_change_is_found_at_its_path_and_nothing_else(pinning, old, new, paths):
+    """A field, a type, an answer, a delivery too few or too many, a payload, a state, an exception, the way."""
+    async with pinning(notes=NOTES) as net:
+        await with_agents(net)
+        await net.send("notes.add", {"title": "milk"})
+        await net.replays.pin({"event_name": "notes.add", "source_id": "ana", "payload": {"title": "tea"}})
+        assert old in NOTES
+        told = await net.saved("mods/notes.py", NOTES.replace(old, new))
+        (pin,) = told.pins
+        assert pin.result is PinResult.DIFFERS
+        if paths is not None:
+            assert [each.path for each in pin.differences] == paths
+
+
+async def test_what_is_accepted_is_the_same_from_then_on_and_what_is_ignored_is_not_compared(pinning):
+    """Both are a person's decision."""
+    async with pinning(counter=COUNTER) as net:
+        first = await net.replays.pin(await net.send("count.up", {"name": "x"}))
+        changed = COUNTER.replace('"counted"', '"counted up"')
+        assert (await net.saved("mods/counter.py", changed)).count(PinResult.DIFFERS) == 1
+        await net.replays.accept(first["name"])
+        assert (await net.saved("mods/counter.py", changed + "\nx = 1")).count(PinResult.SAME) == 1
+        again = changed.replace('"times": self.times', '"times": 77')
+        assert (await net.saved("mods/counter.py", again)).count(PinResult.DIFFERS) == 1
+        await net.replays.ignore(first["name"], "answer.data.times")
+        assert (await net.saved("mods/counter.py", again + "\nx = 1")).count(PinResult.SAME) == 1
+        await net.replays.remove(str(first["number"]))
+        assert net.replays.pins()["pins"] == []
+
+
+async def test_what_failed_when_it_was_pinned_is_told_as_fixed(pinning):
+    """The next save mends it."""
+    async with pinning(counter=COUNTER) as net:
+        number = await net.send("count.up", {})
+        assert net.replays.latest_failed() == number
+        await net.replays.key()
+        told = await net.saved("mods/counter.py", COUNTER.replace('["name"]', '.get("name", "none")'))
+        (pin,) = told.pins
+        assert (pin.number, pin.result, pin.why) == (number, PinResult.FIXED, "KeyError 'name' → success")
+
+
+async def test_a_pin_outlives_the_run(pinning):
+    """As a file of this user alone, in plain data."""
+    async with pinning(counter=COUNTER) as net:
+        made = await net.replays.pin(await net.send("count.up", {"name": "x"}))
+        file = net.folder / ".oa-dev" / "pins" / f"{made['name']}.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert json.loads(file.read_text())["state"] == {"counter": {"plain": {"counts": {"x": 1}}}}
+        net.replays = net.made()
+        assert (await net.saved("mods/counter.py", COUNTER + "\nx = 1")).count(PinResult.SAME) == 1
+
+
+async def test_a_state_of_own_classes_lives_until_the_run_ends(pinning):
+    """It is never read from disk."""
+    text = COUNTER + "\n\nclass Board:\n    pass\n"
+    text = text.replace("self.times = 0", 'self.times = 0\n        self.state["board"] = Board()')
+    async with pinning(counter=text) as net:
+        made = await net.replays.pin(await net.send("count.up", {"name": "x"}))
+        assert made["state"] == {"counter": {"lost": "key 'board' holds mods.counter.Board"}}
+        assert (await net.saved("mods/counter.py", text + "\nx = 1")).count(PinResult.SAME) == 1
+        net.replays = net.made()
+        (pin,) = (await net.saved("mods/counter.py", text + "\nx = 2")).pins
+        assert pin.result is PinResult.CANNOT
+        assert pin.why.startswith("its state was that of an earlier run (counter: key 'board' holds mods.counter.Board")
+
+
+async def test_both_generations_are_shown_beside_each_other(pinning):
+    """On one state; what differs is named."""
+    async with pinning(counter=COUNTER) as net:
+        number = await net.send("count.up", {"name": "x"})
+        await net.save("mods/counter.py", COUNTER.replace('"counted"', '"counted up"'))
+        answer = await net.replays.replay(number, on="both")
+        assert [(each["on"], each["seen"]["generations"]) for each in answer["runs"]] == [
+            ("before", {"counter": 1}),
+            ("now", {"counter": 2}),
+        ]
+        assert [each["path"] for each in answer["differences"]] == ["answer.message"]
+        assert (await net.replays.replay(number, payload={"name": "y"}))["runs"][0]["seen"]["data"]["count"] == 1
+
+
+async def test_an_event_is_sent_again_only_on_the_generations_that_were_seen(pinning):
+    """For real."""
+    async with pinning(counter=COUNTER) as net:
+        number = await net.send("count.up", {"name": "x"})
+        assert (await net.replays.send_again(number, None, {"counter": 1}))["data"]["count"] == 2
+        with pytest.raises(DevServerError, match="counter v1 runs by now"):
+            await net.replays.send_again(number, None, {"counter": 7})
+
+
+async def test_a_mod_that_needs_the_network_to_start_is_named(pinning):
+    """The server's own goes on."""
+    text = COUNTER.replace("self.times = 0", 'import socket; socket.socket().bind(("127.0.0.1", 0)); self.times = 0')
+    async with pinning(counter=text) as net:
+        number = await net.send("count.up", {"name": "x"})
+        with pytest.raises(
+            DevServerError, match=r"counter cannot be replayed: it wants socket.bind 127.0.0.1:0 to start"
+        ):
+            await net.replays.pin(number)
+
+
+async def test_a_state_is_looked_at_one_level_at_a_time(pinning):
+    """And what has changed since it was looked at last."""
+    async with pinning(notes=NOTES) as net:
+        await net.send("notes.add", {"title": "milk"})
+        top = await net.replays.look("notes", "", None)
+        assert [(each["key"], each["of"]) for each in top["items"]] == [("notes", 1), ("byid", 1)]
+        assert (await net.replays.look("notes", "notes.milk.number", None))["value"] == 1
+        await net.send("notes.add", {"title": "tea"})
+        changed = await net.replays.look("notes", "", "look")
+        assert changed["differences"][0]["steps"] == ["notes", "tea"]
+        with pytest.raises(DevServerError, match="cannot be shown"):
+            await net.replays.look("notes", "notes.nothing", None)
+
+
+@pytest.mark.parametrize("what", [999_999, "nothing", {"event_name": "no"}, {"event_name": "a.b", "payload": 5}])
+async def test_an_event_that_is_none_is_refused(pinning, what):
+    """In a sentence."""
+    async with pinning(counter=COUNTER) as net:
+        with pytest.raises(DevServerError):
+            await net.replays.replay(what)
