@@ -1,6 +1,7 @@
 """The gate as a function: a grid of requests against an oracle that was written by itself."""
 
 import itertools
+from unittest.mock import Mock
 
 import pytest
 
@@ -351,7 +352,7 @@ def test_a_route_that_is_not_fully_declared_stops_the_start(route):
 def test_every_route_that_can_be_reached_has_a_scope(network):
     """The application has no router besides the table of its gate, and in that each row says who may ask."""
     extra = Route("GET", "/_dev/page", Scope.READ, endpoint)
-    app = make_app(network, None, token=TOKEN, port_of=lambda: PORT, routes=[extra])
+    app = make_app(network, Mock(), token=TOKEN, port_of=lambda: PORT, routes=[extra])
     assert {(route.method, route.path, route.scope) for route in app.gate().routes} == {
         ("GET", "/healthz", Scope.OPEN),
         ("GET", "/api/health", Scope.OPEN),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from live import Live
 
+import devserver
 from devserver.control.page import PageApi, Tickets
 from devserver.model.config import NetworkConfig
 from devserver.server.app import make_app
@@ -17,6 +20,7 @@ from devserver.transports.http.gate import Gate, RequestFacts, judge
 
 PORT = 8700
 TOKEN = "the-token-of-this-run"
+FILES = sorted((Path(devserver.__file__).parent / "control" / "page").iterdir())
 ROUTES = {
     ("GET", "/healthz"): False,
     ("GET", "/api/health"): False,
@@ -34,8 +38,7 @@ ROUTES = {
     ("POST", "/_dev/unload"): True,
     ("POST", "/_dev/send"): True,
     ("GET", "/_dev/"): False,
-    ("GET", "/_dev/page.js"): False,
-    ("GET", "/_dev/page.css"): False,
+    **{("GET", f"/_dev/{each.name}"): False for each in FILES if each.suffix in (".js", ".css")},
     ("POST", "/_dev/tickets"): True,
     ("POST", "/_dev/enter"): False,
 }
@@ -135,7 +138,7 @@ def test_the_gate_judges_as_the_contract_does(seed: int) -> None:
     """Ten thousand requests to each seed."""
     page = PageApi(TOKEN, Tickets(lambda: None)).routes()
     network: Any = SimpleNamespace(config=NetworkConfig("grid"))
-    gate = make_app(network, None, token=TOKEN, port_of=lambda: PORT, routes=page).gate()  # type: ignore[arg-type]
+    gate = make_app(network, Mock(), token=TOKEN, port_of=lambda: PORT, routes=page).gate()
     assert {(each.method, each.path) for each in gate.routes} == set(ROUTES)
     grid = cases(10_000, seed)
     assert len(grid) >= 10_000
@@ -184,7 +187,7 @@ def test_reading_changes_nothing(live: Live) -> None:
     ana = live.join("crawled")
     assert ana.send("note.for.ana", {"n": 1}, to="crawled")["success"] is True
     before = _state(live)
-    known = {each.path for each in make_app(None, None, token=TOKEN, port_of=lambda: PORT).gate().routes}  # type: ignore[arg-type]
+    known = {each.path for each in make_app(Mock(), Mock(), token=TOKEN, port_of=lambda: PORT).gate().routes}
     for path in sorted(
         known | {"/", "/_dev/", "/_dev/plan", "/_dev/reloads", "/_dev/events", "/_dev/stop", "/_dev/undo"}
     ):
