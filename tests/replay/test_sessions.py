@@ -1,0 +1,156 @@
+"""Sessions: the events of a run, run again without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from devserver.agent_network import AgentNetwork
+from devserver.model.event import Event
+from devserver.model.principal import LOCAL
+from devserver.replay.session import BadSession, event_line, first_line, read_session
+
+ROOT = Path(__file__).parents[2]
+AGENTS = ("ana", "charlie", "critic")
+
+
+async def recorded(folder: Path, times: int) -> Path:
+    """Run a copy of the sample network, send it events of some kinds, and write the session of that."""
+    network = AgentNetwork.load(folder)
+    recorder = network.record()
+    await network.initialize()
+    try:
+        for each in AGENTS:
+            await network.register_agent(each)
+        begun, directory = recorder.number, network.directory
+        channels = {name: list(directory.channel_members(name)) for name in directory.channels()}
+        for number in range(times):
+            for name, payload in kinds(number):
+                event = Event(event_name=name, source_id=AGENTS[number % 3], payload=payload)
+                await network.ingest(event, LOCAL)
+        entries = [each for each in reversed(recorder.newest()) if json.loads(each.split(b"\n")[0])[0] > begun]
+    finally:
+        await network.shutdown()
+    agents = [{"agent_id": each, "group": None, "metadata": {}} for each in AGENTS]
+    head = first_line("Sample", 5.0, {}, {}, {"agents": agents, "channels": channels})
+    file = folder / "session.jsonl"
+    file.write_bytes(head + b"".join(map(event_line, entries)))
+    return file
+
+
+def kinds(number: int) -> list[tuple[str, dict]]:
+    page = f"page-{number % 7}"
+    return [
+        ("wiki.page.create", {"page_path": page, "title": page, "wiki_content": "one"}),
+        ("wiki.page.edit", {"page_path": page, "wiki_content": f"{number}"}),
+        ("wiki.page.get", {"page_path": page}),
+        ("wiki.pages.list", {}),
+    ]
+
+
+async def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run `oa-dev` in a folder: its exit code, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "devserver",
+        *arguments,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the sample network."""
+    place = tmp_path / "network"
+    place.mkdir()
+    shutil.copy(ROOT / "network.yaml", place)
+    shutil.copytree(ROOT / "mods", place / "mods")
+    return place
+
+
+async def test_a_session_is_the_same_but_for_noise_and_a_change_is_found(folder):
+    """By the exit code too: that is the command for CI."""
+    file = await recorded(folder, 10)
+    code, said = await run(folder, "replay", file.name, "--json")
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert [each for each in rows if each.get("result", "same") != "same"] == []
+    assert (code, rows[-1]["same"], rows[-1]["differ"]) == (0, 40, 0)
+
+    mod = folder / "mods" / "wiki" / "mod.py"
+    mod.write_text(mod.read_text().replace("is at version", "has version"))
+    code, said = await run(folder, "replay", file.name)
+    assert code == 1
+    assert "40 events in order" in said
+    assert "30 same, 10 differ" in said
+    assert "answer.message" in said
+    first = next(int(word.removeprefix("#")) for word in said.split() if word.startswith("#"))
+    code, said = await run(folder, "replay", file.name, "--at", str(first))
+    assert code == 1
+    assert f"#{first} wiki.page.edit   differs" in said
+
+
+async def test_a_file_that_is_no_session_is_a_usage_error(folder):
+    """And a network.yaml that cannot be used is told by its own exit code."""
+    (folder / "x.jsonl").write_text("{}\n")
+    code, said = await run(folder, "replay", "x.jsonl")
+    assert (code, "it has the format None, this oa-dev reads 1" in said) == (2, True)
+    assert (await run(folder, "replay", "none.jsonl"))[0] == 2
+    (folder / "x.jsonl").write_bytes(first_line("x", 1.0, {}, {}, {"agents": [], "channels": {}}))
+    (folder / "network.yaml").write_text("network: [")
+    assert (await run(folder, "replay", "x.jsonl"))[0] == 3
+
+
+HEAD = first_line("x", 1.0, {}, {}, {"agents": [], "channels": {}})
+ROW = [1, 0, 0, 5, "a.b", "ana", None, "id", True, "", [], [], [], {"x": 1}]
+
+
+def test_a_line_that_is_cut_is_left_out_and_said():
+    """A session survives a kill at any byte."""
+    whole = HEAD + json.dumps({"e": ROW}).encode() + b"\n"
+    for length in range(len(HEAD), len(whole)):
+        session = read_session(io.BytesIO(whole[:length]))
+        assert session.inputs == []
+        assert session.notes == ([] if length == len(HEAD) else ["its last line is cut, and left out"])
+    assert [each.number for each in read_session(io.BytesIO(whole)).inputs] == [1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]\n",
+        b"{\n",
+        b'{"oa-dev session": 2}\n',
+        b'{"oa-dev session": 1}\n',
+        HEAD + b"[" * 5000 + b"\n",
+        HEAD + b'{"e": [1]}\n',
+        HEAD + json.dumps({"e": [*ROW[:4], 5, *ROW[5:]]}).encode() + b"\n",
+        HEAD.replace(b'"state": {}', b'"state": {"m": {"plain": {"$": "eval", "of": ""}}}'),
+    ],
+)
+def test_a_file_of_another_form_is_refused(data):
+    """With the line."""
+    with pytest.raises(BadSession):
+        read_session(io.BytesIO(data))
+
+
+def test_what_a_handler_sent_is_what_its_event_did():
+    """It is no event that is run again; what a task of a mod sends by itself is."""
+    child = [2, 1, 1, 2, "a.told", "mod:x", "agent:ana", "id2", True, "", [], ["ana"], [], {"y": 1}]
+    alone = [3, 0, 9, 2, "a.tick", "mod:x", None, "id3", True, "", [], [], [], {}]
+    data = HEAD + b"".join(json.dumps({"e": each}).encode() + b"\n" for each in (child, ROW, alone))
+    one, two = read_session(io.BytesIO(data)).inputs
+    assert (one.number, two.number) == (1, 3)
+    assert [(each.event_name, each.payload) for each in one.did.sends] == [("a.told", {"y": 1})]
+    assert one.did.told == {"ana": ("a.told",)}
