@@ -27,6 +27,8 @@ from devserver.live.loops import Home, SameLoop
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate, Registry
 from devserver.loader import find_mod_class, imported
+from devserver.market.blocked import BlockedMods
+from devserver.market.shelf import Shelf
 from devserver.mod import BaseMod
 from devserver.model.change import (
     ConfigChanged,
@@ -43,7 +45,16 @@ from devserver.model.change import (
 from devserver.model.clock import Clock, RealClock
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import AgentsSeen, ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Status
+from devserver.model.facts import (
+    AgentsSeen,
+    ErrorFacts,
+    Fact,
+    ModError,
+    Notice,
+    Outcome,
+    PlanDone,
+    Status,
+)
 from devserver.model.lifecycle import Action
 from devserver.model.logs import logger
 from devserver.model.names import module_of
@@ -52,6 +63,7 @@ from devserver.model.principal import LOCAL, Principal
 from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
 from devserver.network.accounts import RECORDED
 from devserver.network.agents import Directory, Registration
+from devserver.network.asks import Asked, Asks
 from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.lines import Lines
@@ -96,6 +108,10 @@ class AgentNetwork:
         self.directory = Directory(config)
         self.storage = self.workspace / ".oa-dev" / "storage"
         """Where mods keep their own data, each in a folder of its own."""
+        self.shelf = Shelf(lambda: self.config, self.workspace)
+        """The mods that can be had."""
+        self.asks = Asks(self.shelf, self.directory, lambda fact: self._tell(fact))
+        """The mods that agents have asked for."""
         self.clock: Clock = RealClock()
         """What mods ask the time of."""
         self._home = home or SameLoop()
@@ -105,6 +121,9 @@ class AgentNetwork:
         self.lines = Lines(self.engine.registry, self.directory, self._tell)
         """The versions that run beside mods."""
         self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error, self.lines.on_error)
+        self.blocked = BlockedMods(self, lambda: self.engine.environment.current, lambda fact: self._tell(fact))
+        """What catalogues warn of among the mods that are installed."""
+        self.engine.admits.append(self.blocked.refuse)
         self._overseer = Overseer(self.engine, partial(self._dispatcher.give_up, self._home.answer), self._tell)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
@@ -248,6 +267,7 @@ class AgentNetwork:
             "engine": self.engine.pack(),
             "recorder": None if self._dispatcher.recorder is None else self._dispatcher.recorder.pack(),
             "bridge": {} if self._bridge is None else self._bridge.pack(),
+            "asks": self.asks.pack(),
         }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
@@ -260,6 +280,8 @@ class AgentNetwork:
         if self._dispatcher.recorder is not None and packed.get("recorder") is not None:
             self._dispatcher.recorder.unpack(packed["recorder"])
         self._kept_before = packed["bridge"]
+        if "asks" in packed:  # an older image has none
+            self.asks.unpack(packed["asks"])
         # Agents are here already, and their events wait for the mods that hear them.
         self._start_gate.close()
 
@@ -565,6 +587,21 @@ class AgentNetwork:
             return False
         await self._tell_mods(agent_event(False, agent_id, {}))
         return True
+
+    # Mods that can be had
+
+    async def find_mods(self, words: str) -> dict[str, Any]:
+        """Find mods that can be had, in which every word occurs; nothing is fetched for it."""
+        return await self.shelf.search(words)
+
+    async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
+        """Have a person asked for a mod that can be had, which nobody installs by that. Raises EventRefused."""
+        return await self.asks.ask_for(agent_id, name, why)
+
+    def runs(self, mod_path: str) -> bool:
+        """Whether a mod, by path or id, runs."""
+        slot = self.engine.registry.find(mod_path)
+        return slot is not None and slot.live is not None
 
     # What the engine and the handles need
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from devserver.cli.options import Json
+from devserver.cli.options import Json, yes_or_no
 
 
 def add_catalogue(app: typer.Typer) -> None:
     """Add the commands to an app."""
-    for command in (search, show, pack, publish, index):
+    for command in (search, show, asked, pack, publish, index):
         app.command()(command)
 
 
@@ -38,6 +38,19 @@ def show(
     from devserver.cli import finding
 
     return finding.show_mod(name, source=source, diff=diff, as_json=as_json)
+
+
+def asked(
+    number: Annotated[int | None, typer.Argument(metavar="[N]", help="One of them alone.", min=1)] = None,
+    answer: Annotated[
+        str | None, typer.Argument(metavar="[yes|no]", parser=yes_or_no, help="The answer to it.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show which mods agents ask for, or answer one."""
+    from devserver.cli import asked as asking
+
+    return asking.asked(number, answer, as_json=as_json)
 
 
 def pack(

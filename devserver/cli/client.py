@@ -67,9 +67,13 @@ class Client:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
         return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)
 
-    def load(self, mod_path: str, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Load a mod that network.yaml or its `mod_paths` name; the answer is as of `reload`."""
-        return self._call("POST", "/_dev/load", {"mod_path": mod_path, "config": config}, _WORK_SECONDS)
+    def load(self, mod_path: str, config: Mapping[str, Any], anyway: str | None = None) -> dict[str, Any]:
+        """Load a mod that network.yaml or its `mod_paths` name; the answer is as of `reload`.
+
+        `anyway` is the digest of one that a catalogue has blocked.
+        """
+        body = {"mod_path": mod_path, "config": config, "anyway": anyway}
+        return self._call("POST", "/_dev/load", body, _WORK_SECONDS)
 
     def unload(self, mod: str, *, force: bool = False, cascade: bool = False) -> dict[str, Any]:
         """Unload a mod by id or path; the answer is as of `reload`."""
@@ -128,6 +132,15 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Have the control API do something: `path` stands behind `/_dev/`."""
         return self._call("POST", f"/_dev/{path}", body, _WORK_SECONDS)
+
+    def asked(self) -> dict[str, Any]:
+        """The mods that agents ask for and that wait for a person."""
+        return self._call("GET", "/_dev/asked", None, _QUICK_SECONDS)
+
+    def answer_asked(self, number: int, answer: str, sha256: str) -> dict[str, Any]:
+        """Answer an agent `yes`, once the mod of that digest runs, or `no`."""
+        body = {"number": number, "answer": answer, "sha256": sha256}
+        return self._call("POST", "/_dev/asked", body, _WORK_SECONDS)
 
     def ticket(self) -> str:
         """What lets a browser in, once and soon."""

@@ -42,6 +42,13 @@ def count_of(text: str) -> int:
     return int(text)
 
 
+def yes_or_no(text: str) -> str:
+    """The answer that an argument gives. Raises BadParameter."""
+    if text.lower() not in ("yes", "no"):
+        raise typer.BadParameter(f"the answer is yes or no, not {text!r}")
+    return text.lower()
+
+
 def level_of(text: str) -> str:
     """The level of log records that an option names. Raises BadParameter."""
     if text.lower() not in LEVELS:

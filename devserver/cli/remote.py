@@ -225,9 +225,9 @@ def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
     return _carried_out(_server().reload(mods), as_json=as_json)
 
 
-def load(mod: str, config: str, *, as_json: bool) -> int:
+def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> int:
     """Load a mod. Ends with 1 unless it was loaded. Raises Problem for a configuration that is not a JSON object."""
-    return _carried_out(_server().load(mod, object_of(config, "the configuration")), as_json=as_json)
+    return _carried_out(_server().load(mod, object_of(config, "the configuration"), anyway), as_json=as_json)
 
 
 def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:

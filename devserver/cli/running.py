@@ -81,12 +81,15 @@ def reload(mods: Mods = None, as_json: Json = False) -> int:
 def load(
     mod: Annotated[str, typer.Argument(metavar="MOD", help="A path, as in ./wiki or mods.wiki.")],
     config: Annotated[str, typer.Option(metavar="JSON", help="The mod's configuration.")] = "{}",
+    anyway: Annotated[
+        str | None, typer.Option(metavar="SHA256", help="Of a mod that a catalogue has blocked, as show tells it.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Load a mod into the running network; network.yaml stays."""
     from devserver.cli import remote
 
-    return remote.load(mod, config, as_json=as_json)
+    return remote.load(mod, config, anyway=anyway, as_json=as_json)
 
 
 def unload(

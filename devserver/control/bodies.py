@@ -40,9 +40,10 @@ class AboutOneMod(Body):
 
 
 class Load(AboutOneMod):
-    """The mod to load, and its configuration."""
+    """The mod to load, and its configuration. `anyway`: the digest of one that is loaded though a catalogue warns."""
 
     config: dict[str, object] | None = None
+    anyway: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
 
 
 class Unload(AboutOneMod):

@@ -46,6 +46,9 @@ class Control(Protocol):
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Queue a trigger, and wait until its plan was carried out."""
 
+    def allow_blocked(self, sha256: str) -> None:
+        """Let a mod of this digest be loaded though a catalogue warns of it."""
+
     async def send(self, event: Event, as_agent: str | None) -> EventResponse:
         """Send an event, as an agent or as the one who runs the network."""
 
@@ -103,6 +106,8 @@ class ControlApi:
     async def load(self, request: Request) -> Answer:
         """Load a mod. The allow list of network.yaml holds here too: a token is not a person at the keyboard."""
         body = read(bodies.Load, request)
+        if body.anyway:
+            self._control.allow_blocked(body.anyway)
         trigger = LoadAsked(body.mod_path, body.config or {}, _CAUSE, trusted=False, seen=body.generation)
         return await self._carry_out(trigger)
 

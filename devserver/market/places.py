@@ -26,7 +26,7 @@ from devserver.market.catalogue import BUILT_IN, MOST_BYTES, BadCatalogue, Catal
 from devserver.market.folder import write_whole
 from devserver.market.index import FILE, read_index
 from devserver.market.package import MOST_BYTES as PACKAGE_BYTES
-from devserver.market.wheel import built_in
+from devserver.market.wheel import HOME, built_in
 from devserver.model.config import NetworkConfig
 from devserver.model.names import is_loopback
 
@@ -82,6 +82,20 @@ def _places(config: NetworkConfig | None, workspace: Path) -> Iterator[str]:
     yield BUILT_IN
 
 
+def files_of(config: NetworkConfig | None, workspace: Path) -> dict[str, Path]:
+    """Return the files that catalogues are in, by what each is called: those that are there, and asks no address."""
+    found: dict[str, Path] = {}
+    for place in _places(config, workspace):
+        if place in (BUILT_IN, "built-in"):
+            found[BUILT_IN] = HOME / FILE
+        elif "://" in place:
+            found[shown(place)] = _kept_as(place)
+        else:
+            path = workspace / place
+            found[place.removesuffix(f"/{FILE}")] = path if path.name.endswith(".json") else path / FILE
+    return {name: path for name, path in found.items() if path.is_file()}
+
+
 def _read(place: str, workspace: Path, ask: Ask) -> Catalogue:
     if place in (BUILT_IN, "built-in"):
         return built_in()
@@ -105,7 +119,7 @@ def _read(place: str, workspace: Path, ask: Ask) -> Catalogue:
 
 
 def _remote(url: str, ask: Ask) -> Catalogue:
-    name, kept = shown(url), _kept_in() / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.json"
+    name, kept = shown(url), _kept_as(url)
     problem = ""
     if ask is Ask.FETCH:
         try:
@@ -125,9 +139,10 @@ def _remote(url: str, ask: Ask) -> Catalogue:
     return read_catalogue(data, url, named=name, age=max(0.0, time.time() - written))
 
 
-def _kept_in() -> Path:
+def _kept_as(url: str) -> Path:
+    """Where the answer of an address is kept."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "oa-dev" / "catalogues"
+    return Path(base) / "oa-dev" / "catalogues" / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.json"
 
 
 def fetched_wheel(catalogue: str, file: str) -> bytes:

@@ -373,6 +373,30 @@ class Replayed:
         return sum(each.result in results for each in self.pins)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModAsked:
+    """An agent asks a person for a mod that can be had. `catalogue`: the list that it is in."""
+
+    number: int
+    agent_id: str
+    name: str
+    version: str
+    catalogue: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModBlocked:
+    """A catalogue warns of a mod. `runs`: it ran before the warning came, and still runs."""
+
+    mod_id: str
+    name: str
+    version: str
+    reason: str
+    catalogue: str
+    runs: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """The server has ended cleanly."""
@@ -402,5 +426,7 @@ Fact = (
     | AgentSeen
     | Replayed
     | AgentProgram
+    | ModAsked
+    | ModBlocked
     | Stopped
 )

@@ -362,6 +362,37 @@ class ReplayedLine(ReplayedForm):
     time: str
 
 
+class AskForm(TypedDict):
+    """A mod that an agent asks a person for, by its number; `catalogue` is the list that it is in."""
+
+    number: int
+    agent: str
+    name: str
+    version: str
+    catalogue: str
+    why: str
+
+
+class AskedLine(AskForm):
+    """An agent asks a person for a mod: `oa-dev asked` shows it."""
+
+    type: Literal["asked"]
+    time: str
+
+
+class ModBlockedLine(TypedDict):
+    """A catalogue warns of a mod, which is not loaded any more; `runs` where it still runs."""
+
+    type: Literal["blocked"]
+    time: str
+    mod_id: str
+    name: str
+    version: str
+    reason: str
+    catalogue: str
+    runs: bool
+
+
 class StoppedLine(TypedDict):
     """The server has ended cleanly."""
 
@@ -399,6 +430,8 @@ Line = (
     | GuardLine
     | AgentLine
     | ReplayedLine
+    | AskedLine
+    | ModBlockedLine
     | StoppedLine
     | ErrorLine
 )

@@ -20,6 +20,8 @@ class Scope(StrEnum):
     """See agents, mods and health in detail."""
     MODS_WRITE = "mods:write"
     """Load, unload and reload mods."""
+    MODS_ASK = "mods:ask"
+    """See which mods can be had, and ask a person for one."""
     ERRORS_READ = "errors:read"
     """See errors with their traces and source lines."""
     ADMIN = "admin"

@@ -26,6 +26,8 @@ from devserver.model.facts import (
     Holder,
     Ignored,
     LeftBehind,
+    ModAsked,
+    ModBlocked,
     ModError,
     Notice,
     Outcome,
@@ -97,10 +99,39 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             )
         case Replayed():
             return ({"type": "replayed", "time": time, **replayed_to_dict(fact)},)
+        case ModAsked():
+            asked: forms.AskedLine = {"type": "asked", "time": time, **_asked(fact)}
+            return (asked,)
+        case ModBlocked():
+            return (_mod_blocked(fact, time),)
         case Stopped():
             return (_stopped(fact, time),)
         case _:
             assert_never(fact)
+
+
+def _asked(fact: ModAsked) -> forms.AskForm:
+    return {
+        "number": fact.number,
+        "agent": fact.agent_id,
+        "name": fact.name,
+        "version": fact.version,
+        "catalogue": fact.catalogue,
+        "why": fact.why,
+    }
+
+
+def _mod_blocked(fact: ModBlocked, time: str) -> forms.ModBlockedLine:
+    return {
+        "type": "blocked",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "name": fact.name,
+        "version": fact.version,
+        "reason": fact.reason,
+        "catalogue": fact.catalogue,
+        "runs": fact.runs,
+    }
 
 
 Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram

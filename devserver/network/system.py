@@ -16,6 +16,7 @@ from devserver.model.event import Event, EventResponse
 from devserver.model.principal import Kind, Principal, Scope
 from devserver.network.agent import Agent, Registration
 from devserver.network.agents import Directory
+from devserver.network.asks import Asked
 from devserver.network.audit import Audit
 from devserver.network.grants import proofs
 from devserver.network.identity import bare
@@ -24,6 +25,7 @@ PREFIX = "system."
 
 _ACTING_FOR_ANY = frozenset({Kind.LOCAL, Kind.ADMIN})
 _BRIEF_STATS = ("network_id", "network_name", "agent_count", "is_running", "uptime_seconds")
+_LONGEST_WORDS = 200
 _audit = Audit()
 
 
@@ -71,6 +73,12 @@ class SystemContext(Protocol):
         near: bool = False,
     ) -> Registration:
         """Register an agent and tell the mods. Raises EventRefused."""
+
+    async def find_mods(self, words: str) -> dict[str, Any]:
+        """Find mods that can be had."""
+
+    async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
+        """Ask a person for a mod that can be had. Raises EventRefused."""
 
     async def unregister_agent(self, agent_id: str) -> bool:
         """Forget an agent and tell the mods; False when it was not there."""
@@ -350,6 +358,18 @@ async def _reload(context: SystemContext, event: Event, principal: Principal) ->
     return _passed_on(event, await context.reload_mod(_text(event, "mod_path"), generation=_seen(event)))
 
 
+async def _search(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    found = await context.find_mods((_optional_text(event, "words") or "")[:_LONGEST_WORDS])
+    return answer(event, found, f"{found['found']} of {found['of']} mods")
+
+
+async def _ask(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    name, why = _text(event, "name"), _optional_text(event, "why") or ""
+    asked = await context.ask_for_mod(principal.id, name, why)
+    told = {"asked": asked.number, "state": asked.state.value, "name": asked.name, "version": asked.version}
+    return answer(event, told, f"a person is asked for {asked.name} {asked.version}".rstrip())
+
+
 def _seen(event: Event) -> int | None:
     """The generation that the sender saw the mod at; None where it does not say."""
     value = event.payload.get("generation")
@@ -383,6 +403,8 @@ COMMANDS: dict[str, Command] = {
         Command("mod.load", Scope.MODS_WRITE, _load),
         Command("mod.unload", Scope.MODS_WRITE, _unload),
         Command("mod.reload", Scope.MODS_WRITE, _reload),
+        Command("mod.search", Scope.MODS_ASK, _search),
+        Command("mod.ask", Scope.MODS_ASK, _ask),
     )
 }
 """Every command, by its name."""

@@ -113,7 +113,7 @@ class Engine:
         """Where people read what network.yaml asks for."""
         self.reloads = 0
         self.failures = 0
-        self.admit: Callable[[str], None] = lambda mod_path: None
+        self.admits: list[Callable[[str], None]] = []
         """Raises ModFault for a mod that may not be loaded now, whoever asks."""
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
         """Gives a mod that is being loaded the state that a crash has left of it; what became of it, in words."""
@@ -554,7 +554,8 @@ class Engine:
 
     def locate(self, step: Step) -> Located:
         """Where a mod's code is, now: what was a module may have become a package."""
-        self.admit(step.mod_path)
+        for admit in self.admits:
+            admit(step.mod_path)
         # Only the path of a line has a label: any other text with an @ names no mod.
         path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
         try:

@@ -27,6 +27,7 @@ from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.control.receipts import ReceiptsApi
 from devserver.control.replays import ReplayApi
+from devserver.control.shelf import ShelfApi
 from devserver.live import garbage
 from devserver.live.loops import LoopThread
 from devserver.loader import InstalledCode
@@ -71,6 +72,7 @@ from devserver.server.status import catalogue_of, editor_link, status_of
 from devserver.server.studio import PATH as STUDIO
 from devserver.server.studio import studio_build, studio_routes, why_none
 from devserver.server.views import LiveViews
+from devserver.server.warnings import warn_of_blocked
 from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
@@ -129,7 +131,7 @@ class Server:
         for each in options.watch_paths:
             self._network.engine.roots.ask(options.path.parent / each)
         self._network.engine.config_file = options.path.resolve()
-        self._network.engine.admit = options.supervised.quarantine(config, self._network.engine.roots).refuse
+        self._network.engine.admits.append(options.supervised.quarantine(config, self._network.engine.roots).refuse)
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._network.engine.kept_state = self._kept.give
@@ -249,6 +251,7 @@ class Server:
     async def _announce_ready(self) -> None:
         self._begin(self._keep_presence())
         self._begin(self._watchdog().run())
+        self._begin(warn_of_blocked(self._network, self.tell))
         if self._files.are_ours:
             self._begin(self._kept.run(self._home, lambda: self._network.engine.registry.live))
             self._begin(self._agents.run(first=self._options.before is None))
@@ -322,7 +325,7 @@ class Server:
     def _app(self) -> Any:
         page, replay = PageApi(self._token, self._tickets), ReplayApi(self._replaying)
         own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *ReceiptsApi(self.views).routes())
-        own = (*own, *replay.routes(), *page.routes())
+        own = (*own, *replay.routes(), *ShelfApi(self._network).routes(), *page.routes())
         open_to = self._exposure
         # Who is connected at an address of before goes on calling us by it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
@@ -413,6 +416,10 @@ class Server:
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have a trigger carried out."""
         return self._redactor.of(await self._network.submit(trigger))
+
+    def allow_blocked(self, sha256: str) -> None:
+        """Let a mod of this digest be loaded though a catalogue warns of it."""
+        self._network.blocked.allow(sha256)
 
     async def send(self, event: Event, as_agent: str | None) -> EventResponse:
         """Send an event as an agent, or as the one who runs the network."""

@@ -127,6 +127,17 @@ def _row(label: str, words: str) -> Line:
     return (plain(f"  {label:<{_LABEL}}"), plain(words))
 
 
+def asked_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """What agents ask for, a line each."""
+    if not rows:
+        yield (dim("no agent asks for a mod"),)
+    for each in rows:
+        mod = joined((each["name"], each["version"]), " ")
+        why = f': "{each["why"]}"' if each["why"] else ""
+        words = f"agent {each['agent_id']} asks for {mod} ({each['catalogue']}){why}"
+        yield (strong(f"{each['number']:>3}  "), plain(words))
+
+
 # Sources and differences
 
 

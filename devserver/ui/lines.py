@@ -20,6 +20,8 @@ from devserver.model.facts import (
     Ignored,
     LeftBehind,
     LineSeen,
+    ModAsked,
+    ModBlocked,
     ModError,
     Notice,
     Outcome,
@@ -76,6 +78,11 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return ()  # who is known from before does not come: nobody can yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
             return (_short(fact, view),)
+        case ModAsked():
+            return (_mod_asked(fact, view),)
+        case ModBlocked():
+            # Where it was not loaded, the outcome of that says why.
+            return (_mod_blocked(fact, view),) if fact.runs else ()
         case _:
             assert_never(fact)
 
@@ -106,6 +113,19 @@ def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | AgentProg
         case AgentSeen():
             sign = glyphs.add if fact.came else glyphs.remove
             return Block((dim(f"{sign} agent {fact.agent_id} ({fact.transport})"),))
+
+
+def _mod_asked(fact: ModAsked, view: View) -> Block:
+    mod = joined((fact.name, fact.version), " ")
+    why = f': "{fact.why}"' if fact.why else ""
+    words = f"agent {fact.agent_id} asks for {mod} ({fact.catalogue}){why}"
+    return Block((Segment("? ", Style.NOTE), plain(words), dim(f" {view.look.glyphs.dot} oa-dev asked {fact.number}")))
+
+
+def _mod_blocked(fact: ModBlocked, view: View) -> Block:
+    words = f"{fact.mod_id} {fact.version} is blocked by {fact.catalogue}: {fact.reason}"
+    then = f" {view.look.glyphs.dot} it still runs: oa-dev remove {fact.name}"
+    return Block((Segment("! ", Style.WARN), plain(words), dim(then)))
 
 
 def _signed(sign: str, words: str) -> Block:

@@ -171,6 +171,11 @@ def test_the_command_prints_the_schema_of_the_json_lines(tmp_path: Path) -> None
         "notice",
         "mod_error",
         "agent",
+        "asked",
+        "blocked",
+        "split",
+        "guard",
+        "replayed",
         "stopped",
         "error",
     }

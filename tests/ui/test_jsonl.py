@@ -27,6 +27,8 @@ from devserver.model.facts import (
     Ignored,
     LeftBehind,
     LineSeen,
+    ModAsked,
+    ModBlocked,
     ModError,
     ModRunning,
     Notice,
@@ -291,6 +293,20 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
                     | {"differences": [{"path": "answer.data.version", "before": 8, "after": "8", "kind": "changed"}]}
                 ]
             }
+        ],
+    ),
+    (
+        ModAsked(number=3, agent_id="builder", name="polls", version="1.0.0", catalogue="mods-index", why="a vote"),
+        [
+            {"type": "asked", "number": 3, "agent": "builder", "name": "polls", "version": "1.0.0"}
+            | {"catalogue": "mods-index", "why": "a vote"}
+        ],
+    ),
+    (
+        ModBlocked(mod_id="polls", name="polls", version="1.0.0", reason="steals", catalogue="mods-index", runs=True),
+        [
+            {"type": "blocked", "mod_id": "polls", "name": "polls", "version": "1.0.0", "reason": "steals"}
+            | {"catalogue": "mods-index", "runs": True}
         ],
     ),
     (

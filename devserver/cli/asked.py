@@ -1,0 +1,50 @@
+"""What `asked` does: shows which mods agents ask for, and answers them. Yes is said once the mod runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from devserver.cli.client import ServerRefused, connect
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.locate import workspace
+from devserver.cli.output import say, say_json, show_lines
+from devserver.ui.catalogue import asked_lines
+
+
+def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
+    """Show what waits; with a number what that mod is and does; with an answer, give it."""
+    server = connect(workspace())
+    waiting = server.asked()["asked"]
+    if number is None:
+        say_json({"asked": waiting}) if as_json else show_lines(asked_lines(waiting))
+        return Exit.CLEAN
+    row = next((each for each in waiting if each["number"] == number), None)
+    if row is None:
+        raise Problem(f"nothing waits under the number {number}", code=Exit.FATAL)
+    if answer is None:
+        return _shown(row, as_json=as_json)
+    try:
+        told = server.answer_asked(number, answer, row["sha256"])
+    except ServerRefused as error:
+        hint = f"oa-dev add {named(row)}" if answer == "yes" else ""
+        raise Problem(f"{row['agent_id']} was not answered: {error}", hint, Exit.FATAL) from error
+    say_json(told) if as_json else say(f"{row['agent_id']} is told: {told['state']}")
+    return Exit.CLEAN
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """The mod that an agent asks for, as commands take it."""
+    return f"{row['name']}=={row['version']}" if row["version"] else str(row["name"])
+
+
+def _shown(row: Mapping[str, Any], *, as_json: bool) -> int:
+    from devserver.cli.finding import show_mod
+
+    if not as_json:
+        show_lines(asked_lines([row]))
+    code = show_mod(named(row), source=False, diff=False, as_json=as_json)
+    if not as_json:
+        number = row["number"]
+        say(f"oa-dev add {named(row)}, then oa-dev asked {number} yes; or oa-dev asked {number} no")
+    return code

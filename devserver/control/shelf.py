@@ -1,0 +1,117 @@
+"""What people ask of a running server about mods that can be had: which there are, what one does, what agents ask for.
+
+Installs nothing and asks no address. Reading needs the scope read, answering an agent this run's admin token.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field
+
+from devserver.control.bodies import LONGEST_TEXT, Body, read
+from devserver.errors import DevServerError
+from devserver.model.principal import Scope
+from devserver.network.asks import Asked, Asks, to_dict
+from devserver.transports.http.answers import Answer, told
+from devserver.transports.http.routes import Request, Route
+from devserver.transports.strict import Malformed
+
+
+class Shelf(Protocol):
+    """The catalogues of the network."""
+
+    async def search(self, words: str) -> dict[str, Any]:
+        """Find mods in which every word occurs."""
+
+    async def facts(self, name: str) -> dict[str, Any]:
+        """Return all that is known of a mod. Raises DevServerError."""
+
+    async def listing(self, name: str) -> dict[str, Any]:
+        """Return what a catalogue says of a mod. Raises DevServerError."""
+
+
+class ShelfAsked(Protocol):
+    """What this API needs of the network."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """The mods that can be had."""
+
+    @property
+    def asks(self) -> Asks:
+        """The mods that agents have asked for."""
+
+    def runs(self, mod_path: str) -> bool:
+        """Whether a mod runs."""
+
+
+class AnswerAsked(Body):
+    """What a person answers an agent. For yes `sha256` is the digest of what was looked at and added."""
+
+    number: Annotated[int, Field(ge=1)]
+    answer: Literal["yes", "no"]
+    sha256: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
+
+
+class ShelfApi:
+    """The endpoints, over one network."""
+
+    def __init__(self, network: ShelfAsked) -> None:
+        self._network = network
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table of this API."""
+        return (
+            Route("GET", "/_dev/catalogue", Scope.READ, self.search),
+            Route("GET", "/_dev/catalogue/show", Scope.READ, self.show),
+            Route("GET", "/_dev/asked", Scope.ADMIN, self.asked),
+            Route("POST", "/_dev/asked", Scope.ADMIN, self.answer),
+        )
+
+    async def search(self, request: Request) -> Answer:
+        """Find the mods that can be had in which every word of `q` occurs."""
+        return told(await self._network.shelf.search(_text(request, "q")))
+
+    async def show(self, request: Request) -> Answer:
+        """Show all that is known of the mod `name`: from its wheel where that is at hand; 404 where none is listed."""
+        try:
+            return told(await self._network.shelf.facts(_text(request, "name")))
+        except DevServerError as error:
+            return _refused("unknown_mod", str(error), 404)
+
+    async def asked(self, request: Request) -> Answer:
+        """Show the mods that agents have asked for and that wait for a person."""
+        return told({"asked": [to_dict(each) for each in self._network.asks.waiting()]})
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer an agent. Yes is said once the mod runs, and with the digest that the agent has asked for."""
+        body = read(AnswerAsked, request)
+        asked = self._network.asks.find(body.number)
+        if asked is None or asked not in self._network.asks.waiting():
+            return _refused("unknown_number", f"nothing waits under the number {body.number}", 404)
+        if body.answer == "yes":
+            if asked.sha256 != body.sha256:
+                return _refused("other_sha256", "sha256 is not the one that was asked for and shown", 409)
+            if not await self._runs(asked):
+                return _refused("not_added", f"{asked.name} does not run yet: add it first", 409)
+        answered = self._network.asks.answer(body.number, added=body.answer == "yes")
+        return told({} if answered is None else to_dict(answered))
+
+    async def _runs(self, asked: Asked) -> bool:
+        try:
+            mods = (await self._network.shelf.listing(asked.name))["mods"]
+        except DevServerError:
+            mods = []
+        return any(self._network.runs(each) for each in mods)
+
+
+def _text(request: Request, name: str) -> str:
+    text = request.query.get(name, "")
+    if len(text) > LONGEST_TEXT:
+        raise Malformed("bad_query", f"{name} has at most {LONGEST_TEXT} characters")
+    return text
+
+
+def _refused(code: str, sentence: str, status: int) -> Answer:
+    return told({"code": code, "message": sentence, "error_message": sentence}, status)
