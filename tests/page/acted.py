@@ -110,6 +110,9 @@ class Acted:
             "restart": None,
             "last_error": None,
         }
+        self.answers: dict[str, Json] = {}
+        self.pins: list[Json] = []
+        self.states: dict[str, Json] = {}
         self.revision = 1
         self.ended = 0
         self.refuses: tuple[int, str, str] | None = None
@@ -191,7 +194,8 @@ class Acted:
         """The data plane."""
         reads = {"feed": self._feed, "event": self._event, "search": self._search, "reloads": self._changes}
         reads |= {"change": self._change, "plan": self._plan, "mods": self._mods}
-        posts = ("undo", "redo", "saves")
+        reads |= {"pins": self._pins, "state": self._state}
+        posts = ("undo", "redo", "saves", "replay", "test", "pins", "pins/accept", "pins/ignore", "pins/remove")
         return (
             *(
                 Route("GET", f"/_dev/{name}", Scope.ADMIN, self._noted(name, does), waits=True)
@@ -215,6 +219,8 @@ class Acted:
             self.posted.append((name, dict(request.body)))
             if name == "saves":
                 return told({"paused": request.body["do"] == "pause", "waiting": [], "done": []})
+            if name in self.answers:
+                return told(self.answers[name])
             return told({"success": True, "outcomes": [outcome("wiki", 6, 0)], "holds": []})
 
         return endpoint
@@ -280,6 +286,16 @@ class Acted:
         mods = self.values["mods"]
         order = [each["mod_id"] for each in mods]
         return told({"revision": self.revision, "order": order, "mods": mods, "down": self.values["down"]})
+
+    async def _pins(self, request: Request) -> Answer:
+        return told({"pins": self.pins, "off": "", "kernel": True, "skipped": 0, "problems": []})
+
+    async def _state(self, request: Request) -> Answer:
+        path = request.query.get("since") or request.query.get("path", "")
+        found = self.states.get(path)
+        if found is None:
+            return refused("cannot_replay", f"{path} cannot be shown: nothing lies there", 409)
+        return told({"mod_id": request.query["mod"], "path": path, "lost": [], **found})
 
     async def _plan(self, request: Request) -> Answer:
         return told({"plans": [], "problems": []})

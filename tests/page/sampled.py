@@ -7,7 +7,7 @@ from typing import Any
 from acted import ZERO, Acted, error, mod, outcome
 
 Json = dict[str, Any]
-DIFF = """--- mods/wiki/mod.py
+CODE = """--- mods/wiki/mod.py
 +++ mods/wiki/mod.py
 @@ -71,7 +71,9 @@ class WikiMod
      @mod_event_handler("wiki.page.edit")
@@ -21,6 +21,50 @@ DIFF = """--- mods/wiki/mod.py
 +        return done(page, version=str(new.number),
 +                    edited_by=new.by, notified=told)
 """
+
+
+DIFFERENCES = [
+    {"path": "answer.data.version", "before": 8, "after": "8", "kind": "changed"},
+    {"path": "answer.data.edited_by", "before": None, "after": "ana", "kind": "added"},
+]
+
+
+def seen(**more: Any) -> Json:
+    """What a run of an event did."""
+    row: Json = {
+        "success": True,
+        "message": "",
+        "data": {"page_path": "home", "version": 8},
+        "way": [["wiki", "answered"]],
+        "sends": [],
+        "told": {"charlie": ["wiki.page.notification"]},
+        "changed": {"wiki": [{"steps": ["pages", "home", "head"], "before": 6, "after": 7, "kind": "changed"}]},
+        "raised": [],
+        "refused": [],
+        "printed": "",
+        "took_us": 1100,
+        "at": ZERO,
+        "generations": {"wiki": 5},
+        "notes": [],
+    }
+    return row | more
+
+
+def pin(name: str, number: int, event_name: str, result: str, differences: list[Json] | None = None) -> Json:
+    """A pin as the server describes it."""
+    last = {"name": name, "number": number, "event_name": event_name, "result": result, "why": ""}
+    return {
+        "name": name,
+        "number": number,
+        "event_name": event_name,
+        "at": ZERO,
+        "generations": {"wiki": 4},
+        "state": {"wiki": {"keys": 4}},
+        "accepted": seen(),
+        "noise": ["answer.data.edited_at"],
+        "ignore": [],
+        "last": {**last, "differences": differences or []},
+    }
 
 
 def sampled(acted: Acted) -> None:
@@ -64,7 +108,7 @@ def sampled(acted: Acted) -> None:
     acted.events[number] = {"answer": answer, "deliveries": deliveries}
     failed = error("'Page' object has no attribute 'titel'. Did you mean: 'title'?")
     acted.fact(outcome("wiki", 5, 101.0, status="rolled_back", phase="initialize", error=failed, note=""))
-    for each in range(20):
+    for each in range(8):
         acted.event("wiki.page.get", ["analytics", 1, 2, 0, 14, 0], ["wiki", 5, 20, 0, 70, 1], at=102 + each, took=95)
     sums = [
         [
@@ -126,7 +170,10 @@ def sampled(acted: Acted) -> None:
         ["open", 0.2, "mods"],
         ["close", 1.6, "mods"],
     ]
-    acted.details[1] = {"phases": phases, "diff": DIFF}
+    acted.details[1] = {
+        "phases": phases,
+        "diff": [{"path": "mods/wiki/mod.py", "added": 4, "removed": 2, "text": CODE}],
+    }
     agents = [
         {"agent_id": "ana", "transport": "ws", "connected": True},
         {"agent_id": "charlie", "transport": "ws", "connected": True},
@@ -138,5 +185,9 @@ def sampled(acted: Acted) -> None:
         mod("messaging", 4, handled=170),
         mod("wiki", 5, failed=failed),
         mod("project"),
+    ]
+    acted.pins = [
+        pin("wiki.page.create-41", 41, "wiki.page.create", "same"),
+        pin("wiki.page.edit-57", 57, "wiki.page.edit", "differs", DIFFERENCES),
     ]
     acted.tell(mods=mods, agents=agents, lingering={"wiki": [4]})

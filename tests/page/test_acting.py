@@ -11,18 +11,23 @@ from sampled import sampled
 
 from devserver.ui.keymap import KEYS
 
-VIEWS = ("Events", "Changes", "Logs", "Plan")
+VIEWS = ("Events", "Changes", "State", "Replay", "Logs", "Plan")
 SCENES = (
     (("j",), "button >> text=Edit and send"),
     (("Escape", "["), "text=Show the change"),
     (("Escape", "n"), ".send"),
     (("Escape", "2"), ".chosen-change"),
     (("j",), "button[title='oa-dev undo wiki']"),
-    (("3",), ".loglines li"),
-    (("4",), "text=Ask again"),
+    (("3",), ".state"),
+    (
+        ("4",),
+        ".chosen-change",
+    ),
+    (("5",), ".loglines li"),
+    (("6",), "text=Ask again"),
 )
 """Keys, and what is there after them."""
-NO_COMMAND = re.compile(r"^(view |change |back |close |follow |light, dark)")
+NO_COMMAND = re.compile(r"^(view |change |back |close |follow |look |light, dark)")
 """Titles of buttons that change nothing but what this tab shows."""
 
 

@@ -92,8 +92,10 @@ def test_views_that_are_empty_say_why(opened, acted) -> None:
     page = opened()
     for key, words in (
         ("2", "Nothing was reloaded yet."),
-        ("3", "Nothing was logged yet"),
-        ("4", "there is nothing to do"),
+        ("3", "Choose a mod, and what it keeps is here."),
+        ("4", "Nothing is pinned."),
+        ("5", "Nothing was logged yet"),
+        ("6", "there is nothing to do"),
     ):
         page.keyboard.press(key)
         page.wait_for_selector(f".empty >> text={words}")
@@ -108,7 +110,7 @@ def test_logs_are_chosen_by_mod_and_level_and_say_how_many_are_hidden(opened, ac
         [4, 3.0, "info", "project", 0, "\r20 %"],
     ]
     page = opened()
-    page.keyboard.press("3")
+    page.keyboard.press("5")
     page.wait_for_selector(".loglines li >> nth=2")
     assert page.locator(".loglines .text").all_inner_texts() == ["one", "two", "20 %"]
     page.select_option("select >> nth=1", "error")

@@ -14,8 +14,10 @@ WIDE, NARROW = {"width": 1400, "height": 860}, {"width": 390, "height": 800}
 SCENES = {
     "j": ".waterfall",
     "2": ".chosen-change .diff, .chosen-change .outcomes",
-    "3": ".loglines li",
-    "4": "text=Ask again",
+    "3": ".state",
+    "4": ".chosen-change >> text=Accepted",
+    "5": ".loglines li",
+    "6": "text=Ask again",
     "n": ".send",
     "?": "dialog tr",
 }

@@ -7,7 +7,7 @@ import { Button, Empty, Name, Section } from "./parts.js";
 import { everySecond, marksOf, Plot } from "./plots.js";
 import { chosenOf } from "./looking.js";
 import { Phases } from "./receipt.js";
-import { became, clock, clockMs, count, details, joined, listed, placed, raised, signed, took, tookMs } from "./words.js";
+import { became, clock, clockMs, count, details, grouped, joined, listed, placed, raised, signed, took, tookMs } from "./words.js";
 
 const AROUND_SECONDS = 60;
 
@@ -55,8 +55,10 @@ function Outcome({ outcome, alone }) {
 
 function Code({ detail }) {
   if (!detail) return null;
-  if (detail.diff_skipped) return html`<p class="quiet">${detail.diff_skipped}</p>`;
-  return detail.diff ? html`<${Diff} text=${detail.diff} label="The code that changed" />` : html`<p class="quiet small">No source changed, or its texts are not kept any more.</p>`;
+  if (!detail.diff) return html`<p class="quiet small">The code of this change is not kept any more.</p>`;
+  if (!detail.diff.length) return html`<p class="quiet small">No source changed.</p>`;
+  return detail.diff.map(({ path, added, removed, text }) => (text ? html`<${Diff} text=${text} label=${`What changed in ${path}`} />`
+    : html`<p class="quiet small"><span class="mono">${path}</span> +${grouped(added)} −${grouped(removed)} lines: too large to show; oa-dev plan --diff</p>`));
 }
 
 function Chosen({ model, change, doings }) {

@@ -50,10 +50,10 @@ function EventDetail({ model, row, doings }) {
   return html`<article aria-label=${`Event ${row.number}`}>
     <div class="part"><h2 class="mono"><${Name} of=${row.event_name} /></h2><p class="quiet small"><${Name} of=${whereabouts(row)} /></p>
       <div class="acts"><${Button} words="Edit and send" does="send" about=${row.event_name} act=${() => doings.send(row)} />
-        ${model.replays && html`<${Button} words="Replay" does="replay" about=${row.number} kind="main" act=${() => doings.replay()} />
+        <${Button} words="Replay" does="replay" about=${row.number} kind="main" act=${() => doings.replay()} />
         <${Button} words="Pin" does="pin" about=${row.number} act=${() => doings.pin()} />
         <${Button} words="Run on both" does="both" about=${`${row.number} --on both`} act=${() => doings.both()} />
-        <${Button} words="Save as test" command=${`oa-dev test ${row.number}`} act=${() => doings.keep(row)} />`}</div>
+        <${Button} words="Save as test" command=${`oa-dev test ${row.number}`} act=${() => doings.keep({ number: row.number })} /></div>
       ${event?.problem && html`<p class="quiet">${problemWords(event.problem)}</p>`}</div>
     <${Section} title="Way" aside=${`${took(row.took_us)} in all`}>
       <${Waterfall} row=${row} children=${event?.children ?? []} deliveries=${event?.deliveries} mods=${model.status?.mods ?? []} open=${(number) => doings.show(number)} /><//>

@@ -7,6 +7,7 @@ import { ask } from "./ask.js";
 import { keyOf, listOf, placeOf } from "./events.js";
 import { chosenOf } from "./looking.js";
 import { forget, query } from "./searching.js";
+import { replaying } from "./replaying.js";
 import { send, sent } from "./sending.js";
 import { named } from "./store.js";
 import { placed } from "./words.js";
@@ -15,7 +16,7 @@ const THEMES = ["", "light", "dark"];
 
 /** Opens an event in the right column; `number` may be of one that this tab does not have. */
 async function open(number) {
-  set({ selected: number, sending: null, still: now().still ?? now().items });
+  set({ selected: number, sending: null, replayed: null, still: now().still ?? now().items });
   try {
     const event = await ask("event", { number });
     const form = now(), row = named(form, event.row);
@@ -28,7 +29,7 @@ async function open(number) {
 function select(item) {
   if (!item || item.kind === "gap") return;
   if (item.kind === "event") open(item.number);
-  else set({ selected: keyOf(item), sending: null, still: now().still ?? now().items });
+  else set({ selected: keyOf(item), sending: null, replayed: null, still: now().still ?? now().items });
 }
 
 function step(by, wanted = () => true) {
@@ -58,6 +59,7 @@ function back() {
   document.activeElement?.blur?.();
   if (help) return set({ help: false });
   if (sending) return set({ sending: null, answer: null });
+  if (now().replayed) return set({ replayed: null });
   forget();
   return set({ selected: null, still: null, query: "", found: null, detail: null, told: null });
 }
@@ -88,21 +90,23 @@ async function plan() {
 }
 
 function view(name) {
-  set({ view: name, rail: false, sending: null });
+  set({ view: name, sheet: "", sending: null, replayed: null });
   if (name === "plan") plan();
+  if (name === "replay") replaying.pins();
   if (name === "changes" && chosenOf(now())) choose(chosenOf(now()));
 }
 
 const isSwap = (item) => item.kind === "swap";
 
 export const doings = {
+  ...replaying,
   select, choose, query, back, send, sent, edit, theme, plan, view, show: open, step,
   down: () => step(1), up: () => step(-1), newer_swap: () => step(-1, isSwap), older_swap: () => step(1, isSwap),
   open: () => { if (now().selected === null) step(1); },
   search: () => { view("events"); drawNow(); document.getElementById("search")?.focus(); },
   only: (mod) => { view("events"); query(now().query === `mod:${mod.mod_id}` ? "" : `mod:${mod.mod_id}`); },
   scrolled: (top) => { if (top > 0 && !now().still && !now().found) set({ still: now().items }); else if (top === 0 && now().still && now().selected === null) set({ still: null }); },
-  rail: () => set({ rail: true, selected: null, sending: null }),
+  sheet: (name) => set({ sheet: name, selected: null, sending: null }),
   logsOf: (chosen) => set({ logsOf: chosen }),
   reload: () => act("reload", "reload"), reload_mod: (mod) => act(`reload ${mod.mod_id}`, "reload", { mods: [mod.mod_path] }),
   restart: () => act("restart", "restart", {}, (answer) => (answer.restart?.waits ? `not restarted: ${answer.restart.waits}` : "restarting in place …")),

@@ -9,6 +9,7 @@ import { choose, doings } from "./doings.js";
 import { keyOf, listOf } from "./events.js";
 import { listen } from "./keys.js";
 import { look, lookSoon } from "./looking.js";
+import { Button } from "./parts.js";
 import { Rail } from "./rail.js";
 import { fed } from "./store.js";
 import { titleOf, Top } from "./top.js";
@@ -20,6 +21,7 @@ const SETTLE_MS = 6000;
 
 function asideOf(model) {
   if (model.sending) return html`<${Part} part=${PARTS.send} key=${model.sending.number} model=${model} doings=${doings} />`;
+  if (model.replayed) return html`<${Part} part=${PARTS.replayed} replayed=${model.replayed} doings=${doings} />`;
   if (model.trace) return html`<section class="part"><h2>Full trace</h2><pre class="trace" tabindex="0">${model.trace}</pre></section>`;
   const view = VIEWS.find((each) => each.name === model.view);
   if (view.name !== "events") return view.aside?.(model, doings) ?? null;
@@ -27,18 +29,29 @@ function asideOf(model) {
   return item ? html`<${Part} part=${PARTS.detail} model=${model} item=${item} doings=${doings} />` : null;
 }
 
-const Tab = ({ view, model }) => html`<button type="button" role="tab" id=${`tab-${view.name}`} aria-selected=${model.view === view.name && !model.rail} aria-controls="view" title=${`view ${view.words}`} onClick=${() => doings.view(view.name)}
-  >${view.words}${view.count?.(model) ? html` <span class="chip">${view.count(model)}</span>` : ""}</button>`;
+const Tab = ({ view, model }) => html`<button type="button" role="tab" id=${`tab-${view.name}`} class=${view.isLong ? "wide-only" : ""} aria-selected=${model.view === view.name && !model.sheet} aria-controls="view" title=${`view ${view.words}`} onClick=${() => doings.view(view.name)}
+  >${view.words}${view.count?.(model) ? html` <span class="chip">${view.count(model)}</span>` : ""}${view.mark?.(model) ? html` <span class="chip warn">${view.mark(model)}</span>` : ""}</button>`;
+
+const NarrowTab = ({ name, words, model }) => html`<button type="button" role="tab" class="narrow-only" id=${`tab-${name}`} aria-selected=${model.sheet === name} aria-controls=${name} title=${`view ${words}`} onClick=${() => doings.sheet(name)}>${words}</button>`;
+
+/** What a narrow page has no tab and no line for. */
+function More({ model }) {
+  return html`<div class="more narrow-only" id="more" role="tabpanel" aria-labelledby="tab-more">
+    ${VIEWS.filter(({ isLong }) => isLong).map(({ name, words }) => html`<${Button} words=${words} command=${`view ${words}`} act=${() => doings.view(name)} />`)}
+    <${Button} words=${model.status?.paused ? "Resume saves" : "Pause saves"} does="pause" act=${() => doings.pause()} />
+    <${Button} words="Reload all" does="reload" act=${() => doings.reload()} /><${Button} words="Undo" does="undo" act=${() => doings.undo()} /></div>`;
+}
 
 function Page({ model }) {
   const view = VIEWS.find((each) => each.name === model.view), aside = asideOf(model);
   return html`<a class="skip" href="#view">Skip to the view</a>
     <${Top} model=${model} doings=${doings} /><${Alarm} model=${model} doings=${doings} />
-    <div class="body ${model.link === "live" ? "" : "old"} ${aside ? "has-aside" : ""} ${model.rail ? "rail-view" : ""}">
+    <div class="body ${model.link === "live" ? "" : "old"} ${aside ? "has-aside" : ""} ${model.sheet ? `${model.sheet}-view` : ""}">
       <${Rail} model=${{ ...model, views: VIEWS.length }} doings=${doings} />
       <main><div class="tabs" role="tablist" aria-label="Views">${VIEWS.map((each) => html`<${Tab} view=${each} model=${model} />`)}
-        <button type="button" role="tab" class="narrow-only" id="tab-rail" aria-selected=${model.rail} aria-controls="rail" title="oa-dev status" onClick=${() => doings.rail()}>Mods</button></div>
+        <${NarrowTab} name="rail" words="Mods" model=${model} /><${NarrowTab} name="more" words="More" model=${model} /></div>
         <div class="view" id="view" role="tabpanel" aria-labelledby=${`tab-${view.name}`} tabindex="-1"><${Part} key=${view.name} part=${view} model=${model} doings=${doings} /></div></main>
+      ${model.sheet === "more" && html`<${More} model=${model} />`}
       ${aside && html`<aside class="aside-column" aria-label="What is chosen"><button type="button" class="close" title="back (Esc)" onClick=${doings.back}>← back</button>${aside}</aside>`}
     </div>${model.help && html`<${Part} part=${PARTS.help} views=${VIEWS} doings=${doings} />`}`;
 }
@@ -66,6 +79,7 @@ async function hear(given, woke) {
   const news = answer.mods !== before.revision || answer.facts.length > 0 || answer.agents.n !== before.agents.n;
   set({ revision: answer.mods });
   if (news) await look();
+  if (!before.columns || answer.facts.some((fact) => fact.type === "replayed")) await doings.pins();
   else if (answer.rows.length) lookSoon();
   if (now().view === "changes" && !now().changed && now().changes.length) choose(now().changes[0]);
   // What is told of the last seconds goes on when nothing comes any more.
@@ -93,7 +107,7 @@ async function begin() {
 
 const theme = sessionStorage.getItem("oa-dev theme") ?? "";
 document.documentElement.dataset.theme = theme;
-set({ theme, changes: [], selected: null, query: "", found: null, still: null, detail: null, rail: false });
+set({ theme, changes: [], selected: null, query: "", found: null, still: null, detail: null, sheet: "" });
 drawWith((model) => {
   render(html`<${Page} model=${model} />`, document.getElementById("page"));
   const title = titleOf(model);

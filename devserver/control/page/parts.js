@@ -5,7 +5,7 @@ import { commandOf, keyOf } from "./keys.js";
 
 /** A button that does what a command does; its title is that command. */
 export function Button({ act, command, does, words, kind = "", about = "", disabled = false }) {
-  const typed = command ?? `oa-dev ${[commandOf(does), about].filter(Boolean).join(" ")}`;
+  const typed = command ?? `oa-dev ${about ? `${commandOf(does).replace(/ [A-Z].*/, "")} ${about}` : commandOf(does)}`;
   return html`<button type="button" class=${kind} title=${typed} onClick=${act} disabled=${disabled}
     >${words}${does && html` <kbd aria-hidden="true">${keyOf(does)}</kbd>`}</button>`;
 }

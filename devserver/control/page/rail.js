@@ -1,7 +1,7 @@
 /* The left column: each mod with the pips of its generations, and the agents. A thousand mods are shown by their rate. */
 
 import { html } from "./vendor-preact-htm.js";
-import { Button, hue, Name } from "./parts.js";
+import { hue, Name } from "./parts.js";
 import { pace } from "./store.js";
 import { joined, took } from "./words.js";
 
@@ -66,7 +66,6 @@ export function Rail({ model, doings }) {
   const shown = ordered([...mods, ...down], paced), hidden = mods.length + down.length - shown.length;
   const here = agents.filter((each) => each.connected !== false), away = agents.length - here.length;
   return html`<nav class="rail" id="rail" aria-label="Mods and agents">
-    <div class="acts narrow-only"><${Button} words=${status?.paused ? "Resume saves" : "Pause saves"} does="pause" act=${() => doings.pause()} /><${Button} words="Reload all" does="reload" act=${() => doings.reload()} /><${Button} words="Undo" does="undo" act=${() => doings.undo()} /></div>
     <h2>Mods <span class="quiet">${joined([`${mods.length} loaded`, down.length && `${down.length} down`])}</span></h2>
     ${mods.length + down.length === 0 && status && html`<p class="quiet small">No mod is loaded. List one in network.yaml and save it.</p>`}
     <ul>${shown.map((mod) => html`<${Mod} key=${mod.mod_path} mod=${mod} mods=${mods} lingers=${status.lingering?.[mod.mod_id] ?? []} paced=${paced.get(mod.mod_id)} chosen=${model.query === `mod:${mod.mod_id}`} act=${() => doings.only(mod)} />`)}</ul>

@@ -5,15 +5,23 @@ import { set } from "./app.js";
 import { Events } from "./events.js";
 import { Empty } from "./parts.js";
 
+const differing = (model) => {
+  const number = model.pins?.pins.filter((pin) => pin.last?.result === "differs").length ?? 0;
+  return number ? `${number} ${number === 1 ? "differs" : "differ"}` : "";
+};
+
 export const VIEWS = [
   { name: "events", words: "Events", draw: Events },
   { name: "changes", words: "Changes", load: () => import("./changes.js"), count: (model) => model.changes.length },
-  { name: "logs", words: "Logs", load: () => import("./logs.js") },
-  { name: "plan", words: "Plan", load: () => import("./plan.js") },
+  { name: "state", words: "State", isLong: true, load: () => import("./state.js") },
+  { name: "replay", words: "Replay", load: () => import("./replay.js"), mark: (model) => differing(model) },
+  { name: "logs", words: "Logs", isLong: true, load: () => import("./logs.js") },
+  { name: "plan", words: "Plan", isLong: true, load: () => import("./plan.js") },
 ];
 
 /** Parts that are no view of their own. */
 export const PARTS = {
+  replayed: { load: () => import("./replay.js").then(({ Replayed }) => ({ View: Replayed })) },
   detail: { load: () => import("./detail.js") },
   send: { load: () => import("./send.js") },
   help: { load: () => import("./help.js") },

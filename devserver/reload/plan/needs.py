@@ -41,16 +41,13 @@ def place_of(text: str, path: str, situation: Situation) -> Place | None:
     known, mod = situation.declared.get(path), situation.at(path)
     if known is not None:
         return known.where.get(text)
-    return None if mod is None else as_loaded(mod).where.get(text)
-
-
-def as_loaded(mod: LiveMod) -> Declarations:
-    """What the source that a live mod was loaded from declares, with its places."""
+    if mod is None or mod.file is None:
+        return None
     try:
-        said = Declarations() if mod.file is None else read_declarations(mod.text, mod.file)
+        loaded = completed(read_declarations(mod.text, mod.file), mod.manifest)
     except SyntaxError:
-        said = Declarations()
-    return completed(said, mod.manifest)
+        return None
+    return loaded.where.get(text)
 
 
 # What comes along

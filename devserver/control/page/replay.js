@@ -1,0 +1,77 @@
+/* The view Replay: events that are run again after each save, and what they do otherwise than was accepted. */
+
+import { html } from "./vendor-preact-htm.js";
+import { Button, Empty, Json, Name, Section } from "./parts.js";
+import { Differences } from "./state.js";
+import { joined, listed, pretty, took } from "./words.js";
+
+const SIGNS = { same: ["=", "good"], differs: ["≠", "warn"], fixed: ["✓", "good"], cannot: ["✗", "bad"] };
+const namesOf = (generations) => Object.entries(generations).map(([mod, version]) => `${mod} v${version}`);
+const known = (pin) => SIGNS[pin.last?.result] ?? ["·", "quiet"];
+
+/** What a pin came to, in a few words. */
+function lastWords(pin) {
+  const { last } = pin;
+  if (!last) return "not run since it was pinned";
+  if (last.result === "differs") return `${last.differences.length} ${last.differences.length === 1 ? "place differs" : "places differ"}`;
+  return { same: "the same", fixed: `fixed: ${last.why}`, cannot: last.why }[last.result] ?? last.why;
+}
+
+function Item({ pin, chosen, act }) {
+  const [sign, kind] = known(pin);
+  return html`<li><button type="button" class="change ${chosen ? "chosen" : ""}" aria-pressed=${chosen} title=${`oa-dev pins ${pin.name}`} onClick=${act}><span class="sign ${kind}" aria-hidden="true">${sign}</span>
+    <b class="mono"><${Name} of=${pin.event_name} /></b><span class="quiet when">${pin.number ? `#${pin.number}` : ""}</span><span class="rest ${kind}"><${Name} of=${lastWords(pin)} /></span></button></li>`;
+}
+
+function Told({ told }) {
+  const names = Object.entries(told);
+  return names.length ? html`<ul class="plain small">${names.map(([agent, events]) => html`<li><${Name} of=${agent} /> <span class="quiet">${listed(events)}</span></li>`)}</ul>` : html`<p class="quiet small">no agent is told</p>`;
+}
+
+/** One run of an event: answer, deliveries, what it changed, what was refused. */
+function Run({ run }) {
+  if (run.cannot) return html`<${Section} title=${run.on}><p class="bad"><${Name} of=${run.cannot} /></p><//>`;
+  const { seen } = run, title = namesOf(seen.generations).join(", ") || run.on;
+  const changed = Object.entries(seen.changed).flatMap(([mod, rows]) => rows.map((row) => `${mod}: ${row.steps.join(".")} ${row.kind}`));
+  return html`<${Section} title=${title} aside=${joined([seen.success ? "success" : "no success", took(seen.took_us)])}>
+    ${seen.message && html`<p><${Name} of=${seen.message} /></p>`}${seen.data !== null && html`<${Json} text=${pretty(seen.data)} />`}
+    ${seen.raised.map((each) => html`<p class="bad"><${Name} of=${`${each.mod_id} raised ${each.kind}: ${each.message} at ${each.file}:${each.line}`} /></p>`)}
+    <${Told} told=${seen.told} />${changed.length > 0 && html`<ul class="plain small mono">${changed.map((words) => html`<li><bdi>${words}</bdi></li>`)}</ul>`}
+    ${[...seen.refused.map((each) => `refused: ${each}`), ...seen.notes].map((words) => html`<p class="warn small"><bdi>${words}</bdi></p>`)}
+    ${seen.printed && html`<pre class="trace" tabindex="0">${seen.printed}</pre>`}<//>`;
+}
+
+/** What came of an event that was run again, in the right column. Nothing of it was delivered. */
+export function Replayed({ replayed, doings }) {
+  if (replayed.problem) return html`<article class="part"><h2>Replay</h2><p class="bad"><${Name} of=${replayed.problem} /></p></article>`;
+  if (!replayed.runs) return html`<article class="part"><h2>Replay</h2><p class="quiet">Running it again; nothing is delivered …</p></article>`;
+  return html`<article aria-label="Replay"><div class="part"><h2 class="mono"><${Name} of=${replayed.event_name} /></h2><p class="quiet small">${joined([replayed.number && `#${replayed.number}`, "run again; nothing was delivered, nothing is kept"])}</p>
+      <div class="acts"><${Button} words="Back to the event" command="back (Esc)" act=${() => doings.replayedNo()} /></div></div>
+    ${replayed.differences && html`<${Section} title="Differs"><${Differences} rows=${replayed.differences} words="Both do the same." /><//>`}
+    ${replayed.runs.map((run) => html`<${Run} run=${run} />`)}</article>`;
+}
+
+function Chosen({ pin, doings }) {
+  const { last } = pin, states = Object.entries(pin.state).map(([mod, state]) => (state.lost ? `${mod}: until this run ends (${state.lost})` : `${mod} (${state.keys} keys)`));
+  return html`<article class="chosen-change scroll" tabindex="0" aria-label="Pin"><h2 class="mono"><${Name} of=${pin.event_name} /></h2>
+    <p class="quiet small"><${Name} of=${joined([pin.name, pin.number && `#${pin.number}`, `accepted on ${listed(namesOf(pin.generations))}`, states.length && `state of ${listed(states)}`])} /></p>
+    <div class="acts">${last?.result === "differs" && html`<${Button} words="Accept as right" does="accept" about=${pin.name} kind="main" act=${() => doings.accept()} />`}
+      <${Button} words="Run on both" does="both" about=${`${pin.name} --on both`} act=${() => doings.both()} /><${Button} words="Save as test" command=${`oa-dev test ${pin.name}`} act=${() => doings.keep({ name: pin.name })} />
+      <${Button} words="Remove" command=${`oa-dev pins remove ${pin.name}`} act=${() => doings.unpin(pin)} /></div>
+    <p class=${known(pin)[1]}><${Name} of=${lastWords(pin)} /></p>
+    ${last?.differences.length > 0 && html`<${Differences} rows=${last.differences} /><div class="acts">${last.differences.map(({ path }) => html`<${Button} words=${`Ignore ${path}`} command=${`oa-dev pins ignore ${pin.name} '${path}'`} act=${() => doings.ignore(pin, path)} />`)}</div>`}
+    ${pin.noise.length + pin.ignore.length > 0 && html`<p class="quiet small">Not compared: <${Name} of=${[...pin.noise.map((each) => `${each} (differs from run to run)`), ...pin.ignore].join(", ")} /></p>`}
+    <${Section} title="Accepted"><${Json} text=${pretty(pin.accepted.data ?? pin.accepted.message)} /><//></article>`;
+}
+
+export const chosenPin = (model) => model.pins?.pins.find((pin) => pin.name === model.pinned) ?? model.pins?.pins[0] ?? null;
+
+export function View({ model, doings }) {
+  if (!model.pins) return html`<${Empty} why="Asking for the pins …" />`;
+  const { pins, off, problems } = model.pins, chosen = chosenPin(model);
+  const notes = [off && `replay is off: ${off}; key p in the terminal tries again`, ...problems].filter(Boolean);
+  if (!pins.length) return html`<div>${notes.map((words) => html`<p class="warn pad">${words}</p>`)}<${Empty} why="Nothing is pinned. Choose an event and press P: it is run again after each save, and told where it does something else." what="oa-dev pin NUMBER" /></div>`;
+  return html`<div class="changes"><ul class="receipts scroll" aria-label="Pins">${notes.map((words) => html`<li class="warn small pad">${words}</li>`)}${pins.map((pin) => html`<${Item} key=${pin.name} pin=${pin} chosen=${pin === chosen} act=${() => doings.choosePin(pin)} />`)}</ul>
+    <${Chosen} pin=${chosen} doings=${doings} /></div>`;
+}
+
