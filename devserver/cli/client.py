@@ -108,9 +108,18 @@ class Client:
         held = min(HOLD_SECONDS, seconds)
         return self._call("GET", f"/_dev/settle?seconds={held:.3f}", None, held + _WORK_SECONDS)
 
-    def events(self, pattern: str, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """The events after number `after` that match a pattern, waited for; without it where they stand now."""
-        return self._held("/_dev/events", after, seconds, pattern=pattern)
+    def feed(self, after: int | None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
+        """The rows of the events after a cursor, waited for; without it where they stand now, and what rows are."""
+        return self._held("/_dev/feed", after, seconds, only="rows")
+
+    def search(self, query: str, most: int, before: int | None = None) -> dict[str, Any]:
+        """The latest events that fit a search, or of those before a cursor."""
+        wanted = {"q": query, "most": str(most), **({} if before is None else {"before": str(before)})}
+        return self._call("GET", f"/_dev/search?{urlencode(wanted)}", None, _QUICK_SECONDS)
+
+    def event(self, number: int) -> dict[str, Any]:
+        """One event, as far as it is kept."""
+        return self._call("GET", f"/_dev/event?number={number}", None, _QUICK_SECONDS)
 
     def saves(self, do: str) -> dict[str, Any]:
         """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""

@@ -15,10 +15,12 @@ from pydantic import Field
 
 from devserver.cli import background, commands, remote
 from devserver.cli.client import Client, connect
+from devserver.cli.events import Feed
 from devserver.cli.exits import Problem
 from devserver.cli.inputs import event_of
 from devserver.cli.locate import network_file, workspace
-from devserver.model.event import pattern_problem
+from devserver.model.event import matches, pattern_problem
+from devserver.model.trace import row_to_dict
 
 Answer = dict[str, Any]
 Mods = Annotated[list[str], Field(description="Ids or paths of mods; none means all, or the latest.")]
@@ -61,7 +63,12 @@ def events(
     problem = pattern_problem(pattern)
     if problem is not None:
         raise Problem(problem)
-    return _server().events(pattern, after, seconds)
+    feed = Feed(_server(), after)
+    if after is None:
+        return {"next": feed.after, "lost": 0, "events": []}
+    rows, lost = feed.news(seconds)
+    told = [row_to_dict(each, feed.zero) for each in rows]
+    return {"next": feed.after, "lost": lost, "events": [e for e in told if matches(pattern, e["event_name"])]}
 
 
 def check() -> Answer:

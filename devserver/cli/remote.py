@@ -20,7 +20,6 @@ from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict, restarted_from_dict
 from devserver.server.door import write_door
 from devserver.ui.browser import browse
-from devserver.ui.events import event_line
 from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
@@ -345,34 +344,6 @@ def stop(*, as_json: bool) -> int:
     _server().stop()
     say_json({"stopping": True}) if as_json else say("stopping")
     return Exit.CLEAN
-
-
-def events(pattern: str, *, count: int | None, as_json: bool) -> int:
-    """Print events as they come, until Ctrl-C or until there were `count`."""
-    problem = pattern_problem(pattern)
-    if problem is not None:
-        raise Problem(problem)
-    try:
-        _follow(_server(), pattern, count, as_json=as_json)
-    except KeyboardInterrupt:
-        # That is how following ends.
-        return Exit.CLEAN
-    return Exit.CLEAN
-
-
-def _follow(server: Client, pattern: str, left: int | None, *, as_json: bool) -> None:
-    after = server.events(pattern)["next"]
-    while left is None or left > 0:
-        answer = server.events(pattern, after)
-        after, rows = answer["next"], answer["events"][:left]
-        for row in rows:
-            if as_json:
-                say_json(row, line=True)
-            else:
-                show_lines([event_line(row, view())])
-        if answer["lost"]:
-            say(f"{answer['lost']} events were not shown: there were too many at once")
-        left = None if left is None else left - len(rows)
 
 
 def wait_reload(*, timeout: float, after: int | None, as_json: bool) -> int:

@@ -145,8 +145,23 @@ def send(
 
 
 def events(
-    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="As in wiki.page.create or wiki.*")] = "*",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until Ctrl-C (the default).")] = False,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WHAT]...",
+            help="As in wiki.*, mod:wiki, v:5, from:ana, to:critic, held, id:5f3a, a text; or a number, as in 1287.",
+        ),
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", parser=count_of, help="Print the latest N, and exit.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    slow: Annotated[
+        str | None, typer.Option("--slow", metavar="TIME", help="Only those that took longer, as in 5ms.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep printing until Ctrl-C (the default without --last).")
+    ] = False,
     count: Annotated[
         int | None, typer.Option("--count", "-n", metavar="N", parser=count_of, help="Exit after N events.")
     ] = None,
@@ -155,12 +170,14 @@ def events(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print events as they come, or list those that mods handle."""
+    """Print events as they come, the latest, or one whole; or list those that mods handle."""
+    from devserver.cli import events as asked
     from devserver.cli import remote
 
     if list_handlers:
-        return remote.handlers(pattern, as_json=as_json)
-    return remote.events(pattern, count=count, as_json=as_json)
+        return remote.handlers(" ".join(what or ("*",)), as_json=as_json)
+    words = asked.words_of(what or [], failed=failed, slow=slow)
+    return asked.events(words, last=last, count=count, follow=follow, as_json=as_json)
 
 
 def pause(as_json: Json = False) -> int:

@@ -6,17 +6,15 @@ question is held until there is something, or for HOLD_SECONDS.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 from devserver.control import bodies
 from devserver.control.bodies import named, read
 from devserver.control.control import carried_out
-from devserver.control.followed import Followed
+from devserver.control.feed import number, seconds_of
 from devserver.control.tape import Tape
 from devserver.errors import ConfigError
 from devserver.model.change import Trigger, UndoAsked
-from devserver.model.event import matches, pattern_problem
 from devserver.model.facts import PlanDone
 from devserver.model.plan import Plan
 from devserver.model.principal import Scope
@@ -70,10 +68,6 @@ class Desk(Protocol):
         """Whether what is on disk is what runs."""
 
     @property
-    def followed(self) -> Followed:
-        """The events, for whoever follows them."""
-
-    @property
     def reloads(self) -> Tape[dict[str, Any]]:
         """What became of each plan."""
 
@@ -100,7 +94,6 @@ class DeskApi:
             Route("GET", "/_dev/plan", Scope.ADMIN, self.plan),
             Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads, waits=True),
             Route("GET", "/_dev/settle", Scope.ADMIN, self.settle, waits=True),
-            Route("GET", "/_dev/events", Scope.ADMIN, self.events, waits=True),
             Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
             Route("POST", "/_dev/redo", Scope.ADMIN, self.redo),
             Route("POST", "/_dev/saves", Scope.ADMIN, self.saves),
@@ -120,38 +113,14 @@ class DeskApi:
 
     async def reloads(self, request: Request) -> Answer:
         """What became of the plans after `after`; without it, where they stand now."""
-        tape, after = self._desk.reloads, _number(request, "after")
-        found = () if after is None else await tape.wait_after(after, self._seconds(request))
-        rows = [{"number": number, **each} for number, each in found]
+        tape, after = self._desk.reloads, number(request, "after")
+        found = () if after is None else await tape.wait_after(after, seconds_of(request, self._hold))
+        rows = [{"number": place, **each} for place, each in found]
         return told({"next": found[-1][0] if found else tape.number, "reloads": rows})
 
     async def settle(self, request: Request) -> Answer:
         """Whether what is on disk is what runs, once that is decided."""
-        return told(await self._desk.settling.settled(self._seconds(request)))
-
-    async def events(self, request: Request) -> Answer:
-        """The events after `after` that match `pattern`; without `after`, where they stand now."""
-        pattern, after = request.query.get("pattern", "*"), _number(request, "after")
-        problem = pattern_problem(pattern)
-        if problem is not None:
-            raise Malformed("bad_pattern", problem)
-        tape = self._desk.followed.ask()
-        found = () if after is None else await tape.wait_after(after, self._seconds(request))
-        self._desk.followed.ask()
-        return told(
-            {
-                "next": found[-1][0] if found else tape.number,
-                "lost": found[0][0] - after - 1 if found and after is not None else 0,
-                "events": [each for _, each in found if matches(pattern, each["event_name"])],
-            }
-        )
-
-    def _seconds(self, request: Request) -> float:
-        """How long the question is held: as long as it wants, and no longer than we do."""
-        text = request.query.get("seconds", "")
-        if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
-            raise Malformed("bad_query", "seconds is a number")
-        return min(float(text), self._hold) if text else self._hold
+        return told(await self._desk.settling.settled(seconds_of(request, self._hold)))
 
     async def undo(self, request: Request) -> Answer:
         """Go back to before the last reload of the named mods, or to before the latest reload; again: further back."""
@@ -187,11 +156,3 @@ class DeskApi:
         """End the server."""
         self._desk.stop()
         return told({"stopping": True})
-
-
-def _number(request: Request, name: str) -> int | None:
-    """A number out of the query; None where it is left out."""
-    text = request.query.get(name)
-    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise Malformed("bad_query", f"{name} is a whole number")
-    return None if text is None else int(text)

@@ -8,6 +8,7 @@ All of it needs this run's admin token: payloads are in it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import contextmanager
 from itertools import islice
@@ -100,20 +101,21 @@ class FeedApi:
     async def feed(self, request: Request) -> Answer:
         """What happened after the cursors `after`, `facts`, `logs` and `second`; without `after`, the latest of it.
 
+        With `only=rows` facts and log lines are no news, and not told.
+
         The answer without `after` names the columns of rows, and is given at once.
         """
         if self._watching >= MOST_WATCHERS:
             sentence = f"{MOST_WATCHERS} pages and commands follow the events already; close one of them"
             return refused("too_many_watchers", sentence, 429)
-        after, most = number(request, "after"), number(request, "most")
+        after, only_rows = number(request, "after"), request.query.get("only") == "rows"
         known = (after or 0, number(request, "facts") or 0, number(request, "logs") or 0)
-        wanted = number(request, "seconds")
-        seconds = self._hold if wanted is None else min(float(wanted), self._hold)
+        seconds = seconds_of(request, self._hold)
         with self._watched():
             if after is not None:
-                await self._news(known, seconds)
+                await self._news(known[:1] if only_rows else known, seconds)
                 await self._sleep(GATHER_SECONDS)
-            body = self._answer(known, number(request, "second") or 0, min(most or MOST_ROWS, MOST_ROWS), after is None)
+            body = self._answer(request, known, is_first=after is None)
         return Answer(self._views.clean(body))
 
     @contextmanager
@@ -124,10 +126,10 @@ class FeedApi:
         finally:
             self._watching -= 1
 
-    async def _news(self, known: tuple[int, int, int], seconds: float) -> None:
+    async def _news(self, known: tuple[int, ...], seconds: float) -> None:
         """Return once there is something after these cursors, or after so many seconds."""
         views, loop, news = self._views, asyncio.get_running_loop(), asyncio.Event()
-        recorder, tapes, key = views.recorder, (views.facts, views.logs), object()
+        recorder, tapes, key = views.recorder, (views.facts, views.logs)[: len(known) - 1], object()
 
         def wake() -> None:
             # Whoever waits here has disarmed it before its loop can close.
@@ -137,9 +139,9 @@ class FeedApi:
         for each in tapes:
             each.arm(key, wake)
         try:
-            numbers = (recorder.number, views.facts.number, views.logs.number)
+            numbers = (recorder.number, *(each.number for each in tapes))
             # A cursor beyond what there is comes from an earlier run.
-            if numbers != known or any(each.closed for each in tapes):
+            if numbers != known or views.facts.closed:
                 return
             async with asyncio.timeout(seconds):
                 await news.wait()
@@ -150,13 +152,16 @@ class FeedApi:
             for each in tapes:
                 each.disarm(key)
 
-    def _answer(self, known: tuple[int, int, int], second: int, most: int, is_first: bool) -> bytes:
-        views = self._views
-        rows = views.recorder.after(known[0], most, MOST_BYTES)
+    def _answer(self, request: Request, known: tuple[int, int, int], *, is_first: bool) -> bytes:
+        views, second = self._views, number(request, "second") or 0
+        rows = views.recorder.after(known[0], min(number(request, "most") or MOST_ROWS, MOST_ROWS), MOST_BYTES)
+        told = b'"next":%d,"skipped":%d,"rows":[%b]' % (rows.next, rows.skipped, b",".join(rows.rows))
+        if request.query.get("only") == "rows":
+            return b"{%b,%b}" % (told, b'"zero":%b' % to_json(views.recorder.zero_at))
         facts = views.facts.raw_after(known[1], MOST_NEWS)
         logs = views.logs.raw_after(known[2], MOST_NEWS)
         parts = [
-            b'"next":%d,"skipped":%d,"rows":[%b]' % (rows.next, rows.skipped, b",".join(rows.rows)),
+            told,
             b'"seconds":[%b]' % b",".join(views.recorder.seconds(second)),
             b'"facts":[%b]' % b",".join(b'{"n":%d,%b' % (n, raw[1:]) for n, raw in facts),
             b'"logs":[%b]' % b",".join(b"[%d,%b" % (n, raw[1:]) for n, raw in logs),
@@ -264,3 +269,11 @@ def number(request: Request, name: str) -> int | None:
     if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise Malformed("bad_query", f"{name} is a whole number")
     return None if text is None else int(text)
+
+
+def seconds_of(request: Request, hold: float) -> float:
+    """How long a question is held: as long as it wants, and no longer than `hold`. Raises Malformed."""
+    text = request.query.get("seconds", "")
+    if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
+        raise Malformed("bad_query", "seconds is a number")
+    return min(float(text), hold) if text else hold

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from devserver.model.encoding import from_json, to_json
-from devserver.network.accounts import EVENTS, Account
+from devserver.network.accounts import RELOADS, Account
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Tape(Generic[T]):
 
     def __init__(self, most: int, account: Account | None = None) -> None:
         self._most = most
-        self._account = account or Account(EVENTS)
+        self._account = account or Account(RELOADS)
         self._kept: deque[tuple[int, bytes]] = deque()
         self._lock = threading.Lock()
         self._wakers: dict[object, Callable[[], None]] = {}

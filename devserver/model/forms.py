@@ -709,10 +709,30 @@ class NoReload(TypedDict):
     number: int
 
 
-class EventRow(TypedDict):
-    """An event and its answer. A payload that is large is told as its size, one of the system's as null."""
+class VisitForm(TypedDict):
+    """A mod that was asked. `said`: passed, answered, raised, given_up, gone or refused; `held_ms`: at its gate."""
 
+    mod_id: str
+    generation: int
+    held_ms: float
+    took_ms: float
+    said: str
+
+
+class EventRow(TypedDict):
+    """An event and its answer. A payload that is large is told as its size, one of the system's as null.
+
+    `parent`: the number of the event on whose behalf a handler sent it, or 0; `to` and `full`: up to 20 agents that got
+    it, and up to 20 that had no room for it.
+    """
+
+    number: int
+    parent: int
     time: str
+    took_ms: float
+    way: list[VisitForm]
+    to: list[str]
+    full: list[str]
     event_id: str
     event_name: str
     source_id: str | None

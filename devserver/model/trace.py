@@ -6,7 +6,11 @@ A row is a JSON array, so that a page that shows thousands of them parses no nam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
+
+from devserver.model.wire_form import iso_of
 
 ROW: tuple[tuple[str, str], ...] = (
     ("number", "counts the beginnings of events, from 1: what people type, as in #1287"),
@@ -67,3 +71,32 @@ class Said(IntEnum):
 
 Visit = tuple[str, int, int, int, int, int]
 """One visit, in the columns of VISIT."""
+
+
+def row_to_dict(row: Sequence[Any], zero: float) -> dict[str, Any]:
+    """A row by names, as commands print it. `zero`: what its times count from, in seconds since 1970."""
+    return {
+        "number": row[NUMBER],
+        "parent": row[PARENT],
+        "time": iso_of(zero + row[AT] / 1e6),
+        "took_ms": row[TOOK] / 1000,
+        "event_id": row[EVENT_ID],
+        "event_name": row[EVENT_NAME],
+        "source_id": row[SOURCE],
+        "destination_id": row[DESTINATION],
+        "success": row[OK],
+        "message": row[SAID],
+        "way": [
+            {
+                "mod_id": mod_id,
+                "generation": generation,
+                "held_ms": held / 1000,
+                "took_ms": took / 1000,
+                "said": Said(said).name.lower(),
+            }
+            for mod_id, generation, _, held, took, said in row[WAY]
+        ],
+        "to": [each for each in row[TO] if isinstance(each, str)],
+        "full": list(row[FULL]),
+        "payload": row[PAYLOAD],
+    }

@@ -56,14 +56,6 @@ RECORDED = Bound(
     fair=0,
     beyond="the oldest goes first; what was asked for and is gone is said",
 )
-EVENTS = Bound(
-    "followed events",
-    "the latest events, for `oa-dev events` and the page",
-    each=4 * MIB,
-    most=4 * MIB,
-    fair=0,
-    beyond="the oldest goes first; its number is missing",
-)
 RELOADS = Bound(
     "reloads",
     "the latest reloads, for `oa-dev wait` and the page",

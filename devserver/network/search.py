@@ -21,11 +21,11 @@ from typing import Any
 
 from devserver.model import trace
 from devserver.model.encoding import from_json
-from devserver.model.event import matches, parse_destination, parse_source
+from devserver.model.event import matches, parse_destination, parse_source, pattern_problem
 from devserver.model.trace import Said
 
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
-_PATTERN = re.compile(r"[a-z0-9_.]*\*")
+_PATTERN = re.compile(r"[a-z0-9_.*]*\*[a-z0-9_.*]*")
 _LONGER = re.compile(r">(\d+(?:\.\d+)?)(us|µs|ms|s)")
 _NUMBER = re.compile(r"#(\d{1,18})")
 _UNITS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000}
@@ -85,6 +85,8 @@ def parse_search(query: str, pinned: Collection[int] = ()) -> Search:
             of_row.append(_STATES[word])
         elif word == "pinned":
             of_row.append(_among(frozenset(pinned)))
+        elif _PATTERN.fullmatch(word) and (problem := pattern_problem(word)) is not None:
+            raise BadSearch(problem)
         elif _PATTERN.fullmatch(word):
             of_row.append(_named(word))
         else:

@@ -22,7 +22,6 @@ from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.control.desk import DeskApi
 from devserver.control.feed import FeedApi
-from devserver.control.followed import Followed
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.control.receipts import ReceiptsApi
@@ -48,7 +47,6 @@ from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES
 from devserver.model.principal import ADMIN
-from devserver.network.accounts import EVENTS
 from devserver.server.app import make_app
 from devserver.server.before import Before
 from devserver.server.ending import Ending
@@ -142,7 +140,6 @@ class Server:
             self._network, self._network.record(), redact=self._redactor.of, tell=self.tell, begin=self._begin
         )
         accounts = self._network.directory.accounts
-        self.followed = Followed(self._network.on_event, account=accounts.open(EVENTS))
         how = "space" if options.keys else "oa-dev apply"
         self._overridden: tuple[str, ...] = ()
         self.saves = Saves(
@@ -382,7 +379,6 @@ class Server:
         claim = self._files.hand_over()
         self._replaying.give_way()
         self.views.close()
-        self.followed.tape.close()
         values = {
             "token": self._token,
             "ports": tuple({*self._earlier_ports, self._port()}),
@@ -490,7 +486,6 @@ class Server:
                 ("replay", self._replaying.end),
                 ("the agents' queues", self._network.directory.close),
                 ("what commands wait for", self.views.close),
-                ("the followed events", self.followed.tape.close),
             )
         )
         self.tell(summary)

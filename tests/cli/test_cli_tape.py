@@ -1,4 +1,4 @@
-"""A tape numbers what happens and hands it to whoever waits; events reach it only while somebody follows them."""
+"""A tape numbers what happens and hands it to whoever waits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import threading
 from typing import Any
 
 import pytest
-from workspaces import Workspace, served
 
 from devserver.control.desk import DeskApi
-from devserver.control.followed import MOST_PAYLOAD, UNASKED_SECONDS, Followed, event_row
 from devserver.control.tape import Tape
-from devserver.model.event import Event, EventResponse
 from devserver.model.principal import ADMIN
 from devserver.transports.http.routes import Request
 from devserver.transports.strict import Malformed
@@ -51,82 +48,10 @@ async def test_nothing_is_an_answer_too() -> None:
     assert await tape.wait_after(0, 20) == ()
 
 
-class Clock:
-    """Monotonic seconds that somebody sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        """The time it was set to."""
-        return self.now
-
-
-async def test_a_network_is_tapped_only_while_somebody_asks(work: Workspace) -> None:
-    """Nobody's events are kept; a minute after the last question they are not any more."""
-    work.mod("ant", served("ant", 1))
-    network = await work.start("mods.ant")
-    clock = Clock()
-    followed = Followed(network.on_event, clock)
-    await work.ask("ant.version.get")
-    tape = followed.ask()
-    await work.ask("ant.version.get", question=1)
-    assert [(row["event_name"], row["payload"], row["success"]) for _, row in tape.after(0)] == [
-        ("ant.version.get", {"question": 1}, True)
-    ]
-    clock.now = UNASKED_SECONDS + 1
-    await work.ask("ant.version.get")
-    assert (network.on_event, tape.number) == ([], 1)
-
-
-async def test_what_mods_send_each_other_is_followed_too(work: Workspace) -> None:
-    """The event of a handler comes before the one that it answers, which ends later."""
-    work.mod("ant", served("ant", 1))
-    work.mod(
-        "bee",
-        """
-        @mod_event_handler("bee.ask")
-        async def ask(self, event):
-            return await self.network.process_event(Event(event_name="ant.version.get"))
-        """,
-    )
-    network = await work.start("mods.ant", "mods.bee")
-    tape = Followed(network.on_event).ask()
-    await work.ask("bee.ask")
-    rows = [row for _, row in tape.after(0)]
-    assert [(row["event_name"], row["source_id"]) for row in rows] == [
-        ("ant.version.get", "mod:mods.bee"),
-        ("bee.ask", "ana"),
-    ]
-
-
-def row(name: str, **payload: Any) -> dict[str, Any]:
-    """An event as it is shown."""
-    event = Event(event_name=name, source_id="ana", payload=payload, secret="hush")
-    return event_row(event, EventResponse(True, "done"), 5.0)
-
-
-def test_no_secret_is_shown() -> None:
-    """Neither an agent's, nor what it registers with."""
-    assert "hush" not in str(row("wiki.page.get"))
-    assert row("system.register_agent", password_hash="c97a")["payload"] is None
-
-
-def test_a_payload_is_a_copy_and_bounded() -> None:
-    """Whoever got the event may change it; a huge one is told by its size; what is no JSON is told as text."""
-    pages: list[int] = [1]
-    shown = row("wiki.pages.put", pages=pages)
-    pages.append(2)
-    assert shown["payload"] == {"pages": [1]}
-    assert row("wiki.page.put", text="x" * MOST_PAYLOAD)["payload"].endswith(" bytes")
-    assert row("wiki.page.put", odd={1, 2})["payload"] == {"odd": [1, 2]}
-
-
 class FakeDesk:
     """Only tapes."""
 
     def __init__(self) -> None:
-        self.taps: list[Any] = []
-        self.followed = Followed(self.taps)
         self.reloads: Tape[dict[str, Any]] = Tape(3)
 
 
@@ -142,18 +67,6 @@ def values(answer: Any) -> dict[str, Any]:
 
     found: dict[str, Any] = orjson.loads(answer.body)
     return found
-
-
-async def test_a_first_question_for_events_is_where_they_stand() -> None:
-    """It taps the network and waits for nothing; the second gets what came since, by pattern, and what was lost."""
-    desk = FakeDesk()
-    api = DeskApi(desk)  # type: ignore[arg-type]
-    assert values(await api.events(asked())) == {"next": 0, "lost": 0, "events": []}
-    for number in range(1001):
-        desk.taps[0](Event(event_name="a1.b1" if number else "c1.d1"), EventResponse(True))
-    desk.taps[0](Event(event_name="c1.d1"), EventResponse(True))
-    told = values(await api.events(asked(after="0", pattern="c1.*")))
-    assert (told["next"], told["lost"], [each["event_name"] for each in told["events"]]) == (1002, 2, ["c1.d1"])
 
 
 async def test_reloads_carry_their_numbers() -> None:

@@ -269,6 +269,8 @@ ROWS = (
     Found("machine", "python", "3.11.7", "/usr/bin/python3"),
 )
 EVENT = {
+    "number": 1287,
+    "took_ms": 1.2345,
     "time": datetime(2026, 1, 31, 10, 14, 2).astimezone().isoformat(),
     "event_name": "wiki.page.create",
     "source_id": "agent:ana",

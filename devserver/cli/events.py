@@ -1,0 +1,141 @@
+"""`oa-dev events`: events as they come, the latest that fit, or one of them whole. Reads the server's recorder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from devserver.cli.client import Client, connect
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.locate import workspace
+from devserver.cli.output import say, say_json, show_lines, view
+from devserver.model.trace import row_to_dict
+from devserver.network.search import BadSearch, Search, parse_search
+from devserver.ui.events import event_line, event_lines
+
+_MOST_AT_ONCE = 500
+
+
+def events(words: tuple[str, ...], *, last: int | None, count: int | None, follow: bool, as_json: bool) -> int:
+    """Print the latest events that fit, or follow them until Ctrl-C or until there were `count`.
+
+    Args:
+        words: what the events have to fit, as of `network.search`; a number alone shows that event whole.
+        last: how many of those that have ended are printed; None: none of them, they are followed.
+        count: after how many events following ends.
+        follow: whether to go on after the last ones.
+    """
+    number = _number(words)
+    if number is not None:
+        return _one(connect(workspace()), number, as_json=as_json)
+    query = " ".join(words)
+    wanted, server = _search(query), connect(workspace())
+    feed = Feed(server)
+    if last is not None:
+        for row in reversed(found(server, query, last)):
+            _show(row_to_dict(row, feed.zero), as_json=as_json)
+        if not follow:
+            return Exit.CLEAN
+    try:
+        _follow(feed, wanted, count, as_json=as_json)
+    except KeyboardInterrupt:
+        # That is how following ends.
+        return Exit.CLEAN
+    return Exit.CLEAN
+
+
+class Feed:
+    """The rows of a server's feed, from now on. `zero` is what their times count from, in seconds since 1970."""
+
+    def __init__(self, server: Client, after: int | None = None) -> None:
+        self._server = server
+        first = server.feed(None, 0)
+        self.zero = float(first["zero"])
+        self.after = int(first["next"]) if after is None else after
+
+    def news(self, seconds: float) -> tuple[list[list[Any]], int]:
+        """The rows that came since, waited for, and how many more there were than could be told."""
+        answer = self._server.feed(self.after, seconds)
+        self.after = int(answer["next"])
+        return answer["rows"], int(answer["skipped"])
+
+
+def found(server: Client, query: str, most: int) -> list[list[Any]]:
+    """The latest rows that fit a search, the latest first."""
+    rows: list[list[Any]] = []
+    before: int | None = None
+    while len(rows) < most:
+        answer = server.search(query, min(most - len(rows), _MOST_AT_ONCE), before)
+        rows += answer["rows"]
+        before = answer["next"]
+        if before is None:
+            break
+    return rows
+
+
+def fits(wanted: Search, row: list[Any]) -> bool:
+    """Whether a row is one of those that are looked for."""
+    return wanted.fits(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
+
+
+def _follow(feed: Feed, wanted: Search, left: int | None, *, as_json: bool) -> None:
+    while left is None or left > 0:
+        rows, skipped = feed.news(20.0)
+        fitting = [row for row in rows if fits(wanted, row)][:left]
+        for row in fitting:
+            _show(row_to_dict(row, feed.zero), as_json=as_json)
+        if skipped and not as_json:
+            say(f"{skipped} more events came at once: oa-dev events --last {skipped + len(rows)} shows them")
+        left = None if left is None else left - len(fitting)
+
+
+def _show(row: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(row, line=True)
+    else:
+        show_lines([event_line(row, view())])
+
+
+def _one(server: Client, number: int, *, as_json: bool) -> int:
+    """Print one event, whole."""
+    told = server.event(number)
+    zero = Feed(server).zero
+    children = [row_to_dict(each, zero) for each in told["children"]]
+    event = {**told, **row_to_dict(told["row"], zero), "payload": told["payload"], "children": children}
+    del event["row"]
+    if as_json:
+        say_json(event)
+    else:
+        show_lines(event_lines(event, view()))
+    return Exit.CLEAN
+
+
+def _number(words: tuple[str, ...]) -> int | None:
+    """The number that is asked for, as in 1287 or #1287, which a shell takes for a comment unless it is quoted."""
+    text = words[0].removeprefix("#") if len(words) == 1 else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _search(query: str) -> Search:
+    try:
+        return parse_search(query)
+    except BadSearch as error:
+        raise Problem(str(error)) from error
+
+
+def words_of(what: list[str], *, failed: bool, slow: str | None) -> tuple[str, ...]:
+    """What a search is made of: the words that were typed, and the options that stand for some."""
+    return tuple(_words(what, failed=failed, slow=slow))
+
+
+def _words(what: list[str], *, failed: bool, slow: str | None) -> Iterator[str]:
+    for each in what:
+        # One word of the shell may hold spaces: then it was meant as one text.
+        yield f'"{each}"' if " " in each and ":" not in each and '"' not in each else each
+    if failed:
+        yield "failed"
+    if slow is not None:
+        if not parse_search(word := f">{slow}").of_row:
+            raise Problem(f"--slow {slow}: a time has its unit, as in 5ms or 1.5s")
+        yield word
