@@ -189,7 +189,7 @@ def test_reading_changes_nothing(live: Live) -> None:
     before = _state(live)
     known = {each.path for each in make_app(Mock(), Mock(), token=TOKEN, port_of=lambda: PORT).gate().routes}
     for path in sorted(
-        known | {"/", "/_dev/", "/_dev/plan", "/_dev/reloads", "/_dev/events", "/_dev/stop", "/_dev/undo"}
+        known | {"/", "/_dev/", "/_dev/plan", "/_dev/reloads", "/_dev/feed", "/_dev/stop", "/_dev/undo"}
     ):
         for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Authorization": f"Bearer {live.token}"})):
             for _ in range(3):
