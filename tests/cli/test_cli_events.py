@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from processes import ECHO_V1, Running, oa_dev, write
 
-FAILS = ECHO_V1 + """
+FAILS = (
+    ECHO_V1
+    + """
     @mod_event_handler("echo.fail")
     def fail(self, event):
         raise KeyError("column")
 """
+)
 
 
 def told(server: Running, *arguments: str) -> list[dict[str, Any]]:
