@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +64,8 @@ class Pin:
     accepted: Observation
     noise: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    is_here: bool = True
+    """Whether its number is that of an event of this run; the numbers of another run mean other events here."""
     packed: dict[str, PackedState] = field(default_factory=dict)
     """The states without a plain form, for this run alone."""
     last: PinReplayed | None = None
@@ -75,6 +77,11 @@ class Pin:
     def event_name(self) -> str:
         """The name of its event."""
         return str(self.event["event_name"])
+
+    @property
+    def known_as(self) -> int | None:
+        """The number that people know its event by; None for one that was given, or is of another run."""
+        return self.number if self.is_here else None
 
     @property
     def lost(self) -> str:
@@ -110,7 +117,7 @@ class Pin:
 
     def _came_to(self, result: PinResult, found: tuple[Differs, ...], why: str) -> PinReplayed:
         return PinReplayed(
-            name=self.name, number=self.number, event_name=self.event_name, result=result, differences=found, why=why
+            name=self.name, number=self.known_as, event_name=self.event_name, result=result, differences=found, why=why
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,10 +180,11 @@ def noise_of(one: Observation, two: Observation) -> tuple[str, ...]:
 
 
 class Pins:
-    """The pins of a workspace, by name."""
+    """The pins of a workspace, by name. `is_here`: whether one that lies there is of an event of this run."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, is_here: Callable[[Pin], bool] = lambda pin: False) -> None:
         self._files = files
+        self._is_here = is_here
         self._pins: dict[str, Pin] = {}
         self.problems: list[str] = []
         """What lies there and is no pin, each in a sentence."""
@@ -204,6 +212,7 @@ class Pins:
         if not isinstance(values, dict) or _depth(values) > _DEEPEST:
             raise PinRefused("it is no pin")
         pin = Pin.from_dict(values)
+        pin.is_here = self._is_here(pin)
         if pin.name != name:
             raise PinRefused(f"it says to be {pin.name!r}")
         return pin
@@ -221,7 +230,12 @@ class Pins:
             return self._pins[what]
         text = str(what).removeprefix("#")
         number = int(text) if text.isdecimal() and len(text) < 19 else None
-        return next((each for each in self._pins.values() if number is not None and each.number == number), None)
+        return next((each for each in self._pins.values() if number is not None and each.known_as == number), None)
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of the events of this run that are pinned."""
+        return {each.known_as for each in self._pins.values() if each.known_as is not None}
 
     def name_for(self, event_name: str, number: int | None, wanted: str | None) -> str:
         """A name for a pin: the wanted one, or one that no pin has. Raises PinRefused where that cannot be."""
@@ -233,7 +247,7 @@ class Pins:
             return wanted
         base = event_name[:80] + ("" if number is None else f"-{number}")
         name, count = base, 2
-        while name in self._pins and number is None:
+        while name in self._pins and (number is None or self._pins[name].known_as != number):
             name, count = f"{base}-{count}", count + 1
         return name
 

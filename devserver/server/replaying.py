@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
@@ -55,6 +55,16 @@ class Replaying:
                 begin=self._begin,
             )
         return self._replays
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers of the events that are pinned, for the search."""
+        return iter(() if self._replays is None else self._replays.numbers)
+
+    def __contains__(self, number: object) -> bool:
+        return self._replays is not None and number in self._replays.numbers
+
+    def __len__(self) -> int:
+        return 0 if self._replays is None else len(self._replays.numbers)
 
     def note(self, fact: Fact) -> None:
         """A plan was carried out: run the pins again, where there are any. Returns at once."""

@@ -60,7 +60,7 @@ class Replays:
     ) -> None:
         self._network, self._recorder, self._host = network, recorder, host
         self._redact, self._tell, self._begin = redact, tell, begin
-        self._pins = Pins(files)
+        self._pins = Pins(files, self._is_of_this_run)
         self._waiting: list[PlanDone] = []
         self._busy = False
         self._skipped = 0
@@ -114,6 +114,16 @@ class Replays:
         pin.noise = noise_of(seen, await self._seen(code, pin.begins()))
         return pin
 
+    def _is_of_this_run(self, pin: Pin) -> bool:
+        """Whether the recorder knows the event of a pin: after a restart in place it does."""
+        entry = None if pin.number is None else self._recorder.find(pin.number)
+        return entry is not None and json.loads(row_of(entry))[EVENT_ID] == pin.event.get("event_id")
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of the events that are pinned."""
+        return self._pins.numbers
+
     def pins(self) -> dict[str, Any]:
         """Describe every pin, and say how replay fares."""
         return {
@@ -129,7 +139,7 @@ class Replays:
         last = None if pin.last is None else pin_to_dict(pin.last)
         return {
             "name": pin.name,
-            "number": pin.number,
+            "number": pin.known_as,
             "event_name": pin.event_name,
             "at": pin.at,
             "generations": pin.generations,
@@ -254,7 +264,7 @@ class Replays:
         """
         pin = self._pins.find(what) if isinstance(what, int | str) else None
         if pin is not None:
-            begins, number = pin.begins(), pin.number
+            begins, number = pin.begins(), pin.known_as
         else:
             event, number = self._event(what)
             packed, _ = await self._packed(self._targets(event))

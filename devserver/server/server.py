@@ -139,6 +139,7 @@ class Server:
         self._replaying = Replaying(
             self._network, self._network.record(), redact=self._redactor.of, tell=self.tell, begin=self._begin
         )
+        self.views.pinned = self._replaying
         accounts = self._network.directory.accounts
         how = "space" if options.keys else "oa-dev apply"
         self._overridden: tuple[str, ...] = ()

@@ -51,7 +51,7 @@ def problem_of(files: PrivateFolder) -> str:
 def test_a_pin_is_read_back(files, folder):
     """With all that it has."""
     (back,) = Pins(files).all()
-    assert back == pin()
+    assert back == pin(is_here=False)
 
 
 def written(folder: Path, name: str, text: str, mode: int = 0o600) -> None:

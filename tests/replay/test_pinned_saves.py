@@ -115,6 +115,22 @@ async def test_a_pin_outlives_the_run(pinning):
         assert (await net.saved("mods/counter.py", COUNTER + "\nx = 1")).count(PinResult.SAME) == 1
 
 
+async def test_the_number_of_another_run_means_another_event(pinning):
+    """A pin of that is known by its name alone."""
+    async with pinning(counter=COUNTER) as net:
+        number = await net.send("count.up", {"name": "x"})
+        made = await net.replays.pin(number)
+        net.replays = net.made()
+        assert net.replays.numbers == {number}, "the recorder knows the event: as after a restart in place"
+        file = net.folder / ".oa-dev" / "pins" / f"{made['name']}.json"
+        file.write_text(file.read_text().replace(json.loads(file.read_text())["event"]["event_id"], "of-another-run"))
+        net.replays = net.made()
+        assert net.replays.numbers == set()
+        again = await net.replays.pin(number)
+        assert again["name"] == f"{made['name']}-2"
+        assert (await net.replays.replay(number))["pin"] == again["name"]
+
+
 async def test_a_state_of_own_classes_lives_until_the_run_ends(pinning):
     """It is never read from disk."""
     text = COUNTER + "\n\nclass Board:\n    pass\n"
