@@ -142,3 +142,25 @@ def test_a_server_that_is_not_reached_over_this_machine_gets_no_token(browser, a
     assert page.evaluate("location.href") == f"{acted.url}/_dev/"
     assert page.evaluate("document.cookie + JSON.stringify(localStorage)") == "{}"
     context.close()
+
+
+def test_versions_beside_a_mod_stand_below_it_with_who_gets_them(opened, acted) -> None:
+    """Whatever the order in which they were loaded."""
+    line = mod("wiki@next", 2, line_of="wiki", label="next", gets="10% of agents", share=0.1)
+    acted.tell(mods=[mod("wiki", 5, label="main", share=0.9, lines=["wiki@next"]), mod("project"), line])
+    page = opened()
+    page.wait_for_selector(".version")
+    rows = [" ".join(each.split()) for each in page.locator(".mod").all_inner_texts()]
+    assert rows == [
+        "wiki v5 main not asked yet · 90 % of agents",
+        "@next v2 not asked yet · 10% of agents",
+        "project v1 not asked yet",
+    ]
+
+
+def test_generations_are_dots_with_their_words(opened, acted) -> None:
+    """Gone, still finishing handlers, live, and the one that did not load."""
+    acted.tell(mods=[BROKEN], lingering={"wiki": [4]})
+    page = opened()
+    page.wait_for_selector(".pips")
+    assert page.get_attribute(".pips", "aria-label") == "v3 is gone, v4 lingers, v5 runs, v6 did not load"

@@ -76,7 +76,7 @@ export function Alarm({ model, doings }) {
   return html`<section class="alarm ${alarm.kind}" aria-label="What needs you">
     <div class="alarm-words"><p class="title"><${Name} of=${alarm.title} /></p>
       ${error && html`<p><${Name} of=${raised(error)} /></p>`}${alarm.text && html`<p><${Name} of=${alarm.text} /></p>`}
-      ${error && html`<p class="mono small">${joined([placed(error), error.function && `in ${error.function}`, error.time && clock(error.time), alarm.next])}</p>`}
+      ${error && html`<p class="mono small">${joined([placed(error), error.function && error.function !== "<module>" && `in ${error.function}`, error.time && clock(error.time), alarm.next])}</p>`}
       ${error?.hint && html`<p class="small">${error.hint}</p>`}</div>
     <${Excerpt} error=${error} />
     <div class="acts">${alarm.acts.map((each) => (each === "again"

@@ -5,6 +5,7 @@ import { clock, took } from "./words.js";
 
 const TALL = 88;
 const SECONDS = 120;
+const SHORTEST = 30;
 const MOST_MODS = 3;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -35,7 +36,7 @@ function optionsOf(lines, width, words, marks) {
   const times = (_, splits) => splits.map((each) => clock(each * 1000));
   return {
     width, height: TALL, legend: { show: false }, cursor: { show: false }, pxAlign: 1,
-    hooks: { draw: [marked(marks)] }, scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
+    hooks: { draw: [marked(marks)] }, scales: { x: { time: true, range: (_, low, high) => [Math.min(low, high - SHORTEST), high] }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
     axes: [axis(times, { size: 22, space: 90 }), axis((_, splits) => splits.map(words), { size: 58, space: 24 })],
     series: [{}, ...lines.map(({ color }) => ({ stroke: css(color), width: 1.5, points: { show: true, size: 3, fill: css(color) }, spanGaps: false }))],
   };

@@ -37,12 +37,19 @@ function stateOf(mod, paced) {
   return ["", mod.handled || paced?.known ? "idle" : "not asked yet"];
 }
 
+/** Of a version beside a mod, or of the mod beside it: who gets it. */
+function lineWords(mod) {
+  if (!mod.label) return "";
+  if (mod.out) return `gets no events: ${mod.out}`;
+  return mod.line_of ? mod.gets : `${Math.round(mod.share * 100)} % of agents`;
+}
+
 function Mod({ mod, mods, lingers, paced, chosen, act }) {
   const [kind, words] = stateOf(mod, paced);
-  return html`<li><button type="button" class="mod ${chosen ? "chosen" : ""}" title=${`oa-dev events 'mod:${mod.mod_id}' · ${mod.mod_path}`} aria-pressed=${chosen} onClick=${act}>
+  return html`<li class=${mod.line_of ? "version" : ""}><button type="button" class="mod ${chosen ? "chosen" : ""}" title=${`oa-dev events 'mod:${mod.mod_id}' · ${mod.mod_path}`} aria-pressed=${chosen} onClick=${act}>
     <i class="square ${hue(mods, mod.mod_id)}"></i>
-    <span class="mod-name"><b><${Name} of=${mod.mod_id} /></b>${mod.generation ? ` v${mod.generation}` : ""}${mod.line ? html` <span class="chip">@${mod.line}</span>` : ""}</span>
-    <${Pips} mod=${mod} lingers=${lingers} /><span class="mod-state ${kind}"><${Name} of=${words} /></span></button></li>`;
+    <span class="mod-name"><b><${Name} of=${mod.line_of ? `@${mod.label}` : mod.mod_id} /></b>${mod.generation ? ` v${mod.generation}` : ""}${mod.lines?.length ? html` <span class="chip">main</span>` : ""}</span>
+    <${Pips} mod=${mod} lingers=${lingers} /><span class="mod-state ${kind}"><${Name} of=${joined([words, lineWords(mod)])} /></span></button></li>`;
 }
 
 function Agent({ agent }) {
@@ -54,7 +61,8 @@ function Agent({ agent }) {
 
 /** Versions beside a mod stand below it; a mod that is busy stands before one that is not, where there are many. */
 function ordered(mods, paced) {
-  if (mods.length <= MOST_MODS) return mods;
+  const mains = mods.filter((mod) => !mod.line_of);
+  if (mods.length <= MOST_MODS) return mains.flatMap((main) => [main, ...mods.filter((mod) => mod.line_of === main.mod_id)]);
   const weight = (mod) => (mod.failed ? 1e9 : mod.raised ? 1e8 : 0) + (paced.get(mod.mod_id)?.rate ?? 0);
   return [...mods].sort((one, other) => weight(other) - weight(one)).slice(0, MOST_MODS);
 }
