@@ -16,7 +16,7 @@ from pathlib import Path
 from devserver.loader.modules import LoadedModules
 from devserver.market.folder import Installed, NotInstalled, environments, find_installed, hash_of, lock_of, write_whole
 from devserver.market.lock import LIMIT, NAME, BadLock
-from devserver.market.wants import normal
+from devserver.market.wants import normal, own_packages
 from devserver.sources.roots import Roots
 
 
@@ -207,3 +207,14 @@ def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
         if name:
             found.setdefault(normal(name), (each.version, tuple(each.requires or ())))
     return found
+
+
+def tops_here() -> frozenset[str]:
+    """The top modules of what this server is made of: itself, and the packages that it needs."""
+    own, found = {"oa-dev", *own_packages("oa-dev", installed_here())}, set[str]()
+    for each in importlib.metadata.distributions():
+        name = normal(each.metadata["Name"] or "")
+        if name in own:
+            files = (str(file).split("/")[0] for file in each.files or () if str(file).endswith((".py", ".so")))
+            found |= {first.partition(".")[0] for first in files if not first.startswith(".")}
+    return frozenset(top for top in found if top.isidentifier())

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from devserver.market.wants import PROJECT, SERVER, Wants, normal
+from devserver.market.wants import PROJECT, Wants, normal
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _RANGE = r"(?:\[[^\]]*\])?(?:\{[^}]*\})?(?:[<>=!~][^\s]*?)?(?=[,.]?(?:\s|$))"
@@ -116,9 +116,16 @@ def _lacking(premises: str, needs: list[_Need], wants: Wants) -> Explained | Non
     for name, there in _available(premises):
         by = [each for each in needs if each.name == name and (each.range or "wheel" in there)]
         # What is only one version of a mod of the workspace says nothing.
-        if by and wants.who(name) is None and name != SERVER and not _is_contested(name, needs):
+        if by and name in wants.server:
+            return Explained("", name, sentence=f"{_asked_by(by[0], wants)}, and {_runs(name, wants)}")
+        if by and wants.who(name) is None and not _is_contested(name, needs):
             return Explained("", name, sentence=f"{_asked_by(by[0], wants)}, and the indexes have {there}")
     return None
+
+
+def _runs(name: str, wants: Wants) -> str:
+    own = f"oa-dev {wants.server_version}"
+    return f"{own} runs" if name == "oa-dev" else f"{own} itself runs with {name} {wants.server[name]}"
 
 
 def _available(premises: str) -> Iterator[tuple[str, str]]:
@@ -147,11 +154,6 @@ def _contested(needs: list[_Need], wants: Wants) -> Explained | None:
     names = dict.fromkeys(each.name for each in needs if each.range and _is_contested(each.name, needs))
     for name in names:
         by = [each for each in needs if each.name == name and each.range]
-        server = next((each for each in by if _name_of(each.who) == SERVER), None)
-        others = [each for each in by if each is not server]
-        if server is not None and others:
-            runs = f"oa-dev {wants.server_version} itself runs with {name} {server.range.removeprefix('==')}"
-            return Explained("", name, sentence=f"{_asked_by(others[0], wants)}, and {runs}")
         return Explained("", name, tuple(_side(each, wants, needs) for each in by))
     return None
 

@@ -182,6 +182,12 @@ def _requires(info: Path) -> tuple[str, ...]:
     return tuple(sorted({normal(each[1]) for each in found if each is not None}))
 
 
+def needs_in(folder: Path, name: str) -> tuple[str, ...]:
+    """The distributions that one of a folder names as needed."""
+    info = _info_of(folder, name)
+    return () if info is None else _requires(info)
+
+
 def mods_in(folder: Path) -> dict[str, str]:
     """The paths of mods that the distributions of a folder bring, by their entry points, each with its distribution."""
     found = {}

@@ -6,6 +6,7 @@ import: what runs reads the short record beside the packages instead (`folder`).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -35,8 +36,8 @@ class BadLock(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """One distribution of a lock. `hashes` are the SHA-256 of its files, one for each platform; `where` is the first
-    of them, a path beside the lock or an address."""
+    """One distribution of a lock. `hashes` are the SHA-256 of its files, one for each platform; `where` is that
+    for this platform, a path beside the lock or an address."""
 
     name: str
     version: str
@@ -125,7 +126,23 @@ def _locked(package: Any) -> Locked:
     if not hashes:
         raise BadLock(f"{NAME}: {package.name} has no wheel with a sha256: only wheels with hashes are installed")
     here = package.marker is None or package.marker.evaluate()
-    return Locked(str(package.name), str(package.version), hashes, places[0], here)
+    where = places[0] if len(places) == 1 else _for_here(package.wheels) or places[0]
+    return Locked(str(package.name), str(package.version), hashes, where, here)
+
+
+def _for_here(wheels: Any) -> str | None:
+    """Where the wheel for this platform is, as an installer chooses it."""
+    from packaging.tags import sys_tags
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    best: dict[Any, int] = {tag: rank for rank, tag in enumerate(sys_tags())}
+    found: list[tuple[int, str]] = []
+    for each in wheels or ():
+        place = each.path or each.url or ""
+        with contextlib.suppress(InvalidWheelFilename):
+            tags = parse_wheel_filename(unquote(PurePosixPath(urlsplit(place).path).name))[3]
+            found += [(best[tag], place) for tag in tags if tag in best]
+    return min(found)[1] if found else None
 
 
 def _expect_inside(place: str) -> None:

@@ -156,6 +156,33 @@ def read_folder(folder: Path) -> Package:
     )
 
 
+def installed_package(folder: Path, name: str) -> Package:
+    """Read a package that was put into a folder of packages, by the list of its files. Raises PackageRefused.
+
+    What it installs elsewhere, as scripts, is no part of it.
+    """
+    infos = (each for each in folder.glob("*.dist-info") if _are_alike(each.name.partition("-")[0], name))
+    info = next(infos, None)
+    if info is None:
+        _refuse("no_wheel", f"{name} is not installed in {folder.name}")
+    files: dict[str, bytes] = {}
+    size = 0
+    for row in csv.reader((info / "RECORD").read_text(encoding="utf-8", errors="replace").splitlines()):
+        path = row[0] if row else ""
+        if not path or ".." in PurePosixPath(path).parts or path.startswith(f"{info.name}/"):
+            continue
+        file = folder / path
+        if file.is_symlink() or not file.is_file():
+            continue
+        size += file.stat().st_size
+        if len(files) >= MOST_ENTRIES or size > MOST_BYTES:
+            _refuse("too_large", f"{name} has more than {MOST_ENTRIES} files or {_mib(MOST_BYTES)}")
+        files[path] = file.read_bytes()
+    points = info / "entry_points.txt"
+    mods = _entry_points(points.read_bytes()) if points.is_file() else ()
+    return Package(**_metadata((info / "METADATA").read_bytes()), files=files, mods=mods, size=size)
+
+
 def refuse_shadowing(package: Package, taken: Mapping[str, str]) -> None:
     """Raise PackageRefused where a package adds a top name that is `taken`: by what, as in `oa-dev itself uses`.
 

@@ -21,6 +21,7 @@ PROJECT = "network-yaml"
 SERVER = "oa-dev-itself"
 PYTHON = ">=3.11,<3.14"
 
+_EXTRA = re.compile(r"""extra == ["']([A-Za-z0-9._-]+)["']""")
 _VALID_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 
 
@@ -67,6 +68,8 @@ class Wants:
     listed: tuple[Listed, ...] = ()
     needing: tuple[Needing, ...] = ()
     server: Mapping[str, str] = field(default_factory=dict)
+    extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What each of them requires, from which its extras are taken."""
     server_version: str = "0"
     indexes: tuple[str, ...] = ()
     packages: str = "default"
@@ -92,8 +95,8 @@ class Wants:
 
     @property
     def virtual(self) -> tuple[str, ...]:
-        """The virtual packages, which no lock names."""
-        return (*(each.virtual for each in self.needing if each.requires), SERVER)
+        """The virtual packages, which no lock names: mods of the workspace, and what this process has already."""
+        return (*(each.virtual for each in self.needing if each.requires), *self.server)
 
     def who(self, virtual: str) -> Needing | None:
         """Whom a virtual package stands for."""
@@ -113,13 +116,15 @@ class Wants:
         """The files to resolve, by their path below `.oa-dev/resolve/`. Raises BadWants."""
         needing = [each for each in self.needing if each.requires]
         self._expect_apart(needing)
-        own = [f"{name}=={version}" for name, version in sorted(self.server.items())]
         found = {
             f"{each.virtual}/pyproject.toml": _project(each.virtual, each.version, each.requires) for each in needing
         }
-        found[f"{SERVER}/pyproject.toml"] = _project(SERVER, self.server_version, own)
+        # What this process has is described without an index being asked: a machine without network can resolve.
+        for name, version in self.server.items():
+            found[f"{SERVER}/{name}/pyproject.toml"] = _with_extras(name, version, self.extras.get(name, ()))
         wanted = [*(f"{each.name}{each.versions}" for each in self.listed), *self.virtual]
-        sources = [f"{name} = {{ path = {_text(name)} }}" for name in self.virtual]
+        places = {each.virtual: each.virtual for each in needing} | {each: f"{SERVER}/{each}" for each in self.server}
+        sources = [f"{name} = {{ path = {_text(place)} }}" for name, place in places.items()]
         rows = [_project(PROJECT, "0", wanted), "[tool.uv.sources]", *sources]
         found["pyproject.toml"] = "\n".join((*rows, ""))
         found["uv.toml"] = self._settings(workspace)
@@ -157,6 +162,19 @@ def _project(name: str, version: str, requires: Iterable[str]) -> str:
     rows = ["[project]", f"name = {_text(name)}", f"version = {_text(_valid(version))}"]
     rows += [f"requires-python = {_text(PYTHON)}"]
     return "\n".join((*rows, "dependencies = [", *(f"  {_text(_requirement(each))}," for each in requires), "]", ""))
+
+
+def _with_extras(name: str, version: str, requires: Iterable[str]) -> str:
+    """A package of this process: what it needs is here, and only its extras may need more."""
+    from packaging.requirements import Requirement
+
+    extras: dict[str, list[str]] = {}
+    for each in map(Requirement, requires):
+        for extra in _EXTRA.findall(str(each.marker or "")):
+            each.marker = None
+            extras.setdefault(normal(extra), []).append(str(each))
+    rows = [f"{_text(extra)} = [{', '.join(map(_text, needs))}]" for extra, needs in sorted(extras.items())]
+    return "\n".join((_project(name, version, ()), "[project.optional-dependencies]", *rows, ""))
 
 
 def _valid(version: str) -> str:

@@ -59,6 +59,14 @@ def set_in_mod(text: str, path: str, key: str, value: Any) -> Edited:
     return edit.set(("network", "mods", edit.number_of(path)), key, value)
 
 
+def add_index(text: str, place: str) -> Edited:
+    """List a folder or an address as the last of `dev.indexes`."""
+    edit = _Edit(text, {"dev": {"indexes": [place]}})
+    if edit.values_at(("dev",)) is None:
+        return edit.set((), "dev", {"indexes": [place]})
+    return edit.set(("dev",), "indexes", [*(edit.values_at(("dev", "indexes")) or ()), place])
+
+
 def add_line(text: str, path: str, values: Mapping[str, Any]) -> Edited:
     """Add a further version, as in `{"label": "2", "version": "~=2.0", "share": "10%"}`, to the entry of a mod."""
     edit = _Edit(text, {"versions": [dict(values)]})

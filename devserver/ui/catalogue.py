@@ -53,6 +53,16 @@ def shown_lines(facts: Mapping[str, Any]) -> tuple[Line, ...]:
     return (head, *_warning_lines(facts), *_rows(facts))
 
 
+def added_lines(facts: Mapping[str, Any], place: str) -> tuple[Line, ...]:
+    """What a mod is and does that is about to be added; `place` is where it comes from."""
+    parts = (f"sha256 {facts['sha256'][:8]}…", size_of(facts), facts["license"])
+    head = (strong(f"{facts['name']} {facts['version']}"), plain(f" from {place} · " if place else " · "))
+    answers = _row("answers", listed(facts["answers"], "and", 12) or "no events")
+    needs = _row("needs", ", ".join(facts["requires"]) or "nothing")
+    rows = (answers, needs, *_touches(facts["touches"], facts["read_from"]), _row("by", facts["by"]))
+    return ((*head, plain(joined(parts, " · "))), *rows)
+
+
 def _warning_lines(facts: Mapping[str, Any]) -> Iterator[Line]:
     if facts["blocked"]:
         yield (Segment(f"  {'blocked':<{_LABEL}}{facts['blocked']}", Style.BAD),)

@@ -1,0 +1,451 @@
+"""What `add`, `update`, `remove` and `sync` do: ask once, change files, and wait for what a running server makes of it.
+
+What does not come up is taken back: the files are put back byte for byte.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.following import Became, Followed
+from devserver.cli.locate import network_file
+from devserver.cli.output import say, say_json, show, show_lines, view
+from devserver.cli.staging import Asked, Given, Stage
+from devserver.cli.wanted import wants_of
+from devserver.config.network_yaml import parse_network, read_network
+from devserver.errors import ConfigError, DevServerError
+from devserver.loader.environment import tops_here
+from devserver.market import shown as facts
+from devserver.market import sync as market
+from devserver.market.catalogue import Catalogue
+from devserver.market.folder import alone
+from devserver.market.lock import NAME, Lock
+from devserver.market.places import Ask, catalogues_of, fetched
+from devserver.market.sync import Files, NothingSuits, Ready, Resolved
+from devserver.market.uv import UvFailed
+from devserver.market.wants import Listed, Wants, normal
+from devserver.market.yaml_edit import add_index, add_mod, remove_mod
+from devserver.model.config import NetworkConfig
+from devserver.ui import catalogue as catalogue_ui
+from devserver.ui import market as ui
+from devserver.ui.plan_lines import plan_done
+from devserver.ui.terminal import is_tty
+from devserver.ui.words import count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a person has chosen on the command line."""
+
+    yes: bool = False
+    offline: bool = False
+    now: bool = False
+    as_json: bool = False
+    keep: bool = False
+    explain: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Here:
+    """The workspace that a command changes, as it was read."""
+
+    path: Path
+    config: NetworkConfig
+    text: str
+    lock: Lock
+    catalogues: Sequence[Catalogue]
+    problems: Sequence[str]
+    files: Files = field(default_factory=Files)
+
+    @property
+    def workspace(self) -> Path:
+        """The folder of network.yaml."""
+        return self.path.parent
+
+    def wants(self, more: Sequence[Listed] = (), *, text: str | None = None) -> Wants:
+        """What is wanted together, perhaps by another text of network.yaml."""
+        config = self.config if text is None else parse_network(text)
+        return wants_of(config, self.workspace, self.lock, self.catalogues, more=more, file=self.path.name)
+
+
+def _here(chosen: Choices) -> Here:
+    path = network_file(None)
+    config = read_network(path)
+    listed = catalogues_of(config, path.parent, Ask.KEPT if chosen.offline else Ask.FETCH)
+    return Here(
+        path=path,
+        config=config,
+        text=path.read_text(encoding="utf-8"),
+        lock=market.lock_here(path.parent),
+        catalogues=listed.catalogues,
+        problems=listed.problems,
+    )
+
+
+# The commands
+
+
+def sync(chosen: Choices, *, vendor: bool = False) -> int:
+    """Lock what is wanted, and install what is locked. Ends with 1 where that cannot be, or was not wanted."""
+    return _guarded(lambda: _sync(chosen, vendor=vendor), chosen)
+
+
+def _sync(chosen: Choices, *, vendor: bool) -> int:
+    path = network_file(None)
+    # Without catalogues first: where nothing has changed, nothing is asked.
+    config, lock = read_network(path), market.lock_here(path.parent)
+    if not vendor and market.is_current(path.parent, lock, wants_of(config, path.parent, lock)):
+        return _nothing(chosen, lock)
+    here = _here(chosen)
+    with alone(here.workspace):
+        if vendor:
+            _vendor(here)
+        ready = _prepared(here, here.wants(), chosen)
+        rows = package_rows(ready.resolved)
+        if rows and not chosen.as_json:
+            show_lines(ui.package_lines(rows))
+            for name in ready.reviews:
+                show_lines(_review_lines(ready, name))
+        new = len(ready.resolved.came) + len(ready.resolved.moved)
+        if new and not _agreed(f"Install {count(new, 'package')}?", chosen, default=True):
+            return Exit.FATAL
+        return _applied(here, ready, chosen, concerned=())
+
+
+def add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
+    """List mods in network.yaml, lock and install them, and wait until they run. Ends with 1 where one does not."""
+    return _guarded(lambda: _add(what, chosen, asked), chosen)
+
+
+def _add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
+    here = _here(chosen)
+    with alone(here.workspace):
+        try:
+            stage = Stage(here.config, here.workspace, here.files)
+            return _add_found(here, [stage.given(each, here.catalogues, asked) for each in what], chosen)
+        except BaseException:
+            here.files.put_back()
+            raise
+
+
+def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
+    text = here.text
+    for each in found:
+        if each.index and each.index not in parse_network(text).indexes:
+            text = add_index(text, each.index).text
+    # Other catalogues may have become readable with it.
+    more = [Listed(each.name, each.name, each.versions) for each in found]
+    wants = here.wants(more, text=text)
+    ready = _prepared(here, wants, chosen, upgrade=[each.name for each in found], origins=_origins(found))
+    paths = {path: name for path, name in ready.mods.items() if name in {normal(each.name) for each in found}}
+    missing = [each for each in found if normal(each.name) not in paths.values()]
+    if missing:
+        here.files.put_back()
+        version = ready.lock.versions.get(normal(missing[0].name), "")
+        raise Problem(f"{missing[0].name} {version} is no mod (no entry point openagents.mods)", code=Exit.FATAL)
+    new = [path for path in paths if not any(each.path == path for each in here.config.mods)]
+    if not chosen.as_json:
+        for each in found:
+            show_lines(_added_lines(ready, normal(each.name), each.place))
+        for each in found:
+            if each.listed:
+                say(f"oa-dev show {each.name} --source shows all of it.")
+    if not _agreed("Add it?" if len(found) == 1 else "Add them?", chosen, default=False):
+        here.files.put_back()
+        return Exit.FATAL
+    versions = {normal(each.name): each.versions for each in found}
+    lines = []
+    for path in new:
+        edited = add_mod(text, path, version=versions.get(paths[path], ""))
+        text = edited.text
+        lines.append(f"{here.path.name}:{edited.line} + {path}")
+    return _applied(here, ready, chosen, concerned=tuple(paths), text=text, listed=lines)
+
+
+def _origins(found: Sequence[Given]) -> dict[str, str]:
+    return {normal(each.name): each.origin for each in found if each.origin}
+
+
+def update(names: Sequence[str], chosen: Choices) -> int:
+    """Lock the newest versions that suit, and wait until they run. Ends with 1 where one does not start."""
+    return _guarded(lambda: _update(names, chosen), chosen)
+
+
+def _update(names: Sequence[str], chosen: Choices) -> int:
+    here = _here(chosen)
+    wanted = [_locked_name(each, here.lock) for each in names]
+    with alone(here.workspace):
+        ready = _prepared(here, here.wants(), chosen, upgrade=wanted, everything=not wanted)
+        if ready.resolved.same:
+            return _nothing(chosen, here.lock, "everything is up to date")
+        if not chosen.as_json:
+            _show_update(ready)
+        if not _agreed("Update?", chosen, default=False):
+            return Exit.FATAL
+        moved = {new.name for _, new in ready.resolved.moved}
+        concerned = tuple(path for path, name in ready.mods.items() if name in moved and _runs_listed(path, here))
+        return _applied(here, ready, chosen, concerned=concerned)
+
+
+def _runs_listed(path: str, here: Here) -> bool:
+    return any(each.path == path for each in here.config.enabled_mods)
+
+
+def _locked_name(name: str, lock: Lock) -> str:
+    found = lock.mods.get(name) or (normal(name) if lock.package(normal(name)) is not None else None)
+    if found is None:
+        known = ", ".join(sorted({*lock.mods.values()})[:8])
+        raise Problem(f"{name} is not locked here", f"locked are {known}" if known else "", Exit.FATAL)
+    return found
+
+
+def remove(names: Sequence[str], chosen: Choices) -> int:
+    """Take mods out of network.yaml and the lock. Ends with 1 where others need one."""
+    return _guarded(lambda: _remove(names, chosen), chosen)
+
+
+def _remove(names: Sequence[str], chosen: Choices) -> int:
+    here = _here(chosen)
+    wanted = {_locked_name(each, here.lock) for each in names}
+    paths = [each.path for each in here.config.mods if here.lock.mods.get(each.path) in wanted]
+    text = here.text
+    for path in paths:
+        text = remove_mod(text, path).text
+    with alone(here.workspace):
+        resolved = _resolved(here, here.wants(text=text), chosen)
+        left = [each for each in wanted if resolved.new.package(each) is not None]
+        if left:
+            raise Problem(f"{', '.join(left)} is needed by what stays", "oa-dev why says by what", Exit.FATAL)
+        followed = Followed.begin(here.workspace)
+        here.files.write(here.path, text.encode())
+        done = followed.wait(paths) if followed is not None else None
+        if done is not None and not done.good:
+            here.files.put_back()
+            _tell(done, chosen)
+            raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
+        ready = market.install(resolved, taken=_taken(here), origins={}, offline=chosen.offline)
+        return _applied(here, ready, chosen, concerned=(), done=done)
+
+
+# What they share
+
+
+def _guarded(command: Callable[[], int], chosen: Choices) -> int:
+    """Say what cannot be as people and programs need it."""
+    try:
+        return command()
+    except NothingSuits as error:
+        if chosen.as_json:
+            say_json(_conflict(error))
+        else:
+            say(f"✗ {error}")
+            show_lines(ui.conflict_lines(error.why, view(), whole=chosen.explain))
+        return Exit.FATAL
+    except UvFailed as error:
+        raise Problem(str(error), error.said.replace("\n", " · ")[:300] if error.said else "", Exit.FATAL) from error
+    except (Problem, ConfigError):
+        raise
+    except DevServerError as error:
+        raise Problem(str(error), code=Exit.FATAL) from error
+    except OSError as error:
+        raise Problem(f"{error.filename or 'a file'} cannot be written: {error.strerror}", code=Exit.FATAL) from error
+
+
+def _conflict(error: NothingSuits) -> dict[str, Any]:
+    why = error.why
+    sides = [{"who": each.who, "needs": each.needs, "place": each.place} for each in why.sides]
+    return {"success": False, "error": str(error), "package": why.package, "sides": sides, "sentence": why.sentence,
+            "derivation": why.raw}  # fmt: skip
+
+
+def _resolved(
+    here: Here, wants: Wants, chosen: Choices, *, upgrade: Collection[str] = (), everything: bool = False
+) -> Resolved:
+    return market.resolve(
+        here.workspace, wants, upgrade=upgrade, everything=everything, offline=chosen.offline, now=chosen.now
+    )
+
+
+def _prepared(
+    here: Here,
+    wants: Wants,
+    chosen: Choices,
+    *,
+    upgrade: Collection[str] = (),
+    everything: bool = False,
+    origins: dict[str, str] | None = None,
+) -> Ready:
+    """Resolve and install beside what runs."""
+    resolved = _resolved(here, wants, chosen, upgrade=upgrade, everything=everything)
+    return market.install(resolved, taken=_taken(here), origins=origins or {}, offline=chosen.offline)
+
+
+def _taken(here: Here) -> dict[str, str]:
+    """The top names that no package may bring, each with whose it is."""
+    own = {each.stem if each.suffix == ".py" else each.name for each in here.workspace.iterdir()
+           if each.suffix == ".py" or (each.is_dir() and any(each.glob("*.py")))}  # fmt: skip
+    return {**dict.fromkeys(tops_here(), "oa-dev itself uses"), **dict.fromkeys(own, f"lies beside {here.path.name}")}
+
+
+def _agreed(question: str, chosen: Choices, *, default: bool) -> bool:
+    """Whether a person agrees; without a terminal only `--yes` does."""
+    if chosen.yes:
+        return True
+    if chosen.as_json or not (is_tty(sys.stdin) and is_tty(sys.stdout)):
+        say_json({"success": False, "asks": question}) if chosen.as_json else say(f"{question} --yes says so")
+        return False
+    answer = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
+    return answer in ("y", "yes") if answer else default
+
+
+def _applied(
+    here: Here,
+    ready: Ready,
+    chosen: Choices,
+    *,
+    concerned: Sequence[str],
+    text: str | None = None,
+    listed: Sequence[str] = (),
+    done: Became | None = None,
+) -> int:
+    """Let it count, and wait for what a running server makes of it. What does not come up is taken back."""
+    followed = Followed.begin(here.workspace)
+    market.write_lock(ready, here.files)
+    if text is not None:
+        here.files.write(here.path, text.encode())
+    if not chosen.as_json:
+        _say_locked(ready, listed)
+    if followed is not None and concerned and here.files.changed:
+        done = followed.wait(concerned)
+        if done is not None and not done.good and not chosen.keep:
+            return _taken_back(here, followed, done, chosen)
+    if chosen.as_json:
+        say_json(
+            {
+                "success": True,
+                **installed_row(ready),
+                "listed": list(listed),
+                "done": list(done.rows) if done is not None else [],
+            }
+        )
+    elif done is not None:
+        _tell(done, chosen)
+    elif followed is None and concerned:
+        say("no server runs here: oa-dev run loads it")
+    return Exit.CLEAN
+
+
+def _taken_back(here: Here, followed: Followed, done: Became, chosen: Choices) -> int:
+    here.files.put_back()
+    followed.settle()
+    said = f"{here.path.name} and {NAME} are as before; --keep leaves it, and it is tried again when something changes"
+    if chosen.as_json:
+        say_json({"success": False, "error": said, "done": list(done.rows)})
+    else:
+        _tell(done, chosen)
+        say(said)
+    return Exit.FATAL
+
+
+def _tell(done: Became, chosen: Choices) -> None:
+    if not chosen.as_json:
+        for each in done.plans:
+            show(plan_done(each, view()))
+            for hold in each.plan.holds:
+                say(f"· {hold.mod_id}: {hold.reason}")
+    if done.note and not chosen.as_json:
+        say(done.note)
+
+
+def _say_locked(ready: Ready, listed: Sequence[str]) -> None:
+    news = len(ready.resolved.came) + len(ready.resolved.moved)
+    gone = [each.name for each in ready.resolved.gone]
+    parts = [f"locked {count(news, 'package')}" if news else f"locked ({NAME})"]
+    parts += [f"without {', '.join(gone)}"] if gone else []
+    parts += [f"installed in {ready.seconds * 1000:.0f} ms", *listed]
+    say(" · ".join(parts))
+
+
+def _nothing(chosen: Choices, lock: Lock, words: str = "") -> int:
+    said = words or f"what is locked is installed: {count(len(lock.here), 'package')}"
+    say_json({"success": True, "installed": None, "message": said}) if chosen.as_json else say(said)
+    return Exit.CLEAN
+
+
+def package_rows(resolved: Resolved) -> list[dict[str, Any]]:
+    """What comes, goes and moves, with who needs it."""
+    rows: list[tuple[str, str | None, str | None]] = [(each.name, None, each.version) for each in resolved.came]
+    rows += [(new.name, old.version, new.version) for old, new in resolved.moved]
+    rows += [(each.name, each.version, None) for each in resolved.gone]
+    return [
+        {"name": name, "from": old, "to": new, "needed_by": list(_needing(name, resolved.wants)) if new else []}
+        for name, old, new in rows
+    ]
+
+
+def _needing(name: str, wants: Wants) -> Iterator[str]:
+    """Who asks for a package by its name; what others need of it goes without."""
+    listing = wants.listing(name)
+    if listing is not None:
+        yield f"{wants.file}:{listing.line}" if listing.line else wants.file
+    for each in wants.needing:
+        if any(normal(text.partition(";")[0].strip()).startswith(name) for text in each.requires):
+            yield each.who
+
+
+def installed_row(ready: Ready) -> dict[str, Any]:
+    """What was installed, for programs."""
+    return {
+        "installed": {
+            "lock": NAME,
+            "packages": [{key: each[key] for key in ("name", "from", "to")} for each in package_rows(ready.resolved)],
+            "env": str(ready.folder.relative_to(ready.workspace)),
+            "duration_ms": round(ready.seconds * 1000, 1),
+        }
+    }
+
+
+# Screens
+
+
+def _added_lines(ready: Ready, name: str, place: str) -> Iterator[Any]:
+    review = ready.reviews.get(name)
+    if review is None:
+        return
+    values = {**facts.review_facts(review), "name": name, "version": review.package.version, "by": facts.NOT_ATTESTED}
+    locked = ready.lock.package(name)
+    values["sha256"] = locked.hashes[0] if locked is not None else ""
+    yield from catalogue_ui.added_lines(values, place)
+    others = [each for each in package_rows(ready.resolved) if each["name"] != name]
+    yield from ui.package_lines(others)
+
+
+def _review_lines(ready: Ready, name: str) -> Iterator[Any]:
+    yield from _added_lines(ready, name, "") if name not in ready.before else _difference(ready, name)
+
+
+def _show_update(ready: Ready) -> None:
+    for old, new in ready.resolved.moved:
+        if new.name in ready.before and new.name in ready.reviews:
+            say(f"{new.name} {old.version} → {new.version}")
+            show_lines(_difference(ready, new.name))
+    others = [each for each in package_rows(ready.resolved) if each["name"] not in ready.before]
+    show_lines(ui.package_lines(others))
+
+
+def _difference(ready: Ready, name: str) -> Iterator[Any]:
+    yield from catalogue_ui.difference_lines(facts.difference_facts(ready.before[name], ready.reviews[name]))
+
+
+def _vendor(here: Here) -> None:
+    """Copy what is locked into the first folder of `dev.indexes`."""
+    folder = next((each for each in here.config.indexes if "://" not in each), None)
+    if folder is None:
+        raise Problem("no folder is listed in dev.indexes", "list one, as in indexes: [mods-index]", Exit.FATAL)
+    copied = market.vendor(here.workspace, here.lock, here.workspace / folder, fetched)
+    say(f"{folder}: {count(len(copied), 'wheel')} copied")

@@ -1,0 +1,81 @@
+"""The commands that change what comes from outside, as typer sees them; what they do is in `installing`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from devserver.cli.options import Json
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no network: folders and what was fetched before.")]
+Now = Annotated[bool, typer.Option("--now", help="Take also what is younger than dev.cooldown.")]
+
+
+def add_market(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    for command in (add, update, remove, sync):
+        app.command()(command)
+
+
+def add(
+    what: Annotated[list[str], typer.Argument(metavar="WHAT...", help="A name, a wheel, a folder, or git+file://…")],
+    yes: Yes = False,
+    offline: Offline = False,
+    now: Now = False,
+    build: Annotated[bool, typer.Option("--build", help="Run the build of a package that uv does not build.")] = False,
+    exactly: Annotated[
+        bool, typer.Option("--exactly", help="The name is meant, though it is close to others.")
+    ] = False,
+    from_index: Annotated[bool, typer.Option("--from-index", help="Take a name that no catalogue lists.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it listed where it does not load.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Add mods from elsewhere, after you have seen what they do."""
+    from devserver.cli import installing
+    from devserver.cli.staging import Asked
+
+    chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)
+    return installing.add(what, chosen, Asked(build=build, exactly=exactly, from_index=from_index))
+
+
+def update(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All, where none is named.")] = None,
+    yes: Yes = False,
+    offline: Offline = False,
+    now: Now = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave a version locked that does not start.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Bring newer versions of what is locked, after you have seen what they newly do."""
+    from devserver.cli import installing
+
+    chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)
+    return installing.update(names or [], chosen)
+
+
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of a mod or its package.")],
+    offline: Offline = False,
+    as_json: Json = False,
+) -> int:
+    """Take mods from elsewhere out, with what they alone have needed."""
+    from devserver.cli import installing
+
+    return installing.remove(names, installing.Choices(yes=True, offline=offline, as_json=as_json))
+
+
+def sync(
+    yes: Yes = False,
+    offline: Offline = False,
+    now: Now = False,
+    vendor: Annotated[bool, typer.Option("--vendor", help="Copy every locked wheel beside network.yaml.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how uv derives that nothing suits.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Lock and install what network.yaml and the mods here need."""
+    from devserver.cli import installing
+
+    chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, explain=explain)
+    return installing.sync(chosen, vendor=vendor)

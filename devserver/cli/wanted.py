@@ -1,0 +1,136 @@
+"""What a workspace wants of what comes from outside: of network.yaml, of its mods' sources, of the lock and catalogues.
+
+Reads and decides; changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devserver import __version__
+from devserver.errors import DevServerError, ModNotFound
+from devserver.loader.environment import installed_here
+from devserver.loader.locate import locate
+from devserver.market.catalogue import Catalogue, find
+from devserver.market.lock import Lock
+from devserver.market.manifest import declared_in
+from devserver.market.requirements import parse_requirement
+from devserver.market.wants import Listed, Needing, Wants, normal, own_packages
+from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.declared import Declarations
+from devserver.model.names import module_of
+from devserver.sources.files import read_bytes
+from devserver.sources.roots import Roots
+
+SERVER = "oa-dev"
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A mod of the workspace: what it says of itself."""
+
+    path: str
+    declared: Declarations
+
+
+def wants_of(
+    config: NetworkConfig,
+    workspace: Path,
+    lock: Lock,
+    catalogues: Sequence[Catalogue] = (),
+    *,
+    more: Sequence[Listed] = (),
+    file: str = "network.yaml",
+) -> Wants:
+    """All that is wanted together. `more` are mods that network.yaml is about to list.
+
+    A mod that is not in the workspace comes from outside where the lock has it, network.yaml says a version of it, or a
+    catalogue lists it: a name that was mistyped is looked for nowhere.
+    """
+    own, listed = [], []
+    for spec in config.enabled_mods:
+        found = _own(spec.path, workspace)
+        if found is not None:
+            own.append(found)
+        elif (name := _distribution(spec, lock, catalogues)) is not None:
+            listed.append(Listed(module_of(spec.path), name, spec.version, spec.line))
+    known = {normal(each.name) for each in more}
+    listed = [each for each in listed if normal(each.name) not in known] + list(more)
+    own = list(_with_needed(own, workspace))
+    here = installed_here()
+    server = {SERVER: __version__, **own_packages(SERVER, here)}
+    return Wants(
+        listed=tuple(listed),
+        needing=tuple(_needing(each, workspace, lock, catalogues) for each in own),
+        server=server,
+        extras={name: here[name][1] for name in server if name in here},
+        server_version=__version__,
+        indexes=config.indexes,
+        packages=config.packages,
+        cooldown=config.cooldown,
+        file=file,
+    )
+
+
+def _own(mod_path: str, workspace: Path) -> _Own | None:
+    """A mod of the workspace with what it declares; None for one that is not there."""
+    roots = Roots(workspace)
+    try:
+        file = locate(mod_path, roots).file
+        if not roots.holds(file) or not file.resolve().is_relative_to(roots.workspace):
+            return None
+        return _Own(module_of(mod_path), declared_in(file, read_bytes(file) or b""))
+    except ModNotFound:
+        return None
+    except (DevServerError, OSError, SyntaxError, ValueError):
+        # It is there, and the load says what is wrong with it.
+        return _Own(module_of(mod_path), Declarations())
+
+
+def _distribution(spec: ModSpec, lock: Lock, catalogues: Sequence[Catalogue]) -> str | None:
+    path = module_of(spec.path)
+    if path in lock.mods:
+        return lock.mods[path]
+    found = find(catalogues, path)
+    if found is not None:
+        return normal(found.name)
+    return normal(path) if spec.version else None
+
+
+def _with_needed(own: list[_Own], workspace: Path) -> Iterator[_Own]:
+    """Mods of the workspace, and those of it that they need."""
+    seen = {each.path for each in own}
+    for each in own:
+        yield each
+        for text in each.declared.requires:
+            try:
+                path = module_of(parse_requirement(text).path)
+            except ValueError:
+                continue
+            if path not in seen and (found := _own(path, workspace)) is not None:
+                seen.add(path)
+                own.append(found)
+
+
+def _needing(mod: _Own, workspace: Path, lock: Lock, catalogues: Sequence[Catalogue]) -> Needing:
+    """What a mod of the workspace needs of other people: packages, and distributions of the mods that it requires."""
+    needs, places = list(mod.declared.packages), []
+    for text in mod.declared.requires:
+        try:
+            needed = parse_requirement(text)
+        except ValueError:
+            continue
+        path = module_of(needed.path)
+        if _own(path, workspace) is None:
+            name = _distribution(ModSpec(path), lock, catalogues)
+            if name is not None:
+                needs.append(f"{name}{needed.range}")
+    for text in (*mod.declared.packages, *mod.declared.requires):
+        place = mod.declared.where.get(text)
+        if place is not None:
+            file = place.file
+            shown = file.relative_to(workspace) if file.is_relative_to(workspace) else file
+            places.append(f"{shown}:{place.line}")
+    return Needing(mod.path, mod.declared.version, tuple(needs), next(iter(places), ""))

@@ -1,0 +1,365 @@
+"""From what is wanted to what is locked and installed: resolve, install beside, review, then swap files at once.
+
+Decides nothing about what runs: it changes the lock, network.yaml and `.oa-dev/env`, and a running server follows the
+files. Whatever fails or is refused leaves all of them as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from devserver.errors import DevServerError
+from devserver.market import folder as packages
+from devserver.market import uv
+from devserver.market.explain import Explained, explain
+from devserver.market.lock import LIMIT, NAME, Facts, Lock, Locked, absolute, changed_contents, read_lock, written
+from devserver.market.package import Package, installed_package, read_wheel, refuse_shadowing
+from devserver.market.review import Review, review
+from devserver.market.wants import Wants, normal
+
+_RESOLVE = Path(".oa-dev", "resolve")
+
+
+class NothingSuits(DevServerError):
+    """No set of packages suits everything that is wanted. `why` has the two sides, or what uv says."""
+
+    def __init__(self, why: Explained) -> None:
+        super().__init__("no set of packages suits all of network.yaml; nothing was changed, what runs keeps running")
+        self.why = why
+
+
+class OtherContents(DevServerError):
+    """What an index has under a version is not what was locked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A set of packages that suits all that is wanted, and the lock that was there before."""
+
+    workspace: Path
+    wants: Wants
+    text: str
+    """The lock as uv wrote it."""
+    new: Lock
+    old: Lock
+    seconds: float = 0.0
+    too_young: str = ""
+    """Since when releases of remote indexes were not chosen."""
+
+    @property
+    def came(self) -> tuple[Locked, ...]:
+        """What is new."""
+        return tuple(each for each in self.new.here if self.old.package(each.name) is None)
+
+    @property
+    def gone(self) -> tuple[Locked, ...]:
+        """What is not needed any more."""
+        return tuple(each for each in self.old.here if self.new.package(each.name) is None)
+
+    @property
+    def moved(self) -> tuple[tuple[Locked, Locked], ...]:
+        """What has another version, or other files."""
+        pairs = ((self.old.package(each.name), each) for each in self.new.here)
+        return tuple((old, new) for old, new in pairs if old is not None and _is_other(old, new))
+
+    @property
+    def same(self) -> bool:
+        """Whether the same packages are locked already."""
+        return not (self.came or self.gone or self.moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A lock whose packages are installed beside what runs: one step from counting."""
+
+    workspace: Path
+    resolved: Resolved
+    folder: Path
+    lock: Lock
+    data: bytes
+    seconds: float
+    reviews: Mapping[str, Review] = field(default_factory=dict)
+    """Of the mods that are new or have moved, by distribution."""
+    before: Mapping[str, Review] = field(default_factory=dict)
+    """What was installed of those that have moved."""
+
+    @property
+    def mods(self) -> Mapping[str, str]:
+        """The paths of mods, each with its distribution."""
+        return self.lock.mods
+
+
+def _is_other(old: Locked, new: Locked) -> bool:
+    return old.version != new.version or not set(old.hashes) & set(new.hashes)
+
+
+# Reading
+
+
+def lock_here(workspace: Path) -> Lock:
+    """The lock of a workspace; an empty one where there is none. Raises BadLock, OSError."""
+    data = lock_bytes(workspace)
+    return Lock() if data is None else read_lock(data)
+
+
+def lock_bytes(workspace: Path) -> bytes | None:
+    """The lock as it is on disk."""
+    try:
+        with open(workspace / NAME, "rb") as file:
+            return file.read(LIMIT)
+    except FileNotFoundError:
+        return None
+
+
+def is_current(workspace: Path, lock: Lock, wants: Wants) -> bool:
+    """Whether a lock is of these wants and installed: then there is nothing to do, and no program is started."""
+    if wants.empty and not lock.packages:
+        return True
+    has_folder = (packages.folder_of(workspace, lock) / packages.RECORD).is_file()
+    return lock.facts.wants == wants.digest and has_folder
+
+
+# Resolving
+
+
+def resolve(
+    workspace: Path,
+    wants: Wants,
+    *,
+    upgrade: Collection[str] = (),
+    everything: bool = False,
+    offline: bool = False,
+    now: bool = False,
+) -> Resolved:
+    """Find the packages that suit all that is wanted. What is locked stays but for `upgrade`, or `everything`.
+
+    `now` takes also what is younger than the cooldown. Raises NothingSuits, OtherContents, UvFailed, UvMissing.
+    """
+    began, old = time.monotonic(), lock_here(workspace)
+    if wants.empty:
+        empty = 'lock-version = "1.0"\ncreated-by = "oa-dev"\nrequires-python = ">=3.11"\npackages = []\n'
+        return Resolved(workspace=workspace, wants=wants, text=empty, new=Lock(), old=old)
+    folder, target = _written_out(workspace, wants), workspace / _RESOLVE / "pylock.oa-dev.toml"
+    kept = lock_bytes(workspace)
+    if kept is not None and not everything:
+        target.write_text(absolute(kept.decode(), workspace), encoding="utf-8")
+    else:
+        target.unlink(missing_ok=True)
+    young = "" if now or not wants.needs_default else wants.before(datetime.now(UTC))
+    asked = uv.Resolution(
+        folder=folder, lock=target, upgrade=tuple(upgrade), without=wants.virtual, before=young, offline=offline
+    )
+    try:
+        uv.resolve(asked)
+    except uv.UvFailed as failed:
+        if not _is_unreachable(failed) or offline:
+            raise _in_our_words(failed, wants) from failed
+        # What was fetched once may do.
+        try:
+            uv.resolve(replace(asked, offline=True))
+        except uv.UvFailed as again:
+            if "Because" in again.said and "offline" not in again.said and "network" not in again.said:
+                raise _in_our_words(again, wants) from again
+            raise _in_our_words(failed, wants) from failed
+    text = target.read_text(encoding="utf-8")
+    new = read_lock(written(text, Facts(), workspace).encode())
+    found = Resolved(
+        workspace=workspace, wants=wants, text=text, new=new, old=old, seconds=time.monotonic() - began, too_young=young
+    )
+    _refuse_other_contents(found, upgrade, everything)
+    return found
+
+
+def _written_out(workspace: Path, wants: Wants) -> Path:
+    folder = packages.private_folder(workspace / _RESOLVE)
+    texts = wants.texts(workspace)
+    for each in folder.iterdir():
+        # What was asked for before is no part of it.
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+    for name, text in texts.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return folder
+
+
+def _is_unreachable(failed: uv.UvFailed) -> bool:
+    return any(each in failed.said for each in ("Failed to fetch", "error sending request", "was ended after"))
+
+
+def _in_our_words(failed: uv.UvFailed, wants: Wants) -> DevServerError:
+    why = explain(failed.said, wants)
+    if why.known or "unsatisfiable" in failed.said:
+        return NothingSuits(why)
+    return failed
+
+
+def _refuse_other_contents(found: Resolved, upgrade: Collection[str], everything: bool) -> None:
+    """An index that has other files under a locked version was tampered with, or its owner has made a mistake."""
+    allowed = {normal(each) for each in upgrade}
+    for old, new in changed_contents(found.old, found.new):
+        if everything or normal(old.name) in allowed:
+            continue
+        raise OtherContents(
+            f"{old.name} {old.version} is not what was locked: sha256 {old.hashes[0][:8]}… expected, "
+            f"{new.hashes[0][:8]}… found in {new.where}; nothing was installed"
+        )
+
+
+# Installing
+
+
+def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, str], offline: bool = False) -> Ready:
+    """Install the packages beside what runs, and read what the mods among them do. Nothing of them runs.
+
+    `taken` are top names that no package may bring, each with whose it is; `origins` where wheels of the folder indexes
+    came from. Raises PackageRefused, UvFailed, UvMissing, Busy, OSError.
+    """
+    began = time.monotonic()
+    folder = packages.build(found.workspace, found.new, lambda new: _fill(new, found, taken=taken, offline=offline))
+    mods = {path: name for path, name in packages.mods_in(folder).items() if found.new.package(name) is not None}
+    kept = {name: origin for name, origin in {**found.old.facts.origins, **origins}.items() if found.new.package(name)}
+    needed = {each for name in found.new.versions for each in packages.needs_in(folder, name)}
+    server = {name: version for name, version in found.wants.server.items() if name in needed}
+    facts = Facts(mods, found.wants.digest, server, kept, found.old.facts.lines)
+    data = written(found.text, facts, found.workspace).encode()
+    news = {each.name for each in (*found.came, *(new for _, new in found.moved))}
+    return Ready(
+        workspace=found.workspace,
+        resolved=found,
+        folder=folder,
+        lock=read_lock(data),
+        data=data,
+        seconds=time.monotonic() - began,
+        reviews={name: review(installed_package(folder, name)) for name in {*mods.values()} & news},
+        before=_reviews_before(found),
+    )
+
+
+def _reviews_before(found: Resolved) -> dict[str, Review]:
+    """What the versions do that are installed now, of mods that have moved."""
+    folder = packages.folder_of(found.workspace, found.old)
+    names = [old.name for old, _ in found.moved if old.name in found.old.mods.values()]
+    if not (folder / packages.RECORD).is_file():
+        return {}
+    return {name: review(installed_package(folder, name)) for name in names}
+
+
+def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool) -> None:
+    _read_local(found)
+    lock = found.workspace / _RESOLVE / "pylock.install.toml"
+    lock.write_text(absolute(found.text, found.workspace), encoding="utf-8")
+    if found.new.here:
+        try:
+            uv.install(lock, new, offline=offline)
+        except uv.UvFailed as failed:
+            raise _hash_words(failed) from failed
+    # Other users of the machine may write to the file that uv locks the folder by.
+    (new / ".lock").unlink(missing_ok=True)
+    _refuse_clashes(new, found.new, taken)
+
+
+def _hash_words(failed: uv.UvFailed) -> DevServerError:
+    if "Hash mismatch" not in failed.said:
+        return failed
+    told = [line.strip() for line in failed.said.splitlines() if "sha256" in line or "ismatch" in line]
+    return OtherContents(f"a package is not what was locked; nothing was installed: {'; '.join(told)}")
+
+
+def _read_local(found: Resolved) -> None:
+    """Read the wheels of folder indexes by the rules for archives, before anything is extracted."""
+    for each in found.new.here:
+        path = found.workspace / each.where
+        if "://" not in each.where and path.is_file():
+            package = read_wheel(path)
+            if package.sha256 not in each.hashes:
+                raise OtherContents(
+                    f"{each.name} {each.version} is not what was locked: sha256 {each.hashes[0][:8]}… expected, "
+                    f"{package.sha256[:8]}… found in {each.where}; nothing was installed"
+                )
+
+
+def _refuse_clashes(folder: Path, lock: Lock, taken: Mapping[str, str]) -> None:
+    """No package may bring what another one, the workspace or the server has."""
+    others: dict[str, str] = dict(taken)
+    for each in lock.here:
+        package = installed_package(folder, each.name)
+        refuse_shadowing(package, others)
+        others |= dict.fromkeys(_own_tops(package), f"{each.name} brings, too")
+
+
+def _own_tops(package: Package) -> Iterable[str]:
+    """The top names that count: packages in namespaces (`google/cloud/…`) share theirs."""
+    return (top for top in package.tops if f"{top}/__init__.py" in package.files or f"{top}.py" in package.files)
+
+
+# Writing
+
+
+@dataclass(slots=True)
+class Files:
+    """Files as they were, to be put back byte for byte. What was not there is removed again."""
+
+    _before: dict[Path, bytes | None] = field(default_factory=dict)
+
+    def write(self, path: Path, data: bytes | None) -> None:
+        """Replace a file, or remove it, and remember what was there."""
+        before = path.read_bytes() if path.exists() else None
+        if before == data:
+            return
+        self._before.setdefault(path, before)
+        _put(path, data)
+
+    def put_back(self) -> None:
+        """Make every file what it was."""
+        for path, data in self._before.items():
+            _put(path, data)
+        self._before.clear()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything differs from what was there."""
+        return bool(self._before)
+
+
+def _put(path: Path, data: bytes | None) -> None:
+    if data is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        packages.write_whole(path, data)
+
+
+def write_lock(ready: Ready, files: Files) -> None:
+    """Let the lock count. One that holds nothing is removed."""
+    packages.write_record(ready.folder, ready.lock, ready.data)
+    files.write(ready.workspace / NAME, ready.data if ready.lock.packages else None)
+
+
+# Wheels of a team
+
+
+def vendor(workspace: Path, lock: Lock, into: Path, fetch: Callable[[str], bytes]) -> list[Path]:
+    """Copy every wheel that is locked for this platform into a folder index, so that a clone needs no other index.
+
+    Raises OtherContents for what is not what was locked. The lock is to be resolved anew afterwards.
+    """
+    copied = []
+    for each in lock.here:
+        if "://" not in each.where:
+            continue
+        target = into / unquote(urlsplit(each.where).path.rpartition("/")[2])
+        data = fetch(each.where)
+        if hashlib.sha256(data).hexdigest() not in each.hashes:
+            raise OtherContents(f"{target.name} is not what was locked; it was not copied")
+        _put(target, data)
+        copied.append(target)
+    return copied
