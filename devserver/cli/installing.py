@@ -5,6 +5,7 @@ What does not come up is taken back: the files are put back byte for byte.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from devserver.loader.environment import tops_here
 from devserver.market import shown as facts
 from devserver.market import sync as market
 from devserver.market.catalogue import Catalogue
-from devserver.market.folder import alone
+from devserver.market.folder import alone, folder_of, needs_in
 from devserver.market.lock import NAME, Lock
 from devserver.market.places import Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
@@ -220,7 +221,8 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
         resolved = _resolved(here, here.wants(text=text), chosen)
         left = [each for each in wanted if resolved.new.package(each) is not None]
         if left:
-            raise Problem(f"{', '.join(left)} is needed by what stays", "oa-dev why says by what", Exit.FATAL)
+            by = ", ".join(_asking(left[0], here.wants(text=text), resolved)) or "what stays"
+            raise Problem(f"{left[0]} is needed by {by}; nothing was changed", code=Exit.FATAL)
         followed = Followed.begin(here.workspace)
         here.files.write(here.path, text.encode())
         done = followed.wait(paths) if followed is not None else None
@@ -229,7 +231,7 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
             _tell(done, chosen)
             raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
         ready = market.install(resolved, taken=_taken(here), origins={}, offline=chosen.offline)
-        return _applied(here, ready, chosen, concerned=(), done=done)
+        return _applied(here, ready, chosen, concerned=(), text=text, done=done)
 
 
 # What they share
@@ -315,6 +317,8 @@ def _applied(
 ) -> int:
     """Let it count, and wait for what a running server makes of it. What does not come up is taken back."""
     followed = Followed.begin(here.workspace)
+    config = here.config if text is None else parse_network(text)
+    ready = market.counted(ready, wants_of(config, here.workspace, ready.lock))
     market.write_lock(ready, here.files)
     if text is not None:
         here.files.write(here.path, text.encode())
@@ -324,6 +328,9 @@ def _applied(
         done = followed.wait(concerned)
         if done is not None and not done.good and not chosen.keep:
             return _taken_back(here, followed, done, chosen)
+    elif followed is not None and done is None:
+        # What was lacking is looked for then.
+        followed.settle()
     if chosen.as_json:
         say_json(
             {
@@ -365,9 +372,10 @@ def _tell(done: Became, chosen: Choices) -> None:
 def _say_locked(ready: Ready, listed: Sequence[str]) -> None:
     news = len(ready.resolved.came) + len(ready.resolved.moved)
     gone = [each.name for each in ready.resolved.gone]
-    parts = [f"locked {count(news, 'package')}" if news else f"locked ({NAME})"]
+    parts = [f"locked {count(news, 'package')}" if news else "locked"]
     parts += [f"without {', '.join(gone)}"] if gone else []
-    parts += [f"installed in {ready.seconds * 1000:.0f} ms", *listed]
+    parts += [f"installed in {ready.seconds * 1000:.0f} ms"] if news else []
+    parts += listed
     say(" · ".join(parts))
 
 
@@ -388,13 +396,22 @@ def package_rows(resolved: Resolved) -> list[dict[str, Any]]:
     ]
 
 
+def _asking(name: str, wants: Wants, resolved: Resolved) -> Iterator[str]:
+    """Who needs a distribution: mods of the workspace with their places, and what else is locked."""
+    for each in wants.needing:
+        if any(normal(re.split(r"[^\w.-]", text, maxsplit=1)[0]) == name for text in each.requires):
+            yield f"{each.who} ({each.place})"
+    folder = folder_of(resolved.workspace, resolved.old)
+    yield from (each.name for each in resolved.new.here if name in needs_in(folder, each.name))
+
+
 def _needing(name: str, wants: Wants) -> Iterator[str]:
     """Who asks for a package by its name; what others need of it goes without."""
     listing = wants.listing(name)
     if listing is not None:
         yield f"{wants.file}:{listing.line}" if listing.line else wants.file
     for each in wants.needing:
-        if any(normal(text.partition(";")[0].strip()).startswith(name) for text in each.requires):
+        if any(normal(re.split(r"[^\w.-]", text, maxsplit=1)[0]) == name for text in each.requires):
             yield each.who
 
 

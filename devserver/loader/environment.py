@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devserver.loader.modules import LoadedModules
-from devserver.market.folder import Installed, NotInstalled, environments, find_installed, hash_of, lock_of, write_whole
+from devserver.market.folder import (
+    Installed,
+    NotInstalled,
+    environments,
+    find_installed,
+    hash_of,
+    lock_of,
+    purge,
+    write_whole,
+)
 from devserver.market.lock import LIMIT, NAME, BadLock
 from devserver.market.wants import normal, own_packages
 from devserver.sources.roots import Roots
@@ -57,6 +66,8 @@ class Environment:
         self.current: Installed | None = None
         self.digest: str | None = None
         """The lock that was dealt with last."""
+        self.lacks = ""
+        """Why nothing of it can be used, in words; nothing where it is in use."""
         self._known: dict[Path, Installed] = {}
         """All folders that have been in use, so that what still runs from one can be told from what is new."""
 
@@ -77,6 +88,11 @@ class Environment:
         except (NotInstalled, BadLock) as error:
             return Found(digest, problem=str(error))
 
+    def is_behind(self) -> bool:
+        """Whether the lock on disk is another one than was dealt with, or what was lacking is there."""
+        found = self.look()
+        return found.digest != self.digest or (self.lacks != "" and found.installed is not None)
+
     @property
     def mods(self) -> Mapping[str, str]:
         """The mods that the lock brings, by path, each with its distribution: what may be loaded from outside."""
@@ -87,6 +103,7 @@ class Environment:
     def use(self, found: Found) -> None:
         """Let the import path have the folder of this lock, in the place of the one before."""
         before, now = self.current, found.installed
+        self.lacks = found.problem
         self.current, self.digest = now, found.digest
         for each in filter(None, (before,)):
             if (entry := str(each.folder)) in sys.path:
@@ -119,6 +136,10 @@ class Environment:
         elif data is not None:
             write_whole(self._roots.workspace / NAME, data)
 
+    def purge(self) -> None:
+        """Remove the folders of other locks. At a start alone: later something may go back to one. Blocks."""
+        purge(self._roots.workspace, [] if self.current is None else [self.current.folder])
+
     def end(self) -> None:
         """Leave the import path as it was."""
         self.use(Found())
@@ -130,8 +151,10 @@ class Environment:
 
     def _folder_of(self, paths: Iterable[Path]) -> Installed | None:
         """The folder of packages that these sources lie in."""
-        folders = (self._roots.installed_in(path) for path in paths)
-        return next((self._known[each] for each in folders if each is not None and each in self._known), None)
+        # Not among the roots: what an undo brings back may be of a folder that nothing runs from now.
+        return next(
+            (known for path in paths for folder, known in self._known.items() if path.is_relative_to(folder)), None
+        )
 
     def is_elsewhere(self, file: Path) -> bool:
         """Whether a source lies in a folder of packages that is not the current one."""

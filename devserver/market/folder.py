@@ -234,9 +234,14 @@ def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
 
 
 def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:
-    """Remove the folders of other locks, and what was begun and never ended; which ones."""
-    gone = []
-    with contextlib.suppress(OSError):
+    """Remove the folders of other locks, and what was begun and never ended; which ones.
+
+    Not while a command changes what is installed: it may be about to use one of them.
+    """
+    gone: list[Path] = []
+    if not environments(workspace).is_dir():
+        return gone
+    with contextlib.suppress(OSError, Busy), alone(workspace):
         for folder in sorted(environments(workspace).iterdir()):
             begun_by = folder.name.removeprefix(_NEW) if folder.name.startswith(_NEW) else ""
             if folder not in kept and not (begun_by.isdecimal() and _runs(int(begun_by))):
@@ -268,7 +273,7 @@ def private_folder(folder: Path) -> Path:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file so that whoever reads it sees the old or the new contents, also after a crash."""
-    other = path.with_name(f".{path.name}.{os.getpid()}.new")
+    other = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(other, "wb") as file:
             file.write(data)

@@ -244,6 +244,13 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
     )
 
 
+def counted(ready: Ready, wants: Wants) -> Ready:
+    """The same lock as one of these wants: of network.yaml as it will be, without what was asked for but once."""
+    facts = replace(ready.lock.facts, wants=wants.digest)
+    data = written(ready.resolved.text, facts, ready.workspace).encode()
+    return replace(ready, lock=read_lock(data), data=data)
+
+
 def _reviews_before(found: Resolved) -> dict[str, Review]:
     """What the versions do that are installed now, of mods that have moved."""
     folder = packages.folder_of(found.workspace, found.old)

@@ -237,11 +237,11 @@ class Knowledge:
         """Use what the lock on disk names, and keep in mind what that changes; why that cannot be, in words."""
         environment, found = self._environment, self._environment.look()
         self._lock = LockNews(problem="nothing has changed")
-        if found.digest == environment.digest:
+        if found.digest == environment.digest and not (environment.lacks and found.installed is not None):
             return ""
         if found.problem:
             # What is loaded stays as it is; said once for each lock.
-            environment.digest = found.digest
+            environment.digest, environment.lacks = found.digest, found.problem
             return found.problem
         self._lock = self._lock_news(environment.news(found), found.installed)
         environment.use(found)

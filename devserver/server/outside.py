@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from devserver.config.settings import Settings, has_changed
@@ -17,19 +17,25 @@ _INTERVAL = 0.5
 
 
 class Outside:
-    """What a restart brings when it changes on disk. `restart` gets the reasons."""
+    """What a restart brings when it changes on disk. `restart` gets the reasons.
+
+    `look_for_packages` looks whether what is locked was installed meanwhile.
+    """
 
     def __init__(
         self,
         installed: InstalledCode,
         settings: Settings | None,
         folder: Path,
+        *,
         restart: Callable[[tuple[str, ...]], object],
+        look_for_packages: Callable[[], Awaitable[None]],
     ) -> None:
         self._installed = installed
         self._settings = settings
         self._folder = folder
         self._restart = restart
+        self._look_for_packages = look_for_packages
         self._told: set[str] = set()
 
     async def run(self) -> None:
@@ -40,6 +46,7 @@ class Outside:
                 changed = (*await worker.run(self._installed.changed), *self._changed_settings())
                 if changed:
                     self._restart(changed)
+                await self._look_for_packages()
                 await asyncio.sleep(_INTERVAL)
         finally:
             worker.stop()

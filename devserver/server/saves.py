@@ -83,6 +83,12 @@ class Saves:
         self._lock_waits = True
         self._say_waiting(f"{LOCK} saved")
 
+    async def look_for_packages(self) -> None:
+        """Take what is locked where it was lacking and has come: nothing in the workspace tells of that."""
+        environment = self._network.engine.environment
+        if environment.lacks and not self.paused and await run_in_thread(environment.is_behind):
+            await self._network.submit(LockChanged())
+
     async def config_changed(self) -> None:
         """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
         # Before it is read: what is saved meanwhile is news.

@@ -28,7 +28,7 @@ from devserver.control.receipts import ReceiptsApi
 from devserver.control.replays import ReplayApi
 from devserver.control.shelf import ShelfApi
 from devserver.live import garbage
-from devserver.live.loops import LoopThread
+from devserver.live.loops import LoopThread, run_in_thread
 from devserver.loader import InstalledCode
 from devserver.model.change import Trigger
 from devserver.model.config import NetworkConfig
@@ -156,7 +156,8 @@ class Server:
             InstalledCode(self._network.engine.roots.holds, options.image.began),
             options.settings,
             options.path.parent,
-            self._network.engine.restart,
+            restart=self._network.engine.restart,
+            look_for_packages=self.saves.look_for_packages,
         )
         self.settling = Settling(
             self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
@@ -247,6 +248,8 @@ class Server:
         await self._announce_ready()
 
     async def _announce_ready(self) -> None:
+        if self._files.are_ours:
+            self._begin(run_in_thread(self._network.engine.environment.purge))
         self._begin(self._keep_presence())
         self._begin(self._watchdog().run())
         self._begin(warn_of_blocked(self._network, self.tell))

@@ -14,7 +14,9 @@ from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.live.loops import run_in_thread
+from devserver.model.change import LockChanged
 from devserver.model.facts import Fact, Ignored, PlanDone, Status
+from devserver.model.names import LOCK
 from devserver.model.wire_form import iso_of
 from devserver.server.saves import Saves
 from devserver.sources.files import sources_now
@@ -53,6 +55,9 @@ class Settling:
         """Return when it is decided, or after so many seconds."""
         latest = time.monotonic() + seconds
         await asyncio.sleep(min(_NOTICED, seconds))
+        if self._comes() and await run_in_thread(self._network.engine.environment.is_behind):
+            # What was lacking is not watched: it comes into a folder that may have been removed.
+            await self._network.submit(LockChanged())
         # The disk tells nobody that it is quiet.
         while (news := await self._news(latest)) and time.monotonic() < latest and self._comes():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
@@ -97,6 +102,8 @@ class Settling:
         reasons = list(self._network.engine.restarts.waiting)
         if reasons:
             yield problem("restart", f"a restart is needed: {'; '.join(reasons)}")
+        if lacks := self._network.engine.environment.lacks:
+            yield problem("lock", lacks, files=[LOCK])
         others = [each for each in news if each not in status["waiting"]]
         if others:
             why = "not decided in time" if self._comes() else "saves are not brought before they are asked for"

@@ -21,6 +21,7 @@ WANTS = Wants(
         Needing("wiki_extras@2", "2.0.0", ("idna",), "network.yaml:18"),
         Needing("mods.board", "1", ("idna",), "mods/board/mod.py:3"),
     ),
+    server={"pydantic": "2.14.4", "pydantic-core": "2.50.5", "oa-dev": "0.2.0"},
     server_version="0.2.0",
 )
 SEARCH, SEARCH_AT = "mods.search 0.2", "mods/search/mod.py:2"
@@ -71,6 +72,7 @@ CASES: dict[str, tuple[str, tuple[Side, ...] | str]] = {
         "pydantic-core",
         f"{SEARCH} needs pydantic-core<2 ({SEARCH_AT}), and oa-dev 0.2.0 itself runs with pydantic-core 2.50.5",
     ),
+    "the_server_version": ("oa-dev", f"{SEARCH} needs oa-dev>=0.9 ({SEARCH_AT}), and oa-dev 0.2.0 runs"),
     "no_such_version": (
         "wiki-extras",
         "network.yaml needs wiki-extras>=3 (network.yaml:14), and the indexes have only wiki-extras<=2.0.0",
