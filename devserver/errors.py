@@ -13,6 +13,8 @@
     │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
     ├── UvMissing, UvFailed   packages cannot be brought: there is no uv, or it ended badly (market/uv)
     ├── BadLock, BadWants     what is locked, or is to be, cannot be read (market/lock, market/wants)
+    ├── NothingSuits          no set of packages suits all that is wanted, with both sides (market/sync)
+    ├── OtherContents         what an index has under a version is not what was locked (market/sync)
     ├── Busy, NotInstalled    another process changes what is installed, or it is not here (market/folder)
     ├── PackageRefused        a package that may not be installed, or cannot be read, with its rule (market/package)
     ├── BadCatalogue          a list of mods that cannot be used (market/catalogue)

@@ -34,7 +34,7 @@ from devserver.market.yaml_edit import add_index, add_mod, remove_mod
 from devserver.model.config import NetworkConfig
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
-from devserver.ui.plan_lines import plan_done
+from devserver.ui.plan_lines import became
 from devserver.ui.terminal import is_tty
 from devserver.ui.words import count
 
@@ -362,9 +362,7 @@ def _taken_back(here: Here, followed: Followed, done: Became, chosen: Choices) -
 def _tell(done: Became, chosen: Choices) -> None:
     if not chosen.as_json:
         for each in done.plans:
-            show(plan_done(each, view()))
-            for hold in each.plan.holds:
-                say(f"· {hold.mod_id}: {hold.reason}")
+            show(became(each, view()))
     if done.note and not chosen.as_json:
         say(done.note)
 

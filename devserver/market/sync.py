@@ -7,6 +7,7 @@ files. Whatever fails or is refused leaves all of them as they were.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -21,9 +22,12 @@ from devserver.market import uv
 from devserver.market.explain import Explained, explain
 from devserver.market.lock import LIMIT, NAME, Facts, Lock, Locked, absolute, changed_contents, read_lock, written
 from devserver.market.package import Package, installed_package, read_wheel, refuse_shadowing
+from devserver.market.places import shown
 from devserver.market.review import Review, review
 from devserver.market.wants import Wants, normal
 
+_NO_DATE = "missing an upload date"
+_ADDRESS = re.compile(r"https?://[^\s`'\")]+")
 _RESOLVE = Path(".oa-dev", "resolve")
 
 
@@ -157,17 +161,9 @@ def resolve(
         folder=folder, lock=target, upgrade=tuple(upgrade), without=wants.virtual, before=young, offline=offline
     )
     try:
-        uv.resolve(asked)
+        _resolve(asked, wants)
     except uv.UvFailed as failed:
-        if not _is_unreachable(failed) or offline:
-            raise _in_our_words(failed, wants) from failed
-        # What was fetched once may do.
-        try:
-            uv.resolve(replace(asked, offline=True))
-        except uv.UvFailed as again:
-            if "Because" in again.said and "offline" not in again.said and "network" not in again.said:
-                raise _in_our_words(again, wants) from again
-            raise _in_our_words(failed, wants) from failed
+        raise _in_our_words(failed, wants, time.monotonic() - began) from failed
     text = target.read_text(encoding="utf-8")
     new = read_lock(written(text, Facts(), workspace).encode())
     found = Resolved(
@@ -175,6 +171,30 @@ def resolve(
     )
     _refuse_other_contents(found, upgrade, everything)
     return found
+
+
+def _resolve(asked: uv.Resolution, wants: Wants) -> None:
+    """Resolve; again without dates of releases where an index tells none, and from what was fetched where none answers.
+
+    Raises UvFailed, of the first attempt where the others fail for want of a network.
+    """
+    try:
+        uv.resolve(asked)
+        return
+    except uv.UvFailed as failed:
+        first = failed
+    if _NO_DATE in first.said:
+        # A person has listed these indexes; uv would take nothing of those that say nothing of their releases.
+        settings = asked.folder / "uv.toml"
+        settings.write_text(wants.settings(asked.folder.parents[1], dated=False), encoding="utf-8")
+        uv.resolve(asked)
+    elif _is_unreachable(first) and not asked.offline:
+        try:
+            uv.resolve(replace(asked, offline=True))
+        except uv.UvFailed:
+            raise first from None
+    else:
+        raise first
 
 
 def _written_out(workspace: Path, wants: Wants) -> Path:
@@ -195,7 +215,16 @@ def _is_unreachable(failed: uv.UvFailed) -> bool:
     return any(each in failed.said for each in ("Failed to fetch", "error sending request", "was ended after"))
 
 
-def _in_our_words(failed: uv.UvFailed, wants: Wants) -> DevServerError:
+def _in_our_words(failed: uv.UvFailed, wants: Wants, seconds: float) -> DevServerError:
+    if _is_unreachable(failed):
+        found = _ADDRESS.search(failed.said)
+        address = found[0] if found is not None else ""
+        index = next((each for each in wants.indexes if "://" in each and address.startswith(each)), address)
+        named = shown(index) if index else "the index"
+        return uv.UvFailed(f"{named} did not answer ({seconds:.1f} s); nothing was changed", failed.said)
+    if "exclude-newer" in failed.said and "uploaded before" in failed.said:
+        note = "what the index has is younger than dev.cooldown; --now takes it all the same"
+        return uv.UvFailed(f"{wants.file} wants what is too new: {note}", failed.said)
     why = explain(failed.said, wants)
     if why.known or "unsatisfiable" in failed.said:
         return NothingSuits(why)

@@ -169,7 +169,14 @@ def _environment() -> dict[str, str]:
         or name in _KEPT
         or (name.startswith(_SECRETS) and name not in ("UV_INDEX_STRATEGY", "UV_INDEX_URL"))
     }
-    return {**kept, "UV_HTTP_RETRIES": "1", "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    return {
+        **kept,
+        "UV_HTTP_RETRIES": "1",
+        "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "10"),
+        "UV_NO_PROGRESS": "1",
+        "NO_COLOR": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
 
 
 def escaped(text: str) -> str:

@@ -127,7 +127,7 @@ class Wants:
         sources = [f"{name} = {{ path = {_text(place)} }}" for name, place in places.items()]
         rows = [_project(PROJECT, "0", wanted), "[tool.uv.sources]", *sources]
         found["pyproject.toml"] = "\n".join((*rows, ""))
-        found["uv.toml"] = self._settings(workspace)
+        found["uv.toml"] = self.settings(workspace)
         return found
 
     def _expect_apart(self, needing: Iterable[Needing]) -> None:
@@ -137,8 +137,11 @@ class Wants:
             if other is not each.who:
                 raise BadWants(f"{each.who} and {other} cannot be told apart: rename one of them")
 
-    def _settings(self, workspace: Path) -> str:
-        """The indexes in order, for uv: the first that has a name has it, for what is needed by others too."""
+    def settings(self, workspace: Path, *, dated: bool = True) -> str:
+        """The indexes in order, for uv: the first that has a name has it, for what is needed by others too.
+
+        `dated` false takes what those that are listed have, though they do not say since when.
+        """
         rows = ['index-strategy = "first-index"']
         rows += ["no-index = true"] if not self.indexes and self.packages != "default" else []
         for number, each in enumerate(self.indexes):
@@ -146,6 +149,7 @@ class Wants:
             url = each if "://" in each else _folder_url(workspace, each)
             rows += ["", "[[index]]", f"name = {_text(f'index-{number}')}", f"url = {_text(url)}"]
             rows += [] if "://" in each else ['format = "flat"']
+            rows += ["exclude-newer = false"] if not dated and "://" in each else []
             # The default index stands for Python's own, which is not asked then.
             rows += ["default = true"] if is_last else []
         return "\n".join((*rows, ""))

@@ -136,6 +136,13 @@ def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
     return first + trouble(told, done.agents, view)
 
 
+def became(done: PlanDone, view: View) -> tuple[Block, ...]:
+    """What became of each mod of a plan, for a command that has not shown its rows."""
+    good = [each for each in done.outcomes if each.status is Status.APPLIED]
+    first: tuple[Block, ...] = (reload_line(good, done, view),) if good else ()
+    return first + trouble(done.outcomes, done.agents, view)
+
+
 def _applied(done: PlanDone, view: View) -> Block:
     words = f" {view.look.glyphs.dot} {receipt(done.agents, done.held)}"
     return Block((Segment("applied", Style.GOOD), plain(f" in {took(done.duration_ms)}"), dim(words)), lead=Lead.INDENT)
