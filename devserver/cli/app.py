@@ -118,6 +118,9 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Start in the background, and return once the network answers.")
     ] = False,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Install what is locked before: for fresh clones, and for CI.")
+    ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,
 ) -> int:
     """Run a network and reload its mods when they change."""
@@ -134,6 +137,7 @@ def run(
         {**flags, **more, "watch": watch, "confirm": confirm, "log_level": log_level, "log_format": log_format},
         as_json=as_json,
         open_page=open_page,
+        sync=sync,
     )
 
 

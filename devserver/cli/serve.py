@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,8 +38,13 @@ def detach(given: Path | None, *, as_json: bool) -> int:
     return Exit.CLEAN
 
 
-def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_page: bool = False) -> int:
-    """Run the network until it is stopped. `flags` are settings by name, None where not given."""
+def run(
+    given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_page: bool = False, sync: bool = False
+) -> int:
+    """Run the network until it is stopped. `flags` are settings by name, None where not given.
+
+    `sync`: install what is locked before, which ends the command where it cannot be.
+    """
     from devserver.server.image import VARIABLE as RESTARTED
     from devserver.server.image import Image
 
@@ -50,6 +56,8 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_pag
     from devserver.server.supervised import VARIABLE, Supervised
 
     fresh = VARIABLE not in os.environ and RESTARTED not in os.environ
+    if fresh and sync and (code := _synced(path, as_json=as_json)):
+        return code
     if fresh and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
     garbage.begin_start()
@@ -111,6 +119,13 @@ def run(given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_pag
     finally:
         logs.listen(None)
         face.close()
+
+
+def _synced(path: Path, *, as_json: bool) -> int:
+    """Lock and install what is wanted, in a process of its own: what serves has imported none of it."""
+    command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
+    # Standard output is for the lines of what runs.
+    return subprocess.run(command, cwd=path.parent, stdout=sys.stderr if as_json else None, check=False).returncode
 
 
 def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,8 @@ class KeyActions:
                 self._ask(ReloadAsked((pressed.mod,), cause="key m"))
             case "check":
                 self._begin(self._check())
+            case "install":
+                self._begin(self._install())
             case "undo":
                 self._ask(UndoAsked(cause="key z"))
             case "redo":
@@ -91,6 +96,18 @@ class KeyActions:
             self._tell(Notice("opened the dashboard in the browser", calm=True))
         else:
             self._face.reveal(self._address, "no browser to open here, the dashboard is")
+
+    async def _install(self) -> None:
+        """Lock and install what is wanted, as the command does; what it brings is followed like any other change."""
+        self._tell(Notice("sync: locking and installing what is wanted", calm=True))
+        command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
+        done = await run_in_thread(
+            partial(
+                subprocess.run, command, cwd=self._path.parent, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
+        )
+        for line in (done.stdout if done.returncode == 0 else done.stdout + done.stderr).splitlines():
+            self._tell(Notice(f"sync: {line.strip()}", calm=done.returncode == 0))
 
     async def _check(self) -> None:
         # Here and not above: rarely asked for, and what it needs is slow to import.

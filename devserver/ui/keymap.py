@@ -28,6 +28,7 @@ KEYS: tuple[Key, ...] = (
     Key("R", "restart", "restart in place", "restart"),
     Key("m", "reload_one", "reload one…", "reload MOD"),
     Key("c", "check", "check", "check"),
+    Key("i", "install", "install", "sync"),
     Key("z", "undo", "undo reload", "undo"),
     Key("Z", "redo", "redo", "redo"),
     Key("s", "pause", "pause saves", "pause"),

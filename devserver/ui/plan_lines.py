@@ -139,8 +139,8 @@ def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
 def became(done: PlanDone, view: View) -> tuple[Block, ...]:
     """What became of each mod of a plan, for a command that has not shown its rows."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
-    first: tuple[Block, ...] = (reload_line(good, done, view),) if good else ()
-    return first + trouble(done.outcomes, done.agents, view)
+    line = reload_line(good, done.duration_ms, done.agents, done.held, view) if good else None
+    return (*(() if line is None else (line,)), *trouble(done.outcomes, done.agents, view))
 
 
 def _applied(done: PlanDone, view: View) -> Block:
