@@ -228,7 +228,8 @@ class AgentNetwork:
         self._start_gate.close()
         try:
             cause = "restart in place" if self.engine.restarts.cause else "start"
-            await self.engine.submit(ConfigChanged(self.config, cause))
+            left_out = frozenset(self.engine.restarts.unloaded)
+            await self.engine.submit(ConfigChanged(self.config, cause, left_out=left_out))
             for each in self.engine.restarts.unlisted(self._enabled()):
                 await self.engine.submit(LoadAsked(each.mod_path, each.config, cause))
         finally:
@@ -252,7 +253,8 @@ class AgentNetwork:
     async def end_mods(self) -> None:
         """End every mod, its state packed. To be called when no handler runs; `initialize` brings them back here."""
         engine = self.engine
-        arrivals = await self._home.run(engine.restarts.pack, engine.registry.live, engine.limits.initialize)
+        live, limit, differing = engine.registry.live, engine.limits.initialize, engine.knowledge.differing()
+        arrivals = await self._home.run(engine.restarts.pack, live, limit, differing)
         await engine.stop()
         await self._home.run(self._move_out)
         engine.restarts.arrivals = arrivals

@@ -30,12 +30,18 @@ from devserver.sources.imports import ancestors
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """One reading of a source file: its bytes, their digest, and the code compiled from exactly these bytes."""
+class Reading:
+    """One reading of a source file: its bytes, and their digest."""
 
     path: Path
     data: bytes
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Reading):
+    """A reading with the code compiled from exactly these bytes."""
+
     code: CodeType
 
 

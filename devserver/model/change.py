@@ -36,6 +36,8 @@ class ConfigChanged:
 
     config: NetworkConfig
     cause: str = "network.yaml"
+    left_out: frozenset[str] = frozenset()
+    """The mods (plain paths) that stay unloaded all the same: a person has unloaded them before a restart in place."""
 
 
 @dataclass(frozen=True, slots=True)

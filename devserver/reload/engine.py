@@ -118,6 +118,7 @@ class Engine:
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
         """Gives a mod that is being loaded the state that a crash has left of it; what became of it, in words."""
         self.restarts = Restarting()
+        self.restarts.on_arrival = self.knowledge.came
         self._opinion = SecondOpinion(
             restarts=self.restarts,
             knowledge=self.knowledge,
@@ -189,6 +190,8 @@ class Engine:
             "reloads": self.reloads,
             "failures": self.failures,
             "arrivals": {path: arrival_to_dict(each) for path, each in self.restarts.arrivals.items()},
+            "unloaded": sorted(self.restarts.unloaded),
+            "history": self.knowledge.history.pack(),
         }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
@@ -196,6 +199,10 @@ class Engine:
         self.registry.unpack(packed["numbers"])
         self.reloads, self.failures = packed["reloads"], packed["failures"]
         self.restarts.arrivals = {path: arrival_from_dict(each) for path, each in packed["arrivals"].items()}
+        # An image of another version may not have packed these.
+        self.restarts.unloaded = set(packed.get("unloaded", ()))
+        if "history" in packed:
+            self.knowledge.history.unpack(packed["history"])
 
     def _refuse_waiting(self) -> None:
         while self._queue is not None and not self._queue.empty():
@@ -481,6 +488,8 @@ class Engine:
                 self._end_line(candidate)
             elif outcome.status is Status.APPLIED and outcome.action is Action.LOAD:
                 self._begin_line(candidate)
+            if outcome.status is Status.APPLIED:
+                self._note_unloaded(outcome, candidate.step)
             self.reloads += outcome.status is Status.APPLIED and outcome.action is Action.RELOAD
             self.failures += outcome.status is not Status.APPLIED
         return outcomes
@@ -504,6 +513,15 @@ class Engine:
             main = self.registry.find(main_of(path))
             if main is not None and main.live is not None:
                 self.knowledge.unpin(main.live)
+
+    def _note_unloaded(self, outcome: Outcome, step: Step) -> None:
+        """Keep in mind which mods a person has unloaded though network.yaml lists them."""
+        path = module_of(outcome.mod_path)
+        spec = self.knowledge.specs.get(path)
+        if outcome.action is Action.UNLOAD and step.listed and spec is not None and spec.enabled:
+            self.restarts.unloaded.add(path)
+        elif outcome.action is not Action.UNLOAD:
+            self.restarts.unloaded.discard(path)
 
     def _skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
         """A step whose turn does not come, because mods that it needs did not."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from devserver.loader.modules import Text
+from devserver.loader.modules import Reading
 from devserver.loader.moving import Remembered
 from devserver.model.facts import Outcome, Status
 from devserver.model.lifecycle import Action
@@ -29,7 +30,7 @@ class Past:
     mods: Mapping[str, int]
     replaced: Mapping[str, int]
     modules: tuple[str, ...]
-    texts: Mapping[Path, Text]
+    texts: Mapping[Path, Reading]
     states: dict[str, Remembered | None]
     codes: Mapping[str, str] = field(default_factory=dict)
     """The paths of the code that mods ran before, where the reload gave them another's."""
@@ -120,6 +121,36 @@ class History:
         """The states that a mod may get back."""
         return [state for each in self._pasts(mod_id) if (state := each.states.get(mod_id)) is not None]
 
+    # A restart in place
+
+    def came(self, mod_id: str, number: int, before: int, past: Past | None) -> None:
+        """A mod has come up in a fresh image; `before` ran in the one before. `past`: what differs, if anything."""
+        if past is None:
+            self._code_of[mod_id, number] = self.code_of(mod_id, before)
+            return
+        self._push(self._reloads, mod_id, past)
+        self._undos.pop(mod_id, None)
+        self._changes.append(_Change((mod_id,)))
+        del self._changes[:-MOST_KEPT]
+
+    def pack(self) -> dict[str, Any]:
+        """What the next image can undo, as plain values; states stay behind."""
+        return {
+            "reloads": {mod_id: [_packed(each) for each in stack] for mod_id, stack in self._reloads.items()},
+            "undos": {mod_id: [_packed(each) for each in stack] for mod_id, stack in self._undos.items()},
+            "changes": [(each.mods, each.final) for each in self._changes],
+            "undone": [(each.mods, each.final) for each in self._undone],
+            "code_of": [(*key, number) for key, number in self._code_of.items()],
+        }
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on where an earlier image was. To be called before the first trigger."""
+        self._reloads = {mod_id: [_unpacked(each) for each in stack] for mod_id, stack in packed["reloads"].items()}
+        self._undos = {mod_id: [_unpacked(each) for each in stack] for mod_id, stack in packed["undos"].items()}
+        self._changes = [_Change(tuple(mods), tuple(final)) for mods, final in packed["changes"]]
+        self._undone = [_Change(tuple(mods), tuple(final)) for mods, final in packed["undone"]]
+        self._code_of = {(mod_id, number): code for mod_id, number, code in packed["code_of"]}
+
     def code_of(self, mod_id: str, number: int) -> int:
         """The generation whose code a generation runs: its own, or after an undo that of an earlier one."""
         return self._code_of.get((mod_id, number), number)
@@ -137,6 +168,16 @@ class History:
     def _runs(self, running: Mapping[str, int], mod_id: str, number: int) -> bool:
         now = running.get(mod_id)
         return now is not None and self.code_of(mod_id, now) == self.code_of(mod_id, number)
+
+
+def _packed(past: Past) -> dict[str, Any]:
+    texts = {str(path): (each.data, each.digest) for path, each in past.texts.items()}
+    return {"mods": dict(past.mods), "replaced": dict(past.replaced), "modules": past.modules, "texts": texts}
+
+
+def _unpacked(values: Mapping[str, Any]) -> Past:
+    texts = {Path(path): Reading(Path(path), data, digest) for path, (data, digest) in values["texts"].items()}
+    return Past(**{**values, "modules": tuple(values["modules"]), "texts": texts}, states={})
 
 
 def _words(outcome: Outcome) -> str:

@@ -21,7 +21,7 @@ from devserver.live.registry import Registry
 from devserver.loader import Environment, LoadedModules, locate
 from devserver.loader.distributions import versions_of
 from devserver.loader.environment import Found, News
-from devserver.loader.modules import Text
+from devserver.loader.modules import Reading, Text, compile_text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
 from devserver.market.folder import Installed
@@ -51,6 +51,7 @@ from devserver.reload.carried import Candidate, Carried
 from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
 from devserver.reload.plan.situation import LockNews, Returns
+from devserver.reload.restarting import Arrival
 from devserver.sources.files import is_gone, read_bytes, sources_now
 from devserver.sources.graph import Declarations, read_imports
 from devserver.sources.roots import Roots
@@ -231,7 +232,12 @@ class Knowledge:
     def texts_before(self, plan: Plan) -> dict[Path, Text]:
         """The sources that a plan goes back to: those that the last reload of its mods replaced, or the last undo."""
         undoable, mods = self._undoable(redo=plan.redo), [step.mod_id for step in plan.steps]
-        return {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
+        found = {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
+        # What an earlier image has replaced has come here without its code.
+        return {
+            path: each if isinstance(each, Text) else compile_text(path, each.data, each.digest)
+            for path, each in found.items()
+        }
 
     def use_lock(self) -> str:
         """Use what the lock on disk names, and keep in mind what that changes; why that cannot be, in words."""
@@ -590,6 +596,26 @@ class Knowledge:
             and _moved_on(self.failed[each.mod_path], changed)
             and not self._is_stale(each)
         ]
+
+    def came(self, arrival: Arrival, outcome: Outcome) -> None:
+        """A mod that ran in the image before has come up: what differs can be undone, as a reload of it."""
+        texts = {Path(path): Reading(Path(path), data, digest) for path, data, digest in arrival.replaced.values()}
+        past = Past(
+            mods={outcome.mod_id: outcome.generation},
+            replaced={outcome.mod_id: arrival.generation},
+            modules=tuple(arrival.replaced),
+            texts=texts,
+            states={},
+        )
+        self.history.came(outcome.mod_id, outcome.generation, arrival.generation, past if texts else None)
+
+    def differing(self) -> dict[str, dict[str, Reading]]:
+        """By mod (id), the modules that it was made from and that differ on disk, as they are loaded."""
+        graph, stale = self._modules.graph(), self._modules.stale(self._differing)
+        needs = ((each.mod_id, graph.closure(each.entry)) for each in self._registry.live) if stale else ()
+        found = {mod_id: [name for name in stale if name in names] for mod_id, names in needs}
+        loaded = self._modules.current
+        return {mod_id: {name: loaded[name].text for name in names} for mod_id, names in found.items() if names}
 
     def newer_on_disk(self) -> dict[str, tuple[Path, ...]]:
         """The mods (by id) that were not made from what is on disk, each with the sources that differ there."""

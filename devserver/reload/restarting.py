@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from devserver.live.children import child_processes
 from devserver.live.generation import Generation
+from devserver.loader.modules import Reading
 from devserver.model.facts import Outcome, Status, Way
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import module_of
@@ -30,6 +32,8 @@ class Arrival:
     listed: bool = True
     came_with: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    replaced: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
+    """The modules that differed on disk, each with the path, bytes and digest that it was loaded from."""
 
 
 class Restarting:
@@ -49,6 +53,10 @@ class Restarting:
         """Why the image before this one was replaced, "" for a first start."""
         self.arrivals: dict[str, Arrival] = {}
         """By mod path, what ran before and has not come up yet."""
+        self.unloaded: set[str] = set()
+        """The mods (plain paths) that network.yaml lists and a person has unloaded."""
+        self.on_arrival: Callable[[Arrival, Outcome], None] = lambda arrival, outcome: None
+        """Told of each mod that ran in the image before and has come up."""
         self._foreseen: asyncio.Future[str | None] | None = None
 
     def foresee(self) -> None:
@@ -88,8 +96,16 @@ class Restarting:
         self.why = plan.restart.waits
         return not plan.restart.waits or before != (tuple(self.waiting), self.why)
 
-    async def pack(self, generations: Iterable[Generation], limit: float) -> dict[str, Arrival]:
-        """Everything of mods that the next image needs. To be called where mods run, when no handler runs."""
+    async def pack(
+        self,
+        generations: Iterable[Generation],
+        limit: float,
+        differing: Mapping[str, Mapping[str, Reading]] = MappingProxyType({}),
+    ) -> dict[str, Arrival]:
+        """Everything of mods that the next image needs. To be called where mods run, when no handler runs.
+
+        `differing`: by mod (id) and module, what was loaded and is another on disk.
+        """
         packed = dict(self.arrivals)
         for each in generations:
             state = await pack_state(each, limit)
@@ -100,6 +116,10 @@ class Restarting:
                 listed=each.listed,
                 came_with=each.came_with,
                 config=dict(each.config),
+                replaced={
+                    name: (str(text.path), text.data, text.digest)
+                    for name, text in differing.get(each.mod_id, {}).items()
+                },
             )
         return packed
 
@@ -125,6 +145,7 @@ class Restarting:
             return outcome
         if outcome.status is Status.APPLIED:
             del self.arrivals[module_of(outcome.mod_path)]
+            self.on_arrival(arrival, outcome)
         return replace(outcome, action=Action.RELOAD, way=Way.RESTART, reason=self.cause or outcome.reason)
 
 
@@ -135,7 +156,9 @@ async def _no_problem() -> str | None:
 def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
     """An arrival as plain values: the image that reads it may be of another version of this code."""
     state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
-    values = {name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "came_with", "config")}
+    values = {
+        name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "came_with", "config", "replaced")
+    }
     return {**values, "state": state}
 
 

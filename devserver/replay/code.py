@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from devserver.loader.modules import Text
+from devserver.loader.modules import Reading
 from devserver.model.change import Digest
 from devserver.model.config import ModSpec
 from devserver.reload.engine import Engine
@@ -18,7 +18,7 @@ class Code:
     """What runs. `mods` in the order in which they are asked; `numbers` of the generations, by mod."""
 
     mods: tuple[ModSpec, ...]
-    texts: Mapping[Path, Text]
+    texts: Mapping[Path, Reading]
     numbers: Mapping[str, int]
 
     @property

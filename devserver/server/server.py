@@ -45,7 +45,7 @@ from devserver.model.facts import (
 )
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
-from devserver.model.names import LOCAL_NAMES
+from devserver.model.names import LOCAL_NAMES, mod_id_of
 from devserver.model.principal import ADMIN
 from devserver.server.app import make_app
 from devserver.server.before import Before
@@ -264,6 +264,9 @@ class Server:
             self._announce_start()
         else:
             self.tell(replace(before.done(self._network, self._url, time.time()), ready=self._ready()))
+            for path in sorted(self._network.engine.restarts.unloaded):
+                words = f"{mod_id_of(path)} stays unloaded, as before; oa-dev load {path} brings it back"
+                self.tell(Notice(words, calm=True))
         self._face_keys()
 
     def _announce_start(self) -> None:

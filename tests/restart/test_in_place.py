@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -10,6 +11,9 @@ from rig.running import Running, serving
 from rig.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+RESTARTS = 'class KeeperMod(BaseMod):\n    reload_mode = "restart"\n'
 
 
 async def test_process_port_and_state_stay_and_the_code_is_fresh(workspace: Workspace) -> None:
@@ -68,3 +72,60 @@ async def test_a_mod_whose_saved_code_fails_keeps_running(server: Running, works
     workspace.write("mods/wiki/mod.py", good + "\n# mended\n")
     await server.outcome("wiki", mark)
     await restarted(server)
+
+
+async def test_reloads_before_a_restart_can_be_undone_after_it(workspace: Workspace) -> None:
+    """The code goes back, one reload after the other; states of then are not known any more, and stay as they are."""
+    workspace.add_mod("keeper", KEEPER)
+    async with serving(workspace) as server:
+        mark = server.mark()
+        workspace.replace("mods/keeper/mod.py", '"added"', '"added by v2"')
+        await server.outcome("keeper", mark)
+        await asked(server, "keeper.page.add", text="one")
+        await restarted(server)
+        mark = server.mark()
+        code, _ = await command(server, "undo", "keeper")
+        assert code == 0
+        assert "state kept" in (await server.outcome("keeper", mark))["note"]
+        code, said = await command(server, "send", "keeper.page.add", "--json", "--payload", '{"text": "two"}')
+        told = json.loads(said)
+        assert (code, told["message"], told["data"]) == (0, "added", {"pages": ["one", "two"]})
+
+
+async def test_a_save_that_a_restart_brought_can_be_undone(workspace: Workspace) -> None:
+    """The code before it is that of the image before."""
+    workspace.add_mod("keeper", KEEPER.replace("class KeeperMod(BaseMod):", RESTARTS))
+    async with serving(workspace) as server:
+        mark = server.mark()
+        workspace.replace("mods/keeper/mod.py", '"added"', '"added by v2"')
+        await server.line("restart", mark)
+        assert (await _message(server)) == "added by v2"
+        code, said = await command(server, "undo", "keeper")
+        assert code == 0, said
+        assert (await _message(server)) == "added"
+
+
+async def test_a_listed_mod_that_was_unloaded_stays_so(workspace: Workspace) -> None:
+    """A person has unloaded it; that it stays so is said, and a load brings it back."""
+    workspace.add_mod("keeper", KEEPER)
+    async with serving(workspace) as server:
+        code, said = await command(server, "unload", "keeper")
+        assert code == 0, said
+        mark = server.mark()
+        for _ in range(2):
+            await restarted(server)
+            assert "keeper" not in {
+                each["mod_id"] for each in json.loads((await command(server, "status", "--json"))[1])["mods"]
+            }
+        said = [each["message"] for each in server.told("notice", mark)]
+        assert "keeper stays unloaded, as before; oa-dev load mods.keeper brings it back" in said
+        code, said = await command(server, "load", "mods.keeper")
+        assert code == 0, said
+        await restarted(server)
+        assert await asked(server, "keeper.page.add", text="one") == {"pages": ["one"]}
+
+
+async def _message(server: Running) -> str:
+    _, said = await command(server, "send", "keeper.page.add", "--json", "--payload", '{"text": "x"}')
+    message: str = json.loads(said)["message"]
+    return message

@@ -169,7 +169,8 @@ def _is_retried(group: Group, situation: Situation) -> bool:
 def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     config = trigger.config
     live = {module_of(spec.path): situation.at(spec.path) for spec in config.enabled_specs}
-    added = [spec for spec in config.enabled_specs if _is_added(spec, live[module_of(spec.path)], situation)]
+    wanted = [spec for spec in config.enabled_specs if module_of(spec.path) not in trigger.left_out]
+    added = [spec for spec in wanted if _is_added(spec, live[module_of(spec.path)], situation)]
     unloads, kept = gone(config, situation, added)
     leaving = {step.mod_id for step in unloads}
     # What mods need is looked for in the network.yaml that is to be.
