@@ -258,10 +258,16 @@ def restarted_row(server: Client) -> dict[str, Any]:
     while (left := deadline - time.monotonic()) > 0:
         rows = _rows_after(server, number, left)
         number = rows[-1]["number"] if rows else number
-        found = next((each for each in rows if "restarted" in each), None)
+        found = next((each for each in rows if "restarted" in each or _waits_again(each)), None)
         if found is not None:
             return found
     return {"success": False, "timeout": True, "number": number}
+
+
+def _waits_again(row: Mapping[str, Any]) -> bool:
+    """Whether the system has refused a restart that was begun."""
+    restart = row.get("restart")
+    return isinstance(restart, Mapping) and bool(restart.get("waits"))
 
 
 def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, Any]]:

@@ -84,7 +84,10 @@ def run(
         face = json_face(sys.stdout, sys.stderr, human_log=log_format == "human")
     else:
         errors = sys.stderr if log_format == "json" else None
-        face = console_face(sys.stdout, root=path.parent, version=__version__, keys=settings["keys"], log_errors=errors)
+        mode = before.values["server"].get("terminal") if before is not None else None
+        face = console_face(
+            sys.stdout, root=path.parent, version=__version__, keys=settings["keys"], log_errors=errors, mode=mode
+        )
         face.editor(chosen_editor(settings["editor"], os.environ))
     face.log.addFilter(quiet_libraries)
     logging.basicConfig(handlers=[face.log], force=True)

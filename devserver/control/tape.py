@@ -56,6 +56,11 @@ class Tape(Generic[T]):
             self._closed = True
             self._wake()
 
+    def open_again(self) -> None:
+        """More will come after all."""
+        with self._lock:
+            self._closed = False
+
     def pack(self) -> list[tuple[int, bytes]]:
         """Everything that is kept, as JSON with its numbers."""
         with self._lock:

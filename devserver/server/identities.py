@@ -91,6 +91,10 @@ class IdentityStore:
             directory.import_identities(self.load())
         except EventRefused as full:
             self._tell(f"not every agent of an earlier run is known: {full}")
+        self.follow_again(directory)
+
+    def follow_again(self, directory: Directory) -> None:
+        """Write down every change from now on."""
         self._directory = directory
         directory.on_change.append(self._changed)
         directory.on_update.append(self._updated)
@@ -188,6 +192,7 @@ class IdentityStore:
         if self._writer is not None:
             # Waited for: it must not see the agents of a network that has ended.
             self._writer.join()
+            self._writer = None
 
     def _changed(self, agent_id: str, came: bool, transport: str) -> None:
         self._updated(agent_id)

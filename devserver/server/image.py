@@ -65,8 +65,17 @@ class Image:
     def replace(self, variables: Mapping[str, str], inherited: Iterable[int]) -> NoReturn:
         """Become a fresh image, which has `variables` in its environment and these descriptors. Ends no thread.
 
-        Raises OSError where the system refuses.
+        Raises OSError where the system refuses; no other process has these descriptors then, and signals are heard.
         """
+        descriptors = tuple(inherited)
+        try:
+            self._replace(variables, descriptors)
+        finally:
+            hear_signals()
+            for each in descriptors:
+                os.set_inheritable(each, False)
+
+    def _replace(self, variables: Mapping[str, str], inherited: Iterable[int]) -> NoReturn:
         for each in inherited:
             os.set_inheritable(each, True)
         os.chdir(self.folder)

@@ -6,16 +6,17 @@ Decides nothing: it carries out a plan that has a restart. Until the image is re
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol
 
 from devserver.agent_network import AgentNetwork
 from devserver.live.children import Child, end_children
 from devserver.live.generation import Call
 from devserver.live.loops import LoopThread, run_in_thread
-from devserver.model.facts import Notice
+from devserver.model.facts import Fact, Notice, PlanDone
 from devserver.model.plan import Plan
 from devserver.server.image import VARIABLE, Image, write_memory
 from devserver.transports.http.handover import HandedConnection
@@ -51,17 +52,19 @@ class Parts:
     """What a restart works on.
 
     `more` gives what else survives, and the descriptors that do by their names; `again` what the supervisor has handed
-    on; `last` ends the face and everything that writes, right before the end.
+    on; `last` ends the face and everything that writes, right before the end; `serve_on` takes back what these have
+    closed.
     """
 
     image: Image
     network: AgentNetwork
     home: LoopThread
     connections: Connections
-    tell: Callable[[Notice], None]
+    tell: Callable[[Fact], None]
     more: Callable[[], tuple[Mapping[str, Any], Mapping[str, int]]]
     again: Callable[[], tuple[dict[str, str], list[int]]]
     last: Callable[[], None]
+    serve_on: Callable[[], None]
 
 
 class RestartInPlace:
@@ -89,10 +92,12 @@ class RestartInPlace:
         try:
             self._replace(ended, paused)
         except OSError as error:
+            parts.serve_on()
             self._tell(f"not restarted: {error}; the mods are loaded again in this process")
-            await parts.network.initialize()
             parts.network.engine.go_on()
+            await parts.network.initialize()
             parts.connections.resume()
+            self._tell_refused(str(error))
 
     def _replace(self, ended: tuple[Child, ...], paused: float) -> None:
         """From the first line on nothing awaits: what is packed here is what the next image finds."""
@@ -113,10 +118,20 @@ class RestartInPlace:
                 "mods": [asdict(each) for each in restart.moves],
             },
         })  # fmt: skip
-        parts.last()
-        variables, supervised = parts.again()
-        inherited = [memory, *descriptors.values(), *supervised, *(each.descriptor for each in connections)]
-        parts.image.replace({**variables, VARIABLE: str(memory)}, inherited)
+        try:
+            parts.last()
+            variables, supervised = parts.again()
+            inherited = [memory, *descriptors.values(), *supervised, *(each.descriptor for each in connections)]
+            parts.image.replace({**variables, VARIABLE: str(memory)}, inherited)
+        finally:
+            os.close(memory)
+
+    def _tell_refused(self, why: str) -> None:
+        """Say to who waits for it that the restart waits, as one that was not planned does."""
+        assert self._plan.restart is not None
+        plan = Plan(self._plan.cause, restart=replace(self._plan.restart, waits=why))
+        self._parts.network.engine.restarts.note(plan)
+        self._parts.tell(PlanDone(plan, (), 0.0))
 
     async def _drain(self) -> None:
         """Wait for handlers in flight up to the limit, name them while that takes long, then end what is left."""

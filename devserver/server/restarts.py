@@ -30,7 +30,8 @@ Begin = Callable[[Coroutine[Any, Any, object]], None]
 class Restarts:
     """The restarts of one run, one at a time.
 
-    `survives` gives what else lives on, as plain values, and the descriptors that do by their names.
+    `survives` gives what else lives on, as plain values, and the descriptors that do by their names; `serve_on` takes
+    back what that has closed, and the end of the face.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Restarts:
         heard: list[socket.socket],
         face: Face,
         survives: Survives,
+        serve_on: Callable[[], None],
         tell: Callable[[Any], None],
         begin: Begin,
         read_network: Callable[[], NetworkConfig],
@@ -56,6 +58,7 @@ class Restarts:
         self._heard = heard
         self._face = face
         self._survives = survives
+        self._serve_on = serve_on
         self._tell = tell
         self._begin = begin
         self._read_network = read_network
@@ -93,7 +96,8 @@ class Restarts:
             tell=self._tell,
             more=self._more,
             again=self._options.supervised.again,
-            last=self._face.close,
+            last=self._face.leave,
+            serve_on=self._serve_on,
         )
 
     def _more(self) -> tuple[dict[str, Any], dict[str, int]]:

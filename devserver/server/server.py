@@ -183,6 +183,7 @@ class Server:
             heard=heard,
             face=face,
             survives=self._survives,
+            serve_on=self._serve_on,
             tell=self.tell,
             begin=self._begin,
             read_network=self._read_network,
@@ -392,9 +393,17 @@ class Server:
             "views": self.views.pack(),
             "paused": self.saves.paused,
             "log_level": current_level(),
+            "terminal": self._face.keys.mode_before if self._face.keys is not None else None,
             "agents": self._agents.pack(),
         }
         return values, self._agents.descriptors() | ({} if claim is None else {"claim": claim})
+
+    def _serve_on(self) -> None:
+        """Take back what `_survives` and the end of the face have closed: there is no next image."""
+        self._face.go_on()
+        self._files.take_back(self._network.directory)
+        self.views.open_again()
+        self.followed.tape.open_again()
 
     # Control, for the API
 

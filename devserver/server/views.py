@@ -115,6 +115,11 @@ class LiveViews:
         for each in self._tapes.values():
             each.close()
 
+    def open_again(self) -> None:
+        """More will come after all."""
+        for each in self._tapes.values():
+            each.open_again()
+
     def pack(self) -> dict[str, Any]:
         """What the next image of this process needs to go on with the numbers of these."""
         return {name: each.pack() for name, each in self._tapes.items()}

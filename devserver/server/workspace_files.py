@@ -46,6 +46,11 @@ class WorkspaceFiles:
         self._identities.close()
         return self._claim.descriptor
 
+    def take_back(self, directory: Directory) -> None:
+        """Go on after `hand_over`: there is no next image."""
+        if self._claim.taken:
+            self._identities.follow_again(directory)
+
     async def written(self) -> None:
         """Go on once every agent that has come before is on disk, where they are kept at all."""
         await self._identities.written()

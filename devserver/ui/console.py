@@ -214,6 +214,10 @@ class Console:
             self._tell_rest(float("inf"))
         self._writer.close(seconds)
 
+    def open_again(self) -> None:
+        """Tell facts again after `close`."""
+        self._writer.open_again()
+
     def _receipt_of(self, fact: PlanDone) -> _Receipt:
         """The line of a save that was told in one line; else nothing that could be written behind."""
         blocks = blocks_of(fact, self._view())

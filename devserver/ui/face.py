@@ -20,7 +20,7 @@ from devserver.ui.keymap import shortcuts
 from devserver.ui.keys import Keys
 from devserver.ui.log import LogLines, next_level
 from devserver.ui.look import look_of
-from devserver.ui.terminal import is_tty
+from devserver.ui.terminal import Mode, is_tty
 from devserver.ui.writer import Writer
 
 
@@ -37,15 +37,26 @@ class Face:
     close: Callable[[], None]
     log: LogLines
     keys: Keys | None = None
+    leave: Callable[[], None] = lambda: None
+    """Lets all go out that was told, and leaves the terminal to the next image of this process; `go_on` undoes that."""
+    go_on: Callable[[], None] = lambda: None
     reveal: Callable[[str, str], None] = lambda page, why: None
     editor: Callable[[str], None] = lambda command: None
     """Takes the command of the editor that the key `e` opens."""
 
 
 def console_face(
-    stream: TextIO, *, root: Path, version: str, keys: bool = True, log_errors: TextIO | None = None
+    stream: TextIO,
+    *,
+    root: Path,
+    version: str,
+    keys: bool = True,
+    log_errors: TextIO | None = None,
+    mode: Mode | None = None,
 ) -> Face:
     """The face for people: a console on `stream`, and the keys of the terminal on standard input.
+
+    `mode` is the terminal's at the end, where an earlier image of this process has changed it.
 
     With `log_errors`, the log goes to that stream as JSON lines instead.
     """
@@ -58,9 +69,9 @@ def console_face(
         close_log()
 
     if descriptor is None:
-        return Face(console.tell, close_both, log)
+        return Face(console.tell, close_both, log, leave=close_both, go_on=console.open_again)
     own = _own_keys(console)
-    reader = Keys(descriptor, ask=console.ask, own=own, quiet=console.quiet)
+    reader = Keys(descriptor, ask=console.ask, own=own, quiet=console.quiet, before=mode)
 
     def set_editor(command: str) -> None:
         own["edit"] = lambda: _edit(console, reader, command, root)
@@ -69,7 +80,17 @@ def console_face(
         reader.stop()
         close_both()
 
-    return Face(console.tell, close, log, reader, console.reveal, set_editor)
+    def leave() -> None:
+        reader.leave()
+        close_both()
+
+    def go_on() -> None:
+        console.open_again()
+        reader.go_on()
+
+    return Face(
+        console.tell, close, log, keys=reader, leave=leave, go_on=go_on, reveal=console.reveal, editor=set_editor
+    )
 
 
 def _edit(console: Console, reader: Keys, command: str, root: Path) -> None:
@@ -103,7 +124,7 @@ def json_face(stream: TextIO, errors: TextIO, *, human_log: bool = False) -> Fac
         lines.close()
         close_log()
 
-    return Face(lines.tell, close, log)
+    return Face(lines.tell, close, log, leave=close, go_on=lines.open_again)
 
 
 def _json_log(errors: TextIO) -> tuple[LogLines, Callable[[], None]]:

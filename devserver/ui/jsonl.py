@@ -49,6 +49,10 @@ class JsonLines:
         """Let the last lines go out, for at most `seconds`."""
         self._writer.close(seconds)
 
+    def open_again(self) -> None:
+        """Tell facts again after `close`."""
+        self._writer.open_again()
+
     def _lost(self, dropped: int) -> str:
         return "".join(self._lines(Notice(f"{dropped} lines were dropped because nobody read them")))
 

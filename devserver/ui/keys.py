@@ -20,7 +20,7 @@ from typing import Any
 
 from devserver.ui.debugger import debugger_hook
 from devserver.ui.keymap import REPEAT_SECONDS, Answer, KeyPressed, chosen, key_named, question, settled_by, typed_on
-from devserver.ui.terminal import Terminal
+from devserver.ui.terminal import Mode, Terminal
 
 OnKey = Callable[[KeyPressed], None]
 Mods = Callable[[], Sequence[str]]
@@ -40,6 +40,7 @@ class Keys:
         own: what the face does itself, by key name; these are not handed on.
         quiet: what keeps the face quiet while somebody else has the terminal.
         clock: a monotonic time in seconds.
+        before: the terminal's mode at the end, where an earlier image of this process has changed it.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Keys:
         own: Mapping[str, Callable[[], None]],
         quiet: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
+        before: Mode | None = None,
     ) -> None:
-        self._terminal = Terminal(descriptor)
+        self._terminal = Terminal(descriptor, before)
         self._ask, self._own, self._quiet, self._clock = ask, own, quiet, clock
         self._turn = threading.RLock()
         self._paused = 0
@@ -62,13 +64,13 @@ class Keys:
         self._undo: list[Callable[[], Any]] = []
 
     def start(self, on_key: OnKey, mods: Mods) -> None:
-        """Begin. To be called once, from the main thread, because signals belong to it.
+        """Begin, also after `leave`. To be called from the main thread, because signals belong to it.
 
         Args:
             on_key: called from the reading thread for each shortcut that is not the face's own; must return soon.
             mods: gives the ids of the mods that run, in order; called from the reading thread.
         """
-        self._on_key, self._mods = on_key, mods
+        self._on_key, self._mods, self._ended = on_key, mods, False
         self._wakened, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._thread = threading.Thread(target=self._run, name="oa-dev keys", daemon=True)
@@ -86,16 +88,29 @@ class Keys:
 
     def stop(self) -> None:
         """End and restore the terminal. May be called again, and without a start."""
+        self.leave()
+        with self._turn:
+            self._terminal.restore()
+
+    def leave(self) -> None:
+        """End, and leave the terminal to the next image of this process: what is typed meanwhile is not shown."""
         undo, self._undo = self._undo, []
         if not undo:
             return
         self._ended = True
         self._wake()
-        with self._turn:
-            self._terminal.restore()
         for each in undo:
             each()
         self._close_pipe()
+
+    def go_on(self) -> None:
+        """Read keys again after `leave`."""
+        self.start(self._on_key, self._mods)
+
+    @property
+    def mode_before(self) -> Mode | None:
+        """The terminal's mode before it gave single keys; None where it does not."""
+        return self._terminal.before
 
     def _close_pipe(self) -> None:
         """Close what wakes the reader, unless it is the reader itself that stops: then the process ends soon anyway."""

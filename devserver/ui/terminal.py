@@ -16,12 +16,24 @@ _LFLAG, _CC = 3, 6
 _DISABLED = b"\0"
 
 
-class Terminal:
-    """One terminal by its file descriptor. Every method may be called in any state, any number of times."""
+Mode = list[Any]
+"""How a terminal treats what is typed, as `termios.tcgetattr` has it: plain values."""
 
-    def __init__(self, descriptor: int) -> None:
+
+class Terminal:
+    """One terminal by its file descriptor. Every method may be called in any state, any number of times.
+
+    `before` is the mode to put back in the end, where an earlier image of this process has changed it.
+    """
+
+    def __init__(self, descriptor: int, before: Mode | None = None) -> None:
         self.descriptor = descriptor
-        self._before: list[Any] | None = None
+        self._before = before
+
+    @property
+    def before(self) -> Mode | None:
+        """The mode that was found first; None where it is as it was."""
+        return self._before
 
     def single_keys(self) -> None:
         """Give keys one at a time. Nothing happens in the background, or where the terminal has gone."""

@@ -61,6 +61,14 @@ class Writer:
             self._news.notify()
         self._thread.join(seconds)
 
+    def open_again(self) -> None:
+        """Take text again after `close`."""
+        if self._gone or not self._closing:
+            return
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="oa-dev writer", daemon=True)
+        self._thread.start()
+
     def _put(self, data: bytes) -> None:
         self._waiting.append(data)
         self._size += len(data)

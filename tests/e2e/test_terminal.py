@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -200,3 +201,56 @@ async def test_shift_r_restarts_in_place_and_the_keys_go_on(screen: Screen) -> N
     assert "Traceback" not in screen.text[end:]
     # As it was found: lines, and shown.
     assert screen.settings()[3] & (termios.ICANON | termios.ECHO) == termios.ICANON | termios.ECHO  # type: ignore[operator]
+
+
+STOPPING = """\
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+
+class StopperMod(BaseMod):
+    @mod_event_handler("stopper.stop.here")
+    def stop_here(self, event):
+        breakpoint()
+        return EventResponse(True, "went on")
+"""
+
+
+async def test_what_is_typed_during_a_restart_is_not_shown(workspace: Workspace) -> None:
+    """Between two images the terminal stays as it is, single keys without echo; in the end it is as it was found."""
+    async with at_terminal(workspace) as screen:
+        found = screen.settings()
+        await screen.shows(r"press h for shortcuts")
+        before = screen.press("R")
+        await screen.shows(r"restart in place: key R", before)
+        while "restarted in place" not in screen.text[before:]:
+            screen.press("%")
+            await asyncio.sleep(0.03)
+        # What was typed before is one burst, which means no key.
+        while "r reload all" not in screen.text[before:]:
+            screen.press("h")
+            await asyncio.sleep(0.3)
+        assert "%" not in screen.text[before:]
+        screen.press("\x03")
+        assert await screen.ended() == 0
+        assert screen.settings() == found
+
+
+async def test_after_a_restart_breakpoints_have_the_terminal_and_the_keys_come_back(workspace: Workspace) -> None:
+    """`breakpoint()` in a handler asks at the terminal; so it is after a process that was stopped and continued."""
+    workspace.add_mod("stopper", STOPPING)
+    async with at_terminal(workspace) as screen:
+        await screen.shows(r"press h for shortcuts")
+        restart = screen.press("R")
+        await screen.shows(r"restarted in place", restart)
+        sending = await asyncio.create_subprocess_exec(
+            *(OA_DEV, "send", "stopper.stop.here"), cwd=workspace.root, stdout=asyncio.subprocess.PIPE
+        )
+        await screen.shows(r"\(Pdb\)", restart)
+        screen.press("c\n")
+        said, _ = await sending.communicate()
+        assert "went on" in said.decode()
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            os.kill(screen.process.pid, number)
+        await screen.shows(r"r reload all", screen.press("h"))
+        screen.press("\x03")
+        assert await screen.ended() == 0

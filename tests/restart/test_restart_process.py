@@ -89,6 +89,59 @@ async def test_processes_of_mods_are_named_and_ended(workspace: Workspace) -> No
         assert not is_alive(pid)
 
 
+CRAMPED = '''\
+"""Leaves the process no room for the arguments of another program when it ends, as long as a file is there."""
+
+import pathlib
+import resource
+
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+
+class CrampedMod(BaseMod):
+    def initialize(self):
+        self.state["starts"] = self.state.get("starts", 0) + 1
+
+    def shutdown(self):
+        roomy = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        soft = 4 * 128 * 1024 if pathlib.Path("cramped").exists() else roomy
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, roomy))
+
+    @mod_event_handler("cramped.starts.count")
+    def count(self, event):
+        resource.setrlimit(resource.RLIMIT_STACK, (resource.getrlimit(resource.RLIMIT_STACK)[1],) * 2)
+        return EventResponse(True, "", {"starts": self.state["starts"]})
+'''
+
+
+async def test_where_the_system_refuses_the_image_of_before_serves_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says why; states, agents and connections are there, it watches and stops as before, and restarts later."""
+    for number in range(3):
+        monkeypatch.setenv(f"FILLING_{number}", "x" * 100_000)
+    workspace.add_mod("cramped", CRAMPED)
+    async with serving(workspace) as server, crowd(server.port) as made:
+        workspace.write("cramped", "")
+        image, mark = start_of(server.pid), server.mark()
+        code, said = await command(server, "restart")
+        assert (code, "Argument list too long" in said) == (1, True), said
+        await _notice(server, mark, "not restarted: [Errno 7] Argument list too long")
+        assert start_of(server.pid) == image
+        assert await asked(server, "cramped.starts.count") == {"starts": 2}
+        assert (await made.bea.ask("wiki.page.list"))["success"]
+        mark = server.mark()
+        workspace.write("mods/wiki/mod.py", workspace.read("mods/wiki/mod.py") + "\nX = 1\n")
+        assert (await server.outcome("wiki", mark))["status"] == "applied"
+        (workspace.root / "cramped").unlink()
+        await restarted(server)
+        assert start_of(server.pid) != image
+        assert await asked(server, "cramped.starts.count") == {"starts": 3}
+        assert made.ledger.closed == []
+        server.signal(signal.SIGINT)
+        assert await server.ended() == 0
+
+
 async def test_two_restarts_at_once_are_one(server: Running) -> None:
     """Who asks while one is under way learns what it came to."""
     done = await asyncio.gather(command(server, "restart"), command(server, "restart"))

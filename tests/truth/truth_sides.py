@@ -179,7 +179,8 @@ async def _serve(connection: socket.socket) -> None:
     while line := await reader.readline():
         name, argument = json.loads(line)
         answer = await doors[name](argument)
-        writer.write(json.dumps(answer).encode() + b"\n")
+        # Programs change the usual separators, among other things.
+        writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
         await writer.drain()
 
 
