@@ -85,6 +85,7 @@ class Scope:
                 return own_module
         own = self.own
         if own is None:
+            _show_fresh(absolute)
             _import_replaced(absolute, fromlist or ())
             pause = unnoted.get()
             if self._names is not None and self._names.is_own(absolute):
@@ -227,9 +228,28 @@ def _import_replaced(package: str, fromlist: Sequence[str]) -> None:
     """
     for item in fromlist:
         name = f"{package}.{item}"
-        known = getattr(sys.modules.get(package), item, None) if name not in sys.modules else None
+        if name in sys.modules:
+            _show_fresh(name)
+            continue
+        known = getattr(sys.modules.get(package), item, None)
         if isinstance(known, ModuleType) and known.__name__ == name and scope_of(known) is not None:
             _real_import(name)
+
+
+def _show_fresh(name: str) -> None:
+    """Let a package have the fresh module of that name, which is still being executed, instead of the replaced one.
+
+    Python sets the attribute when a module is complete. Of modules that import each other one
+    would find the other's predecessor until then, and keep it.
+    """
+    parent, _, child = name.rpartition(".")
+    package, fresh = sys.modules.get(parent), sys.modules.get(name)
+    known = getattr(package, "__dict__", {}).get(child)
+    if package is None or fresh is None or known is fresh or not isinstance(known, ModuleType):
+        return
+    replaced = scope_of(known)
+    if replaced is not None and replaced.own is not None:
+        setattr(package, child, fresh)
 
 
 def _name(globals: Mapping[str, object] | None) -> str:

@@ -550,3 +550,29 @@ async def test_click_groups_pydantic_and_attrs(probe: Probe) -> None:
     assert await probe.ask() == (1, True, 5)
     await probe.save_helper("helper", helper.format(n=2))
     assert await probe.ask() == (2, True, 5)
+
+
+@pytest.mark.parametrize("form", ["import mods.lib.left as left", "from mods.lib import left", "from . import left"])
+@pytest.mark.parametrize("first", ["left", "right"])
+async def test_helpers_that_import_each_other_have_the_new_one(probe: Probe, form: str, first: str) -> None:
+    """Whichever is imported first, by whatever form, when one or both are saved."""
+    left = "from mods.lib import right\nL = {n}\ndef both():\n    return L, right.R\n"
+    right = form + "\nR = {n}\ndef both():\n    return left.L, R\n"
+    texts = {"left": left, "right": right}
+    probe.work.write("mods/lib/__init__.py", "")
+    files = [probe.work.write(f"mods/lib/{name}.py", text.format(n=1)) for name, text in texts.items()]
+    other = "right" if first == "left" else "left"
+    top = f"from mods.lib import {first}, {other}"
+    await probe.start(top, answer="(left.both(), right.both())")
+    for n in (2, 3):
+        for file, text in zip(files, (left, right), strict=True):
+            file.write_text(text.format(n=n))
+        await probe.work.saved(*files)
+        assert await probe.ask() == ((n, n), (n, n))
+    files[0].write_text(left.format(n=4))
+    await probe.work.saved(files[0])
+    assert await probe.ask() == ((4, 3), (4, 3))
+    files[1].write_text(right.format(n=5))
+    probe._write(top + "\nX = 1", "(left.both(), right.both())", "pass")
+    await probe.work.saved(files[1], probe.work.folder / "mods/probe.py")
+    assert await probe.ask() == ((4, 5), (4, 5))
