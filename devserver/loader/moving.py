@@ -172,6 +172,8 @@ class StateMove:
         kept, holds_code = [], False
         for block in self.walk.blocks:
             for thing, saved in zip(block.things, block.saved, strict=True):
+                if raw.derives(type(thing), *_FROZEN):
+                    holds_code = holds_code or self._names_code(self.walk.referents(thing))
                 if saved is None or self.walk.kind(thing).put is None or type(thing) is CellType:
                     # The cells of a closure belong to code, which may have been replaced.
                     continue
@@ -180,10 +182,13 @@ class StateMove:
                     saved = self._renewed(saved)
                 if saved is None:
                     return None
-                holds_code = holds_code or any(self.walk.kind(each).code for each in inside)
+                holds_code = holds_code or self._names_code(inside)
                 kept.append((thing, saved))
         own = tuple(thing for _, thing in self.walk.of_kind(lambda kind: kind.own))
         return Remembered(self.walk.root, tuple(kept), own, holds_code)
+
+    def _names_code(self, things: Iterable[Any]) -> bool:
+        return any(self.walk.kind(each).code for each in things)
 
     def _renewed(self, saved: Any) -> Any:
         """Contents with the objects that are there now; None for those that are more than a list or a plain dict."""

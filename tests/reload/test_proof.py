@@ -180,7 +180,13 @@ def versions():
 """
 
 SLOTTED = """
+import enum
+
 from mods import hub
+
+
+class Mode(enum.Enum):
+    ON = 1
 
 
 class Part:
@@ -195,11 +201,13 @@ class Known(hub.Base):
 """
 
 
-async def test_what_can_be_undone_keeps_no_replaced_code(here: Here) -> None:
-    """The contents of earlier states are kept, not the classes that their objects had."""
+@pytest.mark.parametrize(
+    "fill", ["self.state[V] = Part()", "self.state[V] = frozenset({Mode.ON})", "self.state[V] = Part"]
+)
+async def test_what_can_be_undone_keeps_no_replaced_code(here: Here, fill: str) -> None:
+    """The contents of earlier states are kept, not the classes that their objects had; nor members of enums."""
     here.write(1)
     await here.start(hub=HUB_OF_CLASSES)
-    fill = "self.state[V] = Part()"
     await here.save(here.write(2, top=SLOTTED.format(n=2), ask=fill))
     for n in (3, 4, 5):
         await here.ask()
