@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -256,6 +256,12 @@ async def call_hook(generation: Generation, hook: Callable[..., Any], name: str,
     finally:
         running.reset(token)
         generation.end(call)
+
+
+def runs_hook(frames: Iterable[FrameType]) -> bool:
+    """Whether a hook, sync or async, is what these frames of a thread run."""
+    codes = (call_hook.__code__, _contained.__code__)
+    return any(frame.f_code in codes for frame in frames)
 
 
 def stack_of(work: asyncio.Future[Any]) -> list[FrameType]:

@@ -16,7 +16,7 @@ from devserver.errors import BlockedTooLong
 from devserver.live.loops import LoopThread
 from devserver.model.facts import Blocked, Frame
 from devserver.model.lifecycle import Limits
-from devserver.reload.hooks import call_hook
+from devserver.reload.hooks import runs_hook
 
 PATIENCE = 1.0
 """Seconds that the loop may take to answer before it counts as blocked."""
@@ -80,8 +80,7 @@ class Watchdog:
     def _interrupt(self, silent: float) -> bool:
         """Raise an exception in a mod's code that has run for its limit; whether that was done."""
         frames = self._frames()
-        in_hook = any(frame.f_code is call_hook.__code__ for frame in frames)
-        limit = self._limits().initialize if in_hook else self._limits().handler
+        limit = self._limits().initialize if runs_hook(frames) else self._limits().handler
         in_mod = any(self._mod_of(str(frame.f_globals.get("__name__", ""))) for frame in frames)
         if silent < limit or not in_mod or self._home.thread.ident is None:
             return False
