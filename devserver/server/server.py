@@ -403,7 +403,6 @@ class Server:
         self._face.go_on()
         self._files.take_back(self._network.directory)
         self.views.open_again()
-        self.followed.tape.open_again()
 
     # Control, for the API
 
