@@ -94,6 +94,14 @@ def _read_versions(value: Any, inner: Check) -> Any:
     return inner(text)
 
 
+def _read_pattern(value: Any, inner: Check) -> Any:
+    text = _read_text(value, inner=lambda text: text)
+    if text.startswith(("/", "~")) or ".." in text.split("/"):
+        hint = "a pattern begins in the folder of network.yaml, as in prompts/**"
+        _refuse(SAID, f"{{path}}: {shown_name(text)} leads out of the workspace", hint=hint)
+    return inner(text)
+
+
 def _read_index(value: Any, inner: Check) -> Any:
     text = _read_text(value, inner=lambda text: text)
     scheme, _, rest = text.partition("://")
@@ -227,6 +235,7 @@ Free = Annotated[dict[str, Any], WrapValidator(_read_free), OrEmpty()]
 ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), WrapValidator(_read_mod_name)]
 Versions = Annotated[str, WrapValidator(_read_versions)]
 Index = Annotated[str, Field(min_length=1), WrapValidator(_read_index)]
+Pattern = Annotated[str, Field(min_length=1), WrapValidator(_read_pattern)]
 Age = Annotated[str, Field(pattern=_AGE), WrapValidator(_read_age)]
 AgentFile = Annotated[str, Field(json_schema_extra={"pattern": _AGENT_FILE.pattern}), WrapValidator(_read_agent_file)]
 AgentId = Annotated[str, AfterValidator(_read_agent_id)]
@@ -344,6 +353,9 @@ class Mod(Section):
         default="", description="The versions of a mod from an index that will do, as in ~=1.5. Left out: any."
     )
     config: Free = Field(default={}, description="Becomes the mod's self.config.")
+    watch: list[Pattern] = Field(
+        default=[], description="Files that it is made from beside its code, from this file's folder, as in prompts/**."
+    )
     versions: list[Version] = Field(default=[], description="Further versions of the mod, which serve beside it.")
 
 

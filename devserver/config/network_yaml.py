@@ -296,7 +296,16 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
             document.places_in(written),
             versions_of(document, mod, loc),
         )
-        yield ModSpec(mod.name, mod.config, mod.enabled, mod.version, line=line, place_of=places, versions=versions)
+        yield ModSpec(
+            mod.name,
+            mod.config,
+            mod.enabled,
+            mod.version,
+            line=line,
+            place_of=places,
+            versions=versions,
+            watch=tuple(mod.watch),
+        )
 
 
 def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:

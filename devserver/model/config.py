@@ -44,6 +44,8 @@ class ModSpec:
     versions: tuple[ModSpec, ...] = ()
     beside: Line | None = None
     """What the spec of a line says besides."""
+    watch: tuple[str, ...] = ()
+    """Patterns of files that it is made from beside its code, from the folder of network.yaml."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ class Workshop(Protocol):
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
         """A build of these modules."""
 
+    def watched_for(self, mod_path: str) -> tuple[Path, ...]:
+        """The files that network.yaml says a mod is made from."""
+
     def states_kept(self, mod_id: str) -> Sequence[Remembered]:
         """The contents that a mod's state may get back one day."""
 
@@ -514,7 +517,8 @@ class Transaction:
                 await self._join(candidate, line)
             if candidate.step.action is Action.LOAD and (line is None or line.state is not StateMode.SHARED):
                 candidate.note = await self._shop.give_state(candidate.new) or candidate.note
-            starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source)
+            also = self._shop.watched_for(candidate.step.mod_path)
+            starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source, also)
             work = asyncio.ensure_future(starts)
             await self._patiently(work, "initialize()", [candidate], partial(hooks.stack_of, work))
             if candidate.step.action is Action.LOAD and (line is None or line.state is StateMode.EMPTY):

@@ -561,6 +561,10 @@ class Engine:
         """The contents that a mod's state had before its last reload, or undo."""
         return self.knowledge.state_before(mod_id, redo=redo)
 
+    def watched_for(self, mod_path: str) -> tuple[Path, ...]:
+        """The files that network.yaml says a mod is made from."""
+        return self.knowledge.watched_for(mod_path)
+
     def states_kept(self, mod_id: str) -> Sequence[Remembered]:
         """The contents that a mod's state may get back one day."""
         return self.knowledge.history.states_of(mod_id)

@@ -111,14 +111,18 @@ def check_requires(mod_class: type[BaseMod]) -> None:
             raise HookFailed(f"{name}: {problem}")
 
 
-async def initialize(generation: Generation, limit: float, is_source: Callable[[Path], bool]) -> None:
+async def initialize(
+    generation: Generation, limit: float, is_source: Callable[[Path], bool], also: Iterable[Path] = ()
+) -> None:
     """Start an instance: its `initialize()`, its handlers, and what it read on the way (where `is_source` says so).
+
+    `also`: files that it is made from, whether it reads them or not.
 
     Raises HookFailed when it returns False, takes longer than `limit` seconds, or asks the process to end; otherwise
     whatever it raises.
     """
     reads, instance = DataReads(), generation.instance
-    watched = _watched_by(generation)
+    watched = (*_watched_by(generation), *also)
     if generation.manifest is not None:
         watched = (*watched, *generation.manifest.files)
     try:
@@ -154,11 +158,16 @@ def _watched_by(generation: Generation) -> tuple[Path, ...]:
     patterns = [watch] if isinstance(watch, str) else watch
     if not isinstance(patterns, Sequence) or not all(isinstance(each, str) for each in patterns):
         raise HookFailed(f"watch is {watch!r}; it is a list of patterns such as 'prompts/**'")
-    found: list[Path] = []
     for pattern in patterns:
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             raise HookFailed(f"watch names {pattern!r}; a pattern begins in the folder of the mod, as in 'prompts/**'")
-        folder = Path(inspect.getfile(type(generation.instance))).parent
+    return matching(Path(inspect.getfile(type(generation.instance))).parent, patterns)
+
+
+def matching(folder: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
+    """The files in a folder that patterns name, and the listings of those in which more of them may appear."""
+    found: list[Path] = []
+    for pattern in patterns:
         base = folder.joinpath(*takewhile(lambda part: not set("*?[") & set(part), Path(pattern).parts))
         # To Python `prompts/**` are folders alone.
         every = folder.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)

@@ -416,11 +416,26 @@ class Knowledge:
             known = self._live_mods[generation] = _as_live_mod(generation, loaded.text if loaded else None)
         return known
 
+    def watched_for(self, mod_path: str) -> tuple[Path, ...]:
+        """The files that network.yaml says a mod is made from, with the listings of their folders."""
+        spec = self.specs.get(module_of(mod_path))
+        return hooks.matching(self._roots.workspace, spec.watch) if spec is not None and spec.watch else ()
+
+    def _watch_again(self, before: Mapping[str, ModSpec]) -> None:
+        """Have mods that run depend on the files that network.yaml has begun to name."""
+        for generation in self._registry.live:
+            path = module_of(generation.mod_path)
+            now, then = self.specs.get(path), before.get(path)
+            if now is not None and now.watch != (then.watch if then is not None else ()):
+                generation.reads = {**generation.reads, **sources_now(self.watched_for(path))}
+                self._live_mods.pop(generation, None)
+
     def take_config(self, config: NetworkConfig) -> list[Notice]:
         """From now on this is what network.yaml asks for, but for settings that need a restart; what that changes."""
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
-        self.config = without_settings(config, self.config)
+        self.config, before = without_settings(config, self.config), self.specs
         self.specs = _by_module(self.config)
+        self._watch_again(before)
         self.ended = {path: spec for path, spec in self.ended.items() if self.specs.get(path) == spec}
         self._registry.hold_at_most(config.limits.held_events)
         listed, enabled = ({module_of(each.path) for each in mods} for mods in (config.specs, config.enabled_specs))

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from workspaces import Workspace, until
 
+from devserver.config.network_yaml import read_network
+from devserver.errors import ConfigError
+from devserver.sources.files import LISTING
+
 PROBE = """
 from devserver import BaseMod, EventResponse, mod_event_handler
 
@@ -576,3 +580,30 @@ async def test_helpers_that_import_each_other_have_the_new_one(probe: Probe, for
     probe._write(top + "\nX = 1", "(left.both(), right.both())", "pass")
     await probe.work.saved(files[1], probe.work.folder / "mods/probe.py")
     assert await probe.ask() == ((4, 5), (4, 5))
+
+
+# Files that nobody sees a mod read
+
+
+async def test_network_yaml_names_files_that_a_mod_is_made_from(work: Workspace) -> None:
+    """A change of one reloads the mod, and so does a new one; patterns that are added later count at once."""
+    first, second = work.write("prompts/a.txt", "a"), work.write("texts/b.txt", "b")
+    work.mod("wiki", "pass")
+    await work.start({"name": "mods.wiki", "watch": ["prompts/**"]})
+    first.write_text("changed")
+    assert [each.reason for each in (await work.saved(first)).outcomes] == ["prompts/a.txt is read by wiki"]
+    new = work.write("prompts/new.txt", "new")
+    assert [each.status.value for each in (await work.saved(new, new.parent / LISTING)).outcomes] == ["applied"]
+    second.write_text("changed")
+    assert (await work.saved(second)).outcomes == ()
+    done = await work.save_yaml({"name": "mods.wiki", "watch": ["prompts/**", "texts/*.txt"]})
+    assert done.outcomes == ()
+    second.write_text("again")
+    assert [each.status.value for each in (await work.saved(second)).outcomes] == ["applied"]
+
+
+@pytest.mark.parametrize("pattern", ["/etc/*", "../secrets/**", "~/x"])
+def test_a_pattern_that_leads_out_of_the_workspace_is_refused(work: Workspace, pattern: str) -> None:
+    """With its line, as every value that cannot be used."""
+    with pytest.raises(ConfigError, match="leads out of the workspace"):
+        read_network(work.yaml({"name": "mods.wiki", "watch": [pattern]}))
