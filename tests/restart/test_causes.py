@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from restarts import asked
+from restarts import asked, restarted
 from rig.agents import crowd
 from rig.running import Running, serving
 from rig.workspace import Workspace
@@ -60,60 +60,60 @@ def teller(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return workspace
 
 
-async def test_each_cause_is_brought_and_named(teller: Workspace, tmp_path: Path) -> None:
-    """A zip, an installed package, `.env`, pyproject.toml, and a mod that asks for it: one restart each."""
+async def test_a_cause_is_brought_and_further_ones_wait_where_a_person_is_to_be_asked(
+    teller: Workspace, tmp_path: Path
+) -> None:
+    """A zip at once; with `dev.restart: ask` one restart for an installed package, two files of settings and a mod."""
     async with serving(teller) as server, crowd(server.port) as made:
         assert await asked(server, "teller.all.tell") == {"n": 1, "packed": 1, "installed": 1, "word": None}
         mark = server.mark()
         _pack(teller.root / "mods/teller/vendor.zip", 22)
-        assert await _reasons(server, mark) == ["vendor.zip has changed, which was imported and is no source of a mod"]
+        line = await server.line("restart", mark)
+        assert line["reasons"] == ["vendor.zip has changed, which was imported and is no source of a mod"]
+        teller.write("network.yaml", teller.read("network.yaml") + "\ndev:\n  restart: ask\n")
+        await server.line("notice", mark, message="dev.restart.policy auto → ask: counts from now on")
         mark = server.mark()
         (tmp_path / "venv/site-packages/installed_here.py").write_text("N = 22\n")
-        assert await _reasons(server, mark) == ["the installed package installed_here has changed"]
-        mark = server.mark()
         teller.write(".env", "WORD=xyzzy\n")
-        assert await _reasons(server, mark) == [".env changed, which is read at the start"]
-        mark = server.mark()
         teller.write("pyproject.toml", '[tool.oa-dev]\nlog-level = "info"\n')
-        assert await _reasons(server, mark) == ["pyproject.toml changed, which is read at the start"]
-        mark = server.mark()
         teller.replace("mods/teller/mod.py", "N = 1\n", "N = 22\n")
-        assert await _reasons(server, mark) == ["teller changed, and its reload_mode is restart"]
+        causes = {
+            "the installed package installed_here has changed",
+            ".env changed, which is read at the start",
+            "pyproject.toml changed, which is read at the start",
+            "teller changed, and its reload_mode is restart",
+        }
+        await _all_wait(server, mark, causes)
+        assert await asked(server, "teller.all.tell") == {"n": 1, "packed": 22, "installed": 1, "word": None}
+        line = await restarted(server)
+        assert (set(line["reasons"]), line["failed"]) == (causes, [])
         told = {"n": 22, "packed": 22, "installed": 22, "word": "xyzzy"}
         assert await asked(server, "teller.all.tell") == told
         assert made.ledger.closed == []
 
 
-async def _reasons(server: Running, mark: int) -> list[str]:
-    line = await server.line("restart", mark)
-    assert line["failed"] == []
-    reasons: list[str] = line["reasons"]
-    return reasons
+async def _all_wait(server: Running, mark: int, causes: set[str]) -> None:
+    """Wait until the plan of a restart that waits has all of these reasons."""
+    count = 0
+    while True:
+        count += 1
+        plan = (await server.several("plan", count, mark))[-1]
+        if plan["restart"] is not None and set(plan["restart"]["reasons"]) == causes:
+            assert plan["restart"]["waits"] == "dev.restart is ask; R or oa-dev restart brings it"
+            return
 
 
-async def test_a_new_port_is_heard_and_old_connections_stay(workspace: Workspace) -> None:
-    """The new address is bound before the old one is given up; who is connected goes on."""
+async def test_a_new_address_is_heard_and_old_connections_stay(workspace: Workspace) -> None:
+    """Another port, and another loopback address: bound before the old one is given up; who is connected goes on."""
     old, new = _free_port(), _free_port()
-    _set_port(workspace, old)
+    _set_address(workspace, old)
     async with serving(workspace, any_port=False) as server, crowd(server.port) as made:
         mark = server.mark()
-        _set_port(workspace, new)
+        _set_address(workspace, new, "127.0.0.2")
         line = await server.line("restart", mark)
-        assert urlsplit(line["url"]).port == new
-        assert line["reasons"] == [f"network.port {old} → {new}"]
-        assert (await made.bea.ask("wiki.pages.list"))["success"]
-        assert made.ledger.closed == []
-
-
-async def test_another_host_is_heard_and_old_connections_stay(workspace: Workspace) -> None:
-    """Another loopback address is another place to listen at; who is connected goes on where it was."""
-    async with serving(workspace) as server, crowd(server.port) as made:
-        mark = server.mark()
-        values = yaml.safe_load(workspace.read("network.yaml"))
-        values["network"]["transports"][0]["config"]["host"] = "127.0.0.2"
-        workspace.write("network.yaml", yaml.safe_dump(values, sort_keys=False))
-        line = await server.line("restart", mark)
-        assert urlsplit(line["url"]).hostname == "127.0.0.2"
+        heard = urlsplit(line["url"])
+        assert (heard.hostname, heard.port) == ("127.0.0.2", new)
+        assert set(line["reasons"]) == {f"network.port {old} → {new}", "network.host 127.0.0.1 → 127.0.0.2"}
         assert (await made.bea.ask("wiki.pages.list"))["success"]
         assert made.ledger.closed == []
 
@@ -124,7 +124,7 @@ def _free_port() -> int:
     return port
 
 
-def _set_port(workspace: Workspace, port: int) -> None:
+def _set_address(workspace: Workspace, port: int, host: str = "127.0.0.1") -> None:
     values = yaml.safe_load(workspace.read("network.yaml"))
-    values["network"]["transports"] = [{"type": "http", "config": {"port": port}}]
+    values["network"]["transports"] = [{"type": "http", "config": {"port": port, "host": host}}]
     workspace.write("network.yaml", yaml.safe_dump(values, sort_keys=False))
