@@ -45,10 +45,27 @@ def started(site: Site, statement: str) -> Live:
     return live
 
 
+def test_the_end_waits_for_nothing_that_a_mod_has_started(site: Site) -> None:
+    """All at once: within three seconds, with the code of a clean end, told as one."""
+    ends_at_once(site, f"await asyncio.gather({', '.join(map(_called, STARTS.values()))})")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", STARTS)
-def test_the_end_waits_for_nothing_that_a_mod_has_started(site: Site, case: str) -> None:
-    """Within three seconds, with the code of a clean end, told as one."""
-    live = started(site, STARTS[case])
+def test_the_end_waits_for_none_of_them(site: Site, case: str) -> None:
+    """Each by itself."""
+    ends_at_once(site, STARTS[case])
+
+
+def _called(statements: str) -> str:
+    """An expression that starts what the statements start, and waits as they do."""
+    *starts, wait = statements.split("; ")
+    return f"({', '.join([*starts, wait.removeprefix('await ')])},)[-1]"
+
+
+def ends_at_once(site: Site, statement: str) -> None:
+    """A server that is stopped while a handler waits for what it has started."""
+    live = started(site, statement)
     ana = live.join("ana")
     with ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(ana.try_send, "hang.on.do")
@@ -64,7 +81,8 @@ def test_the_end_waits_for_nothing_that_a_mod_has_started(site: Site, case: str)
     ("statement", "words"),
     [
         ("threading.Thread(target=self.read, name='reader', daemon=False).start()", "thread 'reader' at mods/hang.py:"),
-        ("(await asyncio.create_subprocess_exec('sleep', '60')).pid", "(sleep 60)"),
+        # It holds nothing of the server's output, whose end the test waits for.
+        ("(await asyncio.create_subprocess_exec('sleep', '60', stdout=-3, stderr=-3)).pid", "(sleep 60)"),
     ],
 )
 def test_what_goes_on_after_the_end_is_named(site: Site, statement: str, words: str) -> None:
