@@ -264,6 +264,7 @@ class Pins:
         if pin.seen is None:
             return False
         pin.accepted, pin.last = pin.seen, None
+        pin.generations = dict(pin.seen.generations)
         self.put(pin)
         return True
 

@@ -16,6 +16,7 @@ from typing import Any
 from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
 from devserver.live.generation import Generation
+from devserver.model.event import new_event_id
 from devserver.model.facts import Fact, Notice, PinReplayed, PlanDone, Replayed, Status
 from devserver.model.observation import Observation
 from devserver.model.principal import ADMIN
@@ -111,7 +112,9 @@ class Replays:
             packed={mod_id: packed[mod_id] for mod_id, each in state.items() if "lost" in each},
         )
         await asyncio.sleep(NOISE_SECONDS)
-        pin.noise = noise_of(seen, await self._seen(code, pin.begins()))
+        # What is made of the event's own id is noise as well: the next such event has another one.
+        again = {**pin.begins(), "event": {**event, "event_id": new_event_id()}}
+        pin.noise = noise_of(seen, await self._seen(code, again))
         return pin
 
     def _is_of_this_run(self, pin: Pin) -> bool:

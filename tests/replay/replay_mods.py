@@ -96,7 +96,8 @@ class NotesMod(BaseMod):
         self.state["byid"][uuid.uuid4().hex] = {"title": title}
         await self.tell("notes.added", "agent:broadcast", title)
         await self.tell("notes.counted", "agent:charlie", number)
-        return EventResponse(True, f"note {number}", {"number": number, "id": uuid.uuid4().hex, "at": time.time()})
+        more = {"id": uuid.uuid4().hex, "at": time.time(), "of": event.event_id}
+        return EventResponse(True, f"note {number}", {"number": number, **more})
 
     async def tell(self, name, to, what):
         await self.send_event(Event(event_name=name, destination_id=to, payload={"what": what}))

@@ -23,7 +23,7 @@ async def test_a_pin_says_what_the_event_does_and_what_is_noise(pinning):
         await with_agents(net)
         made = await net.replays.pin(await net.send("notes.add", {"title": "milk"}))
         assert (made["name"], made["generations"]) == (f"notes.add-{made['number']}", {"notes": 1})
-        assert made["noise"] == ["answer.data.at", "answer.data.id", "state.notes.byid{}"]
+        assert made["noise"] == ["answer.data.at", "answer.data.id", "answer.data.of", "state.notes.byid{}"]
         assert made["state"] == {"notes": {"keys": 2}}
         assert made["accepted"]["told"] == {
             "ana": ("notes.added",),
@@ -44,8 +44,8 @@ async def test_saves_that_move_lines_leave_all_the_same(pinning):
 
 CHANGES = [
     ("f'note {number}'".replace("'", '"'), 'f"Note {number}"', ["answer.message"]),
-    ('{"number": number, "id"', '{"count": number, "id"', ["answer.data.number", "answer.data.count"]),
-    ('{"number": number, "id"', '{"number": str(number), "id"', ["answer.data.number"]),
+    ('{"number": number, **', '{"count": number, **', ["answer.data.number", "answer.data.count"]),
+    ('{"number": number, **', '{"number": str(number), **', ["answer.data.number"]),
     ("EventResponse(True, f", "EventResponse(False, f", ["answer.success"]),
     ('await self.tell("notes.counted", "agent:charlie", number)', "pass", ["sends[1]", "told.charlie[1]"]),
     (

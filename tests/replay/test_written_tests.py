@@ -42,7 +42,7 @@ async def test_a_written_test_passes_and_fails_after_a_change(pinning):
         await net.replays.pin(event, name="tea")
         made = await net.replays.test("tea", None)
         assert made["path"] == "tests/test_notes_add.py"
-        assert 'assert seen.data == {"number": 2, "id": ANY, "at": ANY}' in made["text"]
+        assert 'assert seen.data == {"number": 2, "id": ANY, "at": ANY, "of": ANY}' in made["text"]
         assert '"charlie": ["notes.added", "notes.counted"],' in made["text"]
         file = net.folder / made["path"]
         formatted = subprocess.run(  # noqa: ASYNC221 - a moment of a test
@@ -55,7 +55,7 @@ async def test_a_written_test_passes_and_fails_after_a_change(pinning):
         code, said = await pytest_in(net.folder, made["path"])
         assert (code, "1 passed" in said) == (0, True), said
         mod = net.folder / "mods" / "notes.py"
-        mod.write_text(NOTES.replace('"number": number, "id"', '"number": str(number), "id"'))
+        mod.write_text(NOTES.replace('"number": number, **', '"number": str(number), **'))
         code, said = await pytest_in(net.folder, made["path"])
         assert (code, "1 failed" in said) == (1, True), said
 
