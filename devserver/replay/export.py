@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from devserver.model.observation import Changed, Observation
+from devserver.model.observation import ANSWERED, Changed, Observation
 from devserver.network.compare import Step, path_of, pattern_of
 from devserver.replay.pins import Pin
 
@@ -70,7 +70,7 @@ def _text(
     day = datetime.fromtimestamp(pin.at, UTC).date().isoformat()
     mods = ", ".join(f"{mod_id} v{number}" for mod_id, number in seen.generations.items()) or "no mod"
     event = "" if pin.number is None else f"event #{pin.number}, "
-    head = f'"""{pin.event_name} as it went on {day} ({event}{mods}). Written by `{asked}`; yours to edit."""\n'
+    head = f'"""{pin.event_name} as it went on {day} ({event}{mods}).\n\nWritten by `{asked}`; yours to edit.\n"""\n'
     standard = ["import json", "from pathlib import Path"] if apart else []
     standard += ["from unittest.mock import ANY"] if uses_any else []
     parts = [head, "\n".join(standard) + "\n" if standard else "", "from devserver.testing import replay\n"]
@@ -131,9 +131,12 @@ def _checks(pin: Pin, seen: Observation) -> Iterator[str]:
 
 
 def _steady(seen: Observation, noise: frozenset[str]) -> list[tuple[str, Changed]]:
-    """The changes of states that each run makes alike, and that a person can read."""
+    """The changes of states that each run makes alike, and that a person can read; of the mods that answered."""
     found = []
+    answered = {mod_id for mod_id, what in seen.way if what == ANSWERED}
     for mod_id, changes in seen.changed.items():
+        if answered and mod_id not in answered:
+            continue
         for each in changes:
             steps: tuple[Step, ...] = ("state", mod_id, *each.steps)
             above = (pattern_of(steps[:place]) for place in range(1, len(steps) + 1))

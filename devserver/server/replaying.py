@@ -68,7 +68,7 @@ class Replaying:
 
     def note(self, fact: Fact) -> None:
         """A plan was carried out: run the pins again, where there are any. Returns at once."""
-        if isinstance(fact, PlanDone) and (self._replays is not None or self._pinned_before()):
+        if isinstance(fact, PlanDone) and fact.outcomes and (self._replays is not None or self._pinned_before()):
             self.replays.saved(fact)
 
     def _pinned_before(self) -> bool:

@@ -38,6 +38,8 @@ SAVE_SECONDS = 2.0
 """How long the pins may take after a save; what does not come to its turn is said."""
 MOST_STATE = 1024 * 1024
 """The bytes of a mod's state that a pin keeps."""
+_STARTS = ("start", "restart in place")
+"""Causes of the plans that load the mods of a run."""
 _MOST_AGENTS = 1000
 _MOST_LOOKED = 8
 
@@ -187,8 +189,12 @@ class Replays:
     # After a save
 
     def saved(self, done: PlanDone) -> None:
-        """A plan was carried out: run the pins again, unless nothing of it was applied. Returns at once."""
-        if not len(self._pins) or not any(each.status is Status.APPLIED for each in done.outcomes):
+        """A plan was carried out: run the pins again, unless nothing of it was applied. Returns at once.
+
+        A start is no change: the process that runs them begins with the first one.
+        """
+        is_start = done.plan.cause in _STARTS
+        if is_start or not len(self._pins) or not any(each.status is Status.APPLIED for each in done.outcomes):
             return
         self._waiting.append(done)
         if not self._busy:
