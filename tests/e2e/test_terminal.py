@@ -254,3 +254,41 @@ async def test_after_a_restart_breakpoints_have_the_terminal_and_the_keys_come_b
         await screen.shows(r"r reload all", screen.press("h"))
         screen.press("\x03")
         assert await screen.ended() == 0
+
+
+WAITING = """\
+import asyncio
+
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+
+class WaiterMod(BaseMod):
+    @mod_event_handler("waiter.wait.here")
+    async def wait_here(self, event):
+        await asyncio.sleep(600)
+"""
+
+
+async def test_shift_r_twice_ends_the_handler_that_a_restart_waits_for(workspace: Workspace) -> None:
+    """The first names it, the second ends it with an error to its sender."""
+    workspace.add_mod("waiter", WAITING)
+    async with at_terminal(workspace) as screen:
+        await screen.shows(r"press h for shortcuts")
+        sending = await asyncio.create_subprocess_exec(
+            *(OA_DEV, "send", "waiter.wait.here"),
+            cwd=workspace.root,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        waits = None
+        while waits is None:
+            # Until the handler runs a restart has nothing to wait for, and is done.
+            before = screen.press("R")
+            await screen.shows(r"restart in place: key R", before)
+            await screen.shows(r"restart waits for waiter|restarted in place", before)
+            waits = re.search(r"restart waits for waiter \(waiter.wait.here\); R again ends it", screen.text[before:])
+        await screen.shows(r"restarted in place", screen.press("R"))
+        said, _ = await sending.communicate()
+        assert "restart" in said.decode()
+        screen.press("\x03")
+        assert await screen.ended() == 0
