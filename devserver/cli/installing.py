@@ -25,13 +25,14 @@ from devserver.market import shown as facts
 from devserver.market import sync as market
 from devserver.market.catalogue import Catalogue
 from devserver.market.folder import alone, folder_of, needs_in
-from devserver.market.lock import NAME, Lock
+from devserver.market.lock import NAME, BadLock, Lock
 from devserver.market.places import Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
 from devserver.market.uv import UvFailed
-from devserver.market.wants import Listed, Wants, normal
+from devserver.market.wants import Listed, Wants
 from devserver.market.yaml_edit import add_index, add_mod, remove_mod
 from devserver.model.config import NetworkConfig
+from devserver.model.names import normal
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
 from devserver.ui.plan_lines import became
@@ -62,6 +63,8 @@ class Here:
     catalogues: Sequence[Catalogue]
     problems: Sequence[str]
     files: Files = field(default_factory=Files)
+    anew: bool = False
+    """Whether the lock on disk cannot be read, and is made anew."""
 
     @property
     def workspace(self) -> Path:
@@ -74,18 +77,30 @@ class Here:
         return wants_of(config, self.workspace, self.lock, self.catalogues, more=more, file=self.path.name)
 
 
-def _here(chosen: Choices) -> Here:
+def _here(chosen: Choices, *, may_be_bad: bool = False) -> Here:
     path = network_file(None)
     config = read_network(path)
+    lock, anew = _lock(path.parent, may_be_bad=may_be_bad)
     listed = catalogues_of(config, path.parent, Ask.KEPT if chosen.offline else Ask.FETCH)
     return Here(
         path=path,
         config=config,
         text=path.read_text(encoding="utf-8"),
-        lock=market.lock_here(path.parent),
+        lock=lock,
+        anew=anew,
         catalogues=listed.catalogues,
         problems=listed.problems,
     )
+
+
+def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
+    """The lock, and whether it has to be made anew, as after a merge with conflicts. Raises BadLock, but for `sync`."""
+    try:
+        return market.lock_here(workspace), False
+    except BadLock:
+        if not may_be_bad:
+            raise
+        return market.salvaged_lock(workspace), True
 
 
 # The commands
@@ -99,10 +114,12 @@ def sync(chosen: Choices, *, vendor: bool = False) -> int:
 def _sync(chosen: Choices, *, vendor: bool) -> int:
     path = network_file(None)
     # Without catalogues first: where nothing has changed, nothing is asked.
-    config, lock = read_network(path), market.lock_here(path.parent)
-    if not vendor and market.is_current(path.parent, lock, wants_of(config, path.parent, lock)):
+    config, (lock, anew) = read_network(path), _lock(path.parent, may_be_bad=True)
+    if not vendor and not anew and market.is_current(path.parent, lock, wants_of(config, path.parent, lock)):
         return _nothing(chosen, lock)
-    here = _here(chosen)
+    here = _here(chosen, may_be_bad=True)
+    if anew and not chosen.as_json:
+        say(f"{NAME} cannot be read and is made anew; what it says of versions is lost")
     with alone(here.workspace):
         if vendor:
             _vendor(here)
@@ -269,7 +286,13 @@ def _resolved(
     here: Here, wants: Wants, chosen: Choices, *, upgrade: Collection[str] = (), everything: bool = False
 ) -> Resolved:
     return market.resolve(
-        here.workspace, wants, upgrade=upgrade, everything=everything, offline=chosen.offline, now=chosen.now
+        here.workspace,
+        wants,
+        upgrade=upgrade,
+        everything=everything,
+        anew=here.anew,
+        offline=chosen.offline,
+        now=chosen.now,
     )
 
 

@@ -17,10 +17,10 @@ from devserver.market.catalogue import Catalogue, find
 from devserver.market.lock import Lock
 from devserver.market.manifest import declared_in
 from devserver.market.requirements import parse_requirement
-from devserver.market.wants import Listed, Needing, Wants, normal, own_packages
+from devserver.market.wants import Listed, Needing, Wants, own_packages
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.declared import Declarations
-from devserver.model.names import module_of
+from devserver.model.names import module_of, normal
 from devserver.sources.files import read_bytes
 from devserver.sources.roots import Roots
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devserver.market.packages import parse_package
 from devserver.model.declared import Declarations
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 
 def versions_of(declared: Iterable[Declarations]) -> tuple[dict[str, str], dict[str, str]]:
@@ -29,14 +32,17 @@ def _name(text: str) -> str:
         return ""
 
 
-def _installed(name: str) -> metadata.Distribution | None:
+def _installed(name: str) -> Distribution | None:
+    # Here and not above: slow to import, and most mods declare no package.
+    from importlib import metadata
+
     try:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _imported(name: str, installed: metadata.Distribution) -> str | None:
+def _imported(name: str, installed: Distribution) -> str | None:
     """The version of the modules of a package that Python has loaded; None where it has loaded none of them."""
     root = Path(str(installed.locate_file("")))
     for top in _tops(installed):
@@ -47,13 +53,15 @@ def _imported(name: str, installed: metadata.Distribution) -> str | None:
         if folder == root:
             return installed.version
         # Loaded from another folder, where its own metadata lies beside it.
+        from importlib import metadata
+
         beside = next(iter(metadata.distributions(name=name, path=[str(folder)])), None)
         if beside is not None:
             return beside.version
     return None
 
 
-def _tops(installed: metadata.Distribution) -> set[str]:
+def _tops(installed: Distribution) -> set[str]:
     """The top modules of a package."""
     written = installed.read_text("top_level.txt")
     if written is not None:

@@ -7,7 +7,6 @@ and what runs from the one before stays whole. What is imported of third parties
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,9 +23,11 @@ from devserver.market.folder import (
     purge,
     write_whole,
 )
-from devserver.market.lock import LIMIT, NAME, BadLock
-from devserver.market.wants import normal, own_packages
+from devserver.model.names import LOCK, normal
 from devserver.sources.roots import Roots
+
+_LIMIT = 8 * 1024 * 1024
+"""The largest lock in bytes that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,16 @@ class Environment:
     def look(self) -> Found:
         """The lock on disk, as far as it is installed."""
         try:
-            with open(self._roots.workspace / NAME, "rb") as file:
-                data = file.read(LIMIT)
+            with open(self._roots.workspace / LOCK, "rb") as file:
+                data = file.read(_LIMIT)
         except FileNotFoundError:
             return Found()
         except OSError as error:
-            return Found("unreadable", problem=f"{NAME} cannot be read: {error.strerror}")
+            return Found("unreadable", problem=f"{LOCK} cannot be read: {error.strerror}")
         digest = hash_of(data)
         try:
             return Found(digest, find_installed(self._roots.workspace, data))
-        except (NotInstalled, BadLock) as error:
+        except NotInstalled as error:
             return Found(digest, problem=str(error))
 
     def is_behind(self) -> bool:
@@ -134,7 +135,7 @@ class Environment:
         if not went:
             self.use(forth)
         elif data is not None:
-            write_whole(self._roots.workspace / NAME, data)
+            write_whole(self._roots.workspace / LOCK, data)
 
     def purge(self) -> None:
         """Remove the folders of other locks. At a start alone: later something may go back to one. Blocks."""
@@ -223,9 +224,12 @@ def _comes_from(top: str, folder: Path) -> bool:
 
 def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
     """What is installed with the server: by normalised name, the version and the requirements of each distribution."""
+    # Here and not above: slow to import, and asked for by commands alone.
+    from importlib import metadata
+
     site = [each for each in sys.path if ".oa-dev" not in Path(each).parts]
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for each in importlib.metadata.distributions(path=site):
+    for each in metadata.distributions(path=site):
         name = each.metadata["Name"]
         if name:
             found.setdefault(normal(name), (each.version, tuple(each.requires or ())))
@@ -234,8 +238,12 @@ def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def tops_here() -> frozenset[str]:
     """The top modules of what this server is made of: itself, and the packages that it needs."""
+    from importlib import metadata
+
+    from devserver.market.wants import own_packages
+
     own, found = {"oa-dev", *own_packages("oa-dev", installed_here())}, set[str]()
-    for each in importlib.metadata.distributions():
+    for each in metadata.distributions():
         name = normal(each.metadata["Name"] or "")
         if name in own:
             files = (str(file).split("/")[0] for file in each.files or () if str(file).endswith((".py", ".so")))

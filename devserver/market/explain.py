@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from devserver.market.wants import PROJECT, Wants, normal
+from devserver.market.wants import PROJECT, Wants
+from devserver.model.names import normal
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _RANGE = r"(?:\[[^\]]*\])?(?:\{[^}]*\})?(?:[<>=!~][^\s]*?)?(?=[,.]?(?:\s|$))"

@@ -10,17 +10,20 @@ import hashlib
 import json
 import os
 import re
-import shutil
+import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devserver.errors import DevServerError
-from devserver.market.lock import Lock, Locked, digest, read_lock
-from devserver.market.wants import normal
-from devserver.model.names import mod_name_problem
+from devserver.model.names import mod_name_problem, normal
+
+if TYPE_CHECKING:
+    # Slow to import, and not needed where a record says what is installed.
+    from devserver.market.lock import Lock, Locked
 
 RECORD = "oa-dev.json"
 KEPT_LOCK = "oa-dev.lock"
@@ -92,6 +95,8 @@ def environments(workspace: Path) -> Path:
 
 def folder_of(workspace: Path, lock: Lock) -> Path:
     """Where the packages of a lock are, or will be."""
+    from devserver.market.lock import digest
+
     return environments(workspace) / digest(lock.here, lock.facts.lines)
 
 
@@ -103,7 +108,7 @@ def hash_of(data: bytes) -> str:
 def find_installed(workspace: Path, data: bytes) -> Installed:
     """What is installed of the lock in these bytes: by the records beside the packages, which is quick.
 
-    Raises NotInstalled, and BadLock for what is no lock.
+    Raises NotInstalled, with what is wrong with the lock where that is the reason.
     """
     wanted = hash_of(data)
     with contextlib.suppress(OSError):
@@ -111,7 +116,12 @@ def find_installed(workspace: Path, data: bytes) -> Installed:
             found = _read_record(folder)
             if found is not None and found[0] == wanted:
                 return found[1]
-    lock = read_lock(data)
+    from devserver.market.lock import BadLock, read_lock
+
+    try:
+        lock = read_lock(data)
+    except BadLock as error:
+        raise NotInstalled(str(error)) from error
     # The same packages under another text, as after a merge: nothing has to be fetched.
     same = _read_record(folder_of(workspace, lock))
     if same is not None:
@@ -221,15 +231,15 @@ def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
         return target
     above = private_folder(environments(workspace))
     new = above / f"{_NEW}{os.getpid()}"
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     try:
         new.mkdir(mode=0o700)
         fill(new)
         # One that was never noted was left by a process that was killed.
-        shutil.rmtree(target, ignore_errors=True)
+        _remove(target)
         new.rename(target)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        _remove(new)
     return target
 
 
@@ -245,9 +255,16 @@ def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:
         for folder in sorted(environments(workspace).iterdir()):
             begun_by = folder.name.removeprefix(_NEW) if folder.name.startswith(_NEW) else ""
             if folder not in kept and not (begun_by.isdecimal() and _runs(int(begun_by))):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 gone.append(folder)
     return gone
+
+
+def _remove(folder: Path) -> None:
+    # Here and not above: a start removes nothing, and pays for no archives.
+    from shutil import rmtree
+
+    rmtree(folder, ignore_errors=True)
 
 
 def _runs(pid: int) -> bool:
@@ -280,7 +297,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, other)
+            other.chmod(stat.S_IMODE(path.stat().st_mode))
         other.replace(path)
     finally:
         other.unlink(missing_ok=True)

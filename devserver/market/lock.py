@@ -26,6 +26,7 @@ LIMIT = 8 * 1024 * 1024
 
 _FILE_URL = re.compile(r'\burl = "(file://[^"\\]*)"')
 _PATH = re.compile(r'\bpath = "([^"\\]*)"')
+_PAIR = re.compile(r'"([A-Za-z0-9_.]+)" = "([A-Za-z0-9._-]+)"')
 _COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
 _OURS = re.compile(r"^\[tool\.oa-dev\]", re.MULTILINE)
 
@@ -114,6 +115,12 @@ def read_lock(data: bytes) -> Lock:
         raise BadLock(f"{NAME} cannot be used: {error}") from error
     packages = tuple(_locked(each) for each in found.packages)
     return Lock(packages, _facts((values.get("tool") or {}).get("oa-dev") or {}))
+
+
+def mods_said(data: bytes) -> dict[str, str]:
+    """What a lock says of mods that cannot be read, as after a merge with conflicts: both sides of it."""
+    lines = (line for line in data.decode("utf-8", "replace").splitlines() if line.startswith("mods = {"))
+    return {path: name for line in lines for path, name in _PAIR.findall(line)}
 
 
 def _locked(package: Any) -> Locked:

@@ -20,11 +20,23 @@ from devserver.errors import DevServerError
 from devserver.market import folder as packages
 from devserver.market import uv
 from devserver.market.explain import Explained, explain
-from devserver.market.lock import LIMIT, NAME, Facts, Lock, Locked, absolute, changed_contents, read_lock, written
+from devserver.market.lock import (
+    LIMIT,
+    NAME,
+    Facts,
+    Lock,
+    Locked,
+    absolute,
+    changed_contents,
+    mods_said,
+    read_lock,
+    written,
+)
 from devserver.market.package import Package, installed_package, read_wheel, refuse_shadowing
 from devserver.market.places import shown
 from devserver.market.review import Review, review
-from devserver.market.wants import Wants, normal
+from devserver.market.wants import Wants
+from devserver.model.names import normal
 
 _NO_DATE = "missing an upload date"
 _ADDRESS = re.compile(r"https?://[^\s`'\")]+")
@@ -113,6 +125,11 @@ def lock_here(workspace: Path) -> Lock:
     return Lock() if data is None else read_lock(data)
 
 
+def salvaged_lock(workspace: Path) -> Lock:
+    """What is left of a lock that cannot be read: which distributions bring the mods that it named."""
+    return Lock(facts=Facts(mods_said(lock_bytes(workspace) or b"")))
+
+
 def lock_bytes(workspace: Path) -> bytes | None:
     """The lock as it is on disk."""
     try:
@@ -139,20 +156,22 @@ def resolve(
     *,
     upgrade: Collection[str] = (),
     everything: bool = False,
+    anew: bool = False,
     offline: bool = False,
     now: bool = False,
 ) -> Resolved:
     """Find the packages that suit all that is wanted. What is locked stays but for `upgrade`, or `everything`.
 
-    `now` takes also what is younger than the cooldown. Raises NothingSuits, OtherContents, UvFailed, UvMissing.
+    `anew` takes no account of what is locked, which cannot be read. `now` takes also what is younger than the cooldown.
+    Raises NothingSuits, OtherContents, UvFailed, UvMissing.
     """
-    began, old = time.monotonic(), lock_here(workspace)
+    began, old = time.monotonic(), Lock() if anew else lock_here(workspace)
     if wants.empty:
         empty = 'lock-version = "1.0"\ncreated-by = "oa-dev"\nrequires-python = ">=3.11"\npackages = []\n'
         return Resolved(workspace=workspace, wants=wants, text=empty, new=Lock(), old=old)
     folder, target = _written_out(workspace, wants), workspace / _RESOLVE / "pylock.oa-dev.toml"
     kept = lock_bytes(workspace)
-    if kept is not None and not everything:
+    if kept is not None and not everything and not anew:
         target.write_text(absolute(kept.decode(), workspace), encoding="utf-8")
     else:
         target.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from devserver.errors import DevServerError
+from devserver.model.names import normal
 
 PROJECT = "network-yaml"
 SERVER = "oa-dev-itself"
@@ -204,11 +205,6 @@ def _requirement(text: str) -> str:
 def _text(value: str) -> str:
     """A text as TOML has it; JSON's are TOML's where they hold ASCII."""
     return json.dumps(value)
-
-
-def normal(name: str) -> str:
-    """A distribution's name as all others are compared with it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def own_packages(name: str, requires_of: Mapping[str, Any]) -> dict[str, str]:

@@ -56,6 +56,11 @@ def shown_name(name: str) -> str:
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
+def normal(name: str) -> str:
+    """A distribution's name as all others are compared with it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def is_range(text: str) -> bool:
     """Whether a text is a range of versions as PEP 440 has them (`>=1.2,<2`). Without any it allows all.
 

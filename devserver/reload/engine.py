@@ -40,7 +40,7 @@ from devserver.model.facts import (
     Status,
 )
 from devserver.model.lifecycle import Action, Limits, ModState
-from devserver.model.names import module_of
+from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, main_of
 from devserver.reload import hooks
@@ -59,6 +59,9 @@ from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
 """Seconds in which the events that a swap has held are answered, before anything else is done about it."""
+
+OPENAGENTS = "openagents.mods."
+_NOT_LOCKED = f"is installed beside oa-dev and is not in {LOCK}: oa-dev add its package"
 
 SAVED_AGAIN = "given up, because it was saved again"
 OTHERS_FIRST = "waits, because another save came while it took long"
@@ -584,7 +587,11 @@ class Engine:
             located = locate(path, self.roots, self._allowed)
         except (ModNotFound, ModRefused) as fault:
             raise self._placed(fault, step.mod_path) from None
-        if not located.reloadable and {"site-packages", "dist-packages"}.isdisjoint(located.file.parts):
+        is_installed = not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts)
+        if is_installed and not path.startswith(OPENAGENTS):
+            # It would never leave Python's table, and nobody has seen what it is.
+            raise self._placed(ModRefused(f"{path} {_NOT_LOCKED}"), step.mod_path)
+        if not located.reloadable and not is_installed:
             self.roots.add(_top_folder(located))
             located = locate(path, self.roots, self._allowed)
         if step.line is None or step.line.code:

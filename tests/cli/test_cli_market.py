@@ -276,6 +276,26 @@ def test_a_mod_from_a_git_repository_is_locked_with_its_commit(folder: Path, tmp
     assert 'path = "mods-index/votes-2.0-py3-none-any.whl"' in text
 
 
+def test_a_lock_with_conflicts_of_a_merge_is_made_anew(folder: Path) -> None:
+    """Both sides' mods are in it; nothing else than sync takes such a lock."""
+    make_mod_wheel(index(folder), "votes", "1.0")
+    before = (folder / "network.yaml").read_text()
+    oa_dev(folder, "add", "polls", "--yes")
+    ours = (folder / NAME).read_text()
+    (folder / NAME).unlink()
+    (folder / "network.yaml").write_text(before)
+    oa_dev(folder, "add", "votes", "--yes")
+    theirs = (folder / NAME).read_text()
+    text = before.replace("    - name: mods.echo", "    - name: polls\n    - name: votes\n    - name: mods.echo")
+    (folder / "network.yaml").write_text(text)
+    (folder / NAME).write_text(f"<<<<<<< ours\n{ours}=======\n{theirs}>>>>>>> theirs\n")
+    assert "cannot be used" in oa_dev(folder, "update", "--yes").stderr
+    done = oa_dev(folder, "sync", "--yes")
+    assert "is made anew" in done.stdout
+    lock = (folder / NAME).read_text()
+    assert 'mods = { "polls" = "polls", "votes" = "votes" }' in lock
+
+
 def test_two_commands_at_once_do_not_meet(folder: Path) -> None:
     """The second one says who is at it."""
     from devserver.market.folder import alone

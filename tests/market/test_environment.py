@@ -128,6 +128,26 @@ async def test_what_is_not_in_the_lock_is_not_loaded_by_agents(workspace: Worksp
     assert [each.status for each in done.outcomes] != [Status.APPLIED]
 
 
+async def test_a_mod_that_pip_has_installed_is_not_loaded(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks: what comes from outside is in the lock. It is said how it gets there."""
+    site = workspace.folder.parent / "venv" / "site-packages"
+    (site / "polls").mkdir(parents=True)
+    (site / "polls" / "__init__.py").write_text(dedent(mod_source("polls", "1.0")))
+    monkeypatch.syspath_prepend(str(site))
+    try:
+        await workspace.start()
+        done = await workspace.net.submit(LoadAsked("polls"))
+        (outcome,) = done.outcomes
+        assert outcome.status is Status.FAILED
+        assert "not in pylock.oa-dev.toml: oa-dev add its package" in str(outcome.error)
+        assert "polls" not in sys.modules
+        await workspace.end()
+    finally:
+        sys.path.remove(str(site))
+
+
 async def test_an_unloaded_mod_leaves_nothing_behind(workspace: Workspace) -> None:
     """What is loaded after an upgrade is the new version, though the old one was unloaded before."""
     lock(workspace.folder, make_mod_wheel(index(workspace), "polls", "1.0"))
