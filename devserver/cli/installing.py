@@ -24,7 +24,7 @@ from devserver.loader.environment import tops_here
 from devserver.market import shown as facts
 from devserver.market import sync as market
 from devserver.market.catalogue import Catalogue
-from devserver.market.folder import alone, folder_of, needs_in
+from devserver.market.folder import alone, changed_by_hand, find_installed, folder_of, needs_in
 from devserver.market.lock import NAME, BadLock, Lock
 from devserver.market.places import Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
@@ -133,6 +133,30 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
         if new and not _agreed(f"Install {count(new, 'package')}?", chosen, default=True):
             return Exit.FATAL
         return _applied(here, ready, chosen, concerned=())
+
+
+def restore(chosen: Choices) -> int:
+    """Put back what was changed by hand where it is installed, after a question. Ends with 1 where nobody agrees."""
+    return _guarded(lambda: _restore(chosen), chosen)
+
+
+def _restore(chosen: Choices) -> int:
+    workspace = network_file(None).parent
+    data = market.lock_bytes(workspace)
+    installed = find_installed(workspace, data) if data is not None else None
+    changed = changed_by_hand(installed) if installed is not None else {}
+    if installed is None or data is None or not changed:
+        return _nothing(chosen, Lock(), "nothing was changed by hand")
+    if not chosen.as_json:
+        for name, files in changed.items():
+            say(f"{name} was changed by hand: {', '.join(files)}")
+    if not _agreed("Put it back as it was locked?", chosen, default=False):
+        return Exit.FATAL
+    with alone(workspace):
+        back = market.restore(workspace, installed, data, offline=chosen.offline)
+    names = [str(each.relative_to(workspace)) for each in back]
+    say_json({"success": True, "restored": names}) if chosen.as_json else say(f"restored {', '.join(names)}")
+    return Exit.CLEAN
 
 
 def add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:

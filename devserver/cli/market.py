@@ -71,6 +71,7 @@ def sync(
     offline: Offline = False,
     now: Now = False,
     vendor: Annotated[bool, typer.Option("--vendor", help="Copy every locked wheel beside network.yaml.")] = False,
+    restore: Annotated[bool, typer.Option("--restore", help="Put back what was changed by hand.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show how uv derives that nothing suits.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -78,4 +79,4 @@ def sync(
     from devserver.cli import installing
 
     chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, explain=explain)
-    return installing.sync(chosen, vendor=vendor)
+    return installing.restore(chosen) if restore else installing.sync(chosen, vendor=vendor)

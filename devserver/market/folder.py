@@ -5,6 +5,7 @@ Each folder has a record that says which lock it is of, so that a start opens on
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -155,6 +156,27 @@ def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
     write_whole(folder / KEPT_LOCK, data)
     write_whole(folder / RECORD, json.dumps(values, indent=1, sort_keys=True).encode())
     return found
+
+
+def changed_by_hand(installed: Installed) -> dict[str, tuple[str, ...]]:
+    """By distribution of a mod, the sources that are not what its list of files (RECORD) says."""
+    found = {}
+    for name in sorted({*installed.mods.values()}):
+        info = _info_of(installed.folder, name)
+        rows = [line.split(",") for line in _lines(info / "RECORD")] if info is not None else []
+        sources = [(row[0], row[1]) for row in rows if len(row) == 3 and row[0].endswith(".py")]
+        files = tuple(path for path, recorded in sources if recorded and _hash_now(installed.folder / path) != recorded)
+        if files:
+            found[name] = files
+    return found
+
+
+def _hash_now(file: Path) -> str:
+    try:
+        digest = hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return ""
+    return f"sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
 def lock_of(folder: Path) -> bytes | None:

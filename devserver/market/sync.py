@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from devserver.errors import DevServerError
 from devserver.market import folder as packages
 from devserver.market import uv
 from devserver.market.explain import Explained, explain
+from devserver.market.folder import Installed
 from devserver.market.lock import (
     LIMIT,
     NAME,
@@ -354,6 +356,25 @@ def _refuse_clashes(folder: Path, lock: Lock, taken: Mapping[str, str]) -> None:
 def _own_tops(package: Package) -> Iterable[str]:
     """The top names that count: packages in namespaces (`google/cloud/…`) share theirs."""
     return (top for top in package.tops if f"{top}/__init__.py" in package.files or f"{top}.py" in package.files)
+
+
+def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool = False) -> list[Path]:
+    """Put the sources of mods back that were changed where they are installed; which ones. Raises UvFailed, OSError.
+
+    They are installed once more beside, and copied file by file: a running server sees each as saved.
+    """
+    changed = packages.changed_by_hand(installed)
+    lock = packages.private_folder(workspace / _RESOLVE) / "pylock.install.toml"
+    lock.write_text(absolute(data.decode(), workspace), encoding="utf-8")
+    back: list[Path] = []
+    with tempfile.TemporaryDirectory(prefix="oa-dev-restore-") as beside:
+        fresh = Path(beside) / "packages"
+        fresh.mkdir()
+        uv.install(lock, fresh, offline=offline)
+        for path in (path for files in changed.values() for path in files):
+            packages.write_whole(installed.folder / path, (fresh / path).read_bytes())
+            back.append(installed.folder / path)
+    return back
 
 
 # Writing

@@ -22,15 +22,18 @@ from devserver.config.network_yaml import read_network
 from devserver.config.typed import config_schema_of
 from devserver.errors import ConfigError, ModConfigError
 from devserver.live.handlers import collect_handlers
+from devserver.market.folder import NotInstalled, changed_by_hand, find_installed
 from devserver.model.change import ConfigChanged
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ErrorFacts, Frame
 from devserver.model.lifecycle import Phase
+from devserver.model.names import LOCK
 from devserver.model.plan import Group, Plan, Step
 from devserver.network.grants import grant_notes
 from devserver.reload.apply import Transaction
 from devserver.reload.engine import Engine
 from devserver.reload.outcomes import held_outcome
+from devserver.ui.words import listed
 
 PATIENCE = 60.0
 """Seconds after which mods that are still being imported count as hanging."""
@@ -49,6 +52,8 @@ class Checked:
     name: str = "network.yaml"
     schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """The schemas of the mods' configurations, by the path of each mod that declares a model."""
+    by_hand: tuple[str, ...] = ()
+    """Which packages of mods were changed where they are installed, a sentence each."""
 
     @property
     def good(self) -> bool:
@@ -58,7 +63,7 @@ class Checked:
     @property
     def notes(self) -> tuple[str, ...]:
         """What works otherwise than its author may expect, a sentence each."""
-        return () if self.config is None else grant_notes(self.config)
+        return () if self.config is None else (*grant_notes(self.config), *self.by_hand)
 
     @property
     def summary(self) -> str:
@@ -99,7 +104,19 @@ def check_network(path: Path, aside: Aside | None = None) -> Checked:
         return Checked((), (), config, path.name)
     rows, ended = _rehearsed(path, aside)
     schemas = {row["path"]: row["schema"] for row in rows if "schema" in row}
-    return Checked((), (*_failed(rows), *_unfinished(rows, ended)), config, path.name, schemas)
+    problems = (*_failed(rows), *_unfinished(rows, ended))
+    return Checked((), problems, config, path.name, schemas, by_hand=_by_hand(path.parent))
+
+
+def _by_hand(workspace: Path) -> tuple[str, ...]:
+    """What of the installed mods is not what was locked."""
+    try:
+        installed = find_installed(workspace, (workspace / LOCK).read_bytes())
+    except (OSError, NotInstalled):
+        return ()
+    changed = changed_by_hand(installed).items()
+    words = "{} was changed by hand ({}); oa-dev sync --restore puts it back"
+    return tuple(words.format(name, listed(files, "and", 3)) for name, files in changed)
 
 
 def _rehearsed(path: Path, aside: Aside) -> tuple[list[dict[str, Any]], str]:

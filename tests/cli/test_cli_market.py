@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -294,6 +295,31 @@ def test_a_lock_with_conflicts_of_a_merge_is_made_anew(folder: Path) -> None:
     assert "is made anew" in done.stdout
     lock = (folder / NAME).read_text()
     assert 'mods = { "polls" = "polls", "votes" = "votes" }' in lock
+
+
+def test_an_installed_mod_that_was_changed_by_hand_is_said_and_put_back(folder: Path) -> None:
+    """`check` names it; `sync --restore` asks, and brings the bytes back that were locked."""
+    oa_dev(folder, "add", "polls", "--yes")
+    (file,) = (folder / ".oa-dev" / "env").glob("*/polls/__init__.py")
+    before = file.read_bytes()
+    assert "by hand" not in oa_dev(folder, "check").stdout
+    file.write_text(mod_source("polls", "of a developer"))
+    assert "polls was changed by hand (polls/__init__.py)" in oa_dev(folder, "check").stdout
+    assert oa_dev(folder, "sync", "--restore").returncode == 1
+    assert file.read_bytes() != before
+    assert oa_dev(folder, "sync", "--restore", "--yes").returncode == 0
+    assert file.read_bytes() == before
+
+
+def test_a_fresh_clone_runs_with_sync(folder: Path) -> None:
+    """`run --sync` installs what is locked before it serves."""
+    oa_dev(folder, "add", "polls", "--yes")
+    shutil.rmtree(folder / ".oa-dev")
+    running = Running(folder, "--sync")
+    try:
+        assert [each["mod_id"] for each in running.until(type="ready")["mods"]] == ["echo", "polls"]
+    finally:
+        running.end()
 
 
 def test_two_commands_at_once_do_not_meet(folder: Path) -> None:
