@@ -122,6 +122,7 @@ def run(
         bool, typer.Option("--sync", help="Install what is locked before: for fresh clones, and for CI.")
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Record a session that oa-dev replay runs again.")] = False,
 ) -> int:
     """Run a network and reload its mods when they change."""
     from devserver.cli import serve
@@ -138,6 +139,7 @@ def run(
         as_json=as_json,
         open_page=open_page,
         sync=sync,
+        record=record,
     )
 
 

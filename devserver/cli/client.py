@@ -125,6 +125,10 @@ class Client:
         """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""
         return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)
 
+    def record(self, do: str) -> dict[str, Any]:
+        """Begin a session (`start`), or end it (`stop`): the file that is written, or what is in it."""
+        return self._call("POST", "/_dev/record", {"do": do}, _WORK_SECONDS)
+
     def log(self, level: str) -> dict[str, Any]:
         """Show log records from a level on."""
         return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)

@@ -10,7 +10,7 @@ from devserver.cli.client import Client, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
-from devserver.model.trace import row_to_dict
+from devserver.model.trace import NUMBER, row_to_dict
 from devserver.network.search import BadSearch, Search, parse_search
 from devserver.ui.events import event_line, event_lines
 
@@ -33,7 +33,8 @@ def events(words: tuple[str, ...], *, last: int | None, count: int | None, follo
     wanted, server = _search(query), connect(workspace())
     feed = Feed(server)
     if last is not None:
-        for row in reversed(found(server, query, last)):
+        # In the order in which they began: what a handler sends ends before it does.
+        for row in sorted(found(server, query, last), key=lambda row: int(row[NUMBER])):
             _show(row_to_dict(row, feed.zero), as_json=as_json)
         if not follow:
             return Exit.CLEAN

@@ -25,6 +25,7 @@ from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, plan_done
 from devserver.ui.restart_lines import restart_planned, restarted
 from devserver.ui.status import held_lines, memory_lines, status_lines
+from devserver.ui.words import session_words
 
 RESTART_SECONDS = 120.0
 """How long a restart is waited for: handlers may have to finish, and mods to be loaded."""
@@ -342,6 +343,18 @@ def log(level: str, *, as_json: bool) -> int:
     """Show other log records from now on."""
     answer = _server().log(level)
     say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
+    return Exit.CLEAN
+
+
+def record(do: str, *, as_json: bool) -> int:
+    """Begin a session, or end it."""
+    told = _server().record(do)
+    if as_json:
+        say_json(told)
+    elif do == "start":
+        say(f"recording {told['recording']}; oa-dev record stop ends it")
+    else:
+        say(session_words(told["session"]) if told["session"] else "no session was recorded")
     return Exit.CLEAN
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -19,6 +20,13 @@ Mods = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", parser=seconds_of, help="How long to wait at most.")
 ]
+
+
+class RecordDo(StrEnum):
+    """What becomes of a session."""
+
+    START = "start"
+    STOP = "stop"
 
 
 def add_running(app: typer.Typer) -> None:
@@ -40,6 +48,7 @@ def add_running(app: typer.Typer) -> None:
         settle,
         trace,
         edit,
+        record,
         log,
         stop,
     )
@@ -178,6 +187,16 @@ def events(
         return remote.handlers(" ".join(what or ("*",)), as_json=as_json)
     words = asked.words_of(what or [], failed=failed, slow=slow)
     return asked.events(words, last=last, count=count, follow=follow, as_json=as_json)
+
+
+def record(
+    do: Annotated[RecordDo, typer.Argument(metavar="start|stop", help="Begin a session, or end it.")],
+    as_json: Json = False,
+) -> int:
+    """Record a session: every event from now on, in a file that `oa-dev replay FILE` runs again."""
+    from devserver.cli import remote
+
+    return remote.record(do.value, as_json=as_json)
 
 
 def pause(as_json: Json = False) -> int:

@@ -39,11 +39,17 @@ def detach(given: Path | None, *, as_json: bool) -> int:
 
 
 def run(
-    given: Path | None, flags: Mapping[str, Any], *, as_json: bool, open_page: bool = False, sync: bool = False
+    given: Path | None,
+    flags: Mapping[str, Any],
+    *,
+    as_json: bool,
+    open_page: bool = False,
+    sync: bool = False,
+    record: bool = False,
 ) -> int:
     """Run the network until it is stopped. `flags` are settings by name, None where not given.
 
-    `sync`: install what is locked before, which ends the command where it cannot be.
+    `sync`: install what is locked before, which ends the command where it cannot be. `record`: record a session.
     """
     from devserver.server.image import VARIABLE as RESTARTED
     from devserver.server.image import Image
@@ -104,6 +110,7 @@ def run(
         path,
         keys=face.keys is not None,
         open_page=open_page,
+        record=record,
         settings=settings,
         supervised=supervised,
         image=image,

@@ -58,6 +58,12 @@ class Saves(Body):
     do: Literal["pause", "apply", "resume"]
 
 
+class Record(Body):
+    """Whether a session is recorded."""
+
+    do: Literal["start", "stop"]
+
+
 class Log(Body):
     """The level from which on records are shown."""
 

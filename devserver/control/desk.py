@@ -13,7 +13,7 @@ from devserver.control.bodies import named, read
 from devserver.control.control import carried_out
 from devserver.control.feed import number, seconds_of
 from devserver.control.tape import Tape
-from devserver.errors import ConfigError
+from devserver.errors import ConfigError, DevServerError
 from devserver.model.change import Trigger, UndoAsked
 from devserver.model.facts import PlanDone
 from devserver.model.plan import Plan
@@ -56,6 +56,20 @@ class SettlingAsked(Protocol):
         """Return when that is decided, or after so many seconds."""
 
 
+class RecordingAsked(Protocol):
+    """The recording of sessions."""
+
+    @property
+    def path(self) -> str | None:
+        """The file that is written; None where nothing is recorded."""
+
+    async def start(self) -> str:
+        """Record from now on. Raises DevServerError or OSError."""
+
+    def stop(self) -> dict[str, Any] | None:
+        """End the session: `path`, `events`, `bytes`; None where there was none."""
+
+
 class Desk(Protocol):
     """What this API needs of the server. What became of plans is plain values."""
 
@@ -66,6 +80,10 @@ class Desk(Protocol):
     @property
     def settling(self) -> SettlingAsked:
         """Whether what is on disk is what runs."""
+
+    @property
+    def recording(self) -> RecordingAsked:
+        """The recording of sessions."""
 
     @property
     def reloads(self) -> Tape[dict[str, Any]]:
@@ -97,6 +115,7 @@ class DeskApi:
             Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
             Route("POST", "/_dev/redo", Scope.ADMIN, self.redo),
             Route("POST", "/_dev/saves", Scope.ADMIN, self.saves),
+            Route("POST", "/_dev/record", Scope.ADMIN, self.record),
             Route("POST", "/_dev/log", Scope.ADMIN, self.log),
             Route("POST", "/_dev/stop", Scope.ADMIN, self.stop),
         )
@@ -145,6 +164,18 @@ class DeskApi:
                 done = await saves.resume()
         waiting = saves.waiting_names()
         return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
+
+    async def record(self, request: Request) -> Answer:
+        """Record a session from now on (`start`), or end that (`stop`); what is written, or was."""
+        recording = self._desk.recording
+        try:
+            if read(bodies.Record, request).do == "start":
+                await recording.start()
+            else:
+                return told({"recording": None, "session": recording.stop()})
+        except (DevServerError, OSError) as error:
+            raise Malformed("cannot_record", str(error), 409) from error
+        return told({"recording": recording.path, "session": None})
 
     async def log(self, request: Request) -> Answer:
         """Show log records from `level` on."""

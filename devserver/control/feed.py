@@ -70,6 +70,9 @@ class Views(Protocol):
     def agents_seen(self) -> dict[str, int]:
         """How many agents are connected, `n`, and how many connections were `dropped` in this run."""
 
+    def recording(self) -> str | None:
+        """The file that a session is recorded into."""
+
     def clean(self, raw: bytes) -> bytes:
         """JSON without live secrets."""
 
@@ -166,6 +169,7 @@ class FeedApi:
             b'"facts":[%b]' % b",".join(b'{"n":%d,%b' % (n, raw[1:]) for n, raw in facts),
             b'"logs":[%b]' % b",".join(b"[%d,%b" % (n, raw[1:]) for n, raw in logs),
             b'"mods":%d,"agents":%b' % (views.mods_revision(), to_json(views.agents_seen())),
+            b'"recording":%b' % to_json(views.recording()),
         ]
         if is_first:
             parts.append(b'"zero":%b' % to_json(views.recorder.zero_at))

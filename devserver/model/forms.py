@@ -742,6 +742,21 @@ class EventRow(TypedDict):
     payload: Any
 
 
+class SessionForm(TypedDict):
+    """A session that has ended: its file from the workspace on, how many events and bytes it has."""
+
+    path: str
+    events: int
+    bytes: int
+
+
+class RecordAnswer(TypedDict):
+    """The file that a session is recorded into now, and what became of the one that was."""
+
+    recording: str | None
+    session: SessionForm | None
+
+
 class SentAnswer(TypedDict):
     """The network's answer to an event."""
 
@@ -809,6 +824,7 @@ ANSWERS: dict[str, Any] = {
     "run --detach": ReadyAnswer,
     "open": OpenAnswer,
     "new": WrittenAnswer,
+    "record": RecordAnswer,
     "log": LevelAnswer,
     "stop": StoppingAnswer,
 }

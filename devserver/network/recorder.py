@@ -28,6 +28,8 @@ from devserver.network.way import Trace, Way
 MOST_ROWS = 10_000
 MOST_SECONDS = 600
 MOST_READS = 10_000
+MOST_FOLLOWED = 16 * 1024 * 1024
+"""What is kept of a payload, and of an answer, while events are followed: all that may come."""
 ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
@@ -65,12 +67,18 @@ class Recorder:
         self._tell = tell
         self._lock = threading.Lock()
         self._numbers = count(1)
+        self._latest = 0
         self._fresh: deque[_Ended] = deque()
         self._ring = _Ring(account)
         self._sums = _Sums(account)
         self._account = account
         self._reads: deque[tuple[int, str, int]] = deque(maxlen=MOST_READS)
         self._armed: list[Callable[[], None]] = []
+        self._follower: Callable[[list[bytes]], None] | None = None
+        self.batch = _BATCH
+        """How many events may have ended before they are taken in."""
+        self.most_whole = MOST_WHOLE
+        """The most bytes of a payload, and of an answer, that are kept beside a row."""
         self.has_stopped = False
         self.zero = time.monotonic()
         """The moment that rows count from, in monotonic seconds."""
@@ -84,7 +92,8 @@ class Recorder:
         if self.has_stopped:
             return Way()
         try:
-            return Trace(self, next(self._numbers), parent, _payload(event))
+            number = self._latest = next(self._numbers)
+            return Trace(self, number, parent, _payload(event))
         except Exception as error:
             self._stop(error)
             return Way()
@@ -97,7 +106,7 @@ class Recorder:
             now = time.monotonic()
             took = int((now - trace.began) * 1e6)
             self._fresh.append((_entry(trace, event, answer, written, took), now, took, trace.visits))
-            if len(self._fresh) >= _BATCH or self._armed:
+            if len(self._fresh) >= self.batch or self._armed:
                 self._settle()
         except Exception as error:
             self._stop(error)
@@ -119,6 +128,8 @@ class Recorder:
             entries.append(entry)
             self._sums.add(int(now + offset), took, visits)
         self._ring.put(entries)
+        if self._follower is not None and entries:
+            self._follower(entries)
 
     def _stop(self, error: Exception) -> None:
         with self._lock:
@@ -128,6 +139,19 @@ class Recorder:
             self._tell(f"{words}; they go on, and a restart of oa-dev brings the recorder back")
 
     # For who asks
+
+    def follow(self, follower: Callable[[list[bytes]], None] | None) -> None:
+        """Have `follower` given the entry of each event as it ends, whole; None ends that. It returns at once."""
+        with self._lock:
+            self._take_in()
+            self._follower = follower
+            # Of a process that is killed the file has what had happened.
+            self.batch = _BATCH if follower is None else 1
+            self.most_whole = MOST_WHOLE if follower is None else MOST_FOLLOWED
+
+    def mark(self) -> int:
+        """The number of the event that has begun last."""
+        return self._latest
 
     @property
     def number(self) -> int:
@@ -221,7 +245,7 @@ class Recorder:
             return {
                 "zero": self.zero,
                 "zero_at": self.zero_at,
-                "number": next(self._numbers),
+                "number": self._latest,
                 "ended": self._ring.ended,
                 "ring": list(self._ring.entries),
                 "seconds": self._sums.pack(),
@@ -231,7 +255,8 @@ class Recorder:
         """Go on where an earlier image of this process was: the clock is the machine's, and has gone on too."""
         with self._lock:
             self.zero, self.zero_at = packed["zero"], packed["zero_at"]
-            self._numbers = count(packed["number"])
+            self._latest = packed["number"]
+            self._numbers = count(self._latest + 1)
             self._ring.put(packed["ring"])
             self._ring.ended = packed["ended"]
             self._sums.unpack(packed["seconds"])
@@ -365,7 +390,7 @@ def _entry(trace: Trace, event: Event, answer: EventResponse, written: bytes | N
     if type(message) is not str:
         message = as_text(message)
     if len(payload) > MOST_PAYLOAD:
-        parts = [b'"payload":%b' % payload] if len(payload) <= MOST_WHOLE else []
+        parts = [b'"payload":%b' % payload] if len(payload) <= trace.recorder.most_whole else []
         payload = b'"%b bytes"' % f"{len(payload):,}".encode()
     row = (
         trace.number,
@@ -390,7 +415,7 @@ def _entry(trace: Trace, event: Event, answer: EventResponse, written: bytes | N
         raw = to_json((*row[:-1], from_json(payload)))
     if (answer.data is not None or len(message) > MOST_SAID) and payload is not _SECRET:
         told = written or to_json((answer.success, message, answer.data, answer.event_name))
-        parts += [b'"answer":%b' % told] if len(told) <= MOST_WHOLE else []
+        parts += [b'"answer":%b' % told] if len(told) <= trace.recorder.most_whole else []
     if trace.errors:
         parts.append(b'"errors":%b' % to_json([_error(*each) for each in trace.errors]))
     return b"%b\n{%b}\n" % (raw, b",".join(parts)) if parts else raw + b"\n"

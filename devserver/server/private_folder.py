@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devserver.server.runfile import names_of_private, read_private, remove_private, write_private
+from devserver.server.runfile import create_private, names_of_private, read_private, remove_private, write_private
 
 
 class PrivateFolder:
@@ -24,6 +24,10 @@ class PrivateFolder:
     def write(self, name: str, text: str) -> None:
         """Write a file, at once and whole. Raises OSError or DevServerError."""
         write_private(self._workspace, name, text, inner=self._name)
+
+    def create(self, name: str) -> int:
+        """Make a file that is not there yet, open to append to; its descriptor. Raises OSError or DevServerError."""
+        return create_private(self._workspace, name, inner=self._name)
 
     def remove(self, name: str) -> None:
         """Take a file away; missing is fine. Raises OSError or DevServerError."""

@@ -440,6 +440,24 @@ class Replays:
             "channels": {name: list(directory.channel_members(name)) for name in directory.channels()},
         }
 
+    async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        """What a session begins with: digests of sources, states of mods, agents with channels.
+
+        A state that is too large, or that plain data cannot hold, is told as lost.
+        """
+        code, engine = self._code, self._network.engine
+        states: dict[str, Any] = {}
+        packed: dict[str, PackedState] = {}
+        for each in engine.registry.live:
+            try:
+                packed |= (await self._packed([each.mod_id]))[0]
+            except PinRefused as error:
+                states[each.mod_id] = {"lost": str(error)}
+        states |= await self._plain(code, packed)
+        sources = {engine.shown(str(path)): digest for path, digest in code.digests.items()}
+        begins = self._begins({})
+        return sources, states, self._redact({"agents": begins["agents"], "channels": begins["channels"]})
+
     # What is made of it
 
     async def send_again(

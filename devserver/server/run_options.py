@@ -29,6 +29,8 @@ class RunOptions:
     keys: bool = True
     confirm: bool = False
     open_page: bool = False
+    record: bool = False
+    """Whether a session is recorded."""
     studio: bool | None = None
     settings: Settings | None = None
     supervised: Supervised = field(default_factory=Supervised)

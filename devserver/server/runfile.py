@@ -171,6 +171,15 @@ def write_private(workspace: Path, name: str, text: str, *, inner: str = "") -> 
             _replace(place, name, text)
 
 
+def create_private(workspace: Path, name: str, *, inner: str) -> int:
+    """Make such a file in a folder in the folder of the server, open to append to. Raises as `write_private`."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _folder(workspace, make=True) as folder:
+        _ignore_by_git(folder)
+        with _inner(folder, inner, make=True) as place:
+            return os.open(name, flags, 0o600, dir_fd=place)
+
+
 def names_of_private(workspace: Path, *, inner: str) -> list[str]:
     """The names of what lies in a folder in the folder of the server. Raises OSError."""
     try:

@@ -27,6 +27,7 @@ from devserver.control.page_address import address, address_once, address_shorte
 from devserver.control.receipts import ReceiptsApi
 from devserver.control.replays import ReplayApi
 from devserver.control.shelf import ShelfApi
+from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.live.loops import LoopThread, run_in_thread
 from devserver.loader import InstalledCode
@@ -57,6 +58,7 @@ from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.key_actions import KeyActions
 from devserver.server.leaving import Leaving
 from devserver.server.outside import Outside
+from devserver.server.recording import Recording
 from devserver.server.redact import Redactor
 from devserver.server.replaying import Replaying
 from devserver.server.restarts import Restarts
@@ -140,6 +142,14 @@ class Server:
             self._network, self._network.record(), redact=self._redactor.of, tell=self.tell, begin=self._begin
         )
         self.views.pinned = self._replaying
+        self.recording = Recording(
+            self._network,
+            self._network.record(),
+            lambda: self._replaying.replays,
+            clean=self._redactor.json,
+            tell=self.tell,
+        )
+        self.views.recorded_into = lambda: self.recording.path
         accounts = self._network.directory.accounts
         how = "space" if options.keys else "oa-dev apply"
         self._overridden: tuple[str, ...] = ()
@@ -268,7 +278,15 @@ class Server:
             for path in sorted(self._network.engine.restarts.unloaded):
                 words = f"{mod_id_of(path)} stays unloaded, as before; oa-dev load {path} brings it back"
                 self.tell(Notice(words, calm=True))
+        if self._options.record:
+            self._begin(self._record())
         self._face_keys()
+
+    async def _record(self) -> None:
+        try:
+            self.tell(Notice(f"recording {await self.recording.start()}", calm=True))
+        except (DevServerError, OSError) as error:
+            self.tell(Notice(f"no session is recorded: {error}"))
 
     def _announce_start(self) -> None:
         wanted = self._address[1]
@@ -385,6 +403,7 @@ class Server:
     def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
         """Give what of this server survives a restart beside its network, and the descriptors that do."""
         claim = self._files.hand_over()
+        self.recording.end()
         self._replaying.give_way()
         self.views.close()
         values = {
@@ -446,6 +465,7 @@ class Server:
         self.settling.note(fact)
         self._face.tell(fact)
         self._replaying.note(fact)
+        self.recording.note(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
         if self._stop.is_set() and not came:
@@ -498,6 +518,7 @@ class Server:
                 ("the agents of dev.agents", self._agents.end),
                 ("the states that outlive a crash", self._end_kept),
                 ("the files in .oa-dev", self._files.end),
+                ("the session", self.recording.end),
                 ("replay", self._replaying.end),
                 ("the agents' queues", self._network.directory.close),
                 ("what commands wait for", self.views.close),

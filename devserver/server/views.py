@@ -6,7 +6,7 @@ Facts and lines come to it without secrets; what mods have put into events is cl
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +41,8 @@ class LiveViews:
         self.pinned: Collection[int] = ()
         """The numbers of the events that pins were made of: who pins keeps it."""
         self.changes = Changes()
+        self.recorded_into: Callable[[], str | None] = lambda: None
+        """Says which file a session is recorded into."""
         self.noted: dict[int, dict[str, Any]] = {}
         """What else is known of a change, by its number: `pins`, `contract`, `state`."""
         self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
@@ -105,6 +107,10 @@ class LiveViews:
         """How many agents are connected, and how many connections were dropped in this run."""
         directory = self._network.directory
         return {"n": directory.connected(), "dropped": directory.mark()}
+
+    def recording(self) -> str | None:
+        """The file that a session is recorded into."""
+        return self.recorded_into()
 
     def clean(self, raw: bytes) -> bytes:
         """JSON without live secrets."""

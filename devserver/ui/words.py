@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from devserver.model.facts import AgentsSeen, Held
 
@@ -29,3 +30,9 @@ def listed(names: Sequence[str], more: str, most: int = 8) -> str:
     """Names with commas; what goes beyond `most` is counted."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" {more} {rest} more" if rest > 0 else "")
+
+
+def session_words(done: Mapping[str, Any]) -> str:
+    """What became of a session, in words."""
+    events = "1 event" if done["events"] == 1 else f"{done['events']:,} events"
+    return f"session {done['path']} ({events}, {max(1, done['bytes'] // 1024):,} KiB)"

@@ -47,6 +47,9 @@ class SmallViews:
     def agents_seen(self) -> dict[str, int]:
         return {"n": 3, "dropped": 0}
 
+    def recording(self) -> str | None:
+        return "a.jsonl"
+
     def happen(self, count: int = 1, answer: EventResponse | None = None, **fields: Any) -> None:
         """Let events begin and end."""
         for _ in range(count):

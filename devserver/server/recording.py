@@ -1,0 +1,183 @@
+"""Records a session: every event from now on into a file that `oa-dev replay FILE` runs again.
+
+Lines are made where events end and written by a thread of their own, so that a slow disk holds up nothing. A disk that
+is full ends the recording, and no event; the file is whole up to its last line.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from devserver.agent_network import AgentNetwork
+from devserver.errors import DevServerError
+from devserver.model.encoding import to_json
+from devserver.model.facts import Fact, Notice, PlanDone
+from devserver.model.wire_form import outcome_to_dict
+from devserver.network.recorder import Recorder, number_of
+from devserver.server.private_folder import PrivateFolder
+from devserver.ui.words import session_words
+
+FOLDER = "sessions"
+MOST_WAITING = 50_000
+"""How many lines may wait for the disk."""
+_JOIN_SECONDS = 1.0
+
+
+class Beginnings(Protocol):
+    """What a session begins with: replay knows how to write it."""
+
+    async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        """The digests of sources, the states of mods, and agents with channels."""
+
+
+class Recording:
+    """The recording of one run; at most one session at a time. Started and stopped on the control side's loop.
+
+    Arguments: `begins`, asked when a session starts; `clean` takes live secrets out of a line.
+    """
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        recorder: Recorder,
+        begins: Callable[[], Beginnings],
+        *,
+        clean: Callable[[bytes], bytes],
+        tell: Callable[[Fact], None],
+    ) -> None:
+        self._network, self._recorder, self._begins = network, recorder, begins
+        self._clean, self._tell = clean, tell
+        self._files = PrivateFolder(network.workspace, FOLDER)
+        self._file: _SessionFile | None = None
+        network.directory.on_change.append(self._agent_changed)
+
+    @property
+    def path(self) -> str | None:
+        """The file that is written, from the workspace on; None where nothing is recorded."""
+        return None if self._file is None else self._file.shown
+
+    async def start(self) -> str:
+        """Record from now on; the file. Raises DevServerError where it is done already, or cannot be; OSError."""
+        if self._file is not None:
+            raise DevServerError(f"a session is recorded already: {self._file.shown}")
+        # Here and not above: most runs record nothing.
+        from devserver.replay.session import MOST_BYTES, event_line, first_line
+
+        sources, state, begins = await self._begins().begins_now()
+        first = first_line(self._network.network_name, time.time(), sources, state, begins)
+        name = self._free_name()
+        handle = self._files.create(name)
+        self._file = file = _SessionFile(
+            handle, f".oa-dev/{FOLDER}/{name}", MOST_BYTES, clean=self._clean, ended=self._ended
+        )
+        file.put(first)
+        mark = self._recorder.mark()
+
+        def written(entries: list[bytes]) -> None:
+            for each in entries:
+                # One that began before the session did is no part of it.
+                if number_of(each) > mark:
+                    file.put(event_line(each))
+
+        self._recorder.follow(written)
+        return file.shown
+
+    def stop(self) -> dict[str, Any] | None:
+        """End the session: its `path`, how many `events` and `bytes` it has; None where there was none."""
+        file, self._file = self._file, None
+        if file is None:
+            return None
+        self._recorder.newest()  # what has ended is taken in, and comes into the file
+        self._recorder.follow(None)
+        file.close()
+        return {"path": file.shown, "events": file.events, "bytes": file.size}
+
+    def end(self) -> None:
+        """The run ends: so does the session, which is named."""
+        if (done := self.stop()) is not None:
+            self._tell(Notice(session_words(done), calm=True))
+
+    def note(self, fact: Fact) -> None:
+        """A plan was carried out: note it for people who read the file. From any thread."""
+        if isinstance(fact, PlanDone) and (file := self._file) is not None:
+            for each in fact.outcomes:
+                file.put(to_json({"outcome": outcome_to_dict(each)}) + b"\n")
+
+    def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
+        if (file := self._file) is None:
+            return
+        agent = self._network.directory.agent(agent_id)
+        metadata = {} if agent is None else {"metadata": dict(agent.metadata)}
+        file.put(to_json({"agent": agent_id, "came": came, **metadata}) + b"\n")
+
+    def _ended(self, why: str) -> None:
+        """The file cannot be written any more. From the thread that writes."""
+        self._recorder.follow(None)
+        file, self._file = self._file, None
+        if file is not None:
+            self._tell(Notice(f"the session is not recorded any more: {why}; {file.shown} is whole up to there"))
+
+    def _free_name(self) -> str:
+        taken, stem = set(self._files.names()), datetime.now().astimezone().strftime("%Y-%m-%dT%H%M%S")
+        names = (f"{stem}{f'-{n}' if n else ''}.jsonl" for n in range(1000))
+        return next(each for each in names if each not in taken)
+
+
+class _SessionFile:
+    """A file that a thread appends lines to. `ended` is told, on that thread, why no more can be."""
+
+    def __init__(
+        self,
+        handle: int,
+        shown: str,
+        most: int,
+        *,
+        clean: Callable[[bytes], bytes],
+        ended: Callable[[str], None],
+    ) -> None:
+        self.shown = shown
+        self._most = most
+        self.events = 0
+        self.size = 0
+        self._handle, self._clean, self._ended = handle, clean, ended
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name="oa-dev session", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        """Have a line written. From any thread; returns at once."""
+        self._lines.put(line)
+
+    def close(self) -> None:
+        """Write what waits, for at most a second, and end."""
+        self._lines.put(None)
+        self._thread.join(_JOIN_SECONDS)
+
+    def _write_all(self) -> None:
+        try:
+            while (line := self._lines.get()) is not None:
+                if self._lines.qsize() > MOST_WAITING:
+                    return self._ended("the disk is too slow")
+                if self.size + len(line) > self._most:
+                    return self._ended(f"it has {self._most // 1024 // 1024} MiB, which is the most that is read")
+                self._write(self._clean(line))
+        except OSError as error:
+            # What was written of the last line is cut off again.
+            os.ftruncate(self._handle, self.size)
+            self._ended(error.strerror or str(error))
+        finally:
+            os.close(self._handle)
+        return None
+
+    def _write(self, line: bytes) -> None:
+        left = memoryview(line)
+        while left:
+            left = left[os.write(self._handle, left) :]
+        self.size += len(line)
+        self.events += line.startswith(b'{"e":')
