@@ -12,10 +12,10 @@ import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from devserver.agent_network import AgentNetwork
 from devserver.model.change import ConfigChanged, FilesChanged
@@ -30,6 +30,8 @@ from devserver.replay.observe import Watched, with_numbers
 from devserver.replay.sandbox import Sandbox, end_with_parent, shut, step_back
 from devserver.replay.stand import Given, event_of, plain_of, set_up
 from devserver.sources import files
+
+T = TypeVar("T")
 
 _GRACE = 0.5
 """Seconds that a fork has beyond those of its event."""
@@ -172,7 +174,7 @@ class Child:
             await set_up(network, kept.agents, kept.channels, states)
             return await Watched(network).run(event_of(kept.event), seconds)
 
-        seen = with_numbers(asyncio.run(observed()), self._numbers)
+        seen = with_numbers(_run_in_fork(observed()), self._numbers)
         return replace(seen, refused=(*seen.refused, *self._sandbox.refused)).to_dict()
 
     def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +184,7 @@ class Child:
         seconds, begin = message["seconds"], _kept({**message, "event": {}})
 
         def work() -> list[dict[str, Any]]:
-            return asyncio.run(self._played(network, begin, message["events"], seconds))
+            return _run_in_fork(self._played(network, begin, message["events"], seconds))
 
         try:
             return {"all": forked(self._sandbox, work, message["most_seconds"])}
@@ -217,6 +219,13 @@ class Child:
     def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Say what a packed state holds at `steps`, one level deep; or, with `since`, what differs from that one."""
         return {"look": forked(self._sandbox, lambda: looked(message), 5.0)}
+
+
+def _run_in_fork(work: Coroutine[Any, Any, T]) -> T:
+    """Run something in a loop that nobody closes: the fork ends, and to close it takes as long as a handler."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(work)
 
 
 def _kept(message: Mapping[str, Any]) -> _Kept:

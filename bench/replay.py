@@ -1,0 +1,153 @@
+"""Replay: one event again, a save with pins to the line that tells of them, the process, and what pins cost a save.
+
+The network is the sample; the sides with and without pins take turns in one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from shutil import copy, copytree
+from typing import Any
+
+from bench.harness import Options, Result, Table, Target, at_most, figure
+from devserver.agent_network import AgentNetwork
+from devserver.model.change import FilesChanged
+from devserver.model.event import Event
+from devserver.model.facts import Fact, Replayed
+from devserver.model.principal import LOCAL
+from devserver.replay.code import code_now
+from devserver.replay.host import Host
+from devserver.server.private_folder import PrivateFolder
+from devserver.server.replays import Replays
+from devserver.sources.files import sources_now
+
+_ROOT = Path(__file__).parents[1]
+_PINS = 20
+
+
+def measure(options: Options) -> Result:
+    """The table and the targets of the contract."""
+    with tempfile.TemporaryDirectory(prefix="oa-dev-bench-") as folder:
+        copy(_ROOT / "network.yaml", folder)
+        copytree(_ROOT / "mods", Path(folder, "mods"))
+        # The mods beside this file are on the path of who runs it, and are none of the network's.
+        with contextlib.chdir(folder):
+            found = asyncio.run(_measured(Path(folder), options))
+    rows = tuple((name, *(figure(each) for each in values)) for name, values in found["rows"].items())
+    table = Table(
+        "Replay (ms)",
+        ("what", "p50", "p95"),
+        rows,
+        ("the process runs at nice 10: on a loaded machine everything else goes first",),
+    )
+    return Result((table,), tuple(found["targets"]), samples={"replay": found["samples"]})
+
+
+async def _measured(folder: Path, options: Options) -> dict[str, Any]:
+    network = AgentNetwork.load(folder)
+    recorder = network.record()
+    await network.initialize()
+    host = Host(folder, os.environ)
+    facts: list[Fact] = []
+    tasks: list[asyncio.Task[object]] = []
+    replays = Replays(
+        network,
+        recorder,
+        host,
+        PrivateFolder(folder, "pins"),
+        redact=lambda value: value,
+        tell=facts.append,
+        begin=lambda work: tasks.append(_task(work)),
+    )
+    try:
+        began = time.perf_counter()
+        await host.follow(code_now(network.engine), network.config)
+        ready = (time.perf_counter() - began) * 1000
+        rss = _rss(host.pid)
+        page = Event(event_name="wiki.page.create", source_id="ana", payload=_PAYLOAD)
+        await network.ingest(page, LOCAL)
+        event = {"event_name": "wiki.page.edit", "source_id": "ana", "payload": _PAYLOAD}
+        names = [f"pin-{number}" for number in range(_PINS)]
+        await replays.pin(event, name=names[0])
+        single = await _single(replays, network, host, options.count(200, 40))
+        told, plain, pinned = await _saves(replays, network, folder, facts, tasks, options.count(60, 10))
+    finally:
+        await host.end()
+        await network.shutdown()
+    slower = statistics.median(pinned) / statistics.median(plain)
+    return {
+        "rows": {
+            "one event again, warm": _figures(single),
+            "save to the line of its pin": _figures(told),
+            "save, nothing replayed": _figures(plain),
+            "save, pins replayed behind it": _figures(pinned),
+        },
+        "targets": (
+            at_most("one event again, warm (p50)", statistics.median(single), 10, "ms"),
+            at_most("save to the line of its pin (p50)", statistics.median(told), 60, "ms"),
+            at_most("the process is ready", ready, 500, "ms"),
+            at_most("memory of the process", rss, 60, "MiB"),
+            Target("a save with pins beside one without", "at most 1.03 times", f"{slower:.3f} times", slower <= 1.03),
+        ),
+        "samples": {"single": single, "told": told, "plain": plain, "pinned": pinned},
+    }
+
+
+def _rss(pid: int | None) -> float:
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+_PAYLOAD = {"page_path": "home", "title": "Home", "wiki_content": "hello"}
+
+
+def _task(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    return asyncio.get_running_loop().create_task(work)
+
+
+def _figures(samples: list[float]) -> tuple[float, float]:
+    ordered = sorted(samples)
+    return statistics.median(ordered), ordered[len(ordered) * 95 // 100]
+
+
+async def _single(replays: Replays, network: AgentNetwork, host: Host, times: int) -> list[float]:
+    code, samples = code_now(network.engine), []
+    message = {"do": "run", "name": "bench", "seconds": 5.0}
+    event = {"event_name": "wiki.page.create", "source_id": "ana", "payload": _PAYLOAD}
+    await host.keep(code, network.config, "bench", {"event": event})
+    for _ in range(times):
+        began = time.perf_counter()
+        await host.ask(code, network.config, message, 5.0)
+        samples.append((time.perf_counter() - began) * 1000)
+    return samples
+
+
+async def _saves(
+    replays: Replays,
+    network: AgentNetwork,
+    folder: Path,
+    facts: list[Fact],
+    tasks: list[asyncio.Task[object]],
+    times: int,
+) -> tuple[list[float], list[float], list[float]]:
+    """Saves in turns: one whose pins are run, one without."""
+    mod = folder / "mods" / "wiki" / "mod.py"
+    text, told, plain, pinned = mod.read_text(), [], [], []
+    for number in range(times * 2):
+        mod.write_text(f"{text}\nnumber = {number}\n")
+        began = time.perf_counter()
+        done = await network.submit(FilesChanged(sources_now([mod])))
+        (pinned if number % 2 else plain).append((time.perf_counter() - began) * 1000)
+        if number % 2:
+            replays.saved(done)
+            while tasks:
+                await tasks.pop()
+            told.append((time.perf_counter() - began) * 1000)
+            assert isinstance(facts[-1], Replayed)
+    return told, plain, pinned
