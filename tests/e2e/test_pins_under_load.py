@@ -1,0 +1,127 @@
+"""Pins in a real server: each save is replayed, no agent notices, and nothing is left when the server is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig.agents import Crowd, under_load
+from rig.ledger import NOTHING
+from rig.running import Running
+from rig.workspace import Workspace
+
+from devserver.cli.client import Client, connect
+
+WIKI = "mods/wiki/mod.py"
+
+
+async def asked(server: Running, what: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Have the server do something, as a command does."""
+    return await asyncio.to_thread(lambda: _client(server).post(what, body))
+
+
+def _client(server: Running) -> Client:
+    return connect(server.workspace.root)
+
+
+def replay_processes(server: Running) -> list[int]:
+    """The replay processes of a server."""
+    found = []
+    for task in Path(f"/proc/{server.pid}/task").glob("*/children"):
+        for pid in task.read_text().split():
+            if b"devserver.replay" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(int(pid))
+    return found
+
+
+async def pinned(server: Running, count: int) -> None:
+    """Pin so many events of the wiki, half of which are refused."""
+    for number in range(count):
+        payload = {"page_path": f"page-{number}", "title": "" if number % 2 else "Title", "wiki_content": "text"}
+        event = {"event_name": "wiki.page.create", "source_id": "ana", "payload": payload}
+        await asked(server, "pins", {"event": event, "name": f"pin-{number}"})
+
+
+@pytest.mark.parametrize(
+    ("saves", "pins"),
+    [
+        pytest.param(5, 2, id="5 saves, 2 pins"),
+        pytest.param(200, 20, id="200 saves, 20 pins", marks=pytest.mark.slow),
+    ],
+)
+async def test_saves_with_pins_cost_no_agent_anything(
+    workspace: Workspace, server: Running, agents: Crowd, saves: int, pins: int
+) -> None:
+    """Nothing is lost, repeated, reordered or cut off, and no event of a replay is delivered to anybody."""
+    text = workspace.read(WIKI)
+    await pinned(server, pins)
+    async with under_load(agents, per_second=100.0):
+        for number in range(saves):
+            mark = server.mark()
+            workspace.write(WIKI, f"{text}\nnumber = {number}\n")
+            outcome = await server.outcome("wiki", mark)
+            assert (outcome["status"], outcome["agents"]["dropped"]) == ("applied", 0)
+        told = await server.line("replayed", mark, generation=outcome["generation"])
+    assert agents.ledger.faults() == NOTHING
+    assert (told["of"], told["differ"], told["cannot"]) == (pins, 0, 0)
+    assert told["same"] == len(told["pins"]) > 0
+
+
+async def test_a_change_is_told_as_a_json_line(workspace: Workspace, server: Running) -> None:
+    """With the paths that differ, and what was there before."""
+    await pinned(server, 1)
+    mark = server.mark()
+    workspace.replace(WIKI, "Created page", "Made page")
+    told = await server.line("replayed", mark)
+    assert (told["mods"], told["same"], told["differ"]) == ({"wiki": 2}, 0, 1)
+    assert told["pins"][0]["differences"] == [
+        {
+            "path": "answer.message",
+            "before": "Created page page-0",
+            "after": "Made page page-0",
+            "kind": "changed",
+        }
+    ]
+
+
+async def test_nothing_of_replay_is_there_without_pins(workspace: Workspace, server: Running) -> None:
+    """No process, and no import."""
+    mark = server.mark()
+    workspace.write(WIKI, workspace.read(WIKI) + "\nx = 1\n")
+    await server.outcome("wiki", mark)
+    assert replay_processes(server) == []
+    program = "import sys, devserver.server.server; print([m for m in sys.modules if m.startswith('devserver.replay')])"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_the_replay_process_ends_with_its_server(
+    workspace: Workspace, tmp_path: Path, number: signal.Signals
+) -> None:
+    """However that ends."""
+    from rig.running import started
+
+    server = await started(workspace, "--no-supervise")
+    await server.line("ready")
+    await pinned(server, 1)
+    (pid,) = replay_processes(server)
+    server.signal(number)
+    await server.ended()
+    async with asyncio.timeout(10):
+        while _is_there(pid):  # noqa: ASYNC110 - nothing tells when a process has ended that is no child
+            await asyncio.sleep(0.01)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
