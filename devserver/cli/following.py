@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,50 @@ class Became:
     rows: tuple[dict[str, Any], ...] = ()
     good: bool = True
     note: str = ""
+
+
+_HELD = 2.0
+"""Seconds that one question for news is held."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What has become of the mods that are waited for, so far."""
+
+    missing: set[str]
+    restart: bool = False
+    """Whether the new version can only come by a restart in place, which follows or waits."""
+    plans: list[PlanDone] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    good: bool = True
+
+    def take(self, row: dict[str, Any]) -> str | None:
+        """Note one row; a text, perhaps empty, where nothing more has to be waited for."""
+        if "refused" in row:
+            self.rows.append(row)
+            self.good = False
+            return "network.yaml cannot be used as it is now"
+        if "restarted" in row:
+            self.rows.append(row)
+            self.good = bool(row["success"])
+            self.missing.clear()
+            return ""
+        done = plan_done_from_dict(row)
+        told = {each.mod_path: each.status for each in done.outcomes if each.mod_path in self.missing}
+        if not told:
+            return None
+        self.plans.append(done)
+        self.rows.append(row)
+        if row.get("not_applied") and Status.SKIPPED in told.values():
+            self.restart = True
+            told = {path: status for path, status in told.items() if status is not Status.SKIPPED}
+        self.good = self.good and all(status is Status.APPLIED for status in told.values())
+        self.missing -= told.keys()
+        return None
+
+    def became(self, note: str = "") -> Became:
+        """All of it."""
+        return Became(plans=tuple(self.plans), rows=tuple(self.rows), good=self.good, note=note)
 
 
 class Followed:
@@ -48,30 +92,27 @@ class Followed:
         """Wait until each of these mods was loaded, reloaded, unloaded or held."""
         if self._paused:
             return Became(note="the server does not apply saves by itself now: oa-dev apply")
-        missing, good = set(paths), True
-        plans: list[PlanDone] = []
-        rows: list[dict[str, Any]] = []
+        seen = _Seen(set(paths))
         until = time.monotonic() + PATIENCE
-        while missing:
+        while seen.missing:
             left = until - time.monotonic()
             if left <= 0:
-                return Became(plans=tuple(plans), rows=tuple(rows), note=f"nothing came of it within {PATIENCE:g} s")
+                return seen.became(f"nothing came of it within {PATIENCE:g} s")
             for row in self._rows(left):
                 self._number = row["number"]
-                if "refused" in row:
-                    return Became(rows=(row,), good=False, note="network.yaml cannot be used as it is now")
-                if "restarted" in row:
-                    return Became(plans=tuple(plans), rows=(*rows, row), good=bool(row["success"]))
-                done = plan_done_from_dict(row)
-                told = {each.mod_path for each in done.outcomes}
-                if missing & told:
-                    plans.append(done)
-                    rows.append(row)
-                    good = good and all(
-                        each.status is Status.APPLIED for each in done.outcomes if each.mod_path in missing
-                    )
-                    missing -= told
-        return Became(plans=tuple(plans), rows=tuple(rows), good=good)
+                if (note := seen.take(row)) is not None:
+                    return seen.became(note)
+            if seen.restart and (waits := self._waits()):
+                return seen.became(waits)
+        return seen.became()
+
+    def _waits(self) -> str:
+        """Why a restart in place does not come by itself, if so."""
+        try:
+            problems = self._server.settle(1.0)["problems"]
+        except NotRunning:
+            return ""
+        return next((f"locked; {each['why']}" for each in problems if each["kind"] == "restart"), "")
 
     def settle(self) -> None:
         """Wait until what is on disk is dealt with."""
@@ -82,7 +123,7 @@ class Followed:
 
     def _rows(self, seconds: float) -> list[dict[str, Any]]:
         try:
-            rows: list[dict[str, Any]] = self._server.reloads(self._number, min(seconds, 5.0))["reloads"]
+            rows: list[dict[str, Any]] = self._server.reloads(self._number, min(seconds, _HELD))["reloads"]
         except NotRunning:
             if not self._server.is_alive:
                 raise

@@ -33,9 +33,11 @@ from devserver.market.wants import Listed, Wants
 from devserver.market.yaml_edit import add_index, add_mod, remove_mod
 from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
+from devserver.model.wire_form import restarted_from_dict
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
 from devserver.ui.plan_lines import became
+from devserver.ui.restart_lines import restarted
 from devserver.ui.terminal import is_tty
 from devserver.ui.words import count
 
@@ -410,6 +412,9 @@ def _tell(done: Became, chosen: Choices) -> None:
     if not chosen.as_json:
         for each in done.plans:
             show(became(each, view()))
+        for row in done.rows:
+            if "restarted" in row:
+                show((restarted(restarted_from_dict(row["restarted"]), view()),))
     if done.note and not chosen.as_json:
         say(done.note)
 

@@ -330,3 +330,20 @@ def test_two_commands_at_once_do_not_meet(folder: Path) -> None:
         done = oa_dev(folder, "add", "polls", "--yes")
     assert done.returncode == 1
     assert "another oa-dev changes what is installed here (pid" in done.stderr
+
+
+@pytest.mark.slow
+def test_what_an_imported_package_keeps_from_being_reloaded_comes_by_a_restart_in_place(served: Running) -> None:
+    """The new version needs another version of a package that is imported: the process is replaced, the state moves."""
+    folder = served.folder
+    for version, needed in (("1.0", "1.0"), ("1.1", "2.0")):
+        make_wheel(index(folder), "odd-texts", needed, {"odd_texts.py": f"VERSION = '{needed}'\n"})
+        source = mod_source("polls", version).replace('{"version":', '{"texts": odd_texts.VERSION, "version":')
+        make_mod_wheel(
+            index(folder), "polls", version, "import odd_texts\n" + source, requires=[f"odd-texts=={needed}"]
+        )
+        done = oa_dev(folder, "add" if version == "1.0" else "update", "polls", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        answer = asked(folder)
+    assert "restarted in place" in done.stdout
+    assert answer == {"texts": "2.0", "version": "1.1", "asked": 2}

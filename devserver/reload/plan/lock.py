@@ -47,7 +47,7 @@ def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
 def _waiting(news: LockNews, situation: Situation) -> list[Hold]:
     """The mods whose new version cannot be had in this process."""
     return [
-        Hold(Action.RELOAD, mod.mod_id, f"{words}; v{mod.generation} keeps running")
+        Hold(Action.RELOAD, mod.mod_id, words)
         for mod in situation.live
         if (words := news.waiting.get(module_of(mod.mod_path))) is not None
     ]
@@ -56,5 +56,5 @@ def _waiting(news: LockNews, situation: Situation) -> list[Hold]:
 def _gone(news: LockNews, situation: Situation) -> list[Hold]:
     """The mods that run, that network.yaml lists, and that the lock does not have any more."""
     found = [mod for mod in situation.live if module_of(mod.mod_path) in news.gone and mod.listed]
-    reason = "it is not in pylock.oa-dev.toml any more; v{} keeps running (oa-dev sync locks it, oa-dev remove ends it)"
-    return [Hold(Action.RELOAD, each.mod_id, reason.format(each.generation)) for each in found]
+    reason = "it is not in pylock.oa-dev.toml any more: oa-dev sync locks it, oa-dev remove ends it"
+    return [Hold(Action.RELOAD, each.mod_id, reason) for each in found]
