@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 import socket
 import subprocess
@@ -10,7 +12,8 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
 
@@ -215,6 +218,70 @@ def test_an_index_that_does_not_answer_as_one_is_said(
             page.server_close()
     assert kind == "html" or f"127.0.0.1:{port}" in str(refused.value)
     assert not (tmp_path / NAME).exists()
+
+
+class _Dated(BaseHTTPRequestHandler):
+    """A simple index in JSON, which says since when each file is there; `folder` and `dates` are set by the test."""
+
+    folder: Path
+    dates: dict[str, str]
+
+    def do_GET(self) -> None:
+        name = self.path.rstrip("/").rpartition("/")[2]
+        if name.endswith(".whl"):
+            self._answer((self.folder / name).read_bytes(), "application/octet-stream")
+            return
+        rows = [
+            {
+                "filename": each.name,
+                "url": f"/files/{each.name}",
+                "hashes": {"sha256": hashlib.sha256(each.read_bytes()).hexdigest()},
+                "upload-time": self.dates[each.name],
+            }
+            for each in sorted(self.folder.glob(f"{name}-*.whl"))
+        ]
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": rows, "versions": []}
+        self._answer(json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _answer(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def test_a_release_that_is_too_young_is_not_taken(tmp_path: Path) -> None:
+    """The newest one that is old enough is; `--now` takes the young one."""
+    folder = tmp_path / "remote"
+    old, young = (make_mod_wheel(folder, "polls", version) for version in ("1.0", "2.0"))
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    handler = type(
+        "Served", (_Dated,), {"folder": folder, "dates": {old.name: "2020-01-01T00:00:00Z", young.name: now}}
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    wanted = wants(
+        Listed("polls", "polls"), indexes=(f"http://127.0.0.1:{server.server_address[1]}/simple/",), cooldown=86_400.0
+    )
+    try:
+        assert brought(tmp_path, wanted).lock.versions == {"polls": "1.0"}
+        assert brought(tmp_path, wanted, everything=True).resolved.same
+        assert brought(tmp_path, wanted, everything=True, now=True).lock.versions == {"polls": "2.0"}
+        (tmp_path / NAME).unlink()
+        old.unlink()
+        with pytest.raises(UvFailed, match="what is too new"):
+            sync.resolve(tmp_path, wanted)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 STEPS = (
