@@ -5,7 +5,9 @@ Reads and decides; changes nothing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,8 @@ def _own(mod_path: str, workspace: Path) -> _Own | None:
     """A mod of the workspace with what it declares; None for one that is not there."""
     roots = Roots(workspace)
     try:
-        file = locate(mod_path, roots).file
+        with _first_on_path(workspace):
+            file = locate(mod_path, roots).file
         if not roots.holds(file) or not file.resolve().is_relative_to(roots.workspace):
             return None
         return _Own(module_of(mod_path), declared_in(file, read_bytes(file) or b""))
@@ -87,6 +90,16 @@ def _own(mod_path: str, workspace: Path) -> _Own | None:
     except (DevServerError, OSError, SyntaxError, ValueError):
         # It is there, and the load says what is wrong with it.
         return _Own(module_of(mod_path), Declarations())
+
+
+@contextmanager
+def _first_on_path(workspace: Path) -> Iterator[None]:
+    """Look into a workspace first, as a server does: another folder `mods` on the import path is not meant."""
+    sys.path.insert(0, str(workspace))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(workspace))
 
 
 def _distribution(spec: ModSpec, lock: Lock, catalogues: Sequence[Catalogue]) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from locked_wheels import make_mod_wheel, make_wheel, mod_source
-from processes import Running, oa_dev, write
+from processes import PATIENCE, Running, environment, oa_dev, write
 
 from devserver.market.lock import NAME
 
@@ -164,6 +165,16 @@ def test_a_package_that_a_mod_needs_is_installed_and_the_mod_loaded(served: Runn
     assert oa_dev(folder, "settle").returncode == 0
     assert asked(folder)["version"] == "1"
     assert oa_dev(folder, "sync").stdout == "what is locked is installed: 1 package\n"
+
+
+def test_another_folder_of_mods_on_the_import_path_is_not_meant(folder: Path) -> None:
+    """What is wanted is read from this workspace, also where its folder is not on the import path, as for the key i."""
+    make_wheel(index(folder), "odd-numbers", "3.1", {"odd_numbers.py": "FIRST = 1\n"})
+    head = "# /// script\n# dependencies = ['odd-numbers>=3,<4']\n# ///\n"
+    (folder / "mods" / "echo" / "mod.py").write_text(head + mod_source("echo", "1"))
+    command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert "+ odd-numbers 3.1" in done.stdout, done.stderr
 
 
 def test_packages_that_cannot_be_brought_together_are_named_with_both_sides(folder: Path) -> None:
