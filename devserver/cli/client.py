@@ -75,9 +75,14 @@ class Client:
         body = {"mod_path": mod_path, "config": config, "anyway": anyway}
         return self._call("POST", "/_dev/load", body, _WORK_SECONDS)
 
-    def unload(self, mod: str, *, force: bool = False) -> dict[str, Any]:
+    def unload(self, mod: str, *, force: bool = False, cascade: bool = False) -> dict[str, Any]:
         """Unload a mod by id or path; the answer is as of `reload`."""
-        return self._call("POST", "/_dev/unload", {"mod_path": mod, "force": force}, _WORK_SECONDS)
+        body = {"mod_path": mod, "force": force, "cascade": cascade}
+        return self._call("POST", "/_dev/unload", body, _WORK_SECONDS)
+
+    def why(self, name: str) -> dict[str, Any]:
+        """Why a mod or a package is there, or is not: the control API's `/_dev/why`."""
+        return self._call("GET", f"/_dev/why?{urlencode({'name': name})}", None, _QUICK_SECONDS)
 
     def restart(self) -> dict[str, Any]:
         """Have the process replace itself in place; the answer is the plan, and why it waits if it does."""

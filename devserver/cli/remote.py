@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from devserver.cli.client import Client, NotRunning, connect
@@ -16,15 +17,17 @@ from devserver.cli.locate import network_file, workspace
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.errors import DevServerError
 from devserver.model.event import matches, pattern_problem
-from devserver.model.facts import PlanDone, Status
+from devserver.model.facts import PlanDone, PlanMade, Status
+from devserver.model.names import mod_id_of
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict, restarted_from_dict
 from devserver.server.door import write_door
 from devserver.ui.browser import browse
 from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
-from devserver.ui.plan_lines import held_back, plan_done
+from devserver.ui.plan_lines import held_back, is_of_needs, plan_done, plan_made, plan_rows
 from devserver.ui.restart_lines import restart_planned, restarted
 from devserver.ui.status import held_lines, memory_lines, status_lines
+from devserver.ui.why import why_lines
 from devserver.ui.words import session_words
 
 RESTART_SECONDS = 120.0
@@ -227,9 +230,25 @@ def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> 
     return _carried_out(_server().load(mod, object_of(config, "the configuration"), anyway), as_json=as_json)
 
 
-def unload(mod: str, *, force: bool, as_json: bool) -> int:
+def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
     """Unload a mod. Ends with 1 unless it was unloaded."""
-    return _carried_out(_server().unload(mod, force=force), as_json=as_json)
+    answer = _server().unload(mod, force=force, cascade=cascade)
+    code = _carried_out(answer, as_json=as_json)
+    first: list[str] = next((each["cascade"] for each in answer["holds"] if each.get("cascade")), [])
+    if first and not as_json:
+        order = f"{', '.join(first)}, then {mod_id_of(mod)}"
+        say(f"  --cascade unloads them too ({order}); --force leaves them without it")
+    return code
+
+
+def why(name: str, *, as_json: bool) -> int:
+    """Say why a mod or a package is there. Ends with 1 for a name that is neither."""
+    answer = _server().why(name)
+    if as_json:
+        say_json(answer)
+    else:
+        show_lines(why_lines(answer, view()))
+    return Exit.CLEAN if answer["kind"] != "unknown" else Exit.FATAL
 
 
 def restart(*, as_json: bool) -> int:
@@ -398,9 +417,16 @@ def _server() -> Client:
 
 
 def _told(answer: Mapping[str, Any]) -> Exit:
-    """Say what became of a plan, in the words of the console."""
+    """Say what became of a plan, in the words of the console; also what went because it was no longer needed."""
     done = _done(answer)
+    if is_of_needs(done.plan) and len(done.plan.steps) > 1:
+        show((plan_rows(done.plan, view()),))
+    else:
+        # One mod, which who asks has named: no rows before.
+        done = replace(done, plan=replace(done.plan, groups=()))
     show(plan_done(done, view()))
+    if done.then is not None:
+        show((*plan_made(PlanMade(done.then.plan), view()), *plan_done(done.then, view())))
     if done.plan.holds or not done.outcomes:
         say(held_back(done.plan.holds) or "no mod is concerned")
     return _applied(done)

@@ -37,6 +37,7 @@ def add_running(app: typer.Typer) -> None:
         reload,
         load,
         unload,
+        why,
         restart,
         undo,
         redo,
@@ -102,13 +103,24 @@ def load(
 
 def unload(
     mod: Annotated[str, typer.Argument(metavar="MOD", help="An id or a path.", autocompletion=mods_that_run)],
-    force: Annotated[bool, typer.Option("--force", help="Also if other mods need it.")] = False,
+    cascade: Annotated[bool, typer.Option("--cascade", help="With the mods that need it, these first.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also if other mods need it; these stay without it.")] = False,
     as_json: Json = False,
 ) -> int:
     """Unload a mod from the running network; network.yaml stays."""
     from devserver.cli import remote
 
-    return remote.unload(mod, force=force, as_json=as_json)
+    return remote.unload(mod, force=force, cascade=cascade, as_json=as_json)
+
+
+def why(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A mod, by id or path, or a Python package.")],
+    as_json: Json = False,
+) -> int:
+    """Show what needs a mod or a Python package, and what it needs."""
+    from devserver.cli import remote
+
+    return remote.why(name, as_json=as_json)
 
 
 def restart(as_json: Json = False) -> int:

@@ -47,9 +47,10 @@ class Load(AboutOneMod):
 
 
 class Unload(AboutOneMod):
-    """The mod to unload; `force` also where others need it."""
+    """The mod to unload; where others need it, `cascade` unloads them first, and `force` leaves them without it."""
 
     force: bool = False
+    cascade: bool = False
 
 
 class Saves(Body):

@@ -40,6 +40,9 @@ class Control(Protocol):
     def catalogue(self) -> dict[str, Any]:
         """What can be asked of each mod that runs: handlers, with the schemas of their payloads."""
 
+    def why(self, name: str) -> dict[str, Any]:
+        """Why a mod or a package is there, or is not."""
+
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Queue a trigger, and wait until its plan was carried out."""
 
@@ -63,6 +66,7 @@ class ControlApi:
             Route("POST", "/_dev/prove", Scope.OPEN, self.prove),
             Route("GET", "/_dev/status", Scope.READ, self.status),
             Route("GET", "/_dev/handlers", Scope.READ, self.handlers),
+            Route("GET", "/_dev/why", Scope.READ, self.why),
             Route("POST", "/_dev/reload", Scope.MODS_WRITE, self.reload),
             Route("POST", "/_dev/restart", Scope.ADMIN, self.restart),
             Route("POST", "/_dev/load", Scope.MODS_WRITE, self.load),
@@ -83,6 +87,13 @@ class ControlApi:
         """Return the handlers of the mods that run, and the schemas of what they and the mods' configuration take."""
         return told(self._control.catalogue())
 
+    async def why(self, request: Request) -> Answer:
+        """Return why a mod or a package (`name`) is there, or is not."""
+        name = request.query.get("name", "")
+        if not 0 < len(name) <= bodies.LONGEST_TEXT:
+            raise Malformed("bad_query", "name is a mod or a package")
+        return told(self._control.why(name))
+
     async def reload(self, request: Request) -> Answer:
         """Reload the named mods, or all."""
         mods, seen = named(request)
@@ -101,9 +112,11 @@ class ControlApi:
         return await self._carry_out(trigger)
 
     async def unload(self, request: Request) -> Answer:
-        """Unload a mod; `force` also where others need it."""
+        """Unload a mod; where others need it, `cascade` unloads them first, and `force` leaves them without it."""
         body = read(bodies.Unload, request)
-        return await self._carry_out(UnloadAsked(body.mod_path, body.force, _CAUSE, body.generation))
+        return await self._carry_out(
+            UnloadAsked(body.mod_path, body.force, _CAUSE, body.generation, cascade=body.cascade)
+        )
 
     async def send(self, request: Request) -> Answer:
         """Send an event as an agent (`source_id`), or as the one who runs the network."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,44 @@ from devserver.model.declared import Declarations
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A package that an import would get; `imported` is the version that Python has loaded of it, if it has.
+
+    `tops` are its top modules; `needed_by` the packages that need it, each with its version and the requirement.
+    """
+
+    name: str
+    version: str
+    imported: str | None
+    folder: Path
+    tops: frozenset[str]
+    needed_by: tuple[tuple[str, str, str], ...]
+
+
+def installed(name: str) -> Installed | None:
+    """The package of that name; None where it is not installed. Reads the metadata of all packages."""
+    found = _installed(_name(name) or name) if name else None
+    if found is None:
+        return None
+    own = _name(found.name)
+    return Installed(
+        name=found.name,
+        version=found.version,
+        imported=_imported(own, found),
+        folder=Path(str(found.locate_file(""))),
+        tops=frozenset(_tops(found)),
+        needed_by=tuple(sorted({row for each in metadata.distributions() for row in _needs(each, own)})),
+    )
+
+
+def _needs(each: metadata.Distribution, name: str) -> Iterator[tuple[str, str, str]]:
+    """The requirements of a package that name another one."""
+    for text in each.requires or ():
+        if _name(text) == name and "extra ==" not in text:
+            yield each.name, each.version, text
 
 
 def versions_of(declared: Iterable[Declarations]) -> tuple[dict[str, str], dict[str, str]]:

@@ -83,6 +83,10 @@ class StepForm(TypedDict):
     mod_id: str
     reason: str
     way: Way
+    came_with: NotRequired[str]
+    """The mod (id) that needs it, where it is loaded, or was, for that alone."""
+    cascade: NotRequired[list[str]]
+    """The mods (ids) that would have to be unloaded before, in that order."""
 
 
 class StateMoveForm(TypedDict):
@@ -151,6 +155,8 @@ class DoneForm(PlanForm):
     duration_ms: float
     agents: AgentsForm
     held: HeldForm
+    then: NotRequired[DoneForm]
+    """What was unloaded afterwards because it was no longer needed."""
 
 
 class ModForm(TypedDict):
@@ -802,14 +808,106 @@ class OpenAnswer(TypedDict):
     opened: bool
 
 
+class NeedForm(TypedDict):
+    """A requirement, where it is written, and what runs of what it names."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+    mod_id: str
+    generation: int
+    version: str | None
+    fits: bool
+
+
+class ListedForm(TypedDict):
+    """Where network.yaml lists a mod."""
+
+    line: int | None
+    enabled: bool
+
+
+class NeederForm(TypedDict):
+    """A mod that needs another one, or a package, with the requirement and its place."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+    mod_id: str
+    mod_path: str
+    runs: bool
+    came: str
+    listed: ListedForm | None
+    optional: NotRequired[bool]
+    version: NotRequired[str]
+
+
+class PlacedForm(TypedDict):
+    """A requirement, and where it is written."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+
+
+class WhyModAnswer(TypedDict):
+    """Why a mod is there (`came`: "listed", "asked", "automatic"), or why it is not (`waits`)."""
+
+    kind: Literal["mod"]
+    mod_id: str
+    mod_path: str
+    generation: int
+    version: str
+    came: str
+    listed: ListedForm | None
+    needed_by: list[NeederForm]
+    needs: list[NeedForm]
+    works_with: list[NeedForm]
+    packages: list[PlacedForm]
+    goes_with: list[str]
+    waits: str
+
+
+class NeedingPackageForm(TypedDict):
+    """A package that needs another one."""
+
+    name: str
+    version: str
+    requirement: str
+
+
+class WhyPackageAnswer(TypedDict):
+    """What needs and imports a Python package; `imported` is the version of it in this process."""
+
+    kind: Literal["package"]
+    name: str
+    version: str | None
+    imported: str | None
+    folder: str | None
+    imported_by: list[str]
+    needed_by: list[NeederForm]
+    needed_by_packages: list[NeedingPackageForm]
+
+
+class WhyUnknownAnswer(TypedDict):
+    """No mod and no package goes by that name."""
+
+    kind: Literal["unknown"]
+    name: str
+    reason: str
+
+
 ANSWERS: dict[str, Any] = {
     "status": StatusAnswer,
     "plan": PlansAnswer,
     "check": CheckAnswer,
     "doctor": list[DoctorRow],
     "reload": DoneForm,
+    "load": DoneForm,
+    "unload": DoneForm,
     "undo": DoneForm,
     "redo": DoneForm,
+    "why": WhyModAnswer | WhyPackageAnswer | WhyUnknownAnswer,
     "send": SentAnswer,
     "events": EventRow,
     "events --list": CatalogueAnswer,

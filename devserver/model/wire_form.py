@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from devserver.model.facts import (
     AgentProgram,
@@ -47,7 +47,7 @@ from devserver.model.facts import (
 )
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.names import is_loopback
-from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
+from devserver.model.plan import Group, Hold, Plan, Restart, StateMove, Step
 
 if TYPE_CHECKING:
     # Only types: at run time a form is a dictionary, and `forms` costs an import that few commands need.
@@ -450,7 +450,12 @@ def _state_move(move: StateMove) -> forms.StateMoveForm:
 
 def _reasoned(step: Step | Hold) -> forms.StepForm:
     way = step.way if isinstance(step, Step) else Way.IN_PLACE
-    return {"action": step.action, "mod_id": step.mod_id, "reason": step.reason, "way": way}
+    form: forms.StepForm = {"action": step.action, "mod_id": step.mod_id, "reason": step.reason, "way": way}
+    if isinstance(step, Step) and step.came_with:
+        form["came_with"] = step.came_with
+    if isinstance(step, Hold) and step.cascade:
+        form["cascade"] = list(step.cascade)
+    return form
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
@@ -464,7 +469,7 @@ def _plain(value: Any) -> str | int | float | bool | None:
 
 def done_to_dict(done: PlanDone) -> forms.DoneForm:
     """A plan after it was carried out; `success`: every step was applied, and none was held."""
-    return {
+    form: dict[str, Any] = {
         "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
         **plan_to_dict(done.plan),
         "outcomes": [outcome_to_dict(each) for each in done.outcomes],
@@ -472,21 +477,37 @@ def done_to_dict(done: PlanDone) -> forms.DoneForm:
         "agents": {"connected": done.agents.connected, "dropped": done.agents.dropped},
         "held": {"events": done.held.events, "longest_ms": done.held.longest_ms},
     }
+    if done.then is not None:
+        form["then"] = done_to_dict(done.then)
+    return cast("forms.DoneForm", form)
 
 
 def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
-    """What became of a plan, out of the control API's answer: its outcomes and holds, without steps and settings.
+    """What became of a plan, out of the control API's answer: its steps, holds and outcomes, without settings.
 
     Raises ValueError, KeyError or TypeError for anything that is not such a form.
     """
     holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
+    steps = tuple(_step_from(each) for each in values["steps"])
+    then = values.get("then")
     return PlanDone(
-        Plan(str(values["cause"]), holds=holds, restart=_restart(values["restart"])),
+        Plan(
+            str(values["cause"]),
+            (Group(steps),) if steps else (),
+            holds,
+            restart=_restart(values["restart"]),
+        ),
         tuple(outcome_from_dict(each) for each in values["outcomes"]),
         float(values["duration_ms"]),
         _agents(values["agents"]),
         _held(values["held"]),
+        None if then is None else plan_done_from_dict(then),
     )
+
+
+def _step_from(values: Mapping[str, Any]) -> Step:
+    came_with = str(values.get("came_with", ""))
+    return Step(Action(values["action"]), str(values["mod_id"]), "", str(values["reason"]), came_with=came_with)
 
 
 def _restart(values: Mapping[str, Any] | None) -> Restart | None:

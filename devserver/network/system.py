@@ -52,8 +52,10 @@ class SystemContext(Protocol):
     ) -> EventResponse:
         """Load a mod; callers that are not trusted obey the allow list. `generation`: the one that the caller saw."""
 
-    async def unload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
-        """Unload a mod by path or id."""
+    async def unload_mod(
+        self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
+    ) -> EventResponse:
+        """Unload a mod by path or id; where others need it, `cascade` unloads them first, `force` leaves them."""
 
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
         """Reload a mod by path or id."""
@@ -184,6 +186,13 @@ def _text(event: Event, key: str) -> str:
 
 def _optional_text(event: Event, key: str) -> str | None:
     return _text(event, key) if event.payload.get(key) not in (None, "") else None
+
+
+def _flag(event: Event, key: str) -> bool:
+    value = event.payload.get(key, False)
+    if not isinstance(value, bool):
+        raise EventRefused("bad_payload", f"payload.{key} of {event.event_name} is true or false")
+    return value
 
 
 def _optional_object(event: Event, key: str) -> dict[str, Any] | None:
@@ -341,7 +350,8 @@ async def _load(context: SystemContext, event: Event, principal: Principal) -> E
 
 
 async def _unload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    return _passed_on(event, await context.unload_mod(_text(event, "mod_path"), generation=_seen(event)))
+    path, force, cascade = _text(event, "mod_path"), _flag(event, "force"), _flag(event, "cascade")
+    return _passed_on(event, await context.unload_mod(path, force=force, cascade=cascade, generation=_seen(event)))
 
 
 async def _reload(context: SystemContext, event: Event, principal: Principal) -> EventResponse:

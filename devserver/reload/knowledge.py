@@ -193,6 +193,20 @@ class Knowledge:
             ended=self.ended,
         )
 
+    def as_it_runs(self) -> Situation:
+        """What runs, as it was loaded; of mods that network.yaml enables and that do not run, what is on disk."""
+        wanted = [each.path for each in self.config.enabled_mods if not self._runs(module_of(each.path))]
+        declared, absent = self._sources_of(wanted)
+        self._add_needed(declared, absent, self.config)
+        return Situation(
+            config=self.config,
+            live=tuple(self._live_mod(each) for each in self._registry.live),
+            graph=self._modules.graph(),
+            declared=declared,
+            absent=absent,
+            workspace=self._roots.workspace,
+        )
+
     def _would_fail(self, live: Iterable[LiveMod]) -> dict[str, str]:
         """The live mods whose saved code has failed since, so that a fresh process would run nothing of them."""
         failed = ((mod, self.failed.get(mod.mod_path)) for mod in live)

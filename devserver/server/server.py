@@ -435,6 +435,14 @@ class Server:
         """What can be asked of the mods that run."""
         return catalogue_of(self._network)
 
+    def why(self, name: str) -> dict[str, Any]:
+        """Why a mod or a package is there, or is not."""
+        # Here and not above: rarely asked for.
+        from devserver.reload.why import Why
+
+        engine = self._network.engine
+        return self._redactor.of(Why(engine.knowledge, engine.modules).of(name))
+
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have a trigger carried out."""
         return self._redactor.of(await self._network.submit(trigger))

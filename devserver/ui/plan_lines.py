@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devserver.model.facts import AgentsSeen, Held, Outcome, PlanDone, PlanMade, Status
+from devserver.model.facts import AgentsSeen, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Way
 from devserver.model.plan import Hold, NotApplied, Plan, Step
 from devserver.ui.frame import brief, mod_error_block, place
@@ -73,11 +73,14 @@ def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
 
 def held_back(holds: Sequence[Hold]) -> str:
     """What does not happen, and why; of a hold that is about no mod in particular, why is all there is to say."""
-    return joined((f"{_held_what(each)}{each.reason}" for each in holds), "; ")
+    alike: dict[tuple[Action, str], list[str]] = {}
+    for each in holds:
+        alike.setdefault((each.action, each.reason), []).extend([] if each.mod_id in _NO_MOD else [each.mod_id])
+    return joined((f"{_held_what(action, mods)}{reason}" for (action, reason), mods in alike.items()), "; ")
 
 
-def _held_what(hold: Hold) -> str:
-    return "" if hold.mod_id in _NO_MOD else f"{hold.mod_id} {HELD[hold.action]}: "
+def _held_what(action: Action, mods: Sequence[str]) -> str:
+    return f"{', '.join(mods)} {HELD[action]}: " if mods else ""
 
 
 def has_rows(plan: Plan) -> bool:
@@ -129,8 +132,7 @@ def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
     first: tuple[Block, ...] = ()
     by_restart = any(each.way is Way.RESTART for each in good)
     if good and view.started and not by_restart:
-        rows = has_rows(done.plan)
-        first = (_applied(done, view) if rows else reload_line(good, done.duration_ms, done.agents, done.held, view),)
+        first = (_applied(done, view) if _is_listed_before(done.plan) else reload_line(good, done, view),)
     # Before the network is ready no plan is told, and what it holds is told with the rest.
     told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
     return first + trouble(told, done.agents, view)
@@ -139,8 +141,23 @@ def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
 def became(done: PlanDone, view: View) -> tuple[Block, ...]:
     """What became of each mod of a plan, for a command that has not shown its rows."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
-    line = reload_line(good, done.duration_ms, done.agents, done.held, view) if good else None
+    line = reload_line(good, done, view) if good else None
     return (*(() if line is None else (line,)), *trouble(done.outcomes, done.agents, view))
+
+
+def _is_listed_before(plan: Plan) -> bool:
+    """Whether the rows of a plan say all. Who saves a mod looks for its version, and is told of each."""
+    return has_rows(plan) and not plan.changed and not is_of_needs(plan)
+
+
+def is_of_needs(plan: Plan) -> bool:
+    """Whether a plan loads what another mod needs, or unloads several mods."""
+    along = any(step.came_with and step.action is Action.LOAD for step in plan.steps)
+    return along or _only_unloads(plan.steps)
+
+
+def _only_unloads(steps: Sequence[Step | Outcome]) -> bool:
+    return bool(steps) and all(each.action is Action.UNLOAD for each in steps)
 
 
 def _applied(done: PlanDone, view: View) -> Block:
@@ -154,16 +171,18 @@ def outcome_told(outcome: Outcome, view: View) -> tuple[Block, ...]:
     return plan_done(PlanDone(plan, (outcome,), outcome.duration_ms, outcome.agents, outcome.held), view)
 
 
-def reload_line(good: Sequence[Outcome], duration_ms: float, agents: AgentsSeen, held: Held, view: View) -> Block:
-    """The one line of steps that were applied: mods, duration, why, state, agents."""
+def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
+    """The one line of steps that were applied: mods, duration, why (unless rows have said it), state, agents."""
     glyphs = view.look.glyphs
     dot = f" {glyphs.dot} "
-    names = joined((_name(each) for each in good[:8]), "  ")
+    unloads = _only_unloads(good) and len(good) > 1
+    names = joined((each.mod_id if unloads else _name(each) for each in good[:8]), ", " if unloads else "  ")
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
-    why = _in(_why([each.reason for each in good], glyphs.more), glyphs)
+    more += DONE[Action.UNLOAD] if unloads else ""
+    why = "" if has_rows(done.plan) else _in(_why([each.reason for each in good], glyphs.more), glyphs)
     # What a reason says already ("in place, no reload") is not said again.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
-    said = joined((took(duration_ms), why, state, receipt(agents, held)), dot)
+    said = joined((took(done.duration_ms), why, state, receipt(done.agents, done.held)), dot)
     sign = Segment(f"{_sign(good, glyphs)} ", Style.GOOD)
     return Block((sign, strong(names), plain(more), dim(f"   {said}")))
 
@@ -178,7 +197,8 @@ def _state(notes: Sequence[str]) -> str:
 
 def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
     signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove}
-    return signs.get(good[0].action, glyphs.reloaded) if len(good) == 1 else glyphs.reloaded
+    alike = all(each.action is good[0].action for each in good)
+    return signs.get(good[0].action, glyphs.reloaded) if alike else glyphs.reloaded
 
 
 def _why(reasons: Sequence[str], more: str) -> str:
@@ -209,8 +229,11 @@ def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tupl
     """Everything that did not go well: a frame for each error, and one line for those that merely stayed behind."""
     culprits = _culprits(outcomes)
     framed = tuple(_error_block(each, agents, view) for each in culprits)
-    stayed = [each for each in outcomes if each.status is not Status.APPLIED and each not in culprits]
-    return (*framed, _stayed(stayed, view)) if stayed else framed
+    others = [each for each in outcomes if each.status is not Status.APPLIED and each not in culprits]
+    waiting = [each for each in others if each.status is Status.SKIPPED and not each.note]
+    fell = [each for each in others if each not in waiting]
+    told = ([_waiting(waiting, view)] if waiting else []) + ([_stayed(fell, view)] if fell else [])
+    return (*framed, *told)
 
 
 def _culprits(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -261,6 +284,17 @@ def _what_runs(outcome: Outcome) -> str:
 def _fared(agents: AgentsSeen, view: View) -> str:
     dropped = f", {agents.dropped} dropped" if agents.dropped else ""
     return f" {view.look.glyphs.dot} {count(agents.connected, 'agent')}{dropped}"
+
+
+def _waiting(outcomes: Sequence[Outcome], view: View) -> Block:
+    """Steps that were not tried, and why."""
+    holds = [Hold(each.action, each.mod_id, f"{each.reason}{_still_runs(each)}") for each in outcomes]
+    return Block((dim(f"{view.look.glyphs.quiet} {held_back(holds)}"),))
+
+
+def _still_runs(outcome: Outcome) -> str:
+    is_said = not outcome.generation or "keeps running" in outcome.reason
+    return "" if is_said else f"; v{outcome.generation} keeps running"
 
 
 def _stayed(outcomes: Sequence[Outcome], view: View) -> Block:

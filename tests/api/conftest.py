@@ -81,6 +81,9 @@ class SmallControl:
     def status(self, *, mods=True):
         return {"mods": [{"mod_id": "wiki", "generation": 3}]}
 
+    def why(self, name):
+        return {"kind": "unknown", "name": name, "reason": "no such mod"}
+
     def catalogue(self):
         return {"mods": [{"mod_id": "wiki", "generation": 3, "handlers": []}]}
 

@@ -13,6 +13,7 @@ from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
 PRIVILEGED = [
     ("GET", "/_dev/status"),
     ("GET", "/_dev/handlers"),
+    ("GET", "/_dev/why"),
     ("POST", "/_dev/reload"),
     ("POST", "/_dev/load"),
     ("POST", "/_dev/unload"),

@@ -364,6 +364,7 @@ def test_every_route_that_can_be_reached_has_a_scope(network):
         ("POST", "/_dev/prove", Scope.OPEN),
         ("GET", "/_dev/status", Scope.READ),
         ("GET", "/_dev/handlers", Scope.READ),
+        ("GET", "/_dev/why", Scope.READ),
         ("POST", "/_dev/reload", Scope.MODS_WRITE),
         ("POST", "/_dev/restart", Scope.ADMIN),
         ("POST", "/_dev/load", Scope.MODS_WRITE),

@@ -250,6 +250,9 @@ ASKED = {
     "open": ("open", "--print"),
     "new": ("new", "mod", "extra"),
     "log": ("log", "info"),
+    "load": ("load", "mods.echo"),
+    "unload": ("unload", "echo"),
+    "why": ("why", "echo"),
 }
 
 
@@ -293,3 +296,57 @@ def test_a_command_that_cannot_tells_programs_why(tmp_path: Path) -> None:
     TypeAdapter(forms.ErrorLine).validate_python(told)
     assert (told["type"], told["error"]["kind"], told["exit_code"]) == ("error", "NotRunning", done.returncode)
     assert told["error"]["message"] in done.stderr
+
+
+# Needs
+
+MOD = """from devserver import BaseMod
+
+
+class {title}Mod(BaseMod):
+    version = "1.1"
+    requires = {needs!r}
+"""
+
+
+def needing(folder: Path, name: str, *needs: str) -> None:
+    """Write the mod `mods.<name>`."""
+    (folder / "mods" / name).mkdir(parents=True, exist_ok=True)
+    (folder / "mods" / name / "mod.py").write_text(MOD.format(title=name.title(), needs=list(needs)))
+
+
+def test_why_an_unload_is_refused_cascades_and_takes_along_what_came(server: Running) -> None:
+    """One command after the other, as a person asks."""
+    needing(server.folder, "text")
+    needing(server.folder, "board", "mods.text>=1.1")
+    assert "+ text  load - needed by board (mods.text>=1.1)" in oa_dev(server.folder, "load", "mods.board").stdout
+    why = oa_dev(server.folder, "why", "text").stdout
+    assert why == (
+        "text v1 - mods.text 1.1 - loaded automatically\n"
+        "  needed by board (mods.text>=1.1, mods/board/mod.py:6), loaded by hand\n"
+        "  goes when board goes\n"
+    )
+    found = answer(server.folder, "why", "text")
+    TypeAdapter(forms.ANSWERS["why"]).validate_python(found, strict=True)
+    assert (found["came"], found["goes_with"]) == ("automatic", ["board"])
+    refused = oa_dev(server.folder, "unload", "text")
+    assert refused.returncode == 1
+    assert "text not unloaded: board needs it; text v1 keeps running" in refused.stdout
+    assert "--cascade unloads them too (board, then text); --force leaves them without it" in refused.stdout
+    cascade = oa_dev(server.folder, "unload", "text", "--cascade").stdout
+    assert "- board  unload - needs text" in cascade
+    assert "- board, text unloaded" in cascade
+    oa_dev(server.folder, "load", "mods.board")
+    gone = answer(server.folder, "unload", "board")
+    TypeAdapter(forms.ANSWERS["unload"]).validate_python(gone)
+    assert [each["reason"] for each in gone["then"]["steps"]] == ["came with board"]
+    unknown = oa_dev(server.folder, "why", "nowhere")
+    assert (unknown.returncode, unknown.stdout) == (1, "mod 'nowhere' is not loaded. Loaded: echo.\n")
+
+
+def test_why_of_a_package_names_what_needs_it(server: Running) -> None:
+    """Also the server itself."""
+    found = answer(server.folder, "why", "pydantic")
+    TypeAdapter(forms.ANSWERS["why"]).validate_python(found, strict=True)
+    assert (found["kind"], found["imported"] == found["version"]) == ("package", True)
+    assert "oa-dev" in [each["name"] for each in found["needed_by_packages"]]

@@ -30,8 +30,8 @@ class Context:
         self.asked.append(("load", mod_path, config, trusted))
         return EventResponse(True, "loaded", {"mod_id": "wiki", "mod_path": mod_path, "generation": 1})
 
-    async def unload_mod(self, mod, *, generation=None):
-        self.asked.append(("unload", mod))
+    async def unload_mod(self, mod, *, force=False, cascade=False, generation=None):
+        self.asked.append(("unload", mod, *(["cascade"] if cascade else []), *(["force"] if force else [])))
         return EventResponse(True, "unloaded", {"mod_id": mod})
 
     async def reload_mod(self, mod, *, generation=None):
@@ -147,7 +147,9 @@ async def test_a_failing_reload_passes_its_answer_on(context):
     """Unload and reload answer as the methods do."""
     assert (await ask(context, "mod.reload", {"mod_path": "wiki"}, LOCAL)).message == "broken"
     assert (await ask(context, "mod.unload", {"mod_path": "wiki"}, ADMIN)).success
-    assert context.asked == [("reload", "wiki"), ("unload", "wiki")]
+    assert (await ask(context, "mod.unload", {"mod_path": "wiki", "cascade": True}, ADMIN)).success
+    assert not (await ask(context, "mod.unload", {"mod_path": "wiki", "force": 1}, ADMIN)).success
+    assert context.asked == [("reload", "wiki"), ("unload", "wiki"), ("unload", "wiki", "cascade")]
 
 
 async def test_an_agent_sees_ids_and_no_metadata_of_others(context):

@@ -32,6 +32,7 @@ ROUTES = {
     ("POST", "/_dev/prove"): False,
     ("GET", "/_dev/status"): True,
     ("GET", "/_dev/handlers"): True,
+    ("GET", "/_dev/why"): True,
     ("POST", "/_dev/reload"): True,
     ("POST", "/_dev/restart"): True,
     ("POST", "/_dev/load"): True,

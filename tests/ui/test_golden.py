@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,6 +51,7 @@ from devserver.ui.render import render, render_line
 from devserver.ui.said import Said
 from devserver.ui.segments import Block, Line
 from devserver.ui.status import status_lines
+from devserver.ui.why import why_lines
 
 GOLDEN = Path(__file__).parent / "golden"
 THREE = AgentsSeen(3, 0)
@@ -143,6 +144,19 @@ def failed_with(message: str) -> Outcome:
     return outcome("wiki", 2, status=Status.ROLLED_BACK, error=ErrorFacts("ValueError", message, ERROR.where), note="")
 
 
+NEEDS = Plan(
+    "mods/board/mod.py",
+    (
+        Group((Step(Action.LOAD, "text", "mods.text", "needed by board (mods.text>=1.1)", came_with="board"),)),
+        Group((Step(Action.RELOAD, "board", "mods.board", "mods/board/mod.py changed"),)),
+    ),
+)
+CASCADE = tuple(
+    Step(Action.UNLOAD, mod, f"mods.{mod}", reason)
+    for mod, reason in (("search", "needs wiki"), ("board", "needs wiki"), ("wiki", "asked by a command"))
+)
+CIRCLE = "they need each other: board → text → board (mods/text/mod.py:9); make one of the needs optional"
+
 CASES: dict[str, Fact] = {
     "ready": Ready(
         "http://127.0.0.1:8700",
@@ -215,6 +229,25 @@ CASES: dict[str, Fact] = {
     "done_failed_together": done(FELL, FAILED),
     "done_failed_first_load": done(
         outcome("kanban", 0, action=Action.LOAD, status=Status.FAILED, phase=Phase.IMPORT, error=ERROR, note="")
+    ),
+    "done_needs": PlanDone(
+        replace(NEEDS, changed={Path("mods/board/mod.py"): "new"}),
+        (outcome("text", 1, action=Action.LOAD, note=""), outcome("board", 4)),
+        19.4,
+        THREE,
+    ),
+    "plan_of_needs": PlanMade(NEEDS),
+    "plan_of_a_circle": PlanMade(
+        Plan("mods/board/mod.py", holds=tuple(Hold(Action.LOAD, each, CIRCLE) for each in ("board", "text")))
+    ),
+    "done_cascade": PlanDone(
+        Plan("asked by a command", (Group(CASCADE),)),
+        tuple(outcome(each.mod_id, 0, action=Action.UNLOAD, note="") for each in CASCADE),
+        8.3,
+        THREE,
+    ),
+    "done_waiting": done(
+        outcome("board", 3, status=Status.SKIPPED, reason="it needs mods.text>=1.1, which did not load", note="")
     ),
     "done_partly": done(
         outcome("echo", 2),
@@ -297,6 +330,67 @@ STATUS = {
 }
 
 
+NEEDER = {
+    "requirement": "mods.text>=1.1",
+    "file": "mods/board/mod.py",
+    "line": 9,
+    "mod_id": "board",
+    "mod_path": "mods.board",
+    "runs": True,
+    "came": "listed",
+    "listed": {"line": 22, "enabled": True},
+    "optional": False,
+}
+WHY = {
+    "kind": "mod",
+    "mod_id": "text",
+    "mod_path": "mods.text",
+    "generation": 1,
+    "version": "1.1",
+    "came": "automatic",
+    "listed": None,
+    "needed_by": [NEEDER],
+    "needs": [],
+    "works_with": [],
+    "packages": [],
+    "goes_with": ["board"],
+    "waits": "",
+}
+NEED = {"requirement": "mods.text>=1.1", "file": "mods/board/mod.py", "line": 9, "mod_id": "text"}
+WHY_LISTED = {
+    **WHY,
+    "mod_id": "board",
+    "mod_path": "mods.board",
+    "came": "listed",
+    "listed": {"line": 22, "enabled": True},
+    "needed_by": [{**NEEDER, "mod_id": "page", "runs": False, "came": "", "optional": True}],
+    "needs": [{**NEED, "generation": 1, "version": "1.1", "fits": True}],
+    "works_with": [{**NEED, "generation": 1, "version": "1.0", "fits": False}],
+    "packages": [{"requirement": "idna>=3,<4", "file": "mods/board/mod.py", "line": 2}],
+    "goes_with": [],
+}
+WHY_WAITS = {
+    **WHY_LISTED,
+    "generation": 0,
+    "came": "",
+    "needed_by": [],
+    "needs": [{**NEED, "generation": 0, "version": None, "fits": False}],
+    "works_with": [],
+    "packages": [],
+    "waits": "it needs mods.text>=1.1 (mods/board/mod.py:9), which is nowhere",
+}
+WHY_PACKAGE = {
+    "kind": "package",
+    "name": "idna",
+    "version": "3.20",
+    "imported": "3.19",
+    "folder": ".oa-dev/env/4c1f",
+    "imported_by": ["wiki_extras"],
+    "needed_by": [{**NEEDER, "requirement": "idna>=3,<4", "line": 2, "version": "0.2"}],
+    "needed_by_packages": [{"name": "wiki-extras", "version": "1.5.0", "requirement": "idna>=3"}],
+}
+
+
 def block_texts(*blocks: Block) -> Callable[[View], str]:
     """Blocks as they are printed."""
     return lambda view: "".join(render(each, view.look, "10:14:02") for each in blocks)
@@ -318,6 +412,10 @@ PRINTED: dict[str, Callable[[View], str]] = {
     "event_refused": line_texts(lambda view: [event_line(EVENT | {"success": False, "payload": None}, view)]),
     "doctor": line_texts(lambda view: doctor_lines(ROWS, view)),
     "status": line_texts(lambda view: status_lines(STATUS, view)),
+    "why_automatic": line_texts(lambda view: why_lines(WHY, view)),
+    "why_listed": line_texts(lambda view: why_lines(WHY_LISTED, view)),
+    "why_waits": line_texts(lambda view: why_lines(WHY_WAITS, view)),
+    "why_package": line_texts(lambda view: why_lines(WHY_PACKAGE, view)),
 }
 """What commands print, which is no fact."""
 

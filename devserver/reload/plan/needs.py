@@ -41,13 +41,16 @@ def place_of(text: str, path: str, situation: Situation) -> Place | None:
     known, mod = situation.declared.get(path), situation.at(path)
     if known is not None:
         return known.where.get(text)
-    if mod is None or mod.file is None:
-        return None
+    return None if mod is None else as_loaded(mod).where.get(text)
+
+
+def as_loaded(mod: LiveMod) -> Declarations:
+    """What the source that a live mod was loaded from declares, with its places."""
     try:
-        loaded = completed(read_declarations(mod.text, mod.file), mod.manifest)
+        said = Declarations() if mod.file is None else read_declarations(mod.text, mod.file)
     except SyntaxError:
-        return None
-    return loaded.where.get(text)
+        said = Declarations()
+    return completed(said, mod.manifest)
 
 
 # What comes along
