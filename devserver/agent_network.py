@@ -59,7 +59,7 @@ from devserver.model.lifecycle import Action
 from devserver.model.logs import logger
 from devserver.model.names import module_of
 from devserver.model.plan import Plan
-from devserver.model.principal import LOCAL, Principal
+from devserver.model.principal import LOCAL, Kind, Principal
 from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
 from devserver.network.accounts import RECORDED
 from devserver.network.agents import Directory, Registration
@@ -68,6 +68,7 @@ from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.lines import Lines
 from devserver.network.recorder import Recorder
+from devserver.network.shadow import HeldHandle
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
 from devserver.reload.line_state import copy_folder
@@ -120,7 +121,9 @@ class AgentNetwork:
         self.engine.on_config.append(self.directory.reconfigure)
         self.lines = Lines(self.engine.registry, self.directory, self._tell)
         """The versions that run beside mods."""
-        self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error, self.lines.on_error)
+        self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error)
+        self._dispatcher.on_line_error = self.lines.on_error
+        self._dispatcher.shadows.tell = self._tell
         self.blocked = BlockedMods(self, lambda: self.engine.environment.current, lambda fact: self._tell(fact))
         """What catalogues warn of among the mods that are installed."""
         self.engine.admits.append(self.blocked.refuse)
@@ -237,7 +240,7 @@ class AgentNetwork:
         return True
 
     def _enabled(self) -> tuple[str, ...]:
-        return tuple(each.path for each in self.config.enabled_mods)
+        return tuple(each.path for each in self.config.enabled_specs)
 
     async def shutdown(self) -> bool:
         """End every mod, then the agents' queues."""
@@ -253,7 +256,7 @@ class AgentNetwork:
     async def end_mods(self) -> None:
         """End every mod, its state packed. To be called when no handler runs; `initialize` brings them back here."""
         engine = self.engine
-        live, limit, differing = engine.registry.live, engine.limits.initialize, engine.knowledge.differing()
+        live, limit, differing = engine.lasting, engine.limits.initialize, engine.knowledge.differing()
         arrivals = await self._home.run(engine.restarts.pack, live, limit, differing)
         await engine.stop()
         await self._home.run(self._move_out)
@@ -368,6 +371,10 @@ class AgentNetwork:
     async def drop_mod(self, line: str, *, keep: Keep = "") -> EventResponse:
         """End a line: its agents get the main line again, at once. `keep`: as of `promote_mod`."""
         return response_of(await self.engine.submit(DropAsked(line, keep, "drop_mod")), line)
+
+    def compare_mod(self, mod: str) -> list[dict[str, Any]]:
+        """What the shadows of a mod (`wiki`), or one of them (`wiki@next`), did differently: a row for each."""
+        return self._dispatcher.shadows.rows(mod) or []
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have any trigger carried out, and learn everything that came of it."""
@@ -511,6 +518,9 @@ class AgentNetwork:
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name.startswith("system."):
             return self._seen(event, await self._run_system(event, principal))
+        if principal.kind is Kind.AGENT and "@" in (event.destination_id or "") and self._names_shadow(event):
+            message = f"Target mod {event.destination.id} not found"
+            return self._seen(event, EventResponse(False, message, event_name=event.event_name))
         if self._start_gate.shut:
             # The mods that hear it may be loaded in a moment; agents of before a restart are there already.
             await self._start_gate.wait(self.network_name)
@@ -525,6 +535,11 @@ class AgentNetwork:
         answer = await run_system(self, event, principal)
         way.end(event, answer)
         return answer
+
+    def _names_shadow(self, event: Event) -> bool:
+        """Whether an event is for a shadow, which agents know nothing of."""
+        slot = self.engine.registry.find(event.destination.id)
+        return slot is not None and slot.line is not None and slot.line.rule.shadow
 
     async def _tell_mods(self, event: Event) -> None:
         if self._dispatcher.is_heard(event):
@@ -609,7 +624,8 @@ class AgentNetwork:
 
     def handle(self, mod_path: str, line: Line | None = None) -> NetworkHandle:
         """A handle for a new generation of a mod, or of a line of it."""
-        return NetworkHandle(self, mod_path, line)
+        kind = HeldHandle if line is not None and line.rule.shadow else NetworkHandle
+        return kind(self, mod_path, line)
 
     def copy_folder(self, mod_path: str, line_path: str) -> str:
         """Give a line a copy of its mod's folder of data; what became of it, in words."""
@@ -662,6 +678,7 @@ class AgentNetwork:
             # Agents see one mod, whichever of its versions they get.
             if outcome.status is Status.APPLIED:
                 self.lines.told(outcome.mod_id)
+                self._dispatcher.shadows.forget()
             return
         name = _NOTICES.get(outcome.action)
         if name is None or outcome.status is not Status.APPLIED or self._started is None:

@@ -36,6 +36,10 @@ class Network(Protocol):
     def network_name(self) -> str:
         """The name in network.yaml."""
 
+    @property
+    def is_shadow(self) -> bool:
+        """Whether the mod is a shadow: it sees copies, and what it sends is held. What it writes elsewhere is real."""
+
     async def process_event(self, event: Event) -> EventResponse:
         """Send an event; without a `source_id` it goes out as `mod:<this mod's path>`.
 

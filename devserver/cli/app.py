@@ -16,6 +16,7 @@ import typer
 from devserver import __version__
 from devserver.cli.catalogue import add_catalogue
 from devserver.cli.exits import Exit, Problem
+from devserver.cli.lines import add_lines
 from devserver.cli.market import add_market
 from devserver.cli.options import Json, NetworkFile, SchemaOf, format_of, formats, level_of, levels, port_of
 from devserver.cli.replays import add_replays
@@ -232,6 +233,7 @@ def new_agent(
 
 add_running(app)
 add_market(app)
+add_lines(app)
 add_catalogue(app)
 add_replays(app)
 app.add_typer(new, name="new")

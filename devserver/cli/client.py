@@ -126,6 +126,18 @@ class Client:
         """One event, as far as it is kept."""
         return self._call("GET", f"/_dev/event?number={number}", None, _QUICK_SECONDS)
 
+    def ask(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a version beside a mod changed (`try`, `split`, `promote`, `drop`); the answer is as of `reload`."""
+        return self._call("POST", f"/_dev/{what}", body, _WORK_SECONDS)
+
+    def compare(self, mod: str) -> dict[str, Any]:
+        """What the shadows of a mod did differently: `shadows`, a row for each."""
+        return self._call("GET", f"/_dev/compare?{urlencode({'mod': mod})}", None, _WORK_SECONDS)
+
+    def which(self, agent: str, mod: str) -> dict[str, Any]:
+        """Which version of a mod an agent gets, and why."""
+        return self._call("GET", f"/_dev/which?{urlencode({'agent': agent, 'mod': mod})}", None, _QUICK_SECONDS)
+
     def saves(self, do: str) -> dict[str, Any]:
         """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""
         return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)

@@ -222,18 +222,18 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
 
 def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Reload mods, all where none is named. Ends with 1 unless every step was applied."""
-    return _carried_out(_server().reload(mods), as_json=as_json)
+    return carried_out(_server().reload(mods), as_json=as_json)
 
 
 def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> int:
     """Load a mod. Ends with 1 unless it was loaded. Raises Problem for a configuration that is not a JSON object."""
-    return _carried_out(_server().load(mod, object_of(config, "the configuration"), anyway), as_json=as_json)
+    return carried_out(_server().load(mod, object_of(config, "the configuration"), anyway), as_json=as_json)
 
 
 def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
     """Unload a mod. Ends with 1 unless it was unloaded."""
     answer = _server().unload(mod, force=force, cascade=cascade)
-    code = _carried_out(answer, as_json=as_json)
+    code = carried_out(answer, as_json=as_json)
     first: list[str] = next((each["cascade"] for each in answer["holds"] if each.get("cascade")), [])
     if first and not as_json:
         order = f"{', '.join(first)}, then {mod_id_of(mod)}"
@@ -304,15 +304,16 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
 
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Undo the last reload of mods, the latest where none is named. Ends with 1 unless every step was applied."""
-    return _carried_out(_server().undo(mods), as_json=as_json)
+    return carried_out(_server().undo(mods), as_json=as_json)
 
 
 def redo(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Take back the last undo of mods, the latest where none is named. Ends with 1 unless every step was applied."""
-    return _carried_out(_server().redo(mods), as_json=as_json)
+    return carried_out(_server().redo(mods), as_json=as_json)
 
 
-def _carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
+def carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
+    """Show what became of a trigger. The code is 1 unless every step was applied."""
     if as_json:
         say_json(answer)
         return _applied(_done(answer))

@@ -115,12 +115,15 @@ def unload(
 
 def why(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A mod, by id or path, or a Python package.")],
+    mod: Annotated[
+        str, typer.Argument(metavar="[MOD]", help="With a mod, NAME is an agent: which version of it the agent gets.")
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Show what needs a mod or a Python package, and what it needs."""
-    from devserver.cli import remote
+    from devserver.cli import line_commands, remote
 
-    return remote.why(name, as_json=as_json)
+    return line_commands.which(name, mod, as_json=as_json) if mod else remote.why(name, as_json=as_json)
 
 
 def restart(as_json: Json = False) -> int:

@@ -280,6 +280,19 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """What a shadow (`mod_id`) did so far: how many events, the same as its mod, differently, raised, not run."""
+
+    mod_id: str
+    main: str
+    events: int
+    same: int
+    other: int
+    raised: int
+    busy: int
+
+
+@dataclass(frozen=True, slots=True)
 class Blocked:
     """A mod keeps the mods' thread from everything else."""
 
@@ -421,6 +434,7 @@ Fact = (
     | ModError
     | SplitSeen
     | Guarded
+    | Compared
     | Blocked
     | LeftBehind
     | AgentSeen

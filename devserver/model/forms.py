@@ -307,6 +307,20 @@ class GuardLine(TypedDict):
     reason: str
 
 
+class ComparedLine(TypedDict):
+    """What a shadow did so far: the same as its mod, differently, raised, not run because too many waited."""
+
+    type: Literal["compared"]
+    time: str
+    mod_id: str
+    main: str
+    events: int
+    same: int
+    other: int
+    raised: int
+    busy: int
+
+
 class AgentLine(TypedDict):
     """An agent came, or went: it left, its socket ended, or it was silent for too long. It may come back."""
 
@@ -428,6 +442,7 @@ Line = (
     | ModErrorLine
     | SplitLine
     | GuardLine
+    | ComparedLine
     | AgentLine
     | ReplayedLine
     | AskedLine

@@ -16,6 +16,7 @@ from devserver.model.facts import (
     AgentSeen,
     AgentsSeen,
     Blocked,
+    Compared,
     ConfigRefused,
     ErrorFacts,
     Exposed,
@@ -90,6 +91,8 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return (_split(fact, time),)
         case Guarded():
             return (_guard(fact, time),)
+        case Compared():
+            return (_compared(fact, time),)
         case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram():
             return (_notice(fact, time),)
         case AgentSeen():
@@ -272,6 +275,20 @@ def _guard(fact: Guarded, time: str) -> forms.GuardLine:
         "main": fact.main,
         "generation": fact.generation,
         "reason": fact.reason,
+    }
+
+
+def _compared(fact: Compared, time: str) -> forms.ComparedLine:
+    return {
+        "type": "compared",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "main": fact.main,
+        "events": fact.events,
+        "same": fact.same,
+        "other": fact.other,
+        "raised": fact.raised,
+        "busy": fact.busy,
     }
 
 

@@ -28,6 +28,7 @@ from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
 from devserver.network.recorder import Recorder
+from devserver.network.shadow import Seen, Sends, Shadows, sends_of_main
 from devserver.network.way import Way
 
 _PASSED, _ANSWERED, _RAISED, _GIVEN_UP = (
@@ -53,10 +54,11 @@ class Dispatcher:
         registry: Registry,
         directory: Directory,
         on_error: OnError,
-        on_line_error: Callable[[Slot], None] = lambda slot: None,
     ) -> None:
         self._registry = registry
-        self._on_line_error = on_line_error
+        self.on_line_error: Callable[[Slot], None] = lambda slot: None
+        """Told where an event has failed in a mod that has lines, or in one of them."""
+        self.shadows = Shadows(registry, self._offer)
         self._directory = directory
         self._on_error = on_error
         self._answers = Answers(directory.accounts)
@@ -136,6 +138,9 @@ class Dispatcher:
             way.end(event, _unanswered(event))
             raise
         way.end(event, answer)
+        sends = sends_of_main.get()
+        if sends is not None and caller is not None and caller.generation is sends.generation:
+            sends.note(event, answer)
         return answer
 
     async def notify(self, event: Event) -> None:
@@ -205,13 +210,35 @@ class Dispatcher:
         """Ask a mod that has lines, or one of them, and note how it went: a line of which too much fails is told of."""
         if slot.live is None or not slot.live.handlers.find(event.event_name):
             return None
+        if slot.choice is not None and slot.choice.shadows:
+            return await self._shadowed(slot, slot.choice, event, way)
+        return await self._noted(slot, event, way)
+
+    async def _shadowed(self, slot: Slot, choice: Choice, event: Event, way: Way) -> EventResponse | None:
+        """Ask a mod, and let its shadows see the event afterwards, with what the mod did."""
+        sends, payload = Sends(slot.live), dict(event.payload)
+        token = sends_of_main.set(sends)
+        failed, began = len(way.errors), time.perf_counter()
+        try:
+            answer = await self._noted(slot, event, way)
+        finally:
+            sends_of_main.reset(token)
+        took = time.perf_counter() - began
+        error = str(way.errors[-1][1]) if len(way.errors) > failed else ""
+        # Not longer: a task of the handler may go on to send.
+        done = Sends(None, list(sends.sent))
+        seen = Seen(event=event, payload=payload, answer=answer, sends=done, error=error, took=took)
+        self.shadows.offer(choice.shadows, seen)
+        return answer
+
+    async def _noted(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
         failed, began = len(way.errors), time.perf_counter()
         answer = await self._offer(slot, event, way)
         if slot.tally is not None:
             has_failed = len(way.errors) > failed
             slot.tally.note(time.perf_counter() - began, str(way.errors[-1][1]) if has_failed else "")
             if has_failed:
-                self._on_line_error(slot)
+                self.on_line_error(slot)
         return answer
 
     def _offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:

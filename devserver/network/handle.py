@@ -54,6 +54,9 @@ class NetworkHandle:
         self._generation: Generation | None = None
         self._made: list[str] = []
 
+    is_shadow = False
+    """Whether what it sends is held."""
+
     def bind(self, generation: Generation) -> None:
         """Speak for `generation` from now on."""
         self._generation = generation

@@ -60,6 +60,12 @@ class SystemContext(Protocol):
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
         """Reload a mod by path or id."""
 
+    async def split_mod(self, line: str, rule: float) -> EventResponse:
+        """Let a line of a mod get this part of all agents."""
+
+    async def promote_mod(self, line: str) -> EventResponse:
+        """Let a line become its mod."""
+
     async def register_agent(
         self,
         agent_id: str,
@@ -370,6 +376,17 @@ async def _ask(context: SystemContext, event: Event, principal: Principal) -> Ev
     return answer(event, told, f"a person is asked for {asked.name} {asked.version}".rstrip())
 
 
+async def _split(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    share = event.payload.get("share")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise EventRefused("bad_payload", f"{event.event_name} needs payload.share, a number from 0 to 1")
+    return _passed_on(event, await context.split_mod(_text(event, "line"), float(share)))
+
+
+async def _promote(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
+    return _passed_on(event, await context.promote_mod(_text(event, "line")))
+
+
 def _seen(event: Event) -> int | None:
     """The generation that the sender saw the mod at; None where it does not say."""
     value = event.payload.get("generation")
@@ -405,6 +422,8 @@ COMMANDS: dict[str, Command] = {
         Command("mod.reload", Scope.MODS_WRITE, _reload),
         Command("mod.search", Scope.MODS_ASK, _search),
         Command("mod.ask", Scope.MODS_ASK, _ask),
+        Command("mod.split", Scope.MODS_WRITE, _split),
+        Command("mod.promote", Scope.MODS_WRITE, _promote),
     )
 }
 """Every command, by its name."""

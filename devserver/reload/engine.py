@@ -42,7 +42,7 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Group, Plan, Step
-from devserver.model.split import Line, main_of
+from devserver.model.split import Line, StateMode, label_of, main_of
 from devserver.reload import hooks
 from devserver.reload.apply import GivenUp, Transaction
 from devserver.reload.carried import Candidate, Carried
@@ -116,6 +116,8 @@ class Engine:
         """Where people read what network.yaml asks for."""
         self.reloads = 0
         self.failures = 0
+        self.tried: list[str] = []
+        """The lines that a person tried and that ended with this network, by id."""
         self.admits: list[Callable[[str], None]] = []
         """Raises ModFault for a mod that may not be loaded now, whoever asks."""
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
@@ -158,6 +160,13 @@ class Engine:
         """How long things may take."""
         return self.config.limits
 
+    @property
+    def lasting(self) -> tuple[Generation, ...]:
+        """What runs and has a state of its own that outlasts this process: no line that a person tries, nor one that
+        shares its mod's."""
+        slots = [each for each in self.registry.slots if each.line is None or each.line.state is StateMode.COPY]
+        return tuple(each.live for each in slots if each.live is not None and (each.line is None or each.live.listed))
+
     # Life
 
     def start(self) -> None:
@@ -181,8 +190,10 @@ class Engine:
             self.worker.stop(wait=0.5)
         self.proof.stop()
         self._refuse_waiting()
+        self.tried = [each.mod_id for each in self.registry.live if label_of(each.mod_id) and not each.listed]
         await self.home.run(self._end_all)
         self.modules.forget(list(self.modules.current))
+        self.modules.lines.pins.clear()
         self._finder.remove()
         self.environment.end()
 
@@ -192,6 +203,7 @@ class Engine:
             "numbers": self.registry.pack(),
             "reloads": self.reloads,
             "failures": self.failures,
+            "tried": self.tried,
             "arrivals": {path: arrival_to_dict(each) for path, each in self.restarts.arrivals.items()},
             "unloaded": sorted(self.restarts.unloaded),
             "history": self.knowledge.history.pack(),
@@ -201,6 +213,9 @@ class Engine:
         """Go on where an earlier image of this process was. To be called before the first trigger."""
         self.registry.unpack(packed["numbers"])
         self.reloads, self.failures = packed["reloads"], packed["failures"]
+        for each in packed.get("tried", ()):
+            again = f"oa-dev try {main_of(each)} tries it again"
+            self._tell(Notice(f"{each} ended with the restart: what is on disk runs for everybody now; {again}"))
         self.restarts.arrivals = {path: arrival_from_dict(each) for path, each in packed["arrivals"].items()}
         # An image of another version may not have packed these.
         self.restarts.unloaded = set(packed.get("unloaded", ()))
@@ -325,7 +340,7 @@ class Engine:
             would_fail={**situation.would_fail, **({"oa-dev": problem} if problem is not None else {})},
             can_restart=self.restarts.replace is not None,
             stale_in_process=tuple(self.restarts.waiting),
-            state_moves=await self.home.run(self.restarts.moves, self.registry.live, limit),
+            state_moves=await self.home.run(self.restarts.moves, self.lasting, limit),
             child_processes=self.restarts.ends(),
         )
         plan = make_plan(trigger, situation)

@@ -15,6 +15,7 @@ from devserver.model.change import RestartAsked
 from devserver.model.facts import Outcome, Status, Way
 from devserver.model.lifecycle import Action, Limits, Phase, RestartPolicy
 from devserver.model.names import module_of
+from devserver.model.split import label_of
 from devserver.reload.knowledge import Attempt, Knowledge
 from devserver.reload.restarting import Restarting
 
@@ -89,7 +90,8 @@ class SecondOpinion:
 
 
 def _may_be_ours(outcome: Outcome) -> bool:
-    failed = outcome.status is Status.ROLLED_BACK and outcome.error is not None
+    # A restart brings no line: what it runs is what the author tries.
+    failed = outcome.status is Status.ROLLED_BACK and outcome.error is not None and label_of(outcome.mod_id) is None
     return failed and outcome.action is Action.RELOAD and outcome.phase in _DOUBTFUL
 
 

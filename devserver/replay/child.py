@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 _GRACE = 0.5
 """Seconds that a fork has beyond those of its event."""
+_MOST_SESSION = 200 * 1024 * 1024
+"""The bytes that the observations of a session may have."""
 MOST_STORAGE = 10 * 1024 * 1024
 """The bytes of a mod's storage that is copied; of a larger one the mod finds nothing."""
 
@@ -187,7 +189,7 @@ class Child:
             return _run_in_fork(self._played(network, begin, message["events"], seconds))
 
         try:
-            return {"all": forked(self._sandbox, work, message["most_seconds"])}
+            return {"all": forked(self._sandbox, work, message["most_seconds"], _MOST_SESSION)}
         finally:
             self._storage.restore()
 

@@ -20,8 +20,11 @@ class Failed(Exception):
     """The fork gave no result. The text says why, as in "did not end within 5 s"."""
 
 
-def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float) -> Any:
-    """Return what `work` returns, by way of JSON. Raises Failed where it comes to nothing within `seconds`."""
+def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
+    """Return what `work` returns, by way of JSON of at most so many bytes.
+
+    Raises Failed where it comes to nothing within `seconds`.
+    """
     reading, writing = os.pipe()
     own = os.getpid()
     try:
@@ -29,7 +32,7 @@ def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float) -> Any:
             pid = os.fork()
         if pid == 0:
             sandbox.forks = False
-            _work(work, writing, own)
+            _work(work, writing, own, most)
         os.close(writing)
         writing = -1
         try:
@@ -44,23 +47,23 @@ def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float) -> Any:
         os.close(reading)
         if writing >= 0:
             os.close(writing)
-    return _read(data, how)
+    return _read(data, how, most)
 
 
-def _read(data: bytes, how: int) -> Any:
+def _read(data: bytes, how: int, most: int) -> Any:
     if how < 0:
         raise Failed(f"ended the process ({signal.Signals(-how).name})")
     if how or not data:
         raise Failed(f"ended the process (exit {how})")
-    if len(data) >= MOST_BYTES:
-        raise Failed("did more than can be compared (16 MiB)")
+    if len(data) >= most:
+        raise Failed(f"did more than can be compared ({most // 1024 // 1024} MiB)")
     answer = json.loads(data)
     if "failed" in answer:
         raise Failed(answer["failed"])
     return answer["result"]
 
 
-def _work(work: Callable[[], Any], writing: int, parent: int) -> None:
+def _work(work: Callable[[], Any], writing: int, parent: int, most: int) -> None:
     """Work and end: what follows in the process that was forked is none of this one's business."""
     code = 1
     try:
@@ -76,7 +79,7 @@ def _work(work: Callable[[], Any], writing: int, parent: int) -> None:
         except BaseException as error:
             # SystemExit too: this process is to end in no other way than below.
             answer = {"failed": f"{type(error).__name__}: {error}"}
-        view = memoryview(json.dumps(answer).encode()[:MOST_BYTES])
+        view = memoryview(json.dumps(answer).encode()[:most])
         while view:
             view = view[os.write(writing, view) :]
         code = 0

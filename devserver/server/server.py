@@ -22,6 +22,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.control.desk import DeskApi
 from devserver.control.feed import FeedApi
+from devserver.control.lines import LinesApi
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
 from devserver.control.receipts import ReceiptsApi
@@ -48,6 +49,7 @@ from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES, mod_id_of
 from devserver.model.principal import ADMIN
+from devserver.model.split import main_of
 from devserver.server.app import make_app
 from devserver.server.before import Before
 from devserver.server.ending import Ending
@@ -265,7 +267,7 @@ class Server:
         self._begin(self._watchdog().run())
         self._begin(warn_of_blocked(self._network, self.tell))
         if self._files.are_ours:
-            self._begin(self._kept.run(self._home, lambda: self._network.engine.registry.live))
+            self._begin(self._kept.run(self._home, lambda: self._network.engine.lasting))
             self._begin(self._agents.run(first=self._options.before is None))
         if self._options.watch:
             self._begin(self._watch.run())
@@ -348,7 +350,13 @@ class Server:
     def _app(self) -> Any:
         page, replay = PageApi(self._token, self._tickets), ReplayApi(self._replaying)
         own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *ReceiptsApi(self.views).routes())
-        own = (*own, *replay.routes(), *ShelfApi(self._network).routes(), *page.routes())
+        own = (
+            *own,
+            *replay.routes(),
+            *ShelfApi(self._network).routes(),
+            *page.routes(),
+            *LinesApi(self, self).routes(),
+        )
         open_to = self._exposure
         # Who is connected at an address of before goes on calling us by it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
@@ -442,6 +450,15 @@ class Server:
 
         engine = self._network.engine
         return self._redactor.of(Why(engine.knowledge, engine.modules).of(name))
+
+    def which(self, agent: str, mod: str) -> dict[str, Any] | None:
+        """The version of a mod that an agent gets, and why."""
+        return self._network.lines.why(agent, mod)
+
+    def compared(self, mod: str) -> list[dict[str, Any]] | None:
+        """What the shadows of a mod did differently; None where there is no such mod."""
+        known = self._network.engine.registry.find(main_of(mod)) is not None
+        return self._redactor.of(self._network.compare_mod(mod)) if known else None
 
     async def submit(self, trigger: Trigger) -> PlanDone:
         """Have a trigger carried out."""

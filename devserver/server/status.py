@@ -185,7 +185,7 @@ def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
 
 
 def _down(network: AgentNetwork, standing: Standing, live: Sequence[Generation]) -> list[Row]:
-    wanted = {each.path for each in network.config.enabled_mods}
+    wanted = {each.path for each in network.config.enabled_specs}
     return standing.down(wanted, {each.mod_path for each in live})
 
 

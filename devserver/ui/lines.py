@@ -12,6 +12,7 @@ from devserver.model.facts import (
     AgentProgram,
     AgentSeen,
     Blocked,
+    Compared,
     ConfigRefused,
     ErrorFacts,
     Exposed,
@@ -74,6 +75,8 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return (_guarded(fact, view),)
         case Replayed():
             return replayed(fact, view)
+        case Compared():
+            return ()  # `oa-dev compare` shows it to who wants to see
         case AgentSeen() if not view.started:
             return ()  # who is known from before does not come: nobody can yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():

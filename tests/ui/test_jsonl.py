@@ -16,6 +16,7 @@ from devserver.model.facts import (
     AgentSeen,
     AgentsSeen,
     Blocked,
+    Compared,
     ConfigRefused,
     ErrorFacts,
     Exposed,
@@ -230,6 +231,13 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
         [
             {"type": "guard", "mod_id": "wiki@next", "main": "wiki", "generation": 2}
             | {"reason": "6 of its last 6 failed"}
+        ],
+    ),
+    (
+        Compared("wiki@next", "wiki", 100, 97, 3, 1, 0),
+        [
+            {"type": "compared", "mod_id": "wiki@next", "main": "wiki", "events": 100}
+            | {"same": 97, "other": 3, "raised": 1, "busy": 0}
         ],
     ),
     (

@@ -1,0 +1,50 @@
+"""What the commands for versions beside mods do; each returns the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from devserver.cli.client import connect
+from devserver.cli.exits import Exit, Problem
+from devserver.cli.locate import workspace
+from devserver.cli.output import say, say_json, show_lines, view
+from devserver.cli.remote import carried_out
+from devserver.ui.versions import compare_lines, which_lines
+
+
+def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
+    """Load a version beside a mod, and say what becomes of saves. Ends with 1 unless it was loaded."""
+    answer = connect(workspace()).ask("try", body)
+    code = carried_out(answer, as_json=as_json)
+    if code == Exit.CLEAN and not as_json and "path" not in body:
+        mod, label = body["mod"], body["label"]
+        say(f"{mod} stays as it runs; saves of it run as {mod}@{label} until promote or drop")
+    return code
+
+
+def ask(what: str, body: Mapping[str, Any], *, as_json: bool) -> int:
+    """Have a line changed, and show the outcome. Ends with 1 unless it was."""
+    return carried_out(connect(workspace()).ask(what, body), as_json=as_json)
+
+
+def compare(mod: str, *, as_json: bool) -> int:
+    """Show what the shadows of a mod did differently. Raises Problem where it has none."""
+    answer = connect(workspace()).compare(mod)
+    if as_json:
+        say_json(answer)
+        return Exit.CLEAN
+    if not answer["shadows"]:
+        raise Problem(f"{mod} has no shadow: oa-dev try {mod} --shadow", code=Exit.FATAL)
+    show_lines(line for each in answer["shadows"] for line in compare_lines(each, view()))
+    return Exit.CLEAN
+
+
+def which(agent: str, mod: str, *, as_json: bool) -> int:
+    """Show which version of a mod an agent gets, and why."""
+    answer = connect(workspace()).which(agent, mod)
+    if as_json:
+        say_json(answer)
+    else:
+        show_lines(which_lines(answer, view()))
+    return Exit.CLEAN

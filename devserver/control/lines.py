@@ -1,0 +1,154 @@
+"""The control API for versions that run beside mods: try, split, promote, drop, who gets which and why.
+
+Every change is a trigger of the one queue; nothing is decided here. Shares are parts of all agents, from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field
+
+from devserver.control.bodies import Body, Text, read
+from devserver.control.control import carried_out
+from devserver.model.change import DropAsked, LineAsked, PromoteAsked, SplitAsked, Trigger
+from devserver.model.facts import PlanDone
+from devserver.model.names import mod_name_problem, module_of
+from devserver.model.principal import Scope
+from devserver.model.split import Guard, Line, Rule, StateMode, label_problem
+from devserver.transports.http.answers import Answer, told
+from devserver.transports.http.routes import Request, Route
+from devserver.transports.strict import Malformed
+
+_CAUSE = "asked by a command"
+_MOST = 1000
+
+Names = Annotated[list[Text], Field(max_length=_MOST)]
+
+
+class LinesAsked(Protocol):
+    """What is known of the lines of a network."""
+
+    def which(self, agent: str, mod: str) -> dict[str, Any] | None:
+        """The version of a mod that an agent gets, and why."""
+
+    def compared(self, mod: str) -> list[dict[str, Any]] | None:
+        """What the shadows of a mod did differently."""
+
+
+class Submits(Protocol):
+    """The one queue of triggers."""
+
+    async def submit(self, trigger: Trigger) -> PlanDone:
+        """Queue a trigger, and wait until its plan was carried out."""
+
+
+class RuleBody(Body):
+    """Which events a line gets."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    agents: Names = Field(default=[])
+    groups: Names = Field(default=[])
+    when: dict[str, object] = Field(default={})
+    shadow: bool = False
+
+    @property
+    def rule(self) -> Rule:
+        """The rule."""
+        return Rule(
+            share=self.share,
+            agents=tuple(self.agents),
+            groups=tuple(self.groups),
+            when=self.when,
+            shadow=self.shadow,
+        )
+
+
+class Try(RuleBody):
+    """A version beside a mod: the mod's own file on disk, or the code of another `path`."""
+
+    mod: Text
+    label: Text = "next"
+    path: Text | None = None
+    state: Literal["shared", "copy", "empty"] | None = None
+
+
+class SplitBody(RuleBody):
+    """A line, and which events it gets."""
+
+    line: Text
+
+
+class End(Body):
+    """A line that ends, and whose state stays where both have one."""
+
+    line: Text
+    keep: Literal["", "main", "line"] = ""
+
+
+class LinesApi:
+    """The endpoints."""
+
+    def __init__(self, queue: Submits, lines: LinesAsked) -> None:
+        self._queue = queue
+        self._lines = lines
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table."""
+        return (
+            Route("POST", "/_dev/try", Scope.MODS_WRITE, self.try_),
+            Route("POST", "/_dev/split", Scope.MODS_WRITE, self.split),
+            Route("POST", "/_dev/promote", Scope.MODS_WRITE, self.promote),
+            Route("POST", "/_dev/drop", Scope.MODS_WRITE, self.drop),
+            Route("GET", "/_dev/compare", Scope.READ, self.compare),
+            Route("GET", "/_dev/which", Scope.READ, self.which),
+        )
+
+    async def try_(self, request: Request) -> Answer:
+        """Load a version beside a mod."""
+        body = read(Try, request)
+        problem = label_problem(body.label)
+        if problem is None and body.path is not None:
+            problem = mod_name_problem(body.path)
+        if problem is not None:
+            raise Malformed("bad_field", f"{body.label if body.path is None else body.path}: {problem}")
+        state = StateMode.COPY if body.shadow else StateMode(body.state or StateMode.SHARED)
+        line = Line(
+            label=body.label,
+            rule=body.rule,
+            state=state,
+            guard=None if body.shadow else Guard(),
+            code=module_of(body.path) if body.path is not None else "",
+        )
+        return carried_out(await self._queue.submit(LineAsked(body.mod, line, cause=_CAUSE, trusted=False)))
+
+    async def split(self, request: Request) -> Answer:
+        """Let a line get other agents."""
+        body = read(SplitBody, request)
+        return carried_out(await self._queue.submit(SplitAsked(body.line, body.rule, _CAUSE)))
+
+    async def promote(self, request: Request) -> Answer:
+        """Let a line become its mod."""
+        body = read(End, request)
+        return carried_out(await self._queue.submit(PromoteAsked(body.line, body.keep, _CAUSE)))
+
+    async def drop(self, request: Request) -> Answer:
+        """End a line."""
+        body = read(End, request)
+        return carried_out(await self._queue.submit(DropAsked(body.line, body.keep, _CAUSE)))
+
+    async def compare(self, request: Request) -> Answer:
+        """What the shadows of a mod did differently; 404 where there is no such mod."""
+        mod = request.query.get("mod", "")
+        found = self._lines.compared(mod)
+        if found is None:
+            raise Malformed("unknown_mod", f"no mod {mod!a} runs here", 404)
+        return told({"mod": mod, "shadows": found})
+
+    async def which(self, request: Request) -> Answer:
+        """Which version of a mod an agent gets, and why; 404 where there is no such mod."""
+        agent, mod = request.query.get("agent", ""), request.query.get("mod", "")
+        found = self._lines.which(agent, mod)
+        if found is None:
+            raise Malformed("unknown_mod", f"no mod {mod!a} runs here", 404)
+        return told(found)

@@ -1,0 +1,333 @@
+"""A shadow sees what its mod sees, after the mod has answered, and nothing of what it does leaves.
+
+What it sends is held, and answered with what the same send of the mod was answered. What it answers, sends and raises
+is compared with what the mod did; values that are ids or times in both count as equal. One event at a time, so that the
+mod is not kept; what comes while too many wait is counted and not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from devserver.live.generation import Generation
+from devserver.live.registry import Registry, Slot
+from devserver.live.tally import Tally
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import Compared
+from devserver.model.names import module_of
+from devserver.model.split import main_of
+from devserver.network.compare import Skip, compare
+from devserver.network.handle import NetworkHandle
+from devserver.network.way import Way
+
+MOST_WAITING = 100
+MOST_EXAMPLES = 20
+MOST_PATHS = 200
+TOLD_EVERY = 100
+"""After how many events the sums are told, and at most once a second."""
+
+HELD = EventResponse(True, "held", {"held": True})
+
+Offer = Callable[[Slot, Event, Way], Awaitable[EventResponse | None]]
+
+
+@dataclass(slots=True)
+class Sends:
+    """What one generation sends while it handles one event, in order, each with what it was answered."""
+
+    generation: Generation | None = None
+    sent: list[tuple[Event, EventResponse]] = field(default_factory=list)
+
+    def note(self, event: Event, answer: EventResponse) -> None:
+        """One more."""
+        self.sent.append((event, answer))
+
+
+sends_of_main: ContextVar[Sends | None] = ContextVar("oa_dev_sends_of_main", default=None)
+"""Set while a mod that has a shadow handles an event: its sends are noted."""
+
+_run: ContextVar[_Run | None] = ContextVar("oa_dev_shadow_run", default=None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What a mod did with one event."""
+
+    event: Event
+    payload: dict[str, Any]
+    """The payload as it came, at its top: a handler may have changed it."""
+    answer: EventResponse | None
+    sends: Sends
+    error: str = ""
+    took: float = 0.0
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One event as a shadow handles it: what it sends, and what the mod's sends were answered."""
+
+    seen: Seen
+    sent: list[Event] = field(default_factory=list)
+    _used: dict[tuple[str, str | None], int] = field(default_factory=dict)
+
+    def answer(self, event: Event) -> EventResponse:
+        """Hold what the shadow sends, and answer it as the mod's same send was answered."""
+        self.sent.append(event)
+        key = _key(event)
+        number = self._used[key] = self._used.get(key, 0) + 1
+        same = [given for sent, given in self.seen.sends.sent if _key(sent) == key]
+        if len(same) < number:
+            return replace(HELD, event_name=event.event_name)
+        given = same[number - 1]
+        return replace(given, data={**copy.deepcopy(given.data or {}), "held": True})
+
+
+def _key(event: Event) -> tuple[str, str | None]:
+    return event.event_name, event.destination_id
+
+
+class HeldHandle(NetworkHandle):
+    """The network as a shadow has it: it reads, and nothing that it does leaves."""
+
+    is_shadow = True
+
+    async def process_event(self, event: Event) -> EventResponse:
+        """Hold an event, and answer it as that of the mod was answered."""
+        if event.source_id is None:
+            event.source_id = f"mod:{self._mod_path}"
+        run = _run.get()
+        return replace(HELD, event_name=event.event_name) if run is None else run.answer(event)
+
+    def create_channel(self, channel: str) -> None:
+        """Change no channel."""
+
+    def remove_channel(self, channel: str) -> None:
+        """Change no channel."""
+
+    def add_channel_member(self, channel: str, agent_id: str) -> None:
+        """Change no channel."""
+
+    def remove_channel_member(self, channel: str, agent_id: str) -> None:
+        """Change no channel."""
+
+    async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
+        """Refuse."""
+        return _refused()
+
+    async def unload_mod(self, mod: str) -> EventResponse:
+        """Refuse."""
+        return _refused()
+
+    async def reload_mod(self, mod: str) -> EventResponse:
+        """Refuse."""
+        return _refused()
+
+    def storage_path(self, mod_name: str) -> Path:
+        """Return the folder of the shadow's own."""
+        return self._services.storage_path(self._storage or mod_name)
+
+
+def _refused() -> EventResponse:
+    return EventResponse(False, "a shadow changes no mods", {"code": "shadow"})
+
+
+@dataclass(slots=True)
+class Difference:
+    """What differed at one place of the answers and sends to one event, how often, and the first examples."""
+
+    event_name: str
+    path: str
+    count: int = 0
+    examples: list[tuple[str, Any, Any]] = field(default_factory=list)
+    """The ids of events, each with what the mod and the shadow had there."""
+
+
+class Shadow:
+    """One shadow: what waits for it, and what it did differently."""
+
+    def __init__(self, slot: Slot, generation: int) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.waiting: deque[Seen] = deque()
+        self.worker: asyncio.Task[None] | None = None
+        self.since = time.time()
+        self.events = self.same = self.raised = self.held = self.busy = 0
+        self.raised_first = ""
+        self.differences: dict[tuple[str, str], Difference] = {}
+        self.times, self.main_times = Tally(), Tally()
+        self.told_at = 0.0
+
+    def note(self, seen: Seen, run: _Run, answer: EventResponse | None, error: str, took: float) -> None:
+        """Compare what the shadow did with one event with what the mod did."""
+        self.events += 1
+        self.held += len(run.sent)
+        self.times.note(took)
+        self.main_times.note(seen.took)
+        if error:
+            self.raised += 1
+            self.raised_first = self.raised_first or error
+        line = self.slot.line
+        skip = Skip(frozenset(line.ignore if line is not None else ()), (seen.at, time.time()))
+        before = _done(seen.answer, [event for event, _ in seen.sends.sent], seen.error)
+        found = compare(before, _done(answer, run.sent, error), skip, most=MOST_EXAMPLES)
+        self.same += not found
+        for each in found:
+            key = (seen.event.event_name, each.pattern)
+            if key not in self.differences and len(self.differences) >= MOST_PATHS:
+                continue
+            known = self.differences.setdefault(key, Difference(*key))
+            known.count += 1
+            if len(known.examples) < MOST_EXAMPLES:
+                known.examples.append((seen.event.event_id, each.before, each.after))
+
+    def row(self, main: str) -> dict[str, Any]:
+        """What there is to say, as plain values."""
+        ordered = sorted(self.differences.values(), key=lambda each: -each.count)
+        return {
+            "line": f"{self.slot.mod_id} v{self.generation}",
+            "main": main,
+            "since": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self.since)),
+            "events": self.events,
+            "same": self.same,
+            "raised": self.raised,
+            "raised_first": self.raised_first or None,
+            "held": self.held,
+            "busy": self.busy,
+            "waiting": len(self.waiting),
+            "times": {"p50_ms": self.times.percentile(0.5), "p99_ms": self.times.percentile(0.99)},
+            "main_times": {"p50_ms": self.main_times.percentile(0.5), "p99_ms": self.main_times.percentile(0.99)},
+            "differences": [
+                {
+                    "event_name": each.event_name,
+                    "path": each.path,
+                    "count": each.count,
+                    "event_id": each.examples[0][0],
+                    "before": _plain(each.examples[0][1]),
+                    "after": _plain(each.examples[0][2]),
+                    "examples": [[number, _plain(one), _plain(two)] for number, one, two in each.examples],
+                }
+                for each in ordered
+            ],
+        }
+
+
+class Shadows:
+    """The shadows of one network. Runs where mods run; `offer` asks a slot, as for any event."""
+
+    def __init__(self, registry: Registry, offer: Offer) -> None:
+        self._registry = registry
+        self._offer = offer
+        self.tell: Callable[[Compared], None] = lambda fact: None
+        self._shadows: dict[str, Shadow] = {}
+
+    def offer(self, slots: tuple[Slot, ...], seen: Seen) -> None:
+        """Let shadows see an event that their mod has answered."""
+        for slot in slots:
+            if slot.live is None:
+                continue
+            shadow = self._of(slot, slot.live.number)
+            if len(shadow.waiting) >= MOST_WAITING:
+                shadow.busy += 1
+                continue
+            shadow.waiting.append(seen)
+            if shadow.worker is None or shadow.worker.done():
+                loop = asyncio.get_running_loop()
+                # An empty context: what a shadow does is nobody's call.
+                shadow.worker = loop.create_task(self._work(shadow), context=contextvars.Context())
+
+    def _of(self, slot: Slot, number: int) -> Shadow:
+        known = self._shadows.get(slot.mod_id)
+        if known is None or known.slot is not slot or known.generation != number:
+            # What other code did says nothing of this one.
+            waiting = known.waiting if known is not None and known.slot is slot else ()
+            known = self._shadows[slot.mod_id] = Shadow(slot, number)
+            known.waiting.extend(waiting)
+        return known
+
+    async def _work(self, shadow: Shadow) -> None:
+        while shadow.waiting:
+            seen = shadow.waiting.popleft()
+            # In a task of its own: one that goes on though it is ended takes only that along.
+            task = asyncio.create_task(self._see(shadow, seen))
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                shadow.raised += 1
+                shadow.raised_first = shadow.raised_first or repr(error)
+            self._tell_sums(shadow)
+
+    async def _see(self, shadow: Shadow, seen: Seen) -> None:
+        event = replace(seen.event, payload=copy.deepcopy(seen.payload), metadata=copy.deepcopy(seen.event.metadata))
+        run, way = _Run(seen), Way()
+        _run.set(run)
+        began = time.perf_counter()
+        answer = await self._offer(shadow.slot, event, way)
+        took = time.perf_counter() - began
+        error = str(way.errors[0][1]) if way.errors else ""
+        if shadow.slot.tally is not None:
+            shadow.slot.tally.note(took, error)
+        shadow.note(seen, run, answer, error, took)
+
+    def _tell_sums(self, shadow: Shadow) -> None:
+        if shadow.events % TOLD_EVERY or time.monotonic() - shadow.told_at < 1.0:
+            return
+        shadow.told_at = time.monotonic()
+        other = shadow.events - shadow.same
+        slot = shadow.slot
+        self.tell(
+            Compared(slot.mod_id, main_of(slot.mod_id), shadow.events, shadow.same, other, shadow.raised, shadow.busy)
+        )
+
+    def rows(self, mod: str) -> list[dict[str, Any]] | None:
+        """What the shadows of a mod, or that one, did differently; None where there is no such mod."""
+        main = self._registry.find(main_of(mod))
+        if main is None:
+            return None
+        slots = main.choice.lines.values() if main.choice is not None else ()
+        wanted = [each for each in slots if each.line is not None and each.line.rule.shadow]
+        name = main.live.name if main.live is not None else main.mod_id
+        known = [self._shadows.get(each.mod_id) or Shadow(each, _number(each)) for each in wanted]
+        return [each.row(name) for each in known if mod in (main.mod_id, main.mod_path, each.slot.mod_id)]
+
+    def forget(self) -> None:
+        """Let go of the shadows that are no more."""
+        for mod_id, shadow in list(self._shadows.items()):
+            slot = self._registry.find(mod_id)
+            if slot is not shadow.slot or slot.line is None or not slot.line.rule.shadow:
+                del self._shadows[mod_id]
+                shadow.waiting.clear()
+
+
+def _number(slot: Slot) -> int:
+    return slot.live.number if slot.live is not None else 0
+
+
+def _done(answer: EventResponse | None, sends: list[Event], error: str) -> dict[str, Any]:
+    """What is compared of what a mod did, under the names that paths begin with."""
+    found = {"success": None, "data": None} if answer is None else {"success": answer.success, "data": answer.data}
+    return {
+        **found,
+        "raised": bool(error),
+        "sends": [{"event_name": e.event_name, "to": _named(e.destination_id), "payload": e.payload} for e in sends],
+    }
+
+
+def _named(destination: str | None) -> str | None:
+    """A destination under one name, where a mod may be called by its local path."""
+    role, colon, name = (destination or "").partition(":")
+    return f"{role}:{module_of(name)}" if colon and role == "mod" else destination
+
+
+def _plain(value: Any) -> str:
+    """A value as people read it, cut."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -1,0 +1,67 @@
+"""Versions beside mods as lines: which one an agent gets, what a shadow did differently. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from devserver.ui.glyphs import Style
+from devserver.ui.look import View
+from devserver.ui.segments import Line, Segment, dim, plain, strong
+
+_MOST_SHOWN = 60
+
+
+def which_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    """Which version of a mod an agent gets, and why, as the control API says it."""
+    known = "" if values.get("connected") else " (not registered)"
+    head: Line = (
+        strong(str(values["agent"])),
+        plain(f"{known} gets "),
+        strong(str(values["gets"])),
+        plain(f": {values['why']}"),
+    )
+    rows: list[Line] = [
+        (plain("  "), strong(str(each["mod_id"])), dim(f"  {each.get('out') or each['gets']}"))
+        for each in values.get("lines") or ()
+    ]
+    return head, *rows
+
+
+def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
+    """What a shadow did differently, as the control API says it."""
+    dot = f" {view.look.glyphs.dot} "
+    busy = f"{dot}{row['busy']} not compared (busy)" if row["busy"] else ""
+    events, since = row["events"], str(row["since"])[11:16]
+    head: Line = (
+        strong(str(row["line"])),
+        plain(f" against {row['main']}{dot}{_count(events, 'event')} since {since}{busy}"),
+    )
+    part = f"{row['same'] / events * 100:6.1f} %" if events else ""
+    lines: list[Line] = [head, (plain(f"  same          {row['same']:>6,}"), dim(part))]
+    for each in row["differences"]:
+        words = f"{each['event_name']}  {each['path']}  {_short(each['before'])} {view.look.glyphs.arrow} "
+        after = _short(each["after"])
+        first = f"first: event {str(each['event_id'])[:8]}"
+        lines.append(
+            (Segment(f"  other         {each['count']:>6,}  ", Style.WARN), plain(f"{words}{after}  "), dim(first))
+        )
+    lines.append((plain(f"  raised        {row['raised']:>6,}"), dim(f"  {row['raised_first'] or ''}")))
+    mine, theirs = row["times"], row["main_times"]
+    if mine["p50_ms"] is not None and theirs["p50_ms"] is not None:
+        arrow = view.look.glyphs.arrow
+        times = f"p50 {theirs['p50_ms']:.1f} {arrow} {mine['p50_ms']:.1f} ms{dot}"
+        times += f"p99 {theirs['p99_ms']:.1f} {arrow} {mine['p99_ms']:.1f} ms"
+        lines.append((plain(f"  time          {times}"),))
+    lines.append((plain(f"  sends         {row['held']:>6,} held"), dim("  none of them left")))
+    lines.append((dim("  what it does outside the network (HTTP, files elsewhere) really happens"),))
+    return tuple(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
