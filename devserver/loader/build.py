@@ -289,6 +289,9 @@ class Build:
                 while (wanted := self._next_wanted()) is not None:
                     self.importing = wanted
                     copy_context().run(self._run, wanted)
+                for name, loaded in self._old().items():
+                    if name in self._execution.executed:
+                        self._execution.executed[name].changes.give_way(loaded.changes)
                 self._forget_dropped()
                 self._note_imports_by_name()
                 self._take_locals()

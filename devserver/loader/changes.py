@@ -65,6 +65,8 @@ class ProcessChanges:
     started: Started = field(default_factory=Started)
     failed: list[str] = field(default_factory=list)
     """What could not be taken back, in words."""
+    covered: list[tuple[Change, Change]] = field(default_factory=list)
+    """Changes that could not be taken back because others had put something over them, each with that."""
     _undo: list[tuple[Change, Undo]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -86,6 +88,27 @@ class ProcessChanges:
             return
         if undo is not None:
             self._undo.append((change, undo))
+        elif (over := _put_over(change)) is not None:
+            # Which shall not bring this back one day.
+            over.before = change.before
+            self.covered.append((change, over))
+
+    def give_way(self, before: ProcessChanges) -> None:
+        """Let what others have put over changes of the predecessor stand over those of this one, too.
+
+        Where one place in another module has room for one, as a default, a fresh start has it
+        registered before theirs.
+        """
+        for old, over in before.covered:
+            mine = next((each for each in self.changes if each.is_at(old) and each.place.is_of_mods), None)
+            if mine is None or not _same(mine.place.read().get(mine.key, MISSING), mine.after):
+                continue
+            top: Change = over
+            while (higher := _put_over(top)) is not None and higher is not mine:
+                top = higher
+            if _same(mine.before, top.after):
+                mine.place.put(mine.key, mine.after, top.after)
+                mine.before, over.before = over.before, mine.after
 
     def attach(self) -> None:
         """Put back what `detach` has taken away."""
@@ -96,6 +119,11 @@ class ProcessChanges:
                 self.failed.append(f"{change.place.word} {_name(change)}, which cannot be put back: {error}")
             self.changes.append(change)
         self._undo.clear()
+        for change, over in self.covered:
+            if _same(over.before, change.before):
+                over.before = change.after
+                self.changes.append(change)
+        self.covered.clear()
 
     def end(self) -> None:
         """Take back for good, and tell threads to end."""
@@ -132,10 +160,6 @@ def _taken_back(change: Change) -> Undo | None:
         if place.is_of_mods and (rest := _without_own(now, change)) is not None:
             place.put(key, now, rest)
             return lambda: place.put(key, rest, now)
-        # Something else was put over it, which shall not bring this back one day.
-        for other in _all_changes():
-            if other is not change and other.is_at(change) and _same(other.before, change.after):
-                other.before = change.before
         return None
     order = list(place.list_of(key)) if place.list_of is not None else None
     place.put(key, change.after, change.before)
@@ -147,6 +171,12 @@ def _taken_back(change: Change) -> Undo | None:
             place.list_of(key).sort(key=lambda each: ranks.get(id(each), len(ranks)))
 
     return undo
+
+
+def _put_over(change: Change) -> Change | None:
+    """The change that has put something in the place of this one, where it is known."""
+    others = (each for each in _all_changes() if each is not change and each.is_at(change))
+    return next((each for each in others if _same(each.before, change.after)), None)
 
 
 def _last_of(table: Table, key: Any) -> Any:

@@ -19,7 +19,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -127,6 +127,7 @@ def _parts(name: str, value: Any) -> Iterator[Place]:
     except AttributeError:
         return
     if type(own) is dict:
+        yield from _dispatch_places(value, name, "entry")
         yield dict_place("attribute", own, which=name, is_shared=True)
         yield from _containers(name, own)
 
@@ -175,6 +176,7 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
             seen.add(id(thing))
             yield from container_places(name, thing, "registration", is_of_mods=True)
             yield from _abstract_places(thing, name, is_of_mods=True)
+            yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
             for place in _attributes_of(thing, name, is_global=depth == 0) if attributes else ():
                 yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
             below += inside(thing, name)
@@ -202,6 +204,25 @@ def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterat
     yield Place(
         word="registered class", read=read, put=put, which=which, owner=cls, is_shared=True, is_of_mods=is_of_mods
     )
+
+
+def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = False) -> Iterator[Place]:
+    """The table of a `functools.singledispatch` function, which remembers what it has looked up; nothing for others."""
+    own = vars(function) if type(function) is FunctionType else {}
+    registry, forget = own.get("registry"), own.get("_clear_cache")
+    if type(registry) is not MappingProxyType or not callable(forget):
+        return
+    table = next(each for each in gc.get_referents(registry) if type(each) is dict)
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        if value is MISSING:
+            table.pop(key, None)
+        else:
+            table[key] = value
+        forget()
+
+    place = dict_place(word, table, which=(name, id(table)), is_shared=True, is_of_mods=is_of_mods)
+    yield replace(place, put=put)
 
 
 def _sets_attributes(module: ModuleType) -> bool:

@@ -521,6 +521,8 @@ class Transaction:
             starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source, also)
             work = asyncio.ensure_future(starts)
             await self._patiently(work, "initialize()", [candidate], partial(hooks.stack_of, work))
+            if candidate.old is not None:
+                hooks.give_way(candidate.new.instance, candidate.old.instance)
             if candidate.step.action is Action.LOAD and (line is None or line.state is StateMode.EMPTY):
                 await self._shop.introduce(candidate.new)
 

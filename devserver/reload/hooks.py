@@ -220,6 +220,12 @@ def take_back(instance: BaseMod) -> Callable[[], None]:
     return changes.attach
 
 
+def give_way(instance: BaseMod, before: BaseMod) -> None:
+    """Let what others have put over registrations of the instance before stand over those of this one, too."""
+    if instance is not before:
+        changes_of(instance).give_way(changes_of(before))
+
+
 def _closing(instance: BaseMod) -> list[Callable[[], Any]]:
     return instance._closing
 

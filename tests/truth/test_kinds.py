@@ -179,6 +179,21 @@ async def test_singledispatch_of_a_helper_forgets_the_old_implementation(probe: 
     assert await probe.ask() == ("any", "str")
 
 
+async def test_singledispatch_does_not_remember_what_is_gone(probe: Probe) -> None:
+    """What was looked up before the save is looked up again; in a helper and in the standard library."""
+    helper = "import functools\n@functools.singledispatch\ndef shown(x):\n    return 'any'\n"
+    register = (
+        "shown.register(int)(lambda x: 'int')\n"
+        "pkgutil.iter_importer_modules.register(int)(lambda x, prefix='': ['int'])"
+    )
+    top = "import pkgutil\nfrom mods.helper import shown\n{register}"
+    answer = "(shown(1), [*pkgutil.iter_importer_modules(1)])"
+    await probe.start(top.format(register=register), answer=answer, helper=helper)
+    assert await probe.ask() == ("int", ["int"])
+    await probe.save(top.format(register=""), answer="(shown(1), int in pkgutil.iter_importer_modules.registry)")
+    assert await probe.ask() == ("any", False)
+
+
 async def test_singledispatch_of_the_standard_library_too(probe: Probe) -> None:
     """Here of pkgutil.iter_importer_modules."""
     top = (
@@ -607,3 +622,56 @@ def test_a_pattern_that_leads_out_of_the_workspace_is_refused(work: Workspace, p
     """With its line, as every value that cannot be used."""
     with pytest.raises(ConfigError, match="leads out of the workspace"):
         read_network(work.yaml({"name": "mods.wiki", "watch": [pattern]}))
+
+
+TELL = """
+@mod_event_handler('{name}.told.get')
+def get(self, event):
+    return EventResponse(True, data={{'told': {told}}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("helper", "register"),
+    [
+        ("LAST = None\ndef told():\n    return LAST and LAST()", "helper.LAST = mine"),
+        ("TABLE = {'x': None}\ndef told():\n    return TABLE['x']()", "helper.TABLE['x'] = mine"),
+        (
+            "import functools\n@functools.singledispatch\ndef told(x=1):\n    return 0",
+            "helper.told.register(int, lambda x: mine())",
+        ),
+    ],
+)
+@pytest.mark.parametrize("at_top", [True, False])
+async def test_who_registered_last_is_who_would_in_a_fresh_start(
+    work: Workspace, helper: str, register: str, at_top: bool
+) -> None:
+    """Of three mods that share one place the last listed has it, whichever is saved, and also after a failed save."""
+    work.write("mods/helper.py", helper)
+    called = "helper.told(1)" if "singledispatch" in helper else "helper.told()"
+
+    def text(name: str, n: int, more: str = "") -> tuple[str, str]:
+        head = f"from mods import helper\ndef mine(): return {(name, n)!r}\n"
+        if at_top:
+            return TELL.format(name=name, told=called), f"{head}{register}\n{more}"
+        starts = f"def initialize(self):\n    {register}\n    {more}\n"
+        return starts + TELL.format(name=name, told=called), head
+
+    async def told() -> object:
+        return ((await work.ask("first.told.get")).data or {})["told"]
+
+    for name in ("first", "second", "third"):
+        work.mod(name, *text(name, 1))
+    await work.start("mods.first", "mods.second", "mods.third")
+    assert await told() == ("third", 1)
+    for n, name in enumerate(("first", "second", "first"), 2):
+        await work.save_mod(name, *text(name, n, more="1 / 0"))
+        assert await told() == ("third", 1)
+        await work.save_mod(name, *text(name, n))
+        assert await told() == ("third", 1)
+    await work.save_mod("third", *text("third", 9))
+    assert await told() == ("third", 9)
+    await work.net.unload_mod("third")
+    assert await told() == ("second", 3)
+    await work.net.unload_mod("second")
+    assert await told() == ("first", 4)
