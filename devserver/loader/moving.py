@@ -116,8 +116,9 @@ class StateMove:
 
         Last come objects that it has not any more, and would have again after an undo.
         """
-        if self.walk.step():
-            return True
+        return self.walk.step() or self._meet_earlier()
+
+    def _meet_earlier(self) -> bool:
         if not self._earlier:
             return False
         self.walk.meet(each for each in self._earlier.pop().own if id(each) not in self.walk.found)
@@ -134,7 +135,7 @@ class StateMove:
 
     def go(self) -> None:
         """Move what the state holds. Raises nothing: what cannot be moved is in `stale`."""
-        while self.look():
+        while self._meet_earlier():
             pass
         self.walk.refresh()
         if self._is_plain():
