@@ -118,7 +118,11 @@ class Child:
     async def _followed(self, message: Mapping[str, Any], specs: tuple[ModSpec, ...]) -> None:
         if self._network is None:
             config: NetworkConfig = replace(message["config"], mods=specs)
+            sys.path[:] = message["path"]
             network = self._network = AgentNetwork(config, self._workspace, tell=self._facts.append)
+            for each in message["roots"]:
+                network.engine.roots.add(each)
+            network.engine.roots.asked = message["asked"]
             network.storage_path = self._storage.path  # type: ignore[method-assign]
             await network.initialize()
             await network.engine.quiet()

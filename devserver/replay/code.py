@@ -20,6 +20,10 @@ class Code:
     mods: tuple[ModSpec, ...]
     texts: Mapping[Path, Reading]
     numbers: Mapping[str, int]
+    roots: tuple[Path, ...] = ()
+    """The folders beside that of network.yaml whose files are sources."""
+    asked: tuple[str, ...] = ()
+    """Those of them that a person asked for."""
 
     @property
     def digests(self) -> dict[Path, Digest]:
@@ -34,6 +38,8 @@ def code_now(engine: Engine) -> Code:
         tuple(ModSpec(each.mod_path, _plain(each.config)) for each in live),
         {each.path: each.text for each in engine.modules.current.values()},
         {each.mod_id: each.number for each in live},
+        engine.roots.folders[1:],
+        engine.roots.asked,
     )
 
 

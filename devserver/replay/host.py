@@ -211,6 +211,9 @@ class Host:
         if process.code is None:
             # Where the values of a mod's configuration are written is of no use there.
             message["config"] = replace(config, mods=())
+            # What is imported is looked for where this process looks.
+            message["path"] = [each or os.getcwd() for each in sys.path]
+            message["roots"], message["asked"] = code.roots, code.asked
         answer = await process.ask(message, START_SECONDS)
         if "cannot" in answer:
             raise ReplayFailed(f"the replay process cannot follow: {answer['cannot']}")

@@ -20,8 +20,11 @@ from devserver.model.facts import (
     ModError,
     Notice,
     Outcome,
+    PinReplayed,
+    PinResult,
     PlanDone,
     Ready,
+    Replayed,
     Status,
 )
 from devserver.model.lifecycle import Action, Phase
@@ -284,3 +287,58 @@ def test_while_somebody_else_has_the_terminal_nothing_is_written_and_nothing_is_
     console.tell(Notice("afterwards"))
     console.close(10)
     assert [line.partition(" ! ")[2] for line in stream.getvalue().splitlines()] == ["meanwhile", "afterwards"]
+
+
+def pinned(result: PinResult = PinResult.SAME) -> Replayed:
+    """What one pinned event came to after a save."""
+    pin = PinReplayed(name="wiki.page.edit-57", number=57, event_name="wiki.page.edit", result=result)
+    return Replayed(mods={"wiki": 2}, pins=(pin,), of=1, duration_ms=19.0)
+
+
+def saved() -> PlanDone:
+    """A save that was applied."""
+    outcome = Outcome(
+        Action.RELOAD, "wiki", "mods.wiki", Status.APPLIED, phase=Phase.CLOSE, generation=2, duration_ms=12.0
+    )
+    return PlanDone(Plan("saved"), (outcome,), 12.0)
+
+
+def told(*facts: object, width: int = 140) -> str:
+    """What a console on a terminal writes for facts that come one right after the other."""
+    stream = FakeTerminal()
+    console = Console(stream, color=False, width_of=lambda: width, clock=Clock(), started=True, environ={})
+    for each in facts:
+        console.tell(each)  # type: ignore[arg-type]
+    console.close(10)
+    return stream.getvalue()
+
+
+def test_pins_that_are_all_the_same_go_on_the_line_of_the_save() -> None:
+    """One line a reload stays true: the cursor goes up, behind what stands there, and down again."""
+    text = told(saved(), pinned())
+    line = text.split("\n")[0]
+    assert text == f"{line}\n\x1b[1A\r\x1b[{len(line)}C · 1 pinned: the same · 19 ms\n"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        (saved(), pinned(PinResult.DIFFERS)),
+        (saved(), Notice("something else"), pinned()),
+        (pinned(),),
+    ],
+)
+def test_pins_have_a_line_of_their_own_otherwise(facts: tuple[object, ...]) -> None:
+    """Where they differ, where something was written since, where there is no save."""
+    assert "\x1b[1A" not in told(*facts)
+
+
+def test_a_narrow_terminal_has_no_room_behind_a_save() -> None:
+    """What would be wrapped stands below."""
+    assert "\x1b[1A" not in told(saved(), pinned(), width=60)
+
+
+def test_what_comes_late_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person may have read the line by then."""
+    monkeypatch.setattr("devserver.ui.console.SAME_LINE_SECONDS", -1.0)
+    assert "\x1b[1A" not in told(saved(), pinned())
