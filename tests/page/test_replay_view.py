@@ -21,6 +21,7 @@ def test_pins_say_what_differs_and_the_tab_says_how_many(opened, acted) -> None:
     page.wait_for_selector(".tabs >> text=1 differs")
     page.keyboard.press("4")
     page.click(".change >> text=wiki.page.edit")
+    page.wait_for_selector(".chosen-change .diff")
     shown = [re.sub(r"\s+", " ", each).strip() for each in page.locator(".chosen-change .diff .line").all_inner_texts()]
     assert shown == ["~ answer.data.version", "− 8", '+ "8"', "+ answer.data.edited_by", '+ "ana"']
     assert "Not compared: answer.data.edited_at (differs from run to run)" in page.inner_text(".chosen-change")
