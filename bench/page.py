@@ -236,13 +236,13 @@ def _figures(site: Site, page: Any, seconds: int) -> dict[str, float]:
 
 
 def _busy(page: Any, pass_time: Any) -> float:
-    """The part of its main thread's time that the tab used meanwhile, in percent."""
+    """The part of one core that its main thread used meanwhile, in percent: what others use does not count."""
     devtools = page.context.new_cdp_session(page)
-    devtools.send("Performance.enable", {"timeDomain": "timeTicks"})
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def tasks() -> tuple[float, float]:
         told = {each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]}
-        return told["TaskDuration"], told["Timestamp"]
+        return told["TaskDuration"], time.monotonic()
 
     used, began = tasks()
     pass_time()

@@ -25,6 +25,12 @@ TABLE: tuple[tuple[dict[str, Any], str, str, str], ...] = (
     ({"paused": True}, "warn", "saves wait", "saves wait"),
     ({"waiting": ["mods/wiki.py"]}, "warn", "saves wait", "saved and not applied yet: mods/wiki.py"),
     (
+        {"mods": [mod("wiki", 4, newer_on_disk=["mods/wiki.py"])]},
+        "warn",
+        "older code runs",
+        "wiki v4 is not what is on disk: mods/wiki.py differs",
+    ),
+    (
         {"restart": {"reasons": ["devserver changed"], "waits": "busy"}},
         "warn",
         "restart needed",

@@ -33,6 +33,13 @@ function erring(mods) {
   return { kind: "warn", title: `${mod.mod_id} v${mod.generation} raised on ${name}${often}${more(mods, "a handler raised")}`, error: mod.raised, mod, next: `v${mod.generation} stays`, acts: ["edit", "trace"] };
 }
 
+function older(mods) {
+  const [mod] = mods;
+  return { kind: "warn", title: `${mod.mod_id} v${mod.generation} is not what is on disk: ${mod.newer_on_disk.join(", ")} differs${more(mods, "so are")}`, text: "It was undone, or waits; a reload brings what is on disk.", mod, acts: ["again"] };
+}
+
+const isOlder = (mod) => mod.newer_on_disk?.length > 0;
+
 const TABLE = [
   ["refused", (s) => s.link === "refused", (s) => ({ kind: "gone", title: s.problem, acts: [] })],
   ["gone", (s) => s.link === "gone", (s) => ({ kind: "gone", title: `stopped ${clock(s.since)}, asking again`, text: "What is below was so then.", acts: [] })],
@@ -41,6 +48,7 @@ const TABLE = [
   ["blocked", (s, at) => Boolean(blocking(s, at)), (s, at) => blocked(blocking(s, at))],
   ["a handler raises", (s) => all(s.status).some((each) => each.raised), (s) => erring(all(s.status).filter((each) => each.raised))],
   ["a restart waits", (s) => Boolean(s.status?.restart), (s) => ({ kind: "warn", title: "a restart in place is needed", text: joined([...s.status.restart.reasons, s.status.restart.waits]), acts: ["restart"] })],
+  ["older code runs", (s) => all(s.status).some(isOlder) && !s.status.paused && !s.status.waiting.length, (s) => older(all(s.status).filter(isOlder))],
   ["saves wait", (s) => s.status?.paused || s.status?.waiting.length > 0, (s) => ({ kind: "warn", title: "saves wait", text: s.status.waiting.length ? `saved and not applied yet: ${s.status.waiting.join(", ")}` : "nothing was saved since", acts: s.status.waiting.length ? ["apply", "resume"] : ["resume"] })],
 ];
 
@@ -80,7 +88,7 @@ export function Alarm({ model, doings }) {
       ${error?.hint && html`<p class="small">${error.hint}</p>`}</div>
     <${Excerpt} error=${error} />
     <div class="acts">${alarm.acts.map((each) => (each === "again"
-      ? html`<${Button} words="Try again" command="oa-dev reload ${mod.mod_id}" act=${() => doings.reload_mod(mod)} />`
+      ? html`<${Button} words=${alarm.error ? "Try again" : "Reload"} command="oa-dev reload ${mod.mod_id}" act=${() => doings.reload_mod(mod)} />`
       : html`<${Button} words=${WORDS[each][0]} does=${WORDS[each][1]} act=${() => doings[WORDS[each][1]]()} />`))}</div>
   </section>`;
 }

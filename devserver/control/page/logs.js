@@ -13,7 +13,7 @@ export const through = (logs, { mod, level }) => logs.filter((line) => (!mod || 
 
 function Line({ line, doings }) {
   const [, at, level, mod, event, text] = line;
-  return html`<li class=${level}><span class="mono quiet">${clockMs(at * 1000)}</span><span class="level">${level}</span><b><${Name} of=${mod ?? "oa-dev"} /></b>
+  return html`<li class=${level}><span class="mono quiet">${clockMs(at * 1000)}</span>${" "}<span class="level">${level}</span>${" "}<b><${Name} of=${mod ?? "oa-dev"} /></b>${" "}
     <span class="text"><${Name} of=${String(text).replace(/^\r/, "")} /></span>${event ? html`<button type="button" class="link mono" title=${`oa-dev events '#${event}'`} onClick=${() => doings.show(event)}>#${event}</button>` : ""}</li>`;
 }
 

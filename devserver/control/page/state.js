@@ -15,8 +15,8 @@ function valueWords(value) {
 
 function Entry({ row, steps, looked, doings, mod }) {
   const inner = [...steps, row.key], path = pathOf(inner), level = looked.open[path], isOpen = level !== undefined;
-  if (row.of === undefined) return html`<li role="treeitem" aria-selected="false"><span class="key mono"><${Name} of=${row.key} /></span> <span class="mono"><${Name} of=${shortly(valueWords(row.value), 400)} /></span> <span class="quiet small">${row.type}</span></li>`;
-  return html`<li role="treeitem" aria-expanded=${isOpen} aria-selected="false"><button type="button" class="link mono" title=${`look into ${path}`} onClick=${() => doings.lookInto(path)}>${isOpen ? "▾" : "▸"} <${Name} of=${row.key} /></button>
+  if (row.of === undefined) return html`<li role="treeitem" aria-selected="false"><span class="key mono"><${Name} of=${row.key} /></span>${" "}<span class="mono"><${Name} of=${shortly(valueWords(row.value), 400)} /></span> <span class="quiet small">${row.type}</span></li>`;
+  return html`<li role="treeitem" aria-expanded=${isOpen} aria-selected="false"><button type="button" class="link mono" title=${`look into ${path}`} onClick=${() => doings.lookInto(path)}>${isOpen ? "▾" : "▸"} <${Name} of=${row.key} /></button>${" "}
     <span class="quiet small">${row.type}, ${size(row)}</span>${isOpen && html`<${Level} level=${level} steps=${inner} looked=${looked} doings=${doings} mod=${mod} />`}</li>`;
 }
 

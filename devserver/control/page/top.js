@@ -13,7 +13,7 @@ export function standing(model, at) {
   const alarm = worst(model, at);
   if (model.link === "asking") return ["gone", "asking the server …"];
   if (!alarm) return ["good", "live"];
-  const words = { refused: "no key", gone: "stopped", "saved code does not run": "saved code does not run", "network.yaml": "network.yaml is not applied", blocked: "blocked", "a handler raises": "a handler raises", "a restart waits": "restart needed", "saves wait": "saves wait" };
+  const words = { refused: "no key", gone: "stopped", "saved code does not run": "saved code does not run", "network.yaml": "network.yaml is not applied", blocked: "blocked", "a handler raises": "a handler raises", "a restart waits": "restart needed", "saves wait": "saves wait", "older code runs": "older code runs" };
   return [alarm.kind, words[alarm.state]];
 }
 
