@@ -392,6 +392,10 @@ class AgentNetwork:
         wanted = (each for each in self.engine.registry.live if not each.listed or label_of(each.mod_id) is not None)
         return {each.mod_id: self.described(each) for each in wanted}
 
+    def versions(self) -> dict[str, str]:
+        """The versions of the mods that run, by id; of a mod with several lines the main one."""
+        return {each.mod_id: str(each.instance.version) for each in self.engine.registry.live if "@" not in each.mod_id}
+
     def running_mods(self) -> dict[str, dict[str, Any]]:
         """Describe all mods that run, by id, in the order in which they are asked.
 

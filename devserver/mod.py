@@ -59,6 +59,9 @@ class Network(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Return when so many seconds have passed on the clock of the network."""
 
+    def mods(self) -> dict[str, str]:
+        """The mods that run: id to version."""
+
     def agents(self) -> dict[str, dict[str, Any]]:
         """The registered agents: id to metadata."""
 
@@ -172,7 +175,8 @@ class BaseMod:
     it then, and a value that does not fit is told with its line in network.yaml, before the mod is made.
 
     Hooks (all sync or async): `initialize()`, where returning False refuses the load; `shutdown()`;
-    `handle_register_agent(agent_id, metadata)` and `handle_unregister_agent(agent_id)`.
+    `handle_register_agent(agent_id, metadata)` and `handle_unregister_agent(agent_id)`;
+    `handle_mod_change(mod_id, version)`.
     """
 
     version: ClassVar[str] = "0"
@@ -243,6 +247,13 @@ class BaseMod:
 
     def handle_unregister_agent(self, agent_id: str) -> Any:
         """An agent has left."""
+
+    def handle_mod_change(self, mod_id: str, version: str | None) -> Any:
+        """A mod that this one names in `optional` or `requires` runs in another version than before.
+
+        `version` is None where it runs no more, or in a version that does not suit. What runs when this mod is loaded
+        is in `self.network.mods()`.
+        """
 
     def register_event_handler(self, handler: Handler, patterns: str | Sequence[str]) -> None:
         """Add a handler by hand; the patterns are those of `mod_event_handler`. To be done before `initialize()` ends.

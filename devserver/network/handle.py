@@ -40,6 +40,8 @@ class Services(Protocol):
 
     async def reload_mod(self, mod: str) -> EventResponse: ...
 
+    def versions(self) -> dict[str, str]: ...
+
     def storage_path(self, mod_name: str) -> Path: ...
 
 
@@ -113,6 +115,10 @@ class NetworkHandle:
             return None
         message = f"{generation.name} does not serve any more: it may neither send events nor change anything"
         return EventResponse(False, message, {"code": "retired_generation"})
+
+    def mods(self) -> dict[str, str]:
+        """The mods that run: id to version."""
+        return self._services.versions()
 
     def agents(self) -> dict[str, dict[str, Any]]:
         """The registered agents: id to metadata."""

@@ -49,6 +49,7 @@ from devserver.reload.carried import Candidate, Carried
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge, allow_list
+from devserver.reload.news import ModNews
 from devserver.reload.opinion import SecondOpinion
 from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome, with_holders
 from devserver.reload.plan import make_plan, reasons_of
@@ -139,6 +140,14 @@ class Engine:
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
         self.proof = Proof(home, self._stale, lambda: [each.instance.state for each in self.registry.live])
         """Whether replaced code is gone."""
+        self._news = ModNews(
+            self.registry,
+            home,
+            lambda: self.limits,
+            tell=tell,
+            facts_of=self.facts_of,
+            where=self.knowledge.place_in,
+        )
         self._queue: asyncio.Queue[Asked] | None = None
         self._open = asyncio.Event()
         self._open.set()
@@ -374,9 +383,11 @@ class Engine:
         self._allowed = None if not isinstance(trigger, LoadAsked) or trigger.trusted else self._allow_list()
         pasts: list[Past] = []
         for group in plan.groups:
-            for outcome in await self._carry_group(group, plan, outcomes, mark, pasts):
+            came = await self._carry_group(group, plan, outcomes, mark, pasts)
+            for outcome in came:
                 outcomes.append(outcome)
                 await self._around.announce(outcome)
+            await self._news.look(came)
         outcomes = outcomes if plan.undo else await self._opinion.on(outcomes, self.limits)
         if forth is not None:
             self.environment.settle(forth, went=bool(pasts))

@@ -50,6 +50,7 @@ from devserver.reload import hooks
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.history import History, Past
 from devserver.reload.plan import Situation, needed_paths, taken, without_settings
+from devserver.reload.plan.needs import as_loaded
 from devserver.reload.plan.situation import LockNews, Returns
 from devserver.reload.restarting import Arrival
 from devserver.sources.files import is_gone, read_bytes, sources_now
@@ -189,7 +190,6 @@ class Knowledge:
             would_fail=self._would_fail(live) if isinstance(trigger, RestartAsked) else {},
             packages=installed,
             imported=imported,
-            stuck_on_packages=frozenset(module_of(path) for path, each in self.failed.items() if each.packages),
             ended=self.ended,
         )
 
@@ -403,6 +403,11 @@ class Knowledge:
                     imports = read_imports(data, name, loaded.package)
                     found[name] = frozenset(others & (imports.eager | imports.lazy))
         return {name: gained for name, gained in found.items() if gained}
+
+    def place_in(self, generation: Generation, text: str) -> str:
+        """Where a generation declares something, as in ` (mods/search/mod.py:9)`; nothing where that is not known."""
+        place = as_loaded(self._live_mod(generation)).where.get(text)
+        return "" if place is None else f" ({self._roots.shown(place.file)}:{place.line})"
 
     def _declared_before(self, undoable: Mapping[str, Past]) -> dict[str, Declarations]:
         """What the sources that an undo brings back say of themselves."""

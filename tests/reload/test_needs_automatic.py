@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import weakref
+from textwrap import dedent
 
 from workspaces import Workspace, served, until
 
 from devserver.model.change import UndoAsked, UnloadAsked
-from devserver.model.facts import PlanMade, Status
+from devserver.model.facts import ModError, Notice, PlanMade, Status
 
 
 def needing(name: str, *requires: str, version: str = "1", more: str = "") -> str:
@@ -213,3 +214,61 @@ async def test_a_need_outside_of_the_workspace_does_not_come_along(work: Workspa
         "it needs yaml (mods/board.py:11), which is nowhere: the mod yaml is not on the list"
         in last(work, "board").reason
     )
+
+
+# Mods that work with others
+
+HEARS = """
+    def initialize(self):
+        self.seen = [self.network.mods()]
+
+    def handle_mod_change(self, mod_id, version):
+        self.seen.append((mod_id, version))
+"""
+
+
+def working(name: str, *others: str) -> str:
+    return served(name, 1, f"optional = {list(others)!r}\n") + "\n" + dedent(HEARS)
+
+
+async def test_a_mod_is_told_when_one_that_it_works_with_comes_changes_and_goes(work: Workspace) -> None:
+    """It is not reloaded for that, and does not wait for it."""
+    work.mod("search", working("search", "mods.analytics>=1"))
+    await work.start("mods.search")
+    search = work.instance("search")
+    work.mod("analytics", needing("analytics", version="1.4"))
+    await work.net.load_mod("mods.analytics")
+    await until(lambda: len(search.seen) == 2)
+    await work.save_mod("analytics", needing("analytics", version="1.5"))
+    await work.save_mod("analytics", needing("analytics", version="1.5", more="x = 1\n"))
+    await work.net.unload_mod("analytics")
+    await until(lambda: len(search.seen) == 4)
+    assert search.seen == [{}, ("analytics", "1.4"), ("analytics", "1.5"), ("analytics", None)]
+    assert work.running() == {"search": 1}
+
+
+async def test_a_version_that_does_not_suit_counts_as_absent_and_that_is_said(work: Workspace) -> None:
+    """Once."""
+    work.mod("search", working("search", "mods.analytics>=2"))
+    work.mod("analytics", needing("analytics", version="1.4"))
+    await work.start("mods.search", "mods.analytics")
+    said = "search runs without analytics: it works with mods.analytics>=2 (mods/search.py:11), which is 1.4"
+    assert [each.message for each in work.told(Notice)] == [said]
+    assert work.instance("search").seen == [{"analytics": "1.4"}]
+    await work.save_mod("analytics", needing("analytics", version="2.0"))
+    await until(lambda: work.instance("search").seen[-1] == ("analytics", "2.0"))
+    await work.save_mod("analytics", needing("analytics", version="1.4"))
+    await until(lambda: work.instance("search").seen[-1] == ("analytics", None))
+    assert [each.message for each in work.told(Notice)] == [said]
+
+
+async def test_a_hook_that_raises_is_an_error_of_its_mod(work: Workspace) -> None:
+    """And of nothing else."""
+    raising = "def handle_mod_change(self, mod_id, version):\n    raise KeyError(mod_id)\n"
+    work.mod("search", served("search", 1, f"optional = ['mods.analytics']\n{raising}"))
+    work.mod("analytics", needing("analytics"))
+    await work.start("mods.search")
+    await work.net.load_mod("mods.analytics")
+    await until(lambda: bool(work.told(ModError)))
+    [error] = work.told(ModError)
+    assert (error.mod_id, error.event_name, error.error.kind) == ("search", "handle_mod_change", "KeyError")

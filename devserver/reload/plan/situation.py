@@ -101,8 +101,6 @@ class Situation:
     """The packages that mods declare, by canonical name, each with the version that an import would get."""
     imported: Mapping[str, str] = field(default_factory=dict)
     """Those of them that are imported, each with its version in this process."""
-    stuck_on_packages: frozenset[str] = frozenset()
-    """The mods (by path) that wait for packages."""
 
     def find(self, path_or_id: str) -> LiveMod | None:
         """The live mod of that id or path."""
