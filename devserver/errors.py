@@ -9,6 +9,7 @@
     │   ├── NoModClass        the module holds no usable class
     │   ├── ModConfigError    its configuration does not fit the model that it declares
     │   ├── BadManifest       its mod_manifest.json cannot be used (market/manifest)
+    │   ├── NeedUnmet         it needs what does not run, or its version does not suit another mod
     │   ├── HookFailed        a hook of the mod returned False, hung, or asked the process to end
     │   └── EndedTheProcess   the same code ended an earlier run of the server (server/supervised)
     ├── UvMissing, UvFailed   packages cannot be brought: there is no uv, or it ended badly (market/uv)
@@ -86,6 +87,10 @@ class ModRefused(ModFault):
 
 class NoModClass(ModFault):
     """The module holds no class that is a mod, or more than one."""
+
+
+class NeedUnmet(ModFault):
+    """A mod needs what does not run, or has a version that does not suit another mod: only its code tells."""
 
 
 class ModConfigError(ModFault):

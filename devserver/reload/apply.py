@@ -37,6 +37,7 @@ from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, StateMode, main_of
 from devserver.reload import hooks, line_state
 from devserver.reload.carried import Candidate, Carried, Failure
+from devserver.reload.fits import check_needs
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
 
@@ -439,12 +440,18 @@ class Transaction:
 
     async def _gate(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
+            self._check_needs(candidate)
             await self._prepare_transfer(candidate)
         # Callers before callees: what needs another comes after it in a plan.
         for candidate in reversed(candidates):
             if candidate.slot is not None and candidate.old is not None:
                 self._undo.append(partial(self._open_gate, candidate))
                 candidate.slot.gate.close()
+
+    def _check_needs(self, candidate: Candidate) -> None:
+        """Raise NeedUnmet where what the code says of needs and versions does not hold."""
+        if candidate.mod_class is not None and candidate.step.line is None:
+            check_needs(candidate, self.candidates, self._shop.registry.live)
 
     async def _open_gate(self, candidate: Candidate) -> None:
         if candidate.slot is not None:
@@ -503,6 +510,8 @@ class Transaction:
     async def _initialize(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
             assert candidate.new is not None
+            if candidate.old is None:
+                self._check_needs(candidate)
             if candidate.old is not None and candidate.new.instance is candidate.old.instance:
                 candidate.new.handlers = collect_handlers(candidate.new.instance)
                 # The instance goes on, and with it what it has read, written and started.

@@ -64,7 +64,8 @@ def _with(declared: Declarations, name: str, value: ast.expr, file: Path) -> Dec
         return declared
     texts = [value] if text_of(value) is not None else _elements(value) if name in _LISTS else None
     if texts is None:
-        return replace(declared, computed=declared.computed | {name})
+        where = {**declared.where, name: Place(file, value.lineno)}
+        return replace(declared, computed=declared.computed | {name}, where=where)
     said: Any = tuple(text_of(each) or "" for each in texts)
     told = {text: Place(file, each.lineno) for text, each in zip(said, texts, strict=True) if name != "version"}
     where = {**declared.where, **told, name: Place(file, value.lineno)}

@@ -272,3 +272,55 @@ async def test_a_hook_that_raises_is_an_error_of_its_mod(work: Workspace) -> Non
     await until(lambda: bool(work.told(ModError)))
     [error] = work.told(ModError)
     assert (error.mod_id, error.event_name, error.error.kind) == ("search", "handle_mod_change", "KeyError")
+
+
+# What only the code tells
+
+COMPUTED = "VERSION = '{}'\nNEEDS = {}\n"
+SAYS = "version = VERSION\nrequires = [*NEEDS]\n"
+
+
+async def test_a_computed_version_that_does_not_suit_is_not_served(work: Workspace) -> None:
+    """It is seen before anything that serves is touched, at its line."""
+    work.mod("wiki", served("wiki", 1, SAYS), COMPUTED.format("1.5", []))
+    work.mod("board", needing("board", "mods.wiki<2"))
+    await work.start("mods.wiki", "mods.board")
+    await work.save_mod("wiki", served("wiki", 2, SAYS), COMPUTED.format("2.0", []))
+    wiki = last(work, "wiki")
+    assert (wiki.status, wiki.error.message) == (
+        Status.ROLLED_BACK,
+        "wiki 2.0 does not suit board, which needs mods.wiki<2",
+    )
+    assert (wiki.error.where.file, wiki.error.where.line) == ("mods/wiki.py", 13)
+    assert work.running() == {"wiki": 1, "board": 1}
+    await work.save_mod("wiki", served("wiki", 2, SAYS), COMPUTED.format("1.6", []))
+    assert work.running() == {"wiki": 2, "board": 1}
+
+
+async def test_a_computed_need_is_looked_at_too(work: Workspace) -> None:
+    """On a load and on a reload; nothing comes along for it, and that is said."""
+    work.mod("text", needing("text", version="1"))
+    work.mod("board", served("board", 1, SAYS), COMPUTED.format("1", ["mods.text>=1"]))
+    await work.start("mods.board")
+    assert work.running() == {}
+    assert (
+        "it needs mods.text>=1, which is not loaded; what requires names in a list" in last(work, "board").error.message
+    )
+    await work.net.load_mod("mods.text")
+    await work.net.load_mod("mods.board")
+    await work.save_mod("board", served("board", 1, SAYS), COMPUTED.format("1", ["mods.text>=2"]))
+    assert last(work, "board").error.message == "it needs mods.text>=2, and text is 1"
+    assert work.running() == {"text": 1, "board": 1}
+
+
+async def test_what_was_forced_out_is_not_asked_for_again_by_a_helper(work: Workspace) -> None:
+    """Who has forced it knows; a save of the mod itself brings it back."""
+    work.write("mods/lib.py", "X = 1\n")
+    work.mod("text", needing("text"))
+    work.mod("board", needing("board", "mods.text"), "from mods.lib import X\n")
+    await work.start("mods.board")
+    await work.net.unload_mod("text", force=True)
+    await work.save("mods/lib.py", "X = 2\n")
+    assert work.running() == {"board": 2}
+    await work.save_mod("board", needing("board", "mods.text", version="2"), "from mods.lib import X\n")
+    assert work.running() == {"board": 3, "text": 2}

@@ -1,0 +1,73 @@
+"""Whether what mods declare still holds once their code was executed: versions and needs that no text tells.
+
+A plan reads literals. What only the code computes is looked at here, before anything that serves is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from devserver.errors import NeedUnmet
+from devserver.live.generation import Generation
+from devserver.market.requirements import Requirement
+from devserver.model.names import mod_id_of, module_of
+from devserver.reload.carried import Candidate
+from devserver.reload.plan.situation import required
+from devserver.sources.declarations import read_declarations
+from devserver.sources.files import read_bytes
+
+
+def check_needs(candidate: Candidate, group: Sequence[Candidate], live: Iterable[Generation]) -> None:
+    """Raise NeedUnmet where a mod needs what does not run, or has a version that does not suit another one.
+
+    `group` is what comes together, `live` what runs. What the generation before needed already is passed by: a person
+    may have forced that out.
+    """
+    coming = {module_of(each.step.mod_path): each for each in group if each.mod_class is not None}
+    running = {module_of(each.mod_path): str(each.instance.version) for each in live}
+    versions = running | {path: str(each.mod_class.version) for path, each in coming.items() if each.mod_class}
+    kept = set() if candidate.old is None else set(_needs(candidate.old.instance))
+    for needed in _needs(candidate.mod_class):
+        path = module_of(needed.path)
+        if needed not in kept or path in coming:
+            _check(candidate, needed, versions.get(path))
+    _check_others(candidate, [each for each in live if module_of(each.mod_path) not in coming])
+
+
+def _check(candidate: Candidate, needed: Requirement, version: str | None) -> None:
+    if version is None:
+        words = f"it needs {needed}, which is not loaded; what requires names in a list of texts comes along"
+        raise _unmet(words, candidate, "requires")
+    if not needed.allows(version):
+        raise _unmet(f"it needs {needed}, and {mod_id_of(needed.path)} is {version}", candidate, "requires")
+
+
+def _check_others(candidate: Candidate, others: Iterable[Generation]) -> None:
+    """A version that suits those that need this mod does not give way to one that does not."""
+    if candidate.old is None or candidate.mod_class is None:
+        return
+    before, now = str(candidate.old.instance.version), str(candidate.mod_class.version)
+    for other in others if before != now else ():
+        for each in _needs(other.instance):
+            is_it = module_of(each.path) == module_of(candidate.step.mod_path)
+            if is_it and each.allows(before) and not each.allows(now):
+                words = f"{candidate.step.mod_id} {now} does not suit {other.mod_id}, which needs {each}"
+                raise _unmet(words, candidate, "version")
+
+
+def _needs(mod: object) -> tuple[Requirement, ...]:
+    """What a mod, or its class, says that it needs, as far as it can be read."""
+    texts = getattr(mod, "requires", ())
+    return required(each for each in texts if isinstance(each, str)) if isinstance(texts, list | tuple) else ()
+
+
+def _unmet(words: str, candidate: Candidate, attribute: str) -> NeedUnmet:
+    """The fault, at the line where the mod sets that attribute."""
+    file = None if candidate.located is None else candidate.located.file
+    if file is None:
+        return NeedUnmet(words)
+    try:
+        place = read_declarations(read_bytes(file) or b"", file).where.get(attribute)
+    except (OSError, SyntaxError):
+        place = None
+    return NeedUnmet(words, file=str(file), line=1 if place is None else place.line)
