@@ -30,7 +30,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -263,10 +263,15 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
         reason = f"{need_it(needed_by(mod, situation.live))}; {mod.mod_id} v{mod.generation} keeps running"
         first = tuple(each.mod_id for each in going[:-1])
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, reason, cascade=first),))
-    needs = {each.mod_id: next((o.mod_id for o in reversed(going) if needed_by(o, [each])), "") for each in going}
-    steps = [unload_step(each, trigger.cause if each is mod else f"needs {needs[each.mod_id]}") for each in going]
-    steps = [*(unload_step(each, trigger.cause) for each in lines), *steps]
+    ids = {module_of(each.mod_path): each.mod_id for each in going}
+    steps = [unload_step(each, trigger.cause if each is mod else _why_along(each, mod, ids)) for each in going]
     return Plan(trigger.cause, _each(steps))
+
+
+def _why_along(mod: LiveMod, asked: LiveMod, going: Mapping[str, str]) -> str:
+    """Which of the mods that go (ids by path) a mod needs: the one that was asked for, where it is among them."""
+    names = [going[path] for path in needed_paths(mod.requires) if path in going]
+    return f"needs {asked.mod_id if asked.mod_id in names else names[0]}"
 
 
 def _for_tidy(trigger: TidyAsked, situation: Situation) -> Plan:

@@ -103,9 +103,13 @@ def without_unneeded(plan: Plan, situation: Situation) -> Plan:
     """The plan without automatic loads that no other step of it needs any more, because those were held."""
     if not any(step.came_with and step.action is Action.LOAD for step in plan.steps):
         return plan
-    wanted = [module_of(step.mod_path) for step in plan.steps if not step.came_with or step.action is not Action.LOAD]
-    for path in wanted:
-        wanted += [each for each in needed_paths(declared(path, situation).requires) if each not in wanted]
+    own = (step for step in plan.steps if not step.came_with or step.action is not Action.LOAD)
+    wanted = dict.fromkeys(module_of(step.mod_path) for step in own)
+    pending = list(wanted)
+    for path in pending:
+        new = [each for each in needed_paths(declared(path, situation).requires) if each not in wanted]
+        wanted.update(dict.fromkeys(new))
+        pending += new
     return plan.only(lambda step: not step.came_with or module_of(step.mod_path) in wanted)
 
 
@@ -192,8 +196,9 @@ def suits(needed: Requirement, version: str) -> bool:
 def refuser(step: Step, brought: Collection[str], leaving: Collection[str], situation: Situation) -> tuple[str, str]:
     """Which mod (path) that stays does not suit the version that a reload would bring, and that in words."""
     path = module_of(step.mod_path)
-    version = version_after(path, situation, brought)
-    for mod in situation.needing(path) if version else ():
+    version, live = version_after(path, situation, brought), situation.at(path)
+    is_news = version and (live is None or live.version != version)
+    for mod in situation.needing(path) if is_news else ():
         other = module_of(mod.mod_path)
         needs = required(_requires(mod, situation, brought)) if mod.mod_id not in leaving else ()
         for each in needs:
@@ -205,7 +210,13 @@ def refuser(step: Step, brought: Collection[str], leaving: Collection[str], situ
 
 
 def circle(path: str, situation: Situation) -> tuple[str, ...]:
-    """The mods that need each other in a circle through this one, as they would be then; nothing without a circle."""
+    """The mods that need each other in a circle through this one, as they would be then; nothing without a circle.
+
+    Where a mod that runs needs what it needed before, and that runs, there is none: circles are not let in.
+    """
+    live, new = situation.at(path), needed_paths(declared(path, situation).requires)
+    if live is not None and {*new} <= {*needed_paths(live.requires)} and all(map(situation.at, new)):
+        return ()
     above: dict[str, str] = {}
     pending = [path]
     for name in pending:
