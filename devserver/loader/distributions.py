@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ class Installed:
 
 def installed(name: str) -> Installed | None:
     """The package of that name; None where it is not installed. Reads the metadata of all packages."""
+    from importlib import metadata  # no start shall wait for it
+
     found = _installed(_name(name) or name) if name else None
     if found is None:
         return None
@@ -47,7 +48,7 @@ def installed(name: str) -> Installed | None:
     )
 
 
-def _needs(each: metadata.Distribution, name: str) -> Iterator[tuple[str, str, str]]:
+def _needs(each: Distribution, name: str) -> Iterator[tuple[str, str, str]]:
     """The requirements of a package that name another one."""
     for text in each.requires or ():
         if _name(text) == name and "extra ==" not in text:
