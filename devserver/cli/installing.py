@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from devserver.market import sync as market
 from devserver.market.catalogue import Catalogue
 from devserver.market.folder import alone, changed_by_hand, find_installed, folder_of, needs_in
 from devserver.market.lock import NAME, BadLock, Lock
-from devserver.market.places import Ask, catalogues_of, fetched
+from devserver.market.package import MOST_BYTES
+from devserver.market.places import WHEEL_PATIENCE, Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Wants
@@ -123,8 +125,10 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
     if anew and not chosen.as_json:
         say(f"{NAME} cannot be read and is made anew; what it says of versions is lost")
     with alone(here.workspace):
-        if vendor:
-            _vendor(here)
+        copied = _vendor(here) if vendor else []
+        if copied and not chosen.as_json:
+            say(f"{count(len(copied), 'wheel')} copied: {', '.join(each.name for each in copied)}")
+        # From the folder, which comes first: the same files, in another place.
         ready = _prepared(here, here.wants(), chosen)
         rows = package_rows(ready.resolved)
         if rows and not chosen.as_json:
@@ -266,15 +270,19 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
         if left:
             by = ", ".join(_asking(left[0], here.wants(text=text), resolved)) or "what stays"
             raise Problem(f"{left[0]} is needed by {by}; nothing was changed", code=Exit.FATAL)
-        followed = Followed.begin(here.workspace)
-        here.files.write(here.path, text.encode())
-        done = followed.wait(paths) if followed is not None else None
-        if done is not None and not done.good:
+        try:
+            followed = Followed.begin(here.workspace)
+            here.files.write(here.path, text.encode())
+            # First it ends, then the lock forgets it.
+            done = followed.wait(paths) if followed is not None else None
+            if done is not None and not done.good:
+                _tell(done, chosen)
+                raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
+            ready = market.install(resolved, taken=_taken(here), origins={}, offline=chosen.offline)
+            return _applied(here, ready, chosen, concerned=(), text=text, done=done)
+        except BaseException:
             here.files.put_back()
-            _tell(done, chosen)
-            raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
-        ready = market.install(resolved, taken=_taken(here), origins={}, offline=chosen.offline)
-        return _applied(here, ready, chosen, concerned=(), text=text, done=done)
+            raise
 
 
 # What they share
@@ -509,10 +517,10 @@ def _difference(ready: Ready, name: str) -> Iterator[Any]:
     yield from catalogue_ui.difference_lines(facts.difference_facts(ready.before[name], ready.reviews[name]))
 
 
-def _vendor(here: Here) -> None:
-    """Copy what is locked into the first folder of `dev.indexes`."""
+def _vendor(here: Here) -> list[Path]:
+    """Copy what is locked into the first folder of `dev.indexes`; what was copied."""
     folder = next((each for each in here.config.indexes if "://" not in each), None)
     if folder is None:
         raise Problem("no folder is listed in dev.indexes", "list one, as in indexes: [mods-index]", Exit.FATAL)
-    copied = market.vendor(here.workspace, here.lock, here.workspace / folder, fetched)
-    say(f"{folder}: {count(len(copied), 'wheel')} copied")
+    fetch = partial(fetched, patience=WHEEL_PATIENCE, most=MOST_BYTES)
+    return market.vendor(here.lock, here.workspace / folder, fetch, here.files)

@@ -127,7 +127,7 @@ def _locked(package: Any) -> Locked:
     files = [*(package.wheels or ()), *filter(None, (package.archive, package.sdist))]
     places = [file.path or file.url or "" for file in files]
     for place in places:
-        if not place.startswith(("http://", "https://", "file://")):
+        if not place.startswith(("http://", "https://")):
             _expect_inside(place)
     hashes = tuple(sorted(file.hashes["sha256"] for file in package.wheels or () if "sha256" in file.hashes))
     if not hashes:
@@ -154,7 +154,7 @@ def _for_here(wheels: Any) -> str | None:
 
 def _expect_inside(place: str) -> None:
     path = PurePosixPath(place)
-    if not place or path.is_absolute() or ".." in path.parts:
+    if not place or path.is_absolute() or ".." in path.parts or "://" in place:
         raise BadLock(f"{NAME}: {place!a} lies outside of the workspace")
 
 

@@ -423,10 +423,10 @@ def write_lock(ready: Ready, files: Files) -> None:
 # Wheels of a team
 
 
-def vendor(workspace: Path, lock: Lock, into: Path, fetch: Callable[[str], bytes]) -> list[Path]:
+def vendor(lock: Lock, into: Path, fetch: Callable[[str], bytes], files: Files) -> list[Path]:
     """Copy every wheel that is locked for this platform into a folder index, so that a clone needs no other index.
 
-    Raises OtherContents for what is not what was locked. The lock is to be resolved anew afterwards.
+    Raises OtherContents for what is not what was locked. What is locked is to be resolved again afterwards.
     """
     copied = []
     for each in lock.here:
@@ -436,6 +436,6 @@ def vendor(workspace: Path, lock: Lock, into: Path, fetch: Callable[[str], bytes
         data = fetch(each.where)
         if hashlib.sha256(data).hexdigest() not in each.hashes:
             raise OtherContents(f"{target.name} is not what was locked; it was not copied")
-        _put(target, data)
+        files.write(target, data)
         copied.append(target)
     return copied

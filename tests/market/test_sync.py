@@ -25,6 +25,7 @@ from devserver.market import sync
 from devserver.market.folder import NotInstalled, find_installed
 from devserver.market.lock import NAME
 from devserver.market.package import PackageRefused
+from devserver.market.places import fetched
 from devserver.market.sync import Files, NothingSuits, OtherContents, Ready
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Needing, Wants
@@ -259,7 +260,7 @@ class _Dated(BaseHTTPRequestHandler):
 
 
 def test_a_release_that_is_too_young_is_not_taken(tmp_path: Path) -> None:
-    """The newest one that is old enough is; `--now` takes the young one."""
+    """The newest one that is old enough is; `--now` takes the young one. What is locked can be copied beside."""
     folder = tmp_path / "remote"
     old, young = (make_mod_wheel(folder, "polls", version) for version in ("1.0", "2.0"))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -272,8 +273,11 @@ def test_a_release_that_is_too_young_is_not_taken(tmp_path: Path) -> None:
         Listed("polls", "polls"), indexes=(f"http://127.0.0.1:{server.server_address[1]}/simple/",), cooldown=86_400.0
     )
     try:
-        assert brought(tmp_path, wanted).lock.versions == {"polls": "1.0"}
+        ready = brought(tmp_path, wanted)
+        assert ready.lock.versions == {"polls": "1.0"}
         assert brought(tmp_path, wanted, everything=True).resolved.same
+        copied = sync.vendor(ready.lock, tmp_path / "mods-index", fetched, Files())
+        assert [each.read_bytes() for each in copied] == [old.read_bytes()]
         assert brought(tmp_path, wanted, everything=True, now=True).lock.versions == {"polls": "2.0"}
         (tmp_path / NAME).unlink()
         old.unlink()
