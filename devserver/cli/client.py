@@ -142,6 +142,10 @@ class Client:
         """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""
         return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)
 
+    def contract(self) -> dict[str, Any]:
+        """What changes of mods mean for those who use them: `lost` events, `changed` shapes."""
+        return self._call("GET", "/_dev/contract", None, _WORK_SECONDS)
+
     def record(self, do: str) -> dict[str, Any]:
         """Begin a session (`start`), or end it (`stop`): the file that is written, or what is in it."""
         return self._call("POST", "/_dev/record", {"do": do}, _WORK_SECONDS)

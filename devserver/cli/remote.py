@@ -22,6 +22,7 @@ from devserver.model.names import mod_id_of
 from devserver.model.wire_form import error_from_dict, plan_done_from_dict, restarted_from_dict
 from devserver.server.door import write_door
 from devserver.ui.browser import browse
+from devserver.ui.contract import contract_lines
 from devserver.ui.handlers import handler_lines
 from devserver.ui.lines import config_refused
 from devserver.ui.plan_lines import held_back, is_of_needs, plan_done, plan_made, plan_rows
@@ -363,6 +364,18 @@ def log(level: str, *, as_json: bool) -> int:
     """Show other log records from now on."""
     answer = _server().log(level)
     say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
+    return Exit.CLEAN
+
+
+def contract(*, as_json: bool) -> int:
+    """Show what changes of mods mean for those who use them."""
+    told = _server().contract()
+    if as_json:
+        say_json(told)
+    elif lines := contract_lines(told["lost"], told["changed"], view()):
+        show_lines(lines)
+    else:
+        say("no event has lost its handler, and what is answered has the shape that it had")
     return Exit.CLEAN
 
 

@@ -49,6 +49,7 @@ def add_running(app: typer.Typer) -> None:
         settle,
         trace,
         edit,
+        contract,
         record,
         log,
         stop,
@@ -202,6 +203,13 @@ def events(
         return remote.handlers(" ".join(what or ("*",)), as_json=as_json)
     words = asked.words_of(what or [], failed=failed, slow=slow)
     return asked.events(words, last=last, count=count, follow=follow, as_json=as_json)
+
+
+def contract(as_json: Json = False) -> int:
+    """Show which events have lost their last handler, or are answered with something else than before."""
+    from devserver.cli import remote
+
+    return remote.contract(as_json=as_json)
 
 
 def record(

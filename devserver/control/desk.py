@@ -70,6 +70,13 @@ class RecordingAsked(Protocol):
         """End the session: `path`, `events`, `bytes`; None where there was none."""
 
 
+class ContractAsked(Protocol):
+    """What changes of mods mean for those who use them."""
+
+    async def current(self) -> dict[str, Any]:
+        """`lost` events, and `changed` shapes, as they are now."""
+
+
 class Desk(Protocol):
     """What this API needs of the server. What became of plans is plain values."""
 
@@ -84,6 +91,10 @@ class Desk(Protocol):
     @property
     def recording(self) -> RecordingAsked:
         """The recording of sessions."""
+
+    @property
+    def contracts(self) -> ContractAsked:
+        """What changes of mods mean for those who use them."""
 
     @property
     def reloads(self) -> Tape[dict[str, Any]]:
@@ -115,6 +126,7 @@ class DeskApi:
             Route("POST", "/_dev/undo", Scope.ADMIN, self.undo),
             Route("POST", "/_dev/redo", Scope.ADMIN, self.redo),
             Route("POST", "/_dev/saves", Scope.ADMIN, self.saves),
+            Route("GET", "/_dev/contract", Scope.ADMIN, self.contract),
             Route("POST", "/_dev/record", Scope.ADMIN, self.record),
             Route("POST", "/_dev/log", Scope.ADMIN, self.log),
             Route("POST", "/_dev/stop", Scope.ADMIN, self.stop),
@@ -164,6 +176,10 @@ class DeskApi:
                 done = await saves.resume()
         waiting = saves.waiting_names()
         return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
+
+    async def contract(self, request: Request) -> Answer:
+        """Which events have lost their last handler, and which are answered with something else than before."""
+        return told(await self._desk.contracts.current())
 
     async def record(self, request: Request) -> Answer:
         """Record a session from now on (`start`), or end that (`stop`); what is written, or was."""

@@ -44,6 +44,11 @@ class HandlerTable:
         """Tell whether a pattern other than `*` covers an event: a handler of everything is meant for no event."""
         return any(matches(pattern, event_name) for pattern in self.patterns if pattern != "*")
 
+    def needed(self) -> dict[str, frozenset[str]]:
+        """Tell which keys each event's payload needs, for those whose handler declares it with a pydantic model."""
+        declared = ((p, h) for p, h in self._entries if isinstance(h, PayloadHandler))
+        return {each: _required(handler.model) for patterns, handler in declared for each in patterns}
+
     def described(self) -> list[dict[str, Any]]:
         """Describe each handler: events (patterns), handler (its name), description (its docstring), payload.
 
@@ -68,6 +73,13 @@ class PayloadHandler:
         except DoesNotFit as error:
             return _refusal(event, error)
         return self.handler(event, payload)
+
+
+def _required(model: Any) -> frozenset[str]:
+    fields = getattr(model, "model_fields", None)
+    if not isinstance(fields, dict):
+        return frozenset()
+    return frozenset(str(field.alias or name) for name, field in fields.items() if field.is_required())
 
 
 def _refusal(event: Event, error: DoesNotFit) -> EventResponse:

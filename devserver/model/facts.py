@@ -293,6 +293,37 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class LostEvent:
+    """An event that had a handler and has none now; `seen`: how many the recorder keeps, `senders`: of whom."""
+
+    event_name: str
+    seen: int = 0
+    senders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeChange:
+    """What is another in an event than it was, so that code that reads it may fail.
+
+    `part`: `answer` (what the event is answered with), `sends` (what is in it) or `takes` (what it needs).
+    """
+
+    event_name: str
+    part: str
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractChanged:
+    """What a change of mods means for those who use them."""
+
+    lost: tuple[LostEvent, ...] = ()
+    changed: tuple[ShapeChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Blocked:
     """A mod keeps the mods' thread from everything else."""
 
@@ -439,6 +470,7 @@ Fact = (
     | LeftBehind
     | AgentSeen
     | Replayed
+    | ContractChanged
     | AgentProgram
     | ModAsked
     | ModBlocked

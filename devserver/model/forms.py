@@ -369,6 +369,38 @@ class ReplayedForm(TypedDict):
     pins: list[PinForm]
 
 
+class LostForm(TypedDict):
+    """An event without a handler; `seen`: how many are kept, `senders`: up to five who sent them."""
+
+    event_name: str
+    seen: int
+    senders: list[str]
+
+
+class ShapeChangeForm(TypedDict):
+    """What is another in an event. `part`: answer, sends or takes; `before` and `after` are types, in words."""
+
+    event_name: str
+    part: str
+    path: str
+    before: str
+    after: str
+
+
+class ContractForm(TypedDict):
+    """What a change of mods means for those who use them."""
+
+    lost: list[LostForm]
+    changed: list[ShapeChangeForm]
+
+
+class ContractLine(ContractForm):
+    """Events have lost their last handler, or are answered with something else."""
+
+    type: Literal["contract"]
+    time: str
+
+
 class ReplayedLine(ReplayedForm):
     """The pinned events were run again on what runs now."""
 
@@ -445,6 +477,7 @@ Line = (
     | ComparedLine
     | AgentLine
     | ReplayedLine
+    | ContractLine
     | AskedLine
     | ModBlockedLine
     | StoppedLine
@@ -938,6 +971,7 @@ ANSWERS: dict[str, Any] = {
     "open": OpenAnswer,
     "new": WrittenAnswer,
     "record": RecordAnswer,
+    "contract": ContractForm,
     "log": LevelAnswer,
     "stop": StoppingAnswer,
 }

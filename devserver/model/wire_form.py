@@ -18,6 +18,7 @@ from devserver.model.facts import (
     Blocked,
     Compared,
     ConfigRefused,
+    ContractChanged,
     ErrorFacts,
     Exposed,
     Fact,
@@ -100,6 +101,8 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return (
                 {"type": "agent", "time": time, "agent_id": fact.agent_id, "came": came, "transport": fact.transport},
             )
+        case ContractChanged():
+            return ({"type": "contract", "time": time, **contract_to_dict(fact)},)
         case Replayed():
             return ({"type": "replayed", "time": time, **replayed_to_dict(fact)},)
         case ModAsked():
@@ -289,6 +292,25 @@ def _compared(fact: Compared, time: str) -> forms.ComparedLine:
         "other": fact.other,
         "raised": fact.raised,
         "busy": fact.busy,
+    }
+
+
+def contract_to_dict(fact: ContractChanged) -> forms.ContractForm:
+    """What a change of mods means for those who use them."""
+    return {
+        "lost": [
+            {"event_name": each.event_name, "seen": each.seen, "senders": list(each.senders)} for each in fact.lost
+        ],
+        "changed": [
+            {
+                "event_name": each.event_name,
+                "part": each.part,
+                "path": each.path,
+                "before": each.before,
+                "after": each.after,
+            }
+            for each in fact.changed
+        ],
     }
 
 

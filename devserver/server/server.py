@@ -52,6 +52,7 @@ from devserver.model.principal import ADMIN
 from devserver.model.split import main_of
 from devserver.server.app import make_app
 from devserver.server.before import Before
+from devserver.server.contracts import Contracts
 from devserver.server.ending import Ending
 from devserver.server.exposure import Exposure
 from devserver.server.heard import listening_sockets
@@ -151,6 +152,7 @@ class Server:
             clean=self._redactor.json,
             tell=self.tell,
         )
+        self.contracts = Contracts(self._network, self._network.record(), tell=self.tell, begin=self._begin)
         self.views.recorded_into = lambda: self.recording.path
         accounts = self._network.directory.accounts
         how = "space" if options.keys else "oa-dev apply"
@@ -491,6 +493,7 @@ class Server:
         self._face.tell(fact)
         self._replaying.note(fact)
         self.recording.note(fact)
+        self.contracts.note(fact)
 
     def _agent_changed(self, agent_id: str, came: bool, transport: str) -> None:
         if self._stop.is_set() and not came:
@@ -543,6 +546,7 @@ class Server:
                 ("the agents of dev.agents", self._agents.end),
                 ("the states that outlive a crash", self._end_kept),
                 ("the files in .oa-dev", self._files.end),
+                ("the contract", self.contracts.end),
                 ("the session", self.recording.end),
                 ("replay", self._replaying.end),
                 ("the agents' queues", self._network.directory.close),

@@ -14,6 +14,7 @@ from devserver.model.facts import (
     Blocked,
     Compared,
     ConfigRefused,
+    ContractChanged,
     ErrorFacts,
     Exposed,
     Fact,
@@ -36,6 +37,7 @@ from devserver.model.facts import (
     Stopped,
 )
 from devserver.model.wire_form import sentence_of
+from devserver.ui.contract import contract_block
 from devserver.ui.exposed import exposed_block
 from devserver.ui.frame import brief, config_error_block, error_block, place
 from devserver.ui.glyphs import Style
@@ -73,6 +75,8 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return tuple(_line_seen(fact, each, view) for each in fact.lines)
         case Guarded():
             return (_guarded(fact, view),)
+        case ContractChanged():
+            return (contract_block(fact, view),)
         case Replayed():
             return replayed(fact, view)
         case Compared():

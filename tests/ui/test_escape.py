@@ -14,12 +14,14 @@ from devserver.model.facts import (
     AgentSeen,
     Blocked,
     ConfigRefused,
+    ContractChanged,
     ErrorFacts,
     Exposed,
     Fact,
     Frame,
     Ignored,
     LeftBehind,
+    LostEvent,
     ModError,
     ModRunning,
     Notice,
@@ -30,6 +32,7 @@ from devserver.model.facts import (
     PlanMade,
     Ready,
     Replayed,
+    ShapeChange,
     Status,
 )
 from devserver.model.lifecycle import Action, Phase
@@ -82,6 +85,7 @@ def facts(bad: str) -> list[Fact]:
         Blocked(bad, 1.0, where),
         LeftBehind(bad, 1, (bad, bad)),
         AgentSeen(bad, True, bad),
+        ContractChanged((LostEvent(bad, 1, (bad,)),), (ShapeChange(bad, bad, bad, bad, bad),)),
         Replayed(
             mods={bad: 2},
             pins=(

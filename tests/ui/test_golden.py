@@ -17,6 +17,7 @@ from devserver.model.facts import (
     AgentsSeen,
     Blocked,
     ConfigRefused,
+    ContractChanged,
     ErrorFacts,
     Exposed,
     Fact,
@@ -24,6 +25,7 @@ from devserver.model.facts import (
     Held,
     Ignored,
     LeftBehind,
+    LostEvent,
     ModError,
     ModRunning,
     Notice,
@@ -34,6 +36,7 @@ from devserver.model.facts import (
     PlanMade,
     Ready,
     Replayed,
+    ShapeChange,
     Status,
     Stopped,
 )
@@ -280,6 +283,14 @@ CASES: dict[str, Fact] = {
     "left_behind": LeftBehind("kanban", 3, ('task "poll" from mods/kanban/mod.py:63', "thread Thread-4")),
     "agent_came": AgentSeen("ana", True, "ws"),
     "agent_left": AgentSeen("ana", False, "ws"),
+    "contract": ContractChanged(
+        (LostEvent("wiki.page.delete", 4, ("ana", "critic")), LostEvent("wiki.page.undo")),
+        (
+            ShapeChange("wiki.page.edit", "answer", "version", "int", "str"),
+            ShapeChange("page.notification", "sends", "reason", "str", "nothing"),
+            ShapeChange("wiki.page.edit", "takes", "why", "optional", "required"),
+        ),
+    ),
     "replayed_same": Replayed(mods={"wiki": 5}, pins=(pinned(57), pinned(58)), of=2, duration_ms=19.2),
     "replayed_differs": Replayed(
         mods={"wiki": 5},

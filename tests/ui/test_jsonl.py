@@ -18,6 +18,7 @@ from devserver.model.facts import (
     Blocked,
     Compared,
     ConfigRefused,
+    ContractChanged,
     ErrorFacts,
     Exposed,
     Fact,
@@ -28,6 +29,7 @@ from devserver.model.facts import (
     Ignored,
     LeftBehind,
     LineSeen,
+    LostEvent,
     ModAsked,
     ModBlocked,
     ModError,
@@ -43,6 +45,7 @@ from devserver.model.facts import (
     Ready,
     Replayed,
     Restarted,
+    ShapeChange,
     SplitSeen,
     Status,
     Stopped,
@@ -273,6 +276,27 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
                 "code": 3,
                 "why": "",
                 "message": "agent agents/ana.py ended with exit code 3; the next save starts it again",
+            }
+        ],
+    ),
+    (
+        ContractChanged(
+            (LostEvent("wiki.page.delete", 4, ("ana", "critic")),),
+            (ShapeChange("wiki.page.edit", "answer", "version", "int", "str"),),
+        ),
+        [
+            {
+                "type": "contract",
+                "lost": [{"event_name": "wiki.page.delete", "seen": 4, "senders": ["ana", "critic"]}],
+                "changed": [
+                    {
+                        "event_name": "wiki.page.edit",
+                        "part": "answer",
+                        "path": "version",
+                        "before": "int",
+                        "after": "str",
+                    }
+                ],
             }
         ],
     ),

@@ -1,0 +1,164 @@
+"""Tells what a change of mods means for those who use them: events without a handler, answers of another shape.
+
+What is lost is known at once; what answers look like only once the new generation has given some, so that is looked
+at a few times after a change, on a thread of its own, in the rows that the recorder keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from devserver.agent_network import AgentNetwork
+from devserver.live.loops import run_in_thread
+from devserver.model.encoding import from_json
+from devserver.model.facts import ContractChanged, Fact, LostEvent, Outcome, PlanDone, ShapeChange, Status
+from devserver.model.lifecycle import Action
+from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, WAY, Said
+from devserver.model.wire_form import contract_to_dict
+from devserver.network.recorder import Recorder, rest_of, row_of
+
+LOOKS = (2.0, 10.0, 30.0)
+"""Seconds after a change at which answers are looked at."""
+_MOST_LOOKED_AT = 3000
+
+
+class Contracts:
+    """Arguments: `tell`, told facts; `begin` starts work that nothing waits for."""
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        recorder: Recorder,
+        *,
+        tell: Callable[[Fact], None],
+        begin: Callable[[Coroutine[Any, Any, object]], None],
+    ) -> None:
+        self._network, self._recorder = network, recorder
+        self._tell, self._begin = tell, begin
+        self._patterns: tuple[str, ...] = ()
+        self._needed: dict[str, frozenset[str]] = {}
+        self._lost: dict[str, LostEvent] = {}
+        self._needs: list[ShapeChange] = []
+        self._told: set[ShapeChange] = set()
+        self._shapes: Any = None
+        self._looked_at = 0
+        self._looking: asyncio.Task[None] | None = None
+
+    def note(self, fact: Fact) -> None:
+        """A plan was carried out. To be called on the control side's loop; returns at once."""
+        if not isinstance(fact, PlanDone) or not any(each.status is Status.APPLIED for each in fact.outcomes):
+            return
+        before, self._patterns = self._patterns, self._live_patterns()
+        needed, self._needed = self._needed, self._live_needs()
+        if fact.plan.cause != "start" and (before or self._lost):
+            self._begin(self._after(fact, before, needed))
+
+    async def current(self) -> dict[str, Any]:
+        """What is lost, and what has changed its shape, as it is now."""
+        if not self._patterns:
+            self._patterns, self._needed = self._live_patterns(), self._live_needs()
+        changed = await run_in_thread(self._looked)
+        return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), (*self._needs, *changed))))
+
+    async def _after(self, done: PlanDone, before: tuple[str, ...], needed: dict[str, frozenset[str]]) -> None:
+        # Here and not above: most starts never come to it.
+        from devserver.replay.contract import lost_events, newly_needed
+
+        # The rows of the generation before are in the ring now; those of the new one may drive them out.
+        changed_before = await run_in_thread(self._looked)
+        self._told |= set(changed_before)
+        lost = lost_events(before, self._patterns, self._senders())
+        # Whoever unloads a mod knows that it hears nothing any more; who uses it may not.
+        unloads = any(each.action is Action.UNLOAD for each in done.outcomes)
+        lost = [each for each in lost if each.seen or not unloads]
+        needs = list(newly_needed(needed, self._needed))
+        self._lost |= {each.event_name: each for each in lost}
+        self._needs = [*self._needs, *needs][-100:]
+        if lost or needs:
+            self._tell(ContractChanged(tuple(lost), tuple(needs)))
+        if _brings(done.outcomes):
+            if self._looking is not None:
+                self._looking.cancel()
+            self._looking = asyncio.create_task(self._look_later())
+
+    async def _look_later(self) -> None:
+        for seconds in LOOKS:
+            await asyncio.sleep(seconds)
+            news = [each for each in await run_in_thread(self._looked) if each not in self._told]
+            if news:
+                self._told |= set(news)
+                self._tell(ContractChanged((), tuple(news)))
+
+    def end(self) -> None:
+        """The run ends."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _still_lost(self) -> list[LostEvent]:
+        from devserver.model.event import matches
+
+        return [
+            each for name, each in self._lost.items() if not any(matches(pattern, name) for pattern in self._patterns)
+        ]
+
+    def _live_patterns(self) -> tuple[str, ...]:
+        live = self._network.engine.registry.live
+        return tuple(dict.fromkeys(pattern for each in live for pattern in each.handlers.patterns))
+
+    def _live_needs(self) -> dict[str, frozenset[str]]:
+        """The keys that declared payloads need, by event."""
+        live = self._network.engine.registry.live
+        return {pattern: keys for each in live for pattern, keys in each.handlers.needed().items()}
+
+    def _senders(self) -> dict[str, list[str | None]]:
+        """Who has sent the events that are kept, by name, the latest first."""
+        found: dict[str, list[str | None]] = {}
+        for entry in self._recorder.newest():
+            row = from_json(row_of(entry))
+            found.setdefault(row[EVENT_NAME], []).append(row[SOURCE])
+        return found
+
+    def _looked(self) -> list[ShapeChange]:
+        """Take in the events that have ended since the last look, and say what has changed. On a worker thread."""
+        from devserver.replay.contract import Shapes
+
+        self._shapes = shapes = self._shapes or Shapes()
+        ended, entries = self._recorder.all()
+        news = entries[: min(ended - self._looked_at, _MOST_LOOKED_AT)]
+        self._looked_at = ended
+        rows = {int(row[NUMBER]): (row, entry) for entry in reversed(news) if (row := from_json(row_of(entry)))}
+        for row, entry in rows.values():
+            if row[EVENT_NAME].startswith("system."):
+                continue
+            _add_answer(shapes, row, entry)
+            _add_sent(shapes, row, entry, rows.get(row[PARENT]))
+        return list(shapes.changed())
+
+
+def _add_answer(shapes: Any, row: list[Any], entry: bytes) -> None:
+    from devserver.replay.contract import Observed
+
+    answered = [each for each in row[WAY] if each[5] == Said.ANSWERED]
+    answer = rest_of(entry).get("answer")
+    if answered and answer is not None and answer[0] is True:
+        mod_id, generation, *_ = answered[-1]
+        shapes.add(Observed(mod_id, "answer", row[EVENT_NAME]), generation, answer[2])
+
+
+def _add_sent(shapes: Any, row: list[Any], entry: bytes, parent: tuple[list[Any], bytes] | None) -> None:
+    """What a handler has sent: of the generation that its own event came to."""
+    from devserver.replay.contract import Observed
+
+    payload = rest_of(entry).get("payload", row[PAYLOAD])
+    if parent is None or not isinstance(payload, dict):
+        return
+    sender = str(row[SOURCE]).removeprefix("mod:").rpartition(".")[2]
+    for mod_id, generation, *_ in parent[0][WAY]:
+        if mod_id == sender:
+            shapes.add(Observed(mod_id, "sends", row[EVENT_NAME]), generation, payload)
+
+
+def _brings(outcomes: tuple[Outcome, ...]) -> bool:
+    return any(each.action in (Action.RELOAD, Action.LOAD) and each.status is Status.APPLIED for each in outcomes)
