@@ -7,6 +7,7 @@
     │   ├── ModNotFound       no module of that name where mods may come from
     │   ├── ModRefused        the name or place is not allowed; nothing was imported
     │   ├── NoModClass        the module holds no usable class
+    │   ├── HandlerFault      a handler cannot be called with an event
     │   ├── ModConfigError    its configuration does not fit the model that it declares
     │   ├── BadManifest       its mod_manifest.json cannot be used (market/manifest)
     │   ├── NeedUnmet         it needs what does not run, or its version does not suit another mod
@@ -19,6 +20,13 @@
     ├── Busy, NotInstalled    another process changes what is installed, or it is not here (market/folder)
     ├── PackageRefused        a package that may not be installed, or cannot be read, with its rule (market/package)
     ├── BadCatalogue          a list of mods that cannot be used (market/catalogue)
+    │   └── NotListed         a name that no list of mods holds (market/shown)
+    ├── CannotPack, IsThere   a mod that cannot be packed; a release that an index has with other bytes (market)
+    ├── OtherBytes            a built-in mod is not what its catalogue says (market/wheel)
+    ├── PinRefused            a pin that cannot be made or read (replay/pins)
+    ├── ReplayFailed          a replay has no result (replay/host)
+    ├── BadSession            a file that cannot be read as a session (replay/session)
+    ├── NotWritten            a test of an event was not written (server/written_tests)
     ├── CannotEdit            a network.yaml that is written in a way that no command edits (market/yaml_edit)
     ├── BlockedTooLong        raised in a mod's code that kept all mods from running for longer than its limit
     ├── AgentError            a network does not let an agent in, or has ended its stay, with a code
@@ -40,6 +48,9 @@ Not of the tree, because each ends in one place and is never shown as an error o
     NeedsModsThread (loader/build)  an import is made again where handlers run
     GivenUp (reload/apply)          an attempt is ended, because its source was saved again
     NoWebSocket (agent)             a client goes on over HTTP
+    BadSearch (network/search)      a word of a search that cannot be read
+    NotPlain (replay/plain)         a value that JSON cannot carry
+    Failed (replay/forks)           a fork gave no result
 
 A mod's own exceptions are never wrapped away: they are the `__cause__`.
 """

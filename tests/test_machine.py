@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
         self.runner.run(self.work.net.submit(FilesChanged({})))
         told, self.work.facts[:] = list(self.work.facts), []
         for fact in told:
-            if isinstance(fact, PlanDone) and fact is not done and fact.plan.changed:
+            if isinstance(fact, PlanDone) and (done is None or fact.plan is not done.plan) and fact.plan.changed:
                 self._follow_one(fact)
 
     def _follow_one(self, done: PlanDone) -> None:

@@ -409,7 +409,8 @@ class Engine:
         if outcomes or plan.not_applied:
             self._tell(done)
         self._follow_up(plan)
-        done = replace(done, then=await self._tidied(outcomes))
+        if (then := await self._tidied(outcomes)) is not None:
+            done = replace(done, then=then)
         if any(each.reason == OTHERS_FIRST for each in outcomes):
             self._queue_unwaited(FilesChanged(plan.changed, texts=plan.texts))
         if plan.needs_restart:

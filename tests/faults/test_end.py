@@ -123,6 +123,7 @@ def test_a_stop_is_answered_at_once_and_names_the_mod_that_is_waited_for(site: S
     live = start(site)
     live.line("ready")
     live.join("ana")
+    live.line("agent", agent_id="ana", came=True)
     mark = live.mark()
     assert live.stop() == 0
     said = [each["message"] for each in live.told("notice", mark)]
