@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,32 @@ async def test_a_fork_ends_with_the_process(replayed):
         await until_gone(found[0])
         with pytest.raises(ReplayFailed):
             await asking
+
+
+UNPRIVILEGED = """
+import ctypes, os, socket
+from devserver.replay import sandbox
+try:
+    os.setgroups([]); os.setgid(1234); os.setuid(1234)
+except PermissionError:
+    pass  # it is no root that runs this
+user, before = os.getuid(), os.readlink("/proc/self/ns/net")
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as after an exec: its files in /proc are its own
+if not sandbox._leave_network():
+    print("not here")
+else:
+    assert os.getuid() == user and os.readlink("/proc/self/ns/net") != before
+    try:
+        socket.socket().connect(("127.0.0.1", 9))
+    except OSError as error:
+        print("no network:", error.strerror)
+"""
+
+
+def test_a_user_without_rights_has_no_network_either():
+    """By a user namespace, in which it is still known by its own id."""
+    done = subprocess.run([sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.strip() == "not here":
+        pytest.skip("this kernel allows no user namespace")
+    assert done.stdout.startswith("no network: ")
