@@ -90,10 +90,10 @@ class Run:
             return changed
         if not failed or self.live.restart_reasons():
             return None
-        alone = self._fresh_failures()
-        return (
-            None if set(alone) & failed else Untrue("a fresh process does not fail", "", str(failed), str(alone), said)
-        )
+        answers, alone = self._fresh(self.written, ())
+        # What a handler imports fails when it runs; here it is tried before.
+        fails = set(alone) & failed or any(each.startswith("error:") for each in answers)
+        return None if fails else Untrue("a fresh process does not fail", "", str(failed), str(alone), said)
 
     def _changed(self, before: Sequence[str], said: str) -> Untrue | None:
         for question, old, now in zip(self.running.world().questions, before, self._running_answers(), strict=True):

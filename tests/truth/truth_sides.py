@@ -27,8 +27,8 @@ from devserver.sources.files import sources_now
 
 _LIMIT = 20.0
 """Seconds after which a side that does not answer is a failure."""
-_PATIENCE = 5.0
-"""Seconds in which a restart has to be asked for, where replaced code still answers; on a quiet machine it is two."""
+_PATIENCE = 15.0
+"""Seconds in which the census has to be taken; on a quiet machine it is two."""
 
 Question = tuple[str, str]
 """A mod, and an expression that one of its handlers evaluates."""
@@ -101,7 +101,6 @@ class _Network:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.reasons: list[str] = []
-        self._asked = asyncio.Event()
 
     async def start(self, folder: str) -> dict[str, str]:
         self.network = AgentNetwork.load(folder, tell=self.facts.append)
@@ -109,7 +108,6 @@ class _Network:
 
         def restart(reasons: tuple[str, ...]) -> None:
             self.reasons += reasons
-            self._asked.set()
             ask_for_restart(reasons)
 
         engine.restart = restart  # type: ignore[method-assign]
@@ -149,9 +147,10 @@ class _Network:
         return [each.message for each in answers if not each.success]
 
     async def reasons_of_restart(self, patient: bool) -> list[str]:
-        if patient and not self.reasons:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), _PATIENCE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while patient and not self.reasons and self.network.engine.proof.waits:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
         return self.reasons
 
     async def _send(self, mod: str, name: str, text: str) -> EventResponse:
