@@ -1,11 +1,12 @@
-"""What `asked` does: shows which mods agents ask for, and answers them. Yes is said once the mod runs."""
+"""What `asked` does: shows which mods agents ask for, and answers them. Yes adds the mod first, as `add` does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
-from devserver.cli.client import ServerRefused, connect
+from devserver.cli.client import Client, ServerRefused, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines
@@ -24,13 +25,29 @@ def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
         raise Problem(f"nothing waits under the number {number}", code=Exit.FATAL)
     if answer is None:
         return _shown(row, as_json=as_json)
+    if answer == "yes" and not _runs(server, row) and (code := _add(row, as_json=as_json)) != Exit.CLEAN:
+        return code
     try:
         told = server.answer_asked(number, answer, row["sha256"])
     except ServerRefused as error:
-        hint = f"oa-dev add {named(row)}" if answer == "yes" else ""
-        raise Problem(f"{row['agent_id']} was not answered: {error}", hint, Exit.FATAL) from error
+        raise Problem(f"{row['agent_id']} was not answered: {error}", code=Exit.FATAL) from error
     say_json(told) if as_json else say(f"{row['agent_id']} is told: {told['state']}")
     return Exit.CLEAN
+
+
+def _runs(server: Client, row: Mapping[str, Any]) -> bool:
+    """Whether the mod that was asked for runs already: then there is nothing to add."""
+    found = server.get(f"catalogue?{urlencode({'q': row['name']})}").get("mods", [])
+    mods = [mod for each in found if each["name"] == row["name"] for mod in each["mods"]]
+    return any(each.get("mod_path") in mods for each in server.status().get("mods", []))
+
+
+def _add(row: Mapping[str, Any], *, as_json: bool) -> int:
+    """Add the mod as `add` does; the answer was given to what has this digest."""
+    from devserver.cli.installing import Choices, add
+    from devserver.cli.staging import Asked
+
+    return add([row["name"]], Choices(yes=True, as_json=as_json, sha256=row["sha256"]), Asked())
 
 
 def named(row: Mapping[str, Any]) -> str:
@@ -45,6 +62,5 @@ def _shown(row: Mapping[str, Any], *, as_json: bool) -> int:
         show_lines(asked_lines([row]))
     code = show_mod(named(row), source=False, diff=False, as_json=as_json)
     if not as_json:
-        number = row["number"]
-        say(f"oa-dev add {named(row)}, then oa-dev asked {number} yes; or oa-dev asked {number} no")
+        say(f"oa-dev asked {row['number']} yes adds it, oa-dev asked {row['number']} no refuses it")
     return code

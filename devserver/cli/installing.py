@@ -54,6 +54,8 @@ class Choices:
     as_json: bool = False
     keep: bool = False
     explain: bool = False
+    sha256: str = ""
+    """The digest of what was looked at: another file of that name is not added."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -196,6 +198,8 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
         here.files.put_back()
         version = ready.lock.versions.get(normal(missing[0].name), "")
         raise Problem(f"{missing[0].name} {version} is no mod (no entry point openagents.mods)", code=Exit.FATAL)
+    if chosen.sha256:
+        _expect_seen(here, ready, normal(found[0].name), chosen.sha256)
     new = [path for path in paths if not any(each.path == path for each in here.config.mods)]
     if not chosen.as_json:
         for each in found:
@@ -213,6 +217,18 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
         text = edited.text
         lines.append(f"{here.path.name}:{edited.line} + {path}")
     return _applied(here, ready, chosen, concerned=tuple(paths), text=text, listed=lines)
+
+
+def _expect_seen(here: Here, ready: Ready, name: str, sha256: str) -> None:
+    package = ready.lock.package(name)
+    if package is None or sha256 not in package.hashes:
+        here.files.put_back()
+        version = "" if package is None else package.version
+        raise Problem(
+            f"{name} {version} is not what was asked for: sha256 {sha256[:8]}… was looked at; nothing was added",
+            f"oa-dev show {name} shows what there is now, and oa-dev add {name} takes it",
+            Exit.FATAL,
+        )
 
 
 def _origins(found: Sequence[Given]) -> dict[str, str]:

@@ -20,18 +20,22 @@ def search_lines(rows: Sequence[Mapping[str, Any]], view: View) -> tuple[Line, .
     """A line for each mod: its name, version, what it is, and where it is listed."""
     names = min(_WIDEST, max((len(each["name"]) for each in rows), default=0))
     versions = max((len(each["version"] or "") for each in rows), default=0)
-    summaries = min(
-        max(view.width - names - versions - 20, 20), max((len(each["summary"]) for each in rows), default=0)
-    )
+    places = max((len(each["catalogue"]) for each in rows), default=0)
+    room = max(view.width - names - versions - places - 6, 20)
+    summaries = min(room, max((len(each["summary"]) for each in rows), default=0))
     return tuple(
         (
             strong(f"{each['name']:<{names}}"),
-            plain(f"  {each['version'] or '':<{versions}}  {each['summary']:<{summaries}}"),
+            plain(f"  {each['version'] or '':<{versions}}  {_cut(each['summary'], summaries):<{summaries}}"),
             dim(f"  {each['catalogue']}"),
             *_warnings(each),
         )
         for each in rows
     )
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _warnings(row: Mapping[str, Any]) -> Iterator[Segment]:

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 from processes import Running, oa_dev, write
-
-from devserver.market.wheel import sources_of
+from wheels import wheel, wheel_file
 
 NETWORK = """\
 network:
   name: team
   mods: []
 dev:
-  mod_paths: [mods, polls]
+  packages: none
+  indexes: [mods-index]
   grants: {builder: [mods:ask]}
 """
 
@@ -27,6 +27,7 @@ dev:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
     """A server in which the agent builder may ask."""
+    (tmp_path / "mods-index").mkdir()
     running = Running(write(tmp_path, NETWORK))
     try:
         running.until(type="ready")
@@ -89,17 +90,9 @@ def test_an_agent_asks_and_a_person_answers(server: Running) -> None:
     shown = oa_dev(server.folder, "asked", "1")
     assert "answers   polls.close, polls.get, polls.list, polls.open, polls.vote" in shown.stdout
 
-    early = oa_dev(server.folder, "asked", "1", "yes")
-    assert (early.returncode, "polls does not run yet" in early.stderr) == (1, True)
-    assert person.notices() == []
-
-    source = sources_of("polls") / "src/polls"
-    for each in source.glob("*.py"):
-        (server.folder / "polls").mkdir(exist_ok=True)
-        (server.folder / "polls" / each.name).write_text(each.read_text())
-    assert oa_dev(server.folder, "load", "polls").returncode == 0
     said = oa_dev(server.folder, "asked", "1", "yes")
-    assert (said.returncode, said.stdout) == (0, "builder is told: added\n")
+    assert (said.returncode, said.stdout.splitlines()[-1]) == (0, "builder is told: added"), said.stdout + said.stderr
+    assert "name: polls" in (server.folder / "network.yaml").read_text()
     assert person.notices() == [("polls", "added")]
     assert oa_dev(server.folder, "asked").stdout == "no agent asks for a mod\n"
 
@@ -143,3 +136,20 @@ def test_the_page_searches_and_shows(server: Running) -> None:
     status, refused = person.call("/_dev/catalogue/show?name=pols")
     assert (status, "Did you mean polls?" in refused["message"]) == (404, True)
     assert person.call(f"/_dev/catalogue?q={'x' * 999}")[0] == 400
+
+
+def test_what_is_added_is_what_was_asked_for(server: Running) -> None:
+    """An index that has another file by the time of the answer adds nothing."""
+    index = server.folder / "mods-index"
+    (index / wheel_file("extras", "1.0")).write_bytes(wheel())
+    person = Person(server.folder)
+    person.join()
+    person.as_builder("ask", name="extras")
+    before = (server.folder / "network.yaml").read_bytes()
+    (index / wheel_file("extras", "1.0")).write_bytes(wheel(headers="Summary: another\n"))
+    said = oa_dev(server.folder, "asked", "1", "yes")
+    assert said.returncode == 1
+    assert "extras 1.0 is not what was asked for" in said.stderr
+    assert (server.folder / "network.yaml").read_bytes() == before
+    assert not (server.folder / "pylock.oa-dev.toml").exists()
+    assert person.notices() == []
