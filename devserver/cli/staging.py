@@ -19,7 +19,7 @@ from devserver.market.catalogue import BUILT_IN, Catalogue, Found, entries_of, f
 from devserver.market.package import Package, read_wheel
 from devserver.market.places import shown
 from devserver.market.sync import Files
-from devserver.market.wheel import build_built_in, build_wheel
+from devserver.market.wheel import build_built_in, build_wheel, needed_built_in
 from devserver.model.config import NetworkConfig
 from devserver.model.names import is_range
 
@@ -92,6 +92,10 @@ class Stage:
         if found.catalogue.name != BUILT_IN:
             return Given(name=found.name, versions=versions, place=shown(found.catalogue.name), listed=True)
         with tempfile.TemporaryDirectory(prefix="oa-dev-add-") as folder:
+            for each in needed_built_in(found.name):
+                # No index has it but this one; where another catalogue lists it, its index is asked.
+                if (needed := find(catalogues, each)) is not None and needed.catalogue.name == BUILT_IN:
+                    self._put(build_built_in(each, Path(folder)), "what is built in", "built in")
             given = self._put(build_built_in(found.name, Path(folder)), "what is built in", "built in")
         return replace(given, versions=versions, listed=True)
 

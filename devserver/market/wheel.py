@@ -89,6 +89,21 @@ def sources_of(name: str) -> Path:
     return HOME / name.replace("-", "_")
 
 
+def needed_built_in(name: str) -> list[str]:
+    """Return the mods that are built in and that one of them needs, directly or through others, itself left out."""
+    catalogue = built_in()
+    found, waiting = [name], [name]
+    while waiting:
+        entry = catalogue.find(waiting.pop())
+        version = entry[1].newest() if entry is not None else None
+        requires = entry[1].releases[version].requires if entry is not None and version is not None else []
+        names = [re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0] for each in requires]
+        new = [known[0] for each in names if (known := catalogue.find(each)) is not None and known[0] not in found]
+        found += new
+        waiting += new
+    return found[1:]
+
+
 def build_built_in(name: str, into: Path) -> Path:
     """Build the wheel of a mod that is built in, by the name of its distribution. Raises as `build_wheel`.
 

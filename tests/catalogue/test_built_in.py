@@ -18,7 +18,16 @@ from devserver.market.catalogue import BUILT_IN
 from devserver.market.index import release_of
 from devserver.market.package import read_package, refuse_shadowing
 from devserver.market.review import review
-from devserver.market.wheel import HOME, OtherBytes, build_built_in, build_wheel, built_in, in_one_form, sources_of
+from devserver.market.wheel import (
+    HOME,
+    OtherBytes,
+    build_built_in,
+    build_wheel,
+    built_in,
+    in_one_form,
+    needed_built_in,
+    sources_of,
+)
 
 NAMES = ("glossary", "poll-report", "polls", "reminders")
 
@@ -94,6 +103,12 @@ def test_sources_that_were_changed_are_not_what_was_released(tmp_path, monkeypat
     with pytest.raises(OtherBytes, match=r"polls 1\.0\.0 is not what was released"):
         build_built_in("polls", tmp_path / "out")
     assert list((tmp_path / "out").glob("*.whl")) == []
+
+
+def test_what_one_of_them_needs_is_among_them():
+    """So that it can be added without any index."""
+    assert needed_built_in("poll-report") == ["polls"]
+    assert needed_built_in("polls") == needed_built_in("nowhere") == []
 
 
 # What they do
