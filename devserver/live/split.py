@@ -81,7 +81,7 @@ class Split:
         if label is None:
             shares = ", ".join(f"{each} has {shown_share(share)}" for each, share in self._shares)
             numbers = ", ".join(self._number(each, asker.agent) for each, _ in self._shares) if asker.agent else ""
-            return Reason(None, f"{numbers} of {shares}" if numbers else "no rule of a line names it")
+            return Reason(None, f"{numbers}, and {shares}" if numbers else "no rule of a line names it")
         rule = self.rules[label]
         if asker.agent in rule.agents:
             return Reason(label, "named in its agents")

@@ -24,6 +24,8 @@ class Lines:
         self._registry = registry
         self._directory = directory
         self._tell = tell
+        self._told: dict[str, tuple[tuple[str, str, str], ...]] = {}
+        """What was last told of each mod: its lines, which events they get, why they get none."""
 
     def told(self, mod_id: str) -> None:
         """Tell which agents get which version of a mod, after that has changed."""
@@ -38,7 +40,11 @@ class Lines:
             for label, line, out in lines
             if line is not None
         ]
-        self._tell(SplitSeen(slot.mod_id, tuple(seen), len(self._directory.agents())))
+        rules = tuple((each.label, each.gets, each.out) for each in seen)
+        if rules != self._told.get(slot.mod_id, ()):
+            # A save of a line changes nothing about who gets it.
+            self._told[slot.mod_id] = rules
+            self._tell(SplitSeen(slot.mod_id, tuple(seen), len(self._directory.agents())))
 
     def row(self, mod_id: str) -> dict[str, Any]:
         """What is to say of a line, or of a mod that has lines; nothing of any other."""
@@ -57,7 +63,7 @@ class Lines:
         if tally is not None:
             found |= {
                 "events": tally.events,
-                "failed": tally.failed,
+                "failed_events": tally.failed,
                 "p50_ms": _rounded(tally.percentile(0.5)),
                 "p99_ms": _rounded(tally.percentile(0.99)),
             }

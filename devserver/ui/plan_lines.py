@@ -196,7 +196,7 @@ def _state(notes: Sequence[str]) -> str:
 
 
 def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
-    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove}
+    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove, Action.SPLIT: glyphs.change}
     alike = all(each.action is good[0].action for each in good)
     return signs.get(good[0].action, glyphs.reloaded) if alike else glyphs.reloaded
 

@@ -98,7 +98,7 @@ def _head(values: Mapping[str, Any], view: View) -> Line:
 def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     dot, number = f" {view.look.glyphs.dot} ", row.get("generation")
     name, version = str(row.get("mod_id")), f" v{number}" if number else ""
-    details = joined((str(row.get("mod_path", "")), str(row.get("state", ""))), dot)
+    details = joined((str(row.get("mod_path", "")), str(row.get("state", "")), _share(row, view)), dot)
     failed, raised = row.get("failed"), row.get("raised")
     problems = []
     if isinstance(failed, Mapping):
@@ -109,10 +109,25 @@ def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     if isinstance(newer, list) and newer and not isinstance(failed, Mapping):
         words = f"{_names(newer, view)} on disk differs from what runs"
         problems.append((Segment(f"    {view.look.glyphs.held} ", Style.WARN), plain(words)))
+    if row.get("out"):
+        problems.append(
+            (Segment(f"    {view.look.glyphs.warning} ", Style.WARN), plain(f"gets no events: {row['out']}"))
+        )
     if isinstance(raised, Mapping):
         often = f" {view.look.glyphs.times}{raised['times']}" if raised.get("times", 1) > 1 else ""
         problems.append(_problem(raised, f"on {raised.get('event_name')}{often}", view))
     return ((plain("  "), strong(name), plain(version), dim(f"  {details}")), *problems)
+
+
+def _share(row: Mapping[str, Any], view: View) -> str:
+    """Which agents get a version of a mod that has several, and how its events fared."""
+    if "label" not in row:
+        return ""
+    share = "shadow" if row.get("shadow") else f"{row.get('share', 0) * 100:.4g} %"
+    agents = f"{row.get('agents', 0)} agents" if row.get("agents") != 1 else "1 agent"
+    events = f"{row.get('events', 0):,} events, {row.get('failed_events', 0)} failed"
+    p50 = row.get("p50_ms")
+    return joined((share, agents, events, f"p50 {p50:.1f} ms" if p50 is not None else ""), f" {view.look.glyphs.dot} ")
 
 
 def _held(outcome: object) -> str:
