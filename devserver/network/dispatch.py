@@ -23,7 +23,7 @@ from devserver.mod import Refused
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.model.names import module_of
-from devserver.model.split import MAIN, StateMode
+from devserver.model.split import MAIN, StateMode, main_of
 from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
@@ -255,6 +255,11 @@ class Dispatcher:
         except EventRefused as refused:
             way.turned_away(slot.mod_id, began, Said.REFUSED)
             return EventResponse(False, str(refused), {"code": refused.code}, event.event_name)
+        if slot.live is None and slot.line is not None:
+            main = self._registry.find(main_of(slot.mod_id))
+            if main is not None:
+                # The line has ended meanwhile: the event goes where its agent's events go now.
+                return await self._offer(main if main.choice is None else main.choice.pick(asker_of(event)), event, way)
         if slot.live is None:
             way.turned_away(slot.mod_id, began, Said.GONE)
         return await self._ask(slot.live, event, way, time.monotonic() - began)
