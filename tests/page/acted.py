@@ -113,6 +113,8 @@ class Acted:
         self.answers: dict[str, Json] = {}
         self.pins: list[Json] = []
         self.states: dict[str, Json] = {}
+        self.shelf: list[Json] = []
+        self.asks: list[Json] = []
         self.revision = 1
         self.ended = 0
         self.refuses: tuple[int, str, str] | None = None
@@ -194,8 +196,22 @@ class Acted:
         """The data plane."""
         reads = {"feed": self._feed, "event": self._event, "search": self._search, "reloads": self._changes}
         reads |= {"change": self._change, "plan": self._plan, "mods": self._mods}
+        reads |= {"catalogue": self._catalogue, "catalogue/show": self._show, "asked": self._asked}
         reads |= {"pins": self._pins, "state": self._state}
-        posts = ("undo", "redo", "saves", "replay", "test", "pins", "pins/accept", "pins/ignore", "pins/remove")
+        posts = (
+            "undo",
+            "redo",
+            "saves",
+            "replay",
+            "test",
+            "pins",
+            "pins/accept",
+            "pins/ignore",
+            "pins/remove",
+            "promote",
+            "drop",
+            "asked",
+        )
         return (
             *(
                 Route("GET", f"/_dev/{name}", Scope.ADMIN, self._noted(name, does), waits=True)
@@ -296,6 +312,25 @@ class Acted:
         if found is None:
             return refused("cannot_replay", f"{path} cannot be shown: nothing lies there", 409)
         return told({"mod_id": request.query["mod"], "path": path, "lost": [], **found})
+
+    async def _catalogue(self, request: Request) -> Answer:
+        found = [each for each in self.shelf if request.query.get("q", "") in each["name"]]
+        told_besides = {"found": len(found), "of": len(self.shelf), "catalogues": ["built-in"], "problems": []}
+        return told({"mods": found, **told_besides})
+
+    async def _show(self, request: Request) -> Answer:
+        row = next(each for each in self.shelf if each["name"] == request.query["name"])
+        more = {
+            "license": "MIT",
+            "homepage": None,
+            "answers": ["poll.open"],
+            "requires": [],
+            "touches": {"files": ["x.db"]},
+        }
+        return told({**row, **more, "lines": 120, "files": 2, "size": 4096, "read_from": "source"})
+
+    async def _asked(self, request: Request) -> Answer:
+        return told({"asked": self.asks})
 
     async def _plan(self, request: Request) -> Answer:
         return told({"plans": [], "problems": []})

@@ -186,6 +186,10 @@ def sampled(acted: Acted) -> None:
         mod("wiki", 5, failed=failed),
         mod("project"),
     ]
+    acted.shelf = [
+        {"name": name, "version": "1.2", "summary": "Polls", "catalogue": "built-in", "mods": [], "blocked": None}
+        for name in ("oa-mod-poll", "oa-mod-<b>")
+    ]
     acted.pins = [
         pin("wiki.page.create-41", 41, "wiki.page.create", "same"),
         pin("wiki.page.edit-57", 57, "wiki.page.edit", "differs", DIFFERENCES),

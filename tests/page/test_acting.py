@@ -11,7 +11,7 @@ from sampled import sampled
 
 from devserver.ui.keymap import KEYS
 
-VIEWS = ("Events", "Changes", "State", "Replay", "Logs", "Plan")
+VIEWS = ("Events", "Changes", "State", "Replay", "Logs", "Plan", "Mods")
 SCENES = (
     (("j",), "button >> text=Edit and send"),
     (("Escape", "["), "text=Show the change"),
@@ -25,6 +25,7 @@ SCENES = (
     ),
     (("5",), ".loglines li"),
     (("6",), "text=Ask again"),
+    (("7",), ".shelf .change"),
 )
 """Keys, and what is there after them."""
 NO_COMMAND = re.compile(r"^(view |change |back |close |follow |look |light, dark)")

@@ -18,6 +18,7 @@ SCENES = {
     "4": ".chosen-change >> text=Accepted",
     "5": ".loglines li",
     "6": "text=Ask again",
+    "7": ".shelf .change",
     "n": ".send",
     "?": "dialog tr",
 }
@@ -49,7 +50,7 @@ def test_a_narrow_page_has_two_lines_a_row_and_its_tabs_at_the_bottom(opened, ac
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     assert page.locator("#events [role=option] >> nth=0").bounding_box()["height"] == 46
     assert page.locator(".tabs").bounding_box()["y"] > 700
-    page.click(".tabs >> text=Mods")
+    page.click("#tab-rail")
     page.wait_for_selector(".rail:visible >> text=messaging")
     page.click(".tabs >> text=Events")
     page.click("#events [role=option] >> nth=0")

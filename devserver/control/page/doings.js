@@ -8,6 +8,7 @@ import { keyOf, listOf, placeOf } from "./events.js";
 import { chosenOf } from "./looking.js";
 import { forget, query } from "./searching.js";
 import { replaying } from "./replaying.js";
+import { shelving } from "./shelving.js";
 import { send, sent } from "./sending.js";
 import { named } from "./store.js";
 import { placed } from "./words.js";
@@ -92,6 +93,7 @@ async function plan() {
 function view(name) {
   set({ view: name, sheet: "", sending: null, replayed: null });
   if (name === "plan") plan();
+  if (name === "mods") shelving.shelf();
   if (name === "replay") replaying.pins();
   if (name === "changes" && chosenOf(now())) choose(chosenOf(now()));
 }
@@ -99,7 +101,7 @@ function view(name) {
 const isSwap = (item) => item.kind === "swap";
 
 export const doings = {
-  ...replaying,
+  ...replaying, ...shelving,
   select, choose, query, back, send, sent, edit, theme, plan, view, show: open, step,
   down: () => step(1), up: () => step(-1), newer_swap: () => step(-1, isSwap), older_swap: () => step(1, isSwap),
   open: () => { if (now().selected === null) step(1); },

@@ -37,7 +37,7 @@ const NarrowTab = ({ name, words, model }) => html`<button type="button" role="t
 /** What a narrow page has no tab and no line for. */
 function More({ model }) {
   return html`<div class="more narrow-only" id="more" role="tabpanel" aria-labelledby="tab-more">
-    ${VIEWS.filter(({ isLong }) => isLong).map(({ name, words }) => html`<${Button} words=${words} command=${`view ${words}`} act=${() => doings.view(name)} />`)}
+    ${VIEWS.filter(({ isLong }) => isLong).map(({ name, words }) => html`<${Button} words=${name === "mods" ? "Mods that can be had" : words} command=${`view ${words}`} act=${() => doings.view(name)} />`)}
     <${Button} words=${model.status?.paused ? "Resume saves" : "Pause saves"} does="pause" act=${() => doings.pause()} />
     <${Button} words="Reload all" does="reload" act=${() => doings.reload()} /><${Button} words="Undo" does="undo" act=${() => doings.undo()} /></div>`;
 }

@@ -17,6 +17,7 @@ export const VIEWS = [
   { name: "replay", words: "Replay", load: () => import("./replay.js"), mark: (model) => differing(model) },
   { name: "logs", words: "Logs", isLong: true, load: () => import("./logs.js") },
   { name: "plan", words: "Plan", isLong: true, load: () => import("./plan.js") },
+  { name: "mods", words: "Mods", isLong: true, load: () => import("./mods.js") },
 ];
 
 /** Parts that are no view of their own. */
