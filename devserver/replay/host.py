@@ -31,6 +31,7 @@ IDLE_SECONDS = 600.0
 """Seconds without a question after which the process ends."""
 _DEATHS, _DEATHS_WITHIN = 3, 30.0
 _SLACK = 5.0
+_TRIES = 20
 
 
 class ReplayFailed(DevServerError):
@@ -166,7 +167,7 @@ class Host:
         if self._process is not None:
             with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._process.pid, signal.SIGKILL)
-                os.waitpid(self._process.pid, 0)
+                _await_end(self._process.pid)
             self._process.clean()
             self._process = None
 
@@ -263,6 +264,16 @@ class Host:
         if self._process is not None and not self._lock.locked():
             process, self._process = self._process, None
             self._ending = asyncio.get_running_loop().create_task(process.end())
+
+
+def _await_end(pid: int) -> None:
+    """Wait until a process that was killed is gone. Raises ChildProcessError where another has looked after it."""
+    # asyncio looks after it on a thread of its own, in most versions; to be before it would be told as a fault.
+    for _ in range(_TRIES):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.01)
+    os.waitpid(pid, 0)
 
 
 def _is_same(one: Code, other: Code) -> bool:

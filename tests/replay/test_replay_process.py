@@ -224,3 +224,15 @@ def test_a_user_without_rights_has_no_network_either():
     if done.stdout.strip() == "not here":
         pytest.skip("this kernel allows no user namespace")
     assert done.stdout.startswith("no network: ")
+
+
+async def test_a_server_that_is_about_to_be_replaced_leaves_no_process(replayed, caplog):
+    """And nothing is said about it."""
+    async with replayed(counter=COUNTER) as net:
+        await net.run("count.up", {"name": "x"})
+        pid = net.host.pid
+        net.host.kill()
+        assert not Path(f"/proc/{pid}").exists()  # noqa: ASYNC240 - a look at the system's own table
+        await asyncio.sleep(0)
+        assert (await net.run("count.up", {"name": "x"})).success
+    assert [each.getMessage() for each in caplog.records] == []
