@@ -104,11 +104,11 @@ def _before(found: Found, version: str, workspace: Path) -> Review:
 
 def _locked(name: str, workspace: Path) -> str | None:
     from devserver.market.lock import LIMIT, NAME, read_lock
-    from devserver.market.package import normalized
+    from devserver.model.names import normal
 
     try:
         with open(workspace / NAME, "rb") as file:
-            package = read_lock(file.read(LIMIT)).package(normalized(name))
+            package = read_lock(file.read(LIMIT)).package(normal(name))
     except FileNotFoundError:
         return None
     return package.version if package is not None else None

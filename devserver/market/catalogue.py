@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from devserver.config.typed import DoesNotFit, fitted
 from devserver.errors import DevServerError
-from devserver.market.package import LONGEST, normalized
+from devserver.market.package import LONGEST
+from devserver.model.names import normal
 
 MOST_BYTES = 2 * 1024 * 1024
 BUILT_IN = "built in"
@@ -110,9 +111,9 @@ class Catalogue:
 
     def find(self, name: str) -> tuple[str, Entry] | None:
         """The entry of a distribution, by its name or by the path of one of its mods; the name that it has here."""
-        wanted = normalized(name)
+        wanted = normal(name)
         for each, entry in self.entries.items():
-            if normalized(each) == wanted or name in entry.mods:
+            if normal(each) == wanted or name in entry.mods:
                 return each, entry
         return None
 
@@ -184,7 +185,7 @@ def _refuse_alike(names: Iterable[str], shown: str) -> None:
     """Refuse two names that indexes take for one: which of them is meant would depend on who reads."""
     seen: dict[str, str] = {}
     for each in names:
-        other = seen.setdefault(normalized(each), each)
+        other = seen.setdefault(normal(each), each)
         if other != each:
             raise BadCatalogue(f"{shown} is no catalogue: {other} and {each} are the same name")
 
@@ -222,7 +223,7 @@ def entries_of(catalogues: Sequence[Catalogue]) -> tuple[Found, ...]:
     found: dict[str, Found] = {}
     for catalogue in catalogues:
         for name, entry in catalogue.entries.items():
-            found.setdefault(normalized(name), Found(name, entry, entry.newest(), catalogue))
+            found.setdefault(normal(name), Found(name, entry, entry.newest(), catalogue))
     return tuple(found.values())
 
 
@@ -243,9 +244,9 @@ def near_names(name: str, known: Collection[str]) -> tuple[str, ...]:
     Also those that are the same without `-`, `_` and `.`, which indexes take for others. A name of less than five
     letters may differ by one. The name itself is not among them.
     """
-    wanted, found = normalized(name), []
+    wanted, found = normal(name), []
     for each in sorted(set(known)):
-        other = normalized(each)
+        other = normal(each)
         if other == wanted:
             continue
         most = _NEAR if min(len(wanted), len(other)) >= _SHORT else 1

@@ -23,8 +23,9 @@ from devserver.market.catalogue import (
     written,
 )
 from devserver.market.folder import write_whole
-from devserver.market.package import PackageRefused, normalized, read_wheel
+from devserver.market.package import PackageRefused, read_wheel
 from devserver.market.review import Review, review
+from devserver.model.names import normal
 
 FILE = "index.json"
 _MOST_LISTED = 1000
@@ -75,7 +76,7 @@ def made(folder: Path, *, named: str = "") -> Indexed:
         except PackageRefused as error:
             refused[path.name] = str(error)
             continue
-        name = names.setdefault(normalized(reviewed.package.name), reviewed.package.name)
+        name = names.setdefault(normal(reviewed.package.name), reviewed.package.name)
         found.setdefault(name, {})[reviewed.package.version] = reviewed
     old = before.entries if before is not None else {}
     entries = {name: kept for name, entry in old.items() if (kept := _warning(entry)) is not None}

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from devserver.config.regular import NotRegular, TooLarge, read_regular
 from devserver.errors import DevServerError
+from devserver.model.names import normal
 
 GROUP = "openagents.mods"
 """The group of entry points by which a distribution says which mods it brings."""
@@ -117,7 +118,7 @@ def wheel_of(data: bytes, file_name: str) -> Package:
     information = _information(files)
     _refuse_other_bytes(files, f"{information}/RECORD")
     said = _metadata(files[f"{information}/METADATA"])
-    if not _are_alike(said["name"], named["name"]) or said["version"] != named["version"]:
+    if normal(said["name"]) != normal(named["name"]) or said["version"] != named["version"]:
         _refuse("other_name", f"{file_name} says of itself that it is {said['name']} {said['version']}")
     mods = _entry_points(files.get(f"{information}/entry_points.txt", b""))
     shown = {_installed_as(name): content for name, content in files.items() if not name.startswith(f"{information}/")}
@@ -161,7 +162,7 @@ def installed_package(folder: Path, name: str) -> Package:
 
     What it installs elsewhere, as scripts, is no part of it.
     """
-    infos = (each for each in folder.glob("*.dist-info") if _are_alike(each.name.partition("-")[0], name))
+    infos = (each for each in folder.glob("*.dist-info") if normal(each.name.partition("-")[0]) == normal(name))
     info = next(infos, None)
     if info is None:
         _refuse("no_wheel", f"{name} is not installed in {folder.name}")
@@ -352,15 +353,6 @@ def _text(values: Mapping[str, Any], key: str) -> str:
 def _texts(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
     found = values.get(key)
     return tuple(str(each)[:LONGEST] for each in found) if isinstance(found, list) else ()
-
-
-def _are_alike(one: str, other: str) -> bool:
-    return normalized(one) == normalized(other)
-
-
-def normalized(name: str) -> str:
-    """The name of a distribution as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _mib(count: int) -> str:

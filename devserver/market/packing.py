@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devserver.errors import DevServerError
-from devserver.market.package import GROUP, PackageRefused, normalized, read_folder
+from devserver.market.package import GROUP, PackageRefused, read_folder
 from devserver.market.requirements import parse_requirement
 from devserver.model.declared import Declarations
-from devserver.model.names import is_range
+from devserver.model.names import is_range, normal
 from devserver.sources.declarations import read_declarations
 
 BACKEND = "uv_build"
@@ -242,11 +242,11 @@ def undeclared(imports: Imports, requires: Collection[str], distributions: Mappi
 
     `distributions` says for a top name which distributions here bring it.
     """
-    declared = {normalized(re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0]) for each in requires}
+    declared = {normal(re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0]) for each in requires}
     free = (_OF_OA_DEV if "oa-dev" in declared else frozenset()) | sys.stdlib_module_names
     found = []
     for top, where in imports.tops.items():
-        known = {normalized(each) for each in distributions.get(top, (top,))}
+        known = {normal(each) for each in distributions.get(top, (top,))}
         if top not in free and not known & declared:
             found.append(f"{where} imports {top}, which is not declared: add {min(known)} to its dependencies")
     return tuple(found)
