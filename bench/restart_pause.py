@@ -56,9 +56,12 @@ def measure(options: Options) -> Result:
     times = options.count(20, 3)
     counts = MODS[:2] if options.quick else MODS
     found = {f"oa-dev, {_count(mods)}: restart in place": _ours(mods, times) for mods in counts}
+    failed: list[str] = []
     for name, start in (("uvicorn --reload", reloaders.start("uvicorn --reload")), _openagents()):
-        with contextlib.suppress(RuntimeError):
+        try:
             found[name] = _peer(start, options.count(10, 2))
+        except RuntimeError as error:
+            failed.append(f"{name} was not measured: {error}")
     rows = tuple((name, *_figures(*each)) for name, each in found.items())
     pauses, cuts = next(iter(found.values()))
     median = statistics.median(pauses)
@@ -67,7 +70,7 @@ def measure(options: Options) -> Result:
         Target("connections lost by restarts in place", "0", str(cuts), cuts == 0),
     )
     columns = ("restart", "longest wait, median", "p99", "connections lost a restart")
-    notes = (f"{times} restarts of ours; an agent asks without pause on a kept connection.",)
+    notes = (f"{times} restarts of ours; an agent asks without pause on a kept connection.", *failed)
     samples = {name: each[0] for name, each in found.items()}
     return Result((Table("A restart in place", columns, rows, notes),), targets, (), {}, samples)
 
