@@ -43,7 +43,7 @@ from devserver.model.change import (
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action, HandOver
-from devserver.model.names import mod_name_problem, module_of
+from devserver.model.names import mod_id_of, mod_name_problem, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.model.split import Line, label_of, main_of
 from devserver.reload import hooks
@@ -80,6 +80,10 @@ class Attempt:
 def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
     """What a network.yaml says of each mod, by its module; of a name that is there twice the first counts."""
     return {module_of(each.path): each for each in reversed(config.specs)}
+
+
+_DECLARING = (b"requires", b"# /// script")
+"""What a source contains that declares mods or packages."""
 
 
 class Knowledge:
@@ -157,7 +161,7 @@ class Knowledge:
         if isinstance(trigger, LoadAsked):
             absent = {}  # who asks for one mod is told by its load that it is nowhere
         undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
-        declared |= self._declared_before(undoable) if undoable else self._declared_anew(live, stale, texts)
+        declared |= self._declared_before(undoable) if undoable else self._declared_anew(live, stale, texts, changed)
         config = trigger.config if isinstance(trigger, ConfigChanged) else self.config
         self._add_needed(declared, absent, config)
         installed, imported = versions_of(declared.values())
@@ -372,22 +376,30 @@ class Knowledge:
         return path if line is None and self._registry.find(path) is None else main_of(path)
 
     def _declared_anew(
-        self, live: Iterable[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes]
+        self, live: Sequence[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes], changed: Sources
     ) -> dict[str, Declarations]:
-        """What the new sources of live mods say of themselves, where anything depends on that."""
-        if not stale:
-            return {}
-        needed = {path for mod in live for path in needed_paths(mod.requires)}
-        needed |= {path for attempt in self.failed.values() for path in attempt.needs}
+        """What the new sources of live mods, and what lies beside them, say, where anything depends on that."""
         found = {}
-        for mod in live:
-            path = stale.get(mod.entry)
+        for mod in live if stale or changed else ():
+            beside = mod.manifest is not None and any(each in changed for each in mod.manifest.files)
+            path = stale.get(mod.entry) or (mod.file if beside else None)
             data = texts.get(path) or _bytes_of(path) if path is not None and path.suffix == ".py" else None
             # To parse a source takes longer than all the rest of a plan.
-            if path is not None and data is not None and (b"requires" in data or module_of(mod.mod_path) in needed):
+            if path is not None and data is not None and (beside or self._may_declare(mod, data, live)):
                 with contextlib.suppress(SyntaxError, ValueError, ModFault):
                     found[module_of(mod.mod_path)] = declared_in(path, data)
         return found
+
+    def _may_declare(self, mod: LiveMod, data: bytes, live: Iterable[LiveMod]) -> bool:
+        """Whether a source says, or has said, what the mod needs, or other mods depend on its version."""
+        beside = mod.manifest is not None and bool(mod.manifest.requires or mod.manifest.packages)
+        if mod.requires or beside or any(each in data for each in _DECLARING):
+            return True
+        path, name = module_of(mod.mod_path), mod_id_of(mod.mod_path)
+        if any(path in attempt.needs for attempt in self.failed.values()):
+            return True
+        texts = (text for other in live for text in other.requires if name in text)
+        return path in needed_paths(texts)
 
     def _gains(self, stale: Mapping[str, Path], texts: Mapping[Path, bytes]) -> dict[str, frozenset[str]]:
         """What stale modules import of each other now, and did not when they were loaded."""

@@ -6,8 +6,10 @@ import gc
 import weakref
 from textwrap import dedent
 
-from workspaces import Workspace, served, until
+from workspaces import Workspace, mod_text, served, until
 
+from devserver import AgentNetwork
+from devserver.errors import ModFault
 from devserver.model.change import UndoAsked, UnloadAsked
 from devserver.model.facts import ModError, Notice, PlanMade, Status
 
@@ -324,3 +326,63 @@ async def test_what_was_forced_out_is_not_asked_for_again_by_a_helper(work: Work
     assert work.running() == {"board": 2}
     await work.save_mod("board", needing("board", "mods.text", version="2"), "from mods.lib import X\n")
     assert work.running() == {"board": 3, "text": 2}
+
+
+# Packages
+
+BLOCK = "# /// script\n# dependencies = ['{}']\n# ///\n"
+
+
+async def test_a_save_that_needs_a_missing_package_is_held_with_its_line(work: Workspace) -> None:
+    """What ran keeps running; a save without it is reloaded, and a package that is there is enough."""
+    work.mod("search", served("search", 1))
+    await work.start("mods.search")
+    await work.save_mod("search", served("search", 2), BLOCK.format("no-such-package>=3"))
+    assert last(work, "search").reason == (
+        "it needs no-such-package>=3 (mods/search.py:5), which is not installed: oa-dev sync brings it; "
+        "search v1 keeps running"
+    )
+    await work.save_mod("search", served("search", 2), BLOCK.format("pydantic>=99"))
+    assert "(mods/search.py:5), and pydantic 2." in last(work, "search").reason
+    await work.save_mod("search", served("search", 2), BLOCK.format('no-such >= 1; python_version < "3"'))
+    assert work.running() == {"search": 2}
+    await work.save_mod("search", served("search", 3), BLOCK.format("pydantic>=2"))
+    assert work.running() == {"search": 3}
+
+
+async def test_a_saved_project_that_needs_a_missing_package_holds_its_mod(work: Workspace) -> None:
+    """What lies beside a mod counts as what it says itself, also when that alone is saved."""
+    work.write("mods/search/mod.py", mod_text("Search", served("search", 1)))
+    work.write("mods/search/pyproject.toml", "[project]\nname = 'search'\n")
+    await work.start("mods.search")
+    await work.save("mods/search/pyproject.toml", "[project]\nname = 'search'\ndependencies = ['no-such-package']\n")
+    assert "it needs no-such-package (mods/search/pyproject.toml:3)" in last(work, "search").reason
+    await work.save("mods/search/pyproject.toml", "[project]\nname = 'search'\nversion = '2'\n")
+    assert (work.running(), work.net.versions()) == ({"search": 2}, {"search": "2"})
+
+
+async def test_a_need_that_is_dropped_lets_the_other_side_go_on(work: Workspace) -> None:
+    """Both saved together: what it no longer says counts no more."""
+    work.mod("wiki", needing("wiki", version="1"))
+    work.mod("board", needing("board", "mods.wiki<2"))
+    await work.start("mods.wiki", "mods.board")
+    files = [work.mod("wiki", needing("wiki", version="2")), work.mod("board", served("board", 2))]
+    await work.saved(*files)
+    assert work.running() == {"wiki": 2, "board": 2}
+
+
+async def test_a_mod_that_may_not_be_loaded_leaves_out_those_that_need_it(work: Workspace) -> None:
+    """As where an earlier run has ended at its code: the rest comes."""
+    for name, need in (("text", []), ("board", ["mods.text"]), ("echo", [])):
+        work.mod(name, needing(name, *need))
+    work.yaml("mods.board", "mods.echo")
+    work.network = AgentNetwork.load(work.folder, tell=work.facts.append)
+
+    def admit(mod_path: str) -> None:
+        if mod_path == "mods.text":
+            raise ModFault("it ended the process 3 times")
+
+    work.net.engine.admits.append(admit)
+    await work.net.initialize()
+    assert work.running() == {"echo": 1}
+    assert last(work, "board").reason == "it needs mods.text, which did not load"
