@@ -16,8 +16,13 @@ BOUNDED = 0.010
 
 _STARTING = (50_000, 50, 100)
 """While a network starts nearly all that is made stays, and looking for garbage would take a tenth of the time."""
+_SELDOM = 50
+"""While mods are frozen, a full collection comes after so many of the middle ones: what it finds is short-lived."""
 _PER_OBJECT = 5e-7
 """About how many seconds a collection takes for each object."""
+
+
+_USUAL_THIRD = gc.get_threshold()[2]
 
 
 @dataclass(slots=True)
@@ -49,9 +54,23 @@ def end_start() -> None:
         # Otherwise a mod has asked for thresholds of its own.
         gc.set_threshold(*_policy.usual)
     _policy.usual = None
-    if expected_cost() > BOUNDED:
-        gc.freeze()
-        _policy.mods_are_frozen = True
+    _freeze_where_felt()
+
+
+def settle() -> None:
+    """Freeze what has come in the first minute, as the agents, where it would be felt too."""
+    _freeze_where_felt()
+
+
+def _freeze_where_felt() -> None:
+    if len(gc.get_objects()) * _PER_OBJECT <= BOUNDED:
+        return
+    gc.freeze()
+    first, second, third = gc.get_threshold()
+    if not _policy.mods_are_frozen and third == _USUAL_THIRD:
+        # Otherwise a mod has asked for another.
+        gc.set_threshold(first, second, _SELDOM)
+    _policy.mods_are_frozen = True
 
 
 def freeze_again() -> None:

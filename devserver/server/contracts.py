@@ -105,7 +105,9 @@ class Contracts:
 
     def _live_patterns(self) -> tuple[str, ...]:
         live = self._network.engine.registry.live
-        return tuple(dict.fromkeys(pattern for each in live for pattern in each.handlers.patterns))
+        # A handler of everything is meant for no event: it counts them, say.
+        patterns = (pattern for each in live for pattern in each.handlers.patterns if pattern != "*")
+        return tuple(dict.fromkeys(patterns))
 
     def _live_needs(self) -> dict[str, frozenset[str]]:
         """The keys that declared payloads need, by event."""

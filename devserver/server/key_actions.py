@@ -16,6 +16,7 @@ from devserver.model.facts import ConfigRefused, Fact, Notice
 from devserver.server.replaying import Replaying
 from devserver.server.restarts import Restarts
 from devserver.server.saves import Saves
+from devserver.server.shown_events import ShownEvents
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 
@@ -29,6 +30,7 @@ class KeyActions:
         saves: Saves,
         restarts: Restarts,
         replaying: Replaying,
+        events: ShownEvents,
         *,
         face: Face,
         path: Path,
@@ -43,6 +45,7 @@ class KeyActions:
         self._saves = saves
         self._restarts = restarts
         self._replaying = replaying
+        self._events = events
         self._face = face
         self._path = path
         self._url = url
@@ -77,6 +80,8 @@ class KeyActions:
                 self._begin(self._replaying.replays.key())
             case "urls":
                 self._face.reveal(self._address, "")
+            case "events":
+                self._events.turn()
             case "open":
                 self._begin(self.open_page())
             case "quit":

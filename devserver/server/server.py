@@ -69,6 +69,7 @@ from devserver.server.run_options import RunOptions
 from devserver.server.runfile import process_began
 from devserver.server.saves import Saves
 from devserver.server.settled import Settling
+from devserver.server.shown_events import ShownEvents
 from devserver.server.sockets import url_of
 from devserver.server.started_agents import StartedAgents
 from devserver.server.status import catalogue_of, editor_link, status_of
@@ -84,6 +85,8 @@ from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 
 _PRESENCE_SECONDS = 5.0
+_SETTLED_SECONDS = 60.0
+"""How long after the start what stays has come, agents among it."""
 _SHOWN_AGAIN = (
     "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
     " restart oa-dev"
@@ -207,6 +210,13 @@ class Server:
             self.saves,
             restarts,
             self._replaying,
+            ShownEvents(
+                self._network.record(),
+                show=face.event,
+                clean=self._redactor.json,
+                tell=self.tell,
+                begin=self._begin,
+            ),
             face=face,
             path=options.path,
             url=self._url,
@@ -260,7 +270,12 @@ class Server:
     async def _start(self) -> None:
         await self._network.initialize()
         garbage.end_start()
+        self._begin(self._settle_garbage())
         await self._announce_ready()
+
+    async def _settle_garbage(self) -> None:
+        await asyncio.sleep(_SETTLED_SECONDS)
+        garbage.settle()
 
     async def _announce_ready(self) -> None:
         if self._files.are_ours:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from devserver.model.facts import (
     Blocked,
@@ -31,6 +31,7 @@ from devserver.model.facts import (
     Restarted,
 )
 from devserver.ui.escape import cells, safe
+from devserver.ui.events import event_line
 from devserver.ui.glyphs import Style
 from devserver.ui.lines import blocks_of, help_block, said_block
 from devserver.ui.look import View, look_of
@@ -162,6 +163,12 @@ class Console:
             lines = [each for each in self._trace.splitlines() if each.strip()]
             body = tuple((plain(each),) for each in lines[-_TRACE_LINES:])
             self._show((Block((dim("the latest trace:" if body else "no error so far"),), body),))
+
+    def event(self, row: Mapping[str, Any]) -> None:
+        """Show an event that has ended, as `model.trace.row_to_dict` makes it."""
+        with self._lock:
+            # The time of the line is that of the terminal.
+            self._show((Block(event_line(row, self._view())[1:]),))
 
     def differences(self) -> None:
         """Show what differed in the pinned events after the latest save."""

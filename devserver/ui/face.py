@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from devserver.model import logs
 from devserver.model.facts import Fact, Notice
@@ -41,6 +41,8 @@ class Face:
     """Lets all go out that was told, and leaves the terminal to the next image of this process; `go_on` undoes that."""
     go_on: Callable[[], None] = lambda: None
     reveal: Callable[[str, str], None] = lambda page, why: None
+    event: Callable[[Mapping[str, Any]], None] = lambda row: None
+    """Shows an event that has ended, where a person has asked for that."""
     editor: Callable[[str], None] = lambda command: None
     """Takes the command of the editor that the key `e` opens."""
 
@@ -89,7 +91,15 @@ def console_face(
         reader.go_on()
 
     return Face(
-        console.tell, close, log, keys=reader, leave=leave, go_on=go_on, reveal=console.reveal, editor=set_editor
+        console.tell,
+        close,
+        log,
+        keys=reader,
+        leave=leave,
+        go_on=go_on,
+        reveal=console.reveal,
+        event=console.event,
+        editor=set_editor,
     )
 
 

@@ -37,6 +37,7 @@ KEYS: tuple[Key, ...] = (
     Key("e", "edit", "edit error", "edit"),
     Key("p", "replay", "replay, pin", "pin"),
     Key("d", "differences", "differences", "pins"),
+    Key("v", "events", "show events", "events"),
     Key("o", "open", "dashboard", "open"),
     Key("u", "urls", "URLs", "status"),
     Key("l", "log_level", "log level", "log"),

@@ -66,3 +66,18 @@ def test_a_small_network_is_not_frozen() -> None:
     before = gc.get_freeze_count()
     garbage.end_start()
     assert gc.get_freeze_count() == before
+
+
+def test_what_came_in_the_first_minute_is_frozen_where_it_would_be_felt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And full collections come seldom then; a threshold that a mod has set is its own."""
+    gc.set_threshold(700, 10, garbage._USUAL_THIRD)
+    garbage.settle()
+    monkeypatch.setattr(garbage, "BOUNDED", 0.0)
+    agents = [Ring() for _ in range(100)]
+    before = gc.get_freeze_count()
+    garbage.settle()
+    assert gc.get_freeze_count() >= before + len(agents)
+    assert gc.get_threshold() == (700, 10, 50)
+    gc.set_threshold(700, 10, 7)
+    garbage.settle()
+    assert gc.get_threshold() == (700, 10, 7)

@@ -91,7 +91,7 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
     """At once what is lost; answers and what is sent once the new generation has given some; and again when asked."""
     monkeypatch.setattr("devserver.server.contracts.LOOKS", (0.01,) * 200)
     work.mod("wiki", WIKI)
-    work.mod("ear", '@mod_event_handler("page.*")\n    def hear(self, event):\n        return None')
+    work.mod("ear", '@mod_event_handler("*")\n    def hear(self, event):\n        return None')
     network = await work.start("mods.wiki", "mods.ear")
     tasks: list[Any] = []
     import asyncio
