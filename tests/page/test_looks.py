@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sampled import sampled
 
-AXE = Path(os.environ.get("OA_DEV_AXE", "/tmp/axe/node_modules/axe-core/axe.min.js"))
+AXE = Path(os.environ.get("OA_DEV_AXE", "axe.min.js"))
 WIDE, NARROW = {"width": 1400, "height": 860}, {"width": 390, "height": 800}
 SCENES = {
     "j": ".waterfall",
@@ -25,7 +25,9 @@ SCENES = {
 """Keys, and what is there after them."""
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is missing: npm install axe-core, and OA_DEV_AXE=…/axe.min.js")
+@pytest.mark.skipif(
+    not AXE.exists(), reason="axe-core is missing: npm install axe-core, then OA_DEV_AXE=…/axe-core/axe.min.js"
+)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_axe_finds_nothing(opened, acted, theme, size) -> None:
