@@ -15,6 +15,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from devserver.live.handlers import HandlerTable
+from devserver.live.tally import Tally
 from devserver.mod import BaseMod
 from devserver.model import logs
 from devserver.model.change import Sources
@@ -169,6 +170,8 @@ class Generation:
     """Whether `shutdown()` has been called already."""
     left_behind: tuple[str, ...] = ()
     """What is still there of what it installed and started, after its end, each in words."""
+    tally: Tally | None = None
+    """How its events fare, where there are several versions of the mod."""
     handled: int = 0
     failed: int = 0
     _when_idle: list[Callable[[], None]] = field(default_factory=list)

@@ -284,6 +284,9 @@ class Registry:
                 slot.choice = _choice_of(slot, lines[slot.mod_id])
             elif slot.choice is not None:
                 slot.choice = slot.tally = None
+        for slot in self._slots.values():
+            if slot.live is not None:
+                slot.live.tally = slot.tally
         self._has_lines = bool(lines)
         slots = [slot for slot in self._slots.values() if slot.line is not None and slot.line.code]
         named = [(slot.line.code, slot) for slot in slots if slot.line is not None]

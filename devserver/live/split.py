@@ -43,7 +43,7 @@ class Reason:
 class Split:
     """The rules of one mod's lines, by label, in the order in which they are listed."""
 
-    __slots__ = ("_by_agent", "_by_share", "_others", "_shares", "mod_id", "rules")
+    __slots__ = ("_by_agent", "_known", "_others", "_shares", "by_agent_alone", "mod_id", "rules")
 
     def __init__(self, mod_id: str, rules: Mapping[str, Rule]) -> None:
         self.mod_id = mod_id
@@ -51,29 +51,30 @@ class Split:
         self._by_agent = {agent: label for label, rule in reversed(self.rules.items()) for agent in rule.agents}
         self._others = [(label, rule) for label, rule in self.rules.items() if rule.groups or rule.when]
         self._shares = [(label, rule.share) for label, rule in self.rules.items() if rule.share]
-        self._by_share: dict[str, str | None] = {}
-        """What the share decides for each agent, for some of them."""
+        self.by_agent_alone = not self._others
+        """Whether no rule asks for more than who the agent is."""
+        self._known: dict[str | None, str | None] = {None: None}
+        """What its name and the shares decide for each agent, for some of them."""
 
     def choose(self, asker: Asker) -> str | None:
         """The label of the line that gets an event; None for the main line."""
         named = self._by_agent.get(asker.agent) if asker.agent is not None else None
         if named is not None:
             return named
-        if self._others:
-            for fits in (_fits_group, _fits_metadata):
-                for label, rule in self._others:
-                    if fits(rule, asker):
-                        return label
-        return self._of_share(asker.agent) if asker.agent is not None else None
+        for fits in (_fits_group, _fits_metadata) if self._others else ():
+            for label, rule in self._others:
+                if fits(rule, asker):
+                    return label
+        return self.of_agent(asker.agent)
 
-    def _of_share(self, agent: str) -> str | None:
-        if not self._shares:
-            return None
-        if agent not in self._by_share:
-            if len(self._by_share) >= _REMEMBERED:
-                self._by_share.clear()
-            self._by_share[agent] = by_share(self.mod_id, agent, self._shares)
-        return self._by_share[agent]
+    def of_agent(self, agent: str | None) -> str | None:
+        """What the name of an agent and the shares decide, where no group and no metadata does."""
+        if agent not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known = {None: None}
+            assert agent is not None
+            self._known[agent] = self._by_agent.get(agent) or by_share(self.mod_id, agent, self._shares)
+        return self._known[agent]
 
     def why(self, asker: Asker) -> Reason:
         """The line that an event of this agent goes to, and what decides that."""

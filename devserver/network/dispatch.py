@@ -19,6 +19,7 @@ from devserver.live.handlers import AGENT_CAME, AGENT_WENT
 from devserver.live.overseer import end_by_force
 from devserver.live.registry import Choice, Registry, Slot
 from devserver.live.split import NOT_AN_AGENT, Asker
+from devserver.live.tally import Tally
 from devserver.mod import Refused
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
@@ -56,7 +57,7 @@ class Dispatcher:
         on_error: OnError,
     ) -> None:
         self._registry = registry
-        self.on_line_error: Callable[[Slot], None] = lambda slot: None
+        self.on_line_error: Callable[[Generation], None] = lambda generation: None
         """Told where an event has failed in a mod that has lines, or in one of them."""
         self.shadows = Shadows(registry, self._offer)
         self._directory = directory
@@ -181,7 +182,7 @@ class Dispatcher:
             if choice is None:
                 answer = await self._offer(slot, event, way)
             else:
-                answer = await self._tally(choice.pick(asker_of(event)), event, way)
+                answer = await self._choose(choice, event, way)
             if answer is not None:
                 return answer
         return self._deliver(event, way)
@@ -191,9 +192,13 @@ class Dispatcher:
         if slot is None:
             message = f"Target mod {mod} not found{_versions_of(mod, self._registry)}"
             return EventResponse(False, message, event_name=event.event_name)
-        if slot.choice is not None and not is_line:
-            slot = slot.choice.pick(asker_of(event))
-        answer = await (self._offer if slot.tally is None else self._tally)(slot, event, way)
+        choice = slot.choice
+        if choice is not None and not is_line:
+            slot = picked(choice, event)
+        if choice is not None and choice.shadows and slot is choice.main:
+            answer = await self._shadowed(slot, choice, event, way)
+        else:
+            answer = await self._offer(slot, event, way)
         if answer is not None:
             return answer
         if way.errors:
@@ -206,21 +211,15 @@ class Dispatcher:
         message = f"Event not processed by mod {mod}, mod returns None"
         return EventResponse(False, message, event_name=event.event_name)
 
-    async def _tally(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
-        """Ask a mod that has lines, or one of them, and note how it went: a line of which too much fails is told of."""
-        if slot.live is None or not slot.live.handlers.find(event.event_name):
-            return None
-        if slot.choice is not None and slot.choice.shadows:
-            return await self._shadowed(slot, slot.choice, event, way)
-        return await self._noted(slot, event, way)
-
     async def _shadowed(self, slot: Slot, choice: Choice, event: Event, way: Way) -> EventResponse | None:
         """Ask a mod, and let its shadows see the event afterwards, with what the mod did."""
+        if slot.live is None or not slot.live.handlers.find(event.event_name):
+            return None
         sends, payload = Sends(slot.live), dict(event.payload)
         token = sends_of_main.set(sends)
         failed, began = len(way.errors), time.perf_counter()
         try:
-            answer = await self._noted(slot, event, way)
+            answer = await self._offer(slot, event, way)
         finally:
             sends_of_main.reset(token)
         took = time.perf_counter() - began
@@ -231,15 +230,12 @@ class Dispatcher:
         self.shadows.offer(choice.shadows, seen)
         return answer
 
-    async def _noted(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
-        failed, began = len(way.errors), time.perf_counter()
-        answer = await self._offer(slot, event, way)
-        if slot.tally is not None:
-            has_failed = len(way.errors) > failed
-            slot.tally.note(time.perf_counter() - began, str(way.errors[-1][1]) if has_failed else "")
-            if has_failed:
-                self.on_line_error(slot)
-        return answer
+    def _choose(self, choice: Choice, event: Event, way: Way) -> Awaitable[EventResponse | None]:
+        """Ask the version of a mod that an event goes to."""
+        slot = picked(choice, event)
+        if choice.shadows and slot is choice.main:
+            return self._shadowed(slot, choice, event, way)
+        return self._offer(slot, event, way)
 
     def _offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
         """Ask the generation that is live when the gate lets the event in."""
@@ -259,7 +255,7 @@ class Dispatcher:
             main = self._registry.find(main_of(slot.mod_id))
             if main is not None:
                 # The line has ended meanwhile: the event goes where its agent's events go now.
-                return await self._offer(main if main.choice is None else main.choice.pick(asker_of(event)), event, way)
+                return await self._offer(main if main.choice is None else picked(main.choice, event), event, way)
         if slot.live is None:
             way.turned_away(slot.mod_id, began, Said.GONE)
         return await self._ask(slot.live, event, way, time.monotonic() - began)
@@ -306,7 +302,16 @@ class Dispatcher:
                 call.task.uncancel()
             running.reset(token)
             generation.end(call)
+            if generation.tally is not None:
+                self._tally(generation, generation.tally, call, way if said in (_RAISED, _GIVEN_UP) else None)
             way.visited(generation, call.started, held, said)
+
+    def _tally(self, generation: Generation, tally: Tally, call: Call, failed: Way | None) -> None:
+        """Note how an event fared in a mod that has lines, or in one of them; `failed`: its way, where it did."""
+        error = "" if failed is None else call.expired or (str(failed.errors[-1][1]) if failed.errors else "it ended")
+        tally.note(time.monotonic() - call.started, error)
+        if error:
+            self.on_line_error(generation)
 
     def give_up(self, answer: Callable[[asyncio.Task[Any], EventResponse], bool], call: Call) -> bool:
         """Have whoever waits for a call's task answered, though it does not end; what it comes to is not looked at.
@@ -357,17 +362,23 @@ def _caller() -> Call | None:
     return call if call is not None and call.active else None
 
 
-def asker_of(event: Event) -> Asker:
-    """Who an event is from: what a mod sends while it handles an event is from the sender of that one, and so on up."""
+def picked(choice: Choice, event: Event) -> Slot:
+    """The version of a mod that an event goes to.
+
+    What a mod sends while it handles an event goes where that one goes, and so on up to the first.
+    """
     first, call = event, running.get()
     while call is not None:
         if call.event is not None:
             first = call.event
         call = call.parent
     sender = first.source
-    if sender.role != "agent":
-        return NOT_AN_AGENT if not first.metadata else Asker(None, None, first.metadata)
-    return Asker(sender.id, first.source_agent_group, first.metadata)
+    agent = sender.id if sender.role == "agent" else None
+    if choice.split.by_agent_alone:
+        label = choice.split.of_agent(agent)
+    else:
+        label = choice.split.choose(Asker(agent, first.source_agent_group if agent else None, first.metadata))
+    return choice.main if label is None else choice.lines[label]
 
 
 def _told(choice: Choice, event: Event) -> list[Slot]:

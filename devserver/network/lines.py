@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from devserver.live.generation import Generation
 from devserver.live.registry import Choice, Registry, Slot
 from devserver.live.split import Asker
 from devserver.model.facts import Guarded, LineSeen, SplitSeen
@@ -112,8 +113,11 @@ class Lines:
 
     # Guards
 
-    def on_error(self, slot: Slot) -> None:
+    def on_error(self, generation: Generation) -> None:
         """Look at the guards after an event has failed. To be called where mods run."""
+        slot = self._registry.find(generation.mod_path)
+        if slot is None or slot.live is not generation:
+            return
         if slot.line is not None:
             if slot.line.guard is not None and slot.tally is not None and slot.tally.trips(slot.line.guard):
                 failed = f"{slot.tally.failures(slot.line.guard)} of its last {_last(slot, slot.line.guard)}"

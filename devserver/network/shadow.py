@@ -273,8 +273,6 @@ class Shadows:
         answer = await self._offer(shadow.slot, event, way)
         took = time.perf_counter() - began
         error = str(way.errors[0][1]) if way.errors else ""
-        if shadow.slot.tally is not None:
-            shadow.slot.tally.note(took, error)
         shadow.note(seen, run, answer, error, took)
 
     def _tell_sums(self, shadow: Shadow) -> None:

@@ -161,6 +161,7 @@ async def test_agents_know_nothing_of_a_shadow(work: Workspace) -> None:
 async def test_sums_are_told_every_hundred_events(work: Workspace) -> None:
     """For programs that follow."""
     await made(work, 100)
+    await until(lambda: bool(work.told(Compared)))
     (told,) = work.told(Compared)
     assert (told.mod_id, told.events, told.same, told.other) == ("wiki@next", 100, 100, 0)
 

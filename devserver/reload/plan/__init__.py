@@ -255,8 +255,7 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, trigger.mod, not_loaded(trigger.mod, situation)),))
     if mod.line is not None:
         return for_drop(DropAsked(mod.mod_id, "main" if trigger.force else "", trigger.cause), situation)
-    lines = situation.lines_of(mod)
-    if lines and not trigger.force:
+    if situation.lines_of(mod) and not trigger.force:
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, beside(mod, situation) or ""),))
     going = [mod] if trigger.force else cascade(mod, situation)
     if len(going) > 1 and not trigger.cascade:
@@ -265,7 +264,9 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
         return Plan(trigger.cause, holds=(Hold(Action.UNLOAD, mod.mod_id, reason, cascade=first),))
     ids = {module_of(each.mod_path): each.mod_id for each in going}
     steps = [unload_step(each, trigger.cause if each is mod else _why_along(each, mod, ids)) for each in going]
-    return Plan(trigger.cause, _each(steps))
+    # A line never outlives its mod.
+    lines = [unload_step(line, trigger.cause) for each in going for line in situation.lines_of(each)]
+    return Plan(trigger.cause, _each([*lines, *steps]))
 
 
 def _why_along(mod: LiveMod, asked: LiveMod, going: Mapping[str, str]) -> str:
