@@ -25,7 +25,7 @@ from devserver.errors import ModRefused
 from devserver.loader import scope
 from devserver.loader.changes import recording
 from devserver.loader.lines import candidates as candidates_of_line
-from devserver.loader.lines import line_of
+from devserver.loader.lines import line_of, plain_part
 from devserver.loader.modules import Loaded, LoadedModules, Text, bind_namespaces, compile_text
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
@@ -153,6 +153,11 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
                 self._note(importer, fullname, missing)
                 return self._spec(fullname, candidate, package)
             missing.append(candidate)
+        if folder is not None and (place := folder / plain_part(fullname)).is_dir():
+            # A package without a source, as its mod's is one.
+            spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [str(place)]
+            return spec
         if missing and (path is not None or _nobody_has(fullname)):
             self._note(importer, None, missing)
         return None

@@ -37,9 +37,14 @@ def line_of(module: str) -> Name | None:
 
 def candidates(name: str, folder: Path) -> Iterator[tuple[Path, bool]]:
     """Where the top module of a line may lie below `folder`, each place with whether it is a package."""
-    last = name.partition("@")[0].rpartition(".")[2]
+    last = plain_part(name)
     yield folder / last / "__init__.py", True
     yield folder / f"{last}.py", False
+
+
+def plain_part(name: str) -> str:
+    """The last part of the plain name of a line: `wiki` of `mods.wiki@2`."""
+    return name.partition("@")[0].rpartition(".")[2]
 
 
 class Lines:

@@ -485,7 +485,8 @@ class Knowledge:
         plain = main.code or module_of(main.mod_path)
         graph, loaded = self._modules.graph(), self._modules
         own = [each for name in graph if (each := loaded.get(name)) is not None and _is_inside(name, plain)]
-        folder = next((each.path.parent for each in own if each.name == plain and each.package), None)
+        tops = (each for each in own if (each.name == plain and each.package) or each.name == f"{plain}.mod")
+        folder = next((each.path.parent for each in tops), None)
         found = [] if folder is None else sorted(folder.rglob("*.py"))[:_MOST_PINNED]
         texts = {path: data for path in found if (data := _bytes_of(path)) is not None}
         loaded.lines.pins[plain] = {**texts, **{each.path: each.text.data for each in own}}

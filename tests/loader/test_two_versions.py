@@ -254,6 +254,20 @@ async def test_a_mod_of_one_module_has_versions_too(two: Two) -> None:
     assert [sys.modules[name].ask() for name in ("mods.wiki", "mods.wiki@2")] == [1, 2]
 
 
+async def test_a_mod_whose_package_has_no_source_has_versions_too(two: Two) -> None:
+    """A folder with mod.py and without __init__.py is a package of Python's, whichever version."""
+    text = "import mods.wiki.pages\nfrom mods.wiki import pages\nVERSION = mods.wiki.pages.VERSION, pages.VERSION"
+    for version, place in ((1, "mods/wiki"), (2, "two/wiki")):
+        two._write(f"{place}/pages.py", f"VERSION = {version}")
+        two._write(f"{place}/mod.py", text)
+    for name in ("mods.wiki.mod", "mods.wiki@2.mod"):
+        two.workshop.build(entry=name).keep()
+    assert [sys.modules[name].VERSION for name in ("mods.wiki.mod", "mods.wiki@2.mod")] == [(1, 1), (2, 2)]
+    modules = two.workshop.finder.modules
+    modules.forget([name for name in modules.current if line_of(name) is not None])
+    assert [name for name in sys.modules if "@" in name] == []
+
+
 async def test_a_version_that_is_unloaded_is_gone(two: Two) -> None:
     """No name of it stays in Python's table, and its classes are collected."""
     two.write("mod", "from mods.wiki.pages import Page")
