@@ -138,7 +138,7 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
             for name in ready.reviews:
                 show_lines(_review_lines(ready, name))
         new = len(ready.resolved.came) + len(ready.resolved.moved)
-        if new and not _agreed(f"Install {count(new, 'package')}?", chosen, default=True):
+        if new and not _agreed(f"Install {count(new, 'package')}?", chosen, ready, default=True):
             return Exit.FATAL
         return _applied(here, ready, chosen, concerned=())
 
@@ -158,7 +158,7 @@ def _restore(chosen: Choices) -> int:
     if not chosen.as_json:
         for name, files in changed.items():
             say(f"{name} was changed by hand: {', '.join(files)}")
-    if not _agreed("Put it back as it was locked?", chosen, default=False):
+    if not _agreed("Put it back as it was locked?", chosen, None, default=False):
         return Exit.FATAL
     with alone(workspace):
         back = market.restore(workspace, installed, data, offline=chosen.offline)
@@ -207,7 +207,7 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
         for each in found:
             if each.listed:
                 say(f"oa-dev show {each.name} --source shows all of it.")
-    if not _agreed("Add it?" if len(found) == 1 else "Add them?", chosen, default=False):
+    if not _agreed("Add it?" if len(found) == 1 else "Add them?", chosen, ready, default=False):
         here.files.put_back()
         return Exit.FATAL
     versions = {normal(each.name): each.versions for each in found}
@@ -249,7 +249,7 @@ def _update(names: Sequence[str], chosen: Choices) -> int:
             return _nothing(chosen, here.lock, "everything is up to date")
         if not chosen.as_json:
             _show_update(ready)
-        if not _agreed("Update?", chosen, default=False):
+        if not _agreed("Update?", chosen, ready, default=False):
             return Exit.FATAL
         moved = {new.name for _, new in ready.resolved.moved}
         concerned = tuple(path for path, name in ready.mods.items() if name in moved and _runs_listed(path, here))
@@ -367,12 +367,17 @@ def _taken(here: Here) -> dict[str, str]:
     return {**dict.fromkeys(tops_here(), "oa-dev itself uses"), **dict.fromkeys(own, f"lies beside {here.path.name}")}
 
 
-def _agreed(question: str, chosen: Choices, *, default: bool) -> bool:
+def _agreed(question: str, chosen: Choices, ready: Ready | None, *, default: bool) -> bool:
     """Whether a person agrees; without a terminal only `--yes` does."""
     if chosen.yes:
         return True
-    if chosen.as_json or not (is_tty(sys.stdin) and is_tty(sys.stdout)):
-        say_json({"success": False, "asks": question}) if chosen.as_json else say(f"{question} --yes says so")
+    if chosen.as_json:
+        rows = _plain_rows(ready) if ready is not None else []
+        reviews = {name: facts.review_facts(each) for name, each in ready.reviews.items()} if ready is not None else {}
+        say_json({"success": False, "asks": question, "packages": rows, "reviews": reviews})
+        return False
+    if not (is_tty(sys.stdin) and is_tty(sys.stdout)):
+        say(f"{question} --yes says so")
         return False
     answer = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
     return answer in ("y", "yes") if answer else default
@@ -489,12 +494,16 @@ def _needing(name: str, wants: Wants) -> Iterator[str]:
             yield each.who
 
 
+def _plain_rows(ready: Ready) -> list[dict[str, Any]]:
+    return [{key: each[key] for key in ("name", "from", "to")} for each in package_rows(ready.resolved)]
+
+
 def installed_row(ready: Ready) -> dict[str, Any]:
     """What was installed, for programs."""
     return {
         "installed": {
             "lock": NAME,
-            "packages": [{key: each[key] for key in ("name", "from", "to")} for each in package_rows(ready.resolved)],
+            "packages": _plain_rows(ready),
             "env": str(ready.folder.relative_to(ready.workspace)),
             "duration_ms": round(ready.seconds * 1000, 1),
         }

@@ -13,6 +13,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from devserver.model import forms_of_packages
 from devserver.model.facts import PinResult, Status, Way
 from devserver.model.lifecycle import Action, Phase, Thread
 
@@ -974,6 +975,7 @@ ANSWERS: dict[str, Any] = {
     "contract": ContractForm,
     "log": LevelAnswer,
     "stop": StoppingAnswer,
+    **forms_of_packages.ANSWERS,
 }
 """What each command prints with `--json`; `events` prints one such object a line."""
 

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from locked_wheels import make_mod_wheel, make_wheel, mod_source
 from processes import PATIENCE, Running, environment, oa_dev, write
+from pydantic import TypeAdapter
 
 from devserver.market.lock import NAME
+from devserver.model import forms
 
 NETWORK = """\
 # A network with comments.
@@ -177,6 +179,26 @@ def test_another_folder_of_mods_on_the_import_path_is_not_meant(folder: Path) ->
     assert "+ odd-numbers 3.1" in done.stdout, done.stderr
 
 
+def test_what_programs_are_told_is_what_the_schema_says(served: Running) -> None:
+    """What was installed, what is asked, that there is nothing to do, what went, and both sides of what cannot be."""
+    folder = served.folder
+
+    def told(*arguments: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(oa_dev(folder, *arguments, "--json").stdout)
+        TypeAdapter(forms.ANSWERS[arguments[0]]).validate_python(answer, strict=True)
+        return answer
+
+    asks = told("add", "polls")
+    assert (asks["asks"], asks["reviews"]["polls"]["answers"]) == ("Add it?", ["polls.ask"])
+    added = told("add", "polls", "--yes")
+    assert added["installed"]["packages"] == [{"name": "polls", "from": None, "to": "1.0"}]
+    assert [each["success"] for each in added["done"]] == [True]
+    assert told("update", "--yes")["installed"] is None
+    assert told("sync")["installed"] is None
+    assert told("sync", "--restore")["success"] is True
+    assert told("remove", "polls")["installed"]["packages"] == [{"name": "polls", "from": "1.0", "to": None}]
+
+
 def test_packages_that_cannot_be_brought_together_are_named_with_both_sides(folder: Path) -> None:
     """Nothing is changed; both say where it is written; the derivation on request."""
     for version in ("1.0", "2.0"):
@@ -195,6 +217,7 @@ def test_packages_that_cannot_be_brought_together_are_named_with_both_sides(fold
     assert "Because" not in done.stdout
     assert "Because" in oa_dev(folder, "sync", "--yes", "--explain").stdout
     told = json.loads(oa_dev(folder, "sync", "--yes", "--json").stdout)
+    TypeAdapter(forms.ANSWERS["sync"]).validate_python(told, strict=True)
     assert [each["needs"] for each in told["sides"]] == ["odd-numbers<2", "odd-numbers>=2"]
 
 

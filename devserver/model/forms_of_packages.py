@@ -1,0 +1,89 @@
+"""What the commands that change what comes from outside print with `--json`. See `forms`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+# Of typing_extensions: pydantic takes Python's own only from 3.12 on.
+from typing_extensions import TypedDict
+
+PackageRow = TypedDict("PackageRow", {"name": str, "from": str | None, "to": str | None})
+"""A package that came (`from` is null), went (`to` is null) or has another version."""
+
+
+class InstalledForm(TypedDict):
+    """What was locked and installed: the lock beside network.yaml, and the folder of its packages."""
+
+    lock: str
+    packages: list[PackageRow]
+    env: str
+    duration_ms: float
+
+
+class InstalledAnswer(TypedDict):
+    """It counts. `listed` are the lines that came into network.yaml, `done` what a running server made of it."""
+
+    success: Literal[True]
+    installed: InstalledForm
+    listed: list[str]
+    done: list[dict[str, Any]]
+
+
+class NothingAnswer(TypedDict):
+    """There was nothing to do."""
+
+    success: Literal[True]
+    installed: None
+    message: str
+
+
+class RestoredAnswer(TypedDict):
+    """The files that were put back as they were locked."""
+
+    success: Literal[True]
+    restored: list[str]
+
+
+class AsksAnswer(TypedDict):
+    """Nothing was changed: `--yes` agrees to what is asked. `reviews` says by package what was read from its source."""
+
+    success: Literal[False]
+    asks: str
+    packages: list[PackageRow]
+    reviews: dict[str, dict[str, Any]]
+
+
+class SideForm(TypedDict):
+    """One of those that cannot be brought together."""
+
+    who: str
+    needs: str
+    place: str
+
+
+class ConflictAnswer(TypedDict):
+    """No set of packages suits everything: both sides, or a sentence, and how uv derives it."""
+
+    success: Literal[False]
+    error: str
+    package: str
+    sides: list[SideForm]
+    sentence: str
+    derivation: str
+
+
+class TakenBackAnswer(TypedDict):
+    """It did not come up, and every file is as before."""
+
+    success: Literal[False]
+    error: str
+    done: list[dict[str, Any]]
+
+
+Changed = InstalledAnswer | NothingAnswer | AsksAnswer | ConflictAnswer | TakenBackAnswer
+ANSWERS: dict[str, Any] = {
+    "add": Changed,
+    "update": Changed,
+    "remove": Changed,
+    "sync": Changed | RestoredAnswer,
+}
