@@ -181,7 +181,7 @@ class Environment:
                 changes[owner] = f"{old.version} → {new.version}" if old.version != new.version else "other files"
         imported = self._imported_otherwise(now)
         blocked = {
-            name: tuple(each for each in imported if each in now.needed_by(name)) for name in {*now.mods.values()}
+            name: tuple(each for each in imported if each in now.with_needed(name)) for name in {*now.mods.values()}
         }
         return News(
             moved=moved,

@@ -56,15 +56,11 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The folder of a lock as it is installed: its distributions by name, and paths of mods with theirs.
-
-    `lines` are further versions of mods (`wiki_extras@2`), each with its version; each lies in `@<line>`.
-    """
+    """The folder of a lock as it is installed: its distributions by name, and paths of mods with theirs."""
 
     folder: Path
     mods: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, Package] = field(default_factory=dict)
-    lines: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tops_of_mods(self) -> tuple[str, ...]:
@@ -76,7 +72,7 @@ class Installed:
         """The distribution that a top module or package belongs to."""
         return next((name for name, each in self.packages.items() if top in each.tops), None)
 
-    def needed_by(self, name: str) -> frozenset[str]:
+    def with_needed(self, name: str) -> frozenset[str]:
         """A distribution and all of this folder that it needs, directly or through others."""
         found, waiting = {name}, [name]
         while waiting:
@@ -98,7 +94,7 @@ def folder_of(workspace: Path, lock: Lock) -> Path:
     """Where the packages of a lock are, or will be."""
     from devserver.market.lock import digest
 
-    return environments(workspace) / digest(lock.here, lock.facts.lines)
+    return environments(workspace) / digest(lock.here)
 
 
 def hash_of(data: bytes) -> str:
@@ -141,7 +137,7 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
             name: Package(each["version"], each["identity"], tuple(each["tops"]), tuple(each["requires"]))
             for name, each in values["packages"].items()
         }
-        return values["lock"], Installed(folder, values["mods"], packages, values["lines"])
+        return values["lock"], Installed(folder, values["mods"], packages)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -149,10 +145,9 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
 def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
     """Note which lock a folder is of, and keep that. A lock whose packages stay has the same folder, noted again."""
     packages = {each.name: _package(folder, each) for each in lock.here}
-    lines = {each.line: each.version for each in lock.facts.lines}
-    found = Installed(folder, dict(lock.mods), packages, lines)
+    found = Installed(folder, dict(lock.mods), packages)
     rows = {name: asdict(each) for name, each in packages.items()}
-    values = {"lock": hash_of(data), "mods": dict(lock.mods), "packages": rows, "lines": lines}
+    values = {"lock": hash_of(data), "mods": dict(lock.mods), "packages": rows}
     write_whole(folder / KEPT_LOCK, data)
     write_whole(folder / RECORD, json.dumps(values, indent=1, sort_keys=True).encode())
     return found

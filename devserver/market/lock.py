@@ -49,17 +49,6 @@ class Locked:
 
 
 @dataclass(frozen=True, slots=True)
-class LockedLine:
-    """A further version of a mod (`wiki_extras@2`), which lies in a folder of its own."""
-
-    line: str
-    name: str
-    version: str
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What the table of our own says.
 
@@ -72,7 +61,6 @@ class Facts:
     wants: str = ""
     server: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
-    lines: tuple[LockedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +149,7 @@ def _expect_inside(place: str) -> None:
 def _facts(values: Mapping[str, Any]) -> Facts:
     try:
         mods, server, origins = (_texts(values.get(each, {})) for each in ("mods", "server", "origins"))
-        lines = tuple(LockedLine(**_texts(each)) for each in values.get("lines", ()))
-        return Facts(mods, str(values.get("wants", "")), server, origins, lines)
+        return Facts(mods, str(values.get("wants", "")), server, origins)
     except (TypeError, ValueError, AttributeError) as error:
         raise BadLock(f"{NAME}: the table [tool.oa-dev] cannot be read: {error}") from error
 
@@ -208,17 +195,12 @@ def _table(facts: Facts) -> str:
     for name in ("mods", "server", "origins"):
         pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(getattr(facts, name).items()))
         rows.append(f"{name} = {{ {pairs} }}" if pairs else f"{name} = {{}}")
-    for each in facts.lines:
-        values = (("line", each.line), ("name", each.name), ("version", each.version), ("path", each.path))
-        rows += ["", "[[tool.oa-dev.lines]]", *(f"{key} = {json.dumps(value)}" for key, value in values)]
-        rows.append(f"sha256 = {json.dumps(each.sha256)}")
     return "\n".join((*rows, ""))
 
 
-def digest(packages: Iterable[Locked], lines: Iterable[LockedLine] = ()) -> str:
+def digest(packages: Iterable[Locked]) -> str:
     """What the folder of these packages is called: 12 hexadecimal digits over what is installed, and for what."""
     rows = sorted((each.name, each.version, *each.hashes) for each in packages)
-    rows += sorted((each.line, each.name, each.version, each.sha256) for each in lines)
     tag = (sys.implementation.cache_tag, sys.platform)
     return hashlib.sha256(json.dumps([rows, tag]).encode()).hexdigest()[:12]
 

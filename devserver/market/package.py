@@ -23,10 +23,8 @@ from typing import Any, NoReturn
 
 from devserver.config.regular import NotRegular, TooLarge, read_regular
 from devserver.errors import DevServerError
+from devserver.market.folder import GROUP
 from devserver.model.names import normal
-
-GROUP = "openagents.mods"
-"""The group of entry points by which a distribution says which mods it brings."""
 
 MOST_ENTRIES = 10_000
 MOST_BYTES = 100 * 1024 * 1024

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devserver.errors import DevServerError
-from devserver.market.package import GROUP, PackageRefused, read_folder
+from devserver.market.folder import GROUP
+from devserver.market.package import PackageRefused, read_folder
 from devserver.market.requirements import parse_requirement
 from devserver.model.declared import Declarations
 from devserver.model.names import is_range, normal

@@ -279,7 +279,7 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
     kept = {name: origin for name, origin in {**found.old.facts.origins, **origins}.items() if found.new.package(name)}
     needed = {each for name in found.new.versions for each in packages.needs_in(folder, name)}
     server = {name: version for name, version in found.wants.server.items() if name in needed}
-    facts = Facts(mods, found.wants.digest, server, kept, found.old.facts.lines)
+    facts = Facts(mods, found.wants.digest, server, kept)
     data = written(found.text, facts, found.workspace).encode()
     news = {each.name for each in (*found.came, *(new for _, new in found.moved))}
     return Ready(

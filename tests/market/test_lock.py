@@ -9,7 +9,6 @@ import pytest
 from devserver.market.lock import (
     BadLock,
     Facts,
-    LockedLine,
     absolute,
     changed_contents,
     digest,
@@ -49,7 +48,6 @@ FACTS = Facts(
     "9f3c",
     {"pydantic": "2.14.4"},
     {"wiki-extras": "git+file:///srv/wiki@abc"},
-    (LockedLine("wiki_extras@2", "wiki-extras", "2.0.0", "mods-index/x.whl", TWO),),
 )
 
 
@@ -93,7 +91,6 @@ def test_a_lock_for_uv_names_files_as_uv_wrote_them(tmp_path: Path) -> None:
             "outside of the workspace",
         ),
         ('lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n[tool.oa-dev]\nmods = { a = 1 }\n', "tool.oa-dev"),
-        ('lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n[[tool.oa-dev.lines]]\nline = "a"\n', "tool.oa-dev"),
     ],
 )
 def test_a_lock_that_cannot_be_used_is_refused(text: str, says: str) -> None:
