@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from locked_wheels import make_mod_wheel, make_wheel, mod_source
-from processes import PATIENCE, Running, environment, oa_dev, write
+from processes import OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
 from devserver.market.lock import NAME
@@ -252,6 +252,20 @@ def test_a_clone_takes_what_is_locked_from_its_folder(folder: Path, tmp_path: Pa
         assert files(clone) == before
     finally:
         running.end()
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode != 0,
+    reason="no namespaces of networks here",
+)
+@pytest.mark.parametrize("name", ["polls", "glossary"])
+def test_without_any_network_and_nothing_fetched_before_a_mod_is_added(folder: Path, name: str) -> None:
+    """From a folder, and of what is built in: in a namespace without a network, with an empty cache."""
+    command = ["unshare", "-rn", *OA_DEV, "add", name, "--yes"]
+    surroundings = environment(UV_CACHE_DIR=str(folder / "cache"))
+    done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f'name = "{name}"' in (folder / NAME).read_text()
 
 
 def test_a_changed_wheel_of_the_same_version_is_not_installed(folder: Path) -> None:
