@@ -45,6 +45,7 @@ def _of_a_start(path: Path) -> Planned:
         network = AgentNetwork.load(path)
     except ConfigError as error:
         return Planned([], error.problems)
+    network.engine.environment.begin()
     made = network.plan(ConfigChanged(network.config, cause="start"))
     return Planned([plan_to_dict(made)])
 

@@ -116,6 +116,12 @@ class Environment:
         self._roots.use_installed(None if now is None else now.folder, () if now is None else now.tops_of_mods)
         self._drop_unused()
 
+    def begin(self) -> None:
+        """Use what is installed of the lock, where it is: before anything starts, and saying nothing."""
+        found = self.look()
+        if found.installed is not None:
+            self.use(found)
+
     def back_to(self, paths: Iterable[Path]) -> Found | None:
         """Use the folder of packages that these sources lie in, where it is another one; what was in use until then.
 

@@ -125,6 +125,31 @@ def test_an_upgrade_that_does_not_start_leaves_the_lock_as_it_was(served: Runnin
     assert json.loads(oa_dev(folder, "settle", "--json").stdout)["runs"] is True
 
 
+def test_a_plan_without_a_server_knows_what_is_locked(folder: Path) -> None:
+    """A start would load it; where it is not installed, that is said, and how it gets there."""
+    oa_dev(folder, "add", "polls", "--yes")
+    assert "+ polls  load" in oa_dev(folder, "plan").stdout
+    shutil.rmtree(folder / ".oa-dev" / "env")
+    assert "+ polls" not in oa_dev(folder, "plan").stdout
+
+
+ENDS = "import os\nfrom pathlib import Path\nPath('came').write_text('')\nos._exit(3)\n"
+
+
+@pytest.mark.slow
+def test_a_locked_mod_that_ends_the_process_is_left_out_next_time(folder: Path) -> None:
+    """The supervisor starts the network again without it, as it does with any mod."""
+    make_mod_wheel(index(folder), "deadly", "1.0", ENDS)
+    assert oa_dev(folder, "add", "deadly", "--yes").returncode == 0
+    running = Running(folder, "--supervise")
+    try:
+        ready = running.until(type="ready")
+        assert [each["mod_id"] for each in ready["mods"]] == ["echo"]
+        assert (folder / "came").exists()
+    finally:
+        running.end()
+
+
 def test_what_others_need_is_not_removed(served: Running) -> None:
     """network.yaml stays, and it is said who needs it."""
     folder = served.folder
