@@ -216,10 +216,16 @@ class AgentNetwork:
     def record(self) -> Recorder:
         """Have every event recorded from now on, and get the recorder, the same each time."""
         if self._dispatcher.recorder is None:
-            account = self.directory.accounts.open(RECORDED)
+            account = self.directory.accounts.open(RECORDED, self._recorded_by)
             self._dispatcher.recorder = recorder = Recorder(account, lambda words: self._tell(Notice(words)))
             self.directory.on_read = recorder.read
         return self._dispatcher.recorder
+
+    def _recorded_by(self) -> dict[str, int]:
+        """Count what has ended a moment ago, too. No event is kept on behalf of one owner."""
+        if self._dispatcher.recorder is not None:
+            self._dispatcher.recorder.all()
+        return {}
 
     # Life
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import Callable
 
+import httpx
 import pytest
 from rig.agents import Asker, Crowd, post, under_load
 from rig.ledger import NOTHING
@@ -112,6 +115,34 @@ async def test_every_save_serves_and_no_agent_notices(
     assert served == sorted(served)
     assert len(set(served)) > edits // 2
     assert {f"ana {number}" for number in range(ledger.sent["ana"])} <= await history(agents.bea)
+
+
+async def test_a_reader_of_the_feed_is_noticed_by_no_agent(
+    workspace: Workspace, sources: Sources, server: Running, agents: Crowd
+) -> None:
+    """With a reader that asks again and again nothing is lost or reordered, and it sees every event or is told."""
+    first = await post(agents.bea, LONG)
+    known = json.loads(workspace.read(".oa-dev/run.json"))
+    headers = {"Authorization": f"Bearer {known['token']}"}
+    rows = skipped = 0
+    async with httpx.AsyncClient(base_url=known["url"], headers=headers, timeout=60) as reader:
+        begun = start = (await reader.get("/_dev/feed")).json()["next"]
+
+        async def read() -> None:
+            nonlocal start, rows, skipped
+            while True:
+                answer = (await reader.get("/_dev/feed", params={"after": start})).json()
+                start, rows, skipped = answer["next"], rows + len(answer["rows"]), skipped + answer["skipped"]
+
+        reading = asyncio.create_task(read())
+        async with under_load(agents):
+            for number in range(1, 11, 2):
+                await save_and_see(server, sources, agents.bea, number, first["data"]["message_id"])
+        reading.cancel()
+        await asyncio.wait([reading])
+    assert agents.ledger.faults() == NOTHING
+    assert rows > 100
+    assert rows + skipped == start - begun
 
 
 @pytest.fixture

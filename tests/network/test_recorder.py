@@ -425,3 +425,13 @@ def test_a_long_message_is_cut_in_the_row_and_whole_beside_it() -> None:
     (entry,) = recorder.newest()
     assert len(named(entry.splitlines()[0])["said"]) == MOST_SAID
     assert rest_of(entry)["answer"][1] == "x" * 1000
+
+
+async def test_what_is_shown_of_the_memory_is_exact(work: Workspace) -> None:
+    """Also of events that have ended a moment ago."""
+    work.mod("a", ANSWERS)
+    await work.start("mods.a")
+    recorder = work.net.record()
+    await work.net.process_event(note(payload={"text": "x" * 500}))
+    (row,) = [each for each in work.net.directory.accounts.rows() if each["name"] == RECORDED.name]
+    assert row["bytes"] == sum(len(each) + 41 for each in recorder.newest()) > 500
