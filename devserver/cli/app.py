@@ -162,7 +162,7 @@ def check(network: NetworkFile = None, as_json: Json = False) -> int:
 
 @app.command()
 def plan(network: NetworkFile = None, as_json: Json = False) -> int:
-    """Show what the saved files would change, or what a start would do."""
+    """Show what saved files would change, or what a start would do."""
     from devserver.cli import commands
 
     return commands.plan(network, as_json=as_json)

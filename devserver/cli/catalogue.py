@@ -34,7 +34,7 @@ def show(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Show what a mod answers, needs and touches, before anything of it has run."""
+    """Show what a mod answers, needs and touches; nothing of it runs."""
     from devserver.cli import finding
 
     return finding.show_mod(name, source=source, diff=diff, as_json=as_json)

@@ -48,7 +48,7 @@ def update(
     keep: Annotated[bool, typer.Option("--keep", help="Leave a version locked that does not start.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Bring newer versions of what is locked, after you have seen what they newly do."""
+    """Bring newer versions, after you have seen what they newly do."""
     from devserver.cli import installing
 
     chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)

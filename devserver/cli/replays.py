@@ -58,7 +58,7 @@ def pin(
     ] = StateOf.NOW,
     as_json: Json = False,
 ) -> int:
-    """Pin an event: it is run again after each change, and told where it differs."""
+    """Pin an event: it is run again and compared after each change."""
     from devserver.cli import replay_asks
 
     given = replay_asks.given_event(event, payload, sender, to)
@@ -79,7 +79,7 @@ def replay(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Run an event again, or a recorded session; nothing is delivered and nothing is kept."""
+    """Run an event or a session again; nothing is delivered or kept."""
     from devserver.cli import replay_asks
 
     if replay_asks.is_session(event):
@@ -96,7 +96,7 @@ def test(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Write a test of an event, in plain pytest; it has passed before it is written."""
+    """Write a test of an event, in plain pytest; it passes first."""
     from devserver.cli import replay_asks
 
     return replay_asks.write_test(event, to, as_json=as_json)

@@ -195,7 +195,7 @@ def events(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Print events as they come, the latest, or one whole; or list those that mods handle."""
+    """Print events: follow them, search them, or show one whole."""
     from devserver.cli import events as asked
     from devserver.cli import remote
 
@@ -206,7 +206,7 @@ def events(
 
 
 def contract(as_json: Json = False) -> int:
-    """Show which events have lost their last handler, or are answered with something else than before."""
+    """Show which events lost their handler or changed their answer."""
     from devserver.cli import remote
 
     return remote.contract(as_json=as_json)
@@ -216,7 +216,7 @@ def record(
     do: Annotated[RecordDo, typer.Argument(metavar="start|stop", help="Begin a session, or end it.")],
     as_json: Json = False,
 ) -> int:
-    """Record a session: every event from now on, in a file that `oa-dev replay FILE` runs again."""
+    """Record a session, which `oa-dev replay FILE` runs again."""
     from devserver.cli import remote
 
     return remote.record(do.value, as_json=as_json)

@@ -173,6 +173,8 @@ def test_the_command_prints_the_schema_of_the_json_lines(tmp_path: Path) -> None
         "agent",
         "asked",
         "blocked",
+        "compared",
+        "contract",
         "split",
         "guard",
         "replayed",
