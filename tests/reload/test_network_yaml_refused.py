@@ -240,7 +240,7 @@ def test_environment_variables_are_not_filled_in_and_never_told(text: str, monke
         (f"{NAMED}metadata: {{<<: 5}}\n", "what << merges into metadata is a mapping or a list of mappings (None)"),
         (
             f"{NAMED}dev: {{grants: {{a: [mods:wirte]}}}}\n",
-            "dev.grants.a[0] is one of open, join, self, read, mods:write, errors:read, admin "
+            "dev.grants.a[0] is one of open, join, self, read, mods:write, mods:ask, errors:read, admin "
             "(did you mean 'mods:write'?)",
         ),
         (
