@@ -83,11 +83,17 @@ async def reload(work: Workspace, times: int) -> None:
         assert [each.status for each in done.outcomes] == [Status.APPLIED]
 
 
-async def test_fifty_reloads_lose_and_overtake_none_of_ten_thousand_events(work: Workspace, at: str) -> None:
+def _reloads(most: int, at: str) -> int:
+    """How many reloads: on one loop each of them waits behind the events, and a fifth of them shows the same."""
+    return most if at == "thread" else most // 5
+
+
+async def test_reloads_lose_and_overtake_none_of_ten_thousand_events(work: Workspace, at: str) -> None:
     """Every event of a sender is answered once, in order, by the generation before or after each swap."""
+    times = _reloads(50, at)
     work.mod("count", COUNTS.format(version=0))
     await work.start("mods.count", home=at)
-    reloading = asyncio.create_task(reload(work, 50))
+    reloading = asyncio.create_task(reload(work, times))
     answers = await numbered(work, 20, lambda count: count >= 10_000 and reloading.done())
     await reloading
     expected = list(range(len(answers)))
@@ -95,14 +101,14 @@ async def test_fifty_reloads_lose_and_overtake_none_of_ten_thousand_events(work:
     versions = [(each.data or {})["version"] for each in answers]
     assert versions == sorted(versions)
     assert work.instance("count").state["log"] == expected
-    assert work.running() == {"count": 51}
+    assert work.running() == {"count": times + 1}
 
 
 async def test_reloads_in_the_middle_of_handlers_lose_no_event(work: Workspace, at: str) -> None:
     """Handlers that have begun at a swap answer all the same, and what they write into the state is kept."""
     work.mod("count", COUNTS.format(version=0))
     await work.start("mods.count", home=at)
-    reloading = asyncio.create_task(reload(work, 15))
+    reloading = asyncio.create_task(reload(work, _reloads(15, at)))
     answers = await numbered(work, 50, lambda count: count >= 2_000 and reloading.done(), slow=True)
     await reloading
     expected = list(range(len(answers)))

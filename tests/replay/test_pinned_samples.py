@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from conftest import Pinning
+from pinning_network import Pinning
 
 from devserver.agent_network import AgentNetwork
 from devserver.model.facts import PinResult
