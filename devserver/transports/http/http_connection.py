@@ -141,6 +141,10 @@ class HttpConnection(Channel):
         if self._handed is not None:
             self._resume(self._handed)
             return
+        if address is None:
+            # The client has gone already. From where it came is not known any more, and no answer would reach it.
+            transport.abort()  # type: ignore[attr-defined]
+            return
         crowd = len(self.server.connections)
         self._crowded = crowd > self.most_connections
         if crowd > self.most_connections + CROWDED_PLACES:
