@@ -70,7 +70,7 @@ class Here:
     problems: Sequence[str]
     files: Files = field(default_factory=Files)
     anew: bool = False
-    """Whether the lock on disk cannot be read, and is made anew."""
+    """Whether the lock on disk cannot be read, and is written again."""
 
     @property
     def workspace(self) -> Path:
@@ -125,7 +125,7 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
         return _nothing(chosen, lock)
     here = _here(chosen, may_be_bad=True)
     if anew and not chosen.as_json:
-        say(f"{NAME} cannot be read and is made anew; what it says of versions is lost")
+        say(f"{NAME} cannot be read and is written again; what it says of versions is lost")
     with alone(here.workspace):
         copied = _vendor(here) if vendor else []
         if copied and not chosen.as_json:
@@ -197,7 +197,7 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
     if missing:
         here.files.put_back()
         version = ready.lock.versions.get(normal(missing[0].name), "")
-        raise Problem(f"{missing[0].name} {version} is no mod (no entry point openagents.mods)", code=Exit.FATAL)
+        raise Problem(f"{missing[0].name} {version} is not a mod (no entry point openagents.mods)", code=Exit.FATAL)
     if chosen.sha256:
         _expect_seen(here, ready, normal(found[0].name), chosen.sha256)
     new = [path for path in paths if not any(each.path == path for each in here.config.mods)]

@@ -28,7 +28,7 @@ def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
     """Build the wheel of a mod or of a package, and check that it comes up where nothing else of it is.
 
     Ends with 5 where it does not come up, imports what no package can, or imports what it does not declare: then there
-    is no wheel.
+    is not a wheel.
     """
     found = _looked(folder)
     if found.backend != packing.BACKEND and not build:
@@ -88,7 +88,7 @@ def _checked(
     if imports.problems:
         return imports.problems, (), 0
     if not package.mods:
-        return ("it has no entry point openagents.mods, so it is no mod",), (), 0
+        return ("it has no entry point openagents.mods, so it is not a mod",), (), 0
     with zipfile.ZipFile(wheel) as archive:
         # Its entries were looked at when it was read.
         archive.extractall(apart)

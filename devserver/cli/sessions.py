@@ -49,7 +49,7 @@ class Compared:
 def replay(file: str, *, at: int | None, as_json: bool) -> int:
     """Run a session twice, and say what differs from what was recorded. Ends with 1 where something does.
 
-    `at`: the number of the event to stop at, which is shown. Raises Problem for a file that is no session, and for a
+    `at`: the number of the event to stop at, which is shown. Raises Problem for a file that is not a session, and for a
     network.yaml that cannot be used.
     """
     path, network = session_file(file), network_file(None)
@@ -57,7 +57,7 @@ def replay(file: str, *, at: int | None, as_json: bool) -> int:
         with path.open("rb") as stream:
             session = read_session(stream)
     except (BadSession, OSError) as error:
-        raise Problem(f"{file} is no session: {error}") from error
+        raise Problem(f"{file} is not a session: {error}") from error
     if at is not None:
         _stop_at(session, at)
     try:

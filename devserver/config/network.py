@@ -90,7 +90,7 @@ def _read_mod_name(value: Any, inner: Check) -> Any:
 def _read_versions(value: Any, inner: Check) -> Any:
     text = _read_text(value, inner=lambda text: text)
     if not is_range(text):
-        _refuse(SAID, f"{shown_name(text)} is no range of versions", hint="write it like >=1.2,<2 or ~=1.5")
+        _refuse(SAID, f"{shown_name(text)} is not a range of versions", hint="write it like >=1.2,<2 or ~=1.5")
     return inner(text)
 
 
@@ -146,7 +146,7 @@ def _read_label(value: Any, inner: Check) -> Any:
 
 def _read_agent_id(agent: str) -> str:
     if _AGENT_ID.fullmatch(agent) is None:
-        _refuse(SAID, f"{agent!a} is no agent id: 1 to 64 out of letters, digits and _ . : -", hint=None)
+        _refuse(SAID, f"{agent!a} is not an agent id: 1 to 64 out of letters, digits and _ . : -", hint=None)
     return agent
 
 

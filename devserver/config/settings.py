@@ -252,5 +252,5 @@ def _table(data: bytes | None) -> Mapping[str, Any]:
         if key not in keys:
             close = difflib.get_close_matches(key, keys, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(keys)}"
-            raise SettingError(f"{PYPROJECT}: {key!r} is no setting of [tool.oa-dev]{hint}")
+            raise SettingError(f"{PYPROJECT}: {key!r} is not a setting of [tool.oa-dev]{hint}")
     return dict(table)

@@ -1,7 +1,7 @@
 """What mods' code runs beside its handlers, tasks and callbacks of the loop: whose each is, and what goes wrong in it.
 
 asyncio would only log an exception that nobody looks at. Here it is told, with the generation whose code has raised it;
-what is no mod's is left to whoever handled it before. Ends nothing, and knows nothing of how mods are loaded.
+what is not a mod's is left to whoever handled it before. Ends nothing, and knows nothing of how mods are loaded.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Decides nothing.
 - `started` the threads, processes and sockets that code starts
 - `census`  whether replaced code is gone, and what holds it
 - `reads`   which data files code reads and writes, and what it starts
-- `installed` code that is no mod's and has changed on disk
+- `installed` code that is not a mod's and has changed on disk
 - `environment` the folder of packages that the lock names
 - `locate`  finds the module of a mod without importing anything
 """

@@ -1,4 +1,4 @@
-"""Code of this process that is no mod's: installed packages, compiled extensions, zips, and `devserver` itself.
+"""Code of this process that is not a mod's: installed packages, compiled extensions, zips, and `devserver` itself.
 
 Says which of it differs on disk from what was loaded. Such code is never swapped; it is brought by
 a restart.
@@ -44,7 +44,7 @@ class InstalledCode:
         self._others: set[str] = set()
 
     def holds(self, path: Path) -> bool:
-        """Whether modules were loaded from this file, which is no mod's own source."""
+        """Whether modules were loaded from this file, which is not a mod's own source."""
         # Also before the first look: a save may come at once.
         return str(path) in self._known or str(path) in set(_files())
 

@@ -147,13 +147,13 @@ def read_catalogue(data: bytes, where: Path | str, *, named: str = "", age: floa
         raise BadCatalogue(f"{shown} is nested too deeply") from None
     except ValueError as error:
         kind = "HTML" if data.lstrip()[:1] == b"<" else f"not JSON: {str(error)[:LONGEST]}"
-        raise BadCatalogue(f"{shown} is no catalogue: it is {kind}") from None
+        raise BadCatalogue(f"{shown} is not a catalogue: it is {kind}") from None
     if not isinstance(values, dict):
-        raise BadCatalogue(f"{shown} is no catalogue: it is not an object")
+        raise BadCatalogue(f"{shown} is not a catalogue: it is not an object")
     try:
         file: _File = fitted(_File, values)
     except DoesNotFit as error:
-        raise BadCatalogue(f"{shown} is no catalogue of format 1: {error}") from None
+        raise BadCatalogue(f"{shown} is not a catalogue of format 1: {error}") from None
     _refuse_alike(file.mods, shown)
     return Catalogue(name=named or file.name, made=file.made, entries=dict(file.mods), where=where, age=age)
 
@@ -187,7 +187,7 @@ def _refuse_alike(names: Iterable[str], shown: str) -> None:
     for each in names:
         other = seen.setdefault(normal(each), each)
         if other != each:
-            raise BadCatalogue(f"{shown} is no catalogue: {other} and {each} are the same name")
+            raise BadCatalogue(f"{shown} is not a catalogue: {other} and {each} are the same name")
 
 
 # Looking for mods

@@ -72,7 +72,7 @@ def made(folder: Path, *, named: str = "") -> Indexed:
         try:
             reviewed = review(read_wheel(path))
             if not reviewed.package.mods:
-                raise PackageRefused("no_mod", "it is no mod (it has no entry point openagents.mods)")
+                raise PackageRefused("no_mod", "it is not a mod (it has no entry point openagents.mods)")
         except PackageRefused as error:
             refused[path.name] = str(error)
             continue
@@ -100,7 +100,7 @@ def publish_to(folder: Path, wheel: Path) -> tuple[Review, Indexed]:
     reviewed = review(read_wheel(wheel))
     package = reviewed.package
     if not package.mods:
-        raise PackageRefused("no_mod", f"{wheel.name} is no mod (it has no entry point openagents.mods)")
+        raise PackageRefused("no_mod", f"{wheel.name} is not a mod (it has no entry point openagents.mods)")
     there = folder / wheel.name
     if there.exists() and there.resolve() != wheel.resolve():
         other = read_wheel(there).sha256

@@ -106,7 +106,7 @@ def wheel_of(data: bytes, file_name: str) -> Package:
     """Read a wheel from its bytes; `file_name` is what its index calls it. Raises PackageRefused."""
     named = _WHEEL_NAME.fullmatch(file_name)
     if named is None:
-        _refuse("no_wheel", f"{file_name[:LONGEST]} is no wheel: only wheels are installed")
+        _refuse("no_wheel", f"{file_name[:LONGEST]} is not a wheel: only wheels are installed")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = _read(archive)
@@ -263,7 +263,7 @@ def _information(files: Mapping[str, bytes]) -> str:
     """The folder in which a wheel says what it is."""
     found = {name.partition("/")[0] for name in files if name.partition("/")[0].endswith(".dist-info")}
     if len(found) != 1 or f"{min(found)}/METADATA" not in files:
-        _refuse("no_wheel", "it has no dist-info folder with METADATA, so it is no wheel")
+        _refuse("no_wheel", "it has no dist-info folder with METADATA, so it is not a wheel")
     return min(found)
 
 

@@ -71,7 +71,7 @@ def look(folder: Path, oa_dev: str) -> Packing:
         return Packing(folder, text, _top_of(folder), is_mod, False, backend)
     if not is_mod:
         raise CannotPack(
-            f"{folder.name} has no {PROJECT} and is no mod", "a mod is a folder with mod.py or __init__.py"
+            f"{folder.name} has no {PROJECT} and is not a mod", "a mod is a folder with mod.py or __init__.py"
         )
     declared = _declared(folder)
     return Packing(

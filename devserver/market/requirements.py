@@ -64,7 +64,7 @@ def parse_requirement(text: str) -> Requirement:
     found = _REQUIREMENT.fullmatch("".join(text.split()) if _is_spaced_well(text) else "")
     if found is None or not is_range(found["range"] or ""):
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-        raise ValueError(f"{shown!a} is no requirement: write it like mods.wiki or mods.wiki>=1.2,<2")
+        raise ValueError(f"{shown!a} is not a requirement: write it like mods.wiki or mods.wiki>=1.2,<2")
     return Requirement(found["path"], found["range"] or "", text)
 
 
@@ -82,7 +82,7 @@ def load_order(
     leads there; otherwise where it stood. A cycle is named in the order of need, a mod that needs itself as a cycle of
     one; its members are in the order too.
 
-    Raises ValueError for what is no requirement.
+    Raises ValueError for what is not a requirement.
     """
     needs = {path: [parse_requirement(each).path for each in requires] for path, requires in mods.items()}
     found = components(mods, lambda path: [each for each in needs[path] if each in needs])

@@ -196,7 +196,7 @@ def _requirement(text: str) -> str:
     try:
         found = Requirement(text)
     except InvalidRequirement as error:
-        raise BadWants(f"{text!a} is no requirement of a package: write it like idna>=3,<4") from error
+        raise BadWants(f"{text!a} is not a requirement of a package: write it like idna>=3,<4") from error
     if found.url is not None:
         raise BadWants(f"{text!a} names an address: only packages of an index are installed; oa-dev add takes a folder")
     return str(found)

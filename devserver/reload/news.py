@@ -118,7 +118,7 @@ class ModNews:
 
     def _call(self, generation: Generation, mod_id: str, version: str | None) -> asyncio.Future[None]:
         work = self._tell_mod(generation, mod_id, version)
-        # An empty context: what a change of mods leads to is no mod's call.
+        # An empty context: what a change of mods leads to is not a mod's call.
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)

@@ -49,7 +49,7 @@ _ASKED = {Said.PASSED: PASSED, Said.ANSWERED: ANSWERED, Said.RAISED: RAISED}
 
 
 class BadSession(DevServerError):
-    """A file that is no session. The text says why, with the line."""
+    """A file that is not a session. The text says why, with the line."""
 
 
 @dataclass(frozen=True, slots=True)

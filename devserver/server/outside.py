@@ -1,4 +1,4 @@
-"""Watches what is no mod's and still decides how a run goes: installed packages, our own code, files of settings."""
+"""Watches what is not a mod's and still decides how a run goes: installed packages, our own code, files of settings."""
 
 from __future__ import annotations
 

@@ -253,12 +253,12 @@ class Replays:
         return pin.last
 
     def _missing(self, pin: Pin) -> str | None:
-        """Why a pin says nothing now: a mod that takes part does not run there, or nobody hears the event."""
+        """Why a pin says nothing now: a mod that takes part does not run there, or no mod handles the event."""
         failed = [f"{mod_id}: {why}" for mod_id, why in self._host.failed.items() if mod_id in pin.generations]
         if failed:
             return "; ".join(failed)
         if pin.generations and not self._targets(pin.event):
-            return f"nobody hears {pin.event_name}"
+            return f"no mod handles {pin.event_name}"
         return None
 
     # Events that are run again

@@ -24,7 +24,7 @@ PATIENCE = 1.0
 _INTERVAL = 0.25
 
 ModOf = Callable[[str], str | None]
-"""The id of the mod that a module belongs to, by the module's name; None for code that is no mod's."""
+"""The id of the mod that a module belongs to, by the module's name; None for code that is not a mod's."""
 
 
 class Watchdog:

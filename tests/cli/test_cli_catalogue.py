@@ -207,7 +207,7 @@ def test_a_mod_that_does_not_come_up_is_not_packed(work):
         ("mods/one.py", "one.py is one file"),
         ("mods/echo", "echo/mod.py says no version"),
         ("mods/json", "json cannot name a package"),
-        ("mods/empty", "empty has no pyproject.toml and is no mod"),
+        ("mods/empty", "empty has no pyproject.toml and is not a mod"),
     ],
 )
 def test_what_cannot_be_packed_is_said_in_a_sentence(work, folder, words):
@@ -255,7 +255,7 @@ def test_an_index_says_what_it_left_out(work):
     done = oa_dev(work, "index", "mods-index")
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == "mods-index/index.json: 1 mod, 1 release"
-    assert "left out board-1.0-py3-none-any.whl: it is no mod" in done.stdout
+    assert "left out board-1.0-py3-none-any.whl: it is not a mod" in done.stdout
 
 
 @pytest.fixture

@@ -314,7 +314,7 @@ def test_a_name_that_no_catalogue_lists_is_taken_from_nowhere(folder: Path) -> N
     assert done.returncode == 1
     assert "no catalogue here lists pollz" in done.stderr and "Did you mean polls?" in done.stderr
     done = oa_dev(folder, "add", "pollz", "--yes", "--exactly", "--from-index")
-    assert "pollz 1.0 is no mod (no entry point openagents.mods)" in done.stderr
+    assert "pollz 1.0 is not a mod (no entry point openagents.mods)" in done.stderr
 
 
 def test_a_package_may_not_bring_a_name_that_is_taken(folder: Path) -> None:
@@ -365,7 +365,7 @@ def test_a_lock_with_conflicts_of_a_merge_is_made_anew(folder: Path) -> None:
     (folder / NAME).write_text(f"<<<<<<< ours\n{ours}=======\n{theirs}>>>>>>> theirs\n")
     assert "cannot be used" in oa_dev(folder, "update", "--yes").stderr
     done = oa_dev(folder, "sync", "--yes")
-    assert "is made anew" in done.stdout
+    assert "is written again" in done.stdout
     lock = (folder / NAME).read_text()
     assert 'mods = { "polls" = "polls", "votes" = "votes" }' in lock
 

@@ -36,8 +36,8 @@ def test_without_these_keys_nothing_is_asked_but_the_default_index() -> None:
 @pytest.mark.parametrize(
     ("lines", "place", "says"),
     [
-        ("  mods:\n    - name: polls\n      version: latest\n", (5, 16), "'latest' is no range of versions"),
-        ("  mods:\n    - name: polls\n      version: 2\n", (5, 16), "'2' is no range of versions"),
+        ("  mods:\n    - name: polls\n      version: latest\n", (5, 16), "'latest' is not a range of versions"),
+        ("  mods:\n    - name: polls\n      version: 2\n", (5, 16), "'2' is not a range of versions"),
         ("dev:\n  indexes: ['http://mods.example/simple']\n", (4, 13), "https://"),
         ("dev:\n  indexes: ['ftp://mods.example']\n", (4, 13), "https://"),
         ("dev:\n  catalogues: ['http://user@127.0.0.1.example/x']\n", (4, 16), "https://"),

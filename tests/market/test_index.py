@@ -89,7 +89,7 @@ def test_a_version_that_was_published_never_changes(tmp_path):
 
 def test_what_is_no_mod_is_not_published(tmp_path):
     """It has no entry point of the group."""
-    with pytest.raises(PackageRefused, match="is no mod"):
+    with pytest.raises(PackageRefused, match="is not a mod"):
         publish_to(tmp_path / "index", put(tmp_path, "board", mods=[], files={"board.py": ""}))
     assert not (tmp_path / "index").exists()
 

@@ -158,7 +158,7 @@ def test_a_source_distribution_is_no_wheel():
     """Only wheels are installed."""
     assert refused(wheel(), "extras-1.0.tar.gz") == (
         "no_wheel",
-        "extras-1.0.tar.gz is no wheel: only wheels are installed",
+        "extras-1.0.tar.gz is not a wheel: only wheels are installed",
     )
 
 

@@ -43,7 +43,7 @@ def test_a_requirement_is_a_mod_and_perhaps_a_version(text: str, expected: Requi
 )
 def test_any_other_text_is_no_requirement(text: str) -> None:
     """The error says how to write one."""
-    with pytest.raises(ValueError, match="is no requirement: write it like"):
+    with pytest.raises(ValueError, match="is not a requirement: write it like"):
         parse_requirement(text)
 
 

@@ -93,12 +93,12 @@ def test_what_cannot_be_replayed_says_why(opened, acted) -> None:
         "number": 1,
         "event_name": "a.b",
         "pin": None,
-        "runs": [{"on": "now", "numbers": {}, "cannot": "nobody hears a.b"}],
+        "runs": [{"on": "now", "numbers": {}, "cannot": "no mod handles a.b"}],
     }
     page = opened()
     page.keyboard.press("j")
     page.keyboard.press("p")
-    page.wait_for_selector(".aside-column >> text=nobody hears a.b")
+    page.wait_for_selector(".aside-column >> text=no mod handles a.b")
 
 
 def test_a_state_opens_one_level_at_a_time(opened, acted) -> None:

@@ -245,7 +245,7 @@ def test_environment_variables_are_not_filled_in_and_never_told(text: str, monke
         ),
         (
             f"{NAMED}dev: {{grants: {{a b: []}}}}\n",
-            "'a b' is no agent id: 1 to 64 out of letters, digits and _ . : - (None)",
+            "'a b' is not an agent id: 1 to 64 out of letters, digits and _ . : - (None)",
         ),
         (f"{NAMED}dev: {{grants: {{a: read}}}}\n", "dev.grants.a is a list, not read (None)"),
         (f"{NAMED}dev: {{mod_paths: [5]}}\n", "dev.mod_paths[0] is a text that is not empty, not 5 (put it in quotes)"),

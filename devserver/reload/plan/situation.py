@@ -175,7 +175,7 @@ def required(texts: Iterable[str]) -> tuple[Requirement, ...]:
 
 
 def unreadable(texts: Iterable[str]) -> str | None:
-    """What is wrong with the first of these texts that is no requirement, or None."""
+    """What is wrong with the first of these texts that is not a requirement, or None."""
     for text in texts:
         try:
             parse_requirement(text)
