@@ -127,7 +127,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 def json_lines() -> str:
     """The lines of `oa-dev run --json`, and what commands print with `--json`."""
-    from devserver.model.forms import json_schema
+    from devserver.model.forms_of_answers import json_schema
 
     schema = json_schema()
     definitions = schema["$defs"]

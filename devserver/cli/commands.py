@@ -76,7 +76,7 @@ def plan(given: Path | None, *, as_json: bool) -> int:
 def schema(of: str) -> int:
     """Print the JSON Schema of network.yaml (`network`), configurations of mods included, or of `--json` (`events`)."""
     if of == "events":
-        from devserver.model.forms import json_schema
+        from devserver.model.forms_of_answers import json_schema
 
         say_json(json_schema())
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from devserver.cli.client import Client, NotRunning, connect
 from devserver.model.facts import PlanDone, Status
-from devserver.model.wire_form import plan_done_from_dict
+from devserver.model.wire_read import plan_done_from_dict
 
 PATIENCE = 60.0
 """Seconds that a change of files is waited for: imports and initialize() have limits of their own below that."""

@@ -35,7 +35,7 @@ from devserver.market.wants import Listed, Wants
 from devserver.market.yaml_edit import add_index, add_mod, remove_mod
 from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
-from devserver.model.wire_form import restarted_from_dict
+from devserver.model.wire_read import restarted_from_dict
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
 from devserver.ui.plan_lines import became

@@ -11,7 +11,8 @@ from devserver.errors import ConfigError, DevServerError
 from devserver.model.facts import ErrorFacts
 from devserver.model.lifecycle import Action
 from devserver.model.plan import Group, Hold, NotApplied, Plan, Step
-from devserver.model.wire_form import error_from_dict, plan_to_dict
+from devserver.model.wire_form import plan_to_dict
+from devserver.model.wire_read import error_from_dict
 
 if TYPE_CHECKING:
     from devserver.model import forms

@@ -19,7 +19,7 @@ from devserver.errors import DevServerError
 from devserver.model.event import matches, pattern_problem
 from devserver.model.facts import PlanDone, PlanMade, Status
 from devserver.model.names import mod_id_of
-from devserver.model.wire_form import error_from_dict, plan_done_from_dict, restarted_from_dict
+from devserver.model.wire_read import error_from_dict, plan_done_from_dict, restarted_from_dict
 from devserver.server.door import write_door
 from devserver.ui.browser import browse
 from devserver.ui.contract import contract_lines

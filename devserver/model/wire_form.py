@@ -1,20 +1,18 @@
 """Facts as JSON: the only place that gives them a form. `forms` has the types; nothing here writes or reads a stream.
 
-`lines_of` makes of each fact its lines of `oa-dev run --json`; the other functions make the parts that lines, answers
-of the control API and answers of commands share. The `…_from_dict` functions take a server's answer apart again.
+`lines_of` makes the lines of `oa-dev run --json` of each fact; the other functions make the parts that lines, answers
+of the control API and answers of commands share. `wire_read` reads them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from devserver.model.facts import (
     AgentProgram,
     AgentSeen,
-    AgentsSeen,
     Blocked,
     Compared,
     ConfigRefused,
@@ -24,7 +22,6 @@ from devserver.model.facts import (
     Fact,
     Frame,
     Guarded,
-    Held,
     Holder,
     Ignored,
     LeftBehind,
@@ -33,7 +30,6 @@ from devserver.model.facts import (
     ModError,
     Notice,
     Outcome,
-    PhaseTook,
     PinReplayed,
     PinResult,
     PlanDone,
@@ -47,9 +43,9 @@ from devserver.model.facts import (
     Stopped,
     Way,
 )
-from devserver.model.lifecycle import Action, Phase, Thread
+from devserver.model.lifecycle import Action
 from devserver.model.names import is_loopback
-from devserver.model.plan import Group, Hold, Plan, Restart, StateMove, Step
+from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
 
 if TYPE_CHECKING:
     # Only types: at run time a form is a dictionary, and `forms` costs an import that few commands need.
@@ -519,115 +515,3 @@ def done_to_dict(done: PlanDone) -> forms.DoneForm:
     if done.then is not None:
         form["then"] = done_to_dict(done.then)
     return cast("forms.DoneForm", form)
-
-
-def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
-    """What became of a plan, out of the control API's answer: its steps, holds and outcomes, without settings.
-
-    Raises ValueError, KeyError or TypeError for anything that is not such a form.
-    """
-    holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
-    steps = tuple(_step_from(each) for each in values["steps"])
-    then = values.get("then")
-    return PlanDone(
-        Plan(
-            str(values["cause"]),
-            (Group(steps),) if steps else (),
-            holds,
-            restart=_restart(values["restart"]),
-        ),
-        tuple(outcome_from_dict(each) for each in values["outcomes"]),
-        float(values["duration_ms"]),
-        _agents(values["agents"]),
-        _held(values["held"]),
-        None if then is None else plan_done_from_dict(then),
-    )
-
-
-def _step_from(values: Mapping[str, Any]) -> Step:
-    came_with = str(values.get("came_with", ""))
-    return Step(Action(values["action"]), str(values["mod_id"]), "", str(values["reason"]), came_with=came_with)
-
-
-def _restart(values: Mapping[str, Any] | None) -> Restart | None:
-    if values is None:
-        return None
-    moves = tuple(_state_move_from(each) for each in values["mods"])
-    reasons, ends = tuple(map(str, values["reasons"])), tuple(map(str, values["ends"]))
-    return Restart(reasons=reasons, moves=moves, ends=ends, waits=str(values["waits"]))
-
-
-def _state_move_from(values: Mapping[str, Any]) -> StateMove:
-    return StateMove(
-        mod_id=str(values["mod_id"]),
-        mod_path=str(values["mod_path"]),
-        generation=int(values["generation"]),
-        moves=tuple(map(str, values["moves"])),
-        lost=tuple(map(str, values["lost"])),
-    )
-
-
-def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
-    """A restart out of its form. Raises ValueError, KeyError or TypeError for anything that is not such a form."""
-    return Restarted(
-        url=str(values["url"]),
-        reasons=tuple(map(str, values["reasons"])),
-        pause_ms=float(values["pause_ms"]),
-        duration_ms=float(values["duration_ms"]),
-        kept=int(values["connections"]["kept"]),
-        closed=int(values["connections"]["closed"]),
-        agents=_agents(values["agents"]),
-        mods=tuple(_state_move_from(each) for each in values["mods"]),
-        ended=tuple(map(str, values["ended"])),
-        failed=tuple(map(str, values["failed"])),
-    )
-
-
-def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
-    """An outcome out of its form. Raises ValueError, KeyError or TypeError for anything that is not such a form."""
-    error = values["error"]
-    return Outcome(
-        Action(values["action"]),
-        str(values["mod_id"]),
-        str(values["mod_path"]),
-        Status(values["status"]),
-        phase=Phase(values["phase"]),
-        generation=int(values["generation"]),
-        duration_ms=float(values["duration_ms"]),
-        reason=str(values["reason"]),
-        error=error_from_dict(error) if error is not None else None,
-        note=str(values["note"]),
-        agents=_agents(values["agents"]),
-        held=_held(values["held"]),
-        way=Way(values["way"]),
-        stale_keys=tuple(str(each) for each in values["stale_keys"]),
-        phases=tuple(PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
-        holders=tuple(_holder_from(each) for each in values["holders"]),
-    )
-
-
-def _holder_from(values: Mapping[str, Any]) -> Holder:
-    return Holder(
-        str(values["module"]), int(values["generation"]), str(values["what"]), _frame(values["file"], values["line"])
-    )
-
-
-def error_from_dict(values: Mapping[str, Any]) -> ErrorFacts:
-    """An error out of its form. Raises KeyError, ValueError or TypeError for anything else."""
-    where = _frame(values["file"], values["line"], values["column"])
-    hint = values["hint"]
-    return ErrorFacts(str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint))
-
-
-def _frame(file: Any, line: Any, column: Any = None) -> Frame | None:
-    if file is None or line is None:
-        return None
-    return Frame(str(file), int(line), int(column) if column is not None else None)
-
-
-def _agents(values: Mapping[str, Any]) -> AgentsSeen:
-    return AgentsSeen(int(values["connected"]), int(values["dropped"]))
-
-
-def _held(values: Mapping[str, Any]) -> Held:
-    return Held(int(values["events"]), float(values["longest_ms"]))

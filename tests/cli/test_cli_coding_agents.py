@@ -16,14 +16,14 @@ from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, 
 from pydantic import TypeAdapter
 
 from devserver.cli.mcp import TOOLS
-from devserver.model import forms
+from devserver.model import forms, forms_of_answers
 
 
 def settled(folder: Path) -> dict[str, Any]:
     """What `settle --json` says; its form is the documented one, and its exit code says the same."""
     done = oa_dev(folder, "settle", "--json")
     told: dict[str, Any] = json.loads(done.stdout)
-    TypeAdapter(forms.SettledAnswer).validate_python(told)
+    TypeAdapter(forms_of_answers.SettledAnswer).validate_python(told)
     assert done.returncode == (0 if told["runs"] else 1)
     return told
 
@@ -133,7 +133,7 @@ def test_the_trace_is_told_in_frames(server: Running) -> None:
     write(server.folder, echo=ECHO_V2 + "\n\ndef fall():\n    raise KeyError('gone')\n\n\nfall()\n")
     settled(server.folder)
     told = json.loads(oa_dev(server.folder, "trace", "--json").stdout)
-    TypeAdapter(forms.TraceAnswer).validate_python(told)
+    TypeAdapter(forms_of_answers.TraceAnswer).validate_python(told)
     assert told["error"]["kind"] == "KeyError"
     assert (told["frames"][-1]["function"], told["frames"][-1]["source"]) == ("fall", "raise KeyError('gone')")
 

@@ -16,7 +16,7 @@ from processes import OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
 from devserver.market.lock import NAME
-from devserver.model import forms
+from devserver.model import forms_of_answers as forms
 
 NETWORK = """\
 # A network with comments.

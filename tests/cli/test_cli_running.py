@@ -11,7 +11,7 @@ import pytest
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
-from devserver.model import forms
+from devserver.model import forms, forms_of_answers
 
 SAY = ("send", "echo.say", "--payload", '{"text": "hi"}')
 
@@ -262,13 +262,13 @@ def test_what_commands_print_is_what_the_schema_says(server: Running) -> None:
     write(server.folder, echo=ECHO_V2)
     server.until(type="outcome", status="applied", action="reload")
     waited = answer(server.folder, "wait", "reload", "--after", "0")
-    TypeAdapter(forms.ReloadRow).validate_python(waited)
+    TypeAdapter(forms_of_answers.ReloadRow).validate_python(waited)
     # In their order: the last one ends the server. `events` goes on for ever, another server runs here already, and
     # the commands about packages need an index (test_cli_market).
     elsewhere = ("events", "run --detach", "add", "update", "remove", "sync")
-    for name in [each for each in forms.ANSWERS if each not in elsewhere]:
+    for name in [each for each in forms_of_answers.ANSWERS if each not in elsewhere]:
         told = answer(server.folder, *ASKED.get(name, tuple(name.split())))
-        TypeAdapter(forms.ANSWERS[name]).validate_python(told)
+        TypeAdapter(forms_of_answers.ANSWERS[name]).validate_python(told)
 
 
 # Load and unload
@@ -330,7 +330,7 @@ def test_why_an_unload_is_refused_cascades_and_takes_along_what_came(server: Run
         "  goes when board goes\n"
     )
     found = answer(server.folder, "why", "text")
-    TypeAdapter(forms.ANSWERS["why"]).validate_python(found, strict=True)
+    TypeAdapter(forms_of_answers.ANSWERS["why"]).validate_python(found, strict=True)
     assert (found["came"], found["goes_with"]) == ("automatic", ["board"])
     refused = oa_dev(server.folder, "unload", "text")
     assert refused.returncode == 1
@@ -341,7 +341,7 @@ def test_why_an_unload_is_refused_cascades_and_takes_along_what_came(server: Run
     assert "- board, text unloaded" in cascade
     oa_dev(server.folder, "load", "mods.board")
     gone = answer(server.folder, "unload", "board")
-    TypeAdapter(forms.ANSWERS["unload"]).validate_python(gone)
+    TypeAdapter(forms_of_answers.ANSWERS["unload"]).validate_python(gone)
     assert [each["reason"] for each in gone["then"]["steps"]] == ["came with board"]
     unknown = oa_dev(server.folder, "why", "nowhere")
     assert (unknown.returncode, unknown.stdout) == (1, "mod 'nowhere' is not loaded. Loaded: echo.\n")
@@ -350,6 +350,6 @@ def test_why_an_unload_is_refused_cascades_and_takes_along_what_came(server: Run
 def test_why_of_a_package_names_what_needs_it(server: Running) -> None:
     """Also the server itself."""
     found = answer(server.folder, "why", "pydantic")
-    TypeAdapter(forms.ANSWERS["why"]).validate_python(found, strict=True)
+    TypeAdapter(forms_of_answers.ANSWERS["why"]).validate_python(found, strict=True)
     assert (found["kind"], found["imported"] == found["version"]) == ("package", True)
     assert "oa-dev" in [each["name"] for each in found["needed_by_packages"]]

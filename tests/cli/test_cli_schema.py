@@ -15,7 +15,7 @@ from devserver.cli.scaffold import network_files
 from devserver.config.network_yaml import parse_network
 from devserver.config.schema import network_schema
 from devserver.errors import ConfigError
-from devserver.model.forms import json_schema
+from devserver.model.forms_of_answers import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "network:\n  name: team\n"

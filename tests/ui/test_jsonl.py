@@ -54,7 +54,8 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.observation import Differs
 from devserver.model.plan import Group, Hold, NotApplied, Plan, StateMove, Step
-from devserver.model.wire_form import error_from_dict, error_to_dict, outcome_from_dict, outcome_to_dict
+from devserver.model.wire_form import error_to_dict, outcome_to_dict
+from devserver.model.wire_read import error_from_dict, outcome_from_dict
 from devserver.ui.jsonl import JsonLines
 
 AT = datetime(2026, 1, 31, 12, 14, 2, 123456, tzinfo=timezone(timedelta(hours=2)))

@@ -1,0 +1,518 @@
+"""The JSON that commands print with `--json`, as types. See `forms`.
+
+Where a command asks the server, this is the answer of the control API. `json_schema` is what `oa-dev schema events`
+prints.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from devserver.model import forms_of_packages
+from devserver.model.forms import (
+    ContractForm,
+    DoneForm,
+    ErrorForm,
+    HolderForm,
+    Line,
+    LogLine,
+    ModForm,
+    OutcomeForm,
+    PlanForm,
+    RestartedForm,
+)
+
+
+class RaisedForm(ErrorForm):
+    """What handlers of a mod raised last, and how often in a row."""
+
+    time: str
+    event_name: str
+    times: int
+
+
+class TimedErrorForm(ErrorForm):
+    """An error and when it was told."""
+
+    time: str
+
+
+class TimedOutcomeForm(OutcomeForm):
+    """An outcome and when it was told."""
+
+    time: str
+
+
+class HandlerForm(TypedDict):
+    """A handler: the events (patterns) that it hears, and the JSON Schema of its payload, null where it takes any."""
+
+    events: list[str]
+    handler: str
+    description: str
+    payload: dict[str, Any] | None
+
+
+class CatalogueMod(ModForm):
+    """What can be asked of a mod, and the JSON Schema of its configuration, null where it declares no model."""
+
+    handlers: list[HandlerForm]
+    config_schema: dict[str, Any] | None
+
+
+class CatalogueAnswer(TypedDict):
+    """The mods that run, each with its handlers: `oa-dev events --list`."""
+
+    mods: list[CatalogueMod]
+
+
+class OldCodeForm(TypedDict):
+    """Whether all replaced code of a mod is known to be gone, and what was found to hold some."""
+
+    proven: bool
+    holders: list[HolderForm]
+
+
+class ModStatus(TypedDict):
+    """What is known of one mod. `failed`: why its saved code does not run; `raised`: what its handlers raised."""
+
+    mod_id: str
+    mod_path: str
+    generation: int
+    state: str
+    loaded_at: str | None
+    description: str
+    in_flight: int
+    handled: int
+    errors: int
+    held_now: int
+    outcome: TimedOutcomeForm | None
+    failed: TimedErrorForm | None
+    raised: RaisedForm | None
+    newer_on_disk: NotRequired[list[str]]
+    """The files on disk that this generation was not made from: undone, or not brought yet."""
+    old_code: NotRequired[OldCodeForm]
+    handlers: NotRequired[list[HandlerForm]]
+    config_schema: NotRequired[dict[str, Any] | None]
+
+
+class AgentStatus(TypedDict):
+    """An agent that is `connected` now, or whose identity is known; and how it came."""
+
+    agent_id: str
+    transport: str
+    connected: bool
+
+
+class OwnerForm(TypedDict):
+    """One of those for whom the most is kept."""
+
+    owner: str
+    bytes: int
+
+
+class AccountForm(TypedDict):
+    """What is kept for agents of one kind, in bytes. `each`: the bound for one owner; `beyond`: what happens then."""
+
+    name: str
+    keeps: str
+    bytes: int
+    most: int
+    each: int
+    refused: int
+    beyond: str
+    owners: list[OwnerForm]
+
+
+class TracedErrorForm(ErrorForm):
+    """An error with its whole trace."""
+
+    trace: str
+
+
+class RestartNeeded(TypedDict):
+    """What is on disk and needs a restart in place, and why that was not done."""
+
+    reasons: list[str]
+    waits: str
+
+
+class StatusAnswer(TypedDict):
+    """What runs. `down`: wanted mods that do not run; `waiting`: saved files that are not applied."""
+
+    name: str
+    network_id: str
+    url: str
+    pid: int
+    uptime_s: float
+    mods: list[ModStatus]
+    down: list[ModStatus]
+    agents: list[AgentStatus]
+    memory: list[AccountForm]
+    events: int
+    reloads: int
+    reload_number: int
+    failed: int
+    last_error: TracedErrorForm | None
+    refused: list[ErrorForm]
+    paused: bool
+    waiting: list[str]
+    restart: RestartNeeded | None
+
+
+class PlansAnswer(TypedDict):
+    """What the files on disk would change, or the problems of network.yaml."""
+
+    plans: list[PlanForm]
+    problems: list[ErrorForm]
+
+
+class SavesAnswer(TypedDict):
+    """Whether saves wait, which, and what became of those that were applied."""
+
+    paused: bool
+    waiting: list[str]
+    done: list[DoneForm]
+
+
+class ReloadRow(DoneForm):
+    """A plan that was carried out, with its number."""
+
+    time: str
+    number: int
+
+
+class RefusedRow(TypedDict):
+    """A network.yaml that was refused, with its number in the row of plans."""
+
+    time: str
+    number: int
+    success: Literal[False]
+    refused: list[ErrorForm]
+
+
+class RestartedRow(TypedDict):
+    """A restart in place that was done, with its number in the row of plans; `success`: every mod came up."""
+
+    time: str
+    number: int
+    success: bool
+    restarted: RestartedForm
+
+
+class SettleProblem(TypedDict):
+    """A reason why what is on disk is not what runs; `error`, `files` and `holders` as far as they belong to it."""
+
+    kind: Literal["refused", "waiting", "failed", "held", "differs", "stale_key", "old_code", "restart", "pending"]
+    mod_id: str | None
+    why: str
+    files: list[str]
+    error: ErrorForm | None
+    holders: list[HolderForm]
+
+
+class IgnoredSave(TypedDict):
+    """A save that led to no reload, and by which rule."""
+
+    time: str
+    path: str
+    rule: str
+
+
+class SettledAnswer(TypedDict):
+    """Whether what is on disk is what runs; `settled`: that is decided; `ignored`: saves since the latest plan."""
+
+    settled: bool
+    runs: bool
+    reload_number: int
+    problems: list[SettleProblem]
+    ignored: list[IgnoredSave]
+
+
+class ReadyAnswer(TypedDict):
+    """Whether a server answers here; `log` of one that was started in the background."""
+
+    ready: bool
+    url: str | None
+    pid: int | None
+    log: NotRequired[str]
+
+
+class TraceFrame(TypedDict):
+    """One frame of a trace, the outermost first."""
+
+    file: str
+    line: int
+    function: str
+    source: str
+
+
+class TraceAnswer(TypedDict):
+    """The latest error that was not overcome, null without one."""
+
+    error: ErrorForm | None
+    trace: str
+    frames: list[TraceFrame]
+
+
+class LevelAnswer(TypedDict):
+    """The level from which on log records are shown."""
+
+    level: str
+
+
+class StoppingAnswer(TypedDict):
+    """The server is about to end."""
+
+    stopping: Literal[True]
+
+
+class WrittenAnswer(TypedDict):
+    """The files that were written into a folder."""
+
+    folder: str
+    files: list[str]
+
+
+class NoReload(TypedDict):
+    """No plan came in time."""
+
+    success: Literal[False]
+    timeout: Literal[True]
+    number: int
+
+
+class VisitForm(TypedDict):
+    """A mod that was asked. `said`: passed, answered, raised, given_up, gone or refused; `held_ms`: at its gate."""
+
+    mod_id: str
+    generation: int
+    held_ms: float
+    took_ms: float
+    said: str
+
+
+class EventRow(TypedDict):
+    """An event and its answer. A payload that is large is told as its size, one of the system's as null.
+
+    `parent`: the number of the event on whose behalf a handler sent it, or 0; `to` and `full`: up to 20 agents that got
+    it, and up to 20 that had no room for it.
+    """
+
+    number: int
+    parent: int
+    time: str
+    took_ms: float
+    way: list[VisitForm]
+    to: list[str]
+    full: list[str]
+    event_id: str
+    event_name: str
+    source_id: str | None
+    destination_id: str | None
+    success: bool
+    message: str | None
+    payload: Any
+
+
+class SessionForm(TypedDict):
+    """A session that has ended: its file from the workspace on, how many events and bytes it has."""
+
+    path: str
+    events: int
+    bytes: int
+
+
+class RecordAnswer(TypedDict):
+    """The file that a session is recorded into now, and what became of the one that was."""
+
+    recording: str | None
+    session: SessionForm | None
+
+
+class SentAnswer(TypedDict):
+    """The network's answer to an event."""
+
+    success: bool
+    message: str | None
+    data: dict[str, Any] | None
+    event_id: str
+    event_name: str
+
+
+class CheckedMod(TypedDict):
+    """A mod that cannot be loaded."""
+
+    mod_id: str
+    error: ErrorForm
+
+
+class CheckAnswer(TypedDict):
+    """Every problem of a network; `unused`: keys without effect; `lost`: those of them with one in OpenAgents."""
+
+    ok: bool
+    problems: list[ErrorForm]
+    mods: list[CheckedMod]
+    unused: list[str]
+    lost: list[str]
+    notes: list[str]
+
+
+class DoctorRow(TypedDict):
+    """One thing that matters here: where its value comes from, and whether it is as it should be."""
+
+    group: str
+    name: str
+    value: str
+    note: str
+    good: bool
+
+
+class OpenAnswer(TypedDict):
+    """The address of the page, and whether a browser was opened."""
+
+    url: str
+    opened: bool
+
+
+class NeedForm(TypedDict):
+    """A requirement, where it is written, and what runs of what it names."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+    mod_id: str
+    generation: int
+    version: str | None
+    fits: bool
+
+
+class ListedForm(TypedDict):
+    """Where network.yaml lists a mod."""
+
+    line: int | None
+    enabled: bool
+
+
+class NeederForm(TypedDict):
+    """A mod that needs another one, or a package, with the requirement and its place."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+    mod_id: str
+    mod_path: str
+    runs: bool
+    came: str
+    listed: ListedForm | None
+    optional: NotRequired[bool]
+    version: NotRequired[str]
+
+
+class PlacedForm(TypedDict):
+    """A requirement, and where it is written."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+
+
+class WhyModAnswer(TypedDict):
+    """Why a mod is there (`came`: "listed", "asked", "automatic"), or why it is not (`waits`)."""
+
+    kind: Literal["mod"]
+    mod_id: str
+    mod_path: str
+    generation: int
+    version: str
+    came: str
+    listed: ListedForm | None
+    needed_by: list[NeederForm]
+    needs: list[NeedForm]
+    works_with: list[NeedForm]
+    packages: list[PlacedForm]
+    goes_with: list[str]
+    waits: str
+
+
+class NeedingPackageForm(TypedDict):
+    """A package that needs another one."""
+
+    name: str
+    version: str
+    requirement: str
+
+
+class WhyPackageAnswer(TypedDict):
+    """What needs and imports a Python package; `imported` is the version of it in this process."""
+
+    kind: Literal["package"]
+    name: str
+    version: str | None
+    imported: str | None
+    folder: str | None
+    imported_by: list[str]
+    needed_by: list[NeederForm]
+    needed_by_packages: list[NeedingPackageForm]
+
+
+class WhyUnknownAnswer(TypedDict):
+    """No mod and no package goes by that name."""
+
+    kind: Literal["unknown"]
+    name: str
+    reason: str
+
+
+ANSWERS: dict[str, Any] = {
+    "status": StatusAnswer,
+    "plan": PlansAnswer,
+    "check": CheckAnswer,
+    "doctor": list[DoctorRow],
+    "reload": DoneForm,
+    "load": DoneForm,
+    "unload": DoneForm,
+    "undo": DoneForm,
+    "redo": DoneForm,
+    "why": WhyModAnswer | WhyPackageAnswer | WhyUnknownAnswer,
+    "send": SentAnswer,
+    "events": EventRow,
+    "events --list": CatalogueAnswer,
+    "pause": SavesAnswer,
+    "apply": SavesAnswer,
+    "resume": SavesAnswer,
+    "restart": RestartedRow | DoneForm | NoReload,
+    "wait reload": ReloadRow | RefusedRow | RestartedRow | NoReload,
+    "wait ready": ReadyAnswer,
+    "settle": SettledAnswer,
+    "trace": TraceAnswer,
+    "run --detach": ReadyAnswer,
+    "open": OpenAnswer,
+    "new": WrittenAnswer,
+    "record": RecordAnswer,
+    "contract": ContractForm,
+    "log": LevelAnswer,
+    "stop": StoppingAnswer,
+    **forms_of_packages.ANSWERS,
+}
+"""What each command prints with `--json`; `events` prints one such object a line."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a line of `oa-dev run --json`; under `commands`, what each command prints with `--json`."""
+    import pydantic
+
+    wanted = {"line": Line, "log": LogLine, **ANSWERS}
+    named, defs = pydantic.TypeAdapter.json_schemas(
+        [(name, "serialization", pydantic.TypeAdapter(each)) for name, each in wanted.items()]
+    )
+    schemas = {name: schema for (name, _), schema in named.items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of oa-dev run --json",
+        **schemas.pop("line"),
+        "log": schemas.pop("log"),
+        "commands": schemas,
+        **defs,
+    }
