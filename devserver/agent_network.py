@@ -7,11 +7,10 @@ Opens no socket and watches no file.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from devserver.live.background import Background
 from devserver.live.generation import Generation
 from devserver.live.loops import Home, SameLoop
 from devserver.live.overseer import Overseer
-from devserver.live.registry import Gate, Registry
+from devserver.live.registry import Gate
 from devserver.loader import find_mod_class, imported
 from devserver.market.blocked import BlockedMods
 from devserver.market.shelf import Shelf
@@ -56,7 +55,7 @@ from devserver.model.facts import (
     Status,
 )
 from devserver.model.lifecycle import Action
-from devserver.model.logs import logger
+from devserver.model.logs import log_fact
 from devserver.model.names import module_of
 from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Kind, Principal
@@ -68,12 +67,12 @@ from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.lines import Lines
 from devserver.network.recorder import Recorder
+from devserver.network.running import RunningMods, described, readme_of
 from devserver.network.shadow import HeldHandle
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
 from devserver.reload.line_state import copy_folder
 from devserver.reload.outcomes import response_of
-from devserver.sources.files import read_bytes
 
 if TYPE_CHECKING:
     from devserver.bridge import Bridge
@@ -83,13 +82,11 @@ Tell = Callable[[Fact], None]
 Tap = Callable[[Event, EventResponse], None]
 """Told of events that have ended their way, with their answers. Called in any loop; returns at once, never raises."""
 
-_README_BYTES = 64 * 1024
 _NOTICES = {
     Action.LOAD: "system.notification.mod_loaded",
     Action.UNLOAD: "system.notification.mod_unloaded",
     Action.RELOAD: "system.notification.mod_reloaded",
 }
-_log = logger(__name__)
 
 
 class AgentNetwork:
@@ -116,7 +113,7 @@ class AgentNetwork:
         self.clock: Clock = RealClock()
         """What mods ask the time of."""
         self._home = home or SameLoop()
-        self._tell = tell or _log_fact
+        self._tell = tell or log_fact
         self.engine = Engine(config, self.workspace, self._home, self, self._tell)
         self.engine.on_config.append(self.directory.reconfigure)
         self.lines = Lines(self.engine.registry, self.directory, self._tell)
@@ -126,7 +123,7 @@ class AgentNetwork:
         self._dispatcher.shadows.tell = self._tell
         self.blocked = BlockedMods(self, lambda: self.engine.environment.current, lambda fact: self._tell(fact))
         """What catalogues warn of among the mods that are installed."""
-        self.engine.admits.append(self.blocked.refuse)
+        self.engine.locate.admits.append(self.blocked.refuse)
         self._overseer = Overseer(self.engine, partial(self._dispatcher.give_up, self._home.answer), self._tell)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
@@ -169,7 +166,7 @@ class AgentNetwork:
         wanted = read_network(file)
         wanted = wanted if port is None else replace(wanted, port=port)
         network = cls(wanted, Path(workspace_path or file.parent), home=home, tell=tell)
-        network.engine.config_file = file.resolve()
+        network.engine.locate.config_file = file.resolve()
         return network
 
     @classmethod
@@ -417,23 +414,7 @@ class AgentNetwork:
     def described(self, generation: Generation) -> dict[str, Any]:
         """Describe a generation, as `running_mods` does."""
         failed = self.engine.knowledge.failed.get(generation.mod_path)
-        instance = generation.instance
-        return {
-            "mod_id": generation.mod_id,
-            "mod_path": generation.mod_path,
-            "generation": generation.number,
-            "state": generation.state.value,
-            "loaded_at": generation.loaded_at,
-            "version": str(instance.version),
-            "description": _description(generation),
-            "config": dict(generation.config),
-            "listed": generation.listed,
-            "in_flight": len(generation.calls),
-            "handled": generation.handled,
-            "errors": generation.failed,
-            "last_error": str(failed.outcome.error) if failed is not None and failed.outcome.error else None,
-            **self.lines.row(generation.mod_id),
-        }
+        return described(generation, None if failed is None else failed.outcome, self.lines.row(generation.mod_id))
 
     @property
     def uptime(self) -> float:
@@ -464,20 +445,9 @@ class AgentNetwork:
                 "loaded": list(loaded),
                 "details": loaded,
             },
-            "readme": self._readme(),
+            "readme": readme_of(self.config, self.workspace),
             **self.directory.stats(),
         }
-
-    def _readme(self) -> str:
-        """The text that introduces the network, as OpenAgents finds it: in its profile, else README.md beside it."""
-        written = self.config.profile.get("readme")
-        if isinstance(written, str) and written:
-            return written
-        try:
-            data = read_bytes(self.workspace / "README.md")
-        except OSError:
-            return ""
-        return "" if data is None else data[:_README_BYTES].decode("utf-8", "replace")
 
     def stats(self) -> dict[str, Any]:
         """`get_network_stats()`, as transports know it."""
@@ -713,69 +683,11 @@ class AgentNetwork:
         return facts
 
 
-class RunningMods(Mapping[str, Any]):
-    """The instances of running mods by path, in the order in which they are asked. A view, never a copy.
-
-    For a mod of openagents that is the author's own instance. Called, it gives a description of each mod instead.
-    """
-
-    def __init__(self, registry: Registry, describe: Callable[[Generation], dict[str, Any]]) -> None:
-        self._registry = registry
-        self._describe = describe
-
-    def __call__(self) -> list[dict[str, Any]]:
-        """Describe each mod; `name` is its path, as OpenAgents calls it."""
-        return [{"name": each.mod_path, **self._describe(each)} for each in self._live]
-
-    @property
-    def _live(self) -> list[Generation]:
-        """Without lines: agents and embedders see one mod."""
-        return [each for each in self._registry.live if label_of(each.mod_id) is None]
-
-    def __getitem__(self, mod_path: str) -> Any:
-        for each in self._registry.live:
-            if each.mod_path == mod_path:
-                return getattr(each.instance, "inner", each.instance)
-        raise KeyError(mod_path)
-
-    def __iter__(self) -> Iterator[str]:
-        return (each.mod_path for each in self._live)
-
-    def __len__(self) -> int:
-        return len(self._live)
-
-
 def _folder_name(mod_name: str) -> str:
     return mod_name.replace("/", "_").lstrip(".")
-
-
-def _description(generation: Generation) -> str:
-    """What a mod is for, in a line: as its manifest says, else its class."""
-    said = "" if generation.manifest is None else generation.manifest.description
-    return (said or type(generation.instance).__doc__ or "").strip().partition("\n")[0]
 
 
 def _is_request(event: Event) -> bool:
     """Whether an event asks the network itself for something, rather than its mods."""
     name = event.event_name
     return name.startswith("system.") and not name.startswith("system.notification.")
-
-
-def _log_fact(fact: Fact) -> None:
-    """Where nobody listens, what went wrong goes to the log."""
-    match fact:
-        case ModError(mod_id=mod_id, generation=number, event_name=name, error=error):
-            _log.error("%s v%s failed on %s: %s", mod_id, number, name, error)
-        case PlanDone(outcomes=outcomes):
-            for outcome in outcomes:
-                level = logging.INFO if outcome.status is Status.APPLIED else logging.WARNING
-                _log.log(
-                    level,
-                    "%s %s: %s %s",
-                    outcome.action,
-                    outcome.mod_id,
-                    outcome.status,
-                    outcome.error or outcome.reason,
-                )
-        case _:
-            return

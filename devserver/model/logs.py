@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from devserver.model.facts import Fact, ModError, PlanDone, Status
+
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
@@ -181,3 +183,23 @@ def adopt(structlog: Any) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def log_fact(fact: Fact) -> None:
+    """Log a fact that no face tells: what failed, and what each step of a plan came to."""
+    match fact:
+        case ModError(mod_id=mod_id, generation=number, event_name=name, error=error):
+            logger("devserver").error("%s v%s failed on %s: %s", mod_id, number, name, error)
+        case PlanDone(outcomes=outcomes):
+            for outcome in outcomes:
+                level = logging.INFO if outcome.status is Status.APPLIED else logging.WARNING
+                logger("devserver").log(
+                    level,
+                    "%s %s: %s %s",
+                    outcome.action,
+                    outcome.mod_id,
+                    outcome.status,
+                    outcome.error or outcome.reason,
+                )
+        case _:
+            return

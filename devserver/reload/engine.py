@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import DevServerError, HookFailed, ModFault, ModNotFound, ModRefused
+from devserver.errors import DevServerError, HookFailed
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
-from devserver.loader import Build, Environment, LoadedModules, Located, locate
+from devserver.loader import Build, Environment, LoadedModules
 from devserver.loader.census import STATE_KEY
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
@@ -40,18 +40,19 @@ from devserver.model.facts import (
     Status,
 )
 from devserver.model.lifecycle import Action, Limits, ModState
-from devserver.model.names import LOCK, module_of
+from devserver.model.names import module_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, StateMode, label_of, main_of
 from devserver.reload import hooks
 from devserver.reload.apply import GivenUp, Transaction
-from devserver.reload.carried import Candidate, Carried
+from devserver.reload.bookkeeping import Bookkeeping
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
-from devserver.reload.knowledge import Knowledge, allow_list
+from devserver.reload.knowledge import Knowledge
+from devserver.reload.locator import Locator
 from devserver.reload.news import ModNews
 from devserver.reload.opinion import SecondOpinion
-from devserver.reload.outcomes import all_held, held_outcome, outcome_of, skipped_outcome, with_holders
+from devserver.reload.outcomes import all_held, held_outcome, skipped_outcome, with_holders
 from devserver.reload.plan import make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
@@ -60,9 +61,6 @@ from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
 """Seconds in which the events that a swap has held are answered, before anything else is done about it."""
-
-OPENAGENTS = "openagents.mods."
-_NOT_LOCKED = f"is installed beside oa-dev and is not in {LOCK}: oa-dev add its package"
 
 SAVED_AGAIN = "given up, because it was saved again"
 OTHERS_FIRST = "waits, because another save came while it took long"
@@ -113,18 +111,16 @@ class Engine:
         self.environment = Environment(self.roots, self.modules)
         """What comes from outside the workspace, as the lock has it."""
         self.knowledge = Knowledge(config, self.roots, self.modules, self.registry, self.environment)
-        self.config_file = workspace / "network.yaml"
-        """Where people read what network.yaml asks for."""
+        self.locate = Locator(self.knowledge, self.roots, self.modules, self.environment, workspace / "network.yaml")
         self.reloads = 0
         self.failures = 0
         self.tried: list[str] = []
         """The lines that a person tried and that ended with this network, by id."""
-        self.admits: list[Callable[[str], None]] = []
-        """Raises ModFault for a mod that may not be loaded now, whoever asks."""
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
         """Gives a mod that is being loaded the state that a crash has left of it; what became of it, in words."""
         self.restarts = Restarting()
         self.restarts.on_arrival = self.knowledge.came
+        self._books = Bookkeeping(self.knowledge, self.modules, self.registry, self.restarts)
         self._opinion = SecondOpinion(
             restarts=self.restarts,
             knowledge=self.knowledge,
@@ -157,7 +153,6 @@ class Engine:
         self._tried: dict[Path, bytes] = {}
         """The sources that the plan which is carried out has compiled."""
         self._afterwards: list[Build] = []
-        self._allowed: tuple[str, ...] | None = None
 
     @property
     def config(self) -> NetworkConfig:
@@ -377,10 +372,10 @@ class Engine:
             self._tell(PlanMade(plan))
         before = self._sources_of(plan)
         self._tried = {}
-        outcomes = [held_outcome(hold, self.registry, self.config_file) for hold in plan.holds]
+        outcomes = [held_outcome(hold, self.registry, self.locate.config_file) for hold in plan.holds]
         if outcomes:
             self.knowledge.hold(plan.holds, outcomes, situation)
-        self._allowed = None if not isinstance(trigger, LoadAsked) or trigger.trusted else self._allow_list()
+        self.locate.obey_allow_list(isinstance(trigger, LoadAsked) and not trigger.trusted)
         pasts: list[Past] = []
         for group in plan.groups:
             came = await self._carry_group(group, plan, outcomes, mark, pasts)
@@ -481,7 +476,7 @@ class Engine:
         came = {module_of(each.mod_path) for each in before if each.status is Status.APPLIED} if group.needs else set()
         missing = {path: wish for path, wish in group.needs.items() if path not in came}
         if missing:
-            return [self._skipped(step, missing) for step in group.steps]
+            return [self._books.skipped(step, missing) for step in group.steps]
         self._running = transaction = Transaction(self, group, plan)
         try:
             carried = await transaction.run()
@@ -490,7 +485,7 @@ class Engine:
         if transaction.build is not None:
             self._tried.update({path: each.data for path, each in transaction.build.texts.items()})
         if carried.failure is not None and isinstance(carried.failure.error, GivenUp):
-            return [skipped_outcome(step, str(carried.failure.error), self._number(step)) for step in group.steps]
+            return [skipped_outcome(step, str(carried.failure.error), self._books.number(step)) for step in group.steps]
         if transaction.build is not None and carried.failure is not None:
             self.proof.expect_failed(transaction.build.remains)
         elif transaction.build is not None:
@@ -502,75 +497,13 @@ class Engine:
         others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
         if carried.failure is not None and others:
             return await self._carry_group(Group(others), plan, before, mark, pasts)
-        outcomes = self._outcomes(carried, mark)
+        error = self.facts_of(carried.failure.error) if carried.failure is not None else None
+        outcomes = self._books.outcomes(carried, error, self._around.agents_since(mark))
+        self.reloads += sum(each.status is Status.APPLIED and each.action is Action.RELOAD for each in outcomes)
+        self.failures += sum(each.status is not Status.APPLIED for each in outcomes)
         if carried.failure is not None and transaction.build is not None:
             transaction.build.show_lines()
         return outcomes
-
-    def _outcomes(self, carried: Carried, mark: int) -> list[Outcome]:
-        error = self.facts_of(carried.failure.error) if carried.failure is not None else None
-        agents = self._around.agents_since(mark)
-        outcomes = [self.restarts.told(outcome_of(each, carried, error, agents)) for each in carried.candidates]
-        for candidate, outcome in zip(carried.candidates, outcomes, strict=True):
-            self.knowledge.remember(candidate, outcome, carried)
-            if outcome.status is Status.APPLIED and outcome.action is Action.UNLOAD and candidate.old is not None:
-                self._release(candidate.old)
-                self._end_line(candidate)
-            elif outcome.status is Status.APPLIED and outcome.action is Action.LOAD:
-                self._begin_line(candidate)
-            if outcome.status is Status.APPLIED:
-                self._note_unloaded(outcome, candidate.step)
-            self.reloads += outcome.status is Status.APPLIED and outcome.action is Action.RELOAD
-            self.failures += outcome.status is not Status.APPLIED
-        return outcomes
-
-    def _begin_line(self, candidate: Candidate) -> None:
-        """From now on saves of a mod go to its line, where that is the mod's own file on disk."""
-        line, main = candidate.step.line, self.registry.find(main_of(candidate.step.mod_path))
-        if line is not None and not line.code and main is not None and main.live is not None:
-            self.knowledge.pin(main.live)
-
-    def _end_line(self, candidate: Candidate) -> None:
-        """Let saves of a mod go to it again, where they went to the line that has ended."""
-        line, path = candidate.step.line, module_of(candidate.step.mod_path)
-        if line is None:
-            return
-        spec = self.knowledge.specs.get(path)
-        if spec is not None:
-            self.knowledge.ended[path] = spec
-        if not line.code:
-            self.modules.lines.folders.pop(path, None)
-            main = self.registry.find(main_of(path))
-            if main is not None and main.live is not None:
-                self.knowledge.unpin(main.live)
-
-    def _note_unloaded(self, outcome: Outcome, step: Step) -> None:
-        """Keep in mind which mods a person has unloaded though network.yaml lists them."""
-        path = module_of(outcome.mod_path)
-        spec = self.knowledge.specs.get(path)
-        if outcome.action is Action.UNLOAD and step.listed and spec is not None and spec.enabled:
-            self.restarts.unloaded.add(path)
-        elif outcome.action is not Action.UNLOAD:
-            self.restarts.unloaded.discard(path)
-
-    def _skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
-        """A step whose turn does not come, because mods that it needs did not."""
-        outcome = skipped_outcome(
-            step, f"it needs {', '.join(missing.values())}, which did not load", self._number(step)
-        )
-        self.knowledge.skipped(step, outcome, tuple(missing))
-        return outcome
-
-    def _number(self, step: Step) -> int:
-        slot = self.registry.find(step.mod_path)
-        return slot.live.number if slot is not None and slot.live is not None else 0
-
-    def _release(self, generation: Generation) -> None:
-        """Forget the modules that only an unloaded mod was made from: its memory is given back."""
-        graph = self.modules.graph()
-        entries = {each.entry for each in self.registry.live}
-        alone = [name for name in graph.closure(generation.entry) if entries.isdisjoint(graph.dependents([name]))]
-        self.modules.forget(alone)
 
     # Workshop, for `apply`
 
@@ -603,40 +536,6 @@ class Engine:
         """Give a mod that is being loaded the state that it had before a restart in place; what became of it."""
         moved = await self.restarts.give_state(generation, self.limits.initialize)
         return moved or self.kept_state(generation)
-
-    def locate(self, step: Step) -> Located:
-        """Where a mod's code is, now: what was a module may have become a package."""
-        for admit in self.admits:
-            admit(step.mod_path)
-        # Only the path of a line has a label: any other text with an @ names no mod.
-        path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
-        try:
-            located = locate(path, self.roots, self._allowed)
-        except (ModNotFound, ModRefused) as fault:
-            raise self._placed(fault, step.mod_path) from None
-        is_installed = not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts)
-        if is_installed and not path.startswith(OPENAGENTS):
-            # It would never leave Python's table, and nobody has seen what it is.
-            raise self._placed(ModRefused(f"{path} {_NOT_LOCKED}"), step.mod_path)
-        if not located.reloadable and not is_installed:
-            self.roots.add(_top_folder(located))
-            located = locate(path, self.roots, self._allowed)
-        if step.line is None or step.line.code:
-            return located
-        if not located.reloadable:
-            raise ModRefused(f"{path} belongs to an installed package, of which a process has one version")
-        self.modules.lines.folders[module_of(step.mod_path)] = _folder_of(located)
-        return replace(located, entry=module_of(step.mod_path) + located.entry[len(module_of(path)) :])
-
-    def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
-        """The fault of a mod that is nowhere: its place is where network.yaml lists the mod."""
-        line = next((each.line for each in self.config.specs if each.path == mod_path), None)
-        if line is not None and self.config_file is not None and fault.file is None:
-            fault.file, fault.line = str(self.config_file), line
-        return fault
-
-    def _allow_list(self) -> tuple[str, ...]:
-        return (*allow_list(self.config), *self.environment.mods)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """The class of a mod in its module. Raises NoModClass."""
@@ -735,15 +634,3 @@ def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:
 async def _mark(calls: Iterable[Call], waits: bool) -> None:
     for call in calls:
         call.generation.waits(call, waits)
-
-
-def _folder_of(located: Located) -> Path:
-    """The folder that the top module of a mod lies in: of a package the one around it."""
-    is_package = located.file.name == "__init__.py" or located.entry != module_of(located.mod_path)
-    return located.file.parent.parent if is_package else located.file.parent
-
-
-def _top_folder(located: Located) -> Path:
-    """The folder of the outermost package that a mod's module belongs to."""
-    depth = located.entry.count(".")
-    return located.file.parents[max(depth - 1, 0)]

@@ -5,17 +5,13 @@ Gathers the situation that a decision depends on, and remembers what came of it.
 
 from __future__ import annotations
 
-import contextlib
-import re
 import sys
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
-from weakref import WeakKeyDictionary
 
-from devserver.errors import DevServerError, ModFault, ModNotFound, ModRefused
+from devserver.errors import DevServerError, ModNotFound
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import Environment, LoadedModules, locate
@@ -25,7 +21,6 @@ from devserver.loader.modules import Reading, Text, compile_text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
 from devserver.market.folder import Installed
-from devserver.market.manifest import declared_in
 from devserver.model.change import (
     ConfigChanged,
     Digest,
@@ -42,48 +37,30 @@ from devserver.model.change import (
 )
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
-from devserver.model.lifecycle import Action, HandOver
-from devserver.model.names import mod_id_of, mod_name_problem, module_of
+from devserver.model.lifecycle import Action
+from devserver.model.names import module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
-from devserver.model.split import Line, label_of, main_of
+from devserver.model.split import main_of
 from devserver.reload import hooks
+from devserver.reload.attempts import Attempt, changed_of, is_held, moved_on, places_of
 from devserver.reload.carried import Candidate, Carried
+from devserver.reload.declared import Declared, bytes_of
 from devserver.reload.history import History, Past
-from devserver.reload.plan import Situation, needed_paths, taken, without_settings
+from devserver.reload.live_mods import LiveMods
+from devserver.reload.plan import Situation, taken, without_settings
 from devserver.reload.plan.needs import as_loaded
 from devserver.reload.plan.situation import LockNews, Returns
 from devserver.reload.restarting import Arrival
-from devserver.sources.files import is_gone, read_bytes, sources_now
-from devserver.sources.graph import Declarations, read_imports
+from devserver.sources.files import is_gone, sources_now
 from devserver.sources.roots import Roots
-
-_WORD = re.compile(rb"\w+")
 
 _MOST_PINNED = 2000
 """How many sources of a package are kept while its saves go to a line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The last attempt on a mod, which failed: what it depended on, and how it failed."""
-
-    touched: Sources
-    outcome: Outcome
-    needs: tuple[str, ...] = ()
-    """The mods (plain paths) without which it could not be, where that was the reason."""
-    packages: tuple[str, ...] = ()
-    """The Python packages without which it could not be, where that was the reason."""
-    loads_elsewhere: bool = False
-    """Whether a fresh process loads the same sources: a restart brings them."""
-
-
 def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
     """What a network.yaml says of each mod, by its module; of a name that is there twice the first counts."""
     return {module_of(each.path): each for each in reversed(config.specs)}
-
-
-_DECLARING = (b"requires", b"# /// script")
-"""What a source contains that declares mods or packages."""
 
 
 class Knowledge:
@@ -113,7 +90,8 @@ class Knowledge:
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
         """What the last undo loaded of each source, and what was on disk then."""
         self._differing: dict[Path, Digest | None] = {}
-        self._live_mods: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
+        self._live_mods = LiveMods(modules, registry)
+        self._declared = Declared(self, roots, modules, registry, self._environment)
 
     def look(self, trigger: Trigger) -> None:
         """Keep in mind which sources differ from what is loaded: those that changed, or all of what is asked for."""
@@ -152,18 +130,18 @@ class Knowledge:
 
     def situation(self, trigger: Trigger) -> Situation:
         """All that a decision about this trigger depends on."""
-        live = tuple(self._live_mod(each) for each in self._registry.live)
+        live = self._live_mods.all()
         changed, texts = (trigger.changed, trigger.texts) if isinstance(trigger, FilesChanged) else ({}, {})
         stale = self._modules.stale(self._differing)
         wanted = self._to_load(trigger)
         redo = isinstance(trigger, UndoAsked) and trigger.redo
-        declared, absent = self._sources_of(wanted, codes=_codes_of(trigger)) if wanted else ({}, {})
+        declared, absent = self._declared.of(wanted, codes=_codes_of(trigger)) if wanted else ({}, {})
         if isinstance(trigger, LoadAsked):
             absent = {}  # who asks for one mod is told by its load that it is nowhere
         undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
-        declared |= self._declared_before(undoable) if undoable else self._declared_anew(live, stale, texts, changed)
+        declared |= self._declared.before(undoable) if undoable else self._declared.changed(live, stale, texts, changed)
         config = trigger.config if isinstance(trigger, ConfigChanged) else self.config
-        self._add_needed(declared, absent, config)
+        self._declared.add_needed(declared, absent, config)
         installed, imported = versions_of(declared.values())
         return Situation(
             config=self.config,
@@ -175,10 +153,10 @@ class Knowledge:
                 module_of(path)
                 for path, attempt in self.failed.items()
                 # Other packages may be what an attempt has lacked.
-                if isinstance(trigger, LockChanged) or _moved_on(attempt, changed)
+                if isinstance(trigger, LockChanged) or moved_on(attempt, changed)
             ),
             declared=declared,
-            gains=self._gains(stale, texts) if len(stale) > 1 else {},
+            gains=self._declared.gained_imports(stale, texts) if len(stale) > 1 else {},
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
             returns={mod_id: self._returns(past, mod_id) for mod_id, past in undoable.items()},
@@ -186,7 +164,7 @@ class Knowledge:
             final=() if redo else self.history.final,
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
             missing=self._missing(live, stale) if stale else {},
-            missed=frozenset(each.mod_id for each in live if _is_held(self.failed.get(each.mod_path))),
+            missed=frozenset(each.mod_id for each in live if is_held(self.failed.get(each.mod_path))),
             absent=absent,
             archives=frozenset(path for path in changed if path.suffix != ".py" and str(path) in sys.path),
             waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
@@ -199,12 +177,12 @@ class Knowledge:
 
     def as_it_runs(self) -> Situation:
         """What runs, as it was loaded; of mods that network.yaml enables and that do not run, what is on disk."""
-        wanted = [each.path for each in self.config.enabled_mods if not self._runs(module_of(each.path))]
-        declared, absent = self._sources_of(wanted)
-        self._add_needed(declared, absent, self.config)
+        wanted = [each.path for each in self.config.enabled_mods if not self.runs(module_of(each.path))]
+        declared, absent = self._declared.of(wanted)
+        self._declared.add_needed(declared, absent, self.config)
         return Situation(
             config=self.config,
-            live=tuple(self._live_mod(each) for each in self._registry.live),
+            live=self._live_mods.all(),
             graph=self._modules.graph(),
             declared=declared,
             absent=absent,
@@ -317,57 +295,17 @@ class Knowledge:
                 asked = [trigger.path] if isinstance(trigger, LoadAsked) else []
                 return asked + [each.path for each in self.config.enabled_specs if each.path in self.failed]
 
-    def _sources_of(
-        self, paths: Iterable[str], allowing: NetworkConfig | None = None, codes: Mapping[str, str] | None = None
-    ) -> tuple[dict[str, Declarations], dict[str, str]]:
-        """By path, what the sources of mods say of themselves, and where those that are nowhere were looked for.
-
-        A mod whose source cannot be read is in neither: the load itself will fail on it and say why. With `allowing`,
-        what lies outside of the workspace and is not allowed there is nowhere.
-        """
-        declared, absent = {}, {}
-        packages: dict[str, list[str]] = {}
-        for path in paths:
-            try:
-                code = (codes or {}).get(path) or self._code_of(path)
-                located = locate(code, self._roots, packages=packages)
-                if allowing is not None and not located.reloadable:
-                    locate(code, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
-                file = located.file
-                declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
-            except ModNotFound as nowhere:
-                absent[module_of(path)] = str(nowhere)
-            except ModRefused as refused:
-                if allowing is not None:
-                    absent[module_of(path)] = str(refused)
-            except (DevServerError, OSError, SyntaxError, ValueError):
-                continue
-        return declared, absent
-
-    def _add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
-        """Add the mods that are needed and do not run, directly or through others: what they say, or where they were
-        looked for. What no person has listed comes from the workspace, or from what network.yaml allows."""
-        pending = list(declared)
-        for path in pending:
-            needed = [each for each in needed_paths(declared[path].requires) if each not in absent]
-            new = [each for each in dict.fromkeys(needed) if each not in declared and not self._runs(each)]
-            if not new:
-                continue
-            found, nowhere = self._sources_of(new, config)
-            declared |= found
-            absent |= nowhere
-            pending += found
-
     def has_spare(self) -> bool:
         """Whether something runs that no person asks for."""
         specs = ((each, self.specs.get(module_of(each.mod_path))) for each in self._registry.live)
         return any(each.came_with or (each.listed and (spec is None or not spec.enabled)) for each, spec in specs)
 
-    def _runs(self, path: str) -> bool:
+    def runs(self, path: str) -> bool:
+        """Whether a mod, by its module, runs."""
         slot = self._registry.find(path)
         return slot is not None and slot.live is not None and module_of(slot.mod_path) == path
 
-    def _code_of(self, path: str) -> str:
+    def code_of(self, path: str) -> str:
         """Where the code of a mod or line is, as a path."""
         spec = self.specs.get(module_of(path))
         line = None if spec is None else spec.beside
@@ -375,77 +313,10 @@ class Knowledge:
             return line.code
         return path if line is None and self._registry.find(path) is None else main_of(path)
 
-    def _declared_anew(
-        self, live: Sequence[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes], changed: Sources
-    ) -> dict[str, Declarations]:
-        """What the new sources of live mods, and what lies beside them, say, where anything depends on that."""
-        found = {}
-        for mod in live if stale or changed else ():
-            beside = mod.manifest is not None and any(each in changed for each in mod.manifest.files)
-            path = stale.get(mod.entry) or (mod.file if beside else None)
-            data = texts.get(path) or _bytes_of(path) if path is not None and path.suffix == ".py" else None
-            # To parse a source takes longer than all the rest of a plan.
-            if path is not None and data is not None and (beside or self._may_declare(mod, data, live)):
-                with contextlib.suppress(SyntaxError, ValueError, ModFault):
-                    found[module_of(mod.mod_path)] = declared_in(path, data)
-        return found
-
-    def _may_declare(self, mod: LiveMod, data: bytes, live: Iterable[LiveMod]) -> bool:
-        """Whether a source says, or has said, what the mod needs, or other mods depend on its version."""
-        beside = mod.manifest is not None and bool(mod.manifest.requires or mod.manifest.packages)
-        if mod.requires or beside or any(each in data for each in _DECLARING):
-            return True
-        path, name = module_of(mod.mod_path), mod_id_of(mod.mod_path)
-        if any(path in attempt.needs for attempt in self.failed.values()):
-            return True
-        texts = (text for other in live for text in other.requires if name in text)
-        return path in needed_paths(texts)
-
-    def _gains(self, stale: Mapping[str, Path], texts: Mapping[Path, bytes]) -> dict[str, frozenset[str]]:
-        """What stale modules import of each other now, and did not when they were loaded."""
-        graph, found = self._modules.graph(), {}
-        for name, path in stale.items():
-            loaded = self._modules.get(name)
-            others = stale.keys() - graph.closure(name) - {name} if name in graph else frozenset[str]()
-            data = (texts.get(path) or _bytes_of(path) or b"") if others and path.suffix == ".py" else b""
-            # To parse a source takes longer than to see that it does not name any of them.
-            words = set(_WORD.findall(data))
-            if loaded is not None and any(each.rpartition(".")[2].encode() in words for each in others):
-                with contextlib.suppress(SyntaxError):
-                    imports = read_imports(data, name, loaded.package)
-                    found[name] = frozenset(others & (imports.eager | imports.lazy))
-        return {name: gained for name, gained in found.items() if gained}
-
     def place_in(self, generation: Generation, text: str) -> str:
         """Where a generation declares something, as in ` (mods/search/mod.py:9)`; nothing where that is not known."""
-        place = as_loaded(self._live_mod(generation)).where.get(text)
+        place = as_loaded(self._live_mods.of(generation)).where.get(text)
         return "" if place is None else f" ({self._roots.shown(place.file)}:{place.line})"
-
-    def _declared_before(self, undoable: Mapping[str, Past]) -> dict[str, Declarations]:
-        """What the sources that an undo brings back say of themselves."""
-        found = {}
-        for generation in self._registry.live:
-            past, loaded = undoable.get(generation.mod_id), self._modules.get(generation.entry)
-            text = past.texts.get(loaded.path) if past is not None and loaded is not None else None
-            if text is not None:
-                with contextlib.suppress(SyntaxError, ValueError, ModFault):
-                    found[module_of(generation.mod_path)] = declared_in(text.path, text.data)
-        return found
-
-    def _live_mod(self, generation: Generation) -> LiveMod:
-        """A generation as plans know it; made once, and again when its configuration or place has changed."""
-        if label_of(generation.mod_id) is not None:
-            # What is known of a line changes with each event.
-            slot = self._registry.find(generation.mod_path)
-            loaded = self._modules.get(generation.entry)
-            line, out = (slot.line, slot.out) if slot is not None else (None, "")
-            return _as_live_mod(generation, loaded.text if loaded else None, line, out)
-        known = self._live_mods.get(generation)
-        now = (generation.config, generation.listed, generation.came_with)
-        if known is None or known.config is not now[0] or (known.listed, known.came_with) != now[1:]:
-            loaded = self._modules.get(generation.entry)
-            known = self._live_mods[generation] = _as_live_mod(generation, loaded.text if loaded else None)
-        return known
 
     def watched_for(self, mod_path: str) -> tuple[Path, ...]:
         """The files that network.yaml says a mod is made from, with the listings of their folders."""
@@ -459,7 +330,7 @@ class Knowledge:
             now, then = self.specs.get(path), before.get(path)
             if now is not None and now.watch != (then.watch if then is not None else ()):
                 generation.reads = {**generation.reads, **sources_now(self.watched_for(path))}
-                self._live_mods.pop(generation, None)
+                self._live_mods.forget(generation)
 
     def take_config(self, config: NetworkConfig) -> list[Notice]:
         """From now on this is what network.yaml asks for, but for settings that need a restart; what that changes."""
@@ -488,7 +359,7 @@ class Knowledge:
         tops = (each for each in own if (each.name == plain and each.package) or each.name == f"{plain}.mod")
         folder = next((each.path.parent for each in tops), None)
         found = [] if folder is None else sorted(folder.rglob("*.py"))[:_MOST_PINNED]
-        texts = {path: data for path in found if (data := _bytes_of(path)) is not None}
+        texts = {path: data for path in found if (data := bytes_of(path)) is not None}
         loaded.lines.pins[plain] = {**texts, **{each.path: each.text.data for each in own}}
         # What failed of it failed on what is the line's now.
         self.failed.pop(main.mod_path, None)
@@ -569,7 +440,7 @@ class Knowledge:
         if is_listed or came_with or self._registry.find(mod_path) is not None:
             paths = (mod_path, *needs)
             looked_for = dict.fromkeys(
-                (*places, *(each for path in paths for each in _places(self._code_of(path), self._roots)))
+                (*places, *(each for path in paths for each in places_of(self.code_of(path), self._roots)))
             )
             theirs = [self.failed[path].touched for path in needs if path in self.failed]
             known = {place: digest for each in (*theirs, touched or {}) for place, digest in each.items()}
@@ -640,7 +511,7 @@ class Knowledge:
             for each in self._registry.live
             if each.mod_path in self.failed
             and each.mod_path not in planned
-            and _moved_on(self.failed[each.mod_path], changed)
+            and moved_on(self.failed[each.mod_path], changed)
             and not self._is_stale(each)
         ]
 
@@ -706,88 +577,11 @@ class Known(Mapping[Path, Digest | None]):
         return str(path) in self._written and not str(path).endswith(".py")
 
 
-def _as_live_mod(generation: Generation, text: Text | None, line: Line | None = None, out: str = "") -> LiveMod:
-    instance = generation.instance
-    return LiveMod(
-        generation.mod_id,
-        generation.mod_path,
-        generation.number,
-        generation.entry,
-        config=generation.config,
-        listed=generation.listed,
-        requires=_texts(instance.requires),
-        optional=_texts(getattr(instance, "optional", ())),
-        version=str(instance.version),
-        came_with=generation.came_with,
-        takes_config=hooks.takes_config(instance),
-        restarts=generation.hand_over is HandOver.RESTART,
-        reads=generation.reads,
-        file=None if text is None else text.path,
-        text=b"" if text is None else text.data,
-        manifest=generation.manifest,
-        line=line,
-        code=generation.code,
-        hand_over=generation.hand_over,
-        is_bridged=hasattr(instance, "take_class"),
-        reloadable=generation.reloadable,
-        captures=callable(getattr(instance, "capture_state", None)),
-        handled=generation.handled,
-        out=out,
-    )
-
-
 def _codes_of(trigger: Trigger) -> dict[str, str]:
     """Where the code of the lines that a trigger brings is, by their paths."""
     specs = trigger.config.specs if isinstance(trigger, ConfigChanged) else ()
     return {each.path: each.beside.code for each in specs if each.beside is not None and each.beside.code}
 
 
-def allow_list(config: NetworkConfig) -> tuple[str, ...]:
-    """The packages and mods that may be loaded by callers who do not run code here anyhow."""
-    codes = (each.beside.code for each in config.specs if each.beside is not None and each.beside.code)
-    return (*config.mod_paths, *(module_of(each.path) for each in config.mods), *codes)
-
-
 def _is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
-
-
-def _texts(requires: object) -> tuple[str, ...]:
-    """What a running mod says that it needs, whatever it was set to since it was loaded."""
-    if isinstance(requires, str):
-        return (requires,)
-    found = requires if isinstance(requires, Sequence) else ()
-    return tuple(each for each in found if isinstance(each, str))
-
-
-def changed_of(sources: Sources, now: Sources) -> list[Path]:
-    """The sources of which `now` says that they are others."""
-    return [path for path, digest in now.items() if path in sources and sources[path] != digest]
-
-
-def _is_held(attempt: Attempt | None) -> bool:
-    """Whether a mod was not tried at all, because its source is gone."""
-    return attempt is not None and attempt.outcome.status is Status.SKIPPED and not attempt.needs
-
-
-def _moved_on(attempt: Attempt, changed: Sources) -> bool:
-    """Whether a source that a failed attempt depended on is another one now."""
-    return bool(changed_of(attempt.touched, changed))
-
-
-def _places(mod_path: str, roots: Roots) -> tuple[Path, ...]:
-    """Where a mod is looked for in the workspace, and the packages on the way; nothing for what names no mod."""
-    if mod_name_problem(mod_path) is not None:
-        return ()
-    *packages, last = module_of(mod_path).split(".")
-    folders = [roots.workspace.joinpath(*packages[: depth + 1]) for depth in range(len(packages))]
-    base = roots.workspace.joinpath(*packages, last)
-    above = (folder / "__init__.py" for folder in folders)
-    return base / "mod.py", base / "__init__.py", base.with_suffix(".py"), *above
-
-
-def _bytes_of(path: Path) -> bytes | None:
-    try:
-        return read_bytes(path)
-    except OSError:
-        return None

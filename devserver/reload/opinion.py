@@ -16,7 +16,8 @@ from devserver.model.facts import Outcome, Status, Way
 from devserver.model.lifecycle import Action, Limits, Phase, RestartPolicy
 from devserver.model.names import module_of
 from devserver.model.split import label_of
-from devserver.reload.knowledge import Attempt, Knowledge
+from devserver.reload.attempts import Attempt
+from devserver.reload.knowledge import Knowledge
 from devserver.reload.restarting import Restarting
 
 WAIT_SECONDS = 0.5

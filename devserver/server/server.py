@@ -136,10 +136,12 @@ class Server:
         self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
         for each in options.watch_paths:
             self._network.engine.roots.ask(options.path.parent / each)
-        self._network.engine.config_file = options.path.resolve()
+        self._network.engine.locate.config_file = options.path.resolve()
         # The mods that have ended the process may be among them.
         self._network.engine.environment.begin()
-        self._network.engine.admits.append(options.supervised.quarantine(config, self._network.engine.roots).refuse)
+        self._network.engine.locate.admits.append(
+            options.supervised.quarantine(config, self._network.engine.roots).refuse
+        )
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._network.engine.kept_state = self._kept.give

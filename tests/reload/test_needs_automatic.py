@@ -382,7 +382,7 @@ async def test_a_mod_that_may_not_be_loaded_leaves_out_those_that_need_it(work: 
         if mod_path == "mods.text":
             raise ModFault("it ended the process 3 times")
 
-    work.net.engine.admits.append(admit)
+    work.net.engine.locate.admits.append(admit)
     await work.net.initialize()
     assert work.running() == {"echo": 1}
     assert last(work, "board").reason == "it needs mods.text, which did not load"

@@ -1,0 +1,87 @@
+"""The mods that run, as embedders, agents and people see them: a description of each, and their instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from devserver.live.generation import Generation
+from devserver.live.registry import Registry
+from devserver.model.config import NetworkConfig
+from devserver.model.facts import Outcome
+from devserver.model.split import label_of
+from devserver.sources.files import read_bytes
+
+_README_BYTES = 64 * 1024
+
+
+class RunningMods(Mapping[str, Any]):
+    """The instances of running mods by path, in the order in which they are asked. A view, never a copy.
+
+    For a mod of openagents that is the author's own instance. Called, it gives a description of each mod instead.
+    """
+
+    def __init__(self, registry: Registry, describe: Callable[[Generation], dict[str, Any]]) -> None:
+        self._registry = registry
+        self._describe = describe
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """Describe each mod; `name` is its path, as OpenAgents calls it."""
+        return [{"name": each.mod_path, **self._describe(each)} for each in self._live]
+
+    @property
+    def _live(self) -> list[Generation]:
+        """Without lines: agents and embedders see one mod."""
+        return [each for each in self._registry.live if label_of(each.mod_id) is None]
+
+    def __getitem__(self, mod_path: str) -> Any:
+        for each in self._registry.live:
+            if each.mod_path == mod_path:
+                return getattr(each.instance, "inner", each.instance)
+        raise KeyError(mod_path)
+
+    def __iter__(self) -> Iterator[str]:
+        return (each.mod_path for each in self._live)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+
+def described(generation: Generation, failed: Outcome | None, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a generation. `failed`: the last attempt on its mod, if that failed; `line`: keys about its version."""
+    instance = generation.instance
+    return {
+        "mod_id": generation.mod_id,
+        "mod_path": generation.mod_path,
+        "generation": generation.number,
+        "state": generation.state.value,
+        "loaded_at": generation.loaded_at,
+        "version": str(instance.version),
+        "description": _description(generation),
+        "config": dict(generation.config),
+        "listed": generation.listed,
+        "in_flight": len(generation.calls),
+        "handled": generation.handled,
+        "errors": generation.failed,
+        "last_error": str(failed.error) if failed is not None and failed.error else None,
+        **line,
+    }
+
+
+def _description(generation: Generation) -> str:
+    """What a mod is for, in a line: as its manifest says, else its class."""
+    said = "" if generation.manifest is None else generation.manifest.description
+    return (said or type(generation.instance).__doc__ or "").strip().partition("\n")[0]
+
+
+def readme_of(config: NetworkConfig, workspace: Path) -> str:
+    """Return the text that introduces a network, as OpenAgents finds it: its profile's, else README.md beside it."""
+    written = config.profile.get("readme")
+    if isinstance(written, str) and written:
+        return written
+    try:
+        data = read_bytes(workspace / "README.md")
+    except OSError:
+        return ""
+    return "" if data is None else data[:_README_BYTES].decode("utf-8", "replace")

@@ -1,0 +1,51 @@
+"""What a failed attempt on a mod depended on, so that the attempt is made again when any of it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from devserver.model.change import Sources
+from devserver.model.facts import Outcome, Status
+from devserver.model.names import mod_name_problem, module_of
+from devserver.sources.roots import Roots
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The last attempt on a mod, which failed: what it depended on, and how it failed."""
+
+    touched: Sources
+    outcome: Outcome
+    needs: tuple[str, ...] = ()
+    """The mods (plain paths) without which it could not be, where that was the reason."""
+    packages: tuple[str, ...] = ()
+    """The Python packages without which it could not be, where that was the reason."""
+    loads_elsewhere: bool = False
+    """Whether a fresh process loads the same sources: a restart brings them."""
+
+
+def changed_of(sources: Sources, now: Sources) -> list[Path]:
+    """The sources of which `now` says that they are others."""
+    return [path for path, digest in now.items() if path in sources and sources[path] != digest]
+
+
+def is_held(attempt: Attempt | None) -> bool:
+    """Whether a mod was not tried at all, because its source is gone."""
+    return attempt is not None and attempt.outcome.status is Status.SKIPPED and not attempt.needs
+
+
+def moved_on(attempt: Attempt, changed: Sources) -> bool:
+    """Whether a source that a failed attempt depended on is another one now."""
+    return bool(changed_of(attempt.touched, changed))
+
+
+def places_of(mod_path: str, roots: Roots) -> tuple[Path, ...]:
+    """Where a mod is looked for in the workspace, and the packages on the way; nothing for what names no mod."""
+    if mod_name_problem(mod_path) is not None:
+        return ()
+    *packages, last = module_of(mod_path).split(".")
+    folders = [roots.workspace.joinpath(*packages[: depth + 1]) for depth in range(len(packages))]
+    base = roots.workspace.joinpath(*packages, last)
+    above = (folder / "__init__.py" for folder in folders)
+    return base / "mod.py", base / "__init__.py", base.with_suffix(".py"), *above

@@ -1,0 +1,91 @@
+"""What is noted once a group of steps was carried out: in the memory of the engine, and in the table of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from devserver.live.generation import Generation
+from devserver.live.registry import Registry
+from devserver.loader import LoadedModules
+from devserver.model.facts import AgentsSeen, ErrorFacts, Outcome, Status
+from devserver.model.lifecycle import Action
+from devserver.model.names import module_of
+from devserver.model.plan import Step
+from devserver.model.split import main_of
+from devserver.reload.carried import Candidate, Carried
+from devserver.reload.knowledge import Knowledge
+from devserver.reload.outcomes import outcome_of, skipped_outcome
+from devserver.reload.restarting import Restarting
+
+
+class Bookkeeping:
+    """Makes the outcome of each step, and notes what it changed."""
+
+    def __init__(self, knowledge: Knowledge, modules: LoadedModules, registry: Registry, restarts: Restarting) -> None:
+        self._knowledge = knowledge
+        self._modules = modules
+        self._registry = registry
+        self._restarts = restarts
+
+    def outcomes(self, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> list[Outcome]:
+        """What each step of a group came to, after it has been noted."""
+        outcomes = [self._restarts.told(outcome_of(each, carried, error, agents)) for each in carried.candidates]
+        for candidate, outcome in zip(carried.candidates, outcomes, strict=True):
+            self._knowledge.remember(candidate, outcome, carried)
+            if outcome.status is Status.APPLIED and outcome.action is Action.UNLOAD and candidate.old is not None:
+                self._release(candidate.old)
+                self._end_line(candidate)
+            elif outcome.status is Status.APPLIED and outcome.action is Action.LOAD:
+                self._begin_line(candidate)
+            if outcome.status is Status.APPLIED:
+                self._note_unloaded(outcome, candidate.step)
+        return outcomes
+
+    def _begin_line(self, candidate: Candidate) -> None:
+        """From now on saves of a mod go to its line, where that is the mod's own file on disk."""
+        line, main = candidate.step.line, self._registry.find(main_of(candidate.step.mod_path))
+        if line is not None and not line.code and main is not None and main.live is not None:
+            self._knowledge.pin(main.live)
+
+    def _end_line(self, candidate: Candidate) -> None:
+        """Let saves of a mod go to it again, where they went to the line that has ended."""
+        line, path = candidate.step.line, module_of(candidate.step.mod_path)
+        if line is None:
+            return
+        spec = self._knowledge.specs.get(path)
+        if spec is not None:
+            self._knowledge.ended[path] = spec
+        if not line.code:
+            self._modules.lines.folders.pop(path, None)
+            main = self._registry.find(main_of(path))
+            if main is not None and main.live is not None:
+                self._knowledge.unpin(main.live)
+
+    def _note_unloaded(self, outcome: Outcome, step: Step) -> None:
+        """Keep in mind which mods a person has unloaded though network.yaml lists them."""
+        path = module_of(outcome.mod_path)
+        spec = self._knowledge.specs.get(path)
+        if outcome.action is Action.UNLOAD and step.listed and spec is not None and spec.enabled:
+            self._restarts.unloaded.add(path)
+        elif outcome.action is not Action.UNLOAD:
+            self._restarts.unloaded.discard(path)
+
+    def skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
+        """A step whose turn does not come, because mods that it needs did not."""
+        outcome = skipped_outcome(
+            step, f"it needs {', '.join(missing.values())}, which did not load", self.number(step)
+        )
+        self._knowledge.skipped(step, outcome, tuple(missing))
+        return outcome
+
+    def number(self, step: Step) -> int:
+        """The generation that runs of the mod of a step; 0 for none."""
+        slot = self._registry.find(step.mod_path)
+        return slot.live.number if slot is not None and slot.live is not None else 0
+
+    def _release(self, generation: Generation) -> None:
+        """Forget the modules that only an unloaded mod was made from: its memory is given back."""
+        graph = self._modules.graph()
+        entries = {each.entry for each in self._registry.live}
+        alone = [name for name in graph.closure(generation.entry) if entries.isdisjoint(graph.dependents([name]))]
+        self._modules.forget(alone)

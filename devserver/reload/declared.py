@@ -1,0 +1,163 @@
+"""What the sources of mods say of themselves: which mods and packages they need, and what they import.
+
+Reads sources as text and executes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from devserver.errors import DevServerError, ModFault, ModNotFound, ModRefused
+from devserver.live.registry import Registry
+from devserver.loader import Environment, LoadedModules, locate
+from devserver.market.manifest import declared_in
+from devserver.model.change import Sources
+from devserver.model.config import NetworkConfig
+from devserver.model.names import mod_id_of, module_of
+from devserver.model.plan import LiveMod
+from devserver.reload.attempts import Attempt
+from devserver.reload.history import Past
+from devserver.reload.plan import needed_paths
+from devserver.sources.files import read_bytes
+from devserver.sources.graph import Declarations, read_imports
+from devserver.sources.roots import Roots
+
+_WORD = re.compile(rb"\w+")
+
+_DECLARING = (b"requires", b"# /// script")
+"""What a source contains that declares mods or packages."""
+
+
+class Memory(Protocol):
+    """What the reader of sources asks of `Knowledge`."""
+
+    failed: dict[str, Attempt]
+
+    def runs(self, path: str) -> bool:
+        """Whether a mod, by its module, runs."""
+
+    def code_of(self, path: str) -> str:
+        """Where the code of a mod or line is, as a path."""
+
+
+class Declared:
+    """Reads what sources declare: of mods to load, of changed sources, and of those that an undo brings back."""
+
+    def __init__(
+        self, memory: Memory, roots: Roots, modules: LoadedModules, registry: Registry, environment: Environment
+    ) -> None:
+        self._memory = memory
+        self._roots = roots
+        self._modules = modules
+        self._registry = registry
+        self._environment = environment
+
+    def of(
+        self, paths: Iterable[str], allowing: NetworkConfig | None = None, codes: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, Declarations], dict[str, str]]:
+        """By path, what the sources of mods say of themselves, and where those that are nowhere were looked for.
+
+        A mod whose source cannot be read is in neither: the load itself will fail on it and say why. With `allowing`,
+        what lies outside of the workspace and is not allowed there is nowhere.
+        """
+        declared, absent = {}, {}
+        packages: dict[str, list[str]] = {}
+        for path in paths:
+            try:
+                code = (codes or {}).get(path) or self._memory.code_of(path)
+                located = locate(code, self._roots, packages=packages)
+                if allowing is not None and not located.reloadable:
+                    locate(code, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
+                file = located.file
+                declared[module_of(path)] = declared_in(file, read_bytes(file) or b"")
+            except ModNotFound as nowhere:
+                absent[module_of(path)] = str(nowhere)
+            except ModRefused as refused:
+                if allowing is not None:
+                    absent[module_of(path)] = str(refused)
+            except (DevServerError, OSError, SyntaxError, ValueError):
+                continue
+        return declared, absent
+
+    def add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
+        """Add the mods that are needed and do not run, directly or through others: what they say, or where they were
+        looked for. What no person has listed comes from the workspace, or from what network.yaml allows."""
+        pending = list(declared)
+        for path in pending:
+            needed = [each for each in needed_paths(declared[path].requires) if each not in absent]
+            new = [each for each in dict.fromkeys(needed) if each not in declared and not self._memory.runs(each)]
+            if not new:
+                continue
+            found, nowhere = self.of(new, config)
+            declared |= found
+            absent |= nowhere
+            pending += found
+
+    def changed(
+        self, live: Sequence[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes], changed: Sources
+    ) -> dict[str, Declarations]:
+        """What the new sources of live mods, and what lies beside them, say, where anything depends on that."""
+        found = {}
+        for mod in live if stale or changed else ():
+            beside = mod.manifest is not None and any(each in changed for each in mod.manifest.files)
+            path = stale.get(mod.entry) or (mod.file if beside else None)
+            data = texts.get(path) or bytes_of(path) if path is not None and path.suffix == ".py" else None
+            # To parse a source takes longer than all the rest of a plan.
+            if path is not None and data is not None and (beside or self._may_declare(mod, data, live)):
+                with contextlib.suppress(SyntaxError, ValueError, ModFault):
+                    found[module_of(mod.mod_path)] = declared_in(path, data)
+        return found
+
+    def _may_declare(self, mod: LiveMod, data: bytes, live: Iterable[LiveMod]) -> bool:
+        """Whether a source says, or has said, what the mod needs, or other mods depend on its version."""
+        beside = mod.manifest is not None and bool(mod.manifest.requires or mod.manifest.packages)
+        if mod.requires or beside or any(each in data for each in _DECLARING):
+            return True
+        path, name = module_of(mod.mod_path), mod_id_of(mod.mod_path)
+        if any(path in attempt.needs for attempt in self._memory.failed.values()):
+            return True
+        texts = (text for other in live for text in other.requires if name in text)
+        return path in needed_paths(texts)
+
+    def gained_imports(self, stale: Mapping[str, Path], texts: Mapping[Path, bytes]) -> dict[str, frozenset[str]]:
+        """What stale modules import of each other now, and did not when they were loaded."""
+        graph, found = self._modules.graph(), {}
+        for name, path in stale.items():
+            loaded = self._modules.get(name)
+            others = stale.keys() - graph.closure(name) - {name} if name in graph else frozenset[str]()
+            data = (texts.get(path) or bytes_of(path) or b"") if others and path.suffix == ".py" else b""
+            # To parse a source takes longer than to see that it does not name any of them.
+            words = set(_WORD.findall(data))
+            if loaded is not None and any(each.rpartition(".")[2].encode() in words for each in others):
+                with contextlib.suppress(SyntaxError):
+                    imports = read_imports(data, name, loaded.package)
+                    found[name] = frozenset(others & (imports.eager | imports.lazy))
+        return {name: gained for name, gained in found.items() if gained}
+
+    def before(self, undoable: Mapping[str, Past]) -> dict[str, Declarations]:
+        """What the sources that an undo brings back say of themselves."""
+        found = {}
+        for generation in self._registry.live:
+            past, loaded = undoable.get(generation.mod_id), self._modules.get(generation.entry)
+            text = past.texts.get(loaded.path) if past is not None and loaded is not None else None
+            if text is not None:
+                with contextlib.suppress(SyntaxError, ValueError, ModFault):
+                    found[module_of(generation.mod_path)] = declared_in(text.path, text.data)
+        return found
+
+
+def allow_list(config: NetworkConfig) -> tuple[str, ...]:
+    """The packages and mods that may be loaded by callers who do not run code here anyhow."""
+    codes = (each.beside.code for each in config.specs if each.beside is not None and each.beside.code)
+    return (*config.mod_paths, *(module_of(each.path) for each in config.mods), *codes)
+
+
+def bytes_of(path: Path) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except OSError:
+        return None

@@ -1,0 +1,85 @@
+"""What runs, as plans know it: a `LiveMod` of each generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from devserver.live.generation import Generation
+from devserver.live.registry import Registry
+from devserver.loader import LoadedModules
+from devserver.loader.modules import Text
+from devserver.model.lifecycle import HandOver
+from devserver.model.plan import LiveMod
+from devserver.model.split import Line, label_of
+from devserver.reload import hooks
+
+
+class LiveMods:
+    """Makes the `LiveMod` of a generation, and keeps it."""
+
+    def __init__(self, modules: LoadedModules, registry: Registry) -> None:
+        self._modules = modules
+        self._registry = registry
+        self._known: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
+
+    def all(self) -> tuple[LiveMod, ...]:
+        """The mods that run, in their order."""
+        return tuple(self.of(each) for each in self._registry.live)
+
+    def of(self, generation: Generation) -> LiveMod:
+        """A generation as plans know it; made once, and again when its configuration or place has changed."""
+        if label_of(generation.mod_id) is not None:
+            # What is known of a line changes with each event.
+            slot = self._registry.find(generation.mod_path)
+            loaded = self._modules.get(generation.entry)
+            line, out = (slot.line, slot.out) if slot is not None else (None, "")
+            return _as_live_mod(generation, loaded.text if loaded else None, line, out)
+        known = self._known.get(generation)
+        now = (generation.config, generation.listed, generation.came_with)
+        if known is None or known.config is not now[0] or (known.listed, known.came_with) != now[1:]:
+            loaded = self._modules.get(generation.entry)
+            known = self._known[generation] = _as_live_mod(generation, loaded.text if loaded else None)
+        return known
+
+    def forget(self, generation: Generation) -> None:
+        """Make the `LiveMod` of a generation again when it is next asked for, because its files changed."""
+        self._known.pop(generation, None)
+
+
+def _as_live_mod(generation: Generation, text: Text | None, line: Line | None = None, out: str = "") -> LiveMod:
+    instance = generation.instance
+    return LiveMod(
+        generation.mod_id,
+        generation.mod_path,
+        generation.number,
+        generation.entry,
+        config=generation.config,
+        listed=generation.listed,
+        requires=_texts(instance.requires),
+        optional=_texts(getattr(instance, "optional", ())),
+        version=str(instance.version),
+        came_with=generation.came_with,
+        takes_config=hooks.takes_config(instance),
+        restarts=generation.hand_over is HandOver.RESTART,
+        reads=generation.reads,
+        file=None if text is None else text.path,
+        text=b"" if text is None else text.data,
+        manifest=generation.manifest,
+        line=line,
+        code=generation.code,
+        hand_over=generation.hand_over,
+        is_bridged=hasattr(instance, "take_class"),
+        reloadable=generation.reloadable,
+        captures=callable(getattr(instance, "capture_state", None)),
+        handled=generation.handled,
+        out=out,
+    )
+
+
+def _texts(requires: object) -> tuple[str, ...]:
+    """What a running mod says that it needs, whatever it was set to since it was loaded."""
+    if isinstance(requires, str):
+        return (requires,)
+    found = requires if isinstance(requires, Sequence) else ()
+    return tuple(each for each in found if isinstance(each, str))

@@ -1,0 +1,83 @@
+"""Where the code of a mod is, and whether it may be loaded: asked before anything of it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from devserver.errors import ModFault, ModNotFound, ModRefused
+from devserver.loader import Environment, LoadedModules, Located, locate
+from devserver.model.names import LOCK, module_of
+from devserver.model.plan import Step
+from devserver.model.split import main_of
+from devserver.reload.declared import allow_list
+from devserver.reload.knowledge import Knowledge
+from devserver.sources.roots import Roots
+
+OPENAGENTS = "openagents.mods."
+_NOT_LOCKED = f"is installed beside oa-dev and is not in {LOCK}: oa-dev add its package"
+
+
+class Locator:
+    """Locates the code of steps. `config_file` is where people read what network.yaml asks for."""
+
+    def __init__(
+        self, knowledge: Knowledge, roots: Roots, modules: LoadedModules, environment: Environment, config_file: Path
+    ) -> None:
+        self.config_file = config_file
+        self.admits: list[Callable[[str], None]] = []
+        """Each raises ModFault for a mod that may not be loaded now, for every caller."""
+        self._knowledge = knowledge
+        self._roots = roots
+        self._modules = modules
+        self._environment = environment
+        self._allow_list: tuple[str, ...] | None = None
+
+    def obey_allow_list(self, obey: bool) -> None:
+        """Set whether the steps that come next may bring only what network.yaml and the lock allow."""
+        allowed = (*allow_list(self._knowledge.config), *self._environment.mods)
+        self._allow_list = allowed if obey else None
+
+    def __call__(self, step: Step) -> Located:
+        """Where a mod's code is, now: what was a module may have become a package."""
+        for admit in self.admits:
+            admit(step.mod_path)
+        # Only the path of a line has a label: any other text with an @ names no mod.
+        path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
+        try:
+            located = locate(path, self._roots, self._allow_list)
+        except (ModNotFound, ModRefused) as fault:
+            raise self._placed(fault, step.mod_path) from None
+        is_installed = not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts)
+        if is_installed and not path.startswith(OPENAGENTS):
+            # It would never leave Python's table, and nobody has seen what it is.
+            raise self._placed(ModRefused(f"{path} {_NOT_LOCKED}"), step.mod_path)
+        if not located.reloadable and not is_installed:
+            self._roots.add(_top_folder(located))
+            located = locate(path, self._roots, self._allow_list)
+        if step.line is None or step.line.code:
+            return located
+        if not located.reloadable:
+            raise ModRefused(f"{path} belongs to an installed package, of which a process has one version")
+        self._modules.lines.folders[module_of(step.mod_path)] = _folder_of(located)
+        return replace(located, entry=module_of(step.mod_path) + located.entry[len(module_of(path)) :])
+
+    def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
+        """The fault of a mod that is nowhere: its place is where network.yaml lists the mod."""
+        line = next((each.line for each in self._knowledge.config.specs if each.path == mod_path), None)
+        if line is not None and self.config_file is not None and fault.file is None:
+            fault.file, fault.line = str(self.config_file), line
+        return fault
+
+
+def _folder_of(located: Located) -> Path:
+    """The folder that the top module of a mod lies in: of a package the one around it."""
+    is_package = located.file.name == "__init__.py" or located.entry != module_of(located.mod_path)
+    return located.file.parent.parent if is_package else located.file.parent
+
+
+def _top_folder(located: Located) -> Path:
+    """The folder of the outermost package that a mod's module belongs to."""
+    depth = located.entry.count(".")
+    return located.file.parents[max(depth - 1, 0)]
