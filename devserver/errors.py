@@ -33,6 +33,9 @@
     ├── EventRefused          an event that may not enter, with a code
     ├── CannotListen          the wanted address cannot be listened on
     ├── PortInUse             the wanted port is taken
+    ├── BadCredentials        what proves a host, or the address of an engine, cannot be used (hosts/credentials)
+    ├── NoEngine              the engine between hosts cannot be started (hosts/engine)
+    ├── EngineAway, NoHost, NoAnswer, Conflict, QueueFull, EngineRefused   what the engine says (hosts/link)
     ├── NotRunning            there is no server here to talk to (cli/client)
     ├── ServerRefused         a running server declined what a command asked for (cli/client)
     └── Problem               a command cannot do what was asked: a sentence, a hint, an exit code (cli/exits)

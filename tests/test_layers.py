@@ -25,6 +25,7 @@ FOLDERS = (
     "replay",
     "transports",
     "transports.http",
+    "hosts",
     "control",
     "ui",
     "server",
@@ -53,6 +54,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "importlib": ("loader",),
     "uv": ("market.uv",),
+    "nats": ("hosts.link",),
 }
 """Modules that only one part of the house imports."""
 

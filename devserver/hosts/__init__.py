@@ -1,0 +1,1 @@
+"""Networks of several hosts: one engine, a NATS server, between processes of `oa-dev`. Imported by `--hosts` alone."""

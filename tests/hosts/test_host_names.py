@@ -1,0 +1,46 @@
+"""Names on the engine: no id can be a wildcard, or reach into the names of another."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devserver.hosts.names import AGENTS, Names, as_host_name, host_name_problem, text_of, token
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=40))
+def test_a_token_is_one_part_of_a_subject_and_leads_back_to_its_id(text: str) -> None:
+    """Any text becomes letters and digits only, and comes back."""
+    assert re.fullmatch(r"[a-z2-7]+", token(text))
+    assert text_of(token(text)) == text
+    assert host_name_problem(as_host_name(text)) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_two_ids_have_two_tokens(one: str, other: str) -> None:
+    """Ids that differ in nothing but case or an accent are two keys."""
+    assert (token(one) == token(other)) == (one == other)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="abz27019A*>.=", max_size=12))
+def test_what_is_no_token_is_refused(text: str) -> None:
+    """A received part of a subject is a token that `token` wrote, or an error."""
+    try:
+        assert token(text_of(text)) == text
+    except ValueError:
+        pass
+
+
+def test_a_key_leads_to_its_ids_and_no_other_subject_does() -> None:
+    """The key of another network or bucket is none of ours."""
+    names = Names("demo")
+    assert names.ids(AGENTS, names.key(AGENTS, "ana", "x.*")) == ("ana", "x.*")
+    for other in (Names("other").key(AGENTS, "ana"), names.key("mods", "ana"), names.ask("ana")):
+        with pytest.raises(ValueError, match="is not a key"):
+            names.ids(AGENTS, other)
