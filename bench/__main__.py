@@ -30,6 +30,7 @@ from bench import (
     size,
     torture,
     under_load,
+    versions,
     wire,
 )
 from bench.harness import Options, Result
@@ -45,6 +46,7 @@ MEASURES: dict[str, Callable[[Options], Result]] = {
     "recorder": recorder.measure,
     "change": change_cost.measure,
     "needs": needs.measure,
+    "versions": versions.measure,
     "size": size.measure,
     "openagents": side_by_side.measure,
     "torture": torture.measure,

@@ -22,6 +22,9 @@ from devserver.model.lifecycle import ModState
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.split import MAIN, Line, main_of
 
+_REMEMBERED = 10_000
+"""Senders whose version of a mod is remembered."""
+
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
@@ -124,18 +127,28 @@ class Choice:
     lines: Mapping[str, Slot]
     split: Split
     shadows: tuple[Slot, ...]
+    watched: Slot | None
+    """The main line, where there are shadows of it."""
+    known: dict[str | None, Slot] = field(default_factory=dict)
+    """What was picked for some senders (`source_id`), where nothing but the agent decides: a hash an event is dear."""
 
     def pick(self, asker: Asker) -> Slot:
         """The slot that an event goes to."""
         label = self.split.choose(asker)
         return self.main if label is None else self.lines[label]
 
+    def remember(self, sender: str | None, slot: Slot) -> None:
+        """Pick this slot for a sender from now on."""
+        if len(self.known) >= _REMEMBERED:
+            self.known.clear()
+        self.known[sender] = slot
+
 
 def _choice_of(main: Slot, lines: Mapping[str, Slot]) -> Choice:
     able = {label: slot for label, slot in lines.items() if slot.live is not None and not slot.out}
     rules = {label: slot.line.rule for label, slot in able.items() if slot.line is not None}
     shadows = tuple(slot for label, slot in able.items() if rules[label].shadow)
-    return Choice(main, dict(lines), Split(main.mod_id, rules), shadows)
+    return Choice(main, dict(lines), Split(main.mod_id, rules), shadows, main if shadows else None)
 
 
 @dataclass(slots=True)

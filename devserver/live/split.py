@@ -4,6 +4,11 @@ In this order: the agents that a line names, its groups, the metadata of the eve
 a hash of the agent, so that nothing is kept about agents: an agent stays in its line for as long as the share of that
 line does not fall and those of the lines before it stay. Another line, listed last, moves agents of the main line
 alone.
+
+Where the share of an earlier line falls by `d`, a part `d / (1 - the shares before)` of a later line's agents
+changes places with agents that the earlier line let go. No rule that knows the shares alone can spare them: the agents
+of each line would have to be the same whatever the others' shares are, so for two lines with all agents between them
+the one's would be those that the other leaves, and of three lines each would have to be what is left of both others.
 """
 
 from __future__ import annotations
@@ -15,7 +20,6 @@ from typing import Any
 
 from devserver.model.split import Rule, shown_share
 
-_REMEMBERED = 10_000
 _ALL = 2**64
 
 
@@ -43,7 +47,7 @@ class Reason:
 class Split:
     """The rules of one mod's lines, by label, in the order in which they are listed."""
 
-    __slots__ = ("_by_agent", "_known", "_others", "_shares", "by_agent_alone", "mod_id", "rules")
+    __slots__ = ("_by_agent", "_others", "_shares", "by_agent_alone", "mod_id", "rules")
 
     def __init__(self, mod_id: str, rules: Mapping[str, Rule]) -> None:
         self.mod_id = mod_id
@@ -53,8 +57,6 @@ class Split:
         self._shares = [(label, rule.share) for label, rule in self.rules.items() if rule.share]
         self.by_agent_alone = not self._others
         """Whether no rule asks for more than who the agent is."""
-        self._known: dict[str | None, str | None] = {None: None}
-        """What its name and the shares decide for each agent, for some of them."""
 
     def choose(self, asker: Asker) -> str | None:
         """The label of the line that gets an event; None for the main line."""
@@ -65,16 +67,7 @@ class Split:
             for label, rule in self._others:
                 if fits(rule, asker):
                     return label
-        return self.of_agent(asker.agent)
-
-    def of_agent(self, agent: str | None) -> str | None:
-        """What the name of an agent and the shares decide, where no group and no metadata does."""
-        if agent not in self._known:
-            if len(self._known) >= _REMEMBERED:
-                self._known = {None: None}
-            assert agent is not None
-            self._known[agent] = self._by_agent.get(agent) or by_share(self.mod_id, agent, self._shares)
-        return self._known[agent]
+        return by_share(self.mod_id, asker.agent, self._shares) if asker.agent is not None else None
 
     def why(self, asker: Asker) -> Reason:
         """The line that an event of this agent goes to, and what decides that."""

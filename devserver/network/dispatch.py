@@ -181,8 +181,10 @@ class Dispatcher:
             choice = slot.choice
             if choice is None:
                 answer = await self._offer(slot, event, way)
+            elif (chosen := picked(choice, event)) is choice.watched:
+                answer = await self._shadowed(chosen, choice, event, way)
             else:
-                answer = await self._choose(choice, event, way)
+                answer = await self._offer(chosen, event, way)
             if answer is not None:
                 return answer
         return self._deliver(event, way)
@@ -195,7 +197,7 @@ class Dispatcher:
         choice = slot.choice
         if choice is not None and not is_line:
             slot = picked(choice, event)
-        if choice is not None and choice.shadows and slot is choice.main:
+        if choice is not None and slot is choice.watched:
             answer = await self._shadowed(slot, choice, event, way)
         else:
             answer = await self._offer(slot, event, way)
@@ -222,20 +224,13 @@ class Dispatcher:
             answer = await self._offer(slot, event, way)
         finally:
             sends_of_main.reset(token)
+            # Not longer: a task of the handler may go on to send.
+            sends.generation = None
         took = time.perf_counter() - began
         error = str(way.errors[-1][1]) if len(way.errors) > failed else ""
-        # Not longer: a task of the handler may go on to send.
-        done = Sends(None, list(sends.sent))
-        seen = Seen(event=event, payload=payload, answer=answer, sends=done, error=error, took=took)
+        seen = Seen(event=event, payload=payload, answer=answer, sends=sends, error=error, took=took)
         self.shadows.offer(choice.shadows, seen)
         return answer
-
-    def _choose(self, choice: Choice, event: Event, way: Way) -> Awaitable[EventResponse | None]:
-        """Ask the version of a mod that an event goes to."""
-        slot = picked(choice, event)
-        if choice.shadows and slot is choice.main:
-            return self._shadowed(slot, choice, event, way)
-        return self._offer(slot, event, way)
 
     def _offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
         """Ask the generation that is live when the gate lets the event in."""
@@ -302,16 +297,22 @@ class Dispatcher:
                 call.task.uncancel()
             running.reset(token)
             generation.end(call)
-            if generation.tally is not None:
-                self._tally(generation, generation.tally, call, way if said in (_RAISED, _GIVEN_UP) else None)
+            tally = generation.tally
+            if tally is not None:
+                took = time.monotonic() - call.started
+                if said > _ANSWERED:
+                    self._tally_failed(generation, tally, call, took)
+                else:
+                    # What `note` does, without a call for each event.
+                    tally.events += 1
+                    tally.times.append(took)
             way.visited(generation, call.started, held, said)
 
-    def _tally(self, generation: Generation, tally: Tally, call: Call, failed: Way | None) -> None:
-        """Note how an event fared in a mod that has lines, or in one of them; `failed`: its way, where it did."""
-        error = "" if failed is None else call.expired or (str(failed.errors[-1][1]) if failed.errors else "it ended")
-        tally.note(time.monotonic() - call.started, error)
-        if error:
-            self.on_line_error(generation)
+    def _tally_failed(self, generation: Generation, tally: Tally, call: Call, took: float) -> None:
+        """Note that an event has failed in a mod that has lines, or in one of them."""
+        errors = call.way.errors
+        tally.note(took, call.expired or (str(errors[-1][1]) if errors else "it ended"))
+        self.on_line_error(generation)
 
     def give_up(self, answer: Callable[[asyncio.Task[Any], EventResponse], bool], call: Call) -> bool:
         """Have whoever waits for a call's task answered, though it does not end; what it comes to is not looked at.
@@ -372,13 +373,15 @@ def picked(choice: Choice, event: Event) -> Slot:
         if call.event is not None:
             first = call.event
         call = call.parent
+    known = choice.known.get(first.source_id)
+    if known is not None:
+        return known
     sender = first.source
     agent = sender.id if sender.role == "agent" else None
+    slot = choice.pick(Asker(agent, first.source_agent_group if agent else None, first.metadata))
     if choice.split.by_agent_alone:
-        label = choice.split.of_agent(agent)
-    else:
-        label = choice.split.choose(Asker(agent, first.source_agent_group if agent else None, first.metadata))
-    return choice.main if label is None else choice.lines[label]
+        choice.remember(first.source_id, slot)
+    return slot
 
 
 def _told(choice: Choice, event: Event) -> list[Slot]:

@@ -240,10 +240,9 @@ class Shadows:
                 shadow.busy += 1
                 continue
             shadow.waiting.append(seen)
-            if shadow.worker is None or shadow.worker.done():
-                loop = asyncio.get_running_loop()
-                # An empty context: what a shadow does is nobody's call.
-                shadow.worker = loop.create_task(self._work(shadow), context=contextvars.Context())
+            if shadow.worker is None:
+                # Later: the answer goes first. An empty context: what a shadow does is nobody's call.
+                asyncio.get_running_loop().call_soon(self._begin, shadow, context=contextvars.Context())
 
     def _of(self, slot: Slot, number: int) -> Shadow:
         known = self._shadows.get(slot.mod_id)
@@ -254,7 +253,17 @@ class Shadows:
             known.waiting.extend(waiting)
         return known
 
+    def _begin(self, shadow: Shadow) -> None:
+        if shadow.worker is None:
+            shadow.worker = asyncio.create_task(self._work(shadow))
+
     async def _work(self, shadow: Shadow) -> None:
+        try:
+            await self._see_all(shadow)
+        finally:
+            shadow.worker = None
+
+    async def _see_all(self, shadow: Shadow) -> None:
         while shadow.waiting:
             seen = shadow.waiting.popleft()
             # In a task of its own: one that goes on though it is ended takes only that along.

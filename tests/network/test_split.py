@@ -56,6 +56,13 @@ def test_nobody_leaves_a_line_that_keeps_its_share_and_its_place() -> None:
             assert after[place] < before[place] or after[:place] != before[:place]
 
 
+def test_a_share_that_falls_moves_few_agents_of_the_lines_behind_it() -> None:
+    """From 20 to 10 percent of the first line, no more than a tenth of the second one's agents changes places."""
+    then, now = lines_of(0.2, 0.2), lines_of(0.1, 0.2)
+    left = [agent for agent, line in then.items() if line == "b" and now[agent] != "b"]
+    assert len(left) / list(then.values()).count("b") < 0.12
+
+
 def test_another_line_moves_nobody_between_the_others() -> None:
     """A third line takes its agents from the main line alone."""
     then, now = lines_of(0.2, 0.2), lines_of(0.2, 0.2, 0.2)
