@@ -137,19 +137,19 @@ def keys_of(model: Any) -> set[str]:
 
 def _unknown(model: Any, values: Mapping[str, Any]) -> Iterator[Misfit]:
     known = keys_of(model)
-    return (_unknown_key((key,), known) for key in values if key not in known)
+    return (key_misfit((key,), known) for key in values if key not in known)
 
 
-def _unknown_key(loc: Loc, known: Collection[str]) -> Misfit:
+def key_misfit(loc: Loc, known: Collection[str]) -> Misfit:
     meant = near(str(loc[-1]), known)
     hint = None if meant is None else f"did you mean {meant!r}?"
-    return Misfit(loc, "extra_forbidden", f"unknown key {_named(loc)}", hint, about_key=True)
+    return Misfit(loc, "extra_forbidden", f"unknown key {named(loc)}", hint, about_key=True)
 
 
 def _misfit(model: Any, values: Mapping[str, Any], error: Mapping[str, Any]) -> Misfit:
     kind, loc = error["type"], _found(values, error["loc"], error["type"])
     if kind == "extra_forbidden":
-        return _unknown_key(loc, keys_of(model) if len(loc) == 1 else ())
+        return key_misfit(loc, keys_of(model) if len(loc) == 1 else ())
     return Misfit(loc, kind, _sentence(loc, error))
 
 
@@ -169,16 +169,16 @@ def _found(values: Any, loc: Loc, kind: str) -> Loc:
 def _sentence(loc: Loc, error: Mapping[str, Any]) -> str:
     kind, context = error["type"], error.get("ctx") or {}
     if kind == "missing":
-        return f"{_named(loc)} is missing"
+        return f"{named(loc)} is missing"
     wanted = _WANTED.get(kind)
     if wanted is None:
         # A validator of the mod's own says it in its own words.
         text = str(context["error"]) if kind in ("value_error", "assertion_error") and "error" in context else ""
         text = text or _lower(str(error["msg"]))
-        return f"{_named(loc)}: {text}" if loc else text
+        return f"{named(loc)}: {text}" if loc else text
     shown = _filled(wanted, context)
-    given = _described(loc, error["input"], kind)
-    return f"{_named(loc) if loc else 'this'} must be {shown}, not {given}"
+    given = described(loc, error["input"], kind)
+    return f"{named(loc) if loc else 'this'} must be {shown}, not {given}"
 
 
 def _filled(wanted: str, context: Mapping[str, Any]) -> str:
@@ -191,7 +191,7 @@ def _filled(wanted: str, context: Mapping[str, Any]) -> str:
     return wanted.format(**context)
 
 
-def _described(loc: Loc, given: object, kind: str) -> str:
+def described(loc: Loc, given: object, kind: str) -> str:
     """A refused value in few words; the value of what is named like a secret is never repeated."""
     if kind == "string_too_long" and isinstance(given, str):
         return f"one of {len(given)}"
@@ -213,7 +213,7 @@ def _is_secret(part: str | int) -> bool:
     return isinstance(part, str) and _SECRET_NAME.search(part) is not None
 
 
-def _named(loc: Loc) -> str:
+def named(loc: Loc) -> str:
     """A place in the values as people write it: "files[0].name"."""
     text = ""
     for part in loc:

@@ -306,8 +306,7 @@ class Transaction:
                 assert candidate.old is not None
                 place_of = self._shop.place_of_config(candidate.step)
                 old = candidate.old
-                defaults = None if old.manifest is None else old.manifest.defaults
-                candidate.settings = hooks.settings_of(old.config_model, candidate.step, place_of, defaults)
+                candidate.settings = hooks.settings_of(old.config_model, candidate.step, place_of, old.manifest)
             else:
                 self._make(candidate)
 
@@ -321,8 +320,7 @@ class Transaction:
         hooks.take_manifest(mod_class, manifest)
         hooks.check_requires(mod_class)
         candidate.config_model = model = hooks.config_model(mod_class, module)
-        defaults = None if manifest is None else manifest.defaults
-        settings = hooks.settings_of(model, step, self._shop.place_of_config(step), defaults)
+        settings = hooks.settings_of(model, step, self._shop.place_of_config(step), manifest)
         mode = _hand_over(candidate, mod_class)
         candidate.way = HandOver.REBIND if self._stays(candidate) else mode
         rebinds = candidate.way is HandOver.REBIND and candidate.old is not None

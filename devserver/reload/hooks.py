@@ -9,13 +9,14 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from devserver.config.typed import DoesNotFit, Misfit, fitted, is_model
+from devserver.config.json_schema import misfits_of
+from devserver.config.typed import MOST_TOLD, DoesNotFit, Misfit, fitted, is_model
 from devserver.errors import HookFailed, ModConfigError
 from devserver.live.generation import Generation, running
 from devserver.live.handlers import collect_handlers
@@ -358,18 +359,25 @@ def config_model(mod_class: type[BaseMod], module: ModuleType) -> Any:
     return next((each for each in found if is_model(each)), None)
 
 
-def settings_of(model: Any, step: Step, place_of: PlaceOf | None, defaults: Mapping[str, Any] | None = None) -> Any:
-    """A step's configuration, with defaults where it says nothing, as an instance of `model`; None without a model.
+def settings_of(model: Any, step: Step, place_of: PlaceOf | None, manifest: Manifest | None = None) -> Any:
+    """A step's configuration, with the defaults of its manifest, as an instance of `model`; None without a model.
 
-    Raises ModConfigError with every value that does not fit, each at its place if `place_of` knows it.
+    Without a model the schema of the manifest counts. Raises ModConfigError with every value that does not fit, each
+    at its place if `place_of` knows it.
     """
-    if model is None:
-        return None
-    try:
-        return fitted(model, {**(defaults or {}), **step.config}, closed=True)
-    except DoesNotFit as error:
-        problems = tuple(_config_problem(each, step.mod_path, place_of) for each in error.misfits)
-    raise ModConfigError(problems)
+    defaults = {} if manifest is None else manifest.defaults
+    values = {**defaults, **step.config}
+    misfits: tuple[Misfit, ...] = ()
+    if model is not None:
+        try:
+            return fitted(model, values, closed=True)
+        except DoesNotFit as error:
+            misfits = error.misfits
+    elif manifest is not None and manifest.schema is not None:
+        misfits = misfits_of(manifest.schema, values)[:MOST_TOLD]
+    if misfits:
+        raise ModConfigError(tuple(_config_problem(each, step.mod_path, place_of) for each in misfits))
+    return None
 
 
 def _config_problem(misfit: Misfit, mod_path: str, place_of: PlaceOf | None) -> ErrorFacts:

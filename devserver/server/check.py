@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from devserver.agent_network import AgentNetwork
+from devserver.config.json_schema import unchecked
 from devserver.config.network_yaml import read_network
 from devserver.config.typed import config_schema_of
 from devserver.errors import ConfigError, ModConfigError
@@ -54,6 +55,8 @@ class Checked:
     """The schemas of the mods' configurations, by the path of each mod that declares a model."""
     by_hand: tuple[str, ...] = ()
     """Which packages of mods were changed where they are installed, a sentence each."""
+    unchecked: tuple[str, ...] = ()
+    """Which words of manifests' schemas restrict nothing, a sentence for each mod."""
 
     @property
     def good(self) -> bool:
@@ -63,7 +66,7 @@ class Checked:
     @property
     def notes(self) -> tuple[str, ...]:
         """What works otherwise than its author may expect, a sentence each."""
-        return () if self.config is None else (*grant_notes(self.config), *self.by_hand)
+        return () if self.config is None else (*grant_notes(self.config), *self.by_hand, *self.unchecked)
 
     @property
     def summary(self) -> str:
@@ -105,7 +108,12 @@ def check_network(path: Path, aside: Aside | None = None) -> Checked:
     rows, ended = _rehearsed(path, aside)
     schemas = {row["path"]: row["schema"] for row in rows if "schema" in row}
     problems = (*_failed(rows), *_unfinished(rows, ended))
-    return Checked((), problems, config, path.name, schemas, by_hand=_by_hand(path.parent))
+    told = "{}: config_schema of its manifest says {}, which is not checked here"
+    open_to = tuple(
+        told.format(row["path"], listed(row["unchecked"], "and", 5)) for row in rows if row.get("unchecked")
+    )
+    by_hand = _by_hand(path.parent)
+    return Checked((), problems, config, path.name, schemas, by_hand=by_hand, unchecked=open_to)
 
 
 def _by_hand(workspace: Path) -> tuple[str, ...]:
@@ -204,7 +212,7 @@ async def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFac
         if model is not None:
             _write(results, {"path": step.mod_path, "schema": config_schema_of(model)})
         elif manifest is not None and manifest.schema is not None:
-            _write(results, {"path": step.mod_path, "schema": manifest.schema})
+            _write(results, {"path": step.mod_path, "schema": manifest.schema, "unchecked": unchecked(manifest.schema)})
     try:
         if carried.failure is not None:
             raise carried.failure.error

@@ -9,6 +9,7 @@ import pytest
 from workspaces import Workspace
 
 from devserver.market.manifest import BadManifest, declared_in, manifest_beside
+from devserver.model.facts import Status
 from devserver.server.check import check_network
 from devserver.server.status import catalogue_of
 
@@ -90,8 +91,34 @@ def test_the_schema_of_a_manifest_is_that_of_check_and_of_editors(tmp_path: Path
 async def test_the_schema_of_a_manifest_is_listed_with_the_events(work: Workspace) -> None:
     """`oa-dev events --list` and the page ask for it."""
     package(work, "wiki", config_schema=SCHEMA)
-    await work.start("mods.wiki")
+    await work.start({"name": "mods.wiki", "config": {"kind": "a"}})
     assert catalogue_of(work.net)["mods"][0]["config_schema"] == AS_JSON_SCHEMA
+
+
+async def test_a_configuration_that_does_not_fit_the_schema_of_a_manifest_is_refused(work: Workspace) -> None:
+    """At the start, by `load_mod` and on a save, at its place; what runs keeps running, and a repaired value loads."""
+    package(work, "wiki", config_schema=AS_JSON_SCHEMA)
+    await work.start({"name": "mods.wiki", "config": {"kind": "a", "most": 0}})
+    assert work.running() == {}
+    [error] = [each.error for each in work.outcomes()]
+    assert error is not None and error.where is not None
+    assert error.message == 'config of mods.wiki: "most" must be at least 1, not 0'
+    assert (Path(error.where.file).name, error.where.line, error.where.column) == ("network.yaml", 7, 13)
+    answer = await work.net.load_mod("mods.wiki", config={"most": 2})
+    assert (answer.success, '"kind" is missing' in answer.message) == (False, True)
+    await work.save_yaml({"name": "mods.wiki", "config": {"kind": "a"}})
+    assert work.running() == {"wiki": 1}
+    done = await work.save_yaml({"name": "mods.wiki", "config": {"kind": "b"}})
+    assert ([each.status for each in done.outcomes], work.running()) == ([Status.ROLLED_BACK], {"wiki": 1})
+
+
+def test_check_refuses_what_the_schema_of_a_manifest_refuses(tmp_path: Path) -> None:
+    """And names the words of the schema that restrict nothing here."""
+    work = Workspace(tmp_path)
+    package(work, "wiki", config_schema={**AS_JSON_SCHEMA, "if": {}})
+    checked = check_network(work.yaml({"name": "mods.wiki", "config": {"kind": "b"}}))
+    assert [error.message for _, error in checked.mods] == ['config of mods.wiki: "kind" must be one of "a", not "b"']
+    assert checked.notes == ("mods.wiki: config_schema of its manifest says if, which is not checked here",)
 
 
 @pytest.mark.parametrize(
