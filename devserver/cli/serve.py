@@ -78,6 +78,8 @@ def run(
     os.environ.update(settings.variables)
     from devserver.model import logs
     from devserver.model.facts import ConfigRefused
+    from devserver.server.aside import work
+    from devserver.server.fork_server import ForkServer
     from devserver.server.run_options import RunOptions
     from devserver.server.server import run_server
     from devserver.ui.capture import captured
@@ -85,6 +87,9 @@ def run(
     from devserver.ui.face import console_face, json_face
     from devserver.ui.log import quiet_libraries
 
+    # Before there is a thread, and a face whose output it would share.
+    garbage.freeze_own()
+    forks = ForkServer.begin(work, image.began, before.values["server"].get("forks") if before is not None else None)
     log_format = settings["log_format"] or ("json" if as_json else "human")
     if as_json:
         face = json_face(sys.stdout, sys.stderr, human_log=log_format == "human")
@@ -115,6 +120,7 @@ def run(
         supervised=supervised,
         image=image,
         before=before,
+        forks=forks,
         **asked,
     )
     try:

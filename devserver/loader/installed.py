@@ -7,6 +7,7 @@ a restart.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import sysconfig
@@ -27,6 +28,25 @@ class _Stamp(NamedTuple):
     changed_ns: int
     size: int
     digest: bytes | None
+
+
+def changed_since(began: float) -> bool:
+    """Whether a module that is loaded lies on disk as something newer, or packages were installed since.
+
+    `began`: seconds since 1970.
+    """
+    began_ns = began * 1e9
+    folders = (each for each in sys.path if not _INSTALLED.isdisjoint(Path(each).parts) and os.path.isdir(each))
+    return any(_touched_ns(each) > began_ns for each in (*_files(), *folders))
+
+
+def _touched_ns(file: str) -> float:
+    """When a file became what it is at its place: what is moved there keeps the time at which it was written."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return math.inf
+    return max(found.st_mtime_ns, found.st_ctime_ns)
 
 
 class InstalledCode:

@@ -58,7 +58,7 @@ class SecondOpinion:
         # As a fresh start would load them: with what network.yaml asks for, not with what the failed reload left.
         states = {path: replace(each, config=wanted.get(path, each.config)) for path, each in states.items()}
         # Both at once: where the save is brought by a restart, agents wait for neither.
-        self._restarts.foresee()
+        self._restarts.foresee(frozenset(map(module_of, states)))
         trial = asyncio.ensure_future(rehearse(states, doubtful[0].phase))
         attempts = {each.mod_path: self._knowledge.failed.get(each.mod_path) for each in doubtful}
         await asyncio.wait((trial,), timeout=WAIT_SECONDS)
@@ -67,6 +67,8 @@ class SecondOpinion:
             return outcomes
         if not self._act_on(trial, doubtful, attempts):
             return outcomes
+        # So that the restart begins when this is told, and the old code answers nothing in between.
+        await self._restarts.foreseen(WAIT_SECONDS)
         return [_waiting(each) if each in doubtful else each for each in outcomes]
 
     def _act_on(

@@ -43,8 +43,9 @@ class Restarting:
         self.replace: Callable[[Plan], None] | None = None
         self.rehearse: Callable[[Mapping[str, Arrival], Phase], Awaitable[bool]] | None = None
         """Whether these mods, which have failed in a phase in place, all come up in a fresh process."""
-        self.problem: Callable[[], Awaitable[str | None]] = _no_problem
-        """Why the process could not be started again, as far as that can be known before."""
+        self.problem: Callable[[Collection[str]], Awaitable[str | None]] = _no_problem
+        """Why the process could not be started again, as far as that can be known before; given the mods (plain
+        paths) that are looked at elsewhere."""
         self.waiting: dict[str, None] = {}
         """The reasons of restarts that were not done, each once, in order."""
         self.why = ""
@@ -59,10 +60,18 @@ class Restarting:
         """Told of each mod that ran in the image before and has come up."""
         self._foreseen: asyncio.Future[str | None] | None = None
 
-    def foresee(self) -> None:
-        """Begin to look for what would keep the process from starting, before a restart that is likely asks for it."""
+    def foresee(self, rehearsed: Collection[str]) -> None:
+        """Begin to look for what would keep the process from starting, before a restart that is likely asks for it.
+
+        `rehearsed`: the mods (plain paths) that are tried meanwhile; the restart is asked for if they come up.
+        """
         self.forget_foreseen()
-        self._foreseen = asyncio.ensure_future(self.problem())
+        self._foreseen = asyncio.ensure_future(self.problem(rehearsed))
+
+    async def foreseen(self, seconds: float) -> None:
+        """Wait until that is known, at most so long."""
+        if self._foreseen is not None:
+            await asyncio.wait((self._foreseen,), timeout=seconds)
 
     def forget_foreseen(self) -> None:
         """No restart comes of it, or what was looked at has changed."""
@@ -73,7 +82,7 @@ class Restarting:
     async def why_not(self) -> str | None:
         """Why the process could not be started again now, None where it could."""
         if self._foreseen is None:
-            return await self.problem()
+            return await self.problem(())
         foreseen, self._foreseen = self._foreseen, None
         return await foreseen
 
@@ -149,7 +158,7 @@ class Restarting:
         return replace(outcome, action=Action.RELOAD, way=Way.RESTART, reason=self.cause or outcome.reason)
 
 
-async def _no_problem() -> str | None:
+async def _no_problem(rehearsed: Collection[str]) -> str | None:
     return None
 
 

@@ -7,15 +7,10 @@ imported, it does not do it to whoever asked.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.json_schema import unchecked
@@ -28,12 +23,13 @@ from devserver.model.change import ConfigChanged
 from devserver.model.config import NetworkConfig
 from devserver.model.facts import ErrorFacts, Frame
 from devserver.model.lifecycle import Phase
-from devserver.model.names import LOCK
+from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.network.grants import grant_notes
 from devserver.reload.apply import Transaction
 from devserver.reload.engine import Engine
 from devserver.reload.outcomes import held_outcome
+from devserver.server.aside import Aside, Done, Row, Write, do_aside
 from devserver.ui.words import listed
 
 PATIENCE = 60.0
@@ -81,36 +77,25 @@ class Checked:
         return f"{words}; {keys} no effect in OpenAgents either" if others else words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
-    """The process that imports the mods of a network to be checked.
+def check_network(path: Path, aside: Aside | None = None, *, proven: Collection[str] = ()) -> Checked:
+    """Check a network. Blocks until its mods have been imported, or the patience of `aside` ends.
 
-    `patience`: the seconds that it may take; `environ`: its environment, this one's by default; `also`: modules of ours
-    that have to be importable there too; `begun`: given the process, which may be killed where its findings are not
-    wanted any more.
+    `proven`: plain paths of mods that are known to load.
     """
-
-    patience: float = PATIENCE
-    environ: Mapping[str, str] | None = None
-    also: Sequence[str] = ()
-    begun: Callable[[subprocess.Popen[bytes]], None] = lambda process: None
-
-
-def check_network(path: Path, aside: Aside | None = None) -> Checked:
-    """Check a network. Blocks until its mods have been imported, or the patience of `aside` ends."""
-    aside = aside or Aside()
+    aside = aside or Aside(patience=PATIENCE)
     try:
         config = read_network(path)
     except ConfigError as error:
         return Checked(error.problems, name=path.name)
-    if not config.enabled_mods and not aside.also:
+    open_questions = [each for each in config.enabled_mods if module_of(each.path) not in proven]
+    if not open_questions and not aside.also:
         return Checked((), (), config, path.name)
-    rows, ended = _rehearsed(path, aside)
-    schemas = {row["path"]: row["schema"] for row in rows if "schema" in row}
-    problems = (*_failed(rows), *_unfinished(rows, ended))
+    done = do_aside(_check, {"path": str(path), "proven": tuple(proven)}, path.parent, aside)
+    schemas = {row["path"]: row["schema"] for row in done.rows if "schema" in row}
+    problems = (*_failed(done.rows), *_unfinished(done, aside.patience))
     told = "{}: config_schema of its manifest says {}, which is not checked here"
     open_to = tuple(
-        told.format(row["path"], listed(row["unchecked"], "and", 5)) for row in rows if row.get("unchecked")
+        told.format(row["path"], listed(row["unchecked"], "and", 5)) for row in done.rows if row.get("unchecked")
     )
     by_hand = _by_hand(path.parent)
     return Checked((), problems, config, path.name, schemas, by_hand=by_hand, unchecked=open_to)
@@ -127,52 +112,22 @@ def _by_hand(workspace: Path) -> tuple[str, ...]:
     return tuple(words.format(name, listed(files, "and", 3)) for name, files in changed)
 
 
-def _rehearsed(path: Path, aside: Aside) -> tuple[list[dict[str, Any]], str]:
-    """What the process that imports the mods has written, and how it ended (see `_run`)."""
-    with tempfile.TemporaryFile() as results:
-        # -P: what lies in the working directory must not stand before Python's own modules.
-        program = f"import {', '.join((*aside.also, __name__))}; {__name__}.main()"
-        command = [sys.executable, "-P", "-c", program, str(path), str(results.fileno())]
-        ended = _run(command, path.parent, results, aside)
-        results.seek(0)
-        return [json.loads(line) for line in results if line.endswith(b"\n")], ended
-
-
-def _run(command: list[str], folder: Path, results: IO[bytes], aside: Aside) -> str:
-    """How the process ended, in words; "" for a good end."""
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=None if aside.environ is None else dict(aside.environ),
-        pass_fds=(results.fileno(),),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
-        aside.begun(process)
-        try:
-            _, errors = process.communicate(timeout=aside.patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return f"its import did not end within {aside.patience:.0f} s"
-    last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-    said = f": {last[0]}" if last else ""
-    return f"its import ended the process with code {process.returncode}{said}" if process.returncode else ""
-
-
-def _failed(rows: list[dict[str, Any]]) -> Iterator[tuple[str, ErrorFacts]]:
+def _failed(rows: Iterable[Row]) -> Iterator[tuple[str, ErrorFacts]]:
     for row in rows:
         if row.get("error") is not None:
             yield row["mod"], _facts(row["error"])
 
 
-def _unfinished(rows: list[dict[str, Any]], ended: str) -> ModErrors:
+def _unfinished(done: Done, patience: float) -> ModErrors:
     """The mod at which the process ended before its time."""
-    finished = rows and rows[-1].get("end", False)
-    if finished:
+    if done.rows and done.rows[-1].get("end", False):
         return ()
-    begun = [row["begin"] for row in rows if "begin" in row]
-    return ((begun[-1] if begun else "mods", ErrorFacts("CheckEnded", ended or "its import ended the process")),)
+    begun = [row["begin"] for row in done.rows if "begin" in row]
+    how = f"its import did not end within {patience:.0f} s"
+    if done.code is not None:
+        how = f"its import ended the process with code {done.code}" if done.code else "its import ended the process"
+        how += f": {done.said}" if done.code and done.said else ""
+    return ((begun[-1] if begun else "mods", ErrorFacts("CheckEnded", how)),)
 
 
 def _facts(values: Mapping[str, Any]) -> ErrorFacts:
@@ -184,22 +139,28 @@ def _facts(values: Mapping[str, Any]) -> ErrorFacts:
 # In the process of its own
 
 
-async def _rehearse(path: Path, results: IO[str]) -> None:
-    """Write a line for each mod that is begun, and one for what became of it."""
+def _check(values: Mapping[str, Any], write: Write) -> None:
+    asyncio.run(_check_each(Path(values["path"]), values["proven"], write))
+
+
+async def _check_each(path: Path, proven: Collection[str], write: Write) -> None:
+    """Write a row for each mod that is begun, and one for what became of it."""
     network = AgentNetwork.load(path)
     network.engine.start()
     plan = network.plan(ConfigChanged(network.config, cause="check"))
     for hold in plan.holds:
         error = held_outcome(hold, network.engine.registry, path).error or ErrorFacts("NotLoaded", hold.reason)
-        _write(results, {"mod": hold.mod_id, "error": asdict(error)})
+        write({"mod": hold.mod_id, "error": asdict(error)})
     for step in plan.steps:
-        _write(results, {"begin": step.mod_id})
-        for error in await _tried(network.engine, step, results):
-            _write(results, {"mod": step.mod_id, "error": asdict(error)})
-    _write(results, {"end": True})
+        if module_of(step.mod_path) in proven:
+            continue
+        write({"begin": step.mod_id})
+        for error in await _tried(network.engine, step, write):
+            write({"mod": step.mod_id, "error": asdict(error)})
+    write({"end": True})
 
 
-async def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFacts, ...]:
+async def _tried(engine: Engine, step: Step, write: Write) -> tuple[ErrorFacts, ...]:
     """All that is wrong with a mod: every value of its configuration that does not fit, else one error at most.
 
     Writes the schema of a configuration that has a model.
@@ -210,9 +171,9 @@ async def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFac
     for candidate in carried.candidates:
         model, manifest = candidate.config_model, candidate.manifest
         if model is not None:
-            _write(results, {"path": step.mod_path, "schema": config_schema_of(model)})
+            write({"path": step.mod_path, "schema": config_schema_of(model)})
         elif manifest is not None and manifest.schema is not None:
-            _write(results, {"path": step.mod_path, "schema": manifest.schema, "unchecked": unchecked(manifest.schema)})
+            write({"path": step.mod_path, "schema": manifest.schema, "unchecked": unchecked(manifest.schema)})
     try:
         if carried.failure is not None:
             raise carried.failure.error
@@ -227,20 +188,3 @@ async def _tried(engine: Engine, step: Step, results: IO[str]) -> tuple[ErrorFac
     except Exception as error:
         return (engine.facts_of(error),)
     return ()
-
-
-def _write(results: IO[str], row: dict[str, Any]) -> None:
-    results.write(json.dumps(row) + "\n")
-    results.flush()
-
-
-def main() -> None:
-    """Check the network that the arguments name; the end of this process."""
-    with os.fdopen(int(sys.argv[2]), "w", encoding="utf-8", closefd=False) as results:
-        asyncio.run(_rehearse(Path(sys.argv[1]), results))
-    # Threads that an import has started keep nobody waiting.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -106,7 +106,7 @@ def write_memory(values: Mapping[str, Any]) -> int:
 
     Raises OSError where there is no room for them.
     """
-    descriptor = _nameless_file()
+    descriptor = nameless_file()
     try:
         with open(descriptor, "wb", closefd=False) as stream:
             pickle.dump(dict(values), stream, pickle.HIGHEST_PROTOCOL)
@@ -117,7 +117,8 @@ def write_memory(values: Mapping[str, Any]) -> int:
     return descriptor
 
 
-def _nameless_file() -> int:
+def nameless_file() -> int:
+    """An empty file without a name, in memory where the system can do that; its descriptor."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("oa-dev")
     descriptor, path = tempfile.mkstemp(prefix="oa-dev-")

@@ -7,10 +7,7 @@ ends within its limit. What it is refused for that reason proves nothing about a
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import pickle
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,12 +21,11 @@ from devserver.model.config import ModSpec
 from devserver.model.facts import Fact, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Phase
 from devserver.reload.restarting import Arrival, arrival_from_dict, arrival_to_dict
-from devserver.server.image import write_memory
+from devserver.server.aside import Aside, Row, Write, do_aside
 
 LIMIT = 10.0
 """Seconds that a rehearsal may take."""
 
-_PROGRAM = f"import {__name__}; {__name__}.main()"
 _PROVEN = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
 _NEVER = frozenset({
     "socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg", "subprocess.Popen", "os.fork", "os.forkpty",
@@ -60,40 +56,20 @@ def comes_up(tried: Tried | None, failed_in: Phase) -> bool:
     return tried.refused and tried.phase not in _PROVEN and failed_in in _PROVEN
 
 
-def rehearse(path: Path, mods: Mapping[str, Arrival], environ: Mapping[str, str]) -> dict[str, Tried]:
-    """Load mods (by path, each with its state) in a fresh process; what became of each. Blocks, at most LIMIT seconds.
+def rehearse(path: Path, mods: Mapping[str, Arrival], aside: Aside) -> dict[str, Tried]:
+    """Load mods (by path, each with its state) in a fresh process; what became of each. Blocks.
 
     `path`: the network.yaml, which need not list them.
 
     Nothing is said of a mod at which the process ended before its time.
     """
-    with tempfile.TemporaryDirectory(prefix="oa-dev-") as folder, tempfile.TemporaryFile() as results:
+    with tempfile.TemporaryDirectory(prefix="oa-dev-") as folder:
         arrivals = {name: arrival_to_dict(each) for name, each in mods.items()}
-        request = write_memory({"path": str(path), "arrivals": arrivals, "folder": folder})
-        command = [sys.executable, "-P", "-c", _PROGRAM, str(request), str(results.fileno())]
+        values = {"path": str(path), "arrivals": arrivals, "folder": folder}
         quiet = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": folder}
-        try:
-            subprocess.run(
-                command,
-                cwd=path.parent,
-                env={**environ, **quiet},
-                pass_fds=(request, results.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=LIMIT,
-                # Of its own session: it is no process of a mod, and no signal of the terminal is meant for it.
-                start_new_session=True,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return {}
-        finally:
-            os.close(request)
-        results.seek(0)
-        text = results.read()
-    rows = json.loads(text) if text else {}
-    return {name: Tried(**{**row, "phase": Phase(row["phase"])}) for name, row in rows.items()}
+        environ = {**(os.environ if aside.environ is None else aside.environ), **quiet}
+        rows = do_aside(_rehearse, values, path.parent, replace(aside, environ=environ)).rows
+    return {row.pop("mod"): Tried(**{**row, "phase": Phase(row["phase"])}) for row in rows}
 
 
 # In the process of its own
@@ -126,7 +102,12 @@ class _Guard:
         raise PermissionError(f"a rehearsal does nothing that can be seen outside ({event})")
 
 
-async def _tried(values: Mapping[str, Any], guard: _Guard) -> dict[str, Any]:
+def _rehearse(values: Mapping[str, Any], write: Write) -> None:
+    """Write a row for what became of each mod."""
+    asyncio.run(_tried(values, _Guard(values["folder"]), write))
+
+
+async def _tried(values: Mapping[str, Any], guard: _Guard, write: Write) -> None:
     arrivals = {name: arrival_from_dict(each) for name, each in values["arrivals"].items()}
     wanted = tuple(ModSpec(each.mod_path, each.config) for each in arrivals.values())
     path, told = Path(values["path"]), list[Fact]()
@@ -135,22 +116,17 @@ async def _tried(values: Mapping[str, Any], guard: _Guard) -> dict[str, Any]:
     network.engine.restarts.arrivals = arrivals
     sys.addaudithook(guard.hear)
     await network.initialize()
-    outcomes = [each for fact in told if isinstance(fact, PlanDone) for each in fact.outcomes]
-    return {each.mod_path: _row(each, guard) for each in outcomes}
+    for outcome in (each for fact in told if isinstance(fact, PlanDone) for each in fact.outcomes):
+        write(_row(outcome, guard))
 
 
-def _row(outcome: Outcome, guard: _Guard) -> dict[str, Any]:
+def _row(outcome: Outcome, guard: _Guard) -> Row:
     good = outcome.status is Status.APPLIED
     error = str(outcome.error or outcome.reason)
-    return {"comes_up": good, "phase": outcome.phase.value, "error": error, "refused": guard.refused}
-
-
-def main() -> None:
-    """Try the mods that the memory file names; the end of this process."""
-    with open(int(sys.argv[1]), "rb", closefd=False) as stream:
-        values = pickle.load(stream)
-    guard = _Guard(values["folder"])
-    rows = asyncio.run(_tried(values, guard))
-    os.write(int(sys.argv[2]), json.dumps(rows).encode())
-    # Threads that an import has started keep nobody waiting.
-    os._exit(0)
+    return {
+        "mod": outcome.mod_path,
+        "comes_up": good,
+        "phase": outcome.phase.value,
+        "error": error,
+        "refused": guard.refused,
+    }

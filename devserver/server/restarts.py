@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
@@ -17,6 +16,7 @@ from devserver.model.config import NetworkConfig
 from devserver.model.lifecycle import Phase
 from devserver.model.plan import Plan
 from devserver.reload.restarting import Arrival
+from devserver.server.aside import Aside
 from devserver.server.before import LISTENING
 from devserver.server.restart import IMPORTED, Connections, Parts, RestartInPlace
 from devserver.server.run_options import RunOptions
@@ -103,39 +103,45 @@ class Restarts:
     def _more(self) -> tuple[dict[str, Any], dict[str, int]]:
         values, descriptors = self._survives()
         sockets = dict(zip(LISTENING, (each.fileno() for each in self._heard), strict=False))
-        return {"server": values | {"address": self._address}}, sockets | descriptors
+        forks = self._options.forks
+        of_server = {"address": self._address, "forks": forks.pid if forks is not None else None}
+        return {"server": values | of_server}, sockets | descriptors
 
     async def rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
         """Try mods that failed in a phase in place in a fresh process; whether all of them come up there."""
         # Here and not above: rarely needed.
-        from devserver.server.rehearsal import comes_up, rehearse
+        from devserver.server.rehearsal import LIMIT, comes_up, rehearse
 
-        tried = await run_in_thread(rehearse, self._options.path, mods, os.environ)
+        aside = Aside(patience=LIMIT, environ=os.environ, forks=self._options.forks)
+        tried = await run_in_thread(rehearse, self._options.path, mods, aside)
         return all(comes_up(tried.get(each.mod_path), failed_in) for each in mods.values())
 
-    async def problem(self) -> str | None:
-        """Say why a start would fail now, by what the files hold; None where it would not."""
+    async def problem(self, proven: Collection[str] = ()) -> str | None:
+        """Say why a start would fail now, by what the files hold; None where it would not.
+
+        `proven`: the mods (plain paths) that a rehearsal tries.
+        """
         image, options = self._options.image, self._options
         problem = image.problem()
         if problem is not None:
             return problem
         # Here and not above: rarely needed, and slow to import.
-        from devserver.server.check import Aside, check_network
+        from devserver.server.check import PATIENCE, check_network
 
-        checking: list[subprocess.Popen[bytes]] = []
+        ends: list[Callable[[], None]] = []
         try:
             settings = read_settings(options.path.parent, {}, image.environ)
             config = self._read_network()
             if (config.host, config.port) != self._address:
                 bind(config.host, config.port, strict=options.strict_port).close()
             environ = {**image.environ, **settings.variables}
-            aside = Aside(environ=environ, also=IMPORTED, begun=checking.append)
-            found = await run_in_thread(check_network, options.path, aside)
+            aside = Aside(patience=PATIENCE, environ=environ, also=IMPORTED, forks=options.forks, begun=ends.append)
+            found = await run_in_thread(lambda: check_network(options.path, aside, proven=proven))
         except (DevServerError, OSError) as error:
             return str(error)
         except asyncio.CancelledError:
-            for each in checking:
-                each.kill()
+            for end in ends:
+                end()
             raise
         running = {each.mod_id for each in self._network.engine.registry.live} | {"mods"}
         failing = [f"{mod_id} ({error})" for mod_id, error in found.mods if mod_id in running]

@@ -8,6 +8,7 @@ from pathlib import Path
 from devserver.config.settings import Settings
 from devserver.model.config import NetworkConfig
 from devserver.server.before import Before
+from devserver.server.fork_server import ForkServer
 from devserver.server.image import Image
 from devserver.server.supervised import Supervised
 
@@ -37,6 +38,8 @@ class RunOptions:
     image: Image = field(default_factory=Image)
     before: Before | None = None
     """What the image before this one has left, after a restart in place."""
+    forks: ForkServer | None = None
+    """Forks for what is tried in a fresh process."""
 
     def overridden(self, config: NetworkConfig) -> tuple[str, ...]:
         """What of an address that network.yaml asks for this run does not take, in words."""

@@ -100,8 +100,6 @@ def run_server(options: RunOptions, face: Face) -> int:
     Raises ConfigError for a network.yaml that cannot be used, PortInUse where no port is free; nothing runs then.
     """
     began = options.supervised.began or process_began()
-    # What was imported by now lives as long as the process: looking through it again would stop everything for 20 ms.
-    garbage.freeze_own()
     config = options.with_address(read_network(options.path))
     heard = listening_sockets(options, config, face)
     options.supervised.entrust(heard[0], config.host, config.port)

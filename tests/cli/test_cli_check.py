@@ -85,7 +85,7 @@ def test_an_import_that_hangs_is_given_up_and_named(files: Workspace) -> None:
     """Those before it were looked at."""
     files.mod("ant", served("ant", 1))
     files.write("mods/bee.py", "import threading\nthreading.Event().wait()\n")
-    assert checked(files, "ant", "bee", patience=1.5) == {"bee": "CheckEnded: its import did not end within 2 s"}
+    assert checked(files, "ant", "bee", patience=3.0) == {"bee": "CheckEnded: its import did not end within 3 s"}
 
 
 def test_nothing_is_started_and_nothing_printed(files: Workspace, capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ async def test_the_next_image_is_checked_while_the_fresh_process_is_asked(work: 
     """A save that a restart brings waits for the longer of the two, and the check is not made twice."""
     checks, replaced, checking = list[str](), asyncio.Event(), asyncio.Event()
 
-    async def problem() -> None:
+    async def problem(rehearsed: object) -> None:
         checks.append("begun")
         checking.set()
 
@@ -71,7 +71,7 @@ async def test_what_is_saved_meanwhile_is_checked(work: Workspace) -> None:
     checks, replaced = list[str](), asyncio.Event()
     answered = asyncio.Event()
 
-    async def problem() -> None:
+    async def problem(rehearsed: object) -> None:
         checks.append("begun")
         if len(checks) == 1:
             await asyncio.Event().wait()

@@ -11,7 +11,8 @@ from rig.running import serving
 from rig.workspace import Workspace
 
 from devserver.model.lifecycle import Phase
-from devserver.server.rehearsal import Tried, comes_up, rehearse
+from devserver.server.aside import Aside
+from devserver.server.rehearsal import LIMIT, Tried, comes_up, rehearse
 
 LIBRARY = '''\
 """A library that is set up once in the life of a process."""
@@ -107,7 +108,7 @@ def test_a_rehearsal_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "network.yaml").write_text("network:\n  name: t\n")
     before = sorted(tmp_path.rglob("*"))
     arrival = Arrival(mod_path="mods.writer", generation=1, state=PackedState())
-    tried = rehearse(tmp_path / "network.yaml", {"mods.writer": arrival}, {})["mods.writer"]
+    tried = rehearse(tmp_path / "network.yaml", {"mods.writer": arrival}, Aside(patience=LIMIT))["mods.writer"]
     assert (tried.comes_up, tried.phase, tried.refused) == (False, Phase.INITIALIZE, True)
     assert [each for each in sorted(tmp_path.rglob("*")) if ".oa-dev" not in each.parts] == before
     assert comes_up(tried, Phase.IMPORT)
