@@ -1,4 +1,5 @@
-"""Puts the schemas of mods' configurations into the schema of network.yaml, so that editors know each mod's keys."""
+"""Puts the schemas of mods' configurations into the schema of network.yaml, so that editors know
+each mod's keys."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def with_mods(network: Schema, configs: Mapping[str, Schema]) -> Schema:
         models[name] = _moved(schema, f"{_REF}{name}/$defs/")
         config: Schema = {"$ref": f"{_REF}{name}"}
         if not schema.get("required"):
-            # An empty `config:` is null, which stands for no value at all.
+            # An empty `config:` is null, which means no value.
             config = {"anyOf": [config, {"type": "null"}]}
         needs = {} if not schema.get("required") else {"required": ["config"]}
         named = {"properties": {"name": {"enum": _spellings(path)}}, "required": ["name"]}
@@ -36,14 +37,14 @@ def with_mods(network: Schema, configs: Mapping[str, Schema]) -> Schema:
 
 
 def _spellings(path: str) -> list[str]:
-    """The ways to write a mod's path in network.yaml."""
+    """Return the ways to write a mod's path in network.yaml."""
     plain = path.replace("./", "mods.", 1) if path.startswith("./") else path
     local = plain.removeprefix("mods.")
     return [plain, f"./{local}"] if local != plain and "." not in local else [plain]
 
 
 def _entry(schema: Schema) -> Schema:
-    """The schema of one entry of `mods`, wherever references lead to it."""
+    """Return the schema of one entry of `mods`, through all references."""
     found: Any = schema
     for step in ("network", "mods"):
         found = _followed(schema, _followed(schema, found)["properties"][step])
@@ -58,7 +59,7 @@ def _followed(root: Schema, schema: Any) -> Any:
 
 
 def _moved(value: Any, prefix: str) -> Any:
-    """A schema whose references lead to where its own definitions lie from now on."""
+    """Return a schema whose references lead to the new place of its definitions."""
     if isinstance(value, dict):
         return {
             key: prefix + each.removeprefix(_REF) if key == "$ref" and isinstance(each, str) else _moved(each, prefix)

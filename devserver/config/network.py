@@ -1,7 +1,8 @@
 """The keys of a network.yaml as models: one table of types, ranges, defaults and descriptions.
 
-`network_yaml` reads by it, `schema` prints it for editors. What a field refuses is worded here (`_refuse`); where that
-stands, the reader knows. The keys are those of OpenAgents 0.8.6, and `dev:` for what is ours alone.
+`network_yaml` reads with it, `schema` prints it for editors. The refusals of fields are worded here
+(`_refuse`); the reader knows their places. The keys are those of OpenAgents 0.8.6, and `dev:` for
+our own.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ DAY = 86_400.0
 MOST = 1_000_000
 MIB = 1024 * 1024
 CONNECTION_TIMEOUTS = 6
-"""An agent is gone after this many connection timeouts, where `agent_timeout` does not say otherwise."""
+"""An agent is gone after this many connection timeouts, unless `agent_timeout` says otherwise."""
 
 MISTYPED, CHOICE, SAID, FREE = "mistyped", "choice", "said", "free"
-"""Kinds of refusals, besides pydantic's own: another type or range, an unknown word, a sentence, values in it."""
+"""Kinds of refusals beside pydantic's own: another type or range, an unknown word, a sentence, a
+sentence with values."""
 
 _AGENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _AGENT_FILE = re.compile(r"^(?![/~])(?!(.*/)?\.\.(/|$))[^\\\x00]+\.(py|yaml|yml)$")
-"""A path that leads nowhere but into the folder, with the name of a program."""
+"""A path into the folder, with the name of a program."""
 
 _VARIABLE = "{path} names an environment variable, and those are not filled in here"
 
@@ -47,12 +49,13 @@ def _refuse(kind: str, says: str, **context: Any) -> NoReturn:
 
 
 def is_variable(text: str) -> bool:
-    """Whether a text is `${NAME}`: network.yaml never takes values from the environment."""
+    """Return whether a text is `${NAME}`: network.yaml never takes values from the environment."""
     return text.startswith("${") and text.endswith("}")
 
 
 def _wanted(words: str) -> WrapValidator:
-    """What a value has to be, in words that follow "is": said for whatever the type or the range refuses."""
+    """Return what a value has to be, in words that follow "is": for all refusals of the type or the
+    range."""
 
     def check(value: Any, inner: Check) -> Any:
         try:
@@ -109,7 +112,7 @@ def _read_index(value: Any, inner: Check) -> Any:
     name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     if not rest or scheme == "https" or (scheme == "http" and is_loopback(name)):
         return inner(text)
-    # A list of packages that others can change on its way decides which code runs here.
+    # Anyone who can change a list of packages on its way decides which code runs here.
     _refuse(SAID, "{path}: an address begins with https:// (http:// on this machine alone)", hint=None)
 
 
@@ -124,7 +127,7 @@ def _read_age(value: Any, inner: Check) -> Any:
 
 
 def seconds_of_age(text: str) -> float:
-    """The seconds of an age such as 3d."""
+    """Return the seconds of an age such as 3d."""
     return int(text[:-1]) * _SECONDS_OF[text[-1]]
 
 
@@ -168,7 +171,8 @@ def _read_free(value: Any, inner: Check) -> Any:
 
 
 def _unusable(value: Any, loc: Loc) -> Iterator[tuple[Loc, str, str]]:
-    """What in a mapping of whatever values would be taken differently elsewhere: its place, what to say, a hint."""
+    """Return the place of a value in a mapping that other programs would read differently, a
+    message, and a hint."""
     if isinstance(value, Unclear):
         yield loc, "{path} is {value}, which YAML readers take differently", value.hint
     elif isinstance(value, str) and is_variable(value):
@@ -180,7 +184,7 @@ def _unusable(value: Any, loc: Loc) -> Iterator[tuple[Loc, str, str]]:
 
 @dataclass(frozen=True)
 class OrEmpty(GroupedMetadata):
-    """Null stands for an empty mapping: a section of which all lines are commented out is as good as none."""
+    """Take null as an empty mapping: a section whose lines are all commented out."""
 
     def __iter__(self) -> Iterator[Any]:
         yield Field(json_schema_extra={"nullable": True})
@@ -189,7 +193,7 @@ class OrEmpty(GroupedMetadata):
 
 @dataclass(frozen=True)
 class OneOf(GroupedMetadata):
-    """One word out of these."""
+    """Return a type for one of these words."""
 
     words: tuple[str, ...]
 
@@ -206,7 +210,7 @@ class OneOf(GroupedMetadata):
 
 @dataclass(frozen=True)
 class Whole(GroupedMetadata):
-    """A whole number in a range, both ends included."""
+    """Return a type for a whole number in a range, both ends included."""
 
     low: int
     high: int
@@ -218,7 +222,7 @@ class Whole(GroupedMetadata):
 
 @dataclass(frozen=True)
 class Seconds(GroupedMetadata):
-    """A time above 0, up to the longest."""
+    """Return a type for a time above 0, up to the longest."""
 
     longest: float
 
@@ -260,25 +264,27 @@ LOST = frozenset({
     "serve_mcp", "serve_studio", "serve_a2a", "a2a_agent", "a2a_auth", "relay", "auto_start_agents", "mode", "host",
     "recommended_transport", "external_access", "service_agents", "encryption_enabled", "identity_enabled",
 })  # fmt: skip
-"""Keys without effect here that have one in OpenAgents, where they ask for anything; whole transports besides."""
+"""Keys without effect here that have an effect in OpenAgents, if their value asks for anything; and
+whole transports."""
 
 
 class Section(BaseModel):
-    """A mapping with known keys. A key that is close to a known one is a misspelling; any other has no effect."""
+    """A mapping with known keys. A key close to a known one is a misspelling; other unknown keys
+    have no effect."""
 
-    # Built on first use: with the root all that is in it, and nothing alone.
+    # Built on first use: the root with all sections at once.
     model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=_complete, defer_build=True)
 
     WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
     """Keys that OpenAgents knows, and that have no effect here."""
     ELSEWHERE: ClassVar[frozenset[str]] = frozenset()
-    """Keys that belong into another section, which is said."""
+    """Keys that belong into another section, which the message names."""
     CLOSED: ClassVar[bool] = False
     """Whether any unknown key is a problem."""
 
 
 class Http(Section):
-    """Where agents come in over HTTP."""
+    """The HTTP transport of agents."""
 
     WITHOUT_EFFECT = frozenset({"serve_mcp", "serve_studio", "serve_a2a", "a2a_agent", "a2a_auth", "relay"})
 
@@ -289,19 +295,19 @@ class Http(Section):
 
 
 def _read_http(value: Any, inner: Check, info: ValidationInfo) -> Any:
-    # Only what is served is looked at: other transports have keys of their own.
+    # Only the served transport is checked: other transports have keys of their own.
     return inner(value if info.data.get("type") == "http" else {})
 
 
 class Transport(Section):
-    """A way for agents to come in; the first of type http is served."""
+    """A transport of agents; the first one of type http is served."""
 
     type: TransportType
     config: Annotated[Http, WrapValidator(_read_http), OrEmpty()] = Http.model_construct()
 
 
 class Closed(Section):
-    """A section of our own: what is unknown in it is a problem."""
+    """A section of our own: an unknown key in it is a problem."""
 
     CLOSED = True
 
@@ -314,13 +320,14 @@ class Guard(Closed):
 
 
 class Compare(Closed):
-    """What a shadow is compared with its mod by."""
+    """How a shadow is compared with its mod."""
 
     ignore: list[Text] = Field(default=[], description="Paths in answers that may differ, as in data.page.etag.")
 
 
 class Version(Closed):
-    """Another version of a mod, which serves beside it; the agents that it gets are chosen by these keys."""
+    """Another version of a mod, which serves beside it; these keys choose the agents that get
+    it."""
 
     label: Label | None = Field(
         default=None, description="Its name behind the @, as in wiki@2; the end of the other path where it is left out."
@@ -423,7 +430,7 @@ class Restart(Closed):
 
 
 class OrWord:
-    """A policy alone stands for a section with that policy."""
+    """Take a policy alone for a section with that policy."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return core_schema.no_info_wrap_validator_function(self._read, handler(source))
@@ -442,7 +449,7 @@ class OrWord:
 
 
 class Dev(Closed):
-    """What only oa-dev knows."""
+    """The keys of oa-dev alone."""
 
     mod_paths: list[Text] = Field(default=["mods"], description="Where mods may be loaded from at run time.")
     grants: Annotated[dict[AgentId, list[ScopeName]], OrEmpty()] = Field(

@@ -1,6 +1,7 @@
-"""A network.yaml becomes a `NetworkConfig`, or an error with every problem at its line. Nothing is ever written back.
+"""A network.yaml becomes a `NetworkConfig`, or an error with every problem at its line. Nothing is
+ever written back.
 
-`network` has the table of keys; what has an effect here is read, what has none is listed as `unused`. Must not import
+`network` has the table of keys; keys without effect here are listed as `unused`. Must not import
 mods or ask whether they exist.
 """
 
@@ -45,15 +46,16 @@ _ENTRY = ("a mapping with the keys name, enabled and config", "begin it with 'na
 _NOTHING = frozenset({"false", "null", "[]", "{}", "''", '""'})
 """Values that ask for nothing."""
 _SHAPES = {"list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}
-"""What pydantic calls a value that is neither a list nor a mapping, in our words."""
+"""Our words for what pydantic calls a value that is neither a list nor a mapping."""
 
 
 def read_network(path: Path) -> NetworkConfig:
-    """The network that the file at `path` asks for (see `parse_network`).
+    """Read the network that the file at `path` asks for (see `parse_network`).
 
-    At most 256 KiB are read, from regular files only; whatever `path` leads to, opening it does not block.
+    At most 256 KiB are read, from regular files only; opening never blocks.
 
-    Raises ConfigError for a file that cannot be read or used. A file that is no network.yaml is never quoted.
+    Raises ConfigError for a file that cannot be read or used. A file that is not a network.yaml is
+    never quoted.
     """
     try:
         data = read_regular(path, MAX_BYTES)
@@ -69,13 +71,15 @@ def read_network(path: Path) -> NetworkConfig:
 
 
 def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfig:
-    """The network that a text asks for. `file` names the text in errors.
+    """Parse the network that a text asks for. `file` names the text in errors.
 
-    The text is UTF-8, at most 256 KiB, one document. Scalars are read by YAML 1.2, types are strict, and what would
-    have no effect is listed in `unused` by key path, where the keys under `network` go without that prefix.
-    The host is the loopback address unless the file names another loopback address.
+    The text is UTF-8, at most 256 KiB, one document. Scalars are read by YAML 1.2, types are
+    strict, and keys without effect are listed in `unused` by their paths, those under `network`
+    without that prefix. The host is the loopback address unless the file names another loopback
+    address.
 
-    Raises ConfigError with all problems, each with its place, three lines around it, and a hint where there is one.
+    Raises ConfigError with all problems, each with its place, three lines around it, and perhaps a
+    hint.
     """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     source = decode(data, file)
@@ -97,7 +101,8 @@ def parse_network(text: bytes | str, file: str = "network.yaml") -> NetworkConfi
 
 
 def _not_ours(source: Source) -> ConfigError:
-    """The error for a text without a `network:`, which may be any file: not a word of it is told."""
+    """Return the error for a text without a `network:`: it may be any file, so none of it is
+    quoted."""
     for found in islice(_ROOT_KEY.finditer(source.text), MAX_GUESSES):
         if near(found[1], {"network"}):
             line = source.text.count("\n", 0, found.start())
@@ -107,7 +112,7 @@ def _not_ours(source: Source) -> ConfigError:
 
 
 def _refusals(document: Document, values: Any) -> Root | None:
-    """The file by its models, or None where they refuse something: then every refusal is noted at its place."""
+    """Validate the file with its models. Returns None after noting every refusal at its place."""
     try:
         return Root.model_validate(values)
     except ValidationError as error:
@@ -120,7 +125,7 @@ def _report(document: Document, kind: str, loc: Loc, context: Mapping[str, Any])
     """Note one refusal of pydantic's, or of a field's own."""
     path = path_of(loc)
     if kind == "missing":
-        # Documentation of OpenAgents has it so, too.
+        # The documentation of OpenAgents writes it like this, too.
         is_path = loc[:2] == ("network", "mods") and document.has((*loc[:-1], "path"))
         document.report(loc[:-1], f"{path} is missing", "write name for path" if is_path else None)
     elif kind == CHOICE:
@@ -157,7 +162,7 @@ class _Opened(NamedTuple):
 
 
 def _sections(model: type[Section], values: Any, loc: Loc) -> Iterator[_Opened]:
-    """Every section that is read, itself first."""
+    """Yield every section that is read, itself first."""
     if not isinstance(values, dict):
         return
     yield _Opened(model, values, loc)
@@ -176,7 +181,7 @@ def _sections(model: type[Section], values: Any, loc: Loc) -> Iterator[_Opened]:
 
 
 def _section_in(annotation: Any) -> type[Section] | None:
-    """The model in a field's type: its own, or that of the entries of a list or a table."""
+    """Return the model in a field's type: its own, or that of the entries of a list or a table."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((found for each in get_args(annotation) if (found := _section_in(each)) is not None), None)
@@ -187,7 +192,8 @@ def _is_table(annotation: Any) -> bool:
 
 
 def _unread(document: Document, sections: list[_Opened]) -> Iterator[Loc]:
-    """The keys without effect; what is misspelt, misplaced or unknown in a closed section is a problem."""
+    """Return the keys without effect; note a misspelt, misplaced or (in a closed section) unknown
+    key as a problem."""
     for model, values, loc in sections:
         read = model.model_fields.keys()
         for key in [each for each in values if each not in read]:
@@ -219,7 +225,8 @@ def _check_mods(document: Document, network: Mapping[str, Any]) -> None:
 
 
 def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
-    """Note groups that nobody could join: where passwords are required, all but the default group need one."""
+    """Note groups that no agent could join: with required passwords, all but the default group need
+    one."""
     groups, default = network.get("agent_groups"), network.get("default_agent_group", "guest")
     for name, group in groups.items() if isinstance(groups, dict) else ():
         loc: Loc = ("network", "agent_groups", name)
@@ -237,7 +244,7 @@ def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
 
 
 def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
-    """The values that a file asks for, and what in it has no effect: what is said of a wish follows the wish."""
+    """Return the values that a file asks for, and its keys without effect."""
     network, dev = root.network, root.dev
     host, port, unserved = _listen(network, unread)
     timeout = network.agent_timeout if "agent_timeout" in network.model_fields_set else None
@@ -282,7 +289,7 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
 
 
 def _is_lost(path: str) -> bool:
-    """Whether a key without effect here has one in OpenAgents."""
+    """Return whether a key without effect here has an effect in OpenAgents."""
     return path.rpartition(".")[2] in LOST or (path.startswith("transports[") and path.endswith("]"))
 
 
@@ -309,9 +316,10 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
 
 
 def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:
-    """Host and port, out of the first HTTP transport or out of the older keys beside `name`; what has no effect.
+    """Return host and port, from the first HTTP transport or from the older keys beside `name`, and
+    the keys without effect.
 
-    Only a loopback address is taken from a file: being reachable from elsewhere is asked for on the command line.
+    Only a loopback address is taken from a file: the command line asks for any other.
     """
     given = network.model_fields_set
     found: Http | Network | None
@@ -319,7 +327,7 @@ def _listen(network: Network, unread: list[Loc]) -> tuple[str, int, list[str]]:
     if "transports" in given:
         path, found, unused = _served(network, unread)
         unused = [*older, *unused]
-    elif network.transport not in ("http", "websocket"):  # as OpenAgents has it, "websocket" meant what is "http" now
+    elif network.transport not in ("http", "websocket"):  # as in OpenAgents, "websocket" meant "http"
         path, found, unused = "", None, older
     elif "transport_config" in given:
         path, found = "transport_config.", network.transport_config

@@ -1,7 +1,8 @@
-"""Reads regular files of a workspace, without waiting and without end: the one way to read what a person may put there.
+"""Reads regular files of a workspace without blocking and with a bound: the one way to read files
+of people.
 
-A FIFO waits for a writer, a device may never end, and a folder is no file: none of them is opened for longer than it
-takes to see what it is.
+A FIFO waits for a writer, a device may never end, and a folder is not a file: each is opened only
+to see its kind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 
 class NotRegular(OSError):
-    """There is something else than a regular file. `kind` says what, as in `a FIFO`."""
+    """Not a regular file. `kind` says what it is, as in `a FIFO`."""
 
     def __init__(self, path: Path, kind: str) -> None:
         super().__init__(errno.EINVAL, f"it is {kind} and no regular file", str(path))
@@ -23,7 +24,7 @@ class NotRegular(OSError):
 
 
 class TooLarge(OSError):
-    """A file has more bytes than are read. `size` is that of the file where it has one."""
+    """A file with more bytes than are read. `size`: the size of the file, if known."""
 
     def __init__(self, path: Path, limit: int, size: int) -> None:
         unit, words = (1024 * 1024, "MiB") if limit >= 1024 * 1024 else (1024, "KiB")
@@ -32,9 +33,9 @@ class TooLarge(OSError):
 
 
 def read_regular(path: Path, limit: int) -> bytes | None:
-    """The bytes of a regular file; None where there is nothing.
+    """Read the bytes of a regular file; None if nothing is there.
 
-    Raises NotRegular where there is something else, TooLarge, and OSError for a file that cannot be read.
+    Raises NotRegular for anything but a file, TooLarge, and OSError for a file that cannot be read.
     """
     with open_regular(path) as handle:
         if handle is None:
@@ -48,7 +49,8 @@ def read_regular(path: Path, limit: int) -> bytes | None:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[int | None]:
-    """A descriptor of a regular file to read from, or None where there is nothing. Raises as `read_regular`."""
+    """Open a regular file to read from, and return its descriptor, or None if nothing is there.
+    Raises as `read_regular`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
@@ -57,7 +59,7 @@ def open_regular(path: Path) -> Iterator[int | None]:
     except OSError as error:
         if error.errno not in (errno.ENXIO, errno.ENODEV):
             raise
-        # Sockets, and devices without a driver, cannot be opened at all.
+        # Sockets, and devices without a driver, cannot be opened.
         raise NotRegular(path, "a device or socket") from error
     try:
         mode = os.fstat(handle).st_mode

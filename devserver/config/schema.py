@@ -1,7 +1,7 @@
 """The JSON Schema of network.yaml, for editors: that of the models that read it, in one piece.
 
-An editor that goes by it accepts what the reader accepts as far as a schema can say so; the reader has the last word
-(it resolves numbers and words more strictly than YAML libraries do). Reads nothing.
+A schema can state most rules of the reader, which has the last word: it resolves numbers and words
+more strictly than YAML libraries do.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ Schema = dict[str, Any]
 
 
 def network_schema() -> Schema:
-    """The schema (draft 2020-12)."""
+    """Return the schema (draft 2020-12)."""
     schema = Root.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_inlined(schema, schema.pop("$defs"))}
 
 
 def _inlined(value: Any, models: Schema) -> Any:
-    """A schema without references; what may be null says so in its type."""
+    """Return a schema without references; nullable values have null in their type."""
     if isinstance(value, list):
         return [_inlined(each, models) for each in value]
     if not isinstance(value, dict):

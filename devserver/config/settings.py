@@ -1,6 +1,6 @@
-"""The settings of a run and where each comes from: flag, environment, `.env`, pyproject.toml, default.
+"""The settings of a run and the source of each: flag, environment, `.env`, pyproject.toml, default.
 
-`.env` and pyproject.toml are looked for beside network.yaml and nowhere else. Reads these two files, changes nothing.
+`.env` and pyproject.toml are read from the folder of network.yaml alone. Changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class SettingError(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `read` makes its value out of a text or a TOML value, or raises ValueError with what is wanted."""
+    """One setting. `read` makes its value of a text or a TOML value, or raises ValueError with what
+    is wanted."""
 
     name: str
     default: Any
@@ -66,7 +67,7 @@ def _text(raw: object) -> str:
 
 
 def _names(raw: object) -> tuple[str, ...]:
-    """Names of hosts: a TOML list, or a text with commas or spaces between them."""
+    """Read names of hosts: a TOML list, or a text with commas or spaces between them."""
     listed = raw if isinstance(raw, list | tuple) else re.split(r"[,\s]+", raw.strip()) if isinstance(raw, str) else ()
     names = tuple(host_name(each) for each in listed)
     if not names:
@@ -75,7 +76,7 @@ def _names(raw: object) -> tuple[str, ...]:
 
 
 def _paths(raw: object) -> tuple[str, ...]:
-    """Paths: a TOML list, or a text with the system's separator between them."""
+    """Read paths: a TOML list, or a text with the system's separator between them."""
     listed = raw if isinstance(raw, list | tuple) else raw.split(os.pathsep) if isinstance(raw, str) else ()
     if not listed or not all(isinstance(each, str) and each.strip() for each in listed):
         raise ValueError("a path, or several")
@@ -83,7 +84,8 @@ def _paths(raw: object) -> tuple[str, ...]:
 
 
 def host_name(raw: object) -> str:
-    """A host as requests name it: a name or an address, perhaps with a port. Raises ValueError with what is wanted."""
+    """Read a host as requests name it: a name or an address, perhaps with a port. Raises ValueError
+    with what is wanted."""
     name = raw.lower() if isinstance(raw, str) else ""
     if name.count(":") > 1 and not name.startswith("["):
         name = f"[{name}]"
@@ -138,7 +140,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A value and where it comes from."""
+    """A value and its source."""
 
     value: Any
     source: str
@@ -146,7 +148,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting by name, the variables that `.env` adds, and what was read of the files beside network.yaml."""
+    """Every setting by name, the variables that `.env` adds, and the text of the files beside
+    network.yaml."""
 
     found: Mapping[str, Found]
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -157,10 +160,11 @@ class Settings:
 
 
 def read_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """The settings of a run of the network in `folder`.
+    """Read the settings of a run of the network in `folder`.
 
-    Arguments: `flags`, by name, None for one that was not given; `environ`, the environment, which wins over `.env`.
-    Raises SettingError for a value that cannot be used, and for an unknown key in `[tool.oa-dev]`.
+    Arguments: `flags`, by name, None for one that was not given; `environ`, the environment, which
+    wins over `.env`. Raises SettingError for a value that cannot be used, and for an unknown key in
+    `[tool.oa-dev]`.
     """
     files = {name: _read(folder / name) for name in (ENV_FILE, PYPROJECT)}
     written = dict(_assignments(files[ENV_FILE]))
@@ -171,7 +175,7 @@ def read_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, 
 
 
 def has_changed(settings: Settings, folder: Path, name: str) -> bool:
-    """Whether a file that settings were read from holds something else now."""
+    """Return whether a file that settings were read from has changed."""
     if name not in settings.files:
         return False
     try:
@@ -189,11 +193,11 @@ def _found(
 ) -> Found:
     given = flags.get(setting.name)
     if given is not None:
-        # Of a flag that may be repeated there is a list, which was read as words only.
+        # A flag that may be repeated gives a list, whose entries have been read as texts only.
         return Found(_value(setting, given, setting.flag) if isinstance(given, list) else given, setting.flag)
     name = setting.variable
     for values, key, source in ((environ, name, name), (variables, name, ENV_FILE), (table, setting.key, PYPROJECT)):
-        # An empty variable is as good as none, as everywhere in a shell.
+        # An empty variable counts as unset, as everywhere in a shell.
         if values.get(key, "") != "":
             return Found(_value(setting, values[key], f"{source}: {key}" if source != key else key), source)
     return Found(setting.default, "default")
@@ -207,7 +211,7 @@ def _value(setting: Setting, raw: object, place: str) -> Any:
 
 
 def _read(path: Path) -> bytes | None:
-    """What is in a regular file; None where there is none."""
+    """Read a regular file; None if there is none."""
     try:
         return read_regular(path, _READ_LIMIT)
     except OSError as error:
@@ -215,7 +219,8 @@ def _read(path: Path) -> bytes | None:
 
 
 def _assignments(data: bytes | None) -> Iterator[tuple[str, str]]:
-    """What `.env` assigns: `NAME=value` a line, perhaps after `export`, perhaps in quotes; `#` begins a comment."""
+    """Return the assignments of `.env`: `NAME=value` a line, perhaps after `export`, perhaps in
+    quotes; `#` begins a comment."""
     for number, line in enumerate((data or b"").decode("utf-8", "replace").splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
@@ -234,7 +239,7 @@ def _unquoted(text: str) -> str:
 
 
 def _table(data: bytes | None) -> Mapping[str, Any]:
-    """`[tool.oa-dev]`."""
+    """Return `[tool.oa-dev]`."""
     if data is None or b"oa-dev" not in data:
         return {}
     # Here and not above: most workspaces have no such table.

@@ -1,7 +1,9 @@
-"""Values for the pydantic models that mods declare: their configuration, and the payloads of their handlers.
+"""Values for the pydantic models that mods declare: their configuration, and the payloads of their
+handlers.
 
-Turns what a model refuses into one sentence for each value, in the words of JSON and YAML. Imports no pydantic: a mod
-that declares a model has imported it, and a network without such mods never pays for it.
+Turns the refusals of a model into one sentence for each value, in the words of JSON and YAML.
+Imports no pydantic: a mod that declares a model has imported it, and a network without such mods
+never pays for it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from devserver.config.yaml_values import near
 
 MOST_TOLD = 20
-"""How many values that do not fit are told of one mapping."""
+"""The most refused values of one mapping that are told."""
 
 Loc = tuple[str | int, ...]
 
@@ -56,13 +58,15 @@ _WANTED = {
     "literal_error": "one of {expected}",
     "enum": "one of {expected}",
 }
-"""What a value has to be, by pydantic's name for the error; the braces are filled from the error's context."""
+"""What a value has to be, by pydantic's name for the error; the error's context fills the
+braces."""
 
 
 class Misfit(NamedTuple):
-    """One value that a model refuses. `loc` leads to it in the given values; `kind` is pydantic's word for the error.
+    """One value that a model refuses. `loc` leads to it in the given values; `kind` is pydantic's
+    word for the error.
 
-    `about_key`: the key itself is wrong, and not what stands under it.
+    `about_key`: the key itself is wrong, not its value.
     """
 
     loc: Loc
@@ -73,7 +77,7 @@ class Misfit(NamedTuple):
 
 
 class DoesNotFit(ValueError):
-    """Values that a model refuses; `misfits` has one entry for each of them, at most MOST_TOLD."""
+    """Values that a model refuses; `misfits` has one entry for each, at most MOST_TOLD."""
 
     def __init__(self, misfits: tuple[Misfit, ...], more: int = 0) -> None:
         also = [f"and {more} more" if more > 1 else "and one more"] if more else []
@@ -82,15 +86,15 @@ class DoesNotFit(ValueError):
 
 
 def is_model(thing: object) -> bool:
-    """Whether something is a class of pydantic's `BaseModel`."""
+    """Return whether something is a class of pydantic's `BaseModel`."""
     return isinstance(thing, type) and hasattr(thing, "model_validate") and hasattr(thing, "__pydantic_validator__")
 
 
 def fitted(model: Any, values: Mapping[str, Any], *, closed: bool = False) -> Any:
-    """`values` as an instance of `model`, a pydantic model.
+    """Make an instance of `model`, a pydantic model, of `values`.
 
-    With `closed`, a key that the model does not have is refused, unless the model says itself what becomes of such
-    keys (`extra`). Raises DoesNotFit.
+    With `closed`, a key that the model does not have is refused, unless the model decides on such
+    keys itself (`extra`). Raises DoesNotFit.
     """
     unknown = list(_unknown(model, values)) if closed and model.model_config.get("extra") is None else []
     try:
@@ -110,19 +114,20 @@ def schema_of(model: Any) -> dict[str, Any]:
     """Return the JSON schema of a pydantic model; for one that has none, an object whose description says why."""
     try:
         schema: dict[str, Any] = model.model_json_schema()
-    except Exception as error:  # also what a mod's own types raise
+    except Exception as error:  # also exceptions of a mod's own types
         return {"type": "object", "title": model.__name__, "description": f"No schema: {error}".partition("\n")[0]}
     return schema
 
 
 def config_schema_of(model: Any) -> dict[str, Any]:
-    """Return the schema of a mod's configuration: as `schema_of`, and closed where `fitted` refuses unknown keys."""
+    """Return the schema of a mod's configuration: as `schema_of`, and closed if `fitted` refuses
+    unknown keys."""
     closed = {} if model.model_config.get("extra") is not None else {"additionalProperties": False}
     return {**schema_of(model), **closed}
 
 
 def keys_of(model: Any) -> set[str]:
-    """The keys that a model reads at its top level, aliases included."""
+    """Return the keys that a model reads at its top level, aliases included."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         alias = field.validation_alias or field.alias
@@ -154,7 +159,8 @@ def _misfit(model: Any, values: Mapping[str, Any], error: Mapping[str, Any]) -> 
 
 
 def _found(values: Any, loc: Loc, kind: str) -> Loc:
-    """The part of a location that leads through the values: pydantic also names the members of unions in it."""
+    """Return the part of a location that leads through the values: pydantic also names the members
+    of unions in it."""
     found: list[str | int] = []
     for number, step in enumerate(loc):
         is_index = isinstance(values, list) and isinstance(step, int) and step < len(values)
@@ -172,7 +178,7 @@ def _sentence(loc: Loc, error: Mapping[str, Any]) -> str:
         return f"{named(loc)} is missing"
     wanted = _WANTED.get(kind)
     if wanted is None:
-        # A validator of the mod's own says it in its own words.
+        # A validator of the mod's own has its own words.
         text = str(context["error"]) if kind in ("value_error", "assertion_error") and "error" in context else ""
         text = text or _lower(str(error["msg"]))
         return f"{named(loc)}: {text}" if loc else text

@@ -1,6 +1,7 @@
-"""The versions beside a mod in network.yaml: what is wrong with them together, and the lines that they ask for.
+"""The versions beside a mod in network.yaml: their problems together, and the lines that they ask
+for.
 
-What is wrong with each key alone `network` says.
+`network` checks each key alone.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ _ROUNDING = 1e-9
 
 
 def default_label(name: str) -> str | None:
-    """The label of a line whose code is another mod's: what stands behind the last `_` of its name, else all of it."""
+    """Return the label of a line whose code is another mod's: the text behind the last `_` of its
+    name, or the name."""
     mod_id = mod_id_of(name)
     found = (each for each in (mod_id.rpartition("_")[2], mod_id) if label_problem(each) is None)
     return next(found, None)
 
 
 def check_versions(document: Document, entries: object) -> None:
-    """Note versions of one mod that cannot be together: labels that are there twice, more than all agents."""
+    """Note versions of one mod that contradict each other: repeated labels, shares over all
+    agents."""
     for number, entry in enumerate(entries if isinstance(entries, list) else ()):
         versions = entry.get("versions") if isinstance(entry, dict) else None
         if isinstance(versions, list) and isinstance(entry.get("name"), str):
@@ -81,7 +84,7 @@ def _check_shadows(document: Document, loc: Loc, versions: Sequence[Any]) -> Non
 
 
 def versions_of(document: Document, mod: Mod, loc: Loc) -> tuple[ModSpec, ...]:
-    """The lines beside a mod, in the order of the file."""
+    """Return the lines beside a mod, in the order of the file."""
     return tuple(_specs(document, mod, (*loc, "versions")))
 
 
@@ -102,7 +105,8 @@ def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
 
 
 def _config_of(version: Version, mod: Mod, loc: Loc) -> tuple[Mapping[str, Any], Loc]:
-    """The configuration of a line, and where it is written: its mod's, unless it has one of its own."""
+    """Return the configuration of a line, and where it is written: its mod's, unless it has its
+    own."""
     if "config" in version.model_fields_set:
         return version.config, (*loc, "config")
     return mod.config, (*loc[:3], "config") if "config" in mod.model_fields_set else loc[:3]

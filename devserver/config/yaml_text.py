@@ -1,7 +1,8 @@
 """From the bytes of a YAML file to a tree of nodes that is safe to walk, each node with its place.
 
-What could harm is refused before it costs anything (size, nesting, aliases that multiply, tags), and so is what hides
-a mistake (duplicate keys, a second document). Knows nothing of what the keys mean and makes no Python objects of them.
+Harmful parts are refused before they cost anything (size, nesting, aliases that multiply, tags),
+and so are parts that hide a mistake (duplicate keys, a second document). Knows no keys and makes no
+Python objects of them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ START = Place(0, 0)
 
 @dataclass(frozen=True)
 class Source:
-    """A decoded text with its name, which turns places into problems. `skipped` bytes stood before the text."""
+    """A decoded text with its name, which turns places into problems. `skipped`: bytes before the
+    text."""
 
     file: str
     text: str
@@ -65,17 +67,18 @@ class Source:
         return _LINE_END.split(self.text)
 
     def problem(self, message: str, at: Any, hint: str | None = None, *, end: int | None = None) -> ErrorFacts:
-        """A problem at a place (anything with a `line` and a `column` counted from 0), with three lines around it."""
+        """Return a problem at a place (an object with a `line` and a `column` counted from 0), with
+        three lines around it."""
         where = Frame(self.file, at.line + 1, at.column + 1, end_column=end, excerpt=self._excerpt(at.line))
         return ErrorFacts("ConfigError", message, where, hint=hint)
 
     def node_problem(self, message: str, node: yaml.Node, hint: str | None = None) -> ErrorFacts:
-        """A problem at a node; a value on one line is marked to its end."""
+        """Return a problem at a node; a value on one line is marked to its end."""
         start, end = node.start_mark, node.end_mark
         return self.problem(message, start, hint, end=end.column + 1 if start.line == end.line else None)
 
     def offset(self, index: int) -> int:
-        """The byte in the file at which a character of the text begins."""
+        """Return the byte in the file at which a character of the text begins."""
         return self.skipped + len(self.text[:index].encode())
 
     def _excerpt(self, line: int) -> tuple[tuple[int, str], ...]:
@@ -84,15 +87,17 @@ class Source:
 
 
 def _shown(line: str) -> str:
-    """A line as an excerpt may quote it: short, and without the value of what looks like a secret."""
+    """Return a line as an excerpt may quote it: short, and without the value of a key that looks
+    like a secret."""
     line = _SECRET.sub(r"\1…", line[: _EXCERPT_WIDTH + 1])
     return line if len(line) <= _EXCERPT_WIDTH else line[:_EXCERPT_WIDTH] + "…"
 
 
 def decode(data: bytes, file: str) -> Source:
-    """The text of a UTF-8 file, with or without a byte order mark.
+    """Decode the text of a UTF-8 file, with or without a byte order mark.
 
-    Raises ConfigError with the byte offset for anything else. Such a file is never quoted: it may be anything.
+    Raises ConfigError with the byte offset for any other file. Such a file is never quoted: it may
+    be anything.
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data), file)
@@ -110,7 +115,7 @@ def decode(data: bytes, file: str) -> Source:
 
 
 def too_large(size: int, file: str) -> ConfigError:
-    """The error of a file of more than MAX_BYTES."""
+    """Return the error of a file of more than MAX_BYTES."""
     return unquoted(file, f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
 
 
@@ -124,31 +129,31 @@ def _refuse_unprintable(source: Source) -> None:
 
 
 def _place(before: str) -> Place:
-    """Where a character stands, given all the text before it."""
+    """Return the place of a character, given all the text before it."""
     lines = _LINE_END.split(before)
     return Place(len(lines) - 1, len(lines[-1]))
 
 
 def unquoted(file: str, message: str, hint: str | None = None, place: Place = START) -> ConfigError:
-    """The error for a file that is not ours to quote: a place, but no line of it."""
+    """Return the error for a file that must not be quoted: with a place, without a line of it."""
     where = Frame(file, place.line + 1, place.column + 1)
     return ConfigError((ErrorFacts("ConfigError", message, where, hint=hint),))
 
 
 class Tree(NamedTuple):
-    """The root of a document, and what is wrong in it although it can be walked."""
+    """The root of a document, and the problems that do not prevent walking it."""
 
     root: yaml.MappingNode
     problems: tuple[ErrorFacts, ...]
 
 
 def compose(source: Source) -> Tree:
-    """The node tree of a text that holds one document, a mapping.
+    """Compose the node tree of a text with one document, a mapping.
 
-    At most MAX_DEPTH levels, MAX_ALIASES aliases and, with aliases written out, MAX_NODES nodes. Keys that are no
-    text, keys that stand twice and tags come back as problems beside the tree.
+    At most MAX_DEPTH levels, MAX_ALIASES aliases and, with aliases written out, MAX_NODES nodes.
+    Keys that are not text, repeated keys and tags come back as problems beside the tree.
 
-    Raises ConfigError where there is no tree that is safe to walk.
+    Raises ConfigError if no tree is safe to walk.
     """
     guard = _Guard(source)
     try:
@@ -165,16 +170,17 @@ def compose(source: Source) -> Tree:
 
 
 def kind(node: yaml.Node) -> str:
-    """What sort of node it is, in words."""
+    """Return the kind of node, in words."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
 
 
 def _refuse_depth_of(source: Source, error: yaml.YAMLError) -> None:
-    """Raise ConfigError at the first level that is too deep, where the library has given up at a deeper one.
+    """Raise ConfigError at the first level that is too deep, after the library gave up at a deeper
+    one.
 
-    Newer versions of libyaml read that far ahead; what stands before that place they can read.
+    Newer versions of libyaml read that far ahead, and can read all that comes before that place.
     """
     mark = getattr(error, "problem_mark", None)
     if mark is not None and "nesting" in str(getattr(error, "problem", "")):
@@ -195,7 +201,7 @@ def _syntax_problem(source: Source, error: yaml.YAMLError) -> ErrorFacts:
 
 
 class _Weight(NamedTuple):
-    """How many nodes a node stands for when its aliases are written out, and how many levels."""
+    """The number of nodes and levels of a node with its aliases written out."""
 
     nodes: int
     levels: int
@@ -225,7 +231,8 @@ class _Guard:
     _aliases: int = 0
 
     def check_all(self, text: str) -> None:
-        """Take every event of a text. Raises YAMLError; ConfigError where reading on would be unsafe or pointless."""
+        """Take every event of a text. Raises YAMLError; ConfigError if reading on would be unsafe
+        or pointless."""
         for event in yaml.parse(text, Loader=_LOADER):
             self._check(event)
 
@@ -276,7 +283,7 @@ class _Guard:
         self._add(None, weight, event)
 
     def _add(self, anchor: str | None, weight: _Weight, event: yaml.Event) -> None:
-        """Count a node that has been read towards what it stands in."""
+        """Count a node that has been read towards its parent."""
         if anchor is not None:
             self._anchors[anchor] = weight
         if not self._open:
@@ -314,7 +321,7 @@ def _key_problems(source: Source, root: yaml.Node) -> Iterator[ErrorFacts]:
 
 
 def _mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
-    """Each mapping once, however many aliases lead to it."""
+    """Yield each mapping once, however many aliases lead to it."""
     seen: set[int] = set()
     pending = [root]
     while pending:

@@ -1,7 +1,7 @@
 """From the tree of a YAML text to plain values, and back from a value to its place.
 
-What scalars mean is YAML 1.2's core schema; where YAML 1.1 reads something else, nothing is guessed: the value is then
-`Unclear`. Knows no key by name.
+Scalars have their meaning in YAML 1.2's core schema; a scalar that YAML 1.1 reads differently is
+not guessed: it becomes `Unclear`. Knows no key by name.
 """
 
 from __future__ import annotations
@@ -42,16 +42,18 @@ _MERGE = "<<"
 
 
 class Unclear(NamedTuple):
-    """A scalar that YAML 1.1 and 1.2 read differently, or that is no finite number; the hint says what to write."""
+    """A scalar that YAML 1.1 and 1.2 read differently, or a number that is not finite; the hint
+    says what to write."""
 
     text: str
     hint: str
 
 
 def resolve(text: str) -> str | int | float | bool | Unclear | None:
-    """What an unquoted scalar means.
+    """Return the meaning of an unquoted scalar.
 
-    Unclear are `yes`, `no`, `on`, `off`, numbers with leading zeros or underscores, endless and very long ones.
+    Unclear are `yes`, `no`, `on`, `off`, numbers with leading zeros or underscores, infinite and
+    very long ones.
     """
     if text in _NULLS:
         return None
@@ -75,19 +77,19 @@ def resolve(text: str) -> str | int | float | bool | Unclear | None:
 
 
 def near(word: str, known: Collection[str]) -> str | None:
-    """The known word that `word` was probably meant to be, if any."""
+    """Return the known word that `word` was probably meant to be, or None."""
     found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
     return found[0] if found else None
 
 
 def did_you_mean(word: str | None) -> str | None:
-    """The hint that goes with a guess."""
+    """Return the hint that goes with a guess."""
     return None if word is None else f"did you mean {word!r}?"
 
 
 @dataclass
 class Document:
-    """A tree with its problems; values are led to by their keys and indexes."""
+    """A tree with its problems; keys and indexes lead to values."""
 
     source: Source
     root: yaml.Node
@@ -95,9 +97,10 @@ class Document:
     _guesses: int = 0
 
     def values(self) -> Any:
-        """The whole document as plain Python values, merges (`<<`) written out, what is unclear as `Unclear`.
+        """Return the whole document as plain Python values, with merges (`<<`) written out and
+        unclear scalars as `Unclear`.
 
-        What stands under a key that is `version` or ends in `_version` stays the text that it is: 1.10 is not 1.1.
+        The value of a key that is `version` or ends in `_version` stays text: 1.10 is not 1.1.
         """
         return self._values(self.root, ())
 
@@ -118,7 +121,8 @@ class Document:
         return node.value if is_version else self._values(node, loc)
 
     def _pairs(self, mapping: yaml.MappingNode, loc: Loc) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Own keys first, so that they win over merged ones. Keys that are no scalars have been reported before."""
+        """Return own keys first, so that they win over merged ones. Keys that are not scalars have
+        been reported before."""
         own = [(key, node) for key, node in mapping.value if isinstance(key, yaml.ScalarNode)]
         yield from ((key, node) for key, node in own if key.value != _MERGE)
         for merged in _merged(own):
@@ -128,7 +132,8 @@ class Document:
                 self.report(loc, f"what << merges into {path_of(loc)} is a mapping or a list of mappings")
 
     def node(self, loc: Loc) -> tuple[yaml.Node | None, yaml.Node]:
-        """The key and the value that `loc` leads to, or those of the nearest value around it."""
+        """Return the key and the value that `loc` leads to, or those of the nearest value around
+        it."""
         key, value = None, self.root
         for step in loc:
             inner = _inner(value, step)
@@ -138,7 +143,7 @@ class Document:
         return key, value
 
     def has(self, loc: Loc) -> bool:
-        """Whether `loc` leads to a value."""
+        """Return whether `loc` leads to a value."""
         value: yaml.Node = self.root
         for step in loc:
             inner = _inner(value, step)
@@ -153,14 +158,15 @@ class Document:
         self.problems.append(self.source.node_problem(message, key if about_key and key else value, hint))
 
     def place_of(self, loc: Loc, about_key: bool = False) -> Frame:
-        """The place of the value (or key) that `loc` leads to, else of the nearest value around it."""
+        """Return the place of the value (or key) that `loc` leads to, or of the nearest value
+        around it."""
         key, value = self.node(loc)
         where = self.source.node_problem("", key if about_key and key else value).where
         assert where is not None
         return where
 
     def places_in(self, loc: Loc) -> Callable[[Loc, bool], Frame]:
-        """As `place_of`, within the value that `loc` leads to."""
+        """Return places as `place_of` does, within the value that `loc` leads to."""
 
         def place_of(inner: Loc, about_key: bool) -> Frame:
             return self.place_of((*loc, *inner), about_key)
@@ -168,17 +174,19 @@ class Document:
         return place_of
 
     def text(self, loc: Loc) -> str:
-        """What is written there, "" for what is no single value."""
+        """Return the text of a single value as written; "" for any other."""
         _, node = self.node(loc)
         return node.value if isinstance(node, yaml.ScalarNode) else ""
 
     def near(self, word: str, known: Collection[str]) -> str | None:
-        """As `near`, for the first MAX_GUESSES words: a guess is slow, and more of them help nobody."""
+        """Guess as `near`, for the first MAX_GUESSES words: a guess is slow, and more of them do
+        not help."""
         self._guesses += 1
         return near(word, known) if self._guesses <= MAX_GUESSES else None
 
     def raise_problems(self) -> None:
-        """Raise ConfigError if there are problems: in the order of the file, MAX_PROBLEMS at most."""
+        """Raise ConfigError if there are problems: in the order of the file, MAX_PROBLEMS at
+        most."""
         if not self.problems:
             return
         ordered = sorted(self.problems, key=_position)
@@ -188,7 +196,7 @@ class Document:
         raise ConfigError(tuple(ordered))
 
     def described(self, loc: Loc) -> str:
-        """What stands there, in words that tell no secret."""
+        """Describe a value without telling a secret."""
         _, node = self.node(loc)
         if is_null(node):
             return "null"
@@ -198,7 +206,7 @@ class Document:
         return f"the text {text!r}" if node.style else str(text)
 
     def hint_for(self, loc: Loc, wanted: str) -> str | None:
-        """What to write instead, where what stands there is nearly what is wanted."""
+        """Return what to write instead, if the value is close to a valid one."""
         _, node = self.node(loc)
         if wanted == "a list":
             return f"write {loc[-1]}: [] for none" if is_null(node) else None
@@ -216,12 +224,13 @@ class Document:
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Whether it says null, or nothing at all."""
+    """Return whether it is null, or empty."""
     return isinstance(node, yaml.ScalarNode) and not node.style and node.value in _NULLS
 
 
 def path_of(loc: Loc) -> str:
-    """A key path as people write it, as in `mods[0].name`; keys under `network` go without that prefix."""
+    """Return a key path as people write it, as in `mods[0].name`; keys under `network` without that
+    prefix."""
     text = ""
     for step in loc[1:] if loc[:1] == ("network",) and len(loc) > 1 else loc:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -234,7 +243,8 @@ def _merged(pairs: list[tuple[yaml.ScalarNode, yaml.Node]]) -> Iterator[yaml.Nod
 
 
 def _inner(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """The key node, if it has one, and the node that one step leads to; merged keys after a mapping's own."""
+    """Return the key node, if there is one, and the node that one step leads to; merged keys after
+    a mapping's own."""
     if isinstance(step, int):
         inside = isinstance(node, yaml.SequenceNode) and step < len(node.value)
         return (None, node.value[step]) if inside else None

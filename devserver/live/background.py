@@ -1,7 +1,9 @@
-"""What mods' code runs beside its handlers, tasks and callbacks of the loop: whose each is, and what goes wrong in it.
+"""Tasks and callbacks of the loop that mods' code starts beside its handlers: their owners and
+their exceptions.
 
-asyncio would only log an exception that nobody looks at. Here it is told, with the generation whose code has raised it;
-what is not a mod's is left to whoever handled it before. Ends nothing, and knows nothing of how mods are loaded.
+asyncio would only log an exception. Here it is told, with the generation whose code raised it;
+other exceptions go to the handler that the loop had before. Ends nothing, and does not know how
+mods are loaded.
 """
 
 from __future__ import annotations
@@ -17,15 +19,17 @@ from typing import Any
 from devserver.live.generation import Generation, running
 
 UNHEEDED = 0.5
-"""Seconds after which nobody is expected to look at the exception of a task that is still held somewhere."""
+"""Seconds after which the exception of a task that is still held somewhere counts as unheeded."""
 
 OnError = Callable[[Generation, str, BaseException], object]
-"""Told of an exception, with whose code has raised it and in which task or callback. From any thread."""
+"""Told of an exception, with the generation whose code raised it and in which task or callback.
+From any thread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Failed:
-    """Whose task or callback has ended with an exception. A task that somebody holds keeps its generation, this not."""
+    """The owner of a task or callback that ended with an exception. A held task keeps its
+    generation alive, this does not."""
 
     owner: weakref.ref[Generation]
     what: str
@@ -33,7 +37,7 @@ class _Failed:
 
 
 class Background:
-    """Follows what is started on one loop. `live` gives the generations that serve."""
+    """Follows the tasks and callbacks of one loop. `live` gives the generations that serve."""
 
     def __init__(self, on_error: OnError, live: Callable[[], Iterable[Generation]]) -> None:
         self._on_error = on_error
@@ -41,8 +45,11 @@ class Background:
         self._failed: dict[int, _Failed] = {}
 
     def follow(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        """Let each task that a generation's code starts on `loop` belong to it, and have what it and its callbacks
-        raise told; the function that ends this again."""
+        """Let each task that a generation's code starts on `loop` belong to it, and report its
+        exceptions.
+
+        Returns the function that ends this.
+        """
         factory_before, handler_before = loop.get_task_factory(), loop.get_exception_handler()
 
         def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
@@ -64,7 +71,7 @@ class Background:
                 loop.default_exception_handler(context)
 
         def leave() -> None:
-            # Where somebody else came after us, ours stay below theirs and do nothing any more.
+            # If others have set a factory after us, ours stays below theirs and does nothing more.
             if loop.get_task_factory() is factory:
                 loop.set_task_factory(factory_before)
             if loop.get_exception_handler() is handler:
@@ -87,13 +94,14 @@ class Background:
         task.add_done_callback(ended, context=Context())
 
     def _wait_for_heed(self, task: asyncio.Task[Any], generation: Generation) -> None:
-        """A task that nobody holds ends now, and the loop's handler is told; one that is held may be awaited yet."""
+        """Wait before telling: a task without a holder ends now and the loop's handler is told; a
+        held one may be awaited yet."""
         failed = _Failed(weakref.ref(generation), f"task {_name(task.get_coro())}", weakref.ref(task))
         self._failed[id(task)] = failed
         task.get_loop().call_later(UNHEEDED, self._look, id(task), failed, context=Context())
 
     def _look(self, key: int, failed: _Failed) -> None:
-        """Tell of a task that somebody holds and nobody has looked at."""
+        """Tell of a task that is still held and whose exception was not looked at."""
         if self._failed.get(key) is not failed:
             return
         del self._failed[key]
@@ -103,7 +111,7 @@ class Background:
             self._report(failed, error)
 
     def _tell(self, context: dict[str, Any]) -> bool:
-        """Tell of what the loop would log; False for what no mod's code has raised."""
+        """Tell of an exception that the loop would log; False if no mod's code raised it."""
         error = context.get("exception")
         if not isinstance(error, BaseException):
             return False
@@ -122,7 +130,7 @@ class Background:
         return _Failed(weakref.ref(call.generation), what) if call is not None else self._by_trace(what, error)
 
     def _by_trace(self, what: str, error: BaseException) -> _Failed | None:
-        """Whose code has raised something, where nothing tells on whose behalf it ran."""
+        """Return the generation whose code raised an exception outside of any known call."""
         names = _modules(error)
         for generation in self._live():
             package = generation.entry.removesuffix(".mod")
@@ -140,7 +148,7 @@ class Background:
 
 
 def _modules(error: BaseException) -> set[str]:
-    """The names of the modules whose code an exception has come through."""
+    """Return the names of the modules whose code an exception has come through."""
     found, step = set(), error.__traceback__
     while step is not None:
         found.add(str(step.tb_frame.f_globals.get("__name__", "")))
@@ -149,6 +157,6 @@ def _modules(error: BaseException) -> set[str]:
 
 
 def _name(work: object) -> str:
-    """How the author calls what a task or a callback runs."""
+    """Return the author's name for the work of a task or a callback."""
     inner = getattr(work, "func", work)
     return str(getattr(inner, "__qualname__", None) or type(inner).__name__)

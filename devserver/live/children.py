@@ -1,4 +1,4 @@
-"""The child processes of this process, as far as the system shows them. Ends none unless it is asked to.
+"""The child processes of this process, as far as the system shows them. Ends none unless asked to.
 
 A child in a session of its own was let go on purpose (a browser, a daemon) and does not count.
 """
@@ -29,7 +29,7 @@ class Child:
 
 
 def child_processes() -> tuple[Child, ...]:
-    """The children of this process that run; none where there is no /proc."""
+    """Return the children of this process that run; none without /proc."""
     return tuple(_children())
 
 
@@ -55,7 +55,8 @@ def _command(pid: int) -> str:
 
 
 def end_children(seconds: float) -> tuple[Child, ...]:
-    """Ask the children to end, wait up to `seconds`, then end them by force; those that there were. Blocks."""
+    """Ask the children to end, wait up to `seconds`, then end them by force; return those that
+    there were. Blocks."""
     found = child_processes()
     for each in found:
         with suppress(OSError):
@@ -71,7 +72,7 @@ def end_children(seconds: float) -> tuple[Child, ...]:
 
 
 def _reap() -> None:
-    """Take what children have left: the next image of this process does not know them."""
+    """Reap ended children: the next image of this process does not know them."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

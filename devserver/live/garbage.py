@@ -1,8 +1,9 @@
-"""When garbage is collected: seldom while a network starts, and afterwards without what stays.
+"""When garbage is collected: seldom while a network starts, and afterwards without the objects that
+stay.
 
-A full collection looks at every object of the process and stops everything meanwhile, 100 ms with a thousand mods.
-What is frozen is not looked at. The price: frozen garbage stays until `collect`, which the census calls when that is
-not felt.
+A full collection looks at every object of the process and stops everything meanwhile, 100 ms with a
+thousand mods. Frozen objects are not looked at. The price: frozen garbage stays until `collect`,
+which the census calls in a quiet moment.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ BOUNDED = 0.010
 """Seconds that a collection may take at any time; a longer one waits for a quiet moment."""
 
 _STARTING = (50_000, 50, 100)
-"""While a network starts nearly all that is made stays, and looking for garbage would take a tenth of the time."""
+"""While a network starts nearly all new objects stay, and the collector would take a tenth of the
+time."""
 _SELDOM = 50
-"""While mods are frozen, a full collection comes after so many of the middle ones: what it finds is short-lived."""
+"""While mods are frozen, a full collection comes after so many of the middle ones: its garbage is
+short-lived."""
 _PER_OBJECT = 5e-7
-"""About how many seconds a collection takes for each object."""
+"""The rough cost of a collection for each object, in seconds."""
 
 
 _USUAL_THIRD = gc.get_threshold()[2]
@@ -30,7 +33,7 @@ class _Policy:
     """The process has one collector, so this has one instance."""
 
     usual: tuple[int, int, int] | None = None
-    """The thresholds of before the start, while they do not count."""
+    """The thresholds before the start, while they are not in effect."""
     mods_are_frozen: bool = False
 
 
@@ -44,21 +47,22 @@ def begin_start() -> None:
 
 
 def freeze_own() -> None:
-    """Freeze what was imported by now: it lives as long as the process."""
+    """Freeze all that has been imported so far: it lives as long as the process."""
     gc.freeze()
 
 
 def end_start() -> None:
-    """Collect as usual; where mods are so many that it would be felt, they are frozen too."""
+    """Collect as usual again; if mods are so many that a collection would be felt, freeze them
+    too."""
     if _policy.usual is not None and gc.get_threshold() == _STARTING:
-        # Otherwise a mod has asked for thresholds of its own.
+        # A mod may have set thresholds of its own.
         gc.set_threshold(*_policy.usual)
     _policy.usual = None
     _freeze_where_felt()
 
 
 def settle() -> None:
-    """Freeze what has come in the first minute, as the agents, where it would be felt too."""
+    """Freeze what the first minute has brought, as agents, if a collection would be felt."""
     _freeze_where_felt()
 
 
@@ -68,25 +72,25 @@ def _freeze_where_felt() -> None:
     gc.freeze()
     first, second, third = gc.get_threshold()
     if not _policy.mods_are_frozen and third == _USUAL_THIRD:
-        # Otherwise a mod has asked for another.
+        # A mod may have set another threshold.
         gc.set_threshold(first, second, _SELDOM)
     _policy.mods_are_frozen = True
 
 
 def freeze_again() -> None:
-    """Freeze everything again after something has ended that, in a network with so many mods."""
+    """Freeze everything again after something has ended that, in a network with many mods."""
     if _policy.mods_are_frozen:
         gc.freeze()
 
 
 def expected_cost() -> float:
-    """About how long `collect` would take, in seconds."""
+    """Estimate the seconds that `collect` would take."""
     frozen = gc.get_freeze_count() if _policy.mods_are_frozen else 0
     return (len(gc.get_objects()) + frozen) * _PER_OBJECT
 
 
 def collect() -> float:
-    """Collect all garbage, also of frozen mods; the seconds that it took."""
+    """Collect all garbage, also of frozen mods; return the seconds that it took."""
     began = time.perf_counter()
     if _policy.mods_are_frozen:
         gc.unfreeze()

@@ -1,6 +1,7 @@
-"""One generation: a build of a mod's code with its instance, its handlers, its calls in flight and its tasks.
+"""One generation: a build of a mod's code with its instance, its handlers, its calls in flight and
+its tasks.
 
-Says what a generation is and which one's code is running; it starts, swaps and ends nothing.
+Also tells whose code runs in a context. Starts, swaps and ends nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from devserver.model.lifecycle import HandOver, ModState
 class Call:
     """One run of a generation's code: a handler with its event, or (`event` None) a hook.
 
-    `active` until it has ended; what it started (tasks) may outlive it and still carries it in its context.
+    `active` until it has ended; tasks that it started may outlive it and still carry it in their
+    context.
     """
 
     generation: Generation
@@ -39,22 +41,25 @@ class Call:
     started: float = 0.0
     active: bool = True
     expired: str | None = None
-    """Why the call was cancelled by us, which becomes the answer to its sender."""
+    """Why we cancelled the call; this becomes the answer to its sender."""
     waits: bool = False
     """Whether it waits for a change of mods, which therefore must not wait for it."""
     expired_at: float = 0.0
     detached: bool = False
-    """Whether it was given up, because it went on after it was cancelled: what it still does counts no more."""
+    """Whether it was given up, because it went on after its cancellation: its further actions are
+    refused."""
     refused: bool = False
-    """Whether something that it tried then was refused."""
+    """Whether an action was refused then."""
     way: Any = None
-    """The way of its event (`network.way.Way`), whose number names what is done on its behalf."""
+    """The way of its event (`network.way.Way`), whose number marks everything done on its
+    behalf."""
     entered: Sequence[Token[Any]] = ()
-    """What gives this context its own values of context variables back, in the place of the generation's."""
+    """Restores this context's own values of context variables, in the place of the generation's."""
 
 
 class Activity:
-    """How many calls of all generations have begun and ended: whether code of mods ran meanwhile can be told by it."""
+    """Counts the calls of all generations that have begun and ended, to tell whether code of mods
+    ran meanwhile."""
 
     __slots__ = ("begun", "ended")
 
@@ -67,11 +72,13 @@ activity = Activity()
 
 
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
-"""The call that this context runs in. A chain of `parent` leads through all mods that are waiting for it."""
+"""The call that this context runs in. A chain of `parent` leads through all mods that wait for
+it."""
 
 
 def _about() -> dict[str, Any]:
-    """What the log binds to a record: whose code runs in this context, and for which event of which agent."""
+    """Return the keys that the log binds to a record: the mod, event and agent of the code that
+    runs in this context."""
     call = running.get()
     if call is None:
         return {}
@@ -89,7 +96,7 @@ logs.bind_with(_about)
 
 
 def running_calls() -> Iterator[Call]:
-    """The calls that this context works for and that have not ended, innermost first."""
+    """Yield the calls that this context works for and that have not ended, innermost first."""
     call = running.get()
     while call is not None:
         if call.active:
@@ -98,12 +105,12 @@ def running_calls() -> Iterator[Call]:
 
 
 def running_in(generation: Generation) -> bool:
-    """Whether this context works for a call of `generation` that has not ended."""
+    """Return whether this context works for a call of `generation` that has not ended."""
     return any(call.generation is generation for call in running_calls())
 
 
 def detached_call() -> Call | None:
-    """The call that was given up on whose behalf this context runs, if there is one."""
+    """Return the given-up call on whose behalf this context runs, if any."""
     call = running.get()
     while call is not None and not call.detached:
         call = call.parent
@@ -111,7 +118,8 @@ def detached_call() -> Call | None:
 
 
 def expire(call: Call, reason: str) -> bool:
-    """End a handler that runs for too long; its sender is answered with `reason`. Whether that is news to it."""
+    """End a handler that runs for too long, and answer its sender with `reason`. False if it was
+    told before."""
     if not call.active or call.expired is not None or call.task is None:
         return False
     call.expired, call.expired_at = reason, time.monotonic()
@@ -120,7 +128,8 @@ def expire(call: Call, reason: str) -> bool:
 
 
 def outermost(call: Call) -> Call:
-    """The first of the calls that run in the task of this one: whoever sent its event waits for that task."""
+    """Return the first of the calls in the task of this one: the sender of its event waits for that
+    task."""
     while call.parent is not None and call.parent.active and call.parent.task is call.task:
         call = call.parent
     return call
@@ -137,65 +146,67 @@ class Generation:
     _: KW_ONLY
     instance: BaseMod
     config: Mapping[str, Any]
-    """The configuration as network.yaml, or who loaded the mod, gives it."""
+    """The configuration from network.yaml or from the caller that loaded the mod."""
     hand_over: HandOver
     listed: bool = True
     came_with: str = ""
-    """The mod (id) that needs it, where it was loaded for that alone."""
+    """The mod (id) that needs it, if it was loaded for that alone."""
     reloadable: bool = True
     code: str = ""
-    """The path of its code where that is another's: that of a line, or of a line that was promoted."""
+    """The path of its code if that is another mod's: that of a line, or of a promoted line."""
     config_model: Any = None
     """The pydantic model that the mod declares for its configuration, if it declares one."""
     settings: Any = None
     """The configuration as an instance of that model."""
     manifest: Manifest | None = None
-    """What lies beside the mod as mod_manifest.json."""
+    """The files beside the mod, as mod_manifest.json."""
     context: Mapping[ContextVar[Any], Any] = field(default_factory=dict)
-    """The context variables that importing its code has set: its calls see them, as where one thread does both."""
+    """The context variables that importing its code has set: its calls see them."""
     handle: Any = None
-    """The network as the instance has it, which speaks for this generation."""
+    """The network as its instance has it, which speaks for this generation."""
     state: ModState = ModState.STARTING
     handlers: HandlerTable = field(default_factory=lambda: HandlerTable(()))
     reads: Sources = field(default_factory=dict)
-    """Data files that were read while this generation was initialised, as they were then."""
+    """Data files that were read during `initialize()`, with their digests then."""
     written: set[str] = field(default_factory=set)
     """Files that this generation's code has opened for writing: its data, never its sources."""
     loaded_at: float = field(default_factory=time.time)
     calls: set[Call] = field(default_factory=set)
     tasks: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
     outliving: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
-    """Tasks of its code that belong to the state, and go on after its end."""
+    """Tasks of its code that belong to the state, and continue after its end."""
     is_down: bool = False
-    """Whether `shutdown()` has been called already."""
+    """Whether `shutdown()` has been called."""
     left_behind: tuple[str, ...] = ()
-    """What is still there of what it installed and started, after its end, each in words."""
+    """What its code installed and started and did not remove, after its end, each in words."""
     tally: Tally | None = None
-    """How its events fare, where there are several versions of the mod."""
+    """The results of its events, if there are several versions of the mod."""
     handled: int = 0
     failed: int = 0
     _when_idle: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """How people call it, as in "wiki v3"."""
+        """Its name for people, as in "wiki v3"."""
         return f"{self.mod_id} v{self.number}"
 
     def configure(self) -> None:
-        """Give the instance its configuration: the model that it declares, else a dict of its own."""
+        """Give the instance its configuration: an instance of the model that it declares, or a dict
+        of its own."""
         self.instance.config = self.whole(self.config) if self.settings is None else self.settings
         self.instance.known_as = (self.mod_id, self.number)
 
     def whole(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration of this mod, with the defaults of its manifest where it says nothing."""
+        """Return a configuration of this mod, completed by the defaults of its manifest."""
         return dict(config) if self.manifest is None else {**copy.deepcopy(self.manifest.defaults), **config}
 
     def begin(self, event: Event | None, way: Any = None) -> Call:
-        """A call of this generation begins in the running context; `way` is that of its event."""
+        """Begin a call of this generation in the running context; `way` is that of its event."""
         parent = running.get()
         depth = parent.depth + 1 if parent is not None and parent.active else 0
         call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic(), way=way)
-        # A call inside of another one of the same code goes on in the context that this has made of it.
+        # A call inside of another one of the same code keeps the context that the first call has
+        # made.
         if self.context and not running_in(self):
             call.entered = [variable.set(value) for variable, value in self.context.items()]
         self.calls.add(call)
@@ -203,7 +214,7 @@ class Generation:
         return call
 
     def end(self, call: Call) -> None:
-        """That call has ended, in the context that it began in."""
+        """End a call, in the context that it began in."""
         call.active = False
         for token in call.entered:
             token.var.reset(token)
@@ -213,7 +224,7 @@ class Generation:
             self._wake()
 
     def waits(self, call: Call, waits: bool) -> None:
-        """That call waits for a change of mods, or does so no longer."""
+        """Note whether a call waits for a change of mods."""
         call.waits = waits
         self._wake()
 
@@ -223,11 +234,11 @@ class Generation:
             wake()
 
     def handler_calls(self) -> list[Call]:
-        """The calls of handlers in flight, oldest first."""
+        """Return the calls of handlers in flight, oldest first."""
         return sorted((each for each in self.calls if each.event is not None), key=lambda each: each.started)
 
     async def idle(self, *, but_for_waiting: bool = False) -> None:
-        """Return when no call is in flight, or none but those that wait for a change of mods."""
+        """Return when no call is in flight, except for those that wait for a change of mods."""
         while any(not (but_for_waiting and each.waits) for each in self.calls):
             idle = asyncio.Event()
             self._when_idle.append(idle.set)

@@ -1,7 +1,7 @@
-"""The handlers of one instance of a mod: which there are, how each is called, what each says of itself.
+"""The handlers of one instance of a mod: how each is called, and its description.
 
-Calls none of them. A handler that declares a model for its payload is wrapped, so that a payload that does not fit is
-refused before it; any other handler is called as it is.
+Calls none of them. A handler with a model for its payload is wrapped, so that a payload that does
+not fit never reaches it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MEMORY = 1000
 
 
 class HandlerTable:
-    """The handlers of one instance, in the order that its classes define them, those registered by hand last."""
+    """The handlers of one instance, in the order of its classes, those registered by hand last."""
 
     def __init__(self, entries: Iterable[tuple[Sequence[str], Handler]]) -> None:
         self._entries: tuple[tuple[tuple[str, ...], Handler], ...] = tuple((tuple(p), h) for p, h in entries)
         self._memory: dict[str, tuple[Handler, ...]] = {}
         self.patterns = tuple(dict.fromkeys(pattern for patterns, _ in self._entries for pattern in patterns))
-        """Every pattern that some handler listens to, each once."""
+        """Every pattern of some handler, each once."""
 
     def find(self, event_name: str) -> tuple[Handler, ...]:
         """Return the handlers for an event of this name, in order."""
@@ -41,11 +41,12 @@ class HandlerTable:
         return known
 
     def names(self, event_name: str) -> bool:
-        """Tell whether a pattern other than `*` covers an event: a handler of everything is meant for no event."""
+        """Return whether a pattern other than `*` covers an event."""
         return any(matches(pattern, event_name) for pattern in self.patterns if pattern != "*")
 
     def needed(self) -> dict[str, frozenset[str]]:
-        """Tell which keys each event's payload needs, for those whose handler declares it with a pydantic model."""
+        """Return the keys that each event's payload needs, as far as a pydantic model of its
+        handler declares them."""
         declared = ((p, h) for p, h in self._entries if isinstance(h, PayloadHandler))
         return {each: _required(handler.model) for patterns, handler in declared for each in patterns}
 
@@ -92,9 +93,11 @@ def _refusal(event: Event, error: DoesNotFit) -> EventResponse:
 
 
 def collect_handlers(instance: BaseMod) -> HandlerTable:
-    """Collect the handlers of an instance: marked methods (as the most derived class has them), notices, by hand.
+    """Collect the handlers of an instance: marked methods (of the most derived class), notices,
+    those registered by hand.
 
-    Raises TypeError, naming it, for a handler that cannot be called with an event, or with an event and its payload.
+    Raises TypeError, naming it, for a handler that cannot be called with an event, or with an event
+    and its payload.
     """
     attributes = dict.fromkeys(name for cls in reversed(type(instance).__mro__) for name in vars(cls))
     marked = [
@@ -107,9 +110,10 @@ def collect_handlers(instance: BaseMod) -> HandlerTable:
 
 
 def as_called(handler: Callable[..., Any], names: Sequence[str], owner: type) -> Handler:
-    """Return what is called with an event: the handler, or a `PayloadHandler` for one that declares a model.
+    """Return the function to call with an event: the handler, or a `PayloadHandler` if it declares
+    a model.
 
-    `owner` is the class whose names an annotation may use. Raises TypeError as `collect_handlers`.
+    `owner`: the class whose names an annotation may use. Raises TypeError as `collect_handlers`.
     """
     if not callable(handler):
         raise TypeError(f"the handler for {', '.join(names)} cannot be called: {handler!r}")
@@ -129,11 +133,11 @@ def as_called(handler: Callable[..., Any], names: Sequence[str], owner: type) ->
 
 
 def _payload_model(handler: Callable[..., Any], owner: type) -> Any:
-    """Return the pydantic model that annotates the second argument of a handler; None if nothing does."""
+    """Return the pydantic model that annotates the second argument of a handler, or None."""
     function = getattr(handler, "__func__", handler)
     code = getattr(function, "__code__", None)
     if code is not None and code.co_flags & inspect.CO_VARARGS:
-        # A decorator's wrapper, which passes on whatever it gets.
+        # A decorator's wrapper, which passes on all its arguments.
         function = inspect.unwrap(function)
         code = getattr(function, "__code__", None)
     own = 1 if hasattr(handler, "__func__") else 0
@@ -153,7 +157,8 @@ def _payload_model(handler: Callable[..., Any], owner: type) -> Any:
 
 
 def _takes_an_event(handler: Callable[..., Any]) -> bool:
-    """Whether a method or function can be called with one argument. Any other callable is believed."""
+    """Return whether a method or function can be called with one argument. Other callables count as
+    such."""
     function = getattr(handler, "__func__", handler)
     code = getattr(function, "__code__", None)
     if code is None:
@@ -165,7 +170,7 @@ def _takes_an_event(handler: Callable[..., Any]) -> bool:
 
 
 def _notices(instance: BaseMod) -> list[tuple[Sequence[str], Handler]]:
-    """What tells a mod of agents that come and go, where its class listens to that."""
+    """Return the methods that hear of agents that come and go, if its class has them."""
     found: list[tuple[Sequence[str], Handler]] = []
     if type(instance).handle_register_agent is not BaseMod.handle_register_agent:
 

@@ -1,7 +1,7 @@
-"""Where mods' code runs: the caller's own loop (embedded), or a loop on a thread of its own (the server).
+"""The loop of mods' code: the caller's own (embedded), or one on a thread of its own (the server).
 
-What answers agents never shares a thread with mods, so that a handler that blocks stalls events for mods and nothing
-else. Knows threads and loops; knows nothing of mods.
+Agents are never answered on a thread with mods, so a handler that blocks stalls events for mods and
+nothing else. Knows threads and loops; knows nothing of mods.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
-"""What a call of an async function gives."""
+"""The result of an async function."""
 
 _CLEANING_UP = 1.0
-"""Seconds that tasks have to clean up in when their loop ends."""
+"""Seconds that tasks have to clean up when their loop ends."""
 
 
 class Home(Protocol):
@@ -29,23 +29,25 @@ class Home(Protocol):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it runs in."""
+        """Its loop."""
 
     def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
-        """Run an async function there; what it returns is there for who awaits this.
+        """Run an async function there and return its result.
 
-        Functions start in the order of the calls. Cancelling the caller does not cancel what runs there.
+        Functions start in the order of the calls. Cancelling the caller does not cancel the
+        function.
         """
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
-        """Let whoever waits for a task that `run` has made go on with `result`, though the task does not end.
+        """Let the callers that wait for a task of `run` go on with `result`, although the task does
+        not end.
 
-        False where nobody else waits for it: it is the caller's own task.
+        False if no other task waits for it: it is the caller's own.
         """
 
 
 class SameLoop:
-    """Mods run in the loop of whoever calls: a network embedded in another program."""
+    """Mods run in the caller's loop: a network embedded in another program."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -57,14 +59,14 @@ class SameLoop:
         return function(*arguments)
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
-        """Whoever calls is the one that runs it."""
+        """Return False: the caller itself runs the task."""
         return False
 
 
 class Crossing:
-    """The way for calls from other threads into a loop: in order, and with one wake-up for all that come before it.
+    """Passes calls from other threads into a loop: in order, with one wake-up for all that wait.
 
-    To wake a loop costs a system call and a change of threads, which is more than most calls themselves.
+    Waking a loop costs a system call and a change of threads, more than most calls themselves.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -73,9 +75,10 @@ class Crossing:
         self._is_woken = False
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have the loop call a function. Raises RuntimeError where the loop is closed.
+        """Have the loop call a function. Raises RuntimeError if the loop is closed.
 
-        To be called in a loop: it is woken at the end of that one's turn, so that all calls of a turn cross together.
+        Call it in a loop: the other loop is woken at the end of this one's turn, so that all calls
+        of a turn cross together.
         """
         if self._loop.is_closed():
             raise RuntimeError("the loop is closed")
@@ -85,21 +88,22 @@ class Crossing:
             asyncio.get_running_loop().call_soon(self.wake)
 
     def wake(self) -> None:
-        """Have the loop make what calls wait, now."""
+        """Have the loop make the waiting calls, now."""
         try:
             self._loop.call_soon_threadsafe(self._make)
         except RuntimeError:
-            # It was closed meanwhile, at the end of the server: nobody waits there any more.
+            # It was closed meanwhile, at the end of the server: no caller waits there any more.
             self._is_woken = False
 
     def _make(self) -> None:
-        # Before the calls: who adds one from now on either sees it made here, or wakes the loop again.
+        # Before the calls: a caller that adds one from now on either sees it made here, or wakes
+        # the loop again.
         self._is_woken = False
         try:
             while self._calls:
                 self._calls.popleft()()
         finally:
-            # An exception that was sent to this thread has struck here.
+            # An exception that was sent to this thread has arrived here.
             if self._calls:
                 self._loop.call_soon(self._make)
 
@@ -107,15 +111,15 @@ class Crossing:
 class LoopThread:
     """Mods run on a loop of their own, on a daemon thread of their own.
 
-    `on_exit_request` is told of a SystemExit or KeyboardInterrupt that reaches the loop out of a mod's task: it ends
-    that task and nothing more.
+    `on_exit_request` is told of a SystemExit or KeyboardInterrupt of a mod's task: it ends that
+    task and nothing more.
     """
 
     def __init__(self, name: str, on_exit_request: Callable[[BaseException], None]) -> None:
         self._on_exit_request = on_exit_request
         self._stopping = False
-        # A loop holds its tasks weakly: one that waits for something nobody else holds would be collected, and its
-        # caller would wait for ever.
+        # A loop holds its tasks weakly: one that waits for an object without another holder would
+        # be collected, and its caller would wait for ever.
         self._running: dict[asyncio.Task[Any], tuple[Crossing, asyncio.Future[Any]]] = {}
         self.loop = asyncio.new_event_loop()
         self._here = Crossing(self.loop)
@@ -142,7 +146,7 @@ class LoopThread:
             raise RuntimeError("the mods' loop has ended")
         done: asyncio.Future[T] = caller.create_future()
         back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
-        # In the caller's context: what runs there belongs to the call that asks for it.
+        # In the caller's context: the call belongs to the call that asks for it.
         self._here.call(contextvars.copy_context().run, self._begin, back, done, function, arguments)
         return await done
 
@@ -155,12 +159,12 @@ class LoopThread:
 
     def _hand_back(self, back: Crossing, done: asyncio.Future[T], ended: asyncio.Task[T]) -> None:
         self._running.pop(ended, None)
-        # Looked at here, so that a caller that is gone leaves no "never retrieved" behind.
+        # Retrieved here, so that a caller that has gone leaves no "never retrieved" behind.
         error = None if ended.cancelled() else ended.exception()
         _tell(back.call, _settle, done, ended, error)
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
-        """To be called where mods run."""
+        """Call it where mods run."""
         waiting = self._running.get(task)
         if waiting is None:
             return False
@@ -191,7 +195,7 @@ class LoopThread:
             self.loop.call_later(_CLEANING_UP / 100, self.loop.stop)
             self._run()
             left = {task for task in left if not task.done()}
-        # What was answered in the last turn crosses, too.
+        # The answers of the last turn cross, too.
         for each in self._back.values():
             each.wake()
 
@@ -200,7 +204,7 @@ def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseExceptio
     if done.done():
         return
     if ended.cancelled():
-        # The caller itself was not cancelled, and goes on.
+        # The caller itself was not cancelled, and continues.
         _fail(done, RuntimeError("it was cancelled where mods run"))
     elif error is not None:
         _fail(done, error)
@@ -209,9 +213,11 @@ def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseExceptio
 
 
 class Worker:
-    """A daemon thread that does one thing after the other: starting a thread for each costs more than most of them.
+    """A daemon thread that runs one function after the other: starting a thread costs more than
+    most of them.
 
-    One that is kept by a function which does not come back is replaced by another, and ends when it can.
+    If a function never returns, the owner abandons this worker and starts another; the thread exits
+    when it can.
     """
 
     def __init__(self, name: str) -> None:
@@ -220,14 +226,15 @@ class Worker:
         self._thread.start()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a blocking function there, after those asked for before, and return what it returns."""
+        """Run a blocking function there, after the earlier ones, and return its result."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._jobs.put(partial(_do, loop, done, function, arguments))
         return await done
 
     def stop(self, wait: float = 0.0) -> None:
-        """End the thread when it has done what it was asked for; be there for that for up to `wait` seconds."""
+        """End the thread after the functions that it was given; wait for that for up to `wait`
+        seconds."""
         self._jobs.put(None)
         self._thread.join(wait)
 
@@ -236,16 +243,16 @@ class Worker:
             job = self._jobs.get()
             if job is None:
                 return
-            # A context of its own: what one function leaves in it is not there for the next.
+            # A context of its own: values that one function sets are not there for the next.
             contextvars.Context().run(job)
-            # Not kept until the next one comes: it may hold a whole generation.
+            # Not kept until the next one: it may hold a whole generation.
             del job
 
 
 async def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a blocking function on a daemon thread of its own, and return what it returns.
+    """Run a blocking function on a daemon thread of its own, and return its result.
 
-    A thread that never ends keeps nobody from exiting, unlike one of an executor's.
+    A thread that never ends does not prevent the exit, unlike one of an executor.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -270,7 +277,7 @@ def _tell(call: Callable[..., object], function: Callable[..., None], *arguments
     try:
         call(function, *arguments)
     except RuntimeError:
-        # The loop has been closed meanwhile: nobody waits any more.
+        # The loop has been closed meanwhile: no caller waits any more.
         return
 
 

@@ -1,6 +1,7 @@
-"""Ends handlers that run for too long, so that no sender waits for ever; those that go on all the same are given up.
+"""Ends handlers that run for too long, so that no sender waits for ever, and gives up those that
+ignore it.
 
-Looks four times a second. Decides which call it is time for, and leaves to others what becomes of its sender.
+Looks four times a second. Decides which calls to end; others decide what their senders are told.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ class Surroundings(Protocol):
         """How long things may take."""
 
     def is_own(self, file: str) -> bool:
-        """Whether a file is code of mods."""
+        """Return whether a file is code of mods."""
 
     def shown(self, file: str) -> str:
-        """A file's path as people read it."""
+        """Return a file's path as people read it."""
 
 
 class Overseer:
     """Watches the handlers of live generations, and those that were told to end.
 
-    Arguments: `give_up`, told of a call that goes on after it was cancelled, says whether it still does then; `tell`,
-    told where.
+    Arguments: `give_up` is told of a call that continues after its cancellation, and returns
+    whether it still runs then; `tell` is told where.
     """
 
     def __init__(
@@ -58,11 +59,11 @@ class Overseer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Watch from now on, in the running loop, which is the mods'."""
+        """Watch from now on, in the running loop, the mods' one."""
         self._task = asyncio.get_running_loop().create_task(self._watch(), context=contextvars.Context())
 
     async def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -75,7 +76,8 @@ class Overseer:
             self.look(time.monotonic())
 
     def look(self, now: float) -> None:
-        """End what has run too long at `now` (monotonic seconds). Lingering generations have a limit of their own."""
+        """End calls that have run too long at `now` (monotonic seconds). Lingering generations have
+        a limit of their own."""
         limit = self._around.limits.handler
         for generation in self._registry.live:
             if generation.state is ModState.LIVE:
@@ -88,7 +90,7 @@ class Overseer:
         self._look_at_overdue(now)
 
     def _look_at_overdue(self, now: float) -> None:
-        # The innermost first: it is the one that keeps the others of its task.
+        # The innermost first: the others of its task wait for it.
         for call in sorted(self._registry.overdue, key=lambda each: -each.depth):
             is_late = now - call.expired_at >= GRACE
             if is_late or not call.active:
@@ -100,13 +102,13 @@ class Overseer:
                 call.generation.end(call)
 
     def _place(self, call: Call) -> Frame | None:
-        """Where in code of mods a call waits."""
+        """Return the line of mods' code where a call waits."""
         frames = [] if call.task is None else list(frames_of(call.task))
         own = [each for each in frames if self._around.is_own(each.f_code.co_filename)]
         return Frame(self._around.shown(own[-1].f_code.co_filename), own[-1].f_lineno) if own else None
 
     def _tell_of_limit(self, call: Call, limit: float, where: Frame | None) -> None:
-        """Tell that a handler ran into its limit: its sender knows, the person who can mend it may not."""
+        """Tell that a handler ran into its limit: its sender knows, its author may not."""
         generation, event = call.generation, call.event
         message = f"the handler did not answer within {limit:g} s and was ended (dev.limits.handler)"
         name = event.event_name if event is not None else ""
@@ -124,12 +126,13 @@ class Overseer:
 
 
 def frames_of(task: asyncio.Task[Any]) -> Iterator[FrameType]:
-    """Where a task waits, outermost first: `Task.get_stack()` shows only the first frame."""
+    """Yield the frames where a task waits, outermost first: `Task.get_stack()` shows only the first
+    one."""
     yield from frames_in(task.get_coro())
 
 
 def frames_in(work: object) -> Iterator[FrameType]:
-    """Where a coroutine waits, outermost first."""
+    """Yield the frames where a coroutine waits, outermost first."""
     while work is not None:
         frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None) or getattr(work, "ag_frame", None)
         if isinstance(frame, FrameType):
@@ -138,13 +141,14 @@ def frames_in(work: object) -> Iterator[FrameType]:
 
 
 class Ended(BaseException):
-    """Ends a handler that goes on after it was cancelled, where whoever waits for it runs it in a task of its own."""
+    """Ends a handler that ignores its cancellation and runs in a task of its sender."""
 
 
 def end_by_force(task: asyncio.Task[Any]) -> None:
-    """Raise Ended where a task waits: `except CancelledError` and `except Exception` let it through."""
+    """Raise Ended where a task waits: `except CancelledError` and `except Exception` let it
+    through."""
     loop = task.get_loop()
-    # Private names. What it waits for may be waited for by others too, which must not get to know of this.
+    # Private names. Others may wait for the same future, and must not see the exception.
     waited: Any = task._fut_waiter  # type: ignore[attr-defined]
     for wake, context in (waited._callbacks or ()) if waited is not None else ():
         if getattr(wake, "__self__", None) is task:

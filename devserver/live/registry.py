@@ -1,6 +1,8 @@
-"""The live mods: for each a slot with its gate and its live generation. The one table in which both streams meet.
+"""The live mods: for each a slot with its gate and its live generation. The one table in which both
+streams meet.
 
-Reload swaps here, in one go and without awaiting; events read here. Decides nothing and runs no mod's code.
+Reload swaps here, in one go and without awaiting; events read here. Decides nothing and runs no
+mod's code.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _REMEMBERED = 10_000
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """One event in the line before a gate, since when (monotonic seconds), and what wakes it."""
+    """One event that waits before a gate: since when (monotonic seconds), and what wakes it."""
 
     since: float
     call: asyncio.Future[None] | None = None
@@ -37,8 +39,8 @@ class _Waiting:
 class Gate:
     """Lets events into a mod, or holds them in order while the mod is swapped.
 
-    To be used from the mods' loop only. Who waits goes in before who comes later, also while the gate opens; who has
-    been called but has not gone in when the gate closes again waits on, in its place.
+    For the mods' loop only. FIFO: waiters enter before newcomers, even while the gate is opening. A
+    waiter released but not yet inside when it closes again keeps its place.
     """
 
     __slots__ = ("_closed", "_line", "limit")
@@ -50,20 +52,21 @@ class Gate:
 
     @property
     def shut(self) -> bool:
-        """Whether an event has to wait: the gate is closed, or others are still going in."""
+        """Whether an event has to wait: the gate is closed, or others are still entering."""
         return self._closed or bool(self._line)
 
     @property
     def waiting(self) -> int:
-        """How many events wait. May be asked from any thread."""
+        """The number of events that wait. For any thread."""
         return len(self._line)
 
     def close(self) -> None:
-        """From now on events wait."""
+        """Let events wait from now on."""
         self._closed = True
 
     def open(self) -> Held:
-        """Let everyone in who waits, in order, and say how many these are and how long the first has waited."""
+        """Let all waiters in, in order; return their number and how long the first one has
+        waited."""
         if not self._closed:
             return Held()
         self._closed = False
@@ -73,7 +76,7 @@ class Gate:
         return Held(len(self._line), longest * 1000)
 
     async def wait(self, mod_id: str) -> None:
-        """Wait to be let in. Raises EventRefused where too many wait already."""
+        """Wait to be let in. Raises EventRefused if too many wait already."""
         if self._closed and len(self._line) >= self.limit:
             raise EventRefused(
                 "held_events_full",
@@ -92,7 +95,7 @@ class Gate:
             place.call = asyncio.get_running_loop().create_future()
             await place.call
         else:
-            # All before it have been called, and go in (or give up) within this turn of the loop.
+            # All before it have been released, and enter (or give up) within this turn of the loop.
             await asyncio.sleep(0)
 
 
@@ -103,25 +106,27 @@ def _wake(waiting: _Waiting) -> None:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A mod's place in the network: it stays when the generation in it changes. So has each line of a mod."""
+    """A mod's place in the network: it stays when its generation changes. Each line of a mod has
+    one too."""
 
     mod_id: str
     mod_path: str
     gate: Gate
     live: Generation | None = None
     line: Line | None = None
-    """What makes it a line, where it is one."""
+    """The line that it is; None for a mod."""
     choice: Choice | None = None
-    """The lines beside it, where there are any."""
+    """The lines beside it, if there are any."""
     tally: Tally | None = None
-    """How its events fared, where there are lines."""
+    """The results of its events, if there are lines."""
     out: str = ""
-    """Why this line gets no events any more, in words."""
+    """Why this line gets no more events, in words."""
 
 
 @dataclass(slots=True, eq=False)
 class Choice:
-    """A mod with its lines, by label and in order, those included that get no events. Never changed once made."""
+    """A mod with its lines, by label and in order, including those that get no events.
+    Immutable."""
 
     main: Slot
     lines: Mapping[str, Slot]
@@ -133,7 +138,7 @@ class Choice:
     """What was picked for some senders (`source_id`), where nothing but the agent decides: a hash an event is dear."""
 
     def pick(self, asker: Asker) -> Slot:
-        """The slot that an event goes to."""
+        """Return the slot that an event goes to."""
         label = self.split.choose(asker)
         return self.main if label is None else self.lines[label]
 
@@ -153,7 +158,8 @@ def _choice_of(main: Slot, lines: Mapping[str, Slot]) -> Choice:
 
 @dataclass(slots=True)
 class Swap:
-    """What one commit changes: generations that take their slots, what lines are, slots that end, the order then."""
+    """The changes of one commit: generations that take their slots, lines, slots that end, the new
+    order."""
 
     live: list[tuple[Slot, Generation]] = field(default_factory=list)
     removed: list[Slot] = field(default_factory=list)
@@ -162,7 +168,8 @@ class Swap:
 
 
 class Registry:
-    """All slots, in the order that mods are asked. Changed on the mods' thread alone, and read on any."""
+    """All slots, in the order in which mods are asked. Changed on the mods' thread alone, and read
+    on any."""
 
     def __init__(self, held_events: int = 1000) -> None:
         self._slots: dict[str, Slot] = {}
@@ -171,7 +178,7 @@ class Registry:
         self._paths: dict[str, Slot] = {}
         self._has_lines = False
         self._aliases: dict[str, Slot] = {}
-        """The lines whose code has a path of its own, by that and by its id."""
+        """The lines whose code has a path of its own, by that path and by its id."""
         self._table: RoutingTable[Slot] | None = None
         self._live: tuple[Generation, ...] | None = None
         self._lock = threading.Lock()
@@ -180,7 +187,7 @@ class Registry:
 
     @property
     def table(self) -> RoutingTable[Slot]:
-        """Who listens to what, as of the last commit; never changed once it was made."""
+        """The handlers by event, as of the last commit; immutable."""
         table = self._table
         if table is None:
             with self._lock:
@@ -200,18 +207,19 @@ class Registry:
         """The live generations, in order."""
         with self._lock:
             if self._live is None:
-                # Asked for many times in a change, and another one only after a commit.
+                # Asked for many times in a change; it differs only after a commit.
                 self._live = tuple(each.live for each in self._slots.values() if each.live is not None)
             return self._live
 
     def find(self, path_or_id: str) -> Slot | None:
-        """The slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
+        """Return the slot of a mod, by id (`wiki`), path (`mods.wiki`) or local path (`./wiki`)."""
         return self._slots.get(path_or_id) or self._paths.get(module_of(path_or_id))
 
     def addressed(self, name: str) -> tuple[Slot | None, bool]:
-        """The slot that an event to `mod:<name>` is for, and whether it names one line rather than the mod.
+        """Return the slot for an event to `mod:<name>`, and whether the name is that of one line.
 
-        `wiki@2` is that line, `wiki@main` the main line, and a line whose code has a path of its own goes by that, too.
+        `wiki@2` is that line, `wiki@main` the main line; a line whose code has a path of its own
+        has that name, too.
         """
         slot = self.find(name)
         if slot is not None:
@@ -222,37 +230,39 @@ class Registry:
         return self._aliases.get(module_of(name)) or self._aliases.get(name), True
 
     def make_slot(self, mod_id: str, mod_path: str) -> Slot:
-        """A slot for a mod that is being loaded; it joins the table at `commit`."""
+        """Return a slot for a mod that is being loaded; it joins the table at `commit`."""
         return Slot(mod_id, mod_path, Gate(self._held_events))
 
     def take_out(self, slot: Slot, why: str) -> None:
-        """Let a line get no more events, for this reason. It stays loaded; a change of its rule lets it in again."""
+        """Give a line no more events, for this reason. It stays loaded; a change of its rule lets
+        it in again."""
         with self._lock:
             slot.out = why
             self._choose()
 
     def hold_at_most(self, events: int) -> None:
-        """How many events may wait at each gate from now on."""
+        """Set how many events may wait at each gate."""
         self._held_events = events
         for slot in self.slots:
             slot.gate.limit = events
 
     def pack(self) -> dict[str, int]:
-        """The number of the latest generation of each mod that ever ran."""
+        """Return the number of the latest generation of each mod that ever ran."""
         with self._lock:
             return dict(self._numbers)
 
     def unpack(self, numbers: Mapping[str, int]) -> None:
-        """Go on counting where an earlier image of this process was."""
+        """Continue the counts of an earlier image of this process."""
         with self._lock:
             self._numbers.update(numbers)
 
     def next_number(self, mod_id: str) -> int:
-        """The number of the generation that the next commit of this mod brings."""
+        """Return the number of the next generation of this mod."""
         return self._numbers.get(mod_id, 0) + 1
 
     def commit(self, swap: Swap) -> None:
-        """Make a swap real, all of it between two events: nothing here awaits, and who looks on sees all or nothing."""
+        """Make a swap real, all of it between two events: nothing here awaits, so other threads see
+        all or nothing."""
         with self._lock:
             self._commit(swap)
 
@@ -277,7 +287,7 @@ class Registry:
             self._numbers[slot.mod_id] = generation.number
             self._slots[slot.mod_id] = self._paths[module_of(slot.mod_path)] = slot
             if slot.line is not None:
-                # What was wrong with the code before says nothing of this one.
+                # Errors of the code before do not concern this one.
                 slot.out, slot.tally = "", Tally()
         if swap.order is not None:
             self._sort(swap.order)
@@ -285,7 +295,7 @@ class Registry:
             self._choose()
 
     def _choose(self) -> None:
-        """Make the choices anew, where there are lines or were."""
+        """Make the choices again, if there are lines or were."""
         lines: dict[str, dict[str, Slot]] = {}
         for slot in self._slots.values():
             if slot.line is not None:
@@ -306,18 +316,19 @@ class Registry:
         self._aliases = {name: slot for code, slot in named for name in (code, mod_id_of(code))}
 
     def expire(self, call: Call, reason: str) -> bool:
-        """End a handler that runs for too long. Returns False if it has been told to end before."""
+        """End a handler that runs for too long. False if it was told to end before."""
         if not expire(call, reason):
             return False
         self.overdue.append(call)
         return True
 
     def clear(self) -> None:
-        """Nothing is live any more."""
+        """Remove all slots."""
         self.commit(Swap(removed=list(self._slots.values())))
 
     def _listens_alike(self, slot: Slot, generation: Generation) -> bool:
-        """Whether a generation listens to what the one before it in its slot did: then the table stays right."""
+        """Return whether a generation has the patterns of the one before it in its slot: the table
+        stays right."""
         before = None if slot.live is None or slot.line is not None else slot.live.handlers.patterns
         return before == generation.handlers.patterns
 
@@ -328,7 +339,7 @@ class Registry:
 
 
 def _patterns(slot: Slot) -> tuple[str, ...]:
-    """What a mod listens to, in any of its lines."""
+    """Return the patterns of a mod, with those of its lines."""
     choice = slot.choice
     slots = [slot] if choice is None else [slot, *choice.lines.values()]
     return tuple(dict.fromkeys(each for one in slots if one.live is not None for each in one.live.handlers.patterns))

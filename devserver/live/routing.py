@@ -1,6 +1,7 @@
-"""Which mods an event is offered to, and in which order: a pure lookup, indexed by event name.
+"""Which mods an event is offered to, in which order: a pure lookup, indexed by event name.
 
-A table never changes; a swap makes a new one. Its cost per event does not grow with the number of mods.
+A table is immutable; a swap makes a new one. Its cost per event does not grow with the number of
+mods.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ _MEMORY = 10_000
 
 
 class RoutingTable(Generic[Target]):
-    """Targets in the order they are asked, found by event name.
+    """Targets in the order in which they are asked, found by event name.
 
-    Arguments: `entries`, each target with the patterns that it listens to, in order. Patterns are those of
+    Arguments: `entries`, each target with its patterns, in order. Patterns are those of
     `devserver.mod_event_handler`.
     """
 
@@ -37,7 +38,7 @@ class RoutingTable(Generic[Target]):
         return tuple(self._targets)
 
     def targets(self, event_name: str) -> tuple[Target, ...]:
-        """The targets that listen to an event of this name, in order, each once."""
+        """Return the targets that listen to an event of this name, in order, each once."""
         known = self._memory.get(event_name)
         if known is None:
             known = self._find(event_name)

@@ -1,4 +1,5 @@
-"""Which version of a mod an event goes to, and why. Pure; the cost of a choice does not grow with agents.
+"""The version of a mod that an event goes to, and why. Pure; the cost of a choice does not grow
+with agents.
 
 In this order: the agents that a line names, its groups, the metadata of the event, its share. The share is decided by
 a hash of the agent, so that nothing is kept about agents: an agent stays in its line for as long as the share of that
@@ -25,7 +26,8 @@ _ALL = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who an event is from: the agent at the start of its chain, its group, and the metadata of the first event."""
+    """The sender of an event: the agent at the start of its chain, its group, and the metadata of
+    the first event."""
 
     agent: str | None = None
     group: str | None = None
@@ -33,19 +35,19 @@ class Asker:
 
 
 NOT_AN_AGENT = Asker()
-"""Who a timer's or the network's own event is from: it goes to the main line."""
+"""The sender of a timer's or the network's own event: it goes to the main line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The line that an agent gets (None: the main line), and why, in words."""
+    """The line of an agent (None: the main line), and the reason in words."""
 
     label: str | None
     words: str
 
 
 class Split:
-    """The rules of one mod's lines, by label, in the order in which they are listed."""
+    """The rules of one mod's lines, by label, in their listed order."""
 
     __slots__ = ("_by_agent", "_others", "_shares", "by_agent_alone", "mod_id", "rules")
 
@@ -59,7 +61,7 @@ class Split:
         """Whether no rule asks for more than who the agent is."""
 
     def choose(self, asker: Asker) -> str | None:
-        """The label of the line that gets an event; None for the main line."""
+        """Return the label of the line that gets an event; None for the main line."""
         named = self._by_agent.get(asker.agent) if asker.agent is not None else None
         if named is not None:
             return named
@@ -70,7 +72,7 @@ class Split:
         return by_share(self.mod_id, asker.agent, self._shares) if asker.agent is not None else None
 
     def why(self, asker: Asker) -> Reason:
-        """The line that an event of this agent goes to, and what decides that."""
+        """Return the line of an event of this agent, and the reason."""
         label = self.choose(asker)
         if label is None:
             shares = ", ".join(f"{each} has {shown_share(share)}" for each, share in self._shares)
@@ -95,7 +97,8 @@ class Split:
 
 
 def by_share(mod_id: str, agent: str, shares: Sequence[tuple[str, float]]) -> str | None:
-    """The label that the shares of lines, in order, give to an agent; None: the main line."""
+    """Return the label that the shares of lines, in order, give to an agent; None: the main
+    line."""
     left = 1.0
     for label, share in shares:
         if bucket(mod_id, label, agent) * left < share:
@@ -105,7 +108,8 @@ def by_share(mod_id: str, agent: str, shares: Sequence[tuple[str, float]]) -> st
 
 
 def bucket(mod_id: str, label: str, agent: str) -> float:
-    """A number from 0 to 1 that is always the same for an agent, a mod and a line, and spread evenly over agents."""
+    """Return a number from 0 to 1 that is constant for an agent, a mod and a line, and evenly
+    spread over agents."""
     digest = blake2b(f"{mod_id}\0{label}\0{agent}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / _ALL
 

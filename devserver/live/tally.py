@@ -1,4 +1,4 @@
-"""How the lines of a mod fare, and when a guard has seen enough. Kept only where there are lines."""
+"""The results of a mod's lines, and when a guard has seen enough. Kept only if there are lines."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _TIMES = 1000
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """The events that one line was asked since it began, or since its code was replaced."""
+    """The events of one line since it began, or since its code was replaced."""
 
     events: int = 0
     failed: int = 0
     last_error: str = ""
     times: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES))
-    """How long the last of them took, in seconds."""
+    """How long the last ones took, in seconds."""
     _failures: deque[int] = field(default_factory=deque)
     """The numbers of the events that failed, as far as a guard may count them."""
 
     def note(self, seconds: float, error: str = "") -> None:
-        """One more event: how long it took, and what it failed with, if it did."""
+        """Note one more event: how long it took, and its error, if it failed."""
         self.events += 1
         self.times.append(seconds)
         if error:
@@ -32,17 +32,18 @@ class Tally:
             self._failures.append(self.events)
 
     def failures(self, guard: Guard) -> int:
-        """How many of the last events that a guard looks at have failed."""
+        """Return how many of the last events that a guard counts have failed."""
         while self._failures and self._failures[0] <= self.events - guard.of:
             self._failures.popleft()
         return len(self._failures)
 
     def trips(self, guard: Guard) -> bool:
-        """Whether more of them have failed than may."""
+        """Return whether more of them have failed than may."""
         return self.failures(guard) > guard.most
 
     def percentile(self, part: float) -> float | None:
-        """The time in milliseconds that this part of the events took at most; None where there were none."""
+        """Return the time in milliseconds within which this part of the events ended; None without
+        events."""
         if not self.times:
             return None
         ordered = sorted(self.times)

@@ -11,19 +11,19 @@ from devserver.model.config import NetworkConfig
 from devserver.model.split import Line, Rule
 
 Digest = str
-"""The SHA-256 of a file's bytes in hexadecimal. Where a digest may be missing, None means: no such file."""
+"""The SHA-256 of a file's bytes in hexadecimal; None for a file that does not exist."""
 
 Sources = Mapping[Path, Digest | None]
-"""What a build was made from: each file it read, and (None) each place where it looked and found nothing."""
+"""What a build was made from: each file that it read, and (None) each place without a file."""
 
 
 Keep = Literal["", "main", "line"]
-"""Whose state stays when a line ends that has one of its own; nothing where that was not said."""
+"""Whose state stays when a line with a state of its own ends; empty if the caller did not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilesChanged:
-    """Sources on disk differ from what is loaded. `texts` are the bytes of those of them that were read."""
+    """Sources on disk differ from what is loaded. `texts`: the bytes of those that were read."""
 
     changed: Sources
     cause: str = "saved"
@@ -32,17 +32,18 @@ class FilesChanged:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChanged:
-    """network.yaml says something else than before."""
+    """network.yaml has changed."""
 
     config: NetworkConfig
     cause: str = "network.yaml"
     left_out: frozenset[str] = frozenset()
-    """The mods (plain paths) that stay unloaded all the same: a person has unloaded them before a restart in place."""
+    """The mods (plain paths) that stay unloaded, because a person unloaded them before a restart in
+    place."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockChanged:
-    """The lock of what comes from outside (`pylock.oa-dev.toml`) says something else than before."""
+    """The lock of what comes from outside (`pylock.oa-dev.toml`) has changed."""
 
     cause: str = "pylock.oa-dev.toml"
 
@@ -51,8 +52,8 @@ class LockChanged:
 class ReloadAsked:
     """A key, a command, a call or an event asks for a reload. No mods named means all.
 
-    `seen`, here and below, is the generation that who asks for one mod saw it at, 0 for one that did not run: where
-    another runs by now, nothing is done. None asks whatever runs.
+    `seen`, here and below: the generation that the caller saw, 0 for a mod that did not run. If
+    another one runs now, nothing is done. None accepts any generation.
     """
 
     mods: tuple[str, ...] = ()
@@ -62,7 +63,7 @@ class ReloadAsked:
 
 @dataclass(frozen=True, slots=True)
 class LoadAsked:
-    """A call or an event asks for a mod. `trusted` callers already run code here; others obey the allow list."""
+    """A call or an event asks for a mod. Callers that are not `trusted` obey the allow list."""
 
     path: str
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -73,7 +74,8 @@ class LoadAsked:
 
 @dataclass(frozen=True, slots=True)
 class UnloadAsked:
-    """A call or an event asks to end a mod; `cascade` with those that need it, `force` also where others need it."""
+    """A call or an event asks to unload a mod. `cascade`: with the mods that need it; `force`:
+    despite them."""
 
     mod: str
     force: bool = False
@@ -84,7 +86,8 @@ class UnloadAsked:
 
 @dataclass(frozen=True, slots=True)
 class TidyAsked:
-    """A plan was carried out: what runs and is no longer needed may go. `failed`: the mods (ids) that did not load."""
+    """A plan was carried out: mods that are no longer needed may go. `failed`: the mods (ids) that
+    did not load."""
 
     failed: tuple[str, ...] = ()
     cause: str = "no mod needs it any more"
@@ -92,9 +95,10 @@ class TidyAsked:
 
 @dataclass(frozen=True, slots=True)
 class UndoAsked:
-    """A key or a command asks to go back to the generations before the last reload of these mods; none: the latest.
+    """A key or a command asks to go back to the generations before the last reload of these mods.
 
-    Asked again it goes back further. `redo`: to take the last undo back.
+    No mods named means those of the latest reload. A second undo goes back further. `redo`: take
+    the last undo back.
     """
 
     mods: tuple[str, ...] = ()
@@ -105,7 +109,8 @@ class UndoAsked:
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """What is on disk cannot be brought in place, for these reasons; or a person asks for a restart, perhaps for none.
+    """A change on disk cannot be applied in place, for these reasons; or a person asks for a
+    restart.
 
     `by_person`: a key, a command or the page asks, which no policy refuses.
     """
@@ -117,9 +122,9 @@ class RestartAsked:
 
 @dataclass(frozen=True, slots=True)
 class LineAsked:
-    """A command or a call asks for a version beside a mod (`main`, by path or id). Without `config` it gets the mod's.
+    """A command or a call asks for a version beside a mod (`main`, by path or id).
 
-    `trusted`, as of `LoadAsked`: whether the code of another path may be any.
+    Without `config` it gets the mod's. `trusted`, as of `LoadAsked`: the code may be of any path.
     """
 
     main: str
@@ -131,7 +136,7 @@ class LineAsked:
 
 @dataclass(frozen=True, slots=True)
 class SplitAsked:
-    """A command or a call asks for other agents for a line (`wiki@next`)."""
+    """A command or a call changes which agents get a line (`wiki@next`)."""
 
     line: str
     rule: Rule
@@ -140,7 +145,8 @@ class SplitAsked:
 
 @dataclass(frozen=True, slots=True)
 class PromoteAsked:
-    """A command or a call asks that a line becomes its mod. `keep`: whose state stays where both have their own."""
+    """A command or a call asks that a line becomes its mod. `keep`: whose state stays if both have
+    one."""
 
     line: str
     keep: Keep = ""
@@ -149,7 +155,8 @@ class PromoteAsked:
 
 @dataclass(frozen=True, slots=True)
 class DropAsked:
-    """A command or a call asks that a line ends: all its agents go back to the main line. `keep`: as of a promotion."""
+    """A command or a call ends a line: its agents get the main line again. `keep`: as of a
+    promotion."""
 
     line: str
     keep: Keep = ""

@@ -1,4 +1,4 @@
-"""The clock that mods live by. A test puts another one in its place, which stands still until it is moved."""
+"""The clock of mods. A test replaces it with one that stands still until the test moves it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a network asks the time of."""
+    """The time that a network uses."""
 
     def time(self) -> float:
         """Return the seconds since 1970."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have passed."""
+        """Return after so many seconds."""
 
 
 class RealClock:

@@ -1,4 +1,4 @@
-"""What a network.yaml asks for, as frozen values. Reading and checking the text is `reload/network_yaml`'s duty."""
+"""A network.yaml as frozen values. `config/network_yaml` reads and checks the text."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8700
 MOST_UPLOAD = 16 * 1024 * 1024
-"""How large an event of an agent on this machine may be: a file of 10 MiB, the limit of messaging, in base64."""
+"""The largest event of an agent on this machine: a file of 10 MiB, the limit of messaging, in
+base64."""
 
 PlaceOf = Callable[[tuple[str | int, ...], bool], "Frame"]
-"""Where a value of a mod's configuration is written, given the keys and indexes that lead to it.
+"""Give the place of a value of a mod's configuration, by the keys and indexes that lead to it.
 
-True for the second argument asks for its key. For what is not written, the nearest value around it.
+True as the second argument asks for the place of its key. A value that is not written has the place
+of the nearest value around it.
 """
 
 
@@ -30,34 +32,36 @@ True for the second argument asks for its key. For what is not written, the near
 class ModSpec:
     """One wanted mod: its import path (or `./name`), its configuration, and where that is written.
 
-    `versions` are the lines beside it, each a spec whose path is the mod's with the label of the line (`mods.wiki@2`).
+    `versions` are the lines beside it, each a spec with the path of the mod and the label of the
+    line (`mods.wiki@2`).
     """
 
     path: str
     config: Mapping[str, Any] = field(default_factory=dict)
     enabled: bool = True
     version: str = ""
-    """The versions that will do of a mod that comes from an index, as in `~=1.5`; nothing where any will."""
+    """The versions that are accepted of a mod from an index, as in `~=1.5`; empty accepts any."""
     line: int | None = field(default=None, compare=False)
     place_of: PlaceOf | None = field(default=None, compare=False, repr=False)
     """Where the values of `config` are written; None where the configuration came from elsewhere."""
     versions: tuple[ModSpec, ...] = ()
     beside: Line | None = None
-    """What the spec of a line says besides."""
+    """What else the spec of a line says."""
     watch: tuple[str, ...] = ()
-    """Patterns of files that it is made from beside its code, from the folder of network.yaml."""
+    """Patterns of its other sources beside its code, from the folder of network.yaml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What lies beside a mod says of it (mod_manifest.json, pyproject.toml); None and nothing for what is left out."""
+    """What the files beside a mod say of it (mod_manifest.json, pyproject.toml); None or empty for
+    the rest."""
 
     files: tuple[Path, ...]
     version: str | None = None
     description: str = ""
     requires: tuple[str, ...] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """The configuration of a mod as far as network.yaml says nothing else."""
+    """The configuration that network.yaml overrides."""
     schema: Mapping[str, Any] | None = None
     """The JSON Schema of the configuration."""
     packages: tuple[str, ...] = ()
@@ -67,7 +71,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class AgentGroup:
-    """A group that agents join by password; `agents` lists members by id besides."""
+    """A group that agents join by password, or by id if `agents` lists them."""
 
     name: str
     password_hash: str = ""
@@ -77,7 +81,7 @@ class AgentGroup:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """A whole network.yaml. `mods` is in the order of the file, which is the order mods are asked in."""
+    """A whole network.yaml. `mods` has the order of the file, in which mods are asked."""
 
     name: str
     mods: tuple[ModSpec, ...] = ()
@@ -105,11 +109,11 @@ class NetworkConfig:
     catalogues: tuple[str, ...] | None = None
     """Lists of mods; None for those of the folders among `indexes`."""
     cooldown: float = 3 * 86_400.0
-    """Seconds that a release of a remote index has to be old."""
+    """The age in seconds from which a release of a remote index is taken."""
     agents: tuple[str, ...] = ()
     """Programs of agents that run beside the network: files, from the folder of network.yaml."""
     unused: tuple[str, ...] = ()
-    """What the file says without effect here, as paths of keys."""
+    """The keys of the file that have no effect here, as paths."""
     lost: tuple[str, ...] = ()
     """Those of them that have an effect in OpenAgents."""
     lists_mods: bool = field(default=True, compare=False)
@@ -117,7 +121,7 @@ class NetworkConfig:
 
     @property
     def enabled_mods(self) -> tuple[ModSpec, ...]:
-        """The mods that shall run, in order."""
+        """The mods to run, in order."""
         return tuple(spec for spec in self.mods if spec.enabled)
 
     @property
@@ -127,5 +131,5 @@ class NetworkConfig:
 
     @property
     def enabled_specs(self) -> tuple[ModSpec, ...]:
-        """Those of them that shall run."""
+        """Those of them to run."""
         return tuple(spec for spec in self.specs if spec.enabled)

@@ -1,6 +1,6 @@
 """What a mod declares: its version, the mods that it needs or works with, and its Python packages.
 
-Values alone. Sources are read in `sources/declarations`, what lies beside them in `market/manifest`.
+Values alone. `sources/declarations` reads sources, `market/manifest` the files beside them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """What a mod says of itself. Requirements are texts as they are written: `mods.wiki>=1`, `idna>=3,<4`."""
+    """What a mod declares. Requirements are texts as written: `mods.wiki>=1`, `idna>=3,<4`."""
 
     requires: tuple[str, ...] = ()
-    """The mods that are loaded before it, because of it."""
+    """The mods that are loaded before it, because it needs them."""
     version: str = "0"
     optional: tuple[str, ...] = ()
-    """The mods that it works with where they run."""
+    """The mods that it works with if they run."""
     packages: tuple[str, ...] = ()
-    """The Python packages that have to be installed, as PEP 508 writes them."""
+    """The Python packages that it needs, as PEP 508 writes them."""
     where: Mapping[str, Place] = field(default_factory=dict, compare=False)
-    """Where each requirement is written, and (by their names) the attributes that the source sets."""
+    """Where each requirement is written, and where the source sets each attribute (by its name)."""
     computed: frozenset[str] = frozenset()
-    """The attributes (`version`, `requires`, `optional`) that only executing the source tells."""
+    """The attributes (`version`, `requires`, `optional`) that are known only after executing the
+    source."""
     problem: tuple[str, Place] | None = None
-    """Why the packages cannot be read, and where, if so."""
+    """Why the packages cannot be read, and where."""

@@ -1,4 +1,4 @@
-"""Values as JSON bytes, whatever they are: one bad value of a mod must cost only itself.
+"""Any values as JSON bytes: one bad value of a mod must cost only itself.
 
 What is kept for agents is kept as these bytes: their length is the memory that they take.
 """
@@ -18,24 +18,26 @@ _MOST_BITS = 14_000
 
 
 def to_json(value: Any) -> bytes:
-    """Write `value` as JSON in UTF-8. Never raises: what JSON has no form for becomes text, NaN and infinity null.
+    """Write `value` as JSON in UTF-8. Never raises.
 
-    A value that cannot even become text, such as an integer of 5,000 digits, becomes a sentence that says so.
+    Values without a form in JSON become text; NaN and infinity become null. A value that cannot
+    become text either, such as an integer of 5,000 digits, becomes a sentence that says so.
     """
     try:
-        # A copy, because what orjson returns keeps the buffer that it was written into: 4 KiB and more.
+        # A copy: orjson's result keeps the buffer that it was written into, 4 KiB and more.
         return bytes(memoryview(orjson.dumps(value, default=_other)))
     except TypeError:
         # Odd keys, numbers beyond 64 bit, lone surrogates, depth or a circle: rare, so slow is fine.
         try:
             return json.dumps(_plain(value, _DEPTH)).encode()
         except Exception as error:
-            # A mod may change its value, on its own thread, while it is written.
+            # The mod may change the value on its own thread meanwhile.
             return json.dumps(_unwritten(value, error)).encode()
 
 
 def from_json(raw: bytes) -> Any:
-    """Read what `to_json` wrote; also integers beyond 64 bit and lone surrogates, which orjson refuses."""
+    """Read the output of `to_json`; also integers beyond 64 bit and lone surrogates, which orjson
+    refuses."""
     try:
         return orjson.loads(raw)
     except ValueError:
@@ -61,11 +63,11 @@ def _other(value: object) -> Any:
 
 
 def as_text(value: object) -> str:
-    """Write a value as `str` does; a sentence where that fails."""
+    """Write a value as `str` does; if that fails, a sentence that says so."""
     try:
         return str(value)
     except Exception as error:
-        # The __str__ of a mod's own class may fail; that it did is then what there is to say.
+        # The __str__ of a mod's own class may fail: say that it did.
         return _unwritten(value, error)
 
 

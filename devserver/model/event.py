@@ -1,6 +1,6 @@
-"""What travels through a network: `Event`, its answer `EventResponse`, and the addresses both use.
+"""Events: `Event`, its answer `EventResponse`, and the addresses that both use.
 
-Field names, defaults and rules are those of OpenAgents 0.8.6. Nothing here knows how an event finds its way.
+Field names, defaults and rules are those of OpenAgents 0.8.6. Routing is not decided here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME_LIMIT = 200
 
 
 class Address(NamedTuple):
-    """Who sends or receives: a role and an id within it, as in `channel:general`."""
+    """A sender or receiver: a role and an id within it, as in `channel:general`."""
 
     role: str
     id: str
@@ -36,9 +36,9 @@ class Address(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def parse_source(text: str | None) -> Address:
-    """The sender that a `source_id` names; a bare id is an agent, as in OpenAgents.
+    """Return the sender that a `source_id` names; a bare id is an agent, as in OpenAgents.
 
-    Unlike there an unknown role is no error: the whole text is then an agent's id.
+    An unknown role is no error, unlike there: the whole text is an agent's id.
     """
     if text in ("system", "mod"):
         return Address("system", "system")
@@ -47,7 +47,7 @@ def parse_source(text: str | None) -> Address:
 
 @lru_cache(maxsize=4096)
 def parse_destination(text: str | None) -> Address:
-    """The receiver that a `destination_id` names; none means the network itself."""
+    """Return the receiver that a `destination_id` names; without one, the network itself."""
     if text in (None, "", "system", "mod"):
         return Address("system", "system")
     if text in ("broadcast", "all"):
@@ -63,10 +63,10 @@ def _with_role(text: str) -> Address:
 
 
 def event_name_problem(name: object) -> str | None:
-    """Why `name` cannot name an event, or None when it can.
+    """Return why `name` cannot name an event, or None when it can.
 
-    The rule (OpenAgents `Event.event_name`): two or more parts joined by dots, each of two or more characters
-    out of a-z, 0-9 and _, beginning with a letter.
+    The rule (OpenAgents `Event.event_name`): two or more parts joined by dots, each of two or more
+    characters out of a-z, 0-9 and _, beginning with a letter.
     """
     if not isinstance(name, str):
         return f"an event name is text, not {type(name).__name__}"
@@ -88,7 +88,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def pattern_problem(pattern: object) -> str | None:
-    """Why `pattern` cannot match event names, or None. `*` may stand alone or at the end, nowhere else."""
+    """Return why `pattern` cannot match event names, or None. `*` may stand alone or at the end."""
     if not isinstance(pattern, str) or not pattern:
         return "a pattern is a non-empty text such as 'wiki.page.create', 'wiki.*' or '*'"
     if len(pattern) > _NAME_LIMIT:
@@ -99,27 +99,28 @@ def pattern_problem(pattern: object) -> str | None:
 
 
 def unheard_problem(pattern: str) -> str | None:
-    """Say why no event can ever have a name that `pattern` covers, or None."""
+    """Return why no event can have a name that `pattern` covers, or None."""
     if _NAME_PART.fullmatch(pattern.removesuffix("*")):
         return None
     return f"the pattern {pattern!r} matches no event: names of events are of a-z, 0-9, _ and dots"
 
 
 def matches(pattern: str, event_name: str) -> bool:
-    """Whether a subscription or handler pattern covers an event name: equal, or a prefix when it ends in `*`."""
+    """Return whether a pattern covers an event name: equal, or a prefix if it ends in `*`."""
     if pattern.endswith("*"):
         return event_name.startswith(pattern[:-1])
     return event_name == pattern
 
 
 _ids = random.Random()
-"""Of its own, so that a mod that seeds `random` does not make ids repeat."""
+"""A generator of its own: a mod that seeds `random` must not make ids repeat."""
 
 os.register_at_fork(after_in_child=_ids.seed)
 
 
 def new_event_id() -> str:
-    """A fresh identifier, 128 random bits in hexadecimal: it tells events apart, it proves nothing."""
+    """Return a fresh identifier, 128 random bits in hexadecimal. It tells events apart and proves
+    nothing."""
     return f"{_ids.getrandbits(128):032x}"
 
 
@@ -127,8 +128,8 @@ def new_event_id() -> str:
 class Event:
     """One message on its way through the network.
 
-    `timestamp` is in whole seconds since 1970; the network sets it on entry. `secret` is what a sender proves itself
-    with: it is never part of `to_dict()` and never reaches a receiver.
+    `timestamp` is in whole seconds since 1970; the network sets it on entry. `secret` is the
+    sender's proof of identity: it is never part of `to_dict()` and never reaches a receiver.
 
     Raises ValueError (with the rule) for a bad `event_name`, `payload`, `metadata` or `visibility`.
     """
@@ -164,25 +165,25 @@ class Event:
 
     @property
     def source(self) -> Address:
-        """Who sent it."""
+        """The sender."""
         return parse_source(self.source_id)
 
     @property
     def destination(self) -> Address:
-        """Whom it is for."""
+        """The receiver."""
         return parse_destination(self.destination_id)
 
     def matches_pattern(self, pattern: str) -> bool:
-        """Whether `pattern` covers this event's name."""
+        """Return whether `pattern` covers this event's name."""
         return matches(pattern, self.event_name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field but the secret, as receivers get it."""
+        """Return every field but the secret, as receivers get it."""
         return {name: getattr(self, name) for name in _PUBLIC_FIELDS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """An event out of received values; keys that are no field are ignored, as in OpenAgents."""
+        """Make an event of received values; unknown keys are ignored, as in OpenAgents."""
         return cls(**{name: values[name] for name in _FIELDS if name in values})
 
 
@@ -192,7 +193,7 @@ _PUBLIC_FIELDS = tuple(name for name in _FIELDS if name != "secret")
 
 @dataclass(slots=True)
 class EventResponse:
-    """What became of an event: whether it succeeded, a sentence for people, data for programs."""
+    """The answer to an event: whether it succeeded, a sentence for people, data for programs."""
 
     success: bool
     message: str = ""
@@ -200,7 +201,7 @@ class EventResponse:
     event_name: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as it goes over the wire."""
+        """Return the answer as it goes over the wire."""
         return {
             "success": self.success,
             "message": self.message,

@@ -1,6 +1,7 @@
-"""What happened, as facts to tell: to a person on a terminal, to a program as JSON lines, to a caller as an answer.
+"""Facts: what happened, told to a person on a terminal, to a program as JSON lines, to a caller as
+an answer.
 
-A fact says what is so; how it looks is `ui/`'s duty.
+`ui` decides how they look.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFacts:
-    """An error as people need it: what, where in their own code first, and the full trace on request."""
+    """An error as people need it: the message, the place in their own code first, and the full
+    trace on request."""
 
     kind: str
     message: str
@@ -53,9 +55,11 @@ class ErrorFacts:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What keeps replaced code alive, in words a person knows, and where it was put there.
+    """An object that keeps replaced code alive, in words that a person knows, and the line that put
+    it there.
 
-    `what` reads on from "old code of mods.chat v3 is held by …": `the task "poll"`, `state key "queue"`.
+    `what` continues "old code of mods.chat v3 is held by …": `the task "poll"`, `state key
+    "queue"`.
     """
 
     module: str
@@ -66,7 +70,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class AgentsSeen:
-    """How the agents fared: connections now, and connections that ended while the step ran."""
+    """Connections of agents now, and connections that ended while the step ran."""
 
     connected: int = 0
     dropped: int = 0
@@ -82,7 +86,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class PhaseTook:
-    """How long a phase took, in milliseconds, and where it worked."""
+    """How long a phase took, in milliseconds, and on which thread."""
 
     phase: Phase
     ms: float
@@ -91,7 +95,8 @@ class PhaseTook:
 
 @dataclass(frozen=True, slots=True)
 class CodeChange:
-    """A source before a plan and after it, as bytes; None: not there. Where the plan failed, after is what failed."""
+    """A source before a plan and after it, as bytes; None: no such file. `after` is what failed if
+    the plan did."""
 
     path: str
     before: bytes | None = field(repr=False)
@@ -100,7 +105,8 @@ class CodeChange:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one step. `generation` is what runs now (0: nothing); `phase` the last one reached."""
+    """The result of one step. `generation`: what runs now (0: nothing); `phase`: the last one
+    reached."""
 
     action: Action
     mod_id: str
@@ -113,21 +119,21 @@ class Outcome:
     reason: str = ""
     error: ErrorFacts | None = None
     note: str = ""
-    """What happened to state, or what still runs, in a few words."""
+    """What happened to state, or which code still runs, in a few words."""
     agents: AgentsSeen = AgentsSeen()
     held: Held = Held()
     way: Way = Way.IN_PLACE
     stale_keys: tuple[str, ...] = ()
     """The keys of the mod's state that still hold objects of replaced code."""
     phases: tuple[PhaseTook, ...] = ()
-    """The phases that its group went through, in order; nothing where it came to none."""
+    """The phases that its group went through, in order; empty if it went through none."""
     holders: tuple[Holder, ...] = ()
-    """What else keeps replaced code alive, as far as it is known when the outcome is told."""
+    """Other objects that keep replaced code alive, as far as known when the outcome is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanMade:
-    """A plan with at least one step, hold or setting, before it is carried out. `waits`: a person is asked first."""
+    """A plan that is not empty, before it is carried out. `waits`: a person is asked first."""
 
     plan: Plan
     waits: bool = False
@@ -143,16 +149,17 @@ class PlanDone:
     agents: AgentsSeen = AgentsSeen()
     held: Held = Held()
     then: PlanDone | None = None
-    """What was unloaded afterwards because it was no longer needed; told as a plan of its own."""
+    """What was unloaded afterwards because it is no longer needed; told as a plan of its own."""
     code: tuple[CodeChange, ...] = field(default=(), compare=False, repr=False)
     """The sources that it changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted:
-    """The process has replaced itself in place. `pause_ms`: how long agents waited; `kept` and `closed`: connections.
+    """The process has replaced itself in place.
 
-    `ended`: the processes of mods that were ended; `failed`: the mods that ran before and did not come up.
+    `pause_ms`: how long agents waited; `kept` and `closed`: connections; `ended`: the processes of
+    mods that were ended; `failed`: the mods that ran before and did not come up.
     """
 
     url: str
@@ -166,7 +173,7 @@ class Restarted:
     ended: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     ready: Ready | None = None
-    """What a first start would have told."""
+    """The fact that a first start would have told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +198,17 @@ class Ready:
     watcher: str = ""
     name: str = ""
     page: str = ""
-    """Where a browser shows what runs: a link that opens it once, or one that lets nobody in."""
+    """Where a browser shows the dashboard: a link that opens it once, or one that lets no one
+    in."""
     exposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """Others than this machine's own agents may come in, over a network that nobody encrypts.
+    """Other machines may connect, over a network without encryption.
 
-    `addresses`: where it listens; `urls`: how others call it; `join_token`: what their agents have to show, kept in the
-    file `kept_in`.
+    `addresses`: where it listens; `urls`: how others reach it; `join_token`: what their agents have
+    to show, kept in the file `kept_in`.
     """
 
     addresses: tuple[str, ...]
@@ -219,9 +227,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should know that is no error of a mod. `calm`: it answers somebody, and asks for nothing.
+    """A message for a person that is not an error of a mod. `calm`: it answers a question and asks
+    for nothing.
 
-    `mended`: the mods whose saved code had failed, and is again what runs.
+    `mended`: the mods whose saved code had failed and matches what runs again.
     """
 
     message: str
@@ -231,47 +240,48 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ConfigRefused:
-    """A network.yaml that cannot be used; what ran before runs on."""
+    """A network.yaml that cannot be used; the previous one stays in effect."""
 
     errors: tuple[ErrorFacts, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ModError:
-    """Code of a running mod raised, or was ended: the handler of an event, or a task or a callback beside these."""
+    """Code of a running mod raised, or was ended: the handler of an event, a task or a callback."""
 
     mod_id: str
     event_name: str
-    """The event; otherwise what it was in words, as in "task EchoMod.tick"."""
+    """The event; for a task or callback its description, as in "task EchoMod.tick"."""
     generation: int
     error: ErrorFacts
 
 
 @dataclass(frozen=True, slots=True)
 class LineSeen:
-    """A version beside a mod: which events it gets, in words, and the agents that are known now and get it."""
+    """A version beside a mod: which events it gets, in words, and the known agents that get it."""
 
     label: str
     gets: str
     share: float
     agents: tuple[str, ...]
     out: str = ""
-    """Why it gets no events any more, where that is so."""
+    """Why it gets no more events; empty if it does."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSeen:
-    """Which agents get which version of a mod, after that has changed; without `lines` the mod has one again."""
+    """The new split of a mod: which agents get which version. Without `lines` the mod has one
+    version again."""
 
     mod_id: str
     lines: tuple[LineSeen, ...]
     agents: int
-    """How many agents are known."""
+    """The number of known agents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A line (`mod_id`) gets no more events, because too many of them failed. It stays loaded."""
+    """A line (`mod_id`) gets no more events, because too many failed. It stays loaded."""
 
     mod_id: str
     main: str
@@ -281,7 +291,8 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a shadow (`mod_id`) did so far: how many events, the same as its mod, differently, raised, not run."""
+    """What a shadow (`mod_id`) did so far: the number of events, and how many were the same as its
+    mod's, different, raised, not run."""
 
     mod_id: str
     main: str
@@ -294,7 +305,8 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class LostEvent:
-    """An event that had a handler and has none now; `seen`: how many the recorder keeps, `senders`: of whom."""
+    """An event that had a handler and has none now; `seen`: how many the recorder keeps, `senders`:
+    their senders."""
 
     event_name: str
     seen: int = 0
@@ -303,9 +315,10 @@ class LostEvent:
 
 @dataclass(frozen=True, slots=True)
 class ShapeChange:
-    """What is another in an event than it was, so that code that reads it may fail.
+    """A change in the shape of an event, on which code that reads it may fail.
 
-    `part`: `answer` (what the event is answered with), `sends` (what is in it) or `takes` (what it needs).
+    `part`: `answer` (what the event is answered with), `sends` (what is in it) or `takes` (what it
+    needs).
     """
 
     event_name: str
@@ -317,7 +330,7 @@ class ShapeChange:
 
 @dataclass(frozen=True, slots=True)
 class ContractChanged:
-    """What a change of mods means for those who use them."""
+    """What a change of mods means for their users."""
 
     lost: tuple[LostEvent, ...] = ()
     changed: tuple[ShapeChange, ...] = ()
@@ -325,7 +338,7 @@ class ContractChanged:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A mod keeps the mods' thread from everything else."""
+    """A mod blocks the mods' thread."""
 
     mod_id: str
     seconds: float
@@ -334,7 +347,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """What a closed generation did not clean up, in words that name each thing."""
+    """What a closed generation did not clean up, each thing in words."""
 
     mod_id: str
     generation: int
@@ -351,13 +364,13 @@ class AgentSeen:
 
 
 class ProgramState(StrEnum):
-    """What became of an agent's program."""
+    """The state of an agent's program."""
 
     STARTED = "started"
     RESTARTED = "restarted"
     ENDED = "ended"
     KEPT = "kept"
-    """It was saved and cannot be started: the one of before keeps running."""
+    """It was saved and cannot be started: the earlier process keeps running."""
     FAILED = "failed"
     """It cannot be started, and no earlier one runs."""
 
@@ -376,7 +389,7 @@ class AgentProgram:
 
 
 class PinResult(StrEnum):
-    """What became of a pinned event. FIXED: it failed when it was pinned, and does not any more."""
+    """The result of a pinned event. FIXED: it failed when it was pinned and does not fail now."""
 
     SAME = "same"
     DIFFERS = "differs"
@@ -386,7 +399,7 @@ class PinResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinReplayed:
-    """A pinned event that was run again. `why`: what kept it from that, or what was fixed."""
+    """A pinned event that was run again. `why`: why it could not run, or what was fixed."""
 
     name: str
     number: int | None
@@ -397,29 +410,31 @@ class PinReplayed:
 
     @property
     def words(self) -> str:
-        """How people call it: `#57 wiki.page.edit`."""
+        """Its name for people: `#57 wiki.page.edit`."""
         return f"#{self.number} {self.event_name}" if self.number is not None else f"{self.name} {self.event_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """The pinned events were run again on what runs now. `of`: how many there are; `skipped`: saves in between."""
+    """The pinned events were run again on the current code. `of`: how many there are; `skipped`:
+    saves in between."""
 
     mods: Mapping[str, int]
-    """The mods that the save has reloaded, each with the generation that runs."""
+    """The mods that the save reloaded, each with the generation that runs."""
     pins: tuple[PinReplayed, ...]
     of: int
     duration_ms: float
     skipped: int = 0
 
     def count(self, *results: PinResult) -> int:
-        """How many came to one of these results."""
+        """Count the pins with one of these results."""
         return sum(each.result in results for each in self.pins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModAsked:
-    """An agent asks a person for a mod that can be had. `catalogue`: the list that it is in."""
+    """An agent asks a person for a mod that a catalogue offers. `catalogue`: the list that it is
+    in."""
 
     number: int
     agent_id: str
@@ -431,7 +446,7 @@ class ModAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModBlocked:
-    """A catalogue warns of a mod. `runs`: it ran before the warning came, and still runs."""
+    """A catalogue warns of a mod. `runs`: it ran before the warning, and still runs."""
 
     mod_id: str
     name: str

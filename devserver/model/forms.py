@@ -77,20 +77,21 @@ class OutcomeForm(TypedDict):
 
 
 class StepForm(TypedDict):
-    """One action on one mod, and why; in `holds`, why it waits or was refused."""
+    """One action on one mod, and its reason; in `holds`, why it waits or was refused."""
 
     action: Action
     mod_id: str
     reason: str
     way: Way
     came_with: NotRequired[str]
-    """The mod (id) that needs it, where it is loaded, or was, for that alone."""
+    """The mod (id) that needs it, if it is loaded, or was, for that alone."""
     cascade: NotRequired[list[str]]
-    """The mods (ids) that would have to be unloaded before, in that order."""
+    """The mods (ids) that have to be unloaded first, in that order."""
 
 
 class StateMoveForm(TypedDict):
-    """What a restart in place does with the state of one mod: the keys that move, and what is lost, with why."""
+    """What a restart in place does with the state of one mod: the keys that move, and what is lost
+    and why."""
 
     mod_id: str
     mod_path: str
@@ -100,7 +101,8 @@ class StateMoveForm(TypedDict):
 
 
 class RestartForm(TypedDict):
-    """A planned restart in place. `waits`: why it does not happen now, empty where it does; `ends`: processes."""
+    """A planned restart in place. `waits`: why it does not happen now, or empty; `ends`:
+    processes."""
 
     reasons: list[str]
     waits: str
@@ -156,7 +158,7 @@ class DoneForm(PlanForm):
     agents: AgentsForm
     held: HeldForm
     then: NotRequired[DoneForm]
-    """What was unloaded afterwards because it was no longer needed."""
+    """What was unloaded afterwards because it is no longer needed."""
 
 
 class ModForm(TypedDict):
@@ -219,7 +221,7 @@ class IgnoredLine(TypedDict):
 
 
 class NoticeLine(TypedDict):
-    """Something that a person should know, and no error of a mod."""
+    """A message for a person that is not an error."""
 
     type: Literal["notice"]
     time: str
@@ -227,7 +229,8 @@ class NoticeLine(TypedDict):
 
 
 class ExposedLine(NoticeLine):
-    """Other machines may come in; their agents show the join token, which is in the file `kept_in`."""
+    """Other machines may connect; their agents show the join token, which is in the file
+    `kept_in`."""
 
     about: Literal["exposed"]
     addresses: list[str]
@@ -236,7 +239,7 @@ class ExposedLine(NoticeLine):
 
 
 class BlockedLine(NoticeLine):
-    """A mod keeps the thread of all mods from everything else."""
+    """A mod blocks the thread of all mods."""
 
     about: Literal["blocked"]
     mod_id: str
@@ -277,7 +280,8 @@ class ModErrorLine(TypedDict):
 
 
 class LineForm(TypedDict):
-    """A version beside a mod; `agents` are known now and get it; `out` says why it gets nothing any more."""
+    """A version beside a mod; `agents`: the known agents that get it; `out`: why it gets nothing
+    any more."""
 
     label: str
     gets: str
@@ -287,7 +291,7 @@ class LineForm(TypedDict):
 
 
 class SplitLine(TypedDict):
-    """Which agents get which version of a mod, after that has changed."""
+    """The new split of a mod: which agents get which version."""
 
     type: Literal["split"]
     time: str
@@ -297,7 +301,7 @@ class SplitLine(TypedDict):
 
 
 class GuardLine(TypedDict):
-    """A line gets no more events, because too many of them failed. It stays loaded."""
+    """A line gets no more events, because too many failed. It stays loaded."""
 
     type: Literal["guard"]
     time: str
@@ -322,7 +326,8 @@ class ComparedLine(TypedDict):
 
 
 class AgentLine(TypedDict):
-    """An agent came, or went: it left, its socket ended, or it was silent for too long. It may come back."""
+    """An agent came or went: it left, its socket ended, or it was silent for too long. It may come
+    back."""
 
     type: Literal["agent"]
     time: str
@@ -332,7 +337,7 @@ class AgentLine(TypedDict):
 
 
 class DifferenceForm(TypedDict):
-    """One place at which two runs differ. `kind` is changed, added or removed; null stands for what is not there."""
+    """One place at which two runs differ. `kind`: changed, added or removed; null: not there."""
 
     path: str
     before: Any
@@ -341,7 +346,7 @@ class DifferenceForm(TypedDict):
 
 
 class PinForm(TypedDict):
-    """What a pinned event came to; `why` says what kept it from being run, or what was fixed."""
+    """The result of a pinned event; `why`: why it could not run, or what was fixed."""
 
     name: str
     number: int | None
@@ -354,8 +359,8 @@ class PinForm(TypedDict):
 class ReplayedForm(TypedDict):
     """The pinned events after a save.
 
-    `mods`: those that it reloaded, with their generations; `of`: how many pins there are, of which those in `pins` had
-    their turn; `skipped`: saves in between that were not replayed.
+    `mods`: those that it reloaded, with their generations; `of`: how many pins there are, of which
+    those in `pins` were run; `skipped`: saves in between that were not replayed.
     """
 
     mods: dict[str, int]
@@ -370,7 +375,8 @@ class ReplayedForm(TypedDict):
 
 
 class LostForm(TypedDict):
-    """An event without a handler; `seen`: how many are kept, `senders`: up to five who sent them."""
+    """An event without a handler; `seen`: how many are kept, `senders`: up to five of their
+    senders."""
 
     event_name: str
     seen: int
@@ -378,7 +384,8 @@ class LostForm(TypedDict):
 
 
 class ShapeChangeForm(TypedDict):
-    """What is another in an event. `part`: answer, sends or takes; `before` and `after` are types, in words."""
+    """A change in the shape of an event. `part`: answer, sends or takes; `before` and `after`:
+    types, in words."""
 
     event_name: str
     part: str
@@ -388,7 +395,7 @@ class ShapeChangeForm(TypedDict):
 
 
 class ContractForm(TypedDict):
-    """What a change of mods means for those who use them."""
+    """What a change of mods means for their users."""
 
     lost: list[LostForm]
     changed: list[ShapeChangeForm]
@@ -409,7 +416,7 @@ class ReplayedLine(ReplayedForm):
 
 
 class AskForm(TypedDict):
-    """A mod that an agent asks a person for, by its number; `catalogue` is the list that it is in."""
+    """A mod that an agent asks a person for; `catalogue`: the list that it is in."""
 
     number: int
     agent: str
@@ -427,7 +434,7 @@ class AskedLine(AskForm):
 
 
 class ModBlockedLine(TypedDict):
-    """A catalogue warns of a mod, which is not loaded any more; `runs` where it still runs."""
+    """A catalogue warns of a mod, which is no longer loaded; `runs` if it still runs."""
 
     type: Literal["blocked"]
     time: str
@@ -452,7 +459,7 @@ class StoppedLine(TypedDict):
 
 
 class ErrorLine(TypedDict):
-    """Why a command could not do what was asked; it is the last line, of every command with `--json`."""
+    """Why a command could not do what was asked; the last line of every command with `--json`."""
 
     type: Literal["error"]
     time: str
@@ -487,7 +494,8 @@ Line = (
 
 
 class LogLine(TypedDict):
-    """A log record, or what a mod printed, on the stream of the log; it has the record's own fields too."""
+    """A log record, or a line that a mod printed, on the stream of the log; it has the record's own
+    fields too."""
 
     type: Literal["log"]
     time: str

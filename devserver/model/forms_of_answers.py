@@ -26,7 +26,7 @@ from devserver.model.forms import (
 
 
 class RaisedForm(ErrorForm):
-    """What handlers of a mod raised last, and how often in a row."""
+    """The last error of a mod's handlers, and how often in a row."""
 
     time: str
     event_name: str
@@ -34,19 +34,20 @@ class RaisedForm(ErrorForm):
 
 
 class TimedErrorForm(ErrorForm):
-    """An error and when it was told."""
+    """An error and the time when it was told."""
 
     time: str
 
 
 class TimedOutcomeForm(OutcomeForm):
-    """An outcome and when it was told."""
+    """An outcome and the time when it was told."""
 
     time: str
 
 
 class HandlerForm(TypedDict):
-    """A handler: the events (patterns) that it hears, and the JSON Schema of its payload, null where it takes any."""
+    """A handler: the events (patterns) that it hears, and the JSON Schema of its payload, null if
+    it takes any."""
 
     events: list[str]
     handler: str
@@ -55,7 +56,8 @@ class HandlerForm(TypedDict):
 
 
 class CatalogueMod(ModForm):
-    """What can be asked of a mod, and the JSON Schema of its configuration, null where it declares no model."""
+    """The events that a mod answers, and the JSON Schema of its configuration, null without a
+    model."""
 
     handlers: list[HandlerForm]
     config_schema: dict[str, Any] | None
@@ -68,14 +70,15 @@ class CatalogueAnswer(TypedDict):
 
 
 class OldCodeForm(TypedDict):
-    """Whether all replaced code of a mod is known to be gone, and what was found to hold some."""
+    """Whether all replaced code of a mod is known to be gone, and the objects that hold some."""
 
     proven: bool
     holders: list[HolderForm]
 
 
 class ModStatus(TypedDict):
-    """What is known of one mod. `failed`: why its saved code does not run; `raised`: what its handlers raised."""
+    """The state of one mod. `failed`: why its saved code does not run; `raised`: what its handlers
+    raised."""
 
     mod_id: str
     mod_path: str
@@ -91,14 +94,14 @@ class ModStatus(TypedDict):
     failed: TimedErrorForm | None
     raised: RaisedForm | None
     newer_on_disk: NotRequired[list[str]]
-    """The files on disk that this generation was not made from: undone, or not brought yet."""
+    """The files on disk that this generation was not made from: undone, or not applied yet."""
     old_code: NotRequired[OldCodeForm]
     handlers: NotRequired[list[HandlerForm]]
     config_schema: NotRequired[dict[str, Any] | None]
 
 
 class AgentStatus(TypedDict):
-    """An agent that is `connected` now, or whose identity is known; and how it came."""
+    """An agent that is `connected` now, or whose identity is known; and how it connected."""
 
     agent_id: str
     transport: str
@@ -106,14 +109,15 @@ class AgentStatus(TypedDict):
 
 
 class OwnerForm(TypedDict):
-    """One of those for whom the most is kept."""
+    """One of the owners for whom the most is kept."""
 
     owner: str
     bytes: int
 
 
 class AccountForm(TypedDict):
-    """What is kept for agents of one kind, in bytes. `each`: the bound for one owner; `beyond`: what happens then."""
+    """What is kept for agents of one kind, in bytes. `each`: the bound for one owner; `beyond`:
+    what happens at the bound."""
 
     name: str
     keeps: str
@@ -132,14 +136,15 @@ class TracedErrorForm(ErrorForm):
 
 
 class RestartNeeded(TypedDict):
-    """What is on disk and needs a restart in place, and why that was not done."""
+    """A change on disk that needs a restart in place, and why that was not done."""
 
     reasons: list[str]
     waits: str
 
 
 class StatusAnswer(TypedDict):
-    """What runs. `down`: wanted mods that do not run; `waiting`: saved files that are not applied."""
+    """The running network. `down`: wanted mods that do not run; `waiting`: saved files that are not
+    applied."""
 
     name: str
     network_id: str
@@ -169,7 +174,7 @@ class PlansAnswer(TypedDict):
 
 
 class SavesAnswer(TypedDict):
-    """Whether saves wait, which, and what became of those that were applied."""
+    """Whether saves are held, which ones, and the result of those that were applied."""
 
     paused: bool
     waiting: list[str]
@@ -193,7 +198,8 @@ class RefusedRow(TypedDict):
 
 
 class RestartedRow(TypedDict):
-    """A restart in place that was done, with its number in the row of plans; `success`: every mod came up."""
+    """A restart in place that was done, with its number in the row of plans; `success`: every mod
+    started."""
 
     time: str
     number: int
@@ -202,7 +208,8 @@ class RestartedRow(TypedDict):
 
 
 class SettleProblem(TypedDict):
-    """A reason why what is on disk is not what runs; `error`, `files` and `holders` as far as they belong to it."""
+    """A reason why the code on disk does not run; `error`, `files` and `holders` if they belong to
+    it."""
 
     kind: Literal["refused", "waiting", "failed", "held", "differs", "stale_key", "old_code", "restart", "pending"]
     mod_id: str | None
@@ -213,7 +220,7 @@ class SettleProblem(TypedDict):
 
 
 class IgnoredSave(TypedDict):
-    """A save that led to no reload, and by which rule."""
+    """A save that led to no reload, and the rule behind that."""
 
     time: str
     path: str
@@ -221,7 +228,8 @@ class IgnoredSave(TypedDict):
 
 
 class SettledAnswer(TypedDict):
-    """Whether what is on disk is what runs; `settled`: that is decided; `ignored`: saves since the latest plan."""
+    """Whether the code on disk runs; `settled`: that is decided; `ignored`: saves since the latest
+    plan."""
 
     settled: bool
     runs: bool
@@ -231,7 +239,7 @@ class SettledAnswer(TypedDict):
 
 
 class ReadyAnswer(TypedDict):
-    """Whether a server answers here; `log` of one that was started in the background."""
+    """Whether a server answers here; `log`: its log, if it was started in the background."""
 
     ready: bool
     url: str | None
@@ -249,7 +257,7 @@ class TraceFrame(TypedDict):
 
 
 class TraceAnswer(TypedDict):
-    """The latest error that was not overcome, null without one."""
+    """The latest error that still stands, or null."""
 
     error: ErrorForm | None
     trace: str
@@ -257,7 +265,7 @@ class TraceAnswer(TypedDict):
 
 
 class LevelAnswer(TypedDict):
-    """The level from which on log records are shown."""
+    """The level from which log records are shown."""
 
     level: str
 
@@ -284,7 +292,8 @@ class NoReload(TypedDict):
 
 
 class VisitForm(TypedDict):
-    """A mod that was asked. `said`: passed, answered, raised, given_up, gone or refused; `held_ms`: at its gate."""
+    """A visit to a mod. `said`: passed, answered, raised, given_up, gone or refused; `held_ms`: at
+    its gate."""
 
     mod_id: str
     generation: int
@@ -294,10 +303,10 @@ class VisitForm(TypedDict):
 
 
 class EventRow(TypedDict):
-    """An event and its answer. A payload that is large is told as its size, one of the system's as null.
+    """An event and its answer. A large payload is told as its size, one of the system's as null.
 
-    `parent`: the number of the event on whose behalf a handler sent it, or 0; `to` and `full`: up to 20 agents that got
-    it, and up to 20 that had no room for it.
+    `parent`: the number of the event whose handler sent it, or 0; `to` and `full`: up to 20 agents
+    that got it, and up to 20 whose outbox had no room.
     """
 
     number: int
@@ -317,7 +326,7 @@ class EventRow(TypedDict):
 
 
 class SessionForm(TypedDict):
-    """A session that has ended: its file from the workspace on, how many events and bytes it has."""
+    """A session that has ended: its file from the workspace on, its events and bytes."""
 
     path: str
     events: int
@@ -325,7 +334,7 @@ class SessionForm(TypedDict):
 
 
 class RecordAnswer(TypedDict):
-    """The file that a session is recorded into now, and what became of the one that was."""
+    """The file that a session is recorded into, and the session that ended."""
 
     recording: str | None
     session: SessionForm | None
@@ -349,7 +358,8 @@ class CheckedMod(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """Every problem of a network; `unused`: keys without effect; `lost`: those of them with one in OpenAgents."""
+    """Every problem of a network; `unused`: keys without effect; `lost`: those that have an effect
+    in OpenAgents."""
 
     ok: bool
     problems: list[ErrorForm]
@@ -360,7 +370,7 @@ class CheckAnswer(TypedDict):
 
 
 class DoctorRow(TypedDict):
-    """One thing that matters here: where its value comes from, and whether it is as it should be."""
+    """One fact about this machine: where its value comes from, and whether it is all right."""
 
     group: str
     name: str
@@ -377,7 +387,7 @@ class OpenAnswer(TypedDict):
 
 
 class NeedForm(TypedDict):
-    """A requirement, where it is written, and what runs of what it names."""
+    """A requirement, where it is written, and which version of it runs."""
 
     requirement: str
     file: str | None
@@ -419,7 +429,7 @@ class PlacedForm(TypedDict):
 
 
 class WhyModAnswer(TypedDict):
-    """Why a mod is there (`came`: "listed", "asked", "automatic"), or why it is not (`waits`)."""
+    """Why a mod runs (`came`: "listed", "asked", "automatic"), or why it does not (`waits`)."""
 
     kind: Literal["mod"]
     mod_id: str
@@ -445,7 +455,8 @@ class NeedingPackageForm(TypedDict):
 
 
 class WhyPackageAnswer(TypedDict):
-    """What needs and imports a Python package; `imported` is the version of it in this process."""
+    """The mods and packages that need and import a Python package; `imported`: its version in this
+    process."""
 
     kind: Literal["package"]
     name: str
@@ -458,7 +469,7 @@ class WhyPackageAnswer(TypedDict):
 
 
 class WhyUnknownAnswer(TypedDict):
-    """No mod and no package goes by that name."""
+    """The name of no known mod or package."""
 
     kind: Literal["unknown"]
     name: str
@@ -500,7 +511,8 @@ ANSWERS: dict[str, Any] = {
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a line of `oa-dev run --json`; under `commands`, what each command prints with `--json`."""
+    """Return the JSON Schema of a line of `oa-dev run --json`; under `commands`, what each command
+    prints with `--json`."""
     import pydantic
 
     wanted = {"line": Line, "log": LogLine, **ANSWERS}

@@ -1,10 +1,10 @@
-"""What the commands that change what comes from outside print with `--json`. See `forms`."""
+"""What the commands about mods and packages from outside print with `--json`. See `forms`."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-# Of typing_extensions: pydantic takes Python's own only from 3.12 on.
+# From typing_extensions: pydantic takes Python's own only from 3.12 on.
 from typing_extensions import TypedDict
 
 PackageRow = TypedDict("PackageRow", {"name": str, "from": str | None, "to": str | None})
@@ -12,7 +12,8 @@ PackageRow = TypedDict("PackageRow", {"name": str, "from": str | None, "to": str
 
 
 class InstalledForm(TypedDict):
-    """What was locked and installed: the lock beside network.yaml, and the folder of its packages."""
+    """What was locked and installed: the lock beside network.yaml, and the folder of its
+    packages."""
 
     lock: str
     packages: list[PackageRow]
@@ -21,7 +22,8 @@ class InstalledForm(TypedDict):
 
 
 class InstalledAnswer(TypedDict):
-    """It counts. `listed` are the lines that came into network.yaml, `done` what a running server made of it."""
+    """The change is in effect. `listed`: lines added to network.yaml; `done`: what a running server
+    did with them."""
 
     success: Literal[True]
     installed: InstalledForm
@@ -38,14 +40,15 @@ class NothingAnswer(TypedDict):
 
 
 class RestoredAnswer(TypedDict):
-    """The files that were put back as they were locked."""
+    """The files that were restored from the lock."""
 
     success: Literal[True]
     restored: list[str]
 
 
 class AsksAnswer(TypedDict):
-    """Nothing was changed: `--yes` agrees to what is asked. `reviews` says by package what was read from its source."""
+    """Nothing was changed: `--yes` agrees to the questions. `reviews`: by package, what its source
+    does."""
 
     success: Literal[False]
     asks: str
@@ -54,7 +57,7 @@ class AsksAnswer(TypedDict):
 
 
 class SideForm(TypedDict):
-    """One of those that cannot be brought together."""
+    """One side of a conflict."""
 
     who: str
     needs: str
@@ -62,7 +65,7 @@ class SideForm(TypedDict):
 
 
 class ConflictAnswer(TypedDict):
-    """No set of packages suits everything: both sides, or a sentence, and how uv derives it."""
+    """No set of packages fits: both sides, or a sentence, and how uv derives it."""
 
     success: Literal[False]
     error: str
@@ -73,7 +76,7 @@ class ConflictAnswer(TypedDict):
 
 
 class TakenBackAnswer(TypedDict):
-    """It did not come up, and every file is as before."""
+    """The mod did not start, and every file is restored."""
 
     success: Literal[False]
     error: str

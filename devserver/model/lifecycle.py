@@ -1,6 +1,7 @@
-"""The life of a mod as tables: the phases of a reload and what undoes each, the ways to hand over, the limits.
+"""The life of a mod as tables: the phases of a reload and what undoes each, the ways to hand over,
+the limits.
 
-`reload/apply` carries the table out; nothing here does anything.
+`reload/apply` runs the tables; nothing here has an effect.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class Action(StrEnum):
     RECONFIGURE = "reconfigure"
     REORDER = "reorder"
     KEEP = "keep"
-    """A mod that came because another needs it stays from now on, whoever needs it."""
+    """A mod that another one needed stays from now on, whether or not it is needed."""
     SPLIT = "split"
-    """Other agents get the line."""
+    """The line gets other agents."""
 
 
 PHASES_OF: dict[Action, tuple[Phase, ...]] = {
@@ -54,14 +55,14 @@ PHASES_OF: dict[Action, tuple[Phase, ...]] = {
     Action.KEEP: (Phase.COMMIT,),
     Action.SPLIT: (Phase.COMMIT,),
 }
-"""Which phases each action passes. A transaction passes a phase when one of its steps does."""
+"""The phases of each action. A transaction passes a phase if one of its steps does."""
 
 
 class Thread(StrEnum):
-    """Where the work of a phase is done."""
+    """The thread of a phase."""
 
     BUILD = "build"
-    """The build worker, beside everything else: agents are answered and events are handled meanwhile."""
+    """The build worker: agents are answered and events are handled meanwhile."""
     MODS = "mods"
     """The mods' loop."""
 
@@ -107,21 +108,23 @@ PHASE_TABLE: tuple[PhaseRule, ...] = (
 
 
 class Way(StrEnum):
-    """How a change is brought: swapped in the running process, or by a restart in place that keeps every connection."""
+    """The way to bring a change: a swap in the running process, or a restart in place that keeps
+    every connection."""
 
     IN_PLACE = "in_place"
     RESTART = "restart"
 
 
 class RestartPolicy(StrEnum):
-    """Who decides on a restart in place (`dev.restart` in network.yaml). A person who asks is always heard."""
+    """Who decides on a restart in place (`dev.restart` in network.yaml). A person's own request is
+    always carried out."""
 
     AUTO = "auto"
-    """The plan; a person where state of a mod could not be moved."""
+    """The plan decides; a person, if state of a mod cannot be moved."""
     ASK = "ask"
-    """A person."""
+    """A person decides."""
     NEVER = "never"
-    """A person, unasked: what needs a restart is said, and waits."""
+    """A person decides, and is not asked: the need for a restart is told, and waits."""
 
 
 class HandOver(StrEnum):
@@ -130,15 +133,16 @@ class HandOver(StrEnum):
     FRESH = "fresh"
     """A new instance; `self.state` moves along. The old instance stays untouched until commit."""
     EXCLUSIVE = "exclusive"
-    """The old instance is shut down before the new one starts: for mods that own a port or a lock."""
+    """The old instance is shut down before the new one starts: for mods that own a port or a
+    lock."""
     RESTART = "restart"
-    """Never in place: a save of the mod is brought by a restart in place of the whole process."""
+    """Never in place: a restart in place of the whole process applies a save of the mod."""
     REBIND = "rebind"
     """The same instance gets the new class: for mods that lose their data in `shutdown()`."""
 
 
 class ModState(StrEnum):
-    """Where a generation stands."""
+    """The state of a generation."""
 
     STARTING = "starting"
     LIVE = "live"
@@ -148,14 +152,15 @@ class ModState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in seconds, and how much may wait. `dev.limits` in network.yaml sets them."""
+    """The longest times, in seconds, and the most that may wait. `dev.limits` in network.yaml sets
+    them."""
 
     drain: float = 0.025
-    """A handler is waited for until it is this old; one that has run longer lingers at once."""
+    """The age up to which a handler is waited for; one that has run longer lingers at once."""
     exclusive_drain: float = 5.0
     linger: float = 30.0
     imports: float = 30.0
-    """For everything that one plan's group imports; a mod may pull in a large package."""
+    """For all imports of one group of a plan; a mod may import a large package."""
     initialize: float = 10.0
     shutdown: float = 5.0
     handler: float = 30.0

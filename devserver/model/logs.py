@@ -1,8 +1,9 @@
-"""The log: the loggers of the server and of mods, on structlog, and what every record goes through.
+"""The log: the loggers of the server and of mods, on structlog, and the processors of every record.
 
-Our loggers have processors of their own and tell their records to who listens, so what a mod does to `logging` or to
-structlog's configuration changes nothing for them. Each record goes to the standard library's logger of the same name
-too, for handlers that a mod has attached there. Importing structlog is not free: it waits for the first record.
+Our loggers have processors of their own and pass their records to the listener, so a mod's changes
+to `logging` or to structlog's configuration have no effect on them. Each record goes to the
+standard library's logger of the same name too, for handlers that a mod has attached there.
+Importing structlog is not free: it waits for the first record.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
 Entry = MutableMapping[str, Any]
-"""A record as structlog has it: `event` (the words), `level`, `logger`, `exc_info`, what is bound, and its fields."""
+"""A record of structlog: `event` (the words), `level`, `logger`, `exc_info`, bound values, and its
+fields."""
 
 LEVELS = ("debug", "info", "warning", "error")
 BOUND = ("mod", "generation", "number", "event_name", "agent")
-"""What is bound to a record by itself: whose code runs, on which event (its number in the recorder, its name), of
-which agent."""
+"""The keys that are bound to every record: the mod whose code runs, the event that it handles (its
+number in the recorder, its name), and the agent."""
 
 _OWN = frozenset({"event", "level", "logger", "exc_info", "stack_info", "said", *BOUND})
 
 
 class _Log:
-    """Who listens to our records, and from which level on; one for the process, as `logging` has one root."""
+    """The listener of our records and its level; one for the process, as `logging` has one root."""
 
     def __init__(self) -> None:
         self.level = logging.WARNING
@@ -43,9 +45,9 @@ _log = _Log()
 
 
 def listen(listener: Callable[[Entry], None] | None, *, everything: bool = False) -> None:
-    """Have the records of our loggers told to `listener`, from any thread; None ends that.
+    """Pass the records of our loggers to `listener`, from any thread; None ends that.
 
-    With `everything`, those below the level that is shown are told too.
+    With `everything`, also those below the level that is shown.
     """
     _log.listener, _log.everything = listener, everything
 
@@ -62,13 +64,14 @@ def level() -> str:
 
 
 def is_shown(number: int, *, of_a_mod: bool) -> bool:
-    """Tell whether a record of this level is shown. Libraries say much at `info` that their user did not ask for."""
+    """Return whether a record of this level is shown. Libraries log much at `info` that their user
+    did not ask for."""
     quiet = not of_a_mod and _log.level == logging.INFO
     return number >= (logging.WARNING if quiet else _log.level)
 
 
 def bind_with(about: Callable[[], dict[str, Any]]) -> None:
-    """Have `about` say, for each record, whose code runs: some of the keys in `BOUND`."""
+    """Let `about` give, for each record, the keys of `BOUND` about the code that runs."""
     _log.about = about
 
 
@@ -96,8 +99,8 @@ def error_of(entry: Entry) -> BaseException | None:
 def logger(name: str, owner: Any = None) -> BoundLogger:
     """Return a structlog logger.
 
-    `owner`: whose it is; its attribute `known_as`, a mod id and a generation, is bound to records that are made where
-    no code of a mod is known to run, as in a thread.
+    `owner`: an object whose attribute `known_as`, a mod id and a generation, is bound to records
+    outside of any known call of a mod, as in a thread.
     """
     made: Any = _Lazy(name, None if owner is None else weakref.ref(owner))
     found: BoundLogger = made
@@ -105,7 +108,7 @@ def logger(name: str, owner: Any = None) -> BoundLogger:
 
 
 class _Lazy:
-    """A logger that is made when it is first asked for something."""
+    """A logger that is made on its first use."""
 
     def __init__(self, name: str, owner: weakref.ref[Any] | None) -> None:
         self._name = name
@@ -144,7 +147,8 @@ def _made(name: str, owner: weakref.ref[Any] | None) -> Any:
 
 
 def _filled(_logger: Any, _method: str, entry: Entry) -> Entry:
-    """Fill positional arguments into the words, as `logging` does; arguments that do not fit are shown behind them."""
+    """Fill positional arguments into the words, as `logging` does; arguments that do not fit are
+    appended."""
     arguments = entry.pop("positional_args", ())
     extra = entry.pop("extra", None)
     entry.pop("stacklevel", None)
@@ -157,7 +161,8 @@ def _filled(_logger: Any, _method: str, entry: Entry) -> Entry:
 
 
 def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[str, Any]]:
-    """Tell an entry to who listens, and turn it into the arguments of the standard library's logger."""
+    """Pass an entry to the listener, and turn it into the arguments of the standard library's
+    logger."""
     number, error = logging.getLevelNamesMapping().get(str(entry["level"]).upper(), logging.INFO), error_of(entry)
     said = False
     if _log.listener is not None:
@@ -170,7 +175,8 @@ def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[st
 
 
 def adopt(structlog: Any) -> None:
-    """Let the structlog of mods, where nobody has configured it, speak through `logging`, whose records we show."""
+    """Let the structlog of mods, unless someone has configured it, log through `logging`, whose
+    records we show."""
     if structlog.is_configured():
         return
     structlog.configure(

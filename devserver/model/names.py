@@ -15,7 +15,7 @@ LOOPBACK = "127.0.0.1"
 LOCK = "pylock.oa-dev.toml"
 """The file beside network.yaml that locks what comes from outside."""
 LOCAL_NAMES = ("localhost", LOOPBACK, "[::1]")
-"""What a request may call this machine by, in the form of its Host header."""
+"""The names of this machine in a request, in the form of its Host header."""
 
 MOD_PATH = r"(?:\./[A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+){0,15})"
 """A mod's path as a regular expression, in the dialect that Python and JSON Schema share.
@@ -29,19 +29,19 @@ _LONGEST_PATH = 200
 
 
 def module_of(mod_path: str) -> str:
-    """The dotted name of a mod's module: `./name` is `mods.name`, anything else is one already."""
+    """Return the dotted name of a mod's module: `./name` is `mods.name`, other paths stay."""
     return f"mods.{mod_path[2:]}" if mod_path.startswith("./") else mod_path
 
 
 def mod_id_of(mod_path: str) -> str:
-    """The short id of a mod: the last part of its path."""
+    """Return the short id of a mod: the last part of its path."""
     return module_of(mod_path).rpartition(".")[2]
 
 
 def mod_name_problem(mod_path: str) -> str | None:
-    """Why a text cannot be a mod's path, as a clause about "it"; None where it can.
+    """Return why a text cannot be a mod's path, as a clause about "it"; None if it can.
 
-    Whether there is such a mod, and whether its name is a module of Python's own, the loader knows.
+    Only the loader knows whether the mod exists, and whether its name is a module of Python's own.
     """
     if len(mod_path) > _LONGEST_PATH:
         return f"it is longer than {_LONGEST_PATH} characters"
@@ -52,17 +52,18 @@ def mod_name_problem(mod_path: str) -> str | None:
 
 
 def shown_name(name: str) -> str:
-    """A name as a message may quote it: in ASCII and quotes, at most 80 characters of it."""
+    """Return a name as a message may quote it: in ASCII and quotes, at most 80 characters."""
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
 def normal(name: str) -> str:
-    """A distribution's name as all others are compared with it (PEP 503)."""
+    """Return a distribution's name in the form in which names are compared (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def is_range(text: str) -> bool:
-    """Whether a text is a range of versions as PEP 440 has them (`>=1.2,<2`). Without any it allows all.
+    """Return whether a text is a range of versions of PEP 440 (`>=1.2,<2`). The empty text allows
+    all.
 
     `packaging` is imported with the first range that is read: most mods and most lists state none.
     """
@@ -78,9 +79,11 @@ def is_range(text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host: `localhost`, or an address, in brackets or not, without a port.
+    """Return whether only this machine reaches a host: `localhost`, or an address, with or without
+    brackets, without a port.
 
-    An IPv4 address inside an IPv6 one (`::ffff:127.0.0.1`) does not count: Python's versions disagree about it.
+    An IPv4 address inside an IPv6 one (`::ffff:127.0.0.1`) does not count: Python's versions
+    disagree about it.
     """
     if host == "localhost":
         return True

@@ -1,4 +1,5 @@
-"""What one run of an event was seen to do, as plain values that are compared, kept in files and shown to people."""
+"""The effects of one run of an event, as plain values that are compared, kept in files and shown to
+people."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
 MOST_PRINTED = 4096
-"""The characters of what a run printed that are kept."""
+"""The most characters that are kept of what a run printed."""
 
 PASSED, ANSWERED, RAISED = "passed", "answered", "raised"
 
 
 class Sent(NamedTuple):
-    """An event that a mod sent because of the one that ran."""
+    """An event that a mod sent while it handled the event of the run."""
 
     event_name: str
     source: str | None
@@ -24,8 +25,9 @@ class Sent(NamedTuple):
 class Changed(NamedTuple):
     """One place in a mod's state that a run has changed.
 
-    `steps`: the keys (text) and places in lists (numbers) that lead to it; `before` and `after` in the form of
-    `replay/plain`, None on both sides meaning what it says; `kind`: "changed", "added" or "removed".
+    `steps`: the keys (text) and places in lists (numbers) that lead to it; `before` and `after` in
+    the form of `replay/plain`; None on both sides is a value; `kind`: "changed", "added" or
+    "removed".
     """
 
     steps: tuple[str | int, ...]
@@ -45,7 +47,7 @@ class Differs:
 
 
 class Raised(NamedTuple):
-    """What the code of a mod raised."""
+    """An exception of a mod's code."""
 
     mod_id: str
     kind: str
@@ -57,11 +59,13 @@ class Raised(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one run of an event did. All of it but `at`, `took_us`, `printed` and `notes` is compared.
+    """The effects of one run of an event. All but `at`, `took_us`, `printed` and `notes` is
+    compared.
 
-    `way`: the mods that were asked, each with passed, answered or raised. `told`: names of events by the agents that
-    they were delivered to. `refused`: what the sandbox did not let the mods do. `at`: when it ran, in seconds since
-    1970. `notes`: what a person should know of this run, such as that a task was cut.
+    `way`: the mods that were asked, each with passed, answered or raised. `told`: names of events
+    by the agents that got them. `refused`: what the sandbox did not let the mods do. `at`: when it
+    ran, in seconds since 1970. `notes`: what a person should know of this run, such as that a task
+    was cut.
     """
 
     success: bool
@@ -80,20 +84,20 @@ class Observation:
     notes: tuple[str, ...] = ()
 
     def compared(self) -> dict[str, Any]:
-        """Return what is compared, under the names that paths of differences begin with."""
+        """Return the values to compare, by the names with which the paths of differences begin."""
         return {
             "answer": {"success": self.success, "message": self.message, "data": self.data},
             "way": [list(each) for each in self.way],
             "sends": [each._asdict() for each in self.sends],
             "told": {agent: list(names) for agent, names in self.told.items()},
             "state": {mod_id: _tree(changes) for mod_id, changes in self.changed.items() if changes},
-            # A line moves with every edit above it, and is no difference of behaviour.
+            # A line moves with every edit above it, which does not change behaviour.
             "raised": [{"mod_id": e.mod_id, "kind": e.kind, "message": e.message} for e in self.raised],
             "refused": list(self.refused),
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as values that JSON has a form for."""
+        """Return the observation as values that JSON has a form for."""
         values = asdict(self)
         values["sends"] = [each._asdict() for each in self.sends]
         values["raised"] = [each._asdict() for each in self.raised]
@@ -102,7 +106,8 @@ class Observation:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` made into values; raises KeyError, TypeError or ValueError for anything else."""
+        """Make an observation of the result of `to_dict`; raises KeyError, TypeError or ValueError
+        for other values."""
         changed = {mod_id: tuple(map(_changed, rows)) for mod_id, rows in values["changed"].items()}
         return cls(
             success=bool(values["success"]),
@@ -128,7 +133,8 @@ def _changed(row: Mapping[str, Any]) -> Changed:
 
 
 def _tree(changes: Iterable[Changed]) -> dict[str | int, Any]:
-    """The changes of a state by the keys that lead to them, so that each is compared at its own path."""
+    """Return the changes of a state by the keys that lead to them, so that each is compared at its
+    own path."""
     tree: dict[str | int, Any] = {}
     for each in changes:
         inner = tree

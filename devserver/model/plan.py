@@ -1,4 +1,4 @@
-"""A plan: what shall happen to which mod, and why. Written by `reload/plan`, carried out by `reload/apply`."""
+"""A plan: which mods change, and why. `reload/plan` writes it, `reload/apply` carries it out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from devserver.model.split import Line, main_of
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action on one mod. `config` is what the mod shall have afterwards; `modules` what is executed anew."""
+    """One action on one mod. `config`: its configuration afterwards; `modules`: those that are
+    executed again."""
 
     action: Action
     mod_id: str
@@ -25,43 +26,46 @@ class Step:
     config: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     listed: bool = True
-    """Whether network.yaml lists the mod; otherwise somebody asked for it at run time."""
+    """Whether network.yaml lists the mod; otherwise it was loaded at run time."""
     way: Way = Way.IN_PLACE
     otherwise: Step | None = None
-    """What is done instead where the mod refuses this."""
+    """The step to do instead if the mod refuses this one."""
     came_with: str = ""
-    """The mod (id) that needs it, where it is loaded for that alone."""
+    """The mod (id) that needs it, if it is loaded for that alone."""
     line: Line | None = None
-    """What the line is afterwards that the step is about; None where that stays, and for a mod."""
+    """The line of the step as it is afterwards; None if it does not change, and for a mod."""
     code: str = ""
-    """The path of the code that it runs afterwards; nothing where that stays."""
+    """The path of the code that it runs afterwards; empty if that does not change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A step that does not happen now, and why it waits or was refused. `mod_path` where it is not the running mod's:
-    another mod may have its id."""
+    """A step that does not happen now, and why it waits or was refused.
+
+    `mod_path` if it is not the running mod's: another mod may have its id.
+    """
 
     action: Action
     mod_id: str
     reason: str
     mod_path: str = ""
     needs: tuple[str, ...] = ()
-    """The mods (plain paths) that it waits for: when one of them is loaded, the step is tried again."""
+    """The mods (plain paths) that it waits for: the step is tried again when one of them is
+    loaded."""
     line: int | None = None
-    """Where network.yaml names a mod that is nowhere."""
+    """The line of network.yaml that names a mod which does not exist."""
     packages: tuple[str, ...] = ()
     """The Python packages that it waits for."""
     cascade: tuple[str, ...] = ()
-    """The mods (ids) that would have to be unloaded before, in that order."""
+    """The mods (ids) that have to be unloaded first, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Steps that succeed or fail together, because they share changed modules or need each other.
 
-    `needs` are the mods (plain paths) that earlier groups of the plan have to bring, each with what is asked of it
-    (`mods.wiki>=1`): where one of them does not come, the group is skipped.
+    `needs`: the mods (plain paths) that earlier groups of the plan have to bring, each with its
+    requirement (`mods.wiki>=1`): the group is skipped if one of them does not load.
     """
 
     steps: tuple[Step, ...]
@@ -82,7 +86,8 @@ class NotApplied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateMove:
-    """What a restart does with the state of one mod: the keys that move, and what is lost, each with why."""
+    """What a restart does with the state of one mod: the keys that move, and what is lost and
+    why."""
 
     mod_id: str
     mod_path: str
@@ -93,7 +98,8 @@ class StateMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A restart in place: why, what moves, which processes end. `waits` says why it does not happen now, if so."""
+    """A restart in place: the reasons, the states that move, the processes that end. `waits`: why
+    it does not happen now."""
 
     reasons: tuple[str, ...]
     moves: tuple[StateMove, ...] = ()
@@ -108,9 +114,11 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole decision: groups in the order they are carried out, what waits, what is not applied.
+    """The whole decision: groups in the order of their execution, holds, settings that are not
+    applied.
 
-    `order` is the order of mods afterwards, when it changes; `changed` the sources that caused the plan.
+    `order`: the order of mods afterwards, if it changes; `changed`: the sources that caused the
+    plan.
     """
 
     cause: str
@@ -120,21 +128,21 @@ class Plan:
     order: tuple[str, ...] | None = None
     changed: Sources = field(default_factory=dict)
     texts: Mapping[Path, bytes] = field(default_factory=dict, compare=False, repr=False)
-    """The bytes of those of them that were read for this decision: these are executed."""
+    """The bytes that were read for this decision: these are executed."""
     needs_restart: tuple[str, ...] = ()
-    """Why what is on disk cannot be brought in place, and has to be by a restart that comes after this plan."""
+    """Why the change cannot be applied in place, so that a restart comes after this plan."""
     undo: bool = False
     """Whether this goes back to the code and the state before the last reload, or undo."""
     redo: bool = False
-    """Whether it is an undo that is taken back."""
+    """Whether it takes an undo back."""
     promotes: str = ""
     """The line (id) that becomes its mod."""
     keep: Keep = ""
-    """Whose state stays where a line ends that has one of its own."""
+    """Whose state stays if a line with a state of its own ends."""
     stale: bool = False
-    """Whether nothing is done because who asked had seen another generation."""
+    """Whether nothing is done because the caller had seen another generation."""
     restart: Restart | None = None
-    """The restart in place that brings this plan; its steps are what the next image does."""
+    """The restart in place that brings this plan; the next image does its steps."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -142,13 +150,13 @@ class Plan:
         return tuple(step for group in self.groups for step in group.steps)
 
     def only(self, wanted: Callable[[Step], bool]) -> Plan:
-        """This plan with the steps alone that are wanted."""
+        """Return this plan with only the wanted steps."""
         groups = (replace(each, steps=tuple(filter(wanted, each.steps))) for each in self.groups)
         return replace(self, groups=tuple(each for each in groups if each.steps))
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do and nothing to say."""
+        """Whether there is nothing to do and nothing to tell."""
         return not (self.groups or self.holds or self.not_applied or self.restart)
 
 
@@ -167,7 +175,7 @@ class LiveMod:
     optional: tuple[str, ...] = ()
     version: str = "0"
     came_with: str = ""
-    """The mod (id) that needed it, where it was loaded for that alone."""
+    """The mod (id) that needed it, if it was loaded for that alone."""
     takes_config: bool = False
     """Whether the mod takes a changed configuration in place (`update_config`)."""
     restarts: bool = False
@@ -175,13 +183,13 @@ class LiveMod:
     reads: Sources = field(default_factory=dict)
     """Data files that the mod read while it was initialised."""
     file: Path | None = None
-    """Its source, as it was when it was loaded: `text`; with it what lay beside it."""
+    """Its source, as it was loaded: `text`; and the files beside it."""
     text: bytes = field(default=b"", compare=False, repr=False)
     manifest: Manifest | None = field(default=None, compare=False, repr=False)
     line: Line | None = None
-    """What makes it a line, where it is one."""
+    """The line that it is; None for a mod."""
     code: str = ""
-    """The path of its code where that is another's."""
+    """The path of its code if that is another mod's."""
     hand_over: HandOver = HandOver.FRESH
     is_bridged: bool = False
     """Whether it is a mod of openagents."""
@@ -189,21 +197,21 @@ class LiveMod:
     captures: bool = False
     """Whether it hands its state over itself (`capture_state`)."""
     handled: int = 0
-    """How many events it has handled."""
+    """The number of events that it has handled."""
     out: str = ""
-    """Why it gets no more events, where that is so."""
+    """Why it gets no more events; empty if it does."""
 
     @property
     def code_path(self) -> str:
-        """Where its code is, as a path."""
+        """The path of its code."""
         return self.code or main_of(self.mod_path)
 
     @property
     def is_of_disk(self) -> bool:
-        """Whether it is the line to which saves of its mod go."""
+        """Whether it is the line that gets the saves of its mod."""
         return self.line is not None and not self.line.code
 
     @property
     def spec(self) -> ModSpec:
-        """The wish that this mod fulfils."""
+        """The spec that this mod fulfils."""
         return ModSpec(self.mod_path, self.config)

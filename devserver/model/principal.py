@@ -1,4 +1,5 @@
-"""Who is asking, known from the connection and never from an event's body, and what that one may do."""
+"""Principals: the one who asks, as the connection proves and never the event's body, and its
+rights."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ from functools import lru_cache
 
 
 class Scope(StrEnum):
-    """A kind of thing that a principal may be allowed to do."""
+    """A right of a principal."""
 
     OPEN = "open"
-    """Nothing needed: `/healthz`."""
+    """Needs nothing: `/healthz`."""
     JOIN = "join"
     """Register a new agent."""
     SELF = "self"
@@ -21,7 +22,7 @@ class Scope(StrEnum):
     MODS_WRITE = "mods:write"
     """Load, unload and reload mods."""
     MODS_ASK = "mods:ask"
-    """See which mods can be had, and ask a person for one."""
+    """See the mods that catalogues offer, and ask a person for one."""
     ERRORS_READ = "errors:read"
     """See errors with their traces and source lines."""
     ADMIN = "admin"
@@ -29,28 +30,28 @@ class Scope(StrEnum):
 
 
 class Kind(StrEnum):
-    """What sort of principal it is."""
+    """The kind of a principal."""
 
     LOCAL = "local"
-    """Code in this process: it already runs here."""
+    """Code in this process, which may do everything already."""
     ADMIN = "admin"
-    """Whoever holds this run's admin token."""
+    """The holder of this run's admin token."""
     AGENT = "agent"
     """A registered agent that proved its secret."""
     ANONYMOUS = "anonymous"
-    """Anybody else."""
+    """Everyone else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """One who asks. `id` is the agent's id for an agent, otherwise the kind."""
+    """The one who asks. `id` is the agent's id for an agent, otherwise the kind."""
 
     kind: Kind
     id: str
     scopes: frozenset[Scope]
 
     def may(self, scope: Scope) -> bool:
-        """Whether this principal holds a scope; ADMIN holds all."""
+        """Return whether this principal holds a scope; ADMIN holds all."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
@@ -58,10 +59,11 @@ LOCAL = Principal(Kind.LOCAL, "local", frozenset({Scope.ADMIN}))
 ADMIN = Principal(Kind.ADMIN, "admin", frozenset({Scope.ADMIN}))
 ANONYMOUS = Principal(Kind.ANONYMOUS, "anonymous", frozenset({Scope.OPEN, Scope.JOIN}))
 STRANGER = Principal(Kind.ANONYMOUS, "stranger", frozenset({Scope.OPEN}))
-"""Anybody who comes over a network: may not join without the join token."""
+"""A stranger on the network: may not join without the join token."""
 
 
 @lru_cache(maxsize=4096)
 def agent_principal(agent_id: str, granted: tuple[str, ...] = ()) -> Principal:
-    """The principal of a registered agent, with the scopes that `dev.grants` in network.yaml gives it besides."""
+    """Return the principal of a registered agent, with the further scopes that `dev.grants` of
+    network.yaml gives it."""
     return Principal(Kind.AGENT, agent_id, frozenset({Scope.OPEN, Scope.SELF, *map(Scope, granted)}))

@@ -1,7 +1,8 @@
 """Several versions of one mod at once, as values: lines, and which events go to which of them.
 
-A *line* is a version of a mod that serves beside its main line, under the mod's id and a label: `wiki@2`. A *split*
-says which agents get which line. `network/split` chooses by it; nothing here does anything.
+A *line* is a version of a mod that serves beside its main line, under the mod's id and a label:
+`wiki@2`. A *split* says which agents get which line. `live/split` chooses by it; nothing here has
+an effect.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from enum import StrEnum
 from typing import Any
 
 MAIN = "main"
-"""The label of the version that gets whatever goes to no line."""
+"""The label of the main line."""
 
 _LABEL = re.compile(r"[a-z0-9_]{1,20}")
 
 
 class StateMode(StrEnum):
-    """What a line starts with of the state of its mod."""
+    """The state of its mod that a line starts with."""
 
     SHARED = "shared"
-    """The very same dict, which both read and write: plain data only."""
+    """The same dict, which both read and write: plain data only."""
     COPY = "copy"
-    """What the main line has when the line begins; from then on its own."""
+    """A copy of the main line's state, made when the line begins."""
     EMPTY = "empty"
 
 
@@ -39,7 +40,7 @@ class Rule:
     agents: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     when: Mapping[str, Any] = field(default_factory=dict)
-    """The metadata of an event that goes here, whoever sent it."""
+    """The metadata of an event that goes here, from any sender."""
     shadow: bool = False
 
     def __str__(self) -> str:
@@ -53,7 +54,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """When a line gets no more events: more than this part of its last `of` events have failed."""
+    """When a line gets no more events: when more than this part of its last `of` events have
+    failed."""
 
     errors: float = 0.05
     of: int = 100
@@ -69,10 +71,11 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A version beside the main line. `code` is the path of its code where that is another mod's than the main line's.
+    """A version beside the main line. `code`: the path of its code if that is another one than the
+    main line's.
 
-    Without one it is the main line's own source on disk: saves of that go to this line then, and the main line stays as
-    it runs. `ignore` are paths in answers that a shadow's may differ in.
+    Without `code` it runs the main line's own source: saves go to this line then, and the main line
+    stays as loaded. `ignore`: paths in answers that are not compared with a shadow's.
     """
 
     label: str
@@ -84,30 +87,30 @@ class Line:
 
 
 def label_problem(label: str) -> str | None:
-    """Why a text cannot be the label of a line, as a clause about "it"; None where it can."""
+    """Return why a text cannot be the label of a line, as a clause about "it"; None if it can."""
     if label == MAIN:
         return "main is the version that the mod itself names"
     return None if _LABEL.fullmatch(label) else "it is 1 to 20 out of a-z, 0-9 and _"
 
 
 def label_of(mod_path: str) -> str | None:
-    """The label in the path or id of a line (`mods.wiki@2`), or None where there is none."""
+    """Return the label in the path or id of a line (`mods.wiki@2`); None for a mod."""
     _, at, label = mod_path.partition("@")
     return label if at else None
 
 
 def main_of(mod_path: str) -> str:
-    """The path or id of the mod that a line is one of: `wiki` of `wiki@2`; of a mod its own."""
+    """Return the path or id of the mod of a line: `wiki` of `wiki@2`; a mod's own stays."""
     return mod_path.partition("@")[0]
 
 
 def shown_share(share: float) -> str:
-    """A part of all as people write it: `10 %`."""
+    """Return a part of all as people write it: `10 %`."""
     return f"{share * 100:.4g} %"
 
 
 def parse_share(text: str) -> float | None:
-    """The part of all that a text names, as in `10%`; None where it names none."""
+    """Return the part of all that a text names, as in `10%`; None if it names none."""
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text.strip(), re.ASCII)
     share = float(found[1]) / 100 if found else None
     return share if share is not None and share <= 1 else None

@@ -1,7 +1,7 @@
 """An event as it is recorded: the columns of a row, and of one visit to a mod. Values only.
 
-A row is a JSON array, so that a page that shows thousands of them parses no names. Times are whole microseconds; an
-`at` counts from the zero of the run, which the feed tells in seconds since 1970.
+A row is a JSON array, so that a page that shows thousands of them parses no names. Times are whole
+microseconds; an `at` counts from the zero of the run, which the feed tells in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ VISIT: tuple[tuple[str, str], ...] = (
 """The columns of a visit with their meaning, in order."""
 
 NUMBER, PARENT, AT, TOOK, EVENT_NAME, SOURCE, DESTINATION, EVENT_ID, OK, SAID, WAY, TO, FULL, PAYLOAD = range(len(ROW))
-"""Where each column of a row stands."""
+"""The place of each column in a row."""
 
 MOST_SAID = 300
 MOST_NAMED = 20
 MOST_PAYLOAD = 16 * 1024
-"""The most bytes of a payload, as JSON, that stand in a row."""
+"""The most bytes of a payload, as JSON, in a row."""
 MOST_WHOLE = 64 * 1024
-"""The most bytes of a payload that are kept beside it."""
+"""The most bytes of a payload that are kept beside the row."""
 
 
 class Said(IntEnum):
-    """What came of a visit to a mod."""
+    """The result of a visit to a mod."""
 
     PASSED = 0
     ANSWERED = 1
@@ -66,7 +66,7 @@ class Said(IntEnum):
     GONE = 4
     """The mod was unloaded while the event waited at its gate."""
     REFUSED = 5
-    """Too many events waited at its gate already."""
+    """The gate had too many events already."""
 
 
 Visit = tuple[str, int, int, int, int, int]
@@ -74,7 +74,8 @@ Visit = tuple[str, int, int, int, int, int]
 
 
 def row_to_dict(row: Sequence[Any], zero: float) -> dict[str, Any]:
-    """A row by names, as commands print it. `zero`: what its times count from, in seconds since 1970."""
+    """Return a row by names, as commands print it. `zero`: the zero of its times, in seconds since
+    1970."""
     return {
         "number": row[NUMBER],
         "parent": row[PARENT],

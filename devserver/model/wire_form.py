@@ -1,7 +1,8 @@
-"""Facts as JSON: the only place that gives them a form. `forms` has the types; nothing here writes or reads a stream.
+"""Facts as JSON: the only place that gives them a form. `forms` has the types; nothing here writes
+or reads a stream.
 
-`lines_of` makes the lines of `oa-dev run --json` of each fact; the other functions make the parts that lines, answers
-of the control API and answers of commands share. `wire_read` reads them.
+`lines_of` makes the lines of `oa-dev run --json`; the other functions make the parts that lines,
+answers of the control API and answers of commands share. `wire_read` reads them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ from devserver.model.names import is_loopback
 from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
 
 if TYPE_CHECKING:
-    # Only types: at run time a form is a dictionary, and `forms` costs an import that few commands need.
+    # Only types: at run time a form is a dictionary, and most commands do not need the import of
+    # `forms`.
     from devserver.model import forms
 
 _OPEN = "open to other machines, unencrypted: who is on the way reads and changes what agents send"
@@ -56,17 +58,18 @@ _PROXIED = "open to whoever a proxy or tunnel of this machine lets in, unencrypt
 
 
 def iso(moment: datetime) -> str:
-    """An aware time in the one form of all JSON: ISO 8601 in UTC with milliseconds, `2026-01-31T10:14:02.123Z`."""
+    """Return an aware time in the one form of all JSON: ISO 8601 in UTC with milliseconds,
+    `2026-01-31T10:14:02.123Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def iso_of(seconds: float) -> str:
-    """As `iso`, for seconds since 1970."""
+    """Return a time in seconds since 1970 in the form of `iso`."""
     return iso(datetime.fromtimestamp(seconds, UTC))
 
 
 def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
-    """The lines that tell a fact; `time` is their time in the form of `iso`."""
+    """Return the lines that tell a fact; `time` is their time in the form of `iso`."""
     match fact:
         case Ready():
             return (_ready(fact, time),)
@@ -141,7 +144,7 @@ Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram
 
 
 def sentence_of(fact: Told) -> str:
-    """A fact that is told in a sentence. The join token is never in it."""
+    """Return a fact in one sentence, without the join token."""
     match fact:
         case Notice():
             return fact.message
@@ -178,7 +181,7 @@ def _program_words(fact: AgentProgram) -> str:
 
 
 def exposed_warning(fact: Exposed) -> str:
-    """What it means that other machines may come in."""
+    """Return the warning that other machines may connect."""
     return _PROXIED if all(is_loopback(each.rpartition(":")[0]) for each in fact.addresses) else _OPEN
 
 
@@ -200,7 +203,7 @@ def _ready(fact: Ready, time: str) -> forms.ReadyLine:
 
 
 def _notice(fact: Told, time: str) -> forms.NoticeLine:
-    """A `notice`; one that has parts has them as keys too."""
+    """Make a `notice`; the parts of a fact become keys too."""
     line: forms.NoticeLine = {"type": "notice", "time": time, "message": sentence_of(fact)}
     match fact:
         case Notice():
@@ -292,7 +295,7 @@ def _compared(fact: Compared, time: str) -> forms.ComparedLine:
 
 
 def contract_to_dict(fact: ContractChanged) -> forms.ContractForm:
-    """What a change of mods means for those who use them."""
+    """Return what a change of mods means for their users."""
     return {
         "lost": [
             {"event_name": each.event_name, "seen": each.seen, "senders": list(each.senders)} for each in fact.lost
@@ -311,7 +314,7 @@ def contract_to_dict(fact: ContractChanged) -> forms.ContractForm:
 
 
 def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
-    """What the pinned events came to after a save."""
+    """Return the results of the pinned events after a save."""
     return {
         "mods": dict(fact.mods),
         "generation": max(fact.mods.values(), default=0),
@@ -326,7 +329,7 @@ def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
 
 
 def pin_to_dict(pin: PinReplayed) -> forms.PinForm:
-    """What one pinned event came to."""
+    """Return the result of one pinned event."""
     return {
         "name": pin.name,
         "number": pin.number,
@@ -353,12 +356,13 @@ def _stopped(fact: Stopped, time: str) -> forms.StoppedLine:
 
 
 def error_line(error: ErrorFacts, code: int, time: str) -> forms.ErrorLine:
-    """Why a command could not do what was asked, and the code it ends with."""
+    """Return why a command could not do what was asked, with its exit code."""
     return {"type": "error", "time": time, "error": error_to_dict(error), "exit_code": code}
 
 
 def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
-    """An error with the place in the author's own code; `file`, `line` and `column` are null where none is known."""
+    """Return an error with its place in the author's own code; `file`, `line` and `column` are null
+    if unknown."""
     where = error.where
     return {
         "kind": error.kind,
@@ -371,7 +375,7 @@ def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
 
 
 def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
-    """What became of one step. Durations are in milliseconds."""
+    """Return the result of one step. Durations are in milliseconds."""
     return {
         "action": outcome.action,
         "mod_id": outcome.mod_id,
@@ -408,9 +412,10 @@ def _place(where: Frame | None) -> tuple[str | None, int | None]:
 
 
 def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
-    """A problem in network.yaml in the form of an outcome: nothing was reconfigured, what ran before runs on.
+    """Return a problem in network.yaml in the form of an outcome: nothing was reconfigured.
 
-    It is about no mod, so `mod_id`, `phase` and `generation` are null, and the agents were not counted.
+    It is about no mod, so `mod_id`, `phase` and `generation` are null, and the agents were not
+    counted.
     """
     return {
         "action": Action.RECONFIGURE,
@@ -433,9 +438,9 @@ def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
 
 
 def plan_to_dict(plan: Plan) -> forms.PlanForm:
-    """A plan with its reasons; `holds` are the steps that wait or were refused.
+    """Return a plan with its reasons; `holds`: the steps that wait or were refused.
 
-    The configuration of mods is not in it: passwords may be.
+    Configurations of mods are left out: they may contain passwords.
     """
     return {
         "cause": plan.cause,
@@ -459,7 +464,7 @@ def _restart_form(restart: Restart) -> forms.RestartForm:
 
 
 def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
-    """A restart in place that was done."""
+    """Return a restart in place that was done."""
     return {
         "url": fact.url,
         "reasons": list(fact.reasons),
@@ -494,7 +499,8 @@ def _reasoned(step: Step | Hold) -> forms.StepForm:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    """A setting's value as JSON can carry it; NaN, infinity and anything composed become text."""
+    """Return a setting's value as JSON can carry it; NaN, infinity and composed values become
+    text."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -503,7 +509,8 @@ def _plain(value: Any) -> str | int | float | bool | None:
 
 
 def done_to_dict(done: PlanDone) -> forms.DoneForm:
-    """A plan after it was carried out; `success`: every step was applied, and none was held."""
+    """Return a plan after it was carried out; `success`: every step was applied, and none was
+    held."""
     form: dict[str, Any] = {
         "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
         **plan_to_dict(done.plan),

@@ -1,6 +1,7 @@
-"""Facts out of their JSON: what a command reads of a server's answer. The reverse of `wire_form`.
+"""Facts out of their JSON: the answers of a server, as a command reads them. The reverse of
+`wire_form`.
 
-Every function raises ValueError, KeyError or TypeError for values that are not in the form of `wire_form`.
+Every function raises ValueError, KeyError or TypeError for values in another form.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ from devserver.model.plan import Group, Hold, Plan, Restart, StateMove, Step
 
 
 def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
-    """What became of a plan, out of the control API's answer: its steps, holds and outcomes, without settings.
-
-    Raises ValueError, KeyError or TypeError for anything that is not such a form.
-    """
+    """Read the result of a plan from the control API's answer: its steps, holds and outcomes,
+    without settings."""
     holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
     steps = tuple(_step_from(each) for each in values["steps"])
     then = values.get("then")
@@ -72,7 +71,7 @@ def _state_move_from(values: Mapping[str, Any]) -> StateMove:
 
 
 def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
-    """A restart out of its form. Raises ValueError, KeyError or TypeError for anything that is not such a form."""
+    """Read a restart."""
     return Restarted(
         url=str(values["url"]),
         reasons=tuple(map(str, values["reasons"])),
@@ -88,7 +87,7 @@ def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
 
 
 def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
-    """An outcome out of its form. Raises ValueError, KeyError or TypeError for anything that is not such a form."""
+    """Read an outcome."""
     error = values["error"]
     return Outcome(
         Action(values["action"]),
@@ -117,7 +116,7 @@ def _holder_from(values: Mapping[str, Any]) -> Holder:
 
 
 def error_from_dict(values: Mapping[str, Any]) -> ErrorFacts:
-    """An error out of its form. Raises KeyError, ValueError or TypeError for anything else."""
+    """Read an error."""
     where = _frame(values["file"], values["line"], values["column"])
     hint = values["hint"]
     return ErrorFacts(str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint))
