@@ -1,1 +1,1 @@
-"""What is on disk: which files make up a mod, what changed, and what a source says of itself."""
+"""Sources on disk: which files make up a mod, what changed, and what a source says of itself."""

@@ -1,4 +1,5 @@
-"""What a mod's source declares, read without executing it: class attributes, and packages in a PEP 723 block.
+"""Reads a mod's declarations without executing its source: class attributes, and packages in a PEP
+723 block.
 
 Pure: text in, values out.
 """
@@ -22,11 +23,12 @@ _MARK = b"# /// script"
 
 
 def read_declarations(source: str | bytes, file: Path = Path()) -> Declarations:
-    """What the mod in a source declares; `file` is named in the places.
+    """Read the declarations of the mod in a source; `file` is named in the places.
 
-    A mod is a class at the top level with a base whose name ends in "Mod", or with such a class of the same source as
-    its base; where there are several, the later one's declaration counts, as it does for a subclass. What is no literal
-    is `computed`. Packages are the `dependencies` of the block that begins with `# /// script` (PEP 723).
+    A mod is a class at the top level with a base whose name ends in "Mod", or with such a class of
+    the same source as its base; of several, the later one's declaration counts, as it does for a
+    subclass. A value that is not a literal is `computed`. Packages are the `dependencies` of the
+    block that begins with `# /// script` (PEP 723).
 
     Raises SyntaxError for a source that Python cannot read.
     """
@@ -74,7 +76,7 @@ def _with(declared: Declarations, name: str, value: ast.expr, file: Path) -> Dec
 
 
 def _elements(value: ast.expr) -> list[ast.expr] | None:
-    """The elements of a literal list or tuple of texts, or None for anything else."""
+    """Return the elements of a literal list or tuple of texts, or None for anything else."""
     if not isinstance(value, ast.List | ast.Tuple):
         return None
     return value.elts if all(text_of(each) is not None for each in value.elts) else None
@@ -84,7 +86,7 @@ def _elements(value: ast.expr) -> list[ast.expr] | None:
 
 
 def _with_packages(declared: Declarations, text: str, file: Path) -> Declarations:
-    """The declarations with what the PEP 723 block of a source says, or with what is wrong with that."""
+    """Add to the declarations those of the PEP 723 block of a source, or the problem with it."""
     lines = text.splitlines()
     begins = [number for number, line in enumerate(lines) if _BEGIN.match(line)]
     if not begins:
@@ -103,7 +105,8 @@ def _with_packages(declared: Declarations, text: str, file: Path) -> Declaration
 
 
 def _end_of(lines: Sequence[str], begin: int) -> int | None:
-    """The index of the last line of a block: the last `# ///` among the comment lines that follow, as in the PEP."""
+    """Return the index of the last line of a block: the last `# ///` among the comment lines that
+    follow, as in the PEP."""
     last = None
     for number in range(begin + 1, len(lines)):
         if not (lines[number] == "#" or lines[number].startswith("# ")):
@@ -113,7 +116,8 @@ def _end_of(lines: Sequence[str], begin: int) -> int | None:
 
 
 def _dependencies(toml: str) -> tuple[str, ...]:
-    """The `dependencies` of a block. Raises ValueError (TOMLDecodeError too) where they are no list of texts."""
+    """Return the `dependencies` of a block. Raises ValueError (TOMLDecodeError too) if they are not
+    a list of texts."""
     import tomllib  # few sources have such a block
 
     found = tomllib.loads(toml).get("dependencies", [])
@@ -123,7 +127,8 @@ def _dependencies(toml: str) -> tuple[str, ...]:
 
 
 def line_of(text: str, lines: Sequence[str], begin: int = 0) -> int:
-    """The number (from 1) of the first line from index `begin` on that has a text in quotes; else that of `begin`."""
+    """Return the number (from 1) of the first line from index `begin` on that has a text in quotes;
+    else that of `begin`."""
     quoted = (f'"{text}"', f"'{text}'")
     found = (number for number in range(begin, len(lines)) if any(each in lines[number] for each in quoted))
     return next(found, begin) + 1

@@ -1,6 +1,8 @@
-"""Reads one file of a workspace: bounded, without waiting, and unnoticed by the record of what mods read.
+"""Reads one file of a workspace: bounded, without blocking, and unseen by the record of files that
+mods read.
 
-A source may also be what a folder holds: it goes by the path of the folder and LISTING, as in `mods/prompts/*`.
+The names in a folder may be a source too: its path is that of the folder and LISTING, as in
+`mods/prompts/*`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ SOURCE_LIMIT = 4 * 1024 * 1024
 """The largest source in bytes that is read."""
 
 DATA_LIMIT = 64 * 1024 * 1024
-"""The largest data file in bytes whose content is compared; of a larger one size and time of its last write are."""
+"""The largest data file in bytes whose content is compared; larger ones are compared by size and
+last write."""
 
 LISTING = "*"
-"""The name that stands for the names of everything in a folder."""
+"""The name that stands for the names of all entries of a folder."""
 
 _NAMES_LIMIT = 64 * 1024
 _PIECE = 1024 * 1024
@@ -33,12 +36,13 @@ recorder: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_data_rea
 
 
 held: dict[Path, bytes] = {}
-"""Sources that count as on disk with these contents, whatever is there: a process runs by it what another one runs."""
+"""Sources that count as on disk with these contents, whatever is there: one process runs the
+sources of another one."""
 
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
-    """Open files without being noted: for the loader's own reading."""
+    """Open files without recording it: for the loader's own reading."""
     token = recorder.set(None)
     try:
         yield
@@ -47,15 +51,15 @@ def unrecorded() -> Iterator[None]:
 
 
 def digest_of(data: bytes) -> Digest:
-    """The SHA-256 of `data` in hexadecimal."""
+    """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The bytes of a regular file, or None where there is none.
+    """Read the bytes of a regular file; None if there is none.
 
-    Never waits (a FIFO named x.py is no source) and never reads more than SOURCE_LIMIT bytes.
-    Raises OSError for a file that is there and cannot be read, also for one that is too large.
+    Never blocks (a FIFO named x.py is not a source) and never reads more than SOURCE_LIMIT bytes.
+    Raises OSError for a file that cannot be read, or is too large.
     """
     if held and path in held:
         return held[path]
@@ -65,9 +69,9 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def digest_on_disk(path: Path) -> Digest | None:
-    """The digest of what a path holds now; None where there is no regular file, or no folder to list.
+    """Return the digest of the content of a path; None without a regular file, or a folder to list.
 
-    Raises OSError as `read_bytes` for sources in Python; data files are of any size.
+    Raises OSError as `read_bytes` for sources in Python; data files may have any size.
     """
     if path.name == LISTING:
         return _names_in(path.parent)
@@ -97,7 +101,7 @@ def _digest_of_data(path: Path) -> Digest | None:
 
 
 def _names_in(folder: Path) -> Digest | None:
-    """The names in a folder, but for what no person puts there: caches, hidden and temporary files."""
+    """Return the names in a folder, without caches, hidden and temporary files."""
     try:
         with unrecorded():
             names = sorted(each for each in os.listdir(folder) if is_listed(each))
@@ -108,17 +112,18 @@ def _names_in(folder: Path) -> Digest | None:
 
 
 def names_of(digest: Digest | None) -> frozenset[str]:
-    """The names that the digest of a listing consists of."""
+    """Return the names that the digest of a listing consists of."""
     return frozenset(digest.split("/")) if digest else frozenset()
 
 
 def is_listed(name: str) -> bool:
-    """Whether a name in a folder counts as something that a person has put there."""
+    """Return whether a name in a folder may be that of a person's file."""
     return not name.startswith((".", "__pycache__", "#")) and not name.endswith(("~", ".tmp", ".swp", ".pyc", "4913"))
 
 
 def is_gone(path: Path) -> bool:
-    """Whether there is no regular file any more. One that may not be looked at is not gone."""
+    """Return whether there is no regular file any more. A file that may not be looked at is not
+    gone."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except PermissionError:
@@ -128,7 +133,8 @@ def is_gone(path: Path) -> bool:
 
 
 def sources_now(paths: Iterable[Path]) -> Sources:
-    """What is on disk at each path; unreadable files count as absent here, the attempt to load them says why."""
+    """Return the digests on disk at each path; unreadable files count as absent here: the attempt
+    to load them says why."""
     found: dict[Path, Digest | None] = {}
     for path in paths:
         try:

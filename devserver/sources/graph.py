@@ -1,7 +1,7 @@
-"""Who imports whom, and what has to be executed anew after a change, in which order.
+"""Which module imports which, and which are executed again after a change, in which order.
 
-Pure: facts in, values out. Must not import, find or execute the modules that it speaks of. What sources say of
-themselves is read in `imports` and `declarations`, and offered here too.
+Pure: facts in, values out. Must not import, find or execute the modules. `imports` and
+`declarations` read sources, and are offered here too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """One module: its source, the absolute names it may import, and as the how-manieth its import began."""
+    """One module: its source, the absolute names that it may import, and `order`, the position in
+    which its import started."""
 
     name: str
     path: Path
@@ -39,7 +40,8 @@ class ModuleFacts:
 
 @dataclass(frozen=True, eq=False)
 class ModuleGraph(Mapping[str, ModuleFacts]):
-    """Modules by name, and who imports whom among them. A module counts as importing the packages it lies in."""
+    """Modules by name, and their imports of each other. A module counts as importing its
+    packages."""
 
     _modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
 
@@ -53,25 +55,28 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return len(self._modules)
 
     def dependents(self, names: Iterable[str]) -> frozenset[str]:
-        """The named modules and all that import them, directly or through others.
+        """Return the named modules and all that import them, directly or through others.
 
-        A name may be missing in the graph: then these are the modules that try to import it.
+        A name may be missing in the graph: then the result is the modules that try to import it.
         """
         return _reach(names, self._importers)
 
     def dependencies(self, name: str) -> frozenset[str]:
-        """The modules of the graph that a module imports, directly or through others."""
+        """Return the modules of the graph that a module imports, directly or through others."""
         return _reach([name], self._imported) - {name}
 
     def closure(self, name: str) -> frozenset[str]:
-        """A module of the graph and its dependencies; nothing for a name that is not in it."""
+        """Return a module of the graph and its dependencies; nothing for a name that is not in
+        it."""
         return self.dependencies(name) | {name} if name in self else frozenset()
 
     def affected(self, names: Iterable[str]) -> tuple[str, ...]:
-        """What has to be executed anew with `names`, as far as it is in the graph, in the order to execute it.
+        """Return the modules of the graph to execute again with `names`, in the order of their
+        execution.
 
-        These are the dependents. What is imported comes before what imports it, a package before its
-        modules. The members of a cycle stay together, in the order in which their import began.
+        These are the dependents. Imported modules come before those that import them, a package
+        before its modules. The members of a cycle stay together, in the order in which their import
+        began.
         """
         found = sorted((name for name in self.dependents(names) if name in self), key=self._began)
         among = set(found)
@@ -79,7 +84,8 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return tuple(name for cycle in cycles for name in sorted(cycle, key=self._began))
 
     def why(self, name: str, changed: Iterable[str]) -> tuple[str, ...]:
-        """The shortest chain from a changed module to `name`, each imported by the next; empty without one."""
+        """Return the shortest chain from a changed module to `name`, each imported by the next;
+        empty without one."""
         before: dict[str, str | None] = dict.fromkeys(sorted(changed))
         pending = deque(before)
         while pending and name not in before:
@@ -91,7 +97,8 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return tuple(_backwards(name, before)) if name in before else ()
 
     def _began(self, name: str) -> tuple[int, int, str]:
-        """When the import of a module began; never before that of its packages, which may have been executed again."""
+        """Return when the import of a module began; never before that of its packages, which may
+        have been executed again."""
         orders = [self[each].order for each in (*ancestors(name), name) if each in self]
         return max(orders), name.count("."), name
 
@@ -149,10 +156,10 @@ class _Visit:
 
 
 def components(names: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[list[str]]:
-    """The strongly connected found, those that are needed first, each in the order of discovery.
+    """Return the strongly connected components, needed ones first, each in the order of discovery.
 
-    Tarjan, Depth-first search and linear graph algorithms (1972), with a stack instead of recursion: 1,000 modules in
-    a row are no error.
+    Tarjan, Depth-first search and linear graph algorithms (1972), with a stack instead of
+    recursion: 1,000 modules in a row are allowed.
     """
     index: dict[str, int] = {}
     open_: list[str] = []

@@ -1,6 +1,8 @@
-"""Which files are never sources, by which rule, a walk over those that may be, and why a save led to nothing.
+"""Which files are never sources, by which rule; a walk over the others; and why a save led to
+nothing.
 
-The rules are pure; `walk` reads directories and opens no file. Must not decide what a change leads to.
+The rules are pure; `walk` reads directories and opens no file. Must not decide what a change leads
+to.
 """
 
 from __future__ import annotations
@@ -57,14 +59,16 @@ _RULE_OF_FILE: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 def is_environment(names: Collection[str]) -> bool:
-    """Whether a directory with these entries is a virtual environment of venv or conda, whatever its name."""
+    """Return whether a directory with these entries is a virtual environment of venv or conda,
+    whatever its name."""
     return "pyvenv.cfg" in names or "conda-meta" in names
 
 
 class Rules:
-    """What is never a source in a workspace.
+    """The rules by which files of a workspace are never sources.
 
-    `gitignore` is the text of the workspace's `.gitignore`. Lines that are no pattern have no effect, as with git.
+    `gitignore` is the text of the workspace's `.gitignore`. Lines that are not patterns have no
+    effect, as with git.
     """
 
     def __init__(self, workspace: Path, gitignore: str = "") -> None:
@@ -75,9 +79,11 @@ class Rules:
         self._directory_by_gitignore = lru_cache(maxsize=4096)(lambda inside: self._by_gitignore(inside, True))
 
     def why_ignored(self, path: Path, *, is_directory: bool = False) -> str | None:
-        """The rule, in words, by which a path is no source; None for one that may be. It need not exist.
+        """Return the rule, in words, by which a path is never a source; None for a path that may
+        be. It need not exist.
 
-        `path` is absolute, or relative to the workspace. Where the workspace itself lies is never a reason.
+        `path` is absolute, or relative to the workspace. The place of the workspace itself is never
+        a reason.
         """
         inside = os.path.relpath(self.workspace / path, self.workspace)
         parts = [part for part in inside.split(os.sep) if part not in (os.curdir, os.pardir)]
@@ -86,7 +92,8 @@ class Rules:
         return _by_name(parts, is_directory) or self._by_gitignore(inside, is_directory)
 
     def _by_gitignore(self, inside: str, is_directory: bool) -> str | None:
-        """As git does it: what lies in an ignored directory is ignored, whatever later lines say."""
+        """Return the pattern of `.gitignore` that ignores a path, as git does: files in an ignored
+        directory are ignored, whatever later lines say."""
         above = os.path.dirname(inside)
         if above == os.pardir or above.startswith(os.pardir + os.sep):
             return None
@@ -115,7 +122,7 @@ def _is_pattern(line: str) -> bool:
     try:
         _spec_of([line])
     except ValueError:
-        # Git takes no notice of such a line either.
+        # Git ignores such a line, too.
         return False
     return True
 
@@ -133,10 +140,10 @@ def _by_name(parts: list[str], is_directory: bool) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What lies below a root: regular files, and the directories they were looked for in (the root is the first).
+    """Regular files below a root, and the directories that were searched (the root is the first).
 
-    `truncated` says that there are more than the largest number of directories; `unreadable` names those that may not
-    be read.
+    `truncated`: there are more than the largest number of directories; `unreadable`: those that may
+    not be read.
     """
 
     files: tuple[Path, ...] = ()
@@ -146,19 +153,22 @@ class Walk:
 
 
 def walk(root: Path, rules: Rules, max_directories: int = MAX_DIRECTORIES) -> Walk:
-    """The files below `root` (absolute) that no rule ignores, in the order of their paths within each directory.
+    """Walk the files below `root` (absolute) that no rule ignores, in the order of their paths
+    within each directory.
 
-    No file is opened. Links to directories are not followed: one that stays below the root leads to what is visited
-    under its own name, one that leaves it to what is none of ours. So loops cannot be. A link to a file counts when
-    the file is below the root too. A directory whose name is no text is passed by: nobody can be notified of it.
+    No file is opened. Links to directories are not followed: a link that stays below the root leads
+    to directories that are visited under their own names, one that leaves it to files of others. So
+    there are no loops. A link to a file counts when the file is below the root too. A directory
+    whose name is not text is left out: the system cannot notify of it.
 
-    At most `max_directories` directories are read. One that vanishes meanwhile is as good as never seen.
+    At most `max_directories` directories are read. One that vanishes meanwhile counts as never
+    seen.
     """
     return _walk(_Found(root, os.path.realpath(root), rules), max_directories)
 
 
 def walk_directories(root: Path, rules: Rules, max_directories: int = MAX_DIRECTORIES) -> Walk:
-    """The same without the files, in a fifth of the time."""
+    """Walk the directories without the files, in a fifth of the time."""
     return _walk(_Found(root, os.path.realpath(root), rules, with_files=False), max_directories)
 
 
@@ -171,7 +181,7 @@ def _walk(found: _Found, max_directories: int) -> Walk:
 
 @dataclass(slots=True)
 class _Found:
-    """What a walk has come across so far."""
+    """The finds of a walk so far."""
 
     root: Path
     real_root: str
@@ -182,12 +192,12 @@ class _Found:
     unreadable: list[Path] = field(default_factory=list)
 
     def read(self, directory: Path) -> list[Path]:
-        """Take in one directory. Returns the directories in it that are to be read as well."""
+        """Read one directory. Returns the directories in it that are to be read as well."""
         try:
             with os.scandir(directory) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
-            # Gone since it was listed, which is no different from having gone before.
+            # Gone since it was listed: the same as gone before.
             return []
         except OSError:
             self.unreadable.append(directory)
@@ -216,7 +226,7 @@ class _Found:
 
 
 def is_text(name: str) -> bool:
-    """Whether a file's name is text in UTF-8; Python escapes what is none (PEP 383)."""
+    """Return whether a file's name is text in UTF-8; Python escapes other names (PEP 383)."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -228,7 +238,7 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
     except OSError:
-        # A link that goes round in circles, or through a directory that may not be entered, leads to no file.
+        # A link in a circle, or through a directory that may not be entered, leads to no file.
         return False
 
 
@@ -244,11 +254,12 @@ _AT_ONCE = 3
 class Explainer:
     """Tells of saves that led to nothing, each with the rule behind that.
 
-    What no person saves (caches, editors' temporary files) is passed over. A file that is written again and again is
-    told of once a second; of many files at once by one rule, only the first is named.
+    Files that no person saves (caches, editors' temporary files) are left out. A file that is
+    written again and again is told of once a second; of many files at once by one rule, only the
+    first is named.
 
-    Arguments: `may_be_source`, whether a path is a place for code of mods; `shown`, a path as people read it;
-    `read_by`, the mod that opens a file while it serves.
+    Arguments: `may_be_source`, whether a path is a place for code of mods; `shown`, a path as
+    people read it; `read_by`, the mod that opens a file while it serves.
     """
 
     def __init__(
@@ -265,7 +276,8 @@ class Explainer:
         self._told: dict[Path, float] = {}
 
     def explain(self, same: Collection[Path], others: Collection[Path], rules: Rules, now: float) -> None:
-        """Tell of sources that were saved as they were, and of `others`, which are no sources. `now` is in seconds."""
+        """Tell of sources whose content did not change, and of `others`, which are not sources.
+        `now` is in seconds."""
         self._told = {path: at for path, at in self._told.items() if now - at < _TOLD_AGAIN_AFTER}
         by_rule: dict[str, list[Path]] = {}
         for path in sorted({*same, *others} - self._told.keys()):
@@ -278,7 +290,7 @@ class Explainer:
                 self._tell(Ignored(each, rule))
 
     def _why_no_source(self, path: Path, rules: Rules) -> str | None:
-        """The rule by which a saved file is none of a mod's; None where no person saved anything."""
+        """Return the rule by which a saved file belongs to no mod; None if no person saved it."""
         if not path.is_file():
             return None
         ignored = rules.why_ignored(path)
@@ -286,7 +298,7 @@ class Explainer:
             return ignored if ignored.startswith(_GITIGNORE) else None
         if path.suffix != ".py":
             reader = self._read_by(str(path))
-            # What code in C or another process reads is seen by nobody: nothing is claimed that is not known.
+            # Reads of code in C or of another process are not seen: claim nothing about them.
             return f"{reader} reads it while it serves; oa-dev reload {reader} brings it" if reader else UNSEEN
         return "no mod imports it" if self._may_be_source(path) else "not code of a mod: restart to use it"
 

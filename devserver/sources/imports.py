@@ -1,6 +1,6 @@
-"""What a source says of itself, read without executing it: what it imports, names, and binds at its top.
+"""Reads what a source imports, names, and binds at its top level, without executing it.
 
-Pure: text in, values out. Must not find or import the modules that the text speaks of.
+Pure: text in, values out. Must not find or import the modules that the text names.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from functools import lru_cache
 class Imports:
     """The absolute names that a module may import, packages on the way included.
 
-    `from a import b` counts as `a` and `a.b`, for `b` may be a module; `from a import *` as `a` and `a.*`, for the
-    `__all__` of `a` may name modules. `lazy` are those that only a call of a function imports.
+    `from a import b` counts as `a` and `a.b`, because `b` may be a module; `from a import *` as `a`
+    and `a.*`, because the `__all__` of `a` may name modules. `lazy` are those that only a call of a
+    function imports.
     """
 
     eager: frozenset[str] = frozenset()
@@ -28,10 +29,11 @@ class Imports:
 
 
 def read_imports(source: str | bytes, module: str, is_package: bool) -> Imports:
-    """What the source of `module` imports, read without executing it.
+    """Return what the source of `module` imports, read without executing it.
 
-    Counted are import statements of every form wherever they stand (but for what only type checkers see), and calls
-    of `import_module` and `__import__` with literal names. Relative names are resolved against `module`.
+    Counted are import statements of every form wherever they stand (but for what only type checkers
+    see), and calls of `import_module` and `__import__` with literal names. Relative names are
+    resolved against `module`.
 
     Raises SyntaxError for a source that Python cannot read.
     """
@@ -45,7 +47,8 @@ def read_imports(source: str | bytes, module: str, is_package: bool) -> Imports:
 
 
 def ancestors(name: str) -> tuple[str, ...]:
-    """The packages that are imported before a module is, outermost first: a and a.b for a.b.c."""
+    """Return the packages that are imported before a module is, outermost first: a and a.b for
+    a.b.c."""
     parts = name.split(".")
     return tuple(".".join(parts[:count]) for count in range(1, len(parts)))
 
@@ -71,7 +74,8 @@ def _parse_again(source: str | bytes) -> ast.Module:
 
 
 def _calls_imports(source: str | bytes) -> bool:
-    """Whether a call in it may import. Most sources have none, and statements alone take a tenth of the time."""
+    """Return whether a call in it may import. Most sources have none, and statements alone take a
+    tenth of the time."""
     text = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
     return b"import_module" in text or b"__import__" in text
 
@@ -82,7 +86,8 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def _nodes(tree: ast.AST, *, expressions: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node that can run, and whether only a call runs it. A stack, as sources nest deeper than calls may."""
+    """Yield every node that can run, and whether only a call runs it. A stack, as sources nest
+    deeper than calls may."""
     pending = [(tree, False)]
     while pending:
         node, lazy = pending.pop()
@@ -98,7 +103,8 @@ def _nodes(tree: ast.AST, *, expressions: bool) -> Iterator[tuple[ast.AST, bool]
 
 
 def _hidden_branch(test: ast.expr) -> str | None:
-    """Which branch of an `if` no running program enters, because it is there for type checkers."""
+    """Return which branch of an `if` no running program enters, because it is there for type
+    checkers."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return "orelse" if last_name(test.operand) == "TYPE_CHECKING" else None
     return "body" if last_name(test) == "TYPE_CHECKING" else None
@@ -127,7 +133,8 @@ def _from(base: str | None, names: Iterable[str]) -> list[str]:
 
 
 def _absolute(name: str, level: int, package: str) -> str | None:
-    """The absolute name of a relative one; None where it leads out of the outermost package."""
+    """Return the absolute name of a relative one; None where it leads out of the outermost
+    package."""
     if level == 0:
         return name
     parts = package.split(".") if package else []
@@ -173,7 +180,7 @@ def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
 
 
 def text_of(node: ast.expr | None) -> str | None:
-    """The text of a literal that is no empty text."""
+    """Return the text of a literal that is no empty text."""
     return node.value or None if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
@@ -187,7 +194,8 @@ _FILE_NAME = re.compile(
 
 
 def file_names(source: bytes) -> frozenset[str]:
-    """The names of data files that stand in a source as literals: `menu.xml`, `prompts/system.md`."""
+    """Return the names of data files that stand in a source as literals: `menu.xml`,
+    `prompts/system.md`."""
     found = _FILE_NAME.findall(source.decode("utf-8", "replace"))
     return frozenset(each for each in found if not each.startswith("/") and ".." not in each)
 
@@ -209,10 +217,12 @@ _MAKES_EMPTY = {"dict": 0, "list": 0, "set": 0, "deque": 0, "OrderedDict": 0, "C
 
 @lru_cache(maxsize=64)
 def read_containers(source: str | bytes) -> Mapping[str, Initial]:
-    """The containers that a module binds exactly once, by a statement at its top, with their initial values.
+    """Return the containers that a module binds exactly once, by a statement at its top, with their
+    initial values.
 
-    Counted are displays of literals, as in `{"a": [1]}`, and calls that make an empty container. Names that the module
-    binds again at its top, in whatever way, are not counted, nor are those that Python itself uses (`__all__`).
+    Counted are displays of literals, as in `{"a": [1]}`, and calls that make an empty container.
+    Names that the module binds again at its top, in whatever way, are not counted, nor are those
+    that Python itself uses (`__all__`).
 
     Raises SyntaxError for a source that Python cannot read.
     """
@@ -232,7 +242,8 @@ def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _bound_names(tree: ast.Module) -> Iterator[str]:
-    """Every name, once for each time that the top of a module binds it; functions that declare it global count too."""
+    """Yield every name, once for each time that the top of a module binds it; functions that
+    declare it global count too."""
     pending: list[tuple[ast.AST, bool]] = [(each, True) for each in tree.body]
     while pending:
         node, at_top = pending.pop()

@@ -1,7 +1,8 @@
 """Linux's notifications, inotify(7): told at once, and free while nothing happens.
 
-watchfiles looks for them every few milliseconds, which takes as long as half a small reload and over one per cent of a
-core. Decides nothing: what a notification means, and what takes its place where there is none, is not known here.
+watchfiles polls its own every few milliseconds, which takes as long as half a small reload and over
+one per cent of a core. Decides nothing: the callers know the meaning of a notification, and the
+fallback.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any
 from devserver.sources.ignore import is_text
 
 QUIET = 0.001
-"""Seconds in which nothing more may happen before it is told what did: files saved together come together."""
+"""Seconds without another notification before it is told: files saved together come together."""
 AT_MOST = 0.02
 """Seconds after which it is told in any case."""
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0x40 | 0x80, 0x100, 0x200
 _SELF = 0x400 | 0x800  # it was deleted, or moved
 _ONLY_DIRECTORIES = 0x1000000
-# Each write, too: what is still being written belongs to the same change as what was closed just now.
+# Each write, too: a file that is still being written belongs to the same change as one that was
+# just closed.
 _MASK = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _SELF | _ONLY_DIRECTORIES
 _OVERFLOW, _IGNORED = 0x4000, 0x8000
 _HEAD = struct.Struct("iIII")
@@ -33,16 +35,17 @@ _BUFFER = 64 * 1024
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP})
 
 Identity = tuple[str, int, int]
-"""A directory's path, device and inode: one that took another's place is another."""
+"""A directory's path, device and inode: a directory that took another one's place is different."""
 
 
 class Inotify:
     """A set of watched directories, in the loop that it is made in.
 
-    Arguments: `told`, called with the paths that something happened to; `missed`, called where some may be missing from
-    them; `overflowed`, called before that where the system dropped some of too many.
+    Arguments: `told`, called with the paths that something happened to; `missed`, called if some
+    may be missing from them; `overflowed`, called before that if the system dropped some of too
+    many.
 
-    Raises OSError where the system has no inotify (ENOSYS), or no more of it (EMFILE).
+    Raises OSError if the system has no inotify (ENOSYS), or no more of it (EMFILE).
     """
 
     def __init__(
@@ -61,9 +64,9 @@ class Inotify:
         self._loop.add_reader(self._handle, self._read)
 
     def watch(self, wanted: frozenset[Identity]) -> frozenset[Identity]:
-        """Watch these directories and no others; those of them that are there and may be read.
+        """Watch these directories and no others; those that exist and may be read.
 
-        Those that stay are watched without a gap. Raises OSError where a limit is reached (ENOSPC).
+        Directories that stay are watched without a gap. Raises OSError at a limit (ENOSPC).
         """
         watched = set(self._directories.values())
         for number, each in list(self._directories.items()):
@@ -76,7 +79,7 @@ class Inotify:
         return frozenset(self._directories.values())
 
     def close(self) -> None:
-        """Watch nothing more."""
+        """Stop watching."""
         self._loop.remove_reader(self._handle)
         os.close(self._handle)
         if self._timer is not None:
@@ -127,7 +130,7 @@ class Inotify:
 
 
 def _events(data: bytes) -> Iterator[tuple[int, int, str]]:
-    """The number of the directory, the mask and the name of each event."""
+    """Yield the number of the directory, the mask and the name of each event."""
     at = 0
     while at < len(data):
         number, mask, _, length = _HEAD.unpack_from(data, at)

@@ -1,4 +1,5 @@
-"""Remembers what each source held when it was last looked at, and what a new look means against that.
+"""Remembers the content of each source at the last look, and tells what a new look means against
+that.
 
 Reads no file and has no clock: times are in seconds, and given.
 """
@@ -14,20 +15,23 @@ from devserver.model.change import Digest, Sources
 from devserver.sources.settle import UNREADABLE, Reading, Signature
 
 GONE_AFTER = 1.0
-"""Seconds that a source has to be missing before it counts as deleted: a branch switch brings it back sooner."""
+"""Seconds that a source has to be missing before it counts as deleted: a branch switch brings it
+back sooner."""
 
 _COARSE = 2.0
-"""Seconds that the coarsest stamps of file systems in use stay the same (FAT)."""
+"""Seconds that the coarsest time stamps of file systems in use stay the same (FAT)."""
 
 _OPEN_AGAIN = 1.0
-"""Seconds between looks at a file that is kept open: what is written through a mapping need not change its stamp."""
+"""Seconds between looks at a file that is kept open: writes through a mapping need not change its
+stamp."""
 
 _SAME_SAVE = 10_000_000
-"""Nanoseconds in which what an editor does to a file (permissions, attributes) belongs to the save before."""
+"""Nanoseconds in which an editor's changes to a file (permissions, attributes) belong to the save
+before."""
 
 
 class Verdict(Enum):
-    """What a look at a source has shown."""
+    """The result of a look at a source."""
 
     NEWS = auto()
     SAVED_THE_SAME = auto()
@@ -36,10 +40,10 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class _Known:
-    """One source: what it was loaded from, and what was seen of it last.
+    """One source: its digest when it was loaded, and at the last look.
 
-    `missing_since` is set while it is gone and does not count as deleted yet, `look_again` is when it has to be looked
-    at though nothing may have happened.
+    `missing_since` is set while it is gone and does not count as deleted yet; `look_again` is the
+    time of the next look without any notification.
     """
 
     loaded: Digest | None
@@ -52,7 +56,7 @@ class _Known:
 
 
 class Memory:
-    """What each source held when it was last looked at.
+    """The content of each source at the last look.
 
     `unproven` are the sources that were loaded and not compared with the disk since.
     """
@@ -75,10 +79,9 @@ class Memory:
         return is_other
 
     def expect(self, path: Path, digest: Digest | None) -> None:
-        """Take in what one source was loaded from, or last tried with.
+        """Note the digest that one source was loaded with, or last tried with.
 
-        When that is news, the source is remembered as it was loaded, and is `unproven` until it has been compared with
-        the disk.
+        A new digest makes the source `unproven` until it has been compared with the disk.
         """
         known = self._known.get(path)
         if known is None:
@@ -94,12 +97,13 @@ class Memory:
             self.unproven.add(path)
 
     def seen(self, path: Path) -> tuple[Digest | None, bool]:
-        """What a source held when it was last looked at, and whether a process kept it open then."""
+        """Return the digest of a source at the last look, and whether a process kept it open
+        then."""
         known = self._known.get(path)
         return (None, False) if known is None else (known.seen, known.is_open)
 
     def take(self, path: Path, reading: Reading, now: float) -> Verdict:
-        """Take in what a source holds; what that means against what it held before."""
+        """Note the content of a source; return what it means against the content before."""
         known = self._known.setdefault(path, _Known(None, None))
         was_proven = path not in self.unproven
         self.unproven.discard(path)
@@ -114,7 +118,7 @@ class Memory:
             is_saved = was_proven and _is_another_save(before, reading.signature)
             return Verdict.SAVED_THE_SAME if is_saved else Verdict.NOTHING
         known.seen = reading.digest
-        # A second save within one tick of a coarse clock leaves no trace but the content.
+        # A second save within one tick of a coarse clock shows in the content alone.
         self._look_again(path, known, now + (_OPEN_AGAIN if reading.is_open else _COARSE))
         return Verdict.NEWS
 
@@ -136,12 +140,13 @@ class Memory:
         (self._due.discard if at is None else self._due.add)(path)
 
     def is_missing(self, path: Path) -> bool:
-        """Whether a source is gone and does not count as deleted yet."""
+        """Return whether a source is gone and does not count as deleted yet."""
         known = self._known.get(path)
         return known is not None and known.missing_since is not None
 
     def signatures(self, *, absent: bool = True) -> dict[Path, Signature | None]:
-        """The signature of each source that has been looked at; without those that were `absent` on demand."""
+        """Return the signature of each source that has been looked at; on demand without those that
+        were `absent`."""
         return {
             path: each.signature
             for path, each in self._known.items()
@@ -149,11 +154,11 @@ class Memory:
         }
 
     def due(self) -> float:
-        """When a source is to be looked at again, though nothing may have happened."""
+        """Return the time of the next look at a source without any notification."""
         return min((self._again(path) for path in self._due), default=math.inf)
 
     def overdue(self, now: float) -> set[Path]:
-        """The sources for which that time has come."""
+        """Return the sources whose time for that look has come."""
         return {path for path in self._due if now >= self._again(path)}
 
     def _again(self, path: Path) -> float:

@@ -1,8 +1,8 @@
-"""Wakes somebody when something happens in a set of directories, and finds the directories that sources lie in.
+"""Tells of events in a set of directories, and finds the directories of sources.
 
-A notification is a hint: it says that it is worth looking, not what has changed. On Linux it comes from `inotify`,
-elsewhere from watchfiles; where the system cannot notify (limits, WSL) watchfiles polls, and that is said once. Owns
-watchfiles; must not read what is in a file.
+A notification is a hint: it says that it is worth looking, not what has changed. On Linux it comes
+from `inotify`, elsewhere from watchfiles; if the system cannot notify (limits, WSL) watchfiles
+polls, and that is told once. Owns watchfiles; must not read the content of a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
 STEP_MS = 2
-"""How often watchfiles looks for notifications: each costs one to two steps."""
+"""The interval of watchfiles' looks for notifications: each takes one to two steps."""
 
 _DEBOUNCE_MS = 100
 _POLL_MS = 150
@@ -48,13 +48,15 @@ class _Listener:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def open(self) -> RustNotify:
-        """Place the watches. Raises OSError, or an error of watchfiles' own, where that cannot be done."""
-        # Here and not above: where inotify notifies, nothing of it is needed.
+        """Place the watches. Raises OSError, or an error of watchfiles' own, if that cannot be
+        done."""
+        # Here and not above: not needed where inotify notifies.
         from watchfiles._rust_notify import RustNotify
 
         paths = sorted(path for path, _, _ in self.directories)
         delay = min(max(_POLL_MS, _POLL_MS_PER_DIRECTORY * len(paths)), _POLL_MS_AT_MOST)
-        # With its `ignore_permission_denied` watchfiles would pass over every error, an exhausted limit too.
+        # With its `ignore_permission_denied` watchfiles would ignore every error, an exhausted
+        # limit too.
         return RustNotify(paths, False, self.is_polling, delay, False, False)
 
     def call(self, function: Callable[..., None], *arguments: object) -> None:
@@ -62,16 +64,17 @@ class _Listener:
         try:
             self.loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            # The loop has been closed: nobody listens any more.
+            # The loop has been closed: no listener is left.
             self.stop.set()
 
 
 class Notifier:
-    """Tells of what happens in directories, in the loop that `watch` is called in.
+    """Tells of events in directories, in the loop that `watch` is called in.
 
-    Arguments: `woken`, called with the paths that something happened to; `placed`, called when watches have been
-    placed, or could not be because a directory was gone: what happened before that may have been missed; `notice`, told
-    in words when polling takes the place of notifications, and when the system has dropped some.
+    Arguments: `woken`, called with the paths that something happened to; `placed`, called when
+    watches have been placed, or could not be because a directory was gone: earlier events may have
+    been missed; `notice`, told in words when polling replaces notifications, and when the system
+    has dropped some.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Notifier:
 
     @property
     def kind(self) -> str:
-        """How it watches, for people."""
+        """The way in which it watches, for people."""
         return "polling" if self._is_polling else "notifications"
 
     @property
@@ -100,10 +103,11 @@ class Notifier:
         return self._inotify is not None or self._current is not None
 
     def watch(self, directories: Iterable[str]) -> None:
-        """Watch these directories (not what is below them) instead of the ones before.
+        """Watch these directories (not those below them) instead of the ones before.
 
-        Those that are not there, may not be read, or have a name that is no text are left out. The watches of before
-        stay until the new ones are placed, so that nothing is missed in between.
+        Directories that do not exist, may not be read, or have a name that is not text are left
+        out. The old watches stay until the new ones are placed, so that nothing is missed in
+        between.
         """
         wanted = frozenset(each for path in directories if (each := _identity(path)) is not None)
         if wanted != self._wanted:
@@ -112,7 +116,7 @@ class Notifier:
                 self._begin()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         for listener in self._all:
             listener.stop.set()
         self._current = self._coming = None
@@ -122,7 +126,7 @@ class Notifier:
     # With inotify
 
     def _place(self) -> bool:
-        """Watch with inotify; False where somebody else has to."""
+        """Watch with inotify; False if another way is needed."""
         try:
             if self._inotify is None:
                 told, missed = lambda paths: self._woken(paths), lambda: self._placed()
@@ -171,7 +175,7 @@ class Notifier:
         if listener is self._coming:
             before, self._current, self._coming = self._current, listener, None
             if before is not None:
-                # It has yet to tell of what happened just now.
+                # It has yet to tell of the latest events.
                 listener.loop.call_later(_LINGER_SECONDS, before.stop.set)
         self._placed()
 
@@ -195,7 +199,7 @@ class Notifier:
             self._notice(f"changes are seen a little later, because the system can neither notify nor poll: {error}")
 
     def _is_first_refusal(self) -> bool:
-        """Whether it is worth trying once more with the directories that are there now."""
+        """Return whether another attempt with the existing directories is worth it."""
         refused, self._refused = self._refused, self._wanted
         if refused == self._wanted:
             return False
@@ -219,12 +223,14 @@ class Notifier:
             listener.ended.set()
 
     def _pass_on(self, watcher: RustNotify, listener: _Listener) -> None:
-        """Tell of notifications until that is to end, or a file name that is no text has broken the watcher."""
+        """Tell of notifications until the end, or until a file name that is not text has broken the
+        watcher."""
         try:
             while isinstance(changes := watcher.watch(_DEBOUNCE_MS, STEP_MS, 0, listener.stop), set):
                 listener.call(self._woken, {path for _, path in changes})
         except RuntimeError:
-            # What it has seen is lost and it stays broken: another one is made, and its owner looks for itself.
+            # Its events are lost and it stays broken: another one is made, and its owner looks for
+            # itself.
             listener.stop.wait(_AGAIN_SECONDS)
 
 
@@ -237,7 +243,8 @@ def _identity(path: str) -> Identity | None:
 
 
 def _has_to_poll() -> bool:
-    """The rule of watchfiles: where it is asked for, and on WSL, which does not notify of what Windows does."""
+    """Return watchfiles' rule for polling: on demand, and on WSL, which does not notify of changes
+    by Windows."""
     asked = os.environ.get("WATCHFILES_FORCE_POLLING")
     if asked:
         return asked.lower() not in ("false", "disable", "disabled")
@@ -262,10 +269,12 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The directories to watch, all by their real names: of one that has several, notifications give only one.
+    """The directories to watch, all by their real names: of several names, notifications give only
+    one.
 
-    `aliases` leads from the real names of files to the sources that go by another name, through a link. `truncated`
-    are the folders that hold more directories than are watched, `unreadable` the directories that may not be read.
+    `aliases` leads from the real names of files to the sources that have another name, through a
+    link. `truncated` are the folders that hold more directories than are watched, `unreadable` the
+    directories that may not be read.
     """
 
     directories: frozenset[str] = frozenset()
@@ -275,9 +284,10 @@ class Ground:
 
 
 def survey(sources: Iterable[Path], folders: Iterable[Path], rules: Rules) -> Ground:
-    """Where sources are and may appear: what is below `folders`, and the directories of `sources`.
+    """Find the directories where sources are and may appear: those below `folders`, and those of
+    `sources`.
 
-    A source in a directory that is not there may appear with it: then the nearest one above that is there counts.
+    A source in a missing directory may appear with it: then the nearest existing one above counts.
     """
     names = _Names()
     directories: set[str] = set()
@@ -295,12 +305,13 @@ def survey(sources: Iterable[Path], folders: Iterable[Path], rules: Rules) -> Gr
 
 
 def _target(path: Path) -> tuple[str, ...]:
-    """What a link leads to; nothing for what is no link."""
+    """Return the target of a link; nothing for other paths."""
     return (os.path.realpath(path),) if os.path.islink(path) else ()
 
 
 class _Names:
-    """The real names of directories, each found out once: sources share their directories, and these those above."""
+    """The real names of directories, each found once: sources share their directories, and these
+    those above."""
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}
@@ -321,7 +332,7 @@ class _Names:
         return os.path.realpath(path) if os.path.islink(path) else path
 
     def nearest(self, directory: str) -> str:
-        """The real name of a directory, or of the nearest one above that is there."""
+        """Return the real name of a directory, or of the nearest existing one above."""
         known = self._nearest.get(directory)
         if known is None:
             is_there = os.path.isdir(directory)
@@ -335,7 +346,7 @@ Stamp = tuple[int, int, int]
 
 
 def stamps(directories: Iterable[str]) -> dict[str, Stamp | None]:
-    """What a cheap look tells of directories; None for one that is not there."""
+    """Return the stamps of directories; None for one that does not exist."""
     return {each: _stamp(each) for each in directories}
 
 

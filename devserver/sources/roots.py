@@ -1,7 +1,8 @@
-"""Which files on disk may be reloaded: those under a watched root, outside environments, caches and hidden folders.
+"""Which files on disk may be reloaded: those under a watched root, outside environments, caches and
+hidden folders.
 
-And which of them may be executed: those that other users of the machine cannot have written. Looks at names and at the
-file system; imports nothing.
+And which of them may be executed: those that other users of the machine cannot have written. Looks
+at names and at the file system; imports nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from pathlib import Path
 from devserver.model.change import Digest
 
 REFUSED: Digest = "refused"
-"""Stands for the digest of a source at a place that is refused: it is another one when the place is mended."""
+"""Stands for the digest of a source at a refused place: its digest changes when the place is
+mended."""
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _BASE_OF_MODS = ("openagents", Path("core", "base_mod.py"), "mods")
-"""The package that mods build upon as they do on ours, the file that tells it, and where it keeps mods of its own."""
+"""The package of OpenAgents that mods build upon as they do on ours, a file by which it is
+recognised, and the folder of its own mods."""
 _TELLING = frozenset({*_NEVER, _BASE_OF_MODS[2], _OWN_PACKAGE.name})
-"""Names that may be no place for sources where their neighbours in a folder are one, or the other way round."""
+"""Names that may or may not be sources independently of their neighbours in a folder."""
 
 
 class Roots:
@@ -32,13 +35,14 @@ class Roots:
         self._folders: list[Path] = [self.workspace]
         self.asked: tuple[str, ...] = ()
         self._holding: dict[str, bool] = {}
-        """By folder, whether it is a place for sources, whatever their names."""
+        """By folder, whether it is a place for sources."""
         self._inner: dict[Path, list[Path]] = {}
         """By folder, itself and those above it that lie in a root."""
         self._environments: dict[Path, bool] = {}
         self._bases: dict[Path, bool] = {}
         self._installed: dict[Path, frozenset[str]] = {}
-        """The folders of packages that mods run from, the current one first, with the top names that are mods'."""
+        """The folders of packages that mods run from, the current one first, with the top names
+        that belong to mods."""
         self._current: Path | None = None
 
     @property
@@ -53,28 +57,30 @@ class Roots:
 
     @property
     def entries(self) -> tuple[Path, ...]:
-        """The folders in which top modules of mods are looked for, besides what code puts on the import path.
+        """The folders in which top modules of mods are searched, beside the import path.
 
-        Of the folders of packages the current one alone: from another one nothing more is imported.
+        Of the folders of packages the current one alone: new imports never come from another one.
         """
         parents = (each.parent for each in self._folders[1:])
         return (self.workspace, *parents, *(() if self._current is None else (self._current,)))
 
     def ask(self, folder: Path) -> None:
-        """Let everything below a folder that stands on the import path be reloaded, because a person asks for it."""
+        """Let all files below a folder of the import path be reloaded, because a person asks for
+        it."""
         self.add(folder)
         self.asked = (*self.asked, str(folder.resolve()))
 
     def add(self, folder: Path) -> None:
         """Let the files under `folder` be reloaded too."""
         resolved = folder.resolve()
-        # Below a hidden part of a root nothing is a source, unless that is asked for.
+        # Below a hidden part of a root there are no sources, unless a person asks for it.
         if not any(resolved.is_relative_to(each) and self._is_plain(each, resolved / "x") for each in self._folders):
             self._folders.append(resolved)
             self._forget()
 
     def use_installed(self, folder: Path | None, tops: Iterable[str]) -> None:
-        """Let these top modules and packages of a folder be sources. What runs from other folders stays a source."""
+        """Let these top modules and packages of a folder be sources. Modules that run from other
+        folders stay sources."""
         self._current = None if folder is None else folder.resolve()
         if self._current is not None:
             others = {path: names for path, names in self._installed.items() if path != self._current}
@@ -82,7 +88,7 @@ class Roots:
         self._forget()
 
     def drop_installed(self, folders: Iterable[Path]) -> None:
-        """Nothing runs from these folders of packages any more."""
+        """Note that nothing runs from these folders of packages any more."""
         for each in folders:
             if each != self._current:
                 self._installed.pop(each, None)
@@ -94,7 +100,7 @@ class Roots:
         return tuple(self._installed)
 
     def installed_in(self, path: Path) -> Path | None:
-        """The folder of packages that a file lies in."""
+        """Return the folder of packages that a file lies in."""
         return next((each for each in self._installed if path.is_relative_to(each)), None)
 
     def _forget(self) -> None:
@@ -102,7 +108,8 @@ class Roots:
         self._inner.clear()
 
     def holds(self, path: Path) -> bool:
-        """Whether `path`, links followed, is a place for sources: below a root, not ours, not installed, not hidden."""
+        """Return whether `path`, links followed, is a place for sources: below a root, not ours,
+        not installed, not hidden."""
         real = os.path.realpath(path)
         folder, name = os.path.split(real)
         if name in _TELLING or name.startswith(".") or (self._installed and Path(folder) in self._installed):
@@ -125,7 +132,8 @@ class Roots:
         return bool(named) and self._is_plain(installed, real)
 
     def holds_data(self, path: Path) -> bool:
-        """Whether `path` is a place for data that mods read: as `holds`, but links may lead anywhere.
+        """Return whether `path` is a place for data that mods read: as `holds`, but links may lead
+        anywhere.
 
         A shared prompt is linked from outside, and Kubernetes mounts files through hidden folders.
         """
@@ -135,10 +143,12 @@ class Roots:
         return any(named.is_relative_to(root) and self._is_plain(root, named) for root in self._folders)
 
     def why_refused(self, path: Path) -> str | None:
-        """Why a source must not be executed, None for one that may, or that is not there.
+        """Return why a source must not be executed; None for a source that may, or that does not
+        exist.
 
-        Refused are links that lead out of the workspace, and what other users may have written: files and folders of
-        the workspace that are world-writable, or that belong to another user than us and root.
+        Refused are links that lead out of the workspace, and files that other users may have
+        written: files and folders of the workspace that are world-writable, or that belong to
+        another user than us and root.
         """
         real = Path(os.path.realpath(path))
         if path.is_relative_to(self.workspace) and not real.is_relative_to(self.workspace):
@@ -153,7 +163,7 @@ class Roots:
                 found = os.stat(each)
             except OSError:
                 return None
-            # Where the sticky bit is set only the owner of a file can replace it.
+            # With the sticky bit only the owner of a file can replace it.
             if found.st_mode & stat.S_IWOTH and not (each != real and found.st_mode & stat.S_ISVTX):
                 return f"{each.name} is writable by every user of this machine (chmod o-w)"
             if hasattr(os, "getuid") and found.st_uid not in (os.getuid(), 0):
@@ -161,13 +171,14 @@ class Roots:
         return None
 
     def judged(self, path: Path, digest: Digest | None) -> Digest | None:
-        """The digest of what is at a path, or REFUSED for a source that must not be executed."""
+        """Return the digest of the content of a path, or REFUSED for a source that must not be
+        executed."""
         if digest is None or path.suffix != ".py" or self.why_refused(path) is None:
             return digest
         return REFUSED
 
     def shown(self, path: Path) -> str:
-        """A path as people read it: relative to the workspace where it lies in it."""
+        """Return a path as people read it: relative to the workspace if it lies in it."""
         return str(path.relative_to(self.workspace)) if path.is_relative_to(self.workspace) else str(path)
 
     def _is_plain(self, root: Path, path: Path) -> bool:
@@ -182,7 +193,8 @@ class Roots:
         return not any(self._is_environment(each) for each in folders[1:])
 
     def _is_base(self, folder: Path) -> bool:
-        """Whether a folder is a checkout of openagents: a class of its own made anew would be no base of other mods."""
+        """Return whether a folder is a checkout of openagents: a reloaded class of its own would
+        not be the base of other mods."""
         name, told_by, _ = _BASE_OF_MODS
         if folder.name != name:
             return False

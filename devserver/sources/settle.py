@@ -22,19 +22,19 @@ if sys.platform != "win32":
     import fcntl
 
 QUIET = 0.005
-"""How long, in seconds, a file has to stay the same where the system cannot tell that its writer is done."""
+"""Seconds that a file has to stay the same if the system cannot tell that its writer is done."""
 
 QUIET_WHEN_EMPTY = 0.05
-"""The same for an empty file, which is often one that is about to be written."""
+"""The same for an empty file, which is often about to be written."""
 
 PATIENCE = 1.5
-"""How long, in seconds, a file that goes on changing is waited for; then it is read as it is."""
+"""Seconds after which a file that keeps changing is read unfinished."""
 
 QUIET_WHEN_OPEN = 0.2
-"""The same for a file that a process was seen to keep open for writing before: its saves are never closed."""
+"""The same for a file that a process keeps open for writing: its saves are never closed."""
 
 UNREADABLE: Digest = "unreadable"
-"""Stands for the digest of a file that is there and cannot be read; the attempt to load it says why."""
+"""Stands for the digest of a file that cannot be read; the attempt to load it says why."""
 
 _F_SETSIG = 10
 
@@ -44,9 +44,9 @@ Signature = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file held, and its signature at that time; both None where there is no regular file.
+    """The content of a file, and its signature at that time; both None without a regular file.
 
-    `data` are the bytes that the digest is of, where it could be read; `is_open` says that some process had it open for
+    `data` are the bytes of the digest, if it could be read; `is_open`: some process had it open for
     writing all the time.
     """
 
@@ -57,7 +57,8 @@ class Reading:
 
 
 def signature(path: Path) -> Signature | None:
-    """What a cheap look tells of a file: it changes with every write, rename, touch and chmod. None: no regular file.
+    """Return the signature of a file: it changes with every write, rename, touch and chmod. None:
+    no regular file.
 
     Two writes within one tick of the file system's clock can have the same one.
     """
@@ -71,12 +72,13 @@ def signature(path: Path) -> Signature | None:
 
 
 def moved(expected: Mapping[Path, Signature | None]) -> set[Path]:
-    """The files whose signature is another one than expected."""
+    """Return the files whose signature is not the expected one."""
     return {path for path, before in expected.items() if signature(path) != before}
 
 
 def settled(paths: Iterable[Path], patience: float = PATIENCE) -> dict[Path, Reading]:
-    """Each file once it is whole; those that still change after `patience` seconds as they are then."""
+    """Yield each file once it is whole; files that still change after `patience` seconds as they
+    are then."""
     waiting = {path: Settling(path, patience) for path in paths}
     found: dict[Path, Reading] = {}
     while waiting:
@@ -85,7 +87,7 @@ def settled(paths: Iterable[Path], patience: float = PATIENCE) -> dict[Path, Rea
 
 
 def take_whole(waiting: dict[Path, Settling], seconds: float) -> dict[Path, Reading]:
-    """Take those files out of `waiting` that are whole: when all are, or after this time."""
+    """Take the whole files out of `waiting`: when all are whole, or after this time."""
     until = time.monotonic() + seconds
     found: dict[Path, Reading] = {}
     while waiting:
@@ -100,14 +102,16 @@ def take_whole(waiting: dict[Path, Settling], seconds: float) -> dict[Path, Read
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Whether a file is kept from writers: False where one has it open already, None where the system cannot tell."""
+    """Whether writers are kept from a file: False if one has it open already, None if the system
+    cannot tell."""
 
     is_whole: bool | None = None
     inode: int = 0
 
 
 def read_whole(path: Path, patience: float = PATIENCE) -> bytes | None:
-    """The bytes of a file when its writer is done, or after `patience` seconds; None where there is no regular file.
+    """Read the bytes of a file when its writer is done, or after `patience` seconds; None without a
+    regular file.
 
     Raises OSError as `read_bytes`.
     """
@@ -115,7 +119,7 @@ def read_whole(path: Path, patience: float = PATIENCE) -> bytes | None:
     while True:
         digest = settled([path], until - time.monotonic())[path].digest
         data = read_bytes(path)
-        # Between the two somebody may have begun to save again.
+        # A new save may have begun between the two.
         if digest == (None if data is None else digest_of(data)) or time.monotonic() >= until:
             return data
 
@@ -123,8 +127,8 @@ def read_whole(path: Path, patience: float = PATIENCE) -> bytes | None:
 class Settling:
     """One file that is waited for, for at most `patience` seconds from now.
 
-    Arguments: `known`, what it is known to hold: that may be taken at once; `was_open`, whether a process kept it open
-    for writing when it was read last.
+    Arguments: `known`, its known content: that may be taken at once; `was_open`, whether a process
+    kept it open for writing at the last reading.
     """
 
     def __init__(
@@ -138,7 +142,7 @@ class Settling:
         self._since = 0.0
 
     def look(self) -> Reading | None:
-        """What the file holds, when it is whole or there is no time left."""
+        """Return the content of the file, when it is whole or no time is left."""
         is_late = time.monotonic() >= self._until
         with kept_from_writers(self._path) as kept:
             is_open = kept.is_whole is False
@@ -159,12 +163,12 @@ def _quiet(reading: Reading, kept: Kept) -> float:
     _, _, size, inode = reading.signature
     if size == 0:
         return QUIET_WHEN_EMPTY
-    # A file that took the place of the one that was kept may still be on its way.
+    # A file that took the place of the kept one may not be complete.
     return 0.0 if kept.is_whole and inode == kept.inode else QUIET
 
 
 def _read(path: Path, even_if_changing: bool, is_open: bool) -> Reading | None:
-    """What a file holds; None where it changed meanwhile."""
+    """Return the content of a file; None if it changed meanwhile."""
     before = signature(path)
     if before is None:
         return Reading(None, None)
@@ -174,7 +178,7 @@ def _read(path: Path, even_if_changing: bool, is_open: bool) -> Reading | None:
             data = read_bytes(path)
             digest = None if data is None else digest_of(data)
         else:
-            # Only sources are executed from what was read; a large data file is not kept.
+            # Only sources are executed from these bytes; a large data file is not kept.
             digest = digest_on_disk(path)
     except OSError:
         data, digest = None, UNREADABLE
@@ -184,10 +188,10 @@ def _read(path: Path, even_if_changing: bool, is_open: bool) -> Reading | None:
 
 @contextmanager
 def kept_from_writers(path: Path) -> Iterator[Kept]:
-    """Keep everybody from opening a file for writing while the block runs.
+    """Prevent every process from opening a file for writing while the block runs.
 
-    Linux grants a read lease only on a file that nobody has open for writing, and lets who opens it then wait until the
-    lease is given back (fcntl(2), F_SETLEASE).
+    Linux grants a read lease only on a file that no process has open for writing, and lets a
+    process that opens it then wait until the lease is given back (fcntl(2), F_SETLEASE).
     """
     handle = _open_regular(path)
     if handle is None:
@@ -211,12 +215,13 @@ def _open_regular(path: Path) -> int | None:
 
 def _lease(handle: int) -> bool | None:
     try:
-        # A writer that comes while we hold the lease makes the kernel signal us; SIGURG is ignored unless asked for.
+        # A writer that comes during the lease makes the kernel signal us; SIGURG is ignored by
+        # default.
         fcntl.fcntl(handle, _F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         return False
     except OSError:
-        # The file is somebody else's, or its file system knows no leases.
+        # The file belongs to another user, or its file system has no leases.
         return None
     return True

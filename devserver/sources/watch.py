@@ -1,7 +1,7 @@
-"""Sees what changed on disk: compares the contents of known sources with what was last seen of them.
+"""Sees what changed on disk: compares the contents of known sources with those of the last look.
 
-Level-triggered. A notification, or a slow sweep where none came, only says that it is worth comparing; what is reported
-follows from what is on disk, however it got there. Executes nothing and decides nothing.
+Level-triggered. A notification, or a slow sweep without one, only says that it is worth comparing;
+the report follows from the contents on disk. Executes nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -49,36 +49,39 @@ _ASK_SHARE = 1 / 600
 _STORM_GAP = 0.02
 _STORM_QUIET = 0.03
 _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
-"""Seconds to wait before a look, by how many reports in a row were followed at once; from then on the last."""
+"""Seconds to wait before a look, by the number of immediate reports in a row; after those the last
+value."""
 
 _GIT_PATIENCE = 10.0
 _GIT_QUIET = 0.5
 
 _TOGETHER = 0.2
-"""Seconds that what is whole waits for what is saved at the same time and is still being written."""
+"""Seconds that whole files wait for files that are saved at the same time and still being
+written."""
 
 _REPORT = 0.5
-"""Seconds that a report of a change is waited for before the next look."""
+"""Seconds that the report of a change is waited for before the next look."""
 
 _LOOK = 0.05
-"""Seconds that the reader waits for writers before it looks what else was saved."""
+"""Seconds that the reader waits for writers before it looks for other saves."""
 
 Texts = Mapping[Path, bytes]
-"""The bytes of sources as they were read and compared."""
+"""The bytes of sources that were read and compared."""
 
 OnChange = Callable[[Sources, Texts], Awaitable[None]]
 
 
 class Watch:
-    """Watches the sources of what runs.
+    """Watches the sources of everything that runs.
 
-    Arguments: `known`, all sources with the digests they were loaded with; `config_file`, network.yaml, which is
-    reported through `on_config`, as the lock beside it is through `on_lock`; `on_change`, awaited with the sources that
-    differ and their bytes; `ignored`, told of saves that led to nothing; `notice`, told how it watches where that is
-    not as usual; `folders`, where mods are looked for; `written`, the files that mods have written themselves, whose
-    saves nobody needs to hear of; `read_by`, which mod opens a file while it serves.
+    Arguments: `known`, all sources with the digests they were loaded with; `config_file`,
+    network.yaml, which is reported through `on_config`, as the lock beside it is through `on_lock`;
+    `on_change`, awaited with the sources that differ and their bytes; `ignored`, told of saves that
+    led to nothing; `notice`, told how it watches if that is unusual; `folders`, where mods are
+    searched; `written`, the files that mods have written themselves, whose saves are not told;
+    `read_by`, which mod opens a file while it serves.
 
-    network.yaml and the lock are taken to have been read just before.
+    network.yaml and the lock count as read just before.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Watch:
         self._lock_file = config_file.with_name(LOCK)
         read = settled([config_file, self._lock_file], 0)
         self._seen = {path: each.digest for path, each in read.items()}
-        """Files that are no mod's, and are told of in their own way: network.yaml, and what it has locked."""
+        """Files that are reported in their own way: network.yaml and its lock."""
         self._on_change = on_change
         self._on_config = on_config
         self._on_lock = on_lock
@@ -132,11 +135,11 @@ class Watch:
 
     @property
     def kind(self) -> str:
-        """How it watches, for people."""
+        """The way in which it watches, for people."""
         return self._notifier.kind
 
     def watched(self) -> tuple[str, ...]:
-        """The top folders that are watched, for people."""
+        """Return the top folders that are watched, for people."""
         tops = [each for each in self._top_folders(self._known()) if each.is_relative_to(self._roots.workspace)]
         names = [each.relative_to(self._roots.workspace).parts[0] for each in tops if each != self._roots.own]
         return (*(f"{name}/" for name in dict.fromkeys(names)), self._config_file.name)
@@ -148,7 +151,7 @@ class Watch:
         try:
             while True:
                 if not await self._guarded(self._turn()):
-                    # What could not be done at once is done with the next sweep.
+                    # What could not be done now is done with the next sweep.
                     await asyncio.sleep(SWEEP)
                 await self._wait()
         finally:
@@ -158,7 +161,8 @@ class Watch:
             self._reader.stop()
 
     async def _guarded(self, work: Awaitable[None]) -> bool:
-        """Whether it went well. A fault of ours is told, once, and does not keep the next change from being seen."""
+        """Run a look; return whether it succeeded. A fault of ours is told, once, and does not hide
+        the next change."""
         try:
             await work
         except Exception as error:
@@ -173,7 +177,7 @@ class Watch:
 
     def _wake(self, paths: set[str]) -> None:
         if self._own_output:
-            # What we say of a save would be a save, and that would be said.
+            # Skip our own log files: reporting such a write would cause the next one.
             paths = {each for each in paths if identity_of(each) not in self._own_output}
             if not paths:
                 return
@@ -193,7 +197,7 @@ class Watch:
         self._woken.clear()
 
     async def _turn(self) -> None:
-        """Look wherever something may have happened."""
+        """Look at all places where something may have happened."""
         await self._let_a_storm_pass()
         notified, self._notified = self._notified, set()
         differing = self._memory.unproven | self._memory.overdue(time.monotonic())
@@ -210,7 +214,7 @@ class Watch:
             await self._look(notified, differing)
 
     async def _let_a_storm_pass(self) -> None:
-        """Where one change comes right after the other, wait a little, until nothing comes for a moment."""
+        """If changes come in quick succession, wait a little, until none comes for a moment."""
         if self._came > self._storms_until:
             self._in_a_row = 0
         until = time.monotonic() + _STORM_HOLDS[min(self._in_a_row, len(_STORM_HOLDS) - 1)]
@@ -218,7 +222,7 @@ class Watch:
             pass
 
     async def _comes_within(self, seconds: float) -> bool:
-        """Whether something comes in that time."""
+        """Return whether a notification comes in that time."""
         self._woken.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
@@ -234,7 +238,7 @@ class Watch:
     # Looking
 
     async def _sweep(self) -> set[Path]:
-        """The sources that have moved without a notification."""
+        """Return the sources that have changed without a notification."""
         began = time.monotonic()
         before, self._stamps = self._stamps, await run_in_thread(stamps, self._ground.directories)
         if _identities(before) != _identities(self._stamps):
@@ -248,7 +252,8 @@ class Watch:
         return await run_in_thread(moved, self._memory.signatures(absent=absent))
 
     async def _look(self, notified: set[str], differing: set[Path]) -> None:
-        """Compare what is on disk with what was seen of it, and report what differs as one change."""
+        """Compare the sources on disk with the last look, and report the differences as one
+        change."""
         if await self._git_was_busy():
             differing = differing | await self._moved()
         sources, others = self._split(notified)
@@ -261,21 +266,21 @@ class Watch:
         if news:
             began = time.monotonic()
             await self._report(news, {path: data for path in news if (data := readings[path].data) is not None})
-            # What comes faster than it can be loaded is a storm, on a slow machine too.
+            # Changes that come faster than they can be loaded are a storm, on a slow machine too.
             now, self._in_a_row = time.monotonic(), self._in_a_row + 1
             self._storms_until = now + max(_STORM_GAP, now - began)
         same = {p for p, verdict in verdicts.items() if verdict is Verdict.SAVED_THE_SAME and p.name != LISTING}
         self._explain(same, others)
 
     def _split(self, names: Iterable[str]) -> tuple[set[Path], set[str]]:
-        """The sources that go by these names, and the names of no source."""
+        """Return the sources that have these names, and the names of no source."""
         if not names:
             return set(), set()
         known = self._all_known()
         sources, others = set(), set()
         for name in names:
             found = {each for each in (Path(name), *self._ground.aliases.get(name, ())) if each in known}
-            # What is new in a folder that a mod has listed is a change, though nobody has read it yet.
+            # A new file in a folder that a mod has listed is a change, before any mod has read it.
             listing = {each for each in (Path(name).with_name(LISTING), Path(name, LISTING)) if each in known}
             for path in found | listing:
                 self._memory.expect(path, known.get(path))
@@ -285,9 +290,10 @@ class Watch:
         return sources, others
 
     async def _read(self, paths: set[Path]) -> dict[Path, Reading]:
-        """What these sources hold, and those that are saved meanwhile: they belong to the same change.
+        """Read these sources, and those that are saved meanwhile: they belong to the same change.
 
-        A source that is still being written is waited for a little, for the sake of the others, and otherwise alone.
+        A source that is still being written is waited for briefly together with the others, and
+        then alone.
         """
         until = time.monotonic() + PATIENCE
         together = math.inf
@@ -306,7 +312,7 @@ class Watch:
         return found
 
     def _take_whole(self) -> dict[Path, Reading]:
-        """The sources that are whole; a place that is refused holds nothing to load."""
+        """Return the sources that are whole; a refused place holds nothing to load."""
         found = take_whole(self._unsettled, _LOOK)
         judged = {path: self._roots.judged(path, each.digest) for path, each in found.items()}
         return {
@@ -320,14 +326,15 @@ class Watch:
         return sources
 
     def _beside(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        """Let something go on beside the watch; it is ended with it."""
+        """Run a task beside the watch, which ends with it."""
         task = asyncio.create_task(work)
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
         return task
 
     def _is_own_change(self, listing: Path, reading: Reading) -> bool:
-        """Whether what is new or gone in a folder are files that mods have written themselves."""
+        """Return whether the new or missing entries of a folder are files that mods have written
+        themselves."""
         before, _ = self._memory.seen(listing)
         if before is None or reading.digest is None:
             return False
@@ -337,7 +344,7 @@ class Watch:
 
     async def _report(self, news: dict[Path, Digest | None], texts: Texts) -> None:
         self._seen.update({path: digest for path, digest in news.items() if path in self._seen})
-        # Before network.yaml, which may list what is new in it.
+        # Before network.yaml, which may list its new mods.
         if self._lock_file in news and self._on_lock is not None:
             await self._guarded(self._on_lock())
         if self._config_file in news:
@@ -345,19 +352,20 @@ class Watch:
         known = self._known()
         changed = {path: digest for path, digest in news.items() if path in known}
         if changed:
-            # What takes long is not waited for: what is saved meanwhile may end it.
+            # Long work is not waited for: a save meanwhile may end it.
             await asyncio.wait({self._beside(self._guarded(self._on_change(changed, texts)))}, timeout=_REPORT)
-        # Who loads a source reads it once more: what was saved just then may be loaded already, and gone again.
+        # The loader reads a source once more: a save of just then may be loaded already, and gone
+        # again.
         self._split(map(str, news))
 
     def _explain(self, same: set[Path], others: set[str]) -> None:
-        # What was no source when it was saved may have become one with this very change.
+        # An ignored path may have become a source with this very change.
         _, strange = self._split(others)
         paths = {Path(each) for each in strange.difference(self._written())}
         self._explainer.explain(same, paths - {self._rules_file}, self._rules, time.monotonic())
 
     async def _git_was_busy(self) -> bool:
-        """A checkout is one change: wait while git holds its lock and files keep changing."""
+        """Wait while git holds its lock and files keep changing: a checkout is one change."""
         lock = git_lock(self._roots.workspace)
         held = signature(lock) if lock is not None else None
         if lock is None or held is None or held == self._stale_lock:
@@ -375,7 +383,8 @@ class Watch:
     # What to watch
 
     def _learn_if_due(self) -> None:
-        """Ask what everything is made from now. A single source is asked for when something happens to it."""
+        """Ask for all known sources again. A single source is asked for when something happens to
+        it."""
         began = time.monotonic()
         if began < self._asks.due:
             return
@@ -387,7 +396,7 @@ class Watch:
         return ChainMap(self._seen, cast(dict[Path, Digest | None], self._known()))
 
     async def _explore(self, notified: set[str]) -> set[str]:
-        """Follow directories that came or went; the files that came with them."""
+        """Follow directories that came or went; return the files that came with them."""
         before = self._ground.directories
         await self._follow()
         came = self._ground.directories - before
@@ -395,7 +404,7 @@ class Watch:
         return {str(path) for each in walks for path in each.files}
 
     async def _follow(self) -> None:
-        """Watch the directories that sources are in now, and those that new ones may appear in."""
+        """Watch the directories of sources, and those where new ones may appear."""
         known = [*self._all_known(), self._rules_file]
         self._ground = await run_in_thread(survey, known, self._top_folders(known), self._rules)
         self._stamps = await run_in_thread(stamps, self._ground.directories)
@@ -403,18 +412,19 @@ class Watch:
         self._tell_of_gaps()
 
     def _tell_of_gaps(self) -> None:
-        """Say once of each folder that is not, or not wholly, watched."""
+        """Tell once of each folder that is not, or not wholly, watched."""
         ground, shown = self._ground, self._roots.shown
         most = f"holds more than {MAX_DIRECTORIES} directories; changes in the others are not seen"
         gaps = {str(folder): f"{shown(folder)} {most}" for folder in ground.truncated}
         gaps |= {str(each): f"{shown(each)} may not be read; changes in it are not seen" for each in ground.unreadable}
         for words in (words for folder, words in gaps.items() if folder not in self._said):
             self._notice(words)
-        # One that can be read again, and then no more, is told of again.
+        # A folder that can be read again, and later not, is told of again.
         self._said = set(gaps)
 
     def _top_folders(self, sources: Iterable[Path]) -> list[Path]:
-        """The folders below which mods and their helpers lie, and ours where it is a part of the workspace."""
+        """Return the folders below which mods and their helpers lie, and ours if it is a part of
+        the workspace."""
         named = {Path(os.path.normpath(self._roots.workspace / each)) for each in self._folders()}
         parents = {path.parent for path in sources if path.suffix == ".py"}
         own = {self._roots.own} if self._roots.own.is_relative_to(self._roots.workspace) else set()
@@ -430,7 +440,8 @@ class Watch:
 
 
 class Pace:
-    """When to do something again: after `least` to `most` seconds, and so that it takes no larger share of the time."""
+    """When to repeat a task: after `least` to `most` seconds, and without a larger share of the
+    time."""
 
     def __init__(self, least: float, most: float, share: float) -> None:
         self._least = least
@@ -439,7 +450,7 @@ class Pace:
         self.due = 0.0
 
     def rest(self, took: float) -> None:
-        """It was just done, in that many seconds."""
+        """Note that the task was done, in that many seconds."""
         self.due = time.monotonic() + min(max(self._least, took / self._share), self._most)
 
 

@@ -1,4 +1,5 @@
-"""Who else writes into a workspace: git, which locks it, and this process, whose own lines may lie there."""
+"""Other writers of a workspace: git, which locks it, and this process, whose own output may lie
+there."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from devserver.sources.files import read_bytes
 
 
 def git_lock(workspace: Path) -> Path | None:
-    """The file that git holds while it changes the working tree that a folder lies in; None where there is no git."""
+    """Return the file that git holds while it changes the working tree of a folder; None without
+    git."""
     for folder in (workspace, *workspace.parents):
         found = folder / ".git"
         if found.is_dir():
@@ -21,7 +23,8 @@ def git_lock(workspace: Path) -> Path | None:
 
 
 def _linked(file: Path) -> Path:
-    """Where the `.git` of a further working tree leads (gitrepository-layout(5))."""
+    """Return the folder that the `.git` of a further working tree leads to
+    (gitrepository-layout(5))."""
     try:
         data = read_bytes(file) or b""
     except OSError:
@@ -34,7 +37,8 @@ Identity = tuple[int, int]
 
 
 def own_output() -> frozenset[Identity]:
-    """The regular files that this process writes its own lines to, as in `oa-dev run > out.log`."""
+    """Return the regular files that this process writes its own lines to, as in `oa-dev run >
+    out.log`."""
     found = (_of_descriptor(each) for each in (1, 2))
     return frozenset(each for each in found if each is not None)
 
@@ -48,7 +52,7 @@ def _of_descriptor(number: int) -> Identity | None:
 
 
 def identity_of(path: str) -> Identity | None:
-    """What a path leads to; None where that is nothing."""
+    """Return the identity of the file at a path; None without one."""
     try:
         found = os.stat(path)
     except OSError:
