@@ -58,7 +58,7 @@ class Split:
         self._others = [(label, rule) for label, rule in self.rules.items() if rule.groups or rule.when]
         self._shares = [(label, rule.share) for label, rule in self.rules.items() if rule.share]
         self.by_agent_alone = not self._others
-        """Whether no rule asks for more than who the agent is."""
+        """Whether all rules need only the name of the agent."""
 
     def choose(self, asker: Asker) -> str | None:
         """Return the label of the line that gets an event; None for the main line."""
