@@ -1,8 +1,8 @@
-"""One attempt to execute a set of modules anew: all of them, or the old ones stand again as if nothing had happened.
+"""One attempt to execute a set of modules again: all of them, or the old ones are restored.
 
 A build never touches a live module. It takes the affected names out of `sys.modules`, gives each a
 fresh module object, and lets `importlib.reload` execute it. Modules that a fresh start would not
-import any more are not imported here.
+import any more are not imported.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ from devserver.sources.imports import file_names
 
 
 class NeedsModsThread(Exception):
-    """What a module makes at its top works on one thread alone. The text says what, and where."""
+    """A module makes an object at its top level that works on one thread alone. The text says which
+    one, and where."""
 
 
 class _WrongThread(BaseException):
-    """Ends the execution of a module before such a thing is made.
+    """Ends the execution of a module before such an object is made.
 
     Not an Exception: modules must not catch it.
     """
@@ -67,16 +68,16 @@ _IMPORT_BY_NAME = frozenset({"import_module", "__import__"})
 class Build:
     """Executes `affected` and what it needs, so that `entries` are importable, fresh.
 
-    To be used once, on one thread that records nothing else: `compile()`, `execute()`, then either
-    `keep()` or `undo()`. After a failure `touched` says which sources the attempt depended on.
-    Where the edit has only moved code, nothing is executed and the modules stay; `kept` names the
+    For one use, on one thread that records nothing else: `compile()`, `execute()`, then either
+    `keep()` or `undo()`. After a failure `touched` says which sources the attempt depended on. If
+    the edit has only moved code, nothing is executed and the modules stay; `kept` names the
     module-level state that stays (see `keeping`).
 
-    Arguments: `affected`, the names to execute anew, in the order of their first import; `entries`,
-    the modules that mods are made from, in the order in which they shall be imported; `changed`,
-    the sources that differ on disk; `read`, the bytes of those of them that were read when they
-    were compared; `texts`, readings to execute instead of what is on disk; `unpinned`, the pinned mod
-    that gets other sources all the same (`lines`).
+    Arguments: `affected`, the names to execute again, in the order of their first import;
+    `entries`, the modules that mods are made from, in the order in which to import them; `changed`,
+    the sources that differ on disk; `read`, the bytes of those that were read for the comparison;
+    `texts`, readings to execute instead of the sources on disk; `unpinned`, the pinned mod that
+    gets other sources nevertheless (`lines`).
     """
 
     def __init__(
@@ -99,26 +100,28 @@ class Build:
         note_main_loop()
         self._execution = Execution(texts=dict(texts or {}), unpinned=unpinned)
         self.on_mods_thread = any(name in self._modules.bound for name in self._affected)
-        """Whether it is to be executed where handlers run."""
+        """Whether it is to be executed on the thread of handlers."""
         self._bound: dict[str, str] = {}
-        """What was about to be made that works on one thread alone, in words, by module."""
+        """By module, the objects that it was about to make and that work on one thread alone, in
+        words."""
         self._locals: list[tuple[threading.local, dict[str, Any]]] = []
-        """What modules have put into `threading.local`s."""
+        """The values that modules have put into `threading.local`s."""
         self._replaced_locals: list[tuple[threading.local, dict[str, Any]]] = []
-        """What was in these on the mods' thread before."""
+        """The values that these had on the mods' thread before."""
         self._before: ModuleSet = ModuleSet({})
-        """The set that is current before anything is executed; empty once nothing can be undone."""
+        """The current set before the execution; empty once nothing can be undone."""
         self._relined: dict[str, Text] = {}
         self._is_over = False
         self.remains: list[Remains] = []
-        """What to ask for once the generations that ran the replaced modules are gone; after `undo()`, the new ones."""
+        """The code to look for once the generations that ran the replaced modules are gone; after
+        `undo()`, the new code."""
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
 
     @property
     def touched(self) -> Sources:
-        """Every source that the attempt opened or missed, as it found it."""
+        """Every source that the attempt opened or missed, with its digest then."""
         return dict(self._execution.touched)
 
     @property
@@ -128,16 +131,17 @@ class Build:
 
     @property
     def replaced(self) -> dict[Path, Text]:
-        """The sources of the modules that were replaced, as they were; nothing once `keep()` was called."""
+        """The sources of the replaced modules; empty before `keep()`."""
         return {each.path: each.text for each in self._old().values()}
 
     @property
     def replaced_modules(self) -> dict[str, ModuleType]:
-        """The modules that were taken out, by name; nothing once `keep()` was called."""
+        """The modules that were taken out, by name; empty once `keep()` was called."""
         return {name: loaded.module for name, loaded in self._old().items()}
 
     def again(self) -> Build:
-        """The same build for the mods' thread, after `undo()` of this one has followed on NeedsModsThread."""
+        """Return the same build for the mods' thread, after NeedsModsThread and the `undo()` of
+        this one."""
         other = Build(self._finder, self._affected, self._entries, self._changed, texts=self._execution.texts)
         other._execution.unpinned = self._execution.unpinned
         other._execution.touched.update(self._execution.touched)
@@ -145,12 +149,13 @@ class Build:
         return other
 
     def context(self, name: str) -> Mapping[ContextVar[Any], Any]:
-        """The context variables that a module and those it needs have set."""
+        """Return the context variables that a module and those it needs have set."""
         return self._modules.context_of(name)
 
     @property
     def moves_only(self) -> bool:
-        """Whether the edit has only moved code, so that nothing is executed. Known after `compile()`."""
+        """Whether the edit has only moved code, so that nothing is executed. Known after
+        `compile()`."""
         return bool(self._relined)
 
     @property
@@ -167,8 +172,8 @@ class Build:
             if path.suffix != ".py":
                 continue
             _forget_compiled(path)
-            # An error of the new source shows its lines; `show_lines` has those of what runs
-            # afterwards.
+            # An error of the new source shows its lines; `show_lines` restores those of the code
+            # that runs afterwards.
             linecache.cache.pop(str(path), None)
             data = self._read.get(path)
             digest = self._changed[path] if data is not None else None
@@ -181,14 +186,15 @@ class Build:
         self._relined = self._only_moved()
 
     def _only_moved(self) -> dict[str, Text]:
-        """The affected modules with their new readings, where the edit has changed no code at all; else nothing."""
+        """Return the affected modules with their new readings if the edit has changed no code at
+        all; else nothing."""
         texts = self._execution.texts
         moved: dict[str, Text] = {}
         for name in self._affected if self._changed else ():
             loaded = self._modules.get(name)
             if loaded is None:
                 return {}
-            # Who reads a source as text may depend on its comments.
+            # A mod that reads a source as text may depend on its comments.
             if not loaded.reads.keys().isdisjoint(texts):
                 return {}
             now = sources_now(each for each in loaded.sources() if each not in texts)
@@ -200,19 +206,17 @@ class Build:
         return moved
 
     def execute(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """Execute fresh modules.
+        """Execute fresh modules. Raises the exceptions of a module; call `undo()` then.
 
-        Raises whatever a module raises; `undo()` is then still to be called.
-
-        `loop`: the one that `asyncio.get_event_loop()` gives where none runs. Raises
-        NeedsModsThread where that is so.
+        `loop`: the result of `asyncio.get_event_loop()` outside of a running loop. Raises
+        NeedsModsThread if a module needs the thread of handlers.
         """
         if self._relined:
             return
         self._execution.thread = threading.get_ident()
         try:
             with _current_loop(None if self.on_mods_thread else loop):
-                # In a context of its own, also where that of a task runs this.
+                # In a context of its own, also inside of a task's.
                 copy_context().run(self._execute)
         except BaseException as error:
             if self._execution.abandoned:
@@ -226,7 +230,8 @@ class Build:
             self._check_thread()
 
     def _check_thread(self) -> None:
-        """Raise NeedsModsThread where this is another thread, and modules have asked for things bound to it."""
+        """Raise NeedsModsThread if this is another thread, and modules have asked for objects bound
+        to it."""
         new = {name: words for name, words in self._bound.items() if name not in self._modules.bound}
         for name in (*self._affected, *self._execution.executed):
             self._modules.bound.pop(name, None)
@@ -241,7 +246,8 @@ class Build:
             raise _WrongThread
 
     def _note_missing_loop(self, error: BaseException) -> None:
-        """Mods are imported in a running loop elsewhere: `asyncio.create_task` at the top of one works there."""
+        """Note a missing loop: outside of the server mods are imported in a running loop, where
+        `asyncio.create_task` at the top level works."""
         if type(error) is not RuntimeError or error.args != ("no running event loop",) or self.on_mods_thread:
             return
         steps = traceback.walk_tb(error.__traceback__)
@@ -251,7 +257,8 @@ class Build:
             self._bound[str(frame.f_globals.get("__name__"))] = f"running loop at {place}"
 
     def bring_locals(self) -> None:
-        """Let handlers see what modules have put into `threading.local`s at their top.
+        """Let handlers see the values that modules have put into `threading.local`s at their top
+        level.
 
         On the mods' thread.
         """
@@ -283,8 +290,8 @@ class Build:
                     loaded.changes.detach()
                 for entry in self._entries:
                     self.importing = entry
-                    # In a context of its own, as each mod sees what it has set itself, and what it
-                    # needs has.
+                    # In a context of its own: each mod sees its own values and those of the modules
+                    # that it needs.
                     copy_context().run(self._run, entry)
                 while (wanted := self._next_wanted()) is not None:
                     self.importing = wanted
@@ -300,11 +307,11 @@ class Build:
                 raise HookFailed(f"{self.importing} asked the process to end while imported ({request!r})") from request
 
     def module(self, name: str) -> ModuleType:
-        """A module as it now is. Raises KeyError for one that was not imported."""
+        """Return a module. Raises KeyError for one that was not imported."""
         return sys.modules[name]
 
     def keep(self) -> None:
-        """The new modules are live: nothing can be undone any more."""
+        """Make the new modules final: nothing can be undone any more."""
         self._is_over = True
         for name, text in self._relined.items():
             self._reline(name, text)
@@ -315,7 +322,7 @@ class Build:
         self._before = ModuleSet({})
 
     def undo(self) -> None:
-        """Put every old module back where it was; the process is as it was, too."""
+        """Put every old module back, and restore the process."""
         self._is_over = True
         self._note_imported()
         for loaded in reversed(self._execution.executed.values()):
@@ -329,7 +336,8 @@ class Build:
             vars(local).update(before)
 
     def read_imports(self) -> None:
-        """Read what the fresh modules import, and which data files they name, before a plan asks for it."""
+        """Read the imports of the fresh modules, and the data files that they name, before a plan
+        needs them."""
         self._modules.graph()
         for name in self._execution.executed:
             loaded = self._modules.get(name)
@@ -338,7 +346,8 @@ class Build:
                     self._modules.note_read(name, path, digest)
 
     def _named_files(self, loaded: Loaded) -> Sources:
-        """The data files that a module names and that nobody saw it read: code in C opens files unseen."""
+        """Return the data files that a module names and that no audit event has shown: code in C
+        opens files unseen."""
         named = file_names(loaded.text.data)
         folders = [loaded.path.parent, self._finder.workspace] if named else []
         folders += [each for folder in folders for each in _named_folders(folder, loaded.text.data)]
@@ -354,7 +363,8 @@ class Build:
         self._modules.show_lines({*self._affected, *self._execution.executed})
 
     def _note_imported(self) -> None:
-        """Touched is also what was there already and the fresh modules import, and where what is nowhere may come."""
+        """Add to `touched` the modules that the fresh ones import from before, and the places of
+        missing ones."""
         graph, touched = self._modules.graph(), self._execution.touched
         for name in {each for loaded in self._execution.executed.values() for each in loaded.imports}:
             found = (
@@ -363,7 +373,7 @@ class Build:
             touched.update({path: digest for path, digest in found.items() if path not in touched})
 
     def stack(self) -> list[FrameType]:
-        """What `execute()` is doing, outermost frame first."""
+        """Return the stack of `execute()`, outermost frame first."""
         frame = sys._current_frames().get(self._execution.thread)
         found = []
         while frame is not None:
@@ -372,11 +382,11 @@ class Build:
         return found[::-1]
 
     def abandon(self) -> None:
-        """Nobody waits for `execute()` any more, which hangs in some module's code; to be followed by `undo()`.
+        """Abandon an `execute()` that hangs in some module's code; `undo()` follows.
 
         Its thread can execute no more modules, is interrupted as soon as it runs Python again, and
-        leaves Python's table as it finds it. Its locks on modules count no more, so that the next
-        build need not wait for it.
+        leaves Python's table unchanged. Its locks on modules are released, so that the next build
+        need not wait for it.
         """
         self._execution.abandoned = True
         release_locks(self._execution.executed)
@@ -396,7 +406,8 @@ class Build:
             self._keepable = keepable(self._old(), executed)
 
     def keep_state(self) -> None:
-        """Let fresh modules take over module-level state; to be called when all instances are initialised."""
+        """Let fresh modules take over module-level state; call it when all instances are
+        initialised."""
         executed = self._executed()
         if not any(loaded.untouched for loaded in executed.values()):
             return
@@ -408,7 +419,7 @@ class Build:
         return {name: loaded for name, loaded in self._execution.executed.items() if name in self._modules}
 
     def _old(self) -> dict[str, Loaded]:
-        """The modules that this build replaces."""
+        """Return the modules that this build replaces."""
         return {name: self._before[name] for name in self._affected if name in self._before}
 
     def _run(self, name: str) -> None:
@@ -438,9 +449,10 @@ class Build:
             importlib.import_module(parent)
 
     def _next_wanted(self) -> str | None:
-        """A module that was loaded, is still there, and that some module now loaded imports when it runs.
+        """Return a module that was loaded, still exists, and is imported by a module now loaded
+        when that runs.
 
-        A fresh start would import it later, inside a function; whether it works is better known
+        A fresh start would import it later, inside a function; a failure of it is better known
         before the swap.
         """
         for name, old in self._old().items():
@@ -452,9 +464,9 @@ class Build:
         return any(name in loaded.imports for each, loaded in self._modules.current.items() if each in sys.modules)
 
     def _note_imports_by_name(self) -> None:
-        """Keep what modules have imported by a name that they make.
+        """Keep the imports of modules by computed names.
 
-        Python tells nobody of an import of what is there already, so a second execution may show none.
+        Python emits no event for an import of a loaded module, so a second execution may show none.
         """
         for name, old in self._old().items():
             new = self._modules.get(name)
@@ -475,7 +487,7 @@ class Build:
             return
         names = [name for name in module_names_on_stack() if not name.startswith("devserver.loader.")]
         if names[:1] == ["zipimport"]:
-            return  # code and no data, which stays as it was imported: a change of it is brought by a restart
+            return  # code and no data, which stays as imported: a restart applies a change of it
         # On a thread of its own a library reads without any code of a mod on the stack.
         reader = next((name for name in names if name in self._modules), self.importing)
         if reader is not None:
@@ -486,7 +498,7 @@ class Build:
 
 @contextmanager
 def _current_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
-    """Let `asyncio.get_event_loop()` give this loop, as where it runs."""
+    """Let `asyncio.get_event_loop()` return this loop, as on its own thread."""
     if loop is None:
         yield
         return
@@ -498,7 +510,8 @@ def _current_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
 
 
 _brought: WeakKeyDictionary[threading.local, dict[str, Any]] = WeakKeyDictionary()
-"""What was last brought of each to the mods' thread, where handlers may have changed it since."""
+"""The value that was last brought of each to the mods' thread, if handlers may have changed it
+since."""
 
 
 def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -506,7 +519,8 @@ def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _named_folders(folder: Path, source: bytes) -> list[Path]:
-    """The folders in a folder whose names stand in a source as literals, as in `HERE / "data" / "menu.xml"`."""
+    """Return the folders in a folder whose names are literals in a source, as in `HERE / "data" /
+    "menu.xml"`."""
     try:
         inside = [each.name for each in os.scandir(folder) if each.is_dir()]
     except OSError:
@@ -515,9 +529,10 @@ def _named_folders(folder: Path, source: bytes) -> list[Path]:
 
 
 def _forget_compiled(path: Path) -> None:
-    """Remove what Python has compiled a source to, in a child process or for a file that a mod executes itself.
+    """Remove the compiled file of a source, made by a child process or for a file that a mod
+    executes itself.
 
-    Python takes it for right while the source has the same size and was saved in the same second.
+    Python takes it for current while the source has the same size and was saved in the same second.
     """
     for each in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         with contextlib.suppress(OSError):
@@ -526,7 +541,7 @@ def _forget_compiled(path: Path) -> None:
 
 @contextmanager
 def _working_directory(start: str) -> Iterator[None]:
-    """Execute where a fresh start would. What the code changes to itself stays."""
+    """Execute in the working directory of a fresh start. Changes by the code itself stay."""
     try:
         before = os.getcwd()
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""Proves that replaced code is gone, or finds what holds it.
+"""Proves that replaced code is gone, or finds its holder.
 
 A build that is kept leaves weak references to the code that it replaced (`Remains`). Once the
-generations that ran it are gone, one collection of garbage shows what is still alive. What holds
-that is searched from the code outwards, a bounded way, without running any code of what is looked
-at. Decides nothing about what follows from it.
+generations that ran it are gone, one collection of garbage shows what is still alive. The search
+for its holder goes from the code outwards, bounded, without running any code of the objects on the
+way. Decides nothing about what follows.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from devserver.loader.scope import Scope, scope_in
 from devserver.mod import BaseMod
 
 _MOST = 4000
-"""How many objects are looked at for one holder."""
+"""The most objects that are looked at for one holder."""
 _WIDTH = 24
-"""How many objects are followed at a time: each call looks through all objects of the process for them."""
+"""The most objects that are followed at a time: each call looks through all objects of the process
+for them."""
 _DEPTH = 14
 
 STATE_KEY = "state key "
@@ -45,12 +46,12 @@ class Remains:
     _code: tuple[weakref.ref[Any], ...]
 
     def alive(self) -> list[Any]:
-        """What of it is still there."""
+        """Return the code that is still alive."""
         return [each for ref in self._code if (each := ref()) is not None]
 
 
 def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
-    """What to ask for once a module has been replaced, from its globals.
+    """Return references to the code of a replaced module, from its globals.
 
     A function keeps the globals of its module, and these the scope; a class without methods keeps
     neither.
@@ -63,27 +64,28 @@ def remains_of(name: str, file: str, names: Mapping[str, Any]) -> Remains:
 
 
 def collect() -> float:
-    """Collect garbage; the seconds that it took.
+    """Collect garbage; return the seconds that it took.
 
     Caches that would hold classes for no reason are emptied first.
     """
     for clear in getattr(typing, "_cleanups", ()):
-        # `Box[int]` keeps the class Box there until 127 others have been written.
+        # `Box[int]` keeps the class Box in this cache until 127 others have been written.
         clear()
     return garbage.collect()
 
 
 def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str | None:
-    """What holds replaced code, in words that read on from "is held by"; None where it is gone or nothing is found.
+    """Find the holder of replaced code, in words that continue "is held by"; None if the code is
+    gone or no holder is found.
 
-    What lies in one of `states` (a task, a connection) belongs to that state, and is named by its
-    key.
+    An object that lies in one of `states` (a task, a connection) belongs to that state, and is
+    named by its key.
     """
     keys = {id(part): key for state in states for key, value in list(state.items()) for part in _within(value)}
     found = _first_holder(remains, keys)
     if found is None and gc.get_freeze_count():
-        # The objects of the server's start are frozen, where nothing finds them. In a network
-        # with few mods a collection sees them from here on too, and takes longer.
+        # Objects of the server's start are frozen and not found. In a network with few mods a
+        # collection sees them from here on too, and takes longer.
         gc.unfreeze()
         found = _first_holder(remains, keys)
         garbage.freeze_again()
@@ -96,7 +98,8 @@ def _first_holder(remains: Remains, keys: Mapping[int, Any]) -> str | None:
 
 
 class _Search:
-    """From a piece of code outwards, level by level, to the first thing that people know by name."""
+    """Searches from a piece of code outwards, level by level, to the first object that people know
+    by name."""
 
     def __init__(self, thing: Any, module: str, keys: Mapping[int, Any]) -> None:
         self._module = module
@@ -121,7 +124,7 @@ class _Search:
                         named.append(words)
                     found.append(each)
             if named:
-                # Several modules may know one thing: it is that of the one which was there first.
+                # Several modules may have one object: it belongs to the one that had it first.
                 return min(named)[1]
             if not found or len(self._seen) > _MOST:
                 return None
@@ -129,7 +132,7 @@ class _Search:
         return None
 
     def _words(self, holder: Any, held: list[Any]) -> tuple[int, str] | None:
-        """The words for a holder, with a rank: the lowest is the best."""
+        """Return the words for a holder, with a rank: the lowest is the best."""
         kind = type(holder)
         if id(holder) in self._keys:
             return -2, f'{STATE_KEY}"{self._keys[id(holder)]}"'
@@ -151,7 +154,7 @@ class _Search:
 
 
 def _within(value: Any) -> list[Any]:
-    """A value of a state with what lies in it, a few steps deep."""
+    """Yield a value of a state with its contents, a few steps deep."""
     found, level = [value], [value]
     for _ in range(_STATE_DEPTH):
         level = [
@@ -180,7 +183,7 @@ def _key(table: dict[Any, Any], held: list[Any]) -> str:
 
 
 def _in_a_mod(table: dict[Any, Any], held: list[Any]) -> str | None:
-    """The key of a mod's state, or the attribute of its instance."""
+    """Return the key of a mod's state, or the attribute of its instance."""
     for owner in gc.get_referrers(table):
         if raw.derives(type(owner), BaseMod) and owner.__dict__ is table:
             return f"self.{_key(table, held)} of {owner.mod_id}" if hasattr(owner, "mod_id") else None
@@ -192,7 +195,8 @@ def _in_a_mod(table: dict[Any, Any], held: list[Any]) -> str | None:
 
 
 def _is_ours(thing: Any) -> bool:
-    """Whether it is the work of the server itself that is looking for the holder, or waiting for something."""
+    """Return whether the object belongs to the server itself, which searches for the holder or
+    waits."""
     frame = thing
     for attribute in ("cr_frame", "gi_frame", "ag_frame"):
         if type(thing) in _COROUTINES:

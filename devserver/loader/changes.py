@@ -1,13 +1,17 @@
-"""What the code of mods changes in the process: noted while it is imported and started, taken back, and put back.
+"""Changes of the process by the code of mods: noted while it is imported and started, taken back,
+and restored.
 
-    modules      what executing one changed goes before its successor is executed, and comes back when that fails
-    generations  what its constructor and `initialize()` changed goes before the next instance is made, likewise
+modules: changes by executing a module are taken back before its successor is executed, and restored
+if that fails
 
-So a guard (`if not log.handlers`) and a wrapper find what a fresh start shows. A change is that of
-the code that ran: what a library does to itself while a mod imports it first is the library's, and
-what others do meanwhile is theirs. It is taken back where what was put there still is; otherwise it
-is named. Nothing here knows when a module or a generation ends. Threads, processes and sockets are
-in `started`.
+generations: changes by its constructor and `initialize()` likewise, before the next instance is
+made
+
+So a guard (`if not log.handlers`) and a wrapper find the state of a fresh start. A change belongs
+to the code that ran: what a library does to itself at its first import is the library's, and what
+others do meanwhile is theirs. It is taken back if its value is still in place; otherwise it is
+named. Nothing here knows when a module or a generation ends. Threads, processes and sockets are in
+`started`.
 """
 
 from __future__ import annotations
@@ -34,46 +38,48 @@ Undo = Callable[[], None]
 
 @dataclass(slots=True)
 class Change:
-    """Something that was changed: where, and what was there before."""
+    """A change: its place, and the value before."""
 
     place: Place
     key: Any
     before: Any
     after: Any
     once_empty: bool = False
-    """Whether it is a table that others register in too: it goes when nothing lies in it any more."""
+    """Whether it is a table that others register in too: it is removed when it is empty."""
 
     @property
     def name(self) -> Any:
-        """What code calls it by: a variable, an attribute, a logger."""
+        """Its name in code: a variable, an attribute, a logger."""
         return self.key[0] if type(self.key) is tuple and not self.place.is_shared else self.key
 
     def is_at(self, other: Change) -> bool:
-        """Whether another change is one of the same entry."""
+        """Return whether another change is one of the same entry."""
         return self.place.word == other.place.word and self.place.which == other.place.which and self.key == other.key
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class ProcessChanges:
-    """What one module or generation has changed in the process, and what it has started.
+    """The changes of the process by one module or generation, and the threads and processes that it
+    started.
 
-    `detach` takes the changes back; then either `attach` puts them back, exactly, or `end` makes
-    that final.
+    `detach` takes the changes back; then either `attach` restores them exactly, or `end` makes that
+    final.
     """
 
     changes: list[Change] = field(default_factory=list)
     started: Started = field(default_factory=Started)
     failed: list[str] = field(default_factory=list)
-    """What could not be taken back, in words."""
+    """The changes that could not be taken back, in words."""
     covered: list[tuple[Change, Change]] = field(default_factory=list)
-    """Changes that could not be taken back because others had put something over them, each with that."""
+    """Changes that could not be taken back because others have overwritten them, each with that
+    change."""
     _undo: list[tuple[Change, Undo]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _owners.add(self)
 
     def detach(self) -> None:
-        """Put back what was there before."""
+        """Restore the values of before."""
         pause = unnoted.get()
         with contextlib.nullcontext() if pause is None else pause():
             for change in reversed([each for each in self.changes if not each.place.is_late]):
@@ -89,14 +95,16 @@ class ProcessChanges:
         if undo is not None:
             self._undo.append((change, undo))
         elif (over := _put_over(change)) is not None:
-            # Which shall not bring this back one day.
+            # Overwritten since by another owner: fix the value that it saved, or its own undo would
+            # restore ours.
             over.before = change.before
             self.covered.append((change, over))
 
     def give_way(self, before: ProcessChanges) -> None:
-        """Let what others have put over changes of the predecessor stand over those of this one, too.
+        """Let the changes of others over those of the predecessor stand over those of this one,
+        too.
 
-        Where one place in another module has room for one, as a default, a fresh start has it
+        If one place in another module has room for one value, as a default, a fresh start has it
         registered before theirs.
         """
         for old, over in before.covered:
@@ -141,14 +149,14 @@ class ProcessChanges:
             _ended.append(self)
 
     def alive(self) -> list[str]:
-        """What is still there of what was changed and started, each in words."""
+        """Return the changes and threads that are still there, each in words."""
         return [*self.failed, *self.started.alive()]
 
 
 def _taken_back(change: Change) -> Undo | None:
-    """Put back what was there before a change; what undoes that.
+    """Restore the value before a change; return the undo of that.
 
-    None where something else is there by now.
+    None if another value is there now.
     """
     place, key = change.place, change.key
     found = place.read()
@@ -174,20 +182,22 @@ def _taken_back(change: Change) -> Undo | None:
 
 
 def _put_over(change: Change) -> Change | None:
-    """The change that has put something in the place of this one, where it is known."""
+    """Return the change that has overwritten this one, if known."""
     others = (each for each in _all_changes() if each is not change and each.is_at(change))
     return next((each for each in others if _same(each.before, change.after)), None)
 
 
 def _last_of(table: Table, key: Any) -> Any:
-    """The key of the last occurrence of what a change has put into a list: others may have gone meanwhile."""
+    """Return the key of the last occurrence of a value that a change has put into a list: others
+    may have gone meanwhile."""
     if type(key) is tuple and len(key) == 2 and type(key[0]) is type(key[1]) is int:
         return next((each for n in range(key[1], -1, -1) if (each := (key[0], n)) in table), key)
     return key
 
 
 def _without_own(now: Any, change: Change) -> Any:
-    """A tuple that others have added to since, without what the change has added; None for anything else."""
+    """Return a tuple that others have added to since, without the value that the change has added;
+    None for other values."""
     before, after = change.before, change.after
     if not (type(now) is type(before) is type(after) is tuple) or not _same_parts(after[: len(before)], before):
         return None
@@ -209,7 +219,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 _VALUES = (str, bytes, int, float, bool, tuple)
-"""What is read anew each time: to compare these runs no code of mods, but for tuples, which only we make here."""
+"""Values that are read again each time: their comparison runs no code of mods, except for tuples,
+which only we make here."""
 
 
 def _name(change: Change) -> str:
@@ -225,12 +236,12 @@ _ended: list[ProcessChanges] = []
 
 
 def changes_of(instance: object) -> ProcessChanges:
-    """What an instance of a mod has changed since it began to be made."""
+    """Return the changes by an instance of a mod since its construction began."""
     return _of.setdefault(instance, ProcessChanges())
 
 
 def adopt(instance: object, changes: ProcessChanges) -> None:
-    """Let what was changed while an instance was made be its own."""
+    """Let the changes during the construction of an instance belong to it."""
     _of[instance] = changes
 
 
@@ -240,7 +251,7 @@ def _all_changes() -> Iterator[Change]:
 
 
 def left_behind(seconds: float) -> tuple[str, ...]:
-    """What is still there of all whose end has come since this was last asked.
+    """Return the remaining changes of all that have ended since this was last asked.
 
     Waits for threads, and blocks.
     """
@@ -251,7 +262,7 @@ def left_behind(seconds: float) -> tuple[str, ...]:
 
 
 def has_to_wait() -> bool:
-    """Whether `left_behind` would wait for a thread."""
+    """Return whether `left_behind` would wait for a thread."""
     return any(each.started.to_end() for each in _ended)
 
 
@@ -259,22 +270,23 @@ def has_to_wait() -> bool:
 
 
 class Source(Protocol):
-    """The code that runs while changes are noted, with that of the modules it needs."""
+    """The code that runs while changes are noted, with that of the modules that it needs."""
 
     name: str
     """The module that runs."""
 
     def names(self) -> frozenset[str]:
-        """The names that it uses."""
+        """Return the names that it uses."""
 
     def codes(self) -> Iterable[CodeType]:
-        """The code itself."""
+        """Return the code itself."""
 
 
 class _Recording:
-    """One photograph of the process, kept current: what differs at each turn was changed by what ran until then.
+    """One photograph of the process, kept current: the differences at each turn belong to the code
+    that ran until then.
 
-    The innermost of `_running` ran; None stands for a library, which nothing is noted for.
+    The innermost of `_running` ran; None stands for a library, for which nothing is noted.
     """
 
     def __init__(self) -> None:
@@ -283,7 +295,8 @@ class _Recording:
         self._names: list[frozenset[str]] = []
         self._walked: set[int] = set()
         self._imported: list[tuple[int, int]] = []
-        """How many modules there were when what each names was last looked for, and how many of mods had run here."""
+        """The number of modules at the last look for those that each names, and of modules of mods
+        that had run here."""
         self._ran: list[str] = []
         """The modules of mods that have been run here."""
         self._tables: dict[tuple[str, Any], tuple[Place, Table]] = {}
@@ -292,12 +305,12 @@ class _Recording:
 
     @property
     def owner(self) -> ProcessChanges | None:
-        """Whose code runs now."""
+        """The owner of the code that runs now."""
         return self._running[-1][0] if self._running and self._running[-1] is not None else None
 
     @contextlib.contextmanager
     def running(self, owner: ProcessChanges | None, source: Source | None = None) -> Iterator[None]:
-        """Let what is changed until the block ends be the owner's."""
+        """Let the changes until the block ends belong to the owner."""
         self._turn()
         self._running.append(None if owner is None else (owner, source))
         self._names.append(frozenset() if source is None else source.names())
@@ -315,14 +328,14 @@ class _Recording:
             self._look_at_imported()
 
     def _look_at_imported(self) -> None:
-        """Look also at what the names of the running code may stand for since more was imported."""
+        """Look also at the modules that the running code may name and that were imported since."""
         if not self._names or self._imported[-1] == (len(sys.modules), len(self._ran)):
             return
         (before, ran), names = self._imported[-1], self._names[-1]
         fresh = self._ran[ran:]
         if len(sys.modules) - before == len(fresh):
-            # Modules of mods alone: to ask each name again would take longer than to execute most
-            # of them.
+            # Modules of mods alone: asking for each name again would take longer than executing
+            # most of them.
             named = frozenset(each for each in fresh if each in names or each.rpartition(".")[2] in names)
             self._look_at(places_in(named, frozenset(), self._module(), self._walked))
         else:
@@ -352,7 +365,7 @@ class _Recording:
     def _note(self, found: list[Change], owner: ProcessChanges, source: Source | None) -> None:
         module = "" if source is None else source.name
         is_plain = source is None or all(each.place.is_of_mods for each in found)
-        # To read the code takes long; registrations need its name alone.
+        # Reading the code takes long; registrations need its name alone.
         evidence = Evidence(module=module) if is_plain or source is None else evidence_in(source.codes(), module)
         is_contested = self._is_contested()
         for change in found:
@@ -374,12 +387,13 @@ class _Recording:
                         _add(owner, each)
 
     def _is_contested(self) -> bool:
-        """Whether other mods' code may have run meanwhile, on its own thread; on this one nothing else can."""
+        """Return whether other mods' code may have run meanwhile, on its own thread; on this one
+        nothing else can."""
         begun, ended = self._calls
         return (begun != ended or activity.begun != begun) and not _has_loop()
 
     def _entries_of(self, change: Change) -> Iterator[Change]:
-        """What differs between a table and the one that a library has exchanged it for."""
+        """Yield the differences between a table and the one that a library has exchanged it for."""
         name = f"{change.place.which}.{change.key}"
         for place in container_places(name, change.after):
             known = self._tables.get((change.place.word, (name, id(change.before)))) or self._tables.get(
@@ -394,15 +408,15 @@ class _Recording:
 
 
 def _inherited(change: Change) -> list[Place]:
-    """The table that a class had from its base before it got one of its own."""
+    """Return the table that a class had from its base before it got one of its own."""
     bases = type.mro(change.place.owner)[1:] if isinstance(change.place.owner, type) else []
     found = next((vars(each)[change.key] for each in bases if change.key in vars(each)), None)
     return list(container_places("", found))
 
 
 def _is_same_table(before: Table, after: Table, place: Place) -> bool:
-    # By identity: to compare what libraries keep may run any code. Keys that we have made are
-    # compared as they are.
+    # By identity: comparing values that libraries keep may run any code. Keys that we have made are
+    # compared by value.
     if len(before) != len(after) or not all(map(is_, before.values(), after.values())):
         return False
     keys_are_ours = place.list_of is not None or not place.is_shared
@@ -410,7 +424,7 @@ def _is_same_table(before: Table, after: Table, place: Place) -> bool:
 
 
 def _differences(before: Table, after: Table) -> Iterator[tuple[Any, Any, Any]]:
-    """Each key with what was there and what is there."""
+    """Yield each key with its value before and now."""
     was, is_now = _by_key(before), _by_key(after)
     for known, (key, value) in is_now.items():
         old = was.get(known, (key, MISSING))[1]
@@ -448,9 +462,10 @@ _current: ContextVar[_Recording | None] = ContextVar("oa_dev_recording", default
 
 @contextlib.contextmanager
 def recording(owner: ProcessChanges, source: Source | None) -> Iterator[None]:
-    """Note what is changed until the block ends as the owner's, but for what a block inside it notes."""
+    """Note the changes until the block ends as the owner's, except for those that a block inside it
+    notes."""
     outer = _current.get()
-    # One that is over is that of a task which was started in it, and still carries its context.
+    # An ended one belongs to a task which was started in it, and still carries its context.
     if outer is not None and not outer.over:
         with outer.running(owner, source):
             yield
@@ -468,19 +483,20 @@ def recording(owner: ProcessChanges, source: Source | None) -> Iterator[None]:
 
 
 def source_of(name: str) -> Source | None:
-    """The code of a loaded module of a mod."""
+    """Return the code of a loaded module of a mod."""
     loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
     return loader if hasattr(loader, "names") and hasattr(loader, "codes") else None
 
 
 def recording_owner() -> ProcessChanges | None:
-    """Whose code is being imported or started here."""
+    """Return the owner of the code that is imported or started here."""
     found = _current.get()
     return None if found is None else found.owner
 
 
 class Stepwise:
-    """Awaits something, and notes the changes of each of its steps: between them other code runs on this thread."""
+    """Awaits something, and notes the changes of each of its steps: between them other code runs on
+    this thread."""
 
     def __init__(self, awaited: Any, owner: ProcessChanges, source: Source | None) -> None:
         self.awaited = awaited

@@ -1,4 +1,5 @@
-"""Which version of a package an import would get, and which is imported already. Reads metadata, imports nothing."""
+"""The version of a package that an import would get, and the one that is imported. Reads metadata,
+imports nothing."""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ class Installed:
 
 
 def installed(name: str) -> Installed | None:
-    """The package of that name; None where it is not installed. Reads the metadata of all packages."""
-    from importlib import metadata  # no start shall wait for it
+    """Return the package of that name; None if it is not installed. Reads the metadata of all
+    packages."""
+    from importlib import metadata  # imported here: no start should wait for it
 
     found = _installed(_name(name) or name) if name else None
     if found is None:
@@ -49,17 +51,15 @@ def installed(name: str) -> Installed | None:
 
 
 def _needs(each: Distribution, name: str) -> Iterator[tuple[str, str, str]]:
-    """The requirements of a package that name another one."""
+    """Yield the requirements of a package that name another one."""
     for text in each.requires or ():
         if _name(text) == name and "extra ==" not in text:
             yield each.name, each.version, text
 
 
 def versions_of(declared: Iterable[Declarations]) -> tuple[dict[str, str], dict[str, str]]:
-    """The packages that these declare, by canonical name: those that are installed, and those that are imported.
-
-    Each with its version.
-    """
+    """Return the packages that these declare, by canonical name: the installed versions, and the
+    imported ones."""
     names = {name for each in declared for text in each.packages if (name := _name(text))}
     found = {name: each for name in names if (each := _installed(name)) is not None}
     imported = {name: version for name, each in found.items() if (version := _imported(name, each)) is not None}
@@ -84,7 +84,8 @@ def _installed(name: str) -> Distribution | None:
 
 
 def _imported(name: str, installed: Distribution) -> str | None:
-    """The version of the modules of a package that Python has loaded; None where it has loaded none of them."""
+    """Return the version of a package whose modules Python has loaded; None if it has loaded none
+    of them."""
     root = Path(str(installed.locate_file("")))
     for top in _tops(installed):
         file = getattr(sys.modules.get(top), "__file__", None)
@@ -93,7 +94,7 @@ def _imported(name: str, installed: Distribution) -> str | None:
         folder = Path(file).parent.parent if Path(file).stem == "__init__" else Path(file).parent
         if folder == root:
             return installed.version
-        # Loaded from another folder, where its own metadata lies beside it.
+        # Loaded from another folder, which has its own metadata.
         from importlib import metadata
 
         beside = next(iter(metadata.distributions(name=name, path=[str(folder)])), None)
@@ -103,7 +104,7 @@ def _imported(name: str, installed: Distribution) -> str | None:
 
 
 def _tops(installed: Distribution) -> set[str]:
-    """The top modules of a package."""
+    """Return the top modules of a package."""
     written = installed.read_text("top_level.txt")
     if written is not None:
         return set(written.split())

@@ -1,7 +1,8 @@
 """The folder of packages on the import path: the one that the lock on disk names, at the very end.
 
-Nothing in it stands before the server's own packages. It is never changed in place: another lock has another folder,
-and what runs from the one before stays whole. What is imported of third parties stays as it is until a restart.
+The server's own packages come before it. It is never changed in place: another lock has another
+folder, and code that runs from the former one stays complete. Imported packages of third parties
+stay until a restart.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from devserver.model.names import LOCK, normal
 from devserver.sources.roots import Roots
 
 _LIMIT = 8 * 1024 * 1024
-"""The largest lock in bytes that is looked at."""
+"""The largest lock in bytes that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The lock on disk: what is installed of it, or why nothing of it is. `digest` tells it from others."""
+    """The lock on disk: its installed packages, or why there are none. `digest` tells it from
+    others."""
 
     digest: str | None = None
     installed: Installed | None = None
@@ -41,11 +43,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """How a lock differs from what is loaded. Modules and mods by their names, distributions by theirs.
+    """The differences of a lock from what is loaded. Modules and mods by their names, distributions
+    by theirs.
 
-    `moved` are the loaded modules that are other ones now, with where each will be; `changes` the versions of the
-    distributions whose modules these are. `gone` are those that the lock has no more. `imported` are third-party
-    packages of which another version is imported, with both versions.
+    `moved`: the loaded modules that have other sources now, with their new places; `changes`: the
+    versions of their distributions. `gone`: distributions that the lock no longer has. `imported`:
+    third-party packages of which another version is imported, with both versions.
     """
 
     moved: Mapping[str, Path] = field(default_factory=dict)
@@ -53,9 +56,10 @@ class News:
     gone: frozenset[str] = frozenset()
     imported: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     distribution: Mapping[str, str] = field(default_factory=dict)
-    """The distribution that each of these modules belongs to."""
+    """The distribution of each of these modules."""
     blocked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The distributions whose new version needs what is imported in another one, each with these."""
+    """The distributions whose new version needs another version of an imported package, each with
+    these packages."""
 
 
 class Environment:
@@ -68,14 +72,15 @@ class Environment:
         self.digest: str | None = None
         """The lock that was dealt with last."""
         self.lacks = ""
-        """Why nothing of it can be used, in words; nothing where it is in use."""
+        """Why none of it can be used, in words; empty if it is in use."""
         self._known: dict[Path, Installed] = {}
-        """All folders that have been in use, so that what still runs from one can be told from what is new."""
+        """All folders that have been in use, to tell code that still runs from one from new
+        code."""
 
     # What is on disk
 
     def look(self) -> Found:
-        """The lock on disk, as far as it is installed."""
+        """Return the lock on disk, as far as it is installed."""
         try:
             with open(self._roots.workspace / LOCK, "rb") as file:
                 data = file.read(_LIMIT)
@@ -90,19 +95,21 @@ class Environment:
             return Found(digest, problem=str(error))
 
     def is_behind(self) -> bool:
-        """Whether the lock on disk is another one than was dealt with, or what was lacking is there."""
+        """Return whether the lock on disk differs from the last one, or its missing packages have
+        been installed."""
         found = self.look()
         return found.digest != self.digest or (self.lacks != "" and found.installed is not None)
 
     @property
     def mods(self) -> Mapping[str, str]:
-        """The mods that the lock brings, by path, each with its distribution: what may be loaded from outside."""
+        """Return the mods that the lock brings, by path, each with its distribution: the allow list
+        for mods from outside."""
         return {} if self.current is None else self.current.mods
 
     # Switching
 
     def use(self, found: Found) -> None:
-        """Let the import path have the folder of this lock, in the place of the one before."""
+        """Put the folder of this lock on the import path, in the place of the former one."""
         before, now = self.current, found.installed
         self.lacks = found.problem
         self.current, self.digest = now, found.digest
@@ -117,15 +124,17 @@ class Environment:
         self._drop_unused()
 
     def begin(self) -> None:
-        """Use what is installed of the lock, where it is: before anything starts, and saying nothing."""
+        """Use the installed packages of the lock, if there are any: before anything starts, and
+        silently."""
         found = self.look()
         if found.installed is not None:
             self.use(found)
 
     def back_to(self, paths: Iterable[Path]) -> Found | None:
-        """Use the folder of packages that these sources lie in, where it is another one; what was in use until then.
+        """Use the folder of packages that these sources lie in, if it is another one; return the
+        one in use until then.
 
-        To be followed by `settle`.
+        `settle` has to follow.
         """
         wanted, before = self._folder_of(paths), self.current
         if wanted is None or (before is not None and wanted.folder == before.folder):
@@ -136,7 +145,8 @@ class Environment:
         return forth
 
     def settle(self, forth: Found, *, went: bool) -> None:
-        """After `back_to`: have the lock on disk say so too, where it `went` well; else use again what was in use."""
+        """End what `back_to` began: let the lock on disk name that folder if it `went` well; else
+        use the former one again."""
         data = lock_of(self.current.folder) if self.current is not None else None
         if not went:
             self.use(forth)
@@ -144,34 +154,35 @@ class Environment:
             write_whole(self._roots.workspace / LOCK, data)
 
     def purge(self) -> None:
-        """Remove the folders of other locks. At a start alone: later something may go back to one. Blocks."""
+        """Remove the folders of other locks. At a start alone: later an undo may need one.
+        Blocks."""
         purge(self._roots.workspace, [] if self.current is None else [self.current.folder])
 
     def end(self) -> None:
-        """Leave the import path as it was."""
+        """Restore the import path."""
         self.use(Found())
 
     def _drop_unused(self) -> None:
-        """Let folders that nothing runs from be no sources any more."""
+        """Remove folders that nothing runs from from the sources."""
         used = {self._roots.installed_in(path) for path in self._modules.digests}
         self._roots.drop_installed([each for each in self._roots.installed if each not in used])
 
     def _folder_of(self, paths: Iterable[Path]) -> Installed | None:
-        """The folder of packages that these sources lie in."""
-        # Not among the roots: what an undo brings back may be of a folder that nothing runs from now.
+        """Return the folder of packages that these sources lie in."""
+        # Not among the roots: an undo may bring back code of a folder that nothing runs from now.
         return next(
             (known for path in paths for folder, known in self._known.items() if path.is_relative_to(folder)), None
         )
 
     def is_elsewhere(self, file: Path) -> bool:
-        """Whether a source lies in a folder of packages that is not the current one."""
+        """Return whether a source lies in a former folder of packages."""
         is_current = self.current is not None and file.is_relative_to(self.current.folder)
         return file.is_relative_to(environments(self._roots.workspace)) and not is_current
 
     # What it would change
 
     def news(self, found: Found) -> News:
-        """How this lock differs from what is loaded."""
+        """Return the differences of this lock from what is loaded."""
         now = found.installed or Installed(Path())
         moved: dict[str, Path] = {}
         changes: dict[str, str] = {}
@@ -199,7 +210,8 @@ class Environment:
         )
 
     def _loaded(self) -> Iterable[tuple[str, Installed, str]]:
-        """Each loaded module of a folder of packages, with that folder and its distribution."""
+        """Yield each loaded module of a folder of packages, with that folder and its
+        distribution."""
         for name, loaded in self._modules.current.items():
             folder = self._roots.installed_in(loaded.path)
             before = self._known.get(folder) if folder is not None else None
@@ -208,7 +220,8 @@ class Environment:
                 yield name, before, owner
 
     def _imported_otherwise(self, now: Installed) -> dict[str, tuple[str, str]]:
-        """The third-party packages of which this process has imported another version than this lock names."""
+        """Return the third-party packages of which this process has imported another version than
+        this lock names."""
         found: dict[str, tuple[str, str]] = {}
         of_mods = {*now.mods.values()}
         for each in self._known.values():
@@ -222,15 +235,16 @@ class Environment:
 
 
 def _comes_from(top: str, folder: Path) -> bool:
-    """Whether a top module was imported from a folder."""
+    """Return whether a top module was imported from a folder."""
     module = sys.modules.get(top)
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     return isinstance(file, str) and Path(file).is_relative_to(folder)
 
 
 def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """What is installed with the server: by normalised name, the version and the requirements of each distribution."""
-    # Here and not above: slow to import, and asked for by commands alone.
+    """Return the packages of the server: by normalised name, the version and the requirements of
+    each distribution."""
+    # Here and not above: slow to import, and needed by commands alone.
     from importlib import metadata
 
     site = [each for each in sys.path if ".oa-dev" not in Path(each).parts]
@@ -243,7 +257,7 @@ def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def tops_here() -> frozenset[str]:
-    """The top modules of what this server is made of: itself, and the packages that it needs."""
+    """Return the top modules of this server: its own, and those of the packages that it needs."""
     from importlib import metadata
 
     from devserver.market.wants import own_packages

@@ -1,8 +1,9 @@
-"""Imports watched modules: finds them on disk as it is now, and executes them from the bytes that were hashed.
+"""Imports watched modules: finds them on disk at each import, and executes them from the bytes that
+were hashed.
 
 Python's own path finder caches directory listings, and its loader takes a `.pyc` whose stamp has a
-resolution of one second; both serve stale code to someone who saves quickly. This finder asks the
-disk and compiles.
+resolution of one second; both serve stale code after a quick save. This finder asks the disk and
+compiles.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from devserver.sources.roots import REFUSED, Roots
 
 @dataclass(slots=True)
 class Execution:
-    """What one build executes, on its own thread: the readings to use instead of the disk, and what came of them.
+    """The modules that one build executes, on its own thread: the readings to use instead of the
+    disk, and the results.
 
     `touched` holds every source that was opened, with its digest, so that a failure can be retried
     when one changes.
@@ -48,15 +50,15 @@ class Execution:
     touched: dict[Path, Digest | None] = field(default_factory=dict)
     abandoned: bool = False
     entries: dict[str, bool] = field(default_factory=dict)
-    """The folders that an import has looked in, each with whether sources may lie there."""
+    """The folders that an import has searched, each with whether sources may lie there."""
     unpinned: str = ""
-    """The plain name of a pinned mod that is made from other sources all the same."""
+    """The plain name of a pinned mod that is made from other sources nevertheless."""
 
 
 class Abandoned(BaseException):
-    """Ends code of a build that nobody waits for any more.
+    """Ends code of an abandoned build.
 
-    Not an Exception: what it is raised in must not go on.
+    Not an Exception: the code that it is raised in must not continue.
     """
 
 
@@ -68,14 +70,15 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         self.modules = modules
         self._executions: dict[int, Execution] = {}
         self._short: dict[str, str] = {}
-        """The short names that are in Python's table, each with the module that it stands for."""
+        """The short names that are in Python's table, each with its module."""
         self.directory = os.getcwd()
-        """Where paths of mods start from, whatever their handlers change to: as in a fresh start."""
+        """The folder that paths of mods start from, whatever their handlers change to: as in a
+        fresh start."""
         self._inside = f"{roots.workspace}{os.sep}"
 
     @contextmanager
     def executing(self, execution: Execution) -> Iterator[None]:
-        """Let what this thread imports belong to a build, until the block ends."""
+        """Let the imports of this thread belong to a build, until the block ends."""
         self._executions[execution.thread] = execution
         try:
             yield
@@ -83,11 +86,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             del self._executions[execution.thread]
 
     def execution(self) -> Execution | None:
-        """The build that runs on this thread, if one does.
+        """Return the build that runs on this thread, or None.
 
-        Handlers import lazily on theirs at the same time.
-
-        Raises Abandoned where nobody waits for it any more.
+        Handlers import lazily on theirs at the same time. Raises Abandoned if the build was
+        abandoned.
         """
         running = self._executions.get(threading.get_ident())
         if running is not None and running.abandoned:
@@ -95,11 +97,12 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return running
 
     def watches(self, path: Path) -> bool:
-        """Whether a path lies where sources of mods lie."""
+        """Return whether a path is a place for sources of mods."""
         return self._roots.holds(path)
 
     def watches_data(self, path: Path) -> bool:
-        """Whether a path lies where data of mods may lie; nobody lists the whole workspace to make a module."""
+        """Return whether a path is a place for data of mods; a listing of the whole workspace is
+        not."""
         lists_all = path.name == LISTING and path.parent == self._roots.workspace
         return not lists_all and self._roots.holds_data(path)
 
@@ -109,7 +112,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return self._roots.workspace
 
     def install(self) -> None:
-        """Start to find.
+        """Start finding.
 
         The workspace joins the import path before installed packages, after the standard library.
         """
@@ -123,7 +126,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             sys.path.insert(next(installed, len(sys.path)), workspace)
 
     def remove(self) -> None:
-        """Stop to find, and leave the import path as it was."""
+        """Stop finding, and restore the import path."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
             leave_threads()
@@ -136,7 +139,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a watched module, or None, which leaves the name to Python's other finders."""
+        """Return the spec of a watched module, or None, which leaves the name to Python's other
+        finders."""
         if path is None and fullname in sys.stdlib_module_names:
             return None
         self.execution()
@@ -154,7 +158,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
                 return self._spec(fullname, candidate, package)
             missing.append(candidate)
         if folder is not None and (place := folder / plain_part(fullname)).is_dir():
-            # A package without a source, as its mod's is one.
+            # A package without a source, which belongs to the mod of its modules.
             spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [str(place)]
             return spec
@@ -163,7 +167,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return None
 
     def places(self, fullname: str) -> Iterator[Path]:
-        """Where a module that nobody has may come: also in a folder that is not there yet, and is a package then."""
+        """Return the places where a missing module may appear: also as a package in a folder that
+        does not exist yet."""
         parts = fullname.split(".")
         if fullname in sys.modules or parts[0] in sys.stdlib_module_names or parts[-1] == "*":
             return
@@ -176,10 +181,11 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
             yield from (path for path, _ in _candidates(parts[-1], [str(folder)]) if self._roots.holds(path))
 
     def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
-        """The name of a module that code in `mods/` may call by its place there: `my_mod.x` for `mods.my_mod.x`.
+        """Return the name of a module that code in `mods/` may call by its place there: `my_mod.x`
+        for `mods.my_mod.x`.
 
-        OpenAgents has that folder itself on the import path. What Python finds under the short name
-        comes first.
+        OpenAgents has that folder itself on the import path. Modules that Python finds under the
+        short name come first.
         """
         top = name.partition(".")[0]
         if not self._is_short(top, importer) or self._means_another(name, importer):
@@ -196,19 +202,21 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return (place.is_dir() or place.with_suffix(".py").is_file()) and _nobody_has(top)
 
     def _means_another(self, name: str, importer: str) -> bool:
-        """Whether a module that has the name of a package asks for that package: it cannot mean itself."""
+        """Return whether a module with the name of a package asks for that package: it cannot mean
+        itself."""
         top = name.partition(".")[0]
         return importer.partition("@")[0] == f"mods.{top}" and not (self._roots.workspace / "mods" / top).is_dir()
 
     def _meant_by(self, name: str, importer: str | None, *, is_top: bool) -> str | None:
-        """The module that a short name stands for where `importlib.import_module` asks for it."""
+        """Return the module that a short name stands for where `importlib.import_module` asks for
+        it."""
         top = name.partition(".")[0]
         if importer is None or not (top in self._short or (is_top and self._is_short(top, importer))):
             return None
         return None if is_top and self._means_another(name, importer) else f"mods.{name}"
 
     def drop_short_names(self) -> None:
-        """Take short names out of Python's table: what they stand for is about to be another module."""
+        """Take short names out of Python's table: they are about to stand for another module."""
         for name, meant in list(self._short.items()):
             found = sys.modules.get(name)
             if getattr(found, "__name__", meant) == meant:
@@ -216,9 +224,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         self._short.clear()
 
     def imported(self, name: str, fromlist: Sequence[str]) -> None:
-        """Let a module that is being executed see the context variables of what it has just imported.
+        """Let a module that is being executed see the context variables of the module that it has
+        just imported.
 
-        Also where that was executed before, in a build of its own.
+        Also if that was executed before, in a build of its own.
         """
         if not self._executions or self.execution() is None:
             return
@@ -228,11 +237,12 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
                     variable.set(value)
 
     def is_own(self, name: str) -> bool:
-        """Whether a name is one of mods' modules rather than of a library."""
+        """Return whether a name is that of a mod's module rather than of a library."""
         return name.partition(".")[0] in self.modules.tops
 
     def text(self, path: Path, module: str) -> Text:
-        """The reading of a source to execute: the one prepared for the running build, else a new one."""
+        """Return the reading of a source to execute: the one prepared for the running build, else a
+        new one."""
         running = self.execution()
         pinned = self._pinned(path, module, running)
         if pinned is not None:
@@ -245,14 +255,14 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         digest = digest_of(data)
         if running is not None:
             running.touched[path] = digest
-        # What is executed anew only because of another module is compiled already.
+        # A module that is executed again only because of another one is compiled already.
         text = self.modules.text_of(path, digest) or compile_text(path, data, digest)
         if running is not None:
             running.texts[path] = text
         return text
 
     def _pinned(self, path: Path, module: str, running: Execution | None) -> Text | None:
-        """The reading that a module of a pinned mod keeps, or None for any other."""
+        """Return the reading that a module of a pinned mod keeps, or None for others."""
         pins = self.modules.lines.pins
         data = self.modules.lines.pin_of(module) if pins else None
         unpinned = "" if running is None else running.unpinned
@@ -273,14 +283,15 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def _entries(self, path: Sequence[str] | None) -> list[str]:
         if path is None:
             workspace, *others = self._roots.entries
-            # A folder of the workspace that a mod has put on the import path is a place for sources
-            # like any other.
+            # A folder of the workspace that a mod has put on the import path is a place for
+            # sources, too.
             added = [each for each in sys.path if self._is_added(each)]
             return [*added, str(workspace), *map(str, others)]
         return [each for each in path if self._holds_entry(each)]
 
     def _holds_entry(self, entry: str) -> bool:
-        """Whether sources may lie in a folder; asked once in a build, whose modules mostly lie in few folders."""
+        """Return whether sources may lie in a folder; asked once in a build, whose modules mostly
+        lie in few folders."""
         running = self.execution()
         known = {} if running is None else running.entries
         if entry not in known:
@@ -288,7 +299,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return known[entry]
 
     def _is_added(self, entry: str) -> bool:
-        """Whether an entry of the import path is a folder inside of the workspace, or of a root that was asked for."""
+        """Return whether an entry of the import path is a folder inside of the workspace, or of a
+        root that was asked for."""
         asked = any(entry == each or entry.startswith(f"{each}{os.sep}") for each in self._roots.asked)
         return (asked or entry.startswith(self._inside)) and self._holds_entry(entry)
 
@@ -300,7 +312,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if spec is None:
             raise ImportError(f"no spec for {fullname} at {path}", name=fullname, path=str(path))
         spec.cached = None
-        # As Python has it while it imports: other threads that ask for the module wait until it is
+        # As Python does during an import: other threads that ask for the module wait until it is
         # complete.
         spec._initializing = True  # type: ignore[attr-defined]
         return spec
@@ -315,7 +327,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
                 self.modules.note_import(importer, found)
 
     def importer(self) -> str | None:
-        """The watched module whose code asks for an import: the nearest one on the stack."""
+        """Return the watched module whose code asks for an import: the nearest one on the stack."""
         for name in module_names_on_stack():
             if name in self.modules:
                 return name
@@ -323,7 +335,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
 
 
 class ShortName(importlib.abc.Loader):
-    """Lets `my_mod.x` be `mods.my_mod.x` in Python's table: the same module object under both names."""
+    """Makes `my_mod.x` a second name of `mods.my_mod.x` in Python's table, for the same module
+    object."""
 
     def __init__(self, meant: str, importer: str | None, finder: WatchedFinder) -> None:
         self._meant = meant
@@ -331,10 +344,10 @@ class ShortName(importlib.abc.Loader):
         self._finder = finder
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """Python makes a module, which `exec_module` replaces."""
+        """Leave it to Python to make a module, which `exec_module` replaces."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module that is meant in the place of this one."""
+        """Replace this module by the one that is meant."""
         if self._importer is not None:
             self._finder.modules.note_import(self._importer, self._meant)
         sys.modules[module.__name__] = importlib.import_module(self._meant)
@@ -352,15 +365,15 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         self.executed: Text | None = None
 
     def get_code(self, fullname: str) -> CodeType:
-        """The code of the module's bytes on disk, never of a `.pyc`."""
+        """Return the code of the module's bytes on disk, never of a `.pyc`."""
         return self._finder.text(Path(self.path), fullname).code
 
     def names(self) -> frozenset[str]:
-        """The names that the code of this module, and of those of mods that it needs, uses."""
+        """Return the names that the code of this module and of those that it needs uses."""
         return self._finder.modules.names_around(self.name)
 
     def codes(self) -> list[CodeType]:
-        """That code itself."""
+        """Return the code of these modules."""
         return self._finder.modules.codes_around(self.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -372,7 +385,7 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         package = hasattr(module, "__path__")
         loaded = finder.modules.place(module.__name__, module, text, package)
         if not package:
-            # A folder of the same name would be what a fresh start imports.
+            # A fresh start would import a folder of the same name.
             finder.modules.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         if running is not None:
             running.executed[module.__name__] = loaded
@@ -390,8 +403,8 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
                 spec._initializing = False  # type: ignore[attr-defined]
             loaded.exported = sys.modules.get(module.__name__, module)
         except BaseException:
-            # Whoever imports this may catch the error and go on without: it depends on this file
-            # all the same.
+            # The importing module may catch the error and continue: it depends on this file
+            # nevertheless.
             importer = finder.importer()
             loaded.changes.end()
             if finder.modules.get(module.__name__) is loaded:
@@ -412,9 +425,8 @@ _UNSET = object()
 
 
 def release_locks(modules: Iterable[str]) -> None:
-    """Let others import these modules, though a thread that does not end is importing them still."""
-    # Private names. Otherwise the next import would wait for the one that hangs, or be handed its
-    # module.
+    """Let others import these modules, although a thread that hangs is still importing them."""
+    # Private names. Otherwise the next import would wait for the hanging one, or get its module.
     locks: dict[str, object] = vars(importlib)["_bootstrap"]._module_locks
     reloading: dict[str, object] = vars(importlib)["_RELOADING"]
     for name in list(modules):
@@ -435,7 +447,8 @@ def wait_for_import(name: str) -> None:
 
 
 def is_importing_library(stack: Sequence[FrameType], is_own: Callable[[str], bool]) -> bool:
-    """Whether what runs, below the innermost line of mods, is the import of a library (outermost frame first)."""
+    """Return whether the code below the innermost line of mods is the import of a library
+    (outermost frame first)."""
     for frame in reversed(stack):
         file = frame.f_code.co_filename
         if is_own(file):
@@ -449,7 +462,7 @@ def is_importing_library(stack: Sequence[FrameType], is_own: Callable[[str], boo
 
 
 def module_names_on_stack() -> Iterator[str]:
-    """The `__name__` of each frame's globals, innermost first, without those of importlib."""
+    """Yield the `__name__` of each frame's globals, innermost first, without those of importlib."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__")

@@ -1,8 +1,8 @@
-"""How instances of a replaced class become instances of the class that replaced it: worked out once for a class.
+"""How instances of a replaced class become instances of its successor: worked out once for a class.
 
 Knows plain classes, slots, dataclasses, attrs, pydantic models, named tuples and exceptions; knows
-nothing of containers. What an instance needs is computed before anything is changed
-(`Fit.prepared`), and changing it runs no code of the instance.
+nothing of containers. Everything that an instance needs is computed before anything is changed
+(`Fit.prepared`), and the change runs no code of the instance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Make = Callable[[], object]
 """Makes the first value of an attribute."""
 
 _FOREIGN_METACLASSES = frozenset({"pydantic._internal._model_construction"})
-"""Modules of metaclasses that keep nothing of the instances of their classes."""
+"""Modules of metaclasses that record nothing about the instances of their classes."""
 
 _PLAIN_VALUES = (int, str, bytes, float, bool, complex, type(None), list, dict, set, frozenset, tuple)
 
@@ -32,9 +32,9 @@ class Fit:
     """The way from one class to its successor.
 
     Raises Gone for a class whose instances might not work after that: one that another package
-    keeps books of, or whose layout cannot be taken over. `lacks` names attributes that the new
-    class gives its instances and that the old ones cannot be given. `in_place` says whether the
-    objects stay and only change their class.
+    keeps records of, or whose layout cannot be taken over. `lacks` names attributes that the new
+    class gives its instances and that the old ones cannot be given. `in_place`: the objects stay
+    and only change their class.
     """
 
     def __init__(self, old: type, new: type, sample: object) -> None:
@@ -60,9 +60,10 @@ class Fit:
         return self.in_place and not (self._makes or self._caches or self.is_exception)
 
     def prepared(self, thing: Any) -> tuple[Any, Callable[[], None]]:
-        """Compute what takes the place of an instance (often itself), and what is to be done to make it that.
+        """Compute the replacement of an instance (often itself), and the function that makes it
+        that.
 
-        Raises what a default factory raises.
+        Raises the exceptions of a default factory.
         """
         if raw.derives(self.old, tuple) and not self.in_place:
             return _other_tuple(thing, self.new), lambda: None
@@ -87,7 +88,7 @@ class Fit:
         return after, change
 
     def _is_stale(self, thing: Any, name: str) -> bool:
-        """Whether a cached value goes: what old code computed is not what new code would.
+        """Return whether a cached value is dropped: the new code might compute another one.
 
         A value that is more than data (a connection, a client) stays as long as the code that made
         it is the same.
@@ -101,7 +102,7 @@ class Fit:
 
 
 def _refuse_kept_books(cls: type) -> None:
-    """Raise Gone where another package has put descriptors or a metaclass of its own on a class.
+    """Raise Gone if another package has put descriptors or a metaclass of its own on a class.
 
     Such a package (an object-relational mapper, say) knows the instances by their class.
     """
@@ -129,7 +130,7 @@ def _same_fields(old: type, new: type) -> bool:
 
 
 def _same_layout(sample: object, old: type, new: type) -> bool:
-    """Whether Python lets an instance change its class; tried at one, which is as it was afterwards."""
+    """Return whether Python lets an instance change its class; tried at one, which is restored."""
     try:
         raw.set_class(sample, new)
     except TypeError:
@@ -159,7 +160,7 @@ def _copied(thing: Any, target: type) -> Any:
 
 
 def _other_tuple(thing: Any, target: type) -> Any:
-    """A named tuple whose fields have changed."""
+    """Return the successor of a named tuple whose fields have changed."""
     known = dict(zip(raw.lookup(type(thing), "_fields") or (), tuple.__iter__(thing), strict=False))
     values = {**(raw.lookup(target, "_field_defaults") or {}), **known}
     return tuple.__new__(target, [values[name] for name in raw.lookup(target, "_fields")])
@@ -169,7 +170,8 @@ def _other_tuple(thing: Any, target: type) -> Any:
 
 
 def _same_hash(old: type, new: type) -> bool:
-    """Whether an entry under an instance of `old` is still found under the same one as an instance of `new`."""
+    """Return whether an entry under an instance of `old` is still found under an instance of
+    `new`."""
     before, after = raw.lookup(old, "__hash__"), raw.lookup(new, "__hash__")
     return before is after or _same_code(before, after)
 
@@ -203,7 +205,8 @@ def _cached_names(cls: type) -> Iterator[str]:
 
 
 def _wanted(old: type, new: type) -> dict[str, Make | None]:
-    """The attributes that `new` gives its instances and `old` did not, with what makes their values (None: unknown)."""
+    """Return the attributes that `new` gives its instances and `old` did not, with what makes their
+    values (None: unknown)."""
     for fields in (_dataclass_fields, _attrs_fields, _pydantic_fields):
         found = fields(new)
         if found is not None:
@@ -266,7 +269,8 @@ def _itself(value: object) -> object:
 
 
 def _initial(cls: type) -> dict[str, Make | None]:
-    """The attributes that `__init__` sets outside of branches, each with what makes its value where it is a literal."""
+    """Return the attributes that `__init__` sets outside of branches, each with what makes its
+    value if it is a literal."""
     init = raw.lookup(cls, "__init__")
     body = _definition(init) if type(init) is FunctionType else None
     if body is None or not body.args.args:
@@ -275,7 +279,8 @@ def _initial(cls: type) -> dict[str, Make | None]:
 
 
 def _definition(function: FunctionType) -> ast.FunctionDef | None:
-    """The source of a function of a watched module, as it was when that module was executed."""
+    """Return the source of a function of a watched module, as it was when that module was
+    executed."""
     loader = getattr(function.__globals__.get("__spec__"), "loader", None)
     text = getattr(loader, "executed", None)
     if text is None:

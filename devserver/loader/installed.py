@@ -1,7 +1,8 @@
-"""Code of this process that is not a mod's: installed packages, compiled extensions, zips, and `devserver` itself.
+"""Code of this process that belongs to no mod: installed packages, compiled extensions, zips, and
+`devserver` itself.
 
-Says which of it differs on disk from what was loaded. Such code is never swapped; it is brought by
-a restart.
+Tells which of it differs on disk from what was loaded. Such code is never swapped; a restart
+applies it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 class _Stamp(NamedTuple):
-    """What a file was when it was looked at."""
+    """The properties of a file at a look."""
 
     changed_ns: int
     size: int
@@ -50,10 +51,11 @@ def _touched_ns(file: str) -> float:
 
 
 class InstalledCode:
-    """The files behind loaded modules that no mod owns. `is_watched` says whose changes are seen
-    elsewhere; `began` is when this image began to import, in seconds since 1970.
+    """The files behind loaded modules that no mod owns.
 
-    Not safe for threads; `changed` blocks, and is called again and again by one thread.
+    `is_watched` says whose changes are seen elsewhere; `began` is when this image began to import,
+    in seconds since 1970. Not safe for threads; one thread calls `changed`, which blocks, again and
+    again.
     """
 
     def __init__(self, is_watched: Callable[[Path], bool], began: float) -> None:
@@ -64,14 +66,15 @@ class InstalledCode:
         self._others: set[str] = set()
 
     def holds(self, path: Path) -> bool:
-        """Whether modules were loaded from this file, which is not a mod's own source."""
+        """Return whether modules were loaded from this file, and no mod owns it."""
         # Also before the first look: a save may come at once.
         return str(path) in self._known or str(path) in set(_files())
 
     def changed(self) -> tuple[str, ...]:
-        """What has changed since it was loaded, in words; each change once, when it has stayed the same for one call.
+        """Return the changes since it was loaded, in words; each once, when it has been stable for
+        one call.
 
-        A file that is written at this moment is therefore not reported before it is complete.
+        A file that is being written is therefore not reported before it is complete.
         """
         self._add_new()
         found, differing = {}, {}
@@ -100,16 +103,17 @@ class InstalledCode:
         self._began_ns = None
 
     def _first_stamp(self, file: str) -> _Stamp | None:
-        """What a file is when it is seen first, shortly after it was loaded; one written since counts as another."""
+        """Return the stamp of a file at its first look, shortly after it was loaded; a file written
+        since counts as changed."""
         found = _stamp(file, None)
         late = found is not None and self._began_ns is not None and found.changed_ns > self._began_ns
         return _Stamp(0, 0, None) if late else found
 
 
 def _files() -> Iterator[str]:
-    """The files of all loaded modules; of one in a zip, the zip."""
+    """Yield the files of all loaded modules; of one in a zip, the zip."""
     for module in tuple(sys.modules.values()):
-        # Not by attribute access: what stands there may be an object of somebody's own.
+        # Not by attribute access: it may be any object.
         if not issubclass(type(module), ModuleType):
             continue
         file = object.__getattribute__(module, "__dict__").get("__file__")
@@ -127,9 +131,9 @@ def _container(file: str) -> str:
 
 
 def _stamp(file: str, before: _Stamp | None) -> _Stamp | None:
-    """What a file is now; its bytes are read only where time or size are not as `before`.
+    """Return the stamp of a file; its bytes are read only if time or size differ from `before`.
 
-    None where it is gone.
+    None if it is gone.
     """
     try:
         found = os.stat(file)

@@ -36,7 +36,8 @@ _COMPUTED = re.compile(r"cache|memo(?!r)", re.IGNORECASE)
 
 
 def note_untouched(loaded: Loaded) -> None:
-    """Remember which containers of a module are, now that everything is imported, as its source says."""
+    """Remember which containers of a module are as its source says, now that everything is
+    imported."""
     names = vars(loaded.module)
     if any(raw.derives(type(names[name]), *_CONTAINERS) for name in list(names) if not name.startswith("__")):
         containers = read_containers(loaded.text.data)
@@ -44,14 +45,15 @@ def note_untouched(loaded: Loaded) -> None:
 
 
 def note_filled(loaded: Loaded) -> None:
-    """Forget those again that `initialize()` has filled since."""
+    """Forget those that `initialize()` has filled since."""
     if loaded.untouched:
         containers, names = read_containers(loaded.text.data), vars(loaded.module)
         loaded.untouched = frozenset(name for name in loaded.untouched if _is_untouched(containers, name, names))
 
 
 def keepable(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> dict[str, list[str]]:
-    """The variables of fresh modules, by module, that may keep the containers of those they replace.
+    """Return the variables of fresh modules, by module, that may keep the containers of their
+    predecessors.
 
     Before `initialize()`; for large containers this takes a while.
     """
@@ -72,7 +74,8 @@ def keepable(old: Mapping[str, Loaded], new: Mapping[str, Loaded]) -> dict[str, 
 def keep_state(
     chosen: Mapping[str, Collection[str]], old: Mapping[str, Loaded], new: Mapping[str, Loaded]
 ) -> tuple[str, ...]:
-    """Let fresh modules have these containers, where `initialize()` has left theirs untouched too; their names."""
+    """Let fresh modules have these containers if `initialize()` has left theirs untouched too;
+    return their names."""
     kept = []
     fresh_modules, old_modules = ([each.module for each in group.values()] for group in (new, old))
     for name, variables in chosen.items():
@@ -127,9 +130,9 @@ def _is_untouched(containers: Mapping[str, Initial], name: str, names: Mapping[s
 
 
 def _is_same(found: Any, written: Any) -> bool:
-    """Whether a value is the one that a literal says.
+    """Return whether a value is the one that a literal says.
 
-    Nothing that is no literal itself is compared with anything.
+    A value that is not a literal is not compared.
     """
     if type(found) is not type(written):
         return False
@@ -150,7 +153,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    """Whether nothing in a value comes from the code of mods; of a very large one, the first part is looked at."""
+    """Return whether nothing in a value comes from the code of mods; of a very large one, the first
+    part is checked."""
     walk = Walk({"": value})
     walk.finish()
     for kind, thing in walk.of_kind(lambda kind: kind.own or kind.code):
@@ -160,7 +164,8 @@ def _is_data(value: Any) -> bool:
 
 
 def _is_alone(thing: Any, modules: Collection[ModuleType]) -> bool:
-    """Whether only global names of these modules lead to a thing; no variable of the caller may."""
+    """Return whether only global names of these modules lead to an object; no variable of the
+    caller may."""
     return sys.getrefcount(thing) - len(_places(thing, modules)) <= _ALONE
 
 
@@ -173,18 +178,18 @@ def _references(thing: Any) -> int:
 
 
 _ALONE = _references([])
-"""How many references a function sees to its argument when nothing else leads to that."""
+"""The number of references that a function sees to its argument if nothing else leads to it."""
 
 
 # An edit that has moved code without changing it: nothing is executed, and all state stays
 
 
 def is_same_code(old: Text, new: Text) -> bool:
-    """Whether two readings of a source differ in comments, blank lines and layout at most.
+    """Return whether two readings of a source differ in comments, blank lines and layout at most.
 
-    Compared are the trees, not what they compile to: a text below a field is no bytecode, and
-    pydantic makes it the description of that field. But what compiles to something else has another
-    tree, which is told quickly.
+    Compares the trees: a text below a field makes no bytecode, and pydantic makes it the
+    description of that field. Sources with different code have different trees, which is found
+    quickly.
     """
     if not _is_alike(old.code, new.code):
         return False
@@ -192,7 +197,7 @@ def is_same_code(old: Text, new: Text) -> bool:
 
 
 def _is_alike(one: CodeType, other: CodeType) -> bool:
-    """Whether two pieces of code do the same by their bytecode, wherever their lines are."""
+    """Return whether two pieces of code do the same by their bytecode, on whatever lines."""
     if one.co_code != other.co_code or one.co_names != other.co_names or len(one.co_consts) != len(other.co_consts):
         return False
     for before, after in zip(one.co_consts, other.co_consts, strict=True):
@@ -206,7 +211,7 @@ def _is_alike(one: CodeType, other: CodeType) -> bool:
 
 
 def reline(old: Text, new: Text) -> None:
-    """Let every function that was made from `old` have its lines where `new` has them."""
+    """Give every function that was made from `old` its lines in `new`."""
     codes = {id(before): (before, after) for before, after in _pairs(old.code, new.code)}
     for each in gc.get_referrers(*(before for before, _ in codes.values())):
         if isinstance(each, FunctionType) and id(each.__code__) in codes:
@@ -214,7 +219,8 @@ def reline(old: Text, new: Text) -> None:
 
 
 def _pairs(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
-    """Each function's code in one reading with the same in the other: equal sources compile to equal trees."""
+    """Yield each function's code in one reading with the same in the other: equal sources compile
+    to equal trees."""
     yield old, new
     for before, after in zip(_inner(old), _inner(new), strict=True):
         yield from _pairs(before, after)

@@ -1,11 +1,12 @@
-"""What code of mods changes in modules that are not its own: in their functions, classes, tables and objects.
+"""Changes by the code of mods in modules of others: in their functions, classes, tables and
+objects.
 
-In a library that is what its code names. In another module of mods it is every table that can be
-reached: an app, a hub, a list behind a decorator.
+In a library these are the entries that the code names. In another module of mods they are every
+table that can be reached: an app, a hub, a list behind a decorator.
 
-Every library also changes itself: it fills caches, and makes when it is first used what it needs.
-So a change counts as a mod's only where the mod's code shows it (`Evidence`): it has put something
-of its own there, or names the entry. Reads code and modules; changes nothing.
+Every library also changes itself: it fills caches, and makes objects at their first use. So a
+change counts as a mod's only if the mod's code shows it (`Evidence`): it has put an object of its
+own there, or names the entry. Reads code and modules; changes nothing.
 """
 
 from __future__ import annotations
@@ -38,22 +39,25 @@ _TABLES = frozenset({*_DICTS, list, set})
 
 
 def names_in(code: CodeType) -> frozenset[str]:
-    """Every name that code, and the functions and classes in it, use: of variables, attributes and imported modules."""
+    """Yield every name that code, and the functions and classes in it, use: of variables,
+    attributes and imported modules."""
     return frozenset().union(*(each.co_names for each in _with_inner(code)))
 
 
 def modules_named(names: Iterable[str]) -> frozenset[str]:
-    """The modules, imported by now, that these names may stand for: by their own name, or as a part of another one.
+    """Return the imported modules that these names may stand for: by their own name, or as a part
+    of another one.
 
-    What else some programs put into Python's table is passed by.
+    Other objects that some programs put into Python's table are left out.
     """
     wanted = frozenset(names)
     found = {each: sys.modules[each] for each in wanted & sys.modules.keys()}
     found = {each: module for each, module in found.items() if raw.derives(type(module), ModuleType)}
-    # A module of a mod that is no package has no modules as its parts.
+    # A module of a mod that is not a package has no modules as its parts.
     whole = [each for each in found.values() if "__path__" in vars(each) or scope_of(each) is None]
     parts = [vars(module).get(name) for module in whole for name in wanted & vars(module).keys()]
-    # While a module of a mod is executed first, its package does not have it as an attribute yet.
+    # During the first execution of a module of a mod its package does not have it as an attribute
+    # yet.
     packages = [name for name, each in found.items() if "__path__" in vars(each) and scope_of(each) is not None]
     parts += [sys.modules.get(f"{package}.{name}") for package in packages for name in wanted]
     return frozenset(found).union(
@@ -62,15 +66,17 @@ def modules_named(names: Iterable[str]) -> frozenset[str]:
 
 
 def places_named(names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
-    """Where code that uses these names may change what belongs to another module than `but`, its own.
+    """Return the places of other modules than `but`, its own, that code with these names may
+    change.
 
-    `walked` remembers which modules of mods have been looked through; negative, with their attributes.
+    `walked` remembers which modules of mods have been looked through; negative, with their
+    attributes.
     """
     return places_in(modules_named(names) - _NOT_HERE - {but}, names, but, walked)
 
 
 def places_in(modules: Iterable[str], names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
-    """The same for code that uses `names` of these modules."""
+    """Return the same for code that uses `names` of these modules."""
     running = sys.modules.get(but)
     sets = "setattr" in names or (running is not None and _sets_attributes(running))
     for name in modules:
@@ -93,10 +99,10 @@ def places_in(modules: Iterable[str], names: frozenset[str], but: str, walked: s
 
 
 def _places_of(owner: Any, name: str, attributes: Mapping[str, Any]) -> list[Place]:
-    """The attributes of a module or class, and the tables among them.
+    """Return the attributes of a module or class, and the tables among them.
 
-    Remembered for as long as the tables are the same: to look through a module takes longer than to
-    execute most mods.
+    Remembered as long as the tables are the same: looking through a module takes longer than
+    executing most mods.
     """
     count, tables, places = _known.get(owner, (-1, {}, []))
     if count != len(attributes) or any(attributes.get(each) is not table for each, table in tables.items()):
@@ -113,7 +119,7 @@ _known: WeakKeyDictionary[Any, tuple[int, dict[str, Any], list[Place]]] = WeakKe
 
 
 def _parts(name: str, value: Any) -> Iterator[Place]:
-    """What a class, or an object with attributes, that code names holds."""
+    """Yield the parts of a class, or of an object with attributes, that code names."""
     if raw.derives(type(value), ModuleType) or origin(value) is not None:
         return
     if raw.derives(type(value), type):
@@ -139,7 +145,8 @@ def _containers(name: str, attributes: Any) -> Iterator[Place]:
 
 
 def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: bool = False) -> Iterator[Place]:
-    """The entries of a table, list or set that a library, or another module of mods, keeps; nothing for others."""
+    """Return the entries of a table, list or set that a library, or another module of mods, keeps;
+    nothing for others."""
     kind, which = type(value), (name, id(value))
     if kind not in _TABLES or len(value) > _MOST_ENTRIES:
         return
@@ -160,9 +167,11 @@ _ATOMS = frozenset({str, bytes, int, float, bool, complex, type(None), CodeType}
 
 
 def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> Iterator[Place]:
-    """The tables that a module of mods holds, directly or in its objects and functions; a bounded number.
+    """Return the tables that a module of mods holds, directly or in its objects and functions; a
+    bounded number.
 
-    With `attributes` also those of itself, of its classes and of its objects: for many modules that takes long.
+    With `attributes` also those of itself, of its classes and of its objects: for many modules that
+    takes long.
     """
     seen: set[int] = {id(vars(module))}
     if attributes:
@@ -184,7 +193,8 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
 
 
 def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterator[Place]:
-    """What was registered with an abstract class: `abc` keeps that where no search leads; nothing for others."""
+    """Return the registrations with an abstract class: `abc` keeps them where no search leads;
+    nothing for others."""
     if not raw.derives(type(cls), ABCMeta) or "_abc_impl" not in raw.names_of(cls):
         return
 
@@ -196,7 +206,7 @@ def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterat
         _abc._reset_registry(cls)
         _abc._reset_caches(cls)
         for each in kept if value is MISSING else (*kept, value):
-            # It also has all abstract classes forget what they remember of others.
+            # It also clears the caches of all other abstract classes.
             _abc._abc_register(cls, each)
 
     which = (name, raw.qualname_of(cls), "registered")
@@ -207,7 +217,8 @@ def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterat
 
 
 def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = False) -> Iterator[Place]:
-    """The table of a `functools.singledispatch` function, which remembers what it has looked up; nothing for others."""
+    """Return the table of a `functools.singledispatch` function, which remembers its lookups;
+    nothing for others."""
     own = vars(function) if type(function) is FunctionType else {}
     registry, forget = own.get("registry"), own.get("_clear_cache")
     if type(registry) is not MappingProxyType or not callable(forget):
@@ -226,7 +237,8 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
 
 
 def _sets_attributes(module: ModuleType) -> bool:
-    """Whether a module of mods sets attributes of something, or has functions that set its globals."""
+    """Return whether a module of mods sets attributes of an object, or has functions that set its
+    globals."""
     text = getattr(getattr(module.__spec__, "loader", None), "executed", None)
     if text is None:
         return True
@@ -237,7 +249,8 @@ _SETTING = frozenset(dis.opmap[each] for each in ("STORE_ATTR", "DELETE_ATTR", "
 
 
 def _attributes_of(thing: Any, module: str, *, is_global: bool) -> Iterator[Place]:
-    """The attributes of a module's own class, or of an object of one that the module has as a global, as an app."""
+    """Return the attributes of a module's own class, or of an object of one that the module has as
+    a global, as an app."""
     if raw.derives(type(thing), type):
         if _module_of(thing) == module:
             yield attribute_place("registration", thing)
@@ -248,7 +261,8 @@ def _attributes_of(thing: Any, module: str, *, is_global: bool) -> Iterator[Plac
 
 
 def inside(thing: Any, module: str) -> list[Any]:
-    """What a thing holds, without asking it; nothing of what is not its module's own part."""
+    """Yield the contents of an object, without asking it; nothing for an object that is not its
+    module's own."""
     kind = type(thing)
     if kind in _ENTERED:
         too_many = kind is not tuple and kind is not CellType and len(thing) > _MOST_OBJECTS
@@ -256,7 +270,7 @@ def inside(thing: Any, module: str) -> list[Any]:
     if kind in _NOT_ENTERED or raw.derives(kind, ModuleType):
         return []
     if raw.derives(kind, type):
-        # What is named with two underscores belongs to Python, or to the library that has made the class.
+        # Names with two underscores belong to Python, or to the library that has made the class.
         return (
             [value for key, value in vars(thing).items() if not key.startswith("__") or type(value) is FunctionType]
             if _module_of(thing) == module
@@ -278,7 +292,7 @@ _NOT_ENTERED = frozenset({FrameType, CodeType, BuiltinFunctionType, *_ATOMS})
 
 
 def leads_to(value: Any, module: str) -> bool:
-    """Whether a value is code of a module, or holds some within a few steps."""
+    """Return whether a value is code of a module, or holds some within a few steps."""
     seen: set[int] = set()
     level = [value]
     for _ in range(_DEPTH):
@@ -298,7 +312,8 @@ _FEW = 300
 
 
 def _is_value(thing: Any) -> bool:
-    """Whether a thing holds no data that could have been brought: one that cannot be changed, a class, a function."""
+    """Return whether an object holds no data that could have been added: an immutable one, a class,
+    a function."""
     kind = type(thing)
     if kind in _VALUES or kind in (FunctionType, BuiltinFunctionType) or raw.derives(kind, type):
         return True
@@ -323,26 +338,28 @@ def _set_place(word: str, target: set[Any], **more: Any) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the code of some modules shows of the changes that it makes: the attributes it sets, and its constants."""
+    """Evidence in the code of some modules for their changes: the attributes that it sets, and its
+    constants."""
 
     attributes: frozenset[str] = field(default_factory=frozenset)
     constants: frozenset[str | bytes] = field(default_factory=frozenset)
     module: str = ""
 
     def shows_registration(self, before: Any, after: Any) -> bool:
-        """Whether an entry in a table of another module of mods leads to the code, or is a value that nothing changes.
+        """Return whether an entry in a table of another module of mods leads to the code, or is an
+        immutable value.
 
-        Such a value holds no data that was brought since; a container may, and stays with its module.
+        Such a value holds no data that was added since; a container may, and stays with its module.
         """
         there = [each for each in (after, before) if each is not MISSING]
         return all(map(_is_value, there)) or any(leads_to(each, self.module) for each in there)
 
     def shows(self, key: Any, before: Any, after: Any) -> bool:
-        """Whether a change of this entry comes from the code."""
+        """Return whether a change of this entry comes from the code."""
         return self.names(key) or self._is_own(after) or self._is_own(before)
 
     def names(self, key: Any) -> bool:
-        """Whether code sets an attribute of this name, or has it as a constant."""
+        """Return whether code sets an attribute of this name, or has it as a constant."""
         return type(key) in (str, bytes) and (
             key in self.attributes or (len(key) > 1 and (key in self.constants or _decoded(key) in self.constants))
         )
@@ -354,7 +371,7 @@ class Evidence:
 
 
 def evidence_in(codes: Iterable[CodeType], module: str) -> Evidence:
-    """What the code of a module and of those that it needs shows."""
+    """Return the evidence in the code of a module and of those that it needs."""
     found = [_evidence_of(each) for each in codes]
     return Evidence(
         frozenset().union(*(each.attributes for each in found)),

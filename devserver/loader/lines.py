@@ -1,11 +1,12 @@
-"""The names of lines: what a version beside a mod is called in Python's table, and what plain names mean in it.
+"""The names of lines: the module names of a version beside a mod, and the meaning of plain names in
+it.
 
-A line of `mods.wiki` is `mods.wiki@2`, with its modules below that (`mods.wiki@2.pages`). Its code is
-written as that of any mod and says `mods.wiki.pages`, by which it means its own. Relative imports,
-type hints, pickles and references of pydantic go by `__package__` and `__module__`, and are right by
-themselves.
+A line of `mods.wiki` is `mods.wiki@2`, with its modules below that (`mods.wiki@2.pages`). Its code
+is written as that of any mod and says `mods.wiki.pages`, by which it means its own module. Relative
+imports, type hints, pickles and references of pydantic use `__package__` and `__module__`, and need
+nothing.
 
-A mod whose own source on disk runs as a line is *pinned*: what runs of it stays as it was read,
+A mod whose own source on disk runs as a line is *pinned*: its sources stay as they were read,
 whatever is saved. Imports and executes nothing.
 """
 
@@ -17,46 +18,49 @@ from typing import NamedTuple
 
 
 class Name(NamedTuple):
-    """What a line is called, and what its code calls it: `mods.wiki@2` and `mods.wiki`."""
+    """The name of a line, and the name that its code uses: `mods.wiki@2` and `mods.wiki`."""
 
     own: str
     plain: str
 
     def meant(self, absolute: str) -> str | None:
-        """The module that code of the line means by an absolute name; None where that is not one of its own."""
+        """Return the module that code of the line means by an absolute name; None if that is not
+        one of its own."""
         if absolute == self.plain or absolute.startswith(f"{self.plain}."):
             return self.own + absolute[len(self.plain) :]
         return None
 
 
 def line_of(module: str) -> Name | None:
-    """The line that a module belongs to, or None: `mods.wiki@2.pages` belongs to `mods.wiki@2`."""
+    """Return the line that a module belongs to, or None: `mods.wiki@2.pages` belongs to
+    `mods.wiki@2`."""
     plain, at, rest = module.partition("@")
     return Name(f"{plain}@{rest.partition('.')[0]}", plain) if at else None
 
 
 def candidates(name: str, folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Where the top module of a line may lie below `folder`, each place with whether it is a package."""
+    """Return the places where the top module of a line may lie below `folder`, each with whether it
+    is a package."""
     last = plain_part(name)
     yield folder / last / "__init__.py", True
     yield folder / f"{last}.py", False
 
 
 def plain_part(name: str) -> str:
-    """The last part of the plain name of a line: `wiki` of `mods.wiki@2`."""
+    """Return the last part of the plain name of a line: `wiki` of `mods.wiki@2`."""
     return name.partition("@")[0].rpartition(".")[2]
 
 
 class Lines:
-    """The lines that are loaded, each with the folder that its top module lies in, and the mods that are pinned."""
+    """The loaded lines, each with the folder of its top module, and the pinned mods."""
 
     def __init__(self) -> None:
         self.folders: dict[str, Path] = {}
         self.pins: dict[str, Mapping[Path, bytes]] = {}
-        """The plain names of pinned mods, each with the sources that it had when it was pinned."""
+        """The plain names of pinned mods, each with its sources at that time."""
 
     def pin_of(self, module: str) -> Mapping[Path, bytes] | None:
-        """The sources of the pinned mod that a module belongs to, or None."""
+        """Return the sources of the pinned mod that a module belongs to, or None."""
         for plain, sources in self.pins.items():
             if module == plain or module.startswith(f"{plain}."):
                 return sources

@@ -1,4 +1,5 @@
-"""Finds the module of a mod without importing anything, and the class in a module that was imported.
+"""Finds the module of a mod without importing anything, and the class in a module that was
+imported.
 
 The allow list and the place of a file are checked here, before any of its code, or its parent
 package's code, runs.
@@ -28,13 +29,15 @@ from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_
 from devserver.sources.roots import Roots
 
 _FINE, _COARSE = 0.02, 2.0
-"""Seconds that stamps of files stay the same: where they tell parts of a second, and on the coarsest in use (FAT)."""
+"""Seconds in which time stamps of files stay the same: with parts of a second, and on the coarsest
+file system in use (FAT)."""
 _ALWAYS_ALLOWED = ("openagents.mods",)
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a mod's code is: the module to import for it, that module's file, and whether it may be reloaded."""
+    """The place of a mod's code: the module to import for it, that module's file, and whether it
+    may be reloaded."""
 
     mod_id: str
     mod_path: str
@@ -49,9 +52,9 @@ def locate(
     """Find the module to import for `mod_path`, importing nothing, not even a parent package.
 
     `allowed` are the packages and mods that may be loaded; None means any (the caller runs code
-    here anyway). `packages` gets the folders of the packages that were found: many mods that are
+    here already). `packages` gets the folders of the packages that were found: many mods that are
     located at once share theirs. Raises ModRefused for a name or place that is not allowed,
-    ModNotFound where there is nothing.
+    ModNotFound if there is no module.
     """
     name = module_of(mod_path)
     problem = mod_name_problem(mod_path) or _is_pythons_own(name)
@@ -72,11 +75,12 @@ def locate(
 
 
 def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
-    """The class of a mod: of those that the mod's own code defines, the conventional name or the only one.
+    """Return the class of a mod: of those that the mod's own code defines, the conventional name or
+    the only one.
 
-    Conventional names, as in OpenAgents: `NetworkMod`, `<Name>NetworkMod`, `<Name>Mod`, `Mod`.
-    Classes that another class of the module builds upon do not count, nor do abstract ones. Raises
-    NoModClass, saying what was found.
+    Conventional names, as in OpenAgents: `NetworkMod`, `<Name>NetworkMod`, `<Name>Mod`, `Mod`. Base
+    classes of other classes of the module do not count, nor do abstract ones. Raises NoModClass,
+    with what was found.
     """
     package = module.__name__.removesuffix(".mod")
     found = _own_classes(module, package)
@@ -95,7 +99,7 @@ def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
 
 
 def imported(name: str) -> ModuleType | None:
-    """A module, if something has imported it already."""
+    """Return a module if it has been imported."""
     return sys.modules.get(name)
 
 
@@ -123,7 +127,8 @@ def _covered(name: str, allowed: Iterable[str]) -> bool:
 
 
 def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str, Path]:
-    """The entry module of a mod and its file: `name.mod` where the package has one, else the package or module."""
+    """Return the entry module of a mod and its file: `name.mod` if the package has one, else the
+    package or module."""
     path: list[str] | None = None
     *parents, last = name.split(".")
     for depth, part in enumerate(parents, 1):
@@ -149,7 +154,8 @@ def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str,
 
 
 def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
-    """Where one part of a dotted name lies, found as Python finds it, but one part at a time: no package is run."""
+    """Return the place of one part of a dotted name, found as Python finds it, but one part at a
+    time: no package is run."""
     folders = [str(roots.workspace)] if path is None else path
     for folder in folders:
         _forget_listing(folder)
@@ -160,17 +166,19 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
         for folder in sys.path:
             _forget_listing(folder)
     try:
-        # A top-level name has no parent package that this could run; it knows editable installs.
+        # A top-level name has no parent package that could be run; this call knows editable
+        # installs.
         return importlib.util.find_spec(part) or found
     except ValueError:
         return found
 
 
 def _forget_listing(folder: str) -> None:
-    """Have Python list a folder anew, where the time of its last change may not tell that it has changed since."""
+    """Have Python list a folder again if the time of its last change may not show a change
+    since."""
     finder = sys.path_importer_cache.get(folder)
     if finder is None:
-        # Python remembers also that a folder is not there.
+        # Python remembers missing folders, too.
         sys.path_importer_cache.pop(folder, None)
         return
     forget = getattr(finder, "invalidate_caches", None)
@@ -181,7 +189,7 @@ def _forget_listing(folder: str) -> None:
     except OSError:
         is_old = False
     else:
-        # Only a stamp of whole seconds can be of a file system that has no finer ones.
+        # Only a stamp of whole seconds can belong to a file system that has no finer ones.
         same_for = _FINE if changed % 1_000_000_000 else _COARSE
         is_old = time.time() - changed / 1e9 > same_for
     if not is_old:

@@ -1,10 +1,11 @@
-"""The watched modules that are loaded: sets of them, each module with everything that it was made from.
+"""The watched modules that are loaded: sets of them, each module with everything that it was made
+from.
 
-A `ModuleSet` never changes: a generation runs on the set that it was built in, and its code goes on
+A `ModuleSet` is immutable: a generation runs on the set that it was built in, and its code goes on
 importing from that set after its successor has taken its place. Python's table, `sys.modules`,
 shows the current set; only this file writes watched modules into it and takes them out. Plans read
-here (`graph`, `sources`); the finder writes here while modules are executed, on whatever thread
-that happens. Executes nothing.
+here (`graph`, `sources`); the finder writes here while modules are executed, on any thread.
+Executes nothing.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class Text(Reading):
 class Loaded:
     """One watched module as it is loaded now.
 
-    `exported` is what stands in Python's table: the module, or what the module has put in its own
-    place. `seen` are imports of it that ran; `absent` places where a module was looked for in vain
-    on behalf of this one; `reads` data files it opened; `untouched` its containers that importing
-    left as the source says; `context` the context variables that executing it has set; `changes`
-    what it did to the process.
+    `exported` is the object in Python's table: the module, or its own replacement. `seen` are
+    imports of it that ran; `absent` places where a module was not found on behalf of this one;
+    `reads` data files that it opened; `untouched` its containers that importing left as the source
+    says; `context` the context variables that executing it has set; `changes` its changes of the
+    process.
     """
 
     name: str
@@ -84,9 +85,10 @@ class Loaded:
 
     @property
     def imports(self) -> frozenset[str]:
-        """What it imports: what its source names, which is read when it is first asked for, and what ran besides.
+        """The imports that its source names, read at the first request, and those that ran beside
+        these.
 
-        To read it takes as long as to execute many a module, and nobody asks before the module
+        Reading takes as long as executing many a module, and is not needed before the module
         serves.
         """
         if self._imports is None:
@@ -99,11 +101,11 @@ class Loaded:
         return self._imports | self.seen
 
     def facts(self) -> ModuleFacts:
-        """What the graph of imports knows of it."""
+        """Return its facts for the graph of imports."""
         return ModuleFacts(self.name, self.path, self.imports, self.order)
 
     def sources(self) -> dict[Path, Digest | None]:
-        """Everything that this module was made from."""
+        """Return everything that this module was made from."""
         return {self.path: self.text.digest, **dict.fromkeys(self.absent), **self.reads}
 
 
@@ -116,7 +118,7 @@ def compile_text(path: Path, data: bytes, digest: Digest) -> Text:
 
 
 class ModuleSet(Mapping[str, Loaded]):
-    """Modules by name that belong together. Never changes."""
+    """Modules by name that belong together. Immutable."""
 
     __slots__ = ("_members",)
 
@@ -136,36 +138,38 @@ class ModuleSet(Mapping[str, Loaded]):
 class LoadedModules:
     """All watched modules of one network, by name, with an index from sources to modules.
 
-    What one change costs here depends on the modules that it concerns, not on how many there are.
+    The cost of one change depends on the modules that it concerns, not on their total number.
     """
 
     def __init__(self) -> None:
         self.lines = Lines()
         self._loaded: dict[str, Loaded] = {}
         self._current: ModuleSet | None = ModuleSet({})
-        """What `current` gives, until something changes."""
+        """The value of `current`, until something changes."""
         self.bound: dict[str, str] = {}
-        """The modules that make something which works on one thread alone, with what and where it is, in words."""
+        """The modules that make an object which works on one thread alone, with the object and its
+        place, in words."""
         self._has_context = False
         self.tops: set[str] = set()
-        """The first parts of the names of all watched modules that there have been."""
+        """The first parts of the names of all watched modules so far."""
         self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
         self._counter = 0
         self._graph = ModuleGraph()
         self._closures: dict[str, frozenset[str]] = {}
         self._altered: set[str] = set()
-        """The modules of which the graph may not know everything."""
+        """The modules of which the graph may be incomplete."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
 
     def get(self, name: str) -> Loaded | None:
-        """The module of that name as it is loaded, or None."""
+        """Return the module of that name as it is loaded, or None."""
         return self._loaded.get(name)
 
     def text_of(self, path: Path, digest: Digest) -> Text | None:
-        """The reading that a loaded module was made from, where it was of this source in just this form."""
+        """Return the reading that a loaded module was made from, if it was of this source in this
+        form."""
         with self._lock:
             readings = (self._loaded[name].text for name in self._users.get(path, ()) if name in self._loaded)
             return next((each for each in readings if each.path == path and each.digest == digest), None)
@@ -185,13 +189,13 @@ class LoadedModules:
             return loaded
 
     def put(self, entries: Mapping[str, Loaded | None]) -> None:
-        """Make these entries what is loaded; None removes a name."""
+        """Make these entries the loaded ones; None removes a name."""
         with self._lock:
             for name, loaded in entries.items():
                 self._set(name, loaded)
 
     def note_import(self, importer: str, imported: str) -> None:
-        """Remember an import that only showed when it ran."""
+        """Remember an import that only its execution showed."""
         with self._lock:
             loaded = self._loaded.get(importer)
             if loaded is not None and imported not in loaded.seen and imported != importer:
@@ -199,7 +203,7 @@ class LoadedModules:
                 self._altered.add(importer)
 
     def note_absent(self, importer: str, paths: Iterable[Path]) -> None:
-        """Remember places where a module was looked for in vain."""
+        """Remember places where a module was not found."""
         with self._lock:
             loaded = self._loaded.get(importer)
             if loaded is not None:
@@ -212,8 +216,7 @@ class LoadedModules:
         with self._lock:
             loaded = self._loaded.get(reader)
             if loaded is not None:
-                # Of its own source it was made from what was executed, whatever has been saved
-                # since.
+                # It was made from its executed source, whatever has been saved since.
                 loaded.reads[path] = loaded.text.digest if path == loaded.path else digest
                 self._users.setdefault(path, {})[reader] = digest
 
@@ -223,7 +226,8 @@ class LoadedModules:
         self._has_context = self._has_context or bool(values)
 
     def context_of(self, name: str) -> Mapping[ContextVar[Any], Any]:
-        """The context variables that a module, and those it needs, have set; its own count most."""
+        """Return the context variables that a module and those that it needs have set; its own
+        win."""
         if not self._has_context:
             return {}
         with self._lock:
@@ -231,7 +235,7 @@ class LoadedModules:
             return {variable: value for each in around for variable, value in each.context.items()}
 
     def graph(self) -> ModuleGraph:
-        """Who imports whom, among the watched modules."""
+        """Return the graph of imports among the watched modules."""
         with self._lock:
             if any(self._is_other(name) for name in self._altered):
                 self._closures.clear()
@@ -240,7 +244,7 @@ class LoadedModules:
             return self._graph
 
     def names_around(self, name: str) -> frozenset[str]:
-        """The names that the code of a module, and of those it needs, uses."""
+        """Return the names that the code of a module and of those that it needs uses."""
         with self._lock:
             around = self._around(name)
             # Relative imports name a module by its last part alone.
@@ -248,15 +252,15 @@ class LoadedModules:
             return frozenset(near).union(*(each.names for each in around))
 
     def codes_around(self, name: str) -> list[CodeType]:
-        """The code of a module, and of those it needs."""
+        """Return the code of a module and of those that it needs."""
         with self._lock:
             return [each.text.code for each in self._around(name)]
 
     def _around(self, name: str) -> list[Loaded]:
-        """A module and those that it needs.
+        """Return a module and those that it needs.
 
-        The imports of a module that is just being executed have not been read yet: it needs all
-        that it names.
+        The imports of a module during its execution have not been read yet: it counts as needing
+        all that it names.
         """
         if name not in self._loaded:
             return []
@@ -271,7 +275,8 @@ class LoadedModules:
         return self._closures[name]
 
     def _named(self, loaded: Loaded) -> list[str]:
-        """The loaded modules that a module may name, from wherever it lies, and those it was seen to import."""
+        """Yield the loaded modules that a module may name, from its place, and those it was seen to
+        import."""
         return [each for each in (*_candidates(loaded), *loaded.seen) if each in self._loaded]
 
     def _is_other(self, name: str) -> bool:
@@ -287,7 +292,7 @@ class LoadedModules:
             return self._current
 
     def show_lines(self, names: Iterable[str]) -> None:
-        """Let tracebacks show the lines of the code that runs, whatever is on disk meanwhile."""
+        """Let tracebacks show the lines of the code that runs, whatever is on disk."""
         for name in names:
             loaded = self._loaded.get(name)
             if loaded is not None:
@@ -297,20 +302,20 @@ class LoadedModules:
                 linecache.cache[str(loaded.path)] = (len(data), None, lines, str(loaded.path))
 
     def sources(self, names: Iterable[str] | None = None) -> dict[Path, Digest | None]:
-        """What the named modules (all, when none are named) were made from."""
+        """Return the sources of the named modules (of all, when none are named)."""
         with self._lock:
             chosen = self._loaded.values() if names is None else [self._loaded[n] for n in names if n in self._loaded]
             return {path: digest for each in chosen for path, digest in each.sources().items()}
 
     @property
     def digests(self) -> Sources:
-        """What all modules were made from, as a view that costs nothing to make."""
+        """Return the digests of all modules, as a view that costs nothing to make."""
         return _Digests(self._users, self.lines)
 
     def stale(self, now: Sources) -> dict[str, Path]:
-        """The modules that were made from something else than what is `now` at one of these paths, each with it.
+        """Return the modules whose source differs from `now` at its path, each with the path.
 
-        Those of pinned mods stay as they are.
+        Those of pinned mods never do.
         """
         with self._lock:
             found = {
@@ -326,7 +331,8 @@ class LoadedModules:
     # Python's table
 
     def take_out(self, names: Iterable[str]) -> ModuleSet:
-        """Take modules out of Python's table, so that they can be executed anew; the set that they belonged to.
+        """Take modules out of Python's table, so that they can be executed again; return the set
+        that they belonged to.
 
         Their own code goes on importing from that set.
         """
@@ -338,7 +344,7 @@ class LoadedModules:
         return before
 
     def put_back(self, names: Iterable[str], before: ModuleSet) -> None:
-        """Make `before` what is loaded under these names, in Python's table too: exactly as it was."""
+        """Restore `before` under these names exactly, in Python's table too."""
         chosen = list(dict.fromkeys(names))
         for name in chosen:
             now = self._loaded.get(name)
@@ -353,7 +359,7 @@ class LoadedModules:
                 bind(name, loaded.exported)
 
     def show(self) -> None:
-        """Make Python's table show the current set, after something else has written into it."""
+        """Make Python's table show the current set, after others have written into it."""
         for name, loaded in self.current.items():
             if sys.modules.get(name) is not loaded.exported:
                 sys.modules[name] = loaded.exported
@@ -362,7 +368,7 @@ class LoadedModules:
     def forget(self, names: Iterable[str]) -> None:
         """Take modules out for good.
 
-        Code of them that still runs goes on importing what it was loaded with.
+        Their code that still runs goes on importing the modules that it was loaded with.
         """
         with self._lock:
             before = self.current
@@ -394,7 +400,7 @@ class LoadedModules:
 
 
 def _candidates(loaded: Loaded) -> list[str]:
-    """The full names that the names in a module's code may stand for, from wherever it lies."""
+    """Yield the full names that the names in a module's code may stand for, from its place."""
     places = ("", *(f"{each}." for each in (*ancestors(loaded.name), loaded.name)))
     found = [f"{place}{used}" for used in loaded.names for place in places]
     line = line_of(loaded.name)
@@ -402,7 +408,7 @@ def _candidates(loaded: Loaded) -> list[str]:
 
 
 class _Digests(Mapping[Path, Digest | None]):
-    """Each source with the digest that it was loaded with."""
+    """Each source with the digest of the loaded module."""
 
     def __init__(self, users: Mapping[Path, Mapping[str, Digest | None]], lines: Lines) -> None:
         self._users = users
@@ -410,7 +416,7 @@ class _Digests(Mapping[Path, Digest | None]):
 
     def __getitem__(self, path: Path) -> Digest | None:
         users = self._users[path]
-        # What a pinned mod runs is older than what its line was made from, and is compared with nothing.
+        # The code of a pinned mod is older than the source of its line, and is not compared.
         free = (each for each in users if self._lines.pin_of(each) is None) if self._lines.pins else iter(users)
         for name in (*free, *users):
             return users[name]
@@ -427,7 +433,8 @@ class _Digests(Mapping[Path, Digest | None]):
 
 
 def _pin(loaded: Loaded, modules: ModuleSet | None) -> None:
-    """Let the code of a module import from this set; None: from Python's table, as what is current does."""
+    """Let the code of a module import from this set; None: from Python's table, as current code
+    does."""
     scope = scope_in(vars(loaded.module))
     if scope is not None:
         scope.own = modules
@@ -441,7 +448,7 @@ def bind(name: str, module: Any) -> None:
 
 
 def unbind(name: str, module: Any) -> None:
-    """Undo `bind`, where the attribute still is this module."""
+    """Undo `bind`, if the attribute still is this module."""
     parent, _, child = name.rpartition(".")
     owner = sys.modules.get(parent)
     if owner is not None and owner.__dict__.get(child) is module:
@@ -449,7 +456,8 @@ def unbind(name: str, module: Any) -> None:
 
 
 def bind_namespaces(package: ModuleType) -> None:
-    """Give a fresh package the packages without a source that lie in it: these are not executed anew."""
+    """Give a fresh package the packages without a source that lie in it: these are not executed
+    again."""
     if not hasattr(package, "__path__"):
         return
     inside = f"{package.__name__}."
@@ -462,7 +470,7 @@ def bind_namespaces(package: ModuleType) -> None:
 
 
 def drop_empty_namespaces(name: str) -> None:
-    """Forget the packages without a source that a module lay in, once nothing of them is loaded any more.
+    """Forget the packages without a source around a module, once none of their modules is loaded.
 
     Another network's modules may lie in a folder of the same name.
     """

@@ -1,14 +1,14 @@
-"""Moves what a state holds of replaced code to the code that replaced it, and can give everything back until commit.
+"""Moves the references of a state from replaced code to its successors, and can restore everything
+until commit.
 
 Objects are treated as pickle treats them: classes, functions, modules and enum members by name,
-instances by their class. Instances stay the objects that they are and change their class; where
-their layout does not allow that, and for everything that has a new object in its place, whatever
-holds the old one gets the new one.
+instances by their class. Instances stay the same objects and change their class; if their layout
+does not allow that, and for everything else that is replaced by a new object, each holder of the
+old object gets the new one.
 
-First everything is worked out beside the state; then it is carried out by slots of the interpreter
-that cannot fail. The exception is a table whose keys have another hash now: the new one is made
-beside it, and where that fails, all is given back and the state stays with the old code, which is
-said.
+First everything is worked out beside the state; then slots of the interpreter that cannot fail
+carry it out. The exception is a table whose keys have another hash now: the new one is made beside
+it, and if that fails, everything is restored and the state stays with the old code, which is told.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _TABLES = (dict, set)
 
 @dataclass(slots=True)
 class _Change:
-    """Instances that change their class, all in one way, and what else each of them needs."""
+    """Instances that change their class, all in one way, with their individual needs."""
 
     fit: Fit
     things: list[Any] = field(default_factory=list)
     others: list[tuple[Any, Any, Callable[[], None]]] = field(default_factory=list)
-    """Of those that need more: the instance, what takes its place, and what makes it that."""
+    """Those that need more: the instance, its replacement, and the function that makes it that."""
 
 
 def _is_replaced(cls: type) -> bool:
@@ -56,10 +56,10 @@ MOST_REMEMBERED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The contents that a state had, in objects that are there now.
+    """The contents of a state, in objects that exist now.
 
-    They come back by `give_back`. `own` are the instances of classes of mods among these objects; `holds_code`, whether
-    the contents name functions or classes.
+    `give_back` restores them. `own` are the instances of classes of mods among these objects;
+    `holds_code`, whether the contents name functions or classes.
     """
 
     root: dict[Any, Any]
@@ -68,26 +68,26 @@ class Remembered:
     holds_code: bool = False
 
     def give_back(self) -> None:
-        """Let the state have these contents again."""
+        """Restore these contents of the state."""
         for thing, contents in self.contents:
-            # By the class that it has now: what knows how to fill an instance holds its class, and
-            # with that all of a module.
+            # By its current class: the object that can fill an instance holds its class, and with
+            # that all of a module.
             _, put = contents_of(type(thing))
             if put is not None:
                 put(thing, contents)
 
     def holds_replaced(self) -> bool:
-        """Whether code that was replaced meanwhile lives on in it."""
+        """Return whether code that was replaced meanwhile lives on in it."""
         kinds = {id(type(each)): type(each) for each in self.own}
         return self.holds_code or any(_is_replaced(cls) for cls in kinds.values())
 
 
 class StateMove:
-    """The move of one state: `look` in steps, `go`, then, where the hand-over is rolled back, `undo`.
+    """The move of one state: `look` in steps, `go`, then, if the hand-over is rolled back, `undo`.
 
-    `stale` says by key what goes on running replaced code, and why; `lacks` by key which new
-    attributes an instance could not be given. `pairs` are objects, the second of which takes the
-    place of the first.
+    `stale` says by key which replaced code keeps running, and why; `lacks` by key which new
+    attributes an instance could not be given. `pairs` are objects, of which the second replaces the
+    first.
     """
 
     def __init__(
@@ -108,13 +108,13 @@ class StateMove:
 
     @property
     def cut(self) -> bool:
-        """Whether the state was too large to be looked through."""
+        """Whether the state was too large to be searched completely."""
         return self.walk.cut
 
     def look(self) -> bool:
         """Look at some of the state, while it is in use; False when all was seen.
 
-        Last come objects that it has not any more, and would have again after an undo.
+        Last come objects that only an undo would bring back.
         """
         return self.walk.step() or self._meet_earlier()
 
@@ -125,16 +125,17 @@ class StateMove:
         return True
 
     def owned(self) -> list[Any]:
-        """The tasks, threads, processes and sockets that the state holds."""
+        """Return the tasks, threads, processes and sockets that the state holds."""
         return [thing for _, thing in self.walk.of_kind(lambda kind: kind.owned)]
 
     def enums(self) -> dict[type, type]:
-        """The enums of replaced code of which the state had members, each with its successor."""
+        """Return the enums of replaced code of which the state had members, each with its
+        successor."""
         members = (old for old in self._old.values() if raw.derives(type(old), enum.Enum))
         return {type(old): type(self._latest(old)) for old in members}
 
     def go(self) -> None:
-        """Move what the state holds. Raises nothing: what cannot be moved is in `stale`."""
+        """Move the contents of the state. Raises nothing: what cannot be moved is in `stale`."""
         while self._meet_earlier():
             pass
         self.walk.refresh()
@@ -144,13 +145,14 @@ class StateMove:
         try:
             self._carry_out()
         except Exception as error:
-            # Only the code of keys runs here, and where it fails the state is as it was.
+            # Only the code of keys runs here; if it fails, the state is unchanged.
             self.undo()
             self._named = {id(thing): f"its keys cannot be entered: {error!r:.80}" for thing in self._moved()}
             self._name()
 
     def _is_plain(self) -> bool:
-        """Whether nothing is to be moved: the state is data of the standard library alone, as most are."""
+        """Return whether there is nothing to move: the state is data of the standard library alone,
+        as most are."""
         kinds = self.walk.kinds.values()
         if any(each.things and (each.own or each.code or each.running) for each in kinds):
             return False
@@ -158,15 +160,16 @@ class StateMove:
         return all(paired.isdisjoint(map(id, block.refs)) for block in self.walk.blocks)
 
     def undo(self) -> None:
-        """Everything that was in the state before is in it again, as it was; also what others have changed in it."""
+        """Restore the state, including changes by others."""
         while self._undo:
             self._undo.pop()()
         self.walk.give_back()
 
     def remembered(self) -> Remembered | None:
-        """The contents before the move, in the objects after it; None where they cannot be told exactly.
+        """Return the contents before the move, in the objects after it; None if they cannot be told
+        exactly.
 
-        That is a state which is too large, or in which objects have others in their place.
+        That is so for a state which is too large, or in which objects were replaced.
         """
         if self.cut or len(self.walk.found) > MOST_REMEMBERED or any(not each.fit.in_place for each in self._changes):
             return None
@@ -192,7 +195,8 @@ class StateMove:
         return any(self.walk.kind(each).code for each in things)
 
     def _renewed(self, saved: Any) -> Any:
-        """Contents with the objects that are there now; None for those that are more than a list or a plain dict."""
+        """Return contents with the objects that exist now; None for those that are more than a list
+        or a plain dict."""
         if type(saved) is list and not any(type(each) in (list, tuple, dict, set) for each in saved):
             return [self._latest(each) for each in saved]
         if type(saved) is dict and all(self.walk.is_atom(key) for key in saved):
@@ -261,7 +265,7 @@ class StateMove:
             yield from (thing for thing, _, _ in change.others)
 
     def _name(self) -> None:
-        """Find the keys of what is to be named."""
+        """Find the keys of objects that have to be named."""
         if self._named or self._lacking:
             keys = self.walk.keys_of({*self._named, *self._lacking})
             for key, reason in self._in_order(keys, self._named):
@@ -300,7 +304,7 @@ class StateMove:
                     self._patch(thing, rehash=True)
 
     def _holders(self) -> Iterator[Any]:
-        """What holds something that has another in its place."""
+        """Return the holders of objects that were replaced."""
         for change in self._changes:
             yield from (after for thing, after, _ in change.others if after is not thing)
         for block in self.walk.blocks:
@@ -314,7 +318,7 @@ class StateMove:
         return any(id(each) in self._new for each in self.walk.referents(thing))
 
     def _named_holders(self, holders: Iterable[Any]) -> None:
-        """Name the keys of what can be looked into, but not given another object."""
+        """Name the keys of objects that can be searched, but not given another object."""
         closed = [each for each in holders if id(each) in self.walk.found and not _takes_others(type(each))]
         if closed:
             self._named = {id(each): f"held by a {type(each).__name__}" for each in closed}
@@ -326,7 +330,7 @@ class StateMove:
         return thing
 
     def _thaw(self, top: Any, rehash: bool) -> None:
-        """Build what cannot be changed anew where a part of it has another in its place; the innermost first."""
+        """Build immutable objects again if a part of them was replaced; the innermost first."""
         pending, opened = [top], set()
         while pending:
             thing = pending[-1]
@@ -365,7 +369,7 @@ class StateMove:
         return made
 
     def _rebound(self, method: MethodType) -> Any:
-        """A method of the same object as its class has it now."""
+        """Return a method of the same object, of its class now."""
         function, owner = method.__func__, self._latest(method.__self__)
         if type(function) is not FunctionType or not is_past(function.__globals__):
             return method if owner is method.__self__ else MethodType(function, owner)
@@ -379,10 +383,10 @@ class StateMove:
         return MethodType(found, owner)
 
     def _patch(self, thing: Any, *, rehash: bool) -> None:
-        """Put what takes the place of something there, wherever `thing` holds it."""
+        """Put the replacement of an object in its place, wherever `thing` holds it."""
         cls, kind = type(thing), self.walk.kind(thing)
         if not kind.data:
-            # Data is given back as it was found; of all else, only what is done here is undone.
+            # Data is restored as found; of all else, only the changes made here are undone.
             self._undo_patch(thing, cls)
         if raw.derives(cls, dict):
             self._patch_dict(thing, rehash)
@@ -448,10 +452,11 @@ _BUILT = (dict, list, set, deque, CellType)
 
 
 def sentinels(old: Mapping[str, ModuleType]) -> Iterator[tuple[object, object]]:
-    """The bare objects at the top of replaced modules (`UNSET = object()`), each with the one of that name now.
+    """Return the bare objects at the top level of replaced modules (`UNSET = object()`), each with
+    that of the same name now.
 
-    An instance of a class of the module's counts where it has no attributes: it says something by
-    being itself.
+    An instance of a class of the module counts if it has no attributes: its identity is its
+    meaning.
     """
     for name, module in old.items():
         found = sys.modules.get(name)
@@ -485,7 +490,8 @@ def _take_old_class(change: _Change) -> None:
 
 
 def _takes_others(cls: type) -> bool:
-    """Whether an object of this class can be given another object in the place of one that it holds."""
+    """Return whether an object of this class can be given another object in the place of one that
+    it holds."""
     known = raw.derives(cls, *_BUILT, *_FROZEN, MappingProxyType)
     return known or raw.dict_getter(cls) is not None or bool(raw.slots_of(cls))
 
@@ -496,7 +502,7 @@ def _assert_all(fresh: Any, items: Any) -> None:
 
 
 def _running(thing: Any) -> str | None:
-    """What a task or thread that has not ended runs of replaced code, in words; None for nothing."""
+    """Return the replaced code that a task or thread still runs, in words; None for none."""
     cls = type(thing)
     if raw.derives(cls, asyncio.Task):
         name = None if asyncio.Task.done(thing) else running_code(asyncio.Task.get_coro(thing))

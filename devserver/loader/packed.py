@@ -1,7 +1,8 @@
-"""Imports the mods of a package in a process of its own, to see that they come up where nothing but the package is.
+"""Imports the mods of a package in a process of its own, to see that they load with nothing but the
+package.
 
-The process prints one JSON object: for each mod its number of handlers or its error, and which distributions bring
-which top names here.
+The process prints one JSON object: for each mod its number of handlers or its error, and the
+distributions of each top name here.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of importing the mods of a package: handlers by mod, a sentence for each that does not come up.
+    """The results of importing the mods of a package: handlers by mod, a sentence for each that
+    fails.
 
-    `missing` are top names that are not installed here. `distributions` says for a top name which ones bring it.
+    `missing` are top names that are not installed here. `distributions` says for a top name which
+    ones bring it.
     """
 
     handlers: dict[str, int]
@@ -64,10 +67,10 @@ def _main(folders: Sequence[str], mods: Sequence[str]) -> None:
         except BaseException as error:
             found["problems"].append(f"{mod} cannot be imported: {_said(error, Path(folders[0]))}")
     found["distributions"] = importlib.metadata.packages_distributions()
-    # Alone on the last line: what its import prints comes before.
+    # Alone on the last line: the output of the import comes before.
     sys.stdout.write("\n" + json.dumps(found))
     sys.stdout.flush()
-    # Threads that an import has started keep nobody waiting.
+    # Threads that an import has started do not delay the exit.
     os._exit(0)
 
 
@@ -90,7 +93,7 @@ def _handlers(mod: str, folder: Path) -> int:
 
 
 def _said(error: BaseException, folder: Path) -> str:
-    """The error with the innermost line of the package that it came from."""
+    """Return the error with the innermost line of the package that it came from."""
     place, trace = "", error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

@@ -1,8 +1,7 @@
-"""The places of a process that code of mods changes: how each is read, and how something else is put there.
+"""The places of a process that code of mods changes: how each is read and written.
 
-Each place is read as a table; a key that is missing in it means that nothing is there. Remembers
-nothing. What is looked at here are settings of the process; `libraries` adds the modules and
-classes that code names.
+Each place is read as a table; a missing key means that nothing is there. Remembers nothing. These
+are settings of the process; `libraries` adds the modules and classes that code names.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from typing import Any
 Table = dict[Any, Any]
 
 MISSING = object()
-"""What stands for nothing in a place."""
+"""Stands for nothing in a place."""
 
 _PATIENCE = 5.0
 
@@ -38,12 +37,12 @@ _PATIENCE = 5.0
 class Place:
     """One place. `word` is for people; `which` tells apart places of one word.
 
-    `put(key, now, value)` puts a value, or MISSING, where `now` is. `list_of` gives the list that
-    an entry is in, where order counts. `close` ends what was taken out for good. `is_shared`:
-    others change it all the time, so that a change counts as a mod's only where its code shows it.
-    `is_late`: what is there has no effect before the process ends, and cannot be put back exactly.
-    `is_of_mods`: it belongs to another module of mods, where only what leads to the code that runs
-    is its change.
+    `put(key, now, value)` replaces `now` by a value, or MISSING. `list_of` gives the list that an
+    entry is in, if its order counts. `close` ends a value that was taken out for good. `is_shared`:
+    others change it all the time, so that a change counts as a mod's only if its code shows it.
+    `is_late`: the value has no effect before the process ends, and cannot be restored exactly.
+    `is_of_mods`: it belongs to another module of mods, where only values that lead to the running
+    code are its changes.
     """
 
     word: str
@@ -59,12 +58,12 @@ class Place:
 
 
 def by_identity(things: Collection[Any]) -> Table:
-    """A table of things that may have no hash, or one that runs code of mods."""
+    """Return a table of objects that may have no hash, or one that runs code of mods."""
     return {id(each): each for each in things}
 
 
 def by_occurrence(things: list[Any]) -> Table:
-    """A table of a list, in which one thing may be several times."""
+    """Return a table of a list, in which one object may occur several times."""
     found: Table = {}
     for each in things:
         count = 0
@@ -77,7 +76,7 @@ def by_occurrence(things: list[Any]) -> Table:
 def list_place(
     word: str, current: Callable[[], list[Any]], changed: Callable[[], object] = lambda: None, **more: Any
 ) -> Place:
-    """A place that is a list."""
+    """Return a place that is a list."""
 
     def put(key: Any, now: Any, value: Any) -> None:
         found = current()
@@ -92,7 +91,7 @@ def list_place(
 
 
 def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Place:
-    """A place that is a dictionary."""
+    """Return a place that is a dictionary."""
 
     def put(key: Any, now: Any, value: Any) -> None:
         if value is MISSING:
@@ -104,7 +103,7 @@ def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Plac
 
 
 def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more: Any) -> Place:
-    """The attributes that a module or class has itself."""
+    """Return the attributes that a module or class has itself."""
 
     def read() -> Table:
         found = dict(vars(owner))
@@ -112,7 +111,7 @@ def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more:
             found.pop(name, None)
         return found
 
-    # Not `setattr`: that would run what a metaclass or a module of its own class does then.
+    # Not `setattr`: that would run code of a metaclass or of the module's own class.
     base: Any = type if isinstance(owner, type) else object
 
     def put(key: Any, now: Any, value: Any) -> None:
@@ -128,9 +127,9 @@ def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more:
 
 
 def _umask() -> int:
-    """The mask of new files.
+    """Return the mask of new files.
 
-    Asking the system for it sets it, so that it is read where Linux shows it.
+    Asking the system for it sets it, so it is read where Linux shows it.
     """
     try:
         file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
@@ -145,7 +144,8 @@ def _umask() -> int:
 
 _UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
 _STATUS_HEAD = 512
-"""How many bytes at the head of that file surely hold it: it comes second, after a name of at most 64."""
+"""The bytes at the head of that file that surely contain it: it comes second, after a name of at
+most 64."""
 
 
 def _working_directory() -> str:
@@ -179,7 +179,7 @@ def _write_environment(key: bytes | str, now: Any, value: Any) -> None:
         os.environ[name] = os.fsdecode(value)
 
 
-# What `os.environ` keeps: to decode every variable takes longer than to read all other places.
+# The storage of `os.environ`: decoding every variable takes longer than reading all other places.
 _variables: dict[Any, Any] = getattr(os.environ, "_data", None) or dict(os.environ)
 
 
@@ -189,7 +189,7 @@ _variables: dict[Any, Any] = getattr(os.environ, "_data", None) or dict(os.envir
 class _Spy:
     """Equal to nothing.
 
-    `atexit.unregister` compares each callback with what it is given, and so names them all.
+    `atexit.unregister` compares each callback with its argument, and so shows them all.
     """
 
     def __init__(self) -> None:
@@ -209,12 +209,12 @@ def _exit_callbacks() -> Table:
 
 
 def _write_exit_callback(key: Any, now: Any, value: Any) -> None:
-    # Not called: it is there for the end of the process, which is not now.
+    # Not called: it is for the end of the process.
     if value is MISSING:
         atexit.unregister(now)
 
 
-# What `signal.getsignal` wraps: to look the handlers of sixty signals up in an enumeration takes
+# Wrapped by `signal.getsignal`: looking up the handlers of sixty signals in an enumeration takes
 # longer than all else.
 _handler_of: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 
@@ -236,7 +236,7 @@ _SIGNALS = tuple(int(each) for each in signal.valid_signals() if each not in (si
 def _loggers() -> Iterator[tuple[str, logging.Logger]]:
     yield "root", logging.root
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        # A logger that nobody has asked for yet has a place holder in the table.
+        # A logger that was never asked for has a place holder in the table.
         if isinstance(logger, logging.Logger):
             yield name, logger
 
@@ -266,7 +266,7 @@ def _log_list(key: tuple[str, int], thing: Any) -> list[Any]:
 
 
 def _log_settings() -> Table:
-    """What is set for loggers, but for what a new one has."""
+    """Yield the settings of loggers, without the defaults of a new one."""
     found: Table = {}
     for name, logger in _loggers():
         if logger.level:
@@ -335,10 +335,10 @@ PLACES = (
     list_place("hook in sys.path_hooks", lambda: sys.path_hooks),
     list_place("warnings filter", lambda: warnings.filters, getattr(warnings, "_filters_mutated", int)),  # type: ignore[arg-type,return-value]
 )
-"""The places that are always looked at."""
+"""The places that are always read."""
 
 
-# The main thread, where alone Python lets signal handlers be set
+# The main thread, the only one where Python lets signal handlers be set
 
 _main_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 _real_signal = signal.signal
@@ -347,14 +347,14 @@ _guests_lock = threading.Lock()
 
 
 def note_main_loop() -> None:
-    """Remember the running loop, where it is the main thread's."""
+    """Remember the running loop, if it is the main thread's."""
     global _main_loop
     if threading.current_thread() is threading.main_thread():
         _main_loop = weakref.ref(asyncio.get_running_loop())
 
 
 def on_main_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function on the main thread, through its loop; here, where no loop runs there."""
+    """Call a function on the main thread, through its loop; here, if no loop runs there."""
     loop = _main_loop() if _main_loop is not None else None
     if threading.current_thread() is threading.main_thread() or loop is None or not loop.is_running():
         return function(*arguments)
@@ -372,7 +372,8 @@ def on_main_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextlib.contextmanager
 def signals_from_anywhere() -> Iterator[None]:
-    """Let `signal.signal` work on any thread meanwhile, as it does where a program imports its modules itself."""
+    """Let `signal.signal` work on any thread meanwhile, as in a program that imports its modules
+    itself."""
     global _guests
     with _guests_lock:
         _guests += 1

@@ -25,12 +25,12 @@ _STANDARD = frozenset(sys.stdlib_module_names) | {"builtins"}
 
 
 def derives(cls: type, *bases: type) -> bool:
-    """Whether a class is one of `bases` or derives from one."""
+    """Return whether a class is one of `bases` or derives from one."""
     return any(each is base for each in mro(cls) for base in bases)
 
 
 def lookup(cls: type, name: str) -> Any:
-    """What a class defines under a name, as it stands there, or None."""
+    """Return a class's definition under a name, unbound, or None."""
     for each in mro(cls):
         if name in (names := names_of(each)):
             return names[name]
@@ -38,7 +38,7 @@ def lookup(cls: type, name: str) -> Any:
 
 
 def module_of(cls: type) -> str:
-    """The name of the module that a class was made in."""
+    """Return the name of the module that a class was made in."""
     if not flags_of(cls) & HEAP_TYPE:
         return "builtins"
     found = names_of(cls).get("__module__")
@@ -46,12 +46,13 @@ def module_of(cls: type) -> str:
 
 
 def is_standard(cls: type) -> bool:
-    """Whether a class belongs to Python or its standard library."""
+    """Return whether a class belongs to Python or its standard library."""
     return module_of(cls).partition(".")[0] in _STANDARD
 
 
 def dict_getter(cls: type) -> Callable[[object], dict[str, Any]] | None:
-    """What reads the attributes of an instance of `cls`; None where its instances have none."""
+    """Return a function that reads the attributes of an instance of `cls`; None if its instances
+    have none."""
     for each in mro(cls):
         found = names_of(each).get("__dict__")
         if type(found) in (GetSetDescriptorType, MemberDescriptorType):
@@ -60,7 +61,7 @@ def dict_getter(cls: type) -> Callable[[object], dict[str, Any]] | None:
 
 
 def slots_of(cls: type) -> list[tuple[str, Any]]:
-    """The slots of a class with their descriptors, those of its bases too."""
+    """Return the slots of a class with their descriptors, those of its bases too."""
     return [
         (name, member)
         for each in mro(cls)
@@ -71,7 +72,7 @@ def slots_of(cls: type) -> list[tuple[str, Any]]:
 
 
 def attributes(thing: object) -> Iterator[tuple[str, Any]]:
-    """The attributes that an instance itself has, with their values."""
+    """Yield the attributes that an instance itself has, with their values."""
     getter = dict_getter(type(thing))
     if getter is not None:
         yield from list(dict.items(getter(thing)))
@@ -84,7 +85,8 @@ def attributes(thing: object) -> Iterator[tuple[str, Any]]:
 
 
 def set_attribute(thing: object, name: str, value: object) -> None:
-    """Set an attribute past any `__setattr__`; nothing where an instance of this class has no place for it."""
+    """Set an attribute past any `__setattr__`; nothing if an instance of this class has no place
+    for it."""
     for found, member in slots_of(type(thing)):
         if found == name:
             member.__set__(thing, value)

@@ -1,9 +1,10 @@
-"""Which files and folders a mod reads while it is imported or initialised, which it writes itself, and what it starts.
+"""Records the files and folders that a mod reads during its import or `initialize()`, those it
+writes, and what it starts.
 
-A prompt, a template, a table or a folder read then belongs to the mod's sources. A file that a mod
-writes, on whatever thread, is its data, and no change to its sources, also when it read it first.
+A prompt, a template, a table or a folder that is read belongs to the mod's sources. A file that a
+mod writes, on any thread, is its data, and no change to its sources, even if it read it first.
 Python's audit hook sees every open; it cannot be removed, so there is one for the process, and it
-does nothing where no code of a mod runs.
+does nothing outside of code of mods.
 """
 
 from __future__ import annotations
@@ -27,23 +28,24 @@ from devserver.loader.started import EVENTS, Started, frames
 from devserver.sources.files import LISTING, recorder
 
 _MADE_UP = ("/dev/", "/proc/", "/sys/")
-"""Where no file lies that somebody could save."""
+"""Folders without files that a person could save."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _SQLITE_BESIDE = ("", "-journal", "-wal", "-shm")
 _PASSED_BY = ("linecache", "tokenize", "devserver.")
-"""Modules whose own reading is none of a mod's: the lines of tracebacks, and what we read."""
+"""Modules whose own reading belongs to no mod: the lines of tracebacks, and our own files."""
 
 _MOST_NOTED = 10_000
 
 on_bound: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_on_bound", default=None)
-"""Told of what is about to be made in this context and works on one thread alone; may raise."""
+"""Told of an object that is about to be made in this context and works on one thread alone; may
+raise."""
 
 _installed = False
 _written: set[str] = set()
 _served: dict[str, str] = {}
-"""What handlers have opened for reading, each with the mod."""
+"""The files that handlers have opened for reading, each with the mod."""
 
 
 class DataReads:
@@ -54,12 +56,13 @@ class DataReads:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Note every file opened for reading in this context, and what it starts, until the block ends."""
+        """Note every file that is opened for reading in this context, and what it starts, until the
+        block ends."""
         with record_into(self._read.add):
             yield
 
     def paths(self) -> tuple[Path, ...]:
-        """What was read."""
+        """Return the paths that were read."""
         return tuple(Path(each) for each in sorted(self._read))
 
 
@@ -75,7 +78,8 @@ def record_into(add: Callable[[str], None]) -> Iterator[None]:
 
 
 def install() -> None:
-    """See every open from now on; what mods write is noted in their generation (`Generation.written`)."""
+    """See every open from now on; writes of mods are noted in their generation
+    (`Generation.written`)."""
     global _installed
     if not _installed:
         _installed = True
@@ -105,13 +109,13 @@ def _on_open(path: object, mode: object, flags: object) -> None:
 
 
 def _note_read(path: object, *inside: str) -> None:
-    """Note what is read: by the import or initialize() that runs here, or by a handler."""
+    """Note a read: by the import or initialize() that runs here, or by a handler."""
     note, call = recorder.get(), running.get()
     if (note is None and call is None) or not isinstance(path, str | bytes | os.PathLike):
         return
     name = os.path.join(os.path.abspath(os.fsdecode(path)), *inside)
-    # An import lists the folders where it looks; what it opens, by whatever loader, belongs to the
-    # mod.
+    # An import lists the folders that it searches; the files that it opens, by any loader, belong
+    # to the mod.
     if name.startswith(_MADE_UP) or _is_passed_by(_PASSED_BY if not inside else (*_PASSED_BY, "importlib")):
         return
     if note is not None:
@@ -121,14 +125,15 @@ def _note_read(path: object, *inside: str) -> None:
 
 
 def _is_passed_by(modules: tuple[str, ...] = _PASSED_BY) -> bool:
-    """Whether the nearest code that is no part of this file belongs to these modules."""
+    """Return whether the nearest code outside of this file belongs to these modules."""
     names = (each.f_globals.get("__name__") for each in islice(frames(), 8))
     nearest = next((each for each in names if each != __name__), None)
     return isinstance(nearest, str) and nearest.startswith(modules)
 
 
 def _source_of(name: str) -> str:
-    """The source that a compiled file was made from, which may be read in its place; any other file as it is."""
+    """Return the source that a compiled file was made from, which may be read instead; other files
+    unchanged."""
     if not name.endswith(".pyc"):
         return name
     try:
@@ -138,12 +143,13 @@ def _source_of(name: str) -> str:
 
 
 def written_by_threads() -> frozenset[str]:
-    """What code on threads of mods has opened for writing, as far as no handler is known to have done it."""
+    """Return the files that code on threads of mods has opened for writing, without those of known
+    handlers."""
     return frozenset(_written.copy())
 
 
 def read_by(path: str) -> str | None:
-    """The mod (id) whose handlers have opened a file for reading."""
+    """Return the mod (id) whose handlers have opened a file for reading."""
     return _served.get(path)
 
 
@@ -154,7 +160,7 @@ def _on_start(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _starter() -> Started | None:
-    """Whose code runs here, if it is a mod's.
+    """Return the generation whose code runs here, or None.
 
     On a thread that a mod has started, the code on the stack tells.
     """
@@ -168,7 +174,7 @@ def _starter() -> Started | None:
 
 
 def _note_database(database: object) -> None:
-    """SQLite opens files in C: the one that is named, and those beside it."""
+    """Note a database: SQLite opens files in C, the named one and those beside it."""
     if not isinstance(database, str | bytes | os.PathLike) or os.fsdecode(database) in ("", ":memory:"):
         return
     name, _, options = os.fsdecode(database).removeprefix("file:").partition("?")
@@ -186,8 +192,8 @@ def _note_written(path: object) -> None:
     if call is not None:
         call.generation.written.add(os.path.abspath(os.fsdecode(path)))
     elif threading.current_thread() is not threading.main_thread() and not _is_passed_by():
-        # Mods have the other threads: their loop, its executor, what they have started. We write on
-        # none of these.
+        # The other threads belong to mods: their loop, its executor, the threads they have started.
+        # We write on none of these.
         if len(_written) >= _MOST_NOTED:
             _written.intersection_update([each for each in _written.copy() if os.path.exists(each)])
         _written.add(os.path.abspath(os.fsdecode(path)))
@@ -207,7 +213,7 @@ def watch_threads() -> None:
 
 
 def leave_threads() -> None:
-    """Undo `watch_threads`, once each who asked for it has asked for this."""
+    """Undo `watch_threads`, when each of its callers has called this."""
     global _watchers
     _watchers -= 1
     if _watchers == 0:
@@ -220,7 +226,7 @@ def _start(self: threading.Thread) -> None:
         owner.note_thread(self)
     note = recorder.get()
     if note is not None:
-        # What is read on the way to a module or an instance is read for it, on whatever thread.
+        # Files that are read on the way to a module or an instance are read for it, on any thread.
         self.run = partial(_run_recorded, self, note)  # type: ignore[method-assign]
     _real_start(self)
 

@@ -1,10 +1,11 @@
-"""The imports of one module's own code, as it sees them for as long as any of it runs.
+"""The imports of one module's own code, unchanged for as long as any of it runs.
 
-A module imports from its own set. While that set is the current one its imports are Python's. Once
+A module imports from its own set. While that set is the current one its imports are Python's. After
 the module has been replaced, a function of it that still runs goes on importing the modules that it
-was loaded with, not those that replaced them. Python calls `builtins.__import__` with the globals of
-the code that imports, and the `__spec__` in them leads to the scope. All builtins stay Python's own:
-what code puts there (`gettext.install`, a patched `print`) counts for every module at once.
+was loaded with, not their successors. Python calls `builtins.__import__` with the globals of the
+importing code, and the `__spec__` in them leads to the scope. All builtins stay Python's own:
+values that code puts there (`gettext.install`, a patched `print`) are there for every module at
+once.
 """
 
 from __future__ import annotations
@@ -26,32 +27,34 @@ _real_import = builtins.__import__
 
 
 unnoted: ContextVar[Callable[[], AbstractContextManager[None]] | None] = ContextVar("oa_dev_unnoted", default=None)
-"""Set while changes of the process are noted: what happens in the block that it gives is nobody's of the mods."""
+"""Set while changes of the process are noted: changes in the block that it gives belong to no
+mod."""
 
 
 class Member(Protocol):
-    """A module of a set, with what stands for it in Python's table."""
+    """A module of a set, with the object that stands for it in Python's table."""
 
     exported: Any
 
 
 class Names(Protocol):
-    """How modules of mods are called."""
+    """The names of modules of mods."""
 
     def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
-        """The name under which a module is kept, where it has a short one too."""
+        """Return the name under which a module is kept, if it has a short one too."""
 
     def is_own(self, name: str) -> bool:
-        """Whether a name is one of mods' modules rather than of a library."""
+        """Return whether a name is that of a mod's module rather than of a library."""
 
     def imported(self, name: str, fromlist: Sequence[str]) -> None:
-        """Be told that a module of mods has been imported by another one."""
+        """Note that another module has imported a module of mods."""
 
 
 class Scope:
-    """What one module object imports from: Python's table, or its own set after the module was replaced.
+    """The imports of one module object: from Python's table, or from its own set after the module
+    was replaced.
 
-    `names` knows how modules of mods are called; `started` notes what its code starts on threads of
+    `names` knows the names of modules of mods; `started` notes what its code starts on threads of
     its own; `line` is the line that the module belongs to, if any.
     """
 
@@ -75,8 +78,7 @@ class Scope:
         full = name if level or self._names is None else self._names.full_name(_name(globals), name, fromlist or ())
         if full != name:
             module = self.import_(full, globals, locals, fromlist)
-            # `import my_mod.x` binds `my_mod`, which is an attribute of the package that it is
-            # really in.
+            # `import my_mod.x` binds `my_mod`, an attribute of the package that contains it.
             return module if fromlist else getattr(module, name.partition(".")[0])
         absolute = resolve_name("." * level + name, _package(globals)) if level else name
         if self._line is not None:
@@ -94,7 +96,7 @@ class Scope:
                 return module
             if pause is None or not _is_new(absolute, fromlist or ()):
                 return _real_import(name, globals, locals, fromlist or (), level)
-            # What a library does to the process when it is first imported is the library's, not the
+            # Changes of the process by a library at its first import are the library's, not the
             # mod's.
             with pause():
                 return _real_import(name, globals, locals, fromlist or (), level)
@@ -104,7 +106,8 @@ class Scope:
     def _import_of_line(
         self, line: Name, absolute: str, globals: Mapping[str, object] | None, fromlist: tuple[str, ...]
     ) -> ModuleType | None:
-        """What code of a line means by an absolute name that leads to its own modules; None for any other."""
+        """Import a module of the line itself that its code means by an absolute name; None for
+        other names."""
         meant = line.meant(absolute)
         parent, _, last = line.plain.rpartition(".")
         if fromlist:
@@ -117,7 +120,7 @@ class Scope:
             return _view(package, {last: self.import_(line.own, globals, fromlist=_NONE)})
         if absolute.partition(".")[0] != line.plain.partition(".")[0] or "@" in absolute:
             return None
-        # `import mods.lib` binds `mods` again, which leads to the line's own modules all the same.
+        # `import mods.lib` binds `mods` again, which still leads to the line's own modules.
         leaf: ModuleType | None
         if meant is not None:
             leaf = self.import_(meant, globals, fromlist=_NONE)
@@ -131,7 +134,8 @@ class Scope:
         return found
 
     def _bound(self, line: Name, meant: str, leaf: ModuleType) -> ModuleType | None:
-        """What `import a.b.c` binds in a line: `a`, from which the plain names lead to the line's own modules."""
+        """Return the object that `import a.b.c` binds in a line: `a`, from which the plain names
+        lead to the line's own modules."""
         plain = line.plain.split(".")
         inner = meant[len(line.own) :].split(".")[1:]
         names = [*(".".join(plain[: n + 1]) for n in range(len(plain) - 1)), line.own]
@@ -156,10 +160,10 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import as the code that asks for it does: that of a watched module from its scope, all other as Python does."""
+    """Import for the code that asks: from its scope for a watched module, else as Python does."""
     scope = None if globals is None else scope_in(globals)
     if scope is None and (globals is None or globals.get("__spec__") is None):
-        # What `exec` runs in a dict of its own belongs to the code that calls it.
+        # Code that `exec` runs in a dict of its own belongs to the calling code.
         scope = _scope_on_stack()
     if scope is None:
         return _real_import(name, globals, locals, fromlist or (), level)
@@ -167,7 +171,7 @@ def _import(
 
 
 def _scope_on_stack() -> Scope | None:
-    """The scope of the nearest caller that is a module's."""
+    """Return the scope of the nearest caller that is a module's."""
     frame = sys._getframe(2)
     while frame is not None:
         if frame.f_globals.get("__spec__") is not None:
@@ -178,7 +182,8 @@ def _scope_on_stack() -> Scope | None:
 
 _users = 0
 _stands = False
-"""Whether `_import` stands in for Python's own: by itself, or called by what somebody has put over it."""
+"""Return whether `_import` stands in for Python's own: directly, or called by a wrapper of
+others."""
 
 
 def install() -> None:
@@ -190,7 +195,7 @@ def install() -> None:
 
 
 def remove() -> None:
-    """Let Python import as it did."""
+    """Restore Python's import."""
     global _users, _stands
     _users -= 1
     if _users == 0 and builtins.__import__ is _import:
@@ -198,12 +203,12 @@ def remove() -> None:
 
 
 def scope_of(module: ModuleType) -> Scope | None:
-    """The scope that a watched module was executed in, or None for any other module."""
+    """Return the scope that a watched module was executed in, or None for any other module."""
     return scope_in(module.__dict__)
 
 
 def scope_in(globals: Mapping[str, object]) -> Scope | None:
-    """The same for the globals of a module, as functions hold them."""
+    """Return the same for the globals of a module, as functions hold them."""
     spec = globals.get("__spec__")
     # Not `isinstance`: a module of mods may put anything there.
     state = spec.loader_state if type(spec) is ModuleSpec else None
@@ -211,7 +216,7 @@ def scope_in(globals: Mapping[str, object]) -> Scope | None:
 
 
 def _is_new(name: str, fromlist: Sequence[str]) -> bool:
-    """Whether an import executes modules, as far as that can be told without doing it."""
+    """Return whether an import executes modules, as far as that can be told without doing it."""
     module = sys.modules.get(name)
     if module is None:
         return True
@@ -222,7 +227,8 @@ def _is_new(name: str, fromlist: Sequence[str]) -> bool:
 
 
 def _import_replaced(package: str, fromlist: Sequence[str]) -> None:
-    """Import what `from package import x` would otherwise find as an attribute of the package: the replaced module x.
+    """Import the replaced module x, where `from package import x` would find its successor as an
+    attribute.
 
     A package that runs on has its modules as attributes until their successors are imported.
     """
@@ -237,10 +243,11 @@ def _import_replaced(package: str, fromlist: Sequence[str]) -> None:
 
 
 def _show_fresh(name: str) -> None:
-    """Let a package have the fresh module of that name, which is still being executed, instead of the replaced one.
+    """Let a package have the fresh module of that name during its execution, instead of the
+    replaced one.
 
-    Python sets the attribute when a module is complete. Of modules that import each other one
-    would find the other's predecessor until then, and keep it.
+    Python sets the attribute when a module is complete. Of modules that import each other one would
+    find the other's predecessor until then, and keep it.
     """
     parent, _, child = name.rpartition(".")
     package, fresh = sys.modules.get(parent), sys.modules.get(name)
@@ -267,7 +274,7 @@ def _from_set(own: Mapping[str, Member], absolute: str, fromlist: tuple[str, ...
 
 
 def _member(own: Mapping[str, Member], name: str) -> Any:
-    """A module of the set, else of Python's table: packages that no set has never change.
+    """Return a module of the set, else of Python's table: packages that no set has never change.
 
     None for neither.
     """
@@ -286,7 +293,8 @@ def _with_submodules(own: Mapping[str, Member], absolute: str, fromlist: tuple[s
 
 
 def _chain(own: Mapping[str, Member], absolute: str) -> ModuleType | None:
-    """What `import a.b.c` binds: `a`, from which `.b.c` leads to the module of the set."""
+    """Return the object that `import a.b.c` binds: `a`, from which `.b.c` leads to the module of
+    the set."""
     if absolute not in own:
         return None
     parts = absolute.split(".")
@@ -300,12 +308,13 @@ def _chain(own: Mapping[str, Member], absolute: str) -> ModuleType | None:
 
 
 def _view(base: ModuleType, children: Mapping[str, ModuleType]) -> ModuleType:
-    """`base` itself where its attributes already are `children`, else a look-alike on which they are."""
+    """Return `base` itself if its attributes already are `children`, else a look-alike on which
+    they are."""
     if all(base.__dict__.get(name) is child for name, child in children.items()):
         return base
     view = ModuleType(base.__name__, base.__doc__)
     view.__dict__.update(base.__dict__)
-    # What the module gets later is seen, too.
+    # Later attributes of the module are seen, too.
     view.__dict__["__getattr__"] = partial(getattr, base)
     view.__dict__.update(children)
     return view

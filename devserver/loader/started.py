@@ -1,7 +1,8 @@
-"""What the code of mods starts and does not end: threads, processes and sockets, noted with their line.
+"""Threads, processes and sockets that the code of mods starts and does not end, noted with their
+line.
 
-Threads get a SystemExit where they are daemons that run code of mods, and timers are cancelled;
-other threads of mods, processes and bound sockets are named.
+Daemon threads that run code of mods get a SystemExit, and timers are cancelled; other threads of
+mods, processes and bound sockets are named.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Started:
     def note_thread(self, thread: threading.Thread) -> None:
         """Note a thread that is about to be started, with the line of a mod that starts it.
 
-        A timer that is armed by code whose end has come never fires.
+        A timer of code that has ended never fires.
         """
         self.threads[thread] = place_of_mods()
         if self.has_ended and isinstance(thread, threading.Timer):
@@ -68,7 +69,7 @@ class Started:
                 interrupt(thread.ident or 0, SystemExit)
 
     def to_end(self) -> list[threading.Thread]:
-        """The threads that are told to end."""
+        """Return the threads that are told to end."""
         return [each for each in list(self.threads) if each.is_alive() and each.daemon and runs_code_of_mods(each)]
 
     def wait(self, seconds: float) -> None:
@@ -78,7 +79,7 @@ class Started:
             thread.join(max(0.0, until - time.monotonic()))
 
     def alive(self) -> list[str]:
-        """What still runs, each in words."""
+        """Return the things that still run, each in words."""
         threads = [(each, where) for each, where in list(self.threads.items()) if each.is_alive()]
         return [
             *(f"thread {each.name!r} started at {where}" for each, where in threads if runs_code_of_mods(each)),
@@ -92,7 +93,8 @@ _everything: weakref.WeakSet[Started] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class TakenOut:
-    """Something that was started and is nobody's for now: what it was noted in, and the line where it began."""
+    """A started thing that belongs to no mod for now: the `Started` that it was noted in, and the
+    line where it began."""
 
     owner: Started
     thing: Any
@@ -109,7 +111,8 @@ class TakenOut:
 
 
 def take_out(things: Collection[Any]) -> list[TakenOut]:
-    """Take threads, processes and sockets from what has started them; they do not end with it."""
+    """Take threads, processes and sockets from the generations that have started them; they do not
+    end with these."""
     found = []
     for owner in list(_everything) if things else ():
         for thing in things:
@@ -127,18 +130,19 @@ def take_out(things: Collection[Any]) -> list[TakenOut]:
 
 
 def interrupt(thread: int, reason: type[BaseException]) -> None:
-    """Raise `reason` at the next Python instruction of a thread (Python/C API, PyThreadState_SetAsyncExc).
+    """Raise `reason` at the next Python instruction of a thread (Python/C API,
+    PyThreadState_SetAsyncExc).
 
-    Code that waits in C (a sleep, a read without a timeout) is interrupted when it comes back to
+    Code that waits in C (a sleep, a read without a timeout) is interrupted when it returns to
     Python.
     """
-    import ctypes  # rarely needed, and no start shall wait for it
+    import ctypes  # rarely needed, and no start should wait for it
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(reason))
 
 
 def runs_code_of_mods(thread: threading.Thread) -> bool:
-    """Whether a thread runs a function of a mod: as its target, as what its class calls, or further in.
+    """Return whether a thread runs a function of a mod: as its target, in its class, or further in.
 
     A timer and a worker of a pool begin in Python's own code, and call the mod's from there.
     """
@@ -155,7 +159,7 @@ def runs_code_of_mods(thread: threading.Thread) -> bool:
 
 
 def frames() -> Iterator[FrameType]:
-    """The frames of the caller and of what called it, innermost first."""
+    """Yield the frames of the caller and of what called it, innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         yield frame
@@ -163,13 +167,13 @@ def frames() -> Iterator[FrameType]:
 
 
 def _making(cls: type) -> list[Any]:
-    """The object whose constructor runs, further out on the stack."""
+    """Return the object whose constructor runs, further out on the stack."""
     found = (frame.f_locals.get("self") for frame in frames())
     return next(([each] for each in found if raw.derives(type(each), cls)), [])
 
 
 def place_of_mods() -> str:
-    """The line of a mod that runs, as file:line."""
+    """Return the line of a mod that runs, as file:line."""
     for frame in frames():
         if scope_in(frame.f_globals) is not None:
             return place_in(frame.f_code.co_filename, frame.f_lineno)
@@ -177,7 +181,7 @@ def place_of_mods() -> str:
 
 
 def place_in(file: str, line: int) -> str:
-    """A line of a file, which is named from the working directory where it lies in it."""
+    """Return a line of a file, which is named from the working directory where it lies in it."""
     short = os.path.relpath(file)
     return f"{file if short.startswith('..') else short}:{line}"
 
@@ -192,7 +196,7 @@ def _command(process: subprocess.Popen[Any]) -> str:
 
 
 def _runs(process: subprocess.Popen[Any]) -> bool:
-    """Whether a process runs; asked so that its exit code is still there for its owner."""
+    """Return whether a process runs; asked so that its exit code is still there for its owner."""
     if process.returncode is not None:
         return False
     try:

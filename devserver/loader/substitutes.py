@@ -1,6 +1,6 @@
 """Answers imports of chosen names with modules made here, before Python's own finders are asked.
 
-Knows no library: which names, and what their modules hold, is the caller's decision.
+Knows no library: the caller decides on the names and the contents of modules.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 sys.modules.pop(name, None)
 
     def remove(self) -> None:
-        """Stop to answer, and forget the modules that were served."""
+        """Stop answering, and forget the modules that were served."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name in (*self._modules, *self._packages):
@@ -69,13 +69,13 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def package_folder(package: str) -> Path | None:
-    """Where an installed top-level package lies; None without one. Imports nothing."""
+    """Return the folder of an installed top-level package; None without one. Imports nothing."""
     found = importlib.machinery.PathFinder.find_spec(package)
     return Path(found.origin).parent if found is not None and found.origin is not None else None
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution; None where it is not installed."""
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -83,7 +83,8 @@ def installed_version(distribution: str) -> str | None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether Python itself would find a top-level package; a folder without `__init__.py` is none.
+    """Return whether Python itself would find a top-level package; a folder without `__init__.py`
+    does not count.
 
     Imports nothing.
     """

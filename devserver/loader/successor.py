@@ -1,4 +1,4 @@
-"""What now stands where a piece of replaced code stood: found by name, as pickle finds classes and functions.
+"""The successors of replaced code: found by name, as pickle finds classes and functions.
 
 Looks things up; changes no object, and runs no code of an object that it looks at (`raw`).
 """
@@ -20,16 +20,17 @@ _LOCALS = "<locals>"
 
 
 class Gone(LookupError):
-    """Nothing has taken the place of a piece of code. The text says of what, in a few words."""
+    """Code without a successor. The text names it, in a few words."""
 
 
 def is_code_type(cls: type) -> bool:
-    """Whether instances of a class are code that has a name of its own, rather than data."""
+    """Return whether instances of a class are code that has a name of its own, rather than data."""
     return raw.derives(cls, type, FunctionType, ModuleType, _lru_cache_wrapper, enum.Enum)
 
 
 def successor(code: Any) -> Any:
-    """What has the name of `code` now; `code` itself where nothing took its place. Raises Gone."""
+    """Return the object that has the name of `code` now; `code` itself if it was not replaced.
+    Raises Gone."""
     cls = type(code)
     if raw.derives(cls, ModuleType):
         return _of_module(code)
@@ -41,7 +42,7 @@ def successor(code: Any) -> Any:
 
 
 def successor_class(cls: type) -> type:
-    """The class of that name as it now is; `cls` itself where it was not replaced. Raises Gone."""
+    """Return the class of that name now; `cls` itself if it was not replaced. Raises Gone."""
     if not is_watched(cls) or any(not is_past(each) for each in _globals_of(cls)):
         return cls
     name = raw.qualname_of(cls)
@@ -52,7 +53,7 @@ def successor_class(cls: type) -> type:
 
 
 def is_watched(cls: type) -> bool:
-    """Whether a class is code of mods, whichever build of it. One whose module is gone was."""
+    """Return whether a class is code of mods, of any build. A class whose module is gone was."""
     if not raw.flags_of(cls) & raw.HEAP_TYPE:
         return False
     module = sys.modules.get(raw.module_of(cls))
@@ -60,7 +61,8 @@ def is_watched(cls: type) -> bool:
 
 
 def origin(thing: object) -> str | None:
-    """The watched module that a thing is code of, or an instance of whose class; None for what no mod has written."""
+    """Return the watched module that an object, or its class, is code of; None for objects that no
+    mod has written."""
     cls = type(thing)
     if raw.derives(cls, functools.partial):
         return origin(functools.partial.func.__get__(thing))
@@ -79,13 +81,15 @@ def origin(thing: object) -> str | None:
 
 
 def is_past(globals: Mapping[str, Any]) -> bool:
-    """Whether these are the globals of a watched module that was replaced or is gone: it is out of Python's table."""
+    """Return whether these are the globals of a watched module that was replaced or is gone: it is
+    out of Python's table."""
     scope = scope_in(globals)
     return scope is not None and scope.own is not None
 
 
 def running_code(work: object) -> str | None:
-    """The name of the replaced function that a coroutine or generator runs, itself or in what it awaits, or None."""
+    """Return the name of the replaced function that a coroutine or generator runs, itself or in
+    what it awaits, or None."""
     while type(work) in (CoroutineType, GeneratorType):
         step: Any = work
         is_coroutine = type(step) is CoroutineType
@@ -97,9 +101,10 @@ def running_code(work: object) -> str | None:
 
 
 def let_recognise(module: ModuleType) -> None:
-    """Let the code of a replaced module that still runs take instances of a class's successor for its own.
+    """Let the code of a replaced module that still runs accept instances of a class's successor.
 
-    What it shares with its successor, above all the state, has been moved to the new classes.
+    The objects that it shares with its successor, above all the state, have been moved to the new
+    classes.
     """
     names = _namespace(module)
     names.setdefault("isinstance", _isinstance)
@@ -107,10 +112,11 @@ def let_recognise(module: ModuleType) -> None:
 
 
 def alias_enums(modules: Iterable[ModuleType], enums: Mapping[type, type], held: Iterable[object]) -> None:
-    """Let replaced modules find the successors of these enums under their names: `state["mode"] is Mode.FAST`.
+    """Let replaced modules find the successors of these enums under their names: `state["mode"] is
+    Mode.FAST`.
 
-    Not where their running code `held` members from before, which it would not recognise any more,
-    nor where a member is gone.
+    Not if their running code `held` members from before, which it would not recognise any more, nor
+    if a member is gone.
     """
     kept = {type(each) for each in held if raw.derives(type(each), enum.Enum)}
     chosen = {old: new for old, new in enums.items() if old not in kept and _has_all_members(old, new)}
@@ -136,7 +142,7 @@ def _issubclass(cls: Any, classes: Any, /) -> bool:
 
 
 def _latest(classes: Any) -> Any:
-    """The argument of `isinstance` with the successor of each class that was replaced."""
+    """Return the argument of `isinstance` with the successor of each class that was replaced."""
     if type(classes) in (tuple, UnionType):
         return tuple(_latest(each) for each in (classes if type(classes) is tuple else classes.__args__))
     if not raw.derives(type(classes), type):
@@ -169,15 +175,16 @@ def _of_member(member: enum.Enum) -> enum.Enum:
     name, value = known.get("_name_"), known.get("_value_")
     members = raw.lookup(target, "_member_map_") or {}
     try:
-        # A flag that is made of several has no name of its own in every version of Python.
+        # A flag that is made of several has no name of its own in some versions of Python.
         return members[name] if name in members else target(value)  # type: ignore[no-any-return]
     except Exception:
-        # A value is looked up by what its own class calls equal, which may raise anything.
+        # A value is looked up by the equality of its own class, which may raise anything.
         raise Gone(f"{raw.qualname_of(cls)}.{name} is gone") from None
 
 
 def _of_function(function: Any) -> Any:
-    """The function of that name, or of the global name that it was bound to, or its body among an outer function's."""
+    """Return the function of that name, or of the global name that it was bound to, or its body
+    among an outer function's."""
     past = [each for each in _globals_along(function) if is_past(each)]
     if not past:
         return function
@@ -193,12 +200,12 @@ def _of_function(function: Any) -> Any:
 
 
 def _wrapped(function: Any) -> Any:
-    """What a function says that it wraps (`functools.wraps`)."""
+    """Return the function that a function says it wraps (`functools.wraps`)."""
     return dict(raw.attributes(function)).get("__wrapped__")
 
 
 def _globals_along(function: Any) -> Iterator[Mapping[str, Any]]:
-    """The globals of a function and of those that it wraps."""
+    """Yield the globals of a function and of those that it wraps."""
     seen: set[int] = set()
     while type(function) in (FunctionType, _lru_cache_wrapper) and id(function) not in seen:
         seen.add(id(function))
@@ -208,7 +215,8 @@ def _globals_along(function: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _inner(function: FunctionType, module: ModuleType | None) -> FunctionType | None:
-    """A function of the same closure with the new body, where an outer function still makes one of its name."""
+    """Return a function of the same closure with the new body, if an outer function still makes one
+    of its name."""
     top, *path = function.__qualname__.split(f".{_LOCALS}.")
     code: CodeType | None = getattr(_attribute(module, top), "__code__", None)
     for name in path:
@@ -228,9 +236,9 @@ def _only(outer: CodeType, name: str) -> CodeType | None:
 
 
 def _attribute(module: ModuleType | None, qualname: str) -> Any:
-    """What stands under a dotted name: in a module, then in classes.
+    """Return the value of a dotted name: in a module, then in classes.
 
-    Nothing in what a module has put in its place.
+    Not in a module's own replacement for itself.
     """
     first, *rest = qualname.split(".")
     found: Any = _namespace(module).get(first) if raw.derives(type(module), ModuleType) else None  # type: ignore[arg-type]
@@ -242,7 +250,8 @@ def _attribute(module: ModuleType | None, qualname: str) -> Any:
 
 
 def _globals_of(cls: type) -> Iterator[Mapping[str, Any]]:
-    """The globals that the first function of a class sees; nothing for a class without any of its own module."""
+    """Return the globals that the first function of a class sees; nothing for a class without any
+    of its own module."""
     for each in list(raw.names_of(cls).values()):
         if type(each) is FunctionType and each.__globals__.get("__name__") == raw.module_of(cls):
             yield each.__globals__

@@ -1,4 +1,5 @@
-"""What a mod that is nowhere may be meant to be: a folder of the workspace, or a mod that openagents brings.
+"""Suggestions for a mod that is not found: a folder of the workspace, or a mod that openagents
+brings.
 
 Looks at folders alone; imports nothing.
 """
@@ -14,13 +15,14 @@ from devserver.sources.roots import Roots
 
 _PACKAGE = "openagents"
 _DEEPEST = 4
-"""How many folders below the mods of openagents are looked through."""
+"""The most folders below the mods of openagents that are searched."""
 _NEVER_SHIPPED = frozenset({"analytics", "heavy_analytics"})
 """The announcement of dynamic loading names them; no version of openagents has them."""
 
 
 def hint_for(name: str, roots: Roots) -> str:
-    """A sentence that names what may be meant by the dotted name of a mod that does not exist; else an empty text."""
+    """Return a sentence that suggests a mod for the dotted name of one that does not exist; else an
+    empty text."""
     top, _, rest = name.partition(".")
     last = name.rpartition(".")[2]
     if not rest and _is_mod(roots.workspace / "mods" / name):
@@ -45,7 +47,7 @@ def _is_mod(place: Path) -> bool:
 
 
 def _bundled_folder() -> Path | None:
-    """Where the package keeps its mods; None where it is not installed."""
+    """Return the folder of the package's mods; None if it is not installed."""
     found = PathFinder.find_spec(_PACKAGE)
     for each in (found.submodule_search_locations or ()) if found is not None else ():
         if (Path(each) / "mods").is_dir():

@@ -1,16 +1,15 @@
-"""Finds what a state holds, and remembers its contents so that they can be given back exactly.
+"""Finds the objects of a state, and remembers their contents so that they can be restored exactly.
 
 The garbage collector's own view (`gc.get_referents`) leads from object to object: it is fast, knows
-every container, also those of other packages, and runs no code of theirs. What an object is, is
-decided once for its class (`Kind`).
+every container, also those of other packages, and runs no code of theirs. The nature of an object
+is decided once for its class (`Kind`).
 
 Two stretches. First the data of the mod: Python's containers and instances of the classes of mods;
-its contents are remembered. Then what lies beyond, in objects of other packages (a queue, a
-client): these are looked through too, but what is in them is theirs, and they change it whenever
-they like.
+its contents are remembered. Then the rest, in objects of other packages (a queue, a client): these
+are searched too, but their contents belong to them, and they may change them at any time.
 
-Looking takes time, so it is done in steps before the gate is shut; `refresh` then looks again only
-where something has changed meanwhile.
+The search takes time, so it is done in steps before the gate is shut; `refresh` then repeats only
+the changed parts.
 """
 
 from __future__ import annotations
@@ -49,17 +48,17 @@ from devserver.loader.successor import Gone, is_code_type, is_watched, successor
 from devserver.mod import BaseMod
 
 MOST_OBJECTS = 200_000
-"""How many objects of a state are looked at."""
+"""The most objects of a state that are looked at."""
 
 MOST_BEYOND = 20_000
-"""How many objects of other packages, and in those, are looked at."""
+"""The most objects of other packages, and in those, that are looked at."""
 
 BLOCK = 256
 STEP = 2048
-"""How many objects are looked at, and how many of those that they hold are taken in, in one step of about 1 ms."""
+"""The number of objects, and of those that they hold, in one step of about 1 ms."""
 
 ATOMS = (int, str, bytes, float, bool, complex, type(None), type(Ellipsis), range, bytearray, slice)
-"""Data that holds nothing which could be code."""
+"""Data that cannot hold code."""
 
 _CLOSED = (
     CodeType,
@@ -72,7 +71,7 @@ _CLOSED = (
     threading.local,
     BaseMod,
 )
-"""What leads to everything else, and is no part of a state."""
+"""Objects that lead to everything else, and are not part of a state."""
 
 _DATA = (
     dict, list, tuple, set, frozenset, deque, MappingProxyType, CellType, MethodType, functools.partial,
@@ -84,12 +83,12 @@ _OWNED = (asyncio.Future, threading.Thread, subprocess.Popen)
 
 @dataclass(slots=True, eq=False)
 class Kind:
-    """What the instances of one class are to a walk, and those of them that it has found.
+    """The nature of the instances of one class in a walk, and those of them that it has found.
 
-    `target` is the class that replaced theirs, where one did (`gone` says why it cannot be told);
-    `code`, that they are functions, classes, modules or enum members; `running`, that code of
-    theirs may run just now; `data`, that their contents are remembered, which `take` reads and
-    `put` gives back; `parts` gives what they hold, where that is not what the collector says.
+    `target` is the class that replaced theirs, if one did (`gone` says why it cannot be told);
+    `code`: they are functions, classes, modules or enum members; `running`: code of theirs may run
+    just now; `data`: their contents are remembered, which `take` reads and `put` restores; `parts`
+    gives the objects that they hold, if these are not the collector's.
     """
 
     cls: type
@@ -114,7 +113,8 @@ _ATOM = Kind(object)
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """Some of what was found, all that it led to when it was last looked at, and its contents (of data) then."""
+    """Some of the objects found, everything that they led to at the last look, and their contents
+    (of data) then."""
 
     things: list[Any]
     refs: list[Any]
@@ -122,7 +122,8 @@ class Block:
 
 
 class Walk:
-    """One walk through a state, from its dict. `leave_out` are objects that are not looked into."""
+    """One walk through a state, from its dict. `leave_out` are objects whose contents are
+    skipped."""
 
     def __init__(self, root: dict[Any, Any], leave_out: Iterable[object] = ()) -> None:
         self.root = root
@@ -131,7 +132,7 @@ class Walk:
         self.found: dict[int, Any] = {}
         self.kinds: dict[int, Kind] = {id(each): _ATOM for each in ATOMS}
         self._unmet: list[Any] = []
-        """What the last block holds and was not taken in yet, from the end."""
+        """The objects that the last block holds and that are not taken in yet, from the end."""
         self._near: list[Any] = []
         self._far: list[Any] = []
         self._beyond = 0
@@ -141,7 +142,7 @@ class Walk:
         self._meet([root])
 
     def kind(self, thing: object) -> Kind:
-        """What a thing is to this walk."""
+        """Return the kind of an object in this walk."""
         cls = type(thing)
         known = self.kinds.get(id(cls))
         if known is None:
@@ -164,7 +165,7 @@ class Walk:
         del pending[-BLOCK:]
         self.blocks.append(block)
         with _no_collection():
-            # Before the referents: to read attributes may give an instance a dict of its own.
+            # Before the referents: reading attributes may give an instance a dict of its own.
             self._save(block)
             block.refs = self._referents(block.things)
         self._unmet = block.refs[::-1]
@@ -181,12 +182,13 @@ class Walk:
         self._meet(things)
 
     def finish(self) -> None:
-        """Look at all that is left."""
+        """Look at all remaining objects."""
         while self.step():
             pass
 
     def refresh(self) -> None:
-        """Look again at what has changed since it was looked at, and remember the contents of all that there is now."""
+        """Look again at objects that have changed since, and remember the contents of all that
+        exist now."""
         self.finish()
         with _no_collection():
             for block in list(self.blocks):
@@ -198,7 +200,7 @@ class Walk:
         self.finish()
 
     def give_back(self) -> None:
-        """Let all data be as it was when it was last looked at."""
+        """Restore all data as of the last look."""
         for block in self.blocks:
             for thing, contents in zip(block.things, block.saved, strict=True):
                 kind = self.kind(thing)
@@ -206,16 +208,17 @@ class Walk:
                     kind.put(thing, contents)
 
     def of_kind(self, choose: Callable[[Kind], Any]) -> Iterator[tuple[Kind, Any]]:
-        """All things of the kinds that are chosen."""
+        """Yield all objects of the chosen kinds."""
         for kind in list(self.kinds.values()):
             if choose(kind):
                 for thing in kind.things:
                     yield kind, thing
 
     def keys_of(self, ids: set[int]) -> dict[int, str]:
-        """The key of the state under which each of these objects, given by their ids, is first found."""
+        """Return the key of the state under which each of these objects, given by their ids, is
+        first found."""
         named: dict[int, str] = {}
-        # What lies in the data of a key is named after it, also where something of another package
+        # An object in the data of a key is named after it, even if an object of another package
         # leads there too.
         for whole in (False, True):
             seen = {id(self.root)}
@@ -238,7 +241,7 @@ class Walk:
         ]
 
     def _meet(self, things: Iterable[Any]) -> None:
-        """Take in what was not found yet."""
+        """Take in objects that were not found yet."""
         kinds, found, near, far = self.kinds, self.found, self._near, self._far
         for thing in things:
             kind = kinds.get(id(type(thing))) or self.kind(thing)
@@ -253,16 +256,16 @@ class Walk:
                 (near if kind.data else far).append(thing)
 
     def referents(self, thing: Any) -> list[Any]:
-        """What one thing holds."""
+        """Return the referents of one object."""
         self.kind(thing)
         return self._referents([thing])
 
     def is_atom(self, thing: object) -> bool:
-        """Whether a thing is data that holds nothing."""
+        """Return whether an object is data that holds nothing."""
         return self.kind(thing) is _ATOM
 
     def _referents(self, things: list[Any]) -> list[Any]:
-        """All that some objects hold."""
+        """Return all objects that some objects hold."""
         whole: list[Any] = []
         parts: list[Any] = []
         kinds = self.kinds
@@ -281,7 +284,7 @@ class Walk:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the collector from going through all objects because many are made here that stay."""
+    """Keep the collector from a full pass because of the many objects made here, which stay."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -292,12 +295,13 @@ def _no_collection() -> Iterator[None]:
 
 
 def _key_name(key: object) -> str:
-    """How a key of a state is called."""
+    """Return the words for a key of a state."""
     return key if type(key) is str else f"{type(key).__name__} key" if type(key) not in ATOMS else str(key)
 
 
 def parts_of(thing: Any) -> list[Any]:
-    """What an object holds, as far as it is data that can be looked through; none of its code is run."""
+    """Yield the objects that an object holds, as far as it is data that can be searched; none of
+    its code is run."""
     kind = kind_of(type(thing))
     if not kind.data:
         return []
@@ -305,7 +309,7 @@ def parts_of(thing: Any) -> list[Any]:
 
 
 def kind_of(cls: type) -> Kind:
-    """What the instances of a class are to a walk."""
+    """Return the kind of the instances of a class."""
     if any(cls is each for each in ATOMS):
         return _ATOM
     if is_code_type(cls):
@@ -349,7 +353,8 @@ def _find_target(kind: Kind) -> None:
 
 
 def _cells(function: FunctionType) -> Iterable[Any]:
-    """The closure of a function; it leads to all of its module too, which is no part of a state."""
+    """Return the closure of a function; it leads to all of its module too, which is not part of a
+    state."""
     return (function.__closure__ or ()) if scope_in(function.__globals__) is not None else ()
 
 
@@ -374,7 +379,8 @@ _Put = Callable[[Any, Any], None]
 
 
 def contents_of(cls: type) -> tuple[_Take | None, _Put | None]:
-    """What reads the contents of an instance of a class, and what gives them back; (None, None) where none change."""
+    """Return the functions that read and restore the contents of an instance of a class; (None,
+    None) if these never change."""
     ways = [way for base, way in _WAYS.items() if raw.derives(cls, base)][:1]
     if raw.flags_of(cls) & raw.HEAP_TYPE or cls is SimpleNamespace:
         getter, slots = raw.dict_getter(cls), [member for _, member in raw.slots_of(cls)]
@@ -428,13 +434,13 @@ def _slot(member: Any, thing: Any) -> Any:
 
 
 def _put_dict(thing: Any, contents: dict[Any, Any]) -> None:
-    # From dict to dict no key is hashed or compared: each keeps the hash that it was entered with.
+    # From dict to dict no key is hashed or compared: each keeps the hash of its entry.
     dict.clear(thing)
     dict.update(thing, contents)
 
 
 def items_of(thing: dict[Any, Any]) -> list[tuple[Any, Any]]:
-    """The items of any dict; no key is hashed, and no method of a subclass is called."""
+    """Return the items of any dict; no key is hashed, and no method of a subclass is called."""
     return _items_of_ordered(thing) if raw.derives(type(thing), OrderedDict) else list(dict.items(thing))
 
 
@@ -446,7 +452,7 @@ def _items_of_ordered(thing: Any) -> list[tuple[Any, Any]]:
 def _put_ordered(thing: Any, contents: list[tuple[Any, Any]]) -> None:
     now = _items_of_ordered(thing)
     if len(now) == len(contents) and all(a is c and b is d for (a, b), (c, d) in zip(now, contents, strict=True)):
-        # An ordered dict hashes what is put into it: nothing is touched where nothing has changed.
+        # An ordered dict hashes its keys: nothing is touched unless something has changed.
         return
     OrderedDict.clear(thing)
     for key, value in contents:
