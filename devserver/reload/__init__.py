@@ -1,1 +1,2 @@
-"""The stream that changes code: watch, graph, plan, loader, apply. Never imports `devserver.network`."""
+"""The stream that changes code: situation, plan, engine, apply. Never imports
+`devserver.network`."""

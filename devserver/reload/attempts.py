@@ -1,4 +1,5 @@
-"""What a failed attempt on a mod depended on, so that the attempt is made again when any of it changes."""
+"""Failed attempts on mods, with what each depended on: it is made again when any of that
+changes."""
 
 from __future__ import annotations
 
@@ -13,35 +14,36 @@ from devserver.sources.roots import Roots
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The last attempt on a mod, which failed: what it depended on, and how it failed."""
+    """The last attempt on a mod, which failed: what it depended on, and its outcome."""
 
     touched: Sources
     outcome: Outcome
     needs: tuple[str, ...] = ()
-    """The mods (plain paths) without which it could not be, where that was the reason."""
+    """The mods (plain paths) whose absence was the reason."""
     packages: tuple[str, ...] = ()
-    """The Python packages without which it could not be, where that was the reason."""
+    """The Python packages whose absence was the reason."""
     loads_elsewhere: bool = False
-    """Whether a fresh process loads the same sources: a restart brings them."""
+    """Whether a fresh process loads the same sources: a restart applies them."""
 
 
 def changed_of(sources: Sources, now: Sources) -> list[Path]:
-    """The sources of which `now` says that they are others."""
+    """Return the sources whose digests differ in `now`."""
     return [path for path, digest in now.items() if path in sources and sources[path] != digest]
 
 
 def is_held(attempt: Attempt | None) -> bool:
-    """Whether a mod was not tried at all, because its source is gone."""
+    """Return whether a mod was not tried, because its source is gone."""
     return attempt is not None and attempt.outcome.status is Status.SKIPPED and not attempt.needs
 
 
 def moved_on(attempt: Attempt, changed: Sources) -> bool:
-    """Whether a source that a failed attempt depended on is another one now."""
+    """Return whether a source that a failed attempt depended on has changed."""
     return bool(changed_of(attempt.touched, changed))
 
 
 def places_of(mod_path: str, roots: Roots) -> tuple[Path, ...]:
-    """Where a mod is looked for in the workspace, and the packages on the way; nothing for what names no mod."""
+    """Return the places of a mod in the workspace, and of the packages on the way; nothing for an
+    invalid name."""
     if mod_name_problem(mod_path) is not None:
         return ()
     *packages, last = module_of(mod_path).split(".")

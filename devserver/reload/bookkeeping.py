@@ -1,4 +1,5 @@
-"""What is noted once a group of steps was carried out: in the memory of the engine, and in the table of modules."""
+"""Notes the results of a group of steps: in the memory of the engine, and in the table of
+modules."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ class Bookkeeping:
         self._restarts = restarts
 
     def outcomes(self, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> list[Outcome]:
-        """What each step of a group came to, after it has been noted."""
+        """Return the outcome of each step of a group, after noting it."""
         outcomes = [self._restarts.told(outcome_of(each, carried, error, agents)) for each in carried.candidates]
         for candidate, outcome in zip(carried.candidates, outcomes, strict=True):
             self._knowledge.remember(candidate, outcome, carried)
@@ -42,13 +43,13 @@ class Bookkeeping:
         return outcomes
 
     def _begin_line(self, candidate: Candidate) -> None:
-        """From now on saves of a mod go to its line, where that is the mod's own file on disk."""
+        """Let saves of a mod go to its line, if that is the mod's own file on disk."""
         line, main = candidate.step.line, self._registry.find(main_of(candidate.step.mod_path))
         if line is not None and not line.code and main is not None and main.live is not None:
             self._knowledge.pin(main.live)
 
     def _end_line(self, candidate: Candidate) -> None:
-        """Let saves of a mod go to it again, where they went to the line that has ended."""
+        """Let saves of a mod go to it again, if they went to the line that has ended."""
         line, path = candidate.step.line, module_of(candidate.step.mod_path)
         if line is None:
             return
@@ -62,7 +63,7 @@ class Bookkeeping:
                 self._knowledge.unpin(main.live)
 
     def _note_unloaded(self, outcome: Outcome, step: Step) -> None:
-        """Keep in mind which mods a person has unloaded though network.yaml lists them."""
+        """Remember which mods a person has unloaded though network.yaml lists them."""
         path = module_of(outcome.mod_path)
         spec = self._knowledge.specs.get(path)
         if outcome.action is Action.UNLOAD and step.listed and spec is not None and spec.enabled:
@@ -71,7 +72,8 @@ class Bookkeeping:
             self._restarts.unloaded.discard(path)
 
     def skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
-        """A step whose turn does not come, because mods that it needs did not."""
+        """Note a step that is skipped, because mods that it needs did not load; return its
+        outcome."""
         outcome = skipped_outcome(
             step, f"it needs {', '.join(missing.values())}, which did not load", self.number(step)
         )
@@ -79,12 +81,12 @@ class Bookkeeping:
         return outcome
 
     def number(self, step: Step) -> int:
-        """The generation that runs of the mod of a step; 0 for none."""
+        """Return the live generation of the mod of a step; 0 for none."""
         slot = self._registry.find(step.mod_path)
         return slot.live.number if slot is not None and slot.live is not None else 0
 
     def _release(self, generation: Generation) -> None:
-        """Forget the modules that only an unloaded mod was made from: its memory is given back."""
+        """Forget the modules that only an unloaded mod was made from, and free their memory."""
         graph = self._modules.graph()
         entries = {each.entry for each in self._registry.live}
         alone = [name for name in graph.closure(generation.entry) if entries.isdisjoint(graph.dependents([name]))]

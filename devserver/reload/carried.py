@@ -1,4 +1,4 @@
-"""What a group of steps is on its way through the phases, and what became of it. Carries nothing out: `apply` does."""
+"""A group of steps during its phases, and its result. `apply` carries it out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING_HELD = Held()
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """One step on its way through the phases."""
+    """One step during its phases."""
 
     step: Step
     slot: Slot | None = None
@@ -31,16 +31,17 @@ class Candidate:
     located: Located | None = None
     mod_class: type[BaseMod] | None = None
     config_model: Any = None
-    """The pydantic model of its configuration, where it has one."""
+    """The pydantic model of its configuration, if it has one."""
     manifest: Manifest | None = None
     transfer: StateTransfer | None = None
     settings: Any = None
-    """For a changed configuration: the instance of the model that the mod declares, if it declares one."""
+    """For a changed configuration: an instance of the model that the mod declares, if it declares
+    one."""
     note: str = ""
     held: Held = NOTHING_HELD
     started: bool = False
     way: HandOver = HandOver.FRESH
-    """How this one hand-over goes, once the new generation is made."""
+    """The way of this hand-over, once the new generation is made."""
 
     @property
     def brings(self) -> bool:
@@ -50,7 +51,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Where a transaction failed, at which mod, and why."""
+    """The phase, the mod and the reason of a failed transaction."""
 
     phase: Phase
     mod_id: str
@@ -59,7 +60,8 @@ class Failure:
 
 @dataclass(slots=True)
 class Carried:
-    """What became of a group: the failure or None, what its build depended on, the last phase that was reached."""
+    """The result of a group: the failure or None, what its build depended on, the last phase that
+    was reached."""
 
     candidates: tuple[Candidate, ...]
     failure: Failure | None

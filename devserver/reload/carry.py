@@ -1,8 +1,9 @@
-"""The state of mods on its way into another process: packed by the old one, unpacked by the new one.
+"""The state of mods on its way into another process: packed by the old one, unpacked by the new
+one.
 
-Packed is what pickle keeps: values, and instances of a mod's classes by name, so that they come back as instances of
-the code that the new process has loaded. What cannot be packed is named with its key. The bytes are believed because
-they come from our own memory file; nothing here reads a file.
+Packed as pickle does: values, and instances of a mod's classes by name, so that they come back as
+instances of the code that the new process has loaded. Keys that cannot be packed are named. The
+bytes are trusted because they come from our own memory file; nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _CAPTURED = "what capture_state() returned"
 class PackedState:
     """The state of one mod as bytes.
 
-    `whole`: `self.state` in one piece, which keeps what its keys share; None where some key cannot be packed. `parts`:
-    each key by itself, for a process that cannot read the whole. `captured`: what `capture_state()` returned, or None.
+    `whole`: `self.state` in one piece, which keeps objects that its keys share; None if a key
+    cannot be packed. `parts`: each key by itself, for a process that cannot read the whole.
+    `captured`: the result of `capture_state()`, or None.
     """
 
     names: tuple[str, ...] = ()
@@ -37,7 +39,8 @@ class PackedState:
 
 
 async def pack_state(generation: Generation, limit: float) -> PackedState:
-    """The state of a mod that runs. To be called where mods run; `limit`: seconds for `capture_state()`."""
+    """Pack the state of a mod that runs. Call it where mods run; `limit`: seconds for
+    `capture_state()`."""
     instance, lost = generation.instance, []
     captured = None
     capture = getattr(instance, "capture_state", None)
@@ -64,7 +67,7 @@ def _packed(state: Mapping[Any, Any]) -> PackedState:
         try:
             parts.append(pickle.dumps((key, value), pickle.HIGHEST_PROTOCOL))
         except Exception as error:
-            # Whatever the objects of a mod do when they are pickled: this key stays behind, and that is said.
+            # Objects of a mod may do anything when they are pickled: this key is lost, and named.
             lost.append(f"key {key!r} ({_why(error)})")
         else:
             names.append(repr(key))
@@ -78,7 +81,7 @@ def _why(error: BaseException) -> str:
 
 
 def move_of(generation: Generation, packed: PackedState) -> StateMove:
-    """What a plan says of a packed state."""
+    """Return a packed state in the words of a plan."""
     return StateMove(
         mod_id=generation.mod_id,
         mod_path=generation.mod_path,
@@ -89,9 +92,10 @@ def move_of(generation: Generation, packed: PackedState) -> StateMove:
 
 
 async def unpack_state(generation: Generation, packed: PackedState, limit: float) -> str:
-    """Give a generation that starts the state of before; what became of it, in a few words.
+    """Give a generation that starts its former state; return the result, in a few words.
 
-    What the new code cannot read is named and left out. Raises what `restore_state()` raises.
+    Keys that the new code cannot read are named and left out. Raises the exceptions of
+    `restore_state()`.
     """
     restore = getattr(generation.instance, "restore_state", None)
     lost = list(packed.lost)
@@ -118,7 +122,7 @@ def _unpacked(packed: PackedState) -> tuple[dict[Any, Any], list[str]]:
             whole: dict[Any, Any] = pickle.loads(packed.whole)
             return whole, []
         except Exception:
-            # Some key is of a class that is no more: the others come one by one.
+            # A key is of a class that no longer exists: the others come one by one.
             pass
     state, lost = {}, []
     names = packed.names[len(packed.names) - len(packed.parts) :]

@@ -1,6 +1,7 @@
-"""What the sources of mods say of themselves: which mods and packages they need, and what they import.
+"""Reads the declarations of mods in their sources: the mods and packages that they need, and their
+imports.
 
-Reads sources as text and executes nothing.
+Executes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from devserver.sources.roots import Roots
 _WORD = re.compile(rb"\w+")
 
 _DECLARING = (b"requires", b"# /// script")
-"""What a source contains that declares mods or packages."""
+"""Texts in each source that declares mods or packages."""
 
 
 class Memory(Protocol):
@@ -38,14 +39,15 @@ class Memory(Protocol):
     failed: dict[str, Attempt]
 
     def runs(self, path: str) -> bool:
-        """Whether a mod, by its module, runs."""
+        """Return whether a mod, by its module, runs."""
 
     def code_of(self, path: str) -> str:
-        """Where the code of a mod or line is, as a path."""
+        """Return the path of the code of a mod or line."""
 
 
 class Declared:
-    """Reads what sources declare: of mods to load, of changed sources, and of those that an undo brings back."""
+    """Reads declarations: of mods to load, of changed sources, and of those that an undo brings
+    back."""
 
     def __init__(
         self, memory: Memory, roots: Roots, modules: LoadedModules, registry: Registry, environment: Environment
@@ -59,10 +61,11 @@ class Declared:
     def of(
         self, paths: Iterable[str], allowing: NetworkConfig | None = None, codes: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Declarations], dict[str, str]]:
-        """By path, what the sources of mods say of themselves, and where those that are nowhere were looked for.
+        """Return, by path, the declarations of mods, and where missing ones were searched.
 
-        A mod whose source cannot be read is in neither: the load itself will fail on it and say why. With `allowing`,
-        what lies outside of the workspace and is not allowed there is nowhere.
+        A mod whose source cannot be read is in neither: the load itself will fail on it and say
+        why. With `allowing`, a mod outside of the workspace that it does not allow counts as
+        missing.
         """
         declared, absent = {}, {}
         packages: dict[str, list[str]] = {}
@@ -84,8 +87,11 @@ class Declared:
         return declared, absent
 
     def add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
-        """Add the mods that are needed and do not run, directly or through others: what they say, or where they were
-        looked for. What no person has listed comes from the workspace, or from what network.yaml allows."""
+        """Add the mods that are needed and do not run, directly or through others: their
+        declarations, or where they were searched.
+
+        A mod that no person has listed comes from the workspace, or is allowed by network.yaml.
+        """
         pending = list(declared)
         for path in pending:
             needed = [each for each in needed_paths(declared[path].requires) if each not in absent]
@@ -100,20 +106,22 @@ class Declared:
     def changed(
         self, live: Sequence[LiveMod], stale: Mapping[str, Path], texts: Mapping[Path, bytes], changed: Sources
     ) -> dict[str, Declarations]:
-        """What the new sources of live mods, and what lies beside them, say, where anything depends on that."""
+        """Return the declarations of the new sources of live mods and of the files beside them, if
+        a decision may depend on these."""
         found = {}
         for mod in live if stale or changed else ():
             beside = mod.manifest is not None and any(each in changed for each in mod.manifest.files)
             path = stale.get(mod.entry) or (mod.file if beside else None)
             data = texts.get(path) or bytes_of(path) if path is not None and path.suffix == ".py" else None
-            # To parse a source takes longer than all the rest of a plan.
+            # Parsing a source takes longer than all the rest of a plan.
             if path is not None and data is not None and (beside or self._may_declare(mod, data, live)):
                 with contextlib.suppress(SyntaxError, ValueError, ModFault):
                     found[module_of(mod.mod_path)] = declared_in(path, data)
         return found
 
     def _may_declare(self, mod: LiveMod, data: bytes, live: Iterable[LiveMod]) -> bool:
-        """Whether a source says, or has said, what the mod needs, or other mods depend on its version."""
+        """Return whether a source declares, or has declared, needs of its mod, or other mods depend
+        on its version."""
         beside = mod.manifest is not None and bool(mod.manifest.requires or mod.manifest.packages)
         if mod.requires or beside or any(each in data for each in _DECLARING):
             return True
@@ -124,13 +132,13 @@ class Declared:
         return path in needed_paths(texts)
 
     def gained_imports(self, stale: Mapping[str, Path], texts: Mapping[Path, bytes]) -> dict[str, frozenset[str]]:
-        """What stale modules import of each other now, and did not when they were loaded."""
+        """Return the imports between stale modules that are new since they were loaded."""
         graph, found = self._modules.graph(), {}
         for name, path in stale.items():
             loaded = self._modules.get(name)
             others = stale.keys() - graph.closure(name) - {name} if name in graph else frozenset[str]()
             data = (texts.get(path) or bytes_of(path) or b"") if others and path.suffix == ".py" else b""
-            # To parse a source takes longer than to see that it does not name any of them.
+            # Parsing a source takes longer than seeing that it names none of them.
             words = set(_WORD.findall(data))
             if loaded is not None and any(each.rpartition(".")[2].encode() in words for each in others):
                 with contextlib.suppress(SyntaxError):
@@ -139,7 +147,7 @@ class Declared:
         return {name: gained for name, gained in found.items() if gained}
 
     def before(self, undoable: Mapping[str, Past]) -> dict[str, Declarations]:
-        """What the sources that an undo brings back say of themselves."""
+        """Return the declarations of the sources that an undo brings back."""
         found = {}
         for generation in self._registry.live:
             past, loaded = undoable.get(generation.mod_id), self._modules.get(generation.entry)
@@ -151,7 +159,7 @@ class Declared:
 
 
 def allow_list(config: NetworkConfig) -> tuple[str, ...]:
-    """The packages and mods that may be loaded by callers who do not run code here anyhow."""
+    """Return the packages and mods that untrusted callers may load."""
     codes = (each.beside.code for each in config.specs if each.beside is not None and each.beside.code)
     return (*config.mod_paths, *(module_of(each.path) for each in config.mods), *codes)
 

@@ -1,7 +1,8 @@
-"""The owner of the reload stream: takes triggers one by one, asks for a plan, has it carried out, tells what came.
+"""The owner of the reload stream: takes triggers one by one, asks for a plan, has it carried out,
+tells the results.
 
-The only place that changes what runs. Decisions are `plan`'s, effects are `apply`'s; here is the queue between them,
-and the memory of what was tried.
+The only place that changes what runs. `plan` decides, `apply` carries out; here is the queue
+between them, and the memory of attempts.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ from devserver.reload.retirement import Retirement
 from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
-"""Seconds in which the events that a swap has held are answered, before anything else is done about it."""
+"""Seconds for the answers of held events after a swap, before any follow-up work."""
 
 SAVED_AGAIN = "given up, because it was saved again"
 OTHERS_FIRST = "waits, because another save came while it took long"
@@ -72,32 +73,32 @@ class Surroundings(Protocol):
     """What the engine needs of the network that it changes."""
 
     def handle(self, mod_path: str, line: Line | None = None) -> Any:
-        """A network handle for a new generation."""
+        """Return a network handle for a new generation."""
 
     def copy_folder(self, mod_path: str, line_path: str) -> str:
-        """Give a line a copy of its mod's folder of data; what became of it, in words."""
+        """Give a line a copy of its mod's folder of data; return the result, in words."""
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """The class of a mod in its module. Raises NoModClass."""
+        """Return the class of a mod in its module. Raises NoModClass."""
 
     async def introduce(self, generation: Generation) -> None:
-        """Tell a newly loaded mod of the agents that are there."""
+        """Tell a newly loaded mod of the registered agents."""
 
     def agents_mark(self) -> int:
-        """A mark for `agents_since`."""
+        """Return a mark for `agents_since`."""
 
     def agents_since(self, mark: int) -> AgentsSeen:
-        """How agents fared since the mark."""
+        """Return the connections of agents, and those that ended since the mark."""
 
     async def announce(self, outcome: Outcome) -> None:
         """Tell agents that a mod was loaded, unloaded or reloaded."""
 
 
 class Engine:
-    """Carries out triggers, in the order in which they come.
+    """Carries out triggers, in order.
 
-    Arguments: `config`, what the process starts with; `workspace`, the folder of network.yaml; `home`, where mods run;
-    `around`, the network; `tell`, told every fact.
+    Arguments: `config`, what the process starts with; `workspace`, the folder of network.yaml;
+    `home`, where mods run; `around`, the network; `tell`, told every fact.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Engine:
         self.roots = Roots(workspace)
         self.modules = LoadedModules()
         self.environment = Environment(self.roots, self.modules)
-        """What comes from outside the workspace, as the lock has it."""
+        """The packages from outside the workspace, as the lock names them."""
         self.knowledge = Knowledge(config, self.roots, self.modules, self.registry, self.environment)
         self.locate = Locator(self.knowledge, self.roots, self.modules, self.environment, workspace / "network.yaml")
         self.reloads = 0
@@ -117,7 +118,8 @@ class Engine:
         self.tried: list[str] = []
         """The lines that a person tried and that ended with this network, by id."""
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
-        """Gives a mod that is being loaded the state that a crash has left of it; what became of it, in words."""
+        """Gives a mod that is being loaded its state of before a crash; returns the result, in
+        words."""
         self.restarts = Restarting()
         self.restarts.on_arrival = self.knowledge.came
         self._books = Bookkeeping(self.knowledge, self.modules, self.registry, self.restarts)
@@ -129,7 +131,7 @@ class Engine:
             ask_restart=self._queue_unwaited,
         )
         self.on_config: list[Callable[[NetworkConfig], None]] = []
-        """Told what network.yaml asks for, when that has changed."""
+        """Called with a changed network.yaml."""
         self._finder = WatchedFinder(self.roots, self.modules)
         self._around = around
         self._tell = tell
@@ -151,7 +153,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: Transaction | None = None
         self._tried: dict[Path, bytes] = {}
-        """The sources that the plan which is carried out has compiled."""
+        """The sources that the current plan has compiled."""
         self._afterwards: list[Build] = []
 
     @property
@@ -166,8 +168,8 @@ class Engine:
 
     @property
     def lasting(self) -> tuple[Generation, ...]:
-        """What runs and has a state of its own that outlasts this process: no line that a person tries, nor one that
-        shares its mod's."""
+        """The live mods with a state that outlasts this process: not the lines that a person tries,
+        nor those that share their mod's state."""
         slots = [each for each in self.registry.slots if each.line is None or each.line.state is StateMode.COPY]
         return tuple(each.live for each in slots if each.live is not None and (each.line is None or each.live.listed))
 
@@ -182,11 +184,13 @@ class Engine:
         self.worker = Worker("oa-dev build")
         self._loop = asyncio.get_running_loop()
         self._queue = asyncio.Queue()
-        # An empty context: what a trigger leads to is nobody's call, also when a mod's handler asked for it.
+        # Empty context: work started by a trigger must not count as part of the handler call that
+        # submitted it.
         self._worker = self._loop.create_task(self._work(self._queue), context=contextvars.Context())
 
     async def stop(self) -> None:
-        """End every mod and take no more triggers. Afterwards Python knows nothing of the mods any more."""
+        """End every mod and take no more triggers. Afterwards Python's table has no modules of
+        mods."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -202,7 +206,8 @@ class Engine:
         self.environment.end()
 
     def pack(self) -> dict[str, Any]:
-        """What the next image of this process needs of mods, as plain values."""
+        """Return the facts about mods that the next image of this process needs, as plain
+        values."""
         return {
             "numbers": self.registry.pack(),
             "reloads": self.reloads,
@@ -214,7 +219,7 @@ class Engine:
         }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Go on where an earlier image of this process was. To be called before the first trigger."""
+        """Continue after an earlier image of this process. Call it before the first trigger."""
         self.registry.unpack(packed["numbers"])
         self.reloads, self.failures = packed["reloads"], packed["failures"]
         for each in packed.get("tried", ()):
@@ -233,7 +238,7 @@ class Engine:
                 done.set_exception(DevServerError("the network has ended"))
 
     def lingering(self) -> list[Generation]:
-        """Give the replaced generations whose handlers still run. May be asked from any thread."""
+        """Return the replaced generations whose handlers still run. For any thread."""
         return self._retirement.lingering()
 
     async def _end_all(self) -> None:
@@ -241,7 +246,7 @@ class Engine:
         self.registry.clear()
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Carry a trigger out, after those that came before it. May be called from any loop."""
+        """Carry a trigger out, after those that came before it. For any loop."""
         if self._loop is not None and asyncio.get_running_loop() is not self._loop and self._loop.is_running():
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.submit(trigger), self._loop))
         self.start()
@@ -260,18 +265,18 @@ class Engine:
             await self.home.run(_mark, calls, False)
 
     def _hurry(self, trigger: Trigger) -> None:
-        """Give up on what takes long where it was saved again, or where another save waits for it."""
+        """Give up slow work whose source was saved again, or for which another save waits."""
         running = self._running
         if running is None or not isinstance(trigger, FilesChanged):
             return
         if not running.depends_on.isdisjoint(trigger.changed):
             running.give_up(SAVED_AGAIN, at_once=True)
         elif running.plan.changed:
-            # It was saved, too, and has its turn when the other one had.
+            # It is a save, too, and has its turn after the other one.
             running.give_up(OTHERS_FIRST, at_once=False)
 
     def plan(self, trigger: Trigger) -> Plan:
-        """What a trigger would lead to, as things are now. Changes nothing."""
+        """Return the plan for a trigger, in the present situation. Changes nothing."""
         return make_plan(trigger, self.knowledge.foreseen(trigger))
 
     async def _work(self, queue: asyncio.Queue[Asked]) -> None:
@@ -279,7 +284,8 @@ class Engine:
             trigger, done = await queue.get()
             await self._open.wait()
             if isinstance(trigger, RestartAsked) and (others := _without_restarts(queue)):
-                # Last of all: what was asked for before the process is replaced is done by the one that was asked.
+                # Last of all: earlier requests are carried out by this process, not by the next
+                # image.
                 for each in (*others, (trigger, done)):
                     queue.put_nowait(each)
                     queue.task_done()
@@ -290,7 +296,8 @@ class Engine:
                 done.cancel()
                 raise
             except Exception as error:
-                # A fault of ours must not end the stream; who asked is told, the others go on.
+                # A fault of ours must not end the stream: the caller gets it, the other triggers go
+                # on.
                 if not done.done():
                     done.set_exception(error)
             else:
@@ -300,12 +307,12 @@ class Engine:
             queue.task_done()
 
     async def quiet(self) -> None:
-        """Return once everything that was asked for is done."""
+        """Return when all triggers so far are done."""
         if self._queue is not None:
             await self._queue.join()
 
     async def rest(self) -> None:
-        """Take no more triggers, once everything that was asked for is done; `go_on` ends that."""
+        """Take no more triggers, once all so far are done; `go_on` ends that."""
         await self.quiet()
         self._open.clear()
 
@@ -314,19 +321,19 @@ class Engine:
         self._open.set()
 
     def restart(self, reasons: tuple[str, ...]) -> None:
-        """Have what is on disk brought by a restart in place, because it cannot be swapped. From any thread."""
+        """Ask for a restart in place, because a change cannot be swapped in. From any thread."""
         if self._loop is not None and self._queue is not None:
             self._loop.call_soon_threadsafe(self._queue_unwaited, RestartAsked("restart needed", reasons))
 
     def _queue_unwaited(self, trigger: Trigger) -> None:
-        """Queue a trigger that nothing waits for: what it comes to is told."""
+        """Queue a trigger without a caller: its result is told."""
         assert self._queue is not None and self._loop is not None
         done: asyncio.Future[PlanDone] = self._loop.create_future()
         done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._queue.put_nowait((trigger, done))
 
     async def _look_again(self, *, waits: bool) -> None:
-        """What can wait until agents have been answered, and the next trigger cannot do without."""
+        """Bookkeeping deferred until agents are answered; must finish before the next plan."""
         if self._afterwards and waits:
             await asyncio.sleep(_AGENTS_FIRST)
         while self._afterwards:
@@ -336,7 +343,7 @@ class Engine:
     # One trigger
 
     async def _restart(self, trigger: RestartAsked) -> PlanDone:
-        """Decide on a restart and say so. Replacing the process is the server's, and comes after the answer."""
+        """Decide on a restart and tell it. The server replaces the process, after the answer."""
         mark, limit = self._around.agents_mark(), self.limits.initialize
         situation, problem = self.knowledge.situation(trigger), await self.restarts.why_not()
         situation = replace(
@@ -389,7 +396,7 @@ class Engine:
         if plan.undo:
             self.knowledge.history.went(pasts, redo=plan.redo)
         elif not isinstance(trigger, TidyAsked):
-            # What came along goes again by itself when what needs it is undone.
+            # Undoing the mods that need it unloads it as well.
             along = {each.mod_id for each in plan.steps if each.came_with and each.action is Action.LOAD}
             own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
             self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
@@ -413,7 +420,7 @@ class Engine:
         return done
 
     async def _tidied(self, outcomes: Iterable[Outcome]) -> PlanDone | None:
-        """Unload what came because others needed it and is no longer needed, as a plan of its own."""
+        """Unload mods that others needed and no longer need, as a plan of its own."""
         if not self.knowledge.has_spare():
             return None
         failed = (each.mod_id for each in outcomes if each.status is not Status.APPLIED)
@@ -421,15 +428,15 @@ class Engine:
         return None if self.plan(trigger).empty else await self._carry_out(trigger)
 
     def _sources_of(self, plan: Plan) -> dict[Path, bytes]:
-        """The sources of the modules that a plan reloads, as they run now."""
+        """Return the sources of the modules that a plan reloads, as they run now."""
         names = {name for step in plan.steps if step.action is Action.RELOAD for name in step.modules}
         loaded = (self.modules.get(name) for name in names)
         return {each.path: each.text.data for each in loaded if each is not None}
 
     def _code(self, plan: Plan, before: Mapping[Path, bytes]) -> tuple[CodeChange, ...]:
-        """What a plan that was carried out has changed in sources, or tried to."""
+        """Return the changes of sources by a plan that was carried out, or failed."""
         after = {**self._sources_of(plan), **plan.texts, **self._tried}
-        # What is loaded first is no change, unless it was saved.
+        # A first load is not a change, unless it was saved.
         paths = {*before, *plan.texts, *self._tried} if before else plan.texts.keys()
         return tuple(
             CodeChange(self.shown(str(path)), before.get(path), after.get(path))
@@ -438,22 +445,22 @@ class Engine:
         )
 
     def _follow_up(self, plan: Plan) -> None:
-        """Have attempts made again that were waiting for what this plan has loaded."""
-        # What an undo has brought back is what they have failed on.
+        """Repeat attempts that were waiting for mods that this plan has loaded."""
+        # They failed on the code that an undo brings back.
         revived = {} if plan.undo else self.knowledge.revived(plan)
         if revived:
             self._queue_unwaited(FilesChanged(revived))
         if (reasons := reasons_of(plan)) and self.restarts.replace is not None:
             self._queue_unwaited(RestartAsked(plan.cause, reasons))
         elif self.restarts.waiting and plan.steps:
-            # What it waited for may be mended now.
+            # The reason for waiting may be gone now.
             self._queue_unwaited(RestartAsked("restart needed"))
 
     def _stale(self, holders: tuple[Holder, ...]) -> None:
-        """Replaced code is not gone: what is on disk is not all that runs."""
+        """Ask for a restart, because replaced code is not gone."""
         reasons = tuple(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
         if all(each.what.startswith(STATE_KEY) for each in holders):
-            # The reload has named it: it belongs to the state, and goes on.
+            # The reload has named it: it belongs to the state, and stays.
             return
         self.restart(reasons)
 
@@ -464,7 +471,7 @@ class Engine:
             take(self.config)
 
     def _use_lock(self) -> None:
-        """Take the packages that the lock on disk names, and say why not, where that cannot be."""
+        """Take the packages that the lock on disk names, or tell why that cannot be."""
         problem = self.knowledge.use_lock()
         if problem:
             self._tell(Notice(problem))
@@ -508,77 +515,82 @@ class Engine:
     # Workshop, for `apply`
 
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
-        """A build of these modules: as they are on disk, or, to undo a reload, as they were before it."""
+        """Return a build of these modules: as they are on disk, or, to undo a reload, as they were
+        before it."""
         wanted = set(modules)
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
         texts, unpinned = self.knowledge.texts_before(plan) if plan.undo else {}, ""
         line = self.registry.find(plan.promotes) if plan.promotes else None
         if line is not None and line.live is not None and line.line is not None and not line.line.code:
-            # What the line runs, whatever has been saved since and failed.
+            # The sources that the line runs, whatever has been saved since and failed.
             texts, unpinned = self.knowledge.texts_of(line.live), main_of(line.mod_path)
         changed = {path: digest for path, digest in plan.changed.items() if path in needed}
         return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts, unpinned=unpinned)
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
-        """The contents that a mod's state had before its last reload, or undo."""
+        """Return the contents of a mod's state before its last reload, or undo."""
         return self.knowledge.state_before(mod_id, redo=redo)
 
     def watched_for(self, mod_path: str) -> tuple[Path, ...]:
-        """The files that network.yaml says a mod is made from."""
+        """Return the files that network.yaml names as sources of a mod."""
         return self.knowledge.watched_for(mod_path)
 
     def states_kept(self, mod_id: str) -> Sequence[Remembered]:
-        """The contents that a mod's state may get back one day."""
+        """Return the contents that an undo may give a mod's state."""
         return self.knowledge.history.states_of(mod_id)
 
     async def give_state(self, generation: Generation) -> str:
-        """Give a mod that is being loaded the state that it had before a restart in place; what became of it."""
+        """Give a mod that is being loaded its state of before a restart in place; return the
+        result."""
         moved = await self.restarts.give_state(generation, self.limits.initialize)
         return moved or self.kept_state(generation)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """The class of a mod in its module. Raises NoModClass."""
+        """Return the class of a mod in its module. Raises NoModClass."""
         return self._around.mod_class(module, mod_id)
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
-        """Where network.yaml has the configuration of a step, if it is the one that the step brings."""
+        """Return where network.yaml has the configuration of a step, if it is the one that the step
+        brings."""
         spec = self.knowledge.specs.get(module_of(step.mod_path))
         return spec.place_of if spec is not None and spec.config == step.config else None
 
     def is_source(self, path: Path) -> bool:
-        """Whether a data file that a mod reads may be one of its sources."""
+        """Return whether a data file that a mod reads may be one of its sources."""
         return self._finder.watches_data(path)
 
     def read_by(self, path: str) -> str | None:
-        """The mod (id) whose handlers open a file for reading."""
+        """Return the mod (id) whose handlers open a file for reading."""
         return read_by(path)
 
     def handle(self, mod_path: str, line: Line | None = None) -> Any:
-        """A network handle for a new generation."""
+        """Return a network handle for a new generation."""
         return self._around.handle(mod_path, line)
 
     def copy_folder(self, main: Generation, line: Generation) -> str:
-        """Give a line a copy of its mod's folder of data; what became of it, in words."""
+        """Give a line a copy of its mod's folder of data; return the result, in words."""
         return self._around.copy_folder(main.mod_path, line.mod_path)
 
     async def introduce(self, generation: Generation) -> None:
-        """Tell a newly loaded mod of the agents that are there."""
+        """Tell a newly loaded mod of the registered agents."""
         await self._around.introduce(generation)
 
     def say(self, words: str) -> None:
-        """Tell a person what takes its time."""
+        """Tell a person about slow work."""
         self._tell(Notice(words, calm=True))
 
     def where(self, stack: Iterable[FrameType]) -> str:
-        """The innermost line of mods on a stack, as in ` at mods/wiki/mod.py:7`; nothing without one."""
+        """Return the innermost line of mods on a stack, as in ` at mods/wiki/mod.py:7`; empty
+        without one."""
         own = [each for each in stack if self.is_own(each.f_code.co_filename)]
         return f" at {self.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
 
     def ending(self, blocked: Sequence[FrameType] = ()) -> str:
-        """The mod whose shutdown() runs now, and at which line; "" if none does. `blocked`: where the mods' thread is.
+        """Return the mod whose shutdown() runs now, and its line; "" if none does. `blocked`: the
+        frames of the mods' thread.
 
-        To be asked from any thread: what it finds may have gone on meanwhile.
+        For any thread: the result may be outdated.
         """
         if (ending := self._retirement.ending) is None:
             return ""
@@ -586,7 +598,7 @@ class Engine:
         return f"{generation.mod_id}{self.where(blocked) or (self.where(hooks.stack_of(task)) if task else '')}"
 
     def replace_worker(self) -> None:
-        """Somebody keeps the worker: have another from now on."""
+        """Replace the worker, which a function blocks."""
         self.worker.stop()
         self.worker = Worker("oa-dev build")
 
@@ -597,21 +609,23 @@ class Engine:
     # Errors, for people
 
     def facts_of(self, error: BaseException) -> ErrorFacts:
-        """An exception as facts, with the place in a mod's own code."""
+        """Return an exception as facts, with the place in a mod's own code."""
         is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
         return error_facts(error, is_own, self.shown)
 
     def is_own(self, file: str) -> bool:
-        """Whether a file is code of mods, rather than of us, of Python, or of an installed package."""
+        """Return whether a file is code of mods, rather than of the server, of Python, or of an
+        installed package."""
         return self.roots.holds(Path(file))
 
     def shown(self, file: str) -> str:
-        """A file's path as people read it."""
+        """Return a file's path as people read it."""
         return self.roots.shown(Path(file))
 
 
 def _refuse_hooks(calls: Iterable[Call]) -> None:
-    """Raise HookFailed where a hook asks that a change of mods is waiting for: each would wait for the other."""
+    """Raise HookFailed for a hook that a change of mods waits for: each would wait for the
+    other."""
     for call in calls:
         if call.event is None and call.generation.state in (ModState.STARTING, ModState.LIVE):
             name = call.generation.mod_id
@@ -621,7 +635,8 @@ def _refuse_hooks(calls: Iterable[Call]) -> None:
 
 
 def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:
-    """Take everything out of a queue where something else than a restart is in it; nothing otherwise."""
+    """Take everything out of a queue that contains other triggers than restarts; nothing
+    otherwise."""
     waiting = [queue.get_nowait() for _ in range(queue.qsize())]
     if all(isinstance(trigger, RestartAsked) for trigger, _ in waiting):
         for each in waiting:

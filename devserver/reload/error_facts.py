@@ -1,6 +1,7 @@
-"""Turns what happened into facts: an exception into the place in the author's own code, a step into its outcome.
+"""Turns an exception into facts, with the place in the author's own code.
 
-Pure but for reading the source lines that it shows. Never raises, whatever a mod's exception does when it is printed.
+Pure but for reading the source lines that it shows. Never raises, whatever a mod's exception does
+when it is printed.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ _TRACE_FRAMES = 40
 _MOST_CAUSES = 8
 
 IsOwn = Callable[[str], bool]
-"""Whether a file is code of mods, rather than of us, of Python, or of an installed package."""
+"""Whether a file is code of mods, rather than of the server, of Python, or of an installed
+package."""
 
 
 def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str] = str) -> ErrorFacts:
-    """What people need of an exception: its kind, message, the place in their own code, and the whole trace.
+    """Return an exception as people need it: its kind, message, the place in their own code, and
+    the whole trace.
 
     Arguments: `is_own` says which files are the author's; `shown` how a file's path is shown.
     """
@@ -42,7 +45,8 @@ def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what led to it. What an error of ours says is for people; where it happened, its cause knows."""
+    """Return an exception and its causes. The message of our own error is for people; its cause
+    knows the place."""
     cause: BaseException | None = error
     for _ in range(_MOST_CAUSES):
         if cause is None:
@@ -52,7 +56,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _named_place(error: BaseException, shown: Callable[[str], str]) -> Frame | None:
-    """The place that a fault of ours names itself."""
+    """Return the place that a fault of ours names itself."""
     if not isinstance(error, ModFault) or error.file is None:
         return None
     return Frame(shown(error.file), error.line, excerpt=excerpt(error.file, error.line))
@@ -63,7 +67,8 @@ def _kind(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """The exception's text, with Python's own suggestion; a stand-in where its `__str__` fails."""
+    """Return the exception's text, with Python's own suggestion; a stand-in if its `__str__`
+    fails."""
     try:
         text = str(error)
     except BaseException as broken:
@@ -72,7 +77,7 @@ def _message(error: BaseException) -> str:
 
 
 def _hint(error: BaseException) -> str | None:
-    """Python's "Did you mean", which it adds to printed traces only."""
+    """Return Python's "Did you mean", which it adds to printed traces only."""
     if not isinstance(error, NameError | AttributeError | ImportError):
         return None
     try:
@@ -84,18 +89,18 @@ def _hint(error: BaseException) -> str | None:
 
 
 def _suggested(error: BaseException) -> str | None:
-    """The same where Python 3.11 keeps it to itself, whose traces have it only when the interpreter prints them."""
+    """Return the same for Python 3.11, which adds it only when the interpreter prints a trace."""
     name = str(getattr(error, "name", None) or "")
     try:
         known = [each for each in _known_names(error) if each != name] if name else []
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    except Exception:  # an object of a mod's own class may refuse to name what it has
+    except Exception:  # an object of a mod's own class may refuse to list its names
         return None
     return f"Did you mean: {close[0]!r}?" if close else None
 
 
 def _known_names(error: BaseException) -> list[str]:
-    """The names that could have been meant."""
+    """Return the names that could have been meant."""
     if isinstance(error, AttributeError):
         return [each for each in dir(error.obj) if isinstance(each, str)]
     places = list(traceback.walk_tb(error.__traceback__))
@@ -126,7 +131,7 @@ def _of_syntax(error: SyntaxError, shown: Callable[[str], str]) -> ErrorFacts:
 
 
 def _of_config(error: ModConfigError) -> ErrorFacts:
-    """One error for all that does not fit in a mod's configuration, at the place of the first."""
+    """Return one error for all misfits in a mod's configuration, at the place of the first."""
     first, *others = error.problems
     if not others:
         return first
@@ -135,7 +140,7 @@ def _of_config(error: ModConfigError) -> ErrorFacts:
 
 
 def _own_frame(error: BaseException, is_own: IsOwn, shown: Callable[[str], str]) -> Frame | None:
-    """The innermost place in the author's own code."""
+    """Return the innermost place in the author's own code."""
     found = None
     for step in _steps(error.__traceback__):
         if is_own(step.tb_frame.f_code.co_filename):
@@ -157,7 +162,8 @@ def _frame(step: TracebackType, shown: Callable[[str], str]) -> Frame:
 
 
 def _columns(step: TracebackType, text: str) -> tuple[int | None, int | None]:
-    """The columns (from 1) of the instruction that a frame stopped at, in `text`, which is its line."""
+    """Return the columns (from 1) of the instruction that a frame stopped at, in its line
+    `text`."""
     position = next(islice(step.tb_frame.f_code.co_positions(), max(step.tb_lasti, 0) // 2, None), None)
     if position is None or not text:
         return None, None
@@ -169,19 +175,21 @@ def _columns(step: TracebackType, text: str) -> tuple[int | None, int | None]:
 
 
 def _characters(text: str, offset: int) -> int:
-    """How many characters the first `offset` bytes of a line are: the columns in code objects count bytes of UTF-8."""
+    """Return how many characters the first `offset` bytes of a line are: columns in code objects
+    count bytes of UTF-8."""
     return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace"))
 
 
 def excerpt(file: str, line: int) -> tuple[tuple[int, str], ...]:
-    """A line of a file and the one before it, each with its number, as they are on disk now."""
+    """Return a line of a file and the one before it, each with its number, as they are on disk
+    now."""
     linecache.checkcache(file)
     lines = ((number, linecache.getline(file, number)) for number in (line - 1, line) if number > 0)
     return tuple((number, text.rstrip("\r\n")) for number, text in lines if text)
 
 
 def own_files(folders: Iterable[Path], excluded: Callable[[Path], bool]) -> IsOwn:
-    """The test for files of mods: below one of `folders` and not `excluded`."""
+    """Return the test for files of mods: below one of `folders` and not `excluded`."""
     roots = tuple(folders)
 
     def is_own(file: str) -> bool:

@@ -1,6 +1,7 @@
-"""Whether what mods declare still holds once their code was executed: versions and needs that no text tells.
+"""Checks declarations of mods after their code was executed: versions and needs that only code
+computes.
 
-A plan reads literals. What only the code computes is looked at here, before anything that serves is touched.
+A plan reads literals. The check comes before any change of live mods.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from devserver.sources.files import read_bytes
 
 
 def check_needs(candidate: Candidate, group: Sequence[Candidate], live: Iterable[Generation]) -> None:
-    """Raise NeedUnmet where a mod needs what does not run, or has a version that does not suit another one.
+    """Raise NeedUnmet if a mod needs one that does not run, or its version does not suit another
+    one.
 
-    `group` is what comes together, `live` what runs. What the generation before needed already is passed by: a person
-    may have forced that out.
+    `group` comes together, `live` runs. Needs of the former generation are not checked: a person
+    may have forced these.
     """
     coming = {module_of(each.step.mod_path): each for each in group if each.mod_class is not None}
     running = {module_of(each.mod_path): str(each.instance.version) for each in live}
@@ -43,7 +45,7 @@ def _check(candidate: Candidate, needed: Requirement, version: str | None) -> No
 
 
 def _check_others(candidate: Candidate, others: Iterable[Generation]) -> None:
-    """A version that suits those that need this mod does not give way to one that does not."""
+    """Refuse a version that does not suit the mods that need it, if the former one does."""
     if candidate.old is None or candidate.mod_class is None:
         return
     before, now = str(candidate.old.instance.version), str(candidate.mod_class.version)
@@ -56,13 +58,13 @@ def _check_others(candidate: Candidate, others: Iterable[Generation]) -> None:
 
 
 def _needs(mod: object) -> tuple[Requirement, ...]:
-    """What a mod, or its class, says that it needs, as far as it can be read."""
+    """Return the declared needs of a mod, or its class, as far as they can be read."""
     texts = getattr(mod, "requires", ())
     return required(each for each in texts if isinstance(each, str)) if isinstance(texts, list | tuple) else ()
 
 
 def _unmet(words: str, candidate: Candidate, attribute: str) -> NeedUnmet:
-    """The fault, at the line where the mod sets that attribute."""
+    """Return the fault, at the line where the mod sets that attribute."""
     file = None if candidate.located is None else candidate.located.file
     if file is None:
         return NeedUnmet(words)

@@ -31,13 +31,15 @@ from devserver.model.lifecycle import HandOver
 from devserver.reload import hooks
 
 MOST_NAMED = 5
-"""How many keys of a state are named in one outcome."""
+"""The most keys of a state that are named in one outcome."""
 
 
 class Belongings:
-    """The tasks, threads, processes and sockets that a state holds, which outlive the generation that began them.
+    """The tasks, threads, processes and sockets that a state holds, which outlive the generation
+    that began them.
 
-    They leave `old` with the hand-over, come `back` on a rollback, and end with the generation that they `join`.
+    They leave `old` with the hand-over, come `back` on a rollback, and end with the generation that
+    they `join`.
     """
 
     def __init__(self, old: Generation, things: Sequence[Any]) -> None:
@@ -50,7 +52,7 @@ class Belongings:
         old.outliving.update(self._tasks)
 
     def back(self) -> None:
-        """Let everything belong to whom it belonged before."""
+        """Return everything to its former owner."""
         self._old.outliving.difference_update(self._tasks)
         self._old.tasks.update(self._tasks)
         for each in self._started:
@@ -65,10 +67,11 @@ class Belongings:
 
 @dataclass(slots=True, kw_only=True)
 class StateTransfer:
-    """One hand-over, from `old` to `new`, with what it takes to give it back.
+    """One hand-over, from `old` to `new`, and its undo.
 
-    `way` is how, whatever the mod asks for. `before` are the contents that the state gets back first, where a reload is
-    undone; `earlier` those that it could get back later. `replaced` are the modules that the reload has replaced.
+    `way`: the way of the hand-over, whatever the mod asks for. `before`: the contents that the
+    state gets back first, if a reload is undone; `earlier`: those that it could get back later.
+    `replaced`: the modules that the reload has replaced.
     """
 
     old: Generation
@@ -83,10 +86,10 @@ class StateTransfer:
     move: StateMove | None = None
     belongings: Belongings | None = None
     undone: Walk | None = None
-    """The state as it was found, before it got earlier contents back."""
+    """The state as found, before it got earlier contents back."""
 
     async def prepare(self) -> None:
-        """Look through the state, while events go on: in steps, so that none of them waits long."""
+        """Look through the state in steps, between which events go on."""
         rebinds = self.way is HandOver.REBIND
         if self._hooks() is not None or (self.before is not None and not rebinds):
             return
@@ -99,7 +102,8 @@ class StateTransfer:
             await asyncio.sleep(0)
 
     async def go(self) -> str:
-        """Hand over; what happened to the state, in two or three words. Raises what a mod's hook raises."""
+        """Hand over; return what happened to the state, in two or three words. Raises the
+        exceptions of a mod's hook."""
         match self.way:
             case HandOver.REBIND:
                 return self._rebind()
@@ -111,7 +115,8 @@ class StateTransfer:
                 return await self._transfer()
 
     async def back(self) -> None:
-        """Undo `go`: the old instance has its class and state again, and runs again where it was shut down."""
+        """Undo `go`: the old instance has its class and state again, and is started again if it was
+        shut down."""
         if self.belongings is not None:
             self.belongings.back()
         if self.move is not None:
@@ -129,7 +134,7 @@ class StateTransfer:
             self.old.handlers = collect_handlers(self.old.instance)
 
     def keep(self) -> None:
-        """The new generation is live: nothing is given back any more."""
+        """Make the hand-over final: the new generation is live."""
         if self.belongings is not None:
             self.belongings.join(self.new)
         if self.move is not None and self.old.handler_calls():
@@ -141,12 +146,12 @@ class StateTransfer:
         return tuple(self.move.stale) if self.move is not None else ()
 
     def remembered(self) -> Remembered | None:
-        """The contents that were handed over, for the day on which the reload is undone."""
+        """Return the contents that were handed over, for an undo."""
         rebinds = self.way is HandOver.REBIND
         return self.move.remembered() if self.move is not None and not rebinds else None
 
     def _hooks(self) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
-        """What the mod does itself to hand its state over, where it defines both halves."""
+        """Return the mod's own hooks for the hand-over, if it defines both."""
         capture = getattr(self.old.instance, "capture_state", None)
         restore = getattr(self.new.instance, "restore_state", None)
         fresh = self.way is not HandOver.REBIND
@@ -186,7 +191,8 @@ class StateTransfer:
         return _said("state restored", self._unmoved())
 
     def _earlier(self, before: Remembered) -> dict[Any, Any]:
-        """Give the state its earlier contents, to be moved from there; the present ones are for a rollback."""
+        """Give the state its earlier contents, to be moved from there; the present ones are for a
+        rollback."""
         self.undone = Walk(before.root)
         self.undone.finish()
         before.give_back()
@@ -201,7 +207,7 @@ class StateTransfer:
 
     def _rebind(self) -> str:
         instance = self.old.instance
-        # A mod that stands for another object knows itself what that means.
+        # A mod that stands for another object decides on this itself.
         take_class = getattr(instance, "take_class", None) or partial(_take_class, instance)
         self.undo_class = take_class(self.new_class)
         _serve_as(self.old, self.new)
@@ -210,7 +216,8 @@ class StateTransfer:
         return _said("same instance", self._unmoved())
 
     def _unmoved(self) -> tuple[str, ...]:
-        """What of the state the new code does not run, or runs with something missing, key by key."""
+        """Name the keys of the state that the new code cannot use, or only without some
+        attributes."""
         if self.move is None:
             return ()
         stale = [f"key {key!r} still runs v{self.old.number} code: {reason}" for key, reason in self.move.stale.items()]
@@ -222,14 +229,16 @@ class StateTransfer:
 
 
 def move_late_state(old: Generation, live: Generation) -> None:
-    """Move what handlers of `old` have put into the state since the hand-over, when they have ended."""
+    """Move values that handlers of `old` have put into the state since the hand-over, when they
+    have ended."""
     move = StateMove(live.instance.state)
     move.go()
     Belongings(old, move.owned()).join(live)
 
 
 def _held_by(generation: Generation) -> Iterator[object]:
-    """What the handlers of a generation that still run have in their variables, and what its instance has."""
+    """Return the variables of a generation's handlers that still run, and the attributes of its
+    instance."""
     yield from list(vars(generation.instance).values())
     for call in generation.handler_calls():
         for frame in frames_of(call.task) if call.task is not None else ():
@@ -237,7 +246,8 @@ def _held_by(generation: Generation) -> Iterator[object]:
 
 
 def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], None]:
-    """Make an instance one of its new class; what undoes that. Raises HookFailed where the two differ too much."""
+    """Make an instance one of its new class; return the undo of that. Raises HookFailed if the two
+    differ too much."""
     old_class = type(instance)
 
     def become(cls: type[BaseMod]) -> None:
@@ -252,14 +262,15 @@ def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], Non
 
 
 def _serve_as(old: Generation, generation: Generation) -> None:
-    """Let the instance, and the handle that it holds, speak for this generation."""
+    """Let the instance and its handle speak for this generation."""
     generation.handle = old.handle
     generation.handle.bind(generation)
     generation.configure()
 
 
 def _refresh_registered(instance: BaseMod) -> None:
-    """Let handlers that were registered by hand as methods of the instance be those of its class now."""
+    """Replace handlers that were registered as methods of the instance by those of its new
+    class."""
     for place, (patterns, handler) in enumerate(instance._registered):
         if getattr(handler, "__self__", None) is instance:
             instance._registered[place] = (patterns, getattr(instance, handler.__name__, handler))

@@ -1,7 +1,9 @@
-"""What reloads replaced, kept so that they can be undone one after the other, and redone: sources, and states.
+"""The code and states that reloads replaced, kept so that they can be undone one after the other,
+and redone.
 
-A state is kept as the contents of its containers and objects, by identity (`loader.moving.Remembered`): nothing is
-pickled or copied deeply. A state that is too large for that is not kept.
+A state is kept as the contents of its containers and objects, by identity
+(`loader.moving.Remembered`): nothing is pickled or copied deeply. A state that is too large for
+that is not kept.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from devserver.model.facts import Outcome, Status
 from devserver.model.lifecycle import Action
 
 MOST_KEPT = 10
-"""The reloads of one mod that can be undone."""
+"""The most reloads of one mod that can be undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What one reload replaced. `mods` are those it reloaded, each with the generation that it brought.
+    """The code and states that one reload replaced. `mods`: those that it reloaded, each with the
+    generation that it brought.
 
-    `replaced` are the generations that ran before.
+    `replaced`: the generations that ran before.
     """
 
     mods: Mapping[str, int]
@@ -33,19 +36,20 @@ class Past:
     texts: Mapping[Path, Reading]
     states: dict[str, Remembered | None]
     codes: Mapping[str, str] = field(default_factory=dict)
-    """The paths of the code that mods ran before, where the reload gave them another's."""
+    """The former paths of mods' code, if the reload gave them another path."""
 
 
 @dataclass(slots=True)
 class _Change:
-    """What one trigger has changed: the mods that it reloaded, and in words what else it did."""
+    """The effects of one trigger: the mods that it reloaded, and others in words."""
 
     mods: tuple[str, ...]
     final: tuple[str, ...] = ()
 
 
 class History:
-    """The reloads of each mod, the latest last: those that can be undone, and those that were and can be redone."""
+    """The reloads of each mod, the latest last: those that can be undone, and those that were
+    undone and can be redone."""
 
     def __init__(self) -> None:
         self._reloads: dict[str, list[Past]] = {}
@@ -56,17 +60,19 @@ class History:
         self._has_begun = False
 
     def latest(self, *, redo: bool = False) -> tuple[str, ...]:
-        """The mods that the latest change has reloaded, in all its groups; or, to redo, the latest undo."""
+        """Return the mods that the latest change has reloaded, in all its groups; or, to redo, the
+        latest undo."""
         changes = self._undone if redo else self._changes
         return changes[-1].mods if changes else ()
 
     @property
     def final(self) -> tuple[str, ...]:
-        """What else the latest change did, in words: only what led to it can take that back."""
+        """The other effects of the latest change, in words: an undo does not take them back."""
         return self._changes[-1].final if self._changes else ()
 
     def applied(self, pasts: Sequence[Past], outcomes: Iterable[Outcome], *, of_code: bool) -> None:
-        """A trigger has been carried out. `of_code`: it asked for what is on disk or was loaded, and for no more."""
+        """Note a trigger that was carried out. `of_code`: it asked for code on disk or loaded code,
+        and nothing else."""
         done = [each for each in outcomes if each.status is Status.APPLIED]
         kept = pasts if of_code else ()
         reloaded = {mod_id: past for past in kept for mod_id in past.mods}
@@ -78,11 +84,11 @@ class History:
             self._changes.append(_Change(tuple(reloaded), others))
             del self._changes[:-MOST_KEPT]
             self._undone.clear()
-        # The first is the start of the network, which nobody wants to undo.
+        # The first one is the start of the network, which no one wants to undo.
         self._has_begun = True
 
     def went(self, pasts: Sequence[Past], *, redo: bool) -> None:
-        """An undo has been carried out, or a redo."""
+        """Note an undo, or a redo."""
         reloaded = {mod_id: past for past in pasts for mod_id in past.mods}
         if not reloaded:
             return
@@ -97,7 +103,7 @@ class History:
 
     @staticmethod
     def _strike(changes: list[_Change], names: set[str]) -> None:
-        """Strike mods from the latest change that has each of them."""
+        """Remove mods from the latest change of each."""
         for change in reversed(changes):
             struck = names & set(change.mods)
             change.mods = tuple(each for each in change.mods if each not in struck)
@@ -108,7 +114,7 @@ class History:
         for each in self._pasts(mod_id):
             state = each.states.get(mod_id)
             if state is not None and state.holds_replaced():
-                # What cannot move on with the state would keep code alive that is to be gone.
+                # Contents that cannot move on with the state would keep replaced code alive.
                 each.states[mod_id] = None
         stack = stacks.setdefault(mod_id, [])
         stack.append(past)
@@ -118,13 +124,14 @@ class History:
         return [*self._reloads.get(mod_id, ()), *self._undos.get(mod_id, ())]
 
     def states_of(self, mod_id: str) -> list[Remembered]:
-        """The states that a mod may get back."""
+        """Return the states that an undo may give back to a mod."""
         return [state for each in self._pasts(mod_id) if (state := each.states.get(mod_id)) is not None]
 
     # A restart in place
 
     def came(self, mod_id: str, number: int, before: int, past: Past | None) -> None:
-        """A mod has come up in a fresh image; `before` ran in the one before. `past`: what differs, if anything."""
+        """Note a mod that runs in a fresh image; `before` ran in the former one. `past`: the
+        differences, if any."""
         if past is None:
             self._code_of[mod_id, number] = self.code_of(mod_id, before)
             return
@@ -134,7 +141,7 @@ class History:
         del self._changes[:-MOST_KEPT]
 
     def pack(self) -> dict[str, Any]:
-        """What the next image can undo, as plain values; states stay behind."""
+        """Return what the next image can undo, as plain values; states are left out."""
         return {
             "reloads": {mod_id: [_packed(each) for each in stack] for mod_id, stack in self._reloads.items()},
             "undos": {mod_id: [_packed(each) for each in stack] for mod_id, stack in self._undos.items()},
@@ -144,7 +151,7 @@ class History:
         }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Go on where an earlier image was. To be called before the first trigger."""
+        """Continue after an earlier image. Call it before the first trigger."""
         self._reloads = {mod_id: [_unpacked(each) for each in stack] for mod_id, stack in packed["reloads"].items()}
         self._undos = {mod_id: [_unpacked(each) for each in stack] for mod_id, stack in packed["undos"].items()}
         self._changes = [_Change(tuple(mods), tuple(final)) for mods, final in packed["changes"]]
@@ -152,11 +159,13 @@ class History:
         self._code_of = {(mod_id, number): code for mod_id, number, code in packed["code_of"]}
 
     def code_of(self, mod_id: str, number: int) -> int:
-        """The generation whose code a generation runs: its own, or after an undo that of an earlier one."""
+        """Return the generation whose code a generation runs: its own, or after an undo that of an
+        earlier one."""
         return self._code_of.get((mod_id, number), number)
 
     def back(self, running: Mapping[str, int], *, redo: bool = False) -> dict[str, Past]:
-        """What can be undone (or redone), by mod: the latest reload whose mods all run what it brought."""
+        """Return what can be undone (or redone), by mod: the latest reload whose mods all run the
+        result of it."""
         stacks = self._undos if redo else self._reloads
         tops = {mod_id: stack[-1] for mod_id, stack in stacks.items() if stack}
         return {

@@ -1,6 +1,7 @@
-"""Runs the hooks of mods: constructor, configuration, initialize, shutdown, state. Each in time, each failure named.
+"""Runs the hooks of mods: constructor, configuration, initialize, shutdown, state. Each with a
+limit, each failure named.
 
-Runs on the mods' loop. Decides nothing about what a failure means.
+Runs on the mods' loop. The caller decides what a failure means.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ from devserver.reload.plan.situation import unreadable
 from devserver.sources.files import LISTING, sources_now
 
 _UNWINDS = 0.5
-"""Seconds that a hook gets to unwind after it was cancelled."""
+"""Seconds that a hook gets to unwind after its cancellation."""
 
 _MOST_WATCHED = 10_000
 """The most files that one pattern of a mod's `watch` names."""
 
 _THREADS_END = 0.5
-"""Seconds that threads get to end after they were told to."""
+"""Seconds that threads get to end."""
 
 
 def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
-    """An instance of a mod's class, with its path as name where the constructor takes one."""
+    """Return an instance of a mod's class, with its path as name if the constructor takes one."""
     changes = ProcessChanges()
     try:
         takes_name = _takes_an_argument(mod_class)
@@ -68,7 +69,8 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
 
 
 def _written_in(mod_class: type[BaseMod]) -> str:
-    """The module that a mod's author wrote its class in; a bridged class stands for another one."""
+    """Return the module in which a mod's author wrote its class; a bridged class stands for another
+    one."""
     written: type = getattr(mod_class, "wraps", mod_class)
     return written.__module__
 
@@ -82,10 +84,11 @@ def _takes_an_argument(mod_class: type[BaseMod]) -> bool:
 
 
 def hand_over_of(mod_class: type[BaseMod], before: BaseMod | None = None, *, reconfigures: bool = False) -> HandOver:
-    """The way to hand over, from the instance `before`, that a mod's class names. Raises HookFailed for an unknown one.
+    """Return the way to hand over, from the instance `before`, that a mod's class names. Raises
+    HookFailed for an unknown one.
 
-    A class may name another way (`config_mode`) for a changed configuration. Where one of the two classes stands for
-    an object of another kind, nothing can be handed over by a rebind.
+    A class may name another way (`config_mode`) for a changed configuration. If one of the two
+    classes stands for an object of another kind, a rebind can hand nothing over.
     """
     named = (reconfigures and getattr(mod_class, "config_mode", None)) or mod_class.reload_mode
     try:
@@ -98,11 +101,11 @@ def hand_over_of(mod_class: type[BaseMod], before: BaseMod | None = None, *, rec
 
 
 def check_requires(mod_class: type[BaseMod]) -> None:
-    """Raise HookFailed for a class whose `requires` or `optional` cannot be read."""
+    """Raise HookFailed for a class with an unreadable `requires` or `optional`."""
     for name in ("requires", "optional"):
         texts = getattr(mod_class, name)
         if name == "optional" and hasattr(texts, "__get__"):
-            # A method or a property to which the author gave this name before it meant anything here.
+            # A method or a property that the author gave this name before it had a meaning here.
             continue
         is_list = isinstance(texts, Sequence) and not isinstance(texts, str)
         if not is_list or not all(isinstance(each, str) for each in texts):
@@ -115,12 +118,12 @@ def check_requires(mod_class: type[BaseMod]) -> None:
 async def initialize(
     generation: Generation, limit: float, is_source: Callable[[Path], bool], also: Iterable[Path] = ()
 ) -> None:
-    """Start an instance: its `initialize()`, its handlers, and what it read on the way (where `is_source` says so).
+    """Start an instance: its `initialize()`, its handlers, and the files that it read (those that
+    are `is_source`).
 
-    `also`: files that it is made from, whether it reads them or not.
-
-    Raises HookFailed when it returns False, takes longer than `limit` seconds, or asks the process to end; otherwise
-    whatever it raises.
+    `also`: files that it is made from, whether it reads them or not. Raises HookFailed when it
+    returns False, takes longer than `limit` seconds, or asks the process to end; otherwise its own
+    exception.
     """
     reads, instance = DataReads(), generation.instance
     watched = (*_watched_by(generation), *also)
@@ -130,7 +133,7 @@ async def initialize(
         with reads.recording():
             answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
     finally:
-        # Also of an attempt that failed: another content may make it good.
+        # Also of a failed attempt: another content may mend it.
         generation.reads = sources_now(path for path in (*reads.paths(), *watched) if is_source(path))
     if answer is False:
         raise _failed(instance.initialize, f"{generation.mod_id}: initialize() returned False")
@@ -138,7 +141,8 @@ async def initialize(
 
 
 def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
-    """A hook whose changes of the process are noted. Those of an async one step by step: others run in between."""
+    """Return a hook that notes its changes of the process. Those of an async one step by step:
+    other code runs in between."""
     changes, source = changes_of(instance), source_of(_written_in(type(instance)))
 
     @functools.wraps(hook)
@@ -151,10 +155,11 @@ def _noted(instance: BaseMod, hook: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _watched_by(generation: Generation) -> tuple[Path, ...]:
-    """The files that a mod names in `watch`, and the folders in which more of them may appear. Raises HookFailed."""
+    """Return the files that a mod names in `watch`, and the folders in which more of them may
+    appear. Raises HookFailed."""
     watch: Any = type(generation.instance).watch
     if hasattr(watch, "__get__"):
-        # A method or a property that the author gave this name.
+        # A method or a property with this name.
         return ()
     patterns = [watch] if isinstance(watch, str) else watch
     if not isinstance(patterns, Sequence) or not all(isinstance(each, str) for each in patterns):
@@ -166,11 +171,12 @@ def _watched_by(generation: Generation) -> tuple[Path, ...]:
 
 
 def matching(folder: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
-    """The files in a folder that patterns name, and the listings of those in which more of them may appear."""
+    """Return the files in a folder that patterns name, and the listings of those in which more may
+    appear."""
     found: list[Path] = []
     for pattern in patterns:
         base = folder.joinpath(*takewhile(lambda part: not set("*?[") & set(part), Path(pattern).parts))
-        # To Python `prompts/**` are folders alone.
+        # To Python `prompts/**` means folders alone.
         every = folder.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)
         matched = list(islice(every, _MOST_WATCHED))
         folders = {base, *(each for each in matched if each.is_dir()), *(each.parent for each in matched)}
@@ -180,16 +186,18 @@ def matching(folder: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
 
 
 async def shutdown(generation: Generation, limit: float) -> list[BaseException]:
-    """End an instance: its `shutdown()`, what it asked to be called on close, its tasks, what else it installed.
+    """End an instance: its `shutdown()`, its calls on close, its tasks, and all else that it
+    installed.
 
-    Every failure is returned; what is still there of it is in `generation.left_behind` then.
+    Returns every failure; `generation.left_behind` has what is still there.
     """
     failures = await _call(generation, generation.instance.shutdown, "shutdown()", limit)
     return failures + await discard(generation, limit)
 
 
 async def discard(generation: Generation, limit: float) -> list[BaseException]:
-    """End all that an instance has started and installed, also of one that never came to life; every failure."""
+    """End everything that an instance has started and installed, even one that never served; return
+    every failure."""
     instance = generation.instance
     failures: list[BaseException] = []
     for function in reversed(_closing(instance)):
@@ -215,14 +223,16 @@ async def _take_back(generation: Generation, limit: float) -> None:
 
 
 def take_back(instance: BaseMod) -> Callable[[], None]:
-    """Take back what an instance did to the process, before its successor is made; what puts it back again."""
+    """Take back an instance's changes of the process, before its successor is made; return the
+    function that restores them."""
     changes = changes_of(instance)
     changes.detach()
     return changes.attach
 
 
 def give_way(instance: BaseMod, before: BaseMod) -> None:
-    """Let what others have put over registrations of the instance before stand over those of this one, too."""
+    """Let others' changes over registrations of the former instance stand over those of this one,
+    too."""
     if instance is not before:
         changes_of(instance).give_way(changes_of(before))
 
@@ -232,8 +242,9 @@ def _closing(instance: BaseMod) -> list[Callable[[], Any]]:
 
 
 async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[Any], ...]:
-    """Cancel the tasks that a generation started and still runs; those that do not end in `limit` seconds."""
-    # Those of a constructor were started before anybody knew whose they are.
+    """Cancel the tasks that a generation started and that still run; return those that do not end
+    in `limit` seconds."""
+    # Those of a constructor were started before their owner was known.
     known = {*generation.tasks, *generation.instance._tasks}
     tasks = [each for each in known if not each.done() and each is not asyncio.current_task()]
     for task in tasks:
@@ -247,7 +258,8 @@ async def end_tasks(generation: Generation, limit: float) -> tuple[asyncio.Task[
 async def call_hook(generation: Generation, hook: Callable[..., Any], name: str, limit: float, *arguments: Any) -> Any:
     """Call a hook, sync or async, as code of its generation.
 
-    Raises HookFailed when it takes longer than `limit` seconds or asks the process to end; otherwise what it raises.
+    Raises HookFailed when it takes longer than `limit` seconds or asks the process to end;
+    otherwise its own exception.
     """
     call = generation.begin(None)
     token = running.set(call)
@@ -262,7 +274,7 @@ async def call_hook(generation: Generation, hook: Callable[..., Any], name: str,
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # Out of something that the mod awaited: no wish of ours, and nothing that may end us.
+        # From an awaitable of the mod: not our cancellation, and it must not end us.
         raise _failed(hook, f"{generation.mod_id}: {name} awaited something that was cancelled") from cancelled
     except Exception:
         raise
@@ -275,13 +287,14 @@ async def call_hook(generation: Generation, hook: Callable[..., Any], name: str,
 
 
 def runs_hook(frames: Iterable[FrameType]) -> bool:
-    """Whether a hook, sync or async, is what these frames of a thread run."""
+    """Return whether these frames of a thread run a hook, sync or async."""
     codes = (call_hook.__code__, _contained.__code__)
     return any(frame.f_code in codes for frame in frames)
 
 
 def stack_of(work: asyncio.Future[Any]) -> list[FrameType]:
-    """Where a task waits that calls a hook, into the task in which that hook runs; outermost frame first."""
+    """Return the stack of a task that calls a hook, into the task in which that hook runs;
+    outermost frame first."""
     found = list(frames_of(work)) if isinstance(work, asyncio.Task) else []
     inner = next((each.f_locals.get("task") for each in found if each.f_code is _in_time.__code__), None)
     found += frames_of(inner) if isinstance(inner, asyncio.Task) else ()
@@ -290,11 +303,11 @@ def stack_of(work: asyncio.Future[Any]) -> list[FrameType]:
 
 
 class _TookTooLong(Exception):
-    """Our limit, not a TimeoutError of the mod's own."""
+    """Our limit, in contrast to a TimeoutError of the mod's own."""
 
 
 async def _in_time(answer: Awaitable[Any], limit: float) -> Any:
-    """Await in a task of its own: one that swallows its cancellation keeps nobody waiting."""
+    """Await in a task of its own: a hook that swallows its cancellation blocks no caller."""
     task = asyncio.ensure_future(_contained(answer))
     task.add_done_callback(_look_at)
     try:
@@ -311,10 +324,11 @@ async def _in_time(answer: Awaitable[Any], limit: float) -> Any:
 
 
 async def _ends(task: asyncio.Future[Any], seconds: float) -> bool:
-    """Wait for a task, and say whether it ended in time."""
+    """Wait for a task; return whether it ended in time."""
     woken = asyncio.Event()
     task.add_done_callback(lambda _: woken.set())
-    # A loop keeps cancelled timers, with their context, until they are due: ours would keep the whole generation.
+    # A loop keeps cancelled timers, with their context, until they are due: ours would keep the
+    # whole generation.
     timer = asyncio.get_running_loop().call_later(seconds, woken.set, context=contextvars.Context())
     try:
         await woken.wait()
@@ -324,7 +338,8 @@ async def _ends(task: asyncio.Future[Any], seconds: float) -> bool:
 
 
 async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """What `answer` comes to, or what it raises that must not reach the loop, nor be taken for our own cancelling."""
+    """Return the result of `answer`, or its exception, which must neither reach the loop nor count
+    as our own cancelling."""
     try:
         return await answer, None
     except Exception:
@@ -334,19 +349,19 @@ async def _contained(answer: Awaitable[Any]) -> tuple[Any, BaseException | None]
 
 
 def _look_at(task: asyncio.Future[Any]) -> None:
-    # Also where nobody waits any more, so that asyncio has nothing to complain of.
+    # Also without a caller, so that asyncio does not complain.
     if not task.cancelled():
         task.exception()
 
 
 def _failed(hook: Callable[..., Any], message: str) -> HookFailed:
-    """The failure of a hook, with the place where the mod defines it."""
+    """Return the failure of a hook, with the place where the mod defines it."""
     code = getattr(inspect.unwrap(hook), "__code__", None)
     return HookFailed(message) if code is None else HookFailed(message, file=code.co_filename, line=code.co_firstlineno)
 
 
 def take_manifest(mod_class: type[BaseMod], manifest: Manifest | None) -> None:
-    """Let a class say what the manifest beside it says, where it says nothing itself."""
+    """Complete the attributes of a class with those of the manifest beside it."""
     said = {} if manifest is None else {"version": manifest.version, "requires": manifest.requires}
     for name, value in said.items():
         if value is not None and name not in vars(mod_class):
@@ -354,7 +369,8 @@ def take_manifest(mod_class: type[BaseMod], manifest: Manifest | None) -> None:
 
 
 def config_model(mod_class: type[BaseMod], module: ModuleType) -> Any:
-    """The pydantic model that a mod declares for its configuration: `Config` in its class, else in its module."""
+    """Return the pydantic model that a mod declares for its configuration: `Config` in its class,
+    else in its module."""
     found = (getattr(each, "Config", None) for each in (mod_class, module))
     return next((each for each in found if is_model(each)), None)
 
@@ -386,11 +402,11 @@ def _config_problem(misfit: Misfit, mod_path: str, place_of: PlaceOf | None) -> 
 
 
 async def reconfigure(generation: Generation, config: Any, limit: float) -> bool:
-    """Offer a changed configuration, as the instance would get it, to a running instance; whether it took it."""
+    """Offer a running instance its changed configuration; return whether it took it."""
     answer = await call_hook(generation, generation.instance.update_config, "update_config()", limit, config)
     return answer is not False
 
 
 def takes_config(instance: BaseMod) -> bool:
-    """Whether a mod's class says that it takes a changed configuration in place."""
+    """Return whether a mod's class says that it takes a changed configuration in place."""
     return type(instance).update_config is not BaseMod.update_config

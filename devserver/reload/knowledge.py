@@ -1,6 +1,7 @@
-"""What the reload stream knows: what runs, what it was made from, what differs on disk, and what was tried in vain.
+"""The memory of the reload stream: what runs, what it was made from, what differs on disk, and
+failed attempts.
 
-Gathers the situation that a decision depends on, and remembers what came of it. Decides and changes nothing.
+Gathers the situation that a decision depends on, and remembers the result. Decides nothing.
 """
 
 from __future__ import annotations
@@ -55,16 +56,18 @@ from devserver.sources.files import is_gone, sources_now
 from devserver.sources.roots import Roots
 
 _MOST_PINNED = 2000
-"""How many sources of a package are kept while its saves go to a line."""
+"""The most sources of a package that are kept while its saves go to a line."""
 
 
 def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
-    """What a network.yaml says of each mod, by its module; of a name that is there twice the first counts."""
+    """Return the spec of each mod in network.yaml, by its module; of a repeated name the first
+    counts."""
     return {module_of(each.path): each for each in reversed(config.specs)}
 
 
 class Knowledge:
-    """The memory of one engine. `failed` holds the last attempt of each mod (by path) whose last attempt failed."""
+    """The memory of one engine. `failed` holds the last attempt of each mod (by path), if it
+    failed."""
 
     def __init__(
         self,
@@ -82,19 +85,20 @@ class Knowledge:
         self._registry = registry
         self._environment = environment or Environment(roots, modules)
         self._lock = LockNews()
-        """How the lock that was dealt with last differed from what was loaded then."""
+        """The differences between the last lock and what was loaded then."""
         self.history = History()
         self.ended: dict[str, ModSpec] = {}
-        """The lines of network.yaml (by path) that a person has ended, each as it stood there then."""
+        """The lines of network.yaml (by path) that a person has ended, each with its spec then."""
         self._written: dict[str, set[str]] = {}
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
-        """What the last undo loaded of each source, and what was on disk then."""
+        """The digest of each source that the last undo loaded, and the digest on disk then."""
         self._differing: dict[Path, Digest | None] = {}
         self._live_mods = LiveMods(modules, registry)
         self._declared = Declared(self, roots, modules, registry, self._environment)
 
     def look(self, trigger: Trigger) -> None:
-        """Keep in mind which sources differ from what is loaded: those that changed, or all of what is asked for."""
+        """Note which sources differ from the loaded ones: those that changed, or all those of the
+        request."""
         match trigger:
             case FilesChanged(changed=changed):
                 now = changed
@@ -107,7 +111,7 @@ class Knowledge:
         self._forget_same()
 
     def foreseen(self, trigger: Trigger) -> Situation:
-        """The situation that a trigger would meet now. Nothing of it is kept in mind."""
+        """Return the situation for a trigger, as a dry run: leaves no trace in memory."""
         kept, self._differing = self._differing, dict(self._differing)
         try:
             self.look(trigger)
@@ -116,20 +120,20 @@ class Knowledge:
             self._differing = kept
 
     def _modules_of(self, mods: tuple[str, ...]) -> set[str]:
-        """The modules that these mods are made from; of all mods, when none are named."""
+        """Return the modules that these mods are made from; of all mods, when none are named."""
         slots = [self._registry.find(each) for each in mods] if mods else self._registry.slots
         entries = [slot.live.entry for slot in slots if slot is not None and slot.live is not None]
         graph = self._modules.graph()
         return {name for entry in entries for name in graph.closure(entry)}
 
     def _forget_same(self) -> None:
-        """Drop what is on disk as it is loaded."""
+        """Drop sources that match the loaded ones."""
         self._differing = {
             path: digest for path, digest in self._differing.items() if self._modules.stale({path: digest})
         }
 
     def situation(self, trigger: Trigger) -> Situation:
-        """All that a decision about this trigger depends on."""
+        """Return everything that a decision about this trigger depends on."""
         live = self._live_mods.all()
         changed, texts = (trigger.changed, trigger.texts) if isinstance(trigger, FilesChanged) else ({}, {})
         stale = self._modules.stale(self._differing)
@@ -137,7 +141,7 @@ class Knowledge:
         redo = isinstance(trigger, UndoAsked) and trigger.redo
         declared, absent = self._declared.of(wanted, codes=_codes_of(trigger)) if wanted else ({}, {})
         if isinstance(trigger, LoadAsked):
-            absent = {}  # who asks for one mod is told by its load that it is nowhere
+            absent = {}  # the load itself tells its caller that the mod does not exist
         undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
         declared |= self._declared.before(undoable) if undoable else self._declared.changed(live, stale, texts, changed)
         config = trigger.config if isinstance(trigger, ConfigChanged) else self.config
@@ -152,7 +156,7 @@ class Knowledge:
             retry=frozenset(
                 module_of(path)
                 for path, attempt in self.failed.items()
-                # Other packages may be what an attempt has lacked.
+                # A missing package may be the reason of an attempt's failure.
                 if isinstance(trigger, LockChanged) or moved_on(attempt, changed)
             ),
             declared=declared,
@@ -176,7 +180,8 @@ class Knowledge:
         )
 
     def as_it_runs(self) -> Situation:
-        """What runs, as it was loaded; of mods that network.yaml enables and that do not run, what is on disk."""
+        """Return the loaded mods; of mods that network.yaml enables and that do not run, the
+        sources on disk."""
         wanted = [each.path for each in self.config.enabled_mods if not self.runs(module_of(each.path))]
         declared, absent = self._declared.of(wanted)
         self._declared.add_needed(declared, absent, self.config)
@@ -190,7 +195,8 @@ class Knowledge:
         )
 
     def _would_fail(self, live: Iterable[LiveMod]) -> dict[str, str]:
-        """The live mods whose saved code has failed since, so that a fresh process would run nothing of them."""
+        """Return the live mods whose saved code has failed since: a fresh process would run nothing
+        of them."""
         failed = ((mod, self.failed.get(mod.mod_path)) for mod in live)
         return {
             mod.mod_id: str(attempt.outcome.error or attempt.outcome.reason)
@@ -199,20 +205,22 @@ class Knowledge:
         }
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
-        """The mods that a change may concern whose own source is gone, and that are nowhere else either."""
+        """Return the mods that a change may concern whose own source is gone, and that are not
+        found elsewhere either."""
         graph = self._modules.graph()
         concerned = frozenset(graph.affected(stale))
         entries = [(mod, graph[mod.entry].path) for mod in live if mod.entry in concerned]
         return {mod.mod_id: path for mod, path in entries if is_gone(path) and not self._moved(mod, path)}
 
     def _moved(self, mod: LiveMod, gone: Path) -> bool:
-        """Whether a mod whose source is gone has come to be somewhere else. Its package was there before."""
+        """Return whether a mod whose source is gone has moved to another place. Its package was
+        there before."""
         try:
             now = locate(mod.code_path, self._roots).file
         except ModNotFound:
             return False
         except (DevServerError, OSError):
-            # There is something, and loading it will say what is wrong with it.
+            # Something is there, and loading it will say what is wrong with it.
             return True
         return now != gone and bool(self._modules.stale(sources_now([now])) or now not in self._modules.digests)
 
@@ -220,29 +228,31 @@ class Knowledge:
         return self.history.back({each.mod_id: each.number for each in self._registry.live}, redo=redo)
 
     def _returns(self, past: Past, mod_id: str) -> Returns:
-        """What going back before a reload brings of a mod, and whether the disk has something else."""
+        """Return what an undo of a reload brings of a mod, and whether the disk differs."""
         now = sources_now(past.texts)
         others = tuple(path for path, text in past.texts.items() if now[path] != text.digest)
         return Returns(self.history.code_of(mod_id, past.replaced[mod_id]), others, past.codes.get(mod_id, ""))
 
     def texts_before(self, plan: Plan) -> dict[Path, Text]:
-        """The sources that a plan goes back to: those that the last reload of its mods replaced, or the last undo."""
+        """Return the sources that a plan goes back to: those that the last reload of its mods
+        replaced, or the last undo."""
         undoable, mods = self._undoable(redo=plan.redo), [step.mod_id for step in plan.steps]
         found = {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
-        # What an earlier image has replaced has come here without its code.
+        # Sources that an earlier image has replaced arrive without code.
         return {
             path: each if isinstance(each, Text) else compile_text(path, each.data, each.digest)
             for path, each in found.items()
         }
 
     def use_lock(self) -> str:
-        """Use what the lock on disk names, and keep in mind what that changes; why that cannot be, in words."""
+        """Use the packages that the lock on disk names, and note the differences; return why that
+        cannot be, or ""."""
         environment, found = self._environment, self._environment.look()
         self._lock = LockNews(problem="nothing has changed")
         if found.digest == environment.digest and not (environment.lacks and found.installed is not None):
             return ""
         if found.problem:
-            # What is loaded stays as it is; said once for each lock.
+            # The loaded packages stay; told once for each lock.
             environment.digest, environment.lacks = found.digest, found.problem
             return found.problem
         self._lock = self._lock_news(environment.news(found), found.installed)
@@ -250,7 +260,7 @@ class Knowledge:
         return ""
 
     def _lock_news(self, news: News, now: Installed | None) -> LockNews:
-        """What a lock changes, in terms of mods that run."""
+        """Return the changes of a lock, in terms of mods that run."""
         owners = {module_of(each.mod_path): news.distribution.get(each.entry, "") for each in self._registry.live}
         waiting = {}
         for path, owner in owners.items():
@@ -269,9 +279,11 @@ class Knowledge:
         )
 
     def undo(self, plan: Plan) -> Found | None:
-        """Note what is on disk of the sources that a plan goes back from: that is not to be served again by itself.
+        """Note the sources on disk that a plan goes back from: they are not served again on their
+        own.
 
-        Where they lie among other packages, these are used from now on; what was used until then is returned.
+        If the former sources lie among other packages, these are used from now on; returns the ones
+        used until then.
         """
         texts = self.texts_before(plan)
         now = sources_now(texts)
@@ -279,7 +291,8 @@ class Knowledge:
         return self._environment.back_to(texts)
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
-        """The contents of a mod's state before its last reload (or undo), or None where they were not kept."""
+        """Return the contents of a mod's state before its last reload (or undo), or None if they
+        were not kept."""
         past = self._undoable(redo=redo).get(mod_id)
         return None if past is None else past.states.get(mod_id)
 
@@ -296,17 +309,17 @@ class Knowledge:
                 return asked + [each.path for each in self.config.enabled_specs if each.path in self.failed]
 
     def has_spare(self) -> bool:
-        """Whether something runs that no person asks for."""
+        """Return whether a mod runs that no person asks for."""
         specs = ((each, self.specs.get(module_of(each.mod_path))) for each in self._registry.live)
         return any(each.came_with or (each.listed and (spec is None or not spec.enabled)) for each, spec in specs)
 
     def runs(self, path: str) -> bool:
-        """Whether a mod, by its module, runs."""
+        """Return whether a mod, by its module, runs."""
         slot = self._registry.find(path)
         return slot is not None and slot.live is not None and module_of(slot.mod_path) == path
 
     def code_of(self, path: str) -> str:
-        """Where the code of a mod or line is, as a path."""
+        """Return the path of the code of a mod or line."""
         spec = self.specs.get(module_of(path))
         line = None if spec is None else spec.beside
         if line is not None and line.code:
@@ -314,17 +327,19 @@ class Knowledge:
         return path if line is None and self._registry.find(path) is None else main_of(path)
 
     def place_in(self, generation: Generation, text: str) -> str:
-        """Where a generation declares something, as in ` (mods/search/mod.py:9)`; nothing where that is not known."""
+        """Return where a generation declares something, as in ` (mods/search/mod.py:9)`; empty if
+        unknown."""
         place = as_loaded(self._live_mods.of(generation)).where.get(text)
         return "" if place is None else f" ({self._roots.shown(place.file)}:{place.line})"
 
     def watched_for(self, mod_path: str) -> tuple[Path, ...]:
-        """The files that network.yaml says a mod is made from, with the listings of their folders."""
+        """Return the files that network.yaml names as sources of a mod, with the listings of their
+        folders."""
         spec = self.specs.get(module_of(mod_path))
         return hooks.matching(self._roots.workspace, spec.watch) if spec is not None and spec.watch else ()
 
     def _watch_again(self, before: Mapping[str, ModSpec]) -> None:
-        """Have mods that run depend on the files that network.yaml has begun to name."""
+        """Add the files that network.yaml has begun to name to the sources of mods that run."""
         for generation in self._registry.live:
             path = module_of(generation.mod_path)
             now, then = self.specs.get(path), before.get(path)
@@ -333,7 +348,8 @@ class Knowledge:
                 self._live_mods.forget(generation)
 
     def take_config(self, config: NetworkConfig) -> list[Notice]:
-        """From now on this is what network.yaml asks for, but for settings that need a restart; what that changes."""
+        """Take a new network.yaml, without settings that need a restart; return notices of its
+        effects."""
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config, before = without_settings(config, self.config), self.specs
         self.specs = _by_module(self.config)
@@ -342,7 +358,8 @@ class Knowledge:
         self._registry.hold_at_most(config.limits.held_events)
         listed, enabled = ({module_of(each.path) for each in mods} for mods in (config.specs, config.enabled_specs))
         for generation in self._registry.live:
-            # What it has asked for once it may take away, also later; what somebody else has loaded it may not.
+            # network.yaml may unload a mod that it once listed, also later, but not a mod that was
+            # loaded by others.
             generation.listed = generation.listed or module_of(generation.mod_path) in enabled
             generation.came_with = "" if generation.listed else generation.came_with
         for path in [each for each in self.failed if module_of(each) not in listed]:
@@ -352,7 +369,8 @@ class Knowledge:
     # Versions beside a mod
 
     def pin(self, main: Generation) -> None:
-        """From now on saves of a mod go to a line of it: what it runs, and may still import, stays as it is."""
+        """Let saves of a mod go to a line of it: the sources that it runs, and may still import,
+        stay unchanged."""
         plain = main.code or module_of(main.mod_path)
         graph, loaded = self._modules.graph(), self._modules
         own = [each for name in graph if (each := loaded.get(name)) is not None and _is_inside(name, plain)]
@@ -361,12 +379,12 @@ class Knowledge:
         found = [] if folder is None else sorted(folder.rglob("*.py"))[:_MOST_PINNED]
         texts = {path: data for path in found if (data := bytes_of(path)) is not None}
         loaded.lines.pins[plain] = {**texts, **{each.path: each.text.data for each in own}}
-        # What failed of it failed on what is the line's now.
+        # Its failed attempt was one on the source of the line.
         self.failed.pop(main.mod_path, None)
         self._forget_same()
 
     def unpin(self, main: Generation) -> None:
-        """The line is gone: what is on disk of a mod is known, and no news until it is saved again."""
+        """Let saves go to a mod again; its source on disk is not served before the next save."""
         sources = self._modules.lines.pins.pop(main.code or module_of(main.mod_path), {})
         loaded = {path: self._modules.digests[path] for path in sources if path in self._modules.digests}
         now = sources_now(loaded)
@@ -375,33 +393,35 @@ class Knowledge:
         )
 
     def texts_of(self, line: Generation) -> dict[Path, Text]:
-        """The sources that a line runs."""
+        """Return the sources that a line runs."""
         names = [name for name in self._modules.graph() if _is_inside(name, line.mod_path)]
         return {each.path: each.text for name in names if (each := self._modules.get(name)) is not None}
 
     def sources(self) -> Sources:
-        """Everything that what runs, or what was last tried, was made from: what is worth watching."""
+        """Return all sources of everything that runs, or was last tried: these are watched."""
         digests = cast(dict[Path, Digest | None], self._modules.digests)
-        # Loaded as it was undone to: until it is loaded anew, what is on disk besides is known, and no news.
+        # The sources of an undo: until they are loaded again, the different ones on disk are known.
         undone = {path: disk for path, (loaded, disk) in self._undone.items() if digests.get(path) == loaded}
         reads = {path: digest for each in self._registry.live for path, digest in each.reads.items()}
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
         return Known(ChainMap(undone, tried, digests, reads), self.written())
 
     def written(self) -> Collection[str]:
-        """The files that mods have written themselves: their data. Also of those that have been unloaded."""
+        """Return the files that mods have written themselves: their data. Also those of unloaded
+        mods."""
         # Copies: mods go on writing on their own thread.
         return written_by_threads().union(*(each.copy() for each in self._written.values() if each))
 
     def _note_written(self, candidate: Candidate) -> None:
-        """What a mod has written stays its data when its code changes, and what lingers or ends writes on."""
+        """Keep the files that a mod has written as its data across generations, with those that a
+        former one still writes."""
         if candidate.new is not None:
             own = candidate.new.written
             candidate.new.written = self._written.setdefault(candidate.step.mod_path, own)
             candidate.new.written.update(own.copy())
 
     def remember(self, candidate: Candidate, outcome: Outcome, carried: Carried) -> None:
-        """Note how a step ended, and on a failure all that it depended on."""
+        """Note how a step ended, and on a failure everything that it depended on."""
         path = candidate.step.mod_path
         if outcome.status is Status.APPLIED:
             self._note_written(candidate)
@@ -411,11 +431,11 @@ class Knowledge:
             self._note_failed(path, outcome, located, carried.touched, came_with=candidate.step.came_with)
 
     def skipped(self, step: Step, outcome: Outcome, needs: tuple[str, ...]) -> None:
-        """Note a step that was not tried, because mods that it needs did not come."""
+        """Note a step that was not tried, because mods that it needs did not load."""
         self._note_failed(step.mod_path, outcome, needs=needs)
 
     def hold(self, holds: Iterable[Hold], outcomes: Iterable[Outcome], situation: Situation) -> None:
-        """Note what was held: when its source, or what it waits for, is there, it is looked at again."""
+        """Note held steps: each is tried again when its source, or what it waits for, appears."""
         for hold, outcome in zip(holds, outcomes, strict=True):
             gone = situation.missing.get(outcome.mod_id) if hold.action is Action.RELOAD else None
             if gone is not None or hold.action is Action.LOAD or hold.needs or hold.packages:
@@ -432,9 +452,10 @@ class Knowledge:
         packages: tuple[str, ...] = (),
         came_with: str = "",
     ) -> None:
-        """Note an attempt with all that it looked for, found or not, and what those that it needs have looked for.
+        """Note an attempt with all places that it searched, found or not, and those of the mods
+        that it needs.
 
-        What nothing asks for any more is not noted.
+        An attempt on a mod that is no longer asked for is not noted.
         """
         is_listed = any(module_of(each.path) == module_of(mod_path) for each in self.config.specs)
         if is_listed or came_with or self._registry.find(mod_path) is not None:
@@ -447,12 +468,12 @@ class Knowledge:
             self.failed[mod_path] = Attempt({**self._now(looked_for), **known}, outcome, needs, packages=packages)
 
     def _now(self, paths: Iterable[Path]) -> Sources:
-        """What is on disk at these places, as the watch sees it."""
+        """Return the digests on disk at these places, as the watch sees them."""
         return {path: self._roots.judged(path, digest) for path, digest in sources_now(paths).items()}
 
     def revived(self, plan: Plan) -> Sources:
-        """What is worth another look after a plan: what it has loaded anew of what failed attempts have found as it was
-        before, and what was held because of a mod that it has unloaded."""
+        """Return sources that justify retrying failed mods after a plan: reloaded modules that they
+        had read in an older version, and mods held only because of one that is now unloaded."""
         freed = self._held_back() if any(step.action is Action.UNLOAD for step in plan.steps) else {}
         if not self.failed:
             return freed
@@ -465,21 +486,22 @@ class Knowledge:
         }
 
     def _held_back(self) -> dict[Path, Digest | None]:
-        """What differs on disk of mods that have not failed: they were held with one that shares it."""
+        """Return the sources that differ on disk of mods that have not failed: they were held with
+        one that shares these."""
         graph, stale = self._modules.graph(), self._modules.stale(self._differing)
         mods = [each for each in self._registry.live if each.mod_path not in self.failed] if stale else []
         needed = {name for each in mods for name in graph.closure(each.entry)}
         return {path: self._differing[path] for name, path in stale.items() if name in needed}
 
     def settle(self, trigger: Trigger, plan: Plan) -> list[Notice]:
-        """After a plan: forget failures whose sources are again what runs, and say so."""
+        """Forget failures whose sources match what runs again, and return notices of that."""
         self._forget_same()
         if isinstance(trigger, LockChanged):
             return self._settle_lock(plan)
         if not isinstance(trigger, FilesChanged):
             return []
         for path in trigger.changed.keys() & self._undone.keys():
-            # Whatever came of it: it is dealt with, and no news any more.
+            # Whatever the result: the change is dealt with.
             self._undone[path] = (self._undone[path][0], trigger.changed[path])
         back = self._back_again(trigger.changed, plan)
         notices = []
@@ -492,7 +514,7 @@ class Knowledge:
         return notices
 
     def _settle_lock(self, plan: Plan) -> list[Notice]:
-        """Forget what failed among packages that are not in use any more."""
+        """Forget failures among packages that are no longer in use."""
         planned, elsewhere = {step.mod_path for step in plan.steps}, self._environment.is_elsewhere
         failed = {path: attempt for path, attempt in self.failed.items() if path not in planned}
         gone = [path for path, attempt in failed.items() if any(elsewhere(each) for each in attempt.touched)]
@@ -516,7 +538,8 @@ class Knowledge:
         ]
 
     def came(self, arrival: Arrival, outcome: Outcome) -> None:
-        """A mod that ran in the image before has come up: what differs can be undone, as a reload of it."""
+        """Note a mod that ran in the image before and runs again: its differences can be undone, as
+        a reload of it."""
         texts = {Path(path): Reading(Path(path), data, digest) for path, data, digest in arrival.replaced.values()}
         past = Past(
             mods={outcome.mod_id: outcome.generation},
@@ -528,7 +551,8 @@ class Knowledge:
         self.history.came(outcome.mod_id, outcome.generation, arrival.generation, past if texts else None)
 
     def differing(self) -> dict[str, dict[str, Reading]]:
-        """By mod (id), the modules that it was made from and that differ on disk, as they are loaded."""
+        """Return, by mod (id), the modules that it was made from and that differ on disk, as they
+        are loaded."""
         graph, stale = self._modules.graph(), self._modules.stale(self._differing)
         needs = ((each.mod_id, graph.closure(each.entry)) for each in self._registry.live) if stale else ()
         found = {mod_id: [name for name in stale if name in names] for mod_id, names in needs}
@@ -536,7 +560,8 @@ class Knowledge:
         return {mod_id: {name: loaded[name].text for name in names} for mod_id, names in found.items() if names}
 
     def newer_on_disk(self) -> dict[str, tuple[Path, ...]]:
-        """The mods (by id) that were not made from what is on disk, each with the sources that differ there."""
+        """Return the mods (by id) that differ from their sources on disk, each with these
+        sources."""
         loaded = self._modules.digests
         undone = {p: disk for p, (was, disk) in self._undone.items() if loaded.get(p) == was and disk != was}
         stale = self._modules.stale({**self._differing, **undone})
@@ -553,7 +578,8 @@ class Knowledge:
 
 
 class Known(Mapping[Path, Digest | None]):
-    """Sources without those that mods have written themselves: these are their data. A view, not a copy."""
+    """Sources without those that mods have written themselves: these are their data. A view, not a
+    copy."""
 
     def __init__(self, sources: Sources, written: Collection[str]) -> None:
         self._sources = sources
@@ -578,7 +604,7 @@ class Known(Mapping[Path, Digest | None]):
 
 
 def _codes_of(trigger: Trigger) -> dict[str, str]:
-    """Where the code of the lines that a trigger brings is, by their paths."""
+    """Return the paths of the code of the lines that a trigger brings, by their own paths."""
     specs = trigger.config.specs if isinstance(trigger, ConfigChanged) else ()
     return {each.path: each.beside.code for each in specs if each.beside is not None and each.beside.code}
 

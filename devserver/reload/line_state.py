@@ -1,7 +1,9 @@
-"""What a line has of its mod's state: the very same dict, a copy, or nothing; and what the mod gets back of it.
+"""The part of its mod's state that a line gets: the same dict, a copy, or nothing; and the part
+that the mod gets back.
 
-Both see one dict only where it holds plain data: an object of a class that each of them has for itself would be of the
-wrong class for one of them. A copy is pickled, and its objects come back as those of the other's classes.
+Both see one dict only if it holds plain data: an object of a class that each of them has for itself
+would be of the wrong class for one of them. A copy is pickled, and its objects come back as those
+of the other's classes.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from devserver.loader.walk import Walk
 from devserver.model.split import StateMode
 
 MOST_COPIED = 50 * 1024 * 1024
-"""The bytes of a mod's folder that a line gets a copy of; of a larger one it gets none."""
+"""The most bytes of a mod's folder that a line gets a copy of; a larger folder is not copied."""
 
 
 def begin(new: Generation, main: Generation, mode: StateMode) -> str:
-    """Give a line that starts what it has of its mod's state; what that is, in words.
+    """Give a line that starts its part of its mod's state; return what that is, in words.
 
-    Raises HookFailed where the two cannot share it, or where it cannot be copied.
+    Raises HookFailed if the two cannot share it, or if it cannot be copied.
     """
     match mode:
         case StateMode.SHARED:
@@ -42,7 +44,8 @@ def begin(new: Generation, main: Generation, mode: StateMode) -> str:
 
 
 def check_shareable(new: Generation, main: Generation) -> None:
-    """Raise HookFailed where a mod and its line cannot have one dict: it holds objects of classes that both have."""
+    """Raise HookFailed if a mod and its line cannot have one dict: it holds objects of classes that
+    both have."""
     for each in (new, main):
         if callable(getattr(each.instance, "capture_state", None)):
             raise HookFailed(f"{each.mod_id} hands its state over itself (capture_state): say state: copy or empty")
@@ -62,7 +65,7 @@ def check_shareable(new: Generation, main: Generation) -> None:
 
 
 def copied(source: Generation, target: Generation) -> dict[Any, Any]:
-    """The state of one of them as the other may have it. Raises HookFailed, naming the key."""
+    """Return the state of one of them for the other. Raises HookFailed, naming the key."""
     state: dict[Any, Any] = {}
     for key, value in source.instance.state.items():
         try:
@@ -76,7 +79,8 @@ def copied(source: Generation, target: Generation) -> dict[Any, Any]:
 
 
 def copy_folder(source: Path, target: Path) -> str:
-    """Give a line a copy of its mod's folder of data, where that is not too large; what became of it, in words."""
+    """Give a line a copy of its mod's folder of data, unless that is too large; return the result,
+    in words."""
     if target.exists() or not source.is_dir():
         return ""
     size = sum(each.lstat().st_size for each in source.rglob("*") if each.is_file())
@@ -96,14 +100,14 @@ class _Translated(pickle.Unpickler):
         self._source, self._target = source, target
 
     def find_class(self, module: str, name: str) -> Any:
-        """The class, or function, of that name."""
+        """Return the class, or function, of that name."""
         if module == self._source or module.startswith(f"{self._source}."):
             module = self._target + module[len(self._source) :]
         return super().find_class(module, name)
 
 
 def _package(generation: Generation) -> str:
-    """The package, or module, that the code of a mod or line is in, as Python's table has it."""
+    """Return the package, or module, of a mod's or line's code, as Python's table has it."""
     return generation.entry.removesuffix(".mod")
 
 

@@ -1,4 +1,4 @@
-"""What runs, as plans know it: a `LiveMod` of each generation."""
+"""The mods that run, as plans know them: a `LiveMod` of each generation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ class LiveMods:
         self._known: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
 
     def all(self) -> tuple[LiveMod, ...]:
-        """The mods that run, in their order."""
+        """Return the mods that run, in their order."""
         return tuple(self.of(each) for each in self._registry.live)
 
     def of(self, generation: Generation) -> LiveMod:
-        """A generation as plans know it; made once, and again when its configuration or place has changed."""
+        """Return a generation as plans know it; made once, and again when its configuration or
+        place has changed."""
         if label_of(generation.mod_id) is not None:
-            # What is known of a line changes with each event.
+            # Facts about a line change with each event.
             slot = self._registry.find(generation.mod_path)
             loaded = self._modules.get(generation.entry)
             line, out = (slot.line, slot.out) if slot is not None else (None, "")
@@ -43,7 +44,8 @@ class LiveMods:
         return known
 
     def forget(self, generation: Generation) -> None:
-        """Make the `LiveMod` of a generation again when it is next asked for, because its files changed."""
+        """Make the `LiveMod` of a generation again at the next request, because its files
+        changed."""
         self._known.pop(generation, None)
 
 
@@ -78,7 +80,7 @@ def _as_live_mod(generation: Generation, text: Text | None, line: Line | None = 
 
 
 def _texts(requires: object) -> tuple[str, ...]:
-    """What a running mod says that it needs, whatever it was set to since it was loaded."""
+    """Return the needs that a running mod declares, whatever it has set since it was loaded."""
     if isinstance(requires, str):
         return (requires,)
     found = requires if isinstance(requires, Sequence) else ()

@@ -1,4 +1,5 @@
-"""Where the code of a mod is, and whether it may be loaded: asked before anything of it is imported."""
+"""Finds the code of a mod, and decides whether it may be loaded: asked before anything of it is
+imported."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Locator:
     ) -> None:
         self.config_file = config_file
         self.admits: list[Callable[[str], None]] = []
-        """Each raises ModFault for a mod that may not be loaded now, for every caller."""
+        """Each raises ModFault for a mod that must not be loaded now, by any caller."""
         self._knowledge = knowledge
         self._roots = roots
         self._modules = modules
@@ -35,15 +36,15 @@ class Locator:
         self._allow_list: tuple[str, ...] | None = None
 
     def obey_allow_list(self, obey: bool) -> None:
-        """Set whether the steps that come next may bring only what network.yaml and the lock allow."""
+        """Set whether the next steps may bring only mods that network.yaml and the lock allow."""
         allowed = (*allow_list(self._knowledge.config), *self._environment.mods)
         self._allow_list = allowed if obey else None
 
     def __call__(self, step: Step) -> Located:
-        """Where a mod's code is, now: what was a module may have become a package."""
+        """Return the place of a mod's code now: a module may have become a package."""
         for admit in self.admits:
             admit(step.mod_path)
-        # Only the path of a line has a label: any other text with an @ names no mod.
+        # Only the path of a line has a label: other texts with an @ name no mod.
         path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
         try:
             located = locate(path, self._roots, self._allow_list)
@@ -51,7 +52,7 @@ class Locator:
             raise self._placed(fault, step.mod_path) from None
         is_installed = not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts)
         if is_installed and not path.startswith(OPENAGENTS):
-            # It would never leave Python's table, and nobody has seen what it is.
+            # It would never leave Python's table, and no one has reviewed it.
             raise self._placed(ModRefused(f"{path} {_NOT_LOCKED}"), step.mod_path)
         if not located.reloadable and not is_installed:
             self._roots.add(_top_folder(located))
@@ -64,7 +65,7 @@ class Locator:
         return replace(located, entry=module_of(step.mod_path) + located.entry[len(module_of(path)) :])
 
     def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
-        """The fault of a mod that is nowhere: its place is where network.yaml lists the mod."""
+        """Return the fault of a mod that is not found, at the line where network.yaml lists it."""
         line = next((each.line for each in self._knowledge.config.specs if each.path == mod_path), None)
         if line is not None and self.config_file is not None and fault.file is None:
             fault.file, fault.line = str(self.config_file), line
@@ -72,12 +73,12 @@ class Locator:
 
 
 def _folder_of(located: Located) -> Path:
-    """The folder that the top module of a mod lies in: of a package the one around it."""
+    """Return the folder that the top module of a mod lies in: of a package the one around it."""
     is_package = located.file.name == "__init__.py" or located.entry != module_of(located.mod_path)
     return located.file.parent.parent if is_package else located.file.parent
 
 
 def _top_folder(located: Located) -> Path:
-    """The folder of the outermost package that a mod's module belongs to."""
+    """Return the folder of the outermost package that a mod's module belongs to."""
     depth = located.entry.count(".")
     return located.file.parents[max(depth - 1, 0)]

@@ -1,6 +1,6 @@
-"""Tells mods of the mods that they name: which came, in which version, and which went.
+"""Tells mods of the mods that they name: which ones came, in which version, and which ones went.
 
-What a mod works with (`optional`) in a version that does not suit counts as absent, and a person is told that.
+An optional mod in a version that does not suit counts as absent, and a person is told that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CHANGES = (Action.LOAD, Action.RELOAD, Action.UNLOAD)
 
 
 class ModNews:
-    """The memory of one engine: which versions run, and which mods name others.
+    """The memory of one engine: the versions that run, and the mods that name others.
 
     `where` says where a generation declares something, as in ` (mods/search/mod.py:9)`.
     """
@@ -54,7 +54,7 @@ class ModNews:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def look(self, outcomes: Iterable[Outcome]) -> None:
-        """Tell what these outcomes have changed of the versions that run."""
+        """Tell mods of the versions that these outcomes have changed."""
         calls: list[Callable[[], asyncio.Future[None]]] = []
         for outcome in outcomes:
             if outcome.status is Status.APPLIED and outcome.action in _CHANGES:
@@ -68,7 +68,7 @@ class ModNews:
         return slot.live if slot is not None else None
 
     def _note(self, path: str) -> None:
-        """Note a generation that has come to life, where it names others; and what it works with and does not suit."""
+        """Note a new generation that names others; and its optional mods that do not suit."""
         generation = self._live(path)
         if generation is None or not any(_named(generation)):
             return
@@ -79,7 +79,7 @@ class ModNews:
                 self._suits(generation, needed, str(other.instance.version))
 
     def _changed(self, path: str) -> Iterator[Callable[[], asyncio.Future[None]]]:
-        """The hooks to call because another version of a mod runs than before, or none."""
+        """Return the hooks to call because another version of a mod runs than before, or none."""
         live = self._live(path)
         before, now = self._versions.get(path), None if live is None else str(live.instance.version)
         if now is None:
@@ -98,7 +98,7 @@ class ModNews:
                 yield partial(self._call, generation, mod_id_of(path), told)
 
     def _suits(self, generation: Generation, needed: Requirement, version: str) -> bool:
-        """Whether a version will do; one that does not is told once."""
+        """Return whether a version suits; one that does not is told once."""
         if needed.allows(version):
             return True
         key = (generation.mod_path, str(needed), version)
@@ -112,13 +112,13 @@ class ModNews:
     # Where mods run
 
     async def _begin(self, calls: Iterable[Callable[[], asyncio.Future[None]]]) -> None:
-        """Call the hooks beside everything else: nothing waits for what a mod makes of it."""
+        """Call the hooks in tasks of their own: the caller does not wait for them."""
         for call in calls:
             call()
 
     def _call(self, generation: Generation, mod_id: str, version: str | None) -> asyncio.Future[None]:
         work = self._tell_mod(generation, mod_id, version)
-        # An empty context: what a change of mods leads to is not a mod's call.
+        # Empty context: these hooks must not count as part of a mod's call.
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
@@ -134,7 +134,7 @@ class ModNews:
 
 
 def _named(generation: Generation) -> Iterator[tuple[Requirement, bool]]:
-    """The mods that a generation works with or needs, and whether it could do without."""
+    """Return the mods that a generation works with or needs, and whether they are optional."""
     for name, is_optional in (("optional", True), ("requires", False)):
         texts = getattr(generation.instance, name, ())
         if isinstance(texts, list | tuple):

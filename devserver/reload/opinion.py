@@ -1,6 +1,8 @@
-"""A second opinion on a reload that failed: whether the author is to blame, or this process, which has run too much.
+"""A second opinion on a failed reload: whether the code is at fault, or this process, which has run
+other code before.
 
-A fresh process is asked (the server owns processes). Where it loads what failed here, a restart in place brings it.
+A fresh process is asked (the server owns processes). If it loads the code that failed here, a
+restart in place applies it.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from devserver.reload.knowledge import Knowledge
 from devserver.reload.restarting import Restarting
 
 WAIT_SECONDS = 0.5
-"""How long an author waits for the error of a save while a fresh process is asked; what it finds later corrects it."""
+"""How long an author waits for the error of a save while a fresh process is asked; a later result
+corrects it."""
 
 _DOUBTFUL = frozenset({Phase.IMPORT, Phase.CONSTRUCT, Phase.HAND_OVER, Phase.INITIALIZE})
-"""The phases in which what this process has run before may be the reason. What does not compile never does."""
+"""The phases whose failure may come from code that ran before in this process. A compile error
+never does."""
 
 
 class SecondOpinion:
@@ -46,7 +50,8 @@ class SecondOpinion:
         self._ask_restart = ask_restart
 
     async def on(self, outcomes: list[Outcome], limits: Limits) -> list[Outcome]:
-        """The outcomes, but for reloads that a fresh process brings: those wait for a restart, which is asked for."""
+        """Return the outcomes without reloads that load in a fresh process: those wait for a
+        restart, which is asked for."""
         doubtful = [each for each in outcomes if _may_be_ours(each)]
         rehearse = self._restarts.rehearse
         if not doubtful or rehearse is None or self._knowledge.config.restart.policy is RestartPolicy.NEVER:
@@ -55,7 +60,8 @@ class SecondOpinion:
         live = [each for each in self._registry.live if each.mod_id in names]
         states = await self._home.run(self._restarts.pack, live, limits.initialize)
         wanted = {module_of(each.path): dict(each.config) for each in self._knowledge.config.enabled_mods}
-        # As a fresh start would load them: with what network.yaml asks for, not with what the failed reload left.
+        # As a fresh start would load them: with the configuration of network.yaml, not that of the
+        # failed reload.
         states = {path: replace(each, config=wanted.get(path, each.config)) for path, each in states.items()}
         # Both at once: where the save is brought by a restart, agents wait for neither.
         self._restarts.foresee(frozenset(map(module_of, states)))
@@ -74,7 +80,8 @@ class SecondOpinion:
     def _act_on(
         self, trial: asyncio.Future[bool], doubtful: Sequence[Outcome], attempts: Mapping[str, Attempt | None]
     ) -> bool:
-        """Have a restart bring what has failed here alone, unless it was tried again meanwhile; whether it does."""
+        """Let a restart apply mods that have failed in this process alone, unless they were tried
+        again; return whether it does."""
         failed = self._knowledge.failed
         if any(failed.get(path) is not attempt for path, attempt in attempts.items()):
             return False
@@ -83,7 +90,7 @@ class SecondOpinion:
             return False
         for path, attempt in attempts.items():
             if attempt is not None:
-                # Still an attempt on what is on disk: that is not tried again here.
+                # Still an attempt on the code on disk: it is not repeated here.
                 failed[path] = replace(attempt, loads_elsewhere=True)
         reasons = tuple(
             f"{each.mod_id} cannot be reloaded in place, a fresh process loads it ({each.error})" for each in doubtful
@@ -93,17 +100,17 @@ class SecondOpinion:
 
 
 def _may_be_ours(outcome: Outcome) -> bool:
-    # A restart brings no line: what it runs is what the author tries.
+    # A restart does not bring a line: a person tries its code.
     failed = outcome.status is Status.ROLLED_BACK and outcome.error is not None and label_of(outcome.mod_id) is None
     return failed and outcome.action is Action.RELOAD and outcome.phase in _DOUBTFUL
 
 
 def _waiting(outcome: Outcome) -> Outcome:
-    """A failed reload as one that was left to a restart: the author did nothing wrong."""
+    """Return a failed reload as one that was left to a restart: the author's code is right."""
     why = f"fails in place ({outcome.error}), and is brought by a restart in place"
     return replace(outcome, status=Status.SKIPPED, way=Way.RESTART, error=None, reason=why, note="")
 
 
 def _says_yes(trial: asyncio.Future[bool]) -> bool:
-    # A rehearsal that was not possible says nothing, and leaves the blame where it was.
+    # A rehearsal that was not possible proves nothing.
     return trial.done() and not trial.cancelled() and trial.exception() is None and trial.result()

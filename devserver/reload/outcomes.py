@@ -1,6 +1,6 @@
-"""Steps as the facts that are told of them: applied, rolled back, failed or skipped, and what runs now.
+"""The outcome of each step as a fact: applied, rolled back, failed or skipped, and what runs now.
 
-Pure, but for the line of network.yaml that is shown: from what was carried out to what is said of it.
+Pure, except for reading the shown line of network.yaml.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from devserver.reload.error_facts import excerpt
 
 
 def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> Outcome:
-    """What became of a step that was carried out. `error` is that of the whole transaction, or None."""
+    """Return the outcome of a step that was carried out. `error` is that of the whole transaction,
+    or None."""
     step = candidate.step
     live = candidate.slot.live if candidate.slot is not None else None
     generation = live.number if live is not None else 0
@@ -60,7 +61,8 @@ def _note(candidate: Candidate, carried: Carried) -> str:
 
 
 def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
-    """A step that the plan did not take, and why; of a mod that is nowhere, with the line of network.yaml."""
+    """Return a step that the plan did not take, and why; of a missing mod with the line of
+    network.yaml."""
     slot = registry.find(hold.mod_path or hold.mod_id)
     number = slot.live.number if slot is not None and slot.live is not None else 0
     path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
@@ -72,7 +74,8 @@ def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
 
 
 def with_holders(outcome: Outcome, holders: tuple[Holder, ...]) -> Outcome:
-    """An outcome that says what holds the code which it has replaced. Keys of the state are in its note already."""
+    """Return an outcome with the holders of the code that it has replaced. Keys of the state are in
+    its note already."""
     others = [each for each in holders if not each.what.startswith(STATE_KEY)]
     if not others:
         return outcome
@@ -81,7 +84,7 @@ def with_holders(outcome: Outcome, holders: tuple[Holder, ...]) -> Outcome:
 
 
 def skipped_outcome(step: Step, reason: str, generation: int) -> Outcome:
-    """A step that was not tried, because another that it needs did not succeed."""
+    """Return a step that was not tried, because another one that it needs did not succeed."""
     return _skipped(step, step.mod_path, generation, reason)
 
 
@@ -100,7 +103,7 @@ def _skipped(step: Step | Hold, path: str, generation: int, reason: str, error: 
 
 
 def all_held(outcomes: Sequence[Outcome]) -> Held:
-    """The events that waited in a whole plan, and the longest wait of all."""
+    """Return the number of events that waited in a whole plan, and the longest wait."""
     return Held(
         sum(each.held.events for each in outcomes), max((each.held.longest_ms for each in outcomes), default=0.0)
     )
@@ -110,7 +113,8 @@ _VERBS = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded", Action.KEEP: "kept",
 
 
 def response_of(done: PlanDone, mod: str) -> EventResponse:
-    """The answer to whoever asked for one mod, by path or id; others may have been reloaded with it."""
+    """Return the answer to the caller that asked for one mod, by path or id; others may have been
+    reloaded with it."""
     named = (each for each in done.outcomes if mod == each.mod_id or module_of(mod) == module_of(each.mod_path))
     outcome = next(named, done.outcomes[0])
     data = {

@@ -1,9 +1,9 @@
-"""Sees to the proof that replaced code is gone: waits until the generations that ran it have ended, takes the census at
-a moment when nobody is kept from anything, and says what was found.
+"""Proves that replaced code is gone: waits until the generations that ran it have ended, takes the
+census in a quiet moment, and tells what it found.
 
-Costs nothing on the way from a save to its answer. Where a collection is short, it is made before the reload is told,
-so that the line says what still holds old code. What is not gone because a generation still finishes its handlers is
-asked for again later.
+Costs nothing on the way from a save to its answer. If a collection is short, it is made before the
+reload is told, so that the line names what still holds old code. Code of a generation that still
+finishes its handlers is looked for again later.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from devserver.model.facts import Holder
 from devserver.model.lifecycle import ModState
 
 _QUIET = 10
-"""How many times as long as a collection takes nothing must have happened before it."""
+"""The quiet time before a collection, as a multiple of its duration."""
 _STEP = 0.02
 _AGAIN = (0.05, 0.1)
-"""Seconds after which what is still alive is looked at again, before anything is said of it."""
+"""Seconds after which code that is still alive is looked for again, before it is told."""
 _AT_ONCE = (0.002, 0.01, 0.03)
-"""Seconds after which it is looked at before the reload is told."""
+"""Seconds after which it is looked for before the reload is told."""
 _MOST_WAITING = 16
-"""How many reloads are remembered that have not been asked for: where saves come without a pause, the latest."""
+"""The most reloads without a census that are remembered: if saves come without a pause, the
+latest."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +40,7 @@ class _Case:
 
     remains: Sequence[Remains]
     ran: Sequence[tuple[str, int]]
-    """The mod and number of each generation."""
+    """Return the mod and number of each generation."""
     generations: Sequence[weakref.ref[Generation]]
 
     @property
@@ -49,7 +50,8 @@ class _Case:
 
 
 class Proof:
-    """`found(holders)` is told of what holds code that should be gone; `states` gives the states of the mods that run.
+    """`found(holders)` is told of the holders of code that should be gone; `states` gives the
+    states of the mods that run.
 
     Runs in the loop it was made in.
     """
@@ -62,7 +64,7 @@ class Proof:
     ) -> None:
         self._states = states
         self.held: dict[str, tuple[Holder, ...]] = {}
-        """By mod, what holds replaced code of it, as the last census found it."""
+        """By mod, the holders of its replaced code in the last census."""
         self._home = home
         self._found = found
         self._cases: list[_Case] = []
@@ -70,14 +72,15 @@ class Proof:
         self._task: asyncio.Task[None] | None = None
 
     def expect(self, remains: Sequence[Remains], generations: Iterable[Generation]) -> None:
-        """This code is to be gone when these generations are."""
+        """Expect this code to be gone when these generations are."""
         # Held weakly: a generation holds its code.
         ended = list(generations)
         names = [(each.mod_id, each.number) for each in ended]
         self._add(_Case(remains, names, [weakref.ref(each) for each in ended]))
 
     def expect_failed(self, remains: Sequence[Remains]) -> None:
-        """This code of an attempt that failed is to be gone: it has taken back what it did, or garbage holds it."""
+        """Expect this code of a failed attempt to be gone: it has taken back its changes, or
+        garbage holds it."""
         self._add(_Case(remains, (), ()))
 
     def _add(self, case: _Case) -> None:
@@ -89,9 +92,10 @@ class Proof:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def at_once(self) -> dict[str, tuple[Holder, ...]]:
-        """What holds the code that was replaced last, by mod, where that can be told without waiting.
+        """Return the holders of the code that was replaced last, by mod, if that needs no wait.
 
-        That is where its generations end at once and a collection is not felt; otherwise it is told later.
+        That is so if its generations end at once and a collection is not felt; otherwise it is told
+        later.
         """
         if self._cost is None:
             self._cost = garbage.expected_cost()
@@ -111,16 +115,16 @@ class Proof:
         return {mod_id: self.held[mod_id] for mod_id, _ in case.ran if mod_id in self.held}
 
     def is_proven(self, mod_id: str) -> bool:
-        """Whether no replaced code of a mod is waiting for its census."""
+        """Return whether no replaced code of a mod waits for its census."""
         return not any(each == mod_id for case in self._cases for each, _ in case.ran)
 
     @property
     def waits(self) -> bool:
-        """Whether any code waits for its census."""
+        """Return whether any code waits for its census."""
         return bool(self._cases)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop looking."""
         if self._task is not None:
             self._task.cancel()
         self._cases.clear()
@@ -132,7 +136,8 @@ class Proof:
                 await self._take()
 
     async def _may_collect(self) -> bool:
-        """Wait for a quiet moment, where a collection would be felt; False where something happened meanwhile."""
+        """Wait for a quiet moment, if a collection would be felt; False if something happened
+        meanwhile."""
         if self._cost is None:
             self._cost = garbage.expected_cost()
         before, waits = activity.begun, len(self._cases)
@@ -147,7 +152,7 @@ class Proof:
         for seconds in _AGAIN:
             if not alive:
                 break
-            # A frame that is about to end, a callback that is still in the loop's hands.
+            # A frame that is about to end, or a callback that the loop still holds.
             await asyncio.sleep(seconds)
             alive = await self._alive(alive)
         alive = [each for each in alive if each in self._cases]
@@ -156,14 +161,14 @@ class Proof:
             await self._name(case)
 
     def _settle(self, cases: Sequence[_Case]) -> None:
-        """The census has been taken for these: what it found before counts no more."""
+        """Note the census of these: earlier findings count no more."""
         self._cases = [each for each in self._cases if each not in cases]
         for case in cases:
             for mod_id, _ in case.ran:
                 self.held.pop(mod_id, None)
 
     async def _alive(self, cases: Sequence[_Case]) -> list[_Case]:
-        # Where mods run: what goes with old code is ended by the thread that has made it.
+        # Where mods run: objects that go with old code are ended by the thread that has made them.
         self._cost = await self._home.run(_collect)
         return [case for case in cases if any(each.alive() for each in case.remains)]
 
@@ -187,5 +192,5 @@ async def _collect() -> float:
 
 async def _holder(remains: Remains, states: Sequence[Mapping[Any, Any]]) -> str | None:
     found = census.holder_of(remains, states)
-    # Without a name it is there all the same: code in C holds objects that no search shows.
+    # Without a name it exists nevertheless: code in C holds objects that no search shows.
     return found or (census.UNSEEN if remains.alive() else None)

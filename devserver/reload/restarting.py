@@ -1,7 +1,9 @@
-"""What the engine knows of restarts in place: why one is needed and waits, and what an earlier image has left.
+"""Restarts in place, as the engine knows them: why one is needed and waits, and what an earlier
+image has left.
 
-A restart is decided by `plan/restart` and done by the server, which alone owns the process. Here is what lies between:
-the reasons that wait, the states that are packed before, and the states that arrive after.
+`plan/restart` decides on a restart and the server, which alone owns the process, does it. Here is
+the rest: the reasons that wait, the states that are packed before, and the states that arrive
+after.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from devserver.reload.carry import PackedState, move_of, pack_state, unpack_stat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A mod that ran in the image before this one: its state, and what it takes to load it where no file lists it."""
+    """A mod that ran in the image before this one: its state, and what is needed to load it if no
+    file lists it."""
 
     mod_path: str
     generation: int
@@ -33,11 +36,13 @@ class Arrival:
     came_with: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     replaced: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
-    """The modules that differed on disk, each with the path, bytes and digest that it was loaded from."""
+    """The modules that differed on disk, each with the path, bytes and digest that it was loaded
+    from."""
 
 
 class Restarting:
-    """The memory of one engine. `replace` has the process replaced as a plan says; None where nothing can do that."""
+    """The memory of one engine. `replace` has the process replaced as a plan says; None if that is
+    impossible."""
 
     def __init__(self) -> None:
         self.replace: Callable[[Plan], None] | None = None
@@ -51,13 +56,13 @@ class Restarting:
         self.why = ""
         """Why they wait."""
         self.cause = ""
-        """Why the image before this one was replaced, "" for a first start."""
+        """Why the image before this one was replaced; "" for a first start."""
         self.arrivals: dict[str, Arrival] = {}
-        """By mod path, what ran before and has not come up yet."""
+        """By mod path, the mods that ran before and have not been loaded yet."""
         self.unloaded: set[str] = set()
         """The mods (plain paths) that network.yaml lists and a person has unloaded."""
         self.on_arrival: Callable[[Arrival, Outcome], None] = lambda arrival, outcome: None
-        """Told of each mod that ran in the image before and has come up."""
+        """Told of each mod that ran in the image before and runs again."""
         self._foreseen: asyncio.Future[str | None] | None = None
 
     def foresee(self, rehearsed: Collection[str]) -> None:
@@ -74,28 +79,28 @@ class Restarting:
             await asyncio.wait((self._foreseen,), timeout=seconds)
 
     def forget_foreseen(self) -> None:
-        """No restart comes of it, or what was looked at has changed."""
+        """Forget that: no restart follows, or the files have changed."""
         if self._foreseen is not None:
             self._foreseen.cancel()
             self._foreseen = None
 
     async def why_not(self) -> str | None:
-        """Why the process could not be started again now, None where it could."""
+        """Return why the process could not be started again now, or None."""
         if self._foreseen is None:
             return await self.problem(())
         foreseen, self._foreseen = self._foreseen, None
         return await foreseen
 
     async def moves(self, generations: Iterable[Generation], limit: float) -> tuple[StateMove, ...]:
-        """What a restart would do with each state. To be called where mods run."""
+        """Return what a restart would do with each state. Call it where mods run."""
         return tuple([move_of(each, await pack_state(each, limit)) for each in generations])
 
     def ends(self) -> tuple[str, ...]:
-        """The processes that mods have started, in words."""
+        """Return the processes that mods have started, in words."""
         return tuple(str(each) for each in child_processes())
 
     def note(self, plan: Plan) -> bool:
-        """Keep in mind what a plan of a restart comes to; whether that is news."""
+        """Note a plan of a restart; return whether it is news."""
         assert plan.restart is not None
         before = (tuple(self.waiting), self.why)
         if plan.restart.waits:
@@ -111,9 +116,10 @@ class Restarting:
         limit: float,
         differing: Mapping[str, Mapping[str, Reading]] = MappingProxyType({}),
     ) -> dict[str, Arrival]:
-        """Everything of mods that the next image needs. To be called where mods run, when no handler runs.
+        """Pack everything of mods that the next image needs. Call it where mods run, when no
+        handler runs.
 
-        `differing`: by mod (id) and module, what was loaded and is another on disk.
+        `differing`: by mod (id) and module, the loaded sources that differ on disk.
         """
         packed = dict(self.arrivals)
         for each in generations:
@@ -133,9 +139,10 @@ class Restarting:
         return packed
 
     def unlisted(self, enabled: Collection[str]) -> tuple[Arrival, ...]:
-        """What ran before though no file lists it. What was listed then and is not among `enabled` now is forgotten.
+        """Return the mods that ran before though no file lists them. Former listed mods that are
+        not `enabled` now are forgotten.
 
-        What came because another mod needed it comes with that one again.
+        A mod that another one needed comes with that one again.
         """
         listed = {path for path, each in self.arrivals.items() if each.listed}
         for path in listed - {module_of(each) for each in enabled}:
@@ -143,12 +150,14 @@ class Restarting:
         return tuple(each for each in self.arrivals.values() if not each.listed and not each.came_with)
 
     async def give_state(self, generation: Generation, limit: float) -> str:
-        """Give a mod that is being loaded the state of the image before; what became of it, "" where there is none."""
+        """Give a mod that is being loaded its state of the image before; return the result, "" if
+        there is none."""
         arrival = self.arrivals.get(module_of(generation.mod_path))
         return "" if arrival is None else await unpack_state(generation, arrival.state, limit)
 
     def told(self, outcome: Outcome) -> Outcome:
-        """The outcome of a load as what it is to people: a mod that ran before has been reloaded, by a restart."""
+        """Return the outcome of a load as people see it: a mod that ran before has been reloaded,
+        by a restart."""
         arrival = self.arrivals.get(module_of(outcome.mod_path))
         if arrival is None or outcome.action is not Action.LOAD:
             return outcome
@@ -163,7 +172,8 @@ async def _no_problem(rehearsed: Collection[str]) -> str | None:
 
 
 def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
-    """An arrival as plain values: the image that reads it may be of another version of this code."""
+    """Return an arrival as plain values: the image that reads it may be of another version of this
+    code."""
     state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
     values = {
         name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "came_with", "config", "replaced")
@@ -172,5 +182,5 @@ def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
 
 
 def arrival_from_dict(values: Mapping[str, Any]) -> Arrival:
-    """The arrival again."""
+    """Read an arrival."""
     return Arrival(**{**values, "state": PackedState(**values["state"])})

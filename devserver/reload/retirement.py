@@ -1,6 +1,7 @@
-"""The end of generations: those that were replaced finish their handlers first, then each is shut down once.
+"""The end of generations: replaced ones finish their handlers first, then each is shut down once.
 
-Runs on the mods' loop, beside everything else. A failure here is told and never keeps a generation from being gone.
+Runs on the mods' loop, beside everything else. A failure here is told and never prevents the end of
+a generation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from devserver.reload.handover import move_late_state
 
 
 class Retirement:
-    """Ends generations. `tell` is told what failed and what stayed; `facts_of` makes the facts of an exception."""
+    """Ends generations. `tell` is told of failures and leftovers; `facts_of` makes the facts of an
+    exception."""
 
     def __init__(
         self,
@@ -32,22 +34,22 @@ class Retirement:
         self._tell = tell
         self._facts_of = facts_of
         self.ending: tuple[Generation, asyncio.Task[object] | None] | None = None
-        """The generation whose shutdown() runs now, and the task that waits for it."""
+        """The generation whose shutdown() runs now, and its task."""
         self._lingering: dict[asyncio.Task[None], Generation] = {}
 
     def begin(self, generation: Generation) -> None:
         """Let a replaced generation finish and end; returns at once."""
-        # An empty context: the end of a generation is nobody's call.
+        # Empty context: the end of a generation belongs to no call.
         task = asyncio.get_running_loop().create_task(self._linger(generation), context=contextvars.Context())
         self._lingering[task] = generation
         task.add_done_callback(self._lingering.pop)
 
     def lingering(self) -> list[Generation]:
-        """Give the replaced generations whose handlers still run. May be asked from any thread."""
+        """Return the replaced generations whose handlers still run. For any thread."""
         return [each for each in self._lingering.copy().values() if each.calls]
 
     async def end_all(self, live: Iterable[Generation]) -> None:
-        """End these and all that linger, now."""
+        """End these and all lingering generations, now."""
         lingering = list(self._lingering.values())
         for task in list(self._lingering):
             task.cancel()
@@ -71,7 +73,8 @@ class Retirement:
         await self._end(generation)
 
     def _move_late_state(self, generation: Generation) -> None:
-        """What its last handlers have put into the state they share with their successor becomes new code too."""
+        """Move the values that its last handlers have put into the shared state to new code,
+        too."""
         slot = self._registry.find(generation.mod_path)
         if slot is not None and slot.live is not None and slot.live is not generation:
             move_late_state(generation, slot.live)
@@ -94,6 +97,6 @@ class Retirement:
 
 
 def _with_cure(thing: str) -> str:
-    """What was left behind; of a socket, how the next generation could have had it."""
+    """Name the leftovers; for a socket, also how the next generation can get it."""
     cure = 'reload_mode = "exclusive" ends a mod before its next generation starts'
     return f"{thing} ({cure})" if thing.startswith("socket on ") else thing

@@ -1,4 +1,5 @@
-"""Why a mod or a package is there, or is not: what needs it, what it needs, and what it goes with. Changes nothing."""
+"""Why a mod or a package runs or does not: what needs it, what it needs, and what goes with it.
+Changes nothing."""
 
 from __future__ import annotations
 
@@ -20,14 +21,15 @@ Row = dict[str, Any]
 
 
 class Why:
-    """Answers from what one engine knows; `modules` are those that are loaded."""
+    """Answers from the memory of one engine; `modules` are the loaded ones."""
 
     def __init__(self, knowledge: Knowledge, modules: LoadedModules) -> None:
         self._knowledge = knowledge
         self._modules = modules
 
     def of(self, name: str) -> Row:
-        """What is known of a mod (id or path) or of a package, as plain values; `kind` is "unknown" for neither."""
+        """Describe a mod (id or path) or a package, as plain values; `kind` is "unknown" for
+        neither."""
         situation = self._knowledge.as_it_runs()
         path = self._path(name, situation)
         if path is not None:
@@ -38,7 +40,8 @@ class Why:
         return self._package(name, found, needing, situation)
 
     def _path(self, name: str, situation: Situation) -> str | None:
-        """The mod that goes by this name: one that runs, is listed or is needed, by path or id."""
+        """Return the path of the mod with this name, path or id: one that runs, is listed or is
+        needed."""
         live = situation.find(name)
         if live is not None:
             return module_of(live.mod_path)
@@ -72,12 +75,13 @@ class Why:
 
     @staticmethod
     def _came(path: str, situation: Situation) -> str:
-        """How a mod came to run: "listed", "automatic" or "asked"; "" where it does not run."""
+        """Return how a mod was loaded: "listed", "automatic" or "asked"; "" if it does not run."""
         live = situation.at(path)
         return "" if live is None else "automatic" if live.came_with else "listed" if live.listed else "asked"
 
     def _needed_by(self, path: str, situation: Situation) -> Iterator[Row]:
-        """The mods that need this one, those that run first; and those that only work with it."""
+        """Return the mods that need this one, those that run first; and those that only work with
+        it."""
         others = dict.fromkeys((*(module_of(each.mod_path) for each in situation.live), *situation.declared))
         for other in others:
             said = declared(other, situation)
@@ -111,7 +115,7 @@ class Why:
         return {"requirement": text, "file": file, "line": line}
 
     def _waits(self, path: str, situation: Situation) -> str:
-        """Why a mod does not run."""
+        """Return why a mod does not run."""
         failed = next((each for at, each in self._knowledge.failed.items() if module_of(at) == path), None)
         if failed is not None:
             return str(failed.outcome.error or failed.outcome.reason)
@@ -145,7 +149,7 @@ class Why:
         }
 
     def _mods_needing(self, name: str, situation: Situation) -> Iterator[Row]:
-        """The mods that declare a package, those that run and those that would."""
+        """Return the mods that declare a package, those that run and those that would."""
         said = {module_of(each.mod_path): as_loaded(each) for each in situation.live if _names_packages(each)}
         for path, each in {**situation.declared, **said}.items():
             for text in each.packages:
@@ -154,12 +158,12 @@ class Why:
 
 
 def _names_packages(mod: LiveMod) -> bool:
-    # To parse every source of a large network takes seconds.
+    # Parsing every source of a large network takes seconds.
     return b"# /// script" in mod.text or (mod.manifest is not None and bool(mod.manifest.packages))
 
 
 def _is_named(text: str, name: str) -> bool:
-    """Whether a requirement is of the package of that name."""
+    """Return whether a requirement is of the package of that name."""
     try:
         return parse_package(text).name == parse_package(name).name
     except ValueError:
@@ -167,6 +171,6 @@ def _is_named(text: str, name: str) -> bool:
 
 
 def _listed(path: str, config: NetworkConfig) -> Row | None:
-    """Where network.yaml lists a mod."""
+    """Return where network.yaml lists a mod."""
     spec = next((each for each in config.mods if module_of(each.path) == path), None)
     return None if spec is None else {"line": spec.line, "enabled": spec.enabled}

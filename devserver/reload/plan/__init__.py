@@ -77,13 +77,13 @@ __all__ = ["Situation", "make_plan", "needed_paths", "reasons_of", "taken", "wit
 
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
-    """Decide what a trigger leads to."""
+    """Decide what follows from a trigger."""
     stale = None if isinstance(trigger, FilesChanged) else refused_as_stale(trigger, situation)
     if stale is not None:
         return stale
     decided = _decide(trigger, situation)
     if decided.restart is not None:
-        return decided  # of the whole process, or of nothing: no step of it can be held
+        return decided  # of the whole process: no step of it can be held
     plan = without_restarting(without_held(decided, trigger, situation), situation)
     return without_unneeded(with_waiting(plan, trigger, situation) if situation.waiting else plan, situation)
 
@@ -119,7 +119,7 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
 
 
 def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
-    # Python keeps what it knows of an archive for as long as the process lives.
+    # Python caches an archive for as long as the process lives.
     news = {
         name: path
         for name, path in situation.stale.items()
@@ -131,7 +131,7 @@ def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:
     brought = {module_of(step.mod_path) for step in steps}
     specs = _retried_loads(brought, situation)
     coming = loads(specs, situation, _AGAIN, listed=True, brought=brought) if specs else None
-    # What is only tried again comes last: it may need what the others bring, of which nobody knows yet.
+    # Retries come last: they may need what the others bring, which is not known yet.
     ready = sorted(together(steps, situation), key=lambda group: _is_retried(group, situation))
     return Plan(
         _shown_cause(trigger, situation),
@@ -148,9 +148,10 @@ _AGAIN = "its sources changed since the last attempt"
 
 
 def _retried_loads(brought: Collection[str], situation: Situation) -> list[ModSpec]:
-    """The mods of network.yaml that do not run and whose last attempt depended on what has changed since.
+    """Return the mods of network.yaml that do not run and whose last attempt depended on something
+    that has changed since.
 
-    What waits for one that comes now is brought behind it, as all that waits.
+    A mod that waits for one that comes now is brought behind it.
     """
     found = ((path, situation.listed(path)) for path in sorted(situation.retry) if situation.at(path) is None)
     specs = {path: spec for path, spec in found if spec is not None and spec.enabled}
@@ -173,7 +174,7 @@ def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
     added = [spec for spec in wanted if _is_added(spec, live[module_of(spec.path)], situation)]
     unloads, kept = gone(config, situation, added)
     leaving = {step.mod_id for step in unloads}
-    # What mods need is looked for in the network.yaml that is to be.
+    # Mods are searched for the needs of the new network.yaml.
     asked = replace(situation, config=config)
     coming = loads(added, asked, partial(why_wanted, situation=situation), listed=True, leaving=leaving)
     changed = [
@@ -195,12 +196,13 @@ def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
 
 
 def _is_added(spec: ModSpec, live: LiveMod | None, situation: Situation) -> bool:
-    """Whether network.yaml asks for what does not run; a line that a person has ended does not come by itself."""
+    """Return whether network.yaml asks for a mod that does not run; a line that a person has ended
+    does not come back on its own."""
     return live is None and situation.ended.get(spec.path) != spec
 
 
 def _changes(mod: LiveMod, spec: ModSpec) -> Iterable[Step]:
-    """The steps that make a mod or line what network.yaml says now."""
+    """Return the steps that make a mod or line as network.yaml describes it now."""
     line, config = changed_line(mod, spec), with_config(mod, spec)
     if line is not None and line.action is Action.RELOAD:
         return [replace(line, config=spec.config)]
@@ -232,7 +234,8 @@ def _for_load(trigger: LoadAsked, situation: Situation) -> Plan:
     if known is not None:
         reason = f"{known.mod_id} is already loaded; v{known.generation} keeps running"
         return Plan(trigger.cause, holds=(Hold(Action.LOAD, known.mod_id, reason),))
-    # Loaded as network.yaml lists it, it is what network.yaml asks for; with another configuration it is the caller's.
+    # A mod that was loaded with the configuration of network.yaml belongs to network.yaml; with
+    # another one, to its caller.
     spec = situation.listed(trigger.path)
     listed = spec is not None and spec.enabled and trigger.config in ({}, spec.config)
     config = trigger.config if trigger.config or spec is None else spec.config
@@ -242,7 +245,7 @@ def _for_load(trigger: LoadAsked, situation: Situation) -> Plan:
 
 
 def _kept(mod: LiveMod, trigger: LoadAsked) -> Plan:
-    """A mod that came because another needs it is asked for: it stays, with the configuration that is asked for."""
+    """Keep a mod that came because another needs it: it stays, with the requested configuration."""
     reason = f"{trigger.cause}; it stays when {mod.came_with} goes"
     keep = Step(Action.KEEP, mod.mod_id, mod.mod_path, reason, config=mod.config, listed=False)
     changed = with_config(mod, ModSpec(mod.mod_path, trigger.config)) if trigger.config else None
@@ -270,7 +273,8 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
 
 
 def _why_along(mod: LiveMod, asked: LiveMod, going: Mapping[str, str]) -> str:
-    """Which of the mods that go (ids by path) a mod needs: the one that was asked for, where it is among them."""
+    """Return which of the mods that go (ids by path) a mod needs: the requested one, if it is among
+    them."""
     names = [going[path] for path in needed_paths(mod.requires) if path in going]
     return f"needs {asked.mod_id if asked.mod_id in names else names[0]}"
 
@@ -321,7 +325,7 @@ def _back(mods: Iterable[str], modules: tuple[str, ...], situation: Situation, v
 
 
 def _returned(mod_id: str, situation: Situation) -> str:
-    """What a mod is again, and which files on disk say something else."""
+    """Return what a mod becomes again, and which files on disk differ from that."""
     what = situation.returns[mod_id]
     files = ", ".join(situation.shown(path) for path in what.differing)
     verb = "differ" if len(what.differing) > 1 else "differs"
@@ -337,12 +341,12 @@ def _no_way_back(mod_id: str, situation: Situation, *, redo: bool) -> str:
 
 
 def _each(steps: Iterable[Step]) -> tuple[Group, ...]:
-    """Each step for itself."""
+    """Return each step as a group of its own."""
     return tuple(Group((step,)) for step in steps)
 
 
 def _listed(name: str, situation: Situation) -> ModSpec | None:
-    """The enabled mod of network.yaml that goes by this id or path."""
+    """Return the enabled mod of network.yaml with this id or path."""
     known = situation.listed(name)
     named = (spec for spec in situation.config.enabled_mods if mod_id_of(spec.path) == name)
     return known if known is not None and known.enabled else next(named, None)

@@ -1,5 +1,5 @@
-"""What a plan does not do now: reloads of mods whose source is gone or whose requirements are not met. And what it does
-after all: what has been waiting for a mod that it brings.
+"""Reloads that a plan holds: of mods whose source is gone or whose requirements are not met. And
+held ones that it repeats, because they have been waiting for a mod that it brings.
 
 Pure, as all of `plan`.
 """
@@ -21,11 +21,12 @@ from devserver.reload.plan.situation import Situation
 
 
 def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
-    """The plan without the reloads that cannot be, each of which is held, with the reason.
+    """Return the plan without the reloads that are impossible, each of which is held, with the
+    reason.
 
-    These are mods whose own source is gone, which after a save is said once; mods whose new source needs what is not
-    there; and mods whose new version others refuse. Mods that share a changed module with one of them are held with
-    it: all of them are reloaded, or none.
+    These are mods whose own source is gone, which after a save is told once; mods whose new source
+    needs a missing mod or package; and mods whose new version others refuse. Mods that share a
+    changed module with one of them are held with it: all of them are reloaded, or none.
     """
     steps = [step for step in plan.steps if step.action is Action.RELOAD]
     holds = _missing(steps, situation) if situation.missing else []
@@ -45,7 +46,8 @@ def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
 
 
 def _with_needed(plan: Plan, steps: Iterable[Step], situation: Situation) -> tuple[Plan, dict[str, str]]:
-    """The plan with loads of what the new sources of reloads need, and (by path) why some of it cannot be loaded."""
+    """Return the plan with loads of the needs of new sources, and (by path) why some of these
+    cannot be loaded."""
     leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
     found = Loads(situation, leaving, brought=_brought(plan))
     found.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})
@@ -61,13 +63,14 @@ def _brought(plan: Plan) -> set[str]:
 
 
 def _missing(steps: Iterable[Step], situation: Situation) -> list[Hold]:
-    """The reloads of mods whose own source is gone."""
+    """Return the reloads of mods whose own source is gone."""
     gone = {each.mod_id: situation.missing[each.mod_id] for each in steps if each.mod_id in situation.missing}
     return [_hold(mod_id, f"source missing: {situation.shown(path)}", situation) for mod_id, path in gone.items()]
 
 
 def _refused(steps: Iterable[Step], plan: Plan, situation: Situation, refused: Mapping[str, str]) -> list[Hold]:
-    """The reloads of mods whose new source needs what is not there, or brings a version that does not suit another."""
+    """Return the reloads of mods whose new source needs something missing, or brings a version that
+    does not suit another."""
     brought = _brought(plan)
     leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
     found = []
@@ -94,9 +97,10 @@ def _hold(mod_id: str, reason: str, situation: Situation, needs: tuple[str, ...]
 
 
 def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation) -> dict[str, str]:
-    """The mods that share a module with one that is held, directly or through others, each with why it is held too.
+    """Return the mods that share a module with one that is held, directly or through others, each
+    with the reason.
 
-    A module that is gone itself binds nobody: who imports it still fails by that, and is told so.
+    A module that is gone itself holds nothing: its importers still fail on it, and are told so.
     """
     found: dict[str, str] = {}
     pending = list(missing)
@@ -112,7 +116,8 @@ def _bound(missing: Iterable[Step], steps: Iterable[Step], situation: Situation)
 
 
 def _in_order_of_need(plan: Plan, situation: Situation) -> Plan:
-    """The plan with reloads that need a mod which it loads behind that load; they are skipped where it fails."""
+    """Return the plan with reloads that need a mod which it loads behind that load; they are
+    skipped if it fails."""
     loaded = {module_of(each.mod_path) for each in plan.steps if each.action is Action.LOAD}
     if not loaded:
         return plan
@@ -130,9 +135,9 @@ def _in_order_of_need(plan: Plan, situation: Situation) -> Plan:
 
 
 def with_waiting(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
-    """The plan, and after it what has been waiting for the mods that it brings.
+    """Return the plan, followed by steps that have been waiting for the mods that it brings.
 
-    A network.yaml asks for all its mods anyhow, and an undo brings nothing that was waited for.
+    A network.yaml asks for all its mods already, and an undo brings nothing that was waited for.
     """
     if plan.undo or isinstance(trigger, ConfigChanged):
         return plan
@@ -153,7 +158,7 @@ def with_waiting(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
 
 
 def _waiting_reloads(ready: Mapping[str, str], situation: Situation) -> tuple[Group, ...]:
-    """The reloads of live mods that were held until another one came."""
+    """Return the reloads of live mods that were held until another one came."""
     mods = [mod for path in ready if (mod := situation.at(path)) is not None]
     if not mods:
         return ()
@@ -167,7 +172,8 @@ def _waiting_reloads(ready: Mapping[str, str], situation: Situation) -> tuple[Gr
 
 
 def _waiting_loads(plan: Plan, brought: Collection[str], situation: Situation) -> Loads:
-    """The loads of mods that were held or skipped until another one came; one that comes may bring the next."""
+    """Return the loads of mods that were held or skipped until another one came; one that comes may
+    bring the next."""
     leaving = [step.mod_id for step in plan.steps if step.action is Action.UNLOAD]
     found = Loads(situation, leaving, brought=set(brought))
     found.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})

@@ -1,8 +1,8 @@
-"""Versions side by side: which lines come, go and change, and what becomes of a line. Pure, as all of `plan`.
+"""Versions side by side: which lines come, go and change, and the result. Pure, as all of `plan`.
 
-A line is a mod of its own to the rest of `plan`: it is loaded, reloaded, rolled back and unloaded like any other. Here
-is what it is not: it runs beside its mod, the state of one of them stays when it ends, and where its code is the mod's
-own file on disk, what runs of the mod stays as it is.
+A line is a mod of its own to the rest of `plan`: it is loaded, reloaded, rolled back and unloaded
+like any other. Here are the differences: it runs beside its mod, the state of one of them stays
+when it ends, and if its code is the mod's own file on disk, the mod keeps its loaded code.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def for_line(trigger: LineAsked, situation: Situation) -> Plan:
 
 
 def describe(line: Line, main: LiveMod | None = None) -> str:
-    """A line in few words: its code, the agents that it gets, its state."""
+    """Describe a line in few words: its code, the agents that it gets, its state."""
     state = "" if line.rule.shadow else f"state {line.state.value}"
     state += f" with {main.mod_id}" if main is not None and state and line.state is StateMode.SHARED else ""
     guard = str(line.guard) if line.guard is not None else ""
@@ -50,7 +50,7 @@ def describe(line: Line, main: LiveMod | None = None) -> str:
 
 
 def _why_no_line(main: LiveMod, line: Line, situation: Situation) -> str | None:
-    """Why no such line can run beside a mod, or None."""
+    """Return why no such line can run beside a mod, or None."""
     if main.line is not None:
         return f"{main.mod_id} is a line itself"
     if main.hand_over is HandOver.EXCLUSIVE:
@@ -66,7 +66,7 @@ def _why_no_line(main: LiveMod, line: Line, situation: Situation) -> str | None:
 
 
 def too_much(line: Line, others: Iterable[LiveMod]) -> str | None:
-    """That the shares of a mod's lines are more than all agents, or None."""
+    """Return that the shares of a mod's lines are more than all agents, or None."""
     shares = [each.line.rule.share for each in others if each.line is not None and each.line.label != line.label]
     total = sum((line.rule.share, *shares))
     return f"the shares of all lines would be {shown_share(total)}" if total > 1 + _ROUNDING else None
@@ -76,7 +76,7 @@ def too_much(line: Line, others: Iterable[LiveMod]) -> str | None:
 
 
 def changed_line(mod: LiveMod, spec: ModSpec) -> Step | None:
-    """What a line of network.yaml that changed there asks for, or None where it is the same."""
+    """Return the step for a line that network.yaml has changed, or None if it has not."""
     if mod.line is None or spec.beside is None or mod.line == spec.beside:
         return None
     step = Step(Action.SPLIT, mod.mod_id, mod.mod_path, "", config=mod.config, listed=True, line=spec.beside)
@@ -84,7 +84,7 @@ def changed_line(mod: LiveMod, spec: ModSpec) -> Step | None:
 
 
 def _changed(mod: LiveMod, step: Step) -> Step:
-    """The step that makes a line another one: a reload where its code or its state is to be another."""
+    """Return the step that changes a line: a reload if its code or its state changes."""
     assert mod.line is not None and step.line is not None
     before, after = mod.line, step.line
     step = replace(step, reason=f"{before.rule} → {after.rule}" if before.rule != after.rule else describe(after))
@@ -101,7 +101,7 @@ def for_split(trigger: SplitAsked, situation: Situation) -> Plan:
     rule, main = trigger.rule, situation.find(main_of(mod.mod_id))
     state = mod.line.state
     if rule.shadow != mod.line.rule.shadow and main is not None:
-        # What a shadow has in its state never happened.
+        # The events in the state of a shadow never happened.
         unshared = main.is_bridged or main.captures
         state = StateMode.COPY if rule.shadow or unshared else StateMode.SHARED
     line = replace(mod.line, rule=rule, state=state)
@@ -160,7 +160,8 @@ def for_drop(trigger: DropAsked, situation: Situation) -> Plan:
 
 
 def _unsaid(mod: LiveMod, keep: Keep, what: str) -> str | None:
-    """That somebody has to say whose state stays, where a line that got events has one of its own."""
+    """Return that the caller has to say whose state stays, if a line that got events has one of its
+    own."""
     assert mod.line is not None
     is_own = mod.line.state is not StateMode.SHARED and not mod.line.rule.shadow
     if keep or not is_own or not mod.handled:
@@ -173,7 +174,7 @@ def _unsaid(mod: LiveMod, keep: Keep, what: str) -> str | None:
 
 
 def beside(mod: LiveMod, situation: Situation) -> str | None:
-    """That lines run beside a mod, which cannot go before them; or None."""
+    """Return that lines run beside a mod, which cannot go before them; or None."""
     lines = [each.mod_id for each in situation.lines_of(mod)]
     verb = "are" if len(lines) > 1 else "is"
     them = "them" if len(lines) > 1 else "it"
@@ -181,7 +182,7 @@ def beside(mod: LiveMod, situation: Situation) -> str | None:
 
 
 def why_pinned(mod: LiveMod, situation: Situation) -> str:
-    """Why a mod whose saves go to a line is not reloaded."""
+    """Return why a mod whose saves go to a line is not reloaded."""
     line = next(each for each in situation.lines_of(mod) if each.is_of_disk)
     return f"saves of it run as {line.mod_id}: promote or drop that first; {_runs_on(mod)}"
 

@@ -1,4 +1,4 @@
-"""Which mods are loaded and unloaded, in the order of need, and why some of them are not.
+"""Which mods are loaded and unloaded, in the order of need, and why others are not.
 
 Pure, as all of `plan`.
 """
@@ -29,10 +29,11 @@ from devserver.reload.plan.situation import Situation, needed_paths, required, u
 
 @dataclass(slots=True)
 class Loads:
-    """Loads as they are being decided.
+    """Loads during their decision.
 
-    `leaving` are the ids of mods that the same plan unloads before, `brought` the paths of those that it loads or
-    reloads before, `taken` whose each id is, `refused` why an automatic load cannot be.
+    `leaving`: the ids of mods that the same plan unloads before; `brought`: the paths of those that
+    it loads or reloads before; `taken`: the mod of each id; `refused`: why an automatic load is
+    impossible.
     """
 
     situation: Situation
@@ -48,11 +49,12 @@ class Loads:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Each load for itself, with the mods that have to come before it."""
+        """Return each load as a group of its own, with the mods that have to come before it."""
         return tuple(Group((step,), self.needs(step)) for step in self.steps)
 
     def bring(self, steps: Iterable[Step]) -> None:
-        """Loads of these mods and of all that they need, in the order of need; a hold for each that cannot be."""
+        """Return loads of these mods and of all that they need, in the order of need; a hold for
+        each that is impossible."""
         wanted = {module_of(step.mod_path): step for step in steps}
         needs = coming(wanted, self.situation, self.leaving, self.brought)
         wanted |= {
@@ -64,7 +66,7 @@ class Loads:
             self.add(wanted[path])
 
     def _ordered(self, wanted: dict[str, Step]) -> list[str]:
-        """The order of need; mods that need each other in a circle are held instead."""
+        """Return the order of need; mods that need each other in a circle are held instead."""
         said = {path: declared(path, self.situation) for path in wanted}
         likes = {path: needed_paths(each.optional) for path, each in said.items() if each.optional}
         needs = {path: needed_paths(each.requires) for path, each in said.items()}
@@ -78,7 +80,8 @@ class Loads:
         return [path for path in order if path not in circular]
 
     def add(self, step: Step) -> None:
-        """A load, or a hold that says why it cannot be as things are; of an automatic one those that need it say it."""
+        """Add a load, or a hold with the reason; the reason of an automatic one is told by the mods
+        that need it."""
         problem = self._problem(step)
         if problem is None:
             self.take(step)
@@ -94,7 +97,8 @@ class Loads:
         self.steps.append(step)
 
     def needs(self, step: Step) -> dict[str, str]:
-        """The mods that the plan has to bring before this step can be, each with what is asked of it."""
+        """Return the mods that the plan has to bring before this step, each with its
+        requirement."""
         main = main_of(module_of(step.mod_path))
         beside = {main: main} if step.line is not None and main in self.brought else {}
         return beside | brought_needs(module_of(step.mod_path), self.brought, self.situation)
@@ -127,7 +131,8 @@ class Loads:
 
 
 def brought_needs(path: str, brought: Collection[str], situation: Situation) -> dict[str, str]:
-    """The mods that a mod needs and that a plan has to bring, because what runs of them now will not do."""
+    """Return the mods that a mod needs and that a plan has to bring, because their running versions
+    do not suit."""
     needs = required(declared(path, situation).requires)
     names = ((module_of(each.path), each) for each in needs)
     return {name: str(each) for name, each in names if name in brought and not _runs_already(name, each, situation)}
@@ -147,21 +152,22 @@ def loads(
     leaving: Collection[str] = (),
     brought: Collection[str] = (),
 ) -> Loads:
-    """Loads of these mods and of what they need, in the order of need, and a hold for each that cannot be loaded."""
+    """Return loads of these mods and of their needs, in the order of need, and a hold for each that
+    cannot be loaded."""
     found = Loads(situation, leaving, brought=set(brought))
     found.bring(load_step(each, reason if isinstance(reason, str) else reason(each), listed=listed) for each in wanted)
     return found
 
 
 def load_step(spec: ModSpec, reason: str, *, listed: bool) -> Step:
-    """A load."""
+    """Return a load."""
     return Step(
         Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed, line=spec.beside
     )
 
 
 def why_wanted(spec: ModSpec, situation: Situation) -> str:
-    """What network.yaml says now of a mod, and did not before."""
+    """Return what network.yaml says now of a mod, and did not before."""
     before = situation.listed(spec.path)
     if before is None:
         return "new in network.yaml"
@@ -172,8 +178,11 @@ def why_wanted(spec: ModSpec, situation: Situation) -> str:
 
 
 def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] = ()) -> tuple[list[Step], list[Hold]]:
-    """Unloads of what network.yaml lists no more, dependents first. What others need that stay keeps running, and that
-    is said; what `added` mods need, too, unless it was disabled."""
+    """Return unloads of mods that network.yaml no longer lists, dependents first.
+
+    Mods that remaining ones need keep running, and that is told; mods that `added` ones need, too,
+    unless they were disabled.
+    """
     listed = {module_of(spec.path): spec for spec in config.specs}
     leaving = [mod for mod in situation.live if mod.listed and not _enabled(listed.get(module_of(mod.mod_path)))]
     if not leaving:
@@ -196,7 +205,8 @@ def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] =
 
 
 def _needed_by_added(added: Iterable[ModSpec], situation: Situation, listed: Collection[str]) -> dict[str, str]:
-    """The mods (by path) that added ones need and that network.yaml does not name, each with who needs it."""
+    """Return the mods (by path) that added ones need and that network.yaml does not name, each with
+    these."""
     pending = [module_of(each.path) for each in added]
     found: dict[str, str] = {}
     for path in pending:
@@ -208,7 +218,7 @@ def _needed_by_added(added: Iterable[ModSpec], situation: Situation, listed: Col
 
 
 def need_it(ids: Sequence[str]) -> str:
-    """Who needs a mod, in words: `board needs it`, `board, search need it`."""
+    """Name the mods that need a mod: `board needs it`, `board, search need it`."""
     return f"{', '.join(ids)} {'needs' if len(ids) == 1 else 'need'} it"
 
 
@@ -221,6 +231,6 @@ def _enabled(spec: ModSpec | None) -> bool:
 
 
 def unload_step(mod: LiveMod, reason: str) -> Step:
-    """An unload."""
+    """Return an unload."""
     path, config = mod.mod_path, mod.config
     return Step(Action.UNLOAD, mod.mod_id, path, reason, config=config, listed=mod.listed, came_with=mod.came_with)

@@ -1,7 +1,7 @@
-"""What a lock that has changed leads to: other versions of mods by ordinary reloads, new ones by loads.
+"""The effects of a changed lock: other versions of mods by ordinary reloads, new ones by loads.
 
-Pure, as all of `plan`. A package of other people that is imported stays as it is until a restart, and so do the mods
-whose new version needs it otherwise.
+Pure, as all of `plan`. An imported package of other people stays until a restart, and so do the
+mods whose new version needs another version of it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
     }
     groups = together(reloads(situation, moved, forced), situation)
     wanted = [spec for spec in situation.config.enabled_mods if situation.at(spec.path) is None]
-    # What is nowhere still has been told of before.
+    # Mods that are still missing have been told of before.
     found = [spec for spec in wanted if module_of(spec.path) not in situation.absent]
     coming = loads(found, situation, "installed", listed=True)
     return Plan(
@@ -45,7 +45,7 @@ def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
 
 
 def _waiting(news: LockNews, situation: Situation) -> list[Hold]:
-    """The mods whose new version cannot be had in this process."""
+    """Return the mods whose new version is impossible in this process."""
     return [
         Hold(Action.RELOAD, mod.mod_id, words)
         for mod in situation.live
@@ -54,7 +54,8 @@ def _waiting(news: LockNews, situation: Situation) -> list[Hold]:
 
 
 def _gone(news: LockNews, situation: Situation) -> list[Hold]:
-    """The mods that run, that network.yaml lists, and that the lock does not have any more."""
+    """Return the mods that run, that network.yaml lists, and that the lock does not have any
+    more."""
     found = [mod for mod in situation.live if module_of(mod.mod_path) in news.gone and mod.listed]
     reason = "it is not in pylock.oa-dev.toml any more: oa-dev sync locks it, oa-dev remove ends it"
     return [Hold(Action.RELOAD, each.mod_id, reason) for each in found]

@@ -1,4 +1,5 @@
-"""What mods need of each other and of installed packages: what comes along, what is missing, what goes, each with why.
+"""What mods need of each other and of installed packages: needed mods to load, missing ones,
+unneeded ones, with reasons.
 
 Pure, as all of `plan`. The sentences name the lines of both sides.
 """
@@ -22,7 +23,8 @@ from devserver.sources.declarations import read_declarations
 
 
 def declared(path: str, situation: Situation) -> Declarations:
-    """What a mod will declare once a plan has brought what is on disk of it; what it declares now, where that stays."""
+    """Return the declarations of a mod after a plan has loaded its source on disk; its present ones
+    if that does not change."""
     return situation.declared.get(path) or _as_it_runs(situation.at(path))
 
 
@@ -31,13 +33,13 @@ def _as_it_runs(mod: LiveMod | None) -> Declarations:
 
 
 def at(text: str, path: str, situation: Situation) -> str:
-    """Where a mod declares something, as in ` (mods/board/mod.py:9)`; nothing where that is not known."""
+    """Return where a mod declares something, as in ` (mods/board/mod.py:9)`; empty if unknown."""
     place = place_of(text, path, situation)
     return "" if place is None else f" ({situation.shown(place.file)}:{place.line})"
 
 
 def place_of(text: str, path: str, situation: Situation) -> Place | None:
-    """The line where a mod declares a requirement, or "version"."""
+    """Return the line where a mod declares a requirement, or "version"."""
     known, mod = situation.declared.get(path), situation.at(path)
     if known is not None:
         return known.where.get(text)
@@ -45,7 +47,7 @@ def place_of(text: str, path: str, situation: Situation) -> Place | None:
 
 
 def as_loaded(mod: LiveMod) -> Declarations:
-    """What the source that a live mod was loaded from declares, with its places."""
+    """Return the declarations of the source that a live mod was loaded from, with their places."""
     try:
         said = Declarations() if mod.file is None else read_declarations(mod.text, mod.file)
     except SyntaxError:
@@ -59,10 +61,11 @@ def as_loaded(mod: LiveMod) -> Declarations:
 def coming(
     paths: Iterable[str], situation: Situation, leaving: Collection[str] = (), brought: Collection[str] = ()
 ) -> dict[str, tuple[str, Requirement]]:
-    """The mods that have to be loaded because these need them, directly or through others.
+    """Return the mods that have to be loaded because these need them, directly or through others.
 
-    By path, each with the mod (path) that needs it first and what that asks for. What runs and stays is none of them,
-    nor what is nowhere, what network.yaml disables, and what the plan brings anyhow.
+    By path, each with the mod (path) that needs it first and its requirement. Without mods that run
+    and stay, mods that are missing or that network.yaml disables, and mods that the plan brings
+    already.
     """
     found: dict[str, tuple[str, Requirement]] = {}
     pending = list(paths)
@@ -83,7 +86,7 @@ def _can_come(path: str, situation: Situation, leaving: Collection[str]) -> bool
 
 
 def step_of(path: str, by: str, needed: Requirement, situation: Situation) -> Step:
-    """The load of a mod because another needs it; as network.yaml lists it, where it does."""
+    """Return the load of a mod because another needs it; as network.yaml lists it, if it does."""
     spec = situation.listed(path)
     wanted = spec or ModSpec(needed.path)
     reason = f"needed by {mod_id_of(by)} ({needed})"
@@ -100,7 +103,8 @@ def step_of(path: str, by: str, needed: Requirement, situation: Situation) -> St
 
 
 def without_unneeded(plan: Plan, situation: Situation) -> Plan:
-    """The plan without automatic loads that no other step of it needs any more, because those were held."""
+    """Return the plan without automatic loads that no other step of it needs any more, because
+    those were held."""
     if not any(step.came_with and step.action is Action.LOAD for step in plan.steps):
         return plan
     own = (step for step in plan.steps if not step.came_with or step.action is not Action.LOAD)
@@ -123,7 +127,8 @@ def unmet(
     leaving: Collection[str] = (),
     refused: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The mods (by path) that a mod needs and that are missing once a plan has brought and unloaded these, with why.
+    """Return the mods (by path) that a mod needs and that are missing after a plan has brought and
+    unloaded these, with why.
 
     `refused`: why the plan cannot load some of them.
     """
@@ -141,7 +146,7 @@ def unmet(
 
 
 def _why_not(path: str, situation: Situation, refused: Mapping[str, str]) -> str:
-    """Why a mod that is needed does not run and does not come."""
+    """Return why a needed mod neither runs nor comes."""
     if path in refused:
         return f"which cannot be loaded: {refused[path]}"
     if path in situation.absent:
@@ -155,13 +160,14 @@ def _why_not(path: str, situation: Situation, refused: Mapping[str, str]) -> str
 
 
 def _requires(mod: LiveMod, situation: Situation, brought: Collection[str]) -> Sequence[str]:
-    """What a live mod will need once a plan has brought these: what it says on disk counts where it is one of them."""
+    """Return the needs of a live mod after a plan has brought these: those of its source on disk if
+    it is one of them."""
     path = module_of(mod.mod_path)
     return declared(path, situation).requires if path in brought else mod.requires
 
 
 def _no_version(needed: Requirement, path: str, situation: Situation, brought: Collection[str]) -> str:
-    """Which other mod keeps any other version from coming, in words."""
+    """Return which other mod prevents any other version, in words."""
     target = module_of(needed.path)
     for mod in situation.needing(target):
         other = module_of(mod.mod_path)
@@ -175,9 +181,10 @@ def _no_version(needed: Requirement, path: str, situation: Situation, brought: C
 def version_after(
     path: str, situation: Situation, brought: Collection[str], leaving: Collection[str] = ()
 ) -> str | None:
-    """The version of a mod once a plan has brought and unloaded these; None where it does not run then.
+    """Return the version of a mod after a plan has brought and unloaded these; None if it does not
+    run then.
 
-    "" for one that only executing the code tells: it is looked at then.
+    "" if only executing the code tells: the version is checked then.
     """
     if path in brought and path in situation.declared:
         known = situation.declared[path]
@@ -189,12 +196,13 @@ def version_after(
 
 
 def suits(needed: Requirement, version: str) -> bool:
-    """Whether a version will do, as far as it is known."""
+    """Return whether a version suits, as far as it is known."""
     return not version or needed.allows(version)
 
 
 def refuser(step: Step, brought: Collection[str], leaving: Collection[str], situation: Situation) -> tuple[str, str]:
-    """Which mod (path) that stays does not suit the version that a reload would bring, and that in words."""
+    """Return the mod (path) that stays and refuses the version that a reload would bring, with the
+    reason."""
     path = module_of(step.mod_path)
     version, live = version_after(path, situation, brought), situation.at(path)
     is_news = version and (live is None or live.version != version)
@@ -210,9 +218,10 @@ def refuser(step: Step, brought: Collection[str], leaving: Collection[str], situ
 
 
 def circle(path: str, situation: Situation) -> tuple[str, ...]:
-    """The mods that need each other in a circle through this one, as they would be then; nothing without a circle.
+    """Return the mods that would need each other in a circle through this one; empty without a
+    circle.
 
-    Where a mod that runs needs what it needed before, and that runs, there is none: circles are not let in.
+    Needs of a live mod that are met already make none: the plan never creates a circle.
     """
     live, new = situation.at(path), needed_paths(declared(path, situation).requires)
     if live is not None and {*new} <= {*needed_paths(live.requires)} and all(map(situation.at, new)):
@@ -237,7 +246,7 @@ def _from_above(name: str, first: str, above: Mapping[str, str]) -> tuple[str, .
 
 
 def in_a_circle(cycle: Sequence[str], situation: Situation) -> str:
-    """Why mods that need each other are not loaded, and what to do about it."""
+    """Return why mods that need each other are not loaded, and the cure."""
     names = [mod_id_of(each) for each in cycle]
     needs = declared(cycle[-1], situation).requires
     text = next((each.written for each in required(needs) if module_of(each.path) == cycle[0]), "")
@@ -251,7 +260,8 @@ def in_a_circle(cycle: Sequence[str], situation: Situation) -> str:
 
 
 def unmet_packages(path: str, situation: Situation) -> dict[str, str]:
-    """The packages that a mod declares and that an import would not get in the declared version, each with why."""
+    """Return the packages that a mod declares and that an import would not get in the declared
+    version, each with why."""
     said = situation.declared.get(path)
     if said is None:
         return {}
@@ -273,7 +283,7 @@ def unmet_packages(path: str, situation: Situation) -> dict[str, str]:
 
 
 def _why_not_installed(package: Package, situation: Situation) -> str:
-    """Why a package is not what an import gets; "" where it is."""
+    """Return why an import does not get a package; "" if it does."""
     version = situation.packages.get(package.name)
     if version is None:
         return "which is not installed: oa-dev sync brings it"
@@ -289,13 +299,14 @@ def _why_not_installed(package: Package, situation: Situation) -> str:
 
 
 def needed_by(mod: LiveMod, others: Iterable[LiveMod]) -> list[str]:
-    """The ids of those of `others` that require a mod."""
+    """Return the ids of those of `others` that require a mod."""
     path = module_of(mod.mod_path)
     return [other.mod_id for other in others if other.requires and path in needed_paths(other.requires)]
 
 
 def cascade(mod: LiveMod, situation: Situation) -> list[LiveMod]:
-    """The mods that need this one, directly or through others, in the order to unload them, and it last."""
+    """Return the mods that need this one, directly or through others, in the order to unload them,
+    and it last."""
     reached = {module_of(mod.mod_path): mod}
     pending = [mod]
     for each in pending:
@@ -307,7 +318,8 @@ def cascade(mod: LiveMod, situation: Situation) -> list[LiveMod]:
 
 
 def orphans(situation: Situation) -> list[LiveMod]:
-    """The mods that run although nothing asks for them and no mod needs them, in the order to unload them."""
+    """Return the mods that run although no one asks for them and no mod needs them, in the order to
+    unload them."""
     spare = {module_of(each.mod_path): each for each in situation.live if not _is_wanted(each, situation)}
     if not spare:
         return []
@@ -323,14 +335,14 @@ def _is_wanted(mod: LiveMod, situation: Situation) -> bool:
 
 
 def why_orphan(mod: LiveMod, situation: Situation) -> str:
-    """What an orphan came for."""
+    """Return why an orphan was loaded."""
     if not mod.came_with:
         return "no longer listed" if situation.listed(mod.mod_path) is None else "disabled"
     return f"came with {mod.came_with}"
 
 
 def dependents_first(mods: Iterable[LiveMod]) -> list[LiveMod]:
-    """Mods in the order to unload them."""
+    """Return mods in the order to unload them."""
     by_path: Mapping[str, LiveMod] = {module_of(mod.mod_path): mod for mod in mods}
     order, _ = load_order({path: needed_paths(mod.requires) for path, mod in by_path.items()})
     return [by_path[path] for path in reversed(order)]

@@ -1,6 +1,8 @@
-"""From changed modules to the mods that were made from them: which are reloaded, why, and which of them as one.
+"""From changed modules to the mods that were made from them: which ones are reloaded, why, and
+which together.
 
-Pure, as all of `plan`. What one change costs here follows from the modules it concerns, not from how many mods run.
+Pure, as all of `plan`. The cost of one change depends on the modules that it concerns, not on the
+number of mods.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from devserver.sources.imports import ancestors
 def reloads(
     situation: Situation, changed: Mapping[str, Path], forced: Mapping[str, str], news: Collection[Path] = ()
 ) -> list[Step]:
-    """Reloads of the mods made from `changed` modules, of those in `forced` (by id, with the reason), and of those
-    that read a file of `news`."""
+    """Return reloads of the mods made from `changed` modules, of those in `forced` (by id, with the
+    reason), and of those that read a file of `news`."""
     affected = {name: place for place, name in enumerate(situation.graph.affected(changed))}
     return [
         reload_step(mod, _why(mod, changed, forced, affected, situation), _modules(mod, affected, situation), situation)
@@ -30,8 +32,8 @@ def reloads(
 
 
 def reload_step(mod: LiveMod, reason: str, modules: tuple[str, ...], situation: Situation) -> Step:
-    """A reload. A mod that network.yaml lists gets the configuration that stands there, also when an earlier attempt
-    to give it that one has failed."""
+    """Return a reload. A listed mod gets its configuration of network.yaml, even if an earlier
+    attempt with that has failed."""
     spec = situation.listed(mod.mod_path) if mod.listed else None
     config = mod.config if spec is None else spec.config
     return Step(
@@ -47,14 +49,16 @@ def reload_step(mod: LiveMod, reason: str, modules: tuple[str, ...], situation: 
 
 
 def _modules(mod: LiveMod, affected: Mapping[str, int], situation: Situation) -> tuple[str, ...]:
-    """The affected modules that a mod is made from, in order; the one of its class alone where none is affected."""
+    """Return the affected modules that a mod is made from, in order; only that of its class if none
+    is affected."""
     if mod.entry in affected:
         return tuple(sorted(situation.needs_of(mod) & affected.keys(), key=affected.__getitem__))
     return (mod.entry,) if mod.entry in situation.graph else ()
 
 
 def with_stale(news: Mapping[str, Path], mods: Iterable[LiveMod], situation: Situation) -> dict[str, Path]:
-    """The changed modules, and whatever else is stale in the mods that this reloads: the disk is the truth."""
+    """Return the changed modules, and all other stale ones of the mods that this reloads: the disk
+    is the truth."""
     found = dict(news)
     if situation.stale.keys() <= found.keys():
         return found
@@ -77,7 +81,8 @@ def _also_stale(found: Mapping[str, Path], mods: Iterable[LiveMod], situation: S
 
 
 def own_code(mod: LiveMod, situation: Situation) -> dict[str, Path]:
-    """What a reload by hand executes anew: the mod's own modules, and of those it needs the ones that changed."""
+    """Return what a reload by hand executes again: the mod's own modules, and changed ones of those
+    that it needs."""
     package, graph = mod.code or module_of(mod.mod_path), situation.graph
     own = (
         name
@@ -117,8 +122,8 @@ def _news_of(module: str, situation: Situation) -> str:
 
 
 def _chain(entry: str, changed: Collection[str], situation: Situation) -> tuple[str, ...]:
-    """The shortest chain from a changed module up to `entry`, searched from `entry` down: a module has fewer imports
-    than a helper has importers. Nothing where only `import *` leads there."""
+    """Return the shortest chain from a changed module up to `entry`, searched from `entry` down: a
+    module has fewer imports than a helper has importers. Empty if only `import *` leads there."""
     above: dict[str, str | None] = {entry: None}
     for name in (pending := [entry]):
         if name in changed:
@@ -142,10 +147,11 @@ def _upwards(name: str | None, above: Mapping[str, str | None]) -> tuple[str, ..
 
 
 def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]:
-    """One group for mods that share changed modules or need each other: they succeed or fail as one.
+    """Return one group for mods that share changed modules or need each other: they succeed or fail
+    as one.
 
-    What a mod is about to import counts as what it has imported. Within a group what is needed comes before what needs
-    it. Groups with helpers come first: what others bring that is new to all may import these.
+    A new import counts like a present one. Within a group needed mods come before those that need
+    them. Groups with helpers come first: all others may import these.
     """
     if len(steps) < 2:
         return tuple(Group((each,)) for each in steps)
@@ -164,7 +170,7 @@ def together(steps: Collection[Step], situation: Situation) -> tuple[Group, ...]
 
 
 def _has_helpers(group: Group, situation: Situation) -> bool:
-    """Whether a group executes changed modules that are no mods themselves."""
+    """Return whether a group executes changed modules that are not mods themselves."""
     entries = {mod.entry for mod in situation.live}
     return any(name in situation.stale and name not in entries for step in group.steps for name in step.modules)
 
@@ -175,7 +181,7 @@ def _needs(path: str, situation: Situation) -> tuple[str, ...]:
 
 
 def _leader(name: str, leaders: dict[str, str]) -> str:
-    """The name that stands for all that are linked with `name` (union and find)."""
+    """Return the name that stands for all that are linked with `name` (union and find)."""
     while (above := leaders.setdefault(name, name)) != name:
         leaders[name] = leaders[above]
         name = above

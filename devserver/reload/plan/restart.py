@@ -1,7 +1,8 @@
-"""Whether a restart in place happens, why, and what it costs: decided before anything is done.
+"""Whether a restart in place happens, why, and its cost: decided before anything is done.
 
-Pure, as all of `plan`. What cannot be swapped in place (a file that is read at the start, an installed package, code
-that is still held) asks for a restart; a person may ask for one without a reason.
+Pure, as all of `plan`. A change that cannot be swapped in place (a file that is read at the start,
+an installed package, code that is still held) asks for a restart; a person may ask for one without
+a reason.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from devserver.model.plan import Group, Hold, LiveMod, Plan, Restart, Step
 from devserver.reload.plan.situation import Situation
 
 HOW = "R or oa-dev restart brings it"
-"""How a person cures what waits for a restart."""
+"""How a person starts a waiting restart."""
 
 
 def for_restart(trigger: RestartAsked, situation: Situation) -> Plan:
-    """The plan of a restart in place: a step for each mod that runs, and what becomes of its state."""
+    """Return the plan of a restart in place: a step for each mod that runs, and the fate of its
+    state."""
     reasons = tuple(dict.fromkeys((*situation.stale_in_process, *trigger.reasons))) or (trigger.cause,)
     restart = Restart(reasons=reasons, moves=situation.state_moves, ends=situation.child_processes)
     waits = _why_it_waits(trigger, restart, situation)
@@ -41,11 +43,12 @@ def _step(mod: LiveMod, reason: str) -> Step:
 
 
 def _why_it_waits(trigger: RestartAsked, restart: Restart, situation: Situation) -> str:
-    """Why the restart does not happen now; nothing where it does."""
+    """Return why the restart does not happen now; empty if it does."""
     if not situation.can_restart:
         return "an embedded network never restarts its process: restart the program"
     if situation.would_fail:
-        # What is known to fail is not tried, whoever asks: these mods run now, and would not run afterwards.
+        # A known failure is not tried, for any caller: these mods run now, and would not run
+        # afterwards.
         failing = "; ".join(f"{mod_id} ({why})" for mod_id, why in situation.would_fail.items())
         return f"not everything would come up: {failing}; mend that first"
     if trigger.by_person:
@@ -63,8 +66,8 @@ BY_RESTART = "its reload_mode is restart: brought by a restart in place"
 
 
 def without_restarting(plan: Plan, situation: Situation) -> Plan:
-    """The plan without reloads of mods that ask for a restart instead, and of those that go with them: these wait for
-    that restart, which brings them all."""
+    """Return the plan without reloads of mods that ask for a restart instead, and of those that go
+    with them: these wait for that restart."""
     asking = {mod.mod_id for mod in situation.live if mod.restarts}
     waiting = [group for group in plan.groups if any(_is_brought(step, asking) for step in group.steps)]
     if not waiting or plan.undo:
@@ -79,7 +82,8 @@ def _is_brought(step: Step, asking: Collection[str]) -> bool:
 
 
 def reasons_of(plan: Plan) -> tuple[str, ...]:
-    """Why this plan asks for a restart, nothing where it does not: settings, and mods that ask for it."""
+    """Return why this plan asks for a restart; empty if it does not: settings, and mods that ask
+    for it."""
     settings = (f"{each.setting} {each.running} → {each.wanted}" for each in plan.not_applied)
     asking = (each for each in plan.holds if each.reason == BY_RESTART)
     return (*settings, *(f"{each.mod_id} changed, and its reload_mode is restart" for each in asking))

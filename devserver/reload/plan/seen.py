@@ -1,4 +1,5 @@
-"""Whether who asks for something saw what runs now: otherwise nothing is done. Pure, as all of `plan`."""
+"""Checks that a caller saw the generation that runs now: otherwise nothing is done. Pure, as all of
+`plan`."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from devserver.reload.plan.situation import Situation
 
 
 def refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
-    """The plan to do nothing, where a trigger names a generation and another one runs (0: none); None otherwise."""
+    """Return the plan to do nothing if a trigger names a generation and another one runs (0: none);
+    None otherwise."""
     asked = _asked(trigger)
     if asked is None:
         return None
@@ -27,7 +29,7 @@ def refused_as_stale(trigger: Trigger, situation: Situation) -> Plan | None:
 
 
 def _asked(trigger: Trigger) -> tuple[Action, str, int] | None:
-    """What is asked of which mod, and which generation of it was seen."""
+    """Return the request, the mod, and the generation of it that the caller saw."""
     match trigger:
         case LoadAsked(path=name, seen=int(seen)):
             return Action.LOAD, name, seen

@@ -1,4 +1,5 @@
-"""The configuration of mods, their order, and settings of the network: what of it differs, and what becomes of that.
+"""The configuration of mods, their order, and settings of the network: the differences, and the
+steps for them.
 
 Pure, as all of `plan`.
 """
@@ -44,13 +45,13 @@ _TAKEN_SETTINGS = {
     "cooldown": "dev.cooldown",
     "agents": "dev.agents",
 }
-"""The settings that count as soon as network.yaml says them, each with its place there."""
+"""The settings that are in effect as soon as network.yaml has them, each with its place there."""
 
 _UNSET = object()
 
 
 def with_config(mod: LiveMod, spec: ModSpec) -> Step | None:
-    """What a changed configuration asks for, or None where it is the same."""
+    """Return the step for a changed configuration, or None if it is the same."""
     if dict(spec.config) == dict(mod.config):
         return None
     reason = ", ".join(_differences("config", mod.config, spec.config))
@@ -62,7 +63,7 @@ def with_config(mod: LiveMod, spec: ModSpec) -> Step | None:
 
 
 def _differences(name: str, old: object, new: object) -> list[str]:
-    """Each setting that differs, with both values, as in `config.max_pages 50 → 200`."""
+    """Return each setting that differs, with both values, as in `config.max_pages 50 → 200`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys([*old, *new])
         return [
@@ -80,14 +81,14 @@ def _value(value: object) -> str:
 
 
 def order_of(config: NetworkConfig, situation: Situation, leaving: Collection[str] = ()) -> tuple[str, ...]:
-    """The order of mods afterwards: as listed, then the others that stay."""
+    """Return the order of mods afterwards: as listed, then the others that stay."""
     listed = dict.fromkeys(mod_id_of(spec.path) for spec in config.enabled_specs)
     others = (mod.mod_id for mod in situation.live if mod.mod_id not in leaving)
     return (*listed, *(mod_id for mod_id in others if mod_id not in listed))
 
 
 def reorder(order: Sequence[str], situation: Situation, leaving: Collection[str]) -> list[Step]:
-    """A step for each mod that stays and is asked at another place among those that stay."""
+    """Return a step for each mod that stays and has another place among those that stay."""
     live = {mod.mod_id: mod for mod in situation.live if mod.mod_id not in leaving}
     after = [mod_id for mod_id in order if mod_id in live]
     before = {mod_id: place for place, mod_id in enumerate(live)}
@@ -104,7 +105,7 @@ def _moved(mod: LiveMod, place: str) -> Step:
 
 
 def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
-    """The most names that stand in the order of their places already: the others are the fewest that have to move.
+    """Return the most names that are in order already: the others are the fewest that have to move.
 
     Patience sorting (Schensted, Longest increasing and decreasing subsequences, 1961).
     """
@@ -126,19 +127,20 @@ def _longest_rising(names: Sequence[str], place: Mapping[str, int]) -> set[str]:
 
 
 def not_applied(wanted: NetworkConfig, running: NetworkConfig) -> tuple[NotApplied, ...]:
-    """The settings that differ from what runs and need a restart."""
+    """Return the settings that differ from the running ones and need a restart."""
     changes = ((name, _written(field, running), _written(field, wanted)) for field, name in _RESTART_SETTINGS.items())
     return tuple(NotApplied(name, *_brief(old, new)) for name, old, new in changes if old != new)
 
 
 def taken(wanted: NetworkConfig, running: NetworkConfig) -> tuple[str, ...]:
-    """The settings that differ from what runs and count from now on, each with both values."""
+    """Return the settings that differ from the running ones and are in effect from now on, each
+    with both values."""
     values = ((name, getattr(running, field), getattr(wanted, field)) for field, name in _TAKEN_SETTINGS.items())
     return tuple(text for name, old, new in values for text in _differences(name, _as_written(old), _as_written(new)))
 
 
 def _written(field: str, config: NetworkConfig) -> Any:
-    """A setting as network.yaml has it, which asks the opposite of one."""
+    """Return a setting as network.yaml has it, which negates one."""
     value = getattr(config, field)
     return not value if field == "verify_secrets" else value
 
@@ -152,7 +154,8 @@ def _as_written(value: Any) -> Any:
 
 
 def _brief(old: Any, new: Any) -> tuple[Any, Any]:
-    """Both values as people read them. Groups by their names; what is in them, passwords above all, is not shown."""
+    """Return both values as people read them. Groups by their names; their contents, passwords
+    above all, are not shown."""
     if not isinstance(old, Mapping):
         return old, new
     names, new_names = ", ".join(old), ", ".join(new)

@@ -103,27 +103,27 @@ class Situation:
     """Those of them that are imported, each with its version in this process."""
 
     def find(self, path_or_id: str) -> LiveMod | None:
-        """The live mod of that id or path."""
+        """Return the live mod of that id or path."""
         return self._by_id.get(path_or_id) or self.at(path_or_id)
 
     def at(self, mod_path: str) -> LiveMod | None:
-        """The live mod of that path. Another mod may have the path's last part as its id."""
+        """Return the live mod of that path. Another mod may have the path's last part as its id."""
         return self._by_path.get(module_of(mod_path))
 
     def listed(self, mod_path: str) -> ModSpec | None:
-        """What network.yaml, as the process runs with it, says of a mod."""
+        """Return what network.yaml, as the process runs with it, says of a mod."""
         return self._listed.get(module_of(mod_path))
 
     def needing(self, path: str) -> tuple[LiveMod, ...]:
-        """The live mods that need the mod of that path, or will once they are as on disk."""
+        """Return the live mods that need the mod of that path, or will once they are as on disk."""
         return tuple(self._needing.get(path, ()))
 
     def needs_of(self, mod: LiveMod) -> frozenset[str]:
-        """The modules that a mod is made from."""
+        """Return the modules that a mod is made from."""
         return self.graph.closure(mod.entry)
 
     def shown(self, path: Path) -> str:
-        """A path as people read it: relative to the workspace where it lies in it."""
+        """Return a path as people read it: relative to the workspace where it lies in it."""
         return str(path.relative_to(self.workspace)) if path.is_relative_to(self.workspace) else str(path)
 
     @cached_property
@@ -149,11 +149,11 @@ class Situation:
         return {module_of(each.path): each for each in self.config.specs}
 
     def lines_of(self, mod: LiveMod) -> tuple[LiveMod, ...]:
-        """The lines beside a mod, in order."""
+        """Return the lines beside a mod, in order."""
         return tuple(each for each in self._lines if main_of(each.mod_id) == mod.mod_id)
 
     def is_pinned(self, mod: LiveMod) -> bool:
-        """Whether saves of a mod go to a line of it."""
+        """Return whether saves of a mod go to a line of it."""
         return mod.line is None and any(each.is_of_disk for each in self.lines_of(mod))
 
     @cached_property
@@ -170,12 +170,13 @@ def not_loaded(name: str, situation: Situation) -> str:
 
 
 def required(texts: Iterable[str]) -> tuple[Requirement, ...]:
-    """The requirements that these texts state; what states none is left out (see `unreadable`)."""
+    """Return the requirements that these texts state; what states none is left out (see
+    `unreadable`)."""
     return tuple(parse_requirement(each) for each in texts if unreadable([each]) is None)
 
 
 def unreadable(texts: Iterable[str]) -> str | None:
-    """What is wrong with the first of these texts that is not a requirement, or None."""
+    """Return what is wrong with the first of these texts that is not a requirement, or None."""
     for text in texts:
         try:
             parse_requirement(text)
@@ -185,5 +186,5 @@ def unreadable(texts: Iterable[str]) -> str | None:
 
 
 def needed_paths(texts: Iterable[str]) -> tuple[str, ...]:
-    """The mods, by path, that these requirements name."""
+    """Return the mods, by path, that these requirements name."""
     return tuple(module_of(each.path) for each in required(texts))
