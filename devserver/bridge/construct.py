@@ -1,7 +1,8 @@
 """Makes an instance of an openagents mod as openagents does.
 
-Their `BaseMod.__init__` reads every attribute of the class, properties included, and some of these ask for the mod's
-folder, which there is a fresh temporary one as long as the mod is not bound. Here it is one, and it goes with the mod.
+Their `BaseMod.__init__` reads every attribute of the class, properties included, and some of these
+ask for the mod's folder, which is a fresh temporary one there until the mod is bound. Here there is
+one folder, and it goes with the mod.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 
 
 def construct(mod_class: type[Any], mod_name: str) -> Any:
-    """An instance, made with the mod's path where the constructor takes a name at all. Raises what that raises."""
+    """Make an instance, with the mod's path if the constructor takes a name. Raises the exceptions
+    of the constructor."""
     arguments = (mod_name,) if _takes_name(mod_class) else ()
     instance = mod_class.__new__(mod_class, *arguments)
     if mod_class.get_storage_path.__qualname__ == "BaseMod.get_storage_path":
@@ -34,7 +36,8 @@ def _takes_name(mod_class: type[Any]) -> bool:
 
 
 def _storage_of(instance: Any) -> Callable[[], Path]:
-    """What stands for `get_storage_path` while the constructor runs, and may be held by what it makes."""
+    """Return the substitute for `get_storage_path` during the constructor, which objects of the mod
+    may keep."""
     made: list[Path] = []
 
     def get_storage_path() -> Path:

@@ -1,6 +1,8 @@
-"""Events and answers from our form to that of openagents, and back. Field names and meanings are the same in both.
+"""Events and answers from our form to that of openagents, and back. Field names and meanings are
+the same in both.
 
-Payload and metadata are shared and not copied: what a mod changes in them reaches later mods and receivers, as there.
+Payload and metadata are shared and not copied: changes by a mod reach later mods and receivers, as
+there.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ _twin: ContextVar[tuple[Event, Any] | None] = ContextVar("oa_dev_bridged_event",
 
 
 def twin_of(event: Event, upstream: Upstream) -> Any:
-    """The openagents event that stands for `event`, the same one for every mod on its way.
+    """Return the openagents event that stands for `event`, the same one for every mod on its way.
 
-    So what one mod sets on it reaches later bridged mods, and, as in openagents, not the receivers.
+    So changes by one mod reach later bridged mods, and, as in openagents, not the receivers.
     """
     known = _twin.get()
     if known is not None and known[0] is event:
@@ -31,7 +33,8 @@ def twin_of(event: Event, upstream: Upstream) -> Any:
 
 
 def event_to(event: Event, upstream: Upstream) -> Any:
-    """An event as openagents mods get it. Not validated again: validation would copy the payload."""
+    """Return an event as openagents mods get it. Not validated again: validation would copy the
+    payload."""
     values = {name: getattr(event, name) for name in _FIELDS}
     if event.allowed_agents is not None:
         values["allowed_agents"] = set(event.allowed_agents)
@@ -39,7 +42,8 @@ def event_to(event: Event, upstream: Upstream) -> Any:
 
 
 def event_from(event: Any) -> Event:
-    """An event that an openagents mod sends. Raises ValueError for one that breaks the rules of both."""
+    """Return an event that an openagents mod sends. Raises ValueError for one that breaks the rules
+    of both."""
     values = {name: getattr(event, name) for name in _FIELDS if hasattr(event, name)}
     values["visibility"] = getattr(event.visibility, "value", event.visibility)
     if event.allowed_agents is not None:
@@ -48,12 +52,13 @@ def event_from(event: Any) -> Event:
 
 
 def response_to(response: EventResponse, upstream: Upstream) -> Any:
-    """An answer as openagents mods get it."""
+    """Return an answer as openagents mods get it."""
     return upstream.response(**response.to_dict())
 
 
 def response_from(answer: Any, upstream: Upstream) -> Any:
-    """A mod's answer in our form. What is no `EventResponse` is passed on: whatever is not None ends an event's way."""
+    """Return a mod's answer in our form. Other values are passed on: any value except None ends an
+    event's way."""
     if not isinstance(answer, upstream.response):
         return answer
     return EventResponse(answer.success, answer.message or "", answer.data, answer.event_name)

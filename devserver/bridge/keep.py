@@ -1,8 +1,9 @@
-"""What the end of a mod must not destroy: its data in memory, its files, its channels.
+"""Preserves the belongings of a mod that ends: its data in memory, its files, its channels.
 
-Several openagents mods clear their data in `shutdown()`, and one then saves the cleared data over its files. So, before
-`shutdown()`, a copy of the data is taken; afterwards emptied files are put back; the next start of the same mod in this
-process gets the data back. Only plain data is kept: what is a task, a lock or an object of its own is started anew.
+Several openagents mods clear their data in `shutdown()`, and one then saves the cleared data over
+its files. So, before `shutdown()`, a copy of the data is taken; afterwards emptied files are
+restored; the next start of the same mod in this process gets the data back. Only plain data is
+kept: tasks, locks and objects of its own are made again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from devserver.network.agents import Directory
 
 MOST_BYTES = 8 * 1024 * 1024
-"""Larger files are not looked after: no `shutdown()` empties what it would have to read first."""
+"""Larger files are not protected: a `shutdown()` would have to read them first."""
 
 _BASE = frozenset({"_mod_name", "_network", "_config", "_event_handlers", "_workspace_manager"})
 _SCALARS = (str, bytes, int, float, bool, type(None), datetime)
@@ -29,7 +30,7 @@ _EMPTY = frozenset({b"", b"{}", b"[]", b"null"})
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What one mod had when it ended."""
+    """The belongings of one mod when it ended."""
 
     attributes: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -38,43 +39,45 @@ class Kept:
 
 
 def data_of(instance: object) -> dict[str, Any]:
-    """A copy of the plain data among an instance's attributes; what is one object in two of them is one in the copy."""
+    """Copy the plain data among an instance's attributes; an object that two of them share is one
+    in the copy."""
     plain = (*_SCALARS, *_CONTAINERS)
     found = {name: value for name, value in vars(instance).items() if name not in _BASE and isinstance(value, plain)}
-    # What refers back to the mod goes on doing so; it would otherwise be copied with everything it knows.
+    # References back to the mod stay; they would otherwise be copied with everything that it knows.
     return dict(_copied(found, {id(instance): instance}))
 
 
 def _copied(value: Any, known: Mapping[int, Any]) -> Any:
-    """A deep copy where there can be one; what cannot be copied (a task, a lock) is shared, one container deeper."""
+    """Copy a value deeply if possible; values that cannot be copied (a task, a lock) are shared,
+    one container deeper."""
     try:
-        # A memory of its own each time: one that failed holds halves of copies.
+        # A memory of its own each time: a failed one holds halves of copies.
         return copy.deepcopy(value, dict(known))
     except Exception:
-        # Anything may be raised here: copying runs the code of whatever a mod holds.
+        # Any exception: copying runs the code of a mod's objects.
         if isinstance(value, dict):
             return {key: _copied(each, known) for key, each in value.items()}
         return [_copied(each, known) for each in value] if type(value) is list else value
 
 
 def changed_since(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The data that is not as it was. Objects that cannot be compared count as changed."""
+    """Return the data that has changed. Objects that cannot be compared count as changed."""
     return {name: value for name, value in now.items() if name not in before or not same(before[name], value)}
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are of one type and equal."""
+    """Return whether two values are of one type and equal."""
     try:
         return type(one) is type(other) and bool(one == other)
     except Exception:
-        # The comparison is code of whatever a mod holds; what it cannot compare is not the same.
+        # The comparison is code of a mod's objects; if it fails they are not the same.
         return False
 
 
 def give_back(instance: object, kept: Kept, config: Mapping[str, Any]) -> None:
-    """Let an instance have the data of the one before it.
+    """Give an instance the data of the one before it.
 
-    Under a changed configuration, what the instance has made of that stands before what was kept.
+    Under a changed configuration, values that the instance has made of that win over the kept ones.
     """
     attributes = vars(instance)
     for name, value in kept.attributes.items():
@@ -86,7 +89,8 @@ def give_back(instance: object, kept: Kept, config: Mapping[str, Any]) -> None:
 
 
 def _refilled(current: Any, value: Any) -> bool:
-    """Fill a container in place, as other objects of the mod may hold it; whether it is one that can be."""
+    """Fill a container in place, as other objects of the mod may hold it; return whether it can be
+    filled."""
     if type(current) is not type(value) or not isinstance(current, dict | list | set | deque):
         return False
     current.clear()
@@ -98,20 +102,20 @@ def _refilled(current: Any, value: Any) -> bool:
 
 
 class Channels:
-    """The channels of a network as they are now, to see which of them disappear."""
+    """The channels of a network at this moment, to see which of them disappear."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._before = {name: directory.channel_members(name) for name in directory.channels()}
 
     def gone(self) -> dict[str, tuple[str, ...]]:
-        """The channels that were there and are no more, with their members."""
+        """Return the channels that have disappeared, with their members."""
         now = set(self._directory.channels())
         return {name: members for name, members in self._before.items() if name not in now}
 
 
 def open_channels(directory: Directory, channels: Mapping[str, Collection[str]]) -> None:
-    """Make channels again, with those of their members that are still here."""
+    """Create channels again, with those of their members that are still here."""
     for name, members in channels.items():
         directory.create_channel(name)
         for agent_id in members:
@@ -120,13 +124,14 @@ def open_channels(directory: Directory, channels: Mapping[str, Collection[str]])
 
 
 class Files:
-    """The files of a mod as they are now, to put back those that are emptied or removed."""
+    """The files of a mod at this moment, to restore those that are emptied or removed."""
 
     def __init__(self, folder: Path) -> None:
         self._before = {path: data for path, data in _contents(folder) if not _is_empty(data)}
 
     def put_back(self) -> tuple[Path, ...]:
-        """Write again what has become empty or is gone; those files. Raises OSError where that cannot be."""
+        """Restore the files that are empty or gone; return them. Raises OSError if that is
+        impossible."""
         lost = tuple(path for path in self._before if _is_lost(path))
         for path in lost:
             _write(path, self._before[path])
@@ -134,7 +139,7 @@ class Files:
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """The data files in a folder, at any depth; sources and hidden folders are none."""
+    """Return the data files in a folder, at any depth, without sources and hidden folders."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if not each.startswith((".", "__"))]
         yield from (Path(parent, name) for name in names if not name.endswith((".py", ".pyc")))

@@ -1,7 +1,9 @@
-"""Finds the class of an openagents mod in its module, by the rules of openagents where these are sound.
+"""Finds the class of an openagents mod in its module, by the rules of openagents where these are
+sound.
 
-There the first subclass in alphabetical order is taken when no name fits, imported helpers included; here the classes
-that the mod's own code defines come first, and among these the ones that no other builds upon.
+There the first subclass in alphabetical order is taken when no name fits, imported helpers
+included; here the classes that the mod's own code defines come first, and among these the ones that
+are not base classes of others.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 
 def find_class(module: ModuleType, mod_id: str, base: type[Any]) -> type[Any] | None:
-    """The class of a mod, or None where the module has none (contract, D3)."""
+    """Return the class of a mod, or None if the module has none (contract, D3)."""
     found: dict[str, type[Any]] = {name: value for name, value in sorted(vars(module).items()) if _is_mod(value, base)}
     for name in _conventional(mod_id):
         if name in found:

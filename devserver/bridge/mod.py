@@ -1,7 +1,8 @@
-"""A mod of ours that stands for one of openagents: it answers the network's hooks and asks the other one.
+"""A mod of ours that stands for one of openagents: it answers the network's hooks and asks the
+other one.
 
-The instance inside is never told of a reload. It gets its class anew (`rebind`), and what it would lose at its end is
-kept for its next start (`keep`).
+The instance inside is never told of a reload. It gets its new class (`rebind`), and the data that
+it would lose at its end is kept for its next start (`keep`).
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from devserver.network.agents import Directory
 
 
 class Bridge:
-    """Makes openagents mods runnable in one network, and keeps what ended ones had.
+    """Makes openagents mods runnable in one network, and keeps the belongings of ended ones.
 
-    Arguments: `upstream`, the package; `directory`, the agents and channels; `workspace`, the folder of network.yaml.
+    Arguments: `upstream`, the package; `directory`, the agents and channels; `workspace`, the
+    folder of network.yaml.
     """
 
     def __init__(self, upstream: Upstream, directory: Directory, workspace: Path) -> None:
@@ -42,12 +44,13 @@ class Bridge:
         self.directory = directory
         self.workspace = workspace
         self.kept: dict[str, Kept] = {}
-        """By mod path, what mods had when they ended; taken by the next start of the same mod."""
+        """By mod path, the belongings of ended mods; the next start of the same mod takes them."""
         self.running: dict[str, BridgedMod] = {}
         """By mod path, those that have started and not ended."""
 
     def pack(self) -> dict[str, dict[str, Any]]:
-        """What ended mods had, by path, for the next image of this process. What cannot be pickled stays behind."""
+        """Return the belongings of ended mods, by path, for the next image of this process, without
+        those that cannot be pickled."""
         packed = {}
         for path, kept in self.kept.items():
             values = {each.name: getattr(kept, each.name) for each in fields(kept)}
@@ -56,11 +59,12 @@ class Bridge:
         return packed
 
     def unpack(self, packed: Mapping[str, Mapping[str, Any]]) -> None:
-        """Know again what ended mods of an earlier image had."""
+        """Take the belongings of ended mods of an earlier image."""
         self.kept.update({path: Kept(**values) for path, values in packed.items()})
 
     def find(self, module: ModuleType, mod_id: str) -> type[BridgedMod] | None:
-        """A class of ours for the openagents mod in a module, or None where there is no such mod."""
+        """Return a class of ours for the openagents mod in a module, or None if there is no such
+        mod."""
         wrapped = find_class(module, mod_id, self.upstream.base_mod)
         if wrapped is None:
             return None
@@ -70,7 +74,8 @@ class Bridge:
             "wraps": wrapped,
             "reload_mode": asked if asked == HandOver.EXCLUSIVE.value else HandOver.REBIND.value,
             "__doc__": wrapped.__doc__,
-            # Not theirs: code that looks a class up by its module and name must not find the wrapped one.
+            # Not theirs: code that looks a class up by its module and name must not find the
+            # wrapped one.
             "__module__": __name__,
         }
         if hasattr(wrapped, "version"):
@@ -79,7 +84,7 @@ class Bridge:
 
 
 def make_bridge(directory: Directory, workspace: Path) -> Bridge | None:
-    """A bridge for one network; None where nothing has imported openagents."""
+    """Make a bridge for one network; None if openagents has not been imported."""
     upstream = find_upstream()
     return None if upstream is None else Bridge(upstream, directory, workspace)
 
@@ -88,9 +93,10 @@ class BridgedMod(BaseMod):
     """Stands for one instance of an openagents mod, `inner`."""
 
     config_mode: ClassVar[str] = HandOver.EXCLUSIVE.value
-    """A mod of openagents reads its configuration when it starts, so a changed one starts it anew."""
+    """A mod of openagents reads its configuration when it starts, so a changed one starts it
+    again."""
     version: ClassVar[str] = "1.0.0"
-    """Where neither the class nor a manifest says another one, as in openagents."""
+    """The version if neither the class nor a manifest has one, as in openagents."""
 
     bridge: ClassVar[Bridge]
     wraps: ClassVar[type[Any]]
@@ -114,9 +120,10 @@ class BridgedMod(BaseMod):
     # Hooks
 
     async def initialize(self) -> bool:
-        """Start the mod: its configuration, its network, its `initialize()`, and what it had before.
+        """Start the mod: its configuration, its network, its `initialize()`, and its former data.
 
-        Bound before it is initialized, as when openagents loads a mod at run time: then both can use the network.
+        Bound before it is initialized, as when openagents loads a mod at run time: then both can
+        use the network.
         """
         if self._ended:
             self._make_inner()
@@ -136,7 +143,8 @@ class BridgedMod(BaseMod):
         return True
 
     async def _end_the_one_before(self) -> None:
-        """One that was unloaded may still wait for a handler: it ends before this one starts, not under it."""
+        """End the former instance: an unloaded one may still wait for a handler, and must end
+        before this one starts."""
         before = self.bridge.running.get(self.mod_name)
         if before is not None and before is not self:
             await before.shutdown()
@@ -149,13 +157,14 @@ class BridgedMod(BaseMod):
         return await _finished(self.inner.initialize()) is not False
 
     def _mark_data(self) -> None:
-        """What lies in a folder that is for data alone is data, also when the mod reads it while it starts."""
+        """Mark files in a folder for data alone as data, even if the mod reads them while it
+        starts."""
         call, folder = running.get(), self._folder()
         if call is not None and not _is_source_folder(folder):
             call.generation.written.update(str(path) for path in files_in(folder))
 
     def _withdraw(self) -> None:
-        """A mod that did not start leaves no channel behind."""
+        """Remove the channels of a mod that did not start."""
         for channel in tuple(self._seen.event_gateway.made):
             self._seen.event_gateway.remove_channel(channel)
 
@@ -171,7 +180,8 @@ class BridgedMod(BaseMod):
             await self._answer(gone)
 
     async def shutdown(self) -> bool:
-        """End the mod, once, and keep what it had. What its `shutdown()` empties of its files is put back."""
+        """End the mod, once, and keep its belongings. Files that its `shutdown()` empties are
+        restored."""
         async with self._ending:
             if self._ended:
                 return True
@@ -198,11 +208,11 @@ class BridgedMod(BaseMod):
     # Events
 
     def _listen(self) -> None:
-        """Listen to what the mod listens to; to everything where it decides on that itself."""
+        """Listen to the patterns of the mod; to everything if it decides on that itself."""
         patterns = [pattern for entry in self.inner._event_handlers for pattern in entry.patterns]
         if type(self.inner).process_event is not self.bridge.upstream.base_mod.process_event:
             patterns = ["*"]
-        # A pattern that is none matches nothing in openagents either.
+        # An invalid pattern matches nothing in openagents either.
         usable = tuple(dict.fromkeys(each for each in patterns if pattern_problem(each) is None))
         self._registered = [(usable, self._answer)]
 
@@ -214,7 +224,8 @@ class BridgedMod(BaseMod):
         return None if answer is None else response_from(answer, upstream)
 
     def _is_news(self, event: Event) -> bool:
-        """Whether the mod is to hear of an agent: one that starts again is not introduced to those it knows."""
+        """Return whether the mod is told of an agent: after another start it is not introduced to
+        those that it knows."""
         agent_id = str(event.payload.get("agent_id"))
         if event.event_name == AGENT_WENT:
             self._known.discard(agent_id)
@@ -226,9 +237,10 @@ class BridgedMod(BaseMod):
     # Reload
 
     def take_class(self, new_class: type[BaseMod]) -> Callable[[], None]:
-        """Become what `new_class` stands for, with the same instance inside; what undoes that.
+        """Become what `new_class` stands for, with the same instance inside; return the undo.
 
-        Raises what the edited constructor raises, HookFailed where the instance cannot take its new class.
+        Raises the exceptions of the edited constructor, HookFailed if the instance cannot take its
+        new class.
         """
         assert issubclass(new_class, BridgedMod)
         before = type(self), self._birth, self._registered
@@ -243,13 +255,13 @@ class BridgedMod(BaseMod):
         return undo
 
     def get_state(self) -> dict[str, Any]:
-        """What the mod shows of itself."""
+        """Return the state that the mod shows."""
         shown = getattr(self.inner, "get_state", dict)
         return dict(shown() or {})
 
 
 async def _finished(answer: Any) -> Any:
-    """What a hook returns, sync or async."""
+    """Return the result of a hook, sync or async."""
     return await answer if inspect.isawaitable(answer) else answer
 
 
@@ -257,7 +269,7 @@ def _pickles(value: Any) -> bool:
     try:
         pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:
-        # Data that holds an object of the mod's own after all.
+        # Data that contains an object of the mod's own nevertheless.
         return False
     return True
 

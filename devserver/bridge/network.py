@@ -1,6 +1,7 @@
-"""The network as an openagents mod sees it: the members that mods use there, laid over our own (contract, D4).
+"""The network as an openagents mod sees it: the members that mods use there, on top of our own
+(contract, D4).
 
-Keeps nothing of its own but which channels its mod has made. Other members of openagents' AgentNetwork do not exist.
+Keeps only which channels its mod has made. Other members of openagents' AgentNetwork do not exist.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Value = TypeVar("Value")
 class BridgedNetwork:
     """`self.network` of a bridged mod.
 
-    Arguments: `handle` gives our network as the running generation of the mod has it; `workspace` is the folder of
-    network.yaml.
+    Arguments: `handle` gives our network as the running generation of the mod has it; `workspace`
+    is the folder of network.yaml.
     """
 
     a2a_registry = None
@@ -51,7 +52,7 @@ class BridgedNetwork:
         return self._handle().network_name
 
     async def process_event(self, event: Any) -> Any:
-        """Send an event through the network; what became of it."""
+        """Send an event through the network; return its result."""
         return response_to(await self._handle().process_event(event_from(event)), self._upstream)
 
     async def broadcast_event(self, event: Any) -> Any:
@@ -59,15 +60,16 @@ class BridgedNetwork:
         return await self.send_event_to_agent(BROADCAST, event)
 
     async def send_event_to_agent(self, agent_id: str, event: Any) -> Any:
-        """Send an event to one agent, who may see it, whatever its visibility says."""
+        """Send an event to one agent, whatever its visibility."""
         to_agent = replace(event_from(event), destination_id=f"agent:{agent_id}", visibility="network")
         return response_to(await self._handle().process_event(to_agent), self._upstream)
 
 
 class Workspace:
-    """Where mods keep their files: `mods/<name>` beside network.yaml, as in openagents.
+    """The folders of mods' files: `mods/<name>` beside network.yaml, as in openagents.
 
-    For `./my_mod` that is the folder of its own source; what a mod writes there is its data and no change.
+    For `./my_mod` that is the folder of its own source; files that a mod writes there are its data
+    and no change.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,14 +77,14 @@ class Workspace:
         self.mods_path = folder / "mods"
 
     def get_mod_storage_path(self, mod_name: str) -> Path:
-        """The folder of a mod's data, made if it is missing."""
+        """Return the folder of a mod's data, made if it is missing."""
         folder = self.mods_path / mod_name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
 class Topology:
-    """Who is in the network, always as it is now."""
+    """The agents of the network, always up to date."""
 
     a2a_registry = None
 
@@ -92,7 +94,7 @@ class Topology:
 
 
 class _ByAgent(Mapping[str, Value]):
-    """Something of each registered agent, by its id. A view, never a copy."""
+    """A value for each registered agent, by its id. A view, never a copy."""
 
     def __init__(self, directory: Directory, of: Callable[[Agent], Value]) -> None:
         self._directory = directory
@@ -130,23 +132,24 @@ class EventGateway:
         self._directory.remove_channel(channel_id)
 
     def add_channel_member(self, channel_id: str, agent_id: str) -> None:
-        """Let an agent receive what is sent to a channel."""
+        """Let an agent receive the events of a channel."""
         self.create_channel(channel_id)
         self._directory.add_channel_member(channel_id, agent_id)
 
     def remove_channel_member(self, channel_id: str, agent_id: str) -> None:
-        """Stop that again."""
+        """Take an agent out of a channel."""
         self._directory.remove_channel_member(channel_id, agent_id)
 
     def get_channel_members(self, channel_id: str) -> list[str]:
-        """The members of a channel; none for one that does not exist."""
+        """Return the members of a channel; none for one that does not exist."""
         return list(self._directory.channel_members(channel_id))
 
     def list_channels(self) -> list[str]:
-        """All channels."""
+        """Return all channels."""
         return list(self._directory.channels())
 
     async def deliver_to_agent(self, event: Any, agent_id: str) -> bool:
-        """Put an event into an agent's queue, past all mods, where its subscriptions want it; whether it did."""
+        """Put an event into an agent's queue, past all mods, if its subscriptions cover it; return
+        whether they did."""
         agent, ours = self._directory.agent(agent_id), event_from(event)
         return agent is not None and self._directory.wants(agent, ours) and self._directory.deliver_to(agent, ours)

@@ -1,7 +1,9 @@
-"""Delivery by our WebSocket for agents of openagents, whose client polls and then rests for a second.
+"""Delivery by our WebSocket for agents of openagents, whose client polls and then rests for a
+second.
 
-`push` gives the client's HTTP connector another way to wait for events; what it does with an event, and how it sends,
-registers and leaves, stays its own. Where no WebSocket comes through (another server, a proxy), it polls as ever.
+`push` gives the client's HTTP connector another way to wait for events; how it handles events,
+sends, registers and leaves stays its own. If no WebSocket is possible (another server, a proxy), it
+polls as before.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from devserver.errors import AgentError
 from devserver.model.logs import logger
 
 OPEN_SECONDS = 10.0
-"""How long a WebSocket may take to open and to register."""
+"""Seconds for a WebSocket to open and to register."""
 
 _POLLS = "_oa_dev_polls"
-"""Set on a connector that is to poll for the rest of its life."""
+"""Set on a connector that polls for the rest of its life."""
 
 _log = logger(__name__)
 
@@ -26,9 +28,10 @@ Poll = Callable[[Any], Coroutine[Any, Any, list[Any]]]
 
 
 def push() -> None:
-    """Deliver to every `AgentClient` and `WorkerAgent` of this process by WebSocket from now on. Twice is once.
+    """Deliver to every `AgentClient` and `WorkerAgent` of this process by WebSocket from now on.
+    Twice is once.
 
-    Those that are connected are served so with their next poll. Raises ImportError without the package openagents.
+    Connected ones change with their next poll. Raises ImportError without the package openagents.
     """
     connector = _connector_class()
     poll = connector.poll_messages
@@ -48,7 +51,7 @@ def _connector_class() -> Any:
             HTTPNetworkConnector,
         )
     except ImportError:
-        # As it was called before 0.9.
+        # Its name before 0.9.
         from openagents.core.connectors.http_connector import (  # type: ignore[import-not-found, unused-ignore]
             HTTPNetworkConnector,
         )
@@ -56,7 +59,8 @@ def _connector_class() -> Any:
 
 
 def _pushed(poll: Poll) -> Poll:
-    """What stands for `poll_messages`: it comes back when the connection ends, and its caller then asks again."""
+    """Replace `poll_messages`: it returns when the connection ends, and its caller then asks
+    again."""
 
     async def poll_messages(connector: Any) -> list[Any]:
         if not connector.is_connected or getattr(connector, _POLLS, False):
@@ -68,13 +72,14 @@ def _pushed(poll: Poll) -> Poll:
             setattr(connector, _POLLS, True)
             return await poll(connector)
         except (OSError, AgentError):
-            # The server is away, or knows the agent no more: a poll says so as it always did.
+            # The server is away, or no longer knows the agent: a poll reports that as before.
             return await poll(connector)
         connector.secret = line.secret
         try:
             return await _receive(connector, line)
         except AgentError as ended:
-            # Another connection of the same agent took over: two that fought for it would receive half each.
+            # Another connection of the same agent took over: two competing ones would receive half
+            # each.
             setattr(connector, _POLLS, ended.code == "superseded")
         except OSError as error:
             _log.info("connection lost, trying again", agent=connector.agent_id, error=str(error))
@@ -85,7 +90,7 @@ def _pushed(poll: Poll) -> Poll:
 
 
 def _joining(connector: Any) -> dict[str, Any]:
-    """What the connector has registered with, and the secret that lets it go on there."""
+    """Return the connector's registration, and the secret with which it continues there."""
     return {
         "agent_id": connector.agent_id,
         "metadata": connector.metadata or {},
@@ -95,12 +100,13 @@ def _joining(connector: Any) -> dict[str, Any]:
 
 
 async def _receive(connector: Any, line: WebSocketLine) -> list[Any]:
-    """Give each event to the connector, one after the other, until the connection ends, which is raised."""
+    """Give each event to the connector, one after the other, until the connection ends, which is
+    raised."""
     from openagents.models.event import Event  # type: ignore[import-not-found, unused-ignore]
 
     come: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
     reading = asyncio.create_task(line.run(come.put_nowait))
-    # What has come is handed out before the connector asks again.
+    # Received events are handed out before the connector asks again.
     reading.add_done_callback(lambda _: come.put_nowait(None))
     try:
         while (values := await come.get()) is not None:
@@ -116,5 +122,5 @@ async def _hand_out(connector: Any, event: type[Any], values: Mapping[str, Any])
     try:
         await connector.consume_message(event(**values))
     except Exception:
-        # As with polls: an event that cannot be read or handled does not cost the next ones.
+        # As with polls: a bad event does not cost the next ones.
         _log.exception("an event for an agent failed", agent=connector.agent_id)

@@ -1,7 +1,8 @@
-"""The same instance under its edited class, with all data it has.
+"""The same instance under its edited class, with all its data.
 
-A second instance, made and thrown away, shows what the edited constructor does: the handlers that it registers, the
-attributes that it adds or sets otherwise. The live instance gets these, for what it has not changed itself meanwhile.
+A second instance, made and thrown away, shows the effects of the edited constructor: the handlers
+that it registers, the attributes that it adds or changes. The live instance gets these, unless it
+has changed them itself meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _MISSING = object()
 
 
 class Birth:
-    """What the constructor of an instance has made: its plain data and its handlers."""
+    """The plain data and handlers that the constructor of an instance has made."""
 
     def __init__(self, instance: Any) -> None:
         self.data: Mapping[str, Any] = data_of(instance)
@@ -29,9 +30,10 @@ class Birth:
 
 
 def take_class(instance: Any, birth: Birth, new_class: type[Any], mod_name: str) -> tuple[Birth, Undo]:
-    """Make `instance` one of `new_class`; its birth as that would have been, and what undoes everything.
+    """Make `instance` one of `new_class`, as if that had constructed it; return the undo.
 
-    Raises what the new constructor raises, HookFailed where the classes differ too much; nothing has changed then.
+    Raises the exceptions of the new constructor, HookFailed if the classes differ too much; nothing
+    has changed then.
     """
     if new_class is type(instance):
         return birth, _nothing
@@ -59,11 +61,12 @@ def take_class(instance: Any, birth: Birth, new_class: type[Any], mod_name: str)
 
 
 def _nothing() -> None:
-    """Undo nothing: the class is the one that it was."""
+    """Undo nothing: the class is the same."""
 
 
 def _other_attributes(instance: Any, probe: Any, birth: Birth, reborn: Birth) -> dict[str, Any]:
-    """What the edited constructor sets that the instance lacks, or has as its own constructor had left it."""
+    """Return the attributes of the edited constructor that the instance lacks, or has unchanged
+    from its own constructor."""
     live = vars(instance)
 
     def is_wanted(name: str) -> bool:
@@ -84,14 +87,15 @@ def _set_attributes(instance: Any, values: Mapping[str, Any]) -> None:
 
 
 def _renewed(entry: Entry, instance: Any) -> Entry:
-    """A handler that was registered later, as the class has it now."""
+    """Return the new class's version of a handler that was registered later."""
     name = getattr(entry.handler, "__name__", "")
     is_method = getattr(entry.handler, "__self__", None) is instance and hasattr(type(instance), name)
     return entry.model_copy(update={"handler": getattr(instance, name)}) if is_method else entry
 
 
 def _turned(value: Any, probe: Any, instance: Any) -> Any:
-    """What the constructor made of `probe`, made to speak of `instance`: methods, closures, and direct references."""
+    """Return an object that the constructor made of `probe`, now of `instance`: methods, closures,
+    and direct references."""
     if value is probe:
         return instance
     if isinstance(value, MethodType) and value.__self__ is probe:

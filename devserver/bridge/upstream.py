@@ -1,7 +1,7 @@
-"""What the bridge uses of the package openagents, as types, and where it is found.
+"""The parts of the package openagents that the bridge uses, as types, and where they are found.
 
-The package is looked up among the modules that are imported already: a mod that extends its `BaseMod` has imported it.
-Nothing here imports it before code of its users has, so that it need not be installed.
+The package is looked up among the imported modules: a mod that extends its `BaseMod` has imported
+it. Nothing here imports it before code of its users has, so that it need not be installed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from devserver.loader import imported
 
 BASE_MODULES = ("openagents.sdk.base_mod", "openagents.core.base_mod")
-"""Where the package keeps its BaseMod: since 0.9, and before (there the second leads to the first)."""
+"""The modules of its BaseMod: since 0.9, and before (there the second leads to the first)."""
 
 
 class Entry(Protocol):
@@ -23,7 +23,7 @@ class Entry(Protocol):
     patterns: list[str]
 
     def model_copy(self, *, update: dict[str, Any]) -> Entry:
-        """The same row with other values."""
+        """Return the same row with other values."""
 
 
 class OpenAgentsMod(Protocol):
@@ -34,10 +34,10 @@ class OpenAgentsMod(Protocol):
     _event_handlers: list[Entry]
 
     def update_config(self, config: dict[str, Any]) -> Any:
-        """Take configuration."""
+        """Take a configuration."""
 
     def bind_network(self, network: Any) -> Any:
-        """Learn which network it is in."""
+        """Take the network."""
 
     def initialize(self) -> Any:
         """Start; False refuses."""
@@ -59,7 +59,7 @@ class Upstream:
 
 
 def find_upstream() -> Upstream | None:
-    """The package's classes, if something has imported it."""
+    """Return the package's classes, if it has been imported."""
     for name in BASE_MODULES:
         module = imported(name)
         if module is not None:
@@ -68,14 +68,15 @@ def find_upstream() -> Upstream | None:
 
 
 def upstream_of(event: Any) -> Upstream | None:
-    """The package's classes where `event` is one of its events; None for anything else.
+    """Return the package's classes if `event` is one of its events; None for other objects.
 
-    Code that made such an event has imported the models of the package, and not necessarily its mods.
+    Code that made such an event has imported the models of the package, and not necessarily its
+    mods.
     """
     events = imported("openagents.models.event")
     if events is None or not isinstance(event, events.Event):
         return None
-    # The package is there, then, and its answers lie beside its events.
+    # Then the package is there, and its answers lie beside its events.
     from openagents.models.event_response import EventResponse  # type: ignore[import-not-found, unused-ignore]
 
     return Upstream(object, events.Event, EventResponse)

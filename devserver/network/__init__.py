@@ -1,1 +1,1 @@
-"""The stream that carries events: route, agents, dispatch. Never imports `devserver.reload`."""
+"""The stream of events: agents, dispatch, outboxes. Never imports `devserver.reload`."""

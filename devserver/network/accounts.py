@@ -1,7 +1,8 @@
-"""The memory that is kept on behalf of others: how many bytes of which kind, for whom, and up to where.
+"""The memory that is kept on behalf of others: the bytes of each kind, their owners, and their
+bounds.
 
-Whatever grows with what agents do has an account: it keeps bytes, not objects, asks the account
-before it keeps them, and lets go of them when their owner goes. One table says every bound.
+Everything that grows with the actions of agents has an account: it keeps bytes, not objects, asks
+the account before it keeps them, and drops them when their owner goes. One table has every bound.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ KIB, MIB = 1024, 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One row of the table: what is kept, up to how many bytes, and what happens beyond them.
+    """One row of the table: what is kept, up to how many bytes, and what happens at the bound.
 
-    `fair`: bytes that one owner may keep however full the account is, so that a hoarder keeps no other owner out.
+    `fair`: bytes that one owner may keep however full the account is, so that no owner can use up
+    the room of the others.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Bound:
     most: int
     fair: int
     beyond: str
-    """What goes first, and who is told."""
+    """What is dropped first, and who is told."""
 
 
 OUTBOXES = Bound(
@@ -109,8 +111,8 @@ CONNECTIONS = Bound(
 class Account:
     """The bytes of one kind. Safe to use from several threads.
 
-    Arguments: `bound`, its row of the table; `owners`, asked for the bytes of each owner when they are shown; `drop`,
-    which lets go of what is kept for an owner that has gone.
+    Arguments: `bound`, its row of the table; `owners`, asked for the bytes of each owner when they
+    are shown; `drop`, which drops everything of an owner that has gone.
     """
 
     def __init__(
@@ -129,21 +131,21 @@ class Account:
 
     @property
     def used(self) -> int:
-        """Bytes that are kept now."""
+        """The bytes that are kept now."""
         return self._used
 
     def keep(self, size: int) -> None:
-        """Count bytes that are kept from now on; a negative size for bytes that are not any more."""
+        """Count bytes that are kept from now on; a negative size for bytes that are freed."""
         with self._lock:
             self._used += size
 
     def ask(self, size: int, owned: int) -> bool:
-        """Count `size` bytes for an owner that keeps `owned`; False where there is no room for them."""
+        """Count `size` bytes for an owner that keeps `owned`; False if there is no room."""
         with self._lock:
             return self._take(size, size, owned)
 
     def hold(self, letter: Letter, owned: int) -> bool:
-        """Count a letter for one more owner that keeps `owned` bytes; False where there is no room for it."""
+        """Count a letter for one more owner that keeps `owned` bytes; False if there is no room."""
         with self._lock:
             if not self._take(0 if letter.holders else letter.size, letter.size, owned):
                 return False
@@ -151,7 +153,8 @@ class Account:
             return True
 
     def hold_again(self, letter: Letter) -> None:
-        """Count a letter that an earlier process had room for: what was delivered is not lost for a bound."""
+        """Count a letter that an earlier process had room for: a bound must not lose a delivered
+        event."""
         with self._lock:
             self._used += 0 if letter.holders else letter.size
             letter.holders += 1
@@ -172,7 +175,7 @@ class Account:
             self._used -= letter.size if not letter.holders else 0
 
     def row(self) -> dict[str, Any]:
-        """The account as plain values; `owners` has the bytes of the ten largest."""
+        """Return the account as plain values; `owners` has the bytes of the ten largest."""
         owners = sorted(self.owners().items(), key=lambda pair: -pair[1])
         return {
             "name": self.bound.name,
@@ -204,10 +207,10 @@ class Accounts:
         return account
 
     def owner_gone(self, owner: str) -> None:
-        """Have everything let go of that is kept for an owner."""
+        """Drop everything that is kept for an owner."""
         for each in self._open:
             each.drop(owner)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every account as plain values."""
+        """Return every account as plain values."""
         return [each.row() for each in self._open]

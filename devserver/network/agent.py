@@ -1,4 +1,4 @@
-"""What is known of one agent, and what becomes of a registration and a delivery.
+"""The record of one agent, and the results of a registration and a delivery.
 
 Records only: `agents.Directory` keeps and changes them.
 """
@@ -13,17 +13,18 @@ from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import Subscription
 
 HELD_SECONDS = 60.0
-"""How long after its last sign of life an id stays its holder's against clients of other machines."""
+"""Seconds after its last sign of life in which an id is kept from clients of other machines."""
 
 HELD_HERE_SECONDS = 15.0
-"""The same against clients of this machine, where the holder has not been seen to end: most often they are the agent
-itself, started again by its author."""
+"""The same for clients of this machine, unless the holder has been seen to end: most often the
+author restarts the agent."""
 
 CONNECTED_SECONDS = 30.0
-"""How long after its last poll an agent without a socket counts as connected; a poll is held for up to 20."""
+"""Seconds after its last poll in which an agent without a socket counts as connected; a poll is
+held for up to 20."""
 
 _IDENTITY_BYTES = 1024
-"""About what an agent takes besides its metadata."""
+"""The rough bytes of an agent without its metadata."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,38 +39,40 @@ class Agent:
     secret_hash: str = field(repr=False)
     outbox: Outbox = field(repr=False)
     seen: float
-    """When it was last heard from, on the directory's clock."""
+    """The time of its last sign of life, on the directory's clock."""
     heard: bool = True
     """False for an identity that was restored and has not been heard from since."""
     ended: bool = False
-    """Whether the connection that it received events on has closed, and nothing was heard from it since."""
+    """Whether its connection for events has closed, without a sign of life since."""
     present: bool = False
-    """Whether it was told to have come, and not to have gone since."""
+    """Whether its arrival was told, and not its end."""
     proven: bool = False
-    """Whether it registered with more than its name: only then the grants of its id are its own."""
+    """Whether it registered with more than its name: only then it has the grants of its id."""
     sockets: int = 0
     warned: float | None = None
     subscribed: int = 0
-    """How many bytes its subscriptions take."""
+    """The bytes of its subscriptions."""
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What it told of itself, read anew each time."""
+        """Its metadata, read again each time."""
         values = from_json(self.written)
         return values if isinstance(values, dict) else {}
 
     @property
     def size(self) -> int:
-        """About how many bytes its identity takes."""
+        """The rough bytes of its identity."""
         return len(self.written) + _IDENTITY_BYTES
 
     def connected(self, now: float) -> bool:
-        """Whether a socket is open or the last poll is recent and its client has not gone since."""
+        """Return whether a socket is open or the last poll is recent and its client has not gone
+        since."""
         return self.sockets > 0 or (self.heard and not self.ended and now - self.seen <= CONNECTED_SECONDS)
 
     def held(self, now: float, *, near: bool = False) -> bool:
-        """Whether its id cannot be taken over without its secret; `near`, by a client of this machine."""
+        """Return whether its id cannot be taken over without its secret; `near`, by a client of
+        this machine."""
         if self.sockets > 0:
             return True
         if near:
@@ -79,9 +82,10 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What became of a registration. `resumed`: the agent was there and proved itself, its backlog waits for it.
+    """The result of a registration. `resumed`: the agent was known and proved itself; its backlog
+    waits for it.
 
-    `replaced`: the id had belonged to an agent that was no longer heard of, which has been forgotten.
+    `replaced`: the id had belonged to an agent that was silent for too long and has been forgotten.
     """
 
     agent: Agent
@@ -92,7 +96,8 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How an event was delivered: to how many agents, whose outbox was full, and the destination if there is none."""
+    """The result of a delivery: the number of receivers, agents whose outbox was full, and a
+    destination that does not exist."""
 
     delivered: int
     full: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """The answers already given, so that an event that is sent twice is handled once.
 
-An event id is an idempotency key of its sender: a repeat gets the first answer, also while that is still being made.
-Answers are kept as JSON bytes, bounded by their account, and go when their sender does.
+An event id is an idempotency key of its sender: a repeat gets the first answer, also while that is
+being made. Answers are kept as JSON bytes, bounded by their account, and dropped when their sender
+goes.
 """
 
 from __future__ import annotations
@@ -20,37 +21,38 @@ MOST_ANSWER = 64 * KIB
 """A larger answer is not kept: its event is still handled once, and a repeat is told so."""
 
 _ENTRY = 280
-"""About what an answer takes besides its text: an id, two objects, a place in a table."""
+"""The rough bytes of an answer without its text: an id, two objects, a place in a table."""
 
 
 @dataclass(slots=True)
 class Pending:
-    """An answer that is being made, and who else waits for it."""
+    """An answer that is being made, and the callers that wait for it."""
 
     waiting: list[asyncio.Future[EventResponse]] = field(default_factory=list)
     kept: bool = True
-    """Whether the answer is remembered: not where its sender has gone meanwhile."""
+    """Whether the answer is remembered: not if its sender has gone meanwhile."""
 
 
 @dataclass(slots=True)
 class _Sender:
     """The answers of one sender, the oldest first."""
 
-    # Ordered dicts: to take the first entry out of a plain one costs more the more have been taken out before.
+    # Ordered dicts: taking the first entry out of a plain one costs more the more have been taken
+    # out before.
     answers: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
     size: int = 0
 
     def forget_oldest(self) -> int:
-        """Forget the oldest answer; how many bytes that frees."""
+        """Forget the oldest answer; return the bytes that this frees."""
         event_id, raw = self.answers.popitem(last=False)
         self.size -= (freed := _size(event_id, raw))
         return freed
 
 
 class Answers:
-    """The last answers of each sender; what was answered longest ago is forgotten first.
+    """The last answers of each sender; the oldest are forgotten first.
 
-    What is still being answered is never forgotten: others may wait for it.
+    A pending answer is never forgotten: others may wait for it.
     """
 
     def __init__(self, accounts: Accounts | None = None, bound: Bound = ANSWERS) -> None:
@@ -60,12 +62,12 @@ class Answers:
         self._account = (accounts or Accounts()).open(bound, self.sizes, self.forget)
 
     def sizes(self) -> dict[str, int]:
-        """How many bytes are kept for each sender."""
+        """Return the bytes that are kept for each sender."""
         with self._lock:
             return {str(sender): each.size for sender, each in self._given.items()}
 
     def forget(self, sender: str) -> None:
-        """Forget the answers of a sender that has gone, and do not remember those that are still being made."""
+        """Forget the answers of a sender that has gone, and do not remember its pending ones."""
         names = (sender, f"agent:{sender}")
         with self._lock:
             for name in names:
@@ -77,13 +79,13 @@ class Answers:
                 pending.kept = False
 
     def given(self, sender: str | None, event_id: str) -> EventResponse | None:
-        """The answer that an event has had, if it is known. May be called from any thread, as may `give`."""
+        """Return the answer that an event has had, if it is known. For any thread, as is `give`."""
         given = self._given.get(sender)
         raw = None if given is None else given.answers.get(event_id)
         return None if raw is None else EventResponse(*from_json(raw))
 
     def give(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes:
-        """Remember the answer to an event that nobody had to wait for; as it is kept."""
+        """Remember the answer to an event without waiting callers; return its kept form."""
         raw = _written(answer)
         self._keep(sender, event_id, raw)
         return raw
@@ -111,14 +113,15 @@ class Answers:
     def _make_room(self) -> None:
         bound = self._account.bound
         while self._account.used > bound.most:
-            # Of the sender that was answered longest ago.
+            # Of the sender with the oldest answer.
             sender, oldest = next(iter(self._given.items()))
             self._account.keep(-oldest.forget_oldest())
             if not oldest.answers:
                 del self._given[sender]
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
-        """The answer of a repeat, or what to wait on for it; None when the event is new, and is now being answered."""
+        """Return the answer of a repeat, or the future of it; None when the event is new, and is
+        now being answered."""
         known = self.given(sender, event_id)
         if known is not None:
             return known
@@ -127,12 +130,12 @@ class Answers:
             if key not in self._pending:
                 self._pending[key] = None
                 return None
-            # Made for the first who waits: nearly every event comes once.
+            # Made for the first waiting caller: nearly every event comes once.
             pending = self._pending[key] = self._pending[key] or Pending()
         return pending
 
     def end(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
-        """That event has been answered; the answer as it is kept, None where it is not."""
+        """End a pending answer; return its kept form, None if it is not kept."""
         key = (sender, event_id)
         if key not in self._pending:
             return None
@@ -148,7 +151,7 @@ class Answers:
         return raw
 
     def pack(self) -> dict[str | None, list[tuple[str, bytes]]]:
-        """Every answer given, by sender, the oldest first, each as JSON."""
+        """Return every answer given, by sender, the oldest first, each as JSON."""
         with self._lock:
             return {sender: list(given.answers.items()) for sender, given in self._given.items()}
 
@@ -159,7 +162,7 @@ class Answers:
                 self._keep(sender, event_id, raw)
 
     async def wait(self, pending: Pending) -> EventResponse:
-        """The answer that somebody else's sending of the same event gets."""
+        """Wait for the answer that another sending of the same event gets."""
         waiter: asyncio.Future[EventResponse] = asyncio.get_running_loop().create_future()
         pending.waiting.append(waiter)
         return await waiter

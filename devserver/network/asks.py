@@ -1,6 +1,6 @@
 """The mods that agents have asked for and that wait for a person. Bounded; installs nothing.
 
-What an agent asks for is fixed when it asks: the version and the digest of what a person will look at.
+The request fixes the version and the digest that a person will look at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_WHY = 200
 
 
 class AskState(StrEnum):
-    """What became of what an agent has asked for."""
+    """The state of an agent's request."""
 
     WAITING = "waiting"
     ADDED = "added"
@@ -53,7 +53,7 @@ class Shelf(Protocol):
 
 
 class Asks:
-    """What was asked for, by number. The last MOST_ANSWERED answered ones stay to be looked up."""
+    """The requests, by number. The last MOST_ANSWERED answered ones stay available."""
 
     def __init__(self, shelf: Shelf, directory: Directory, tell: Callable[[Fact], None]) -> None:
         self._shelf = shelf
@@ -63,17 +63,19 @@ class Asks:
         self._number = 0
 
     def waiting(self) -> tuple[Asked, ...]:
-        """Return what waits for a person, in the order in which it was asked."""
+        """Return the requests that wait for a person, in order."""
         return tuple(each for each in self._asked.values() if each.state is AskState.WAITING)
 
     def find(self, number: int) -> Asked | None:
-        """Return what was asked under a number."""
+        """Return the request of a number."""
         return self._asked.get(number)
 
     async def ask_for(self, agent_id: str, name: str, why: str) -> Asked:
-        """Have a person asked for a mod that can be had; the same twice is one. Installs nothing.
+        """Ask a person for a mod that a catalogue offers; repeated requests are one. Installs
+        nothing.
 
-        Raises EventRefused for one that is in no catalogue or blocked, and where too much waits.
+        Raises EventRefused for a mod that is in no catalogue or blocked, and if too many requests
+        wait.
         """
         try:
             facts = await self._shelf.listing(name)
@@ -110,7 +112,7 @@ class Asks:
         return asked
 
     def answer(self, number: int, *, added: bool) -> Asked | None:
-        """Tell an agent what a person has answered; None where nothing waits under that number."""
+        """Tell an agent the answer of a person; None if no request waits under that number."""
         asked = self._asked.get(number)
         if asked is None or asked.state is not AskState.WAITING:
             return None
@@ -131,7 +133,7 @@ class Asks:
         return {"number": self._number, "asked": [to_dict(each) for each in self._asked.values()]}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Go on where an earlier image was."""
+        """Continue after an earlier image."""
         self._number = packed["number"]
         asked = (Asked(**{**each, "state": AskState(each["state"])}) for each in packed["asked"])
         self._asked = {each.number: each for each in asked}
@@ -149,5 +151,5 @@ def _fact(asked: Asked) -> ModAsked:
 
 
 def to_dict(asked: Asked) -> dict[str, Any]:
-    """Return what was asked for as plain values."""
+    """Return a request as plain values."""
     return {**asdict(asked), "state": asked.state.value}

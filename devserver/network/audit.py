@@ -1,6 +1,6 @@
-"""The record of refusals: who was refused what. One line a second for each kind, so that no client can flood a log.
+"""The record of refusals. One line a second for each kind, so that no client can flood a log.
 
-Values that came from outside are written with `repr`, so that they cannot forge a line.
+Values from outside are written with `repr`, so that they cannot forge a line.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from devserver.model.logs import logger
 _log = logger("devserver.audit")
 _WINDOW = 1.0
 _MOST_KINDS = 100
-"""How many kinds of refusals get a line in one second: each may name another client, whose words they are."""
+"""The most kinds of refusals with a line in one second: each may name another client, in its own
+words."""
 _MOST_NAME = 80
 
 
 class Audit:
-    """Writes refusals to the log `devserver.audit`, the first of each (who, code) in a second; the rest is counted."""
+    """Writes refusals to the log `devserver.audit`, the first of each (who, code) in a second; the
+    rest is counted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

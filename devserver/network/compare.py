@@ -1,10 +1,10 @@
-"""What differs between two values, each difference at its path. Pure; knows neither events nor mods.
+"""The differences between two values, each at its path. Pure; knows neither events nor mods.
 
-A path reads as `answer.data.pages[2].title`; its *pattern* has `[]` for each place in a list. Two lists of different
-lengths are laid against each other at both ends first, so that one more item is one difference. Two values that a
-rerun makes afresh, such as ids and times, count as equal (`Skip.times`); what else differs from run to run is measured
-by `noise`, and skipped by its pattern. A mapping whose keys are noise (`projects{}`) is compared by the number and the
-shapes of its values.
+A path reads as `answer.data.pages[2].title`; its *pattern* has `[]` for each place in a list. Two
+lists of different lengths are aligned at both ends first, so that one more item is one difference.
+Two values that every run makes afresh, such as ids and times, count as equal (`Skip.times`); other
+differences between runs are measured by `noise`, and skipped by their patterns. A mapping whose
+keys are noise (`projects{}`) is compared by the number and the shapes of its values.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 MOST = 200
-"""The differences that are looked for; there may be more."""
+"""The most differences that are found; there may be more."""
 
 _DEEPEST = 100
 _SAME_TIME = 5.0
-"""Seconds around the moment at which a value was made, within which a number in it is a time."""
+"""Seconds around the moment when a value was made, within which a number in it is a time."""
 
 _SHAPE_DEPTH = 4
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -33,7 +33,7 @@ _UNITS = (1.0, 1e3, 1e6, 1e9)
 
 
 class Absent:
-    """The type of `ABSENT`, which stands where one of two values has nothing."""
+    """The type of `ABSENT`, which stands for a missing value."""
 
     def __repr__(self) -> str:
         return "nothing"
@@ -46,7 +46,7 @@ Steps = tuple[Step, ...]
 
 
 class Difference(NamedTuple):
-    """One place at which two values differ; ABSENT on the side that has nothing there."""
+    """One place at which two values differ; ABSENT for a missing one."""
 
     path: str
     pattern: str
@@ -56,10 +56,11 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """What is not compared. `patterns` (or paths) with all that lies below them.
+    """The places that are not compared: `patterns` (or paths) with everything below them.
 
-    `times`: when each of the two values was made, in seconds since 1970. With it, two ids or two times count as equal,
-    whatever they say; a number is a time where it is within 5 s of the moment at which its value was made.
+    `times`: when each of the two values was made, in seconds since 1970. With it, two ids or two
+    times count as equal, whatever their values; a number is a time if it is within 5 s of the
+    moment at which its value was made.
     """
 
     patterns: frozenset[str] = frozenset()
@@ -74,7 +75,7 @@ class _Walk:
     places: list[tuple[Steps, Any, Any]] = field(default_factory=list)
 
     def values(self, before: Any, after: Any, steps: Steps) -> None:
-        """Note what differs between two values that stand at the same place."""
+        """Note the differences between two values of the same place."""
         if len(self.found) >= self.most or before is after or self._skipped(steps):
             return
         if len(steps) < _DEEPEST:
@@ -124,13 +125,13 @@ class _Walk:
             self._note((*steps, place), ABSENT, after[place])
 
     def _equal(self, before: Any, after: Any, steps: Steps) -> bool:
-        """Whether two values have no difference but what is skipped."""
+        """Return whether two values differ in skipped places at most."""
         inner = _Walk(self.skip, 1)
         inner.values(before, after, steps)
         return not inner.found
 
     def _alike(self, before: Any, after: Any) -> bool:
-        """Whether both are ids, or both are times, as each run makes its own."""
+        """Return whether both are ids, or both are times, as each run makes its own."""
         if self.skip.times is None:
             return False
         if isinstance(before, str) and isinstance(after, str):
@@ -158,9 +159,10 @@ def compare(before: Any, after: Any, skip: Skip = Skip(), *, most: int = MOST) -
 
 
 def compare_at(steps: Steps, before: Any, after: Any, *, most: int = MOST) -> list[tuple[Steps, Any, Any, str]]:
-    """Find the differences between two values that stand at `steps`.
+    """Find the differences between two values at `steps`.
 
-    Each is its place as steps, what was and is there (None for nothing), and "changed", "added" or "removed".
+    Each is its place as steps, the value before and now (None for nothing), and "changed", "added"
+    or "removed".
     """
     walk = _Walk(Skip(), most)
     walk.values(before, after, steps)
@@ -176,9 +178,10 @@ def compare_at(steps: Steps, before: Any, after: Any, *, most: int = MOST) -> li
 
 
 def noise(one: Any, two: Any) -> frozenset[str]:
-    """Return the patterns of what differs between two runs of the same code.
+    """Return the patterns of the differences between two runs of the same code.
 
-    Where a mapping has as many keys in both and some of them differ, its keys are the noise: `projects{}`.
+    If a mapping has as many keys in both and some of them differ, its keys are the noise:
+    `projects{}`.
     """
     walk = _Walk(Skip(), MOST)
     walk.values(one, two, ())
@@ -244,17 +247,18 @@ _STEP = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[(\d{1,9})\]|\["((?:[^"\\]|\\.)*)"\]
 
 
 def _parent(pattern: str) -> str:
-    """The pattern without its last step."""
+    """Return the pattern without its last step."""
     if pattern.endswith('"]'):
         return pattern[: _start_of_quoted(pattern)]
     if pattern.endswith(("[]", "{}")):
         return pattern[:-2]
-    # A dot or a bracket ends what is above; the last step itself has neither.
+    # A dot or a bracket ends the part above; the last step itself has neither.
     return pattern[: max(pattern.rfind("."), 0)]
 
 
 def _start_of_quoted(pattern: str) -> int:
-    """Where the last `["…"]` of a pattern begins. A quote within it has a backslash before it."""
+    """Return where the last `["…"]` of a pattern begins. A quote within it has a backslash before
+    it."""
     place = pattern.rfind('["')
     while place > 0 and pattern[place - 1] == "\\":
         place = pattern.rfind('["', 0, place)
@@ -262,7 +266,8 @@ def _start_of_quoted(pattern: str) -> int:
 
 
 def same(before: Any, after: Any) -> bool:
-    """Whether two values that hold no others are of one type and equal: 1, 1.0 and True are three values."""
+    """Return whether two values without contents are of one type and equal: 1, 1.0 and True are
+    three values."""
     if type(before) is not type(after):
         return False
     if isinstance(before, float) and math.isnan(before):
@@ -270,12 +275,12 @@ def same(before: Any, after: Any) -> bool:
     try:
         return bool(before == after)
     except Exception:
-        # The == of a mod's own class may fail; then there is no telling that they are equal.
+        # The == of a mod's own class may fail: they do not count as equal then.
         return False
 
 
 def shape(value: Any, depth: int = _SHAPE_DEPTH) -> str:
-    """Write what a value is made of, without what it says: `{head: int, versions: [str]}`."""
+    """Write the shape of a value, without its contents: `{head: int, versions: [str]}`."""
     if isinstance(value, Mapping):
         inside = ", ".join(f"{key}: {shape(each, depth - 1)}" for key, each in value.items()) if depth else "…"
         return f"{{{inside}}}"
@@ -289,7 +294,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _kind(text: str) -> str | None:
-    """Which kind of id or time a text is, if it is one."""
+    """Return which kind of id or time a text is, or None."""
     if _UUID.fullmatch(text):
         return "uuid"
     if _HEX.fullmatch(text):
@@ -304,7 +309,8 @@ def _kind(text: str) -> str | None:
 
 
 def _is_now(value: Any, now: float) -> bool:
-    """Whether a number is a time about now, in seconds since 1970, or in their thousandths and so on."""
+    """Return whether a number is a time about now, in seconds since 1970, or in their thousandths
+    and so on."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return any(abs(value / unit - now) <= _SAME_TIME for unit in _UNITS)

@@ -11,12 +11,13 @@ from devserver.network.identity import look, same_text
 
 
 def is_granted(config: NetworkConfig, agent_id: str) -> bool:
-    """Whether network.yaml grants this id anything. Without verified secrets no grant counts."""
+    """Return whether network.yaml grants this id anything. Without verified secrets no grant
+    counts."""
     return config.verify_secrets and bool(config.grants.get(agent_id))
 
 
 def granted_alike(config: NetworkConfig, agent_id: str) -> str | None:
-    """The granted id that `agent_id` looks like without being it, or None."""
+    """Return the granted id that `agent_id` looks like without being it, or None."""
     if is_granted(config, agent_id):
         return None
     shown = look(agent_id)
@@ -24,7 +25,7 @@ def granted_alike(config: NetworkConfig, agent_id: str) -> str | None:
 
 
 def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ...]:
-    """The groups whose password proves a granted id.
+    """Return the groups whose password proves a granted id.
 
     Those that list the id under `metadata.agents`; where none does, the only group with a password
     besides the default one. Of several such groups a member of the weakest could claim any grant.
@@ -38,19 +39,20 @@ def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ..
 
 
 def proves_grant(config: NetworkConfig, agent_id: str, password_hash: str) -> bool:
-    """Whether a password proves a granted id."""
+    """Return whether a password proves a granted id."""
     return any(same_text(each.password_hash, password_hash) for each in proving_groups(config, agent_id))
 
 
 def proofs(config: NetworkConfig, agent_id: str) -> str:
-    """What an agent can register a granted id with, as words for its refusal."""
+    """Return what an agent can register a granted id with, as words for its refusal."""
     groups = " or ".join(repr(each.name) for each in proving_groups(config, agent_id))
     password = f"the password of the group {groups}, " if groups else ""
     return f"{password}the admin token of this run, or the secret of its last registration"
 
 
 def grant_notes(config: NetworkConfig) -> tuple[str, ...]:
-    """What `check` says of grants that agents cannot use without the admin token: a sentence with the line to write."""
+    """Return what `check` says of grants that agents cannot use without the admin token: a sentence
+    with the line to write."""
     granted = {agent_id: scopes for agent_id, scopes in config.grants.items() if scopes}
     if granted and not config.verify_secrets:
         return ("dev.grants has no effect: disable_agent_secret_verification lets any client claim any id",)

@@ -101,7 +101,8 @@ class NetworkHandle:
         await self._services.clock.sleep(seconds)
 
     def _refusal(self) -> EventResponse | None:
-        """A generation that lingers acts only for a handler that still runs; a closed one does nothing."""
+        """Return a generation that lingers acts only for a handler that still runs; a closed one
+        does nothing."""
         generation = self._generation
         detached = detached_call()
         if detached is not None:
@@ -117,15 +118,15 @@ class NetworkHandle:
         return EventResponse(False, message, {"code": "retired_generation"})
 
     def mods(self) -> dict[str, str]:
-        """The mods that run: id to version."""
+        """Return the mods that run: id to version."""
         return self._services.versions()
 
     def agents(self) -> dict[str, dict[str, Any]]:
-        """The registered agents: id to metadata."""
+        """Return the registered agents: id to metadata."""
         return {each.agent_id: dict(each.metadata) for each in self._services.directory.agents()}
 
     def agent_group(self, agent_id: str) -> str | None:
-        """The group that an agent joined with."""
+        """Return the group that an agent joined with."""
         agent = self._services.directory.agent(agent_id)
         return None if agent is None else agent.group
 
@@ -157,7 +158,7 @@ class NetworkHandle:
             _log.debug("%s was replaced: %s%s is left to its successor", generation.name, change.__name__, names)
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
-        """The members of a channel."""
+        """Return the members of a channel."""
         return tuple(self._services.directory.channel_members(channel))
 
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
@@ -173,7 +174,7 @@ class NetworkHandle:
         return self._refusal() or await self._services.reload_mod(mod)
 
     def storage_path(self, mod_name: str) -> Path:
-        """The folder for a mod's own data."""
+        """Return the folder for a mod's own data."""
         return self._services.storage_path(self._storage or mod_name)
 
 
@@ -185,7 +186,8 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def _refused(call: Call) -> EventResponse:
-    """The answer to a handler that was given up, which may go on for ever: said once, however much it tries."""
+    """Return the answer to a handler that was given up, which may go on for ever: said once,
+    however much it tries."""
     name = call.event.event_name if call.event is not None else "a hook"
     message = f"{call.generation.name} was ended on {name} and goes on: it may neither send events nor change anything"
     if not call.refused:

@@ -1,6 +1,6 @@
-"""Who an agent is: ids that may be taken, secrets and how they are compared, groups by password.
+"""The identity of agents: valid ids, secrets and their comparison, groups by password.
 
-Decides and computes; keeps nothing, which is the duty of `agents.Directory`.
+Decides and computes; `agents.Directory` keeps the identities.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from devserver.model.config import NetworkConfig
 from devserver.model.event import BROADCAST, Address, parse_destination, parse_source
 
 METADATA_LIMIT = 64 * 1024
-"""How many bytes an agent's metadata may have as JSON."""
+"""The most bytes of an agent's metadata as JSON."""
 
 _ID_LIMIT = 128
 _NOT_IN_IDS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that an id may not have: control, format (also what reverses text), surrogates, unassigned."""
+"""Unicode categories that an id must not have: control, format (also marks that reverse text),
+surrogates, unassigned."""
 _OURS = frozenset({BROADCAST, "admin", "local", "anonymous", "stranger"})
-"""Names by which logs and events mean somebody else than an agent."""
+"""Names that mean other senders than agents in logs and events."""
 _LATIN_BY_LOOK = str.maketrans(
     "авԁеһіјкӏмнорԛѕтухԝԍɡɑαβεηικμνορτυχ",
     "abdehijklmhopqstyxwggaabenikmvoptyx",
 )
-"""Small letters of Cyrillic, Greek and phonetics that are drawn as a Latin one is, as such or as capitals."""
+"""Small letters of Cyrillic, Greek and phonetics that look like a Latin one, as such or as
+capitals."""
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 64
 
 
 def agent_id_problem(agent_id: object) -> str | None:
-    """Why `agent_id` cannot be an agent's id, or None.
+    """Return why `agent_id` cannot be an agent's id, or None.
 
-    Besides the rule for characters an id must name an agent when it stands as a source or destination: "mod:wiki" or
-    "broadcast" would let an agent pass for something else.
+    Beside the rule for characters an id must name an agent when it is a source or destination:
+    "mod:wiki" or "broadcast" would let an agent pass for another sender.
     """
     if not isinstance(agent_id, str) or not 1 <= len(agent_id) <= _ID_LIMIT or not _is_printable(agent_id):
         return f"an agent id is printable text of 1 to {_ID_LIMIT} characters, without spaces around it"
@@ -52,10 +54,10 @@ def agent_id_problem(agent_id: object) -> str | None:
 
 
 def look(agent_id: str) -> str:
-    """What an id looks like to a person: ids with the same look are taken for each other.
+    """Return the look of an id to a person: ids with the same look are confused.
 
-    Without case, width and style of its letters, and with the Latin letter for one of another alphabet that is drawn
-    alike. An accent is seen, so "béa" does not look like "bea".
+    Without case, width and style of its letters, and with the Latin letter for a letter of another
+    alphabet that looks alike. An accent is seen, so "béa" does not look like "bea".
     """
     plain = unicodedata.normalize("NFKC", agent_id).casefold().translate(_LATIN_BY_LOOK)
     return unicodedata.normalize("NFC", plain)
@@ -66,7 +68,8 @@ def _is_printable(text: str) -> bool:
 
 
 def checked_metadata(metadata: object) -> bytes:
-    """The metadata of a new agent as JSON; raises EventRefused for what cannot be sent on as that."""
+    """Return the metadata of a new agent as JSON; raises EventRefused for metadata that cannot be
+    sent on."""
     if metadata is None:
         return b"{}"
     if not isinstance(metadata, dict):
@@ -82,35 +85,37 @@ def checked_metadata(metadata: object) -> bytes:
 
 
 def bare(agent_id: str) -> str:
-    """An agent's id without the role that OpenAgents allows before it: "agent:a" is "a"."""
+    """Return an agent's id without the role that OpenAgents allows before it: "agent:a" is "a"."""
     return agent_id.removeprefix("agent:")
 
 
 def new_secret() -> str:
-    """What an agent proves itself with: 64 random letters and digits."""
+    """Return a secret that proves an agent: 64 random letters and digits."""
     return "".join(secrets.choice(_SECRET_LETTERS) for _ in range(_SECRET_LENGTH))
 
 
 def secret_digest(secret: str) -> str:
-    """The SHA-256 of a secret in hexadecimal, which is all that is kept of it."""
+    """Return the SHA-256 of a secret in hexadecimal; only this is kept."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 NO_SECRET = secret_digest(new_secret())
-"""Stands in for the secret of an unknown agent, so that an unknown id is refused in the same way as a wrong secret."""
+"""Replaces the secret of an unknown agent, so that an unknown id is refused in the same way as a
+wrong secret."""
 
 
 def proves(secret: object, digest: str) -> bool:
-    """Whether `secret` is the one that `digest` was made of; what is no text proves nothing."""
+    """Return whether `digest` was made of `secret`; a value that is not text proves nothing."""
     given = secret if isinstance(secret, str) else ""
     return hmac.compare_digest(secret_digest(given).encode(), digest.encode())
 
 
 def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -> str:
-    """The group that an agent joins, by the rules of OpenAgents (contract, B5).
+    """Choose the group that an agent joins, by the rules of OpenAgents (contract, B5).
 
-    A named group must exist and its password be right. Without a name the first group with that password, otherwise
-    the default group, unless the network requires a password. Raises EventRefused.
+    A named group must exist and its password be right. Without a name the first group with that
+    password, otherwise the default group, unless the network requires a password. Raises
+    EventRefused.
     """
     if group is not None:
         return _named_group(config, password_hash, group)
@@ -134,5 +139,5 @@ def _named_group(config: NetworkConfig, password_hash: str, group: str) -> str:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Compare two secrets; how long that takes says nothing about how much of them is equal."""
+    """Compare two secrets in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,7 @@
 """One event as its receivers get it: JSON bytes that all of their outboxes share.
 
-Bytes, because their length is what they take: an object of many small values takes ten times its
-JSON, and what a mod changes in its event afterwards concerns no receiver.
+Bytes, because their length is the memory that they take: an object of many small values takes ten
+times its JSON, and later changes of the event by a mod do not reach receivers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event
 
 OVERHEAD = 160
-"""About how many bytes a letter takes besides its text."""
+"""The rough bytes of a letter without its text."""
 
 
 class Letter:
@@ -23,23 +23,24 @@ class Letter:
     def __init__(self, raw: bytes, number: int = 0) -> None:
         self.raw = raw
         self.number = number
-        """What the recorder calls the event; 0 where it was not recorded."""
+        """The recorder's number of the event; 0 if it was not recorded."""
         self.holders = 0
-        """In how many outboxes it waits; `accounts` counts its bytes once, however many these are."""
+        """The number of outboxes in which it waits; `accounts` counts its bytes once."""
 
     @classmethod
     def of(cls, event: Event, number: int = 0) -> Letter:
-        """Write an event, without its secret. Never raises: a value that JSON cannot carry becomes text."""
+        """Write an event, without its secret. Never raises: a value that JSON cannot carry becomes
+        text."""
         return cls(to_json(event.to_dict()), number)
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes."""
+        """The rough bytes of its memory."""
         return len(self.raw) + OVERHEAD
 
     @property
     def event(self) -> Event:
-        """Read the event, for receivers in this process."""
+        """The event, read for receivers in this process."""
         return Event.from_dict(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:

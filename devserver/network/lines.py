@@ -1,6 +1,7 @@
-"""The versions that run beside mods, as they are seen: which agents get which, why, and how each fares.
+"""The versions that run beside mods, as people see them: which agents get which, why, and the
+results of each.
 
-Takes a line out where its guard says so; loads, reloads and ends none.
+Takes a line out if its guard says so; loads, reloads and ends none.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Lines:
         self._directory = directory
         self._tell = tell
         self._told: dict[str, tuple[tuple[str, str, str], ...]] = {}
-        """What was last told of each mod: its lines, which events they get, why they get none."""
+        """The last told facts of each mod: its lines, which events they get, why they get none."""
 
     def told(self, mod_id: str) -> None:
         """Tell which agents get which version of a mod, after that has changed."""
@@ -48,7 +49,7 @@ class Lines:
             self._tell(SplitSeen(slot.mod_id, tuple(seen), len(self._directory.agents())))
 
     def row(self, mod_id: str) -> dict[str, Any]:
-        """What is to say of a line, or of a mod that has lines; nothing of any other."""
+        """Describe a line, or a mod that has lines; nothing for any other."""
         slot = self._registry.find(mod_id)
         main = slot if slot is None or slot.line is None else self._registry.find(main_of(mod_id))
         if slot is None or main is None or main.choice is None:
@@ -81,7 +82,7 @@ class Lines:
         return found
 
     def why(self, agent: str, mod: str) -> dict[str, Any] | None:
-        """The version of a mod that an agent gets, and why; None where there is no such mod."""
+        """Return the version of a mod that an agent gets, and why; None if there is no such mod."""
         slot = self._registry.find(main_of(mod))
         if slot is None:
             return None
@@ -99,7 +100,7 @@ class Lines:
         return {**found, "gets": gets, "why": reason.words, "lines": lines}
 
     def _got(self, choice: Choice) -> dict[str, list[str]]:
-        """The agents that are known now, by the label of what each gets."""
+        """Return the known agents by the label of the version that each gets."""
         found: dict[str, list[str]] = {label: [] for label in (MAIN, *choice.lines)}
         for agent in self._directory.agents():
             label = choice.split.choose(Asker(agent.agent_id, agent.group))
@@ -114,7 +115,7 @@ class Lines:
     # Guards
 
     def on_error(self, generation: Generation) -> None:
-        """Look at the guards after an event has failed. To be called where mods run."""
+        """Check the guards after an event has failed. Call it where mods run."""
         slot = self._registry.find(generation.mod_path)
         if slot is None or slot.live is not generation:
             return
@@ -128,7 +129,7 @@ class Lines:
             if line is None or line.guard is None or tally is None or line.state is not StateMode.SHARED or each.out:
                 continue
             if tally.trips(line.guard):
-                # What one of them writes the other reads.
+                # One thread writes what the other reads.
                 times = f"raised {tally.failures(line.guard)} times since {each.mod_id} shares its state"
                 self._take_out(each, f"{slot.mod_id} {times} · {tally.last_error}")
 
@@ -148,6 +149,6 @@ def _rounded(milliseconds: float | None) -> float | None:
 
 
 def named(agents: tuple[str, ...]) -> str:
-    """The first of some agents, and how many more there are."""
+    """Name the first of some agents, and count the others."""
     more = [f"{len(agents) - _MOST_NAMED} more"] if len(agents) > _MOST_NAMED else []
     return ", ".join([*agents[:_MOST_NAMED], *more])

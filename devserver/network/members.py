@@ -1,13 +1,14 @@
-"""The channels of a network and who is in them.
+"""The channels of a network and their members.
 
-A plain table: `agents.Directory` guards it with its lock, and decides who gets an event.
+A plain table: `agents.Directory` guards it with its lock, and decides on receivers.
 """
 
 from __future__ import annotations
 
 
 class Channels:
-    """Channel names, each with its members in the order they joined. Not safe for threads by itself."""
+    """Channel names, each with its members in the order in which they joined. Not safe for threads
+    by itself."""
 
     def __init__(self) -> None:
         self._members: dict[str, dict[str, None]] = {}
@@ -16,7 +17,7 @@ class Channels:
         return channel in self._members
 
     def names(self) -> tuple[str, ...]:
-        """All channels, oldest first."""
+        """Return all channels, oldest first."""
         return tuple(self._members)
 
     def create(self, channel: str) -> None:
@@ -28,7 +29,7 @@ class Channels:
         self._members.pop(channel, None)
 
     def add(self, channel: str, agent_id: str) -> None:
-        """Put an agent into a channel, which comes to be if it did not exist."""
+        """Put an agent into a channel, and create the channel if it does not exist."""
         self._members.setdefault(channel, {})[agent_id] = None
 
     def discard(self, channel: str, agent_id: str) -> None:
@@ -36,11 +37,11 @@ class Channels:
         self._members.get(channel, {}).pop(agent_id, None)
 
     def of(self, channel: str) -> tuple[str, ...]:
-        """The members of a channel; none for one that does not exist."""
+        """Return the members of a channel; none for one that does not exist."""
         return tuple(self._members.get(channel, ()))
 
     def has(self, channel: str, agent_id: str) -> bool:
-        """Whether an agent is in a channel."""
+        """Return whether an agent is in a channel."""
         return agent_id in self._members.get(channel, ())
 
     def leave_all(self, agent_id: str) -> None:

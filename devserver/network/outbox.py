@@ -1,7 +1,8 @@
-"""The events that wait for one agent: a bounded queue between the threads that send and the loop that delivers.
+"""The events that wait for one agent: a bounded queue between the threads that send and the loop
+that delivers.
 
-Events leave it only when they are handed over, so a receiver that goes away while it waits loses nothing. It knows
-neither agents nor transports, and never blocks the one who puts.
+Events leave it only when they are handed over, so a receiver that goes away while it waits loses
+nothing. It knows neither agents nor transports, and never blocks a sender.
 """
 
 from __future__ import annotations
@@ -18,25 +19,27 @@ _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class Outbox:
-    """A first-in-first-out queue of events with one current consumer; the newest consumer supersedes the others.
+    """A first-in-first-out queue of events with one current consumer; the newest consumer
+    supersedes the others.
 
-    `put` may be called from any thread, everything else from the loop of the consumers. When `limit` events wait, or
-    as many bytes as `account` has room for, the newest is refused and the ones that wait are kept: the sender can be
-    told, the receiver sees no gap.
+    `put` may be called from any thread, everything else from the loop of the consumers. When
+    `limit` events wait, or as many bytes as `account` has room for, the newest is refused and the
+    waiting ones are kept: the sender can be told, the receiver sees no gap.
     """
 
     read: Callable[[int], None] | None = None
-    """Told the number of each event that its receiver has got, where it is recorded."""
+    """Told the recorder's number of each event that its receiver has got."""
 
     def __init__(self, limit: int = 1000, account: Account | None = None) -> None:
         self.limit = limit
         self.dropped = 0
-        """How many events were refused because the queue was full or closed."""
-        # No deque until one is needed: an empty one takes more room than all the rest of an idle agent.
+        """The number of events that were refused because the queue was full or closed."""
+        # No deque until one is needed: an empty one takes more room than all the rest of an idle
+        # agent.
         self._events: deque[Letter] | tuple[()] = ()
         self._account = account or Account(OUTBOXES)
         self.size = 0
-        """How many bytes wait in it."""
+        """The bytes that wait in it."""
         self._lock = threading.Lock()
         self._consumer = 0
         self._waiter: _Waiter | None = None
@@ -47,7 +50,7 @@ class Outbox:
 
     @property
     def closed(self) -> bool:
-        """Whether the agent has left: nothing goes in any more and nobody waits."""
+        """Whether the agent has left: nothing is accepted any more, and no consumer waits."""
         return self._closed
 
     @property
@@ -71,7 +74,8 @@ class Outbox:
         return True
 
     def attach(self) -> int:
-        """Become the consumer, and get the number to wait with. Whoever waited before is let go at once."""
+        """Become the consumer, and get the number to wait with. The former consumer is released at
+        once."""
         with self._lock:
             self._consumer += 1
             waiter, self._waiter = self._waiter, None
@@ -80,7 +84,8 @@ class Outbox:
         return number
 
     async def ready(self, consumer: int, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - running out is no error
-        """Wait until an event is there for `consumer`, at most `timeout` seconds (None: for as long as it takes).
+        """Wait until an event is there for `consumer`, at most `timeout` seconds (None: without
+        end).
 
         False when time is up, when a newer consumer has attached, or when the outbox was closed.
         """
@@ -93,11 +98,13 @@ class Outbox:
         return self.is_current(consumer) and bool(self._events)
 
     def is_current(self, consumer: int) -> bool:
-        """Whether `consumer` may still take events: no newer one has attached and the outbox is open."""
+        """Return whether `consumer` may still take events: no newer one has attached and the outbox
+        is open."""
         return consumer == self._consumer and not self._closed
 
     async def take(self, timeout: float) -> list[Letter]:  # noqa: ASYNC109 - running out is no error
-        """All events that wait, or the first to come within `timeout` seconds; none when superseded or closed."""
+        """Take all events that wait, or the first to come within `timeout` seconds; none when
+        superseded or closed."""
         consumer = self.attach()
         return self.take_nowait() if await self.ready(consumer, timeout) else []
 
@@ -112,7 +119,7 @@ class Outbox:
         return taken
 
     def peek(self) -> Letter | None:
-        """The oldest event, which stays until `handed_over`."""
+        """Return the oldest event, which stays until `handed_over`."""
         with self._lock:
             return self._events[0] if self._events else None
 
@@ -131,19 +138,20 @@ class Outbox:
             self.read(letter.number)
 
     def close(self) -> None:
-        """End: refuse what comes, and let the waiting consumer go."""
+        """Refuse new events, and release the waiting consumer."""
         with self._lock:
             self._closed = True
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
 
     def pack(self) -> list[Letter]:
-        """What waits: all that another process needs to go on with this queue."""
+        """Return the waiting events: all that another process needs to continue this queue."""
         with self._lock:
             return list(self._events)
 
     def unpack(self, letters: Iterable[Letter]) -> None:
-        """Take what waited in an earlier process; it comes before everything that is put from now on."""
+        """Take the events that waited in an earlier process; they come before all events from now
+        on."""
         with self._lock:
             before = list(letters)
             for each in before:
@@ -177,7 +185,7 @@ def _wake(waiter: _Waiter | None) -> None:
     try:
         loop.call_soon_threadsafe(_finish, future)
     except RuntimeError:
-        # The consumer's loop has ended, so nobody waits; what was queued stays for the next consumer.
+        # The consumer's loop has ended, so no one waits; queued events stay for the next consumer.
         pass
 
 

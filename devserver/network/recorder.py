@@ -1,7 +1,8 @@
-"""The recorder: what happened to each of the latest events, as rows of JSON bytes in a ring, and sums for each second.
+"""The recorder: the latest events, as rows of JSON bytes in a ring, and sums for each second.
 
-Bytes, because the garbage collector does not look at them, and their length is the memory that they take. Records what
-it is told on any thread, and answers who asks; it decides nothing. What goes wrong in it ends recording and no event.
+Bytes, because the garbage collector does not look at them, and their length is the memory that they
+take. Records from any thread, and answers questions; it decides nothing. An error in it ends
+recording and no event.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MOST_ROWS = 10_000
 MOST_SECONDS = 600
 MOST_READS = 10_000
 MOST_FOLLOWED = 16 * 1024 * 1024
-"""What is kept of a payload, and of an answer, while events are followed: all that may come."""
+"""The most bytes that are kept of a payload, and of an answer, while events are followed: all that
+may come."""
 ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
@@ -37,13 +39,14 @@ _Ended = tuple[bytes, float, int, Sequence[Visit]]
 """An event that has ended: its entry, when (monotonic seconds), how long its way was (µs), and its visits."""
 
 _BATCH = 64
-"""How many events may have ended before they are taken into the ring and the sums: locks cost as much as the rest."""
+"""The number of ended events that are taken into the ring and the sums at a time: locks cost as
+much as the rest."""
 _SECRET = b"null"
 _NOTHING = b"{}"
 _READ = 160
-"""About what one note of a delivery takes."""
+"""The rough bytes of one note of a delivery."""
 _ENTRY = 41
-"""What a bytes object takes besides its text, and its place in a deque."""
+"""The bytes of a bytes object without its text, and of its place in a deque."""
 _FAILED = (Said.RAISED, Said.GIVEN_UP)
 _MOST_SECONDS_BYTES = 8 * 1024 * 1024
 
@@ -76,19 +79,19 @@ class Recorder:
         self._armed: list[Callable[[], None]] = []
         self._follower: Callable[[list[bytes]], None] | None = None
         self.batch = _BATCH
-        """How many events may have ended before they are taken in."""
+        """The number of ended events that are taken in at a time."""
         self.most_whole = MOST_WHOLE
         """The most bytes of a payload, and of an answer, that are kept beside a row."""
         self.has_stopped = False
         self.zero = time.monotonic()
-        """The moment that rows count from, in monotonic seconds."""
+        """The zero of the times in rows, in monotonic seconds."""
         self.zero_at = time.time()
-        """The same in seconds since 1970. Fixed: a clock that is set moves no row."""
+        """The same in seconds since 1970. Fixed: setting the clock moves no row."""
 
     # From the dispatcher, for each event: what can be done for many of them at once is left to `_settle`
 
     def begin(self, event: Event, parent: int) -> Way:
-        """An event begins its way, sent on behalf of the event `parent`."""
+        """Begin the way of an event, sent on behalf of the event `parent`."""
         if self.has_stopped:
             return Way()
         try:
@@ -99,7 +102,7 @@ class Recorder:
             return Way()
 
     def end(self, trace: Trace, event: Event, answer: EventResponse, written: bytes | None) -> None:
-        """It has its answer. Called by `Trace.end`."""
+        """Note the answer of an event. Called by `Trace.end`."""
         if self.has_stopped:
             return
         try:
@@ -112,7 +115,7 @@ class Recorder:
             self._stop(error)
 
     def _settle(self) -> None:
-        """Sum up what has ended, keep it, and wake who waits for it."""
+        """Sum up the ended events, keep them, and wake waiting readers."""
         with self._lock:
             self._take_in()
             armed, self._armed = self._armed, []
@@ -122,7 +125,7 @@ class Recorder:
     def _take_in(self) -> None:
         fresh, offset = self._fresh, self.zero_at - self.zero
         entries = []
-        # As many as there are now: other threads go on.
+        # As many as there are now: other threads continue.
         for _ in range(len(fresh)):
             entry, now, took, visits = fresh.popleft()
             entries.append(entry)
@@ -141,30 +144,31 @@ class Recorder:
     # For who asks
 
     def follow(self, follower: Callable[[list[bytes]], None] | None) -> None:
-        """Have `follower` given the entry of each event as it ends, whole; None ends that. It returns at once."""
+        """Give `follower` the entry of each event as it ends, whole; None ends that. It returns at
+        once."""
         with self._lock:
             self._take_in()
             self._follower = follower
-            # Of a process that is killed the file has what had happened.
+            # The file of a killed process has all events until then.
             self.batch = _BATCH if follower is None else 1
             self.most_whole = MOST_WHOLE if follower is None else MOST_FOLLOWED
 
     def mark(self) -> int:
-        """The number of the event that has begun last."""
+        """Return the number of the latest event that has begun."""
         return self._latest
 
     @property
     def number(self) -> int:
-        """How many events have ended their way: the cursor after the latest one."""
+        """The number of events that have ended: the cursor after the latest one."""
         return self._ring.ended + len(self._fresh)
 
     @property
     def kept(self) -> int:
-        """How many events can be looked at."""
+        """The number of events that can be looked at."""
         return len(self.newest())
 
     def arm(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called once, after the next event has ended, on whatever thread that happens."""
+        """Call `wake` once, after the next event has ended, on any thread."""
         with self._lock:
             self._armed = [*self._armed, wake]
 
@@ -174,9 +178,10 @@ class Recorder:
             self._armed = [each for each in self._armed if each is not wake]
 
     def after(self, number: int, most: int, size: int) -> Rows:
-        """The latest rows of all that ended after the cursor `number`: at most so many, of at most so many bytes.
+        """Return the latest rows of all that ended after the cursor `number`: at most so many, of
+        at most so many bytes.
 
-        A cursor beyond all there is, as one of an earlier run, is taken to be 0.
+        A cursor beyond the end, as one of an earlier run, counts as 0.
         """
         with self._lock:
             self._take_in()
@@ -193,44 +198,49 @@ class Recorder:
         return Rows(ended, ended - known - len(rows), tuple(reversed(rows)))
 
     def newest(self) -> list[bytes]:
-        """Every entry that is kept now, the latest first."""
+        """Return every entry that is kept now, the latest first."""
         return self.all()[1]
 
     def all(self) -> tuple[int, list[bytes]]:
-        """The cursor after the latest event, and every entry that is kept now, the latest first."""
+        """Return the cursor after the latest event, and every entry that is kept now, the latest
+        first."""
         with self._lock:
             self._take_in()
             return self._ring.ended, list(reversed(self._ring.entries))
 
     def now(self) -> int:
-        """The present, in µs since the zero of the run."""
+        """Return the present, in µs since the zero of the run."""
         return int((time.monotonic() - self.zero) * 1e6)
 
     def find(self, number: int) -> bytes | None:
-        """The entry of an event; None where it is not kept, or has not ended."""
+        """Return the entry of an event; None if it is not kept, or has not ended."""
         start = b"[%d," % number
         return next((each for each in self.newest() if each.startswith(start)), None)
 
     def children(self, number: int) -> list[bytes]:
-        """The rows of the events that handlers sent on behalf of an event, in the order in which they began."""
+        """Return the rows of the events that handlers sent on behalf of an event, in the order in
+        which they began."""
         parent = b"%d" % number
         found = [row_of(each) for each in self.newest() if each.split(b",", 2)[1] == parent]
         return sorted(found, key=number_of)
 
     def read(self, agent_id: str, number: int) -> None:
-        """An agent has got an event."""
+        """Note that an agent has got an event."""
         if len(self._reads) < MOST_READS:
             self._account.keep(_READ)
         self._reads.append((number, agent_id, self.now()))
 
     def reads(self, number: int) -> dict[str, int]:
-        """When each agent got an event, in µs since the zero of the run, as far as that is kept."""
+        """Return when each agent got an event, in µs since the zero of the run, as far as that is
+        kept."""
         return {agent_id: at for each, agent_id, at in tuple(self._reads) if each == number}
 
     def seconds(self, since: int) -> list[bytes]:
-        """The sums of each whole second after `since` (seconds since 1970), as JSON: `[second, {mod: [n, …]}]`.
+        """Return the sums of each whole second after `since` (seconds since 1970), as JSON:
+        `[second, {mod: [n, …]}]`.
 
-        Per mod, and for all events under the empty key: how many, how many of these failed, p50 and p95 in µs.
+        Per mod, and for all events under the empty key: how many, how many of these failed, p50 and
+        p95 in µs.
         """
         with self._lock:
             self._take_in()
@@ -239,7 +249,7 @@ class Recorder:
     # A restart in place
 
     def pack(self) -> dict[str, Any]:
-        """Everything that is kept, for the next image of this process."""
+        """Return everything that is kept, for the next image of this process."""
         with self._lock:
             self._take_in()
             return {
@@ -252,7 +262,8 @@ class Recorder:
             }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Go on where an earlier image of this process was: the clock is the machine's, and has gone on too."""
+        """Continue after an earlier image of this process: the clock is the machine's, and has gone
+        on too."""
         with self._lock:
             self.zero, self.zero_at = packed["zero"], packed["zero_at"]
             self._latest = packed["number"]
@@ -263,16 +274,17 @@ class Recorder:
 
 
 class _Ring:
-    """The entries of the latest events, bounded in number and in bytes. To be used with the recorder's lock."""
+    """The entries of the latest events, bounded in number and in bytes. Needs the recorder's
+    lock."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        # An entry is a line with the row, then, where there is more to keep, a line with the rest.
+        # An entry is a line with the row, perhaps followed by a line with the rest.
         self.entries: deque[bytes] = deque()
         self.ended = 0
 
     def put(self, entries: list[bytes]) -> None:
-        """Keep more of them, at the price of the oldest."""
+        """Keep more of them, and drop the oldest."""
         ring, account = self.entries, self._account
         ring.extend(entries)
         self.ended += len(entries)
@@ -286,7 +298,7 @@ class _Ring:
 
 
 class _Sums:
-    """How many events came to each mod in each second, and how long they took. To be used with the recorder's lock."""
+    """The events of each mod in each second, and how long they took. Needs the recorder's lock."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -297,7 +309,7 @@ class _Sums:
         self._size = 0
 
     def add(self, second: int, took: int, visits: Iterable[Visit]) -> None:
-        """An event has ended, in a second since 1970."""
+        """Add an event that has ended, in a second since 1970."""
         if second != self._second:
             self._close(second)
         sums, failed = self._took, False
@@ -317,18 +329,18 @@ class _Sums:
             self._failed[ALL] = self._failed.get(ALL, 0) + 1
 
     def after(self, since: int, now: int) -> list[bytes]:
-        """What was summed up after a second; `now` is not over yet."""
+        """Return the sums after a second; `now` is not over yet."""
         if now != self._second:
             self._close(now)
         return [raw for second, raw in self._closed if second > since]
 
     def pack(self) -> list[tuple[int, bytes]]:
-        """The seconds that are over, and the one that is not: it ends here."""
+        """Return the seconds that are over, and the present one, which ends here."""
         self._close(self._second)
         return list(self._closed)
 
     def unpack(self, closed: list[tuple[int, bytes]]) -> None:
-        """Go on after these."""
+        """Continue after these."""
         for second, raw in closed:
             self._put(second, raw)
 
@@ -355,12 +367,13 @@ def _summed(took: array[int], failed: int) -> tuple[int, int, int, int]:
 
 
 def row_of(entry: bytes) -> bytes:
-    """The row of an entry, as JSON."""
+    """Return the row of an entry, as JSON."""
     return entry[: entry.index(b"\n")]
 
 
 def rest_of(entry: bytes) -> dict[str, Any]:
-    """What is kept of an event beside its row, each only where there is something: `answer`, `payload`, `errors`.
+    """Return what is kept of an event beside its row, without empty parts: `answer`, `payload`,
+    `errors`.
 
     An answer has success, message, data and event_name.
     """
@@ -369,12 +382,12 @@ def rest_of(entry: bytes) -> dict[str, Any]:
 
 
 def number_of(row: bytes) -> int:
-    """The number of the event of a row or an entry."""
+    """Return the number of the event of a row or an entry."""
     return int(row[1 : row.index(b",")])
 
 
 def _payload(event: Event) -> bytes:
-    """The payload as JSON; `_SECRET` itself where passwords and secrets may travel in it."""
+    """Return the payload as JSON; `_SECRET` itself if it may contain passwords and secrets."""
     if event.event_name.startswith("system."):
         return _SECRET
     if not event.payload:
@@ -411,7 +424,7 @@ def _entry(trace: Trace, event: Event, answer: EventResponse, written: bytes | N
     try:
         raw = dumps(row)
     except TypeError:
-        # A name with a lone surrogate, or an answer that is no answer: mods may make them.
+        # A name with a lone surrogate, or an answer of another type: mods may make them.
         raw = to_json((*row[:-1], from_json(payload)))
     if (answer.data is not None or len(message) > MOST_SAID) and payload is not _SECRET:
         told = written or to_json((answer.success, message, answer.data, answer.event_name))

@@ -1,4 +1,5 @@
-"""The mods that run, as embedders, agents and people see them: a description of each, and their instances."""
+"""Running mods, as embedders, agents and people see them: a description of each, and their
+instances."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class RunningMods(Mapping[str, Any]):
 
     @property
     def _live(self) -> list[Generation]:
-        """Without lines: agents and embedders see one mod."""
+        """The live generations without lines: agents and embedders see one mod."""
         return [each for each in self._registry.live if label_of(each.mod_id) is None]
 
     def __getitem__(self, mod_path: str) -> Any:
@@ -70,7 +71,7 @@ def described(generation: Generation, failed: Outcome | None, line: Mapping[str,
 
 
 def _description(generation: Generation) -> str:
-    """What a mod is for, in a line: as its manifest says, else its class."""
+    """Return what a mod is for, in a line: from its manifest, else its class."""
     said = "" if generation.manifest is None else generation.manifest.description
     return (said or type(generation.instance).__doc__ or "").strip().partition("\n")[0]
 

@@ -49,7 +49,7 @@ class Search:
     of_row: tuple[OfRow, ...] = ()
 
     def fits(self, entry: bytes) -> bool:
-        """Whether an event is one of those that are looked for."""
+        """Return whether an event is one of those that are looked for."""
         if self.texts:
             lower = entry.lower()
             if not all(each in lower for each in self.texts):

@@ -1,8 +1,10 @@
-"""A shadow sees what its mod sees, after the mod has answered, and nothing of what it does leaves.
+"""A shadow gets the events of its mod, after the mod has answered, and none of its own effects
+leave.
 
-What it sends is held, and answered with what the same send of the mod was answered. What it answers, sends and raises
-is compared with what the mod did; values that are ids or times in both count as equal. One event at a time, so that the
-mod is not kept; what comes while too many wait is counted and not run.
+An event that it sends is held, and answered with the answer to the mod's same send. Its answers,
+sends and errors are compared with the mod's; values that are ids or times in both count as equal.
+One event at a time, so that the mod is not delayed; events over the limit of waiting ones are
+counted and not run.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ MOST_WAITING = 100
 MOST_EXAMPLES = 20
 MOST_PATHS = 200
 TOLD_EVERY = 100
-"""After how many events the sums are told, and at most once a second."""
+"""The number of events after which the sums are told, at most once a second."""
 
 HELD = EventResponse(True, "held", {"held": True})
 
@@ -42,13 +44,14 @@ Offer = Callable[[Slot, Event, Way], Awaitable[EventResponse | None]]
 
 @dataclass(slots=True)
 class Sends:
-    """What one generation sends while it handles one event, in order, each with what it was answered."""
+    """The events that one generation sends while it handles one event, in order, each with its
+    answer."""
 
     generation: Generation | None = None
     sent: list[tuple[Event, EventResponse]] = field(default_factory=list)
 
     def note(self, event: Event, answer: EventResponse) -> None:
-        """One more."""
+        """Note one more send."""
         self.sent.append((event, answer))
 
 
@@ -60,11 +63,11 @@ _run: ContextVar[_Run | None] = ContextVar("oa_dev_shadow_run", default=None)
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What a mod did with one event."""
+    """The effects of one event in a mod."""
 
     event: Event
     payload: dict[str, Any]
-    """The payload as it came, at its top: a handler may have changed it."""
+    """The payload as it came, at its top level: a handler may have changed it."""
     answer: EventResponse | None
     sends: Sends
     error: str = ""
@@ -74,14 +77,15 @@ class Seen:
 
 @dataclass(slots=True)
 class _Run:
-    """One event as a shadow handles it: what it sends, and what the mod's sends were answered."""
+    """One event in a shadow: its sends, and the answers to the mod's sends."""
 
     seen: Seen
     sent: list[Event] = field(default_factory=list)
     _used: dict[tuple[str, str | None], int] = field(default_factory=dict)
 
     def answer(self, event: Event) -> EventResponse:
-        """Hold what the shadow sends, and answer it as the mod's same send was answered."""
+        """Hold an event that the shadow sends, and answer it as the mod's same send was
+        answered."""
         self.sent.append(event)
         key = _key(event)
         number = self._used[key] = self._used.get(key, 0) + 1
@@ -97,7 +101,7 @@ def _key(event: Event) -> tuple[str, str | None]:
 
 
 class HeldHandle(NetworkHandle):
-    """The network as a shadow has it: it reads, and nothing that it does leaves."""
+    """The network of a shadow: it reads, and none of its effects leave."""
 
     is_shadow = True
 
@@ -133,7 +137,7 @@ class HeldHandle(NetworkHandle):
         return _refused()
 
     def storage_path(self, mod_name: str) -> Path:
-        """Return the folder of the shadow's own."""
+        """Return the shadow's own folder."""
         return self._services.storage_path(self._storage or mod_name)
 
 
@@ -143,17 +147,18 @@ def _refused() -> EventResponse:
 
 @dataclass(slots=True)
 class Difference:
-    """What differed at one place of the answers and sends to one event, how often, and the first examples."""
+    """The differences at one place of the answers and sends to one event: how many, and the first
+    examples."""
 
     event_name: str
     path: str
     count: int = 0
     examples: list[tuple[str, Any, Any]] = field(default_factory=list)
-    """The ids of events, each with what the mod and the shadow had there."""
+    """The ids of events, each with the values of the mod and of the shadow."""
 
 
 class Shadow:
-    """One shadow: what waits for it, and what it did differently."""
+    """One shadow: its waiting events, and its differences from its mod."""
 
     def __init__(self, slot: Slot, generation: int) -> None:
         self.slot = slot
@@ -168,7 +173,7 @@ class Shadow:
         self.told_at = 0.0
 
     def note(self, seen: Seen, run: _Run, answer: EventResponse | None, error: str, took: float) -> None:
-        """Compare what the shadow did with one event with what the mod did."""
+        """Compare the effects of one event in the shadow with those in the mod."""
         self.events += 1
         self.held += len(run.sent)
         self.times.note(took)
@@ -191,7 +196,7 @@ class Shadow:
                 known.examples.append((seen.event.event_id, each.before, each.after))
 
     def row(self, main: str) -> dict[str, Any]:
-        """What there is to say, as plain values."""
+        """Describe the shadow as plain values."""
         ordered = sorted(self.differences.values(), key=lambda each: -each.count)
         return {
             "line": f"{self.slot.mod_id} v{self.generation}",
@@ -231,7 +236,7 @@ class Shadows:
         self._shadows: dict[str, Shadow] = {}
 
     def offer(self, slots: tuple[Slot, ...], seen: Seen) -> None:
-        """Let shadows see an event that their mod has answered."""
+        """Give shadows an event that their mod has answered."""
         for slot in slots:
             if slot.live is None:
                 continue
@@ -241,13 +246,13 @@ class Shadows:
                 continue
             shadow.waiting.append(seen)
             if shadow.worker is None:
-                # Later: the answer goes first. An empty context: what a shadow does is nobody's call.
+                # Later: the answer goes first. Empty context: a shadow's work belongs to no call.
                 asyncio.get_running_loop().call_soon(self._begin, shadow, context=contextvars.Context())
 
     def _of(self, slot: Slot, number: int) -> Shadow:
         known = self._shadows.get(slot.mod_id)
         if known is None or known.slot is not slot or known.generation != number:
-            # What other code did says nothing of this one.
+            # Results of other code say nothing of this one.
             waiting = known.waiting if known is not None and known.slot is slot else ()
             known = self._shadows[slot.mod_id] = Shadow(slot, number)
             known.waiting.extend(waiting)
@@ -266,7 +271,7 @@ class Shadows:
     async def _see_all(self, shadow: Shadow) -> None:
         while shadow.waiting:
             seen = shadow.waiting.popleft()
-            # In a task of its own: one that goes on though it is ended takes only that along.
+            # In a task of its own: a handler that ignores its cancellation blocks only that.
             task = asyncio.create_task(self._see(shadow, seen))
             await asyncio.wait({task})
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -295,7 +300,8 @@ class Shadows:
         )
 
     def rows(self, mod: str) -> list[dict[str, Any]] | None:
-        """What the shadows of a mod, or that one, did differently; None where there is no such mod."""
+        """Describe the differences of the shadows of a mod, or of that one; None if there is no
+        such mod."""
         main = self._registry.find(main_of(mod))
         if main is None:
             return None
@@ -306,7 +312,7 @@ class Shadows:
         return [each.row(name) for each in known if mod in (main.mod_id, main.mod_path, each.slot.mod_id)]
 
     def forget(self) -> None:
-        """Let go of the shadows that are no more."""
+        """Forget the shadows that have ended."""
         for mod_id, shadow in list(self._shadows.items()):
             slot = self._registry.find(mod_id)
             if slot is not shadow.slot or slot.line is None or not slot.line.rule.shadow:
@@ -319,7 +325,7 @@ def _number(slot: Slot) -> int:
 
 
 def _done(answer: EventResponse | None, sends: list[Event], error: str) -> dict[str, Any]:
-    """What is compared of what a mod did, under the names that paths begin with."""
+    """Return the compared effects of a mod, by the names that paths begin with."""
     found = {"success": None, "data": None} if answer is None else {"success": answer.success, "data": answer.data}
     return {
         **found,
@@ -329,12 +335,12 @@ def _done(answer: EventResponse | None, sends: list[Event], error: str) -> dict[
 
 
 def _named(destination: str | None) -> str | None:
-    """A destination under one name, where a mod may be called by its local path."""
+    """Return a destination under one name: its local path may name a mod, too."""
     role, colon, name = (destination or "").partition(":")
     return f"{role}:{module_of(name)}" if colon and role == "mod" else destination
 
 
 def _plain(value: Any) -> str:
-    """A value as people read it, cut."""
+    """Return a value as people read it, cut."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:199]}…"

@@ -1,6 +1,6 @@
-"""What an agent wants to receive and what it may see: subscriptions and the visibility of events.
+"""The subscriptions of an agent, and the visibility of events.
 
-Pure decisions over one event and one agent; who is addressed at all is decided in `agents`.
+Pure decisions over one event and one agent; `agents` decides which agents are addressed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from devserver.model.event import Address, Event, matches, new_event_id, pattern
 from devserver.network.identity import bare
 
 PATTERNS_PER_AGENT = 100
-"""How many patterns the subscriptions of one agent may have together."""
+"""The most patterns in all subscriptions of one agent."""
 
 CHANNELS_PER_SUBSCRIPTION = 100
-"""How many channels one subscription may name."""
+"""The most channels that one subscription may name."""
 
 MOST_CHANNEL_NAME = 200
 _SUBSCRIPTION_BYTES = 400
-"""About what a subscription takes besides its texts; each text takes 60 more than its characters."""
+"""The rough bytes of a subscription without its texts; each text takes 60 more than its
+characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Subscription:
     subscription_id: str = field(default_factory=new_event_id)
 
     def covers(self, event: Event) -> bool:
-        """Whether the event is wished for. `channels` says nothing about events that go to no channel."""
+        """Return whether the subscription covers the event. `channels` does not concern events
+        without a channel."""
         destination = event.destination
         if self.channels and destination.role == "channel" and destination.id not in self.channels:
             return False
@@ -42,11 +44,11 @@ class Subscription:
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes."""
+        """The rough bytes of its memory."""
         return _SUBSCRIPTION_BYTES + sum(60 + len(each) for each in (*self.event_patterns, *self.channels))
 
     def to_dict(self) -> dict[str, Any]:
-        """The subscription as its agent is told of it."""
+        """Return the subscription as its agent gets it."""
         return {
             "subscription_id": self.subscription_id,
             "agent_id": self.agent_id,
@@ -56,13 +58,14 @@ class Subscription:
 
 
 def subscription_from_dict(values: Mapping[str, Any]) -> Subscription:
-    """The subscription that `to_dict` made these values of."""
+    """Read a subscription from the values of `to_dict`."""
     patterns, channels = tuple(values["event_patterns"]), tuple(values["channels"])
     return Subscription(values["agent_id"], patterns, channels, values["subscription_id"])
 
 
 def new_subscription(agent_id: str, patterns: object, channels: object, *, already: int) -> Subscription:
-    """A subscription out of received values; `already` counts the patterns the agent has. Raises EventRefused."""
+    """Make a subscription of received values; `already` counts the patterns that the agent has.
+    Raises EventRefused."""
     wanted = _texts(patterns, "event_patterns")
     if not wanted:
         raise EventRefused("bad_pattern", "a subscription needs at least one pattern, such as 'wiki.*' or '*'")
@@ -95,10 +98,12 @@ def _texts(values: object, name: str) -> tuple[str, ...]:
 
 
 def visible(agent_id: str, event: Event, in_channel: Callable[[str, str], bool]) -> bool:
-    """Whether the event's visibility lets this agent have it. `in_channel` answers for (channel, agent id).
+    """Return whether the event's visibility lets this agent have it. `in_channel` answers for
+    (channel, agent id).
 
-    direct: only the agent it is addressed to; restricted: only `allowed_agents`; mod_only: no agent; channel: the
-    members of the channel it goes to, or the agent it is addressed to; public and network: everybody.
+    direct: only the agent it is addressed to; restricted: only `allowed_agents`; mod_only: no
+    agent; channel: the members of the channel it goes to, or the agent it is addressed to; public
+    and network: all agents.
     """
     destination = event.destination
     match event.visibility:
@@ -117,5 +122,6 @@ def visible(agent_id: str, event: Event, in_channel: Callable[[str, str], bool])
 
 
 def subscribed(subscriptions: Collection[Subscription], event: Event) -> bool:
-    """Whether an agent with these subscriptions wants the event; one without any wants everything."""
+    """Return whether an agent with these subscriptions wants the event; one without any wants
+    everything."""
     return not subscriptions or any(each.covers(event) for each in subscriptions)

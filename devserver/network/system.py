@@ -1,7 +1,8 @@
 """The commands that a network answers itself: one row of `COMMANDS` for each `system.*` event.
 
-Who asks is the principal, never what the event says. An unknown `system.*` is refused here and reaches no mod. What the
-commands do, they do through `SystemContext`; nothing here loads a mod or opens a socket.
+The caller is the principal, whatever the event says. An unknown `system.*` is refused here and
+reaches no mod. The commands act through `SystemContext`; nothing here loads a mod or opens a
+socket.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ class SystemContext(Protocol):
         """Its agents."""
 
     def mods(self) -> list[dict[str, Any]]:
-        """Its mods in order, each with at least `name` (the path in network.yaml), `mod_id` and `version`."""
+        """Return its mods in order, each with at least `name` (the path in network.yaml), `mod_id`
+        and `version`."""
 
     def stats(self) -> dict[str, Any]:
-        """What `AgentNetwork.get_network_stats()` returns."""
+        """Return the result of `AgentNetwork.get_network_stats()`."""
 
     async def load_mod(
         self,
@@ -50,12 +52,14 @@ class SystemContext(Protocol):
         trusted: bool = True,
         generation: int | None = None,
     ) -> EventResponse:
-        """Load a mod; callers that are not trusted obey the allow list. `generation`: the one that the caller saw."""
+        """Load a mod; untrusted callers obey the allow list. `generation`: the one that the caller
+        saw."""
 
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
     ) -> EventResponse:
-        """Unload a mod by path or id; where others need it, `cascade` unloads them first, `force` leaves them."""
+        """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force`
+        leaves them."""
 
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
         """Reload a mod by path or id."""
@@ -95,7 +99,8 @@ Run = Callable[[SystemContext, Event, Principal], Awaitable[EventResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of the table: the event's name after `system.`, what its sender must be allowed, what it does."""
+    """One row of the table: the event's name after `system.`, the scope that it needs, its
+    function."""
 
     name: str
     scope: Scope
@@ -103,7 +108,7 @@ class Command:
 
 
 def is_system(event_name: str) -> bool:
-    """Whether an event is for the network itself."""
+    """Return whether an event is for the network itself."""
     return event_name.startswith(PREFIX)
 
 
@@ -120,14 +125,15 @@ async def run_system(context: SystemContext, event: Event, principal: Principal)
 
 
 def command_name(event: Event) -> str:
-    """The command that an event asks for, as in "mod.load"."""
+    """Return the command that an event asks for, as in "mod.load"."""
     return event.event_name.removeprefix(PREFIX)
 
 
 def answer(
     event: Event, data: Mapping[str, Any] | None = None, message: str = "", *, success: bool = True
 ) -> EventResponse:
-    """An answer in the form of OpenAgents: `data` says which command it answers and repeats a `request_id`."""
+    """Return an answer in the form of OpenAgents: `data` names the command that it answers and
+    repeats a `request_id`."""
     told = {"type": "system_response", "command": command_name(event), **(data or {})}
     if "request_id" in event.payload:
         told["request_id"] = event.payload["request_id"]
@@ -135,7 +141,7 @@ def answer(
 
 
 def refusal(event: Event, code: str, sentence: str) -> EventResponse:
-    """The answer to a command that is not carried out."""
+    """Return the answer to a command that is not carried out."""
     return answer(event, {"code": code}, sentence, success=False)
 
 
@@ -166,7 +172,7 @@ def _identity_problem(event: Event, principal: Principal) -> EventRefused | None
 
 
 def _subject(event: Event, principal: Principal) -> str:
-    """The agent that a command is about: the one who asks, or whom a trusted caller names."""
+    """Return the agent that a command is about: the caller, or one that a trusted caller names."""
     if principal.kind is Kind.AGENT:
         return principal.id
     named = event.payload.get("agent_id") or event.source_id
@@ -241,7 +247,7 @@ async def _poll(context: SystemContext, event: Event, principal: Principal) -> E
 
 async def _ping(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
     context.directory.touch(_subject(event, principal))
-    # Both names are answered as the one, as in OpenAgents.
+    # Both names have one answer, as in OpenAgents.
     return answer(event, {"command": "ping_agent", "timestamp": event.payload.get("timestamp", int(time.time()))})
 
 
@@ -324,7 +330,7 @@ async def _list_mods(context: SystemContext, event: Event, principal: Principal)
 
 
 def mod_row(mod: Mapping[str, Any]) -> dict[str, Any]:
-    """A mod as agents see it; unmodified clients need `name` and `version`."""
+    """Return a mod as agents see it; unmodified clients need `name` and `version`."""
     return {
         "name": mod["name"],
         "version": mod.get("version", "0"),
@@ -388,7 +394,7 @@ async def _promote(context: SystemContext, event: Event, principal: Principal) -
 
 
 def _seen(event: Event) -> int | None:
-    """The generation that the sender saw the mod at; None where it does not say."""
+    """Return the generation of the mod that the sender saw; None if it does not say."""
     value = event.payload.get("generation")
     if value is not None and (type(value) is not int or value < 0):
         raise EventRefused("bad_payload", f"payload.generation of {event.event_name} is a whole number")

@@ -1,4 +1,4 @@
-"""The way of one event: what went wrong on it, and, where a recorder follows it, which mods it came to."""
+"""The way of one event: its errors, and, if a recorder follows it, the mods that it visited."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Way:
     """The way of an event that is not recorded: it notes errors alone.
 
-    Nearly all of them have nothing to note, so these are attributes of the class until there is something.
+    Nearly all of them note nothing, so these are attributes of the class until there is something.
     """
 
     errors: Sequence[tuple[str, ErrorFacts]] = ()
-    """The mods that have failed on it so far, each with what went wrong."""
+    """The mods that have failed on it so far, each with its error."""
     number = 0
-    """What people call the event by; 0 where it is not recorded."""
+    """The number of the event for people; 0 if it was not recorded."""
 
     def failed(self, mod_id: str, error: ErrorFacts) -> None:
         """Note that the handler of a mod raised."""
@@ -41,7 +41,7 @@ class Way:
         """Note which agents got it."""
 
     def end(self, event: Event, answer: EventResponse, written: bytes | None = None) -> None:
-        """The event has its answer; `written`: the answer as `Answers` has written it."""
+        """End the way; `written`: the answer as `Answers` has written it."""
 
 
 class Trace(Way):
@@ -68,7 +68,7 @@ class Trace(Way):
         )
 
     def turned_away(self, mod_id: str, began: float, said: int) -> None:
-        """Note a visit that did not come about."""
+        """Note a visit that did not happen."""
         held = int((time.monotonic() - began) * 1e6)
         self.visits.append((mod_id, 0, int((began - self.recorder.zero) * 1e6), held, 0, said))
 
@@ -79,7 +79,7 @@ class Trace(Way):
         self.to = (*delivery.to, more) if more else delivery.to
 
     def end(self, event: Event, answer: EventResponse, written: bytes | None = None) -> None:
-        """Have it recorded, once: an event that was given up goes on, but its sender has its answer."""
+        """Record it, once: a given-up event continues, but its sender has its answer."""
         if not self.has_ended:
             self.has_ended = True
             self.recorder.end(self, event, answer, written)

@@ -1,4 +1,5 @@
-"""What a decision depends on, and the names and sentences that all decisions share. Decides nothing itself."""
+"""Everything that a decision depends on, and the names and sentences that all decisions share.
+Decides nothing itself."""
 
 from __future__ import annotations
 
@@ -18,22 +19,24 @@ from devserver.sources.graph import Declarations, ModuleGraph
 
 @dataclass(frozen=True, slots=True)
 class Returns:
-    """What undoing brings of a mod: the generation whose code it is, and the sources that differ from it on disk."""
+    """The effect of an undo on a mod: the generation whose code returns, and the sources that
+    differ from it on disk."""
 
     generation: int
     differing: tuple[Path, ...] = ()
     code: str = ""
-    """The path of the code that runs again where that is another's, or was."""
+    """The path of the code that runs again if that is another mod's, or was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockNews:
-    """How the lock on disk differs from what is loaded.
+    """The differences of the lock on disk from what is loaded.
 
-    `problem`: why nothing of it can be used, in words. `moved` are the loaded modules that it has in another version,
-    each with where that is; `changes` what has changed of the mods (by path) that these belong to, in words; `waiting`
-    those of them whose new version needs what is imported in another one, each with that. `gone` are the mods that it
-    has no more, `imported` the packages of other people of which another version is imported, with both.
+    `problem`: why none of it can be used, in words. `moved`: the loaded modules that it has in
+    another version, each with its place; `changes`: the changes of the mods (by path) of these, in
+    words; `waiting`: those whose new version needs another version of an imported package, each
+    with that. `gone`: the mods that it no longer has; `imported`: the packages of other people of
+    which another version is imported, with both.
     """
 
     problem: str = ""
@@ -44,21 +47,23 @@ class LockNews:
     imported: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-# No slots: what is looked up again and again is indexed once.
+# No slots: frequent look-ups are indexed once.
 @dataclass(frozen=True)
 class Situation:
-    """All that a decision depends on.
+    """Everything that a decision depends on.
 
-    `config` is what the process runs with. `stale` are the loaded modules one of whose sources differs on disk, each
-    with that source, also those that an earlier plan has tried in vain; `stale_reads` the same for data files that mods
-    read while they were initialised. `retry` are the mods (by path) whose last attempt failed and whose sources have
-    changed since; `declared` is what the source of mods that are to be loaded says about their requirements.
-    `undoable` gives for each mod whose last reload can be undone the mods and the modules that it concerned; `latest`
-    are the mods that the last change has reloaded, `final` says what else it did, which cannot be undone. `deleted` are
-    those of the stale sources that are on disk no more; `missing` the live mods (by id) whose own source is among them
-    and that are nowhere else either, each with it; `missed` those of them of which that was said already. `absent` are
-    the mods (by path) that network.yaml asks for and that are nowhere, each with where they were looked for. `waiting`
-    are the mods (by path) that were held or skipped because of others, each with the paths of those.
+    `config`: what the process runs with. `stale`: the loaded modules with a source that differs on
+    disk, each with that source, also those that an earlier plan has tried in vain; `stale_reads`:
+    the same for data files that mods read in `initialize()`. `retry`: the mods (by path) whose last
+    attempt failed and whose sources have changed since; `declared`: the requirements in the sources
+    of mods that are to be loaded. `undoable`: for each mod whose last reload can be undone the mods
+    and the modules of that; `latest`: the mods that the last change has reloaded; `final`: its
+    other effects, which cannot be undone. `deleted`: those of the stale sources that are no longer
+    on disk; `missing`: the live mods (by id) whose own source is among them and that are not found
+    elsewhere, each with it; `missed`: those of them that have been told already. `absent`: the mods
+    (by path) that network.yaml asks for and that do not exist, each with the searched places.
+    `waiting`: the mods (by path) that were held or skipped because of others, each with the paths
+    of those.
     """
 
     config: NetworkConfig
@@ -71,7 +76,7 @@ class Situation:
     workspace: Path = Path()
     undoable: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     returns: Mapping[str, Returns] = field(default_factory=dict)
-    """What undoing brings of each mod that is `undoable`."""
+    """The effect of an undo on each mod that is `undoable`."""
     latest: tuple[str, ...] = ()
     final: tuple[str, ...] = ()
     deleted: frozenset[Path] = frozenset()
@@ -80,21 +85,21 @@ class Situation:
     absent: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ended: Mapping[str, ModSpec] = field(default_factory=dict)
-    """The lines of network.yaml (by path) that a person has ended, each as it stood there then."""
+    """The lines of network.yaml (by path) that a person has ended, each with its spec then."""
     archives: frozenset[Path] = frozenset()
-    """The archives on the import path: what was imported from one stays as it is until a restart."""
+    """The archives on the import path: modules imported from one stay until a restart."""
     gains: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """What stale modules import of each other as they are on disk, and did not as they are loaded."""
+    """The imports between stale modules that are on disk and not in the loaded sources."""
     lock: LockNews | None = None
-    """How the lock on disk differs from what is loaded, where that is asked for."""
+    """The differences of the lock on disk from what is loaded, on demand."""
     can_restart: bool = False
     """Whether this process can replace its own image; an embedded network cannot."""
     stale_in_process: tuple[str, ...] = ()
     """The reasons of restarts that wait, in words."""
     would_fail: Mapping[str, str] = field(default_factory=dict)
-    """The live mods (by id) that would not come up in a fresh process, each with why."""
+    """The live mods (by id) that would fail in a fresh process, each with why."""
     state_moves: tuple[StateMove, ...] = ()
-    """What a restart would do with the state of each mod; looked at for a restart only."""
+    """What a restart would do with the state of each mod; for a restart only."""
     child_processes: tuple[str, ...] = ()
     """The processes that mods have started and that end with a restart, in words."""
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -111,11 +116,12 @@ class Situation:
         return self._by_path.get(module_of(mod_path))
 
     def listed(self, mod_path: str) -> ModSpec | None:
-        """Return what network.yaml, as the process runs with it, says of a mod."""
+        """Return the spec of a mod in network.yaml, as the process runs with it."""
         return self._listed.get(module_of(mod_path))
 
     def needing(self, path: str) -> tuple[LiveMod, ...]:
-        """Return the live mods that need the mod of that path, or will once they are as on disk."""
+        """Return the live mods that need the mod of that path, or will after loading their sources
+        on disk."""
         return tuple(self._needing.get(path, ()))
 
     def needs_of(self, mod: LiveMod) -> frozenset[str]:
@@ -123,7 +129,7 @@ class Situation:
         return self.graph.closure(mod.entry)
 
     def shown(self, path: Path) -> str:
-        """Return a path as people read it: relative to the workspace where it lies in it."""
+        """Return a path as people read it: relative to the workspace if it lies in it."""
         return str(path.relative_to(self.workspace)) if path.is_relative_to(self.workspace) else str(path)
 
     @cached_property
@@ -162,7 +168,7 @@ class Situation:
 
 
 def not_loaded(name: str, situation: Situation) -> str:
-    """That there is no such mod, and which one may be meant."""
+    """Return that there is no such mod, and which one may be meant."""
     ids = [mod.mod_id for mod in situation.live]
     close = difflib.get_close_matches(mod_id_of(name), ids, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Loaded: {', '.join(ids) or 'none'}."
@@ -170,8 +176,7 @@ def not_loaded(name: str, situation: Situation) -> str:
 
 
 def required(texts: Iterable[str]) -> tuple[Requirement, ...]:
-    """Return the requirements that these texts state; what states none is left out (see
-    `unreadable`)."""
+    """Return the requirements that these texts state, without invalid ones (see `unreadable`)."""
     return tuple(parse_requirement(each) for each in texts if unreadable([each]) is None)
 
 
