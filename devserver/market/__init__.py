@@ -1,1 +1,2 @@
-"""What mods need from outside: other mods, in which versions. Later also what is fetched and installed for them."""
+"""Everything from outside that mods need: other mods and packages, in which versions, found,
+reviewed and installed."""

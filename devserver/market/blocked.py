@@ -1,6 +1,7 @@
-"""What catalogues warn of among the mods that are installed. A warning refuses loads; it never removes anything.
+"""Warnings of catalogues about installed mods. A warning refuses loads; it never removes anything.
 
-Only files are read, those of this machine and what commands have fetched, and only where they are others than before.
+Reads only files, those of this machine and those that commands have fetched, and only when they
+have changed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Warning:
-    """A mod that a catalogue warns of: its path, distribution and version, why, who says so, and its digest there."""
+    """A warning of a catalogue about a mod: its path, distribution and version, the reason, the
+    catalogue, and its digest there."""
 
     mod_path: str
     name: str
@@ -46,20 +48,20 @@ class Warning:
 
 
 class Running(Protocol):
-    """What is asked of the network."""
+    """The questions to the network."""
 
     workspace: Path
 
     @property
     def config(self) -> NetworkConfig:
-        """What network.yaml asks for."""
+        """Return what network.yaml asks for."""
 
     def runs(self, mod_path: str) -> bool:
-        """Whether a mod runs."""
+        """Return whether a mod runs."""
 
 
 class BlockedMods:
-    """The warnings about what is installed. `installed` is asked each time: it may change."""
+    """The warnings about installed mods. `installed` is asked each time: it may change."""
 
     def __init__(
         self, network: Running, installed: Callable[[], Installed | None], tell: Callable[[Fact], None]
@@ -72,11 +74,13 @@ class BlockedMods:
         self._allowed: set[str] = set()
 
     def allow(self, sha256: str) -> None:
-        """Let a mod be loaded in this run all the same: a person has seen the warning, and names its digest."""
+        """Let a mod be loaded in this run nevertheless: a person has seen the warning, and names
+        its digest."""
         self._allowed.add(sha256)
 
     def find(self, mod_path: str) -> Warning | None:
-        """The warning about a mod; none for one of the workspace, and for one that was allowed."""
+        """Return the warning about a mod; None for one of the workspace, and for one that was
+        allowed."""
         installed = self._installed()
         name = installed.mods.get(mod_path) if installed is not None else None
         if installed is None or name is None or name not in installed.packages:
@@ -86,7 +90,8 @@ class BlockedMods:
         return None if found is None or found.sha256 in self._allowed else found
 
     def refuse(self, mod_path: str) -> None:
-        """Raise ModRefused for a mod that a catalogue warns of. One that runs already may be saved as before."""
+        """Raise ModRefused for a mod that a catalogue warns of. Saves of one that runs already are
+        applied."""
         warning = None if self._network.runs(mod_path) else self.find(mod_path)
         if warning is not None:
             self._tell(warning.fact(runs=False))
@@ -96,11 +101,11 @@ class BlockedMods:
             )
 
     def running(self) -> tuple[Warning, ...]:
-        """All warnings about mods that run."""
+        """Return all warnings about mods that run."""
         return tuple(each for each in self.all() if self._network.runs(each.mod_path))
 
     def all(self) -> tuple[Warning, ...]:
-        """All warnings about what is installed."""
+        """Return all warnings about installed mods."""
         installed = self._installed()
         paths = () if installed is None else tuple(installed.mods)
         return tuple(each for path in paths if (each := self.find(path)) is not None)
@@ -127,7 +132,7 @@ class BlockedMods:
                 try:
                     found.append(read_catalogue(file.read_bytes(), file.parent, named=name))
                 except (OSError, BadCatalogue):
-                    # Who searches is told; a list that cannot be read warns of nothing.
+                    # Searches tell of a list that cannot be read; it warns of nothing.
                     continue
             self._catalogues, self._signature = tuple(found), signature
         return self._catalogues

@@ -1,7 +1,7 @@
-"""Lists of mods that can be had: one JSON file each, read strictly, searched, and compared by name.
+"""Lists of available mods: one JSON file each, read strictly, searched, and compared by name.
 
-A catalogue tells and refuses; it never installs, changes or deletes. Every text in one is of a stranger: printed only
-through `ui/escape`. Where catalogues come from, `places` knows.
+A catalogue tells and refuses; it never installs, changes or deletes. Its texts are a stranger's:
+printed only through `ui/escape`. `places` knows where catalogues come from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHORT = 5
 
 
 class BadCatalogue(DevServerError):
-    """A catalogue that cannot be used. Its text names it, and what is wrong with it."""
+    """A catalogue that cannot be used. Its text names it, and the problem."""
 
 
 _Said = Annotated[str, Field(max_length=LONGEST)]
@@ -45,9 +45,10 @@ class _Strict(BaseModel):
 
 
 class Release(_Strict):
-    """One version of a mod. `yanked` and `blocked` hold the reason; a yanked one is not chosen any more.
+    """One version of a mod. `yanked` and `blocked` hold the reason; a yanked one is no longer
+    chosen.
 
-    `touches` maps a kind of touch to what is touched, with places, as `Review.touched` returns it.
+    `touches` maps a kind of touch to its targets, with places, as `Review.touched` returns it.
     """
 
     file: _WheelFile
@@ -77,14 +78,15 @@ class Entry(_Strict):
     replaced_by: _Name | None = None
 
     def newest(self) -> str | None:
-        """The newest version that may be chosen: a final one where there is one, none that is yanked or blocked."""
+        """Return the newest version that may be chosen: a final one if there is one, and not yanked
+        or blocked."""
         chosen = [each for each, release in self.releases.items() if not (release.yanked or release.blocked)]
         ordered = in_order(chosen)
         final = [each for each in ordered if not _is_early(each)]
         return next(iter(final or ordered), None)
 
     def blocked_for(self, version: str) -> str | None:
-        """Why this version is blocked, or all are; None where it is not."""
+        """Return why this version is blocked, or all are; None if it is not."""
         release = self.releases.get(version)
         return self.blocked or (release.blocked if release is not None else None)
 
@@ -98,9 +100,9 @@ class _File(_Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """A list of mods by name. `where` is the folder or the address that its wheels lie at; `age` in seconds.
+    """A list of mods by name. `where` is the folder or the address of its wheels; `age` in seconds.
 
-    `age` is None for one that was read where it is made, and counts from when a remote one was fetched.
+    `age` is None for one that was read where it is made, and counts from the fetch of a remote one.
     """
 
     name: str
@@ -110,7 +112,8 @@ class Catalogue:
     age: float | None = None
 
     def find(self, name: str) -> tuple[str, Entry] | None:
-        """The entry of a distribution, by its name or by the path of one of its mods; the name that it has here."""
+        """Return the entry of a distribution, by its name or by the path of one of its mods, and
+        its name here."""
         wanted = normal(name)
         for each, entry in self.entries.items():
             if normal(each) == wanted or name in entry.mods:
@@ -120,7 +123,8 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry in its catalogue, and the version that would be chosen; none where an index knows."""
+    """An entry in its catalogue, and the version that would be chosen; empty if only an index
+    knows."""
 
     name: str
     entry: Entry
@@ -134,9 +138,10 @@ class Found:
 
 
 def read_catalogue(data: bytes, where: Path | str, *, named: str = "", age: float | None = None) -> Catalogue:
-    """Read a catalogue from the bytes of its file; `where` is what its files lie beside. Raises BadCatalogue.
+    """Read a catalogue from the bytes of its file; `where` is the place of its files. Raises
+    BadCatalogue.
 
-    `named` is how people call it here, where that is not what it calls itself.
+    `named` is its name here, if that is not its own.
     """
     shown = named or str(where)
     if len(data) > MOST_BYTES:
@@ -159,7 +164,7 @@ def read_catalogue(data: bytes, where: Path | str, *, named: str = "", age: floa
 
 
 def written(name: str, made: str, entries: dict[str, Entry]) -> str:
-    """Return a catalogue as the text of its file: sorted, so that two versions of it can be compared."""
+    """Return a catalogue as the text of its file: sorted, so that two versions can be compared."""
     mods = {each: _as_dict(entries[each]) for each in sorted(entries)}
     return json.dumps({"format": 1, "name": name, "made": made, "mods": mods}, indent=1, ensure_ascii=False) + "\n"
 
@@ -182,7 +187,8 @@ def _no_number(text: str) -> Any:
 
 
 def _refuse_alike(names: Iterable[str], shown: str) -> None:
-    """Refuse two names that indexes take for one: which of them is meant would depend on who reads."""
+    """Refuse two names that are one to indexes: readers would disagree about which of them is
+    meant."""
     seen: dict[str, str] = {}
     for each in names:
         other = seen.setdefault(normal(each), each)
@@ -194,9 +200,10 @@ def _refuse_alike(names: Iterable[str], shown: str) -> None:
 
 
 def search(catalogues: Sequence[Catalogue], words: str = "") -> tuple[Found, ...]:
-    """The mods in which every word occurs, best first: by name (short ones first), then by what they say of themselves.
+    """Return the mods in which every word occurs, best first: by name (short ones first), then by
+    their descriptions.
 
-    A name that stands in several catalogues is that of the first.
+    A name in several catalogues is that of the first.
     """
     wanted = words.casefold().split()
     found: list[tuple[tuple[int, int, str], Found]] = []
@@ -219,7 +226,7 @@ def find(catalogues: Sequence[Catalogue], name: str) -> Found | None:
 
 
 def entries_of(catalogues: Sequence[Catalogue]) -> tuple[Found, ...]:
-    """All mods that can be had, each from the first catalogue that has its name."""
+    """Return all available mods, each from the first catalogue that has its name."""
     found: dict[str, Found] = {}
     for catalogue in catalogues:
         for name, entry in catalogue.entries.items():
@@ -228,7 +235,7 @@ def entries_of(catalogues: Sequence[Catalogue]) -> tuple[Found, ...]:
 
 
 def _places(found: Found) -> tuple[str, ...]:
-    """Where words are looked for, best first."""
+    """Return the places where words are searched, best first."""
     entry, release = found.entry, found.release
     answers = release.answers if release is not None else []
     texts = (f"{found.name} {' '.join(entry.mods)}", " ".join(entry.keywords), entry.summary, " ".join(answers))
@@ -239,10 +246,11 @@ def _places(found: Found) -> tuple[str, ...]:
 
 
 def near_names(name: str, known: Collection[str]) -> tuple[str, ...]:
-    """The known names that `name` could be mistaken for, the closest first: at most two letters apart.
+    """Return the known names that `name` could be mistaken for, the closest first: at most two
+    letters apart.
 
-    Also those that are the same without `-`, `_` and `.`, which indexes take for others. A name of less than five
-    letters may differ by one. The name itself is not among them.
+    Also those that are the same without `-`, `_` and `.`, which indexes distinguish. A name of less
+    than five letters may differ by one. The name itself is not among them.
     """
     wanted, found = normal(name), []
     for each in sorted(set(known)):
@@ -261,7 +269,8 @@ def _bare(name: str) -> str:
 
 
 def _distance(one: str, other: str, most: int) -> int:
-    """How many letters have to be added, removed, changed or swapped with the next; above `most` any number."""
+    """Return how many letters have to be added, removed, changed or swapped with the next; above
+    `most` any number."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     before: list[int] = []
@@ -282,7 +291,7 @@ def _distance(one: str, other: str, most: int) -> int:
 
 
 def in_order(versions: Iterable[str]) -> list[str]:
-    """Versions from the newest to the oldest; texts that are no versions come last."""
+    """Return versions from the newest to the oldest; invalid ones come last."""
     from packaging.version import InvalidVersion, Version
 
     def key(text: str) -> tuple[bool, Any]:

@@ -1,6 +1,7 @@
-"""Why no set of packages suits everything, as sentences with both sides: read from the derivation that uv prints.
+"""Explains why no set of packages fits, as sentences with both sides: read from the derivation that
+uv prints.
 
-Only what its forms are known for is read. Of any other derivation nothing is made up: it is shown as uv says it.
+Reads only known forms. Any other derivation is shown as uv writes it.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ _NO_WHEELS = re.compile(rf"(?P<what>{_THING}) (?:has|have) no (?:usable )?wheels
 _PYTHON = re.compile(r"the requested Python version \((?P<asked>[^)]*)\) does not satisfy Python(?P<wanted>\S+)")
 _CONCLUSION = re.compile(r"we can conclude that .*?\.(?: \(\d+\))?(?= (?:And because|Because) |\s*$)")
 _KNOWN = re.compile(r"we know from \(\d+\) that .*?, (?=we can conclude)")
-"""What the derivation repeats of its own conclusions: no premise."""
+"""Conclusions that the derivation repeats: not premises."""
 _PARTS = re.compile(rf"^(?:all versions of )?(?P<name>{_NAME})(?:\[[^\]]*\])?(?:\{{[^}}]*\}})?(?P<range>.*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of those that cannot be brought together: whom people know it as, what it needs, and where that stands."""
+    """One side of a conflict: its name for people, its requirement, and where that is written."""
 
     who: str
     needs: str
@@ -44,9 +45,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Why nothing suits. `sides` are two or more that want one package differently, else `sentence` says it all.
+    """Why nothing fits. `sides` are two or more that want one package differently, else `sentence`
+    says it all.
 
-    Without either, the derivation had an unknown form; `raw` is what uv said in any case.
+    Without either, the derivation had an unknown form; `raw` is always uv's own text.
     """
 
     raw: str
@@ -74,7 +76,7 @@ class _Need:
 
 
 def explain(said: str, wants: Wants) -> Explained:
-    """Read a derivation of uv, and name those in it by what people call them."""
+    """Read a derivation of uv, with our names for its parts."""
     raw = derivation_of(said)
     premises = " ".join(_CONCLUSION.sub(" ", _KNOWN.sub("", " ".join(raw.split()))).split())
     if not raw or "unsatisfiable" not in raw:
@@ -87,7 +89,7 @@ def explain(said: str, wants: Wants) -> Explained:
 
 
 def derivation_of(said: str) -> str:
-    """The part of uv's words that derives why nothing suits; nothing where there is none."""
+    """Return the part of uv's output that derives why nothing fits; empty without one."""
     start = said.find("Because ")
     if start < 0:
         return ""
@@ -96,7 +98,7 @@ def derivation_of(said: str) -> str:
 
 def _needs(premises: str) -> Iterator[_Need]:
     for found in (*_DEPENDS.finditer(premises), *_ONE_OF.finditer(premises)):
-        # A range is one word with commas in it; what separates things is followed by a blank.
+        # A range is one word with commas in it; separators are followed by a blank.
         for each in re.split(r",? and |, |\s+", found["what"].replace("all versions of ", "").strip()):
             parts = _PARTS.match(each)
             if parts is not None:
@@ -104,7 +106,8 @@ def _needs(premises: str) -> Iterator[_Need]:
 
 
 def _lacking(premises: str, needs: list[_Need], wants: Wants) -> Explained | None:
-    """What is needed and not to be had: a name that is nowhere, or versions that are nowhere."""
+    """Return a requirement that cannot be met: of a name that does not exist, or versions that do
+    not."""
     for found in _NOT_FOUND.finditer(premises):
         name = normal(found["name"])
         by = [each for each in needs if each.name == name]
@@ -116,7 +119,7 @@ def _lacking(premises: str, needs: list[_Need], wants: Wants) -> Explained | Non
         )
     for name, there in _available(premises):
         by = [each for each in needs if each.name == name and (each.range or "wheel" in there)]
-        # What is only one version of a mod of the workspace says nothing.
+        # Having only one version of a mod of the workspace is no information.
         if by and name in wants.server:
             return Explained("", name, sentence=f"{_asked_by(by[0], wants)}, and {_runs(name, wants)}")
         if by and wants.who(name) is None and not _is_contested(name, needs):
@@ -151,7 +154,7 @@ def _is_contested(name: str, needs: Iterable[_Need]) -> bool:
 
 
 def _contested(needs: list[_Need], wants: Wants) -> Explained | None:
-    """The package that is wanted in two ways, with who wants it so."""
+    """Return the package that is wanted in two ways, with the two sides."""
     names = dict.fromkeys(each.name for each in needs if each.range and _is_contested(each.name, needs))
     for name in names:
         by = [each for each in needs if each.name == name and each.range]

@@ -1,6 +1,8 @@
-"""`.oa-dev/env/<digest>/`: the packages of one lock. Built beside, renamed when whole, never changed afterwards.
+"""`.oa-dev/env/<digest>/`: the packages of one lock. Built beside, renamed when whole, never
+changed afterwards.
 
-Each folder has a record that says which lock it is of, so that a start opens one small file and starts no program.
+Each folder has a record that says which lock it is of, so that a start opens one small file and
+starts no program.
 """
 
 from __future__ import annotations
@@ -23,40 +25,40 @@ from devserver.errors import DevServerError
 from devserver.model.names import mod_name_problem, normal
 
 if TYPE_CHECKING:
-    # Slow to import, and not needed where a record says what is installed.
+    # Slow to import, and not needed if a record says what is installed.
     from devserver.market.lock import Lock, Locked
 
 RECORD = "oa-dev.json"
 KEPT_LOCK = "oa-dev.lock"
 GROUP = "openagents.mods"
-"""The entry points by which a distribution says which mods it brings."""
+"""The entry points by which a distribution names its mods."""
 _NEW = ".new-"
 _NAME_OF = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _RECORD_LIMIT = 4 * 1024 * 1024
 
 
 class Busy(DevServerError):
-    """Another process changes what is locked or installed here."""
+    """Another process changes the lock or the packages here."""
 
 
 class NotInstalled(DevServerError):
-    """What is locked is not here."""
+    """The lock is not installed here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One distribution as it is installed. `identity` differs where its files do; `tops` are what it is imported by."""
+    """One installed distribution. `identity` changes with its files; `tops` are its top modules."""
 
     version: str
     identity: str
     tops: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    """The distributions that it names as needed, whatever for."""
+    """The distributions that it requires, for any purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The folder of a lock as it is installed: its distributions by name, and paths of mods with theirs."""
+    """The folder of an installed lock: its distributions by name, and paths of mods with theirs."""
 
     folder: Path
     mods: Mapping[str, str] = field(default_factory=dict)
@@ -64,16 +66,18 @@ class Installed:
 
     @property
     def tops_of_mods(self) -> tuple[str, ...]:
-        """The top names of the distributions that bring mods: these are sources that are reloaded."""
+        """Return the top names of the distributions that bring mods: these are sources that are
+        reloaded."""
         named = (self.packages.get(name) for name in dict.fromkeys(self.mods.values()))
         return tuple(dict.fromkeys(top for each in named if each is not None for top in each.tops))
 
     def owner(self, top: str) -> str | None:
-        """The distribution that a top module or package belongs to."""
+        """Return the distribution that a top module or package belongs to."""
         return next((name for name, each in self.packages.items() if top in each.tops), None)
 
     def with_needed(self, name: str) -> frozenset[str]:
-        """A distribution and all of this folder that it needs, directly or through others."""
+        """Return a distribution and all of this folder that it needs, directly or through
+        others."""
         found, waiting = {name}, [name]
         while waiting:
             package = self.packages.get(waiting.pop())
@@ -86,26 +90,27 @@ class Installed:
 
 
 def environments(workspace: Path) -> Path:
-    """Where the folders are."""
+    """Return the place of the folders."""
     return workspace / ".oa-dev" / "env"
 
 
 def folder_of(workspace: Path, lock: Lock) -> Path:
-    """Where the packages of a lock are, or will be."""
+    """Return the folder of a lock's packages, even if it does not exist yet."""
     from devserver.market.lock import digest
 
     return environments(workspace) / digest(lock.here)
 
 
 def hash_of(data: bytes) -> str:
-    """What a record knows a lock by."""
+    """Return the name of a lock in records."""
     return hashlib.sha256(data).hexdigest()
 
 
 def find_installed(workspace: Path, data: bytes) -> Installed:
-    """What is installed of the lock in these bytes: by the records beside the packages, which is quick.
+    """Return the packages of the lock in these bytes: by the records beside the packages, which is
+    quick.
 
-    Raises NotInstalled, with what is wrong with the lock where that is the reason.
+    Raises NotInstalled, with the problem of the lock if that is the reason.
     """
     wanted = hash_of(data)
     with contextlib.suppress(OSError):
@@ -143,7 +148,8 @@ def _read_record(folder: Path) -> tuple[str, Installed] | None:
 
 
 def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
-    """Note which lock a folder is of, and keep that. A lock whose packages stay has the same folder, noted again."""
+    """Note and keep which lock a folder is of. Another lock of the same packages has the same
+    folder, noted again."""
     packages = {each.name: _package(folder, each) for each in lock.here}
     found = Installed(folder, dict(lock.mods), packages)
     rows = {name: asdict(each) for name, each in packages.items()}
@@ -154,7 +160,7 @@ def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
 
 
 def changed_by_hand(installed: Installed) -> dict[str, tuple[str, ...]]:
-    """By distribution of a mod, the sources that are not what its list of files (RECORD) says."""
+    """Return, by distribution of a mod, the sources that differ from its list of files (RECORD)."""
     found = {}
     for name in sorted({*installed.mods.values()}):
         info = _info_of(installed.folder, name)
@@ -175,7 +181,7 @@ def _hash_now(file: Path) -> str:
 
 
 def lock_of(folder: Path) -> bytes | None:
-    """The lock that a folder was last noted as being of."""
+    """Return the lock that a folder was last noted for."""
     with contextlib.suppress(OSError):
         return (folder / KEPT_LOCK).read_bytes()
     return None
@@ -195,7 +201,7 @@ def _info_of(folder: Path, name: str) -> Path | None:
 
 
 def _tops(info: Path) -> tuple[str, ...]:
-    """The top modules and packages that a distribution brings, by the list of its files."""
+    """Return the top modules and packages of a distribution, by the list of its files."""
     files = (line.partition(",")[0].strip('"') for line in _lines(info / "RECORD"))
     firsts = (each.partition("/") for each in files if each.endswith((".py", ".so", ".pyd")))
     names = {first.partition(".")[0] for first, _, _ in firsts}
@@ -210,13 +216,14 @@ def _requires(info: Path) -> tuple[str, ...]:
 
 
 def needs_in(folder: Path, name: str) -> tuple[str, ...]:
-    """The distributions that one of a folder names as needed."""
+    """Return the distributions that one of a folder requires."""
     info = _info_of(folder, name)
     return () if info is None else _requires(info)
 
 
 def mods_in(folder: Path) -> dict[str, str]:
-    """The paths of mods that the distributions of a folder bring, by their entry points, each with its distribution."""
+    """Return the paths of mods that the distributions of a folder bring, by their entry points,
+    each with its distribution."""
     found = {}
     for info in sorted(folder.glob("*.dist-info")):
         name = normal(info.name.partition("-")[0])
@@ -239,9 +246,10 @@ def _lines(file: Path) -> list[str]:
 
 
 def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
-    """Make the folder of a lock, where it is not there: `fill` is given a new folder, which then gets its name.
+    """Make the folder of a lock, unless it exists: `fill` is given a new folder, which then gets
+    its name.
 
-    It counts once it is noted (`write_record`). What fails leaves nothing behind.
+    It counts once it is noted (`write_record`). A failure leaves nothing behind.
     """
     target = folder_of(workspace, lock)
     if (target / RECORD).is_file():
@@ -252,7 +260,7 @@ def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
     try:
         new.mkdir(mode=0o700)
         fill(new)
-        # One that was never noted was left by a process that was killed.
+        # A folder that was never noted was left by a process that was killed.
         _remove(target)
         new.rename(target)
     finally:
@@ -261,9 +269,9 @@ def build(workspace: Path, lock: Lock, fill: Callable[[Path], None]) -> Path:
 
 
 def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:
-    """Remove the folders of other locks, and what was begun and never ended; which ones.
+    """Remove the folders of other locks, and incomplete ones; return them.
 
-    Not while a command changes what is installed: it may be about to use one of them.
+    Not while a command changes packages: it may be about to use one of them.
     """
     gone: list[Path] = []
     if not environments(workspace).is_dir():
@@ -278,7 +286,7 @@ def purge(workspace: Path, kept: Collection[Path]) -> list[Path]:
 
 
 def _remove(folder: Path) -> None:
-    # Here and not above: a start removes nothing, and pays for no archives.
+    # Here and not above: a start removes nothing, and needs no archives.
     from shutil import rmtree
 
     rmtree(folder, ignore_errors=True)
@@ -295,7 +303,7 @@ def _runs(pid: int) -> bool:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder below `.oa-dev` that only we may look into, and return it."""
+    """Make a folder below `.oa-dev` that only this user may enter, and return it."""
     for each in (*reversed([each for each in folder.parents if each.name == ".oa-dev"]), folder):
         if not each.is_dir():
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -306,7 +314,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file so that whoever reads it sees the old or the new contents, also after a crash."""
+    """Replace a file so that readers see the old or the new contents, also after a crash."""
     other = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(other, "wb") as file:
@@ -322,7 +330,8 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def alone(workspace: Path) -> Iterator[None]:
-    """Let one process at a time change what is locked and installed. Raises Busy, naming the other one."""
+    """Let one process at a time change the lock and the packages. Raises Busy, naming the other
+    one."""
     import fcntl
 
     file = private_folder(workspace / ".oa-dev") / "sync.lock"

@@ -1,7 +1,8 @@
-"""Makes the catalogue of a folder of wheels: what each is, answers, needs and touches, read from the wheels alone.
+"""Makes the catalogue of a folder of wheels: each mod, its answers, needs and touches, read from
+the wheels alone.
 
-What people wrote into it stays: what is yanked or blocked and why, what a mod was replaced by, and since when a release
-is there.
+What people wrote into it stays: yanked or blocked versions with their reasons, the successors of
+mods, and the dates of releases.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class IsThere(DevServerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    """A catalogue as it was made, and what lies in its folder that it does not list, each with the reason."""
+    """A new catalogue, and the files in its folder that it does not list, each with the reason."""
 
     catalogue: Catalogue
     refused: dict[str, str]
@@ -49,7 +50,8 @@ class Indexed:
 
 
 def read_index(folder: Path, *, named: str = "") -> Catalogue:
-    """Read the catalogue of a folder of wheels; where it has no index.json, make it in memory. Raises BadCatalogue."""
+    """Read the catalogue of a folder of wheels; without an index.json, make it in memory. Raises
+    BadCatalogue."""
     shown = named or folder.name
     try:
         data = read_regular(folder / FILE, MOST_BYTES)
@@ -61,7 +63,8 @@ def read_index(folder: Path, *, named: str = "") -> Catalogue:
 
 
 def made(folder: Path, *, named: str = "") -> Indexed:
-    """Make the catalogue of a folder of wheels. Raises BadCatalogue where its present one cannot be read."""
+    """Make the catalogue of a folder of wheels. Raises BadCatalogue if its present one cannot be
+    read."""
     if not folder.is_dir():
         raise BadCatalogue(f"there is no folder {named or folder.name}")
     before = read_index(folder, named=named) if (folder / FILE).exists() else None
@@ -132,13 +135,14 @@ def _entry(versions: dict[str, Review], old: Entry) -> Entry:
 
 
 def _warning(entry: Entry) -> Entry | None:
-    """What of an entry stays though its wheels are gone: what is blocked, for those that still have it."""
+    """Return the part of an entry that stays without its wheels: its blocked versions, for users
+    that still have them."""
     blocked = {version: each for version, each in entry.releases.items() if entry.blocked or each.blocked}
     return entry.model_copy(update={"releases": blocked}) if entry.blocked or blocked else None
 
 
 def release_of(reviewed: Review, old: Release | None = None) -> Release:
-    """Return a wheel as a catalogue lists it; `old` is how it lists that version now."""
+    """Return a wheel as a catalogue lists it; `old` is its present listing of that version."""
     package = reviewed.package
     same = old is not None and old.sha256 == package.sha256
     return Release(

@@ -1,7 +1,8 @@
-"""`pylock.oa-dev.toml`: all that comes from outside the workspace, with its hashes. What is not in it is not loaded.
+"""`pylock.oa-dev.toml`: everything from outside the workspace, with its hashes. Nothing else is
+loaded.
 
-A lock as PEP 751 has it, written by uv, with one table of our own. Read with `packaging.pylock`, which is slow to
-import: what runs reads the short record beside the packages instead (`folder`).
+A lock of PEP 751, written by uv, with one table of our own. Read with `packaging.pylock`, which is
+slow to import: the server reads the short record beside the packages instead (`folder`).
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ _OURS = re.compile(r"^\[tool\.oa-dev\]", re.MULTILINE)
 
 
 class BadLock(DevServerError):
-    """A lock that cannot be used: no TOML, no lock, or with places that lead out of the workspace."""
+    """A lock that cannot be used: invalid TOML, not a lock, or with places that lead out of the
+    workspace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """One distribution of a lock. `hashes` are the SHA-256 of its files, one for each platform; `where` is that
-    for this platform, a path beside the lock or an address."""
+    """One distribution of a lock. `hashes` are the SHA-256 of its files, one for each platform;
+    `where` is that for this platform, a path beside the lock or an address."""
 
     name: str
     version: str
@@ -50,11 +52,11 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the table of our own says.
+    """The facts in our own table.
 
-    `mods`: paths of mods, each with the distribution that brings it. `wants`: the digest of what was resolved.
-    `server`: the packages of oa-dev itself that were counted on. `origins`: where what was no package of an index came
-    from, by distribution.
+    `mods`: paths of mods, each with its distribution. `wants`: the digest of the resolved wants.
+    `server`: the packages of oa-dev itself that the resolution used. `origins`: by distribution,
+    the origin of packages that came from no index.
     """
 
     mods: Mapping[str, str] = field(default_factory=dict)
@@ -72,16 +74,16 @@ class Lock:
 
     @property
     def mods(self) -> Mapping[str, str]:
-        """Paths of mods, each with the distribution that brings it."""
+        """Return the paths of mods, each with its distribution."""
         return self.facts.mods
 
     @property
     def here(self) -> tuple[Locked, ...]:
-        """What belongs to this platform and this Python."""
+        """Return the packages of this platform and this Python."""
         return tuple(each for each in self.packages if each.here)
 
     def package(self, name: str) -> Locked | None:
-        """The distribution of that name (normalised)."""
+        """Return the distribution of that name (normalised)."""
         return next((each for each in self.packages if each.name == name), None)
 
     @property
@@ -106,7 +108,8 @@ def read_lock(data: bytes) -> Lock:
 
 
 def mods_said(data: bytes) -> dict[str, str]:
-    """What a lock says of mods that cannot be read, as after a merge with conflicts: both sides of it."""
+    """Return what a lock says of mods although it cannot be read, as after a merge with conflicts:
+    both sides of it."""
     lines = (line for line in data.decode("utf-8", "replace").splitlines() if line.startswith("mods = {"))
     return {path: name for line in lines for path, name in _PAIR.findall(line)}
 
@@ -126,7 +129,7 @@ def _locked(package: Any) -> Locked:
 
 
 def _for_here(wheels: Any) -> str | None:
-    """Where the wheel for this platform is, as an installer chooses it."""
+    """Return the place of the wheel for this platform, as an installer chooses it."""
     from packaging.tags import sys_tags
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
@@ -161,20 +164,22 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def written(resolved: str, facts: Facts, workspace: Path) -> str:
-    """The text of a lock: what uv has resolved, with paths beside the lock instead of this machine's, and our facts."""
+    """Return the text of a lock: uv's resolution, with paths beside the lock instead of this
+    machine's, and our facts."""
     text = without_facts(_COMMENT.sub("", resolved)).rstrip("\n")
     text = _FILE_URL.sub(lambda found: _relative(found[1], workspace), text)
     return f"{text}\n\n{_table(facts)}"
 
 
 def absolute(text: str, workspace: Path) -> str:
-    """The text of a lock as uv takes it from any folder: files beside the lock with their whole address."""
+    """Return the text of a lock that uv can read from any folder: files beside the lock with their
+    whole address."""
     base = workspace.resolve()
     return _PATH.sub(lambda found: f'url = "{(base / found[1]).as_uri()}"', without_facts(text))
 
 
 def without_facts(text: str) -> str:
-    """The text of a lock up to our table, which is always the last."""
+    """Return the text of a lock up to our table, which is always the last."""
     found = _OURS.search(text)
     return text if found is None else text[: found.start()]
 
@@ -190,7 +195,7 @@ def _relative(url: str, workspace: Path) -> str:
 
 
 def _table(facts: Facts) -> str:
-    """Our facts as TOML. JSON's texts are TOML's, where they hold ASCII."""
+    """Return our facts as TOML. ASCII texts of JSON are TOML's."""
     rows = ["[tool.oa-dev]", f"wants = {json.dumps(facts.wants)}"]
     for name in ("mods", "server", "origins"):
         pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(getattr(facts, name).items()))
@@ -199,14 +204,16 @@ def _table(facts: Facts) -> str:
 
 
 def digest(packages: Iterable[Locked]) -> str:
-    """What the folder of these packages is called: 12 hexadecimal digits over what is installed, and for what."""
+    """Return the name of the folder of these packages: 12 hexadecimal digits over the packages and
+    the platform."""
     rows = sorted((each.name, each.version, *each.hashes) for each in packages)
     tag = (sys.implementation.cache_tag, sys.platform)
     return hashlib.sha256(json.dumps([rows, tag]).encode()).hexdigest()[:12]
 
 
 def changed_contents(old: Lock, new: Lock) -> list[tuple[Locked, Locked]]:
-    """The distributions that have other files under the same version: nothing good comes of that."""
+    """Return the distributions that have other files under the same version: a sign of
+    tampering."""
     pairs = ((before, new.package(before.name)) for before in old.packages)
     return [
         (before, now)

@@ -1,6 +1,7 @@
-"""What lies beside a mod: `mod_manifest.json`, in the form of OpenAgents, and `pyproject.toml`. Read, never imported.
+"""Reads the files beside a mod: `mod_manifest.json`, in the form of OpenAgents, and
+`pyproject.toml`. Imports nothing.
 
-The class of a mod says the same of itself (`version`, `requires`); where both do, the class counts.
+The class of a mod may say the same (`version`, `requires`); then the class counts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class BadManifest(ModFault):
 
 
 def declared_in(entry: Path, data: bytes) -> Declarations:
-    """What the mod whose source `data` lies at `entry` declares, completed by what lies beside it.
+    """Return the declarations of the mod with the source `data` at `entry`, completed by the files
+    beside it.
 
     Raises SyntaxError for a source that cannot be read, and BadManifest.
     """
@@ -44,7 +46,8 @@ def declared_in(entry: Path, data: bytes) -> Declarations:
 
 
 def completed(declared: Declarations, manifest: Manifest | None) -> Declarations:
-    """What a source declares; what lies beside it counts where the source says nothing, and its packages always."""
+    """Complete the declarations of a source by those of the files beside it, and always by their
+    packages."""
     if manifest is None:
         return declared
     said = {*declared.where, *declared.computed}
@@ -58,7 +61,7 @@ def completed(declared: Declarations, manifest: Manifest | None) -> Declarations
 
 
 def manifest_beside(entry: Path) -> Manifest | None:
-    """Read what lies beside the mod that begins in `entry`; None where nothing does. Raises BadManifest.
+    """Read the files beside the mod that begins in `entry`; None without any. Raises BadManifest.
 
     A mod that is one file has none: the folder of the file belongs to others, too.
     """
@@ -68,7 +71,8 @@ def manifest_beside(entry: Path) -> Manifest | None:
     said, packaged = _read(file), _read(project)
     found = None if said is None else _parsed(said, file)
     if found is not None and _BUNDLED in entry.as_posix():
-        # What a checkout of openagents says there it has never asked for: its project loads without its default.
+        # A checkout of openagents says there something that it never meant: its project loads
+        # without its default.
         found = replace(found, requires=None)
     return found if packaged is None else _with_project(found or Manifest(()), packaged, project)
 
@@ -108,7 +112,8 @@ def _parsed(data: bytes, file: Path) -> Manifest:
 
 
 def _with_project(found: Manifest, data: bytes, file: Path) -> Manifest:
-    """What pyproject.toml adds: the packages, and a version and a description where the manifest has none."""
+    """Return the manifest with the parts of pyproject.toml: the packages, and a missing version or
+    description."""
     import tomllib  # few mods have such a file
 
     try:
@@ -134,7 +139,7 @@ def _with_project(found: Manifest, data: bytes, file: Path) -> Manifest:
 
 
 def _places(needs: Iterable[str], version: str | None, text: str, file: Path) -> dict[str, Place]:
-    """Where requirements, and the version, are written in a file."""
+    """Return where requirements, and the version, are written in a file."""
     lines = text.splitlines()
     found = {each: Place(file, line_of(each, lines)) for each in needs}
     return {**found, "version": Place(file, line_of(version, lines))} if version else found
@@ -150,7 +155,8 @@ def _expect(holds: bool, sentence: str, file: Path) -> None:
 
 
 def _as_json_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of OpenAgents, sections of fields, as JSON Schema; one that is JSON Schema already stays so."""
+    """Return the schema of OpenAgents, sections of fields, as JSON Schema; JSON Schema itself is
+    unchanged."""
     sections = schema.get("sections")
     if not isinstance(sections, list):
         return schema
@@ -159,7 +165,7 @@ def _as_json_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         for each in section.get("fields") or () if isinstance(section, dict) else ():
             if isinstance(each, dict) and isinstance(each.get("key"), str):
                 properties[each["key"]] = _property(each)
-                # A field with a default need not be written.
+                # A field with a default may be left out.
                 required += [each["key"]] if each.get("required") is True and "default" not in each else []
     return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 

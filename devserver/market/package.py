@@ -1,7 +1,8 @@
-"""Reads a package as data, from a wheel or from its folder of sources: its files, and what it says of itself.
+"""Reads a package as data, from a wheel or from its folder of sources: its files, and its own
+description.
 
-Nothing of it is extracted, imported or executed. A wheel that breaks one of the rules for archives is refused by that
-rule, before anything else looks into it. What its sources do, `review` reads.
+Nothing of it is extracted, imported or executed. A wheel that breaks one of the rules for archives
+is refused by that rule, before any other reader sees it. `review` reads its sources.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from devserver.model.names import normal
 MOST_ENTRIES = 10_000
 MOST_BYTES = 100 * 1024 * 1024
 LONGEST = 200
-"""The most characters of a text that a package says of itself."""
+"""The most characters of a text in a package."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _WHEEL_NAME = re.compile(r"(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9._!+]+)(-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl")
@@ -41,7 +42,8 @@ _LEFT_OUT_AT_THE_TOP = ("dist", "build", "tests", "venv", "pyproject.toml")
 
 
 class PackageRefused(DevServerError):
-    """A package that may not be installed, or cannot be read. `rule` is the rule that it breaks, for programs."""
+    """A package that must not be installed, or cannot be read. `rule` is the rule that it breaks,
+    for programs."""
 
     def __init__(self, rule: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -52,8 +54,9 @@ class PackageRefused(DevServerError):
 class Package:
     """A package as data. `files` maps paths, as they would lie in the folder of packages, to bytes.
 
-    `mods` are paths of mods as network.yaml names them; `requires` are requirements as PEP 508 writes them. `sha256`,
-    `size` and `file`, its name, are those of the wheel; empty and 0 for a folder.
+    `mods` are paths of mods as network.yaml names them; `requires` are requirements as PEP 508
+    writes them. `sha256`, `size` and `file`, its name, are those of the wheel; empty and 0 for a
+    folder.
     """
 
     name: str
@@ -72,7 +75,7 @@ class Package:
 
     @property
     def tops(self) -> frozenset[str]:
-        """The top names that it adds to what can be imported."""
+        """The top modules and packages that it brings."""
         found = (_top_of(name) for name in self.files)
         return frozenset(each for each in found if each)
 
@@ -103,7 +106,7 @@ def read_wheel(path: Path) -> Package:
 
 
 def wheel_of(data: bytes, file_name: str) -> Package:
-    """Read a wheel from its bytes; `file_name` is what its index calls it. Raises PackageRefused."""
+    """Read a wheel from its bytes; `file_name` is its name in its index. Raises PackageRefused."""
     named = _WHEEL_NAME.fullmatch(file_name)
     if named is None:
         _refuse("no_wheel", f"{file_name[:LONGEST]} is not a wheel: only wheels are installed")
@@ -111,7 +114,7 @@ def wheel_of(data: bytes, file_name: str) -> Package:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = _read(archive)
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        # zlib.error is none of these, and comes as BadZipFile or as what `_read` makes of it.
+        # zlib.error is none of these, and comes as BadZipFile or in the form that `_read` gives it.
         _refuse("no_archive", f"{file_name} cannot be read as an archive: {str(error)[:LONGEST]}")
     information = _information(files)
     _refuse_other_bytes(files, f"{information}/RECORD")
@@ -156,9 +159,10 @@ def read_folder(folder: Path) -> Package:
 
 
 def installed_package(folder: Path, name: str) -> Package:
-    """Read a package that was put into a folder of packages, by the list of its files. Raises PackageRefused.
+    """Read an installed package in a folder of packages, by the list of its files. Raises
+    PackageRefused.
 
-    What it installs elsewhere, as scripts, is no part of it.
+    Files that it installs elsewhere, as scripts, are left out.
     """
     infos = (each for each in folder.glob("*.dist-info") if normal(each.name.partition("-")[0]) == normal(name))
     info = next(infos, None)
@@ -183,7 +187,8 @@ def installed_package(folder: Path, name: str) -> Package:
 
 
 def refuse_shadowing(package: Package, taken: Mapping[str, str]) -> None:
-    """Raise PackageRefused where a package adds a top name that is `taken`: by what, as in `oa-dev itself uses`.
+    """Raise PackageRefused for a package with a top name that is `taken`: by the given owner, as in
+    `oa-dev itself uses`.
 
     The names of Python's own modules and of this server are always taken, so is `mods`.
     """
@@ -202,7 +207,7 @@ def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
     entries = archive.infolist()
     if len(entries) > MOST_ENTRIES:
         _refuse("too_many", f"it has {len(entries):,} entries, more than the {MOST_ENTRIES:,} that are read")
-    # What the archive says of its sizes; no entry yields more than it says.
+    # The sizes in the archive; no entry yields more than it declares.
     if sum(each.file_size for each in entries) > MOST_BYTES:
         _refuse("too_large", f"it unpacks to more than {_mib(MOST_BYTES)}")
     seen: set[str] = set()
@@ -232,7 +237,7 @@ def _refuse_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
         _refuse("link", f"its entry {shown} is {'a link' if stat.S_ISLNK(mode) else 'a special file'}")
     if entry.flag_bits & 0x1 or entry.compress_type not in _METHODS:
         _refuse("no_archive", f"its entry {shown} is encrypted, or packed in a way that wheels are not")
-    # On systems that do not tell a from A one would overwrite the other.
+    # On case-insensitive file systems one would overwrite the other.
     if name.casefold() in seen:
         _refuse("twice", f"its entry {shown} is there twice")
     seen.add(name.casefold())
@@ -260,7 +265,7 @@ def _hash(method: str, content: bytes) -> str:
 
 
 def _information(files: Mapping[str, bytes]) -> str:
-    """The folder in which a wheel says what it is."""
+    """Return the folder with the metadata of a wheel."""
     found = {name.partition("/")[0] for name in files if name.partition("/")[0].endswith(".dist-info")}
     if len(found) != 1 or f"{min(found)}/METADATA" not in files:
         _refuse("no_wheel", "it has no dist-info folder with METADATA, so it is not a wheel")
@@ -268,7 +273,8 @@ def _information(files: Mapping[str, bytes]) -> str:
 
 
 def _installed_as(name: str) -> str:
-    """Where a file of a wheel goes: what lies in its `.data` folder is installed beside its packages."""
+    """Return the place of an installed file of a wheel: those in its `.data` folder are installed
+    beside its packages."""
     first, _, rest = name.partition("/")
     kind, _, below = rest.partition("/")
     return below if first.endswith(".data") and kind in _INSTALLED_BESIDE else name

@@ -1,4 +1,5 @@
-"""Python packages that mods declare, as PEP 508 writes them. Pure; `packaging` does the work, imported where needed."""
+"""Python packages that mods declare, as PEP 508 writes them. Pure; imports `packaging` on
+demand."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ class Package:
     counts_here: bool = True
 
     def allows(self, version: str) -> bool:
-        """Whether a version will do, pre-releases too."""
+        """Return whether a version suits, pre-releases too."""
         from packaging.specifiers import SpecifierSet
         from packaging.version import InvalidVersion, Version
 
@@ -27,7 +28,8 @@ class Package:
 
 @lru_cache(maxsize=1024)
 def parse_package(text: str) -> Package:
-    """The package that a text such as "idna>=3,<4" asks for, by its canonical name. Raises ValueError for any other."""
+    """Return the package that a text such as "idna>=3,<4" asks for, by its canonical name. Raises
+    ValueError for other texts."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 

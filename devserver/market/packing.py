@@ -1,6 +1,8 @@
-"""From a mod of the workspace to the sources of a package: its pyproject.toml, and what a package could not import.
+"""From a mod of the workspace to the sources of a package: its pyproject.toml, and imports that a
+package could not make.
 
-`mods/polls/` becomes the top package `polls`. Nothing is executed here; a build and a first import come afterwards.
+`mods/polls/` becomes the top package `polls`. Nothing is executed here; a build and a first import
+come afterwards.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ PROJECT = "pyproject.toml"
 
 _LEFT_OUT = (PROJECT, "__pycache__", "tests", "dist", "build")
 _OF_OA_DEV = frozenset({"devserver", "pydantic", "pydantic_core", "structlog", "typing_extensions"})
-"""What a mod may import because it needs oa-dev: its own public names, and what they are made of."""
+"""The modules that a mod may import because it needs oa-dev: its public names, and their
+dependencies."""
 
 
 class CannotPack(DevServerError):
-    """A mod that no package comes of as it is. `hint` says what to do."""
+    """A mod that cannot be packed. `hint` says what to do."""
 
     def __init__(self, sentence: str, hint: str = "") -> None:
         super().__init__(sentence)
@@ -41,10 +44,10 @@ class CannotPack(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """What is packed: the folder, its pyproject.toml, and the top name that it will be imported by.
+    """The mod to pack: the folder, its pyproject.toml, and its top name.
 
-    `is_mod`: the folder is a mod of the workspace, and its sources lie beside the project. `is_new`: its pyproject.toml
-    is not there yet. `notes` are what works otherwise elsewhere.
+    `is_mod`: the folder is a mod of the workspace, with its sources beside the project. `is_new`:
+    its pyproject.toml does not exist yet. `notes`: what works differently elsewhere.
     """
 
     folder: Path
@@ -57,7 +60,8 @@ class Packing:
 
 
 def look(folder: Path, oa_dev: str) -> Packing:
-    """Look at what would be packed; `oa_dev` is the version that a mod needs at least. Raises CannotPack."""
+    """Look at the mod to pack; `oa_dev` is the least version that a mod needs. Raises
+    CannotPack."""
     if folder.is_file() and folder.suffix == ".py":
         folder = folder.with_suffix("")
         raise CannotPack(f"{folder.name}.py is one file", f"make it {folder.name}/mod.py: a package is a folder")
@@ -157,7 +161,7 @@ def _notes(declared: Declarations) -> tuple[str, ...]:
 
 
 def _summary(file: Path) -> str:
-    """The first sentence of a source's docstring, as a line."""
+    """Return the first sentence of a source's docstring, as a line."""
     text = ast.get_docstring(ast.parse(file.read_bytes())) or ""
     first = re.sub(r"\s+", " ", text.partition("\n\n")[0]).strip().rstrip(".")
     return "".join(each for each in first if each.isprintable())[:200]
@@ -181,14 +185,16 @@ def stage(packing: Packing, into: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """What the sources of a package import at their places, as `polls/mod.py:3`, by top name; own ones left out."""
+    """The imports of a package's sources with their places, as `polls/mod.py:3`, by top name,
+    without its own."""
 
     tops: Mapping[str, str]
     problems: tuple[str, ...]
 
 
 def imports_of(staged: Path, packing: Packing) -> Imports:
-    """Read what the sources of a package import, and which of it no package can. Raises PackageRefused."""
+    """Read the imports of a package's sources, and those that no package can make. Raises
+    PackageRefused."""
     tops: dict[str, str] = {}
     problems: list[str] = []
     package = read_folder(staged)
@@ -209,7 +215,7 @@ def imports_of(staged: Path, packing: Packing) -> Imports:
 
 
 def _needed(node: ast.AST) -> Iterator[tuple[str, int]]:
-    """The absolute names that a source cannot do without, with their lines."""
+    """Yield the absolute names that a source cannot do without, with their lines."""
     for each in ast.iter_child_nodes(node):
         if isinstance(each, ast.Try) and any(_catches_imports(handler) for handler in each.handlers):
             # It works without.
@@ -239,7 +245,7 @@ def _of_workspace(full: str, where: str, top: str) -> str:
 
 
 def undeclared(imports: Imports, requires: Collection[str], distributions: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """The packages that are imported and not declared, with their places.
+    """Return the packages that are imported and not declared, with their places.
 
     `distributions` says for a top name which distributions here bring it.
     """

@@ -1,7 +1,9 @@
-"""Where catalogues come from: folders, addresses, and what is built in. The first that has a name has it.
+"""The places of catalogues: folders, addresses, and the built-in one. The first that has a name
+wins.
 
-An address is asked only where a person's command says so (`Ask.FETCH`), by https or on this machine, within seconds and
-two MiB. What it answered is kept with its date (`~/.cache/oa-dev/`), and its age is told where it is used instead.
+An address is asked only if a person's command says so (`Ask.FETCH`), by https or on this machine,
+within seconds and two MiB. The answer is kept with its date (`~/.cache/oa-dev/`), and its age is
+told when it is used instead.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from devserver.model.config import NetworkConfig
 from devserver.model.names import is_loopback
 
 PATIENCE = 5.0
-"""Seconds that an address has to answer whole."""
+"""Seconds for the whole answer of an address."""
 
 WHEEL_PATIENCE = 60.0
 
@@ -39,7 +41,7 @@ _PIECE = 64 * 1024
 
 
 class Ask(Enum):
-    """Whether addresses are asked. A server never asks them: what was kept has to do."""
+    """Whether addresses are asked. A server never asks them: it uses kept answers."""
 
     FETCH = "fetch"
     KEPT = "kept"
@@ -47,14 +49,15 @@ class Ask(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The catalogues that can be read, in order, and a sentence for each that cannot."""
+    """The readable catalogues, in order, and a sentence for each of the others."""
 
     catalogues: tuple[Catalogue, ...]
     problems: tuple[str, ...] = ()
 
 
 def catalogues_of(config: NetworkConfig | None, workspace: Path, ask: Ask) -> Listed:
-    """Read the catalogues of a network: those that it lists, else those of its folders and what is built in."""
+    """Read the catalogues of a network: those that it lists, else those of its folders and the
+    built-in one."""
     found: list[Catalogue] = []
     problems: list[str] = []
     for place in _places(config, workspace):
@@ -66,7 +69,7 @@ def catalogues_of(config: NetworkConfig | None, workspace: Path, ask: Ask) -> Li
 
 
 def shown(place: str) -> str:
-    """Return an address without what lets its user in."""
+    """Return an address without credentials."""
     if "://" not in place:
         return place
     parts = urlsplit(place)
@@ -83,7 +86,8 @@ def _places(config: NetworkConfig | None, workspace: Path) -> Iterator[str]:
 
 
 def files_of(config: NetworkConfig | None, workspace: Path) -> dict[str, Path]:
-    """Return the files that catalogues are in, by what each is called: those that are there, and asks no address."""
+    """Return the files of catalogues, by their names: those that exist, without asking an
+    address."""
     found: dict[str, Path] = {}
     for place in _places(config, workspace):
         if place in (BUILT_IN, "built-in"):
@@ -124,7 +128,7 @@ def _remote(url: str, ask: Ask) -> Catalogue:
     if ask is Ask.FETCH:
         try:
             data = fetched(url)
-            # Nothing is kept that could not be used.
+            # A catalogue that cannot be used is not kept.
             found = read_catalogue(data, url, named=name, age=0.0)
         except BadCatalogue as error:
             problem = str(error)
@@ -140,7 +144,7 @@ def _remote(url: str, ask: Ask) -> Catalogue:
 
 
 def _kept_as(url: str) -> Path:
-    """Where the answer of an address is kept."""
+    """Return where the answer of an address is kept."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "oa-dev" / "catalogues" / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.json"
 
@@ -151,7 +155,8 @@ def fetched_wheel(catalogue: str, file: str) -> bytes:
 
 
 def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES) -> bytes:
-    """Fetch a catalogue, or another file of at most so many bytes. Raises BadCatalogue with what is wrong."""
+    """Fetch a catalogue, or another file of at most so many bytes. Raises BadCatalogue with the
+    problem."""
     name, began = shown(url), time.monotonic()
     _refuse_open(url, name)
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "oa-dev"})
@@ -171,7 +176,7 @@ def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES) -> 
 
 
 def _bounded(answer: IO[bytes], name: str, until: float, most: int) -> bytes:
-    """Read an answer whole, and not longer than it has time, however little comes at once."""
+    """Read an answer whole, within its time, however slowly it comes."""
     data = bytearray()
     while piece := answer.read1(_PIECE):  # type: ignore[attr-defined]
         data += piece
@@ -194,7 +199,7 @@ def _refuse_open(url: str, name: str) -> None:
 
 
 class _SameRules(urllib.request.HTTPRedirectHandler):
-    """Follow only to where could be asked first."""
+    """Follows redirects only to addresses that could be asked first."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         _refuse_open(newurl, shown(newurl))
@@ -202,6 +207,6 @@ class _SameRules(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    # What is on this machine is asked directly, whatever stands between it and the world.
+    # Addresses of this machine are asked directly, whatever proxy is set.
     direct = [urllib.request.ProxyHandler({})] if urlsplit(url).scheme == "http" else []
     return urllib.request.build_opener(_SameRules, *direct)

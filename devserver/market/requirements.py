@@ -1,4 +1,5 @@
-"""What mods need of each other: a mod's path and a range of versions, as PEP 440 has them, and the order to load in.
+"""Requirements between mods: a mod's path and a range of versions of PEP 440, and the order to load
+in.
 
 `packaging` does the work. It is imported with the first range that is read: most mods state none.
 """
@@ -19,7 +20,8 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A mod that another one needs, and its versions as in `>=1,<2`; without them any version will do."""
+    """A mod that another one needs, and its versions as in `>=1,<2`; without them any version
+    suits."""
 
     path: str
     range: str = ""
@@ -30,11 +32,12 @@ class Requirement:
         return f"{self.path}{self.range}"
 
     def allows(self, version: str) -> bool:
-        """Whether a mod of this version will do: pre-releases too, a text that is no version only without a range."""
+        """Return whether a mod of this version suits: pre-releases too, an invalid version only
+        without a range."""
         return not self.range or _contains(self.range, version)
 
     def excludes(self, other: Requirement) -> bool:
-        """Whether no version suits both this and another requirement of the same mod."""
+        """Return whether no version suits both this and another requirement of the same mod."""
         if not self.range or not other.range:
             return False
         from packaging.specifiers import SpecifierSet
@@ -57,7 +60,8 @@ def _contains(range_: str, version: str) -> bool:
 # The same texts are read with every plan, and a network may have thousands.
 @lru_cache(maxsize=16384)
 def parse_requirement(text: str) -> Requirement:
-    """The requirement that a text such as "mods.wiki>=1,<2" states: a mod, or a mod and a range of versions.
+    """Read the requirement of a text such as "mods.wiki>=1,<2": a mod, or a mod and a range of
+    versions.
 
     Raises ValueError, with the rule, for any other text.
     """
@@ -69,20 +73,21 @@ def parse_requirement(text: str) -> Requirement:
 
 
 def _is_spaced_well(text: str) -> bool:
-    """Whether blanks stand only around operators and commas: "a b" names no mod."""
+    """Return whether blanks stand only around operators and commas: "a b" names no mod."""
     return len(text) <= _LONGEST and re.search(r"[\w.]\s+[\w.]", text) is None
 
 
 def load_order(
     mods: Mapping[str, Collection[str]], optional: Mapping[str, Collection[str]] | None = None
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The order to load mods in, and the cycles among them; `mods` maps a mod's path to its requirements.
+    """Return the order to load mods in, and the cycles among them; `mods` maps a mod's path to its
+    requirements.
 
-    Each mod comes after those of `mods` that it needs, and after those that it works with (`optional`) unless a circle
-    leads there; otherwise where it stood. A cycle is named in the order of need, a mod that needs itself as a cycle of
-    one; its members are in the order too.
+    Each mod comes after those of `mods` that it needs, and after those that it works with
+    (`optional`) unless that makes a circle; otherwise in its place. A cycle is named in the order
+    of need, a mod that needs itself as a cycle of one; its members are in the order too.
 
-    Raises ValueError for what is not a requirement.
+    Raises ValueError for an invalid requirement.
     """
     needs = {path: [parse_requirement(each).path for each in requires] for path, requires in mods.items()}
     found = components(mods, lambda path: [each for each in needs[path] if each in needs])
@@ -93,7 +98,7 @@ def load_order(
 
 
 def _with_optional(needs: Mapping[str, Collection[str]], optional: Mapping[str, Collection[str]]) -> list[list[str]]:
-    """The order with the optional edges that no circle contains."""
+    """Return the order with the optional edges that are in no circle."""
     likes = {path: [parse_requirement(each).path for each in texts] for path, texts in optional.items()}
     every = {path: [each for each in (*own, *likes.get(path, ())) if each in needs] for path, own in needs.items()}
     of = {path: number for number, each in enumerate(components(needs, every.__getitem__)) for path in each}

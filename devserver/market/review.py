@@ -1,7 +1,9 @@
-"""What a mod from elsewhere answers, needs and touches, read from its source before anything of it has run.
+"""Reads the answers, needs and touches of a mod from elsewhere in its source, before any of it has
+run.
 
-A reading, not a proof: code can hide what it does. It names what an honest author has written, with file and line, and
-what an update newly does. Nothing is imported or executed; texts are at most 200 characters long.
+A reading, not a proof: code can hide what it does. It names what an honest author has written, with
+file and line, and what is new in an update. Nothing is imported or executed; texts are at most 200
+characters long.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ _KINDS = {
     ),
     NATIVE: ("ctypes", "cffi", "_ctypes"),
 }  # fmt: skip
-"""By kind of touch the names that do it; a name stands for all below it."""
+"""By kind of touch the names that do it; a name includes all below it."""
 
 _TOUCHES = {name: kind for kind, names in _KINDS.items() for name in names}
 _BUILT_IN = frozenset({"open", "eval", "exec", "compile", "__import__"})
@@ -62,12 +64,14 @@ _BY_TEXT = (
     "importlib.import_module", "importlib.resources", "importlib.metadata", "__import__", "pkgutil.get_data",
     "multiprocessing",
 )  # fmt: skip
-"""What asks for a module or a package by text: it gets the first version's, whichever version asks."""
+"""Calls that ask for a module or a package by text: they get the first version's, from any
+version."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Touch:
-    """Something outside the network of agents that a source touches, and its first place, as `polls/mod.py:31`."""
+    """A thing outside the network of agents that a source touches, and its first place, as
+    `polls/mod.py:31`."""
 
     kind: str
     what: str
@@ -76,9 +80,11 @@ class Touch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """What a package does, as far as its sources say so. `files` are those that it installs, `lines` of Python.
+    """The effects of a package, as its sources show them. `files` are those that it installs,
+    `lines` of Python.
 
-    `answers` are the events that it handles; `by_text` are the calls that a second version of it cannot serve.
+    `answers`: the events that it handles; `by_text`: the calls that a second version of it cannot
+    serve.
     """
 
     package: Package
@@ -92,7 +98,8 @@ class Review:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def touched(self) -> dict[str, list[str]]:
-        """Return the touches by kind, as a catalogue holds them: `{"network": ["ssl (polls/mod.py:3)"]}`."""
+        """Return the touches by kind, as a catalogue holds them: `{"network": ["ssl
+        (polls/mod.py:3)"]}`."""
         return by_kind(self.touches)
 
 
@@ -106,7 +113,7 @@ def by_kind(touches: Iterable[Touch]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What a version does and another one does not: `+` what came, `-` what went."""
+    """The differences of two versions: `+` for new effects, `-` for missing ones."""
 
     new_answers: tuple[str, ...] = ()
     gone_answers: tuple[str, ...] = ()
@@ -121,7 +128,8 @@ class Difference:
 
 
 def review(what: Path | Package) -> Review:
-    """Read what a wheel, or a folder of sources, would do. Raises PackageRefused for what may not be read."""
+    """Read the effects of a wheel, or a folder of sources. Raises PackageRefused for one that must
+    not be read."""
     package = read_package(what) if isinstance(what, Path) else what
     sources, touches = _sources(package)
     answers: list[str] = []
@@ -149,7 +157,7 @@ def review(what: Path | Package) -> Review:
 
 
 def compared(old: Review, new: Review) -> Difference:
-    """What `new` does otherwise than `old`; a touch is the same wherever it stands."""
+    """Return the differences of `new` from `old`; a touch is the same at any place."""
     before, after = old.package.files, new.package.files
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     diff = tuple(line for name in changed for line in _diff(name, old.sources.get(name), new.sources.get(name)))
@@ -183,7 +191,7 @@ def _diff(name: str, old: str | None, new: str | None) -> Iterator[str]:
 
 
 def _sources(package: Package) -> tuple[dict[str, str], list[Touch]]:
-    """The sources of a package as texts, and what of it is not read."""
+    """Return the sources of a package as texts, and the files that are not read."""
     sources: dict[str, str] = {}
     unread: list[Touch] = []
     left = _ALL_SOURCES_LIMIT
@@ -204,7 +212,7 @@ def _sources(package: Package) -> tuple[dict[str, str], list[Touch]]:
 
 def _parsed(text: str) -> ast.Module:
     with warnings.catch_warnings():
-        # What Python warns of in a source is for its author.
+        # Python's warnings about a source are for its author.
         warnings.simplefilter("ignore")
         return ast.parse(text)
 
@@ -217,7 +225,7 @@ def _first_of_each(touches: list[Touch]) -> tuple[Touch, ...]:
 
 
 class _Reader:
-    """Reads one source: which dotted name each name in it stands for, and what is done with them."""
+    """Reads one source: the dotted name behind each name in it, and its uses."""
 
     def __init__(self, name: str, tree: ast.Module) -> None:
         self._name = name
@@ -227,7 +235,7 @@ class _Reader:
         self._own = self._of_storage()
 
     def touches(self) -> Iterator[Touch]:
-        """Yield what is touched, in the order of lines."""
+        """Yield the touches, in the order of lines."""
         for node in self._nodes:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 for full in _imported(node):
@@ -238,7 +246,8 @@ class _Reader:
                 yield from self._method(node, node.func)
 
     def answers(self) -> Iterator[str]:
-        """Yield the events of which handlers are declared; one whose name is computed is named by its place."""
+        """Yield the events of declared handlers; one whose name is computed is named by its
+        place."""
         for node in self._nodes:
             if isinstance(node, ast.Call) and _last(node.func) == "mod_event_handler" and node.args:
                 yield self._text(node.args[0]) or f"computed at {self._name}:{node.lineno}"
@@ -273,7 +282,8 @@ class _Reader:
             yield Touch(FILES, f"{method.attr} of a path", where)
 
     def _full(self, node: ast.AST) -> str | None:
-        """The dotted name that an expression stands for, by the imports of the source; None where it is no such."""
+        """Return the dotted name that an expression stands for, by the imports of the source; None
+        for other expressions."""
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
@@ -284,7 +294,7 @@ class _Reader:
         return ".".join([first, *reversed(parts)]) if first else None
 
     def _of_storage(self) -> frozenset[str]:
-        """The names, as written, that hold paths below the mod's own storage."""
+        """Return the names, as written, that hold paths below the mod's own storage."""
         own: set[str] = set()
         for node in self._nodes:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -308,7 +318,8 @@ def _placed(tree: ast.Module) -> Iterator[ast.expr | ast.stmt]:
 
 
 def _bound(nodes: list[ast.expr | ast.stmt]) -> Iterator[tuple[str, str]]:
-    """The names that imports of a source bind, with what they stand for: nothing for its own package's."""
+    """Return the names that imports of a source bind, with their meaning: none for its own
+    package's."""
     for node in nodes:
         if isinstance(node, ast.Import):
             for each in node.names:
@@ -326,7 +337,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The names at the top of a source that stand for a text."""
+    """Return the names at the top level of a source that stand for a text."""
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
@@ -334,7 +345,7 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _root(node: ast.expr) -> str:
-    """The name at the bottom of an expression, as written: `self.file` of `self.file / "x"`."""
+    """Return the first name of an expression, as written: `self.file` of `self.file / "x"`."""
     while True:
         match node:
             case ast.BinOp(left=left):

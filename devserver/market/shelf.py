@@ -1,6 +1,8 @@
-"""What a running network knows of mods that can be had: for agents, for the page and for embedders. Asks no address.
+"""The available mods, as a running network knows them: for agents, for the page and for embedders.
+Asks no address.
 
-Catalogues are read in a thread of their own, at most every few seconds: an agent may ask as often as it likes.
+Catalogues are read in a thread of their own, at most every few seconds: an agent may ask as often
+as it likes.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Shelf:
         self._one = asyncio.Lock()
 
     async def search(self, words: str) -> dict[str, Any]:
-        """Find mods in which every word occurs: rows of at most MOST_ROWS, and of how many."""
+        """Find mods in which every word occurs: at most MOST_ROWS rows, and their total number."""
         from devserver.market import catalogue, shown
 
         listed = await self.listed()
@@ -42,7 +44,8 @@ class Shelf:
         return {"mods": rows, **shown.counted(found, listed.catalogues), "problems": list(listed.problems)}
 
     async def facts(self, name: str) -> dict[str, Any]:
-        """Return all that is known of a mod, read from its wheel where that is at hand. Raises DevServerError."""
+        """Return all facts about a mod, from its wheel if that is at hand. Raises
+        DevServerError."""
         from devserver.market import shown
 
         listed = await self.listed()

@@ -1,6 +1,7 @@
-"""What is told of a mod that can be had, as plain values: for people, for programs, for agents and the page alike.
+"""The facts about an available mod, as plain values: the same for people, programs, agents and the
+page.
 
-Where its wheel is at hand, what is told comes from the wheel itself, and the catalogue is checked against it.
+If its wheel is at hand, they come from the wheel itself, and the catalogue is checked against it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ NOT_ATTESTED = "not attested"
 
 
 class NotListed(BadCatalogue):
-    """A name that no catalogue lists. `near` are the names that may have been meant."""
+    """A name that no catalogue lists. `near` are similar names."""
 
     def __init__(self, sentence: str, near: tuple[str, ...]) -> None:
         super().__init__(sentence)
@@ -37,7 +38,8 @@ class NotListed(BadCatalogue):
 
 
 def find_listed(catalogues: Sequence[Catalogue], name: str) -> Found:
-    """Find a mod by its name or by the path of one of its mods. Raises NotListed, with the names that are close."""
+    """Find a mod by its name or by the path of one of its mods. Raises NotListed, with similar
+    names."""
     found = find(catalogues, name)
     if found is not None:
         return found
@@ -48,9 +50,10 @@ def find_listed(catalogues: Sequence[Catalogue], name: str) -> Found:
 
 
 def wheel_data(found: Found, version: str) -> tuple[bytes, str]:
-    """Get the bytes of a wheel, and its file name: from its folder, by building it, or from its address.
+    """Return the bytes of a wheel, and its file name: from its folder, by building it, or from its
+    address.
 
-    Raises BadCatalogue where it is not at hand or is not the one that is listed, and as `build_built_in`.
+    Raises BadCatalogue if it is not at hand or differs from its listing, and as `build_built_in`.
     """
     release = found.entry.releases.get(version)
     if release is None:
@@ -96,7 +99,7 @@ def row(found: Found) -> dict[str, Any]:
 
 
 def listed_facts(found: Found, version: str | None = None) -> dict[str, Any]:
-    """Return all that a catalogue says of a mod; of its newest version where none is named."""
+    """Return all that a catalogue says of a mod; of its newest version unless one is named."""
     entry, chosen = found.entry, version or found.version
     release = entry.releases.get(chosen) if chosen is not None else None
     values: dict[str, Any] = {
@@ -120,7 +123,7 @@ def listed_facts(found: Found, version: str | None = None) -> dict[str, Any]:
 
 
 def facts(found: Found, version: str | None = None) -> dict[str, Any]:
-    """Return all that is known of a mod: from its wheel where that is at hand, else what the catalogue says."""
+    """Return all facts about a mod: from its wheel if that is at hand, else from the catalogue."""
     values = listed_facts(found, version)
     if values["version"] is None or isinstance(found.catalogue.where, str):
         return values
@@ -147,7 +150,8 @@ def review_facts(found: Review) -> dict[str, Any]:
 
 
 def difference_facts(old: Review, new: Review) -> dict[str, Any]:
-    """Return what a version newly answers, needs and touches, and how much of its code is another."""
+    """Return what a version newly answers, needs and touches, and how much of its code is
+    different."""
     found = compared(old, new)
     return {
         "from": old.package.version,
@@ -166,7 +170,7 @@ def difference_facts(old: Review, new: Review) -> dict[str, Any]:
 
 
 def age_of(catalogue: Catalogue) -> str:
-    """Say how old what is told by a catalogue is, where it was not read where it is made."""
+    """Tell the age of a catalogue's facts, unless it was read where it is made."""
     if catalogue.age is None or catalogue.age < 60:
         return ""
     hours = catalogue.age / 3600
@@ -174,7 +178,7 @@ def age_of(catalogue: Catalogue) -> str:
 
 
 def names_of(catalogues: Sequence[Catalogue]) -> str:
-    """Name catalogues, with their dates or ages where these matter."""
+    """Name catalogues, with their dates or ages if these matter."""
     found = []
     for each in catalogues:
         note = age_of(each) or (each.made[:10] if each.name == BUILT_IN else "")
@@ -183,5 +187,5 @@ def names_of(catalogues: Sequence[Catalogue]) -> str:
 
 
 def counted(found: Sequence[Found], catalogues: Sequence[Catalogue]) -> Mapping[str, Any]:
-    """Return what a search tells besides its rows."""
+    """Return the facts of a search beside its rows."""
     return {"found": len(found), "of": len(entries_of(catalogues)), "catalogues": [each.name for each in catalogues]}

@@ -1,7 +1,8 @@
-"""From what is wanted to what is locked and installed: resolve, install beside, review, then swap files at once.
+"""From wants to locked and installed packages: resolve, install beside, review, then swap files at
+once.
 
-Decides nothing about what runs: it changes the lock, network.yaml and `.oa-dev/env`, and a running server follows the
-files. Whatever fails or is refused leaves all of them as they were.
+Decides nothing about what runs: it changes the lock, network.yaml and `.oa-dev/env`, and a running
+server follows the files. A failure or refusal leaves all of them unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _RESOLVE = Path(".oa-dev", "resolve")
 
 
 class NothingSuits(DevServerError):
-    """No set of packages suits everything that is wanted. `why` has the two sides, or what uv says."""
+    """No set of packages fits all wants. `why` has the two sides, or uv's own words."""
 
     def __init__(self, why: Explained) -> None:
         super().__init__("no set of packages suits all of network.yaml; nothing was changed, what runs keeps running")
@@ -54,12 +55,12 @@ class NothingSuits(DevServerError):
 
 
 class OtherContents(DevServerError):
-    """What an index has under a version is not what was locked."""
+    """An index has other contents for a version than the lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A set of packages that suits all that is wanted, and the lock that was there before."""
+    """A set of packages that fits all wants, and the lock before."""
 
     workspace: Path
     wants: Wants
@@ -69,33 +70,33 @@ class Resolved:
     old: Lock
     seconds: float = 0.0
     too_young: str = ""
-    """Since when releases of remote indexes were not chosen."""
+    """The date from which releases of remote indexes were too young."""
 
     @property
     def came(self) -> tuple[Locked, ...]:
-        """What is new."""
+        """The new packages."""
         return tuple(each for each in self.new.here if self.old.package(each.name) is None)
 
     @property
     def gone(self) -> tuple[Locked, ...]:
-        """What is not needed any more."""
+        """The packages that are not needed any more."""
         return tuple(each for each in self.old.here if self.new.package(each.name) is None)
 
     @property
     def moved(self) -> tuple[tuple[Locked, Locked], ...]:
-        """What has another version, or other files."""
+        """The packages with another version, or other files."""
         pairs = ((self.old.package(each.name), each) for each in self.new.here)
         return tuple((old, new) for old, new in pairs if old is not None and _is_other(old, new))
 
     @property
     def same(self) -> bool:
-        """Whether the same packages are locked already."""
+        """Whether the lock has the same packages already."""
         return not (self.came or self.gone or self.moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A lock whose packages are installed beside what runs: one step from counting."""
+    """A lock whose packages are installed beside what runs: one step from being in effect."""
 
     workspace: Path
     resolved: Resolved
@@ -104,13 +105,13 @@ class Ready:
     data: bytes
     seconds: float
     reviews: Mapping[str, Review] = field(default_factory=dict)
-    """Of the mods that are new or have moved, by distribution."""
+    """The reviews of new or moved mods, by distribution."""
     before: Mapping[str, Review] = field(default_factory=dict)
-    """What was installed of those that have moved."""
+    """The former packages of those that have moved."""
 
     @property
     def mods(self) -> Mapping[str, str]:
-        """The paths of mods, each with its distribution."""
+        """Return the paths of mods, each with its distribution."""
         return self.lock.mods
 
 
@@ -122,18 +123,18 @@ def _is_other(old: Locked, new: Locked) -> bool:
 
 
 def lock_here(workspace: Path) -> Lock:
-    """The lock of a workspace; an empty one where there is none. Raises BadLock, OSError."""
+    """Return the lock of a workspace; an empty one if there is none. Raises BadLock, OSError."""
     data = lock_bytes(workspace)
     return Lock() if data is None else read_lock(data)
 
 
 def salvaged_lock(workspace: Path) -> Lock:
-    """What is left of a lock that cannot be read: which distributions bring the mods that it named."""
+    """Return the readable part of a broken lock: the distributions of the mods that it named."""
     return Lock(facts=Facts(mods_said(lock_bytes(workspace) or b"")))
 
 
 def lock_bytes(workspace: Path) -> bytes | None:
-    """The lock as it is on disk."""
+    """Return the bytes of the lock on disk."""
     try:
         with open(workspace / NAME, "rb") as file:
             return file.read(LIMIT)
@@ -142,7 +143,8 @@ def lock_bytes(workspace: Path) -> bytes | None:
 
 
 def is_current(workspace: Path, lock: Lock, wants: Wants) -> bool:
-    """Whether a lock is of these wants and installed: then there is nothing to do, and no program is started."""
+    """Return whether a lock is of these wants and installed: then there is nothing to do, and no
+    program is started."""
     if wants.empty and not lock.packages:
         return True
     has_folder = (packages.folder_of(workspace, lock) / packages.RECORD).is_file()
@@ -162,10 +164,11 @@ def resolve(
     offline: bool = False,
     now: bool = False,
 ) -> Resolved:
-    """Find the packages that suit all that is wanted. What is locked stays but for `upgrade`, or `everything`.
+    """Find the packages that fit all wants. Locked ones stay, except for `upgrade`, or
+    `everything`.
 
-    `anew` takes no account of what is locked, which cannot be read. `now` takes also what is younger than the cooldown.
-    Raises NothingSuits, OtherContents, UvFailed, UvMissing.
+    `anew` ignores the lock, which cannot be read. `now` also takes releases that are younger than
+    the cooldown. Raises NothingSuits, OtherContents, UvFailed, UvMissing.
     """
     began, old = time.monotonic(), Lock() if anew else lock_here(workspace)
     if wants.empty:
@@ -195,9 +198,10 @@ def resolve(
 
 
 def _resolve(asked: uv.Resolution, wants: Wants) -> None:
-    """Resolve; again without dates of releases where an index tells none, and from what was fetched where none answers.
+    """Resolve; again without dates of releases if an index has none, and from fetched packages if
+    none answers.
 
-    Raises UvFailed, of the first attempt where the others fail for want of a network.
+    Raises UvFailed, of the first attempt if the others fail for want of a network.
     """
     try:
         uv.resolve(asked)
@@ -205,7 +209,8 @@ def _resolve(asked: uv.Resolution, wants: Wants) -> None:
     except uv.UvFailed as failed:
         first = failed
     if _NO_DATE in first.said:
-        # A person has listed these indexes; uv would take nothing of those that say nothing of their releases.
+        # A person has listed these indexes; uv would take nothing of those without dates of
+        # releases.
         settings = asked.folder / "uv.toml"
         settings.write_text(wants.settings(asked.folder.parents[1], dated=False), encoding="utf-8")
         uv.resolve(asked)
@@ -222,7 +227,7 @@ def _written_out(workspace: Path, wants: Wants) -> Path:
     folder = packages.private_folder(workspace / _RESOLVE)
     texts = wants.texts(workspace)
     for each in folder.iterdir():
-        # What was asked for before is no part of it.
+        # Former requests are not part of it.
         if each.is_dir():
             shutil.rmtree(each, ignore_errors=True)
     for name, text in texts.items():
@@ -253,7 +258,8 @@ def _in_our_words(failed: uv.UvFailed, wants: Wants, seconds: float) -> DevServe
 
 
 def _refuse_other_contents(found: Resolved, upgrade: Collection[str], everything: bool) -> None:
-    """An index that has other files under a locked version was tampered with, or its owner has made a mistake."""
+    """Refuse other files under a locked version: the index was tampered with, or its owner has made
+    a mistake."""
     allowed = {normal(each) for each in upgrade}
     for old, new in changed_contents(found.old, found.new):
         if everything or normal(old.name) in allowed:
@@ -268,10 +274,10 @@ def _refuse_other_contents(found: Resolved, upgrade: Collection[str], everything
 
 
 def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, str], offline: bool = False) -> Ready:
-    """Install the packages beside what runs, and read what the mods among them do. Nothing of them runs.
+    """Install the packages beside what runs, and review the mods among them. Nothing of them runs.
 
-    `taken` are top names that no package may bring, each with whose it is; `origins` where wheels of the folder indexes
-    came from. Raises PackageRefused, UvFailed, UvMissing, Busy, OSError.
+    `taken` are top names that no package may bring, each with its owner; `origins` the origins of
+    the wheels of folder indexes. Raises PackageRefused, UvFailed, UvMissing, Busy, OSError.
     """
     began = time.monotonic()
     folder = packages.build(found.workspace, found.new, lambda new: _fill(new, found, taken=taken, offline=offline))
@@ -295,14 +301,15 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
 
 
 def counted(ready: Ready, wants: Wants) -> Ready:
-    """The same lock as one of these wants: of network.yaml as it will be, without what was asked for but once."""
+    """Return the same lock for these wants: those of the new network.yaml, without single
+    requests."""
     facts = replace(ready.lock.facts, wants=wants.digest)
     data = written(ready.resolved.text, facts, ready.workspace).encode()
     return replace(ready, lock=read_lock(data), data=data)
 
 
 def _reviews_before(found: Resolved) -> dict[str, Review]:
-    """What the versions do that are installed now, of mods that have moved."""
+    """Return the reviews of the installed versions of mods that have moved."""
     folder = packages.folder_of(found.workspace, found.old)
     names = [old.name for old, _ in found.moved if old.name in found.old.mods.values()]
     if not (folder / packages.RECORD).is_file():
@@ -345,7 +352,7 @@ def _read_local(found: Resolved) -> None:
 
 
 def _refuse_clashes(folder: Path, lock: Lock, taken: Mapping[str, str]) -> None:
-    """No package may bring what another one, the workspace or the server has."""
+    """Refuse a package with names of another one, of the workspace or of the server."""
     others: dict[str, str] = dict(taken)
     for each in lock.here:
         package = installed_package(folder, each.name)
@@ -354,14 +361,16 @@ def _refuse_clashes(folder: Path, lock: Lock, taken: Mapping[str, str]) -> None:
 
 
 def _own_tops(package: Package) -> Iterable[str]:
-    """The top names that count: packages in namespaces (`google/cloud/…`) share theirs."""
+    """Return the top names that count: packages in namespaces (`google/cloud/…`) share theirs."""
     return (top for top in package.tops if f"{top}/__init__.py" in package.files or f"{top}.py" in package.files)
 
 
 def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool = False) -> list[Path]:
-    """Put the sources of mods back that were changed where they are installed; which ones. Raises UvFailed, OSError.
+    """Restore the sources of mods that were changed where they are installed; return them. Raises
+    UvFailed, OSError.
 
-    They are installed once more beside, and copied file by file: a running server sees each as saved.
+    They are installed once more beside, and copied file by file: a running server sees each as
+    saved.
     """
     changed = packages.changed_by_hand(installed)
     lock = packages.private_folder(workspace / _RESOLVE) / "pylock.install.toml"
@@ -382,12 +391,12 @@ def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool
 
 @dataclass(slots=True)
 class Files:
-    """Files as they were, to be put back byte for byte. What was not there is removed again."""
+    """Files before a change, to be restored byte for byte. New ones are removed again."""
 
     _before: dict[Path, bytes | None] = field(default_factory=dict)
 
     def write(self, path: Path, data: bytes | None) -> None:
-        """Replace a file, or remove it, and remember what was there."""
+        """Replace a file, or remove it, and remember its content."""
         before = path.read_bytes() if path.exists() else None
         if before == data:
             return
@@ -395,14 +404,14 @@ class Files:
         _put(path, data)
 
     def put_back(self) -> None:
-        """Make every file what it was."""
+        """Restore every file."""
         for path, data in self._before.items():
             _put(path, data)
         self._before.clear()
 
     @property
     def changed(self) -> bool:
-        """Whether anything differs from what was there."""
+        """Return whether any file has changed."""
         return bool(self._before)
 
 
@@ -415,7 +424,7 @@ def _put(path: Path, data: bytes | None) -> None:
 
 
 def write_lock(ready: Ready, files: Files) -> None:
-    """Let the lock count. One that holds nothing is removed."""
+    """Put the lock into effect. An empty one is removed."""
     packages.write_record(ready.folder, ready.lock, ready.data)
     files.write(ready.workspace / NAME, ready.data if ready.lock.packages else None)
 
@@ -424,9 +433,10 @@ def write_lock(ready: Ready, files: Files) -> None:
 
 
 def vendor(lock: Lock, into: Path, fetch: Callable[[str], bytes], files: Files) -> list[Path]:
-    """Copy every wheel that is locked for this platform into a folder index, so that a clone needs no other index.
+    """Copy every locked wheel of this platform into a folder index, so that a clone needs no other
+    index.
 
-    Raises OtherContents for what is not what was locked. What is locked is to be resolved again afterwards.
+    Raises OtherContents for a file that differs from the lock. Resolve again afterwards.
     """
     copied = []
     for each in lock.here:

@@ -1,7 +1,7 @@
-"""Starts uv, and nothing else does: it resolves, locks, installs, builds and publishes.
+"""The only file that starts uv: it resolves, locks, installs, builds and publishes.
 
-No shell, no names that could be options, no `PYTHON*` of this process, none of the settings of uv that would weaken
-what is asked here, and a time limit. What uv says is escaped before anybody sees it.
+No shell, no names that could be options, no `PYTHON*` of this process, none of the settings of uv
+that would weaken these rules, and a time limit. Its output is escaped before it is shown.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from devserver.errors import DevServerError
 
 PATIENCE = 300.0
-"""Seconds after which uv is ended: a large package on a slow line takes its time."""
+"""Seconds after which uv is ended: a large package on a slow line takes time."""
 
 _KEPT = frozenset({
     "UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_HTTP_TIMEOUT", "UV_KEYRING_PROVIDER", "UV_NATIVE_TLS",
     "UV_SYSTEM_CERTS", "UV_OFFLINE", "UV_CREDENTIALS_DIR",
 })  # fmt: skip
-"""The settings of uv that are taken from the environment: where things are. None says what is trusted."""
+"""The settings of uv that are taken from the environment: places. None says what is trusted."""
 _SECRETS = ("UV_PUBLISH_", "UV_INDEX_")
 _LONGEST_LINE = 400
 _MOST_LINES = 60
@@ -32,11 +32,11 @@ _HINT = "install uv, which comes with oa-dev: python -m pip install --upgrade oa
 
 
 class UvMissing(DevServerError):
-    """There is no uv to start."""
+    """No uv can be found."""
 
 
 class UvFailed(DevServerError):
-    """What uv was asked for did not come to be. `said` is what it wrote, escaped."""
+    """uv has failed. `said` is its output, escaped."""
 
     def __init__(self, sentence: str, said: str = "") -> None:
         super().__init__(sentence)
@@ -45,7 +45,7 @@ class UvFailed(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A run of uv that ended well: what it printed, and how long it took."""
+    """A successful run of uv: its output and duration."""
 
     out: str
     said: str
@@ -54,10 +54,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What to resolve: the folder with the texts of `wants`, and the lock to write, which is taken into account.
+    """The input of a resolution: the folder with the texts of `wants`, and the lock to write, which
+    is taken into account.
 
-    `upgrade` are the distributions that may move, beside those of which nothing is locked. `without` are left out of
-    the lock. `before`: releases of remote indexes that are younger than this (RFC 3339) are not chosen.
+    `upgrade` are the distributions that may move, beside those that are not locked. `without` are
+    left out of the lock. `before`: releases of remote indexes that are younger than this (RFC 3339)
+    are not chosen.
     """
 
     folder: Path
@@ -69,7 +71,8 @@ class Resolution:
 
 
 def find_uv() -> str:
-    """The uv to start: the one that was installed with this package, else the one on PATH. Raises UvMissing."""
+    """Find uv: the one that was installed with this package, else the one on PATH. Raises
+    UvMissing."""
     try:
         from uv import find_uv_bin
 
@@ -82,7 +85,7 @@ def find_uv() -> str:
 
 
 def resolve(asked: Resolution) -> Done:
-    """Write the lock of what is wanted, for every platform, with hashes. Raises UvFailed, UvMissing."""
+    """Write the lock of the wants, for every platform, with hashes. Raises UvFailed, UvMissing."""
     options = ["--universal", "--generate-hashes", "--no-build", "--no-header", "--format", "pylock.toml"]
     options += ["--config-file", str(asked.folder / "uv.toml"), "--python", sys.executable, "-o", str(asked.lock)]
     options += [part for name in asked.upgrade for part in ("--upgrade-package", name)]
@@ -93,7 +96,8 @@ def resolve(asked: Resolution) -> Done:
 
 
 def install(lock: Path, target: Path, *, offline: bool = False) -> Done:
-    """Put exactly what a lock names into a folder, which is made: copies, no links. Raises UvFailed, UvMissing."""
+    """Install exactly the packages of a lock into a new folder: copies, no links. Raises UvFailed,
+    UvMissing."""
     options = ["--no-deps", "--require-hashes", "--no-build", "--link-mode", "copy", "--no-config"]
     options += ["--preview-features", "pylock", "--python", sys.executable, "--target", str(target)]
     options += ["--offline"] if offline else []
@@ -101,10 +105,11 @@ def install(lock: Path, target: Path, *, offline: bool = False) -> Done:
 
 
 def build(source: Path, into: Path, *, isolated: bool = True) -> Path:
-    """Build the wheel of a folder, and return where it is.
+    """Build the wheel of a folder, and return its path.
 
-    uv itself builds projects of `uv_build`, without network and without running anybody's code. With `isolated` false
-    the build of others is run, with what it needs fetched. Raises UvFailed, UvMissing.
+    uv itself builds projects of `uv_build`, without network and without running code of the
+    project. With `isolated` false other build backends run, with their requirements fetched. Raises
+    UvFailed, UvMissing.
     """
     before = set(into.glob("*.whl")) if into.is_dir() else set()
     options = ["--wheel", "--no-config", "--python", sys.executable, "--out-dir", str(into)]
@@ -124,7 +129,8 @@ def publish(files: Sequence[Path], url: str) -> Done:
 def run_uv(
     arguments: Sequence[str], *, cwd: Path, patience: float = PATIENCE, more: Mapping[str, str] | None = None
 ) -> Done:
-    """Run uv to its end. Raises UvFailed where it ends badly or not in time, UvMissing where there is none."""
+    """Run uv to its end. Raises UvFailed if it fails or takes too long, UvMissing if there is
+    none."""
     began = time.monotonic()
     command = [find_uv(), *arguments]
     try:
@@ -137,7 +143,7 @@ def run_uv(
             stderr=subprocess.PIPE,
             text=True,
             errors="backslashreplace",
-            # Ctrl-C is ours: what was begun is taken back before we end.
+            # Ctrl-C is ours: the change is taken back before we exit.
             start_new_session=True,
         ) as process:
             out, errors = _ended(process, patience)
@@ -180,13 +186,14 @@ def _environment() -> dict[str, str]:
 
 
 def escaped(text: str) -> str:
-    """What a program wrote, as it may be shown: no control characters, no endless lines, not too many of them."""
+    """Return a program's output as it may be shown: no control characters, no endless lines, not
+    too many of them."""
     lines = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n")]
     return "\n".join(line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]).strip("\n")
 
 
 def _sentence(said: str) -> str:
-    """The first line that says what went wrong."""
+    """Return the first line that says what failed."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     told = next((line for line in lines if line.startswith("error:")), lines[0] if lines else "")
     return told.removeprefix("error:").lstrip(" ×").strip()

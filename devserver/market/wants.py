@@ -1,7 +1,9 @@
-"""What network.yaml and the mods of the workspace need of other people's code, as texts that uv resolves.
+"""The needs of network.yaml and the mods of the workspace for other people's code, as texts that uv
+resolves.
 
-One resolution for everything: network.yaml is a virtual project, and each mod of the workspace, each further version of
-a mod and oa-dev itself is a virtual package in it: what cannot be brought together is named by names people know.
+One resolution for everything: network.yaml is a virtual project, and each mod of the workspace,
+each further version of a mod and oa-dev itself is a virtual package in it: conflicts are named by
+names that people know.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ _VALID_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)?")
 
 
 class BadWants(DevServerError):
-    """What is needed cannot be put to uv: a text that states no requirement, or two things of one name."""
+    """Needs that uv cannot resolve: an invalid requirement, or two needs of one name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A mod of network.yaml that comes from outside: its distribution, the versions that will do, and its line."""
+    """A mod of network.yaml that comes from outside: its distribution, its accepted versions, and
+    its line."""
 
     mod_path: str
     name: str
@@ -44,7 +47,8 @@ class Listed:
 class Needing:
     """A mod of the workspace, or a further version of a mod, that needs packages.
 
-    `who` is what people call it (`mods.search`, `wiki_extras@2`), `place` where its needs are written.
+    `who` is its name for people (`mods.search`, `wiki_extras@2`), `place` where its needs are
+    written.
     """
 
     who: str
@@ -60,17 +64,18 @@ class Needing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """All that is to be resolved together. `server` are the packages of oa-dev itself, which cannot move.
+    """Everything that is resolved together. `server` are the packages of oa-dev itself, which
+    cannot move.
 
-    `indexes` are as network.yaml names them, `packages` whether Python's own comes last, `cooldown` how many seconds a
-    release of a remote index has to be old.
+    `indexes` are as network.yaml names them, `packages` whether Python's own comes last, `cooldown`
+    the least age in seconds of a release of a remote index.
     """
 
     listed: tuple[Listed, ...] = ()
     needing: tuple[Needing, ...] = ()
     server: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What each of them requires, from which its extras are taken."""
+    """Return the requirements of each of them, from which its extras are taken."""
     server_version: str = "0"
     indexes: tuple[str, ...] = ()
     packages: str = "default"
@@ -89,38 +94,42 @@ class Wants:
 
     @property
     def digest(self) -> str:
-        """What tells whether a lock is of these wants: the server's own packages are not in it, others have others."""
+        """The digest by which a lock is one of these wants, without the server's own packages:
+        other servers have others."""
         listed = sorted((each.name, each.mod_path, each.versions) for each in self.listed)
         needing = sorted((each.who, *each.requires) for each in self.needing if each.requires)
         return hashlib.sha256(json.dumps([listed, needing, self.indexes, self.packages]).encode()).hexdigest()[:16]
 
     @property
     def virtual(self) -> tuple[str, ...]:
-        """The virtual packages, which no lock names: mods of the workspace, and what this process has already."""
+        """The virtual packages, which no lock names: mods of the workspace, and the packages of
+        this process."""
         return (*(each.virtual for each in self.needing if each.requires), *self.server)
 
     def who(self, virtual: str) -> Needing | None:
-        """Whom a virtual package stands for."""
+        """Return the name for people behind a virtual package."""
         return next((each for each in self.needing if each.virtual == normal(virtual)), None)
 
     def listing(self, name: str) -> Listed | None:
-        """The entry of network.yaml that asks for a distribution."""
+        """Return the entry of network.yaml that asks for a distribution."""
         return next((each for each in self.listed if normal(each.name) == normal(name)), None)
 
     def before(self, now: datetime) -> str:
-        """The moment after which releases of remote indexes are too young, as uv takes it; nothing without a limit."""
+        """Return the moment after which releases of remote indexes are too young, in uv's form;
+        empty without a limit."""
         if not self.cooldown:
             return ""
         return datetime.fromtimestamp(now.timestamp() - self.cooldown, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def texts(self, workspace: Path) -> dict[str, str]:
-        """The files to resolve, by their path below `.oa-dev/resolve/`. Raises BadWants."""
+        """Return the files to resolve, by their path below `.oa-dev/resolve/`. Raises BadWants."""
         needing = [each for each in self.needing if each.requires]
         self._expect_apart(needing)
         found = {
             f"{each.virtual}/pyproject.toml": _project(each.virtual, each.version, each.requires) for each in needing
         }
-        # What this process has is described without an index being asked: a machine without network can resolve.
+        # The packages of this process are described without asking an index: a machine without
+        # network can resolve.
         for name, version in self.server.items():
             found[f"{SERVER}/{name}/pyproject.toml"] = _with_extras(name, version, self.extras.get(name, ()))
         wanted = [*(f"{each.name}{each.versions}" for each in self.listed), *self.virtual]
@@ -139,9 +148,10 @@ class Wants:
                 raise BadWants(f"{each.who} and {other} cannot be told apart: rename one of them")
 
     def settings(self, workspace: Path, *, dated: bool = True) -> str:
-        """The indexes in order, for uv: the first that has a name has it, for what is needed by others too.
+        """Return the indexes in order, for uv: the first that has a name wins, also for the needs
+        of others.
 
-        `dated` false takes what those that are listed have, though they do not say since when.
+        `dated` false takes releases of the listed indexes without dates.
         """
         rows = ['index-strategy = "first-index"']
         rows += ["no-index = true"] if not self.indexes and self.packages != "default" else []
@@ -151,7 +161,7 @@ class Wants:
             rows += ["", "[[index]]", f"name = {_text(f'index-{number}')}", f"url = {_text(url)}"]
             rows += [] if "://" in each else ['format = "flat"']
             rows += ["exclude-newer = false"] if not dated and "://" in each else []
-            # The default index stands for Python's own, which is not asked then.
+            # The default index replaces Python's own, which is not asked then.
             rows += ["default = true"] if is_last else []
         return "\n".join((*rows, ""))
 
@@ -170,7 +180,7 @@ def _project(name: str, version: str, requires: Iterable[str]) -> str:
 
 
 def _with_extras(name: str, version: str, requires: Iterable[str]) -> str:
-    """A package of this process: what it needs is here, and only its extras may need more."""
+    """Describe a package of this process: its needs are here, and only its extras may need more."""
     from packaging.requirements import Requirement
 
     extras: dict[str, list[str]] = {}
@@ -187,7 +197,7 @@ def _valid(version: str) -> str:
 
 
 def _requirement(text: str) -> str:
-    """A requirement as it may stand in a project: a name and versions, and no address that would be fetched.
+    """Return a requirement for a project: a name and versions, without an address to fetch.
 
     Raises BadWants.
     """
@@ -203,14 +213,14 @@ def _requirement(text: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A text as TOML has it; JSON's are TOML's where they hold ASCII."""
+    """Return a text as TOML has it; JSON's are TOML's if they are ASCII."""
     return json.dumps(value)
 
 
 def own_packages(name: str, requires_of: Mapping[str, Any]) -> dict[str, str]:
-    """The packages that a distribution needs, itself left out, each with its version.
+    """Return the packages that a distribution needs, without itself, each with its version.
 
-    `requires_of` gives for a normalised name the version and the requirements of what is installed.
+    `requires_of` gives for a normalised name the version and the requirements of an installed one.
     """
     from packaging.requirements import Requirement
 

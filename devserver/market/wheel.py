@@ -1,7 +1,8 @@
-"""Builds wheels of mods: the same bytes from the same sources, whenever, wherever and by whichever uv.
+"""Builds wheels of mods: the same bytes from the same sources, at any time and place and by any uv.
 
-uv builds; what differs between its versions and machines (its own name in the wheel, times, compression) is then put
-in one form. So the digest of what is published can be foretold, and that of a mod that is built in is in its catalogue.
+uv builds; the differences between its versions and machines (its own name in the wheel, times,
+compression) are then removed. So the digest of a published wheel is known beforehand, and that of a
+built-in mod is in its catalogue.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from devserver.market.catalogue import BUILT_IN, Catalogue, read_catalogue
 from devserver.market.package import read_package
 
 HOME = Path(__file__).parents[1] / "catalogue"
-"""The folder of the mods that are built in: their list, and beside it the sources of each."""
+"""The folder of the built-in mods: their list, and beside it the sources of each."""
 
 _BUILT_BY_UV = re.compile(r"^Generator: uv.*$", re.MULTILINE)
 
 
 class OtherBytes(DevServerError):
-    """A mod that is built in does not come out as its catalogue says."""
+    """A built-in mod differs from its catalogue after the build."""
 
 
 def build_wheel(sources: Path, into: Path) -> Path:
     """Build the wheel of a folder with a pyproject.toml into another folder, and return its path.
 
-    Raises UvFailed, UvMissing, and PackageRefused where what comes out may not be installed.
+    Raises UvFailed, UvMissing, and PackageRefused for a result that must not be installed.
     """
     with tempfile.TemporaryDirectory(prefix="oa-dev-build-") as folder:
         # A copy: a build may not write beside the sources.
@@ -48,14 +49,15 @@ def build_wheel(sources: Path, into: Path) -> Path:
 
 
 def in_one_form(data: bytes) -> bytes:
-    """Return a wheel with the same files in one form: sorted, with one time, not compressed, its builder not named."""
+    """Return a wheel with the same files in one form: sorted, with one time, not compressed,
+    without the name of its builder."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {each.filename: archive.read(each) for each in archive.infolist() if not each.is_dir()}
     record = next(name for name in files if name.endswith(".dist-info/RECORD"))
     builder = record.replace("/RECORD", "/WHEEL")
     said = files[builder].decode()
     files[builder] = _BUILT_BY_UV.sub("Generator: oa-dev", said).encode()
-    # What says what the package is comes last, as the format asks for.
+    # The metadata comes last, as the format asks for.
     names = sorted((name for name in files if name != record), key=lambda name: (".dist-info/" in name, name))
     rows = [f"{_quoted(name)},sha256={_hash(files[name])},{len(files[name])}" for name in names]
     files[record] = "\n".join([*rows, f"{record},,", ""]).encode()
@@ -85,12 +87,13 @@ def built_in() -> Catalogue:
 
 
 def sources_of(name: str) -> Path:
-    """Return where the sources of a mod that is built in are, by the name of its distribution."""
+    """Return the folder of a built-in mod's sources, by the name of its distribution."""
     return HOME / name.replace("-", "_")
 
 
 def needed_built_in(name: str) -> list[str]:
-    """Return the mods that are built in and that one of them needs, directly or through others, itself left out."""
+    """Return the built-in mods that one of them needs, directly or through others, without
+    itself."""
     catalogue = built_in()
     found, waiting = [name], [name]
     while waiting:
@@ -105,9 +108,10 @@ def needed_built_in(name: str) -> list[str]:
 
 
 def build_built_in(name: str, into: Path) -> Path:
-    """Build the wheel of a mod that is built in, by the name of its distribution. Raises as `build_wheel`.
+    """Build the wheel of a built-in mod, by the name of its distribution. Raises as `build_wheel`.
 
-    Raises OtherBytes where it is not the one that the catalogue lists: the sources here are not those of the release.
+    Raises OtherBytes if it differs from the catalogue: the sources here are not those of the
+    release.
     """
     found = built_in().find(name)
     version = found[1].newest() if found is not None else None

@@ -1,9 +1,10 @@
 """Edits network.yaml as a person would: the lines concerned, and no other byte of the file.
 
-PyYAML says where each value stands; what is new is put there as text. Comments, order, quotes, blank lines, line ends
-stay, because nothing is written again that was not asked for. Each edit is read back: where the file would not say
-exactly what was asked for, it is refused, and the caller has what to write by hand. What the reader of network.yaml
-refuses is refused here too, with its ConfigError.
+PyYAML says where each value stands; new values are put there as text. Comments, order, quotes,
+blank lines and line ends stay, because the rest is not written again. Each edit is read back: if
+the file would not say exactly what was asked for, it is refused, and the caller gets the text to
+write by hand. A file that the reader of network.yaml refuses is refused here too, with its
+ConfigError.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ _LINE = re.compile("[^\n\r\x85\u2028\u2029]*(?:\r\n|[\n\r\x85\u2028\u2029])|[^\n
 
 
 class CannotEdit(DevServerError):
-    """A network.yaml that is written in a way that no command edits. The text says what to write by hand."""
+    """A network.yaml in a style that no command edits. The text says what to write by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The text of network.yaml after an edit, and the line, from 1, where it begins; of a removal the line before."""
+    """The text of network.yaml after an edit, and the line, from 1, where it begins; of a removal
+    the line before."""
 
     text: str
     line: int
 
 
 def add_mod(text: str, path: str, *, version: str = "", config: Mapping[str, Any] | None = None) -> Edited:
-    """List a mod as the last one. Raises CannotEdit, also where it is listed."""
+    """List a mod as the last one. Raises CannotEdit, also if it is listed already."""
     values = {"name": path} | ({"version": version} if version else {}) | ({"config": dict(config)} if config else {})
     edit = _Edit(text, values)
     if edit.find_mod(path) is not None:
@@ -48,7 +50,7 @@ def add_mod(text: str, path: str, *, version: str = "", config: Mapping[str, Any
 
 
 def remove_mod(text: str, path: str) -> Edited:
-    """Take a mod out of the list, with all that its entry says. What people wrote above it stays."""
+    """Take a mod out of the list, with its whole entry. Comments above it stay."""
     edit = _Edit(text, f"take the entry of {path} out")
     return edit.take_out(("network", "mods"), edit.number_of(path))
 
@@ -77,7 +79,7 @@ def add_line(text: str, path: str, values: Mapping[str, Any]) -> Edited:
 
 
 def remove_line(text: str, path: str, label: str) -> Edited:
-    """Take a further version out; with the last one its list goes."""
+    """Take a further version out; with the last one the key goes too."""
     edit = _Edit(text, f"take the version {label} of {path} out")
     mod = ("network", "mods", edit.number_of(path))
     if len(edit.values_at((*mod, "versions")) or ()) == 1:
@@ -97,11 +99,12 @@ Loc = tuple[str | int, ...]
 
 
 class _Edit:
-    """One edit of one text: where its values stand, and what has to come out."""
+    """One edit of one text: the places of its values, and the values afterwards."""
 
     def __init__(self, text: str, wanted: Any) -> None:
         source = decode(text.encode(), "network.yaml")
-        # The tree is that of the reader of network.yaml: its limits hold, and a file it refuses is not edited.
+        # The tree is that of the reader of network.yaml: its limits hold, and a file that it
+        # refuses is not edited.
         self._root = compose(source).root
         self._text = text
         self._skipped = len(text) - len(source.text)
@@ -113,28 +116,28 @@ class _Edit:
     # Where things are
 
     def find_mod(self, path: str) -> int | None:
-        """The place of a mod in the list."""
+        """Return the place of a mod in the list."""
         for number, each in enumerate(self.values_at(("network", "mods")) or ()):
             if isinstance(each, dict) and module_of(str(each.get("name"))) == module_of(path):
                 return number
         return None
 
     def number_of(self, path: str) -> int:
-        """The place of a mod in the list. Raises CannotEdit where it is not listed."""
+        """Return the place of a mod in the list. Raises CannotEdit if it is not listed."""
         found = self.find_mod(path)
         if found is None:
             raise CannotEdit(f"{path} is not listed in network.yaml")
         return found
 
     def label_of(self, mod: Loc, label: str) -> int:
-        """The place of a further version among those of a mod."""
+        """Return the place of a further version among those of a mod."""
         for number, each in enumerate(self.values_at((*mod, "versions")) or ()):
             if isinstance(each, dict) and str(each.get("label")) == label:
                 return number
         raise CannotEdit(f"no version with the label {label} is listed in network.yaml")
 
     def values_at(self, loc: Loc) -> Any:
-        """What stands there; None where nothing does."""
+        """Return the value at a place; None without one."""
         found = self._values
         for step in loc:
             try:
@@ -144,7 +147,7 @@ class _Edit:
         return found
 
     def _node(self, loc: Loc) -> tuple[yaml.Node | None, yaml.Node | None]:
-        """The node of a key, and that of its value; None for what is not there."""
+        """Return the node of a key, and that of its value; None for a missing one."""
         key: yaml.Node | None = None
         node: yaml.Node = self._root
         for step in loc:
@@ -162,7 +165,7 @@ class _Edit:
     # The edits
 
     def append(self, loc: Loc, values: Values) -> Edited:
-        """Put an entry at the end of a list, which is made where there is none."""
+        """Put an entry at the end of a list, and make the list if it is missing."""
 
         def expected(root: Any) -> None:
             parent = _walk(root, loc[:-1])
@@ -177,7 +180,7 @@ class _Edit:
             at = self._after(last, deeper_than=dash)
             return self._put(at, at, self._item(values, dash), expected)
         if not isinstance(node, yaml.SequenceNode) or not node.value:
-            # `mods:`, `mods: []` or `mods: null`: a list takes its place.
+            # `mods:`, `mods: []` or `mods: null`: a list replaces it.
             indent = " " * (key.start_mark.column + 2)
             at, end = self._index(key.end_mark), self._index(node.end_mark)
             colon = self._body.index(":", at) + 1
@@ -244,7 +247,7 @@ class _Edit:
             at = self._index(last[1].end_mark)
             return self._put(at, at, f", {key}: {_flow(value)}", expected)
         column = first[0].start_mark.column
-        # A version stands behind the name that it is of; all else comes last.
+        # A version follows its name; other keys come last.
         beside = first if key == "version" and isinstance(first[1], yaml.ScalarNode) else last
         at = self._after(beside[1], column) if not _is_nothing(beside[1]) else self._line_end(beside[0])
         return self._put(at, at, self._keyed(key, value, column), expected)
@@ -275,7 +278,8 @@ class _Edit:
         return self._text[self._skipped :]
 
     def _index(self, mark: Any) -> int:
-        """The index of a place in the body. Lines and columns, because not every loader counts characters."""
+        """Return the index of a place in the body. Lines and columns, because some loaders do not
+        count characters."""
         return self._line_start(mark.line) + int(mark.column)
 
     def _line_start(self, line: int) -> int:
@@ -285,9 +289,11 @@ class _Edit:
         return self._line_start(node.end_mark.line + 1)
 
     def _after(self, node: yaml.Node, deeper_than: int) -> int:
-        """The index behind the last line of a node, with the comments that are indented into it."""
+        """Return the index behind the last line of a node, with the comments that are indented into
+        it."""
         line = _last_line(node)
-        # A block ends for PyYAML where the next token begins: what is blank before that is no part of it.
+        # A block ends for PyYAML where the next token begins: the blank lines before that are not
+        # part of it.
         while line > node.start_mark.line and not self._lines[min(line, len(self._lines) - 1)].strip():
             line -= 1
         line = min(line + 1, len(self._lines))
@@ -328,7 +334,7 @@ class _Edit:
         body = self._body
         before = body[:start]
         if shown and start == len(body) and before and not before.endswith("\n"):
-            # The file ends in the middle of a line: so does the new one.
+            # The file ends without a line end: so does the new one.
             before, shown = before + self._newline, shown.removesuffix(self._newline)
         after = before + shown + body[end:]
         self._check(after, expected)
@@ -359,7 +365,7 @@ def _end(node: yaml.Node) -> tuple[int, int]:
 
 
 def _is_nothing(node: yaml.Node) -> bool:
-    """Whether nothing is written there, as in `mods:`."""
+    """Return whether nothing is written there, as in `mods:`."""
     return _start(node) == _end(node)
 
 
@@ -374,11 +380,11 @@ def _walk(root: Any, loc: Loc) -> Any:
 
 
 def _last_line(node: yaml.Node) -> int:
-    """The line that a node's last word stands in, from 0."""
+    """Return the line of a node's last word, from 0."""
     if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style and node.value:
         last = node.value[-1]
         key, value = last if isinstance(node, yaml.MappingNode) else (None, last)
-        # The node of an alias stands where its anchor is, and that of nothing may stand further down.
+        # The node of an alias is at its anchor, and that of nothing may be further down.
         if key is not None and (_is_nothing(value) or _start(value) < _end(key)):
             return _end(key)[0]
         return _last_line(value)
@@ -388,7 +394,7 @@ def _last_line(node: yaml.Node) -> int:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_scalar(str(key), None)}: {_flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
@@ -397,7 +403,8 @@ def _flow(value: Any) -> str:
 
 
 def _scalar(value: Any, style: str | None) -> str:
-    """A value as YAML writes it on one line, in the quotes that stood there where it is a text."""
+    """Return a value as YAML writes it on one line, in the quotes of the former one if it is a
+    text."""
     if isinstance(value, str) and style == "'" and value.isprintable():
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, str) and (style == '"' or _needs_quotes(value)):
@@ -406,7 +413,8 @@ def _scalar(value: Any, style: str | None) -> str:
 
 
 def _needs_quotes(text: str) -> bool:
-    """Whether a text alone would be taken for something else, or for more than one value in a list."""
+    """Return whether a text without quotes would be read differently, or as several values in a
+    list."""
     if not text or not text.isprintable() or text != text.strip() or any(each in text for each in ",[]{}#:'\""):
         return True
     try:

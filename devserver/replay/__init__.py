@@ -1,1 +1,2 @@
-"""Events run again: what they did is observed, compared, kept, and made into tests. In a process of its own."""
+"""Events run again: their effects are observed, compared, kept, and made into tests. In a process
+of its own."""

@@ -1,4 +1,4 @@
-"""Starts the replay process; a server does that, nobody else."""
+"""Starts the replay process; only a server does that."""
 
 from devserver.replay.child import main
 

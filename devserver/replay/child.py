@@ -1,7 +1,9 @@
-"""The replay process: the same mods as in the server, shut off from everything, with a fork for each event.
+"""The replay process: the same mods as in the server, isolated from everything, with a fork for
+each event.
 
-It waits for one message after the other and answers each (`frames`). It ends with the server, whatever ended that.
-Mods run here as they do there, but what they would be seen by outside of it is refused (`sandbox`).
+It waits for one message after the other and answers each (`frames`). It ends with the server, for
+any reason. Mods run here as they do there, but effects outside of the process are refused
+(`sandbox`).
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ T = TypeVar("T")
 _GRACE = 0.5
 """Seconds that a fork has beyond those of its event."""
 _MOST_SESSION = 200 * 1024 * 1024
-"""The bytes that the observations of a session may have."""
+"""The most bytes of the observations of a session."""
 MOST_STORAGE = 10 * 1024 * 1024
-"""The bytes of a mod's storage that is copied; of a larger one the mod finds nothing."""
+"""The most bytes of a mod's storage that are copied; a larger storage is empty here."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """What is run again and again: an event, and where it begins."""
+    """An event that is run again and again, and its initial state."""
 
     event: dict[str, Any]
     agents: list[Mapping[str, Any]]
@@ -53,7 +55,8 @@ class _Kept:
 
 
 class Child:
-    """The process, between two messages. `workspace`: the folder of network.yaml; `folder`: what it may write to."""
+    """The process, between two messages. `workspace`: the folder of network.yaml; `folder`: the one
+    that it may write to."""
 
     def __init__(self, workspace: Path, folder: Path, sandbox: Sandbox) -> None:
         self._workspace = workspace
@@ -83,14 +86,15 @@ class Child:
             except Failed as error:
                 answer = {"cannot": str(error)}
             except Exception as error:
-                # Of whatever message it was: the next one is another.
+                # An exception of any message: the next one is another.
                 answer = {"cannot": f"{type(error).__name__}: {error}"}
             write_answer(writing, answer)
 
     # Code
 
     def _follow(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Run what the server runs: `mods`, `digests` of all sources, `texts` of those that are others than before."""
+        """Run the code of the server: `mods`, `digests` of all sources, `texts` of those that have
+        changed."""
         gc.unfreeze()
         gc.enable()
         self._sandbox.refused.clear()
@@ -103,7 +107,7 @@ class Child:
             self._failed[mod_id] = why
         network = self._network
         assert network is not None
-        # A thread beside a fork may hold a lock that nothing in the fork lets go of.
+        # A thread beside a fork may hold a lock that no one in the fork releases.
         network.engine.worker.stop(1.0)
         gc.collect()
         gc.freeze()
@@ -124,7 +128,8 @@ class Child:
                 network.engine.roots.add(each)
             network.engine.roots.asked = message["asked"]
             if message["texts"]:
-                # The server has judged what it gives; in a user namespace files of root look like a stranger's.
+                # The server has checked the sources; in a user namespace files of root look like a
+                # stranger's.
                 network.engine.roots.why_refused = lambda path: None  # type: ignore[method-assign]
             network.storage_path = self._storage.path  # type: ignore[method-assign]
             await network.initialize()
@@ -143,7 +148,7 @@ class Child:
         await network.engine.quiet()
 
     def _outcomes(self) -> Iterable[tuple[str, str]]:
-        """The mods that do not run here, each with what kept it from that."""
+        """Return the mods that do not run here, each with the reason."""
         outcomes: list[Outcome] = [each for fact in self._facts if isinstance(fact, PlanDone) for each in fact.outcomes]
         for each in outcomes:
             if each.status is not Status.APPLIED and not each.generation:
@@ -153,7 +158,7 @@ class Child:
     # Events
 
     def _keep(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep an event with where it begins under a `name`, to run it often."""
+        """Keep an event with its initial state under a `name`, to run it often."""
         self._kept[message["name"]] = _kept(message)
         return {}
 
@@ -173,7 +178,7 @@ class Child:
             self._storage.restore()
 
     def _observed(self, kept: _Kept, seconds: float) -> dict[str, Any]:
-        """In the fork: what one event did."""
+        """Observe one event, in the fork."""
         network = self._network
         assert network is not None
         self._sandbox.refused.clear()
@@ -187,7 +192,8 @@ class Child:
         return replace(seen, refused=(*seen.refused, *self._sandbox.refused)).to_dict()
 
     def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Run events one after the other, each on the state that those before it have left; all in one fork."""
+        """Run events one after the other, each on the state after the ones before it; all in one
+        fork."""
         network = self._network
         assert network is not None
         seconds, begin = message["seconds"], _kept({**message, "event": {}})
@@ -221,17 +227,19 @@ class Child:
     # State
 
     def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Say of packed states what they are as plain data, or why they are none."""
+        """Return packed states as plain data, or the reasons why they have no plain form."""
         packed = message["states"]
         return {"states": forked(self._sandbox, lambda: {mod: plain_of(each) for mod, each in packed.items()}, 5.0)}
 
     def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Say what a packed state holds at `steps`, one level deep; or, with `since`, what differs from that one."""
+        """Return one level of a packed state at `steps`; or, with `since`, its differences from
+        that one."""
         return {"look": forked(self._sandbox, lambda: looked(message), 5.0)}
 
 
 def _run_in_fork(work: Coroutine[Any, Any, T]) -> T:
-    """Run something in a loop that nobody closes: the fork ends, and to close it takes as long as a handler."""
+    """Run a function in a loop that is never closed: the fork ends, and closing would take as long
+    as a handler."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(work)
@@ -245,7 +253,7 @@ def _kept(message: Mapping[str, Any]) -> _Kept:
 
 
 async def _agent_moves(network: AgentNetwork, row: Mapping[str, Any]) -> None:
-    """An agent of a session comes or goes."""
+    """Let an agent of a session come or go."""
     with contextlib.suppress(Exception):
         if row["came"]:
             await network.register_agent(row["agent"], row.get("metadata"), trusted=True)
@@ -283,7 +291,7 @@ _MOST_ROWS = 500
 
 
 def _inside(form: Any) -> Any:
-    """What a form holds: a list, a mapping, or None for a value without parts."""
+    """Return the contents of a form: a list, a mapping, or None for a value without parts."""
     if isinstance(form, list):
         return form
     if not isinstance(form, dict):
@@ -303,14 +311,15 @@ def _type_of(form: Any) -> str:
 
 
 def _row(key: Any, form: Any) -> dict[str, Any]:
-    """One entry of a level: its key, its type, how much it holds, or its value."""
+    """Return one entry of a level: its key, its type, its size, or its value."""
     inside = _inside(form)
     row = {"key": key, "type": _type_of(form)}
     return {**row, "of": len(inside)} if inside is not None else {**row, "value": form}
 
 
 class _Storage:
-    """Copies of what mods keep in files: they find what the server's mods have, and change nothing of it."""
+    """Copies of the files in mods' storages: mods find the contents of the server's, and change
+    none of these."""
 
     def __init__(self, real: Path, copies: Path) -> None:
         self._real = real
@@ -331,7 +340,7 @@ class _Storage:
         return folder
 
     def restore(self) -> None:
-        """Take back what a run has changed."""
+        """Undo the changes of a run."""
         for name, mark in self._marks.items():
             folder = self._work / name
             if _mark(folder) != mark:
@@ -341,7 +350,8 @@ class _Storage:
 
 
 def _mark(folder: Path) -> dict[str, tuple[int, int]]:
-    """What tells whether a folder has changed: each file with its size and the time of its last write."""
+    """Return the mark of a folder, which changes with it: each file with its size and the time of
+    its last write."""
     found: dict[str, tuple[int, int]] = {}
     for path, _, names in os.walk(folder):
         for name in names:
@@ -352,7 +362,8 @@ def _mark(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def main() -> None:
-    """Be the replay process of the server that has started this one: folder of network.yaml, folder to write to."""
+    """Be the replay process of the server that has started this one: folder of network.yaml, folder
+    to write to."""
     workspace, folder, parent, network = (
         Path(sys.argv[1]),
         Path(sys.argv[2]),
@@ -368,5 +379,5 @@ def main() -> None:
     step_back()
     child = Child(workspace, folder, shut(folder, network=network))
     child.serve(reading, writing)
-    # Threads that an import has started keep nobody waiting.
+    # Threads that an import has started do not delay the exit.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The code that runs in a network, so that another process can run the same: sources, mods, numbers."""
+"""The code of a network, so that another process can run the same: sources, mods, numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from devserver.reload.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What runs. `mods` in the order in which they are asked; `numbers` of the generations, by mod."""
+    """The running code. `mods` in the order in which they are asked; `numbers` of the generations,
+    by mod."""
 
     mods: tuple[ModSpec, ...]
     texts: Mapping[Path, Reading]
@@ -32,7 +33,7 @@ class Code:
 
 
 def code_now(engine: Engine) -> Code:
-    """Return what runs now: what was loaded, whatever has been saved since and does not run."""
+    """Return the running code: as it was loaded, whatever has been saved since and failed."""
     live = engine.registry.live
     return Code(
         tuple(ModSpec(each.mod_path, _plain(each.config)) for each in live),
@@ -44,7 +45,8 @@ def code_now(engine: Engine) -> Code:
 
 
 def code_before(engine: Engine, mods: tuple[str, ...] = ()) -> Code | None:
-    """Return what ran before the last reload of these mods, or the latest reload; None where that is not known."""
+    """Return the code before the last reload of these mods, or the latest reload; None if that is
+    not known."""
     now, history = code_now(engine), engine.knowledge.history
     wanted = mods or history.latest()
     pasts = {mod_id: past for mod_id, past in history.back(now.numbers).items() if mod_id in wanted}

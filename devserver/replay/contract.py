@@ -1,7 +1,8 @@
-"""What events a network answers, and with what, before and after a change of its mods. Pure.
+"""The events that a network answers, and the shapes of the answers, before and after a change of
+its mods. Pure.
 
-Made of traffic that was recorded: of each generation the answers to an event, and what it sent because of one. What is
-compared is the shape of values, never the values.
+Made from recorded traffic: of each generation the answers to an event, and the events that it sent
+because of one. Compares the shapes of values, never the values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from devserver.model.event import matches
 from devserver.model.facts import LostEvent, ShapeChange
 
 ENOUGH = 3
-"""How many answers of a generation have to be seen before anything is said of them."""
+"""The number of answers of a generation from which their shape counts."""
 FIRST, EVERY = 20, 100
 """The first answers of a generation are looked at, then every hundredth."""
 DEPTH = 4
@@ -63,7 +64,8 @@ def _type_of(value: Any) -> str:
 
 
 def narrower(before: Shape, after: Shape, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Where code that reads `before` may fail on `after`: a place, what was there, and what is there now.
+    """Yield where code that reads `before` may fail on `after`: a place, what was there, and what
+    is there now.
 
     What is new beside it hurts nothing that reads what was there, and is not told.
     """
@@ -114,7 +116,8 @@ class Shapes:
             self._seen.pop((observed, old), None)
 
     def changed(self) -> list[ShapeChange]:
-        """What differs between the latest two generations of a mod of which enough was seen."""
+        """Return what differs between the latest two generations of a mod of which enough was
+        seen."""
         found = []
         for observed, known in self._shapes.items():
             numbers = [number for number in sorted(known) if known[number].count >= ENOUGH]
@@ -130,7 +133,7 @@ class Shapes:
 def lost_events(
     before: Iterable[str], after: Sequence[str], seen: Mapping[str, Sequence[str | None]]
 ) -> list[LostEvent]:
-    """The events that had a handler and have none now.
+    """Return the events that had a handler and have none now.
 
     Args:
         before, after: the patterns of all live mods.
@@ -153,7 +156,8 @@ def _senders(seen: Sequence[str | None]) -> tuple[str, ...]:
 
 
 def newly_needed(before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]]) -> Iterator[ShapeChange]:
-    """The keys of payloads that were optional and are needed now, by the event that they are in."""
+    """Yield the keys of payloads that were optional and are needed now, by the event that they are
+    in."""
     for name, keys in after.items():
         if name in before:
             yield from (ShapeChange(name, "takes", key, "optional", "required") for key in sorted(keys - before[name]))

@@ -45,7 +45,7 @@ class Written:
 
 
 def test_name(pin: Pin) -> str:
-    """The name of the test of a pin, without `test_`."""
+    """Return the name of the test of a pin, without `test_`."""
     return re.sub(r"[^a-z0-9]+", "_", pin.event_name.lower()).strip("_")
 
 
@@ -131,7 +131,8 @@ def _checks(pin: Pin, seen: Observation) -> Iterator[str]:
 
 
 def _steady(seen: Observation, noise: frozenset[str]) -> list[tuple[str, Changed]]:
-    """The changes of states that each run makes alike, and that a person can read; of the mods that answered."""
+    """Return the changes of states that each run makes alike, and that a person can read; of the
+    mods that answered."""
     found = []
     answered = {mod_id for mod_id, what in seen.way if what == ANSWERED}
     for mod_id, changes in seen.changed.items():
@@ -163,7 +164,7 @@ def with_any(value: Any, steps: tuple[Step, ...], noise: frozenset[str]) -> Any:
 
 
 def _hiding(value: Any, hidden: list[str]) -> Any:
-    """A value without what stands under a key that is named like a secret."""
+    """Return a value without what stands under a key that is named like a secret."""
     if isinstance(value, Mapping):
         inside = {}
         for key, each in value.items():
@@ -209,7 +210,7 @@ def _flat(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    """A text in double quotes, unless it has some and no single ones."""
+    """Return a text in double quotes, unless it has some and no single ones."""
     written = repr(text)
     if written[0] == "'" and '"' not in written:
         return f'"{written[1:-1]}"'

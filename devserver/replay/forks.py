@@ -1,4 +1,5 @@
-"""Runs a function in a fork of this process, which ends with it: nothing that it does is there afterwards."""
+"""Runs a function in a fork of this process, which ends with it, so that none of its effects
+stay."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ class Failed(Exception):
 
 
 def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
-    """Return what `work` returns, by way of JSON of at most so many bytes.
+    """Return the result of `work`, by way of JSON of at most so many bytes.
 
-    Raises Failed where it comes to nothing within `seconds`.
+    Raises Failed without a result within `seconds`.
     """
     reading, writing = os.pipe()
     own = os.getpid()
@@ -64,7 +65,7 @@ def _read(data: bytes, how: int, most: int) -> Any:
 
 
 def _work(work: Callable[[], Any], writing: int, parent: int, most: int) -> None:
-    """Work and end: what follows in the process that was forked is none of this one's business."""
+    """Work and exit: the code after the fork belongs to the parent alone."""
     code = 1
     try:
         if not end_with_parent(parent):
@@ -77,7 +78,7 @@ def _work(work: Callable[[], Any], writing: int, parent: int, most: int) -> None
         except MemoryError:
             answer = {"failed": "wanted more than 2 GiB of memory"}
         except BaseException as error:
-            # SystemExit too: this process is to end in no other way than below.
+            # SystemExit too: this process must end in no other way than below.
             answer = {"failed": f"{type(error).__name__}: {error}"}
         view = memoryview(json.dumps(answer).encode()[:most])
         while view:
@@ -88,7 +89,8 @@ def _work(work: Callable[[], Any], writing: int, parent: int, most: int) -> None
 
 
 def _result(reading: int, latest: float) -> bytes:
-    """Everything up to the end of a pipe. Raises Failed where that does not come until `latest`."""
+    """Return everything up to the end of a pipe. Raises Failed if that does not come until
+    `latest`."""
     pieces: list[bytes] = []
     poll = select.poll()
     poll.register(reading, select.POLLIN)

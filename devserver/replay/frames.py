@@ -1,6 +1,7 @@
 """The messages between a server and its replay process: each its length, then that many bytes.
 
-The server writes pickles, which its own process reads; what comes back is JSON, for mods run where it was written.
+The server writes pickles, which its own process reads; the answers are JSON, because mods have run
+in that process.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def packed(message: Any) -> bytes:
 
 
 def read_message(descriptor: int) -> Any:
-    """Read a message of the server; None where it has ended. Blocks."""
+    """Read a message of the server; None if it has ended. Blocks."""
     head = _read(descriptor, _HEAD.size)
     if head is None:
         return None
@@ -53,7 +54,8 @@ def write_answer(descriptor: int, answer: dict[str, Any]) -> None:
 
 
 async def read_answer(stream: asyncio.StreamReader) -> dict[str, Any]:
-    """Read an answer of the replay process. Raises IncompleteReadError where it has ended, ValueError for nonsense."""
+    """Read an answer of the replay process. Raises IncompleteReadError if it has ended, ValueError
+    for nonsense."""
     size = _HEAD.unpack(await stream.readexactly(_HEAD.size))[0]
     if size > MOST_BYTES:
         raise ValueError(f"an answer of {size} bytes")

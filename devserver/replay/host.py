@@ -1,7 +1,8 @@
-"""The server's side of the replay process: starts it when it is needed, has it follow, asks it, ends it.
+"""The server's side of the replay process: starts it on demand, has it follow the code, asks it,
+ends it.
 
-One question after the other. It is started again where it has died, and left off after three deaths in half a minute.
-Nothing here waits for mods of the server, and no save waits for it.
+One question after the other. It is started again if it has died, and given up after three deaths in
+half a minute. Nothing here waits for mods of the server, and no save waits for it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from devserver.replay.code import Code
 from devserver.replay.frames import MOST_BYTES, packed, read_answer
 
 START_SECONDS = 60.0
-"""How long it may take to load all mods."""
+"""Seconds for loading all mods."""
 IDLE_SECONDS = 600.0
 """Seconds without a question after which the process ends."""
 _DEATHS, _DEATHS_WITHIN = 3, 30.0
@@ -35,7 +36,7 @@ _TRIES = 20
 
 
 class ReplayFailed(DevServerError):
-    """Replay did not come to a result. The text says why."""
+    """Replay has failed. The text says why."""
 
 
 class _Process:
@@ -45,9 +46,9 @@ class _Process:
         self._process = process
         self._folder = folder
         self.digests: dict[Path, str] = {}
-        """The sources that it was given, with what they hold."""
+        """The sources that it was given, with their digests."""
         self.code: Code | None = None
-        """What it runs."""
+        """The code that it runs."""
         self.names: set[str] = set()
         """The events that it keeps."""
         self.failed: dict[str, str] = {}
@@ -59,7 +60,7 @@ class _Process:
         return self._process.pid
 
     async def ask(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Ask one thing. Raises ReplayFailed where it dies or does not answer."""
+        """Ask one question. Raises ReplayFailed if it dies or does not answer."""
         writer, reader = self._process.stdin, self._process.stdout
         assert writer is not None and reader is not None
         try:
@@ -73,11 +74,11 @@ class _Process:
             raise ReplayFailed(f"the replay process did not answer within {seconds:g} s") from error
 
     def clean(self) -> None:
-        """Take away what it has written."""
+        """Remove the files that it has written."""
         self._folder.cleanup()
 
     async def end(self) -> None:
-        """End it, and take away what it has written."""
+        """End it, and remove the files that it has written."""
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
@@ -87,7 +88,7 @@ class _Process:
 
 
 class Host:
-    """Asks the replay process of one server. To be used from the control side's loop."""
+    """Asks the replay process of one server. For the control side's loop."""
 
     def __init__(self, workspace: Path, environ: Mapping[str, str], *, network: bool = False) -> None:
         self._workspace = workspace
@@ -98,7 +99,7 @@ class Host:
         self._deaths: deque[float] = deque(maxlen=_DEATHS)
         self._idle: asyncio.TimerHandle | None = None
         self.off = ""
-        """Why nothing is replayed any more; empty while it is."""
+        """Why replay has been given up; empty if it has not."""
 
     @property
     def pid(self) -> int | None:
@@ -107,7 +108,7 @@ class Host:
 
     @property
     def kernel(self) -> bool:
-        """Whether the kernel keeps the network away from it."""
+        """Whether the kernel isolates it from the network."""
         return self._process is not None and self._process.kernel
 
     @property
@@ -116,14 +117,15 @@ class Host:
         return {} if self._process is None else self._process.failed
 
     def try_again(self) -> None:
-        """Begin from the start where replay was left off."""
+        """Start again after replay was given up."""
         self.off = ""
         self._deaths.clear()
 
     async def ask(
         self, code: Code, config: NetworkConfig, message: Mapping[str, Any], seconds: float
     ) -> dict[str, Any]:
-        """Ask something about this code. Raises ReplayFailed; a refusal of the process itself is in `cannot`."""
+        """Ask a question about this code. Raises ReplayFailed; a refusal of the process itself is
+        in `cannot`."""
         async with self._lock:
             if self.off:
                 raise ReplayFailed(self.off)
@@ -144,7 +146,7 @@ class Host:
                 self._be_idle()
 
     async def keep(self, code: Code, config: NetworkConfig, name: str, kept: Mapping[str, Any]) -> None:
-        """Have an event kept under a name, to run it often; where it is kept already, nothing happens."""
+        """Keep an event under a name, to run it often; a kept one stays."""
         async with self._lock:
             if self.off:
                 raise ReplayFailed(self.off)
@@ -163,7 +165,8 @@ class Host:
                 await self._process.ask({"do": "drop", "name": name}, _SLACK)
 
     def kill(self) -> None:
-        """End the process at once, where this one is about to be replaced. Blocks for the moment that takes."""
+        """Kill the process at once, because this one is about to be replaced. Blocks for that
+        moment."""
         if self._process is not None:
             with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._process.pid, signal.SIGKILL)
@@ -180,7 +183,8 @@ class Host:
             await process.end()
 
     async def _following(self, code: Code, config: NetworkConfig) -> _Process:
-        """The process, running this code. It is begun from the start once where it cannot be brought there in place."""
+        """Return the process, running this code. It is started again once if it cannot be brought
+        there in place."""
         for is_last in (False, True):
             fresh = self._process is None
             process = self._process or await self._start()
@@ -198,7 +202,7 @@ class Host:
         raise ReplayFailed("the replay process runs other code than the server")
 
     async def _follow(self, process: _Process, code: Code, config: NetworkConfig) -> bool:
-        """Have it run this code; whether it does."""
+        """Have it run this code; return whether it does."""
         if process.code is not None and (process.code is code or _is_same(process.code, code)):
             return True
         texts = {path: text.data for path, text in code.texts.items() if process.digests.get(path) != text.digest}
@@ -210,9 +214,9 @@ class Host:
             "numbers": dict(code.numbers),
         }
         if process.code is None:
-            # Where the values of a mod's configuration are written is of no use there.
+            # The places of configuration values in files have no use there.
             message["config"] = replace(config, mods=())
-            # What is imported is looked for where this process looks.
+            # Imports are searched in the same places as here.
             message["path"] = [each or os.getcwd() for each in sys.path]
             message["roots"], message["asked"] = code.roots, code.asked
         answer = await process.ask(message, START_SECONDS)
@@ -227,7 +231,7 @@ class Host:
         quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "TMPDIR": folder.name}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            # What lies in the working directory must not stand before Python's own modules.
+            # Files in the working directory must not shadow Python's own modules.
             "-P",
             "-m",
             "devserver.replay",
@@ -241,7 +245,8 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             limit=MOST_BYTES,
-            # Of its own session: it is no process of a mod, and no signal of the terminal is meant for it.
+            # In a session of its own: it is not a process of a mod, and signals of the terminal are
+            # not meant for it.
             start_new_session=True,
         )
         self._process = _Process(process, folder)
@@ -267,8 +272,9 @@ class Host:
 
 
 def _await_end(pid: int) -> None:
-    """Wait until a process that was killed is gone. Raises ChildProcessError where another has looked after it."""
-    # asyncio looks after it on a thread of its own, in most versions; to be before it would be told as a fault.
+    """Wait until a killed process is gone. Raises ChildProcessError if another has reaped it."""
+    # asyncio reaps it on a thread of its own, in most versions; being faster would be reported as a
+    # fault.
     for _ in range(_TRIES):
         if not Path(f"/proc/{pid}").exists():
             return

@@ -1,7 +1,7 @@
-"""Runs one event through a network that nobody else uses, and says what it did.
+"""Runs one event through a network without other users, and observes its effects.
 
-The network is the child's in the replay process, or the one of a test. Nothing is delivered to anybody: what lies in
-the outboxes afterwards is what would have been.
+The network is the child's in the replay process, or that of a test. Nothing is delivered: the
+outboxes afterwards hold what would have been.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from devserver.network.compare import ABSENT, compare_at
 from devserver.replay.plain import shown
 
 TASKS_LAST = 0.05
-"""Seconds that tasks which a handler has started may go on after the answer."""
+"""Seconds that tasks of a handler may go on after the answer."""
 
 MOST_COMPARED = 256 * 1024
-"""The bytes of an answer or a payload beyond which its digest stands for it."""
+"""The most bytes of an answer or a payload; larger ones are replaced by their digests."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What has been seen so far."""
+    """The observations so far."""
 
     way: list[tuple[str, str]] = field(default_factory=list)
     sends: list[Sent] = field(default_factory=list)
@@ -52,11 +52,13 @@ class _Seen:
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     states: dict[str, tuple[Generation, dict[Any, bytes | None]]] = field(default_factory=dict)
-    """The state of each mod that was asked, as it was before: each key pickled by itself, None where it cannot be."""
+    """The former state of each mod that was asked: each key pickled by itself, None if it cannot
+    be."""
 
 
 class Watched:
-    """A network whose events are watched from now on. Its mods send, load and reload nothing outside of it."""
+    """A network whose events are watched from now on. Its mods send, load and reload nothing
+    outside of it."""
 
     def __init__(self, network: AgentNetwork) -> None:
         self._network = network
@@ -66,7 +68,8 @@ class Watched:
             setattr(network, name, self._refusing(name))
 
     async def run(self, event: Event, seconds: float, *, tasks_last: float = TASKS_LAST) -> Observation:
-        """Run an event; what it did. Raises TimeoutError where it does not end within so many seconds."""
+        """Run an event; return its observation. Raises TimeoutError if it does not end within so
+        many seconds."""
         network, seen = self._network, self._seen = self._network, _Seen()
         for agent in network.directory.agents():
             agent.outbox.take_nowait()
@@ -100,7 +103,7 @@ class Watched:
         )
 
     async def _end_tasks(self, tasks: set[asyncio.Task[Any]], seconds: float) -> None:
-        """Let tasks that handlers have started go on for a moment, then cut them."""
+        """Let tasks of handlers go on for a moment, then cut them."""
         if not tasks:
             return
         done, pending = await asyncio.wait(tasks, timeout=seconds)
@@ -117,7 +120,7 @@ class Watched:
     # What the network tells
 
     def _through(self, ask: Callable[..., Awaitable[EventResponse | None]]) -> Callable[..., Any]:
-        """Have each mod asked so that it is seen."""
+        """Have each mod asked so that it is observed."""
 
         async def asked(generation: Generation | None, event: Event, *rest: Any) -> EventResponse | None:
             if generation is None or not generation.handlers.find(event.event_name):
@@ -172,13 +175,14 @@ def _frozen(state: Mapping[Any, Any]) -> dict[Any, bytes | None]:
         try:
             frozen[key] = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except Exception:
-            # What cannot be pickled, as a lock, is not followed: a run that ends with this process changes no other.
+            # Values that cannot be pickled, as a lock, are not followed: a run that ends with this
+            # process changes no other.
             frozen[key] = None
     return frozen
 
 
 def _thawed(data: bytes | None) -> Any:
-    """What was pickled here a moment ago, as it is shown."""
+    """Return a value that was pickled here a moment ago, as it is shown."""
     return ABSENT if data is None else shown(pickle.loads(data))
 
 
@@ -198,5 +202,5 @@ def on_wire(value: Any) -> Any:
 
 
 def with_numbers(seen: Observation, numbers: Mapping[str, int]) -> Observation:
-    """Return an observation with the numbers that generations have in the network which people know."""
+    """Return an observation with the numbers of generations in the network that people know."""
     return replace(seen, generations={mod: numbers.get(mod, number) for mod, number in seen.generations.items()})

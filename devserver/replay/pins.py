@@ -1,7 +1,8 @@
-"""Pins: events that are run again after each change, each with where it begins and what it was accepted to do.
+"""Pins: events that are run again after each change, each with its initial state and its accepted
+observation.
 
-A pin is a file of plain data; nothing in it is ever executed. A state that has no plain form is held in memory for this
-run alone, and the pin says so.
+A pin is a file of plain data; nothing in it is ever executed. A state without a plain form is held
+in memory for this run alone, and the pin says so.
 """
 
 from __future__ import annotations
@@ -36,21 +37,22 @@ class Files(Protocol):
     """The folder that pins lie in, of this user alone."""
 
     def names(self) -> list[str]:
-        """The names of the files."""
+        """Return the names of the files."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """The first bytes of a file. Raises DevServerError for one that others could have written or read."""
+        """Return the first bytes of a file. Raises DevServerError for one that others could have
+        written or read."""
 
     def write(self, name: str, text: str) -> None:
         """Write a file, at once and whole."""
 
     def remove(self, name: str) -> None:
-        """Take a file away."""
+        """Remove a file."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Pin:
-    """One pin. `number` is that of the event in the run that it came from, `at` seconds since 1970."""
+    """One pin. `number` is that of the event in its run, `at` seconds since 1970."""
 
     name: str
     number: int | None
@@ -65,13 +67,14 @@ class Pin:
     noise: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     is_here: bool = True
-    """Whether its number is that of an event of this run; the numbers of another run mean other events here."""
+    """Whether its number is that of an event of this run; the numbers of another run mean other
+    events here."""
     packed: dict[str, PackedState] = field(default_factory=dict)
     """The states without a plain form, for this run alone."""
     last: PinReplayed | None = None
-    """What became of it when it was run last."""
+    """The result of its last run."""
     seen: Observation | None = None
-    """What it did then."""
+    """The observation of its last run."""
 
     @property
     def event_name(self) -> str:
@@ -80,18 +83,18 @@ class Pin:
 
     @property
     def known_as(self) -> int | None:
-        """The number that people know its event by; None for one that was given, or is of another run."""
+        """The number of its event for people; None for one that was given, or is of another run."""
         return self.number if self.is_here else None
 
     @property
     def lost(self) -> str:
-        """Why it cannot be run in this run any more, in words; empty where it can."""
+        """Why it can no longer be run in this run, in words; empty if it can."""
         gone = [f"{mod_id}: {each['lost']}" for mod_id, each in self.state.items() if "lost" in each]
         missing = any(mod_id not in self.packed for mod_id, each in self.state.items() if "lost" in each)
         return f"its state was that of an earlier run ({'; '.join(gone)})" if missing else ""
 
     def begins(self) -> dict[str, Any]:
-        """Return what the replay process needs to run it."""
+        """Return the values with which the replay process runs it."""
         plain = {mod_id: each for mod_id, each in self.state.items() if "plain" in each}
         return {
             "event": self.event,
@@ -102,7 +105,7 @@ class Pin:
         }
 
     def judge(self, seen: Observation) -> PinReplayed:
-        """Say what a run came to, by what was accepted."""
+        """Return the result of a run, compared with the accepted observation."""
         skip = Skip(frozenset((*self.noise, *self.ignore)), (self.accepted.at, seen.at))
         found = differences_of(self.accepted, seen, skip)
         result, why = (PinResult.DIFFERS, "") if found else (PinResult.SAME, "")
@@ -112,7 +115,7 @@ class Pin:
         return self._came_to(result, found, why)
 
     def cannot(self, why: str) -> PinReplayed:
-        """Say that it was not run."""
+        """Return the result of a pin that was not run."""
         return self._came_to(PinResult.CANNOT, (), why)
 
     def _came_to(self, result: PinResult, found: tuple[Differs, ...], why: str) -> PinReplayed:
@@ -162,7 +165,7 @@ class Pin:
 
 
 def differences_of(before: Observation, after: Observation, skip: Skip) -> tuple[Differs, ...]:
-    """Return what differs between two observations."""
+    """Return the differences of two observations."""
     return tuple(_differs(each) for each in compare(before.compared(), after.compared(), skip))
 
 
@@ -175,19 +178,19 @@ def _differs(each: Any) -> Differs:
 
 
 def noise_of(one: Observation, two: Observation) -> tuple[str, ...]:
-    """Return what two runs of the same code disagree on."""
+    """Return the differences between two runs of the same code."""
     return tuple(sorted(noise(one.compared(), two.compared())))
 
 
 class Pins:
-    """The pins of a workspace, by name. `is_here`: whether one that lies there is of an event of this run."""
+    """The pins of a workspace, by name. `is_here`: whether a pin is of an event of this run."""
 
     def __init__(self, files: Files, is_here: Callable[[Pin], bool] = lambda pin: False) -> None:
         self._files = files
         self._is_here = is_here
         self._pins: dict[str, Pin] = {}
         self.problems: list[str] = []
-        """What lies there and is no pin, each in a sentence."""
+        """The files that are not pins, each in a sentence."""
         self._read_all()
 
     def _read_all(self) -> None:
@@ -218,14 +221,14 @@ class Pins:
         return pin
 
     def all(self) -> list[Pin]:
-        """Every pin: those that differed last first, then in the order of their names."""
+        """Return every pin: those that differed last first, then in the order of their names."""
         return sorted(self._pins.values(), key=lambda each: (_rank(each), each.name))
 
     def __len__(self) -> int:
         return len(self._pins)
 
     def find(self, what: str | int) -> Pin | None:
-        """The pin of that name, or of the event of that number."""
+        """Return the pin of that name, or of the event of that number."""
         if isinstance(what, str) and what in self._pins:
             return self._pins[what]
         text = str(what).removeprefix("#")
@@ -234,11 +237,12 @@ class Pins:
 
     @property
     def numbers(self) -> set[int]:
-        """The numbers of the events of this run that are pinned."""
+        """Return the numbers of the events of this run that are pinned."""
         return {each.known_as for each in self._pins.values() if each.known_as is not None}
 
     def name_for(self, event_name: str, number: int | None, wanted: str | None) -> str:
-        """A name for a pin: the wanted one, or one that no pin has. Raises PinRefused where that cannot be."""
+        """Return a name for a pin: the wanted one, or a free one. Raises PinRefused if that is
+        impossible."""
         if len(self._pins) >= MOST_PINS and (wanted is None or wanted not in self._pins):
             raise PinRefused(f"there are {MOST_PINS} pins already: remove some (oa-dev pins remove NAME)")
         if wanted is not None:
@@ -252,7 +256,8 @@ class Pins:
         return name
 
     def put(self, pin: Pin) -> None:
-        """Keep a pin, in the place of one with its name. Raises PinRefused where it is too large; OSError."""
+        """Keep a pin, and replace one with its name. Raises PinRefused if it is too large;
+        OSError."""
         text = json.dumps(pin.to_dict(), ensure_ascii=False, indent=1)
         if len(text.encode()) > MOST_BYTES:
             raise PinRefused(f"it would take more than {MOST_BYTES // 1024 // 1024} MiB: pin it with --state empty")
@@ -260,7 +265,7 @@ class Pins:
         self._pins[pin.name] = pin
 
     def accept(self, pin: Pin) -> bool:
-        """Take what it did last for what it shall do; whether it has been run."""
+        """Accept the observation of its last run; False if it has not been run."""
         if pin.seen is None:
             return False
         pin.accepted, pin.last = pin.seen, None
@@ -269,7 +274,7 @@ class Pins:
         return True
 
     def ignore(self, pin: Pin, pattern: str) -> None:
-        """Compare a path, or all that a pattern covers, no more."""
+        """Stop comparing a path, or all paths of a pattern."""
         pin.ignore = tuple(dict.fromkeys((*pin.ignore, pattern)))
         if pin.seen is not None:
             pin.last = pin.judge(pin.seen)
@@ -286,7 +291,7 @@ def _rank(pin: Pin) -> int:
 
 
 def _depth(value: Any) -> int:
-    """How deep a value of JSON is, looked at without recursion: a file may be as deep as it likes."""
+    """Return the depth of a value of JSON, without recursion: a file may have any depth."""
     deepest, pending = 0, [(value, 1)]
     while pending:
         each, depth = pending.pop()

@@ -1,7 +1,8 @@
-"""State of mods as JSON with tags, and back: what lies on disk is data, and never executed.
+"""State of mods as JSON with tags, and back: a file on disk is data, and never executed.
 
-A value that JSON has no form for becomes `{"$": kind, "of": …}`. `encode` takes exactly the types of the table and says
-what it cannot take; `shown` takes anything, for people and comparisons, and is not read back.
+A value without a form in JSON becomes `{"$": kind, "of": …}`. `encode` takes exactly the types of
+the table and names others; `shown` takes anything, for people and comparisons, and is not read
+back.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ _FACTORIES: dict[str, Callable[[], Any]] = {
 
 
 class NotPlain(ValueError):
-    """A value that has no plain form. The text says which key holds it and what it is."""
+    """A value that has no plain form. The text names its key and its type."""
 
 
 class _Writer:
-    """Writes one value; `strict` refuses what cannot be read back."""
+    """Writes one value; `strict` refuses values that cannot be read back."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self._left = MOST_VALUES
         self._met: dict[int, object] = {}
-        """The containers so far, which must not be met again: what shares them would share them no more."""
+        """The containers so far, none of which may be met again: sharing would be lost."""
 
     def write(self, value: Any, where: str, depth: int = 0) -> Any:
-        """Return the form of a value that stands at `where`."""
+        """Return the form of a value at `where`."""
         kind = type(value)
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
@@ -122,7 +123,8 @@ class _Writer:
 
 
 def encode(value: Any) -> Any:
-    """Return a value as JSON has it. Raises NotPlain for what `decode` could not give back just so."""
+    """Return a value as JSON has it. Raises NotPlain for one that `decode` could not return
+    unchanged."""
     return _Writer(strict=True).write(value, "")
 
 
@@ -207,7 +209,7 @@ _ATOMS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
     PosixPath: ("Path", str, PosixPath),
     PurePosixPath: ("PurePath", str, PurePosixPath),
 }
-"""Types without parts: their names, and how they are written and read."""
+"""Types without parts: their names, and their forms."""
 
 _BY_NAME = {name: read for name, _, read in _ATOMS.values()}
 _CONTAINERS = frozenset({dict, list, tuple, set, frozenset, deque, OrderedDict, defaultdict, Counter})

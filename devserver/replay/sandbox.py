@@ -1,8 +1,10 @@
-"""Shuts this process off before code of mods runs events again in it: no network, no programs, no writes elsewhere.
+"""Isolates this process before code of mods runs events again in it: no network, no programs, no
+writes elsewhere.
 
-The kernel keeps the network away where it allows a network namespace of one's own (Linux); that holds for code in C
-too. An audit hook refuses the rest, and names what it has refused. What neither holds: code in C that writes files by
-itself, shared memory, devices. A hook cannot be taken off again: this is for a process of its own only.
+The kernel isolates the network if it allows a network namespace of one's own (Linux); that holds
+for code in C too. An audit hook refuses the rest, and names the refusals. Neither stops code in C
+that writes files by itself, shared memory, devices. A hook cannot be removed: this is for a process
+of its own only.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_MEMORY = 2 * 1024**3
-"""The address space that one run of an event may have, in bytes."""
+"""The address space of one run of an event, in bytes."""
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -53,7 +55,7 @@ _NEVER: Mapping[str, str] = {
     "ctypes.string_at": "code in C",
     "ctypes.wstring_at": "code in C",
 }
-"""Audit events that are refused whatever their arguments, each with what it would have been."""
+"""Audit events that are refused for any arguments, each with its action in words."""
 
 _PATHS: Mapping[str, int] = {
     "os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1,
@@ -61,31 +63,32 @@ _PATHS: Mapping[str, int] = {
     "os.rename": 2, "os.link": 2, "os.symlink": 2,
     "shutil.rmtree": 1, "shutil.move": 2, "shutil.copyfile": 0, "shutil.copytree": 0, "sqlite3.connect": 1,
 }  # fmt: skip
-"""Audit events that change files, each with how many of its first arguments are paths that it changes."""
+"""Audit events that change files, each with how many of its first arguments are paths that it
+changes."""
 
 _PLACES_OF_PYTHON = (os.devnull, ":memory:", "/dev/tty", "")
 
 
 class Refusal(PermissionError):
-    """What code of a mod gets where it tries what a replay does not let it do."""
+    """Raised in code of a mod that tries something that a replay does not allow."""
 
 
 @dataclass(slots=True)
 class Sandbox:
-    """What holds this process. `kernel`: whether the network is kept away by the kernel, too."""
+    """The isolation of this process. `kernel`: whether the kernel isolates the network, too."""
 
     kernel: bool
     folder: str
     """The one folder that may be written to, with a separator at its end."""
     refused: list[str] = field(default_factory=list)
-    """What was refused so far, in the words that people read, each once."""
+    """The refusals so far, in words for people, each once."""
     forks: bool = False
-    """Whether this process itself forks at the moment, or ends what it has forked."""
+    """Whether this process itself forks at the moment, or ends its fork."""
     open_to: frozenset[str] = frozenset()
-    """The kinds of the table that are let through, for a network that asks for it."""
+    """The kinds of the table that are allowed, for a network that asks for it."""
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse what an audit event announces, where it must not be."""
+        """Refuse the action of an audit event, unless it is allowed."""
         kind = _NEVER.get(event)
         if kind is not None:
             if kind not in self.open_to and not (self.forks and event in ("os.fork", "os.kill")):
@@ -115,7 +118,7 @@ class Sandbox:
 
     @contextmanager
     def forking(self) -> Iterator[None]:
-        """Let this process fork, and end what it has forked."""
+        """Let this process fork, and end its fork."""
         self.forks = True
         try:
             yield
@@ -124,7 +127,7 @@ class Sandbox:
 
 
 def _target(event: str, arguments: tuple[Any, ...]) -> str:
-    """What an action was about, as people name it: the host and port, the program, the library."""
+    """Return the target of an action in words: the host and port, the program, the library."""
     try:
         match event:
             case "socket.connect" | "socket.bind" | "socket.sendto" | "socket.sendmsg":
@@ -143,7 +146,8 @@ def _target(event: str, arguments: tuple[Any, ...]) -> str:
 
 
 def shut(folder: Path, *, network: bool = False) -> Sandbox:
-    """Shut this process off for good; it may write below `folder`. To be called before there is another thread.
+    """Isolate this process for good; it may write below `folder`. Call it before there is another
+    thread.
 
     `network`: leave the network open.
     """
@@ -156,7 +160,7 @@ def shut(folder: Path, *, network: bool = False) -> Sandbox:
 
 
 def step_back() -> None:
-    """Let everything else go first, where there is too little of the processor or of memory."""
+    """Let everything else go first, if processor or memory are scarce."""
     with suppress(OSError):
         os.nice(10)
     with suppress(OSError):
@@ -164,20 +168,21 @@ def step_back() -> None:
 
 
 def end_with_parent(parent: int) -> bool:
-    """Have the kernel end this process with its parent; False where the parent, of that pid, is gone already."""
+    """Have the kernel end this process with its parent; False if the parent, of that pid, is gone
+    already."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
 
 
 def limit_memory() -> None:
-    """Let this process have no more than MOST_MEMORY: beyond that its code gets a MemoryError."""
+    """Limit the memory of this process to MOST_MEMORY: beyond that its code gets a MemoryError."""
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
 
 
 def _leave_network() -> bool:
-    """Go into a network namespace of our own; whether the kernel allows that."""
+    """Enter a network namespace of our own; return whether the kernel allows that."""
     if _unshare is None:
         return False
     if _unshare(_CLONE_NEWNET) == 0:  # as root
@@ -185,7 +190,7 @@ def _leave_network() -> bool:
     user, group = os.getuid(), os.getgid()
     if _unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
-    # Known by our own ids again: files of ours are not to look like those of a stranger.
+    # With our own ids again: our files must not look like those of a stranger.
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with suppress(OSError):
             Path(f"/proc/self/{name}").write_text(text)
@@ -193,7 +198,8 @@ def _leave_network() -> bool:
 
 
 def _function(name: str) -> Any:
-    """A function of the C library, looked up before the hook refuses that; None where there is none."""
+    """Return a function of the C library, looked up before the hook refuses that; None if it is
+    missing."""
     try:
         return getattr(ctypes.CDLL(None, use_errno=True), name)
     except (OSError, AttributeError, TypeError):

@@ -43,7 +43,7 @@ from devserver.replay.stand import Given
 
 FORMAT = 1
 MOST_BYTES = 64 * 1024 * 1024
-"""The largest session that is read."""
+"""The most bytes of a session that is read."""
 _KEY = "oa-dev session"
 _ASKED = {Said.PASSED: PASSED, Said.ANSWERED: ANSWERED, Said.RAISED: RAISED}
 
@@ -54,7 +54,8 @@ class BadSession(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An event that is run again: as it was, what it did then, and which parts of that were not recorded."""
+    """An event that is run again: its values, its former effects, and the parts that were not
+    recorded."""
 
     number: int
     event: dict[str, Any]
@@ -144,7 +145,7 @@ def _begun(head: Mapping[str, Any]) -> Session:
 
 
 def _fill(session: Session, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
-    """Take in what happened, in the order in which it began."""
+    """Add the events of a session, in the order in which they began."""
     events: list[tuple[list[Any], dict[str, Any]]] = []
     steps: list[tuple[float, Input | dict[str, Any]]] = []
     latest = 0.0
@@ -190,7 +191,7 @@ def _descendants(
     while pending:
         for each in children.get(pending.pop(), ()):
             yield each
-            # A row that names itself as its parent would go round for ever.
+            # A row that names itself as its parent would make an endless loop.
             if each[0][NUMBER] > each[0][PARENT]:
                 pending.append(each[0][NUMBER])
 
@@ -229,5 +230,6 @@ def _input(row: list[Any], line: Mapping[str, Any], family: list[tuple[list[Any]
         ),
         told=dict(sorted(told.items())),
     )
-    # What was not recorded of a run is not compared: states, refusals, how often something was raised.
+    # Parts that were not recorded are not compared: states, refusals, how often an exception was
+    # raised.
     return Input(int(row[NUMBER]), event, did, frozenset(unknown | {"state", "raised", "refused"}))

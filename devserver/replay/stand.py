@@ -1,4 +1,5 @@
-"""Where an event begins: the agents that are there, the channels, and the state of each mod, put into a network."""
+"""The initial state of an event: the agents, the channels, and the state of each mod, put into a
+network."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _FILLED_DEPTH = 8
 
 @dataclass(slots=True, kw_only=True)
 class Given:
-    """The state of one mod: `keys` of its `self.state`, and in a tuple what `capture_state()` returned."""
+    """The state of one mod: `keys` of its `self.state`, and in a tuple the result of
+    `capture_state()`."""
 
     keys: dict[Any, Any] = field(default_factory=dict)
     captured: tuple[Any] | None = None
@@ -31,7 +33,7 @@ class Given:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Given:
-        """Return what `to_dict` made into values. Raises ValueError."""
+        """Read the result of `to_dict`. Raises ValueError."""
         keys = decode(values["plain"])
         if not isinstance(keys, dict):
             raise ValueError("a state is a mapping")
@@ -39,7 +41,7 @@ class Given:
 
     @classmethod
     def unpacked(cls, packed: PackedState) -> Given:
-        """Return a state that was packed by our own server, with the classes that are loaded now."""
+        """Return a state that our own server has packed, with the classes that are loaded now."""
         keys: dict[Any, Any] = {}
         if packed.whole is not None:
             keys = pickle.loads(packed.whole)
@@ -66,7 +68,8 @@ async def set_up(
     channels: Mapping[str, list[str]],
     states: Mapping[str, Given],
 ) -> None:
-    """Let agents and channels be there, and mods have these states; a mod that is not named keeps its own."""
+    """Create agents and channels, and give mods these states; a mod that is not named keeps its
+    own."""
     directory = network.directory
     directory.import_identities(
         {
@@ -97,9 +100,9 @@ async def _give(generation: Generation, given: Given) -> None:
 
 
 def _fill(old: dict[Any, Any], new: Mapping[Any, Any], depth: int) -> None:
-    """Give a mapping the contents of another one; containers in it stay the objects that they are.
+    """Give a mapping the contents of another one; containers in it stay the same objects.
 
-    A mod may have made attributes of them when it was started (`self.pages = self.state["pages"]`).
+    A mod may have made attributes of them in `initialize()` (`self.pages = self.state["pages"]`).
     """
     for key in [each for each in old if each not in new]:
         del old[key]
