@@ -15,6 +15,9 @@ COMMA   := ,
 BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),$(COMMA)browser)
 
 .DEFAULT_GOAL := help
+# What this sets is for other programs: here every start would compile each module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test test-all test-openagents test-lowest mutate check docs bench bench-quick soak clean
 
 help:  ## show this help

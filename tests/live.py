@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +22,9 @@ from typing import Any
 
 import yaml
 from invariants import log_faults
+from nursery import SCRIPT as OA_DEV
+from nursery import Popen
 
-OA_DEV = str(Path(sys.executable).with_name("oa-dev"))
 PATIENCE = 30.0
 """Seconds after which a fact that was waited for is taken to be never coming."""
 
@@ -309,7 +309,7 @@ def start(site: Site, *arguments: str, wrapper: tuple[str, ...] = (), **options:
     port = () if "--port" in arguments else ("--port", "0")
     command = [*wrapper, OA_DEV, "run", "--json", *port, *arguments]
     with errors.open("ab") as stream:
-        process = subprocess.Popen(
+        process = Popen(
             command,
             cwd=site.folder,
             env=environment(),

@@ -7,13 +7,14 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-OA_DEV = str(Path(sys.executable).with_name("oa-dev"))
+from nursery import SCRIPT as OA_DEV
+from nursery import forking
+
 PATIENCE = 30.0
 
 Line = dict[str, Any]
@@ -73,14 +74,15 @@ class Running:
 async def serving(folder: Path, port: int = 0) -> AsyncIterator[Running]:
     """A server that is ready; ended with the context, where it still runs."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = await asyncio.create_subprocess_exec(
-        *(OA_DEV, "run", "--json", "--port", str(port), *(("--strict-port",) if port else ())),
-        cwd=folder,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 22,
-    )
+    with forking():
+        process = await asyncio.create_subprocess_exec(
+            *(OA_DEV, "run", "--json", "--port", str(port), *(("--strict-port",) if port else ())),
+            cwd=folder,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 22,
+        )
     running = Running(process)
     try:
         await running.ready()

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from nursery import INLINE, Popen, run
+
 import devserver
 
 PATIENCE = 60.0
 """Seconds after which a fact that was waited for is taken to be never coming."""
 
-OA_DEV = (sys.executable, "-c", "from devserver.cli import main; main()")
+OA_DEV = (sys.executable, "-c", INLINE)
 
 NETWORK = """\
 network:
@@ -48,7 +50,7 @@ def environment(**values: str) -> dict[str, str]:
 
 def oa_dev(folder: Path, *arguments: str | bytes, **values: str) -> subprocess.CompletedProcess[str]:
     """Call a command in a folder and wait for its end."""
-    done = subprocess.run(
+    done = run(
         [*OA_DEV, *arguments], cwd=folder, env=environment(**values), capture_output=True, text=True, timeout=PATIENCE
     )
     assert "Traceback" not in done.stderr
@@ -70,7 +72,7 @@ class Running:
         self, folder: Path, *options: str, before: Sequence[str] = (), errors: IO[bytes] | None = None
     ) -> None:
         self.folder = folder
-        self.process = subprocess.Popen(
+        self.process = Popen(
             [*OA_DEV, *before, "run", "--json", "--port", "0", *options],
             cwd=folder,
             env=environment(),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from nursery import run
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
@@ -145,7 +146,7 @@ def test_payloads_and_events_come_from_files_and_standard_input(server: Running)
     assert "from a file" in oa_dev(folder, "send", "echo.say", "--payload", "@payload.json").stdout
     assert "cannot be read" in oa_dev(folder, "send", "echo.say", "--payload", "@missing").stderr
     lines = "".join(json.dumps({"event_name": "echo.say", "payload": {"text": str(n)}}) + "\n" for n in range(3))
-    done = subprocess.run(
+    done = run(
         [*OA_DEV, "send", "-"], cwd=folder, env=environment(), input=lines, capture_output=True, text=True, timeout=20
     )
     assert [json.loads(each)["success"] for each in done.stdout.splitlines()] == [True] * 3

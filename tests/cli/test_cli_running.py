@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nursery import Popen
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
@@ -24,7 +25,7 @@ def answer(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def begun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """A command that goes on beside the test."""
-    return subprocess.Popen([*OA_DEV, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+    return Popen([*OA_DEV, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
 
 
 # Pause

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from nursery import forking
 from rig.agents import Crowd
 from rig.running import OA_DEV, Running, environment
 from rig.workspace import Workspace
@@ -33,9 +34,10 @@ class Ended:
 async def oa_dev(workspace: Workspace, *arguments: str) -> Ended:
     """Run a command in a workspace until it ends."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(OA_DEV, *arguments), cwd=workspace.root, env=environment(), stdout=pipe, stderr=pipe
-    )
+    with forking():
+        process = await asyncio.create_subprocess_exec(
+            *(OA_DEV, *arguments), cwd=workspace.root, env=environment(), stdout=pipe, stderr=pipe
+        )
     out, errors = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), errors.decode())

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from live import OA_DEV, Agent, Site, serving, start
+from nursery import run
 
 from devserver.server.runfile import write_run_file
 
@@ -16,7 +17,7 @@ HELLO = '@mod_event_handler("work.hello.get")\nasync def hello(self, event):\n  
 
 def oa_dev(site: Site, *arguments: str) -> int:
     """The exit code of a command."""
-    done = subprocess.run([OA_DEV, *arguments], cwd=site.folder, capture_output=True, timeout=60)
+    done = run([OA_DEV, *arguments], cwd=site.folder, capture_output=True, timeout=60)
     assert b"Traceback" not in done.stderr
     return done.returncode
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from live import OA_DEV, PATIENCE, Site, serving
+from nursery import run
 
 ECHO = "@mod_event_handler('echo.say')\ndef say(self, event):\n    return EventResponse(True, '', {'v': %d})"
 
@@ -57,7 +57,7 @@ def test_a_start_with_it_ends_with_one_sentence(site: Site, name: str, kind: str
         (site.folder / name).write_bytes(b"[tool.oa-dev]\0\n")
     else:
         put(site.folder / name, kind)
-    done = subprocess.run(
+    done = run(
         [OA_DEV, "run", "--json", "--port", "0"], cwd=site.folder, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode not in (0, -9)

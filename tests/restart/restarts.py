@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nursery import forking
 from rig.running import OA_DEV, Line, Running
 
 KEEPER = '''\
@@ -41,9 +42,10 @@ class KeeperMod(BaseMod):
 
 async def command(running: Running, *arguments: str) -> tuple[int, str]:
     """A command in the server's workspace: its exit code and what it says."""
-    process = await asyncio.create_subprocess_exec(
-        *(OA_DEV, *arguments), cwd=running.workspace.root, stdout=asyncio.subprocess.PIPE
-    )
+    with forking():
+        process = await asyncio.create_subprocess_exec(
+            *(OA_DEV, *arguments), cwd=running.workspace.root, stdout=asyncio.subprocess.PIPE
+        )
     said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import websockets.sync.client as websocket
 from live import OA_DEV, PATIENCE, Agent, Json, Live, Site, environment, serving
+from nursery import run
 
 LOAD = {"mod_path": "mods.wanted"}
 
@@ -83,7 +83,7 @@ def test_check_says_what_to_write(tmp_path: Path) -> None:
     site.dev = {"grants": {"tester": ["mods:write"]}}
     site.yaml()
     for arguments in ([], ["--json"]):
-        done = subprocess.run(
+        done = run(
             [OA_DEV, "check", *arguments],
             cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True,
         )  # fmt: skip

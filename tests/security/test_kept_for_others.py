@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live import OA_DEV, PATIENCE, Agent, Json, Live, Site, Wire, environment, serving
+from nursery import run
 
 ANSWERS = """
     @mod_event_handler("large.answer.get")
@@ -34,7 +34,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 def accounts(net: Live) -> dict[str, Json]:
     """The accounts, as a person's command gets them."""
-    done = subprocess.run(
+    done = run(
         [OA_DEV, "status", "--memory", "--json"],
         cwd=net.site.folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def test_a_person_sees_the_accounts(tmp_path: Path) -> None:
         sender = live.join("ana")
         live.join("idle")
         sender.send("note.for.idle", {"x": "y" * 1000}, "idle")
-        done = subprocess.run(
+        done = run(
             [OA_DEV, "status", "--memory"],
             cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True,
         )  # fmt: skip

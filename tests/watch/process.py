@@ -7,13 +7,14 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-OA_DEV = str(Path(sys.executable).with_name("oa-dev"))
+from nursery import SCRIPT as OA_DEV
+from nursery import forking
+
 PATIENCE = 20.0
 
 Line = dict[str, Any]
@@ -93,16 +94,17 @@ class Process:
 async def running(folder: Path, *before: str, more: tuple[str, ...] = ()) -> AsyncIterator[Process]:
     """Run the network of a folder; `before` is the command that shall start it, `more` are arguments for it."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = Process(
-        await asyncio.create_subprocess_exec(
-            *(*before, OA_DEV, "run", "--json", "--port", "0", *more),
-            cwd=folder,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 22,
+    with forking():
+        process = Process(
+            await asyncio.create_subprocess_exec(
+                *(*before, OA_DEV, "run", "--json", "--port", "0", *more),
+                cwd=folder,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 22,
+            )
         )
-    )
     try:
         await process.until(lambda: bool(process.told("ready")))
         yield process

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nursery import forking
 from process import OA_DEV, PATIENCE
 from watching import Watching, echo
 from workspaces import Workspace, served, until
@@ -89,7 +90,7 @@ def lines(log: Path) -> list[dict[str, Any]]:
 
 async def test_the_servers_own_output_in_the_workspace_is_never_told(log: Path) -> None:
     """`oa-dev run > out.log`: what is said of a save would be a save itself."""
-    with log.open("ab") as stream:
+    with log.open("ab") as stream, forking():
         process = await asyncio.create_subprocess_exec(
             *(OA_DEV, "run", "--json", "--port", "0"),
             cwd=log.parent,

@@ -7,15 +7,16 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from nursery import SCRIPT as OA_DEV
+from nursery import forking
+
 from rig.workspace import Workspace
 
-OA_DEV = str(Path(sys.executable).with_name("oa-dev"))
 PATIENCE = 30.0
 """Seconds after which something that should have become true counts as failed."""
 
@@ -125,7 +126,7 @@ async def started(workspace: Workspace, *arguments: str, any_port: bool = True) 
     # Beside the workspace: what is in it is watched.
     errors = workspace.root.with_name("stderr")
     port = ("--port", "0") if any_port and "--port" not in arguments else ()
-    with errors.open("wb") as stream:
+    with errors.open("wb") as stream, forking():
         process = await asyncio.create_subprocess_exec(
             *(OA_DEV, "run", "--json", *port, *arguments),
             cwd=workspace.root,
