@@ -23,6 +23,7 @@ FOLDERS = (
     "network",
     "bridge",
     "replay",
+    "hosts",
     "transports",
     "transports.http",
     "hosts",

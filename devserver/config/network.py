@@ -20,7 +20,16 @@ from devserver.config.yaml_values import Loc, Unclear
 from devserver.model.config import DEFAULT_PORT, MOST_UPLOAD
 from devserver.model.lifecycle import Limits as LimitsAsked
 from devserver.model.lifecycle import RestartPolicy, RestartRules
-from devserver.model.names import LOOPBACK, MOD_PATH, is_loopback, is_range, mod_name_problem, shown_name
+from devserver.model.names import (
+    HOST_NAME,
+    LOOPBACK,
+    MOD_PATH,
+    host_name_problem,
+    is_loopback,
+    is_range,
+    mod_name_problem,
+    shown_name,
+)
 from devserver.model.principal import Scope
 from devserver.model.split import Guard as GuardAsked
 from devserver.model.split import StateMode, label_problem, parse_share
@@ -114,6 +123,27 @@ def _read_index(value: Any, inner: Check) -> Any:
         return inner(text)
     # Anyone who can change a list of packages on its way decides which code runs here.
     _refuse(SAID, "{path}: an address begins with https:// (http:// on this machine alone)", hint=None)
+
+
+def _read_host(value: Any, inner: Check) -> Any:
+    name = _read_text(value, inner=lambda text: text)
+    problem = host_name_problem(name)
+    if problem is not None:
+        _refuse(SAID, f"{{path}}: {shown_name(name)} cannot name a host", hint=problem)
+    return inner(name)
+
+
+_ENGINE = "^(here|(nats|tls)://[^/@]+:[0-9]+)$"
+
+
+def _read_engine(value: Any, inner: Check) -> Any:
+    text = _read_text(value, inner=lambda text: text)
+    if "@" in text:
+        hint = "put it into a file, and name that with --creds"
+        _refuse(SAID, "{path}: an address holds no password", hint=hint)
+    if re.search(_ENGINE, text) is None:
+        _refuse(SAID, f"{{path}}: {shown_name(text)} is not an engine", hint="write here, or tls://10.0.0.5:4222")
+    return inner(text)
 
 
 _AGE = "^[0-9]{1,4}[hdw]$"
@@ -239,6 +269,8 @@ Free = Annotated[dict[str, Any], WrapValidator(_read_free), OrEmpty()]
 ModName = Annotated[str, Field(pattern=f"^{MOD_PATH}$"), WrapValidator(_read_mod_name)]
 Versions = Annotated[str, WrapValidator(_read_versions)]
 Index = Annotated[str, Field(min_length=1), WrapValidator(_read_index)]
+HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$"), WrapValidator(_read_host)]
+EngineAddress = Annotated[str, Field(pattern=_ENGINE), WrapValidator(_read_engine)]
 Pattern = Annotated[str, Field(min_length=1), WrapValidator(_read_pattern)]
 Age = Annotated[str, Field(pattern=_AGE), WrapValidator(_read_age)]
 AgentFile = Annotated[str, Field(json_schema_extra={"pattern": _AGENT_FILE.pattern}), WrapValidator(_read_agent_file)]
@@ -364,6 +396,10 @@ class Mod(Section):
         default=[], description="Files that it is made from beside its code, from this file's folder, as in prompts/**."
     )
     versions: list[Version] = Field(default=[], description="Further versions of the mod, which serve beside it.")
+    runs_on: HostName = Field(
+        default="",
+        description="The host that runs it, in a network of several. Left out: the one with this file.",
+    )
 
 
 class Group(Section):
@@ -429,6 +465,15 @@ class Restart(Closed):
     drain: Limit = RestartRules().drain
 
 
+class Hosts(Closed):
+    """A network of several hosts, as `oa-dev run --hosts` makes it."""
+
+    engine: EngineAddress = Field(
+        default="here", description="here, or the address of a NATS server, as in tls://10.0.0.5:4222."
+    )
+    take_over: Flag = Field(default=False, description="Whether another host runs the mods of one that is gone.")
+
+
 class OrWord:
     """Take a policy alone for a section with that policy."""
 
@@ -472,6 +517,7 @@ class Dev(Closed):
         default=[], description="Lists of mods to search: the index.json of each folder of `indexes` where left out."
     )
     cooldown: Age = Field(default="3d", description="A release younger than this is not chosen from a remote index.")
+    hosts: Annotated[Hosts, OrEmpty()] = Hosts.model_construct()
     max_body: Annotated[int, Whole(MIB, 256 * MIB)] = Field(
         default=MOST_UPLOAD, description="How many bytes an event of an agent on this machine may have, with its files."
     )

@@ -283,6 +283,8 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         catalogues=tuple(dev.catalogues) if "catalogues" in dev.model_fields_set else None,
         cooldown=seconds_of_age(dev.cooldown),
         agents=tuple(dev.agents),
+        engine=dev.hosts.engine,
+        take_over=dev.hosts.take_over,
         unused=(told := (*map(path_of, outer), *unserved, *map(path_of, within))),
         lost=tuple(each for each in told if each not in idle and _is_lost(each)),
     )
@@ -312,6 +314,7 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
             place_of=places,
             versions=versions,
             watch=tuple(mod.watch),
+            runs_on=mod.runs_on,
         )
 
 

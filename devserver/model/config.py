@@ -49,6 +49,8 @@ class ModSpec:
     """What else the spec of a line says."""
     watch: tuple[str, ...] = ()
     """Patterns of its other sources beside its code, from the folder of network.yaml."""
+    runs_on: str = ""
+    """The host that runs it; nothing for the one that reads network.yaml. A line runs where its mod does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,10 @@ class NetworkConfig:
     """The age in seconds from which a release of a remote index is taken."""
     agents: tuple[str, ...] = ()
     """Programs of agents that run beside the network: files, from the folder of network.yaml."""
+    engine: str = "here"
+    """Where the engine of a network of several hosts is: `here`, where this host starts it, or its address."""
+    take_over: bool = False
+    """Whether another host runs the mods of one that is gone."""
     unused: tuple[str, ...] = ()
     """The keys of the file that have no effect here, as paths."""
     lost: tuple[str, ...] = ()

@@ -129,6 +129,8 @@ class Outcome:
     """The phases that its group went through, in order; empty if it went through none."""
     holders: tuple[Holder, ...] = ()
     """Other objects that keep replaced code alive, as far as known when the outcome is told."""
+    host: str = ""
+    """The host that carried it out; nothing for the one that tells it."""
 
 
 @dataclass(frozen=True, slots=True)

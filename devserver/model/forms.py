@@ -74,6 +74,8 @@ class OutcomeForm(TypedDict):
     stale_keys: list[str]
     phases: list[tuple[Phase, float, Thread]]
     holders: list[HolderForm]
+    host: NotRequired[str]
+    """The host that carried it out, where that is another one."""
 
 
 class StepForm(TypedDict):
@@ -87,6 +89,8 @@ class StepForm(TypedDict):
     """The mod (id) that needs it, if it is loaded, or was, for that alone."""
     cascade: NotRequired[list[str]]
     """The mods (ids) that have to be unloaded first, in that order."""
+    host: NotRequired[str]
+    """The host that carries it out, where that is another one."""
 
 
 class StateMoveForm(TypedDict):

@@ -37,6 +37,8 @@ class Action(StrEnum):
     """A mod that another one needed stays from now on, whether or not it is needed."""
     SPLIT = "split"
     """The line gets other agents."""
+    MOVE = "move"
+    """Another host runs the mod. A host sees an unload or a load of it."""
 
 
 PHASES_OF: dict[Action, tuple[Phase, ...]] = {
@@ -54,6 +56,7 @@ PHASES_OF: dict[Action, tuple[Phase, ...]] = {
     Action.REORDER: (Phase.COMMIT,),
     Action.KEEP: (Phase.COMMIT,),
     Action.SPLIT: (Phase.COMMIT,),
+    Action.MOVE: tuple(Phase),
 }
 """The phases of each action. A transaction passes a phase if one of its steps does."""
 

@@ -24,6 +24,10 @@ A part may begin with a digit: OpenAgents' own demonstrations are named so (`dem
 importlib takes any text.
 """
 
+HOST_NAME = r"[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?"
+"""The name of a host as a regular expression, in the same dialect."""
+
+_HOST_NAME = re.compile(HOST_NAME)
 _MOD_PATH = re.compile(MOD_PATH)
 _LONGEST_PATH = 200
 
@@ -49,6 +53,13 @@ def mod_name_problem(mod_path: str) -> str | None:
         return "a mod is named like mods.wiki, or ./wiki for mods/wiki beside network.yaml"
     wrong = (part for part in module_of(mod_path).split(".") if part.startswith("__") or keyword.iskeyword(part))
     return next((f"{part} is not allowed in a mod's name" for part in wrong), None)
+
+
+def host_name_problem(name: str) -> str | None:
+    """Why a text cannot name a host, or None."""
+    if _HOST_NAME.fullmatch(name) is None:
+        return "a host is named with 1 to 63 of a-z, 0-9, dot, _ and -, as in gpu-1"
+    return None
 
 
 def shown_name(name: str) -> str:

@@ -36,6 +36,15 @@ class Step:
     """The line of the step as it is afterwards; None if it does not change, and for a mod."""
     code: str = ""
     """The path of the code that it runs afterwards; empty if that does not change."""
+    host: str = ""
+    """The host that carries it out; nothing for the one that made the plan."""
+    leaves: str = ""
+    """The host that a mod which moves leaves; nothing for the one that made the plan."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All hosts that it concerns."""
+        return (self.host,) if self.action is not Action.MOVE else (self.leaves, self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +209,8 @@ class LiveMod:
     """The number of events that it has handled."""
     out: str = ""
     """Why it gets no more events; empty if it does."""
+    host: str = ""
+    """The host that runs it; nothing for the one that makes plans."""
 
     @property
     def code_path(self) -> str:

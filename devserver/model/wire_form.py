@@ -376,7 +376,7 @@ def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
 
 def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
     """Return the result of one step. Durations are in milliseconds."""
-    return {
+    form: forms.OutcomeForm = {
         "action": outcome.action,
         "mod_id": outcome.mod_id,
         "mod_path": outcome.mod_path,
@@ -394,6 +394,9 @@ def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
         "phases": [(each.phase, each.ms, each.thread) for each in outcome.phases],
         "holders": [holder_to_dict(each) for each in outcome.holders],
     }
+    if outcome.host:
+        form["host"] = outcome.host
+    return form
 
 
 def holder_to_dict(holder: Holder) -> forms.HolderForm:
@@ -493,6 +496,8 @@ def _reasoned(step: Step | Hold) -> forms.StepForm:
     form: forms.StepForm = {"action": step.action, "mod_id": step.mod_id, "reason": step.reason, "way": way}
     if isinstance(step, Step) and step.came_with:
         form["came_with"] = step.came_with
+    if isinstance(step, Step) and step.host:
+        form["host"] = step.host
     if isinstance(step, Hold) and step.cascade:
         form["cascade"] = list(step.cascade)
     return form

@@ -201,4 +201,5 @@ _DONE = {
     Action.RECONFIGURE: "reconfigured",
     Action.REORDER: "moved",
     Action.SPLIT: "split",
+    Action.MOVE: "moved",
 }

@@ -109,7 +109,13 @@ def all_held(outcomes: Sequence[Outcome]) -> Held:
     )
 
 
-_VERBS = {Action.LOAD: "loaded", Action.UNLOAD: "unloaded", Action.KEEP: "kept", Action.SPLIT: "split"}
+_VERBS = {
+    Action.LOAD: "loaded",
+    Action.UNLOAD: "unloaded",
+    Action.KEEP: "kept",
+    Action.SPLIT: "split",
+    Action.MOVE: "moved",
+}
 
 
 def response_of(done: PlanDone, mod: str) -> EventResponse:

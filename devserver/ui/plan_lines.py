@@ -24,6 +24,7 @@ DONE: dict[Action, str] = {
     Action.REORDER: " moved",
     Action.KEEP: " kept",
     Action.SPLIT: "",
+    Action.MOVE: "",
 }
 """What follows a mod's name when a step has been applied; a generation alone says that it was loaded."""
 
@@ -35,6 +36,7 @@ HELD: dict[Action, str] = {
     Action.REORDER: "not moved",
     Action.KEEP: "not kept",
     Action.SPLIT: "not split",
+    Action.MOVE: "not moved",
 }
 
 NOT_DONE: dict[Action, str] = {
@@ -45,8 +47,10 @@ NOT_DONE: dict[Action, str] = {
     Action.REORDER: "kept its place",
     Action.KEEP: "was not kept",
     Action.SPLIT: "kept its agents",
+    Action.MOVE: "did not move",
 }
 
+_CHANGES = (Action.SPLIT, Action.MOVE)
 _NO_MOD = ("", "all")
 _THROUGH = ", through "
 _IMPORTED = ", imported by "
@@ -109,6 +113,7 @@ def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
     }.get(step.action, (glyphs.change, Style.WARN))
     what = step.mod_path if step.action is Action.LOAD and step.mod_path else step.action.value
     reason = f" {glyphs.dot} {_in(step.reason, glyphs)}" if step.reason else ""
+    what += f" on {step.host}" if step.host and step.action is not Action.MOVE else ""
     return (Segment(sign, style), plain(f" {step.mod_id:<{width}}  {what}"), dim(reason))
 
 
@@ -196,7 +201,7 @@ def _state(notes: Sequence[str]) -> str:
 
 
 def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
-    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove, Action.SPLIT: glyphs.change}
+    signs = {Action.LOAD: glyphs.add, Action.UNLOAD: glyphs.remove, **dict.fromkeys(_CHANGES, glyphs.change)}
     alike = all(each.action is good[0].action for each in good)
     return signs.get(good[0].action, glyphs.reloaded) if alike else glyphs.reloaded
 
@@ -216,7 +221,11 @@ def _why(reasons: Sequence[str], more: str) -> str:
 
 def _name(outcome: Outcome) -> str:
     version = f" v{outcome.generation}" if outcome.generation else ""
-    return f"{outcome.mod_id}{version}{DONE[outcome.action]}"
+    return f"{outcome.mod_id}{version}{DONE[outcome.action]}{_on(outcome)}"
+
+
+def _on(outcome: Outcome) -> str:
+    return f" on {outcome.host}" if outcome.host else ""
 
 
 def without_held(outcomes: Sequence[Outcome], holds: Sequence[Hold]) -> list[Outcome]:
@@ -249,7 +258,7 @@ def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
     failed = (
         Segment(f"{view.look.glyphs.failed} ", Style.BAD),
         strong(_attempted(outcome)),
-        plain(f" {NOT_DONE[outcome.action]}, {_what_runs(outcome)}"),
+        plain(f" {NOT_DONE[outcome.action]}{_on(outcome)}, {_what_runs(outcome)}"),
         dim(_fared(agents, view) if view.started else ""),
     )
     return mod_error_block(failed, outcome.error, outcome.note, view)

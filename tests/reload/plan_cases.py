@@ -97,6 +97,8 @@ def _situation(case: Case) -> Iterator[str]:
     now = case.situation
     yield f"network.yaml  {_specs(now.config)}"
     yield f"runs          {', '.join(map(_live, now.live)) or 'nothing'}"
+    if now.here:
+        yield f"hosts         {', '.join((f'{now.here} (here)', *sorted(now.hosts)))}"
     for name, facts in now.graph.items():
         if facts.imports:
             yield f"imports       {name}: {', '.join(sorted(facts.imports))}"
@@ -124,7 +126,13 @@ def _situation(case: Case) -> Iterator[str]:
 
 
 def _specs(config: NetworkConfig) -> str:
-    return ", ".join(f"{each.path}{_config(each.config)}{'' if each.enabled else ' off'}" for each in config.mods)
+    return ", ".join(
+        f"{each.path}{_config(each.config)}{'' if each.enabled else ' off'}{_on(each.runs_on)}" for each in config.mods
+    )
+
+
+def _on(host: str) -> str:
+    return f" on {host}" if host else ""
 
 
 def _config(config: Mapping[str, Any]) -> str:
@@ -134,7 +142,7 @@ def _config(config: Mapping[str, Any]) -> str:
 def _live(mod: LiveMod) -> str:
     by_hand = "" if mod.listed else f" came with {mod.came_with}" if mod.came_with else " by hand"
     needs = f" needs {', '.join(mod.requires)}" if mod.requires else ""
-    return f"{mod.mod_id} v{mod.generation}{_config(mod.config)}{by_hand}{needs}"
+    return f"{mod.mod_id} v{mod.generation}{_on(mod.host)}{_config(mod.config)}{by_hand}{needs}"
 
 
 def _trigger(trigger: Trigger) -> str:
@@ -162,7 +170,7 @@ def _plan(plan: Plan) -> Iterator[str]:
         for step in group.steps:
             modules = f" [{' '.join(step.modules)}]" if step.modules else ""
             by_hand = "" if step.listed else f" came with {step.came_with}" if step.came_with else " by hand"
-            what = f"{step.action} {step.mod_id}{_config(step.config)}{by_hand}: {step.reason}{modules}"
+            what = f"{step.action} {step.mod_id}{_on(step.host)}{_config(step.config)}{by_hand}: {step.reason}{modules}"
             yield f"{'  ' if alone else '    '}{what}"
     for hold in plan.holds:
         yield f"  no {hold.action} of {hold.mod_id}: {hold.reason}"

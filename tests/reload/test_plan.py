@@ -13,7 +13,7 @@ import pytest
 from plan_cases import Case, in_words, live, saved, situation, source, spec, yaml
 
 from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, TidyAsked, UnloadAsked
-from devserver.model.config import AgentGroup
+from devserver.model.config import AgentGroup, ModSpec
 from devserver.reload.plan import make_plan
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,6 +26,10 @@ THREE = (live("kanban", 3), live("wiki", 2), live("echo"))
 AUTOMATIC = live("wiki", 2, version="1.2", listed=False, came_with="search")
 SEARCH = live("search", requires=("mods.wiki>=1",))
 NEEDING = (live("wiki", 2, version="1.2"), live("search", requires=("mods.wiki>=1",)))
+
+GPU = frozenset({"gpu-1"})
+ON_GPU = ModSpec("mods.wiki", runs_on="gpu-1")
+TWO_HOSTS = (live("kanban", 3), live("wiki", 2, host="gpu-1"))
 
 CASES = {
     # Files
@@ -511,6 +515,42 @@ CASES = {
     "unload_of_nobody": Case("An id that no mod has is answered with what runs.", UnloadAsked("zzz"), situation(THREE)),
     "unload_what_is_needed": Case("A mod that others need is not unloaded.", UnloadAsked("wiki"), situation(NEEDING)),
     "unload_by_force": Case("By force it is.", UnloadAsked("wiki", force=True), situation(NEEDING)),
+    # Several hosts
+    "helper_of_two_hosts": Case(
+        "A saved helper of mods on two hosts is one group over both.",
+        saved("mods.lib.board"),
+        situation(TWO_HOSTS, imports=BOARD, stale=["mods.lib.board"], here="laptop", hosts=GPU),
+    ),
+    "helper_of_a_host_that_is_away": Case(
+        "What runs here does not wait for a host that is away, which follows when it is back.",
+        saved("mods.lib.board"),
+        situation(TWO_HOSTS, imports=BOARD, stale=["mods.lib.board"], here="laptop"),
+    ),
+    "mod_for_a_host_that_has_not_joined": Case(
+        "A mod waits for its host, and says for which.",
+        ConfigChanged(yaml("echo", ON_GPU)),
+        situation((live("echo"),), yaml("echo"), here="laptop"),
+    ),
+    "host_has_joined": Case(
+        "A mod is loaded on the host that network.yaml names, once that is there.",
+        ConfigChanged(yaml("echo", ON_GPU)),
+        situation((live("echo"),), yaml("echo", ON_GPU), here="laptop", hosts=GPU),
+    ),
+    "mod_moves": Case(
+        "A mod that network.yaml names another host for moves there.",
+        ConfigChanged(yaml("kanban", ON_GPU)),
+        situation((live("kanban", 3), live("wiki", 2)), here="laptop", hosts=GPU),
+    ),
+    "mod_moves_home": Case(
+        "Without runs_on a mod runs where network.yaml is.",
+        ConfigChanged(yaml("kanban", "wiki")),
+        situation(TWO_HOSTS, yaml("kanban", ON_GPU), here="laptop", hosts=GPU),
+    ),
+    "host_without_hosts": Case(
+        "In a network of one host, runs_on changes nothing.",
+        ConfigChanged(yaml(ON_GPU)),
+        situation((), yaml()),
+    ),
 }
 
 

@@ -17,6 +17,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
     DropAsked       end a line
 
 - `situation`  what a decision depends on
+- `hosts`      which host carries a step out, in a network of several
 - `seen`       whether who asks saw what runs now
 - `reloads`    from changed modules to the mods that were made from them
 - `needs`      what mods need: what comes along, what is missing, what goes
@@ -55,6 +56,7 @@ from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
 from devserver.reload.plan.held import with_waiting, without_held
+from devserver.reload.plan.hosts import move, over_hosts
 from devserver.reload.plan.lines import (
     beside,
     changed_line,
@@ -85,7 +87,9 @@ def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     if decided.restart is not None:
         return decided  # of the whole process: no step of it can be held
     plan = without_restarting(without_held(decided, trigger, situation), situation)
-    return without_unneeded(with_waiting(plan, trigger, situation) if situation.waiting else plan, situation)
+    plan = without_unneeded(with_waiting(plan, trigger, situation) if situation.waiting else plan, situation)
+    asked = replace(situation, config=trigger.config) if isinstance(trigger, ConfigChanged) else situation
+    return over_hosts(plan, asked) if situation.here else plan
 
 
 def _decide(trigger: Trigger, situation: Situation) -> Plan:
@@ -181,7 +185,7 @@ def _for_config(trigger: ConfigChanged, situation: Situation) -> Plan:
         step
         for spec in config.enabled_specs
         if (mod := live[module_of(spec.path)]) is not None
-        for step in _changes(mod, spec)
+        for step in _changes(mod, spec, situation)
     ]
     order = order_of(config, situation, leaving)
     moved = reorder(order, situation, leaving)
@@ -201,8 +205,10 @@ def _is_added(spec: ModSpec, live: LiveMod | None, situation: Situation) -> bool
     return live is None and situation.ended.get(spec.path) != spec
 
 
-def _changes(mod: LiveMod, spec: ModSpec) -> Iterable[Step]:
+def _changes(mod: LiveMod, spec: ModSpec, situation: Situation) -> Iterable[Step]:
     """Return the steps that make a mod or line as network.yaml describes it now."""
+    if (moved := move(mod, spec, situation)) is not None:
+        return [moved]
     line, config = changed_line(mod, spec), with_config(mod, spec)
     if line is not None and line.action is Action.RELOAD:
         return [replace(line, config=spec.config)]

@@ -27,6 +27,7 @@ _RESTART_SETTINGS = {
     "requires_password": "network.requires_password",
     "verify_secrets": "network.disable_agent_secret_verification",
     "studio": "dev.studio",
+    "engine": "dev.hosts.engine",
 }
 """The settings that need a restart, each with its name in network.yaml."""
 
@@ -44,6 +45,7 @@ _TAKEN_SETTINGS = {
     "catalogues": "dev.catalogues",
     "cooldown": "dev.cooldown",
     "agents": "dev.agents",
+    "take_over": "dev.hosts.take_over",
 }
 """The settings that are in effect as soon as network.yaml has them, each with its place there."""
 

@@ -102,6 +102,10 @@ class Situation:
     """What a restart would do with the state of each mod; for a restart only."""
     child_processes: tuple[str, ...] = ()
     """The processes that mods have started and that end with a restart, in words."""
+    here: str = ""
+    """The name of this host, in a network of several; nothing in any other."""
+    hosts: frozenset[str] = frozenset()
+    """The other hosts that are there."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """The packages that mods declare, by canonical name, each with the version that an import would get."""
     imported: Mapping[str, str] = field(default_factory=dict)
