@@ -23,7 +23,6 @@ FOLDERS = (
     "network",
     "bridge",
     "replay",
-    "hosts",
     "transports",
     "transports.http",
     "hosts",

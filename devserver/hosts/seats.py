@@ -51,9 +51,10 @@ class Lease:
         self._from = now
         self.ended = False
 
-    def heard_own(self, sent: float) -> None:
-        """The host has heard the heartbeat that it sent then."""
-        self._from = max(self._from, sent)
+    def heard_own(self, sent: float, now: float) -> None:
+        """The host has heard the heartbeat that it sent then. What was paused may hear it before it has looked."""
+        if self.holds(now):
+            self._from = max(self._from, sent)
 
     def holds(self, now: float) -> bool:
         """Whether the host may answer."""

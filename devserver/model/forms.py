@@ -74,8 +74,8 @@ class OutcomeForm(TypedDict):
     stale_keys: list[str]
     phases: list[tuple[Phase, float, Thread]]
     holders: list[HolderForm]
-    host: NotRequired[str]
-    """The host that carried it out, where that is another one."""
+    host: str
+    """The host that carried it out; empty where that is the one that tells it."""
 
 
 class StepForm(TypedDict):

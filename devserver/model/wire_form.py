@@ -376,7 +376,7 @@ def error_to_dict(error: ErrorFacts) -> forms.ErrorForm:
 
 def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
     """Return the result of one step. Durations are in milliseconds."""
-    form: forms.OutcomeForm = {
+    return {
         "action": outcome.action,
         "mod_id": outcome.mod_id,
         "mod_path": outcome.mod_path,
@@ -393,10 +393,8 @@ def outcome_to_dict(outcome: Outcome) -> forms.OutcomeForm:
         "stale_keys": list(outcome.stale_keys),
         "phases": [(each.phase, each.ms, each.thread) for each in outcome.phases],
         "holders": [holder_to_dict(each) for each in outcome.holders],
+        "host": outcome.host,
     }
-    if outcome.host:
-        form["host"] = outcome.host
-    return form
 
 
 def holder_to_dict(holder: Holder) -> forms.HolderForm:
@@ -437,6 +435,7 @@ def refusal_to_dict(error: ErrorFacts) -> forms.OutcomeForm:
         "stale_keys": [],
         "phases": [],
         "holders": [],
+        "host": "",
     }
 
 

@@ -106,6 +106,7 @@ def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
         stale_keys=tuple(str(each) for each in values["stale_keys"]),
         phases=tuple(PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
         holders=tuple(_holder_from(each) for each in values["holders"]),
+        host=str(values["host"]),
     )
 
 

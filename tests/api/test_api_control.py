@@ -165,6 +165,7 @@ async def test_what_was_carried_out_is_answered_in_full(served, admin):
                 "way": "in_place",
                 "stale_keys": [],
                 "holders": [],
+                "host": "",
                 "phases": [],
             }
         ],

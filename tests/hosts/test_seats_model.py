@@ -147,7 +147,7 @@ class World(RuleBasedStateMachine):
         for name, sent in host.down:
             if name == host.name:
                 host.heard_own = sent
-                host.lease.heard_own(sent)
+                host.lease.heard_own(sent, self.now)
                 host.silence.heard_own(sent)
             else:
                 host.silence.heard(name, self.now)
@@ -190,7 +190,7 @@ def test_a_fenced_host_answers_only_after_it_has_written() -> None:
     lease = Lease(0.0)
     assert lease.holds(FENCE - 0.1)
     assert not lease.holds(FENCE)
-    lease.heard_own(FENCE + 1)
+    lease.heard_own(FENCE + 1, FENCE + 1)
     assert not lease.holds(FENCE + 1)
     lease.begin(FENCE + 1)
     assert lease.holds(FENCE + 1.1)

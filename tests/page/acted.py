@@ -80,6 +80,7 @@ def outcome(mod_id: str | None, generation: int, at: float, **more: Any) -> Json
         "agents": {"connected": 3, "dropped": 0},
         "held": {"events": 2, "longest_ms": 3.4},
         "holders": [],
+        "host": "",
     }
     return row | more
 

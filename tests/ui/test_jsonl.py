@@ -103,6 +103,7 @@ GOOD_DICT = {
         {"module": "mods.chat", "generation": 3, "what": 'the task "poll"', "file": "mods/chat.py", "line": 7},
         {"module": "mods.chat", "generation": 2, "what": "a thread", "file": None, "line": None},
     ],
+    "host": "",
 }
 BAD_DICT = {
     "type": "outcome",
@@ -122,6 +123,7 @@ BAD_DICT = {
     "stale_keys": [],
     "phases": [],
     "holders": [],
+    "host": "",
 }
 REFUSED_DICT = {
     "type": "outcome",
@@ -141,6 +143,7 @@ REFUSED_DICT = {
     "stale_keys": [],
     "phases": [],
     "holders": [],
+    "host": "",
 }
 STEP = Step(Action.LOAD, "search", "mods.search", "new in network.yaml")
 PLAN = Plan(
