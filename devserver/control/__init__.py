@@ -1,1 +1,1 @@
-"""What people and commands ask a running server, and the page."""
+"""The control API of a running server, for people and commands, and the page."""

@@ -1,4 +1,5 @@
-"""The bodies that the control API takes, as models: what does not fit is refused with one sentence for each field."""
+"""The bodies of the control API, as models: a misfit is refused with one sentence for each
+field."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
 
 
 class Body(BaseModel):
-    """A JSON object. Keys that it does not know have no effect."""
+    """A JSON object. Unknown keys have no effect."""
 
     # Built when a request first has such a body.
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
@@ -40,21 +41,23 @@ class AboutOneMod(Body):
 
 
 class Load(AboutOneMod):
-    """The mod to load, and its configuration. `anyway`: the digest of one that is loaded though a catalogue warns."""
+    """The mod to load, and its configuration. `anyway`: the digest of one that is loaded despite a
+    catalogue's warning."""
 
     config: dict[str, object] | None = None
     anyway: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
 
 
 class Unload(AboutOneMod):
-    """The mod to unload; where others need it, `cascade` unloads them first, and `force` leaves them without it."""
+    """The mod to unload; if others need it, `cascade` unloads them first, and `force` leaves them
+    without it."""
 
     force: bool = False
     cascade: bool = False
 
 
 class Saves(Body):
-    """What becomes of saves."""
+    """What to do with saves."""
 
     do: Literal["pause", "apply", "resume"]
 
@@ -66,13 +69,13 @@ class Record(Body):
 
 
 class Log(Body):
-    """The level from which on records are shown."""
+    """The level from which records are shown."""
 
     level: Literal["debug", "info", "warning", "error"]
 
 
 class MakePin(Body):
-    """The event to pin, by its number or whole; `state` is what it begins on."""
+    """The event to pin, by its number or whole; `state` is its initial state."""
 
     number: Annotated[int, Field(ge=1)] | None = None
     event: dict[str, object] | None = None
@@ -87,13 +90,14 @@ class OnePin(Body):
 
 
 class IgnorePath(OnePin):
-    """The path, or the pattern of paths, that is compared no more."""
+    """The path, or the pattern of paths, to stop comparing."""
 
     path: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Replay(Body):
-    """The event to run again, and on what: what runs, what ran before its last reload, or both."""
+    """The event to run again, and the code: the running one, that before its last reload, or
+    both."""
 
     number: Annotated[int, Field(ge=1)] | None = None
     name: Text | None = None
@@ -102,11 +106,11 @@ class Replay(Body):
     on: Literal["now", "before", "both"] = "now"
     for_real: bool = False
     generations: dict[str, int] | None = None
-    """Of an event that is sent for real: the generations that who asks has seen."""
+    """Of an event that is really sent: the generations that the caller has seen."""
 
 
 class WriteTest(Body):
-    """The event, or the pin, of which a test is written; `path`, the file where it is not the usual one."""
+    """The event, or the pin, to write a test of; `path`, the file if it is not the usual one."""
 
     number: Annotated[int, Field(ge=1)] | None = None
     name: Text | None = None
@@ -114,13 +118,13 @@ class WriteTest(Body):
 
 
 class Prove(Body):
-    """A text of the client's own choice, to be signed with the token."""
+    """A text of the client's choice, to be signed with the token."""
 
     nonce: Annotated[str, Field(min_length=SHORTEST_NONCE, max_length=LONGEST_TEXT)]
 
 
 def read(body: type[B], request: Request) -> B:
-    """The body of a request. Raises Malformed with one sentence for each field that does not fit."""
+    """Read the body of a request. Raises Malformed with one sentence for each misfit."""
     try:
         found: B = fitted(body, request.body)
     except DoesNotFit as error:
@@ -129,7 +133,8 @@ def read(body: type[B], request: Request) -> B:
 
 
 def named(request: Request) -> tuple[tuple[str, ...], int | None]:
-    """The mods that a request names, and the generation that its caller saw. Raises Malformed."""
+    """Return the mods that a request names, and the generation that its caller saw. Raises
+    Malformed."""
     found = read(AboutMods, request)
     mods = tuple(found.mods or ())
     if found.generation is not None and len(mods) != 1:

@@ -1,10 +1,13 @@
-"""The control API under `/_dev/`: what the command line and the dashboard ask of a running server.
+"""The control API under `/_dev/`: the questions of the command line and the dashboard to a running
+server.
 
-All of it needs this run's admin token, but for the proof that the server knows the token, which a client asks for
-before it shows its own. Every request is answered by the trigger queue behind `Control`; nothing is decided here.
+All of it needs this run's admin token, except the proof that the server knows the token, which a
+client asks for before it shows its own. The trigger queue behind `Control` answers every request;
+nothing is decided here.
 
-Who asks for something of one mod may add the `generation` that it saw. Where another runs when the queue comes to it,
-nothing is done, and the answer is 409 with the code stale_generation and the `generation` that runs.
+A request about one mod may have the `generation` that its caller saw. If another one runs at its
+turn in the queue, nothing is done, and the answer is 409 with the code stale_generation and the
+`generation` that runs.
 """
 
 from __future__ import annotations
@@ -27,30 +30,31 @@ from devserver.transports.inbound import event_from, text_of
 from devserver.transports.strict import Malformed
 
 STALE = "stale_generation"
-"""The code of a refusal because who asked had seen another generation."""
+"""The code of a refusal because the caller had seen another generation."""
 _CAUSE = "asked by a command"
 
 
 class Control(Protocol):
-    """What the control API needs of the server."""
+    """The server, as the control API needs it."""
 
     def status(self, *, mods: bool = True) -> dict[str, Any]:
-        """What runs: network, mods with their generations unless they are left out, agents, limits."""
+        """Return the running network: mods with their generations unless they are left out, agents,
+        limits."""
 
     def catalogue(self) -> dict[str, Any]:
-        """What can be asked of each mod that runs: handlers, with the schemas of their payloads."""
+        """Return the handlers of each mod that runs, with the schemas of their payloads."""
 
     def why(self, name: str) -> dict[str, Any]:
-        """Why a mod or a package is there, or is not."""
+        """Return why a mod or a package runs, or does not."""
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Queue a trigger, and wait until its plan was carried out."""
+        """Queue a trigger, and wait for the end of its plan."""
 
     def allow_blocked(self, sha256: str) -> None:
-        """Let a mod of this digest be loaded though a catalogue warns of it."""
+        """Let a mod of this digest be loaded despite a catalogue's warning."""
 
     async def send(self, event: Event, as_agent: str | None) -> EventResponse:
-        """Send an event, as an agent or as the one who runs the network."""
+        """Send an event, as an agent or as the operator of the network."""
 
 
 class ControlApi:
@@ -61,7 +65,7 @@ class ControlApi:
         self._token = token
 
     def routes(self) -> tuple[Route, ...]:
-        """The table of the control API."""
+        """Return the table of the control API."""
         return (
             Route("POST", "/_dev/prove", Scope.OPEN, self.prove),
             Route("GET", "/_dev/status", Scope.READ, self.status),
@@ -75,20 +79,23 @@ class ControlApi:
         )
 
     async def prove(self, request: Request) -> Answer:
-        """That this server knows the token: the HMAC-SHA256 of the client's nonce, in hexadecimal."""
+        """Prove that this server knows the token: the HMAC-SHA256 of the client's nonce, in
+        hexadecimal."""
         nonce = read(bodies.Prove, request).nonce.encode()
         return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
     async def status(self, request: Request) -> Answer:
-        """What runs; with `mods=no` without the mods, of which `/_dev/mods` tells what changed."""
+        """Describe the running network; with `mods=no` without the mods, whose changes `/_dev/mods`
+        tells."""
         return told(self._control.status(mods=request.query.get("mods") != "no"))
 
     async def handlers(self, request: Request) -> Answer:
-        """Return the handlers of the mods that run, and the schemas of what they and the mods' configuration take."""
+        """Return the handlers of the mods that run, and the schemas of their payloads and
+        configurations."""
         return told(self._control.catalogue())
 
     async def why(self, request: Request) -> Answer:
-        """Return why a mod or a package (`name`) is there, or is not."""
+        """Return why a mod or a package (`name`) runs, or does not."""
         name = request.query.get("name", "")
         if not 0 < len(name) <= bodies.LONGEST_TEXT:
             raise Malformed("bad_query", "name is a mod or a package")
@@ -100,7 +107,8 @@ class ControlApi:
         return await self._carry_out(ReloadAsked(mods, _CAUSE, seen))
 
     async def restart(self, request: Request) -> Answer:
-        """Restart in place: the plan. What it comes to is told once the next image serves (`/_dev/reloads`)."""
+        """Restart in place; answers the plan. Its result is told once the next image serves
+        (`/_dev/reloads`)."""
         return await self._carry_out(RestartAsked(_CAUSE, by_person=True))
 
     async def load(self, request: Request) -> Answer:
@@ -112,14 +120,15 @@ class ControlApi:
         return await self._carry_out(trigger)
 
     async def unload(self, request: Request) -> Answer:
-        """Unload a mod; where others need it, `cascade` unloads them first, and `force` leaves them without it."""
+        """Unload a mod; if others need it, `cascade` unloads them first, and `force` leaves them
+        without it."""
         body = read(bodies.Unload, request)
         return await self._carry_out(
             UnloadAsked(body.mod_path, body.force, _CAUSE, body.generation, cascade=body.cascade)
         )
 
     async def send(self, request: Request) -> Answer:
-        """Send an event as an agent (`source_id`), or as the one who runs the network."""
+        """Send an event as an agent (`source_id`), or as the operator of the network."""
         as_agent = _agent_id(text_of(request.body, "source_id"))
         event = event_from(request.body, as_agent)
         response = await self._control.send(event, as_agent)
@@ -130,7 +139,7 @@ class ControlApi:
 
 
 def _agent_id(source_id: str | None) -> str | None:
-    """The agent to send as. Nothing that comes over a wire is from the system or a mod, whoever sends it."""
+    """Return the agent to send as. No event from a wire is from the system or a mod."""
     problem = agent_id_problem(bare(source_id)) if source_id is not None else None
     if problem is not None:
         raise Malformed("not_an_agent", problem)
@@ -138,7 +147,8 @@ def _agent_id(source_id: str | None) -> str | None:
 
 
 def carried_out(done: PlanDone) -> Answer:
-    """What became of a trigger; 409 where nothing was done because who asked had seen another generation."""
+    """Answer the result of a trigger; 409 if nothing was done because the caller had seen another
+    generation."""
     if not done.plan.stale:
         return told(done_to_dict(done))
     outcome = done.outcomes[0]

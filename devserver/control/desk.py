@@ -1,7 +1,7 @@
-"""What the commands of a terminal ask besides: plans, saves that wait, and what happens next. Decides nothing.
+"""The control API, part 2: plans, held saves, undo, log, stop, and long polls. Decides nothing.
 
-All of it needs this run's admin token. What happens next is asked for with the number of what is known already; the
-question is held until there is something, or for HOLD_SECONDS.
+All of it needs this run's admin token. A question about later events has the number of the last
+known one; it is held until there is another, or for HOLD_SECONDS.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ class SavesAsked(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether saves wait."""
+        """Whether saves are held."""
 
     def waiting_names(self) -> list[str]:
-        """The files that wait."""
+        """Return the files that wait."""
 
     def pause(self) -> None:
-        """Let saves wait."""
+        """Hold saves."""
 
     async def apply(self) -> tuple[PlanDone, ...]:
-        """Apply what waits."""
+        """Apply the held saves."""
 
     async def resume(self) -> tuple[PlanDone, ...]:
-        """Apply what waits, and everything that comes."""
+        """Apply the held saves, and all later ones."""
 
     async def plans(self) -> tuple[Plan, ...]:
-        """What applying everything on disk would lead to."""
+        """Return the plans for everything on disk."""
 
 
 class SettlingAsked(Protocol):
-    """Whether what is on disk is what runs."""
+    """Whether the code on disk runs."""
 
     async def settled(self, seconds: float) -> dict[str, Any]:
         """Return when that is decided, or after so many seconds."""
@@ -61,24 +61,24 @@ class RecordingAsked(Protocol):
 
     @property
     def path(self) -> str | None:
-        """The file that is written; None where nothing is recorded."""
+        """The file that is written; None without a recording."""
 
     async def start(self) -> str:
         """Record from now on. Raises DevServerError or OSError."""
 
     def stop(self) -> dict[str, Any] | None:
-        """End the session: `path`, `events`, `bytes`; None where there was none."""
+        """End the session: `path`, `events`, `bytes`; None if there was none."""
 
 
 class ContractAsked(Protocol):
-    """What changes of mods mean for those who use them."""
+    """The effects of changes of mods on their users."""
 
     async def current(self) -> dict[str, Any]:
-        """`lost` events, and `changed` shapes, as they are now."""
+        """Return `lost` events, and `changed` shapes, at present."""
 
 
 class Desk(Protocol):
-    """What this API needs of the server. What became of plans is plain values."""
+    """The server, as this API needs it. The results of plans are plain values."""
 
     @property
     def saves(self) -> SavesAsked:
@@ -86,7 +86,7 @@ class Desk(Protocol):
 
     @property
     def settling(self) -> SettlingAsked:
-        """Whether what is on disk is what runs."""
+        """Whether the code on disk runs."""
 
     @property
     def recording(self) -> RecordingAsked:
@@ -94,14 +94,14 @@ class Desk(Protocol):
 
     @property
     def contracts(self) -> ContractAsked:
-        """What changes of mods mean for those who use them."""
+        """The effects of changes of mods on their users."""
 
     @property
     def reloads(self) -> Tape[dict[str, Any]]:
-        """What became of each plan."""
+        """The result of each plan."""
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Queue a trigger, and wait until its plan was carried out."""
+        """Queue a trigger, and wait for the end of its plan."""
 
     def stop(self) -> None:
         """End the server."""
@@ -118,7 +118,7 @@ class DeskApi:
         self._hold = hold
 
     def routes(self) -> tuple[Route, ...]:
-        """The table."""
+        """Return the table."""
         return (
             Route("GET", "/_dev/plan", Scope.ADMIN, self.plan),
             Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads, waits=True),
@@ -133,7 +133,7 @@ class DeskApi:
         )
 
     async def plan(self, request: Request) -> Answer:
-        """What applying everything on disk would lead to, or why network.yaml cannot be used."""
+        """Return the plans for everything on disk, or why network.yaml cannot be used."""
         try:
             plans = await self._desk.saves.plans()
         except ConfigError as error:
@@ -143,14 +143,14 @@ class DeskApi:
         return told({"plans": [plan_to_dict(each) for each in plans], "problems": []})
 
     async def reloads(self, request: Request) -> Answer:
-        """What became of the plans after `after`; without it, where they stand now."""
+        """Return the results of the plans after `after`; without it, the number of the latest."""
         tape, after = self._desk.reloads, number(request, "after")
         found = () if after is None else await tape.wait_after(after, seconds_of(request, self._hold))
         rows = [{"number": place, **each} for place, each in found]
         return told({"next": found[-1][0] if found else tape.number, "reloads": rows})
 
     async def settle(self, request: Request) -> Answer:
-        """Whether what is on disk is what runs, once that is decided."""
+        """Return whether the code on disk runs, once that is decided."""
         return told(await self._desk.settling.settled(seconds_of(request, self._hold)))
 
     async def undo(self, request: Request) -> Answer:
@@ -164,7 +164,8 @@ class DeskApi:
         return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen, redo=True)))
 
     async def saves(self, request: Request) -> Answer:
-        """Let saves wait (`pause`), apply what waits (`apply`), or go on as usual (`resume`)."""
+        """Hold saves (`pause`), apply the held ones (`apply`), or resume reloading on save
+        (`resume`)."""
         saves = self._desk.saves
         done: tuple[PlanDone, ...] = ()
         match read(bodies.Saves, request).do:
@@ -178,11 +179,12 @@ class DeskApi:
         return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
 
     async def contract(self, request: Request) -> Answer:
-        """Which events have lost their last handler, and which are answered with something else than before."""
+        """Return the events that have lost their last handler, and those with answers of another
+        shape."""
         return told(await self._desk.contracts.current())
 
     async def record(self, request: Request) -> Answer:
-        """Record a session from now on (`start`), or end that (`stop`); what is written, or was."""
+        """Record a session from now on (`start`), or end it (`stop`); return its file."""
         recording = self._desk.recording
         try:
             if read(bodies.Record, request).do == "start":

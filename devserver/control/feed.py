@@ -1,8 +1,9 @@
-"""The feed: what happens, for the page, `oa-dev events` and programs, as often as they can look at it.
+"""The feed: everything that happens, for the page, `oa-dev events` and programs, as often as they
+can look at it.
 
-A question is held until there is news, and answered a moment later with all that came meanwhile, so that an answer
-costs the same however much happens. Rows, sums, facts and log lines are JSON already and are put together as bytes.
-All of it needs this run's admin token: payloads are in it.
+A question is held until there is news, and answered a moment later with all news, so that an answer
+costs the same at any rate of events. Rows, sums, facts and log lines are JSON already and are put
+together as bytes. All of it needs this run's admin token: it contains payloads.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 20.0
 GATHER_SECONDS = 0.25
-"""How long what happens is gathered before a question is answered: four answers a second for each who asks."""
+"""Seconds that news are gathered before a question is answered: four answers a second for each
+client."""
 MOST_WATCHERS = 8
 MOST_ROWS = 100
 MOST_BYTES = 48 * 1024
@@ -36,14 +38,15 @@ MOST_NEWS = 50
 """The most facts, and the most log lines, of one answer."""
 MOST_FOUND = 500
 TURN_SECONDS = 0.02
-"""How long a search may keep the loop before others have their turn."""
+"""Seconds that a search may keep the loop before others have their turn."""
 
 LogLine = tuple[float, str, str, int, str]
-"""A line of the log: seconds since 1970, its level, whose it is, the number of the event it was handling, the words."""
+"""A line of the log: seconds since 1970, its level, its author, the number of the event being
+handled, the words."""
 
 
 class Views(Protocol):
-    """What the feed needs of the server."""
+    """The server, as the feed needs it."""
 
     @property
     def recorder(self) -> Recorder:
@@ -51,34 +54,36 @@ class Views(Protocol):
 
     @property
     def facts(self) -> Tape[Any]:
-        """What was told, as the lines of `oa-dev run --json`."""
+        """The facts, as the lines of `oa-dev run --json`."""
 
     @property
     def logs(self) -> Tape[LogLine]:
-        """What mods and libraries said."""
+        """The log lines of mods and libraries."""
 
     @property
     def pinned(self) -> Collection[int]:
         """The numbers of the events that pins were made of."""
 
     def mods_revision(self) -> int:
-        """A number that grows whenever something changes that is told of mods."""
+        """Return a number that grows with each change of the mods' rows."""
 
     def mods_since(self, revision: int) -> dict[str, Any]:
-        """The mods of which something else is told since a revision, and the order of all."""
+        """Return the rows of mods that changed since a revision, and the order of all."""
 
     def agents_seen(self) -> dict[str, int]:
-        """How many agents are connected, `n`, and how many connections were `dropped` in this run."""
+        """Return how many agents are connected, `n`, and how many connections were `dropped` in
+        this run."""
 
     def recording(self) -> str | None:
-        """The file that a session is recorded into."""
+        """Return the file that a session is recorded into."""
 
     def clean(self, raw: bytes) -> bytes:
-        """JSON without live secrets."""
+        """Remove live secrets from JSON."""
 
 
 class FeedApi:
-    """The endpoints, over one server. `hold` and `sleep` are how long a question is held, and how to wait."""
+    """The endpoints, over one server. `hold`: the seconds that a question is held; `sleep`: how to
+    wait."""
 
     def __init__(
         self,
@@ -92,7 +97,7 @@ class FeedApi:
         self._watching = 0
 
     def routes(self) -> tuple[Route, ...]:
-        """The table."""
+        """Return the table."""
         return (
             Route("GET", "/_dev/feed", Scope.ADMIN, self.feed, waits=True),
             Route("GET", "/_dev/mods", Scope.ADMIN, self.mods),
@@ -102,11 +107,11 @@ class FeedApi:
         )
 
     async def feed(self, request: Request) -> Answer:
-        """What happened after the cursors `after`, `facts`, `logs` and `second`; without `after`, the latest of it.
+        """Return the events after the cursors `after`, `facts`, `logs` and `second`; without
+        `after`, the latest.
 
-        With `only=rows` facts and log lines are no news, and not told.
-
-        The answer without `after` names the columns of rows, and is given at once.
+        With `only=rows` facts and log lines are left out, and are no news. The answer without
+        `after` names the columns of rows, and is given at once.
         """
         if self._watching >= MOST_WATCHERS:
             sentence = f"{MOST_WATCHERS} pages and commands follow the events already; close one of them"
@@ -130,12 +135,12 @@ class FeedApi:
             self._watching -= 1
 
     async def _news(self, known: tuple[int, ...], seconds: float) -> None:
-        """Return once there is something after these cursors, or after so many seconds."""
+        """Return when there is something after these cursors, or after so many seconds."""
         views, loop, news = self._views, asyncio.get_running_loop(), asyncio.Event()
         recorder, tapes, key = views.recorder, (views.facts, views.logs)[: len(known) - 1], object()
 
         def wake() -> None:
-            # Whoever waits here has disarmed it before its loop can close.
+            # A waiting caller has disarmed it before its loop can close.
             loop.call_soon_threadsafe(news.set)
 
         recorder.arm(wake)
@@ -143,7 +148,7 @@ class FeedApi:
             each.arm(key, wake)
         try:
             numbers = (recorder.number, *(each.number for each in tapes))
-            # A cursor beyond what there is comes from an earlier run.
+            # A cursor beyond the end comes from an earlier run.
             if numbers != known or views.facts.closed:
                 return
             async with asyncio.timeout(seconds):
@@ -178,11 +183,13 @@ class FeedApi:
         return b"{%b}" % b",".join(parts)
 
     async def mods(self, request: Request) -> Answer:
-        """The rows of the mods that changed after the revision `since`, and the order of all."""
+        """Return the rows of the mods that changed after the revision `since`, and the order of
+        all."""
         return self._told(self._views.mods_since(number(request, "since") or 0))
 
     async def event(self, request: Request) -> Answer:
-        """One event, as far as it is kept: row, what handlers sent on its behalf, answer, deliveries, errors, log."""
+        """Return one event, as far as it is kept: row, events that handlers sent on its behalf,
+        answer, deliveries, errors, log."""
         asked = number(request, "number")
         recorder = self._views.recorder
         entry = None if asked is None else recorder.find(asked)
@@ -205,7 +212,8 @@ class FeedApi:
         )
 
     def _deliveries(self, asked: int, row: list[Any]) -> list[dict[str, Any]]:
-        """Who got it and whether they have read it: after how long, or for how long it waits."""
+        """Return its receivers and whether they have read it: after how long, or for how long it
+        waits."""
         recorder = self._views.recorder
         reads, now = recorder.reads(asked), recorder.now()
         told_to = [each for each in row[TO] if isinstance(each, str)]
@@ -220,7 +228,8 @@ class FeedApi:
         return [[n, *from_json(raw)] for n, raw in self._views.logs.raw_after(0, 10_000)]
 
     async def search(self, request: Request) -> Answer:
-        """The latest events that fit `q`, or of those that ended before the cursor `before`; see `network.search`."""
+        """Find the latest events that fit `q`, or of those that ended before the cursor `before`;
+        see `network.search`."""
         before, most = number(request, "before"), min(number(request, "most") or MOST_ROWS, MOST_FOUND)
         try:
             wanted = parse_search(request.query.get("q", ""), self._views.pinned)
@@ -251,7 +260,7 @@ class FeedApi:
         return Answer(self._views.clean(body))
 
     async def logs(self, request: Request) -> Answer:
-        """The log lines before the number `before`, or the latest."""
+        """Return the log lines before the number `before`, or the latest."""
         before, most = number(request, "before"), min(number(request, "most") or MOST_ROWS, MOST_FOUND)
         tape = self._views.logs
         found = tape.before(tape.number + 1 if before is None else before, most)
@@ -262,13 +271,13 @@ class FeedApi:
 
 
 def _answer_of(row: list[Any], rest: dict[str, Any]) -> dict[str, Any]:
-    """The answer of an event; where it was too large to be kept, what its row says of it."""
+    """Return the answer of an event; if it was too large to be kept, that of its row."""
     success, message, data, *_ = rest.get("answer", (row[OK], row[SAID], None))
     return {"success": success, "message": message, "data": data}
 
 
 def number(request: Request, name: str) -> int | None:
-    """A number out of the query; None where it is left out. Raises Malformed."""
+    """Return a number of the query; None if it is left out. Raises Malformed."""
     text = request.query.get(name)
     if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise Malformed("bad_query", f"{name} is a whole number")
@@ -276,7 +285,8 @@ def number(request: Request, name: str) -> int | None:
 
 
 def seconds_of(request: Request, hold: float) -> float:
-    """How long a question is held: as long as it wants, and no longer than `hold`. Raises Malformed."""
+    """Return how long a question is held: as long as it wants, and no longer than `hold`. Raises
+    Malformed."""
     text = request.query.get("seconds", "")
     if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
         raise Malformed("bad_query", "seconds is a number")

@@ -1,6 +1,8 @@
-"""The control API for versions that run beside mods: try, split, promote, drop, who gets which and why.
+"""The control API for versions that run beside mods: try, split, promote, drop, and the version of
+an agent.
 
-Every change is a trigger of the one queue; nothing is decided here. Shares are parts of all agents, from 0 to 1.
+Every change is a trigger of the one queue; nothing is decided here. Shares are parts of all agents,
+from 0 to 1.
 """
 
 from __future__ import annotations
@@ -27,20 +29,20 @@ Names = Annotated[list[Text], Field(max_length=_MOST)]
 
 
 class LinesAsked(Protocol):
-    """What is known of the lines of a network."""
+    """The lines of a network."""
 
     def which(self, agent: str, mod: str) -> dict[str, Any] | None:
-        """The version of a mod that an agent gets, and why."""
+        """Return the version of a mod that an agent gets, and why."""
 
     def compared(self, mod: str) -> list[dict[str, Any]] | None:
-        """What the shadows of a mod did differently."""
+        """Return the differences of a mod's shadows."""
 
 
 class Submits(Protocol):
     """The one queue of triggers."""
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Queue a trigger, and wait until its plan was carried out."""
+        """Queue a trigger, and wait for the end of its plan."""
 
 
 class RuleBody(Body):
@@ -54,7 +56,7 @@ class RuleBody(Body):
 
     @property
     def rule(self) -> Rule:
-        """The rule."""
+        """Return the rule."""
         return Rule(
             share=self.share,
             agents=tuple(self.agents),
@@ -80,7 +82,7 @@ class SplitBody(RuleBody):
 
 
 class End(Body):
-    """A line that ends, and whose state stays where both have one."""
+    """The line to end, and whose state stays if both have one."""
 
     line: Text
     keep: Literal["", "main", "line"] = ""
@@ -94,7 +96,7 @@ class LinesApi:
         self._lines = lines
 
     def routes(self) -> tuple[Route, ...]:
-        """The table."""
+        """Return the table."""
         return (
             Route("POST", "/_dev/try", Scope.MODS_WRITE, self.try_),
             Route("POST", "/_dev/split", Scope.MODS_WRITE, self.split),
@@ -123,7 +125,7 @@ class LinesApi:
         return carried_out(await self._queue.submit(LineAsked(body.mod, line, cause=_CAUSE, trusted=False)))
 
     async def split(self, request: Request) -> Answer:
-        """Let a line get other agents."""
+        """Give a line other agents."""
         body = read(SplitBody, request)
         return carried_out(await self._queue.submit(SplitAsked(body.line, body.rule, _CAUSE)))
 
@@ -138,7 +140,7 @@ class LinesApi:
         return carried_out(await self._queue.submit(DropAsked(body.line, body.keep, _CAUSE)))
 
     async def compare(self, request: Request) -> Answer:
-        """What the shadows of a mod did differently; 404 where there is no such mod."""
+        """Return the differences of a mod's shadows; 404 if there is no such mod."""
         mod = request.query.get("mod", "")
         found = self._lines.compared(mod)
         if found is None:
@@ -146,7 +148,7 @@ class LinesApi:
         return told({"mod": mod, "shadows": found})
 
     async def which(self, request: Request) -> Answer:
-        """Which version of a mod an agent gets, and why; 404 where there is no such mod."""
+        """Return which version of a mod an agent gets, and why; 404 if there is no such mod."""
         agent, mod = request.query.get("agent", ""), request.query.get("mod", "")
         found = self._lines.which(agent, mod)
         if found is None:

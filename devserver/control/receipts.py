@@ -1,6 +1,7 @@
-"""What became of plans, for the page: one receipt a plan, and of one the diff of the code that it changed.
+"""The results of plans, for the page: one receipt for each plan, and its diff of the code.
 
-Receipts are the rows that `oa-dev wait reload` reads, under the same numbers. All of it needs this run's admin token.
+Receipts are the rows that `oa-dev wait reload` reads, with the same numbers. All of it needs this
+run's admin token.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from devserver.transports.http.routes import Request, Route
 
 MOST_RECEIPTS = 200
 DIFF_SECONDS = 0.5
-"""How long a diff is waited for: what takes longer is too large to be looked at."""
+"""Seconds that a diff is waited for: a slower one is too large to be read."""
 
 
 class Receipts(Protocol):
-    """What this API needs of the server."""
+    """The server, as this API needs it."""
 
     @property
     def reloads(self) -> Tape[dict[str, Any]]:
-        """What became of each plan."""
+        """The result of each plan."""
 
     async def diff(self, number: int) -> list[dict[str, Any]] | None:
-        """What a change did to each file: `path`, `added`, `removed`, the unified diff as `text`; None: not kept."""
+        """Return the changes of each file: `path`, `added`, `removed`, the unified diff as `text`;
+        None: not kept."""
 
     def beside(self, number: int) -> dict[str, Any]:
-        """What else is known of a change: `pins`, `contract`, `state`, each only where there is something."""
+        """Return further facts about a change: `pins`, `contract`, `state`, without empty ones."""
 
     def clean(self, raw: bytes) -> bytes:
-        """JSON without live secrets."""
+        """Remove live secrets from JSON."""
 
 
 class ReceiptsApi:
@@ -44,21 +46,22 @@ class ReceiptsApi:
         self._receipts = receipts
 
     def routes(self) -> tuple[Route, ...]:
-        """The table."""
+        """Return the table."""
         return (
             Route("GET", "/_dev/changes", Scope.ADMIN, self.changes),
             Route("GET", "/_dev/change", Scope.ADMIN, self.change),
         )
 
     async def changes(self, request: Request) -> Answer:
-        """The receipts after the number `after`, or the latest, oldest first."""
+        """Return the receipts after the number `after`, or the latest, oldest first."""
         tape, most = self._receipts.reloads, min(number(request, "most") or MOST_RECEIPTS, MOST_RECEIPTS)
         found = tape.raw_after(number(request, "after") or 0, most)
         rows = b",".join(b'{"number":%d,%b' % (n, raw[1:]) for n, raw in found)
         return Answer(self._receipts.clean(b'{"next":%d,"changes":[%b]}' % (tape.number, rows)))
 
     async def change(self, request: Request) -> Answer:
-        """One receipt with `phases` and `diff`: a list of files, null where the code is not kept or takes too long."""
+        """Return one receipt with `phases` and `diff`: a list of files, null if the code is not
+        kept or takes too long."""
         asked = number(request, "number")
         found = dict(self._receipts.reloads.raw_after(0, MOST_RECEIPTS)).get(asked or 0)
         if asked is None or found is None:
@@ -74,6 +77,7 @@ class ReceiptsApi:
 
 
 def _phases(row: dict[str, Any]) -> list[Any]:
-    """The phases of the first step that went through any; steps of one group go through them together."""
+    """Return the phases of the first step that went through any; steps of one group go through them
+    together."""
     outcomes = row.get("outcomes", [])
     return next((each["phases"] for each in outcomes if each["phases"]), [])

@@ -1,4 +1,5 @@
-"""What is asked of replay: pins, events that are run again, tests that are written of them, states that are looked at.
+"""The control API of replay: pins, events that are run again, tests that are written of them,
+states.
 
 All of it needs this run's admin token: observations show payloads. Nothing is decided here.
 """
@@ -18,7 +19,7 @@ from devserver.transports.strict import Malformed
 
 
 class ReplayAsked(Protocol):
-    """Replay in a running server; each raises DevServerError where it cannot be done."""
+    """Replay in a running server; each method raises DevServerError on a failure."""
 
     async def pin(
         self, what: int | Mapping[str, Any], *, name: str | None = None, empty: bool = False
@@ -46,7 +47,7 @@ class ReplayAsked(Protocol):
 
 
 class Replayer(Protocol):
-    """What makes replay when it is first asked for."""
+    """Makes replay at the first request."""
 
     @property
     def replays(self) -> ReplayAsked: ...
@@ -59,7 +60,7 @@ class ReplayApi:
         self._replayer = replayer
 
     def routes(self) -> tuple[Route, ...]:
-        """The table."""
+        """Return the table."""
         return (
             Route("GET", "/_dev/pins", Scope.ADMIN, self.pins),
             Route("POST", "/_dev/pins", Scope.ADMIN, self.pin),
@@ -72,21 +73,21 @@ class ReplayApi:
         )
 
     async def pins(self, request: Request) -> Answer:
-        """Every pin, and how replay fares."""
+        """Return every pin, and the state of replay."""
         return told(self._replayer.replays.pins())
 
     async def pin(self, request: Request) -> Answer:
-        """Pin an event by its `number`, or an `event` that is given."""
+        """Pin an event by its `number`, or a given `event`."""
         body = read(bodies.MakePin, request)
         what = _one_of(body.number, None, body.event)
         return await _answered(self._replayer.replays.pin(what, name=body.name, empty=body.state == "empty"))
 
     async def accept(self, request: Request) -> Answer:
-        """Take what a pin does now for what it shall do."""
+        """Accept the present result of a pin."""
         return await _answered(self._replayer.replays.accept(read(bodies.OnePin, request).name))
 
     async def ignore(self, request: Request) -> Answer:
-        """Compare a path of a pin no more."""
+        """Stop comparing a path of a pin."""
         body = read(bodies.IgnorePath, request)
         return await _answered(self._replayer.replays.ignore(body.name, body.path))
 
@@ -95,7 +96,7 @@ class ReplayApi:
         return await _answered(self._replayer.replays.remove(read(bodies.OnePin, request).name))
 
     async def replay(self, request: Request) -> Answer:
-        """Run an event again: of a `number`, of a pin's `name`, or one that is given.
+        """Run an event again: of a `number`, of a pin's `name`, or a given one.
 
         Nothing is delivered, unless with `for_real`: then it is sent as a new event.
         """
@@ -114,7 +115,8 @@ class ReplayApi:
         return await _answered(self._replayer.replays.test(what, body.path))
 
     async def state(self, request: Request) -> Answer:
-        """One level of a mod's state at `path`; or with `since=look` what has changed since it was last looked at."""
+        """Return one level of a mod's state at `path`; or with `since=look` its changes since the
+        last look."""
         query = request.query
         if not query.get("mod"):
             raise Malformed("bad_query", "mod names a mod")

@@ -1,6 +1,8 @@
-"""What people ask of a running server about mods that can be had: which there are, what one does, what agents ask for.
+"""The control API of available mods: which there are, the facts about one, and the requests of
+agents.
 
-Installs nothing and asks no address. Reading needs the scope read, answering an agent this run's admin token.
+Installs nothing and asks no address. Reading needs the scope read, answering an agent this run's
+admin token.
 """
 
 from __future__ import annotations
@@ -32,22 +34,23 @@ class Shelf(Protocol):
 
 
 class ShelfAsked(Protocol):
-    """What this API needs of the network."""
+    """The network, as this API needs it."""
 
     @property
     def shelf(self) -> Shelf:
-        """The mods that can be had."""
+        """The available mods."""
 
     @property
     def asks(self) -> Asks:
         """The mods that agents have asked for."""
 
     def runs(self, mod_path: str) -> bool:
-        """Whether a mod runs."""
+        """Return whether a mod runs."""
 
 
 class AnswerAsked(Body):
-    """What a person answers an agent. For yes `sha256` is the digest of what was looked at and added."""
+    """A person's answer to an agent. For yes `sha256` is the digest of the mod that was reviewed
+    and added."""
 
     number: Annotated[int, Field(ge=1)]
     answer: Literal["yes", "no"]
@@ -61,7 +64,7 @@ class ShelfApi:
         self._network = network
 
     def routes(self) -> tuple[Route, ...]:
-        """The table of this API."""
+        """Return the table of this API."""
         return (
             Route("GET", "/_dev/catalogue", Scope.READ, self.search),
             Route("GET", "/_dev/catalogue/show", Scope.READ, self.show),
@@ -70,11 +73,12 @@ class ShelfApi:
         )
 
     async def search(self, request: Request) -> Answer:
-        """Find the mods that can be had in which every word of `q` occurs."""
+        """Find the available mods in which every word of `q` occurs."""
         return told(await self._network.shelf.search(_text(request, "q")))
 
     async def show(self, request: Request) -> Answer:
-        """Show all that is known of the mod `name`: from its wheel where that is at hand; 404 where none is listed."""
+        """Show all facts about the mod `name`: from its wheel if that is at hand; 404 if it is not
+        listed."""
         try:
             return told(await self._network.shelf.facts(_text(request, "name")))
         except DevServerError as error:
@@ -85,7 +89,8 @@ class ShelfApi:
         return told({"asked": [to_dict(each) for each in self._network.asks.waiting()]})
 
     async def answer(self, request: Request) -> Answer:
-        """Answer an agent. Yes is said once the mod runs, and with the digest that the agent has asked for."""
+        """Answer an agent. Yes follows once the mod runs, with the digest that the agent has asked
+        for."""
         body = read(AnswerAsked, request)
         asked = self._network.asks.find(body.number)
         if asked is None or asked not in self._network.asks.waiting():

@@ -1,4 +1,5 @@
-"""The latest things of a kind, numbered from 1, for those who wait for the next ones. Knows nothing of them.
+"""The latest items of a kind, numbered from 1, for callers that wait for the next ones. Knows
+nothing of the items.
 
 Keeps them as JSON, bounded in number and, by their account, in bytes.
 """
@@ -19,9 +20,9 @@ T = TypeVar("T")
 
 
 class Tape(Generic[T]):
-    """Keeps the `most` latest. Things may be put on it from any thread; each one who waits does so in a loop.
+    """Keeps the `most` latest items. Any thread may add one; a caller waits in its own loop.
 
-    A thing is plain values, and comes off the tape as JSON has them.
+    An item is plain values, and is read as JSON has them.
     """
 
     def __init__(self, most: int, account: Account | None = None) -> None:
@@ -32,10 +33,10 @@ class Tape(Generic[T]):
         self._wakers: dict[object, Callable[[], None]] = {}
         self._closed = False
         self.number = 0
-        """The number of the latest thing, 0 before the first."""
+        """The number of the latest item, 0 before the first."""
 
     def put(self, thing: T) -> int:
-        """Number a thing and keep it, at the price of the oldest ones; its number."""
+        """Number an item and keep it, and drop the oldest ones; return its number."""
         raw = to_json(thing)
         with self._lock:
             number = self.number + 1
@@ -51,53 +52,53 @@ class Tape(Generic[T]):
             self._account.keep(-_size(self._kept.popleft()[1]))
 
     def close(self) -> None:
-        """Nothing more will come: nobody waits any longer."""
+        """Release all waiting callers: no item will come any more."""
         with self._lock:
             self._closed = True
             self._wake()
 
     def open_again(self) -> None:
-        """More will come after all."""
+        """Let items come again."""
         with self._lock:
             self._closed = False
 
     def pack(self) -> list[tuple[int, bytes]]:
-        """Everything that is kept, as JSON with its numbers."""
+        """Return all kept items, as JSON with their numbers."""
         with self._lock:
             return list(self._kept)
 
     def unpack(self, kept: Iterable[tuple[int, bytes]]) -> None:
-        """Go on after what an earlier process kept."""
+        """Continue after the items of an earlier process."""
         with self._lock:
             for number, raw in kept:
                 self._keep(number, raw)
 
     def after(self, number: int) -> tuple[tuple[int, T], ...]:
-        """What is kept of all that came after the thing of this number."""
+        """Return the kept items after this number."""
         with self._lock:
             found = [each for each in self._kept if each[0] > number]
         return tuple((each, from_json(raw)) for each, raw in found)
 
     def raw_after(self, number: int, most: int) -> tuple[tuple[int, bytes], ...]:
-        """The same as JSON, the latest `most` of it. A number that is beyond all there is counts as 0."""
+        """Return the same as JSON, the latest `most` of it. A number beyond the end counts as 0."""
         with self._lock:
             known = number if number <= self.number else 0
             news = [each for each in islice(reversed(self._kept), most) if each[0] > known]
         return tuple(reversed(news))
 
     def before(self, number: int, most: int) -> tuple[tuple[int, bytes], ...]:
-        """The latest `most` things of those that came before the one of this number, as JSON."""
+        """Return the latest `most` items before this number, as JSON."""
         with self._lock:
             found = [each for each in self._kept if each[0] < number]
         return tuple(found[-most:])
 
     def arm(self, key: object, wake: Callable[[], None]) -> None:
-        """Have `wake` called with each thing that comes, on whatever thread, until `disarm(key)`."""
+        """Call `wake` with each new item, on any thread, until `disarm(key)`."""
         with self._lock:
             self._wakers[key] = wake
 
     def disarm(self, key: object) -> None:
-        """Have it called no more."""
+        """Stop calling it."""
         with self._lock:
             self._wakers.pop(key, None)
 
@@ -107,7 +108,7 @@ class Tape(Generic[T]):
         return self._closed
 
     async def wait_after(self, number: int, seconds: float) -> tuple[tuple[int, T], ...]:
-        """The same, waited for: nothing where nothing came within `seconds`."""
+        """Wait for items after this number; none if none came within `seconds`."""
         loop, news, key = asyncio.get_running_loop(), asyncio.Event(), object()
         with self._lock:
             self._wakers[key] = lambda: _wake_in(loop, news)
@@ -133,5 +134,5 @@ def _size(raw: bytes) -> int:
 
 
 def _wake_in(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
-    # Whoever waits there takes itself off before its loop can close.
+    # A waiting caller takes itself off before its loop can close.
     loop.call_soon_threadsafe(news.set)

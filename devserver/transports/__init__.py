@@ -1,1 +1,1 @@
-"""How agents come in. Knows ports of the network, never the network itself."""
+"""The entrances of agents. Know ports of the network, never the network itself."""

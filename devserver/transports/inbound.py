@@ -1,7 +1,7 @@
-"""What clients send, as values of the network: events and registrations.
+"""Messages of clients as values of the network: events and registrations.
 
-Shared by every transport, so that an event means the same over HTTP and WebSocket. Who sends is known before and never
-taken from here.
+Shared by every transport, so that an event means the same over HTTP and WebSocket. The sender is
+known before and never taken from here.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from devserver.transports.ports import ServedNetwork
 from devserver.transports.strict import Malformed
 
 MOST_TEXT = 200
-"""How many characters an id, an address or a name in an event may have."""
+"""The most characters of an id, an address or a name in an event."""
 MOST_ALLOWED = 1000
 
 _TEXTS = ("destination_id", "relevant_mod", "response_to", "thread_name")
 
 
 def event_from(values: Mapping[str, Any], source_id: str | None, group: str | None = None) -> Event:
-    """The event that `values` describe, sent by `source_id`.
+    """Make the event that `values` describe, sent by `source_id`.
 
-    What a sender cannot know or must not choose is set here: source, its type and group, and the time. The
-    destination may be called `target_agent_id`, as unmodified OpenAgents clients do. Raises Malformed.
+    Fields that a sender cannot know or must not choose are set here: source, its type and group,
+    and the time. The destination may be called `target_agent_id`, as unmodified OpenAgents clients
+    do. Raises Malformed.
     """
     texts = {name: text_of(values, name) for name in _TEXTS if name in values}
     if not texts.get("destination_id"):
@@ -55,7 +56,7 @@ def event_from(values: Mapping[str, Any], source_id: str | None, group: str | No
 
 
 def text_of(values: Mapping[str, Any], name: str, limit: int | None = MOST_TEXT) -> str | None:
-    """A text out of received values; None where it is missing, null or empty. Raises Malformed."""
+    """Return a text of received values; None if it is missing, null or empty. Raises Malformed."""
     value = values.get(name)
     if value is None or value == "":
         return None
@@ -67,7 +68,7 @@ def text_of(values: Mapping[str, Any], name: str, limit: int | None = MOST_TEXT)
 
 
 def object_of(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """An object out of received values; None where it is missing or null. Raises Malformed."""
+    """Return an object of received values; None if it is missing or null. Raises Malformed."""
     value = values.get(name)
     if value is not None and not isinstance(value, dict):
         raise Malformed("bad_field", f"{name} is an object, not {type(value).__name__}")
@@ -83,20 +84,22 @@ def _allowed(values: Any) -> list[str] | None:
 
 
 def principal_of(network: ServedNetwork, agent: Agent) -> Principal:
-    """An agent, with what network.yaml grants its id, where more than the name has proven that it may hold it."""
+    """Return the principal of an agent, with the grants of its id in network.yaml if it has proven
+    more than its name."""
     config = network.config
     proven = agent.proven and config.verify_secrets
     return agent_principal(agent.agent_id, config.grants.get(agent.agent_id, ()) if proven else ())
 
 
 def refuse_when_ending(network: ServedNetwork) -> None:
-    """Raise Malformed, with status 503, when the network ends: nobody's secret is wrong then, and nobody is new."""
+    """Raise Malformed, with status 503, when the network ends: an agent must not conclude that its
+    secret is wrong."""
     if network.directory.closed:
         raise Malformed("stopping", "the network is ending; try again when it is back", 503)
 
 
 class Rate:
-    """Lets `limit` things happen in any `seconds`; `clock` gives monotonic seconds."""
+    """Allows `limit` actions in any `seconds`; `clock` gives monotonic seconds."""
 
     def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -105,7 +108,7 @@ class Rate:
         self._times: deque[float] = deque()
 
     def allows(self) -> bool:
-        """Whether one more may happen now, which is then counted."""
+        """Return whether one more action is allowed now, and count it then."""
         now = self._clock()
         while self._times and now - self._times[0] >= self._seconds:
             self._times.popleft()
@@ -115,7 +118,7 @@ class Rate:
         return True
 
     def take_back(self) -> None:
-        """Do not count the last one: it did not happen."""
+        """Take the last one back: it did not happen."""
         if self._times:
             self._times.pop()
 
@@ -123,9 +126,9 @@ class Rate:
 class Joining:
     """Registers agents for every transport.
 
-    Bounds how many new ones may come in a minute. Who comes over a network has to show the `token`, as `join_token` or,
-    for clients that cannot send that, as `password_hash`; without a token nobody new comes in from there. Who returns
-    with a secret needs none.
+    Bounds the new ones in a minute. An agent from the network has to show the `token`, as
+    `join_token` or, for clients that cannot send that, as `password_hash`; without a token no new
+    agent comes from there. An agent that returns with a secret needs none.
     """
 
     def __init__(self, network: ServedNetwork, *, per_minute: int, token: str | None = None) -> None:
@@ -160,7 +163,7 @@ class Joining:
                 near=principal.may(Scope.JOIN),
             )
         except EventRefused:
-            # A client that is refused again and again keeps no newcomer out.
+            # A client that is refused again and again must not use up the places of newcomers.
             if counted:
                 self._rate.take_back()
             raise

@@ -1,4 +1,4 @@
-"""What the API needs of the network that it serves.
+"""The part of the network that transports use.
 
 `AgentNetwork` satisfies it; tests bring a small one of their own.
 """
@@ -24,7 +24,7 @@ class ServedNetwork(Protocol):
 
     @property
     def config(self) -> NetworkConfig:
-        """What its network.yaml says."""
+        """Its network.yaml."""
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:
         """Take an event of `principal`, whose id is the event's `source_id`, on its whole way."""
@@ -47,7 +47,8 @@ class ServedNetwork(Protocol):
         """Forget an agent and tell the mods; False when it was not there."""
 
     def stats(self) -> dict[str, Any]:
-        """What `AgentNetwork.get_network_stats()` returns."""
+        """Return the result of `AgentNetwork.get_network_stats()`."""
 
     def mods(self) -> list[dict[str, Any]]:
-        """Its mods in order, each with at least `name` (the path in network.yaml), `mod_id` and `version`."""
+        """Return its mods in order, each with at least `name` (the path in network.yaml), `mod_id`
+        and `version`."""

@@ -1,6 +1,8 @@
-"""Strict reading of what clients send: JSON objects, and queries. Pure; a refusal has a status and a sentence.
+"""Strict reading of clients' messages: JSON objects, and queries. Pure; a refusal has a status and
+a sentence.
 
-Stricter than `json.loads`: no duplicate keys, no NaN or Infinity, no BOM, no lone surrogates, bounded depth.
+Stricter than `json.loads`: no duplicate keys, no NaN or Infinity, no BOM, no lone surrogates,
+bounded depth.
 """
 
 from __future__ import annotations
@@ -29,10 +31,10 @@ class Malformed(Exception):
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises Malformed."""
+    """Return the JSON object in `raw`. Raises Malformed."""
     try:
-        # orjson refuses what is not JSON in UTF-8; where it may have kept only the last of two equal keys, or a long
-        # number not to its last digit, json looks again.
+        # orjson refuses anything but JSON in UTF-8; if it may have kept only the last of two equal
+        # keys, or a long number inexactly, json looks again.
         value = orjson.loads(raw)
         if raw.count(b":") != _keys(value):
             value = _DECODER.decode(raw.decode())
@@ -51,7 +53,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def parse_query(raw: bytes) -> dict[str, str]:
-    """The fields of a query string. Raises Malformed."""
+    """Return the fields of a query string. Raises Malformed."""
     if not raw:
         return {}
     try:
@@ -67,9 +69,10 @@ def parse_query(raw: bytes) -> dict[str, str]:
 
 
 def _keys(value: Any) -> int | None:
-    """How many keys a value has, at any depth: as many as its text has colons, unless it has some in its texts.
+    """Return how many keys a value has, at any depth: as many as its text has colons, unless its
+    texts contain some.
 
-    None where a number in it may have been read to its first digits only.
+    None if a number in it may have been read inexactly.
     """
     count, left = 0, [value]
     while left:

@@ -1,7 +1,7 @@
-"""Answers: JSON bytes, whatever the values in them are, as HTTP responses with every protecting header.
+"""Answers: any values as JSON bytes, as HTTP responses with every protecting header.
 
-One bad value of a mod must not lose a batch of events. Writes and checks nothing else; what may be answered is decided
-elsewhere.
+One bad value of a mod must not lose a batch of events. Writes and checks nothing else; others
+decide on the contents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from devserver.network.letter import Letter
 
 JSON = b"application/json"
 ENDING = frozenset({408, 413, 431, 503})
-"""Statuses after which the connection ends: the rest of what the client sends is not worth reading."""
+"""Statuses after which the connection ends: the rest of the client's bytes is not worth reading."""
 
 PROTECTING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -40,31 +40,32 @@ _POLICY = dict(PROTECTING_HEADERS)[b"content-security-policy"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered over HTTP: bytes, a status, and headers besides those that every answer has."""
+    """An answer over HTTP: bytes, a status, and further headers beside those of every answer."""
 
     body: bytes
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
     content_type: bytes = JSON
     policy: bytes | None = None
-    """Its Content-Security-Policy, where it is not that of all others."""
+    """Its Content-Security-Policy, if it differs from that of all others."""
 
 
 def told(values: Mapping[str, Any], status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """An answer that is a JSON object."""
+    """Return an answer that is a JSON object."""
     return Answer(to_json(values), status, headers)
 
 
 def refused(code: str, sentence: str, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """An error in the form of OpenAgents (`error_message`), with a code for programs."""
+    """Return an error in the form of OpenAgents (`error_message`), with a code for programs."""
     values = {"success": False, "code": code, "message": sentence, "error_message": sentence}
     return told(values, status, headers)
 
 
 def as_http(given: Answer, *, last: bool = False, bodiless: bool = False) -> bytes:
-    """Give the bytes of an answer as an HTTP/1.1 response.
+    """Return an answer as an HTTP/1.1 response.
 
-    `last`: the connection ends after it. `bodiless`: leave the body out, as the answer to a HEAD must.
+    `last`: the connection ends after it. `bodiless`: leave the body out, as the answer to a HEAD
+    must.
     """
     own = b"".join(b"%s: %s\r\n" % each for each in given.headers) if given.headers else b""
     return b"%s%scontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n%s" % (
@@ -80,7 +81,8 @@ def as_http(given: Answer, *, last: bool = False, bodiless: bool = False) -> byt
 
 @lru_cache(maxsize=100)
 def _first_lines(status: int, second: int) -> bytes:
-    # The date changes once a second; to write it for each answer would cost more than all the other headers.
+    # The date changes once a second; writing it for each answer would cost more than all the other
+    # headers.
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {formatdate(second, usegmt=True)}\r\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""One connection of a client: bytes in, in steps that others need not wait for, and bytes out, counted until they go.
+"""One connection of a client: bytes in, in short steps, and bytes out, counted until they are sent.
 
 `http_connection` and `websocket` read requests and messages out of it. It knows neither.
 """
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from devserver.transports.http.serving import HttpServer
 
 STALLED_SECONDS = 5.0
-"""How long a client may leave bytes unread that were sent to it before it is cut off."""
+"""Seconds for which a client may leave sent bytes unread before it is cut off."""
 
 
 class Deadline:
-    """Calls `function` once `set` was not called again, and not cleared, for its seconds.
+    """Calls `function` when `set` was neither repeated nor cleared for its seconds.
 
-    To set it later, as each request does, costs nothing: the timer of the loop looks when it rings.
+    Setting it again, as each request does, costs nothing: the timer of the loop looks when it
+    rings.
     """
 
     __slots__ = ("_at", "_function", "_handle")
@@ -38,7 +39,7 @@ class Deadline:
         return self._at is not None
 
     def set(self, seconds: float) -> None:
-        """Run from now on."""
+        """Start, or start again."""
         loop = asyncio.get_running_loop()
         self._at = at = loop.time() + seconds
         if self._handle is not None and self._handle.when() > at:
@@ -48,11 +49,11 @@ class Deadline:
             self._handle = loop.call_at(at, self._ring)
 
     def clear(self) -> None:
-        """Run no more."""
+        """Stop."""
         self._at = None
 
     def end(self) -> None:
-        """Run no more, and let go of the loop's timer."""
+        """Stop, and release the loop's timer."""
         self._at = None
         if self._handle is not None:
             self._handle.cancel()
@@ -71,10 +72,10 @@ class Deadline:
 
 
 class Channel(asyncio.BufferedProtocol):
-    """The bytes of one connection. A subclass takes what it can use out of `unread` with each `step`.
+    """The bytes of one connection. A subclass takes usable ones out of `unread` with each `step`.
 
-    Reading stops while there is more in `unread` than one step takes, or while the subclass `is_busy`: what the client
-    sends then waits in the kernel. `server` owns it.
+    Reading stops while there is more in `unread` than one step takes, or while the subclass
+    `is_busy`: the client's bytes then wait in the kernel. `server` owns it.
     """
 
     __slots__ = (
@@ -101,9 +102,10 @@ class Channel(asyncio.BufferedProtocol):
         """Whether it waits for its turn to take another step."""
         self._is_reading = True
         self._sending: deque[bytes] | None = None
-        """What the kernel has not taken: first what the transport holds a rest of, then what waits behind it."""
+        """The bytes that the kernel has not taken: first the rest of a write in the transport, then
+        those that wait behind it."""
         self._unsent = 0
-        """The bytes of that."""
+        """Their number."""
         self._counted = 0
         """The bytes that the account of connections knows of."""
         self._ends = False
@@ -113,19 +115,21 @@ class Channel(asyncio.BufferedProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether nothing more is to be read for now."""
+        """Whether reading has to wait."""
         raise NotImplementedError
 
     def step(self) -> bool:
-        """Take one request, one message or a few kilobytes out of `unread`; False where there is too little of it."""
+        """Take one request, one message or a few kilobytes out of `unread`; False if there is too
+        little of it."""
         raise NotImplementedError
 
     def handed(self) -> HandedConnection | None:
-        """Give what a successor needs to go on; None for a connection that ends with this server."""
+        """Return the values with which a successor continues; None for a connection that ends with
+        this server."""
         raise NotImplementedError
 
     def shut(self) -> None:
-        """End it because the server ends; what is being answered is answered first."""
+        """End it because the server ends; a request in progress is answered first."""
         raise NotImplementedError
 
     def cut_off(self) -> None:
@@ -138,23 +142,24 @@ class Channel(asyncio.BufferedProtocol):
 
     @property
     def owner(self) -> str:
-        """Who is at the other end, as the account of connections shows it."""
+        """The client, as the account of connections shows it."""
         host, port, *_ = self.transport.get_extra_info("peername") or ("somebody", 0)
         return f"{host}:{port}"
 
     def is_working(self) -> bool:
-        """Whether something runs that can neither be cancelled nor asked again."""
+        """Return whether something runs that can neither be cancelled nor repeated."""
         raise NotImplementedError
 
     # What it holds
 
     @property
     def size(self) -> int:
-        """The bytes that are held for it: read and not dealt with, or to be sent and not taken by the kernel."""
+        """The bytes that are held for it: read and not processed, or not yet taken by the
+        kernel."""
         return len(self.unread) + self._unsent
 
     def count(self) -> None:
-        """Have the account know what is held, and end the connection where there is no room for it."""
+        """Tell the account the held bytes, and end the connection if there is no room for them."""
         size, counted = self.size, self._counted
         if size == counted or self.transport.is_closing():
             return
@@ -162,7 +167,7 @@ class Channel(asyncio.BufferedProtocol):
         if size < counted:
             self.server.account.keep(size - counted)
         elif not self.server.account.ask(size - counted, counted):
-            # What is here is counted until it is gone.
+            # Received bytes are counted until they are gone.
             self.server.account.keep(size - counted)
             self.server.audit.refused(self.owner, "more bytes", "no_room")
             self.refuse_more()
@@ -172,12 +177,13 @@ class Channel(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = cast(asyncio.Transport, transport)
-        # With this limit the transport holds the rest of one write at most, of which we know how long it is.
+        # With this limit the transport holds the rest of one write at most, of which we know how
+        # long it is.
         self.transport.set_write_buffer_limits(high=0)
         self.server.connections.add(self)
 
     def take_over(self, other: Channel) -> None:
-        """Go on with the connection of another channel, which lets go of it."""
+        """Continue the connection of another channel, which lets go of it."""
         self.transport, self.unread, self._is_reading = other.transport, other.unread, other._is_reading
         other.unread = bytearray()
         self._sending, other._sending = other._sending, None
@@ -202,7 +208,7 @@ class Channel(asyncio.BufferedProtocol):
         self.server.connections.discard(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Read into the one buffer of the server, whose size is how much is read at a time."""
+        """Return the one buffer of the server; its size is how much is read at a time."""
         return self.server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -221,14 +227,14 @@ class Channel(asyncio.BufferedProtocol):
         elif self.is_busy:
             self.adjust_reading(False)
         else:
-            # Either a step more can be taken, or there is too little for one.
+            # Either one more step is possible, or the bytes are too few for one.
             self.adjust_reading(not went_on)
             if went_on:
                 self.server.turns.add(self)
         self.count()
 
     def adjust_reading(self, wanted: bool) -> None:
-        """Read from the client, or leave what it sends in the kernel."""
+        """Read from the client, or leave its bytes in the kernel."""
         wanted = wanted and not self.server.is_paused
         if wanted is self._is_reading or self.transport.is_closing():
             return
@@ -272,7 +278,7 @@ class Channel(asyncio.BufferedProtocol):
             self.transport.close()
 
     def resume_writing(self) -> None:
-        """Go on: the kernel has taken all that the transport held."""
+        """Continue: the kernel has taken everything that the transport held."""
         waiting, self._sending = self._sending, None
         if waiting is None:
             return
@@ -289,7 +295,8 @@ class Channel(asyncio.BufferedProtocol):
                 return
         self.count()
         if self._ends:
-            # Not at once: asyncio closes a transport twice that is closed while it says that all is written.
+            # Not at once: asyncio closes a transport twice that is closed while it reports that all
+            # is written.
             self.server.loop.call_soon(self.transport.close)
         else:
             self.sent()
@@ -298,7 +305,7 @@ class Channel(asyncio.BufferedProtocol):
         """Note that the client has read everything."""
 
     def unsent(self) -> bytes:
-        """Give the bytes that the kernel has not taken."""
+        """Return the bytes that the kernel has not taken."""
         if self._sending is None:
             return b""
         first, *others = self._sending

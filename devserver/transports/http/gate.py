@@ -1,7 +1,9 @@
-"""The gate: may this request come in? Facts in, verdict out, no I/O. `guard` asks it before everything else.
+"""The gate: whether this request may come in. Facts in, verdict out, no I/O. `guard` asks it before
+everything else.
 
-The steps G1 to G7 run in order and the first that refuses answers. Being on this machine is no credential, and
-a browser page of another origin is nobody: no answer ever carries a CORS header.
+The steps G1 to G7 run in order and the first that refuses answers. Being on this machine is no
+credential, and a browser page of another origin has no rights: no answer ever carries a CORS
+header.
 """
 
 from __future__ import annotations
@@ -19,27 +21,31 @@ from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 
 MOST_BODY = 1024 * 1024
 MOST_SKIPPED = 256 * 1024 * 1024
-"""How much of a body that is too large is read and thrown away: its sender reads the answer afterwards."""
+"""The most bytes of a too large body that are read and thrown away: its sender reads the answer
+afterwards."""
 MOST_TARGET = 8 * 1024
 MOST_HEADERS = 128
 MOST_HEADER_BYTES = 64 * 1024
 
 CONTROL = "/_dev"
-"""Where the control API and its page are."""
+"""The path of the control API and its page."""
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 _NO_NAMES = frozenset({"0.0.0.0", "::", "[::]"})
 
 _TARGET = re.compile(rb"/[!-\"$-\[\]-~]*")  # printable ASCII but # and \
 _LEADS = ((b"none",), (b"cross-site",), (b"same-site",))
-"""What may lead a browser to the page: its user, or another site; where the file of `oa-dev open` lies is one too."""
+"""Requests that may lead a browser to the page: of its user, or of another site; the file of
+`oa-dev open` counts as one."""
 _JSON_TYPE = re.compile(rb"application/json(; ?charset=utf-8)?", re.IGNORECASE)
 _WITHOUT_CREDENTIAL = frozenset({Scope.OPEN, Scope.JOIN, Scope.SELF})
-"""Scopes that need no token. For SELF an agent proves its secret in body or query, which the endpoint checks."""
+"""Scopes that need no token. For SELF an agent proves its secret in body or query, which the
+endpoint checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What the gate knows of a request. `target` as it was sent; header names in lower case, repeats kept.
+    """The facts of a request for the gate. `target` as it was sent; header names in lower case,
+    repeats kept.
 
     `near`: whether its connection comes from this machine.
     """
@@ -52,7 +58,7 @@ class RequestFacts:
     near: bool = True
 
     def all(self, name: bytes) -> tuple[bytes, ...]:
-        """Every value of a header."""
+        """Return every value of a header."""
         return self.headers.get(name, ())
 
     @property
@@ -67,14 +73,16 @@ class RequestFacts:
 
     @property
     def is_local(self) -> bool:
-        """Whether it was sent on this machine, to this machine: neither over a network nor through a proxy for one."""
+        """Return whether it was sent on this machine, to this machine: neither over a network nor
+        through its proxy."""
         named = self.host if self.host in LOCAL_NAMES else self.host.rpartition(":")[0]
         return self.near and named in LOCAL_NAMES and not any(self.all(each) for each in _FORWARDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What requests are judged by: the routes, every Host that is us, the run's token, how large uploads may be."""
+    """The facts to judge requests by: the routes, every Host of ours, the run's token, the largest
+    uploads."""
 
     routes: RouteTable
     hosts: frozenset[str]
@@ -83,10 +91,11 @@ class Gate:
 
 
 def own_hosts(port: int, allowed: Iterable[str] = ()) -> frozenset[str]:
-    """Every Host that is us, exactly as it must be sent: the loopback names and the allowed ones, with the port.
+    """Return every Host of ours, exactly as it must be sent: the loopback names and the allowed
+    ones, with the port.
 
-    An allowed name may bring a port of its own (a proxy's). Port 80 may be left out. The address of no host in
-    particular, 0.0.0.0, is never a name.
+    An allowed name may bring a port of its own (a proxy's). Port 80 may be left out. The
+    unspecified address, 0.0.0.0, is never a name.
     """
     names = [*LOCAL_NAMES, *(name.lower() for name in allowed if name not in _NO_NAMES)]
     hosts = {name if _has_port(name) else f"{name}:{port}" for name in names}
@@ -95,7 +104,8 @@ def own_hosts(port: int, allowed: Iterable[str] = ()) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Admitted, with the route and who asks; or the status, a code and a sentence to refuse with."""
+    """Admitted, with the route and the principal; or the status, a code and a sentence of the
+    refusal."""
 
     status: int = 200
     code: str = ""
@@ -104,7 +114,7 @@ class Verdict:
     route: Route | None = None
     principal: Principal = ANONYMOUS
     most: int = MOST_BODY
-    """How many bytes of a body are read."""
+    """Return how many bytes of a body are read."""
 
     @property
     def admitted(self) -> bool:
@@ -116,7 +126,7 @@ Step = Callable[[RequestFacts, Gate], Verdict | None]
 
 
 def judge(request: RequestFacts, gate: Gate) -> Verdict:
-    """The verdict on a request: that of the first step that refuses it, or its admission."""
+    """Return the verdict on a request: that of the first step that refuses it, or its admission."""
     for step in STEPS:
         refusal = step(request, gate)
         if refusal is not None:
@@ -174,9 +184,10 @@ def _fetch_site(request: RequestFacts, gate: Gate) -> Verdict | None:
 
 
 def _opens_page(request: RequestFacts, gate: Gate) -> bool:
-    """Whether a browser is led to the page itself, in a tab of its own.
+    """Return whether a browser opens the page itself, in a tab of its own.
 
-    Other sites may have links to it: it holds nothing of this run, and what led there cannot read it.
+    Other sites may have links to it: it holds nothing of this run, and the other site cannot read
+    it.
     """
     route = gate.routes.at(request.path).get(request.method)
     led = request.all(b"sec-fetch-mode") == (b"navigate",) and request.all(b"sec-fetch-dest") == (b"document",)
@@ -224,9 +235,10 @@ def _most(request: RequestFacts, route: Route, gate: Gate) -> int:
 
 
 def too_large(route: Route, most: int) -> Verdict:
-    """The refusal of a body of more than `most` bytes, whether it was announced or came.
+    """Return the refusal of a body of more than `most` bytes, announced or received.
 
-    Clients of OpenAgents read no answer but those with status 200, and that only when they have sent all.
+    Clients of OpenAgents read only answers with status 200, and only when they have sent
+    everything.
     """
     if not route.uploads:
         return Verdict(413, "body_too_large", f"a body has at most {most} bytes")
@@ -238,7 +250,8 @@ def too_large(route: Route, most: int) -> Verdict:
 
 
 def _from_here(request: RequestFacts, gate: Gate) -> Verdict | None:
-    """The token runs code: it does not travel over a network that is not encrypted, and nobody there may try it."""
+    """Refuse the token over an unencrypted network: it lets its holder run code, and strangers must
+    not try it."""
     if request.is_local or not (request.path.startswith(CONTROL) or request.all(b"authorization")):
         return None
     return Verdict(403, "not_from_here", "the control API and its token are for this machine alone; use an SSH tunnel")
@@ -265,7 +278,8 @@ def _unauthorized(sentence: str) -> Verdict:
 
 
 def _principal(request: RequestFacts) -> Principal:
-    """Who asks, where `_credential` has passed: a token that is there is the right one."""
+    """Return the principal, after `_credential` has passed: a token that is there is the right
+    one."""
     if request.all(b"authorization"):
         return ADMIN
     return ANONYMOUS if request.is_local else STRANGER

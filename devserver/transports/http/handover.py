@@ -28,13 +28,15 @@ from devserver.model.principal import ANONYMOUS, Principal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedConnection:
-    """One connection. `descriptor` is that of its open socket, which must be inheritable at the exec.
+    """One connection. `descriptor` is that of its open socket, which must be inheritable at the
+    exec.
 
-    `received`: bytes from the client that are not answered. `unsent`: bytes for the client that the kernel has not
-    taken; where it `ends`, the connection is closed after them.
+    `received`: bytes from the client that are not answered. `unsent`: bytes for the client that the
+    kernel has not taken; if it `ends`, the connection is closed after them.
 
-    Of a WebSocket: `agent_id` of the agent that registered on it, None before that; `principal` and `who` as the
-    handshake proved them. A message of which only fragments came is in `received` as one first fragment.
+    Of a WebSocket: `agent_id` of the agent that registered on it, None before that; `principal` and
+    `who` as the handshake proved them. The fragments of an incomplete message are in `received` as
+    one first fragment.
     """
 
     descriptor: int

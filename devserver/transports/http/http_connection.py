@@ -1,7 +1,8 @@
-"""HTTP/1.1 on one connection: a request is read, judged and answered, and only then the next one is looked at.
+"""HTTP/1.1 on one connection: a request is read, judged and answered, and only then the next one is
+read.
 
-httptools parses; the gate judges the head before a body is waited for. What only the holder of the socket can limit is
-limited here: how long and how big a request may be, and how many clients there is room for.
+httptools parses; the gate judges the head before the body is awaited. The holder of the socket has
+further limits: how long and how big a request may be, and how many clients there is room for.
 """
 
 from __future__ import annotations
@@ -34,22 +35,23 @@ if TYPE_CHECKING:
     from devserver.transports.http.serving import HttpServer
 
 REQUEST_SECONDS = 10.0
-"""How long a request may take to come, from its first byte, or from the beginning of its connection, to its last."""
+"""Seconds for a request to arrive, from its first byte, or from the beginning of its connection, to
+its last."""
 CROWDED_SECONDS = 1.0
-"""How long that is where there is no room."""
+"""The same if there is no room."""
 CROWDED_PLACES = 8
-"""How many connections may then ask for health at a time; those after them are refused unheard."""
+"""The most connections that may then ask for health at a time; further ones are refused unheard."""
 KEEP_ALIVE_SECONDS = 75.0
 ALIVE = "/healthz"
-"""What is answered however crowded it is."""
+"""Requests that are always answered."""
 
 MOST_FRAMING = 4096
-"""How many bytes the chunk extensions and trailers of one body may have."""
+"""The most bytes of the chunk extensions and trailers of one body."""
 MOST_CHUNKS = 8192
 MOST_KNOWN_HEAD = 2048
-"""The longest head that is remembered once it was admitted."""
+"""The longest head that is remembered after its admission."""
 _CHUNK_HEAD = 16
-"""What a chunk needs beside its data at most: its length, and the ends of two lines."""
+"""The most bytes of a chunk beside its data: its length, and the ends of two lines."""
 _MOST_HEAD = MOST_HEADER_BYTES + MOST_TARGET + 4096
 _PIECE = 4096
 _END = b"\r\n\r\n"
@@ -57,7 +59,8 @@ _log = logger("devserver.api")
 
 
 def most_connections() -> int:
-    """For how many connections there is room: some file descriptors stay free for mods, their reloads, and health."""
+    """Return how many connections there is room for: some file descriptors stay free for mods,
+    their reloads, and health."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return limit - min(256, max(40, limit // 10)) if limit != resource.RLIM_INFINITY else 1_000_000
 
@@ -70,11 +73,11 @@ class Head:
     verdict: Verdict
     query: bytes = b""
     length: int | None = 0
-    """How long the body is; None where it comes in chunks."""
+    """The length of the body; None if it comes in chunks."""
     keeps_alive: bool = True
     """Whether the connection goes on after the answer."""
     continues: bool = False
-    """Whether the client waits for a word before it sends the body."""
+    """Whether the client waits for a go-ahead before it sends the body."""
 
 
 class HttpConnection(Channel):
@@ -113,9 +116,9 @@ class HttpConnection(Channel):
         self._crowded = self._near = self._was_served = False
         self._who = "somebody"
         self._task: asyncio.Task[None] | None = None
-        """What answers the request."""
+        """The task that answers the request."""
         self._fed = bytearray()
-        """What was read of the request, for a successor to read again."""
+        """The bytes read of the request, for a successor to read again."""
         self._body = bytearray()
         self._expect_request()
 
@@ -126,13 +129,13 @@ class HttpConnection(Channel):
         self._fed.clear()
         self._body.clear()
         self._data = self._size = self._chunks = 0
-        """Of its body: the bytes of data so far, those with all that frames them, and the chunks."""
+        """Of its body: the bytes of data so far, those with all framing, and the chunks."""
         self._is_whole = self._was_answered = False
 
     # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first request, or go on where another server has left off."""
+        """Wait for the first request, or continue after another server."""
         super().connection_made(transport)
         address = transport.get_extra_info("peername")
         self._near = is_near(address)
@@ -142,7 +145,8 @@ class HttpConnection(Channel):
             self._resume(self._handed)
             return
         if address is None:
-            # The client has gone already. From where it came is not known any more, and no answer would reach it.
+            # The client has gone already. Its address is not known any more, and no answer would
+            # reach it.
             transport.abort()  # type: ignore[attr-defined]
             return
         crowd = len(self.server.connections)
@@ -164,7 +168,7 @@ class HttpConnection(Channel):
         self.go_on()
 
     def eof_received(self) -> None:
-        """Cancel what only this client waits for: the transport closes the connection."""
+        """Cancel work that only this client waits for: the transport closes the connection."""
         if self._task is not None and self._waits():
             self._task.cancel()
 
@@ -181,7 +185,7 @@ class HttpConnection(Channel):
             self.finish()
 
     def is_working(self) -> bool:
-        """Whether a request runs that cannot be asked again."""
+        """Return whether a request runs that cannot be asked again."""
         return self._task is not None and not self._waits()
 
     def handed(self) -> HandedConnection | None:
@@ -205,11 +209,12 @@ class HttpConnection(Channel):
 
     @property
     def size(self) -> int:
-        """The bytes that are held for it, with those of a request that is not whole or may be asked again."""
+        """The bytes that are held for it, with those of a request that is incomplete or may be
+        repeated."""
         return super().size + len(self._fed) + len(self._body)
 
     def refuse_more(self) -> None:
-        """Say so where that can still be heard, and end."""
+        """Tell the reason if the client can still hear it, and end."""
         if self.is_sending or self._was_answered or self._task is not None:
             self.transport.abort()
         else:
@@ -217,11 +222,12 @@ class HttpConnection(Channel):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered, or an answer was not read: nothing is read behind either."""
+        """Whether a request is being answered, or an answer was not read: no further request is
+        read then."""
         return self._task is not None or self._ends or self.is_sending
 
     def sent(self) -> None:
-        """Look at what the client has sent behind the request."""
+        """Look at the client's bytes behind the request."""
         self._look_further()
 
     def _look_further(self) -> None:
@@ -251,7 +257,8 @@ class HttpConnection(Channel):
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            # Nothing of what follows is parsed: the connection becomes a WebSocket, or ends with its refusal.
+            # The following bytes are not parsed: the connection becomes a WebSocket, or ends with
+            # its refusal.
             pass
         except httptools.HttpParserError as error:
             self._refuse(400, "bad_request", str(error))
@@ -269,9 +276,10 @@ class HttpConnection(Channel):
         return True
 
     def _next_piece(self) -> bytes:
-        """Take what can be parsed without running into the next request.
+        """Take the bytes that can be parsed without running into the next request.
 
-        Every head, and every body in chunks, ends with an empty line: a piece of them ends there at the latest.
+        Every head, and every body in chunks, ends with an empty line: a piece of them ends there at
+        the latest.
         """
         head, unread = self._head, self.unread
         if head is not None and head.length is not None:
@@ -285,7 +293,7 @@ class HttpConnection(Channel):
         return piece
 
     def _take_known(self) -> bool:
-        """Take a whole request whose head is, byte for byte, one that was admitted before."""
+        """Take a whole request with a head that equals, byte for byte, an admitted one."""
         unread = self.unread
         start = unread.find(_END, 0, MOST_KNOWN_HEAD) + len(_END)
         if start < len(_END) or self._crowded:
@@ -350,11 +358,11 @@ class HttpConnection(Channel):
             self._body += data
 
     def on_message_complete(self) -> None:
-        """Note that all of the request is there."""
+        """Note that the request is complete."""
         self._is_whole = True
 
     def _look_at_head(self, head: Head, piece: bytes) -> None:
-        """Go on with a head that has just become whole."""
+        """Process a head that has just become complete."""
         if not head.verdict.admitted:
             self._answer(refusal_of(head.verdict))
             return
@@ -370,7 +378,8 @@ class HttpConnection(Channel):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _may_be_known(self, head: Head) -> bool:
-        """Whether the verdict on an equal head is the same, and to keep the head gives no secret away."""
+        """Return whether the verdict on an equal head is the same, and keeping the head reveals no
+        secret."""
         names = {name for name, _ in self._headers}
         is_plain = head.keeps_alive and not head.continues and not head.query and head.length is not None
         return is_plain and b"authorization" not in names
@@ -391,7 +400,7 @@ class HttpConnection(Channel):
     # It is answered
 
     def _begin(self, head: Head, raw: bytes) -> None:
-        """Have the route answer a request that is whole."""
+        """Have the route answer a complete request."""
         self._deadline.clear()
         route, principal = head.verdict.route, head.verdict.principal
         assert route is not None and route.endpoint is not None  # only such heads get here
@@ -420,7 +429,7 @@ class HttpConnection(Channel):
         self._answer(given)
 
     def _answer(self, given: Answer) -> None:
-        """Send the answer, and look at what comes after the request."""
+        """Send the answer, and read the next request."""
         head = self._head
         if head is None or self.transport.is_closing():
             return
@@ -463,7 +472,7 @@ class HttpConnection(Channel):
 
     def _too_slow(self) -> None:
         if self.is_sending or self.has_turn:
-            # It is we who do not read.
+            # We are the ones who do not read.
             self._deadline.set(self._patience())
         elif self._was_answered or (self._was_served and not self._fed):
             self.finish()
@@ -490,15 +499,16 @@ def by_name(headers: list[tuple[bytes, bytes]]) -> dict[bytes, tuple[bytes, ...]
 
 
 def is_near(address: tuple[Any, ...] | None) -> bool:
-    """Whether a client is on this machine, by the address that the system gives; one that is gone already is not."""
+    """Return whether a client is on this machine, by the address that the system gives; False for
+    one that has gone."""
     return address is not None and is_loopback(str(address[0]).removeprefix("::ffff:"))
 
 
 def refusal_of(verdict: Verdict) -> Answer:
-    """The answer that a refusing verdict stands for."""
+    """Return the answer of a refusing verdict."""
     return refused(verdict.code, verdict.message, verdict.status, verdict.headers)
 
 
 def crowded() -> Verdict:
-    """The refusal of what there is no room for."""
+    """Return the refusal for want of room."""
     return Verdict(503, "too_many_connections", "there are too many connections; close some and try again")

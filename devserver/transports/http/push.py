@@ -1,11 +1,12 @@
-"""The WebSocket at `/ws`: an agent registers or resumes, sends events, and is pushed what is for it.
+"""The WebSocket at `/ws`: an agent registers or resumes, sends events, and is pushed its own.
 
-Messages are JSON objects with a `type`. From the client: register first, within 5 s; then send, ping, unregister. To
-it: registered, response, event, pong, unregistered, error. An error answers one message and keeps the connection.
+Messages are JSON objects with a `type`. From the client: register first, within 5 s; then send,
+ping, unregister. To it: registered, response, event, pong, unregistered, error. An error answers
+one message and keeps the connection.
 
-Closing codes: 1008 no registration came in time, 1012 the server ends and may be back soon, 4000 the agent was
-unregistered, 4001 a newer connection took over, 4002 the client did not read what was sent to it (slow_consumer); what
-it has not got waits for it to resume.
+Closing codes: 1008 no registration came in time, 1012 the server ends and may be back soon, 4000
+the agent was unregistered, 4001 a newer connection took over, 4002 the client did not read
+(slow_consumer); undelivered events wait for it to resume.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ from devserver.transports.strict import Malformed, parse_object
 HELLO_SECONDS = 5.0
 MOST_IN_FLIGHT = 100
 MOST_CARRIED = 8 * 1024 * 1024
-"""How many bytes of messages may be in flight before the next one waits for a place, as at MOST_IN_FLIGHT."""
+"""The most bytes of messages in flight; the next one waits for a place, as at MOST_IN_FLIGHT."""
 PATIENCE_SECONDS = 1.0
-"""How long a send waits for a place among those in flight before it is refused."""
+"""Seconds that a send waits for a place among those in flight before it is refused."""
 MOST_TRIES = 10
-"""How many messages that register nothing are answered before the line is closed."""
+"""The most messages without a registration that are answered before the line is closed."""
 REST_SECONDS = 0.01
-"""How long a line is not heard after a bad message; it is longer the more of them come in a row, up to a second."""
+"""Seconds that a line is not heard after a bad message; longer the more of them come in a row, up
+to a second."""
 MOST_AT_ONCE = 64
-"""How many events are pushed in one turn of the loop."""
+"""The most events that are pushed in one turn of the loop."""
 LEFT, SUPERSEDED = 4000, 4001
 
 _log = logger("devserver.api")
@@ -46,7 +48,8 @@ _log = logger("devserver.api")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """What all lines share: one network, how to join it, and how many seconds a registration is waited for."""
+    """The values that all lines share: one network, how to join it, and the seconds for a
+    registration."""
 
     network: ServedNetwork
     joining: Joining
@@ -82,13 +85,13 @@ class Session:
         self._agent: Agent | None = None
         self._consumer = 0
         self._in_flight: dict[asyncio.Task[None], tuple[Any, int]] = {}
-        """What runs for this line, each with the id of its message and the bytes of it."""
+        """The tasks of this line, each with the id of its message and the bytes of it."""
         self._carried = 0
-        """The bytes of all that."""
+        """The bytes of all of these."""
         self._held: tuple[Any, Event, bytes] | None = None
         """A send that waits for a place."""
         self._bad = 0
-        """How many bad messages came in a row."""
+        """The number of bad messages in a row."""
         self._is_over = self._is_waiting = False
         self._hello: Deadline | None = None
         if socket.agent_id is not None:
@@ -108,11 +111,11 @@ class Session:
         return self._carried + (len(self._held[2]) if self._held is not None else 0)
 
     def is_working(self) -> bool:
-        """Whether messages run that are not answered."""
+        """Return whether messages run that are not answered."""
         return bool(self._in_flight)
 
     def unanswered(self) -> tuple[list[bytes], list[bytes]]:
-        """The message that waits for its place, and an error for each that runs."""
+        """Return the message that waits for its place, and an error for each that is in flight."""
         sentence = "the server was restarted before this was answered"
         errors = [_error(key, "restarted", sentence) for key, _ in self._in_flight.values()]
         return ([self._held[2]] if self._held is not None else []), errors
@@ -120,7 +123,7 @@ class Session:
     # Messages
 
     def heard(self, raw: bytes) -> None:
-        """Deal with a message."""
+        """Process a message."""
         message: Mapping[str, Any] = {}
         try:
             message = parse_object(raw)
@@ -171,7 +174,7 @@ class Session:
             self._socket.release()
 
     def _start(self, key: Any, work: Coroutine[Any, Any, None], size: int = 0) -> None:
-        """Do `work` beside hearing: the end of the line does not cut it off."""
+        """Start `work` beside hearing: the end of the line does not cancel it."""
         task = asyncio.get_running_loop().create_task(work)
         self._in_flight[task] = key, size
         self._carried += size
@@ -196,7 +199,8 @@ class Session:
         self._tell({"type": "response", "id": key, **answer})
 
     def _misbehaved(self) -> None:
-        """Let a bad message cost its sender some time; before it has registered, at last its line."""
+        """Make a bad message cost its sender some time; before it has registered, at last its
+        line."""
         self._bad += 1
         if self._agent is None and self._bad >= MOST_TRIES:
             self._socket.close(POLICY)
@@ -255,7 +259,7 @@ class Session:
             self._socket.close(POLICY)
 
     def _resume(self, agent_id: str) -> None:
-        """Go on for an agent that had registered before the server was restarted."""
+        """Continue for an agent that had registered before the server was restarted."""
         agent = self._of.network.directory.agent(agent_id)
         if agent is None:
             self._socket.close(LEFT)
@@ -275,7 +279,8 @@ class Session:
         self._push()
 
     def _push(self) -> None:
-        """Push what waits for the agent, as long as it reads; end where it has left or speaks on a newer line."""
+        """Push the waiting events of the agent, as long as it reads; end if it has left or speaks
+        on a newer line."""
         self._is_waiting = False
         if self._agent is None or self._is_over:
             return
@@ -303,7 +308,7 @@ class Session:
         self._push()
 
     def sent(self) -> None:
-        """Go on: the client has read everything."""
+        """Continue: the client has read everything."""
         if not self._is_waiting:
             self._push()
 
@@ -317,7 +322,8 @@ class Session:
         self._socket.close(code)
 
     def ended(self) -> None:
-        """Let go of the agent. What was accepted is carried to its end, though nobody will hear the answer."""
+        """Let go of the agent. Accepted messages are carried out, though no one will hear the
+        answer."""
         if self._is_over:
             return
         self._is_over = True

@@ -1,7 +1,7 @@
-"""The table of routes: method, path, scope, and what answers. A route without a scope cannot be in it.
+"""The table of routes: method, path, scope, and endpoint. A route without a scope cannot be in it.
 
-Paths are exact: no patterns, no decoding, so that what the gate judged is what the router finds. Only a route that is
-declared so answers below its path.
+Paths are exact: no patterns, no decoding, so that the router finds the route that the gate judged.
+Only a route that is declared so answers below its path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METHODS = frozenset({"GET", "POST", WEBSOCKET})
 
 @dataclass(slots=True)
 class Request:
-    """A request that passed the gate. `who` it is for the audit log."""
+    """A request that passed the gate. `who`: its sender, for the audit log."""
 
     principal: Principal
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -33,17 +33,17 @@ class Request:
 Endpoint = Callable[[Request], Coroutine[Any, Any, Answer]]
 """Answers a request."""
 Socket = Callable[["WebSocket"], None]
-"""Begins to speak on a WebSocket that is open now."""
+"""Speaks on an open WebSocket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row: `endpoint` answers a request, `socket` serves a WebSocket.
 
-    `page`: a browser may be led to it. `waits`: its answer may take long, and asking again gives the same answer; so it
-    is cancelled where its client goes away, and asked again after the server was restarted in place. `uploads`: agents
-    of this machine send files with it, so that its body may be larger. `below`: it answers for whatever is asked below
-    its path, too, which ends with /.
+    `page`: a browser may be led to it. `waits`: its answer may take long, and repeating the request
+    gives the same answer; so it is cancelled if its client goes away, and repeated after a restart
+    in place. `uploads`: agents of this machine send files with it, so that its body may be larger.
+    `below`: it also answers for everything below its path, which ends with /.
     """
 
     method: str
@@ -58,7 +58,8 @@ class Route:
 
 
 class RouteTable:
-    """Routes by path and method. Raises ValueError for a route that is not fully declared, or declared twice."""
+    """Routes by path and method. Raises ValueError for a route that is incompletely declared, or
+    declared twice."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes: dict[str, dict[str, Route]] = {}
@@ -74,7 +75,7 @@ class RouteTable:
         return (route for by_method in self._routes.values() for route in by_method.values())
 
     def at(self, path: str) -> Mapping[str, Route]:
-        """The routes of a path by method; none for an unknown path."""
+        """Return the routes of a path by method; none for an unknown path."""
         found = self._routes.get(path)
         if found is None:
             above = next((each for each in self._below if path.startswith(each)), "")

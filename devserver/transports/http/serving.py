@@ -1,6 +1,7 @@
-"""The server: listens, holds the connections, lets those with much to do take turns, and hands them to a successor.
+"""The server: listens, holds the connections, lets busy ones take turns, and hands them to a
+successor.
 
-What a request may do is up to the gate, what answers it to the table of routes.
+The gate decides on requests, the table of routes on their endpoints.
 """
 
 from __future__ import annotations
@@ -26,34 +27,38 @@ from devserver.transports.http.http_connection import Head, HttpConnection, crow
 from devserver.transports.http.websocket import WebSocket
 
 READ_BYTES = 16 * 1024
-"""How much is read of one connection at a time: what a client sends beyond that waits in the kernel."""
+"""The bytes that are read of one connection at a time: further ones wait in the kernel."""
 TURN_SECONDS = 0.0003
-"""How long connections that have more to do than one step may take in one turn of the loop, all together."""
+"""Seconds that connections with more than one step to do may take in one turn of the loop, all
+together."""
 BURST_SECONDS = 0.02
-"""How long they may do so turn after turn; then the loop rests between their turns, and others find it idle."""
+"""Seconds that they may do so turn after turn; then the loop rests between their turns for
+others."""
 REST_SECONDS = 0.001
 MOST_KNOWN = 256
-"""How many heads of requests that were admitted are remembered."""
+"""The most heads of admitted requests that are remembered."""
 MOST_ACCEPTED = 16
-"""How many connections are accepted before those that are too many have been refused: fewer than `http_connection`'s
-`most_connections` leaves descriptors free."""
+"""The most connections that are accepted before surplus ones have been refused: fewer than
+`http_connection`'s `most_connections` leaves descriptors free."""
 FULL_SECONDS = 0.1
-"""How long nothing is accepted where not even a refusal could be sent."""
+"""Seconds without accepting when not even a refusal could be sent."""
 HOLDINGS = 3
-"""How often a body may be held at once: as it came, as it is put together, and as the answer to it."""
+"""How often a body may be held at once: as it came, as it is put together, and as the answer to
+it."""
 _log = logger("devserver.api")
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """What is served. `gate` gives the gate, which holds the routes (the port is known once it is bound)."""
+    """The application. `gate` gives the gate, which holds the routes (the port is known once it is
+    bound)."""
 
     gate: Callable[[], Gate]
     audit: Audit
 
 
 class Turns:
-    """Connections with more to do than one step, in the order in which they go on."""
+    """Connections with more to do than one step, in the order of their turns."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -62,7 +67,8 @@ class Turns:
         self._since = 0.0
 
     def add(self, channel: Channel) -> None:
-        """Let a connection go on, after those that wait already and after what else the loop has to do."""
+        """Queue a connection for its next step, after those that wait already and other work of the
+        loop."""
         if not channel.has_turn:
             channel.has_turn = True
             self._waiting.append(channel)
@@ -89,7 +95,8 @@ class Turns:
 
 
 class HttpServer:
-    """Serves an application; `accounts` gets one for what connections hold. See `handover` for its successor."""
+    """Serves an application; `accounts` gets one for the bytes of connections. See `handover` for
+    its successor."""
 
     def __init__(self, app: App, accounts: Accounts | None = None) -> None:
         self._app = app
@@ -97,17 +104,17 @@ class HttpServer:
         """The bytes that are held for connections."""
         self.audit = app.audit
         self.buffer = memoryview(bytearray(READ_BYTES))
-        """What every connection reads into."""
+        """The buffer that every connection reads into."""
         self.connections: set[Channel] = set()
         self.known_heads: dict[tuple[bool, bytes], Head] = {}
-        """Heads that were admitted, byte for byte, each for clients of this machine or for others."""
+        """Admitted heads, byte for byte, each for clients of this machine or for others."""
         self.is_paused = False
         self.ends = False
-        """Whether no connection goes on after its answer."""
+        """Whether every connection ends after its answer."""
         self._listening: tuple[socket.socket, ...] = ()
         self._accepting: set[asyncio.Task[object]] = set()
         self._told_full = -1.0
-        # Closed for a moment where no descriptor is left, so that a client can be told that.
+        # Closed for a moment when no descriptor is left, so that a client can be told that.
         self._spare = _spare_descriptor()
 
     def begin(self, listening: Sequence[socket.socket]) -> None:
@@ -118,7 +125,7 @@ class HttpServer:
         self._listen()
 
     async def end(self, seconds: float = 1.0) -> None:
-        """Accept no more, let what is being answered be answered for so long, and close every connection."""
+        """Accept no more, give answers in progress so many seconds, and close every connection."""
         self.ends = True
         self._listen_no_more()
         for each in tuple(self.connections):
@@ -137,7 +144,7 @@ class HttpServer:
     # What connections need
 
     def judge(self, facts: RequestFacts) -> Verdict:
-        """The gate's verdict."""
+        """Return the gate's verdict."""
         verdict = judge(facts, self._app.gate())
         if verdict.most * HOLDINGS > self.account.bound.each:
             # A person allowed it: dev.max_body.
@@ -146,7 +153,7 @@ class HttpServer:
         return verdict
 
     def remember(self, near: bool, raw: bytes, head: Head) -> None:
-        """Know an admitted head again: whoever sends the same bytes gets the same verdict."""
+        """Remember an admitted head: the same bytes get the same verdict."""
         if len(self.known_heads) >= MOST_KNOWN:
             self.known_heads.clear()
         self.known_heads[near, raw] = head
@@ -201,7 +208,7 @@ class HttpServer:
         return task
 
     def _refuse_unheard(self, listening: socket.socket, error: OSError) -> None:
-        """Tell a client that no file descriptor is left, and say so once a second."""
+        """Tell a client that no file descriptor is left, and log it once a second."""
         spare, self._spare = self._spare, -1
         try:
             if spare >= 0:
@@ -211,19 +218,20 @@ class HttpServer:
             connection.send(as_http(refusal_of(crowded()), last=True))
             connection.close()
             if self.loop.time() - self._told_full >= 1.0:
-                # Before the spare one is taken back: to write a log may need a descriptor, too.
+                # Before the spare one is taken back: writing a log may need a descriptor, too.
                 _log.warning("no file descriptor is left for new connections: %s", error)
                 self._told_full = self.loop.time()
             self._spare = _spare_descriptor()
         except OSError:
-            # The client has gone, or another thread has taken the descriptor. Not at once again: that would never rest.
+            # The client has gone, or another thread has taken the descriptor. Not at once again:
+            # that would never rest.
             self._listen_no_more()
             self.loop.call_later(FULL_SECONDS, self._listen)
 
     # Handing over
 
     def pause(self) -> None:
-        """Accept and read nothing more; what runs goes on, and is answered."""
+        """Accept and read nothing more; requests in progress are answered."""
         self.is_paused = True
         self._listen_no_more()
         for each in self.connections:
@@ -237,11 +245,11 @@ class HttpServer:
             each.go_on()
 
     def busy(self) -> int:
-        """Count the connections on which something runs that cannot be asked again."""
+        """Count the connections with work that cannot be repeated."""
         return len(self._accepting) + sum(each.is_working() for each in self.connections)
 
     async def quiet(self, seconds: float) -> bool:
-        """Wait until nothing runs that cannot be asked again; False where that takes longer."""
+        """Wait until no such work runs; False if that takes longer."""
         until = self.loop.time() + seconds
         while self.busy():
             if self.loop.time() >= until:
@@ -250,11 +258,12 @@ class HttpServer:
         return True
 
     def hand_over(self) -> list[HandedConnection]:
-        """Give what a successor needs of each connection. Nothing is closed, and nothing may run until the exec."""
+        """Return the values of each connection for a successor. Nothing is closed, and nothing may
+        run until the exec."""
         return [handed for each in self.connections if (handed := each.handed()) is not None]
 
     async def adopt(self, handed: Iterable[HandedConnection]) -> None:
-        """Go on with the connections of another server."""
+        """Continue the connections of another server."""
         for each in handed:
             connection = socket.socket(fileno=each.descriptor)
             connection.set_inheritable(False)
@@ -263,5 +272,5 @@ class HttpServer:
 
 
 def _spare_descriptor() -> int:
-    """A descriptor to give up where none is left. Raises OSError."""
+    """Return a descriptor to give up when none is left. Raises OSError."""
     return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,7 +1,8 @@
 """A WebSocket on one connection: messages in, one at a time, messages out, and its end.
 
-The library `websockets` reads and writes the frames. What only the holder of the socket can limit is limited here: how
-long a client may not read or not answer, and in how many pieces a message may come. What is said on it is up to `push`.
+The library `websockets` reads and writes the frames. The holder of the socket has further limits:
+how long a client may not read or not answer, and in how many pieces a message may come. `push`
+speaks on it.
 """
 
 from __future__ import annotations
@@ -31,25 +32,26 @@ if TYPE_CHECKING:
     from devserver.transports.http.serving import HttpServer
 
 PING_SECONDS = 20.0
-"""How long nothing may come before the client is asked whether it is there, and how long it then has to answer."""
+"""Seconds of silence after which the client is asked whether it is there, and that it then has to
+answer."""
 PARTING_SECONDS = 3.0
-"""How long a client that was cut off has to read what waits for it, and why."""
+"""Seconds that a client which was cut off has to read its last messages and the reason."""
 CLOSING_SECONDS = 10.0
-"""How long a client has to answer the closing of its line."""
+"""Seconds that a client has to answer the closing of its line."""
 MOST_FRAGMENTS = 1024
 
 NOT_TEXT, NOT_UTF8, POLICY, TOO_BIG, SILENT, RESTARTING, AGAIN = 1003, 1007, 1008, 1009, 1011, 1012, 1013
 SLOW_CONSUMER = 4002
 _MOST_LINE = 8192 - 64
 _MOST_FRAME = MOST_BODY + 14
-# At debug level the library would write every message to the log, and the first one holds a secret.
+# At debug level the library would log every message, and the first one holds a secret.
 _log = logging.getLogger("devserver.frames")
 _log.setLevel(logging.WARNING)
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
 class Speaker(Protocol):
-    """What speaks on a WebSocket: told of messages, and of its end."""
+    """Speaks on a WebSocket: told of messages, and of its end."""
 
     @property
     def agent_id(self) -> str | None:
@@ -63,16 +65,16 @@ class Speaker(Protocol):
         """Take a message, which is UTF-8."""
 
     def sent(self) -> None:
-        """Go on sending: the client has read everything."""
+        """Continue sending: the client has read everything."""
 
     def ended(self) -> None:
-        """Note that nothing can be said any more. May be called twice."""
+        """Note the end: nothing can be sent any more. May be called twice."""
 
     def unanswered(self) -> tuple[list[bytes], list[bytes]]:
-        """Give the messages to be heard again, then the errors that answer what still runs."""
+        """Return the messages to be heard again, then the errors that answer those in flight."""
 
     def is_working(self) -> bool:
-        """Whether messages run that are not answered."""
+        """Return whether messages run that are not answered."""
 
 
 class WebSocket(Channel):
@@ -110,7 +112,7 @@ class WebSocket(Channel):
         self._frames = Frames(Side.SERVER, state=State.OPEN, max_size=MOST_BODY, logger=_log)
         self._fragments: list[bytes] = []
         self._partial = 0
-        """The bytes of these."""
+        """Their bytes."""
         self._is_text = True
         self._is_held = False
         self.was_cut_off = False
@@ -122,7 +124,7 @@ class WebSocket(Channel):
     # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Go on where another server has left off."""
+        """Continue after another server."""
         super().connection_made(transport)
         handed, self._handed = self._handed, None
         if handed is None:
@@ -148,7 +150,8 @@ class WebSocket(Channel):
 
     @property
     def size(self) -> int:
-        """The bytes that are held for it, with those of messages that are not whole or not answered."""
+        """The bytes that are held for it, with those of messages that are incomplete or
+        unanswered."""
         return super().size + self._partial + (self.speaker.size if self.speaker is not None else 0)
 
     @property
@@ -162,18 +165,19 @@ class WebSocket(Channel):
         return self.speaker.agent_id if self.speaker is not None else self.agent_id
 
     def refuse_more(self) -> None:
-        """Say why, and end."""
+        """Tell the reason, and end."""
         if self.is_sending:
             self.cut_off()
         else:
             self.close(AGAIN, "too many bytes wait on connections")
 
     def is_working(self) -> bool:
-        """Whether messages run that are not answered."""
+        """Return whether messages run that are not answered."""
         return self.speaker is not None and self.speaker.is_working()
 
     def handed(self) -> HandedConnection | None:
-        """Give it to a successor: what was half read as one first fragment, what still runs answered with an error."""
+        """Return its values for a successor: an incomplete message as one first fragment, those in
+        flight answered with an error."""
         if self.transport.is_closing():
             return None
         received, unsent = bytes(self.unread), self.unsent()
@@ -202,7 +206,8 @@ class WebSocket(Channel):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a message is being dealt with, or the client does not read: nothing is read behind either."""
+        """Whether a message is being processed, or the client does not read: nothing is read
+        then."""
         return self.is_open and (self._is_held or self.is_sending)
 
     def hold(self) -> None:
@@ -220,7 +225,7 @@ class WebSocket(Channel):
         self.server.loop.call_later(seconds, self.release)
 
     def sent(self) -> None:
-        """Go on in both directions."""
+        """Continue in both directions."""
         if self.speaker is not None and self.is_open:
             self.speaker.sent()
         self._hear_on()
@@ -235,7 +240,7 @@ class WebSocket(Channel):
     # Messages in
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read, which is a sign of life, too."""
+        """Take read bytes, which are a sign of life, too."""
         if self.is_open:
             self._was_asked = False
             self._deadline.set(self.ping_seconds)
@@ -246,7 +251,7 @@ class WebSocket(Channel):
         size = frame_size(self.unread)
         if size is None or len(self.unread) < size <= _MOST_FRAME:
             return False
-        # One that announces too much is refused by its head.
+        # A too large one is refused by its head.
         self._frames.receive_data(bytes(self.unread[:size]))
         del self.unread[:size]
         for event in self._frames.events_received():
@@ -304,7 +309,8 @@ class WebSocket(Channel):
         self._frames.fail(code, reason)
 
     def cut_off(self) -> None:
-        """Tell a client that does not read why it is cut off, and give it some seconds to read that."""
+        """Tell a client that does not read why it is cut off, and give it some seconds to read
+        that."""
         if self.is_open:
             self.was_cut_off = True
             self.close(SLOW_CONSUMER, "slow_consumer")
@@ -312,7 +318,7 @@ class WebSocket(Channel):
             self.finish()
 
     def _due(self) -> None:
-        """Ask a silent client whether it is there; end a line that does not end by itself."""
+        """Ask a silent client whether it is there; end a line whose client does not."""
         if not self.is_open:
             self.transport.abort()
         elif not self._was_asked:
@@ -329,7 +335,7 @@ class WebSocket(Channel):
             if data:
                 self.write(data)
             else:
-                # The library's sign for the end of what we send.
+                # The library's sign for the end of our messages.
                 self._deadline.set(self.parting_seconds)
                 self.finish()
                 self._end_speaker()
@@ -340,7 +346,8 @@ class WebSocket(Channel):
 
 
 def frame_size(data: bytearray) -> int | None:
-    """How many bytes the first frame in `data` has, with its head; None where too little of the head is there."""
+    """Return how many bytes the first frame in `data` has, with its head; None if the head is
+    incomplete."""
     if len(data) < 2:
         return None
     length, head = data[1] & 0x7F, 6 if data[1] & 0x80 else 2
@@ -353,7 +360,7 @@ def frame_size(data: bytearray) -> int | None:
 
 
 def _masked(opcode: Opcode, data: bytes, *, whole: bool = True) -> bytes:
-    """A frame as a client sends it."""
+    """Return a frame as a client sends it."""
     return Frame(opcode, data, fin=whole).serialize(mask=True, extensions=[])
 
 
@@ -366,9 +373,10 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def opened(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | Answer:
-    """The library's answer to a handshake, as bytes where it agrees to one, with the headers that all our answers have.
+    """Return the library's answer to a handshake, as bytes if it agrees to one, with the headers of
+    all our answers.
 
-    A refusal of its own leaves as all our answers do.
+    A refusal of its own is sent like all our answers.
     """
     named = Headers()
     for name, value in headers:
@@ -384,7 +392,7 @@ def opened(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | Ans
 def handshake_problem(
     method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], *, is_current: bool
 ) -> Verdict | None:
-    """What is wrong with a WebSocket handshake; `is_current`: whether it came as HTTP/1.1."""
+    """Return the problem of a WebSocket handshake; `is_current`: whether it came as HTTP/1.1."""
     named: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         named.setdefault(name, []).append(value)

@@ -1,7 +1,8 @@
-"""The HTTP wire of OpenAgents: health, register, poll, send_event, unregister, as unmodified clients speak it.
+"""The HTTP wire of OpenAgents: health, register, poll, send_event, unregister, for unmodified
+clients.
 
-What such a client must read is answered with status 200 and `success` false, because it does not read the body of
-anything else (contract, B1 and B2). Bad input is answered with 400 and a sentence.
+Refusals that such a client must read have status 200 and `success` false, because it reads no other
+body (contract, B1 and B2). Bad input is answered with 400 and a sentence.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from devserver.transports.ports import ServedNetwork
 from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 20.0
-"""How long a poll waits for an event. Unmodified clients give up after 30."""
+"""Seconds that a poll waits for an event. Unmodified clients give up after 30."""
 
 NOT_PROVEN = "Authentication failed: Invalid or missing secret"
 
@@ -32,7 +33,7 @@ NOT_PROVEN = "Authentication failed: Invalid or missing secret"
 class Wire:
     """The endpoints, over one network.
 
-    Arguments: `hold` seconds that a poll waits; `port_of` the port that is really bound, which health must name
+    Arguments: `hold` seconds that a poll waits; `port_of` the bound port, which health must name
     because clients connect to it.
     """
 
@@ -52,7 +53,7 @@ class Wire:
         self._hold = hold
 
     def routes(self) -> tuple[Route, ...]:
-        """The table of this wire."""
+        """Return the table of this wire."""
         return (
             Route("GET", "/healthz", Scope.OPEN, self.alive),
             Route("GET", "/api/health", Scope.OPEN, self.health),
@@ -63,11 +64,12 @@ class Wire:
         )
 
     async def alive(self, request: Request) -> Answer:
-        """That the server answers, and no more."""
+        """Answer that the server is alive, and no more."""
         return told({"ok": True})
 
     async def health(self, request: Request) -> Answer:
-        """What a client needs to connect; agents and configurations only for those who may read them."""
+        """Answer what a client needs to connect; agents and configurations only for clients that
+        may read them."""
         in_full = request.principal.may(Scope.READ)
         data = health(self._network, self._port_of(), in_full=in_full)
         return told({"success": True, "status": "healthy", "data": data})
@@ -92,7 +94,7 @@ class Wire:
         )
 
     async def poll(self, request: Request) -> Answer:
-        """The events that wait for an agent, or the first to come while the poll is held."""
+        """Answer the events that wait for an agent, or the first to come while the poll is held."""
         agent_id = request.query.get("agent_id")
         if not agent_id:
             return refused("no_agent_id", "agent_id query parameter is required", 400)
@@ -111,7 +113,7 @@ class Wire:
         return Answer(b'{"success":true,"agent_id":' + name + b',"messages":' + events_to_json(events) + b"}")
 
     async def send_event(self, request: Request) -> Answer:
-        """Take an event on its way and give back the answer."""
+        """Take an event on its way and return the answer."""
         body = request.body
         source_id = body.get("source_id")
         if not body.get("event_name") or not source_id:
@@ -137,7 +139,7 @@ class Wire:
         return told({"success": True})
 
     def _proven(self, agent_id: object, secret: object, what: str) -> Agent | None:
-        """The agent that id and secret prove; a failure is written down."""
+        """Return the agent that id and secret prove; a failure is logged."""
         if not isinstance(agent_id, str):
             raise Malformed("bad_field", "an agent's id is a text")
         agent = self._network.directory.authenticate(agent_id, secret)
@@ -155,20 +157,20 @@ def _not_registered(refusal: EventRefused) -> Answer:
 async def held_events(outbox: Outbox, hold: float) -> list[Letter]:
     """Take the events of an outbox, waited for up to `hold` seconds.
 
-    Where the client goes away this is cancelled, and the events stay.
+    If the client goes away this is cancelled, and the events stay.
     """
     consumer = outbox.attach()
     if not len(outbox):
         await outbox.ready(consumer, hold)
-        # The client may have hung up in the same moment: the loop reads that in its next turn, and cancels this in the
-        # one after it.
+        # The client may have hung up in the same moment: the loop reads that in its next turn, and
+        # cancels this in the one after it.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     return outbox.take_nowait() if outbox.is_current(consumer) else []
 
 
 def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any]:
-    """The data of `/api/health` in the form that OpenAgents clients check (contract, B3)."""
+    """Return the data of `/api/health` in the form that OpenAgents clients check (contract, B3)."""
     config, stats = network.config, network.stats()
     return {
         "network_id": stats.get("network_id", config.node_id or config.name),
@@ -186,7 +188,8 @@ def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any
         "mods": [_mod_detail(each, in_full) for each in network.mods()],
         "dynamic_mods": stats.get("dynamic_mods", {}) if in_full else {"loaded": [], "count": 0, "details": {}},
         "topology_mode": "centralized",
-        # Only what is spoken here, whatever the file says: an unknown transport makes clients give up.
+        # Only the transports served here, whatever the file says: an unknown transport makes
+        # clients give up.
         "transports": [{"type": "http", "config": {"port": port}}],
         "manifest_transport": "http",
         "recommended_transport": "http",
