@@ -1,7 +1,8 @@
-"""Opens an address in the browser of whoever sits here, where there is one. Never a browser in the terminal itself.
+"""Opens an address in the browser of the person at this machine, if there is one. Never a browser
+in the terminal itself.
 
-What a process is started with can be read by every user of the machine: an address that is given here must not hold
-what lets anybody in for long.
+Every user of the machine can read the arguments of a process: an address that is given here must
+not contain a lasting credential.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from collections.abc import Callable, Mapping
 
 _OPENERS = ("xdg-open", "gio open", "x-www-browser", "wslview")
 _PATIENCE = 3.0
-"""Seconds after which what was started is taken to be the browser itself, and not something that only calls it."""
+"""Seconds after which the started process counts as the browser itself, and not as its launcher."""
 
 
 def browse(url: str) -> bool:
-    """Open an address; whether that seems to have worked. Blocks for up to three seconds, never raises."""
+    """Open an address; return whether that seems to have worked. Blocks for up to three seconds,
+    never raises."""
     command = command_for(url, os.environ, sys.platform, shutil.which)
     if command is None:
         return False
@@ -44,7 +46,8 @@ def browse(url: str) -> bool:
 def command_for(
     url: str, environ: Mapping[str, str], platform: str, which: Callable[[str], str | None]
 ) -> list[str] | None:
-    """What opens an address, or None where nobody would see it: over ssh, or without a screen. BROWSER wins."""
+    """Return the command that opens an address, or None if no one would see it: over ssh, or
+    without a screen. BROWSER wins."""
     chosen = environ.get("BROWSER", "").split(os.pathsep)[0].strip()
     if chosen:
         return _chosen(chosen, url)
@@ -59,7 +62,8 @@ def command_for(
 
 
 def _chosen(command: str, url: str) -> list[str] | None:
-    """The command in BROWSER, in which %s stands for the address, as everywhere; at its end where there is none."""
+    """Return the command in BROWSER, in which %s stands for the address, as everywhere; at its end
+    if there is none."""
     try:
         words = shlex.split(command)
     except ValueError:

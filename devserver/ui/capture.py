@@ -1,7 +1,7 @@
-"""Takes what mods print while the server runs, so that it is told as lines with their name and breaks no layout.
+"""Takes everything that mods print while the server runs, and tells it as lines with their names.
 
-Stands in for `sys.stdout` and `sys.stderr`. Their file descriptors stay as they are: what a child process writes goes
-straight through.
+Replaces `sys.stdout` and `sys.stderr`. Their file descriptors stay the same: the output of a child
+process is not changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 @contextmanager
 def captured(say: Say, *, keys: bool = False) -> Iterator[None]:
-    """Give every printed line to `say`, for as long as the context lasts. With `keys`, these see to `breakpoint()`."""
+    """Give every printed line to `say`, for as long as the context lasts. With `keys`, these handle
+    `breakpoint()`."""
     before, hook = (sys.stdout, sys.stderr), sys.breakpointhook
     stand_ins = tuple(Capture(each, say) for each in before)
     sys.stdout, sys.stderr = stand_ins
@@ -46,7 +47,8 @@ def captured(say: Say, *, keys: bool = False) -> Iterator[None]:
 
 
 class Capture(io.TextIOBase):
-    """A stream whose lines are said. Lines of different mods do not mix; one that is not ended waits for its end."""
+    """A stream whose lines are said. Lines of different mods do not mix; an incomplete one waits
+    for its end."""
 
     def __init__(self, original: TextIO, say: Say) -> None:
         self._original = original
@@ -57,15 +59,16 @@ class Capture(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of the stream it stands for."""
+        """The encoding of the stream that it replaces."""
         return getattr(self._original, "encoding", None) or "utf-8"
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """That of the stream it stands for, for whoever starts a process with it."""
+        """Return the descriptor of the stream that it replaces, for code that starts a process with
+        it."""
         return self._original.fileno()
 
     def write(self, text: str) -> int:
@@ -78,7 +81,8 @@ class Capture(io.TextIOBase):
         return len(text)
 
     def _ended(self, who: str, text: str, now: float) -> list[str]:
-        """The lines that a text ends; what it begins waits, but neither for long nor for ever."""
+        """Return the lines that a text ends; an incomplete one waits, for a bounded time and
+        size."""
         before, began = self._unfinished.pop(who, ("", now))
         late = [before] if now - began > _UNFINISHED_SECONDS else []
         *lines, rest = _LINE_END.split(text if late else before + text)
@@ -103,13 +107,13 @@ class Capture(io.TextIOBase):
 
 
 class _Bytes(io.RawIOBase):
-    """The `buffer` of a stand-in, for those who print bytes."""
+    """The `buffer` of a replaced stream, for code that prints bytes."""
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
@@ -118,7 +122,7 @@ class _Bytes(io.RawIOBase):
 
 
 def _whose(frame: FrameType | None) -> str:
-    """The generation whose code is running, else the module that prints."""
+    """Return the generation whose code is running, else the module that prints."""
     call = running.get()
     if call is not None:
         return call.generation.name
@@ -128,4 +132,4 @@ def _whose(frame: FrameType | None) -> str:
 
 
 _PRINTERS = frozenset({__name__, "logging", "warnings", "traceback", "threading"})
-"""Modules that print for others."""
+"""Modules that print on behalf of others."""

@@ -1,4 +1,5 @@
-"""What can be had, as lines: the rows of a search, what a mod is and does, what a new version newly does. Pure."""
+"""Available mods as lines: the rows of a search, the description of a mod, the differences of a new
+version. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _MOST_VERSIONS = 6
 
 
 def search_lines(rows: Sequence[Mapping[str, Any]], view: View) -> tuple[Line, ...]:
-    """A line for each mod: its name, version, what it is, and where it is listed."""
+    """Return a line for each mod: its name, version, summary, and catalogue."""
     names = min(_WIDEST, max((len(each["name"]) for each in rows), default=0))
     versions = max((len(each["version"] or "") for each in rows), default=0)
     places = max((len(each["catalogue"]) for each in rows), default=0)
@@ -46,19 +47,19 @@ def _warnings(row: Mapping[str, Any]) -> Iterator[Segment]:
 
 
 def counted_line(told: Mapping[str, Any], names: str) -> Line:
-    """What was found of how many, and where it was looked for."""
+    """Return how many mods were found of how many, and where they were searched."""
     return (dim(f"{told['found']} of {count(told['of'], 'mod')} · {names}"),)
 
 
 def shown_lines(facts: Mapping[str, Any]) -> tuple[Line, ...]:
-    """What a mod is, answers, needs and touches, and its versions."""
+    """Return the summary, answers, needs and touches of a mod, and its versions."""
     words = joined((facts["summary"], facts["license"], facts["catalogue"]), " · ")
     head = (strong(f"{facts['name']} {facts['version'] or ''}".rstrip()), plain(f" · {words}"))
     return (head, *_warning_lines(facts), *_rows(facts))
 
 
 def added_lines(facts: Mapping[str, Any], place: str) -> tuple[Line, ...]:
-    """What a mod is and does that is about to be added; `place` is where it comes from."""
+    """Return the description of a mod that is about to be added; `place` is its origin."""
     parts = (f"sha256 {facts['sha256'][:8]}…", size_of(facts), facts["license"])
     head = (strong(f"{facts['name']} {facts['version']}"), plain(f" from {place} · " if place else " · "))
     answers = _row("answers", listed(facts["answers"], "and", 12) or "no events")
@@ -113,14 +114,15 @@ def _touches(touches: Mapping[str, Sequence[str]], read_from: str) -> Iterator[L
 
 
 def touch_rows(touches: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A line of words for each kind of what is touched: `network (ssl api.py:3, urllib.request api.py:7)`."""
+    """Yield a line of words for each kind of what is touched: `network (ssl api.py:3,
+    urllib.request api.py:7)`."""
     for kind in sorted(touches, key=lambda kind: (kind != "storage", kind)):
         words = listed(touches[kind], "and", 4)
         yield words if kind == "storage" else f"{kind}: {words}"
 
 
 def size_of(facts: Mapping[str, Any]) -> str:
-    """How much it is: files, lines, bytes."""
+    """Return the size of a mod: files, lines, bytes."""
     size = facts["size"]
     amount = f"{size / 1024:.1f} KB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
     return f"{count(facts['files'], 'file')}, {count(facts['lines'], 'line')}, {amount}"
@@ -142,7 +144,7 @@ def _row(label: str, words: str) -> Line:
 
 
 def asked_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """What agents ask for, a line each."""
+    """Return the requests of agents, a line each."""
     if not rows:
         yield (dim("no agent asks for a mod"),)
     for each in rows:
@@ -156,21 +158,22 @@ def asked_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
 
 
 def source_lines(sources: Mapping[str, str]) -> Iterator[Line]:
-    """All sources of a package, each below its name."""
+    """Yield all sources of a package, each below its name."""
     for name, text in sources.items():
         yield (strong(name),)
         yield from ((plain(f"{number:>5}  {line}"),) for number, line in enumerate(text.splitlines(), 1))
 
 
 def diff_lines(diff: Sequence[str]) -> Iterator[Line]:
-    """What differs, line by line."""
+    """Return the differences, line by line."""
     styles = {"+": Style.GOOD, "-": Style.BAD, "@": Style.DIM}
     for line in diff:
         yield (Segment(line, styles.get(line[:1], Style.PLAIN)),)
 
 
 def difference_lines(facts: Mapping[str, Any]) -> tuple[Line, ...]:
-    """What a new version newly answers, needs and touches; `facts` as `difference_facts` of `market/shown` has them."""
+    """Return the new answers, needs and touches of a version; `facts` as `difference_facts` of
+    `market/shown` has them."""
     rows: list[Line] = []
     for label, came, went in (("answers", "new_answers", "gone_answers"), ("needs", "new_needs", "gone_needs")):
         signed = [f"+ {each}" for each in facts[came]] + [f"- {each}" for each in facts[went]]

@@ -1,6 +1,8 @@
-"""Tells facts on a terminal or in a log. Chooses by the stream; formats through `lines` and `render`; decides nothing.
+"""Tells facts on a terminal or in a log. Chooses by the stream; formats through `lines` and
+`render`; decides nothing.
 
-Beyond lines it remembers only what its own keys ask for again: the banner, the latest trace, the open question.
+Beyond lines it remembers only what its own keys ask for: the banner, the latest trace, the open
+question.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 SAME_LINE_SECONDS = 0.04
-"""How long after the line of a save its pinned events are told on that line; later they have a line of their own."""
+"""Seconds after the line of a save in which its pinned events are told on that line; later they get
+their own."""
 
 _UP = "\x1b[1A"
 _WIPE_LINE = "\r\x1b[K"
@@ -54,7 +57,7 @@ _MOST_LATER = 500
 
 
 def local_now() -> datetime:
-    """The present, in the local time zone."""
+    """Return the present, in the local time zone."""
     return datetime.now().astimezone()
 
 
@@ -102,13 +105,13 @@ class Console:
         self._replayed: Replayed | None = None
         self._receipt = _Receipt()
         self.place: Frame | None = None
-        """Where the latest error is."""
+        """The place of the latest error."""
 
     def tell(self, fact: Fact) -> None:
         """Show a fact."""
         with self._lock:
             if self._quiet and isinstance(fact, Blocked):
-                return  # it is the debugger that blocks
+                return  # the debugger itself blocks
             if isinstance(fact, Replayed) and self._goes_on(fact):
                 self._replayed = fact
                 return
@@ -135,7 +138,7 @@ class Console:
                 self._await_rest()
 
     def _tell_rest(self, now: float) -> None:
-        """Tell how often that which was told once, and then no more, has happened in the end."""
+        """Tell the total number of repetitions of a fact that was told once."""
         for key, fact in list(self._silenced.items()):
             times = self._repeats.rest(key, now)
             if times:
@@ -144,13 +147,14 @@ class Console:
                 del self._silenced[key]
 
     def log(self, said: Said) -> None:
-        """Show one line of a log, or one that was printed."""
+        """Show one line of a log, or a printed one."""
         with self._lock:
             self._show((said_block(said, self._view()),))
             self._trace = said.trace or self._trace
 
     def reveal(self, page: str, why: str) -> None:
-        """Show the whole address of the page in the browser: behind the reason for it, or in the banner without one."""
+        """Show the whole address of the page in the browser: behind the reason for it, or in the
+        banner without one."""
         with self._lock:
             if why:
                 self._show(blocks_of(Notice(f"{why}: {page}"), self._view()))
@@ -171,8 +175,8 @@ class Console:
             self._show((Block(event_line(row, self._view())[1:]),))
 
     def differences(self) -> None:
-        """Show what differed in the pinned events after the latest save."""
-        # Here and not above: rarely asked for.
+        """Show the differences of the pinned events after the latest save."""
+        # Here and not above: rarely needed.
         from devserver.ui.replay_lines import differences_block
 
         with self._lock:
@@ -189,7 +193,8 @@ class Console:
             self._writer.write(CLEAR)
 
     def ask(self, question: str) -> None:
-        """Keep a question with the answer typed so far as the last line of the terminal; an empty one ends it."""
+        """Keep a question with the answer typed so far as the last line of the terminal; an empty
+        one ends it."""
         with self._lock:
             fitted = _fitted(safe(question), self._width_of() - 1)
             self._question = render_line((Segment(fitted),), self.look) if question else ""
@@ -197,7 +202,8 @@ class Console:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Keep to itself what is told meanwhile, for somebody else writes to the terminal, and show it afterwards."""
+        """Buffer output while another program (a debugger) owns the terminal, and show it
+        afterwards."""
         with self._lock:
             self._quiet += 1
         try:
@@ -215,7 +221,7 @@ class Console:
             if self._timer is not None:
                 self._timer.cancel()
             if self._question:
-                # An open question is no last line for the shell's prompt to follow.
+                # The shell's prompt must not follow an open question.
                 self._writer.write(_WIPE_LINE)
                 self._question = ""
             self._tell_rest(float("inf"))
@@ -226,7 +232,8 @@ class Console:
         self._writer.open_again()
 
     def _receipt_of(self, fact: PlanDone) -> _Receipt:
-        """The line of a save that was told in one line; else nothing that could be written behind."""
+        """Return the line of a save that was told in one line, to which more can be added; else
+        None."""
         blocks = blocks_of(fact, self._view())
         if len(blocks) != 1 or blocks[0].body or blocks[0].details or blocks[0].after:
             return _Receipt()
@@ -246,9 +253,11 @@ class Console:
             self._writer.write(f"{_WIPE_LINE}{text}{self._question}" if self._question else text)
 
     def _goes_on(self, fact: Replayed) -> bool:
-        """Write what the pinned events came to behind the line of the save; whether that could be done.
+        """Append the results of pinned events to the line of the save; return whether that was
+        possible.
 
-        Where all is the same, and nothing was written since: one line a reload stays true.
+        That is so if all are the same, and nothing was written since: one line for a reload stays
+        true.
         """
         receipt, words = self._receipt, tail(fact, self._view())
         is_late = time.monotonic() - receipt.at > SAME_LINE_SECONDS
@@ -278,14 +287,16 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class _Receipt:
-    """The line of a save, while it is the last one that was written: when (monotonic seconds), and its columns."""
+    """The line of a save, while it is the last one that was written: when (monotonic seconds), and
+    its columns."""
 
     at: float = float("-inf")
     cells: int = 0
 
 
 def _fitted(text: str, columns: int) -> str:
-    """A line that must not be wrapped, as it could then not be wiped: its beginning and its end, where it is typed."""
+    """Return a line that must not be wrapped, because it could then not be erased: its beginning
+    and its end, where the typing is."""
     if cells(text) <= columns:
         return text
     end = text[-(columns // 2) :]

@@ -1,4 +1,4 @@
-"""What a change of mods means for those who use them, as lines. Pure."""
+"""The effects of a change of mods on their users, as lines. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST = 12
 
 
 def contract_block(fact: ContractChanged, view: View) -> Block:
-    """The lines under one head."""
+    """Return the lines under one head."""
     told = contract_to_dict(fact)
     first, *rest = contract_lines(told["lost"], told["changed"], view)
     more = [(dim(f"… and {len(rest) - _MOST} more: oa-dev contract"),)] if len(rest) > _MOST else []
@@ -24,7 +24,8 @@ def contract_block(fact: ContractChanged, view: View) -> Block:
 
 
 def contract_lines(lost: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]], view: View) -> list[Line]:
-    """A line for each event that lost its last handler, and for each place of another shape."""
+    """Return a line for each event that lost its last handler, and for each place of another
+    shape."""
     arrow = view.look.glyphs.arrow
     lines: list[Line] = []
     for each in lost:

@@ -1,6 +1,6 @@
 """Makes `breakpoint()` work beside single keys: while the debugger asks, it has the terminal alone.
 
-Does nothing to any other debugger: whoever sets PYTHONBREAKPOINT, or a hook of their own, keeps it.
+Leaves other debuggers alone: PYTHONBREAKPOINT, or a hook of the user's own, stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ Paused = Callable[[], AbstractContextManager[None]]
 
 
 def debugger_hook(present: Hook, paused: Paused) -> Hook:
-    """The hook for `sys.breakpointhook`: pdb with the terminal to itself, or the present hook where it is not Python's.
+    """Return the hook for `sys.breakpointhook`: pdb with the terminal to itself, or the present
+    hook where it is not Python's.
 
     Args:
         present: the hook in use.
@@ -30,7 +31,7 @@ def debugger_hook(present: Hook, paused: Paused) -> Hook:
             return present(*args, **kwargs)
         with _own_streams():
             debugger = _debugger(paused)
-        # Nothing may be called after this: the debugger would stop there, and not where it was asked for.
+        # No call may follow this: the debugger would stop there, and not at the breakpoint.
         debugger.set_trace(sys._getframe(1))
         return None
 
@@ -39,7 +40,8 @@ def debugger_hook(present: Hook, paused: Paused) -> Hook:
 
 @contextmanager
 def _own_streams() -> Iterator[None]:
-    """The streams that the process began with: what is printed into others is shown as lines, which no prompt is."""
+    """Replace the captured streams by those that the process began with: a prompt is not a whole
+    line."""
     with redirect_stdout(sys.__stdout__), redirect_stderr(sys.__stderr__):
         yield
 
@@ -49,7 +51,7 @@ def _debugger(paused: Paused) -> Any:
     import pdb
 
     class Debugger(pdb.Pdb):
-        """pdb that takes the terminal for as long as it asks, and gives it back between two stops."""
+        """pdb that takes the terminal while it asks, and gives it back between two stops."""
 
         def interaction(self, *args: Any, **kwargs: Any) -> None:
             with paused(), _own_streams():

@@ -1,4 +1,4 @@
-"""What `oa-dev doctor` found, as lines. Pure."""
+"""The findings of `oa-dev doctor`, as lines. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDEST = 30
 
 
 class Examined(Protocol):
-    """One thing that was looked at."""
+    """One finding."""
 
     @property
     def group(self) -> str: ...
@@ -33,7 +33,7 @@ class Examined(Protocol):
 
 
 def doctor_lines(rows: Sequence[Examined], view: View) -> tuple[Line, ...]:
-    """A heading for each group, and under it its things; what is not as it should be is marked."""
+    """Return a heading for each group, and its findings; problems are marked."""
     width = max((len(each.name) for each in rows), default=0)
     lines: list[Line] = []
     for number, row in enumerate(rows):

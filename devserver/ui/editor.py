@@ -1,4 +1,5 @@
-"""Opens a file at its line in the editor of the person who sits here. Pure, but for `open_in`."""
+"""Opens a file at its line in the editor of the person at the terminal. Pure, except for
+`open_in`."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ _LINKS = {
     "codium": "vscodium://file{path}:{line}:{column}",
     **{name: f"{name}://open?file={{path}}&line={{line}}" for name in ("idea", "pycharm")},
 }
-"""What a browser calls each editor by; `{path}` is percent-encoded."""
+"""The URL scheme of each editor in a browser; `{path}` is percent-encoded."""
 _ANY = "+{line} {file}"
-"""What vi has had, and nearly every editor of a terminal since."""
+"""Arguments of vi, and nearly every editor of a terminal since."""
 
 NO_EDITOR = "no editor is set: OA_DEV_EDITOR, VISUAL or EDITOR, as in OA_DEV_EDITOR='code -g {file}:{line}'"
 
@@ -37,12 +38,13 @@ class Edit(NamedTuple):
 
 
 def chosen_editor(setting: str | None, environ: Mapping[str, str]) -> str:
-    """The editor that was set for `oa-dev`, else that of the environment; "" without one."""
+    """Return the editor that was set for `oa-dev`, else that of the environment; "" without one."""
     return setting or environ.get("VISUAL") or environ.get("EDITOR") or ""
 
 
 def link_of(editor: str) -> str | None:
-    """Give the address that has a browser open a file in this editor, with {path}, {line} and {column} in it."""
+    """Return the address with which a browser opens a file in this editor, with {path}, {line} and
+    {column} in it."""
     try:
         words = shlex.split(editor)
     except ValueError:
@@ -51,9 +53,9 @@ def link_of(editor: str) -> str | None:
 
 
 def edit_of(editor: str, file: Path, line: int) -> Edit | None:
-    """What opens a file at a line; None for an editor that names no program.
+    """Return the command that opens a file at a line; None for an editor that names no program.
 
-    `editor` may have `{file}` and `{line}` in it; otherwise they are added as that editor takes them.
+    `editor` may have `{file}` and `{line}` in it; otherwise they are added in that editor's form.
     """
     try:
         words = shlex.split(editor)
@@ -69,7 +71,8 @@ def edit_of(editor: str, file: Path, line: int) -> Edit | None:
 
 
 def open_in(edit: Edit, terminal: AbstractContextManager[object]) -> str:
-    """Open it; why that failed, "" if it did not. An editor of the terminal is waited for, within `terminal`."""
+    """Open it; return why that failed, or "". An editor of the terminal is waited for, within
+    `terminal`."""
     try:
         if edit.in_terminal:
             with terminal:

@@ -1,7 +1,8 @@
 """Makes text from outside safe to print: agent ids, mod names, messages, paths, source lines.
 
-What a terminal could obey (control characters, C1, bidirectional overrides, invisible characters) becomes visible as
-`\\x1b`. Everything that any face prints goes through here; nothing here knows what the text means.
+Characters that a terminal could obey (control characters, C1, bidirectional overrides, invisible
+characters) become visible as `\x1b`. Everything that any face prints goes through here; nothing
+here knows what the text means.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ LINE_LIMIT = 4000
 
 
 def safe(text: str) -> str:
-    """The text with every unprintable character spelled out as in a Python literal, without line breaks.
+    """Return the text with every unprintable character spelled out as in a Python literal, without
+    line breaks.
 
-    Printable is what `str.isprintable` calls so: it excludes all of Unicode's "other" and "separator" characters but
-    the space, so control characters, C1, direction overrides, zero-width characters and lone surrogates all go.
+    Printable is what `str.isprintable` calls so: it excludes all of Unicode's "other" and
+    "separator" characters but the space, so control characters, C1, direction overrides, zero-width
+    characters and lone surrogates all go.
     """
     # Cut first: escaping can only lengthen, and an agent may send a megabyte.
     text = text[:LINE_LIMIT]
@@ -30,7 +33,8 @@ def _spelled(character: str) -> str:
 
 
 def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:
-    """At most `limit` bytes of the text in UTF-8, ending in `mark` where something is missing."""
+    """Return at most `limit` bytes of the text in UTF-8, ending in `mark` if something is
+    missing."""
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return text
@@ -38,7 +42,8 @@ def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Safe text in lines of at most so many columns, broken between words where there is a space to break at."""
+    """Return safe text in lines of at most so many columns, broken between words if there is a
+    space to break at."""
     lines, line = [], ""
     for word in text.split(" "):
         candidate = f"{line} {word}" if line else word
@@ -56,7 +61,7 @@ def wrapped(text: str, columns: int) -> list[str]:
 
 
 def _fitting(text: str, columns: int) -> int:
-    """How many characters of a text fit into so many columns; at least one."""
+    """Return how many characters of a text fit into so many columns; at least one."""
     used = 0
     for number, each in enumerate(text):
         used += cells(each)
@@ -66,7 +71,8 @@ def _fitting(text: str, columns: int) -> int:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal safe text takes: wide characters take two, combining ones none."""
+    """Return how many columns of a terminal safe text takes: wide characters take two, combining
+    ones none."""
     if text.isascii():
         return len(text)
     return sum(_cells_of(each) for each in text)

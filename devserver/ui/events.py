@@ -1,4 +1,4 @@
-"""Events that were recorded, as lines: one for each, or one of them whole. Pure."""
+"""Recorded events as lines: one line for each, or all about one. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def event_line(row: Mapping[str, Any], view: View) -> Line:
 
 
 def event_lines(event: Mapping[str, Any], view: View) -> list[Line]:
-    """One event: its line, where it went, what was sent on its behalf, who got it, its answer, and what raised."""
+    """Return one event in lines: its own, its visits, the events sent on its behalf, its receivers,
+    its answer, its errors."""
     arrow = view.look.glyphs.arrow
     rows = [_visit(each) for each in event["way"]]
     rows += [(f"  {arrow} #{each['number']} {each['event_name']}", each["took_ms"], "") for each in event["children"]]
@@ -56,7 +57,7 @@ def event_lines(event: Mapping[str, Any], view: View) -> list[Line]:
 
 
 def duration(ms: float) -> str:
-    """A time with three digits, in the unit that gives them."""
+    """Return a time with three digits, in the unit that fits these."""
     if ms < 1:
         return f"{ms * 1000:.0f} µs"
     return f"{ms:.3g} ms" if ms < 1000 else f"{ms / 1000:.3g} s"

@@ -1,6 +1,8 @@
-"""The words for a network that other machines can reach: a block of its own below the banner, and a sentence.
+"""The words for a network that other machines can reach: a block of its own below the banner, and a
+sentence.
 
-Pure. The join token is in the block of a terminal alone: what goes into a file or a pipe names where it is kept.
+Pure. The join token is in the block of a terminal alone: a file or a pipe names the file that holds
+it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from devserver.ui.segments import Block, Lead, Line, Segment, plain, strong
 
 
 def exposed_block(fact: Exposed, view: View) -> Block:
-    """What a person has to know, and what the agents of others need."""
+    """Return what a person has to know, and what the agents of others need."""
     if view.look.one_line:
         return Block((Segment(f"{view.look.glyphs.note} ", Style.WARN), plain(sentence_of(fact))))
     head = (Segment(f"  {view.look.glyphs.note}  ", Style.BAD), Segment(exposed_warning(fact), Style.WARN))

@@ -1,4 +1,4 @@
-"""A face as the server sees it: something to tell facts to, perhaps something to read keys from.
+"""A face as the server sees it: it is told facts, and perhaps reads keys.
 
 Puts the parts of a face together; knows nothing of networks.
 """
@@ -26,11 +26,11 @@ from devserver.ui.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """Where facts go and keys come from.
+    """Takes facts, and gives keys.
 
-    `tell` may be called from any thread, returns at once and never raises. `close` comes last and stops the keys too.
-    `keys` is None where there is no terminal to read. `reveal` shows the address of the page in the browser with the
-    token in it, and why: to be called only when a person asks.
+    `tell` may be called from any thread, returns at once and never raises. `close` comes last and
+    stops the keys too. `keys` is None without a terminal to read. `reveal` shows the address of the
+    page in the browser with the token in it, and why: only when a person asks.
     """
 
     tell: Callable[[Fact], None]
@@ -38,11 +38,12 @@ class Face:
     log: LogLines
     keys: Keys | None = None
     leave: Callable[[], None] = lambda: None
-    """Lets all go out that was told, and leaves the terminal to the next image of this process; `go_on` undoes that."""
+    """Writes everything that was told, and leaves the terminal to the next image of this process;
+    `go_on` undoes that."""
     go_on: Callable[[], None] = lambda: None
     reveal: Callable[[str, str], None] = lambda page, why: None
     event: Callable[[Mapping[str, Any]], None] = lambda row: None
-    """Shows an event that has ended, where a person has asked for that."""
+    """Shows an event that has ended, if a person has asked for that."""
     editor: Callable[[str], None] = lambda command: None
     """Takes the command of the editor that the key `e` opens."""
 
@@ -56,11 +57,11 @@ def console_face(
     log_errors: TextIO | None = None,
     mode: Mode | None = None,
 ) -> Face:
-    """The face for people: a console on `stream`, and the keys of the terminal on standard input.
+    """Return the face for people: a console on `stream`, and the keys of the terminal on standard
+    input.
 
-    `mode` is the terminal's at the end, where an earlier image of this process has changed it.
-
-    With `log_errors`, the log goes to that stream as JSON lines instead.
+    `mode` is the terminal's at the end, if an earlier image of this process has changed it. With
+    `log_errors`, the log goes to that stream as JSON lines instead.
     """
     descriptor = _readable_terminal() if keys and _shows_art(stream) else None
     console = Console(stream, root=root, version=version, keys=descriptor is not None)
@@ -104,8 +105,8 @@ def console_face(
 
 
 def _edit(console: Console, reader: Keys, command: str, root: Path) -> None:
-    """Open the place of the latest error in the editor, and say what keeps it from that."""
-    # Here and not above: rarely asked for.
+    """Open the place of the latest error in the editor, or tell why that is impossible."""
+    # Here and not above: rarely needed.
     from devserver.ui.editor import NO_EDITOR, edit_of, open_in
 
     if (place := console.place) is None:
@@ -120,13 +121,15 @@ def _shows_art(stream: TextIO) -> bool:
 
 
 def _readable_terminal() -> int | None:
-    """The descriptor of standard input where that is a terminal; Python has no stdin where it was closed."""
+    """Return the descriptor of standard input if that is a terminal; Python has no stdin if it was
+    closed."""
     stdin: TextIO | None = sys.stdin
     return stdin.fileno() if stdin is not None and is_tty(stdin) else None
 
 
 def json_face(stream: TextIO, errors: TextIO, *, human_log: bool = False) -> Face:
-    """The face for programs: JSON lines on `stream`, the log on `errors`, with `human_log` as lines for people."""
+    """Return the face for programs: JSON lines on `stream`, the log on `errors`, with `human_log`
+    as lines for people."""
     lines = JsonLines(stream)
     log, close_log = _human_log(errors) if human_log else _json_log(errors)
 
@@ -138,13 +141,13 @@ def json_face(stream: TextIO, errors: TextIO, *, human_log: bool = False) -> Fac
 
 
 def _json_log(errors: TextIO) -> tuple[LogLines, Callable[[], None]]:
-    """The log as JSON lines on a stream, and what closes it."""
+    """Return the log as JSON lines on a stream, and its close function."""
     log = Writer(errors, lambda dropped: f"{dropped} log lines dropped: nobody read them\n")
     return LogLines(lambda said: log.write(log_line(said, utc_now()))), log.close
 
 
 def _human_log(errors: TextIO) -> tuple[LogLines, Callable[[], None]]:
-    """The log as lines for people on a stream, and what closes it."""
+    """Return the log as lines for people on a stream, and its close function."""
     console = Console(errors)
     return LogLines(console.log), console.close
 

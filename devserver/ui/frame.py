@@ -1,6 +1,6 @@
-"""Errors as people need them: the place in their own code, two lines of source with carets, the message, at most
-eight lines. Formats what `ErrorFacts` holds; never reads a file and never formats a trace of its own.
-"""
+"""Errors as people need them: the place in their own code, two lines of source with carets, the
+message, at most eight lines. Formats the facts of `ErrorFacts`; never reads a file and never
+formats a trace of its own."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from devserver.ui.words import count
 
 _NARROWEST = 20
 _MOST_LINES = 6
-"""Lines that a message may take."""
+"""The most lines of a message."""
 _BRIEF = 200
 
 
 def place(frame: Frame) -> Segment:
-    """`file:line:column`, leading there."""
+    """Return `file:line:column`, as a link to that place."""
     column = f":{frame.column}" if frame.column else ""
     return Segment(f"{frame.file}:{frame.line}{column}", Style.NOTE, Place(frame.file, frame.line))
 
 
 def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Block:
-    """An error of a mod under its headline: place, source, message, what helps next. `note` may be empty."""
+    """Return an error of a mod under its headline: place, source, message, the next step. `note`
+    may be empty."""
     told = error_block(head, error, view)
     return replace(told, after=(*told.after, _next(error, note, view)))
 
 
 def error_block(head: Line, error: ErrorFacts, view: View) -> Block:
-    """An error of a mod under its headline: place, source, message."""
+    """Return an error of a mod under its headline: place, source, message."""
     where = error.where
     return Block(
         head,
@@ -45,31 +46,33 @@ def error_block(head: Line, error: ErrorFacts, view: View) -> Block:
 
 
 def config_error_block(head: Line, error: ErrorFacts, view: View) -> Block:
-    """A problem in network.yaml under a headline that names its place already."""
+    """Return a problem in network.yaml under a headline that names its place already."""
     told = _lines(_with_hint(error.message or error.kind, error.hint), view)
     after = tuple((plain(each),) for each in told)
     return Block(head, details=excerpt(error.where, view) if error.where else (), after=after)
 
 
 def message(error: ErrorFacts) -> str:
-    """What the error says with its kind, and its hint, as Python's own traces do."""
+    """Return the message of an error with its kind, and its hint, as Python's own traces do."""
     return _with_hint(f"{error.kind}: {error.message}" if error.message else error.kind, error.hint)
 
 
 def brief(error: ErrorFacts) -> str:
-    """What the error says with its kind and hint, for a line that says more than that."""
+    """Return the message of an error with its kind and hint, as part of a longer line."""
     first, _, rest = error.message.strip().partition("\n")
     shown = replace(error, message=first if len(first) <= _BRIEF else f"{first[: _BRIEF - 1]}…")
     return message(shown if not rest else replace(shown, message=f"{shown.message} …"))
 
 
 def message_lines(error: ErrorFacts, view: View) -> list[str]:
-    """What the error says, in the few lines that a screen has for it; `oa-dev trace` has the rest."""
+    """Return the message of an error, in the few lines that a screen has for it; `oa-dev trace` has
+    the rest."""
     return _lines(message(error), view)
 
 
 def _lines(words: str, view: View) -> list[str]:
-    """Words in lines as they were written, each wrapped to the terminal; what is beyond the room is counted."""
+    """Return words in lines as they were written, each wrapped to the terminal; surplus lines are
+    counted."""
     written = [each.rstrip() for each in words.strip().split("\n") if each.strip()]
     if view.look.one_line:
         return [" | ".join(each.strip() for each in written)]
@@ -80,7 +83,7 @@ def _lines(words: str, view: View) -> list[str]:
 
 
 def _indented(text: str, columns: int) -> list[str]:
-    """A written line, wrapped under its own indent."""
+    """Return a written line, wrapped under its own indent."""
     own = text[: len(text) - len(text.lstrip())][: columns // 4]
     return [own + each for each in wrapped(text.strip(), columns - len(own))]
 
@@ -103,13 +106,14 @@ def _next(error: ErrorFacts, note: str, view: View) -> Line:
 
 
 def _frames(trace: str) -> str:
-    """How many frames a trace has, where that is more than the one that is shown."""
+    """Return how many frames a trace has, if there are more than the shown one."""
     number = sum(line.startswith('  File "') for line in trace.splitlines())
     return f" ({number} frames)" if number > 1 else ""
 
 
 def excerpt(frame: Frame, view: View) -> tuple[Line, ...]:
-    """The line before, the line itself and carets below it; nothing where the source is not known."""
+    """Return the line before, the line itself and carets below it; nothing if the source is not
+    known."""
     texts = dict(frame.excerpt)
     if frame.line not in texts:
         return ()
@@ -128,7 +132,7 @@ def excerpt(frame: Frame, view: View) -> tuple[Line, ...]:
 
 
 class _Marked(NamedTuple):
-    """A line of source as it is shown, and where its carets stand, in columns of the terminal."""
+    """A line of source as it is shown, and the columns of its carets."""
 
     text: str
     offset: int = 0
@@ -136,9 +140,10 @@ class _Marked(NamedTuple):
 
 
 def _marked(text: str, column: int | None, end_column: int | None, room: int) -> _Marked:
-    """The part of a line around what is marked, at most `room` characters of it.
+    """Return the marked part of a line, at most `room` characters of it.
 
-    `column` and `end_column` count from 1, the latter is the first one not marked; it may lie on a later line.
+    `column` and `end_column` count from 1, the latter is the first one not marked; it may lie on a
+    later line.
     """
     if column is None:
         return _Marked(_source(text)[:room])
@@ -152,5 +157,6 @@ def _marked(text: str, column: int | None, end_column: int | None, room: int) ->
 
 
 def _source(text: str) -> str:
-    """Source as it can be shown and measured: tabs have one width, and nothing is left that a terminal obeys."""
+    """Return source that can be shown and measured: tabs have one width, and a terminal obeys none
+    of it."""
     return safe(text.rstrip("\r\n").replace("\t", "    "))

@@ -1,4 +1,4 @@
-"""Tables: what each style and each sign looks like. No rules, only looks."""
+"""Tables: the look of each style and each sign. No rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Style(StrEnum):
-    """What a piece of text means to the eye."""
+    """The meaning of a piece of text to the eye."""
 
     PLAIN = "plain"
     DIM = "dim"
@@ -93,4 +93,4 @@ ASCII = Glyphs(
     more="...",
     times="x",
 )
-"""For logs and dumb terminals: words where a sign would be art."""
+"""For logs and dumb terminals: words instead of signs."""

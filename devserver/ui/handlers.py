@@ -32,7 +32,8 @@ def _mod(row: Mapping[str, Any], view: View) -> Iterator[Line]:
 
 
 def _payload(schema: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each field: its name, its type, whether it may be left out, and what it means."""
+    """Return one line for each field: its name, its type, whether it may be left out, and its
+    description."""
     needed = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         default = "" if name in needed else ", optional"
@@ -44,7 +45,7 @@ _TYPES = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 
 def _type(field: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    """The type of a field in few words."""
+    """Return the type of a field in few words."""
     if "$ref" in field:
         name = str(field["$ref"]).rpartition("/")[2]
         return _type(models.get(name, {"type": "object"}), {})

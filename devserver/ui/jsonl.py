@@ -1,6 +1,6 @@
 """Facts as JSON lines, for programs: one object a line, `type` and `time` in each.
 
-What the objects are, `model.forms` says, and `oa-dev schema events` as a JSON Schema.
+`model.forms` has their types, `oa-dev schema events` their JSON Schema.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 
 def utc_now() -> datetime:
-    """The present, in UTC."""
+    """Return the present, in UTC."""
     return datetime.now(UTC)
 
 
@@ -38,7 +38,8 @@ class JsonLines:
         self._lock = threading.Lock()
 
     def tell(self, fact: Fact) -> None:
-        """Write a fact. Of an ignored save that repeats within a second only some are written, see `Repeats`."""
+        """Write a fact. Of an ignored save that repeats within a second only some are written, see
+        `Repeats`."""
         with self._lock:
             key = what_repeats(fact) if isinstance(fact, Ignored) else None
             if self._repeats.times(key, self._clock().timestamp()) is not None:
@@ -61,7 +62,7 @@ class JsonLines:
 
 
 def log_line(said: Said, now: datetime) -> str:
-    """A line of a log, or one that was printed, as a JSON line for the stream of the log."""
+    """Return a line of a log, or a printed one, as a JSON line for the stream of the log."""
     own = {"type": "log", "time": iso(now), "level": said.level, "who": said.who, "message": said.words}
     own |= {"trace": said.trace} if said.trace else {}
     own |= {"event" if key == "event_name" else key: value for key, value in said.bound.items()}
@@ -69,5 +70,6 @@ def log_line(said: Said, now: datetime) -> str:
 
 
 def line_of(values: Mapping[str, Any]) -> str:
-    """An object as one line. ASCII: nothing in it can steer a terminal or break a line; lone surrogates survive."""
+    """Return an object as one line. ASCII: nothing in it can steer a terminal or break a line; lone
+    surrogates survive."""
     return json.dumps(values, ensure_ascii=True, separators=(",", ":"), default=str) + "\n"

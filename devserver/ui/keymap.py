@@ -1,4 +1,5 @@
-"""The keys as a table, and what bytes from a terminal mean: pure. Help prints itself from the table."""
+"""The keys as a table, and the meaning of bytes from a terminal. Pure. Help is printed from the
+table."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ ERASE = ("\x7f", "\x08")
 ESCAPE = "\x1b"
 _MOST_SHOWN = 9
 REPEAT_SECONDS = 0.15
-"""Equal keys closer together than this are one key held down; keyboards repeat every 20 to 100 ms."""
+"""Equal keys closer together than this are one key held down; keyboards repeat every 20 to 100
+ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One shortcut, and the command that does the same from another terminal ("" where that one's own does)."""
+    """One shortcut, and the command that does the same from another terminal ("" if that terminal's
+    own does)."""
 
     key: str
     name: str
@@ -51,7 +54,7 @@ _NAMES = {each.key: each.name for each in KEYS} | {"?": "help"}
 
 @dataclass(frozen=True, slots=True)
 class KeyPressed:
-    """A shortcut was used: its name in `KEYS`, and for `reload_one` the mod that was chosen."""
+    """A shortcut was used: its name in `KEYS`, and for `reload_one` the chosen mod."""
 
     name: str
     mod: str | None = None
@@ -63,17 +66,18 @@ def shortcuts() -> tuple[tuple[str, str], ...]:
 
 
 def key_named(burst: str) -> str | None:
-    """The shortcut that a burst of input is, or None for one that means nothing here.
+    """Return the shortcut of a burst of input, or None for one without a meaning.
 
-    A burst is what came in without a pause. One character, perhaps repeated by a held key, is a key; anything else is
-    pasted text or the escape sequence of an arrow, and must not trigger what its letters would.
+    A burst is input without a pause. One character, perhaps repeated by a held key, is a key; other
+    bursts are pasted text or the escape sequence of an arrow, and must not trigger the keys of
+    their letters.
     """
     return _NAMES.get(burst[0]) if burst and len(set(burst)) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A line being typed: what is there so far, and whether it was finished or given up."""
+    """A line being typed: the text so far, and whether it was finished or given up."""
 
     typed: str = ""
     done: bool = False
@@ -81,7 +85,8 @@ class Answer:
 
 
 def typed_on(answer: Answer, burst: str) -> Answer:
-    """The answer after a burst of input. Escape sequences (arrows) change nothing, Escape alone gives up."""
+    """Return the answer after a burst of input. Escape sequences (arrows) change nothing, Escape
+    alone gives up."""
     if burst.startswith(ESCAPE):
         return Answer(answer.typed, cancelled=True) if burst == ESCAPE else answer
     typed = answer.typed
@@ -96,7 +101,8 @@ def typed_on(answer: Answer, burst: str) -> Answer:
 
 
 def chosen(typed: str, mods: Sequence[str]) -> str | None:
-    """The mod that an answer names: by its number in the question, its name, or a beginning that only it has."""
+    """Return the mod of an answer: by its number in the question, its name, or a unique beginning
+    of that."""
     typed = typed.strip()
     if typed.isdecimal() and 1 <= int(typed) <= len(mods):
         return mods[int(typed) - 1]
@@ -107,14 +113,15 @@ def chosen(typed: str, mods: Sequence[str]) -> str | None:
 
 
 def settled_by(typed: str, mods: Sequence[str]) -> bool:
-    """Whether a number is typed that no further digit could make another mod's: it needs no Enter."""
+    """Return whether a typed number is complete, because no further digit fits a mod: it needs no
+    Enter."""
     return typed.isdecimal() and 1 <= int(typed) <= len(mods) < int(typed) * 10
 
 
 def question(mods: Sequence[str], typed: str = "", refused: str = "") -> str:
-    """The one line that asks which mod. `refused` is an answer that names none, or several.
+    """Return the one line that asks which mod. `refused` is an answer that names none, or several.
 
-    What is typed narrows the choices, which keep their numbers.
+    The typed text narrows the choices, which keep their numbers.
     """
     numbered = [(number, each) for number, each in enumerate(mods, 1) if not typed or _may_be(typed, number, each)]
     choices = "  ".join(f"{number} {each}" for number, each in numbered[:_MOST_SHOWN])

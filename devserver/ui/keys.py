@@ -1,7 +1,8 @@
-"""Reads single keys from a terminal and hands them on as `KeyPressed`. What a key does is decided elsewhere.
+"""Reads single keys from a terminal and passes them on as `KeyPressed`. Others decide what a key
+does.
 
-A thread reads; it never holds the terminal while a debugger has it, while the process is in the background, or after
-`stop()`. The terminal is as it was found after every way out of the process but a kill.
+A thread reads; it never holds the terminal while a debugger has it, while the process is in the
+background, or after `stop()`. The terminal is restored after every end of the process but a kill.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Mods = Callable[[], Sequence[str]]
 _BURST_SECONDS = 0.02
 _BURST_KEPT = 64
 _LOOK_SECONDS = 0.5
-"""How often the terminal's mode is looked at when nobody types."""
+"""The interval of looks at the terminal's mode when no one types."""
 
 
 class Keys:
@@ -93,7 +94,8 @@ class Keys:
             self._terminal.restore()
 
     def leave(self) -> None:
-        """End, and leave the terminal to the next image of this process: what is typed meanwhile is not shown."""
+        """End, and leave the terminal to the next image of this process: typing meanwhile is not
+        shown."""
         undo, self._undo = self._undo, []
         if not undo:
             return
@@ -109,11 +111,12 @@ class Keys:
 
     @property
     def mode_before(self) -> Mode | None:
-        """The terminal's mode before it gave single keys; None where it does not."""
+        """Return the terminal's mode before it gave single keys; None if it does not."""
         return self._terminal.before
 
     def _close_pipe(self) -> None:
-        """Close what wakes the reader, unless it is the reader itself that stops: then the process ends soon anyway."""
+        """Close the pipe that wakes the reader, unless the reader itself stops: then the process
+        ends soon anyway."""
         if threading.current_thread() is not self._thread:
             self._thread.join(_LOOK_SECONDS)
         if not self._thread.is_alive():
@@ -122,7 +125,7 @@ class Keys:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to somebody else, such as a debugger; calls may be nested."""
+        """Leave the terminal to another program, such as a debugger; calls may be nested."""
         with self._turn:
             self._paused += 1
             self._terminal.restore()
@@ -134,7 +137,7 @@ class Keys:
             with self._turn:
                 self._paused -= 1
             self._enter()
-            # A debugger may outlast the keys, and with them what wakes their reader.
+            # A debugger may outlast the keys, and with them the pipe that wakes their reader.
             if not self._ended:
                 self._wake()
 
@@ -144,7 +147,8 @@ class Keys:
                 self._terminal.single_keys()
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
-        """After Ctrl-Z and `fg` the shell has set its own mode; the reader, once awake, takes it back."""
+        """After Ctrl-Z and `fg` the shell has set its own mode; the reader, once awake, sets ours
+        again."""
         self._wake()
 
     def _wake(self) -> None:
@@ -161,13 +165,14 @@ class Keys:
             ready, _, _ = select.select(watched, [], [], None if self._paused else _LOOK_SECONDS)
             if self._wakened in ready:
                 os.read(self._wakened, 1024)
-            # Also without being woken: where another thread receives SIGCONT, its handler waits for the main thread.
+            # Also without being woken: if another thread receives SIGCONT, its handler waits for
+            # the main thread.
             self._enter()
             if self._terminal.descriptor in ready and not self._turned():
                 return
 
     def _turned(self) -> bool:
-        """Read and hand on one burst of input; False when the terminal has ended."""
+        """Read and pass on one burst of input; False when the terminal has ended."""
         with self._turn:
             if self._paused or self._ended or not self._terminal.foreground():
                 return True
@@ -177,7 +182,8 @@ class Keys:
         return bool(burst)
 
     def _burst(self) -> str:
-        """What comes in without a pause, of which only the beginning is kept; nothing at the end of input."""
+        """Return input without a pause, of which only the beginning is kept; nothing at the end of
+        input."""
         kept, descriptor = b"", self._terminal.descriptor
         ready = True
         while ready and not self._ended:
@@ -220,7 +226,7 @@ class Keys:
     def _answered(self, answer: Answer) -> None:
         done = answer.done or settled_by(answer.typed, self._choices)
         mod = chosen(answer.typed, self._choices) if done else None
-        # An answer that names no mod, or several, is refused with a word; an empty one means never mind.
+        # An answer that names no mod, or several, is refused with a word; an empty one cancels.
         if answer.cancelled or mod is not None or (done and not answer.typed.strip()):
             self._answer = None
             self._ask("")

@@ -1,4 +1,4 @@
-"""Facts become blocks of lines: what is said about each, in which words. Pure; knows no stream, no clock, no colours.
+"""Facts become blocks of lines: the words for each. Pure; knows no stream, no clock, no colours.
 
 Plans and outcomes are told in `plan_lines`, errors with their source in `frame`.
 """
@@ -53,7 +53,8 @@ _MOST_PROBLEMS = 3
 
 
 def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
-    """What to show for a fact; nothing for a fact that needs no words. `times`: how often it has happened by now."""
+    """Return the block for a fact; nothing for a fact that needs no words. `times`: how often it
+    has happened so far."""
     match fact:
         case Ready():
             return (_ready(fact, view),)
@@ -80,22 +81,22 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
         case Replayed():
             return replayed(fact, view)
         case Compared():
-            return ()  # `oa-dev compare` shows it to who wants to see
+            return ()  # `oa-dev compare` shows it on demand
         case AgentSeen() if not view.started:
-            return ()  # who is known from before does not come: nobody can yet
+            return ()  # Restored agents are not announced: the server does not accept connections yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
             return (_short(fact, view),)
         case ModAsked():
             return (_mod_asked(fact, view),)
         case ModBlocked():
-            # Where it was not loaded, the outcome of that says why.
+            # If it was not loaded, its outcome says why.
             return (_mod_blocked(fact, view),) if fact.runs else ()
         case _:
             assert_never(fact)
 
 
 def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | AgentProgram | Stopped, view: View) -> Block:
-    """The facts that a single line always holds."""
+    """Return the block of a fact that is always a single line."""
     glyphs = view.look.glyphs
     match fact:
         case Blocked():
@@ -140,7 +141,7 @@ def _signed(sign: str, words: str) -> Block:
 
 
 def said_block(said: Said, view: View) -> Block:
-    """A line of a log, or one that was printed, behind the name of whoever said it."""
+    """Return a line of a log, or a printed one, behind the name of its author."""
     level = f"{said.level}: " if said.level != PRINTED else ""
     style = _LEVELS.get(said.level, Style.PLAIN)
     fields = "".join(f" {name}={value}" for name, value in said.fields.items())
@@ -152,7 +153,8 @@ _LEVELS = {"debug": Style.DIM, "info": Style.DIM, "warning": Style.WARN, "error"
 
 
 def _ready(fact: Ready, view: View) -> Block:
-    """The banner: eight lines with its blank ones; the prompt above it is as good as another one."""
+    """Return the banner: eight lines with its blank ones; the prompt above it counts as another
+    one."""
     title = joined(("oa-dev", view.version), " ")
     name = f" {view.look.glyphs.dot} {fact.name}" if fact.name else ""
     head = (strong(title), plain(f"{name}  "), Segment("ready", Style.GOOD), plain(f" in {took(fact.ready_ms)}"))
@@ -168,7 +170,7 @@ def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
     rows = (("Agents", f"{fact.url}{dot}ws /ws"), ("Mods", _mods(fact, view)), ("Watching", watching or "nothing"))
     if view.look.one_line:
         return rows
-    # For people: a log keeps what it is told, and nobody presses a key there.
+    # For people: a log is kept, and no one presses a key there.
     open_it = "press o to open" if view.keys else "oa-dev open"
     how = open_it if "…" in fact.page else "key o" if "#t=" in fact.page else ""
     page = (("Dashboard", joined((fact.page, how), dot)),) if fact.page else ()
@@ -200,7 +202,7 @@ def help_block(shortcuts: tuple[tuple[str, str], ...], width: int) -> Block:
 
 
 def _widths(texts: Sequence[tuple[str, str]], columns: int) -> list[int]:
-    """How wide each of so many columns has to be."""
+    """Return the width of each of so many columns."""
     return [max(len(key + words) for key, words in texts[n::columns]) + 3 for n in range(columns)]
 
 
@@ -211,7 +213,7 @@ def _cells(row: Sequence[tuple[str, str]], widths: Sequence[int]) -> Iterator[Se
 
 
 def config_refused(errors: tuple[ErrorFacts, ...], view: View) -> tuple[Block, ...]:
-    """Each problem of a network.yaml with its line; beyond three they are counted."""
+    """Return each problem of a network.yaml with its line; beyond three they are counted."""
     shown = tuple(config_error_block(_refused_head(each, view), each, view) for each in errors[:_MOST_PROBLEMS])
     rest = len(errors) - _MOST_PROBLEMS
     if rest <= 0:
@@ -226,7 +228,7 @@ def _refused_head(error: ErrorFacts, view: View) -> Line:
 
 
 def mod_unusable(mod_id: str, error: ErrorFacts, view: View) -> Block:
-    """A mod that could not be loaded when a network was checked, with its place and source."""
+    """Return a mod that could not be loaded by a check of a network, with its place and source."""
     head = (Segment(f"{view.look.glyphs.failed} ", Style.BAD), strong(mod_id), plain(" cannot be loaded"))
     return error_block(head, error, view)
 

@@ -1,6 +1,6 @@
-"""What mods and libraries say for themselves, as one line each: log records, and what they print.
+"""Log records and printed lines of mods and libraries, as one line each.
 
-Says whose words they are; how a line looks is decided by the face. Which records are made is not decided here.
+Names their authors; the face decides how a line looks. Records are chosen elsewhere.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def said_of(record: logging.LogRecord) -> Said:
 
 
 def said_of_entry(entry: Entry, before: str) -> Said:
-    """Return a record as a line; `before` names what stands before its words."""
+    """Return a record as a line; `before` is put before its words."""
     who = f"{entry['mod']} v{entry['generation']}" if "mod" in entry else str(entry["logger"])
     bound = {key: entry[key] for key in logs.BOUND if key in entry}
     words, error = f"{before}{entry['event']}", logs.error_of(entry)
@@ -68,7 +68,8 @@ def quiet_libraries(record: logging.LogRecord) -> bool:
 
 
 def _who(logger: str) -> tuple[str, str]:
-    """Whose words a logger's are, and what to put before them: a library that a mod uses is named besides."""
+    """Return the author of a logger's words, and a prefix for them: a library that a mod uses is
+    named too."""
     call = running.get()
     if call is None:
         return logger, ""
@@ -84,13 +85,13 @@ def _raised(error: BaseException) -> str:
 
 
 def adopt_structlog() -> None:
-    """Let structlog speak through logging, where a mod has imported it and nobody has configured it."""
+    """Let structlog log through logging, if a mod has imported it and no one has configured it."""
     structlog: Any = imported("structlog")
     if structlog is not None:
         logs.adopt(structlog)
 
 
 def next_level(level: str) -> str:
-    """Return the level that comes after one, round and round: info, debug, warning, error."""
+    """Return the level after one, in a circle: info, debug, warning, error."""
     order = ("info", "debug", "warning", "error")
     return order[(order.index(level) + 1) % len(order)] if level in order else "info"

@@ -1,6 +1,7 @@
-"""Decides how a stream can be written to: signs or words, colours, links, one line or several for a fact.
+"""Decides how a stream is written to: signs or words, colours, links, one line or several for a
+fact.
 
-Decides from what it is given (is it a terminal, the environment) and touches neither.
+Decides from its arguments (is it a terminal, the environment) and touches neither.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ _LINKING = (
     "GHOSTTY_RESOURCES_DIR",
     "ALACRITTY_WINDOW_ID",
 )
-"""Variables that only terminals with OSC 8 links set; any other terminal might print the link as litter."""
+"""Variables that only terminals with OSC 8 links set; others might print the link as litter."""
 
 _LINKING_PROGRAMS = frozenset({"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby"})
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a stream can show. `one_line`: each fact is one line, without art."""
+    """The abilities of a stream. `one_line`: each fact is one line, without art."""
 
     glyphs: Glyphs = ASCII
     one_line: bool = True
@@ -38,9 +39,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that telling a fact depends on besides the fact. `width` is in columns.
+    """Everything that telling a fact depends on beside the fact. `width` is in columns.
 
-    `started`: the network answers already, so what fails leaves something running. `keys`: single keys are read.
+    `started`: the network answers already, so a failure leaves something running. `keys`: single
+    keys are read.
     """
 
     look: Look = Look()
@@ -51,10 +53,10 @@ class View:
 
 
 def look_of(tty: bool, environ: Mapping[str, str], color: bool | None = None, encoding: str = "utf-8") -> Look:
-    """How to write to a stream.
+    """Return how to write to a stream.
 
-    `color` is what somebody asked for expressly. Otherwise NO_COLOR wins over FORCE_COLOR (as in CPython itself), and
-    both over the terminal. A terminal that is dumb, or one in CI, is written to like a file.
+    `color` is an explicit choice. Otherwise NO_COLOR wins over FORCE_COLOR (as in CPython itself),
+    and both over the terminal. A terminal that is dumb, or one in CI, is written to like a file.
     """
     full = tty and environ.get("TERM") != "dumb" and not environ.get("CI")
     return Look(

@@ -1,4 +1,4 @@
-"""What a change of what is installed leads to, as lines: what comes and goes, both sides of what cannot be. Pure."""
+"""Changes of packages as lines: those that come and go, both sides of a conflict. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _MOST = 40
 
 
 def package_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """A line for each package that comes, goes or moves, as `+ idna 3.20   new · needed by mods.search`."""
+    """Yield a line for each package that comes, goes or moves, as `+ idna 3.20   new · needed by
+    mods.search`."""
     for each in rows[:_MOST]:
         before, now, why = each["from"], each["to"], each["needed_by"]
         sign, style = ("+", Style.GOOD) if before is None else ("-", Style.BAD) if now is None else ("~", Style.WARN)
@@ -32,7 +33,8 @@ def package_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
 
 
 def conflict_lines(why: Explained, view: View, *, whole: bool) -> Iterator[Line]:
-    """Who wants one package in two ways, or what uv says of it; with `whole` its derivation, too."""
+    """Return both sides of a conflict about one package, or uv's words; with `whole` its
+    derivation, too."""
     if why.sides:
         names = max(len(each.who) for each in why.sides)
         needs = max(len(each.needs) for each in why.sides)

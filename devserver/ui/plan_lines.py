@@ -26,7 +26,7 @@ DONE: dict[Action, str] = {
     Action.SPLIT: "",
     Action.MOVE: "",
 }
-"""What follows a mod's name when a step has been applied; a generation alone says that it was loaded."""
+"""The words behind a mod's name when a step has been applied; a generation alone means loaded."""
 
 HELD: dict[Action, str] = {
     Action.LOAD: "not loaded",
@@ -58,11 +58,12 @@ _MOST_REASONS = 4
 _KEPT = "state kept"
 _NOTHING_KEPT = "no state"
 _FELL_WITH = "rolled back because "
-"""How the notes of outcomes begin whose mod did nothing wrong itself."""
+"""The beginning of the notes of outcomes whose mod did nothing wrong itself."""
 
 
 def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
-    """What a plan says beforehand: rows where it waits or changes the set of mods or settings."""
+    """Return what a plan tells beforehand: rows if it waits or changes the set of mods or
+    settings."""
     plan = made.plan
     if not view.started:
         return ()
@@ -76,7 +77,8 @@ def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
 
 
 def held_back(holds: Sequence[Hold]) -> str:
-    """What does not happen, and why; of a hold that is about no mod in particular, why is all there is to say."""
+    """Return what does not happen, and why; a hold about no mod in particular has only the
+    reason."""
     alike: dict[tuple[Action, str], list[str]] = {}
     for each in holds:
         alike.setdefault((each.action, each.reason), []).extend([] if each.mod_id in _NO_MOD else [each.mod_id])
@@ -88,12 +90,13 @@ def _held_what(action: Action, mods: Sequence[str]) -> str:
 
 
 def has_rows(plan: Plan) -> bool:
-    """Whether a plan does more than reload, so that a person sees it before it is carried out."""
+    """Return whether a plan does more than reload, so that a person sees it before it is carried
+    out."""
     return bool(plan.not_applied) or any(step.action is not Action.RELOAD for step in plan.steps)
 
 
 def plan_rows(plan: Plan, view: View) -> Block:
-    """Everything that a plan would do, a row for each thing."""
+    """Return everything that a plan would do, a row for each action."""
     glyphs = view.look.glyphs
     head = (Segment(glyphs.change, Style.NOTE), plain(f" {plan.cause} {glyphs.dot} plan"))
     names = [each.mod_id for each in plan.steps] + [each.mod_id for each in plan.holds]
@@ -118,7 +121,8 @@ def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
 
 
 def _in(reason: str, glyphs: Glyphs) -> str:
-    """A reason with the arrows of these signs: plans are written with those of a terminal."""
+    """Return a reason with the arrows of these signs: plans are written with those of a
+    terminal."""
     return reason.replace(RICH.arrow, glyphs.arrow)
 
 
@@ -132,31 +136,33 @@ def _setting_row(setting: NotApplied, glyphs: Glyphs) -> Line:
 
 
 def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
-    """What a plan says afterwards. Before the network is ready only failures are told: the banner says the rest."""
+    """Return what a plan tells afterwards. Before the network is ready only failures are told: the
+    banner tells the rest."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
     first: tuple[Block, ...] = ()
     by_restart = any(each.way is Way.RESTART for each in good)
     if good and view.started and not by_restart:
         first = (_applied(done, view) if _is_listed_before(done.plan) else reload_line(good, done, view),)
-    # Before the network is ready no plan is told, and what it holds is told with the rest.
+    # Before the network is ready no plan is told, and its holds are told with the rest.
     told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
     return first + trouble(told, done.agents, view)
 
 
 def became(done: PlanDone, view: View) -> tuple[Block, ...]:
-    """What became of each mod of a plan, for a command that has not shown its rows."""
+    """Return the result of each mod of a plan, for a command that has not shown its rows."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
     line = reload_line(good, done, view) if good else None
     return (*(() if line is None else (line,)), *trouble(done.outcomes, done.agents, view))
 
 
 def _is_listed_before(plan: Plan) -> bool:
-    """Whether the rows of a plan say all. Who saves a mod looks for its version, and is told of each."""
+    """Return whether the rows of a plan tell everything. After a save of a mod its author looks for
+    its version, so each is told."""
     return has_rows(plan) and not plan.changed and not is_of_needs(plan)
 
 
 def is_of_needs(plan: Plan) -> bool:
-    """Whether a plan loads what another mod needs, or unloads several mods."""
+    """Return whether a plan loads what another mod needs, or unloads several mods."""
     along = any(step.came_with and step.action is Action.LOAD for step in plan.steps)
     return along or _only_unloads(plan.steps)
 
@@ -171,13 +177,14 @@ def _applied(done: PlanDone, view: View) -> Block:
 
 
 def outcome_told(outcome: Outcome, view: View) -> tuple[Block, ...]:
-    """One step told alone."""
+    """Return the block of one single step."""
     plan = Plan(outcome.reason)
     return plan_done(PlanDone(plan, (outcome,), outcome.duration_ms, outcome.agents, outcome.held), view)
 
 
 def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
-    """The one line of steps that were applied: mods, duration, why (unless rows have said it), state, agents."""
+    """Return the one line of steps that were applied: mods, duration, why (unless rows have said
+    it), state, agents."""
     glyphs = view.look.glyphs
     dot = f" {glyphs.dot} "
     unloads = _only_unloads(good) and len(good) > 1
@@ -185,7 +192,7 @@ def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
     more = f" {glyphs.more} {len(good) - 8} more" if len(good) > 8 else ""
     more += DONE[Action.UNLOAD] if unloads else ""
     why = "" if has_rows(done.plan) else _in(_why([each.reason for each in good], glyphs.more), glyphs)
-    # What a reason says already ("in place, no reload") is not said again.
+    # A reason that says so already ("in place, no reload") is not repeated.
     state = _state([each.note for each in good if each.note and each.note not in each.reason])
     said = joined((took(done.duration_ms), why, state, receipt(done.agents, done.held)), dot)
     sign = Segment(f"{_sign(good, glyphs)} ", Style.GOOD)
@@ -193,7 +200,8 @@ def reload_line(good: Sequence[Outcome], done: PlanDone, view: View) -> Block:
 
 
 def _state(notes: Sequence[str]) -> str:
-    """What happened to the state of each. That it was kept is said once, and that there was none to keep not at all."""
+    """Return what happened to the state of each mod. Keeping all of it is told once, and having
+    none is not told."""
     if len(notes) == 1:
         return "" if notes[0] == _NOTHING_KEPT else notes[0]
     told = (_KEPT if each.startswith(_KEPT) else each for each in notes if each != _NOTHING_KEPT)
@@ -207,7 +215,8 @@ def _sign(good: Sequence[Outcome], glyphs: Glyphs) -> str:
 
 
 def _why(reasons: Sequence[str], more: str) -> str:
-    """The reasons, each once; those of several mods that import one source are told together, without the way there."""
+    """Return the reasons, each once; those of several mods that import one source are told
+    together, without the chain."""
     if len(reasons) == 1:
         return reasons[0]
     importers: dict[str, list[str]] = {}
@@ -229,13 +238,14 @@ def _on(outcome: Outcome) -> str:
 
 
 def without_held(outcomes: Sequence[Outcome], holds: Sequence[Hold]) -> list[Outcome]:
-    """The outcomes without those of steps that the plan itself held back, which is said with the plan."""
+    """Return the outcomes without those of held steps, which are told with the plan."""
     held = {(each.mod_id, each.action, each.reason) for each in holds}
     return [each for each in outcomes if (each.mod_id, each.action, each.reason) not in held]
 
 
 def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tuple[Block, ...]:
-    """Everything that did not go well: a frame for each error, and one line for those that merely stayed behind."""
+    """Return everything that failed: a frame for each error, and one line for mods that merely kept
+    their generation."""
     culprits = _culprits(outcomes)
     framed = tuple(_error_block(each, agents, view) for each in culprits)
     others = [each for each in outcomes if each.status is not Status.APPLIED and each not in culprits]
@@ -246,7 +256,8 @@ def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tupl
 
 
 def _culprits(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes whose error is their own: mods that fail together all carry the error of the one that caused it."""
+    """Return the outcomes whose error is their own: mods that fail together all carry the error of
+    the culprit."""
     failed = [each for each in outcomes if each.error is not None]
     return [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed
 
@@ -265,7 +276,7 @@ def _error_block(outcome: Outcome, agents: AgentsSeen, view: View) -> Block:
 
 
 def _late_error(outcome: Outcome, view: View) -> Block:
-    """An error after the commit: the new generation runs, so this is a warning in one line."""
+    """Return an error after the commit as a warning in one line: the new generation runs."""
     error, glyphs = outcome.error, view.look.glyphs
     assert error is not None
     where = (dim(f" {glyphs.dot} "), place(error.where)) if error.where else ()
@@ -280,7 +291,7 @@ def _after(outcome: Outcome) -> str:
 
 
 def _attempted(outcome: Outcome) -> str:
-    """The mod with the generation that was wanted, where the step would have made one."""
+    """Return the mod with the wanted generation, if the step would have made one."""
     if outcome.action in (Action.LOAD, Action.RELOAD):
         return f"{outcome.mod_id} v{outcome.generation + 1}"
     return outcome.mod_id
@@ -296,7 +307,7 @@ def _fared(agents: AgentsSeen, view: View) -> str:
 
 
 def _waiting(outcomes: Sequence[Outcome], view: View) -> Block:
-    """Steps that were not tried, and why."""
+    """Return the steps that were not tried, and why."""
     holds = [Hold(each.action, each.mod_id, f"{each.reason}{_still_runs(each)}") for each in outcomes]
     return Block((dim(f"{view.look.glyphs.quiet} {held_back(holds)}"),))
 

@@ -1,6 +1,7 @@
-"""Blocks become text: escaped, cut, coloured, linked. Here every string from outside passes through `escape.safe`.
+"""Blocks become text: escaped, cut, coloured, linked. Here every string from outside passes through
+`escape.safe`.
 
-The only place that writes escape sequences for the terminal. It decides nothing about what is said.
+The only place that writes escape sequences for the terminal. Decides nothing about the words.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from devserver.ui.look import Look
 from devserver.ui.segments import Block, Lead, Line, Place, Segment, plain
 
 INDENT = 9
-"""Columns before a further line of a block: those of `10:14:02 `."""
+"""The indent of further lines of a block: the columns of `10:14:02 `."""
 
 _ESC = "\x1b"
 _LINK_LIMIT = 400
 
 
 def render(block: Block, look: Look, time: str, root: Path | None = None) -> str:
-    """A block as text with its line breaks.
+    """Return a block as text with its line breaks.
 
     Args:
         time: the clock time that the first line begins with.
@@ -38,7 +39,7 @@ def render(block: Block, look: Look, time: str, root: Path | None = None) -> str
 
 
 def _single(block: Block, look: Look) -> Line:
-    """All that a block says, in one line."""
+    """Return everything of a block in one line."""
     line = [*block.head]
     for number, each in enumerate((*block.body, *block.after)):
         if each:
@@ -47,7 +48,8 @@ def _single(block: Block, look: Look) -> Line:
 
 
 def render_line(line: Iterable[Segment], look: Look, root: Path | None = None) -> str:
-    """One line as text, without its line break: at most 4 KiB of words, and nothing a terminal could obey but ours."""
+    """Return one line as text, without its line break: at most 4 KiB of words, and no escape
+    sequences but ours."""
     left, parts = LINE_LIMIT, []
     for segment in line:
         text = cut(safe(segment.text), left, look.glyphs.more)
@@ -67,10 +69,11 @@ def _dressed(text: str, segment: Segment, look: Look, root: Path | None) -> str:
 
 
 def _uri(place: Place, root: Path | None) -> str | None:
-    """Where a place leads; the line is the fragment, as rich's log handler and kitty have it."""
+    """Return the address of a place; the line is the fragment, as rich's log handler and kitty have
+    it."""
     path = Path(place.file) if root is None else root / place.file
     if not path.is_absolute() or "\0" in place.file:
         return None
-    # as_uri percent-encodes whatever is no plain character, so nothing in a file's name can end the link.
+    # as_uri percent-encodes special characters, so nothing in a file's name can end the link.
     uri = f"{path.as_uri()}#{place.line}"
     return uri if len(uri) <= _LINK_LIMIT else None

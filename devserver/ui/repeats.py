@@ -1,4 +1,5 @@
-"""Counts what keeps happening, so that ten thousand equal errors are a few lines. Given the time, it has no clock."""
+"""Counts repeated facts, so that ten thousand equal errors are a few lines. Given the time, it has
+no clock."""
 
 from __future__ import annotations
 
@@ -9,15 +10,16 @@ from dataclasses import dataclass
 from devserver.model.facts import Fact, Ignored, ModError
 
 QUIET_SECONDS = 1.0
-"""What happens again this long after it happened last is told at once."""
+"""A repetition this long after the last one is told at once."""
 
 _KEPT = 256
 
 
 def what_repeats(fact: Fact) -> Hashable | None:
-    """What is the same in a fact that may come thousands of times; None for facts that are always told.
+    """Return the part of a fact that repetitions share; None for facts that are always told.
 
-    A save that is ignored is among them because a log file in the workspace, into which these lines go, is one.
+    An ignored save is among them because a log file in the workspace, into which these lines go, is
+    one.
     """
     if isinstance(fact, ModError):
         return (fact.mod_id, fact.generation, fact.event_name, fact.error.kind, fact.error.where)
@@ -32,16 +34,16 @@ class _Seen:
 
 
 class Repeats:
-    """How often each thing has happened, and whether to say so again."""
+    """How often each fact has happened, and whether to tell it again."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[Hashable, _Seen] = OrderedDict()
 
     def times(self, key: Hashable | None, now: float) -> int | None:
-        """The count to tell for this occurrence, or None to stay silent.
+        """Return the count to tell for this occurrence, or None to stay silent.
 
-        Told are the first one, one that comes after a quiet second, and in a burst the 10th, 100th, 1000th and so on;
-        how many it were in the end, `rest` knows.
+        Told are the first one, one that comes after a quiet second, and in a burst the 10th, 100th,
+        1000th and so on; how many it were in the end, `rest` knows.
 
         Args:
             key: what is the same in each repetition, None for what is always told. The 256 latest are remembered.
@@ -59,7 +61,8 @@ class Repeats:
         return self._told(seen) if quiet or _is_round(seen.times) else None
 
     def rest(self, key: Hashable, now: float) -> int | None:
-        """The count of a burst, where it is more than was told and 0 where not; None while the burst goes on."""
+        """Return the count of a burst, if it is more than was told, or 0; None while the burst goes
+        on."""
         seen = self._seen.get(key)
         if seen is None or seen.told == seen.times:
             return 0

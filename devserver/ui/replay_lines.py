@@ -1,4 +1,5 @@
-"""Replay in words: what pinned events came to after a save, what an event did, what differs. Pure."""
+"""Replay in words: the results of pinned events after a save, of one run of an event, and the
+differences. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _LONG = 400
 
 
 def replayed(fact: Replayed, view: View) -> tuple[Block, ...]:
-    """What the pinned events came to: a line, and one for each that is not the same."""
+    """Return the results of the pinned events: a line, and one for each that is not the same."""
     head = (dim(f"{view.look.glyphs.quiet} ") if view.look.one_line else plain("  "), *_head(fact, view.look.glyphs))
     others = [each for each in fact.pins if each.result is not PinResult.SAME]
     body = [_pin_line(each, view) for each in others[:_MOST_PINS]]
@@ -31,7 +32,8 @@ def replayed(fact: Replayed, view: View) -> tuple[Block, ...]:
 
 
 def tail(fact: Replayed, view: View) -> str:
-    """The words that go on the line of the save itself, where all is the same; empty otherwise."""
+    """Return the words at the end of the line of the save itself, if all is the same; empty
+    otherwise."""
     if fact.count(PinResult.SAME) < len(fact.pins) or len(fact.pins) < fact.of:
         return ""
     return f" {view.look.glyphs.dot} {''.join(each.text for each in _head(fact, view.look.glyphs))}"
@@ -65,7 +67,8 @@ def _pin_line(pin: PinReplayed, view: View) -> Line:
 
 
 def brief(differences: Sequence[Differs], glyphs: Glyphs) -> str:
-    """What differs in one line: two that changed with their values, then what was added and what is gone by name."""
+    """Return the differences in one line: two changed ones with their values, then added and
+    removed ones by name."""
     changed = [each for each in differences if each.kind == "changed"]
     parts = [f"{each.path} {_one(each, glyphs, _SHORT)}" for each in changed[:_MOST_NAMED]]
     for sign, kind in (("+", "added"), ("-", "removed")):
@@ -78,7 +81,7 @@ def brief(differences: Sequence[Differs], glyphs: Glyphs) -> str:
 
 
 def _last(path: str) -> str:
-    """The end of a path, by which a person knows it in a short line."""
+    """Return the end of a path, by which a person knows it in a short line."""
     return path if "[" in path else path.rpartition(".")[2] or path
 
 
@@ -87,13 +90,13 @@ def _one(each: Differs, glyphs: Glyphs, most: int) -> str:
 
 
 def value(given: Any, most: int = _LONG) -> str:
-    """A value as JSON writes it, cut to so many characters."""
+    """Return a value as JSON writes it, cut to so many characters."""
     text = json.dumps(given, ensure_ascii=False, default=str)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def difference_lines(differences: Iterable[Differs], glyphs: Glyphs) -> tuple[Line, ...]:
-    """A line for each difference: its path, what was and what is."""
+    """Return a line for each difference: its path, the former and the present value."""
     lines: list[Line] = []
     found = list(differences)
     for each in found[:_MOST_SHOWN]:
@@ -111,7 +114,7 @@ def difference_lines(differences: Iterable[Differs], glyphs: Glyphs) -> tuple[Li
 
 
 def differences_block(fact: Replayed | None, view: View) -> Block:
-    """Everything that differed after the latest save: key d."""
+    """Return all differences after the latest save: key d."""
     pins = [each for each in fact.pins if each.differences] if fact is not None else []
     if not pins:
         words = "no pinned event has been replayed" if fact is None else "the pinned events did what they did before"
@@ -126,7 +129,8 @@ def differences_block(fact: Replayed | None, view: View) -> Block:
 
 
 def run_line(run: Mapping[str, Any], width: int) -> Line:
-    """One run of an event: on which generations, what it answered, how long that took, how many agents were told."""
+    """Return one run of an event: its generations, its answer, its duration, the number of its
+    receivers."""
     if "cannot" in run:
         return (plain(f"  {names_of(run):<{width}}   "), Segment(f"cannot be replayed: {run['cannot']}", Style.WARN))
     seen = run["seen"]
@@ -143,13 +147,13 @@ def run_line(run: Mapping[str, Any], width: int) -> Line:
 
 
 def names_of(run: Mapping[str, Any]) -> str:
-    """The generations that a run went through: `wiki v5`."""
+    """Return the generations that a run went through: `wiki v5`."""
     numbers = run["seen"]["generations"] if "seen" in run else {}
     return ", ".join(f"{mod_id} v{number}" for mod_id, number in numbers.items()) or run["on"]
 
 
 def pin_line(pin: Mapping[str, Any], glyphs: Glyphs) -> Line:
-    """A pin in the list: its event, the state that it begins on, what it came to last."""
+    """Return a pin in the list: its event, its initial state, its last result."""
     number = "" if pin["number"] is None else f" (#{pin['number']})"
     last = pin["last"]
     told = "not run since" if last is None else last["result"] + (f": {last['why']}" if last["why"] else "")
@@ -162,7 +166,7 @@ def pin_line(pin: Mapping[str, Any], glyphs: Glyphs) -> Line:
 
 
 def state_words(pin: Mapping[str, Any]) -> str:
-    """The state that a pin begins on, in words."""
+    """Return the initial state of a pin, in words."""
     kept = [f"{mod_id} ({count(each['keys'], 'key')})" for mod_id, each in pin["state"].items() if "keys" in each]
     lost = [f"{mod_id} until this run ends: {each['lost']}" for mod_id, each in pin["state"].items() if "lost" in each]
     return f"state of {', '.join((*kept, *lost))}" if kept or lost else "fresh mods"

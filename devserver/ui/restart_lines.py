@@ -1,4 +1,5 @@
-"""Restarts in place in words: what one will cost, before it happens, and what it came to. Pure; prints nothing."""
+"""Restarts in place in words: the cost of one, before it happens, and its result. Pure; prints
+nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from devserver.ui.words import count, listed, took
 
 
 def restart_planned(restart: Restart, view: View) -> Block:
-    """What a plan says of a restart: why, and what moves, is lost and ends; or why it waits."""
+    """Return what a plan tells of a restart: why, and what moves, is lost and ends; or why it
+    waits."""
     glyphs = view.look.glyphs
     why = listed(restart.reasons, glyphs.more, most=3)
     if restart.waits:
@@ -25,7 +27,8 @@ def restart_planned(restart: Restart, view: View) -> Block:
 
 
 def restarted(fact: Restarted, view: View) -> Block:
-    """What a restart came to: how long agents waited, who was kept, what moved."""
+    """Return the result of a restart: how long agents waited, which connections were kept, which
+    states moved."""
     glyphs = view.look.glyphs
     dot = f" {glyphs.dot} "
     closed = f", {fact.closed} closed" if fact.closed else ""

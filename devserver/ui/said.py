@@ -1,4 +1,5 @@
-"""One line that somebody else says: a log record of a mod or a library, or what a mod printed. Values only."""
+"""One line of another author: a log record of a mod or a library, or a printed line. Values
+only."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ PRINTED = "print"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line: whose (a generation as in "wiki v2", or a logger), its level, the words, and what belongs to them.
+    """One line: its author (a generation as in "wiki v2", or a logger), its level, the words, and
+    what belongs to them.
 
-    `trace` is the whole trace of an exception that was logged, "" where there was none.
+    `trace` is the whole trace of an exception that was logged, "" without one.
     """
 
     who: str

@@ -1,4 +1,5 @@
-"""Lines before they are printed: pieces of text with a style and perhaps a place in a file. Values only."""
+"""Lines before they are printed: pieces of text with a style and perhaps a place in a file. Values
+only."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ from devserver.ui.glyphs import Style
 
 
 class Place(NamedTuple):
-    """A file and a line that a piece of text can lead to."""
+    """A file and a line that a piece of text links to."""
 
     file: str
     line: int
 
 
 class Segment(NamedTuple):
-    """A piece of text, how it should look, and where it leads. The text may be unsafe: printing escapes it."""
+    """A piece of text, its style, and its link. The text may be unsafe: printing escapes it."""
 
     text: str
     style: Style = Style.PLAIN
@@ -29,7 +30,7 @@ Line = tuple[Segment, ...]
 
 
 class Lead(StrEnum):
-    """What stands before the first line of a block."""
+    """The beginning of the first line of a block."""
 
     TIME = "time"
     INDENT = "indent"
@@ -67,5 +68,5 @@ def strong(text: str) -> Segment:
 
 
 def joined(parts: Iterable[str], separator: str) -> str:
-    """The parts that say something, each once, in order."""
+    """Return the parts that say something, each once, in order."""
     return separator.join(dict.fromkeys(each for each in parts if each))

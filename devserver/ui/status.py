@@ -15,7 +15,7 @@ _LATER_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """A running network in lines.
+    """Return a running network in lines.
 
     Args:
         values: `name`, `url`, `uptime_s`, `mods` and `down` (each with `mod_id`, `mod_path`, `generation`, `state`,
@@ -35,7 +35,8 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
 
 def memory_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """The accounts of what is kept for agents: how much of how much, for whom, and what happens beyond."""
+    """Return the accounts of what is kept for agents: how much of how much, for whom, and what
+    happens beyond."""
     return tuple(line for each in _rows(values.get("memory")) for line in _account(each, view))
 
 
@@ -53,7 +54,7 @@ def _account(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
 
 def size_of(count: float) -> str:
-    """A number of bytes in its unit: `512 B`, `4.0 KiB`, `1.5 MiB`."""
+    """Return a number of bytes in its unit: `512 B`, `4.0 KiB`, `1.5 MiB`."""
     for unit in ("B", "KiB"):
         if count < 1024:
             return f"{count} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -62,7 +63,8 @@ def size_of(count: float) -> str:
 
 
 def held_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """What holds replaced code of each mod in `values`, by its `old_code` (`proven` and `holders`)."""
+    """Return what holds replaced code of each mod in `values`, by its `old_code` (`proven` and
+    `holders`)."""
     return tuple(line for each in _rows(values.get("mods")) for line in _old_code(each, view))
 
 
@@ -81,7 +83,7 @@ def _old_code(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
 
 def uptime(seconds: float) -> str:
-    """A long duration in its largest unit: `12.0 s`, `5 min`, `3 h`."""
+    """Return a long duration in its largest unit: `12.0 s`, `5 min`, `3 h`."""
     for size, unit in _LATER_UNITS:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -120,7 +122,7 @@ def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
 
 def _share(row: Mapping[str, Any], view: View) -> str:
-    """Which agents get a version of a mod that has several, and how its events fared."""
+    """Return which agents get a version of a mod that has several, and how its events fared."""
     if "label" not in row:
         return ""
     share = "shadow" if row.get("shadow") else f"{row.get('share', 0) * 100:.4g} %"
@@ -131,7 +133,7 @@ def _share(row: Mapping[str, Any], view: View) -> str:
 
 
 def _held(outcome: object) -> str:
-    """Why the latest step of a mod did not happen; nothing where it did."""
+    """Return why the latest step of a mod did not happen; nothing where it did."""
     is_held = isinstance(outcome, Mapping) and outcome.get("status") == Status.SKIPPED
     return str(outcome.get("reason") or "") if is_held and isinstance(outcome, Mapping) else ""
 
@@ -172,7 +174,7 @@ def _listed(names: Sequence[str], view: View) -> str:
 
 
 def _problem(error: Mapping[str, Any], what: str, view: View, indent: str = "    ") -> Line:
-    """What is wrong, and where."""
+    """Return what is wrong, and where."""
     place = ":".join(str(error[each]) for each in ("file", "line", "column") if error.get(each) is not None)
     told = joined((f"{error.get('kind')}: {error.get('message')}", what, place), f" {view.look.glyphs.dot} ")
     return (Segment(f"{indent}{view.look.glyphs.failed} ", Style.BAD), plain(told))

@@ -1,8 +1,8 @@
-"""Knows terminals: which stream is one, how wide it is; and owns the mode of one: single keys, and back again.
+"""Finds terminals and their width, and owns the mode of one: single keys, and its restoration.
 
-Single keys come without Enter and without echo. The mode is cbreak, not raw: Ctrl-C and Ctrl-Z stay with the kernel. It
-is entered only while this process is in the foreground, since a background job that touches its terminal is stopped by
-the kernel.
+Single keys come without Enter and without echo. The mode is cbreak, not raw: Ctrl-C and Ctrl-Z stay
+with the kernel. It is entered only while this process is in the foreground, because the kernel
+stops a background job that touches its terminal.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ _DISABLED = b"\0"
 
 
 Mode = list[Any]
-"""How a terminal treats what is typed, as `termios.tcgetattr` has it: plain values."""
+"""How a terminal treats typing, as `termios.tcgetattr` has it: plain values."""
 
 
 class Terminal:
-    """One terminal by its file descriptor. Every method may be called in any state, any number of times.
+    """One terminal by its file descriptor. Every method may be called in any state, any number of
+    times.
 
-    `before` is the mode to put back in the end, where an earlier image of this process has changed it.
+    `before` is the mode to restore in the end, if an earlier image of this process has changed it.
     """
 
     def __init__(self, descriptor: int, before: Mode | None = None) -> None:
@@ -61,7 +62,8 @@ class Terminal:
             return
 
     def foreground(self) -> bool:
-        """Whether this process may read the terminal; one that does not control us is always free."""
+        """Return whether this process may read the terminal; one that does not control us is always
+        free."""
         try:
             return os.tcgetpgrp(self.descriptor) == os.getpgrp()
         except OSError:
@@ -69,7 +71,7 @@ class Terminal:
 
 
 def _single_keys(mode: list[Any]) -> list[Any]:
-    """The mode, changed to give single keys."""
+    """Return the mode, changed to give single keys."""
     mode[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
     mode[_CC][termios.VMIN] = 1
     mode[_CC][termios.VTIME] = 0
@@ -79,7 +81,7 @@ def _single_keys(mode: list[Any]) -> list[Any]:
 
 
 def is_tty(stream: TextIO) -> bool:
-    """Whether a stream is a terminal; a closed one is none."""
+    """Return whether a stream is a terminal; a closed one is none."""
     try:
         return stream.isatty()
     except ValueError:
@@ -87,5 +89,5 @@ def is_tty(stream: TextIO) -> bool:
 
 
 def terminal_width() -> int:
-    """The columns of the terminal, or of $COLUMNS, or 100."""
+    """Return the columns of the terminal, or of $COLUMNS, or 100."""
     return shutil.get_terminal_size((100, 24)).columns

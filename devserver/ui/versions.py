@@ -1,4 +1,4 @@
-"""Versions beside mods as lines: which one an agent gets, what a shadow did differently. Pure."""
+"""Versions beside mods as lines: the one of an agent, the differences of a shadow. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_SHOWN = 60
 
 
 def which_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """Which version of a mod an agent gets, and why, as the control API says it."""
+    """Return which version of a mod an agent gets, and why, as the control API says it."""
     known = "" if values.get("connected") else " (not registered)"
     head: Line = (
         strong(str(values["agent"])),
@@ -29,7 +29,7 @@ def which_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
 
 def compare_lines(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """What a shadow did differently, as the control API says it."""
+    """Return what a shadow did differently, as the control API says it."""
     dot = f" {view.look.glyphs.dot} "
     busy = f"{dot}{row['busy']} not compared (busy)" if row["busy"] else ""
     events, since = row["events"], str(row["since"])[11:16]

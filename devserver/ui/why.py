@@ -1,4 +1,4 @@
-"""Why a mod or a package is there, as lines: what needs it, what it needs, and when it goes. Pure."""
+"""Why a mod or a package runs, as lines: what needs it, what it needs, and when it goes. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CAME = {"listed": "", "automatic": "loaded automatically", "asked": "loaded by 
 
 
 def why_lines(answer: Row, view: View) -> tuple[Line, ...]:
-    """The lines of an answer of `oa-dev why`."""
+    """Return the lines of an answer of `oa-dev why`."""
     match answer["kind"]:
         case "mod":
             return tuple(_mod(answer, view))
@@ -56,7 +56,7 @@ def _listing(listed: Row | None) -> str:
 
 
 def _how(row: Row) -> str:
-    """How a mod that needs another one is there itself."""
+    """Return how a mod that needs another one is there itself."""
     if not row["runs"]:
         return joined(("which does not run", _listing(row["listed"])), ", ")
     return _CAME.get(row["came"], "") or _listing(row["listed"])
@@ -71,7 +71,7 @@ def _place(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    """What runs of what is needed."""
+    """Return what runs of what is needed."""
     if not row["generation"]:
         return f"{row['mod_id']} does not run"
     suits = "" if row["fits"] else ", which does not suit"

@@ -9,7 +9,7 @@ from devserver.model.facts import AgentsSeen, Held
 
 
 def took(milliseconds: float) -> str:
-    """A duration as people read it: `0.8 ms`, `14 ms`, `1.2 s`."""
+    """Return a duration as people read it: `0.8 ms`, `14 ms`, `1.2 s`."""
     if milliseconds >= 1000:
         return f"{milliseconds / 1000:.1f} s"
     return f"{milliseconds:.0f} ms" if milliseconds >= 1 or milliseconds == 0 else f"{milliseconds:.1f} ms"
@@ -21,7 +21,7 @@ def count(number: int, thing: str) -> str:
 
 
 def receipt(agents: AgentsSeen, held: Held) -> str:
-    """How the agents fared, and what waited: `3 agents, 0 dropped, 2 events held 9 ms`."""
+    """Return how the agents fared, and what waited: `3 agents, 0 dropped, 2 events held 9 ms`."""
     words = f"{count(agents.connected, 'agent')}, {agents.dropped} dropped"
     return f"{words}, {count(held.events, 'event')} held {took(held.longest_ms)}" if held.events else words
 
@@ -33,6 +33,6 @@ def listed(names: Sequence[str], more: str, most: int = 8) -> str:
 
 
 def session_words(done: Mapping[str, Any]) -> str:
-    """What became of a session, in words."""
+    """Return what became of a session, in words."""
     events = "1 event" if done["events"] == 1 else f"{done['events']:,} events"
     return f"session {done['path']} ({events}, {max(1, done['bytes'] // 1024):,} KiB)"

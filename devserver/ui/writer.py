@@ -1,7 +1,8 @@
-"""Writes text to a stream from a thread of its own, so that nobody who tells something ever waits for a reader.
+"""Writes text to a stream from a thread of its own, so that telling a fact never waits for a
+reader.
 
-What does not fit the bounded queue is counted and said later; a stream whose reader has gone is given up silently, for
-there is nobody left to tell. Knows nothing of facts.
+Text beyond the bounded queue is counted and told later; a stream whose reader has gone is given up
+silently. Knows nothing of facts.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Writer:
                 return
 
     def _next(self) -> bytes | None:
-        """The next text to write, waiting for it; None at the end."""
+        """Return the next text to write, waiting for it; None at the end."""
         with self._news:
             while not self._waiting and not self._closing and not self._dropped:
                 self._news.wait()
