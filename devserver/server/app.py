@@ -1,6 +1,6 @@
 """Puts the API together: one table of routes, and the gate that alone can find a way to them.
 
-What else a server serves, such as its dashboard, it passes as `routes`; they stand in the same table.
+Further parts of a server, such as its dashboard, come as `routes`, in the same table.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ def make_app(
     hello_seconds: float = HELLO_SECONDS,
     new_agents_per_minute: int = NEW_AGENTS_PER_MINUTE,
 ) -> App:
-    """The application that `serving.HttpServer` serves.
+    """Return the application that `serving.HttpServer` serves.
 
-    Arguments: `control` what commands ask, None for agents alone; `token` this run's admin token; `port_of` the port
-    that is bound, asked once, with the first request; `allowed_hosts` the Hosts besides loopback that are us; `routes`
-    more of them; `join_token` what new agents from other machines have to show, None where none may come; `hold` and
-    `hello_seconds` how long a poll and the first message of a WebSocket are waited for; `new_agents_per_minute`
-    how many strangers may join.
-    Raises ValueError for an empty token and for a route that is not fully declared.
+    Arguments: `control`, the commands' side, None for agents alone; `token`, this run's admin
+    token; `port_of`, the bound port, asked once, with the first request; `allowed_hosts`, our Hosts
+    beside loopback; `routes`, further ones; `join_token`, which new agents from other machines have
+    to show, None if none may come; `hold` and `hello_seconds`, the seconds that a poll and the
+    first message of a WebSocket are waited for; `new_agents_per_minute`, the most strangers that
+    may join.
+
+    Raises ValueError for an empty token and for an incompletely declared route.
     """
     if not token:
         raise ValueError("the control API needs a token")

@@ -1,4 +1,5 @@
-"""What the image before this one has left, as the new one takes it: sockets, connections, and the reasons."""
+"""The heritage of the image before this one: sockets, connections, and the reasons of the
+restart."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ LISTENING = ("listening", "beside")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """What the image before this one has left: packed parts of the network, descriptors, connections, and why."""
+    """The heritage: packed parts of the network, descriptors, connections, and the reasons."""
 
     values: Mapping[str, Any]
     connections: tuple[HandedConnection, ...]
 
     @classmethod
     def of(cls, environ: MutableMapping[str, str]) -> Self | None:
-        """Out of the memory file that the environment names; None for a first start."""
+        """Read the memory file that the environment names; None for a first start."""
         values = take_memory(environ)
         if values is None:
             return None
@@ -38,32 +39,32 @@ class Before:
         return cls(values=values, connections=tuple(HandedConnection(**each) for each in values["connections"]))
 
     def is_wanted(self, host: str, port: int) -> bool:
-        """Whether the address that the image before listened on is the one that is wanted now."""
+        """Return whether the former address is the wanted one now."""
         return bool(tuple(self.values["server"]["address"]) == (host, port))
 
     def listening(self) -> list[socket.socket]:
-        """The sockets that the image before listened on."""
+        """Return the sockets that the image before listened on."""
         return [socket.socket(fileno=self.descriptors[name]) for name in LISTENING if name in self.descriptors]
 
     def close_listening(self) -> None:
-        """Listen no more where the image before did: another address is heard now."""
+        """Stop listening at the former address: another one is in use now."""
         for name in LISTENING:
             if name in self.descriptors:
                 os.close(self.descriptors[name])
 
     @property
     def descriptors(self) -> Mapping[str, int]:
-        """The descriptors that were handed on, by what they are."""
+        """Return the descriptors that were handed on, by their names."""
         found: Mapping[str, int] = self.values["descriptors"]
         return found
 
     @property
     def cause(self) -> str:
-        """Why, in one text."""
+        """The reasons in one text."""
         return "; ".join(self.values["restart"]["reasons"])
 
     def done(self, network: AgentNetwork, url: str, now: float) -> Restarted:
-        """The fact that is told when this image serves, at `now` (seconds since 1970)."""
+        """Return the fact that is told when this image serves, at `now` (seconds since 1970)."""
         restart = self.values["restart"]
         return Restarted(
             url=url,

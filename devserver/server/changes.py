@@ -1,7 +1,7 @@
-"""The code that changes brought: kept as it was before and after, and compared when somebody looks.
+"""The code of changes: kept as it was before and after, and compared on demand.
 
-The bytes are those that the loader holds anyway, so to keep them costs nothing until the mods let go of them. What a
-plan came to stands on the tape of reloads; a change here has the same number.
+The loader holds the same bytes, so keeping them costs nothing until the mods let go of them. The
+result of a plan is on the tape of reloads; a change here has the same number.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from devserver.model.facts import CodeChange
 MOST_CHANGES = 200
 MOST_BYTES = 8 * 1024 * 1024
 MOST_LINES = 5_000
-"""Of one file, before and after together: comparing takes time with the square of it."""
+"""The most lines of one file, before and after together: comparing takes time with the square of
+it."""
 MOST_DIFF = 200 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class FileDiff:
-    """What changed in one file. `text` is a unified diff; empty where the file is too large to show that."""
+    """The changes of one file. `text` is a unified diff; empty if the file is too large for one."""
 
     path: str
     added: int
@@ -51,13 +52,13 @@ class Changes:
                 self._size -= _size(gone)
 
     def of(self, number: int) -> Sequence[CodeChange]:
-        """The code of a change; nothing where none is kept."""
+        """Return the code of a change; nothing if it is not kept."""
         with self._lock:
             return self._kept.get(number, ())
 
 
 def diffs_of(code: Sequence[CodeChange]) -> list[FileDiff]:
-    """What changed in each file. Takes its time: to be called on a thread of its own."""
+    """Return the changes of each file. Slow: call it on a thread of its own."""
     room, found = MOST_DIFF, []
     for each in code:
         diff = _diff(each)

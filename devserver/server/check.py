@@ -1,7 +1,7 @@
 """Checks a whole network without running it: network.yaml here, the mods in a process of their own.
 
-There each mod is found, imported and constructed, and nothing of it is started. Whatever a mod does while it is
-imported, it does not do it to whoever asked.
+There each mod is found, imported and constructed, and nothing of it is started. The effects of its
+import do not reach the calling process.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ PATIENCE = 60.0
 """Seconds after which mods that are still being imported count as hanging."""
 
 ModErrors = tuple[tuple[str, ErrorFacts], ...]
-"""Ids of mods with what is wrong with each."""
+"""Ids of mods with the errors of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found: why network.yaml cannot be used, or which mods cannot be loaded, or that all is well."""
+    """The findings: why network.yaml cannot be used, or which mods cannot be loaded."""
 
     refused: tuple[ErrorFacts, ...] = ()
     mods: ModErrors = ()
@@ -50,23 +50,23 @@ class Checked:
     schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """The schemas of the mods' configurations, by the path of each mod that declares a model."""
     by_hand: tuple[str, ...] = ()
-    """Which packages of mods were changed where they are installed, a sentence each."""
+    """The packages of mods that were changed where they are installed, a sentence each."""
     unchecked: tuple[str, ...] = ()
-    """Which words of manifests' schemas restrict nothing, a sentence for each mod."""
+    """The words of manifests' schemas that have no effect, a sentence for each mod."""
 
     @property
     def good(self) -> bool:
-        """Whether there is nothing to complain of."""
+        """Whether there are no problems."""
         return not (self.refused or self.mods)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What works otherwise than its author may expect, a sentence each."""
+        """Return warnings about behaviour that an author may not expect, a sentence each."""
         return () if self.config is None else (*grant_notes(self.config), *self.by_hand, *self.unchecked)
 
     @property
     def summary(self) -> str:
-        """A sentence about a network that can be read."""
+        """Return a sentence about a network that can be read."""
         if self.config is None:
             return f"{self.name} cannot be used"
         enabled, lost = len(self.config.enabled_mods), ", ".join(self.config.lost)
@@ -102,7 +102,7 @@ def check_network(path: Path, aside: Aside | None = None, *, proven: Collection[
 
 
 def _by_hand(workspace: Path) -> tuple[str, ...]:
-    """What of the installed mods is not what was locked."""
+    """Return the installed mods that differ from the lock."""
     try:
         installed = find_installed(workspace, (workspace / LOCK).read_bytes())
     except (OSError, NotInstalled):
@@ -178,7 +178,7 @@ async def _tried(engine: Engine, step: Step, write: Write) -> tuple[ErrorFacts, 
         if carried.failure is not None:
             raise carried.failure.error
         if attempt.build is not None:
-            # What the other mods import of it is there already.
+            # Modules that other mods import of it are there already.
             attempt.build.keep()
         for candidate in carried.candidates:
             if candidate.new is not None:

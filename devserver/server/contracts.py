@@ -1,7 +1,9 @@
-"""Tells what a change of mods means for those who use them: events without a handler, answers of another shape.
+"""Tells the effects of a change of mods on their users: events without a handler, answers of
+another shape.
 
-What is lost is known at once; what answers look like only once the new generation has given some, so that is looked
-at a few times after a change, on a thread of its own, in the rows that the recorder keeps.
+Lost events are known at once; the shape of answers only after the new generation has given some, so
+it is looked for a few times after a change, on a thread of its own, in the rows that the recorder
+keeps.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _MOST_LOOKED_AT = 3000
 
 
 class Contracts:
-    """Arguments: `tell`, told facts; `begin` starts work that nothing waits for."""
+    """Arguments: `tell`, told facts; `begin` starts work without a waiting caller."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class Contracts:
         self._looking: asyncio.Task[None] | None = None
 
     def note(self, fact: Fact) -> None:
-        """A plan was carried out. To be called on the control side's loop; returns at once."""
+        """Note a plan that was carried out. Call it on the control side's loop; returns at once."""
         if not isinstance(fact, PlanDone) or not any(each.status is Status.APPLIED for each in fact.outcomes):
             return
         before, self._patterns = self._patterns, self._live_patterns()
@@ -56,21 +58,22 @@ class Contracts:
             self._begin(self._after(fact, before, needed))
 
     async def current(self) -> dict[str, Any]:
-        """What is lost, and what has changed its shape, as it is now."""
+        """Return the lost events and changed shapes at present."""
         if not self._patterns:
             self._patterns, self._needed = self._live_patterns(), self._live_needs()
         changed = await run_in_thread(self._looked)
         return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), (*self._needs, *changed))))
 
     async def _after(self, done: PlanDone, before: tuple[str, ...], needed: dict[str, frozenset[str]]) -> None:
-        # Here and not above: most starts never come to it.
+        # Here and not above: most starts never need it.
         from devserver.replay.contract import lost_events, newly_needed
 
-        # The rows of the generation before are in the ring now; those of the new one may drive them out.
+        # The rows of the former generation are in the ring now; those of the new one may drive them
+        # out.
         changed_before = await run_in_thread(self._looked)
         self._told |= set(changed_before)
         lost = lost_events(before, self._patterns, self._senders())
-        # Whoever unloads a mod knows that it hears nothing any more; who uses it may not.
+        # A person who unloads a mod knows that it hears nothing any more; its users may not.
         unloads = any(each.action is Action.UNLOAD for each in done.outcomes)
         lost = [each for each in lost if each.seen or not unloads]
         needs = list(newly_needed(needed, self._needed))
@@ -92,7 +95,7 @@ class Contracts:
                 self._tell(ContractChanged((), tuple(news)))
 
     def end(self) -> None:
-        """The run ends."""
+        """Stop, at the end of the run."""
         if self._looking is not None:
             self._looking.cancel()
 
@@ -105,17 +108,17 @@ class Contracts:
 
     def _live_patterns(self) -> tuple[str, ...]:
         live = self._network.engine.registry.live
-        # A handler of everything is meant for no event: it counts them, say.
+        # A handler of everything hears no event in particular.
         patterns = (pattern for each in live for pattern in each.handlers.patterns if pattern != "*")
         return tuple(dict.fromkeys(patterns))
 
     def _live_needs(self) -> dict[str, frozenset[str]]:
-        """The keys that declared payloads need, by event."""
+        """Return the keys that declared payloads need, by event."""
         live = self._network.engine.registry.live
         return {pattern: keys for each in live for pattern, keys in each.handlers.needed().items()}
 
     def _senders(self) -> dict[str, list[str | None]]:
-        """Who has sent the events that are kept, by name, the latest first."""
+        """Return the senders of the kept events, by name, the latest first."""
         found: dict[str, list[str | None]] = {}
         for entry in self._recorder.newest():
             row = from_json(row_of(entry))
@@ -123,7 +126,8 @@ class Contracts:
         return found
 
     def _looked(self) -> list[ShapeChange]:
-        """Take in the events that have ended since the last look, and say what has changed. On a worker thread."""
+        """Take in the events that have ended since the last look, and return the changes. On a
+        worker thread."""
         from devserver.replay.contract import Shapes
 
         self._shapes = shapes = self._shapes or Shapes()
@@ -150,7 +154,7 @@ def _add_answer(shapes: Any, row: list[Any], entry: bytes) -> None:
 
 
 def _add_sent(shapes: Any, row: list[Any], entry: bytes, parent: tuple[list[Any], bytes] | None) -> None:
-    """What a handler has sent: of the generation that its own event came to."""
+    """Add the events that a handler has sent: to the generation of its own event."""
     from devserver.replay.contract import Observed
 
     payload = rest_of(entry).get("payload", row[PAYLOAD])

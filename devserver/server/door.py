@@ -1,7 +1,8 @@
-"""Writes the file that leads a browser to the page with a ticket: `.oa-dev/open.html`, for this user's eyes alone.
+"""Writes the file that leads a browser to the page with a ticket: `.oa-dev/open.html`, for this
+user's eyes alone.
 
-Every user of the machine can read what a browser is started with, and so learns the name of this file, but not the
-ticket in it. Must not start a browser.
+Every user of the machine can read the arguments of a browser, and so learns the name of this file,
+but not the ticket in it. Must not start a browser.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _PAGE = """<!doctype html>
 
 
 def write_door(workspace: Path, url: str, ticket: str) -> str | None:
-    """Write the file for the server at `url`. Returns its own address, or None where it cannot be written."""
+    """Write the file for the server at `url`. Returns its own address, or None if it cannot be
+    written."""
     page = _PAGE.format(address=html.escape(address_once(url, ticket)))
     try:
         write_private(workspace, NAME, page)
@@ -36,6 +38,6 @@ def write_door(workspace: Path, url: str, ticket: str) -> str | None:
 
 
 def remove_door(workspace: Path) -> None:
-    """Take the file away. Its ticket is worth nothing any more, so one that cannot be removed may stay."""
+    """Remove the file. Its ticket is worthless now, so a file that cannot be removed may stay."""
     with suppress(OSError, DevServerError):
         remove_private(workspace, NAME)

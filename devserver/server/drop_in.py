@@ -1,8 +1,9 @@
-"""The drop-in for `openagents.core.network`: scripts keep their import lines and run on our network.
+"""The drop-in for `openagents.core.network`: scripts keep their import lines and run on our
+network.
 
-`install` answers the names under which OpenAgents keeps its network class. Everything else of that package stays
-theirs. Where the package is not installed, its events and its base class for mods are answered with ours, too. As
-there, a network that has started listens for agents.
+`install` answers the names under which OpenAgents keeps its network class. The rest of that package
+stays theirs. If the package is not installed, its events and its base class for mods are answered
+with ours, too. As there, a network that has started listens for agents.
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ _NETWORKS = ("openagents.core.network", "openagents.sdk.network")
 _REGISTRATION = (
     "transport_type", "metadata", "certificate", "force_reconnect", "password_hash", "requested_group",
 )  # fmt: skip
-"""What OpenAgents' `register_agent` takes besides the id."""
+"""The arguments of OpenAgents' `register_agent` beside the id."""
 _PACKAGES = ("openagents", "openagents.core", "openagents.sdk", "openagents.models")
 
 _installed: Substitutes | None = None
 
 
 class OpenAgentsNetwork(AgentNetwork):
-    """Our network under the names that code for OpenAgents uses, private ones of its own tests included."""
+    """Our network under the names that code for OpenAgents uses, including private ones of its own
+    tests."""
 
     @classmethod
     def create_from_config(
@@ -61,7 +63,8 @@ class OpenAgentsNetwork(AgentNetwork):
         return network
 
     async def register_agent(self, agent_id: str, *given: Any, **options: Any) -> Any:
-        """Register an agent as ours, or, where `transport_type` is said, as OpenAgents does: with a response."""
+        """Register an agent as ours, or, with `transport_type`, as OpenAgents does: with a
+        response."""
         if "transport_type" not in options and (not given or given[0] is None or isinstance(given[0], Mapping)):
             return await super().register_agent(agent_id, *given, **options)
         asked = dict(zip(_REGISTRATION, given, strict=False)) | options
@@ -75,7 +78,7 @@ class OpenAgentsNetwork(AgentNetwork):
 
     @cached_property
     def event_gateway(self) -> EventGateway:
-        """Channels and their members; events, too, as tests of OpenAgents send them."""
+        """Channels and their members; and events, as tests of OpenAgents send them."""
         gateway = EventGateway(self.directory)
         vars(gateway)["process_event"] = lambda event, enable_delivery=True: self.process_event(event)
         vars(gateway)["poll_events"] = self._poll_events
@@ -110,7 +113,7 @@ class OpenAgentsNetwork(AgentNetwork):
 
     @property
     def port(self) -> int:
-        """Where agents find this network; that of network.yaml before it listens."""
+        """The port of this network for agents; that of network.yaml before it listens."""
         return self.config.port if self._listening is None else int(self._listening.getsockname()[1])
 
     async def shutdown(self) -> bool:
@@ -135,7 +138,7 @@ class OpenAgentsNetwork(AgentNetwork):
 
 
 def _in_kind(answer: EventResponse) -> Any:
-    """An answer as OpenAgents has it, where the package is installed."""
+    """Return an answer as OpenAgents has it, if the package is installed."""
     if not is_installed("openagents"):
         return answer
     from openagents.models.event_response import (  # type: ignore[import-not-found, unused-ignore]
@@ -146,7 +149,7 @@ def _in_kind(answer: EventResponse) -> Any:
 
 
 def _event_in_kind(event: Event) -> Any:
-    """Give an event as OpenAgents has it, where the package is installed."""
+    """Return an event as OpenAgents has it, if the package is installed."""
     if not is_installed("openagents"):
         return event
     from openagents.models.event import Event as Theirs  # type: ignore[import-not-found, unused-ignore]
@@ -187,7 +190,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Stop to answer."""
+    """Stop answering."""
     global _installed
     if _installed is not None:
         _installed.remove()

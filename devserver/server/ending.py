@@ -1,4 +1,4 @@
-"""The end of a run: every step in order, none of them waited for longer than it may take."""
+"""The end of a run: every step in order, each with a time limit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from devserver.server.watchdog import frames_of_thread
 from devserver.transports.http.serving import HttpServer
 
 STOP_SECONDS = 2.5
-"""How long a stop may take before what does not end is left to the end of the process."""
+"""Seconds after which a stop leaves unfinished work to the end of the process."""
 
 _PATIENCE = 0.4
-"""Seconds after which a stop says what it waits for."""
+"""Seconds after which a stop tells what it waits for."""
 
 Step = tuple[str, Callable[[], Awaitable[Any] | None]]
 
@@ -41,7 +41,7 @@ class Ending:
             ("the connections", self._end_connections),
             ("the mods' thread", self._end_home),
         ):
-            # A step that fails is told, and never keeps the next ones from happening.
+            # A failing step is told, and never prevents the next ones.
             try:
                 if (ending := end()) is not None:
                     await ending

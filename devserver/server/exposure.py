@@ -1,6 +1,6 @@
-"""What it takes to be open to other machines: the token that their agents show, and the fact that says so.
+"""Access from other machines: the token that their agents show, and the fact that tells it.
 
-Decides nothing about a request: `api/gate` does. Opens no socket.
+Decides nothing about a request: the gate does. Opens no socket.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ if TYPE_CHECKING:
 
 NAME = "join_token"
 SHORTEST = 16
-"""A shorter token in the file was put there by somebody, and can be guessed."""
+"""A shorter token in the file was put there by others, and can be guessed."""
 
 _MOST_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The names by which others may come in, and the token that their agents show; none of both where nobody may."""
+    """The names for access from other machines, and the token that their agents show; neither
+    without access."""
 
     names: tuple[str, ...] = ()
     join_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, names: tuple[str, ...], workspace: Path) -> Exposure:
-        """That of a run. Raises DevServerError or OSError where the token cannot be kept as a private file."""
+        """Return that of a run. Raises DevServerError or OSError if the token cannot be kept as a
+        private file."""
         return cls(names, kept_token(workspace)) if names else cls()
 
     def told(self, listening: socket.socket) -> Exposed | None:
-        """What a person has to know; None where nobody may come in."""
+        """Return what a person has to know; None without access from other machines."""
         if self.join_token is None:
             return None
         port = int(listening.getsockname()[1])
@@ -47,7 +49,8 @@ class Exposure:
 
 
 def kept_token(workspace: Path) -> str:
-    """The join token of a workspace, the same in every run, so that a restart locks nobody out; a new one at first.
+    """Return the join token of a workspace, the same in every run, so that a restart locks no agent
+    out; a new one at first.
 
     Raises DevServerError for a file that others could have written or read.
     """

@@ -1,4 +1,5 @@
-"""The sockets that a run listens on: those of the image before it, those of its supervisor, or new ones."""
+"""The listening sockets of a run: those of the image before it, those of its supervisor, or new
+ones."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from devserver.ui.face import Face
 
 
 def listening_sockets(options: RunOptions, config: NetworkConfig, face: Face) -> list[socket.socket]:
-    """Give the sockets for the address that `config` names; the first hears that address.
+    """Return the sockets for the address that `config` names; the first hears that address.
 
-    A second one is for agents of this machine, where the first hears only one address of the network. Raises PortInUse
-    and CannotListen.
+    A second one is for agents of this machine, if the first hears only one address of the network.
+    Raises PortInUse and CannotListen.
     """
     before = options.before
     if before is not None and before.is_wanted(config.host, config.port):
@@ -30,7 +31,7 @@ def listening_sockets(options: RunOptions, config: NetworkConfig, face: Face) ->
 
 
 def _instead(before: Before, options: RunOptions, config: NetworkConfig, face: Face) -> list[socket.socket]:
-    """Listen on another address than before; keep that of before where the new one is not free."""
+    """Listen on another address than before; keep the former one if the new one is not free."""
     try:
         heard = _with_own(bind(config.host, config.port, strict=options.strict_port))
     except (PortInUse, CannotListen) as error:

@@ -1,8 +1,9 @@
-"""The agents' identities on disk, so that agents go on where they were when the server is started again.
+"""The agents' identities on disk, so that agents continue after a restart of the server.
 
-OpenAgents clients register once in their life: a server that has forgotten them refuses their polls for ever. Kept are
-ids, metadata, groups and the SHA-256 of secrets, in a file of this user alone: one line for each change, so that a
-registration costs the same whoever else is known. Decides nothing about agents.
+OpenAgents clients register once in their life: a server that has forgotten them refuses their polls
+for ever. Kept are ids, metadata, groups and the SHA-256 of secrets, in a file of this user alone:
+one line for each change, so that a registration costs the same however many agents are known.
+Decides nothing about agents.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ NAME = "identities.jsonl"
 """One JSON object a line: the row of an agent, or `{"gone": id}`. The last line about an agent counts."""
 
 BEFORE = "identities.json"
-"""The file of earlier versions: a list of rows. It is read where there is no other, and then left alone."""
+"""The file of earlier versions: a list of rows. It is read if there is no other, and then left
+alone."""
 
 DELAY = 0.05
-"""Seconds between a change that nobody waits for and its being written: many of them are one write."""
+"""Seconds between a change without a waiting caller and its writing: many changes are one write."""
 
 _MOST_LINE = 256 * 1024
 _STALE_LINES = 1000
-"""How many lines about nobody may be in the file before it is written anew."""
+"""The most lines about forgotten agents in the file before it is written again."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -44,14 +46,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """Somebody who waits until the change with a number is written."""
+    """A caller that waits until the change with a number is written."""
 
     change: int
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
 
     def let_go(self) -> None:
-        # A loop that has ended has nobody who waits.
+        # A loop that has ended has no waiting callers.
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(_set, self.done)
 
@@ -64,8 +66,9 @@ def _set(done: asyncio.Future[None]) -> None:
 class IdentityStore:
     """The file `.oa-dev/identities.jsonl` of a workspace, and the directory whose agents it holds.
 
-    A thread of its own writes: what changes meanwhile goes into the next write, however many agents come at once.
-    `tell` is told in a sentence when the file cannot be used; agents then come and go as without it.
+    A thread of its own writes: changes meanwhile go into the next write, however many agents come
+    at once. `tell` is told in a sentence when the file cannot be used; agents then come and go
+    without it.
     """
 
     def __init__(self, workspace: Path, tell: Callable[[str], None], *, delay: float = DELAY) -> None:
@@ -81,12 +84,12 @@ class IdentityStore:
         self._waiting: list[_Waiting] = []
         self._is_told = False
         self._lines = 0
-        """How many lines the file has."""
+        """The number of lines in the file."""
         self._is_whole = False
-        """Whether a line may be added to the file: not after a write that failed."""
+        """Whether a line may be added to the file: not after a failed write."""
 
     def follow(self, directory: Directory) -> None:
-        """Give a directory back the agents that were here before, and write down every change from now on."""
+        """Restore the former agents of a directory, and write down every change from now on."""
         try:
             directory.import_identities(self.load())
         except EventRefused as full:
@@ -100,8 +103,8 @@ class IdentityStore:
         directory.on_update.append(self._updated)
 
     def load(self) -> list[Row]:
-        """The rows of the file. One that is damaged, or not to be believed, is kept aside and told of; its sound rows
-        count where it is a file of this user alone."""
+        """Read the rows of the file. A damaged file, or one that others could have written, is kept
+        aside and told of; its sound rows count if it is a file of this user alone."""
         rows: dict[str, Row] = {}
         try:
             lines = list(self._read_lines())
@@ -119,7 +122,8 @@ class IdentityStore:
                 rows[row["agent_id"]] = row
             elif number < len(lines) or line.endswith(b"\n"):
                 bad += 1
-            # The last line may be cut off, where the process was killed while it wrote: its agent was told nothing.
+            # The last line may be cut off, if the process was killed while it wrote: its agent was
+            # told nothing.
         if bad:
             aside = self._keep_aside()
             lost = f"{bad} of {len(lines)} lines cannot be read; {len(rows)} agents are known"
@@ -145,11 +149,11 @@ class IdentityStore:
             rows = _parsed(stream.read())
         if not isinstance(rows, list):
             raise DevServerError(f"{BEFORE} is damaged")
-        # Without line ends: what is added has to begin with all of them.
+        # Without line ends: an addition has to begin with all of them.
         yield from (json.dumps(row).encode() for row in rows)
 
     def _keep_aside(self) -> str:
-        """Rename what stands in the place of the file; how it is called now, as words."""
+        """Rename the file in the way; return its new name, as words."""
         aside = f"{NAME}.{int(time.time())}"
         try:
             rename_private(self._workspace, NAME, aside)
@@ -158,20 +162,21 @@ class IdentityStore:
         return f"; the file is kept as {aside}"
 
     def save(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write these rows, at once and whole. Raises OSError or DevServerError where that cannot be."""
+        """Write these rows, at once and whole. Raises OSError or DevServerError if that is
+        impossible."""
         lines = [_line(row) for row in rows]
         write_private(self._workspace, NAME, "".join(lines))
         self._lines, self._is_whole = len(lines), True
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write these rows behind those that are there. Raises OSError or DevServerError where that cannot be."""
+        """Append these rows. Raises OSError or DevServerError if that is impossible."""
         lines = [_line(row) for row in rows]
         self._is_whole = False
         append_private(self._workspace, NAME, "".join(lines))
         self._lines, self._is_whole = self._lines + len(lines), True
 
     async def written(self) -> None:
-        """Go on once everything that has changed before is on disk, or was found not to be writable."""
+        """Return once every earlier change is on disk, or cannot be written."""
         loop = asyncio.get_running_loop()
         with self._news:
             if self._directory is None or self._written >= self._changes:
@@ -182,7 +187,8 @@ class IdentityStore:
         await waiting.done
 
     def close(self) -> None:
-        """Write what is still to be written, and follow no more: what leaves from now on comes back next time."""
+        """Write the remaining changes, and stop following: agents that leave from now on come back
+        next time."""
         with self._news:
             directory, self._directory = self._directory, None
             self._news.notify()
@@ -198,7 +204,7 @@ class IdentityStore:
         self._updated(agent_id)
 
     def _updated(self, agent_id: str) -> None:
-        """Have what is known of an agent written. From any thread."""
+        """Have the row of an agent written. From any thread."""
         with self._news:
             self._changes += 1
             self._changed_ids[agent_id] = None
@@ -224,7 +230,7 @@ class IdentityStore:
                 each.let_go()
 
     def _next(self) -> int | None:
-        """The number of the latest change, once it is to be written; None at the end."""
+        """Return the number of the latest change, once it is to be written; None at the end."""
         with self._news:
             self._news.wait_for(lambda: self._written < self._changes or self._directory is None)
             if self._written == self._changes:
@@ -239,7 +245,7 @@ class IdentityStore:
             else:
                 self.save(directory.export_identities())
         except FileNotFoundError:
-            # The file, or its folder, was taken away meanwhile.
+            # The file, or its folder, was removed meanwhile.
             self._is_whole = False
             self._save_all(directory)
         except (OSError, DevServerError) as error:
@@ -271,7 +277,8 @@ def _parsed(line: bytes) -> Any:
 
 
 def _is_sound(row: object) -> bool:
-    """Whether a row says all that an agent needs, and nothing that `Directory.register` would have refused."""
+    """Return whether a row has everything that an agent needs, and nothing that
+    `Directory.register` would have refused."""
     if not isinstance(row, dict):
         return False
     texts = ("agent_id", "secret_sha256", "group", "transport")

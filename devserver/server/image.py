@@ -1,7 +1,8 @@
-"""This process's own image: how it was started, and how it is replaced by a fresh one of the same program.
+"""This process's own image: how it was started, and its replacement by a fresh one of the same
+program.
 
-What a fresh start would find is put back first: arguments, environment, folder, umask, signals. What survives is what
-is marked as inheritable, and the memory file. Knows nothing of networks.
+The conditions of a fresh start are restored first: arguments, environment, folder, umask, signals.
+Only inheritable descriptors and the memory file survive. Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 VARIABLE = "OA_DEV_RESTARTED"
-"""Where an image says which descriptor its successor finds the memory file at."""
+"""The variable with which an image tells its successor the descriptor of the memory file."""
 
 _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that wait between two images: what a person asks then is heard by the second."""
+"""Signals that wait between two images: the second one hears them."""
 
 
 def supported() -> bool:
-    """Whether this system replaces a process's image and keeps its descriptors and its id."""
+    """Return whether this system replaces a process's image and keeps its descriptors and its
+    id."""
     return os.name == "posix"
 
 
@@ -40,7 +42,7 @@ def _ignored() -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """How this process was started. To be made before anything has changed that."""
+    """How this process was started. Make it before anything has changed that."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     folder: str = field(default_factory=os.getcwd)
@@ -55,7 +57,7 @@ class Image:
         return [sys.executable, *sys.orig_argv[1:]]
 
     def problem(self) -> str | None:
-        """Why a fresh image cannot be started, or None. Starts nothing."""
+        """Return why a fresh image cannot be started, or None. Starts nothing."""
         if not supported():
             return "this system cannot replace the image of a process"
         if not os.access(sys.executable, os.X_OK):
@@ -94,7 +96,7 @@ def _stop_timers() -> None:
 
 
 def hear_signals() -> None:
-    """Let signals in that an image has held back for this one. To be called once they are handled."""
+    """Receive signals that an image has held back for this one. Call it once they are handled."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
@@ -102,9 +104,10 @@ def hear_signals() -> None:
 
 
 def write_memory(values: Mapping[str, Any]) -> int:
-    """Plain values in a file that has no name and is in memory where the system can do that; its descriptor.
+    """Write plain values to a file without a name, in memory if the system can do that; return its
+    descriptor.
 
-    Raises OSError where there is no room for them.
+    Raises OSError if there is no room for them.
     """
     descriptor = nameless_file()
     try:
@@ -127,7 +130,8 @@ def nameless_file() -> int:
 
 
 def take_memory(environ: MutableMapping[str, str]) -> dict[str, Any] | None:
-    """What the image before this one has left, which is read once; None where there was none."""
+    """Return the heritage of the image before this one, which is read once; None if there was
+    none."""
     text = environ.pop(VARIABLE, None)
     if text is None:
         return None

@@ -1,8 +1,9 @@
-"""The states that outlive a crash: those of mods with `persist_state = True`, as far as they are plain data.
+"""The states that outlive a crash: those of mods with `persist_state = True`, as far as they are
+plain data.
 
-Written at most once a second, when something has changed, to `.oa-dev/state.json` (0600, by rename). A clean end
-empties the file; what stands there at a start is what a run had that ended in no other way than a crash. Read and
-written as JSON: nothing that lies on disk is ever executed.
+Written at most once a second, when something has changed, to `.oa-dev/state.json` (0600, by
+rename). A clean end empties the file; its content at a start is that of a run that crashed. Read
+and written as JSON: a file on disk is never executed.
 """
 
 from __future__ import annotations
@@ -27,24 +28,25 @@ MOST_BYTES = 4 * 1024 * 1024
 """The largest file that is read back."""
 
 MOST_VALUES = 50_000
-"""The most values of one state that are kept: to look at each of them takes time from handlers."""
+"""The most values of one state that are kept: looking at each of them takes time from handlers."""
 
 
 class KeptStates:
-    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about what cannot be kept."""
+    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about a state
+    that cannot be kept."""
 
     def __init__(self, workspace: Path, tell: Callable[[str], None]) -> None:
         self._workspace = workspace
         self._tell = tell
         self._found: dict[str, Any] = {}
         self._last: dict[str, tuple[str, float]] = {}
-        """The state of each mod as it was written last, and when it had become that."""
+        """The last written state of each mod, and its time."""
         self._named: set[tuple[str, str]] = set()
         self.brought_back: list[str] = []
         """The mods whose states came back from the run before."""
 
     def begin(self) -> None:
-        """Read what a run that crashed has left. Never raises."""
+        """Read the states of a run that crashed. Never raises."""
         try:
             data = read_private(self._workspace, FILE, MOST_BYTES)
             found = json.loads(data) if data else {}
@@ -54,7 +56,7 @@ class KeptStates:
         self._found = found if type(found) is dict else {}
 
     def give(self, generation: Generation) -> str:
-        """Give a mod that is being loaded the state that it had when the process crashed; what became of it."""
+        """Give a mod that is being loaded its state of before the crash; return the result."""
         found = self._found.pop(generation.mod_path, None)
         if not _persists(generation) or type(found) is not dict or type(found.get("state")) is not dict:
             return ""
@@ -63,13 +65,13 @@ class KeptStates:
         return f"state of {_clock(found.get('time'))} brought back"
 
     async def run(self, home: Home, live: Callable[[], Iterable[Generation]]) -> None:
-        """Write the states again and again."""
+        """Write the states periodically."""
         while True:
             await asyncio.sleep(PERIOD)
             await self.write(home, live)
 
     async def write(self, home: Home, live: Callable[[], Iterable[Generation]]) -> None:
-        """Write the states, where they are others than those that were written last."""
+        """Write the states, if they have changed."""
         now = await home.run(self._texts, live)
         if {path: text for path, (text, _) in self._last.items()} == now:
             return
@@ -86,7 +88,7 @@ class KeptStates:
             self._say("", f"the states of mods cannot be kept: {error}")
 
     def end(self) -> None:
-        """A clean end: the next run begins anew. Never raises."""
+        """Empty the file at a clean end. Never raises."""
         try:
             if self._last or self.brought_back:
                 write_private(self._workspace, FILE, "{}")
@@ -94,11 +96,12 @@ class KeptStates:
             self._tell(f"the states of mods stay in .oa-dev/{FILE}: {error}")
 
     async def _texts(self, live: Callable[[], Iterable[Generation]]) -> dict[str, str]:
-        """The states as JSON. To be called where mods run, so that none of them changes meanwhile."""
+        """Return the states as JSON. Call it where mods run, so that none of them changes
+        meanwhile."""
         return {each.mod_path: json.dumps(self._plain_state(each)) for each in live() if _persists(each)}
 
     def _plain_state(self, generation: Generation) -> dict[str, Any]:
-        """The keys of a state that hold plain data; the others are named, once."""
+        """Return the keys of a state that hold plain data; the others are named, once."""
         left = [MOST_VALUES]
         kept = {}
         for key, value in list(generation.instance.state.items()):
@@ -116,7 +119,7 @@ class KeptStates:
 
 
 def lost_words(how: str, began: float, brought_back: Iterable[str]) -> str:
-    """What a crash of the run before means for the states of mods."""
+    """Return what a crash of the run before means for the states of mods."""
     since = f" since {_clock(began)}" if began else ""
     back = ", ".join(brought_back)
     but = f", but for what came back: {back}" if back else "; persist_state = True in a mod keeps plain data"
@@ -128,7 +131,8 @@ def _persists(generation: Generation) -> bool:
 
 
 def _is_plain(value: Any, left: list[int]) -> bool:
-    """Whether JSON gives a value back as it was. `left`: how many values may still be looked at."""
+    """Return whether JSON returns a value unchanged. `left`: how many values may still be looked
+    at."""
     left[0] -= 1
     if left[0] <= 0:
         return False

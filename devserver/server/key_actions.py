@@ -1,4 +1,4 @@
-"""What each key of the terminal does in a run."""
+"""The action of each key of the terminal."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class KeyActions:
         self._begin(self._network.submit(trigger))
 
     async def open_page(self) -> None:
-        """Open the dashboard in the browser, or show its address where there is none."""
-        # Here and not above: rarely asked for.
+        """Open the dashboard in the browser, or show its address if there is none."""
+        # Here and not above: rarely needed.
         from devserver.server.door import write_door
         from devserver.ui.browser import browse
 
@@ -103,7 +103,8 @@ class KeyActions:
             self._face.reveal(self._address, "no browser to open here, the dashboard is")
 
     async def _install(self) -> None:
-        """Lock and install what is wanted, as the command does; what it brings is followed like any other change."""
+        """Lock and install the wants, as the command does; the changes are followed like any
+        others."""
         self._tell(Notice("sync: locking and installing what is wanted", calm=True))
         command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
         done = await run_in_thread(
@@ -115,7 +116,7 @@ class KeyActions:
             self._tell(Notice(f"sync: {line.strip()}", calm=done.returncode == 0))
 
     async def _check(self) -> None:
-        # Here and not above: rarely asked for, and what it needs is slow to import.
+        # Here and not above: rarely needed, and slow to import.
         from devserver.server.check import check_network
 
         found = await run_in_thread(check_network, self._path)

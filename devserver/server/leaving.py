@@ -1,7 +1,8 @@
-"""The end of the process: in time, whatever threads and processes of mods do, and with a word of what goes on.
+"""The end of the process: in time, whatever threads and processes of mods do, naming those that are
+left.
 
-Python waits at its end for every thread that is no daemon, for the workers of pools and for exit callbacks, for ever.
-Here a person waits for at most `LEAVE_SECONDS` from the moment at which the end was asked for.
+At its end Python waits for every thread that is not a daemon, for the workers of pools and for exit
+callbacks, without limit. Here a person waits for at most `LEAVE_SECONDS` from the request on.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ LEAVE_SECONDS = 2.6
 """Seconds after which the process ends, whatever still runs."""
 
 _LAST_SECONDS = 0.5
-"""Seconds for what is left once all is told: idle workers of pools and their processes end in them."""
+"""Seconds for the rest once all is told: idle workers of pools and their processes end in them."""
 
 _ENDING = 0.1
 """Seconds that threads have to end by themselves before they count as left behind."""
 
 _CALLBACKS = 0.2
-"""Seconds that exit callbacks have, where threads had to be left."""
+"""Seconds for exit callbacks, if threads had to be left."""
 
 
 class Leaving:
@@ -38,11 +39,11 @@ class Leaving:
         self._sooner = threading.Event()
 
     def begin(self) -> None:
-        """From now on the process ends in time."""
+        """Limit the time of the process from now on."""
         threading.Thread(target=self._cut_short, name="oa-dev end", daemon=True).start()
 
     def all_told(self) -> None:
-        """Nothing of ours is left to do: what goes on now is waited for no longer than it takes to end by itself."""
+        """Note that all our work is done: the rest gets only the time to end by itself."""
         self._latest = min(self._latest, time.monotonic() + _LAST_SECONDS)
         self._sooner.set()
 
@@ -51,7 +52,7 @@ class Leaving:
         time.sleep(max(0.0, self._latest - time.monotonic()))
         self._last_words()
         _end_workers()
-        # What was registered for the end is done on another thread, which may hang.
+        # Exit callbacks run on another thread, which may hang.
         callbacks = threading.Thread(target=atexit._run_exitfuncs, name="oa-dev exit callbacks", daemon=True)
         callbacks.start()
         callbacks.join(_CALLBACKS)
@@ -60,7 +61,7 @@ class Leaving:
 
 def _end_workers() -> None:
     """End the processes of pools: nothing would tell them that this one has gone."""
-    from multiprocessing import active_children  # rarely needed, and no start shall wait for it
+    from multiprocessing import active_children  # imported here: no start should wait for it
 
     workers = active_children()
     for each in workers:
@@ -68,12 +69,12 @@ def _end_workers() -> None:
     latest = time.monotonic() + _CALLBACKS
     for each in workers:
         each.join(max(0.0, latest - time.monotonic()))
-        # A fork of this process takes a SIGTERM as this process does.
+        # A fork of this process handles a SIGTERM as this process does.
         each.kill()
 
 
 def left_running(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> list[str]:
-    """The threads and processes that the end of this process does not end, each in words.
+    """Return the threads and processes that the end of this process does not end, each in words.
 
     `is_own` tells files of mods, `shown` makes a path one that people read.
     """
@@ -85,7 +86,7 @@ def _threads(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> Iter
     for thread in threading.enumerate():
         if thread.daemon or thread is threading.main_thread() or _is_idle(_frame(thread)):
             continue
-        # What has just been told to end, as the workers of the mods' loop, is on its way.
+        # Threads that were just told to end, as the workers of the mods' loop, are on their way.
         thread.join(max(0.0, latest - time.monotonic()))
         frame = _frame(thread)
         if frame is None or _is_idle(frame):
@@ -96,12 +97,12 @@ def _threads(shown: Callable[[str], str], is_own: Callable[[str], bool]) -> Iter
 
 
 def _frame(thread: threading.Thread) -> FrameType | None:
-    """What a thread runs; None when it has ended."""
+    """Return the frame of a thread; None when it has ended."""
     return sys._current_frames().get(thread.ident or 0) if thread.is_alive() else None
 
 
 def _is_idle(frame: FrameType | None) -> bool:
-    """Whether a thread is the worker of a pool that waits for work; it ends when it is told to."""
+    """Return whether a thread is an idle worker of a pool; it ends when it is told to."""
     return (
         frame is not None
         and frame.f_code.co_name == "_worker"
@@ -116,7 +117,8 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _processes() -> Iterator[str]:
-    """The processes that this one has started, where the system tells; without those of pools, which end with it."""
+    """Return the processes that this one has started, if the system tells; without those of pools,
+    which end with it."""
     for listed in Path("/proc/self/task").glob("*/children"):
         try:
             found = listed.read_text().split()
@@ -124,7 +126,7 @@ def _processes() -> Iterator[str]:
             continue
         for pid in found:
             words = _command(pid)
-            # One that has ended and was not waited for has no words any more.
+            # A process that has ended and was not waited for has no command any more.
             if words and not any("multiprocessing" in each for each in words) and words != _command("self"):
                 yield f"process {pid} ({' '.join(words):.60})"
 

@@ -1,4 +1,5 @@
-"""Watches what is not a mod's and still decides how a run goes: installed packages, our own code, files of settings."""
+"""Watches files outside of mods that decide on a run: installed packages, our own code, files of
+settings."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ from devserver.loader import InstalledCode
 from devserver.model.facts import Ignored
 
 _INTERVAL = 0.5
-"""Seconds between two comparisons with what was loaded: some hundred calls of stat."""
+"""Seconds between two comparisons with the loaded code: some hundred calls of stat."""
 
 
 class Outside:
-    """What a restart brings when it changes on disk. `restart` gets the reasons.
+    """The changes on disk that only a restart applies. `restart` gets the reasons.
 
-    `look_for_packages` looks whether what is locked was installed meanwhile.
+    `look_for_packages` looks whether the lock was installed meanwhile.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Outside:
         self._told: set[str] = set()
 
     async def run(self) -> None:
-        """Ask for a restart whenever something differs from what was loaded."""
+        """Ask for a restart whenever something differs from the loaded code."""
         worker = Worker("oa-dev installed")
         try:
             while True:
@@ -52,14 +53,15 @@ class Outside:
             worker.stop()
 
     def is_brought(self, save: Ignored, workspace: Path) -> bool:
-        """Whether a save that reloads nothing still has an effect, or is a step of an editor's save."""
+        """Return whether a save that reloads nothing still has an effect, or is a step of an
+        editor's save."""
         if self._settings is not None and has_changed(self._settings, self._folder, save.path):
             return True
         file = workspace / save.path
         return self._installed.holds(file) or not os.path.lexists(file)
 
     def _changed_settings(self) -> list[str]:
-        """Name the files that are read at the start and hold something else now, each once."""
+        """Return the files that are read at the start and have changed since, each once."""
         settings = self._settings
         names = settings.files if settings is not None else ()
         changed = {name for name in names if settings is not None and has_changed(settings, self._folder, name)}

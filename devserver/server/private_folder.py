@@ -1,4 +1,4 @@
-"""A folder in `.oa-dev` whose files are of this user alone: pins and the like."""
+"""A folder in `.oa-dev` whose files only this user may read: pins and the like."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ class PrivateFolder:
         self._workspace, self._name = workspace, name
 
     def names(self) -> list[str]:
-        """The names of the files; none where there is no folder. Raises OSError or DevServerError."""
+        """Return the names of the files; none without a folder. Raises OSError or
+        DevServerError."""
         return names_of_private(self._workspace, inner=self._name)
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """The first `limit` bytes of a file. Raises DevServerError for one that others could have written or read."""
+        """Read the first `limit` bytes of a file. Raises DevServerError for one that others could
+        have written or read."""
         return read_private(self._workspace, name, limit, inner=self._name)
 
     def write(self, name: str, text: str) -> None:
@@ -26,9 +28,10 @@ class PrivateFolder:
         write_private(self._workspace, name, text, inner=self._name)
 
     def create(self, name: str) -> int:
-        """Make a file that is not there yet, open to append to; its descriptor. Raises OSError or DevServerError."""
+        """Create a file, open to append to; return its descriptor. Raises OSError or
+        DevServerError."""
         return create_private(self._workspace, name, inner=self._name)
 
     def remove(self, name: str) -> None:
-        """Take a file away; missing is fine. Raises OSError or DevServerError."""
+        """Remove a file; a missing one is fine. Raises OSError or DevServerError."""
         remove_private(self._workspace, name, inner=self._name)

@@ -22,12 +22,14 @@ _MOST_READ = 65536
 _LONGEST_LINE = 4096
 _YAML = (".yaml", ".yml")
 _OF_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Lines come as they are printed; and a save of the same length within a second is not hidden by a cached module."""
+"""Lines come as they are printed; and a cached module does not hide a save of the same length
+within a second."""
 
 
 @dataclass(slots=True)
 class Program:
-    """A running program. `output` is the end of its pipe, not blocking; `sources` the digest of what it began with."""
+    """A running program. `output` is the end of its pipe, not blocking; `sources` the digest of its
+    sources at its start."""
 
     file: str
     pid: int
@@ -36,7 +38,7 @@ class Program:
     rest: bytes = b""
 
     def lines(self) -> Iterator[str]:
-        """Give the lines that the program has written since, without blocking."""
+        """Return the lines that the program has written since, without blocking."""
         while True:
             try:
                 data = os.read(self.output, _MOST_READ)
@@ -50,7 +52,7 @@ class Program:
             yield from (each.decode("utf-8", "replace").rstrip("\r") for each in whole)
 
     def last_words(self) -> Iterator[str]:
-        """Give what is left of the output once the program has ended, and close the pipe."""
+        """Return the rest of the output once the program has ended, and close the pipe."""
         yield from self.lines()
         if self.rest:
             yield self.rest.decode("utf-8", "replace")
@@ -66,7 +68,7 @@ class Program:
         return None if pid == 0 else os.waitstatus_to_exitcode(status)
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """Send a signal to the program and to what it has started."""
+        """Send a signal to the program and its children."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -104,7 +106,7 @@ def _command(file: Path) -> list[str]:
 
 
 def problem_of(file: Path) -> str | None:
-    """Say why a program cannot be started, with its line; None where nothing is known against it."""
+    """Return why a program cannot be started, with its line; None if no reason is known."""
     try:
         data = file.read_bytes()
         if file.suffix not in _YAML:
@@ -134,7 +136,8 @@ def sources_digest(file: Path) -> str:
 
 
 def _imported(data: bytes, folder: Path) -> Iterator[Path]:
-    """Give the files in `folder`, which stands first on the program's path, that a source imports by name."""
+    """Return the files in `folder`, which is first on the program's path, that a source imports by
+    name."""
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError):

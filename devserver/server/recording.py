@@ -1,7 +1,7 @@
 """Records a session: every event from now on into a file that `oa-dev replay FILE` runs again.
 
-Lines are made where events end and written by a thread of their own, so that a slow disk holds up nothing. A disk that
-is full ends the recording, and no event; the file is whole up to its last line.
+Lines are made where events end and written by a thread of their own, so that a slow disk delays
+nothing. A full disk ends the recording, and no event; the file is whole up to its last line.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from devserver.ui.words import session_words
 
 FOLDER = "sessions"
 MOST_WAITING = 50_000
-"""How many lines may wait for the disk."""
+"""The most lines that may wait for the disk."""
 _JOIN_SECONDS = 1.0
 
 
 class Beginnings(Protocol):
-    """What a session begins with: replay knows how to write it."""
+    """The beginning of a session, which replay can write."""
 
     async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        """The digests of sources, the states of mods, and agents with channels."""
+        """Return the digests of sources, the states of mods, and agents with channels."""
 
 
 class Recording:
-    """The recording of one run; at most one session at a time. Started and stopped on the control side's loop.
+    """The recording of one run; at most one session at a time. For the control side's loop.
 
-    Arguments: `begins`, asked when a session starts; `clean` takes live secrets out of a line.
+    Arguments: `begins`, asked when a session starts; `clean` removes live secrets from a line.
     """
 
     def __init__(
@@ -59,11 +59,12 @@ class Recording:
 
     @property
     def path(self) -> str | None:
-        """The file that is written, from the workspace on; None where nothing is recorded."""
+        """The file that is written, from the workspace on; None without a recording."""
         return None if self._file is None else self._file.shown
 
     async def start(self) -> str:
-        """Record from now on; the file. Raises DevServerError where it is done already, or cannot be; OSError."""
+        """Record from now on; return the file. Raises DevServerError if that is already done, or
+        impossible; OSError."""
         if self._file is not None:
             raise DevServerError(f"a session is recorded already: {self._file.shown}")
         # Here and not above: most runs record nothing.
@@ -81,7 +82,7 @@ class Recording:
 
         def written(entries: list[bytes]) -> None:
             for each in entries:
-                # One that began before the session did is no part of it.
+                # An event that began before the session is not part of it.
                 if number_of(each) > mark:
                     file.put(event_line(each))
 
@@ -89,22 +90,23 @@ class Recording:
         return file.shown
 
     def stop(self) -> dict[str, Any] | None:
-        """End the session: its `path`, how many `events` and `bytes` it has; None where there was none."""
+        """End the session; return its `path` and the numbers of its `events` and `bytes`; None if
+        there was none."""
         file, self._file = self._file, None
         if file is None:
             return None
-        self._recorder.newest()  # what has ended is taken in, and comes into the file
+        self._recorder.newest()  # ended events are taken in, and written to the file
         self._recorder.follow(None)
         file.close()
         return {"path": file.shown, "events": file.events, "bytes": file.size}
 
     def end(self) -> None:
-        """The run ends: so does the session, which is named."""
+        """End the session with the run, and name it."""
         if (done := self.stop()) is not None:
             self._tell(Notice(session_words(done), calm=True))
 
     def note(self, fact: Fact) -> None:
-        """A plan was carried out: note it for people who read the file. From any thread."""
+        """Note a plan that was carried out, for people who read the file. From any thread."""
         if isinstance(fact, PlanDone) and (file := self._file) is not None:
             for each in fact.outcomes:
                 file.put(to_json({"outcome": outcome_to_dict(each)}) + b"\n")
@@ -117,7 +119,7 @@ class Recording:
         file.put(to_json({"agent": agent_id, "came": came, **metadata}) + b"\n")
 
     def _ended(self, why: str) -> None:
-        """The file cannot be written any more. From the thread that writes."""
+        """Note that the file cannot be written any more. From the thread that writes."""
         self._recorder.follow(None)
         file, self._file = self._file, None
         if file is not None:
@@ -130,7 +132,8 @@ class Recording:
 
 
 class _SessionFile:
-    """A file that a thread appends lines to. `ended` is told, on that thread, why no more can be."""
+    """A file that a thread appends lines to. `ended` is told, on that thread, why no more are
+    possible."""
 
     def __init__(
         self,
@@ -155,7 +158,7 @@ class _SessionFile:
         self._lines.put(line)
 
     def close(self) -> None:
-        """Write what waits, for at most a second, and end."""
+        """Write the waiting lines, for at most a second, and end."""
         self._lines.put(None)
         self._thread.join(_JOIN_SECONDS)
 
@@ -168,7 +171,7 @@ class _SessionFile:
                     return self._ended(f"it has {self._most // 1024 // 1024} MiB, which is the most that is read")
                 self._write(self._clean(line))
         except OSError as error:
-            # What was written of the last line is cut off again.
+            # The written part of the last line is cut off again.
             os.ftruncate(self._handle, self.size)
             self._ended(error.strerror or str(error))
         finally:

@@ -1,6 +1,7 @@
-"""Takes live secrets out of what is about to be shown: log lines, errors, outcomes. Writes nothing itself.
+"""Removes live secrets from everything that is shown: log lines, errors, outcomes. Writes nothing
+itself.
 
-Keeps only the run's own tokens. What looks like an agent's secret is recognised by its digest, which is all that is
+Keeps only the run's own tokens. An agent's secret is recognised by its digest, which is all that is
 known of it.
 """
 
@@ -21,7 +22,7 @@ _RAW_HIDDEN = HIDDEN.encode()
 _RAW_SECRET = re.compile(
     rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))[A-Za-z0-9]{%d}(?![A-Za-z0-9])" % _SECRET_LENGTH
 )
-"""In JSON an escape may stand before it, as in `\\n`, whose letter is not the secret's."""
+"""In JSON an escape may come before it, as in `\n`, whose letter is not part of the secret."""
 _DEEPEST = 8
 _known_names: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
 
@@ -29,9 +30,8 @@ T = TypeVar("T")
 
 
 class Redactor:
-    """Arguments: `token`, which is hidden wherever it stands, as are `more`; `is_known`, whether a digest is that of a
-    live secret.
-    """
+    """Arguments: `token`, which is hidden everywhere, as are `more`; `is_known`, whether a digest
+    is that of a live secret."""
 
     def __init__(self, token: str, is_known: Callable[[str], bool], more: tuple[str, ...] = ()) -> None:
         self._tokens = (token, *more)
@@ -40,7 +40,7 @@ class Redactor:
         self._shortest = min(_SECRET_LENGTH, *map(len, self._tokens))
 
     def text(self, text: str) -> str:
-        """A text without live secrets."""
+        """Return a text without live secrets."""
         if len(text) < self._shortest:
             return text
         for token in self._tokens:
@@ -48,7 +48,7 @@ class Redactor:
         return _SECRET.sub(self._hidden, text)
 
     def json(self, raw: bytes) -> bytes:
-        """JSON without live secrets."""
+        """Return JSON without live secrets."""
         if len(raw) < self._shortest:
             return raw
         for token in self._raw_tokens:
@@ -56,16 +56,16 @@ class Redactor:
         return _RAW_SECRET.sub(self._raw_hidden, raw)
 
     def of(self, value: T, depth: int = _DEEPEST) -> T:
-        """A value without live secrets in its texts; itself where there were none."""
+        """Return a value without live secrets in its texts; itself if there were none."""
         found = self._of(value, depth)
         return value if found is None else found
 
     def before(self, tell: Callable[[T], None]) -> Callable[[T], None]:
-        """The same function, which is never told a secret."""
+        """Return the same function, which is never told a secret."""
         return lambda value: tell(self.of(value))
 
     def _of(self, value: Any, depth: int) -> Any:
-        """A changed copy of a value, or None where nothing is to be changed."""
+        """Return a changed copy of a value, or None if nothing changes."""
         if isinstance(value, str):
             clean = self.text(value)
             return clean if clean is not value and clean != value else None
@@ -98,7 +98,8 @@ class Redactor:
 
 
 def _names(kind: type) -> tuple[str, ...]:
-    """The names of a dataclass's fields: to ask for them costs more than to look at what is in them."""
+    """Return the names of a dataclass's fields: asking for them costs more than looking at their
+    values."""
     known = _known_names.get(kind)
     if known is None:
         known = _known_names[kind] = tuple(each.name for each in dataclasses.fields(kind))

@@ -1,7 +1,8 @@
-"""Tries mods in a fresh process: whether their sources load there, or fail as they do here, where much has run before.
+"""Tries mods in a fresh process: whether their sources load there, or fail as in this one, which
+has run much before.
 
-The process has no network and no agents, writes nowhere but into a folder that is thrown away, starts no program, and
-ends within its limit. What it is refused for that reason proves nothing about a mod.
+The process has no network and no agents, writes only into a folder that is thrown away, starts no
+program, and ends within its limit. A refusal for that reason proves nothing about a mod.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from devserver.reload.restarting import Arrival, arrival_from_dict, arrival_to_d
 from devserver.server.aside import Aside, Row, Write, do_aside
 
 LIMIT = 10.0
-"""Seconds that a rehearsal may take."""
+"""Seconds for a rehearsal."""
 
 _PROVEN = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
 _NEVER = frozenset({
@@ -40,7 +41,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of one mod in the fresh process. `refused`: it was kept from something meanwhile."""
+    """The result of one mod in the fresh process. `refused`: something was refused to it
+    meanwhile."""
 
     comes_up: bool
     phase: Phase
@@ -49,19 +51,18 @@ class Tried:
 
 
 def comes_up(tried: Tried | None, failed_in: Phase) -> bool:
-    """Whether a mod that has failed in a phase in place would come up in a fresh process."""
+    """Return whether a mod that has failed in a phase in place would load in a fresh process."""
     if tried is None or tried.comes_up:
         return tried is not None
-    # It came further than in place, and then was kept from what it may do in a real start.
+    # It came further than in place, and then was refused something that a real start allows.
     return tried.refused and tried.phase not in _PROVEN and failed_in in _PROVEN
 
 
 def rehearse(path: Path, mods: Mapping[str, Arrival], aside: Aside) -> dict[str, Tried]:
     """Load mods (by path, each with its state) in a fresh process; what became of each. Blocks.
 
-    `path`: the network.yaml, which need not list them.
-
-    Nothing is said of a mod at which the process ended before its time.
+    `path`: the network.yaml, which need not list them. A mod at which the process ended too early
+    has no result.
     """
     with tempfile.TemporaryDirectory(prefix="oa-dev-") as folder:
         arrivals = {name: arrival_to_dict(each) for name, each in mods.items()}
@@ -76,14 +77,14 @@ def rehearse(path: Path, mods: Mapping[str, Arrival], aside: Aside) -> dict[str,
 
 
 class _Guard:
-    """Keeps the code of mods from what would be seen outside of this process."""
+    """Refuses effects of mods' code outside of this process."""
 
     def __init__(self, folder: str) -> None:
         self._folder = os.path.realpath(folder) + os.sep
         self.refused = False
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse what an audit event announces, where it must not be."""
+        """Refuse the action of an audit event, unless it is allowed."""
         if event in _NEVER:
             self._refuse(event)
         elif event in _WRITES:

@@ -1,4 +1,5 @@
-"""The door to replay: nothing of it is imported, and no process runs, before there is a pin or somebody asks."""
+"""The door to replay: nothing of it is imported, and no process runs, before there is a pin or a
+question."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ FOLDER = "pins"
 
 
 class Replaying:
-    """Arguments are those of `Replays`, which it makes when it is needed."""
+    """Arguments are those of `Replays`, which it makes on demand."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Replaying:
 
     @property
     def replays(self) -> Replays:
-        """Replay itself. To be asked for on the control side's loop."""
+        """Replay itself. For the control side's loop."""
         if self._replays is None:
             # Here and not above: most runs pin nothing.
             from devserver.replay.host import Host
@@ -57,7 +58,7 @@ class Replaying:
         return self._replays
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers of the events that are pinned, for the search."""
+        """Return the numbers of the pinned events, for the search."""
         return iter(() if self._replays is None else self._replays.numbers)
 
     def __contains__(self, number: object) -> bool:
@@ -67,12 +68,13 @@ class Replaying:
         return 0 if self._replays is None else len(self._replays.numbers)
 
     def note(self, fact: Fact) -> None:
-        """A plan was carried out: run the pins again, where there are any. Returns at once."""
+        """Note a plan that was carried out, and run the pins again, if there are any. Returns at
+        once."""
         if isinstance(fact, PlanDone) and fact.outcomes and (self._replays is not None or self._pinned_before()):
             self.replays.saved(fact)
 
     def _pinned_before(self) -> bool:
-        """Whether an earlier run has left pins; looked for once."""
+        """Return whether an earlier run has left pins; looked for once."""
         if self._has_pins is None:
             try:
                 self._has_pins = any(each.endswith(".json") for each in self._files.names())
@@ -81,11 +83,12 @@ class Replaying:
         return self._has_pins
 
     def give_way(self) -> None:
-        """Another image of this process comes: it starts a replay process of its own when it needs one."""
+        """Make way for the next image of this process, which starts a replay process of its own on
+        demand."""
         if self._replays is not None:
             self._replays.give_way()
 
     async def end(self) -> None:
-        """End what was begun."""
+        """End everything that was begun."""
         if self._replays is not None:
             await self._replays.end()

@@ -1,7 +1,7 @@
-"""Replay in a running server: pins, events that are run again, what changed in them after a save.
+"""Replay in a running server: pins, events that are run again, their differences after a save.
 
-Asks the replay process (`replay/host`) and keeps pins; knows events by what the recorder kept. Nothing here is waited
-for by a save, and no event of it is delivered to anybody.
+Asks the replay process (`replay/host`) and keeps pins; knows events from the recorder. No save
+waits for anything here, and no event of it is delivered.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from devserver.replay.pins import Files, Pin, PinRefused, Pins, differences_of, 
 from devserver.replay.stand import event_of
 
 SECONDS = 5.0
-"""How long an event may take when it is run again, unless `limits.handler` is shorter."""
+"""Seconds for an event that is run again, unless `limits.handler` is shorter."""
 NOISE_SECONDS = 1.1
-"""Seconds between two runs of the same code: what is made of the time of day, in whole seconds, differs then."""
+"""Seconds between two runs of the same code: values made of the time of day, in whole seconds,
+differ then."""
 SAVE_SECONDS = 2.0
-"""How long the pins may take after a save; what does not come to its turn is said."""
+"""Seconds for the pins after a save; those without a turn are told."""
 MOST_STATE = 1024 * 1024
-"""The bytes of a mod's state that a pin keeps."""
+"""The most bytes of a mod's state that a pin keeps."""
 _STARTS = ("start", "restart in place")
 """Causes of the plans that load the mods of a run."""
 _MOST_AGENTS = 1000
@@ -45,9 +46,10 @@ _MOST_LOOKED = 8
 
 
 class Replays:
-    """Arguments: `files`, where pins lie; `redact` takes live secrets out of what is kept; `tell` is told facts.
+    """Arguments: `files`, where pins lie; `redact` removes live secrets from kept values; `tell` is
+    told facts.
 
-    `begin` starts work that nothing waits for.
+    `begin` starts work without a waiting caller.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Replays:
         self._skipped = 0
         self._held_ms = 0.0
         self._looked: dict[str, PackedState] = {}
-        """The states that were looked at last, by mod."""
+        """The last shown states, by mod."""
         for each in self._pins.problems:
             tell(Notice(each))
 
@@ -78,9 +80,9 @@ class Replays:
     async def pin(
         self, what: int | Mapping[str, Any], *, name: str | None = None, empty: bool = False
     ) -> dict[str, Any]:
-        """Pin an event, by its number or given. Raises DevServerError where that cannot be.
+        """Pin an event, by its number or given. Raises DevServerError if that is impossible.
 
-        `empty`: let it begin on fresh mods, instead of on the state that they have now.
+        `empty`: let it begin on fresh mods, instead of on their present state.
         """
         event, number = self._event(what)
         pin = await self._made(what, self._pins.name_for(event["event_name"], number, name), empty=empty)
@@ -89,7 +91,8 @@ class Replays:
         return {**self.described(pin), "held_ms": self._held_ms}
 
     async def _made(self, what: int | str | Mapping[str, Any], name: str, *, empty: bool) -> Pin:
-        """A pin that is not kept yet: run twice, with the state of the mods that take part."""
+        """Return a pin that is not kept yet: run twice, with the state of the mods that take
+        part."""
         event, number = self._event(what)
         code, began = self._code, self._begins(event)
         packed: dict[str, PackedState] = {}
@@ -98,7 +101,7 @@ class Replays:
         seen = await self._seen(code, {**began, "packed": packed})
         asked = set(seen.generations)
         if not empty and not asked <= set(packed):
-            # Those that it has asked in its turn begin on their state, too.
+            # The mods that it has asked in turn begin on their state, too.
             packed, self._held_ms = await self._packed(asked)
             seen = await self._seen(code, {**began, "packed": packed})
         packed = {mod_id: each for mod_id, each in packed.items() if mod_id in asked}
@@ -114,23 +117,24 @@ class Replays:
             packed={mod_id: packed[mod_id] for mod_id, each in state.items() if "lost" in each},
         )
         await asyncio.sleep(NOISE_SECONDS)
-        # What is made of the event's own id is noise as well: the next such event has another one.
+        # Values made of the event's own id are noise as well: the next such event has another one.
         again = {**pin.begins(), "event": {**event, "event_id": new_event_id()}}
         pin.noise = noise_of(seen, await self._seen(code, again))
         return pin
 
     def _is_of_this_run(self, pin: Pin) -> bool:
-        """Whether the recorder knows the event of a pin: after a restart in place it does."""
+        """Return whether the recorder knows the event of a pin: after a restart in place it
+        does."""
         entry = None if pin.number is None else self._recorder.find(pin.number)
         return entry is not None and json.loads(row_of(entry))[EVENT_ID] == pin.event.get("event_id")
 
     @property
     def numbers(self) -> set[int]:
-        """The numbers of the events that are pinned."""
+        """Return the numbers of the pinned events."""
         return self._pins.numbers
 
     def pins(self) -> dict[str, Any]:
-        """Describe every pin, and say how replay fares."""
+        """Describe every pin, and the state of replay."""
         return {
             "pins": [self.described(each) for each in self._pins.all()],
             "off": self._host.off,
@@ -159,7 +163,7 @@ class Replays:
         }
 
     async def accept(self, name: str) -> dict[str, Any]:
-        """Take what a pin does now for what it shall do. Raises DevServerError."""
+        """Accept the present result of a pin. Raises DevServerError."""
         pin = self._found(name)
         if pin.seen is None:
             await self._run_pin(self._code, pin)
@@ -168,7 +172,7 @@ class Replays:
         return self.described(pin)
 
     async def ignore(self, name: str, path: str) -> dict[str, Any]:
-        """Compare a path of a pin no more. Raises DevServerError."""
+        """Stop comparing a path of a pin. Raises DevServerError."""
         pin = self._found(name)
         self._pins.ignore(pin, path)
         return self.described(pin)
@@ -189,7 +193,7 @@ class Replays:
     # After a save
 
     def saved(self, done: PlanDone) -> None:
-        """A plan was carried out: run the pins again, unless nothing of it was applied. Returns at once.
+        """Run the pins again after a plan, unless nothing of it was applied. Returns at once.
 
         A start is no change: the process that runs them begins with the first one.
         """
@@ -207,7 +211,7 @@ class Replays:
                 waiting, self._waiting = self._waiting, []
                 self._skipped = len(waiting) - 1
                 told = await self._all(waiting)
-                # Of several that come faster than this, the last one counts.
+                # Of several faster ones, the last one counts.
                 if not self._waiting:
                     self._tell(told)
         finally:
@@ -234,7 +238,7 @@ class Replays:
         )
 
     async def _run_pin(self, code: Code, pin: Pin) -> PinReplayed:
-        """Run a pin on this code; what came of it. Never raises for what the mods do."""
+        """Run a pin on this code; return the result. Never raises for the mods' exceptions."""
         if pin.lost:
             pin.last = pin.cannot(pin.lost)
             return pin.last
@@ -253,7 +257,8 @@ class Replays:
         return pin.last
 
     def _missing(self, pin: Pin) -> str | None:
-        """Why a pin says nothing now: a mod that takes part does not run there, or no mod handles the event."""
+        """Return why a pin has no result now: a mod that takes part does not run there, or no mod
+        handles the event."""
         failed = [f"{mod_id}: {why}" for mod_id, why in self._host.failed.items() if mod_id in pin.generations]
         if failed:
             return "; ".join(failed)
@@ -266,10 +271,11 @@ class Replays:
     async def replay(
         self, what: int | str | Mapping[str, Any], *, payload: Mapping[str, Any] | None = None, on: str = "now"
     ) -> dict[str, Any]:
-        """Run an event again, on what runs (`now`), on what ran `before` its last reload, or on `both`.
+        """Run an event again, on the running code (`now`), on the code `before` its last reload, or
+        on `both`.
 
-        Of a pin it begins on the state of the pin, else on the state of now. Nothing is delivered, nothing is kept.
-        Raises DevServerError.
+        A pin begins on its own state, other events on the present one. Nothing is delivered,
+        nothing is kept. Raises DevServerError.
         """
         pin = self._pins.find(what) if isinstance(what, int | str) else None
         if pin is not None:
@@ -311,7 +317,8 @@ class Replays:
         return code
 
     def latest_failed(self) -> int | None:
-        """The number of the latest event that failed, else of the latest that a mod was asked about."""
+        """Return the number of the latest event that failed, else of the latest that a mod was
+        asked about."""
         latest = None
         for entry in self._recorder.newest():
             row = json.loads(row_of(entry))
@@ -374,7 +381,7 @@ class Replays:
         return states
 
     async def _packed(self, mods: Iterable[str]) -> tuple[dict[str, PackedState], float]:
-        """The states of mods as they are now, and for how many milliseconds their thread was held."""
+        """Return the present states of mods, and the milliseconds that their thread was held."""
         return await self._network.engine.home.run(self._pack, frozenset(mods))
 
     async def _pack(self, mods: frozenset[str]) -> tuple[dict[str, PackedState], float]:
@@ -393,7 +400,7 @@ class Replays:
         return packed
 
     def _targets(self, event: Mapping[str, Any]) -> list[str]:
-        """The mods that an event is offered to."""
+        """Return the mods that an event is offered to."""
         asked, registry = event_of(event), self._network.engine.registry
         if asked.destination.role == "mod":
             slot = registry.find(asked.destination.id)
@@ -401,7 +408,7 @@ class Replays:
         return [each.mod_id for each in registry.table.targets(asked.event_name)]
 
     def _event(self, what: int | str | Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
-        """An event as it is kept, and its number. Raises DevServerError."""
+        """Return a kept event and its number. Raises DevServerError."""
         if isinstance(what, Mapping):
             try:
                 event_of(what)
@@ -441,9 +448,10 @@ class Replays:
         }
 
     async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        """What a session begins with: digests of sources, states of mods, agents with channels.
+        """Return the beginning of a session: digests of sources, states of mods, agents with
+        channels.
 
-        A state that is too large, or that plain data cannot hold, is told as lost.
+        A state that is too large, or that plain data cannot hold, is named as lost.
         """
         code, engine = self._code, self._network.engine
         states: dict[str, Any] = {}
@@ -463,9 +471,10 @@ class Replays:
     async def send_again(
         self, what: int | str | Mapping[str, Any], payload: Mapping[str, Any] | None, seen: Mapping[str, int]
     ) -> dict[str, Any]:
-        """Send an event for real, as a new one; its answer. `seen`: the generations that who asks has seen.
+        """Really send an event, as a new one; return its answer. `seen`: the generations that the
+        caller has seen.
 
-        Raises DevServerError, also where others run by now.
+        Raises DevServerError, also if others run now.
         """
         pin = self._pins.find(what) if isinstance(what, int | str) else None
         values = dict(pin.event) if pin is not None else self._event(what)[0]
@@ -481,7 +490,7 @@ class Replays:
 
     async def test(self, what: int | str, path: str | None) -> dict[str, Any]:
         """Write a test of an event, once it passes: `{path, text, warnings}`. Raises DevServerError or OSError."""
-        # Here and not above: rarely asked for.
+        # Here and not above: rarely needed.
         from devserver.server.written_tests import write_test
 
         pin = self._pins.find(what) or await self._made(what, "test", empty=False)
@@ -499,7 +508,7 @@ class Replays:
         return await write_test(self._network.workspace, pin, seen, asked=f"oa-dev test {what}", path=path)
 
     async def look(self, mod: str, path: str, since: str | None) -> dict[str, Any]:
-        """Show one level of a mod's state, or (`since="look"`) what has changed since it was last looked at.
+        """Show one level of a mod's state, or (`since="look"`) its changes since the last look.
 
         Raises DevServerError.
         """
@@ -528,7 +537,7 @@ class Replays:
     # The end
 
     def give_way(self) -> None:
-        """Another image of this process comes."""
+        """Make way for the next image of this process."""
         self._host.kill()
 
     async def end(self) -> None:

@@ -1,6 +1,8 @@
-"""Does a restart in place: stops reading, lets handlers finish, packs what survives, and replaces the image.
+"""Does a restart in place: stops reading, lets handlers finish, packs everything that survives, and
+replaces the image.
 
-Decides nothing: it carries out a plan that has a restart. Until the image is replaced everything can be taken back.
+Decides nothing: it carries out a plan that has a restart. Until the image is replaced everything
+can be taken back.
 """
 
 from __future__ import annotations
@@ -24,36 +26,37 @@ from devserver.transports.http.handover import HandedConnection
 _FIRST_SAID = 1.0
 """Seconds after which the handlers that a restart waits for are named."""
 _UNWINDS = 1.5
-"""Seconds that handlers have to end after they were told to."""
+"""Seconds that handlers have to end after their cancellation."""
 _CHILDREN_END = 1.0
 _ENDED = "the server restarts and did not wait longer for this handler"
 IMPORTED = ("devserver.cli.serve", "devserver.server.server", "devserver.ui.face", "devserver.ui.capture")
-"""What the next image imports before it can say anything."""
+"""The module that the next image imports before it can tell anything."""
 
 
 class Connections(Protocol):
-    """What a restart needs of the transport."""
+    """The part of the transport that a restart needs."""
 
     def pause(self) -> None:
         """Accept and read no more."""
 
     async def quiet(self, seconds: float) -> bool:
-        """Wait until no request runs that cannot be asked again; whether that came true in time."""
+        """Wait until no request runs that cannot be repeated; return whether that came true in
+        time."""
 
     def hand_over(self) -> list[HandedConnection]:
-        """Every connection, as it is in this turn of the loop."""
+        """Return every connection, as it is in this turn of the loop."""
 
     def resume(self) -> None:
-        """Go on as if nothing had been."""
+        """Continue after `pause`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a restart works on.
+    """The parts that a restart works on.
 
-    `more` gives what else survives, and the descriptors that do by their names; `again` what the supervisor has handed
-    on; `last` ends the face and everything that writes, right before the end; `serve_on` takes back what these have
-    closed.
+    `more` gives further surviving values, and descriptors by their names; `again` the supervisor's;
+    `last` ends the face and everything that writes, right before the end; `serve_on` takes back
+    what these have closed.
     """
 
     image: Image
@@ -77,11 +80,12 @@ class RestartInPlace:
         self._insisted = asyncio.Event()
 
     def insist(self) -> None:
-        """Wait for handlers no longer: who asks again means it."""
+        """Stop waiting for handlers: a second request insists."""
         self._insisted.set()
 
     async def run(self) -> None:
-        """Replace the image. Returns where that could not be done; why is told, and everything runs as before."""
+        """Replace the image. Returns if that is impossible; the reason is told, and everything runs
+        as before."""
         parts = self._parts
         paused = time.time()
         parts.connections.pause()
@@ -100,7 +104,8 @@ class RestartInPlace:
             self._tell_refused(str(error))
 
     def _replace(self, ended: tuple[Child, ...], paused: float) -> None:
-        """From the first line on nothing awaits: what is packed here is what the next image finds."""
+        """Replace the image without awaiting: the next image finds the state that is packed
+        here."""
         parts, restart = self._parts, self._plan.restart
         assert restart is not None
         connections = parts.connections.hand_over()
@@ -127,14 +132,15 @@ class RestartInPlace:
             os.close(memory)
 
     def _tell_refused(self, why: str) -> None:
-        """Say to who waits for it that the restart waits, as one that was not planned does."""
+        """Tell waiting callers that the restart waits, like one that was not planned."""
         assert self._plan.restart is not None
         plan = Plan(self._plan.cause, restart=replace(self._plan.restart, waits=why))
         self._parts.network.engine.restarts.note(plan)
         self._parts.tell(PlanDone(plan, (), 0.0))
 
     async def _drain(self) -> None:
-        """Wait for handlers in flight up to the limit, name them while that takes long, then end what is left."""
+        """Wait for handlers in flight up to the limit, name them while that takes long, then end
+        the rest."""
         limit = self._parts.network.config.restart.drain
         latest = time.monotonic() + limit
         quiet = asyncio.ensure_future(self._quiet(limit))
@@ -148,7 +154,7 @@ class RestartInPlace:
         insisted.cancel()
         if not quiet.done():
             await self._parts.home.run(self._end_calls)
-            # One that goes on all the same is answered by the overseer, or by the connection that is handed over.
+            # The overseer, or the connection that is handed over, answers for one that ignores it.
             await asyncio.wait((quiet,), timeout=_UNWINDS)
         quiet.cancel()
 
@@ -180,5 +186,6 @@ class RestartInPlace:
 
 
 def handed_to_dict(handed: HandedConnection) -> dict[str, Any]:
-    """A connection as plain values: the image that reads it may be of another version of this code."""
+    """Return a connection as plain values: the image that reads it may be of another version of
+    this code."""
     return {each.name: getattr(handed, each.name) for each in fields(handed)}

@@ -1,4 +1,5 @@
-"""What a restart in place needs of a run: its parts, the rehearsal, and why a start would fail now."""
+"""The parts of a run that a restart in place needs: what survives, the rehearsal, and why a start
+would fail now."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ Begin = Callable[[Coroutine[Any, Any, object]], None]
 class Restarts:
     """The restarts of one run, one at a time.
 
-    `survives` gives what else lives on, as plain values, and the descriptors that do by their names; `serve_on` takes
-    back what that has closed, and the end of the face.
+    `survives` gives further surviving values, as plain values, and descriptors by their names;
+    `serve_on` takes back what that and the end of the face have closed.
     """
 
     def __init__(
@@ -69,14 +70,14 @@ class Restarts:
         engine.rehearse = self.rehearse
 
     def insist(self) -> bool:
-        """Have a restart that is under way wait for no handler any longer; whether there is one."""
+        """Stop a running restart from waiting for handlers; return whether there is one."""
         if self._under_way is None:
             return False
         self._under_way.insist()
         return True
 
     def replace(self, plan: Plan) -> None:
-        """Have this process replaced, as a plan says. A restart that is under way goes on."""
+        """Have this process replaced, as a plan says. A running restart goes on."""
         if self._under_way is None:
             self._under_way = RestartInPlace(plan, self._parts())
             self._begin(self._once(self._under_way))
@@ -108,7 +109,8 @@ class Restarts:
         return {"server": values | of_server}, sockets | descriptors
 
     async def rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
-        """Try mods that failed in a phase in place in a fresh process; whether all of them come up there."""
+        """Try mods that failed in a phase in place in a fresh process; return whether all of them
+        load there."""
         # Here and not above: rarely needed.
         from devserver.server.rehearsal import LIMIT, comes_up, rehearse
 

@@ -1,4 +1,4 @@
-"""What is asked of one run of a network, wherever that was said: on the command line, in the environment, in a file."""
+"""The options of one run of a network, from the command line, the environment or a file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from devserver.server.supervised import Supervised
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is asked for. `path` is the network.yaml; host and port None mean what that says.
+    """The options of a run. `path` is the network.yaml; host and port None mean those of that.
 
-    `allow_host`: the names by which others than this machine's own agents may come in; none where nobody may.
+    `allow_host`: the names for access from other machines; none without it.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class RunOptions:
     """Forks for what is tried in a fresh process."""
 
     def overridden(self, config: NetworkConfig) -> tuple[str, ...]:
-        """What of an address that network.yaml asks for this run does not take, in words."""
+        """Return the address in network.yaml that this run does not use, in words."""
         pairs = (("host", config.host, self.host), ("port", config.port, self.port))
         return tuple(
             f"network.{name} {asked} does not count in this run, which was started with {name} {given}"
@@ -51,7 +51,8 @@ class RunOptions:
         )
 
     def with_address(self, config: NetworkConfig) -> NetworkConfig:
-        """What network.yaml asks for, with the address of this run. Where others may come in, secrets are verified."""
+        """Return network.yaml with the address of this run. With access from other machines,
+        secrets are verified."""
         host = config.host if self.host is None else self.host
         port = config.port if self.port is None else self.port
         return replace(config, host=host, port=port, verify_secrets=config.verify_secrets or bool(self.allow_host))

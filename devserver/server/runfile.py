@@ -1,7 +1,8 @@
-"""The file that a running server leaves beside its network.yaml, so that commands find it: `.oa-dev/run.json`.
+"""The file that a running server leaves beside its network.yaml, so that commands find it:
+`.oa-dev/run.json`.
 
-It holds the admin token, so it is written and believed only as a private file of this user. This module knows the file
-and the process that wrote it; it never connects to anything.
+It holds the admin token, so it is written and believed only as a private file of this user. This
+module knows the file and the process that wrote it; it never connects to anything.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ NAME = "run.json"
 LOCK = "lock"
 
 _START_TIME_FIELD = 19
-"""Where the start time stands in /proc/PID/stat after the command's closing bracket (field 22 of proc(5))."""
+"""The place of the start time in /proc/PID/stat after the command's closing bracket (field 22 of
+proc(5))."""
 
 _READ_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """What a server tells commands. `started` is its process's start time (see `process_started`)."""
+    """A server's message to commands. `started` is its process's start time (see
+    `process_started`)."""
 
     url: str
     token: str
@@ -47,14 +50,16 @@ class RunFile:
 
 
 def run_file_path(workspace: Path) -> Path:
-    """Where the file of a workspace is."""
+    """Return the path of a workspace's file."""
     return workspace / FOLDER / NAME
 
 
 def process_started(pid: int) -> str | None:
-    """When a process started, in clock ticks since the machine did; None for no such process, or without /proc.
+    """Return when a process started, in clock ticks since the machine did; None for no such
+    process, or without /proc.
 
-    Together with the pid it names a process for good: pids are used again, a start time with them is not.
+    Together with the pid it names a process for good: pids are used again, a start time with them
+    is not.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
@@ -64,7 +69,8 @@ def process_started(pid: int) -> str | None:
 
 
 def process_began() -> float:
-    """When this process was started, in seconds since 1970: what a person waits for begins there."""
+    """Return when this process was started, in seconds since 1970: a person's waiting begins
+    there."""
     try:
         up = float(Path("/proc/uptime").read_text().split()[0])
         return time.time() - up + int(process_started(os.getpid()) or "") / os.sysconf("SC_CLK_TCK")
@@ -73,7 +79,8 @@ def process_began() -> float:
 
 
 def is_running(found: RunFile) -> bool:
-    """Whether the process that wrote a file still runs, and is not another one with its pid."""
+    """Return whether the process that wrote a file still runs, and is not another one with its
+    pid."""
     if found.started is not None:
         return process_started(found.pid) == found.started
     try:
@@ -86,7 +93,7 @@ def is_running(found: RunFile) -> bool:
 
 
 class Claim:
-    """The files of a workspace, for one process at a time; a process that ends, in whatever way, has them no more."""
+    """The files of a workspace, for one process at a time; the end of a process releases them."""
 
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
@@ -94,36 +101,39 @@ class Claim:
         self.taken = False
 
     def take(self) -> bool:
-        """Take them; whether no other process has them. Where no lock can be had at all, nobody else can have one."""
+        """Take them; return whether no other process has them. On a file system without locks no
+        other can have one."""
         try:
             with _folder(self._workspace, make=True) as folder:
                 _ignore_by_git(folder)
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._handle = os.open(LOCK, flags, 0o600, dir_fd=folder)
         except (OSError, DevServerError):
-            # Who cannot lock there cannot write there either, and says so when it does.
+            # A process that cannot lock there cannot write there either, and tells so when it does.
             self._handle = None
         self.taken = self._handle is None or _is_locked(self._handle)
         return self.taken
 
     @property
     def descriptor(self) -> int | None:
-        """What holds the lock, which belongs to the process: its next image goes on with it, and has never let go."""
+        """The descriptor of the lock, which belongs to the process: its next image keeps it without
+        a gap."""
         return self._handle if self.taken else None
 
     def go_on(self, descriptor: int) -> None:
-        """Hold what the image before this one held."""
+        """Take over the lock of the image before this one."""
         self._handle, self.taken = descriptor, True
 
     def give_back(self) -> None:
-        """Let others have them."""
+        """Release them."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
 def _is_locked(handle: int) -> bool:
-    """Lock a file; whether it is this process's now. The lock is the process's own: a child that is forked has none."""
+    """Lock a file; return whether it is this process's now. The lock is the process's own: a forked
+    child has none."""
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -134,7 +144,8 @@ def _is_locked(handle: int) -> bool:
 def write_run_file(workspace: Path, url: str, token: str, pid: int) -> Path:
     """Write the file of a server, at once and whole, readable by this user only.
 
-    Raises DevServerError where the folder is not a private one of this user; OSError where it cannot be written.
+    Raises DevServerError if the folder is not a private one of this user; OSError if it cannot be
+    written.
     """
     values = {"url": url, "token": token, "pid": pid, "started": process_started(pid)}
     write_private(workspace, NAME, json.dumps(values) + "\n")
@@ -142,16 +153,17 @@ def write_run_file(workspace: Path, url: str, token: str, pid: int) -> Path:
 
 
 def read_run_file(workspace: Path) -> RunFile | None:
-    """What the server of a workspace left, or None where there is no file.
+    """Read the file of a workspace's server, or None without one.
 
-    Raises DevServerError for a file that others could have written or read, and for one that is no such file.
+    Raises DevServerError for a file that others could have written or read, and for an invalid one.
     """
     data = read_private(workspace, NAME, _READ_LIMIT)
     return None if data is None else _parsed(data, run_file_path(workspace))
 
 
 def remove_run_file(workspace: Path, pid: int) -> None:
-    """Take the file away if the process `pid` wrote it; the file of a later server stays. Missing is fine.
+    """Remove the file if the process `pid` wrote it; the file of a later server stays. A missing
+    one is fine.
 
     Raises DevServerError for a file that cannot be believed, which stays too.
     """
@@ -161,9 +173,11 @@ def remove_run_file(workspace: Path, pid: int) -> None:
 
 
 def write_private(workspace: Path, name: str, text: str, *, inner: str = "") -> None:
-    """Write a file of this user alone into the folder of the server, or one in it, at once and whole.
+    """Write a file of this user alone into the folder of the server, or one in it, at once and
+    whole.
 
-    Raises DevServerError where the folder is not a private one of this user; OSError where it cannot be written.
+    Raises DevServerError if the folder is not a private one of this user; OSError if it cannot be
+    written.
     """
     with _folder(workspace, make=True) as folder:
         _ignore_by_git(folder)
@@ -172,7 +186,8 @@ def write_private(workspace: Path, name: str, text: str, *, inner: str = "") -> 
 
 
 def create_private(workspace: Path, name: str, *, inner: str) -> int:
-    """Make such a file in a folder in the folder of the server, open to append to. Raises as `write_private`."""
+    """Create such a file in a folder in the folder of the server, open to append to. Raises as
+    `write_private`."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _folder(workspace, make=True) as folder:
         _ignore_by_git(folder)
@@ -181,7 +196,7 @@ def create_private(workspace: Path, name: str, *, inner: str) -> int:
 
 
 def names_of_private(workspace: Path, *, inner: str) -> list[str]:
-    """The names of what lies in a folder in the folder of the server. Raises OSError."""
+    """Return the names in a folder in the folder of the server. Raises OSError."""
     try:
         with _folder(workspace, make=False) as folder, _inner(folder, inner, make=False) as place:
             return sorted(os.listdir(place))
@@ -190,7 +205,7 @@ def names_of_private(workspace: Path, *, inner: str) -> list[str]:
 
 
 def append_private(workspace: Path, name: str, text: str) -> None:
-    """Write behind what is in such a file. Raises as `write_private`; FileNotFoundError where there is no file."""
+    """Append to such a file. Raises as `write_private`; FileNotFoundError if there is no file."""
     with _folder(workspace, make=False) as folder:
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         handle = os.open(name, flags, dir_fd=folder)
@@ -200,19 +215,19 @@ def append_private(workspace: Path, name: str, text: str) -> None:
 
 
 def rename_private(workspace: Path, name: str, other: str) -> None:
-    """Give what stands in the place of such a file another name, whatever it is. Raises OSError or DevServerError."""
+    """Rename whatever is in the place of such a file. Raises OSError or DevServerError."""
     with _folder(workspace, make=False) as folder:
         os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def remove_private(workspace: Path, name: str, *, inner: str = "") -> None:
-    """Take such a file away; missing is fine. Raises OSError or DevServerError."""
+    """Remove such a file; a missing one is fine. Raises OSError or DevServerError."""
     with suppress(FileNotFoundError), _folder(workspace, make=False) as folder, _inner(folder, inner) as place:
         os.unlink(name, dir_fd=place)
 
 
 def read_private(workspace: Path, name: str, limit: int, *, inner: str = "") -> bytes | None:
-    """The first `limit` bytes of such a file, or None where there is no file.
+    """Read the first `limit` bytes of such a file; None without one.
 
     Raises DevServerError for a file that others could have written or read.
     """
@@ -224,7 +239,7 @@ def read_private(workspace: Path, name: str, limit: int, *, inner: str = "") -> 
 
 
 def open_private(workspace: Path, name: str, *, inner: str = "") -> BinaryIO | None:
-    """Open such a file for reading; None where there is no file. Raises DevServerError as `read_private`."""
+    """Open such a file for reading; None without one. Raises DevServerError as `read_private`."""
     path = workspace / FOLDER / inner / name
     try:
         with _folder(workspace, make=False) as folder, _inner(folder, inner) as place:
@@ -243,7 +258,7 @@ def open_private(workspace: Path, name: str, *, inner: str = "") -> BinaryIO | N
 
 @contextmanager
 def _folder(workspace: Path, *, make: bool) -> Iterator[int]:
-    """The folder of the file, open: what is done in it cannot be led elsewhere by a link put in its place."""
+    """Open the folder of the file: actions in it cannot be redirected by a link in its place."""
     path = workspace / FOLDER
     if make:
         path.mkdir(mode=0o700, exist_ok=True)
@@ -260,7 +275,7 @@ def _folder(workspace: Path, *, make: bool) -> Iterator[int]:
 
 @contextmanager
 def _inner(folder: int, name: str, *, make: bool = False) -> Iterator[int]:
-    """A folder in that folder, open; that folder itself without a name."""
+    """Open a folder in that folder; that folder itself without a name."""
     if not name:
         yield folder
         return
@@ -312,7 +327,8 @@ def _parsed(data: bytes, path: Path) -> RunFile:
         url, token, pid, started = (values[name] for name in ("url", "token", "pid", "started"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DevServerError(f"{path} is not the file of a server") from error
-    # Not bool, which is an int to Python, and not 0 or less, which means other things than a process to the kernel.
+    # Not bool, which is an int to Python, and not 0 or less, which are no process ids to the
+    # kernel.
     sound = isinstance(url, str) and isinstance(token, str) and type(pid) is int and pid > 0
     if not sound or not (started is None or isinstance(started, str)):
         raise DevServerError(f"{path} is not the file of a server")

@@ -1,6 +1,7 @@
-"""What was saved, on its way to the network: at once, or kept while a person has paused that or wants to see it first.
+"""Saves on their way to the network: applied at once, or held while a person has paused or wants to
+see them first.
 
-Reads network.yaml and hands triggers on; what they lead to is decided by plans.
+Reads network.yaml and passes triggers on; plans decide on the effects.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from devserver.sources.files import sources_now
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What was saved and not applied: files of mods, and whether network.yaml is among it."""
+    """The held saves: files of mods, and whether network.yaml is among them."""
 
     files: Sources
     config: bool = False
@@ -34,9 +35,10 @@ class Waiting:
 
 
 class Saves:
-    """Arguments: `path`, network.yaml; `read`, reads it as this run is to have it; `tell`, told every fact; `confirm`,
-    whether changes of network.yaml wait for `apply`; `how`, by what people apply what waits; `overridden`, what of
-    network.yaml this run does not take, in words."""
+    """Arguments: `path`, network.yaml; `read`, reads it with the options of this run; `tell`, told
+    every fact; `confirm`, whether changes of network.yaml wait for `apply`; `how`, the command for
+    people to apply held saves; `overridden`, the settings in network.yaml that this run does not
+    use, in words."""
 
     def __init__(
         self,
@@ -61,14 +63,15 @@ class Saves:
         self._shown = Plan("nothing yet")
         self.paused = False
         self.seen = sources_now([path])[path]
-        """The digest of network.yaml as it was dealt with last."""
+        """The digest of the network.yaml that was dealt with last."""
         self.refused: tuple[ErrorFacts, ...] = ()
-        """Why network.yaml, as it was saved last, cannot be used."""
+        """Why the last saved network.yaml cannot be used."""
 
     # What the watch reports
 
     async def files_changed(self, changed: Sources, texts: Mapping[Path, bytes] | None = None) -> None:
-        """Sources differ from what is loaded; `texts` are the bytes that were compared."""
+        """Take sources that differ from the loaded ones; `texts` are the bytes that were
+        compared."""
         if not self.paused:
             await self._network.submit(FilesChanged(changed, texts=texts or {}))
             return
@@ -76,7 +79,7 @@ class Saves:
         self._say_waiting(f"{', '.join(self._name(each) for each in changed)} saved")
 
     async def lock_changed(self) -> None:
-        """What is locked of what comes from outside has changed."""
+        """Take a changed lock."""
         if not self.paused:
             await self._network.submit(LockChanged())
             return
@@ -84,14 +87,16 @@ class Saves:
         self._say_waiting(f"{LOCK} saved")
 
     async def look_for_packages(self) -> None:
-        """Take what is locked where it was lacking and has come: nothing in the workspace tells of that."""
+        """Take the lock if its missing packages have come: nothing in the workspace tells of
+        that."""
         environment = self._network.engine.environment
         if environment.lacks and not self.paused and await run_in_thread(environment.is_behind):
             await self._network.submit(LockChanged())
 
     async def config_changed(self) -> None:
-        """network.yaml was saved. One that cannot be used is refused at once, also while saves wait."""
-        # Before it is read: what is saved meanwhile is news.
+        """Take a saved network.yaml. One that cannot be used is refused at once, also while saves
+        are held."""
+        # Before it is read: a save meanwhile is news.
         seen = sources_now([self._path])[self._path]
         try:
             await self._config_saved()
@@ -106,7 +111,7 @@ class Saves:
         plan = self._network.plan(ConfigChanged(config))
         asks = self._asks(config, plan)
         if not self.paused and not asks:
-            # It may list what was locked just before, and notifications come in any order.
+            # It may list a mod that was locked just before, and notifications come in any order.
             await self._network.submit(LockChanged())
             if waited and plan.empty:
                 self._tell(Notice(f"{self._path.name} is again as it runs, nothing of it waits", calm=True))
@@ -117,29 +122,29 @@ class Saves:
         self._say_waiting(self._what_waits(config, plan))
 
     def _asks(self, config: NetworkConfig, plan: Plan) -> bool:
-        """Whether a plan for network.yaml is applied only when a person says so."""
+        """Return whether a plan for network.yaml is applied only on a person's command."""
         return not plan.empty and (self._confirm or _loses_mods(config, plan))
 
     def _what_waits(self, config: NetworkConfig, plan: Plan) -> str:
         if not _loses_mods(config, plan):
             return f"{self._path.name} saved"
-        # A file that lost its list is more often a mistake than a wish to run nothing.
+        # A missing list is more often a mistake than the wish to run nothing.
         return f"{self._path.name} has no key mods, so no mod would run any more (mods: [] says so without a question)"
 
     async def _apply_config(self, config: NetworkConfig, *, was_refused: bool, is_told: bool) -> None:
-        """Hand network.yaml on; what comes to nothing is told, too."""
+        """Pass network.yaml on; a change without an effect is told, too."""
         before = self._network.engine.config
         done = await self._network.submit(ConfigChanged(config))
         if is_told or not done.plan.empty:
             return
         if was_refused:
             self._tell(Notice(f"{self._path.name} can be used again, and asks for what runs", calm=True))
-        # Settings that count at once are told where they are taken, and are no part of a plan.
+        # Settings that are in effect at once are told elsewhere, and are not part of a plan.
         elif replace(self._network.engine.config, unused=before.unused, lost=before.lost) == before:
             self._tell(Ignored(self._path.name, self._why_nothing(config)))
 
     def _why_nothing(self, config: NetworkConfig) -> str:
-        """Why a network.yaml that was saved changes nothing."""
+        """Return why a saved network.yaml changes nothing."""
         without = (*(f"{each} has no effect" for each in config.unused), *self._overridden())
         return "; ".join(("it asks for what runs already", *without))
 
@@ -157,16 +162,16 @@ class Saves:
 
     @property
     def waiting(self) -> Waiting:
-        """What waits."""
+        """The held saves."""
         return Waiting(dict(self._files), self._config_waits, self._lock_waits)
 
     def waiting_names(self) -> list[str]:
-        """The files that wait, as people read them."""
+        """Return the held files, as people read them."""
         others = [LOCK] * self._lock_waits + [self._path.name] * self._config_waits
         return [*others, *(self._name(each) for each in self._files)]
 
     def pause(self) -> None:
-        """From now on saves wait."""
+        """Hold saves from now on."""
         if not self.paused:
             self.paused = True
             self._tell(Notice(f"paused: saves wait; {self._how} applies them", calm=True))
@@ -179,7 +184,8 @@ class Saves:
             self.pause()
 
     async def resume(self) -> tuple[PlanDone, ...]:
-        """Apply what waits, and from now on every save at once. A network.yaml to be confirmed waits on."""
+        """Apply the held saves, and from now on every save at once. A network.yaml to be confirmed
+        stays held."""
         if self.paused:
             self.paused = False
             self._tell(Notice("resumed: reloading on save again", calm=True))
@@ -189,7 +195,8 @@ class Saves:
         return done
 
     async def apply(self) -> tuple[PlanDone, ...]:
-        """Apply what waits, and what comes later waits again: network.yaml first, then all files as one plan."""
+        """Apply the held saves, and go on holding later ones: network.yaml first, then all files as
+        one plan."""
         if not self.waiting:
             self._tell(Notice("no save waits", calm=True))
         return await self._applied()
@@ -206,7 +213,8 @@ class Saves:
         return tuple([await self._network.submit(each) for each in triggers])
 
     def _was_shown(self, config: NetworkConfig) -> bool:
-        """Whether people have seen what this leads to; where they want to, it is shown otherwise, and waits on."""
+        """Return whether people have seen the effects; otherwise those that want to are shown them,
+        and it stays held."""
         plan = self._network.plan(ConfigChanged(config))
         if not self._asks(config, plan) or _seen_of(plan) == _seen_of(self._shown):
             return True
@@ -216,14 +224,14 @@ class Saves:
         return False
 
     async def plans(self) -> tuple[Plan, ...]:
-        """What would happen if everything that is on disk were applied now. Raises ConfigError, OSError."""
+        """Return the plans for everything that is on disk. Raises ConfigError, OSError."""
         config = self._read()
         changed = await self._differing()
         both = (self._network.plan(ConfigChanged(config)), self._network.plan(FilesChanged(changed)))
         return tuple(each for each in both if not each.empty)
 
     async def _differing(self) -> Sources:
-        """The sources that are not on disk as they are loaded."""
+        """Return the sources that differ on disk from the loaded ones."""
         engine = self._network.engine
         known, loaded = dict(engine.knowledge.sources()), engine.modules.digests
         now = await run_in_thread(sources_now, known)
@@ -232,7 +240,7 @@ class Saves:
     # network.yaml
 
     def _usable(self) -> NetworkConfig | None:
-        """What network.yaml asks for; None, and why is told, where that cannot be had."""
+        """Return the network.yaml as values; None, after telling why, if it cannot be used."""
         try:
             config = self._read()
         except ConfigError as error:
@@ -253,11 +261,11 @@ class Saves:
 
 
 def _loses_mods(config: NetworkConfig, plan: Plan) -> bool:
-    """Whether mods would be unloaded because the file has no list of them."""
+    """Return whether mods would be unloaded because the file has no list of them."""
     return not config.lists_mods and any(each.action is Action.UNLOAD for each in plan.steps)
 
 
 def _seen_of(plan: Plan) -> tuple[object, ...]:
-    """What people see of a plan."""
+    """Return the parts of a plan that people see."""
     steps = tuple((each.action, each.mod_id, each.mod_path, each.reason) for each in plan.steps)
     return steps, plan.holds, plan.not_applied

@@ -1,7 +1,8 @@
-"""The composition root: two threads, one network, one watch, one face; starts them, joins them, ends them.
+"""The composition root: two threads, one network, one watch, one face; starts them, joins them,
+ends them.
 
-The control side (this thread) answers agents, watches files and reads keys; mods run on a thread of their own. Decides
-nothing about mods and formats nothing for people.
+The control side (this thread) answers agents, watches files and reads keys; mods run on a thread of
+their own. Decides nothing about mods and formats nothing for people.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ from devserver.ui.keymap import KeyPressed
 
 _PRESENCE_SECONDS = 5.0
 _SETTLED_SECONDS = 60.0
-"""How long after the start what stays has come, agents among it."""
+"""Seconds after the start in which lasting objects have come, agents among them."""
 _SHOWN_AGAIN = (
     "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
     " restart oa-dev"
@@ -95,9 +96,10 @@ _SECOND_INTERRUPT = 130
 
 
 def run_server(options: RunOptions, face: Face) -> int:
-    """Run a network until it is stopped; the exit code.
+    """Run a network until it is stopped; return the exit code.
 
-    Raises ConfigError for a network.yaml that cannot be used, PortInUse where no port is free; nothing runs then.
+    Raises ConfigError for a network.yaml that cannot be used, PortInUse if no port is free; nothing
+    runs then.
     """
     began = options.supervised.began or process_began()
     config = options.with_address(read_network(options.path))
@@ -111,7 +113,7 @@ def run_server(options: RunOptions, face: Face) -> int:
 
 
 class Server:
-    """One run of a network: what `oa-dev run` is."""
+    """One run of a network: `oa-dev run`."""
 
     def __init__(
         self, options: RunOptions, config: NetworkConfig, heard: list[socket.socket], face: Face, began: float
@@ -232,7 +234,7 @@ class Server:
             self._go_on(before)
 
     def _go_on(self, before: Before) -> None:
-        """Go on where the image before this one was."""
+        """Continue after the image before this one."""
         self._network.unpack(before.values)
         self._network.engine.restarts.cause = before.cause
         self.views.unpack(before.values["server"]["views"])
@@ -257,7 +259,7 @@ class Server:
             await self._http.adopt(before.connections)
         starting, stopping = asyncio.create_task(self._start()), asyncio.create_task(self._stop.wait())
         try:
-            # A mod that never starts must not keep who wants to stop.
+            # A mod that never starts must not prevent a stop.
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
                 await starting
@@ -326,7 +328,7 @@ class Server:
         if crashes := self._options.supervised.crashes:
             self.tell(Notice(lost_words(crashes[-1].how, crashes[-1].began, self._kept.brought_back)))
         if (exposed := self._exposure.told(self._heard[0])) is not None:
-            self._face.tell(exposed)  # and not through the redactor: it is the one place where the join token is shown
+            self._face.tell(exposed)  # past the redactor: this is the one place where the join token is shown
 
     def _watchdog(self) -> Watchdog:
         engine = self._network.engine
@@ -338,7 +340,7 @@ class Server:
         task.add_done_callback(self._tasks.remove)
 
     async def _guarded(self, work: Coroutine[Any, Any, object]) -> None:
-        """A fault of ours in one task is told, and ends neither the others nor the server."""
+        """Tell a fault of ours in one task; neither the others nor the server end with it."""
         try:
             await work
         except Exception as error:
@@ -361,7 +363,7 @@ class Server:
 
     @property
     def _page_shown(self) -> str:
-        """Give the dashboard's address: a link for a person, else one that lets nobody in."""
+        """Return the dashboard's address: a link for a person, else one that lets no one in."""
         if self._face.keys is None:
             return address_shortened(self._url, self._token)
         return address_once(self._url, self._tickets.make(math.inf))
@@ -377,7 +379,7 @@ class Server:
             *LinesApi(self, self).routes(),
         )
         open_to = self._exposure
-        # Who is connected at an address of before goes on calling us by it.
+        # Clients connected at a former address go on using it.
         earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
         names, join = (*open_to.names, *earlier), open_to.join_token
         wanted = self._network.config.studio if self._options.studio is None else self._options.studio
@@ -410,7 +412,7 @@ class Server:
     # What comes in
 
     def _ignored(self, save: Ignored) -> None:
-        # What a restart brings is told with that restart.
+        # A restart tells the changes that it applies.
         if not self._outside.is_brought(save, self._network.workspace):
             self.tell(save)
 
@@ -428,7 +430,7 @@ class Server:
         self._loop.call_soon_threadsafe(self._keys.do, pressed)
 
     def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
-        """Give what of this server survives a restart beside its network, and the descriptors that do."""
+        """Return what survives a restart beside the network, and the descriptors of that."""
         claim = self._files.hand_over()
         self.recording.end()
         self._replaying.give_way()
@@ -445,7 +447,8 @@ class Server:
         return values, self._agents.descriptors() | ({} if claim is None else {"claim": claim})
 
     def _serve_on(self) -> None:
-        """Take back what `_survives` and the end of the face have closed: there is no next image."""
+        """Take back what `_survives` and the end of the face have closed: there is no next
+        image."""
         self._face.go_on()
         self._files.take_back(self._network.directory)
         self.views.open_again()
@@ -453,29 +456,29 @@ class Server:
     # Control, for the API
 
     def status(self, *, mods: bool = True) -> dict[str, Any]:
-        """What runs."""
+        """Describe the running network."""
         told = status_of(self._network, self.saves, self.views.standing, mods=mods)
         where = {"url": self._url, "editor_link": editor_link(self._options.settings, self._options.path)}
         return self._redactor.of({**told, **where, "reload_number": self.reloads.number})
 
     def catalogue(self) -> dict[str, Any]:
-        """What can be asked of the mods that run."""
+        """Describe the handlers and configuration of each mod that runs."""
         return catalogue_of(self._network)
 
     def why(self, name: str) -> dict[str, Any]:
-        """Why a mod or a package is there, or is not."""
-        # Here and not above: rarely asked for.
+        """Return why a mod or a package runs, or does not."""
+        # Here and not above: rarely needed.
         from devserver.reload.why import Why
 
         engine = self._network.engine
         return self._redactor.of(Why(engine.knowledge, engine.modules).of(name))
 
     def which(self, agent: str, mod: str) -> dict[str, Any] | None:
-        """The version of a mod that an agent gets, and why."""
+        """Return the version of a mod that an agent gets, and why."""
         return self._network.lines.why(agent, mod)
 
     def compared(self, mod: str) -> list[dict[str, Any]] | None:
-        """What the shadows of a mod did differently; None where there is no such mod."""
+        """Return the differences of a mod's shadows; None if there is no such mod."""
         known = self._network.engine.registry.find(main_of(mod)) is not None
         return self._redactor.of(self._network.compare_mod(mod)) if known else None
 
@@ -484,11 +487,11 @@ class Server:
         return self._redactor.of(await self._network.submit(trigger))
 
     def allow_blocked(self, sha256: str) -> None:
-        """Let a mod of this digest be loaded though a catalogue warns of it."""
+        """Let a mod of this digest be loaded despite a catalogue's warning."""
         self._network.blocked.allow(sha256)
 
     async def send(self, event: Event, as_agent: str | None) -> EventResponse:
-        """Send an event as an agent, or as the one who runs the network."""
+        """Send an event as an agent, or as the operator of the network."""
         event.source_id = as_agent or event.source_id or "agent:admin"
         return await self._network.ingest(event, ADMIN)
 
@@ -539,8 +542,8 @@ class Server:
     def _handle_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._asked_to_stop)
-        # A terminal that goes says so through the shell, too, and a supervisor what the server may have heard itself:
-        # that is no insisting.
+        # SIGHUP can arrive twice (shell and supervisor), so unlike a second Ctrl-C it never forces
+        # an exit.
         self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
 
     def _asked_to_stop(self) -> None:
@@ -553,7 +556,8 @@ class Server:
         self._stop.set()
 
     async def _end(self) -> None:
-        """End everything in order; what does not end in time is left to the end of the process."""
+        """End everything in order; work that does not end in time is left to the end of the
+        process."""
         leaving = Leaving(self._face.close, code=0 if sys.exc_info()[0] is None else 1)
         leaving.begin()
         summary = self._summary()

@@ -1,6 +1,8 @@
-"""Whether what is on disk is what runs, and if not why: for programs that have saved and need to know.
+"""Tells whether the code on disk runs, and if not why: for programs that have saved and need to
+know.
 
-Waits until that is decided and changes nothing: what the watch has not brought yet is not decided, what failed is.
+Waits until that is decided and changes nothing: a save that the watch has not brought yet is
+undecided, a failed one is decided.
 """
 
 from __future__ import annotations
@@ -24,15 +26,16 @@ from devserver.sources.files import sources_now
 Row = dict[str, Any]
 
 _NOTICED = 0.1
-"""Seconds in which the watch notices a save; a file that nothing was made from is known by that alone."""
+"""Seconds in which the watch notices a save; a file that no module was made from is known by that
+alone."""
 _LOOK = 0.03
 _PROOF = 1.0
-"""Seconds in which it is proven that replaced code is gone."""
+"""Seconds in which replaced code is proven to be gone."""
 
 
 class Settling:
-    """Arguments: `path`, network.yaml; `watches`, whether saves are brought without being asked for; `status`, what
-    runs, as plain values."""
+    """Arguments: `path`, network.yaml; `watches`, whether saves are applied on their own; `status`,
+    the running network, as plain values."""
 
     def __init__(
         self, network: AgentNetwork, saves: Saves, path: Path, *, watches: bool, status: Callable[[], Row]
@@ -56,9 +59,9 @@ class Settling:
         latest = time.monotonic() + seconds
         await asyncio.sleep(min(_NOTICED, seconds))
         if self._comes() and await run_in_thread(self._network.engine.environment.is_behind):
-            # What was lacking is not watched: it comes into a folder that may have been removed.
+            # A missing package is not watched: it comes into a folder that may have been removed.
             await self._network.submit(LockChanged())
-        # The disk tells nobody that it is quiet.
+        # The disk does not tell that it is quiet.
         while (news := await self._news(latest)) and time.monotonic() < latest and self._comes():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         proven = time.monotonic() + _PROOF
@@ -76,11 +79,11 @@ class Settling:
         }
 
     def _comes(self) -> bool:
-        """Whether what differs is brought without being asked for."""
+        """Return whether differing sources are applied on their own."""
         return self._watches and not self._saves.paused
 
     async def _news(self, latest: float) -> list[str]:
-        """The files on disk about which nothing was decided yet."""
+        """Return the files on disk about which nothing was decided yet."""
         engine = self._network.engine
         try:
             async with asyncio.timeout(max(0.0, latest - time.monotonic())):
@@ -111,12 +114,12 @@ class Settling:
 
 
 def problem(kind: str, why: str, mod_id: str | None = None, **more: Any) -> Row:
-    """One reason why what is on disk is not what runs."""
+    """Return one reason why the code on disk does not run."""
     return {"kind": kind, "mod_id": mod_id, "why": why, "files": [], "error": None, "holders": [], **more}
 
 
 def problems_of(status: Mapping[str, Any]) -> Iterator[Row]:
-    """Everything in a status that keeps what is on disk from being all that runs."""
+    """Return everything in a status that prevents the code on disk from being all that runs."""
     for error in status["refused"]:
         yield problem("refused", "network.yaml cannot be used, what runs keeps running", error=error)
     if status["waiting"]:

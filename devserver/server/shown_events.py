@@ -1,4 +1,4 @@
-"""Shows events in the terminal of a run while a person wants that: key v."""
+"""Shows events in the terminal of a run on demand: key v."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_BYTES = 64 * 1024
 
 
 class ShownEvents:
-    """Arguments: `show` is given each event by names; `clean` takes live secrets out of a row."""
+    """Arguments: `show` is given each event by names; `clean` removes live secrets from a row."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class ShownEvents:
         self._is_on = False
 
     def turn(self) -> None:
-        """Show events from now on, or no more. To be called on the control side's loop."""
+        """Turn showing events on or off. For the control side's loop."""
         self._is_on = not self._is_on
         words = "events are shown; v again ends that" if self._is_on else "events are not shown any more"
         self._tell(Notice(words, calm=True))

@@ -1,4 +1,5 @@
-"""Binds the port that the network listens on, and knows this machine's addresses. Accepts nobody and reads nothing."""
+"""Binds the port that the network listens on, and knows this machine's addresses. Accepts and reads
+nothing."""
 
 from __future__ import annotations
 
@@ -12,13 +13,16 @@ from devserver.model.names import is_loopback
 MOST_TRIES = 20
 _BACKLOG = 2048
 _ANYWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-"""Addresses of documentation, where nobody is: to be on the way there shows which of our own is used."""
+"""Addresses of documentation, without hosts: the route to them shows which of our own addresses is
+used."""
 
 
 def bind(host: str, port: int, *, strict: bool) -> socket.socket:
-    """A listening socket on `host`, on `port` or, unless `strict`, the next free one; port 0 takes any.
+    """Return a listening socket on `host`, on `port` or, unless `strict`, the next free one; port 0
+    takes any.
 
-    Raises PortInUse where none is free, CannotListen for an address that is not ours or a port that we may not take.
+    Raises PortInUse if none is free, CannotListen for an address that is not ours or a port that we
+    may not take.
     """
     for candidate in (port,) if strict or port == 0 else range(port, min(port + MOST_TRIES, 65536)):
         try:
@@ -44,9 +48,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def beside(listening: socket.socket) -> socket.socket | None:
-    """A socket for this machine's own agents and commands, where `listening` hears only one address of the network.
+    """Return a socket for this machine's own agents and commands, if `listening` hears only one
+    address of the network.
 
-    It has the same port. Raises PortInUse where that is taken on the loopback address.
+    It has the same port. Raises PortInUse if that is taken on the loopback address.
     """
     host, port = listening.getsockname()[:2]
     if is_loopback(host) or ipaddress.ip_address(host).is_unspecified:
@@ -55,14 +60,15 @@ def beside(listening: socket.socket) -> socket.socket | None:
 
 
 def url_of(listening: socket.socket) -> str:
-    """The address of a listening socket as people on this machine open it."""
+    """Return the address of a listening socket as people on this machine open it."""
     host, port = listening.getsockname()[:2]
     host = _loopback(listening) if ipaddress.ip_address(host).is_unspecified else host
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def heard_addresses(listening: socket.socket) -> tuple[str, ...]:
-    """The addresses at which a socket listens; of all, the one that this machine uses to reach others stands for them.
+    """Return the addresses at which a socket listens; the one that this machine uses to reach
+    others stands for all of them.
 
     Sends nothing.
     """
@@ -73,7 +79,7 @@ def heard_addresses(listening: socket.socket) -> tuple[str, ...]:
         try:
             asking.connect(_ANYWHERE[listening.family])
         except OSError:
-            return (host,)  # this machine is on no network
+            return (host,)  # this machine has no network
         return (host, asking.getsockname()[0])
 
 

@@ -1,6 +1,7 @@
-"""Keeps the agents that `dev.agents` lists running beside the network: started, restarted on save, ended with it.
+"""Keeps the agents that `dev.agents` lists running beside the network: started, restarted on save,
+ended with it.
 
-What is to run follows from network.yaml and from the files on disk, compared every quarter of a second.
+network.yaml and the files on disk decide what runs, compared every quarter of a second.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class StartedAgents:
         self._say = say
         self._running: dict[str, Program] = {}
         self._tried: dict[str, str] = {}
-        """The digest of each program as it was last started, ended or refused."""
+        """The digest of each program at its last start, end or refusal."""
 
     def adopt(self, packed: Sequence[dict[str, Any]]) -> None:
         """Take over the programs of the image before this one."""
@@ -81,7 +82,8 @@ class StartedAgents:
         return {f"output of {each.file}": each.output for each in self._running.values()}
 
     async def run(self, *, first: bool) -> None:
-        """Keep what is wanted running. `first`: no image before this one has left programs on purpose."""
+        """Keep the wanted programs running. `first`: no image before this one has left programs on
+        purpose."""
         if first:
             await self._end_leftovers()
         while True:
@@ -126,7 +128,8 @@ class StartedAgents:
                 await self._bring(file)
 
     async def _bring(self, file: str) -> None:
-        """Start a program for the first time, or again where what is on disk differs from what was tried last."""
+        """Start a program for the first time, or again if its sources on disk differ from the last
+        attempt."""
         place = self._workspace / file
         digest = await run_in_thread(sources_digest, place)
         if self._tried.get(file) == digest:
@@ -172,7 +175,8 @@ class StartedAgents:
     # Programs of a run that ended without ending them
 
     def _remember(self) -> None:
-        """Write down what runs, so that the next run can end it after a crash of this one."""
+        """Write down the running programs, so that the next run can end them after a crash of this
+        one."""
         left = [{"pid": each.pid, "began": process_started(each.pid)} for each in self._running.values()]
         try:
             if left:
@@ -180,7 +184,7 @@ class StartedAgents:
             else:
                 remove_private(self._workspace, FILE)
         except (OSError, DevServerError):
-            return  # only a crash would need the file, and that the folder cannot be written is told elsewhere
+            return  # only a crash would need the file, and a folder that cannot be written is told elsewhere
 
     async def _end_leftovers(self) -> None:
         try:
@@ -191,13 +195,13 @@ class StartedAgents:
         for each in found:
             each.end()
         if found:
-            # They are no children of this process: that they are gone shows in the ids that they free.
+            # They are not children of this process: their end shows in the ids that they free.
             await asyncio.sleep(_STEP)
             for each in found:
                 each.end(signal.SIGKILL)
 
 
 def _is_same(written: dict[str, Any]) -> bool:
-    """Whether a process still is the one that was written down: pids are used again."""
+    """Return whether a process still is the one that was written down: pids are used again."""
     pid, began = written["pid"], written["began"]
     return isinstance(pid, int) and pid > 1 and began is not None and process_started(pid) == began

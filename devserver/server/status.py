@@ -1,7 +1,6 @@
-"""What runs now, as plain values: for `oa-dev status`, the page in the browser, and programs.
+"""The running network as plain values: for `oa-dev status`, the page in the browser, and programs.
 
-Remembers of each mod what became of it last and what is wrong with it, as facts tell it. Changes nothing and words
-nothing.
+Remembers the latest outcome and errors of each mod, from facts. Changes nothing and words nothing.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ class _Known:
     mod_path: str
     outcome: Row
     revision: int
-    """When something of it changed last."""
+    """When any of it changed last."""
     failed: Row | None = None
     raised: Row | None = None
 
 
 class Standing:
-    """What facts say of each mod. Told from any thread. `clock` gives seconds since 1970."""
+    """The latest facts of each mod. Told from any thread. `clock` gives seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -53,7 +52,7 @@ class Standing:
         self.revision = 0
         """Grows with everything that changes here."""
         self.last_error: ErrorFacts | None = None
-        """The latest error, None where a plan without one came after it."""
+        """The latest error, None if a plan without one came after it."""
 
     def note(self, fact: Fact) -> None:
         """Remember what a fact says."""
@@ -78,7 +77,7 @@ class Standing:
         now = _Known(outcome.mod_path, row, self.revision)
         is_held = outcome.status is Status.SKIPPED
         if is_held and before is None and not outcome.generation and outcome.action is not Action.LOAD:
-            return  # nothing of that name has ever run here
+            return  # no mod of that name has ever run here
         if outcome.error is not None:
             now.failed = _error_row(outcome.error, self._clock())
         elif outcome.status is not Status.APPLIED and before is not None:
@@ -90,7 +89,7 @@ class Standing:
     def _note_raised(self, fact: ModError) -> None:
         known = self._known.get(fact.mod_id)
         if known is None or known.outcome["generation"] != fact.generation:
-            return  # a generation that lingers: what runs now did not raise it
+            return  # from a generation that lingers: the live one did not raise it
         before = known.raised
         row = {**_error_row(fact.error, self._clock()), "event_name": fact.event_name}
         same = before is not None and all(row[key] == before[key] for key in row if key != "time")
@@ -98,7 +97,8 @@ class Standing:
         known.raised = {**row, "times": before["times"] + 1 if same and before is not None else 1}
 
     def of(self, mod_id: str) -> Row:
-        """What is known of a mod: `outcome`, `failed` and `raised`, each None where there is nothing to say."""
+        """Return the facts of a mod: `outcome`, `failed` and `raised`, each None if there is
+        none."""
         with self._lock:
             known = self._known.get(mod_id)
         if known is None:
@@ -106,13 +106,15 @@ class Standing:
         return {"outcome": known.outcome, "failed": known.failed, "raised": known.raised}
 
     def changed(self, mod_id: str, revision: int) -> bool:
-        """Whether something of a mod changed after a revision; of one that is not known, whether that is the first."""
+        """Return whether any fact of a mod changed after a revision; of an unknown one, whether
+        that is the first."""
         with self._lock:
             known = self._known.get(mod_id)
         return revision == 0 if known is None else known.revision > revision
 
     def down(self, wanted: set[str], live: set[str]) -> list[Row]:
-        """The mods (paths) that are wanted and do not run: they could not be loaded, or wait for something."""
+        """Return the mods (paths) that are wanted and do not run: they could not be loaded, or wait
+        for something."""
         with self._lock:
             known = self._known.items()
             found = [
@@ -131,7 +133,7 @@ _IDLE = {"loaded_at": None, "description": "", "in_flight": 0, "handled": 0, "er
 
 
 def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: bool = True) -> Row:
-    """What runs, with all that is known of it; the server adds where it is reached. `mods`: with a row for each mod."""
+    """Return the running network; the server adds its address. `mods`: with a row for each mod."""
     live, error = network.engine.registry.live, standing.last_error
     lingering: dict[str, list[int]] = {}
     for each in network.engine.lingering():
@@ -157,7 +159,8 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: 
 
 
 def mods_since(network: AgentNetwork, standing: Standing, revision: int) -> Row:
-    """The rows of the mods of which something changed after a revision (0: of all), and the ids of all, in order."""
+    """Return the rows of the mods that changed after a revision (0: of all), and the ids of all, in
+    order."""
     now, live = standing.revision, network.engine.registry.live
     changed = [each for each in live if standing.changed(each.mod_id, revision)]
     return {
@@ -195,13 +198,15 @@ def _restart_needed(network: AgentNetwork) -> Row | None:
 
 
 def editor_link(settings: Settings | None, path: Path) -> Row | None:
-    """Give what has a browser open a file in the chosen editor: `pattern`, and the `root` of the shown paths."""
+    """Return the way in which a browser opens a file in the chosen editor: `pattern`, and the
+    `root` of the shown paths."""
     pattern = link_of(chosen_editor(settings["editor"] if settings is not None else None, os.environ))
     return None if pattern is None else {"pattern": pattern, "root": str(path.resolve().parent)}
 
 
 def catalogue_of(network: AgentNetwork) -> Row:
-    """What can be asked of each mod that runs, and the schema of its configuration if it declares a model."""
+    """Return the handlers of each mod that runs, and the schema of its configuration if it declares
+    a model."""
     return {"mods": [_catalogue_row(each) for each in network.engine.registry.live]}
 
 
@@ -216,7 +221,8 @@ def _catalogue_row(generation: Generation) -> Row:
 
 
 def _config_schema(model: Any, manifest: Manifest | None) -> Mapping[str, Any] | None:
-    """The schema of a mod's configuration: of the model that it declares, else that of its manifest."""
+    """Return the schema of a mod's configuration: of the model that it declares, else that of its
+    manifest."""
     if model is not None:
         return config_schema_of(model)
     return None if manifest is None else manifest.schema
@@ -229,13 +235,15 @@ def _running(row: Row, held: Mapping[str, int], standing: Standing) -> Row:
 
 
 def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
-    """An agent that is connected now, or whose identity is known and that may come back; `waiting`: events for it."""
+    """Return an agent that is connected now, or whose identity is known and that may come back;
+    `waiting`: events for it."""
     connected, waiting = network.directory.is_connected(agent), len(agent.outbox)
     return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected, "waiting": waiting}
 
 
 def _old_code(network: AgentNetwork, mod_id: str) -> Row:
-    """Whether replaced code of a mod is known to be gone, and what the last census found to hold some."""
+    """Return whether replaced code of a mod is known to be gone, and the holders that the last
+    census found."""
     proof = network.engine.proof
     holders = proof.held.get(mod_id, ())
     return {"proven": proof.is_proven(mod_id), "holders": [holder_to_dict(each) for each in holders]}

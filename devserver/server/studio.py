@@ -1,7 +1,9 @@
-"""OpenAgents' Studio at /studio: the build that the installed package openagents ships, at the origin of the network.
+"""OpenAgents' Studio at /studio: the build in the installed package openagents, at the origin of
+the network.
 
-Nothing of it is ours: files go out as they lie there. Being of one origin, it needs no exception in the gate. Its pages
-have a policy of their own, with what such a build needs; it may speak with this network alone.
+Nothing of it is ours: its files are served unchanged. Being of one origin, it needs no exception in
+the gate. Its pages have a policy of their own, for the needs of such a build; it may connect to
+this network alone.
 """
 
 from __future__ import annotations
@@ -27,14 +29,15 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def studio_build() -> Path | None:
-    """The folder of the build; None where the installed package has none, or is not installed."""
+    """Return the folder of the build; None if the installed package has none, or is not
+    installed."""
     folder = package_folder("openagents")
     build = None if folder is None else folder / "studio" / "build"
     return build if build is not None and (build / "index.html").is_file() else None
 
 
 def why_none() -> str:
-    """Why there is no Studio, and what to do, in a sentence."""
+    """Return why there is no Studio, and what to do, in a sentence."""
     found = installed_version("openagents")
     if found is None:
         return f"there is no Studio: the package openagents is not installed (pip install openagents=={HAS_ONE})"
@@ -42,7 +45,7 @@ def why_none() -> str:
 
 
 def studio_routes(build: Path) -> tuple[Route, ...]:
-    """A route for each file of the build, where its pages look for it, and its first page for all below /studio.
+    """Return a route for each file of the build, and its first page for everything below /studio.
 
     The build asks for /static, /manifest.json and the like, not below /studio.
     """
@@ -80,7 +83,8 @@ def _content(file: Path) -> bytes:
 
 @lru_cache(maxsize=4)
 def _policy(page: bytes) -> bytes:
-    """What the page may do: its own scripts, the ones that stand in it, styles that its libraries write."""
+    """Return the policy of the page: its own scripts, its inline ones, styles that its libraries
+    write."""
     digests = (base64.b64encode(hashlib.sha256(each).digest()) for each in _INLINE.findall(page))
     scripts = b" ".join((b"script-src 'self'", *(b"'sha256-%s'" % each for each in digests)))
     return scripts + (

@@ -1,4 +1,5 @@
-"""The server's side of supervision: hands its port to the supervisor, leaves last words, keeps out who ended it before.
+"""The server's side of supervision: passes its socket to the supervisor, writes a crash trace on
+exit, quarantines mods that crashed an earlier run.
 
 Outside supervision all of it does nothing. It starts and ends no process: `supervisor` does.
 """
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from devserver.sources.roots import Roots
 
 VARIABLE = "OA_DEV_SUPERVISED"
-"""Where a supervisor says what it hands on. Taken out of the environment at once: nobody's children shall have it."""
+"""The variable with which a supervisor hands things on. Removed from the environment at once:
+children must not inherit it."""
 
 ENTRUSTED, PARTED = b"listening", b"parted"
-"""What is said to the supervisor: this is the socket that listens; the end that comes now is a clean one."""
+"""Messages to the supervisor: this is the listening socket; the coming end is a clean one."""
 
 _SET_PARENT_DEATH_SIGNAL = 1
 _DEADLY = frozenset({signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL})
@@ -50,7 +52,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """How a server ended: in words ("exit 7", "SIGSEGV"), and the code that ran, innermost first; none if unknown.
+    """How a server crashed: in words ("exit 7", "SIGSEGV"), and the code that ran, innermost first;
+    none if unknown.
 
     `began`: when that run began, in seconds since 1970; 0 if unknown.
     """
@@ -61,11 +64,11 @@ class Crash:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """A crash out of what `asdict` made of it."""
+        """Read a crash from the result of `asdict`."""
         return cls(values["how"], tuple(Place(**each) for each in values["places"]), values.get("began", 0.0))
 
     def blamed(self, mods: Mapping[str, Path]) -> tuple[str, Place] | None:
-        """The mod, of these with their files, whose own code ran innermost, and where."""
+        """Return the mod, of these with their files, whose own code ran innermost, and where."""
         for place in self.places:
             for mod, file in mods.items():
                 if _belongs(Path(os.path.realpath(place.file)), file):
@@ -74,14 +77,15 @@ class Crash:
 
 
 def _belongs(file: Path, entry: Path) -> bool:
-    """Whether a file is part of the mod whose entry module is `entry`: itself, or anything in its own package."""
+    """Return whether a file is part of the mod whose entry module is `entry`: itself, or a file in
+    its own package."""
     if entry.name not in ("mod.py", "__init__.py"):
         return file == entry
     return file.is_relative_to(entry.parent)
 
 
 def digest_of(file: str) -> str | None:
-    """The SHA-256 of a file as it is now; None for one that cannot be read."""
+    """Return the SHA-256 of a file; None for one that cannot be read."""
     try:
         return digest_on_disk(Path(file))
     except OSError:
@@ -100,10 +104,11 @@ class Quarantine:
         return len(self._held)
 
     def refuse(self, mod_path: str) -> None:
-        """Raise EndedTheProcess for a mod that is held; one whose code is another now is let go for good."""
+        """Raise EndedTheProcess for a quarantined mod; one whose code has changed is released for
+        good."""
         if not self._held:
             return
-        from devserver.model.names import module_of  # not above: the supervisor itself needs none of it
+        from devserver.model.names import module_of  # not above: the supervisor itself does not need it
 
         mod = module_of(mod_path)
         if mod not in self._held:
@@ -123,12 +128,12 @@ def _files(mods: Iterable[str], roots: Roots) -> Iterator[tuple[str, Path]]:
     from devserver.model.names import module_of
 
     for mod in mods:
-        with contextlib.suppress(ModFault):  # whoever loads it will say what is wrong
+        with contextlib.suppress(ModFault):  # its load will say what is wrong
             yield module_of(mod), Path(os.path.realpath(locate(mod, roots).file))
 
 
 class Supervised:
-    """One run under a supervisor, or under none. Made by `of` before anything else runs."""
+    """One run, with or without a supervisor. Made by `of` before anything else runs."""
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         given = values or {}
@@ -138,16 +143,17 @@ class Supervised:
         self._inherited = _socket_of(given.get("listening"))
         self._wanted: str | None = given.get("wanted")
         self.began: float | None = given.get("began")
-        """When a person asked for this run, in seconds since 1970; None where nobody did, or did it directly."""
+        """When a person asked for this run, in seconds since 1970; None for a direct start."""
 
     @classmethod
     def of(cls, environ: MutableMapping[str, str]) -> Self:
-        """What a supervisor has left in the environment."""
+        """Return the supervision that the environment describes."""
         text = environ.pop(VARIABLE, None)
         return cls(json.loads(text) if text is not None else None)
 
     def listening(self, host: str, port: int) -> socket.socket | None:
-        """The socket that an earlier run listened on for this host and port; None where there was none."""
+        """Return the socket that an earlier run listened on for this host and port; None if there
+        was none."""
         listening, self._inherited = self._inherited, None
         if listening is None:
             return None
@@ -164,7 +170,8 @@ class Supervised:
             socket.send_fds(self._line, [ENTRUSTED + f" {host} {port}".encode()], [listening.fileno()])
 
     def again(self) -> tuple[dict[str, str], list[int]]:
-        """What the next image of this process needs to be supervised as well: variables, and descriptors."""
+        """Return what the next image of this process needs to be supervised as well: variables, and
+        descriptors."""
         handed: dict[str, Any] = {}
         if self._line is not None:
             handed["line"] = self._line.fileno()
@@ -173,11 +180,11 @@ class Supervised:
         return ({VARIABLE: as_environment(handed, self.crashes)}, list(handed.values())) if handed else ({}, [])
 
     def quarantine(self, config: NetworkConfig, roots: Roots) -> Quarantine:
-        """The mods of this network that shall not be loaded as they are."""
+        """Return the mods of this network that must not be loaded unchanged."""
         return Quarantine(self.crashes, [each.path for each in config.mods], roots)
 
     def leave_last_words(self) -> None:
-        """From now on leave the stack where the process dies; and say at a clean end that it is one."""
+        """Leave the stack if the process dies from now on; and note a clean end."""
         if self._words is not None and self._line is not None:
             _end_with_parent()
             atexit.register(self._line.send, PARTED)
@@ -186,7 +193,7 @@ class Supervised:
 
 
 def _kept(descriptor: int | None) -> int | None:
-    """A descriptor that was handed on to this process, and from here to no other."""
+    """Return a descriptor that was handed on to this process, and to no further one."""
     if descriptor is not None:
         os.set_inheritable(descriptor, False)
     return descriptor
@@ -197,11 +204,12 @@ def _socket_of(descriptor: int | None) -> socket.socket | None:
 
 
 def _record_exits(words: int) -> None:
-    """Leave the stack also where the process is ended without a fault: by `os._exit`, or a signal to itself."""
+    """Leave the stack also if the process is ended without a fault: by `os._exit`, or a signal to
+    itself."""
     own, leave = os.getpid(), os._exit
 
     def record() -> None:
-        # A child that was forked ends itself in this way, and is none of the supervisor's.
+        # A forked child ends itself in this way; it does not concern the supervisor.
         if os.getpid() == own:
             faulthandler.dump_traceback(words, all_threads=False)
 
@@ -218,18 +226,19 @@ def _record_exits(words: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process when its supervisor is killed: nobody would be there to hold the port."""
+    """Have the system end this process when its supervisor is killed: no one would hold the
+    port."""
     if sys.platform == "linux":
-        import ctypes  # only for those who have one
+        import ctypes  # imported here: only supervised runs need it
 
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def describe(code: int) -> str:
-    """How a process ended, in words, by its code as `subprocess` has it."""
+    """Return how a process ended, in words, by its code as `subprocess` has it."""
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
 def as_environment(values: Mapping[str, Any], crashes: tuple[Crash, ...]) -> str:
-    """What `Supervised.of` reads."""
+    """Return the input of `Supervised.of`."""
     return json.dumps({**values, "crashes": [asdict(each) for each in crashes]})

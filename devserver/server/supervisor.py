@@ -1,7 +1,8 @@
 """Runs the server in a process of its own, and again when it crashed: `oa-dev run --supervise`.
 
-Crashed means ended by a signal, `os._exit` or a fault in native code. Holds the port meanwhile, so that who connects
-waits instead of being refused, and tells the next run which code ran. Reads no configuration and imports no mod.
+Crashed means ended by a signal, `os._exit` or a fault in native code. Holds the port meanwhile, so
+that clients wait instead of being refused, and tells the next run which code ran. Reads no
+configuration and imports no mod.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PROGRAM = "from devserver.cli import main; main()"
 
 
 def supported() -> bool:
-    """Whether this system can do what supervision needs."""
+    """Return whether this system supports supervision."""
     return hasattr(signal, "sigwaitinfo")
 
 
@@ -62,7 +63,8 @@ class Supervisor:
         self._began: float | None = process_began()
 
     def run(self) -> int:
-        """Run the server until it ends cleanly, is asked to, or has crashed three times in 30 s; its exit code."""
+        """Run the server until it ends cleanly, is asked to, or has crashed three times in 30 s;
+        return its exit code."""
         with _signals_held(), _terminal_kept() as restore_terminal, tempfile.TemporaryFile() as words:
             while True:
                 began = time.time()
@@ -74,7 +76,7 @@ class Supervisor:
                     return _as_exit_code(code)
 
     def _goes_on(self, crash: Crash) -> bool:
-        """Note a crash; whether the server is started again."""
+        """Note a crash; return whether the server is started again."""
         self._times.append(self._clock())
         self._crashes = (*self._crashes, crash)
         at = f" at {crash.places[0].file}:{crash.places[0].line}" if crash.places else ""
@@ -85,7 +87,8 @@ class Supervisor:
         return True
 
     def _run_once(self, words: IO[bytes]) -> tuple[int, bool, bool]:
-        """Run the server once: its exit code, whether it said that its end is a clean one, whether we asked for it."""
+        """Run the server once; return its exit code, whether it announced a clean end, whether we
+        asked for it."""
         os.ftruncate(words.fileno(), 0)
         os.lseek(words.fileno(), 0, os.SEEK_SET)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -105,12 +108,13 @@ class Supervisor:
             self._command,
             env={**self._environ, VARIABLE: as_environment(handed, self._crashes)},
             pass_fds=[each for each in handed.values() if isinstance(each, int)],
-            # Only this thread is there, so nothing can be locked in the child.
+            # Only this thread exists, so nothing can be locked in the child.
             preexec_fn=_as_before,
         )
 
     def _heard(self, line: socket.socket) -> bool:
-        """Take what the server has said: the socket that it listened on; whether its end was a clean one."""
+        """Return the messages of the server: the socket that it listened on; whether its end was a
+        clean one."""
         parted = False
         while True:
             try:
@@ -131,15 +135,17 @@ class Supervisor:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> bool:
-    """Wait for the end of the server and pass on signals; whether one of them asked for the end."""
+    """Wait for the end of the server and pass on signals; return whether one of them asked for the
+    end."""
     asked = False
     while child.poll() is None:
         info = signal.sigwaitinfo(_WAITED)
         if info.si_signo == signal.SIGCHLD:
             continue
-        # What is typed at a terminal has reached the server too: a second one would end it without its clean-up. That
-        # the terminal has gone is told to the first process at it alone. What others send may have reached it, where
-        # they signal the whole group: SIGHUP asks for the end without insisting.
+        # A Ctrl-C at a terminal has reached the server too: a second one would end it without its
+        # clean-up. The loss of the terminal is told to the first process at it alone. Signals of
+        # others may have reached it, if they signal the whole group: SIGHUP asks for the end
+        # without insisting.
         if info.si_code != _FROM_THE_KERNEL or info.si_signo == signal.SIGHUP:
             child.send_signal(info.si_signo if asked else signal.SIGHUP)
         asked = True
@@ -148,7 +154,7 @@ def _wait(child: subprocess.Popen[bytes]) -> bool:
 
 def _crash(code: int, words: IO[bytes]) -> Crash:
     text = os.pread(words.fileno(), _MOST_WORDS, 0).decode("utf-8", "replace")
-    # What was left last is what ended it.
+    # The last line left is the cause of the end.
     last = text.rpartition("(most recent call first):")[2]
     places = [Place(file, int(line), digest_of(file)) for file, line in _FRAME.findall(last)]
     own = os.path.dirname(__file__) + os.sep
@@ -156,7 +162,8 @@ def _crash(code: int, words: IO[bytes]) -> Crash:
 
 
 def _as_exit_code(code: int) -> int:
-    """The code for a shell: 128 and the number of the signal, where one has ended the server."""
+    """Return the code for a shell: 128 and the number of the signal, if one has ended the
+    server."""
     return 128 - code if code < 0 else code
 
 
@@ -166,7 +173,7 @@ def _as_before() -> None:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let signals wait until they are asked for."""
+    """Hold signals back until they are asked for."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
     try:
         yield
@@ -176,7 +183,8 @@ def _signals_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _terminal_kept() -> Iterator[Callable[[], None]]:
-    """A function that gives the terminal back the modes that it has now: a server that crashed could not."""
+    """Return a function that restores the terminal's present modes: a server that crashed could
+    not."""
     try:
         modes = termios.tcgetattr(sys.stdin.fileno())
     except (OSError, ValueError, termios.error):

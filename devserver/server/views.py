@@ -1,6 +1,7 @@
-"""What the feed shows: the recorder, what was told, what was logged, what became of plans, and the mods that run.
+"""The contents of the feed: the recorder, facts, log lines, results of plans, and the mods that
+run.
 
-Facts and lines come to it without secrets; what mods have put into events is cleaned on its way out.
+Facts and lines come to it without secrets; events of mods are cleaned on their way out.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class LiveViews:
         self.facts: Tape[Any] = Tape(_MOST_FACTS, accounts.open(FACTS))
         self.logs: Tape[LogLine] = Tape(_MOST_LOGS, accounts.open(LOGS))
         self.pinned: Collection[int] = ()
-        """The numbers of the events that pins were made of: who pins keeps it."""
+        """The numbers of the events that pins were made of; the owner of the pins keeps it."""
         self.changes = Changes()
         self.recorded_into: Callable[[], str | None] = lambda: None
         """Says which file a session is recorded into."""
         self.noted: dict[int, dict[str, Any]] = {}
-        """What else is known of a change, by its number: `pins`, `contract`, `state`."""
+        """Gives further facts about a change, by its number: `pins`, `contract`, `state`."""
         self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
 
     def note(self, fact: Fact) -> None:
@@ -56,7 +57,7 @@ class LiveViews:
             self.facts.put({**line, "change": number} if number is not None else line)
 
     def _note_reload(self, fact: Fact, now: str) -> int | None:
-        """Keep what became of a plan; the number that it can be asked for by."""
+        """Keep the result of a plan; return its number."""
         match fact:
             case PlanDone():
                 number = self.reloads.put({"time": now, **done_to_dict(fact)})
@@ -72,7 +73,7 @@ class LiveViews:
                 return None
 
     def hearing(self, say: Say) -> Say:
-        """The same function, of which we hear too what is said."""
+        """Return the same function, which also keeps what is told."""
 
         def said(line: Said) -> None:
             self.logs.put(_log_line(line, time.time()))
@@ -81,57 +82,59 @@ class LiveViews:
         return said
 
     def mods_revision(self) -> int:
-        """A number that grows whenever something changes that is told of mods."""
+        """Return a number that grows with each change of the mods' rows."""
         return self.standing.revision
 
     def mods_since(self, revision: int) -> dict[str, Any]:
-        """The mods of which something else is told since a revision, and the order of all."""
+        """Return the rows of mods that changed since a revision, and the order of all."""
         return mods_since(self._network, self.standing, revision)
 
     async def diff(self, number: int) -> list[dict[str, Any]] | None:
-        """What a change did to each file; None where its code is not kept."""
+        """Return the changes of each file; None if its code is not kept."""
         code = self.changes.of(number)
         return [asdict(each) for each in await run_in_thread(diffs_of, code)] if code else None
 
     def beside(self, number: int) -> dict[str, Any]:
-        """What else is known of a change."""
+        """Return further facts about a change."""
         return self.noted.get(number, {})
 
     def note_beside(self, number: int, **known: Any) -> None:
-        """Note something more of a change: what became of its pins, say."""
+        """Note a further fact about a change, as the results of its pins."""
         self.noted[number] = {**self.noted.get(number, {}), **known}
         for each in [each for each in self.noted if each <= number - _MOST_RELOADS]:
             del self.noted[each]
 
     def agents_seen(self) -> dict[str, int]:
-        """How many agents are connected, and how many connections were dropped in this run."""
+        """Return how many agents are connected, and how many connections were dropped in this
+        run."""
         directory = self._network.directory
         return {"n": directory.connected(), "dropped": directory.mark()}
 
     def recording(self) -> str | None:
-        """The file that a session is recorded into."""
+        """Return the file that a session is recorded into."""
         return self.recorded_into()
 
     def clean(self, raw: bytes) -> bytes:
-        """JSON without live secrets."""
+        """Return JSON without live secrets."""
         return self._redactor.json(raw)
 
     def close(self) -> None:
-        """Let go of everyone who waits: nothing more will come."""
+        """Release all waiting callers: nothing more will come."""
         for each in self._tapes.values():
             each.close()
 
     def open_again(self) -> None:
-        """More will come after all."""
+        """Let news come again."""
         for each in self._tapes.values():
             each.open_again()
 
     def pack(self) -> dict[str, Any]:
-        """What the next image of this process needs to go on with the numbers of these."""
+        """Return the values with which the next image of this process continues the numbers of
+        these."""
         return {name: each.pack() for name, each in self._tapes.items()}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Go on where an earlier image of this process was."""
+        """Continue after an earlier image of this process."""
         for name, kept in packed.items():
             self._tapes[name].unpack(kept)
 

@@ -1,4 +1,5 @@
-"""Tells what catalogues warn of among the mods that run. Each warning is told once; nothing is unloaded for it."""
+"""Tells warnings of catalogues about mods that run. Each warning is told once; nothing is unloaded
+for it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _SECONDS = 5.0
 
 
 async def warn_of_blocked(network: AgentNetwork, tell: Callable[[Fact], None], seconds: float = _SECONDS) -> None:
-    """Look again and again; where no mod comes from elsewhere that costs nothing."""
+    """Look periodically; without mods from elsewhere that costs nothing."""
     told: set[object] = set()
     while True:
         if network.engine.environment.mods:

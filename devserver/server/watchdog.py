@@ -1,7 +1,8 @@
-"""Sees when a mod keeps the mods' loop from everything else, says where, and interrupts what blocks for too long.
+"""Sees when a mod blocks the mods' loop, tells where, and interrupts code that blocks for too long.
 
-Runs on the control side. A call that never comes back would stall every mod for good: after the limit of the handler or
-hook that runs, an exception is raised in it, where Python can do that: in Python code, not inside a blocking C call.
+Runs on the control side. A call that never returns would stall every mod for good: after the limit
+of the handler or hook that runs, an exception is raised in it, if Python can do that: in Python
+code, not inside a blocking C call.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from devserver.model.lifecycle import Limits
 from devserver.reload.hooks import runs_hook
 
 PATIENCE = 1.0
-"""Seconds that the loop may take to answer before it counts as blocked."""
+"""Seconds after which a loop that does not answer counts as blocked."""
 
 _INTERVAL = 0.25
 
@@ -28,7 +29,8 @@ ModOf = Callable[[str], str | None]
 
 
 class Watchdog:
-    """Asks the mods' loop for a sign of life, again and again. `tell` is told once for each time it is blocked."""
+    """Asks the mods' loop for a sign of life, periodically. `tell` is told once for each time it is
+    blocked."""
 
     def __init__(
         self,
@@ -78,25 +80,27 @@ class Watchdog:
         return Blocked("something", seconds, None)
 
     def _interrupt(self, silent: float) -> bool:
-        """Raise an exception in a mod's code that has run for its limit; whether that was done."""
+        """Raise an exception in a mod's code that has run for its limit; return whether that was
+        done."""
         frames = self._frames()
         limit = self._limits().initialize if runs_hook(frames) else self._limits().handler
         in_mod = any(self._mod_of(str(frame.f_globals.get("__name__", ""))) for frame in frames)
         if silent < limit or not in_mod or self._home.thread.ident is None:
             return False
-        import ctypes  # rarely needed, and no start shall wait for it
+        import ctypes  # imported here: no start should wait for it
 
         thread = ctypes.c_ulong(self._home.thread.ident)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(BlockedTooLong))
         return True
 
     def _frames(self) -> list[FrameType]:
-        """The frames of the mods' thread, innermost first."""
+        """Return the frames of the mods' thread, innermost first."""
         return frames_of_thread(self._home.thread.ident)
 
 
 def frames_of_thread(ident: int | None) -> list[FrameType]:
-    """The frames of a thread, innermost first; none for one that has not begun or has ended."""
+    """Return the frames of a thread, innermost first; none for one that has not begun or has
+    ended."""
     found = []
     frame = sys._current_frames().get(ident or 0)
     while frame is not None:

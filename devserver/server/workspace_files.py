@@ -1,7 +1,8 @@
-"""What a server keeps beside its network.yaml, in `.oa-dev/`, while it runs: its run file and its agents' identities.
+"""The files that a server keeps beside its network.yaml, in `.oa-dev/`: its run file and its
+agents' identities.
 
-Of two servers in one workspace the first has them to itself: the second runs without, and says so. Reads and writes no
-file of the user's.
+Of two servers in one workspace the first has them to itself: the second runs without, and tells so.
+Reads and writes no file of the user's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from devserver.server.runfile import Claim, read_run_file, remove_run_file, writ
 
 
 class WorkspaceFiles:
-    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about what cannot be kept."""
+    """Arguments: `workspace`, the folder of network.yaml; `tell`, told a sentence about values that
+    cannot be kept."""
 
     def __init__(self, workspace: Path, tell: Callable[[str], None]) -> None:
         self._workspace = workspace
@@ -27,7 +29,7 @@ class WorkspaceFiles:
         self._claim = Claim(workspace)
 
     def begin(self, directory: Directory, claim: int | None = None) -> None:
-        """Take the files, where no other server has them; the agents that were here before are known again.
+        """Take the files, if no other server has them, and restore the former agents.
 
         `claim`: the descriptor of the image before this one, which has them already.
         """
@@ -42,21 +44,22 @@ class WorkspaceFiles:
         return self._claim.taken
 
     def hand_over(self) -> int | None:
-        """Write the last changes, and leave the files to the next image of this process: its claim, if it has one."""
+        """Write the last changes, and leave the files to the next image of this process; return its
+        claim, if it has one."""
         self._identities.close()
         return self._claim.descriptor
 
     def take_back(self, directory: Directory) -> None:
-        """Go on after `hand_over`: there is no next image."""
+        """Continue after `hand_over`: there is no next image."""
         if self._claim.taken:
             self._identities.follow_again(directory)
 
     async def written(self) -> None:
-        """Go on once every agent that has come before is on disk, where they are kept at all."""
+        """Return once all earlier agents are on disk, if they are kept at all."""
         await self._identities.written()
 
     def announce(self, url: str, token: str) -> None:
-        """Leave the run file, so that commands find this server."""
+        """Write the run file, so that commands find this server."""
         if not self._claim.taken:
             self._tell(
                 f"{self._other()} runs in this folder: commands go to that one, and agents of this one will have to "
@@ -70,13 +73,13 @@ class WorkspaceFiles:
             self._tell(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({why})")
 
     def end(self) -> None:
-        """Take the run file away, and write the last changes of agents. Never raises."""
+        """Remove the run file, and write the last changes of agents. Never raises."""
         try:
             if self._claim.taken:
                 remove_door(self._workspace)
                 remove_run_file(self._workspace, os.getpid())
         except (OSError, DevServerError) as error:
-            # Whatever stands there now is not what this server wrote: it stays.
+            # The present file is not the one that this server wrote: it stays.
             self._tell(f".oa-dev/run.json is left as it is: {error}")
         finally:
             self._identities.close()

@@ -16,7 +16,7 @@ from devserver.replay.export import Written, test_name, written
 from devserver.replay.pins import Pin
 
 SECONDS = 60.0
-"""How long a test may take before it counts as failed."""
+"""Seconds after which a test counts as failed."""
 TESTS = "tests"
 _PROGRAM = (
     "import runpy, sys; made = runpy.run_path(sys.argv[1]);"
@@ -43,7 +43,7 @@ async def write_test(workspace: Path, pin: Pin, seen: Observation, *, asked: str
 
 
 def _target(workspace: Path, name: str, path: str | None) -> Path:
-    """Where the test goes: below `tests/` alone, to a file that is not there yet."""
+    """Return the path of the test: below `tests/` alone, a file that does not exist yet."""
     tests = workspace / TESTS
     if path is not None:
         target = workspace / path
@@ -62,7 +62,8 @@ def _target(workspace: Path, name: str, path: str | None) -> Path:
 
 
 def _lies_below(target: Path, tests: Path) -> bool:
-    """Whether a file lies in the folder, links followed, and that folder in its workspace."""
+    """Return whether a file lies in the folder, links followed, and that folder in its
+    workspace."""
     real = Path(os.path.realpath(tests.parent)) / TESTS
     return Path(os.path.realpath(target.parent)).is_relative_to(real) and not target.is_symlink()
 
@@ -74,7 +75,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_all(folder: Path, made: Written, name: str) -> Path:
-    """Write a test and its data into a folder; where the test is."""
+    """Write a test and its data into a folder; return its path."""
     if made.data is not None:
         data = folder / "data" / f"{name}.json"
         data.parent.mkdir(exist_ok=True)
@@ -85,7 +86,7 @@ def _write_all(folder: Path, made: Written, name: str) -> Path:
 
 
 async def _failure(workspace: Path, made: Written, name: str) -> str:
-    """The last line of what a test says where it fails; empty where it passes."""
+    """Return the last line of a failing test's message; empty if it passes."""
     with tempfile.TemporaryDirectory(prefix="oa-dev-") as folder:
         file = _write_all(Path(folder), made, name)
         process = await asyncio.create_subprocess_exec(
@@ -113,6 +114,6 @@ async def _failure(workspace: Path, made: Written, name: str) -> str:
 
 
 def _last_words(lines: list[str]) -> str:
-    """The assertion that failed, and what it says."""
+    """Return the assertion that failed, and its message."""
     shown = [each.strip() for each in lines if each.strip().startswith("assert ")][-1:]
     return "; ".join([*shown, *lines[-1:]]) or "it ended without a word"
