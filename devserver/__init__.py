@@ -1,7 +1,8 @@
 """A hot-reload development server for OpenAgents networks.
 
-The names that mod authors and embedders need, and nothing else. Each is imported on first use: a mod needs no network,
-and a command that asks a running server needs none of them. `devserver.testing` is imported by name.
+The names that mod authors and embedders need, and nothing else. Each is imported on first use: a
+mod needs no network, and a command that asks a running server needs none of them.
+`devserver.testing` is imported by name.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,12 +1,14 @@
-"""An agent: joins a network, sends events, receives what is for it, and comes back when the connection is lost.
+"""An agent: joins a network, sends events, receives its own, and reconnects when the connection is
+lost.
 
     async with Agent("ana", url="http://127.0.0.1:8700") as me:
         print(await me.send("hello.greet", {"name": "Ana"}))
         async for event in me:
             print(event.event_name, event.payload)
 
-Speaks the WebSocket of `/ws`; where no WebSocket comes through, HTTP with long polls. A send whose answer was lost with
-its connection goes out again with the same event id, which the network never handles twice.
+Speaks the WebSocket of `/ws`; where no WebSocket comes through, HTTP with long polls. A send whose
+answer was lost with its connection goes out again with the same event id, which the network never
+handles twice.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.model.logs import logger
 
 MOST_WAITING = 10_000
-"""Events that wait to be read; the oldest make room for new ones, and `lost` counts them."""
+"""Events that wait to be read; new ones replace the oldest, and `lost` counts these."""
 
 POLL_SECONDS = 40.0
-"""How long an answer to a long poll is waited for; the server answers after 20."""
+"""Seconds for an answer to a long poll; the server answers after 20."""
 
 _DEFAULT_URL = "http://127.0.0.1:8700"
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0
@@ -45,7 +47,7 @@ class _Lost(Exception):
 
 
 class NoWebSocket(Exception):
-    """No WebSocket comes through to the server."""
+    """No WebSocket to the server is possible."""
 
 
 class _Line(Protocol):
@@ -92,7 +94,7 @@ class Agent:
         self.url = (url or os.environ.get("OA_DEV_URL") or _DEFAULT_URL).rstrip("/")
         self.secret = secret
         self.lost = 0
-        """How many events made room for newer ones because nobody read them."""
+        """The number of events that newer ones replaced before they were read."""
         self._joining: dict[str, Any] = {"agent_id": agent_id, "metadata": dict(metadata or {})}
         if password is not None:
             self._joining["password_hash"] = hashlib.sha256(password.encode()).hexdigest()
@@ -134,7 +136,7 @@ class Agent:
 
     @property
     def transport(self) -> str | None:
-        """How it is connected now: "websocket", "http", or None while it is not."""
+        """The kind of its connection: "websocket", "http", or None while there is none."""
         return {WebSocketLine: "websocket", _HttpLine: "http"}[type(self._line)] if self._line is not None else None
 
     async def send(
@@ -190,7 +192,7 @@ class Agent:
             self._changed.notify_all()
 
     async def _stay(self) -> None:
-        """Connect, hear, and connect again, until the network says that this is over."""
+        """Connect, hear, and connect again, until the network ends the stay."""
         delay = _FIRST_DELAY
         while True:
             try:
@@ -338,7 +340,7 @@ class WebSocketLine:
 
 
 class _HttpLine:
-    """Requests over HTTP: one for each event, and a long poll for what is for the agent."""
+    """Requests over HTTP: one for each event, and a long poll for the agent's events."""
 
     def __init__(self, url: str, agent_id: str, secret: str) -> None:
         self.secret = secret
@@ -390,7 +392,7 @@ def _connection(url: str, seconds: float = 10.0) -> http.client.HTTPConnection:
 def _asked(
     connection: http.client.HTTPConnection, method: str, path: str, body: object
 ) -> Awaitable[Mapping[str, Any]]:
-    """Make a request in a thread. Raises OSError and HTTPException for anything but an object as the answer."""
+    """Make a request in a thread. Raises OSError and HTTPException for any answer but an object."""
 
     def ask() -> Mapping[str, Any]:
         try:

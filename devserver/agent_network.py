@@ -1,7 +1,8 @@
-"""The network, as the one object that embedders, transports and the server hold: the facade over both streams.
+"""The network, as the one object that embedders, transports and the server hold: the facade over
+both streams.
 
-Forwards: to the engine what changes mods, to the dispatcher what carries events, to the directory what concerns agents.
-Opens no socket and watches no file.
+Forwards: changes of mods to the engine, events to the dispatcher, agents to the directory. Opens no
+socket and watches no file.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ if TYPE_CHECKING:
 
 Tell = Callable[[Fact], None]
 Tap = Callable[[Event, EventResponse], None]
-"""Told of events that have ended their way, with their answers. Called in any loop; returns at once, never raises."""
+"""Told of events that have ended, with their answers. Called in any loop; returns at once, never
+raises."""
 
 _NOTICES = {
     Action.LOAD: "system.notification.mod_loaded",
@@ -92,9 +94,9 @@ _NOTICES = {
 class AgentNetwork:
     """A network of agents and mods.
 
-    Made by `load`, brought to life by `initialize`, ended by `shutdown`. Arguments: `config`, what network.yaml asks
-    for; `workspace`, its folder; `home`, where mods run (the caller's loop unless given); `tell`, told every fact
-    (logged unless given).
+    Made by `load`, started by `initialize`, ended by `shutdown`. Arguments: `config`, the
+    network.yaml; `workspace`, its folder; `home`, where mods run (the caller's loop unless given);
+    `tell`, told every fact (logged unless given).
     """
 
     def __init__(
@@ -105,13 +107,13 @@ class AgentNetwork:
         self.network_id = config.node_id or f"network-{secrets.token_hex(4)}"
         self.directory = Directory(config)
         self.storage = self.workspace / ".oa-dev" / "storage"
-        """Where mods keep their own data, each in a folder of its own."""
+        """The folders of mods' own data."""
         self.shelf = Shelf(lambda: self.config, self.workspace)
-        """The mods that can be had."""
+        """The available mods."""
         self.asks = Asks(self.shelf, self.directory, lambda fact: self._tell(fact))
         """The mods that agents have asked for."""
         self.clock: Clock = RealClock()
-        """What mods ask the time of."""
+        """The clock of mods."""
         self._home = home or SameLoop()
         self._tell = tell or log_fact
         self.engine = Engine(config, self.workspace, self._home, self, self._tell)
@@ -122,22 +124,24 @@ class AgentNetwork:
         self._dispatcher.on_line_error = self.lines.on_error
         self._dispatcher.shadows.tell = self._tell
         self.blocked = BlockedMods(self, lambda: self.engine.environment.current, lambda fact: self._tell(fact))
-        """What catalogues warn of among the mods that are installed."""
+        """The warnings of catalogues about installed mods."""
         self.engine.locate.admits.append(self.blocked.refuse)
         self._overseer = Overseer(self.engine, partial(self._dispatcher.give_up, self._home.answer), self._tell)
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
         self._start_gate = Gate(sys.maxsize)
-        """Holds events until the mods of network.yaml are loaded; those that wait go before later ones."""
+        """Holds events until the mods of network.yaml are loaded; those that wait go before later
+        ones."""
         self._bridge: Bridge | None = None
         self.metadata: dict[str, Any] = {}
         """Free for embedders, as in OpenAgents; the network itself uses none of it."""
         self._up_before = 0.0
         self._kept_before: Mapping[str, Any] = {}
         self.on_event: list[Tap] = []
-        """Who follows the events."""
+        """Called with each event that has ended."""
         self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
-        """Waited for before a registration is answered: from then on a killed process knows that agent again."""
+        """Waited for before a registration is answered: from then on a killed process knows that
+        agent again."""
 
     @classmethod
     def load(
@@ -151,10 +155,11 @@ class AgentNetwork:
     ) -> Self:
         """Make a network as a network.yaml describes it. Nothing runs yet.
 
-        Arguments: `config`, the file, or the folder that holds it; without it the file of `workspace_path` is taken.
-        `workspace_path`, the folder of mods and data where it is not that of the file. `port` replaces the file's.
-        Raises ConfigError with every problem at its line; FileNotFoundError where there is no such file; ValueError
-        where neither a file nor a folder is named; TypeError for a configuration object, see `create_from_config`.
+        Arguments: `config`, the file, or the folder that holds it; without it the file of
+        `workspace_path` is taken. `workspace_path`, the folder of mods and data if it is not that
+        of the file. `port` replaces the file's. Raises ConfigError with every problem at its line;
+        FileNotFoundError if there is no such file; ValueError if neither a file nor a folder is
+        named; TypeError for a configuration object, see `create_from_config`.
         """
         named = workspace_path if config is None else config
         if named is None:
@@ -179,7 +184,7 @@ class AgentNetwork:
 
     @property
     def config(self) -> NetworkConfig:
-        """What network.yaml asks for, with the settings that need a restart as they run."""
+        """The network.yaml, with the settings that need a restart as they run."""
         return self.engine.config
 
     @property
@@ -191,7 +196,7 @@ class AgentNetwork:
 
     @cached_property
     def topology(self) -> Topology:
-        """The agents and their groups, always as they are now."""
+        """The agents and their groups, always up to date."""
         from devserver.bridge.network import Topology
 
         return Topology(self.directory)
@@ -205,7 +210,7 @@ class AgentNetwork:
 
     @cached_property
     def workspace_manager(self) -> Workspace:
-        """Where mods of OpenAgents keep their files."""
+        """The folders of OpenAgents' mods."""
         from devserver.bridge.network import Workspace
 
         return Workspace(self.workspace)
@@ -219,7 +224,7 @@ class AgentNetwork:
         return self._dispatcher.recorder
 
     def _recorded_by(self) -> dict[str, int]:
-        """Count what has ended a moment ago, too. No event is kept on behalf of one owner."""
+        """Count events that have just ended, too. No event is kept on behalf of one owner."""
         if self._dispatcher.recorder is not None:
             self._dispatcher.recorder.all()
         return {}
@@ -257,7 +262,8 @@ class AgentNetwork:
     # Restart in place
 
     async def end_mods(self) -> None:
-        """End every mod, its state packed. To be called when no handler runs; `initialize` brings them back here."""
+        """End every mod, with its state packed. Call it when no handler runs; `initialize` restores
+        the mods here."""
         engine = self.engine
         live, limit, differing = engine.lasting, engine.limits.initialize, engine.knowledge.differing()
         arrivals = await self._home.run(engine.restarts.pack, live, limit, differing)
@@ -266,7 +272,8 @@ class AgentNetwork:
         engine.restarts.arrivals = arrivals
 
     def pack(self) -> dict[str, Any]:
-        """What the next image of this process needs to go on, part by part, as plain values. After `end_mods`."""
+        """Return everything with which the next image of this process continues, part by part, as
+        plain values. After `end_mods`."""
         up = 0.0 if self._started is None else time.monotonic() - self._started
         return {
             "network": {"network_id": self.network_id, "up": up},
@@ -279,7 +286,7 @@ class AgentNetwork:
         }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Go on where an earlier image of this process was. To be called before `initialize`."""
+        """Continue after an earlier image of this process. Call it before `initialize`."""
         self.network_id = self.config.node_id or packed["network"]["network_id"]
         self._up_before = packed["network"]["up"]
         self.directory.unpack(packed["directory"])
@@ -318,13 +325,14 @@ class AgentNetwork:
     ) -> EventResponse:
         """Load a mod while the network runs.
 
-        Arguments: `mod_path`, a dotted path as `mods.wiki`, or `./wiki` for mods/wiki beside network.yaml; `config`,
-        which becomes the mod's `config`; `trusted`, False for callers that have to obey the allow list; `generation`,
-        the one that the caller saw (0: none): where another runs by now, nothing is done and `data` has the code
-        stale_generation. `beside`, a mod that runs: this one serves as a version of it, `share` (0 to 1) of all agents
-        get it.
-        A fault of the mod is in the answer and is never raised; `data` holds mod_id, mod_path, generation and
-        duration_ms.
+        Arguments: `mod_path`, a dotted path as `mods.wiki`, or `./wiki` for mods/wiki beside
+        network.yaml; `config`, which becomes the mod's `config`; `trusted`, False for callers that
+        have to obey the allow list; `generation`, the one that the caller saw (0: none): if another
+        one runs, nothing is done and `data` has the code stale_generation. `beside`, a mod that
+        runs: this one serves as a version of it, `share` (0 to 1) of all agents get it.
+
+        A fault of the mod is in the answer and is never raised; `data` holds mod_id, mod_path,
+        generation and duration_ms.
         """
         if beside is not None:
             label = default_label(mod_path) or "next"
@@ -337,22 +345,26 @@ class AgentNetwork:
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
     ) -> EventResponse:
-        """Unload a mod by path or id; where others need it, `cascade` unloads them first, `force` leaves them.
+        """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force`
+        leaves them.
 
         The rest is as of `load_mod`.
         """
         return response_of(await self.engine.submit(UnloadAsked(mod, force, "unload_mod", generation, cascade)), mod)
 
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
-        """Serve a mod, by path or id, as it is on disk now. One that fails runs on. The rest is as of `load_mod`."""
+        """Reload a mod, by path or id, from disk. If that fails, its generation stays. The rest is
+        as of `load_mod`."""
         return response_of(await self.engine.submit(ReloadAsked((mod,), "reload_mod", generation)), mod)
 
     # Versions beside a mod
 
     async def try_mod(self, mod: str, rule: Rule | None = None, *, label: str = "next") -> EventResponse:
-        """Let saves of a mod run as a version beside it from now on (`wiki@next`); what runs of the mod stays.
+        """Let saves of a mod run as a version beside it from now on (`wiki@next`); the mod itself
+        stays.
 
-        `rule`, which events it gets: those that name it, unless given. The rest is as of `load_mod`.
+        `rule`, which events it gets: those that name it, unless given. The rest is as of
+        `load_mod`.
         """
         wanted = Rule() if rule is None else rule
         state = StateMode.COPY if wanted.shadow else StateMode.SHARED
@@ -360,12 +372,14 @@ class AgentNetwork:
         return response_of(await self.engine.submit(LineAsked(mod, line, cause="try_mod")), f"{mod}@{label}")
 
     async def split_mod(self, line: str, rule: Rule | float) -> EventResponse:
-        """Let a line (`wiki@2`) get other agents: by a rule, or a share of all from 0 to 1. As of `load_mod`."""
+        """Give a line (`wiki@2`) other agents: by a rule, or a share of all from 0 to 1. As of
+        `load_mod`."""
         wanted = rule if isinstance(rule, Rule) else Rule(share=rule)
         return response_of(await self.engine.submit(SplitAsked(line, wanted, "split_mod")), line)
 
     async def promote_mod(self, line: str, *, keep: Keep = "") -> EventResponse:
-        """Let a line become its mod: one reload, and the line ends. `keep` says whose state stays where both have one.
+        """Let a line become its mod: one reload, and the line ends. `keep` says whose state stays
+        if both have one.
 
         The answer is about the mod.
         """
@@ -376,15 +390,16 @@ class AgentNetwork:
         return response_of(await self.engine.submit(DropAsked(line, keep, "drop_mod")), line)
 
     def compare_mod(self, mod: str) -> list[dict[str, Any]]:
-        """What the shadows of a mod (`wiki`), or one of them (`wiki@next`), did differently: a row for each."""
+        """Return the differences of a mod's shadows (`wiki`), or of one of them (`wiki@next`): a
+        row for each."""
         return self._dispatcher.shadows.rows(mod) or []
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Have any trigger carried out, and learn everything that came of it."""
+        """Have any trigger carried out, and return all results."""
         return await self.engine.submit(trigger)
 
     def plan(self, trigger: Trigger) -> Plan:
-        """What a trigger would lead to, as things are now. Changes nothing."""
+        """Return the plan for a trigger, in the present situation. Changes nothing."""
         return self.engine.plan(trigger)
 
     def get_loaded_mods(self) -> dict[str, dict[str, Any]]:
@@ -396,7 +411,8 @@ class AgentNetwork:
         return {each.mod_id: self.described(each) for each in wanted}
 
     def versions(self) -> dict[str, str]:
-        """The versions of the mods that run, by id; of a mod with several lines the main one."""
+        """Return the versions of the mods that run, by id; of a mod with several lines the main
+        one."""
         return {each.mod_id: str(each.instance.version) for each in self.engine.registry.live if "@" not in each.mod_id}
 
     def running_mods(self) -> dict[str, dict[str, Any]]:
@@ -408,7 +424,8 @@ class AgentNetwork:
 
     @property
     def mods(self) -> RunningMods:
-        """The instances of the mods that run, by path, as in OpenAgents; called, a description of each."""
+        """The instances of the mods that run, by path, as in OpenAgents; called, a description of
+        each."""
         return RunningMods(self.engine.registry, self.described)
 
     def described(self, generation: Generation) -> dict[str, Any]:
@@ -418,16 +435,16 @@ class AgentNetwork:
 
     @property
     def uptime(self) -> float:
-        """For how many seconds the network has run."""
+        """The seconds that the network has run."""
         return 0.0 if self._started is None else time.monotonic() - self._started
 
     @property
     def events(self) -> int:
-        """How many events have come, repeats not counted."""
+        """The number of events, repeats not counted."""
         return self._dispatcher.events
 
     def get_network_stats(self) -> dict[str, Any]:
-        """What there is to know in numbers; `dynamic_mods` is shaped as in OpenAgents."""
+        """Return the statistics of the network; `dynamic_mods` is shaped as in OpenAgents."""
         loaded = self.get_loaded_mods()
         return {
             "network_id": self.network_id,
@@ -450,7 +467,7 @@ class AgentNetwork:
         }
 
     def stats(self) -> dict[str, Any]:
-        """`get_network_stats()`, as transports know it."""
+        """Return `get_network_stats()`, for transports."""
         return self.get_network_stats()
 
     # Events
@@ -469,7 +486,7 @@ class AgentNetwork:
         return self._seen(event, answer) if self.on_event else answer
 
     async def _process_theirs(self, event: Any) -> Any:
-        # Here and not above: a network that meets no openagents never gets to know of that package.
+        # Here and not above: a network that meets no openagents never imports that package.
         from devserver.bridge.convert import event_from, response_to
         from devserver.bridge.upstream import upstream_of
 
@@ -482,17 +499,18 @@ class AgentNetwork:
         return response_to(answer, upstream)
 
     async def send(self, event: Event) -> EventResponse:
-        """An event that a mod of this network sends; never taken for a repeat."""
+        """Send an event of a mod of this network; never taken for a repeat."""
         if _is_request(event):
             return await self.ingest(event, LOCAL)
         return self._seen(event, await self._home.run(self._dispatcher.send, event))
 
     async def process_external_event(self, event: Event) -> EventResponse:
-        """The entry for code in this process, which may do everything. Transports use `ingest`."""
+        """Send an event for code in this process, which may do everything. Transports use
+        `ingest`."""
         return await self.process_event(event)
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:
-        """An event from a transport, on behalf of whoever the connection proved to be."""
+        """Take an event from a transport, on behalf of the principal that the connection proved."""
         event.timestamp = int(self.clock.time())
         event.secret = None
         event.source_agent_group = self.directory.group_of(event.source_id)
@@ -502,9 +520,10 @@ class AgentNetwork:
             message = f"Target mod {event.destination.id} not found"
             return self._seen(event, EventResponse(False, message, event_name=event.event_name))
         if self._start_gate.shut:
-            # The mods that hear it may be loaded in a moment; agents of before a restart are there already.
+            # The mods that hear it may be loaded in a moment; agents of before a restart are there
+            # already.
             await self._start_gate.wait(self.network_name)
-        # What no mod hears does not wait for their thread, which a mod may block.
+        # Events that no mod hears do not wait for the mods' thread, which a mod may block.
         answer = self._dispatcher.pass_by(event)
         if answer is None:
             answer = await self._home.run(self._dispatcher.process, event)
@@ -517,7 +536,7 @@ class AgentNetwork:
         return answer
 
     def _names_shadow(self, event: Event) -> bool:
-        """Whether an event is for a shadow, which agents know nothing of."""
+        """Return whether an event is for a shadow, which agents do not know."""
         slot = self.engine.registry.find(event.destination.id)
         return slot is not None and slot.line is not None and slot.line.rule.shadow
 
@@ -533,10 +552,10 @@ class AgentNetwork:
     def watch_events(
         self, through: Callable[[Ask], Ask], sending: Callable[[Event], Awaitable[None]], tell: Tell
     ) -> None:
-        """Let replay see the way of events in a network of its own, which no agent uses.
+        """Let replay see the way of events in a network of its own, which has no agents.
 
-        Arguments: `through` wraps what asks one mod; `sending` is told of each event that a mod sends, before it goes;
-        `tell` of every fact from now on.
+        Arguments: `through` wraps the call of one mod; `sending` is told of each event that a mod
+        sends, before it goes; `tell` of every fact from now on.
         """
         self._dispatcher.ask_through(through)
         send = self.send
@@ -588,32 +607,34 @@ class AgentNetwork:
     # Mods that can be had
 
     async def find_mods(self, words: str) -> dict[str, Any]:
-        """Find mods that can be had, in which every word occurs; nothing is fetched for it."""
+        """Find available mods in which every word occurs; nothing is fetched for it."""
         return await self.shelf.search(words)
 
     async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
-        """Have a person asked for a mod that can be had, which nobody installs by that. Raises EventRefused."""
+        """Ask a person for an available mod, on behalf of an agent; nothing is installed. Raises
+        EventRefused."""
         return await self.asks.ask_for(agent_id, name, why)
 
     def runs(self, mod_path: str) -> bool:
-        """Whether a mod, by path or id, runs."""
+        """Return whether a mod, by path or id, runs."""
         slot = self.engine.registry.find(mod_path)
         return slot is not None and slot.live is not None
 
     # What the engine and the handles need
 
     def handle(self, mod_path: str, line: Line | None = None) -> NetworkHandle:
-        """A handle for a new generation of a mod, or of a line of it."""
+        """Return a handle for a new generation of a mod, or of a line of it."""
         kind = HeldHandle if line is not None and line.rule.shadow else NetworkHandle
         return kind(self, mod_path, line)
 
     def copy_folder(self, mod_path: str, line_path: str) -> str:
-        """Give a line a copy of its mod's folder of data; what became of it, in words."""
+        """Give a line a copy of its mod's folder of data; return the result, in words."""
         source, target = (self.storage / _folder_name(each) for each in (mod_path, line_path))
         return copy_folder(source, target)
 
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """The class of a mod in its module: one of ours, else one of openagents, bridged. Raises NoModClass."""
+        """Return the class of a mod in its module: one of ours, else one of openagents, bridged.
+        Raises NoModClass."""
         try:
             return find_mod_class(module, mod_id)
         except NoModClass:
@@ -624,9 +645,9 @@ class AgentNetwork:
             return found
 
     def _bridge_for_openagents(self) -> Bridge | None:
-        """The bridge, once a mod has imported what needs one."""
+        """Return the bridge, once a mod has imported openagents."""
         if self._bridge is None and imported("openagents") is not None:
-            # Here and not above: a network without such mods never gets to know of that package.
+            # Here and not above: a network without such mods never imports that package.
             from devserver.bridge import make_bridge
 
             self._bridge = make_bridge(self.directory, self.workspace)
@@ -635,7 +656,7 @@ class AgentNetwork:
         return self._bridge
 
     def is_replaced(self, generation: Generation) -> bool:
-        """Whether another generation serves in the place of this one."""
+        """Return whether another generation has replaced this one."""
         slot = self.engine.registry.find(generation.mod_path)
         return slot is not None and slot.live is not None and slot.live is not generation
 
@@ -645,7 +666,7 @@ class AgentNetwork:
         await self._dispatcher.introduce(generation, agents)
 
     def agents_mark(self) -> int:
-        """A mark for `agents_since`."""
+        """Return a mark for `agents_since`."""
         return self.directory.mark()
 
     def agents_since(self, mark: int) -> AgentsSeen:
@@ -669,7 +690,8 @@ class AgentNetwork:
         self.directory.deliver(event)
 
     def storage_path(self, mod_name: str) -> Path:
-        """The folder for a mod's data, below the workspace's `.oa-dev`, made if it is missing."""
+        """Return the folder for a mod's data, below the workspace's `.oa-dev`, made if it is
+        missing."""
         folder = self.storage / _folder_name(mod_name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
@@ -688,6 +710,6 @@ def _folder_name(mod_name: str) -> str:
 
 
 def _is_request(event: Event) -> bool:
-    """Whether an event asks the network itself for something, rather than its mods."""
+    """Return whether an event asks the network itself for something, rather than its mods."""
     name = event.event_name
     return name.startswith("system.") and not name.startswith("system.notification.")

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 
 class DevServerError(Exception):
-    """Anything this package raises on purpose. Its text is a sentence for people."""
+    """An error that this package raises on purpose. Its text is a sentence for people."""
 
 
 class ConfigError(DevServerError):
@@ -79,7 +79,8 @@ class ConfigError(DevServerError):
 
 
 class ModFault(DevServerError):
-    """A mod could not be brought to life or ended. `file` and `line` are the place in its source to look at."""
+    """A mod could not be started or ended. `file` and `line` are the place in its source to look
+    at."""
 
     def __init__(self, message: str, *, file: str | None = None, line: int = 1) -> None:
         super().__init__(message)
@@ -96,7 +97,7 @@ class ModNotFound(ModFault):
 
 
 class ModRefused(ModFault):
-    """A name or place that mods may not come from. Nothing was imported."""
+    """A name or place that mods must not come from. Nothing was imported."""
 
 
 class NoModClass(ModFault):
@@ -104,11 +105,13 @@ class NoModClass(ModFault):
 
 
 class NeedUnmet(ModFault):
-    """A mod needs what does not run, or has a version that does not suit another mod: only its code tells."""
+    """A mod needs one that does not run, or its version does not suit another mod: only its code
+    tells."""
 
 
 class ModConfigError(ModFault):
-    """A mod's configuration does not fit its `Config`. `problems` holds every problem, with its place if it has one."""
+    """A mod's configuration does not fit its `Config`. `problems` holds every problem, with its
+    place if it has one."""
 
     def __init__(self, problems: tuple[ErrorFacts, ...]) -> None:
         super().__init__("; ".join(each.message for each in problems))
@@ -127,7 +130,7 @@ class BlockedTooLong(DevServerError):
 
 
 class EventRefused(DevServerError):
-    """An event that may not enter the network. `code` is for programs, the text for people."""
+    """An event that must not enter the network. `code` is for programs, the text for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -1,7 +1,8 @@
-"""What a mod author writes against: `BaseMod` and `mod_event_handler`.
+"""The API of mod authors: `BaseMod` and `mod_event_handler`.
 
-A mod is a class. The network makes one instance, sets its configuration, binds it, calls `initialize()`, and from then
-on calls its handlers. Nothing here knows how mods are loaded or reloaded.
+A mod is a class. The network makes one instance, sets its configuration, binds it, calls
+`initialize()`, and from then on calls its handlers. Nothing here knows how mods are loaded or
+reloaded.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _PATTERNS = "__oa_dev_patterns__"
 
 
 class Network(Protocol):
-    """What a mod sees of the network that it runs in (`self.network`)."""
+    """The network as a mod sees it (`self.network`)."""
 
     @property
     def network_id(self) -> str:
-        """The network's id, which is the `node_id` of network.yaml where that is set."""
+        """The network's id, which is the `node_id` of network.yaml if that is set."""
 
     @property
     def network_name(self) -> str:
@@ -38,7 +39,8 @@ class Network(Protocol):
 
     @property
     def is_shadow(self) -> bool:
-        """Whether the mod is a shadow: it sees copies, and what it sends is held. What it writes elsewhere is real."""
+        """Whether the mod is a shadow: it sees copies, and its events are held. Its other effects
+        are real."""
 
     async def process_event(self, event: Event) -> EventResponse:
         """Send an event; without a `source_id` it goes out as `mod:<this mod's path>`.
@@ -60,13 +62,13 @@ class Network(Protocol):
         """Return when so many seconds have passed on the clock of the network."""
 
     def mods(self) -> dict[str, str]:
-        """The mods that run: id to version."""
+        """Return the mods that run: id to version."""
 
     def agents(self) -> dict[str, dict[str, Any]]:
-        """The registered agents: id to metadata."""
+        """Return the registered agents: id to metadata."""
 
     def agent_group(self, agent_id: str) -> str | None:
-        """The group that an agent joined with, or None for an unknown agent."""
+        """Return the group that an agent joined with, or None for an unknown agent."""
 
     def create_channel(self, channel: str) -> None:
         """Make sure that a channel exists; events to `channel:<name>` go to its members."""
@@ -78,10 +80,10 @@ class Network(Protocol):
         """Let an agent receive what is sent to a channel."""
 
     def remove_channel_member(self, channel: str, agent_id: str) -> None:
-        """Stop that again."""
+        """Take an agent out of a channel."""
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
-        """The members of a channel; none for a channel that does not exist."""
+        """Return the members of a channel; none for a channel that does not exist."""
 
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
         """Load a mod, as `AgentNetwork.load_mod`."""
@@ -93,7 +95,7 @@ class Network(Protocol):
         """Reload a mod by path or id, as `AgentNetwork.reload_mod`."""
 
     def storage_path(self, mod_name: str) -> Path:
-        """The folder for a mod's own data, made if it is missing."""
+        """Return the folder for a mod's own data, made if it is missing."""
 
 
 class Refused(Exception):
@@ -120,7 +122,7 @@ async def _called(function: Callable[[], Any]) -> None:
 
 
 class Closing(Protocol):
-    """What `BaseMod.on_close` takes: a function without arguments, sync or async."""
+    """An argument of `BaseMod.on_close`: a function without arguments, sync or async."""
 
     def __call__(self) -> Any: ...
 
@@ -128,12 +130,13 @@ class Closing(Protocol):
 def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
     """Mark a method as the handler of events whose name matches one of `patterns`.
 
-    A pattern is an event name, a prefix ending in `*` ("wiki.*"), or "*". The method takes the event and returns an
-    `EventResponse` to answer it, which ends the event's way, or None to let it pass. It may be sync or async, and may
-    raise `Refused` to answer that something cannot be done.
+    A pattern is an event name, a prefix ending in `*` ("wiki.*"), or "*". The method takes the
+    event and returns an `EventResponse` to answer it, which ends the event's way, or None to let it
+    pass. It may be sync or async, and may raise `Refused` to answer that something cannot be done.
 
-    A method whose second argument is annotated with a pydantic model, as in `edit(self, event: Event, page: EditPage)`,
-    gets the payload as an instance of it. A payload that does not fit is refused with a sentence for each value.
+    A method whose second argument is annotated with a pydantic model, as in `edit(self, event:
+    Event, page: EditPage)`, gets the payload as an instance of it. A payload that does not fit is
+    refused with a sentence for each value.
 
     Raises ValueError for a pattern that could match nothing.
     """
@@ -152,7 +155,7 @@ def mod_event_handler(*patterns: str) -> Callable[[_Method], _Method]:
 
 
 def handler_patterns(function: object) -> tuple[str, ...]:
-    """The patterns that `mod_event_handler` gave to a method; none for any other."""
+    """Return the patterns that `mod_event_handler` gave to a method; none for any other."""
     found = getattr(function, _PATTERNS, ())
     return found if isinstance(found, tuple) else ()
 
@@ -192,10 +195,12 @@ class BaseMod:
     state: dict[str, Any]
     network: Network
     known_as: tuple[str, int] | None = None
-    """The mod's id and the number of the generation that this instance serves as; None before it is bound."""
+    """The mod's id and the number of the generation that this instance serves as; None before it is
+    bound."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> BaseMod:
-        # Here and not in __init__, so that a mod which forgets super().__init__() is still whole.
+        # Here and not in __init__, so that a mod which forgets super().__init__() is still
+        # complete.
         self = super().__new__(cls)
         self.mod_name = cls.__name__
         self.config = {}
@@ -239,24 +244,27 @@ class BaseMod:
         return False
 
     def bind_network(self, network: Network) -> None:
-        """Called once before `initialize()`; `self.network` is how a mod reaches the network."""
+        """Take the network; called once before `initialize()`. `self.network` is it afterwards."""
         self.network = network
 
     def handle_register_agent(self, agent_id: str, metadata: dict[str, Any]) -> Any:
-        """An agent has joined; also called on load, once for each agent that is already there."""
+        """Note that an agent has joined; also called on load, once for each agent that is already
+        there."""
 
     def handle_unregister_agent(self, agent_id: str) -> Any:
-        """An agent has left."""
+        """Note that an agent has left."""
 
     def handle_mod_change(self, mod_id: str, version: str | None) -> Any:
-        """A mod that this one names in `optional` or `requires` runs in another version than before.
+        """Note that a mod which this one names in `optional` or `requires` runs in another version
+        than before.
 
-        `version` is None where it runs no more, or in a version that does not suit. What runs when this mod is loaded
-        is in `self.network.mods()`.
+        `version` is None if it no longer runs, or in a version that does not suit.
+        `self.network.mods()` has the mods that run when this mod is loaded.
         """
 
     def register_event_handler(self, handler: Handler, patterns: str | Sequence[str]) -> None:
-        """Add a handler by hand; the patterns are those of `mod_event_handler`. To be done before `initialize()` ends.
+        """Add a handler by hand; the patterns are those of `mod_event_handler`. Call it before
+        `initialize()` ends.
 
         Raises ValueError for a pattern that could match nothing.
         """
@@ -268,21 +276,24 @@ class BaseMod:
         self._registered.append((wanted, handler))
 
     async def send_event(self, event: Event) -> EventResponse:
-        """Send an event as this mod; its answer comes when its way has ended."""
+        """Send an event as this mod; return its answer."""
         return await self.network.process_event(event)
 
     def create_task(self, work: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:
-        """Run `work` beside the handlers for as long as this generation lives; it is cancelled at its end."""
+        """Run `work` beside the handlers for as long as this generation lives; it is cancelled at
+        its end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def every(self, seconds: float, function: Callable[[], Any]) -> asyncio.Task[Any]:
-        """Call `function` (sync or async) every so many seconds for as long as this generation lives.
+        """Call `function` (sync or async) every so many seconds for as long as this generation
+        lives.
 
-        The first call comes after `seconds`, each further one that long after the one before has ended. A call that
-        raises is told as an error of the mod, and the next one comes all the same. Cancel the task to end it.
+        The first call comes after `seconds`, each further one that long after the end of the one
+        before. An exception is told as an error of the mod, and the next call comes all the same.
+        Cancel the task to end it.
 
         Raises ValueError for a time that is not above 0.
         """
@@ -295,25 +306,26 @@ class BaseMod:
         name = function.__name__ if getattr(function, "__self__", None) is self else None
         while True:
             await self.network.sleep(seconds)
-            # Where the instance outlives a reload, its method is that of the new class by then.
+            # If the instance outlives a reload, its method is that of the new class then.
             call = self.create_task(_called(getattr(self, name) if name is not None else function), name=name)
             await asyncio.wait([call])
-            del call  # who raised is told when nobody holds the task any more
+            del call  # the exception is told when the task has no holder any more
 
     def on_close(self, function: Closing) -> None:
         """Call `function` (sync or async) when this generation ends, last registered first."""
         self._closing.append(function)
 
     def get_storage_path(self) -> Path:
-        """A folder of this mod's own that survives restarts; a temporary one where the network has no workspace."""
+        """Return a folder of this mod's own that survives restarts; a temporary one if the network
+        has no workspace."""
         network: Network | None = getattr(self, "network", None)
         if network is None:
-            import tempfile  # rarely needed, and no start shall wait for it
+            import tempfile  # rarely needed, and no start should wait for it
 
             return Path(tempfile.mkdtemp(prefix=f"{self.mod_name}-"))
         return network.storage_path(self.mod_name)
 
     def get_state(self) -> dict[str, Any]:
-        """What this mod shows of itself to the curious."""
+        """Return the state that this mod shows of itself."""
         config = self.config.model_dump(mode="json") if hasattr(self.config, "model_dump") else self.config
         return {"mod_name": self.mod_name, "config": config, "keys": sorted(map(str, self.state))}

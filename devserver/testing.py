@@ -1,7 +1,8 @@
-"""Test mods in a network of their own: temporary storage, agents, reloads, a clock that is moved, what was told.
+"""Test mods in a network of their own: temporary storage, agents, reloads, a clock that a test
+moves, all facts.
 
-A test never touches the data of a server that runs: the network has a storage folder of its own, opens no port, and
-ends with the test. With pytest the fixture `network` is there by itself:
+A test never touches the data of a server that runs: the network has a storage folder of its own,
+opens no port, and ends with the test. With pytest the fixture `network` is there by itself:
 
     async def test_it_greets(network):
         async with network(mods=["mods.hello"]) as net:
@@ -9,8 +10,8 @@ ends with the test. With pytest the fixture `network` is there by itself:
             answer = await ana.send("hello.greet", {"name": "Ana"})
             assert answer.message == "Hello, Ana"
 
-Test functions may be `async`: the plugin runs those that no other plugin runs. One network at a time: Python has one
-table of modules.
+Test functions may be `async`: the plugin runs those that no other plugin runs. One network at a
+time: Python has one table of modules.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ from devserver.sources.files import sources_now
 __all__ = ["Clock", "Record", "Seen", "TestAgent", "TestNetwork", "network", "replay"]
 
 PATIENCE = 10.0
-"""Seconds after which an event that a test waits for is taken to be never coming."""
+"""Seconds after which an event that a test waits for counts as never coming."""
 
 
 class Clock:
-    """A clock that stands still until it is moved. `self.every`, `self.network.sleep` and `time` go by it."""
+    """A clock that stands still until it is moved. `self.every`, `self.network.sleep` and `time`
+    use it."""
 
     def __init__(self, now: float = 1_750_000_000.0) -> None:
         self._now = now
@@ -69,7 +71,7 @@ class Clock:
         await due
 
     async def move(self, seconds: float) -> None:
-        """Let time pass: what is due on the way happens in order, each at its time."""
+        """Let time pass: everything that is due on the way happens in order, each at its time."""
         until = self._now + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= until:
@@ -81,7 +83,7 @@ class Clock:
 
 
 async def settle(turns: int = 20) -> None:
-    """Let tasks that are ready run, and what becomes ready by that."""
+    """Let ready tasks run, and those that become ready by that."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
@@ -137,7 +139,7 @@ class TestAgent:
 
 
 class TestNetwork:
-    """A network in a test. `network` is the AgentNetwork itself, `clock` what its mods live by."""
+    """A network in a test. `network` is the AgentNetwork itself, `clock` the clock of its mods."""
 
     __test__ = False
 
@@ -147,11 +149,11 @@ class TestNetwork:
         self._own_folder = own_folder
         self.clock = clock
         self.facts = facts
-        """All that was told: outcomes of loads and reloads, errors of mods, notices."""
+        """All facts: outcomes of loads and reloads, errors of mods, notices."""
         self.sent: list[tuple[Event, EventResponse]] = []
-        """Every event that came to its end, with its answer."""
+        """Every event that has ended, with its answer."""
         self.records: list[Record] = []
-        """What mods wrote with `self.log`, from `debug` on."""
+        """The records of mods' `self.log`, from `debug` on."""
 
     async def agent(self, agent_id: str, metadata: Mapping[str, Any] | None = None) -> TestAgent:
         """Register an agent; the mods are told."""
@@ -166,7 +168,8 @@ class TestNetwork:
         return await self.network.process_external_event(event)
 
     def mod(self, mod_id: str) -> Any:
-        """Return the instance of a mod that serves. Raises LookupError if none of that id or path runs."""
+        """Return the instance of a mod that serves. Raises LookupError if none of that id or path
+        runs."""
         slot = self.network.engine.registry.find(mod_id)
         if slot is None or slot.live is None:
             known = ", ".join(self.network.running_mods()) or "none"
@@ -174,16 +177,19 @@ class TestNetwork:
         return slot.live.instance
 
     async def reload(self, mod_id: str) -> EventResponse:
-        """Reload a mod as it is on disk now. Raises AssertionError, which says why and where, if that fails."""
+        """Reload a mod from disk. Raises AssertionError, which says why and where, if that
+        fails."""
         answer = await self.network.reload_mod(mod_id)
         if not answer.success:
             raise AssertionError(answer.message)
         return answer
 
     async def save(self, path: str, text: str) -> tuple[Outcome, ...]:
-        """Write a file and have what changed reloaded, as a running server does it; returns what became of it.
+        """Write a file and have the changes reloaded, as a running server does it; return the
+        result.
 
-        Only where the network was made of `files`. Raises ValueError anywhere else: a save there is a real one.
+        Only if the network was made of `files`. Raises ValueError otherwise: a save there is a real
+        one.
         """
         if not self._own_folder:
             raise ValueError("save() is for networks that are made of files=: this folder is your own")
@@ -194,11 +200,11 @@ class TestNetwork:
 
     @property
     def errors(self) -> list[ModError]:
-        """What handlers, tasks and hooks of mods raised so far."""
+        """Return the exceptions of handlers, tasks and hooks of mods so far."""
         return [each for each in self.facts if isinstance(each, ModError)]
 
     def events(self, name: str = "*") -> list[Event]:
-        """Return the events that came to their end so far, those whose name `name` covers."""
+        """Return the events that have ended so far, those whose name `name` covers."""
         return [event for event, _ in self.sent if event.matches_pattern(name)]
 
 
@@ -250,7 +256,7 @@ def _resolved(folder: str) -> Path:
 def _wanted(
     config: str | Path | Mapping[str, Any] | None, beside: Path, folder: Path | None, files: Mapping[str, str] | None
 ) -> tuple[Path, NetworkConfig]:
-    """The folder of the network, and what it is made of."""
+    """Return the folder of the network, and its content."""
     if folder is not None and files is not None:
         for path, text in files.items():
             file = folder / path
@@ -269,7 +275,7 @@ def _wanted(
 
 
 def _above(folder: Path) -> Path | None:
-    """The nearest folder, this one or above, that holds a network.yaml."""
+    """Return the nearest folder, this one or above, that holds a network.yaml."""
     folder = folder.resolve()
     return next((each for each in (folder, *folder.parents) if (each / "network.yaml").is_file()), None)
 
@@ -300,7 +306,7 @@ def _raise_failures(facts: Iterable[Fact]) -> None:
 
 
 class Seen:
-    """What an event did in `replay`: its answer, who was told what, what changed."""
+    """The effects of an event in `replay`: its answer, its deliveries, its changes of state."""
 
     def __init__(self, observation: Observation) -> None:
         self._observation = observation
@@ -314,11 +320,12 @@ class Seen:
         self.told = {agent: list(names) for agent, names in observation.told.items()}
         """The names of the events that each agent got."""
         self.raised = list(observation.raised)
-        """What mods raised: mod_id, kind, message, file, line, function."""
+        """The exceptions of mods: mod_id, kind, message, file, line, function."""
         self.printed = observation.printed
 
     def changed(self, mod_id: str, path: str) -> tuple[Any, Any] | None:
-        """Return what a place in a mod's state was and is, as in `("wiki", "pages.home.head")`; None: unchanged."""
+        """Return the value of a place in a mod's state before and after, as in `("wiki",
+        "pages.home.head")`; None: unchanged."""
         for each in self._observation.changed.get(mod_id, ()):
             if path_of(each.steps) == path:
                 return each.before, each.after
@@ -339,7 +346,8 @@ def replay(
     config: Mapping[str, Mapping[str, Any]] | None = None,
     seconds: float = PATIENCE,
 ) -> Seen:
-    """Send one event into a network of its own, and see what it does. Nothing is delivered anywhere.
+    """Send one event into a network of its own, and observe its effects. Nothing is delivered
+    anywhere.
 
     Args:
         network: a network.yaml (found from the working directory, or above the file of the test), or its content.
@@ -386,7 +394,8 @@ async def _replayed(
 
 
 def _found(path: Path, beside: Path) -> Path:
-    """A network.yaml: from the working directory, else from the folders above the file of the test."""
+    """Return a network.yaml: from the working directory, else from the folders above the file of
+    the test."""
     if path.is_absolute() or path.exists():
         return path
     return next((each / path for each in beside.resolve().parents if (each / path).exists()), path)

@@ -1,4 +1,5 @@
-"""The command line: reads arguments, finds the network or the server they are about, says what came of it.
+"""The command line: reads arguments, finds the network or the server that they are about, prints
+the result.
 
 `devserver.cli:main` is the entry point of `oa-dev`.
 """

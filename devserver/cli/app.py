@@ -1,7 +1,7 @@
 """The commands and options of `oa-dev` as typer sees them.
 
-What the commands do is in `commands` and `remote`, which are imported only when one is called: `--help` and `--version`
-stay fast.
+`commands` and `remote` have their functions, and are imported only on a call: `--help` and
+`--version` stay fast.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def _options(
 ) -> None:
     """The options that stand before a command."""
     if directory is not None:
-        # `start` takes it from where it belongs, before any command is imported.
+        # `start` handles it, before any command is imported.
         raise typer.BadParameter("-C DIR stands before all else, as in: oa-dev -C demo status")
 
 
-# What was not given is None, so that the environment, .env and pyproject.toml are asked.
+# An option that was not given is None, so that the environment, .env and pyproject.toml are read.
 Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
 AllowHost = Annotated[
     list[str] | None,
@@ -240,7 +240,7 @@ app.add_typer(new, name="new")
 
 
 def parsed(arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` ask for and return its exit code. Raises Problem for what cannot be read."""
+    """Run the command of `arguments` and return its exit code. Raises Problem for invalid ones."""
     try:
         return int(app(args=list(arguments) or ["--help"], prog_name="oa-dev", standalone_mode=False) or Exit.CLEAN)
     except typer.Abort:
@@ -257,7 +257,7 @@ def _misused(error: BaseException) -> Problem:
 
 
 def _unknown_option(error: BaseException) -> str:
-    """The sentence about an unknown option, with the one that it comes nearest to."""
+    """Return the sentence about an unknown option, with the closest known one."""
     name, known = getattr(error, "option_name", ""), getattr(error, "possibilities", None)
     if not name or not isinstance(known, Sequence):
         return ""

@@ -1,4 +1,5 @@
-"""What `asked` does: shows which mods agents ask for, and answers them. Yes adds the mod first, as `add` does."""
+"""The command `asked`: shows the mods that agents ask for, and answers them. Yes adds the mod
+first, as `add` does."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from devserver.ui.catalogue import asked_lines
 
 
 def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
-    """Show what waits; with a number what that mod is and does; with an answer, give it."""
+    """Show the waiting requests; with a number the facts about that mod; with an answer, give
+    it."""
     server = connect(workspace())
     waiting = server.asked()["asked"]
     if number is None:
@@ -36,14 +38,14 @@ def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
 
 
 def _runs(server: Client, row: Mapping[str, Any]) -> bool:
-    """Whether the mod that was asked for runs already: then there is nothing to add."""
+    """Return whether the requested mod runs already: then there is nothing to add."""
     found = server.get(f"catalogue?{urlencode({'q': row['name']})}").get("mods", [])
     mods = [mod for each in found if each["name"] == row["name"] for mod in each["mods"]]
     return any(each.get("mod_path") in mods for each in server.status().get("mods", []))
 
 
 def _add(row: Mapping[str, Any], *, as_json: bool) -> int:
-    """Add the mod as `add` does; the answer was given to what has this digest."""
+    """Add the mod as `add` does; the answer was given to the mod of this digest."""
     from devserver.cli.installing import Choices, add
     from devserver.cli.staging import Asked
 
@@ -51,7 +53,7 @@ def _add(row: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def named(row: Mapping[str, Any]) -> str:
-    """The mod that an agent asks for, as commands take it."""
+    """Return the requested mod in the form that commands take."""
     return f"{row['name']}=={row['version']}" if row["version"] else str(row["name"])
 
 

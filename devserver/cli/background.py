@@ -1,4 +1,5 @@
-"""`oa-dev run --detach`: starts the server as a process of its own, and returns once it answers or has ended."""
+"""`oa-dev run --detach`: starts the server as a process of its own, and returns once it answers or
+has ended."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _LAST_LINES = 20
 
 
 class Started(NamedTuple):
-    """A server in the background: its address, its process, and the file that holds what it says."""
+    """A server in the background: its address, its process, and the file of its output."""
 
     url: str
     pid: int
@@ -48,7 +49,7 @@ def start(path: Path, arguments: Sequence[str]) -> Started:
     except (OSError, DevServerError) as error:
         raise Problem(f"{FOLDER}/{LOG} cannot be written: {error}", code=Exit.FATAL) from error
     with closing(open(output, "ab", buffering=0)) as log:
-        # -P: what lies in the working directory is not imported in place of what it is named after.
+        # -P: files in the working directory must not shadow modules.
         command = [sys.executable, "-P", "-m", "devserver", *arguments]
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     return _answering(child, folder)

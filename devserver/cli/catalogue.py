@@ -1,4 +1,5 @@
-"""The commands about mods that can be had, as typer sees them; what they do is in `finding` and `publishing`."""
+"""The commands about available mods, as typer sees them; `finding` and `publishing` have their
+functions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Finds the server that runs in a workspace and talks to it: what `oa-dev status`, `reload` and `send` stand on.
+"""Finds the server that runs in a workspace and talks to it, for `oa-dev status`, `reload`, `send`
+and others.
 
-The server proves that it knows the token before it is shown the token: whoever else listens on that port learns
-nothing. Only the standard library, only loopback, never through a proxy.
+The server proves that it knows the token before it is shown the token: another listener on that
+port learns nothing. Only the standard library, only loopback, never through a proxy.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ANSWER_LIMIT = 8 << 20
 """The most bytes of an answer that are read."""
 
 HOLD_SECONDS = 20.0
-"""The longest that a question for what happens next is held."""
+"""The longest that a question about later events is held."""
 
 _QUICK_SECONDS = 5.0
 _WORK_SECONDS = 90.0
@@ -37,7 +38,7 @@ class NotRunning(DevServerError):
 
 
 class ServerRefused(DevServerError):
-    """The server answered, but not with what was asked for. `status` is the HTTP status."""
+    """The server answered with a refusal. `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -56,11 +57,11 @@ class Client:
         self._prove()
 
     def status(self) -> dict[str, Any]:
-        """What runs: the control API's `/_dev/status`."""
+        """Return the running network: the control API's `/_dev/status`."""
         return self._call("GET", "/_dev/status", None, _QUICK_SECONDS)
 
     def handlers(self) -> dict[str, Any]:
-        """What can be asked of each mod that runs: the control API's `/_dev/handlers`."""
+        """Return the handlers of each mod that runs: the control API's `/_dev/handlers`."""
         return self._call("GET", "/_dev/handlers", None, _QUICK_SECONDS)
 
     def reload(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -81,11 +82,12 @@ class Client:
         return self._call("POST", "/_dev/unload", body, _WORK_SECONDS)
 
     def why(self, name: str) -> dict[str, Any]:
-        """Why a mod or a package is there, or is not: the control API's `/_dev/why`."""
+        """Return why a mod or a package runs, or does not: the control API's `/_dev/why`."""
         return self._call("GET", f"/_dev/why?{urlencode({'name': name})}", None, _QUICK_SECONDS)
 
     def restart(self) -> dict[str, Any]:
-        """Have the process replace itself in place; the answer is the plan, and why it waits if it does."""
+        """Have the process replace itself in place; the answer is the plan, and why it waits if it
+        does."""
         return self._call("POST", "/_dev/restart", {}, _WORK_SECONDS)
 
     def undo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -101,29 +103,32 @@ class Client:
         return self._call("POST", "/_dev/send", event, _WORK_SECONDS)
 
     def plan(self) -> dict[str, Any]:
-        """What applying everything on disk would lead to: `plans`, or the `problems` of network.yaml."""
+        """Return the plans for everything on disk: `plans`, or the `problems` of network.yaml."""
         return self._call("GET", "/_dev/plan", None, _WORK_SECONDS)
 
     def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """What became of the plans after number `after`, waited for; without it at once the number of the latest."""
+        """Wait for the results of the plans after number `after`; without it return the number of
+        the latest at once."""
         return self._held("/_dev/reloads", after, seconds)
 
     def settle(self, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """Whether what is on disk is what runs, and if not why; `settled` is false if that is not decided in time."""
+        """Return whether the code on disk runs, and if not why; `settled` is false if that is not
+        decided in time."""
         held = min(HOLD_SECONDS, seconds)
         return self._call("GET", f"/_dev/settle?seconds={held:.3f}", None, held + _WORK_SECONDS)
 
     def feed(self, after: int | None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """The rows of the events after a cursor, waited for; without it where they stand now, and what rows are."""
+        """Wait for the rows of the events after a cursor; without it return the latest cursor, and
+        the columns."""
         return self._held("/_dev/feed", after, seconds, only="rows")
 
     def search(self, query: str, most: int, before: int | None = None) -> dict[str, Any]:
-        """The latest events that fit a search, or of those before a cursor."""
+        """Return the latest events that fit a search, or of those before a cursor."""
         wanted = {"q": query, "most": str(most), **({} if before is None else {"before": str(before)})}
         return self._call("GET", f"/_dev/search?{urlencode(wanted)}", None, _QUICK_SECONDS)
 
     def event(self, number: int) -> dict[str, Any]:
-        """One event, as far as it is kept."""
+        """Return one event, as far as it is kept."""
         return self._call("GET", f"/_dev/event?number={number}", None, _QUICK_SECONDS)
 
     def ask(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,23 +136,25 @@ class Client:
         return self._call("POST", f"/_dev/{what}", body, _WORK_SECONDS)
 
     def compare(self, mod: str) -> dict[str, Any]:
-        """What the shadows of a mod did differently: `shadows`, a row for each."""
+        """Return the differences of a mod's shadows: `shadows`, a row for each."""
         return self._call("GET", f"/_dev/compare?{urlencode({'mod': mod})}", None, _WORK_SECONDS)
 
     def which(self, agent: str, mod: str) -> dict[str, Any]:
-        """Which version of a mod an agent gets, and why."""
+        """Return the version of a mod that an agent gets, and why."""
         return self._call("GET", f"/_dev/which?{urlencode({'agent': agent, 'mod': mod})}", None, _QUICK_SECONDS)
 
     def saves(self, do: str) -> dict[str, Any]:
-        """Let saves wait (`pause`), apply those that wait (`apply`), or go on as usual (`resume`)."""
+        """Hold saves (`pause`), apply held ones (`apply`), or resume reloading on save
+        (`resume`)."""
         return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)
 
     def contract(self) -> dict[str, Any]:
-        """What changes of mods mean for those who use them: `lost` events, `changed` shapes."""
+        """Return the effects of changes of mods on their users: `lost` events, `changed` shapes."""
         return self._call("GET", "/_dev/contract", None, _WORK_SECONDS)
 
     def record(self, do: str) -> dict[str, Any]:
-        """Begin a session (`start`), or end it (`stop`): the file that is written, or what is in it."""
+        """Begin a session (`start`), or end it (`stop`); return the file that is written, or its
+        contents in numbers."""
         return self._call("POST", "/_dev/record", {"do": do}, _WORK_SECONDS)
 
     def log(self, level: str) -> dict[str, Any]:
@@ -155,15 +162,15 @@ class Client:
         return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)
 
     def get(self, path: str) -> dict[str, Any]:
-        """Ask the control API for something: `path` stands behind `/_dev/`."""
+        """Get an answer of the control API: `path` follows `/_dev/`."""
         return self._call("GET", f"/_dev/{path}", None, _WORK_SECONDS)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Have the control API do something: `path` stands behind `/_dev/`."""
+        """Post to the control API: `path` follows `/_dev/`."""
         return self._call("POST", f"/_dev/{path}", body, _WORK_SECONDS)
 
     def asked(self) -> dict[str, Any]:
-        """The mods that agents ask for and that wait for a person."""
+        """Return the mods that agents ask for and that wait for a person."""
         return self._call("GET", "/_dev/asked", None, _QUICK_SECONDS)
 
     def answer_asked(self, number: int, answer: str, sha256: str) -> dict[str, Any]:
@@ -172,22 +179,23 @@ class Client:
         return self._call("POST", "/_dev/asked", body, _WORK_SECONDS)
 
     def ticket(self) -> str:
-        """What lets a browser in, once and soon."""
+        """Return a ticket that lets a browser in, once and soon."""
         return str(self._call("POST", "/_dev/tickets", {}, _QUICK_SECONDS).get("ticket"))
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs; between two images of it nothing answers."""
+        """Return whether the process still runs; between two images of it no server answers."""
         return is_running(self._found)
 
     @property
     def url(self) -> str:
-        """Where the server answers."""
+        """The address of the server."""
         return self._found.url
 
     @property
     def page(self) -> str:
-        """The page of what runs, with the token that lets a browser in: for the eyes of this user alone."""
+        """The address of the page, with the token that lets a browser in: for the eyes of this user
+        alone."""
         return address(self._found.url, self._found.token)
 
     def stop(self) -> dict[str, Any]:
@@ -233,9 +241,9 @@ class Client:
 
 
 def connect(workspace: Path) -> Client:
-    """The server of a workspace, proven.
+    """Return the server of a workspace, proven.
 
-    Raises NotRunning where none runs, and DevServerError for a run file that cannot be believed.
+    Raises NotRunning if none runs, and DevServerError for a run file that cannot be believed.
     """
     found = read_run_file(workspace)
     if found is None:
@@ -248,7 +256,7 @@ def connect(workspace: Path) -> Client:
 
 
 def _address(url: str) -> tuple[str, int]:
-    """Host and port of a server on this machine. Raises NotRunning for any other address."""
+    """Return host and port of a server on this machine. Raises NotRunning for any other address."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -260,7 +268,8 @@ def _address(url: str) -> tuple[str, int]:
 
 
 def _answer(status: int, data: bytes) -> dict[str, Any]:
-    """The object in an answer. Raises ServerRefused for any status but 200, and for anything but an object."""
+    """Return the object in an answer. Raises ServerRefused for any status but 200, and for anything
+    but an object."""
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):
@@ -273,7 +282,7 @@ def _answer(status: int, data: bytes) -> dict[str, Any]:
 
 
 def _said(status: int, values: object) -> str:
-    """The sentence in a refusal, or its status where there is none."""
+    """Return the sentence in a refusal, or its status without one."""
     if isinstance(values, dict):
         for name in ("message", "error", "detail"):
             if isinstance(values.get(name), str):

@@ -1,6 +1,6 @@
-"""What the commands do that need no running server; each returns the exit code.
+"""The commands that need no running server; each returns the exit code.
 
-Imports what it needs when it is called, so that help is fast.
+Imports on demand, so that help is fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def check(given: Path | None, *, as_json: bool) -> int:
-    """Say every problem of a network: 3 for network.yaml, 5 for mods that cannot be loaded. Nothing is started."""
+    """Print every problem of a network: 3 for network.yaml, 5 for mods that cannot be loaded.
+    Nothing is started."""
     path = network_file(given)
     from devserver.server.check import check_network
     from devserver.ui.lines import config_refused, mod_unusable
@@ -41,7 +42,7 @@ def check(given: Path | None, *, as_json: bool) -> int:
 
 
 def checked(path: Path) -> dict[str, Any]:
-    """What `check` prints with `--json` about a network.yaml."""
+    """Return the output of `check --json` about a network.yaml."""
     from devserver.server.check import check_network
 
     return _checked(check_network(path))
@@ -56,7 +57,8 @@ def _checked(found: Checked) -> dict[str, Any]:
 
 
 def plan(given: Path | None, *, as_json: bool) -> int:
-    """Say what the files on disk would change in the running network, or without one what a start would do."""
+    """Print what the files on disk would change in the running network, or without one what a start
+    would do."""
     path = network_file(given)
     from devserver.cli.planned import plan_of, planned
     from devserver.ui.lines import config_refused
@@ -88,9 +90,11 @@ def schema(of: str) -> int:
 
 
 def _config_schemas() -> dict[str, dict[str, Any]]:
-    """The schemas of the mods' configurations, by path: of those that run here, else of those that can be loaded.
+    """Return the schemas of the mods' configurations, by path: of those that run here, else of
+    those that can be loaded.
 
-    Where no server runs, the mods of the network here are imported in a process of their own, as by `check`.
+    Without a server, the mods of the network here are imported in a process of their own, as by
+    `check`.
     """
     from devserver.cli.client import NotRunning, connect
     from devserver.server.check import check_network
@@ -107,13 +111,14 @@ def _config_schemas() -> dict[str, dict[str, Any]]:
 
 
 def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
-    """Say every setting with its source, and what of this machine matters. Ends with 1 where something is wrong."""
+    """Print every setting with its source, and the facts of this machine that matter. Exits with 1
+    if something is wrong."""
     from devserver.cli.doctor import examined
 
     try:
         path, none_here = network_file(given), ""
     except Problem as problem:
-        # The machine can be looked at without a network, unless one was asked for by name.
+        # The machine can be examined without a network, unless one was named.
         if given is not None:
             raise
         path, none_here = working_directory() / NAME, str(problem)
@@ -141,13 +146,14 @@ def write_network(folder: Path) -> dict[str, Any]:
 
 
 def _then(folder: Path) -> str:
-    """What to type next, as a shell reads it."""
+    """Return the next commands to type, as a shell reads them."""
     here = folder.resolve() == Path.cwd()
     return "oa-dev run" if here else f"cd {shlex.quote(str(folder))} && oa-dev run"
 
 
 def new_mod(name: str, *, package: bool = False, as_json: bool) -> int:
-    """Write a small mod with its test into the network here, or as a package of its own, and say what comes next."""
+    """Write a small mod with its test into the network here, or as a package of its own, and print
+    the next step."""
     from devserver.cli.scaffold import mod_name
 
     if package:
@@ -182,13 +188,13 @@ def write_package(name: str) -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """The name of a mod as its module has it. Raises Problem for one that cannot be."""
+    """Return the name of a mod as its module has it. Raises Problem for an invalid one."""
     from devserver.cli.scaffold import mod_name
     from devserver.model.names import mod_name_problem
 
     plain = mod_name(name)
     problem = mod_name_problem(f"./{plain}") or mod_name_problem(f"mods.{plain}")
-    # Its class is named after it, which a digit cannot begin.
+    # Its class is named after it, and cannot begin with a digit.
     if problem is not None or not plain.isidentifier():
         raise Problem(f"{name!r} is not a valid mod name", "a mod is named like kanban or mods.kanban")
     return plain
@@ -227,7 +233,7 @@ def _told(answer: Mapping[str, Any], then: str, *, as_json: bool) -> int:
 
 
 def _written(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
-    """Write files that are not there yet, all or none, and return which."""
+    """Write files that do not exist yet, all or none; return them."""
     there = [each for each in files if (folder / each).exists()]
     if there:
         verb = "is" if len(there) == 1 else "are"

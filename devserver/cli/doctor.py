@@ -1,6 +1,7 @@
-"""Looks at what a run depends on besides its code: settings with their sources, limits of the machine, the terminal.
+"""Examines the conditions of a run beside its code: settings with their sources, limits of the
+machine, the terminal.
 
-Changes nothing and starts nothing. What is wrong comes with what helps.
+Changes nothing and starts nothing. Each problem comes with its cure.
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ _UNSET = {
     "editor": "VISUAL or EDITOR",
     "log_format": "human; json with --json",
 }
-"""What a setting without a value comes to."""
+"""The meaning of a setting without a value."""
 
 _OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN"})
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing: its group, name and value, where that comes from or what it means, and whether it is as it should."""
+    """One finding: its group, name and value, where that comes from or what it means, and whether
+    it is all right."""
 
     group: str
     name: str
@@ -57,7 +59,8 @@ class Row:
 
 
 def examined(path: Path, settings: Settings, none_here: str = "") -> list[Row]:
-    """Look at everything, for the network.yaml at `path`. `none_here`: why there is none, in words."""
+    """Examine everything, for the network.yaml at `path`. `none_here`: why there is none, in
+    words."""
     network = [Row("network", path.name, "none", none_here)] if none_here else _network(path)
     return [*_settings(path, settings), *network, *_machine(), *_terminal()]
 
@@ -77,7 +80,7 @@ def _settings(path: Path, settings: Settings) -> Iterator[Row]:
 
 
 def _of_network(path: Path) -> tuple[frozenset[str], dict[str, Any]]:
-    """Return which settings a network.yaml says, and what they are with it."""
+    """Return the settings that a network.yaml has, and their values with it."""
     try:
         config, text = read_network(path), path.read_text(encoding="utf-8", errors="replace")
     except (ConfigError, OSError):

@@ -33,7 +33,7 @@ def events(words: tuple[str, ...], *, last: int | None, count: int | None, follo
     wanted, server = _search(query), connect(workspace())
     feed = Feed(server)
     if last is not None:
-        # In the order in which they began: what a handler sends ends before it does.
+        # In the order in which they began: an event that a handler sends ends before its parent.
         for row in sorted(found(server, query, last), key=lambda row: int(row[NUMBER])):
             _show(row_to_dict(row, feed.zero), as_json=as_json)
         if not follow:
@@ -41,13 +41,14 @@ def events(words: tuple[str, ...], *, last: int | None, count: int | None, follo
     try:
         _follow(feed, wanted, count, as_json=as_json)
     except KeyboardInterrupt:
-        # That is how following ends.
+        # This ends following.
         return Exit.CLEAN
     return Exit.CLEAN
 
 
 class Feed:
-    """The rows of a server's feed, from now on. `zero` is what their times count from, in seconds since 1970."""
+    """The rows of a server's feed, from now on. `zero` is the zero of their times, in seconds since
+    1970."""
 
     def __init__(self, server: Client, after: int | None = None) -> None:
         self._server = server
@@ -56,14 +57,14 @@ class Feed:
         self.after = int(first["next"]) if after is None else after
 
     def news(self, seconds: float) -> tuple[list[list[Any]], int]:
-        """The rows that came since, waited for, and how many more there were than could be told."""
+        """Wait for the next rows; return them, and the number of those that were left out."""
         answer = self._server.feed(self.after, seconds)
         self.after = int(answer["next"])
         return answer["rows"], int(answer["skipped"])
 
 
 def found(server: Client, query: str, most: int) -> list[list[Any]]:
-    """The latest rows that fit a search, the latest first."""
+    """Yield the latest rows that fit a search, the latest first."""
     rows: list[list[Any]] = []
     before: int | None = None
     while len(rows) < most:
@@ -76,7 +77,7 @@ def found(server: Client, query: str, most: int) -> list[list[Any]]:
 
 
 def fits(wanted: Search, row: list[Any]) -> bool:
-    """Whether a row is one of those that are looked for."""
+    """Return whether a row fits the search."""
     return wanted.fits(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
 
 
@@ -113,7 +114,8 @@ def _one(server: Client, number: int, *, as_json: bool) -> int:
 
 
 def _number(words: tuple[str, ...]) -> int | None:
-    """The number that is asked for, as in 1287 or #1287, which a shell takes for a comment unless it is quoted."""
+    """Return the wanted number, as in 1287 or #1287, which a shell takes for a comment unless it is
+    quoted."""
     text = words[0].removeprefix("#") if len(words) == 1 else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
@@ -126,13 +128,13 @@ def _search(query: str) -> Search:
 
 
 def words_of(what: list[str], *, failed: bool, slow: str | None) -> tuple[str, ...]:
-    """What a search is made of: the words that were typed, and the options that stand for some."""
+    """Return the words of a search: the typed ones, and options that stand for some."""
     return tuple(_words(what, failed=failed, slow=slow))
 
 
 def _words(what: list[str], *, failed: bool, slow: str | None) -> Iterator[str]:
     for each in what:
-        # One word of the shell may hold spaces: then it was meant as one text.
+        # One argument may contain spaces: then it was meant as one text.
         yield f'"{each}"' if " " in each and ":" not in each and '"' not in each else each
     if failed:
         yield "failed"

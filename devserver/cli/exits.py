@@ -1,4 +1,5 @@
-"""How commands end: the exit codes, and the problem that ends one with a sentence and a hint, never a traceback."""
+"""The ends of commands: the exit codes, and the problem that ends one with a sentence and a hint,
+never a traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from devserver.errors import DevServerError
 
 
 class Exit(IntEnum):
-    """What the process's exit code says."""
+    """The meanings of the process's exit codes."""
 
     CLEAN = 0
     FATAL = 1
@@ -20,7 +21,7 @@ class Exit(IntEnum):
 
 
 class Problem(DevServerError):
-    """Why a command cannot do what was asked: one sentence, perhaps a hint what to do, and the exit code."""
+    """Why a command cannot do what was asked: one sentence, perhaps a hint, and the exit code."""
 
     def __init__(self, sentence: str, hint: str = "", code: Exit = Exit.USAGE) -> None:
         super().__init__(sentence)

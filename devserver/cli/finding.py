@@ -1,6 +1,7 @@
-"""What `search` and `show` do: they read catalogues, and of a mod its wheel. Nothing is installed or imported.
+"""The commands `search` and `show`: they read catalogues, and the wheel of a mod. Nothing is
+installed or imported.
 
-Only here, and for commands that change what is installed, are addresses asked.
+Addresses are asked only here, and for commands that change packages.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from devserver.ui import catalogue as ui
 
 
 def catalogues(ask: Ask = Ask.FETCH) -> tuple[Listed, Path]:
-    """Read the catalogues of the network here; without a network, what is built in. And the folder they are read for.
+    """Read the catalogues of the network here, or the built-in one without a network; return them
+    with their folder.
 
     Raises ConfigError for a network.yaml that cannot be read.
     """
@@ -33,7 +35,8 @@ def catalogues(ask: Ask = Ask.FETCH) -> tuple[Listed, Path]:
 
 
 def find_mods(words: str, *, as_json: bool) -> int:
-    """Say which mods can be had; those in which every word occurs. Ends with 1 where no catalogue can be read."""
+    """Print the available mods in which every word occurs. Exits with 1 if no catalogue can be
+    read."""
     listed, _ = catalogues()
     found = search(listed.catalogues, words)
     rows = [shown.row(each) for each in found]
@@ -48,7 +51,8 @@ def find_mods(words: str, *, as_json: bool) -> int:
 
 
 def show_mod(name: str, *, source: bool, diff: bool, as_json: bool) -> int:
-    """Say what a mod is and does, before anything of it has run; with all of its source, or with what is new in it."""
+    """Print the facts about a mod, before any of it has run; with all of its source, or with the
+    differences of a version."""
     listed, workspace = catalogues()
     plain, _, version = name.partition("==")
     try:
@@ -93,7 +97,8 @@ def _show_code(found: Found, version: str | None, workspace: Path, *, diff: bool
 
 
 def _before(found: Found, version: str, workspace: Path) -> Review:
-    """The version to compare with: the one that is locked here, else the one before in the catalogue."""
+    """Return the version to compare with: the locked one here, else the former one in the
+    catalogue."""
     older = in_order(found.entry.releases)
     locked = _locked(found.name, workspace)
     chosen = locked or next(iter(older[older.index(version) + 1 :]), None)

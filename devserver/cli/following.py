@@ -1,4 +1,4 @@
-"""Waits for what a running server makes of files that a command has changed."""
+"""Waits for the effects on a running server of files that a command has changed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_read import plan_done_from_dict
 
 PATIENCE = 60.0
-"""Seconds that a change of files is waited for: imports and initialize() have limits of their own below that."""
+"""Seconds that the effects are waited for: imports and initialize() have shorter limits of their
+own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Became:
-    """What became of the mods that were waited for. `note` says why it is not known, where that is so."""
+    """The results of the mods that were waited for. `note` says why they are unknown."""
 
     plans: tuple[PlanDone, ...] = ()
     rows: tuple[dict[str, Any], ...] = ()
@@ -32,17 +33,17 @@ _HELD = 2.0
 
 @dataclass(slots=True)
 class _Seen:
-    """What has become of the mods that are waited for, so far."""
+    """The results so far of the mods that are waited for."""
 
     missing: set[str]
     restart: bool = False
-    """Whether the new version can only come by a restart in place, which follows or waits."""
+    """Whether only a restart in place brings the new version, which follows or waits."""
     plans: list[PlanDone] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     good: bool = True
 
     def take(self, row: dict[str, Any]) -> str | None:
-        """Note one row; a text, perhaps empty, where nothing more has to be waited for."""
+        """Take in one row; return a text, perhaps empty, when there is nothing more to wait for."""
         if "refused" in row:
             self.rows.append(row)
             self.good = False
@@ -66,7 +67,7 @@ class _Seen:
         return None
 
     def became(self, note: str = "") -> Became:
-        """All of it."""
+        """Return the results."""
         return Became(plans=tuple(self.plans), rows=tuple(self.rows), good=self.good, note=note)
 
 
@@ -80,7 +81,7 @@ class Followed:
 
     @classmethod
     def begin(cls, workspace: Path) -> Followed | None:
-        """The server that runs in a workspace; None where none does."""
+        """Return the server that runs in a workspace; None without one."""
         try:
             server = connect(workspace)
             status, number = server.status(), server.reloads()["next"]
@@ -107,7 +108,7 @@ class Followed:
         return seen.became()
 
     def _waits(self) -> str:
-        """Why a restart in place does not come by itself, if so."""
+        """Return why a restart in place does not come on its own, or ""."""
         try:
             problems = self._server.settle(1.0)["problems"]
         except NotRunning:
@@ -115,7 +116,7 @@ class Followed:
         return next((f"locked; {each['why']}" for each in problems if each["kind"] == "restart"), "")
 
     def settle(self) -> None:
-        """Wait until what is on disk is dealt with."""
+        """Wait until everything on disk is dealt with."""
         try:
             self._server.settle()
         except NotRunning:

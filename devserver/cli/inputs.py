@@ -1,4 +1,4 @@
-"""What people type becomes values, or a problem that says where it went wrong. Pure."""
+"""Typed texts become values, or a problem that names the place of the error. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _SHOWN = 60
 
 
 def event_of(name: str, to: str | None, payload: str | None, sender: str | None) -> dict[str, Any]:
-    """The fields of the event to send; what was not given is left out. Raises Problem for a bad name or payload."""
+    """Return the fields of the event to send, without those that were not given. Raises Problem for
+    a bad name or payload."""
     problem = event_name_problem(name)
     if problem is not None:
         raise Problem(problem)
@@ -56,7 +57,8 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 
 def object_of(text: str, what: str) -> dict[str, Any]:
-    """Read a JSON object. Raises Problem, which calls the text `what`, with the column where it is not JSON."""
+    """Read a JSON object. Raises Problem, which calls the text `what`, with the column of the first
+    error."""
     try:
         values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
     except json.JSONDecodeError as error:
@@ -87,13 +89,14 @@ def _place(error: json.JSONDecodeError) -> str:
 
 
 def _pointed(error: json.JSONDecodeError) -> str:
-    """The text up to where it went wrong."""
+    """Return the text up to the error."""
     before = error.doc[max(0, error.pos - _SHOWN) : error.pos]
     return f"valid JSON up to: {before}" if before.strip() else _EXAMPLE
 
 
 def refuse_exposed(host: str | None, allowed: Sequence[str]) -> None:
-    """Raise Problem for an address that other machines can reach, unless the names that they may use are `allowed`.
+    """Raise Problem for an address that other machines can reach, unless the names that they may
+    use are `allowed`.
 
     Being reachable takes two wishes, so that neither a habit nor a copied line is enough.
     """

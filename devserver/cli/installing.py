@@ -1,6 +1,7 @@
-"""What `add`, `update`, `remove` and `sync` do: ask once, change files, and wait for what a running server makes of it.
+"""The commands `add`, `update`, `remove` and `sync`: ask once, change files, and wait for their
+effects on a running server.
 
-What does not come up is taken back: the files are put back byte for byte.
+A change that does not start is taken back: the files are restored byte for byte.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from devserver.ui.words import count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What a person has chosen on the command line."""
+    """The choices of a person on the command line."""
 
     yes: bool = False
     offline: bool = False
@@ -55,7 +56,7 @@ class Choices:
     keep: bool = False
     explain: bool = False
     sha256: str = ""
-    """The digest of what was looked at: another file of that name is not added."""
+    """The digest of the reviewed package: another file of that name is not added."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class Here:
         return self.path.parent
 
     def wants(self, more: Sequence[Listed] = (), *, text: str | None = None) -> Wants:
-        """What is wanted together, perhaps by another text of network.yaml."""
+        """Return all wants together, perhaps with another text of network.yaml."""
         config = self.config if text is None else parse_network(text)
         return wants_of(config, self.workspace, self.lock, self.catalogues, more=more, file=self.path.name)
 
@@ -100,7 +101,8 @@ def _here(chosen: Choices, *, may_be_bad: bool = False) -> Here:
 
 
 def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
-    """The lock, and whether it has to be made anew, as after a merge with conflicts. Raises BadLock, but for `sync`."""
+    """Return the lock, and whether it has to be made again, as after a merge with conflicts. Raises
+    BadLock, except for `sync`."""
     try:
         return market.lock_here(workspace), False
     except BadLock:
@@ -113,13 +115,13 @@ def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
 
 
 def sync(chosen: Choices, *, vendor: bool = False) -> int:
-    """Lock what is wanted, and install what is locked. Ends with 1 where that cannot be, or was not wanted."""
+    """Lock the wants, and install the lock. Exits with 1 if that is impossible, or was declined."""
     return _guarded(lambda: _sync(chosen, vendor=vendor), chosen)
 
 
 def _sync(chosen: Choices, *, vendor: bool) -> int:
     path = network_file(None)
-    # Without catalogues first: where nothing has changed, nothing is asked.
+    # Without catalogues first: if nothing has changed, no address is asked.
     config, (lock, anew) = read_network(path), _lock(path.parent, may_be_bad=True)
     if not vendor and not anew and market.is_current(path.parent, lock, wants_of(config, path.parent, lock)):
         return _nothing(chosen, lock)
@@ -144,7 +146,8 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
 
 
 def restore(chosen: Choices) -> int:
-    """Put back what was changed by hand where it is installed, after a question. Ends with 1 where nobody agrees."""
+    """Restore installed files that were changed by hand, after a question. Exits with 1 if it is
+    declined."""
     return _guarded(lambda: _restore(chosen), chosen)
 
 
@@ -168,7 +171,8 @@ def _restore(chosen: Choices) -> int:
 
 
 def add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
-    """List mods in network.yaml, lock and install them, and wait until they run. Ends with 1 where one does not."""
+    """List mods in network.yaml, lock and install them, and wait until they run. Exits with 1 if
+    one does not."""
     return _guarded(lambda: _add(what, chosen, asked), chosen)
 
 
@@ -236,7 +240,8 @@ def _origins(found: Sequence[Given]) -> dict[str, str]:
 
 
 def update(names: Sequence[str], chosen: Choices) -> int:
-    """Lock the newest versions that suit, and wait until they run. Ends with 1 where one does not start."""
+    """Lock the newest versions that fit, and wait until they run. Exits with 1 if one does not
+    start."""
     return _guarded(lambda: _update(names, chosen), chosen)
 
 
@@ -269,7 +274,7 @@ def _locked_name(name: str, lock: Lock) -> str:
 
 
 def remove(names: Sequence[str], chosen: Choices) -> int:
-    """Take mods out of network.yaml and the lock. Ends with 1 where others need one."""
+    """Take mods out of network.yaml and the lock. Exits with 1 if others need one."""
     return _guarded(lambda: _remove(names, chosen), chosen)
 
 
@@ -305,7 +310,7 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
 
 
 def _guarded(command: Callable[[], int], chosen: Choices) -> int:
-    """Say what cannot be as people and programs need it."""
+    """Print an error for people and programs."""
     try:
         return command()
     except NothingSuits as error:
@@ -361,14 +366,14 @@ def _prepared(
 
 
 def _taken(here: Here) -> dict[str, str]:
-    """The top names that no package may bring, each with whose it is."""
+    """Return the top names that no package may bring, each with its owner."""
     own = {each.stem if each.suffix == ".py" else each.name for each in here.workspace.iterdir()
            if each.suffix == ".py" or (each.is_dir() and any(each.glob("*.py")))}  # fmt: skip
     return {**dict.fromkeys(tops_here(), "oa-dev itself uses"), **dict.fromkeys(own, f"lies beside {here.path.name}")}
 
 
 def _agreed(question: str, chosen: Choices, ready: Ready | None, *, default: bool) -> bool:
-    """Whether a person agrees; without a terminal only `--yes` does."""
+    """Return whether a person agrees; without a terminal only `--yes` does."""
     if chosen.yes:
         return True
     if chosen.as_json:
@@ -393,7 +398,8 @@ def _applied(
     listed: Sequence[str] = (),
     done: Became | None = None,
 ) -> int:
-    """Let it count, and wait for what a running server makes of it. What does not come up is taken back."""
+    """Put the lock into effect, and wait for the result on a running server. A change that does not
+    start is taken back."""
     followed = Followed.begin(here.workspace)
     config = here.config if text is None else parse_network(text)
     ready = market.counted(ready, wants_of(config, here.workspace, ready.lock))
@@ -407,7 +413,7 @@ def _applied(
         if done is not None and not done.good and not chosen.keep:
             return _taken_back(here, followed, done, chosen)
     elif followed is not None and done is None:
-        # What was lacking is looked for then.
+        # Missing packages are looked for then.
         followed.settle()
     if chosen.as_json:
         say_json(
@@ -465,7 +471,7 @@ def _nothing(chosen: Choices, lock: Lock, words: str = "") -> int:
 
 
 def package_rows(resolved: Resolved) -> list[dict[str, Any]]:
-    """What comes, goes and moves, with who needs it."""
+    """Return the packages that come, go and move, with the mods that need them."""
     rows: list[tuple[str, str | None, str | None]] = [(each.name, None, each.version) for each in resolved.came]
     rows += [(new.name, old.version, new.version) for old, new in resolved.moved]
     rows += [(each.name, each.version, None) for each in resolved.gone]
@@ -476,7 +482,8 @@ def package_rows(resolved: Resolved) -> list[dict[str, Any]]:
 
 
 def _asking(name: str, wants: Wants, resolved: Resolved) -> Iterator[str]:
-    """Who needs a distribution: mods of the workspace with their places, and what else is locked."""
+    """Return what needs a distribution: mods of the workspace with their places, and other locked
+    packages."""
     for each in wants.needing:
         if any(normal(re.split(r"[^\w.-]", text, maxsplit=1)[0]) == name for text in each.requires):
             yield f"{each.who} ({each.place})"
@@ -485,7 +492,7 @@ def _asking(name: str, wants: Wants, resolved: Resolved) -> Iterator[str]:
 
 
 def _needing(name: str, wants: Wants) -> Iterator[str]:
-    """Who asks for a package by its name; what others need of it goes without."""
+    """Return what asks for a package by its name; the needs of others for it are left out."""
     listing = wants.listing(name)
     if listing is not None:
         yield f"{wants.file}:{listing.line}" if listing.line else wants.file
@@ -499,7 +506,7 @@ def _plain_rows(ready: Ready) -> list[dict[str, Any]]:
 
 
 def installed_row(ready: Ready) -> dict[str, Any]:
-    """What was installed, for programs."""
+    """Return what was installed, for programs."""
     return {
         "installed": {
             "lock": NAME,
@@ -543,7 +550,7 @@ def _difference(ready: Ready, name: str) -> Iterator[Any]:
 
 
 def _vendor(here: Here) -> list[Path]:
-    """Copy what is locked into the first folder of `dev.indexes`; what was copied."""
+    """Copy the locked wheels into the first folder of `dev.indexes`; return them."""
     folder = next((each for each in here.config.indexes if "://" not in each), None)
     if folder is None:
         raise Problem("no folder is listed in dev.indexes", "list one, as in indexes: [mods-index]", Exit.FATAL)

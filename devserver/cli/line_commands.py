@@ -1,4 +1,4 @@
-"""What the commands for versions beside mods do; each returns the exit code."""
+"""The commands for versions beside mods; each returns the exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from devserver.ui.versions import compare_lines, which_lines
 
 
 def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
-    """Load a version beside a mod, and say what becomes of saves. Ends with 1 unless it was loaded."""
+    """Load a version beside a mod, and print the effect on saves. Exits with 1 unless it was
+    loaded."""
     answer = connect(workspace()).ask("try", body)
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and not as_json and "path" not in body:
@@ -24,12 +25,12 @@ def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def ask(what: str, body: Mapping[str, Any], *, as_json: bool) -> int:
-    """Have a line changed, and show the outcome. Ends with 1 unless it was."""
+    """Have a line changed, and show the outcome. Exits with 1 unless it was."""
     return carried_out(connect(workspace()).ask(what, body), as_json=as_json)
 
 
 def compare(mod: str, *, as_json: bool) -> int:
-    """Show what the shadows of a mod did differently. Raises Problem where it has none."""
+    """Show the differences of a mod's shadows. Raises Problem if it has none."""
     answer = connect(workspace()).compare(mod)
     if as_json:
         say_json(answer)

@@ -84,7 +84,7 @@ def compare(mod: Mod, as_json: Json = False) -> int:
 
 
 def _rule(*, agents: str, share: str, groups: str, when: str, shadow: bool) -> dict[str, Any]:
-    """What was asked for, as the control API takes it. Raises BadParameter."""
+    """Return the rule in the control API's form. Raises BadParameter."""
     from devserver.model.split import parse_share
 
     body: dict[str, Any] = {"agents": _names(agents), "groups": _names(groups), "shadow": shadow}

@@ -1,7 +1,7 @@
-"""Finds the network.yaml that a command is about: the one that was named, or the nearest one from here upwards.
+"""Finds the network.yaml of a command: the named one, or the nearest one from here upwards.
 
-Upwards through folders of this user alone: a file that another user has put into a folder above is not run. Reads no
-file.
+Upwards through folders of this user alone: a file that another user has put into a folder above is
+not run. Reads no file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _has_network(folder: Path) -> bool:
 
 
 def _upwards(folder: Path) -> Iterator[Path]:
-    """The folder and those above it, as far as they belong to this user."""
+    """Return the folder and those above it, as far as they belong to this user."""
     yield folder
     for each in folder.parents:
         try:
@@ -46,7 +46,8 @@ def _upwards(folder: Path) -> Iterator[Path]:
 
 
 def working_directory() -> Path:
-    """The directory that the command was called in. Raises Problem where it was removed meanwhile."""
+    """Return the directory that the command was called in. Raises Problem where it was removed
+    meanwhile."""
     try:
         return Path.cwd()
     except OSError as error:
@@ -86,7 +87,7 @@ def _here(folder: Path) -> Path:
 
 
 def _below(folder: Path) -> list[Path]:
-    """The networks one folder further down, of which a few will do."""
+    """Return the networks one folder further down, at most a few."""
     try:
         return list(islice(folder.glob(f"*/{NAME}"), 10))
     except OSError:
@@ -102,7 +103,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _mode(path: Path) -> int | None:
-    """The mode of what is at a path, None for nothing. Raises Problem where that cannot be known."""
+    """Return the mode of the file at a path, None for nothing. Raises Problem if that is
+    unknown."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -113,7 +115,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _others(folder: Path) -> str:
-    """The YAML files that are there instead."""
+    """Return the YAML files that are there instead."""
     try:
         found = sorted(each.name for each in folder.iterdir() if each.suffix in (".yaml", ".yml"))
     except OSError:

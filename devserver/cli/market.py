@@ -1,4 +1,5 @@
-"""The commands that change what comes from outside, as typer sees them; what they do is in `installing`."""
+"""The commands that change mods and packages from outside, as typer sees them; `installing` has
+their functions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""`oa-dev mcp`: what the commands do, as tools of the Model Context Protocol on standard input and output.
+"""`oa-dev mcp`: the commands as tools of the Model Context Protocol on standard input and output.
 
-Prints nothing itself: standard output belongs to the protocol. Each tool answers with the JSON that its command prints.
+Prints nothing itself: standard output belongs to the protocol. Each tool answers with the JSON that
+its command prints.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def serve() -> int:
 
 
 def _in_thread(tool: Callable[..., Answer]) -> Callable[..., Any]:
-    """A tool that waits beside the protocol, so that pings are answered meanwhile."""
+    """Return a tool that waits in a thread, so that pings are answered meanwhile."""
     import functools
 
     @functools.wraps(tool)

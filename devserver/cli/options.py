@@ -15,61 +15,61 @@ _HIGHEST_PORT = 65535
 
 
 class SchemaOf(StrEnum):
-    """What a JSON Schema is asked of."""
+    """The subject of a JSON Schema."""
 
     NETWORK = "network"
     EVENTS = "events"
 
 
 def port_of(text: str) -> int:
-    """The port that an option names. Raises BadParameter."""
+    """Return the port of an option. Raises BadParameter."""
     if not (text.isascii() and text.isdecimal()) or int(text[:6]) > _HIGHEST_PORT:
         raise typer.BadParameter(f"a port is a whole number from 0 to {_HIGHEST_PORT}, not {text!r}")
     return int(text)
 
 
 def seconds_of(text: str | float) -> float:
-    """The seconds that an option names, which its default is already. Raises BadParameter."""
+    """Return the seconds of an option, or its default. Raises BadParameter."""
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(text), re.ASCII) is None:
         raise typer.BadParameter(f"seconds are a number from 0 on, not {text!r}")
     return float(text)
 
 
 def count_of(text: str) -> int:
-    """The number that an option names. Raises BadParameter."""
+    """Return the number of an option. Raises BadParameter."""
     if re.fullmatch(r"[0-9]{1,15}", text, re.ASCII) is None:
         raise typer.BadParameter(f"that is a whole number from 0 on, not {text!r}")
     return int(text)
 
 
 def yes_or_no(text: str) -> str:
-    """The answer that an argument gives. Raises BadParameter."""
+    """Return the answer of an argument. Raises BadParameter."""
     if text.lower() not in ("yes", "no"):
         raise typer.BadParameter(f"the answer is yes or no, not {text!r}")
     return text.lower()
 
 
 def level_of(text: str) -> str:
-    """The level of log records that an option names. Raises BadParameter."""
+    """Return the level of log records of an option. Raises BadParameter."""
     if text.lower() not in LEVELS:
         raise typer.BadParameter(f"a level is one of {', '.join(LEVELS)}, not {text!r}")
     return text.lower()
 
 
 def levels(incomplete: str) -> list[str]:
-    """The levels that a shell can complete to."""
+    """Return the levels for the completion of a shell."""
     return [each for each in LEVELS if each.startswith(incomplete)]
 
 
 def format_of(text: str) -> str:
-    """The format of the log that an option names. Raises BadParameter."""
+    """Return the log format of an option. Raises BadParameter."""
     if text.lower() not in FORMATS:
         raise typer.BadParameter(f"a format is one of {', '.join(FORMATS)}, not {text!r}")
     return text.lower()
 
 
 def formats(incomplete: str) -> list[str]:
-    """The formats that a shell can complete to."""
+    """Return the formats for the completion of a shell."""
     return [each for each in FORMATS if each.startswith(incomplete)]
 
 
@@ -84,13 +84,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def mods_that_run(incomplete: str) -> list[str]:
-    """The mods that a shell can complete to; none where no server runs."""
+    """Return the mods for the completion of a shell; none without a server."""
     from devserver.cli.client import connect
     from devserver.cli.locate import workspace
 
     try:
         mods = connect(workspace()).status().get("mods", [])
     except Exception:
-        # Whatever is wrong, the command itself will say it; a shell that completes shows nothing.
+        # The command itself will report any error; a completing shell shows nothing.
         return []
     return [name for each in mods if (name := str(each.get("mod_id", ""))).startswith(incomplete)]

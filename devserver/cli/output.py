@@ -1,4 +1,5 @@
-"""Prints what commands say: blocks and lines as the console shows them, words, JSON. Everything is escaped here."""
+"""Prints the output of commands: blocks and lines as the console shows them, words, JSON.
+Everything is escaped here."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from devserver.ui.terminal import is_tty, terminal_width
 
 
 def view(started: bool = True) -> View:
-    """How standard output can be written to."""
+    """Return how standard output can be written to."""
     look = look_of(is_tty(sys.stdout), os.environ, encoding=sys.stdout.encoding)
     return View(look, terminal_width(), started)
 
@@ -42,7 +43,8 @@ def say(words: str) -> None:
 
 def say_json(values: object, *, line: bool = False) -> None:
     """Print JSON: indented for a person at a terminal, one line for a program, and always with `line`."""
-    # For programs ASCII, so that lone surrogates survive; for people their own letters, and nothing that steers.
+    # For programs ASCII, so that lone surrogates survive; for people their own letters, and no
+    # escape sequences.
     people = is_tty(sys.stdout) and not line
     text = json.dumps(values, ensure_ascii=not people, indent=2 if people else None)
     print("\n".join(safe(each) for each in text.split("\n")) if people else text, flush=True)

@@ -1,4 +1,5 @@
-"""What would happen: asked of the running server, or worked out from network.yaml where none runs. Prints nothing."""
+"""Plans: those of the running server, or worked out from network.yaml without one. Prints
+nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class Planned(NamedTuple):
 
 
 def planned(path: Path) -> Planned:
-    """What the files on disk would change in the running network of this network.yaml, or what a start would do."""
+    """Return what the files on disk would change in the running network of this network.yaml, or
+    what a start would do."""
     try:
         answer = connect(path.parent).plan()
     except NotRunning:
@@ -38,7 +40,7 @@ def planned(path: Path) -> Planned:
 
 
 def _of_a_start(path: Path) -> Planned:
-    # Here and not above: a running server needs none of it.
+    # Here and not above: a running server does not need it.
     from devserver.agent_network import AgentNetwork
     from devserver.model.change import ConfigChanged
 
@@ -52,7 +54,8 @@ def _of_a_start(path: Path) -> Planned:
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
-    """A plan out of its wire form, as far as it is in there: what, why, and what is not applied."""
+    """Return a plan from its wire form, as far as that has it: the steps, the reasons, and the
+    settings that are not applied."""
     steps = tuple(Step(Action(each["action"]), each["mod_id"], "", each["reason"]) for each in values["steps"])
     holds = tuple(Hold(Action(each["action"]), each["mod_id"], each["reason"]) for each in values["holds"])
     settings = (NotApplied(each["setting"], each["running"], each["wanted"]) for each in values["not_applied"])

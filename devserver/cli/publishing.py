@@ -1,4 +1,5 @@
-"""What `pack`, `publish` and `index` do: from a mod to a wheel, and from a wheel to where others find it."""
+"""The commands `pack`, `publish` and `index`: from a mod to a wheel, and from a wheel to an
+index."""
 
 from __future__ import annotations
 
@@ -25,10 +26,11 @@ from devserver.ui.words import count
 
 
 def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
-    """Build the wheel of a mod or of a package, and check that it comes up where nothing else of it is.
+    """Build the wheel of a mod or of a package, and check that it loads where nothing else of it
+    is.
 
-    Ends with 5 where it does not come up, imports what no package can, or imports what it does not declare: then there
-    is not a wheel.
+    Exits with 5 if it does not load, makes imports that no package can, or imports undeclared
+    packages: then no wheel is written.
     """
     found = _looked(folder)
     if found.backend != packing.BACKEND and not build:
@@ -83,7 +85,8 @@ def _say_written(found: Packing, *, as_json: bool) -> None:
 def _checked(
     found: Packing, staged: Path, package: Package, wheel: Path, apart: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """What is wrong with a wheel, what could not be checked here, and how many handlers its mods have."""
+    """Return the problems of a wheel, checks that were impossible here, and how many handlers its
+    mods have."""
     imports = imports_of(staged, found)
     if imports.problems:
         return imports.problems, (), 0
@@ -130,7 +133,8 @@ def _packed(wheel: Path, package: Package, notes: Sequence[str], handlers: int, 
 
 
 def index(folder: Path, *, as_json: bool) -> int:
-    """List the mods of a folder of wheels in its index.json. Ends with 1 where a wheel in it cannot be listed."""
+    """List the mods of a folder of wheels in its index.json. Exits with 1 if a wheel in it cannot
+    be listed."""
     try:
         found = write_index(folder)
     except OSError as error:
@@ -151,7 +155,7 @@ def index(folder: Path, *, as_json: bool) -> int:
 
 
 def publish(wheel: Path, to: str, *, as_json: bool) -> int:
-    """Put a wheel where others find it: into a folder, which lists it, or to an address, by uv."""
+    """Publish a wheel: into a folder, which lists it, or to an address, by uv."""
     try:
         if "://" in to:
             return _upload(wheel, to, as_json=as_json)
@@ -187,7 +191,7 @@ def _upload(wheel: Path, url: str, *, as_json: bool) -> int:
 
 
 def _why_not(package: Package, place: str, error: uv.UvFailed) -> tuple[str, str]:
-    """What an index said, in a sentence with a hint."""
+    """Return an index's refusal as a sentence with a hint."""
     said = f"{error} {error.said}"
     named = f"{package.name} {package.version}"
     if "409" in said or "already exists" in said.lower():

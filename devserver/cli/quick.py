@@ -1,6 +1,7 @@
-"""Reads the arguments of a plain `oa-dev run` without a parser, which alone would take a fifth of the time to ready.
+"""Reads the arguments of a plain `oa-dev run` without a parser, which alone would take a fifth of
+the time to ready.
 
-Reads only what cannot be misunderstood; whatever else is there is left to `app`, which reads these the same way.
+Reads only unmistakable arguments; everything else is left to `app`, which reads these the same way.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ SWITCHES: dict[str, tuple[str, bool]] = {
 
 
 class Run(NamedTuple):
-    """The arguments of `run`: the file, settings by name (None where not given), and whether to write JSON."""
+    """The arguments of `run`: the file, settings by name (None if not given), and whether to write
+    JSON."""
 
     network: Path | None
     flags: dict[str, Any]
@@ -36,7 +38,7 @@ class Run(NamedTuple):
 
 
 def run_arguments(arguments: Sequence[str]) -> Run | None:
-    """What `oa-dev run` and its arguments ask for, or None where a parser has to look."""
+    """Return the meaning of `oa-dev run` and its arguments, or None if a parser has to look."""
     if not arguments or arguments[0] != "run":
         return None
     network: Path | None = None

@@ -1,4 +1,4 @@
-"""What the commands do that ask a running server; each returns the exit code."""
+"""The commands that ask a running server; each returns the exit code."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ from devserver.ui.why import why_lines
 from devserver.ui.words import session_words
 
 RESTART_SECONDS = 120.0
-"""How long a restart is waited for: handlers may have to finish, and mods to be loaded."""
+"""Seconds that a restart is waited for: handlers may have to finish, and mods to be loaded."""
 
 _SAID = {"pause": "paused: saves wait", "resume": "saves are applied at once", "apply": "nothing waited"}
 
 
 def status(mod: str | None = None, *, held: bool = False, memory: bool = False, as_json: bool) -> int:
-    """Show what runs in this workspace, or one mod alone.
+    """Show the running network of this workspace, or one mod alone.
 
-    `held` shows what holds replaced code instead, `memory` the accounts of what is kept for agents.
+    `held` shows the holders of replaced code instead, `memory` the accounts of what is kept for
+    agents.
     """
     server = _server()
     values = server.status()
@@ -60,7 +61,7 @@ def status(mod: str | None = None, *, held: bool = False, memory: bool = False, 
 
 
 def _with_handlers(values: dict[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
-    """The status, with what can be asked of each generation that it names."""
+    """Return the status, with the handlers of each generation that it names."""
     known = {(each["mod_id"], each["generation"]): each for each in catalogue["mods"]}
     for row in values["mods"]:
         found = known.get((row["mod_id"], row["generation"]), {})
@@ -69,7 +70,7 @@ def _with_handlers(values: dict[str, Any], catalogue: Mapping[str, Any]) -> dict
 
 
 def handlers(pattern: str, *, as_json: bool) -> int:
-    """Print which events the mods that run handle, with the payload that each takes."""
+    """Print the events that the mods handle, with the payload of each."""
     mods = catalogue(pattern)["mods"]
     if as_json:
         say_json({"mods": mods})
@@ -81,7 +82,8 @@ def handlers(pattern: str, *, as_json: bool) -> int:
 
 
 def catalogue(pattern: str) -> dict[str, Any]:
-    """The mods that run, with the handlers of events that `pattern` covers. Raises Problem for a bad pattern."""
+    """Return the mods that run, with the handlers of events that `pattern` covers. Raises Problem
+    for a bad pattern."""
     problem = pattern_problem(pattern)
     if problem is not None:
         raise Problem(problem)
@@ -90,7 +92,7 @@ def catalogue(pattern: str) -> dict[str, Any]:
 
 
 def _narrowed(row: Mapping[str, Any], pattern: str) -> dict[str, Any]:
-    """A mod's row with the handlers alone that hear an event which `pattern` covers."""
+    """Return a mod's row with only the handlers of an event which `pattern` covers."""
     own = [h for h in row["handlers"] if any(matches(pattern, e) or matches(e, pattern) for e in h["events"])]
     return {**row, "handlers": own}
 
@@ -110,7 +112,7 @@ _FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)\n(?:    (.*)\n)?', re.
 
 
 def trace_of(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The latest error of a status: as facts, as Python's trace, and as frames."""
+    """Return the latest error of a status: as facts, as Python's trace, and as frames."""
     error = dict(status.get("last_error") or {})
     text = str(error.pop("trace", None) or "")
     frames = [
@@ -144,7 +146,8 @@ def edit(*, print_only: bool) -> int:
 
 
 def settle(*, timeout: float, as_json: bool) -> int:
-    """Wait until it is decided whether what is on disk runs, and say so: 0 if it does, 1 if not."""
+    """Wait until it is decided whether the code on disk runs, and print it: 0 if it does, 1 if
+    not."""
     answer = settled(timeout)
     if as_json:
         say_json(answer)
@@ -159,7 +162,8 @@ def settle(*, timeout: float, as_json: bool) -> int:
 
 
 def settled(timeout: float) -> dict[str, Any]:
-    """Ask until it is decided, also over a restart in place. Raises NotRunning for a server that does not come back."""
+    """Ask until it is decided, also over a restart in place. Raises NotRunning for a server that
+    does not come back."""
     deadline = time.monotonic() + timeout
     while True:
         left = deadline - time.monotonic()
@@ -175,7 +179,7 @@ def settled(timeout: float) -> dict[str, Any]:
 
 
 _AGAIN = 0.05
-"""Seconds after which a server that did not answer is asked again."""
+"""Seconds after which a silent server is asked again."""
 
 
 def _problem_words(row: Mapping[str, Any]) -> str:
@@ -206,10 +210,10 @@ def wait_ready(*, timeout: float, as_json: bool) -> int:
 
 
 def open_page(*, print_only: bool, as_json: bool) -> int:
-    """Open the page of what runs in the browser. Where there is none, or with `print_only`, say its address."""
+    """Open the dashboard in the browser. Without one, or with `print_only`, print its address."""
     folder = workspace()
     server = connect(folder)
-    # A file, and not the address: what a browser is started with can be read by every user of this machine.
+    # A file, and not the address: every user of this machine can read the arguments of a browser.
     door = None if print_only else write_door(folder, server.url, server.ticket())
     opened = door is not None and browse(door)
     if as_json:
@@ -222,17 +226,18 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
 
 
 def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Reload mods, all where none is named. Ends with 1 unless every step was applied."""
+    """Reload mods, all if none is named. Exits with 1 unless every step was applied."""
     return carried_out(_server().reload(mods), as_json=as_json)
 
 
 def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> int:
-    """Load a mod. Ends with 1 unless it was loaded. Raises Problem for a configuration that is not a JSON object."""
+    """Load a mod. Exits with 1 unless it was loaded. Raises Problem for a configuration that is not
+    a JSON object."""
     return carried_out(_server().load(mod, object_of(config, "the configuration"), anyway), as_json=as_json)
 
 
 def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
-    """Unload a mod. Ends with 1 unless it was unloaded."""
+    """Unload a mod. Exits with 1 unless it was unloaded."""
     answer = _server().unload(mod, force=force, cascade=cascade)
     code = carried_out(answer, as_json=as_json)
     first: list[str] = next((each["cascade"] for each in answer["holds"] if each.get("cascade")), [])
@@ -243,7 +248,7 @@ def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
 
 
 def why(name: str, *, as_json: bool) -> int:
-    """Say why a mod or a package is there. Ends with 1 for a name that is neither."""
+    """Print why a mod or a package runs. Exits with 1 for an unknown name."""
     answer = _server().why(name)
     if as_json:
         say_json(answer)
@@ -253,7 +258,8 @@ def why(name: str, *, as_json: bool) -> int:
 
 
 def restart(*, as_json: bool) -> int:
-    """Restart in place and say what came of it. Ends with 1 where it was not done, or a mod did not come up."""
+    """Restart in place and print the result. Exits with 1 if it was not done, or a mod did not
+    load."""
     row = restarted_row(_server())
     if as_json:
         say_json(row)
@@ -269,7 +275,8 @@ def restart(*, as_json: bool) -> int:
 
 
 def restarted_row(server: Client) -> dict[str, Any]:
-    """Have the server restart in place, and return what it came to: a restart, a plan that waits, or nothing yet."""
+    """Have the server restart in place, and return the result: a restart, a plan that waits, or
+    nothing yet."""
     deadline = time.monotonic() + RESTART_SECONDS
     number = server.reloads()["next"]
     answer = server.restart()
@@ -286,13 +293,13 @@ def restarted_row(server: Client) -> dict[str, Any]:
 
 
 def _waits_again(row: Mapping[str, Any]) -> bool:
-    """Whether the system has refused a restart that was begun."""
+    """Return whether the system has refused a restart that was begun."""
     restart = row.get("restart")
     return isinstance(restart, Mapping) and bool(restart.get("waits"))
 
 
 def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, Any]]:
-    """What became of plans after a number; none where the server is between two images."""
+    """Return the results of plans after a number; none if the server is between two images."""
     try:
         rows: list[dict[str, Any]] = server.reloads(number, seconds)["reloads"]
     except NotRunning:
@@ -304,17 +311,19 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
 
 
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Undo the last reload of mods, the latest where none is named. Ends with 1 unless every step was applied."""
+    """Undo the last reload of mods, the latest if none is named. Exits with 1 unless every step was
+    applied."""
     return carried_out(_server().undo(mods), as_json=as_json)
 
 
 def redo(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Take back the last undo of mods, the latest where none is named. Ends with 1 unless every step was applied."""
+    """Take back the last undo of mods, the latest if none is named. Exits with 1 unless every step
+    was applied."""
     return carried_out(_server().redo(mods), as_json=as_json)
 
 
 def carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
-    """Show what became of a trigger. The code is 1 unless every step was applied."""
+    """Show the result of a trigger. The code is 1 unless every step was applied."""
     if as_json:
         say_json(answer)
         return _applied(_done(answer))
@@ -322,7 +331,7 @@ def carried_out(answer: Mapping[str, Any], *, as_json: bool) -> Exit:
 
 
 def send(name: str, *, to: str | None, payload: str | None, sender: str | None, as_json: bool) -> int:
-    """Send one event and say its answer. Ends with 1 for an answer without success."""
+    """Send one event and print its answer. Exits with 1 for an answer without success."""
     if name == "-" or name.startswith("@"):
         return _send_all(text_of(name, "the events"), to, sender)
     event = event_of(name, to, None if payload is None else text_of(payload, "the payload"), sender)
@@ -349,7 +358,7 @@ def _send_all(text: str, to: str | None, sender: str | None) -> int:
 
 
 def saves(do: str, *, as_json: bool) -> int:
-    """Pause, apply or resume. Ends with 1 where something that waited could not be applied."""
+    """Pause, apply or resume. Exits with 1 if a held save could not be applied."""
     answer = _server().saves(do)
     done = answer.get("done") or []
     if as_json:
@@ -361,14 +370,14 @@ def saves(do: str, *, as_json: bool) -> int:
 
 
 def log(level: str, *, as_json: bool) -> int:
-    """Show other log records from now on."""
+    """Change the level of the log."""
     answer = _server().log(level)
     say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
     return Exit.CLEAN
 
 
 def contract(*, as_json: bool) -> int:
-    """Show what changes of mods mean for those who use them."""
+    """Show the effects of changes of mods on their users."""
     told = _server().contract()
     if as_json:
         say_json(told)
@@ -399,7 +408,8 @@ def stop(*, as_json: bool) -> int:
 
 
 def wait_reload(*, timeout: float, after: int | None, as_json: bool) -> int:
-    """Wait for the next plan, and say what became of it: 0 where it was applied, 1 where not or where none came."""
+    """Wait for the next plan, and print its result: 0 if it was applied, 1 if it failed or none
+    came."""
     server, deadline = _server(), time.monotonic() + timeout
     number = server.reloads()["next"] if after is None else after
     while (left := deadline - time.monotonic()) > 0:
@@ -431,12 +441,13 @@ def _server() -> Client:
 
 
 def _told(answer: Mapping[str, Any]) -> Exit:
-    """Say what became of a plan, in the words of the console; also what went because it was no longer needed."""
+    """Print the result of a plan, in the words of the console; also mods that went because they are
+    no longer needed."""
     done = _done(answer)
     if is_of_needs(done.plan) and len(done.plan.steps) > 1:
         show((plan_rows(done.plan, view()),))
     else:
-        # One mod, which who asks has named: no rows before.
+        # One mod, which the person has named: no rows before.
         done = replace(done, plan=replace(done.plan, groups=()))
     show(plan_done(done, view()))
     if done.then is not None:
@@ -452,7 +463,7 @@ def _applied(done: PlanDone) -> Exit:
 
 
 def _done(answer: Mapping[str, Any]) -> PlanDone:
-    """The plan that an answer tells of. Raises DevServerError for an answer of another form."""
+    """Return the plan of an answer. Raises DevServerError for an answer of another form."""
     try:
         return plan_done_from_dict(answer)
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""What the commands of replay ask of a running server; each returns the exit code."""
+"""The commands of replay that ask a running server; each returns the exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from devserver.ui.words import count, took
 
 
 def given_event(name: str | None, payload: str | None, sender: str | None, to: str | None) -> dict[str, Any] | None:
-    """The event that options give; None where they give none. Raises Problem."""
+    """Return the event of the options; None without one. Raises Problem."""
     if name is None:
         if payload is not None or sender is not None or to is not None:
             raise Problem("--payload, --as and --to belong to an event that is given: --event EVENT_NAME")
@@ -29,12 +29,12 @@ def given_event(name: str | None, payload: str | None, sender: str | None, to: s
 
 
 def is_session(text: str) -> bool:
-    """Whether an argument names a session's file, rather than an event."""
+    """Return whether an argument names a session's file, rather than an event."""
     return text.endswith(".jsonl") or "/" in text
 
 
 def pin(number: str | None, event: dict[str, Any] | None, *, name: str | None, state: str, as_json: bool) -> int:
-    """Pin an event, and say what it does."""
+    """Pin an event, and print its observation."""
     if (number is None) == (event is None):
         raise Problem("name one event: its number, or --event EVENT_NAME", "oa-dev events --last 20 shows numbers")
     body: dict[str, Any] = {"state": state, **({"name": name} if name else {})}
@@ -52,7 +52,7 @@ def pin(number: str | None, event: dict[str, Any] | None, *, name: str | None, s
 
 
 def _observed(pinned: Mapping[str, Any]) -> list[str]:
-    """What a pinned event does, in a line or two."""
+    """Return the observation of a pinned event, in a line or two."""
     seen = pinned["accepted"]
     data = seen["data"]
     if not seen["success"]:
@@ -89,7 +89,7 @@ def pins(*, as_json: bool) -> int:
 
 
 def show_pin(name: str, *, as_json: bool) -> int:
-    """Show one pin. Ends with 1 where it differs."""
+    """Show one pin. Exits with 1 if it differs."""
     found = next((each for each in _server().get("pins")["pins"] if name in (each["name"], str(each["number"]))), None)
     if found is None:
         raise Problem(f"there is no pin {name}", "oa-dev pins lists them")
@@ -111,7 +111,7 @@ def show_pin(name: str, *, as_json: bool) -> int:
 
 
 def accept(name: str, *, as_json: bool) -> int:
-    """Accept what a pin does now."""
+    """Accept the present result of a pin."""
     made = _server().post("pins/accept", {"name": name})
     say_json(made) if as_json else say(f"accepted: {made['name']} is compared with {_names(made['generations'])} now")
     return Exit.CLEAN
@@ -132,7 +132,8 @@ def remove(name: str, *, as_json: bool) -> int:
 
 
 def replay(what: str, *, on: str, payload: str | None, for_real: bool, as_json: bool) -> int:
-    """Run an event again. Ends with 1 where it failed, cannot be run, or differs between two generations."""
+    """Run an event again. Exits with 1 if it failed, cannot be run, or differs between two
+    generations."""
     server, body = _server(), _named(what)
     if payload is not None:
         body["payload"] = object_of(text_of(payload, "the payload"), "the payload")
@@ -167,7 +168,7 @@ def _show_runs(answer: Mapping[str, Any]) -> None:
 
 
 def _send_again(server: Client, what: str, body: dict[str, Any], answer: Mapping[str, Any], *, as_json: bool) -> int:
-    """Send an event for real, once a person at a terminal has seen what it does and agrees."""
+    """Really send an event, once a person at a terminal has seen its effects and agrees."""
     seen = answer["runs"][0].get("seen")
     if not as_json and is_tty(sys.stdin):
         _show_runs(answer)
@@ -196,7 +197,7 @@ def write_test(what: str, path: str | None, *, as_json: bool) -> int:
 
 
 def _named(what: str) -> dict[str, Any]:
-    """An event in a request: by its number, or by the name of a pin."""
+    """Return an event for a request: by its number, or by the name of a pin."""
     text = what.removeprefix("#")
     return {"number": _number(text)} if text.isdecimal() else {"name": what}
 
@@ -221,7 +222,7 @@ def _server() -> Client:
 
 
 def session_file(text: str) -> Path:
-    """The file that an argument names. Raises Problem where there is none."""
+    """Return the file that an argument names. Raises Problem if there is none."""
     path = Path(text)
     if not path.is_file():
         raise Problem(f"there is no session {text}")

@@ -1,4 +1,4 @@
-"""The commands of replay, as typer sees them; what they do is in `replay_asks`."""
+"""The commands of replay, as typer sees them; `replay_asks` has their functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Payload = Annotated[
 
 
 class StateOf(StrEnum):
-    """What a pinned event begins on."""
+    """The initial state of a pinned event."""
 
     NOW = "now"
     EMPTY = "empty"

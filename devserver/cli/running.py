@@ -1,4 +1,4 @@
-"""The commands that ask a running server, as typer sees them; what they do is in `remote`."""
+"""The commands that ask a running server, as typer sees them; `remote` has their functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Timeout = Annotated[
 
 
 class RecordDo(StrEnum):
-    """What becomes of a session."""
+    """What to do with a session."""
 
     START = "start"
     STOP = "stop"

@@ -1,4 +1,5 @@
-"""The files that `oa-dev new` writes: a small network, a small mod, a test for it. Texts only; writes nothing."""
+"""The files of `oa-dev new`: a small network, a small mod, a test for it. Texts only; writes
+nothing."""
 
 from __future__ import annotations
 
@@ -196,7 +197,7 @@ _IGNORED = ".oa-dev/\n__pycache__/\n.venv/\n"
 
 
 def network_files(name: str) -> dict[str, str]:
-    """A network with one mod, by path within its folder."""
+    """Return a network with one mod, by path within its folder."""
     return {
         "network.yaml": _NETWORK.format(schema=SCHEMA_FILE, name=json.dumps(name, ensure_ascii=False)),
         SCHEMA_FILE: json.dumps(network_schema(), indent=2) + "\n",
@@ -207,14 +208,16 @@ def network_files(name: str) -> dict[str, str]:
 
 
 def mod_files(name: str) -> dict[str, str]:
-    """A mod and its test, by path within the network's folder. `name` is a Python name (see `mod_name`)."""
+    """Return a mod and its test, by path within the network's folder. `name` is a Python name (see
+    `mod_name`)."""
     title = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     values = {"name": event_part(name), "title": title, "module": name}
     return {f"mods/{name}.py": _MOD.format(**values), f"tests/test_{name}.py": _TEST.format(**values)}
 
 
 def package_files(name: str, oa_dev: str) -> dict[str, str]:
-    """A mod as a package of its own, by path within its folder; `oa_dev` is the version that it is written with."""
+    """Return a mod as a package of its own, by path within its folder; `oa_dev` is the version that
+    it is written with."""
     mod, test = mod_files(name).values()
     values = {"module": name, "distribution": name.replace("_", "-"), "name": event_part(name)}
     return {
@@ -235,12 +238,13 @@ def agent_files(agent_id: str, url: str) -> dict[str, str]:
 
 
 def mod_name(given: str) -> str:
-    """A mod's name as its module has it: without `mods.` or `./`, with `_` for `-`."""
+    """Return a mod's name as its module has it: without `mods.` or `./`, with `_` for `-`."""
     plain = given.removeprefix("./").removeprefix("mods.").replace("-", "_")
     return plain if not keyword.iskeyword(plain) else f"{plain}_"
 
 
 def event_part(name: str) -> str:
-    """A mod's name as a part of an event's name: two or more of a-z, 0-9 and _, beginning with a letter."""
+    """Return a mod's name as a part of an event's name: two or more of a-z, 0-9 and _, beginning
+    with a letter."""
     part = re.sub(r"[^a-z0-9_]", "", name.lower()).lstrip("_0123456789")
     return part if len(part) > 1 else f"{part or 'my'}_mod"

@@ -1,4 +1,5 @@
-"""`oa-dev exec`: runs a program for OpenAgents in this process, as `python SCRIPT` would, on our network."""
+"""`oa-dev exec`: runs a program for OpenAgents in this process, as `python SCRIPT` would, on our
+network."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from devserver.server.drop_in import install
 
 
 def run_script(script: Path, arguments: Sequence[str]) -> int:
-    """Run a script with its arguments. What it raises is its own and is shown as Python shows it.
+    """Run a script with its arguments. Its exceptions are its own and are shown as Python shows
+    them.
 
     Raises Problem for a script that cannot be read.
     """

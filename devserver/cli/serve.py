@@ -1,6 +1,7 @@
-"""What `oa-dev run` does: reads the settings, and serves in this process or in one that is supervised.
+"""The command `oa-dev run`: reads the settings, and serves in this process or in one that is
+supervised.
 
-Imports what it needs when it needs it: a supervisor needs little, and nobody shall wait for more.
+Imports on demand: a supervisor needs little, and a start must be fast.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from devserver.ui.terminal import is_tty
 
 
 def detach(given: Path | None, *, as_json: bool) -> int:
-    """Start the same command in the background, and say where it answers."""
+    """Start the same command in the background, and print its address."""
     from devserver.cli.background import start
     from devserver.cli.output import say, say_json
 
@@ -47,14 +48,14 @@ def run(
     sync: bool = False,
     record: bool = False,
 ) -> int:
-    """Run the network until it is stopped. `flags` are settings by name, None where not given.
+    """Run the network until it is stopped. `flags` are settings by name, None if not given.
 
-    `sync`: install what is locked before, which ends the command where it cannot be. `record`: record a session.
+    `sync`: install the lock first, and end the command if that fails. `record`: record a session.
     """
     from devserver.server.image import VARIABLE as RESTARTED
     from devserver.server.image import Image
 
-    # Before anything is changed: a restart in place begins with what this start has found.
+    # Before anything is changed: a restart in place begins with the conditions of this start.
     image = Image()
     path = network_file(given)
     settings = settings_of(path, flags)
@@ -124,7 +125,7 @@ def run(
         **asked,
     )
     try:
-        # Asked anew for each line: the server puts a redactor before it.
+        # Looked up for each line: the server puts a redactor before it.
         with captured(lambda said: face.log.say(said), keys=face.keys is not None):
             return run_server(options, face)
     except ConfigError as error:
@@ -138,14 +139,16 @@ def run(
 
 
 def _synced(path: Path, *, as_json: bool) -> int:
-    """Lock and install what is wanted, in a process of its own: what serves has imported none of it."""
+    """Lock and install the wants, in a process of its own: the serving one has imported none of
+    it."""
     command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
-    # Standard output is for the lines of what runs.
+    # Standard output is for the lines of the server.
     return subprocess.run(command, cwd=path.parent, stdout=sys.stderr if as_json else None, check=False).returncode
 
 
 def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:
-    """Whether a run shall be supervised: as it was said, otherwise where a person sits at a terminal."""
+    """Return whether a run is supervised: as asked for, otherwise if a person sits at a
+    terminal."""
     from devserver.server.supervisor import supported
 
     at_terminal = is_tty(sys.stdin) and is_tty(sys.stdout) and not as_json
@@ -160,7 +163,7 @@ def supervise(arguments: Sequence[str]) -> int:
 
 
 def settings_of(path: Path, flags: Mapping[str, Any]) -> Settings:
-    """The settings of a run of this network.yaml. Raises Problem for one that cannot be used."""
+    """Return the settings of a run of this network.yaml. Raises Problem for an invalid one."""
     try:
         return read_settings(path.parent, flags, os.environ)
     except SettingError as error:

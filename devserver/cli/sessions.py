@@ -1,4 +1,4 @@
-"""Runs a recorded session again, without a server: what `oa-dev replay FILE` does, also in CI."""
+"""Runs a recorded session again, without a server: `oa-dev replay FILE`, also in CI."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from devserver.ui.words import count, took
 EVENT_SECONDS = 5.0
 MOST_SECONDS = 600.0
 APART_SECONDS = 1.1
-"""Seconds between the two runs that noise is measured by."""
+"""Seconds between the two runs that measure noise."""
 _MOST_KINDS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What one event of a session came to."""
+    """The result of one event of a session."""
 
     given: Input
     result: PinResult
@@ -47,10 +47,11 @@ class Compared:
 
 
 def replay(file: str, *, at: int | None, as_json: bool) -> int:
-    """Run a session twice, and say what differs from what was recorded. Ends with 1 where something does.
+    """Run a session twice, and print its differences from the record. Exits with 1 if there are
+    any.
 
-    `at`: the number of the event to stop at, which is shown. Raises Problem for a file that is not a session, and for a
-    network.yaml that cannot be used.
+    `at`: the number of the event to stop at, which is shown. Raises Problem for a file that is not
+    a session, and for a network.yaml that cannot be used.
     """
     path, network = session_file(file), network_file(None)
     try:
@@ -156,7 +157,7 @@ def _show(found: list[Compared], spent: float, file: str, at: int | None) -> Non
 
 
 def _kinds(found: list[Compared], file: str) -> list[Line]:
-    """The differences by kind: how many events, which, where, and the first of them."""
+    """Return the differences by kind: how many events, which, where, and the first of them."""
     glyphs = view().look.glyphs
     kinds: dict[tuple[str, str], list[Compared]] = {}
     for each in found:

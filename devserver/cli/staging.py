@@ -1,6 +1,7 @@
-"""What `add` is given, as something that an index has: a name of a catalogue, a wheel, a folder, a git repository.
+"""The arguments of `add` as packages of an index: a name of a catalogue, a wheel, a folder, a git
+repository.
 
-What is no package of an index becomes a wheel in the folder index of the workspace, so that a clone has it, too.
+All but the first become a wheel in the folder index of the workspace, so that a clone has it, too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _GIT_PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A distribution to add. `place` is where it comes from, in words; `index` a folder that has to be listed."""
+    """A distribution to add. `place` is its origin, in words; `index` a folder that has to be
+    listed."""
 
     name: str
     versions: str = ""
@@ -46,7 +48,8 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a person has asked. `build`: run the build of others; `exactly`, `from_index`: the name is meant as it is."""
+    """The options of a person. `build`: run the build of others; `exactly`, `from_index`: the name
+    is meant literally."""
 
     build: bool = False
     exactly: bool = False
@@ -54,9 +57,10 @@ class Asked:
 
 
 class Stage:
-    """The folder index of a workspace, to which wheels are put that no index has.
+    """The folder index of a workspace, which gets wheels that no index has.
 
-    `files` remembers what was put there. Raises Problem for what cannot be found, and what the makers of wheels raise.
+    `files` remembers the new ones. Raises Problem for an argument that is not found, and the errors
+    of the builders of wheels.
     """
 
     def __init__(self, config: NetworkConfig, workspace: Path, files: Files) -> None:
@@ -67,7 +71,7 @@ class Stage:
         self._is_listed = bool(folders)
 
     def given(self, what: str, catalogues: Sequence[Catalogue], asked: Asked) -> Given:
-        """Find what a person names, and put its wheel into the index, if it has to be put anywhere."""
+        """Find the package that a person names, and put its wheel into the index, if necessary."""
         if what.startswith(_GIT):
             return self.repository(what)
         path = Path(what).expanduser()
@@ -78,7 +82,7 @@ class Stage:
         return self.named(what, catalogues, asked)
 
     def named(self, what: str, catalogues: Sequence[Catalogue], asked: Asked) -> Given:
-        """A name, perhaps with versions, of a catalogue or an index."""
+        """Find a name, perhaps with versions, of a catalogue or an index."""
         parts = _NAME.fullmatch(what.strip())
         if parts is None or not is_range(parts["versions"] or ""):
             raise Problem(
@@ -93,7 +97,7 @@ class Stage:
             return Given(name=found.name, versions=versions, place=shown(found.catalogue.name), listed=True)
         with tempfile.TemporaryDirectory(prefix="oa-dev-add-") as folder:
             for each in needed_built_in(found.name):
-                # No index has it but this one; where another catalogue lists it, its index is asked.
+                # No index has it but this one; if another catalogue lists it, its index is asked.
                 if (needed := find(catalogues, each)) is not None and needed.catalogue.name == BUILT_IN:
                     self._put(build_built_in(each, Path(folder)), "what is built in", "built in")
             given = self._put(build_built_in(found.name, Path(folder)), "what is built in", "built in")
@@ -120,14 +124,14 @@ class Stage:
             raise Problem(f"{found.name} is blocked by {shown(found.catalogue.name)}: {reason}", code=Exit.FATAL)
 
     def folder(self, path: Path, *, build: bool) -> Given:
-        """A folder with a pyproject.toml, which is built."""
+        """Build a folder with a pyproject.toml."""
         if not path.is_dir():
             raise Problem(f"there is no folder {path}")
         with tempfile.TemporaryDirectory(prefix="oa-dev-add-") as folder:
             return self._put(_built(path, Path(folder), build=build), str(path), path.resolve().name)
 
     def repository(self, what: str) -> Given:
-        """A repository at a revision: `git+file:///srv/polls@v1.0.0`, `git+https://…`."""
+        """Build a repository at a revision: `git+file:///srv/polls@v1.0.0`, `git+https://…`."""
         address, at, revision = what.removeprefix(_GIT).rpartition("@")
         if not at or "/" in revision:
             address, revision = what.removeprefix(_GIT), "HEAD"
@@ -156,7 +160,7 @@ class Stage:
         self._files.write(target, data)
         return Given(
             name=package.name,
-            # What was given is what is wanted, though the index may have newer ones.
+            # The given package is wanted, though the index may have newer ones.
             versions=f"=={package.version}" if self._has_others(package) else "",
             place=place,
             index="" if self._is_listed else self._index,

@@ -1,4 +1,5 @@
-"""Where `oa-dev` begins: chooses who reads the arguments, and makes a problem a line with a hint and an exit code."""
+"""The start of `oa-dev`: chooses the reader of the arguments, and makes a problem a line with a
+hint and an exit code."""
 
 from __future__ import annotations
 
@@ -15,9 +16,10 @@ from devserver.ui.escape import cut, safe
 
 
 def main() -> None:
-    """The entry point of `oa-dev`: runs the command in the process's arguments and ends the process."""
+    """Run the command in the process's arguments and end the process: the entry point of
+    `oa-dev`."""
     for stream in (sys.stdout, sys.stderr):
-        # Names of files need not be text: what cannot be encoded is spelled out.
+        # Names of files need not be text: bytes that cannot be encoded are spelled out.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(_main())
 
@@ -43,13 +45,15 @@ def in_directory(arguments: list[str]) -> list[str]:
         os.chdir(arguments[1])
     except (OSError, ValueError) as error:
         raise Problem(f"cannot change to {arguments[1]}: {getattr(error, 'strerror', None) or error}") from error
-    # A supervisor and a restart in place begin in this directory, with the arguments of this process.
+    # A supervisor and a restart in place begin in this directory, with the arguments of this
+    # process.
     sys.argv[1:] = sys.orig_argv[-len(arguments) :] = arguments[2:]
     return in_directory(arguments[2:])
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; problems are said on stderr in a line with a hint."""
+    """Run a command and return its exit code; problems are printed on stderr in a line with a
+    hint."""
     try:
         return _called(arguments)
     except DevServerError as error:
@@ -61,7 +65,7 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _called(arguments: Sequence[str]) -> int:
-    # A shell that completes asks by this variable, with no arguments that mean anything.
+    # A shell asks for completions by this variable, with meaningless arguments.
     run = None if "_OA_DEV_COMPLETE" in os.environ else run_arguments(arguments)
     if run is not None:
         from devserver.cli import serve
@@ -73,7 +77,8 @@ def _called(arguments: Sequence[str]) -> int:
 
 
 def _unread() -> int:
-    """Whoever read what a command prints has gone; Python must not fail once more when it closes that stream."""
+    """Handle a reader of the output that has gone: Python must not fail once more when it closes
+    that stream."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.CLEAN
 
@@ -85,7 +90,7 @@ def _said(error: DevServerError, *, as_json: bool) -> int:
     if hint:
         print(f"  {cut(safe(hint))}", file=sys.stderr)
     if as_json:
-        # Not above: `--help` and `--version` need none of it.
+        # Not above: `--help` and `--version` do not need it.
         from devserver.model.facts import ErrorFacts
         from devserver.model.wire_form import error_line, iso
 

@@ -1,4 +1,5 @@
-"""What a workspace wants of what comes from outside: of network.yaml, of its mods' sources, of the lock and catalogues.
+"""The wants of a workspace from outside: of network.yaml, of its mods' sources, of the lock and
+catalogues.
 
 Reads and decides; changes nothing.
 """
@@ -31,7 +32,7 @@ SERVER = "oa-dev"
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """A mod of the workspace: what it says of itself."""
+    """A mod of the workspace with its declarations."""
 
     path: str
     declared: Declarations
@@ -46,10 +47,10 @@ def wants_of(
     more: Sequence[Listed] = (),
     file: str = "network.yaml",
 ) -> Wants:
-    """All that is wanted together. `more` are mods that network.yaml is about to list.
+    """Return all wants together. `more` are mods that network.yaml is about to list.
 
-    A mod that is not in the workspace comes from outside where the lock has it, network.yaml says a version of it, or a
-    catalogue lists it: a name that was mistyped is looked for nowhere.
+    A mod that is not in the workspace comes from outside if the lock has it, network.yaml names a
+    version of it, or a catalogue lists it: a mistyped name is searched nowhere.
     """
     own, listed = [], []
     for spec in config.enabled_mods:
@@ -77,7 +78,7 @@ def wants_of(
 
 
 def _own(mod_path: str, workspace: Path) -> _Own | None:
-    """A mod of the workspace with what it declares; None for one that is not there."""
+    """Return a mod of the workspace with its declarations; None for one that does not exist."""
     roots = Roots(workspace)
     try:
         with _first_on_path(workspace):
@@ -88,13 +89,14 @@ def _own(mod_path: str, workspace: Path) -> _Own | None:
     except ModNotFound:
         return None
     except (DevServerError, OSError, SyntaxError, ValueError):
-        # It is there, and the load says what is wrong with it.
+        # It exists, and its load will report the error.
         return _Own(module_of(mod_path), Declarations())
 
 
 @contextmanager
 def _first_on_path(workspace: Path) -> Iterator[None]:
-    """Look into a workspace first, as a server does: another folder `mods` on the import path is not meant."""
+    """Look into a workspace first, as a server does, before other folders `mods` on the import
+    path."""
     sys.path.insert(0, str(workspace))
     try:
         yield
@@ -113,7 +115,7 @@ def _distribution(spec: ModSpec, lock: Lock, catalogues: Sequence[Catalogue]) ->
 
 
 def _with_needed(own: list[_Own], workspace: Path) -> Iterator[_Own]:
-    """Mods of the workspace, and those of it that they need."""
+    """Return mods of the workspace, and those of it that they need."""
     seen = {each.path for each in own}
     for each in own:
         yield each
@@ -128,7 +130,8 @@ def _with_needed(own: list[_Own], workspace: Path) -> Iterator[_Own]:
 
 
 def _needing(mod: _Own, workspace: Path, lock: Lock, catalogues: Sequence[Catalogue]) -> Needing:
-    """What a mod of the workspace needs of other people: packages, and distributions of the mods that it requires."""
+    """Return the needs of a mod of the workspace for others' code: packages, and distributions of
+    the mods that it requires."""
     needs, places = list(mod.declared.packages), []
     for text in mod.declared.requires:
         try:
