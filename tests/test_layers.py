@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,12 +64,40 @@ STRANGERS = (("reload", "network"), ("transports", "ui"), ("control", "ui"), ("t
 """Packages that never import each other."""
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@dataclass(frozen=True)
+class Module:
+    """What the tests ask of a file: its name in the package, what it imports, where it names `sys.modules`."""
+
+    name: str
+    imports: tuple[str, ...]
+    touches: tuple[int, ...]
+
+    @property
+    def own(self) -> list[str]:
+        """What it imports of this package."""
+        return [each.removeprefix("devserver.") for each in self.imports if each.startswith("devserver.")]
+
+
+@functools.cache
+def modules() -> tuple[Module, ...]:
+    """Every file of the package. Read once, by the process that needs it; no tree is kept."""
+    return tuple(_modules())
+
+
+def _modules() -> Iterator[Module]:
     for file in sorted(PACKAGE.rglob("*.py")):
         if file.is_relative_to(PACKAGE / "catalogue"):
             continue  # mods that are built in: data of the package, no modules of it
+        text = file.read_text(encoding="utf-8")
         name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        yield name, ast.parse(file.read_text(encoding="utf-8"))
+        yield Module(name.removeprefix("__init__"), tuple(imports(ast.parse(text))), tuple(touched(text)))
+
+
+def touched(text: str) -> Iterator[int]:
+    """The lines at which a source names `sys.modules`."""
+    if "sys.modules" in text:
+        attributes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute))
+        yield from (node.lineno for node in attributes if ast.unparse(node) == "sys.modules")
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -80,10 +110,6 @@ def imports(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
         yield from imports(node)
-
-
-def own_imports(tree: ast.AST) -> Iterator[str]:
-    yield from (name.removeprefix("devserver.") for name in imports(tree) if name.startswith("devserver."))
 
 
 def folder_of(name: str) -> str:
@@ -100,42 +126,36 @@ def _lies_in(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
 
 
-ALL = [(name.removeprefix("__init__"), tree) for name, tree in modules()]
-
-
 def test_every_module_has_a_folder() -> None:
     """Every module lies in a folder of the house, or is a public file of the root."""
-    assert [name for name, _ in ALL if not folder_of(name)] == []
+    assert [each.name for each in modules() if not folder_of(each.name)] == []
 
 
-@pytest.mark.parametrize(("name", "tree"), ALL, ids=[name for name, _ in ALL])
-def test_a_module_imports_only_from_its_own_folder_or_from_below(name: str, tree: ast.Module) -> None:
+def test_a_module_imports_only_from_its_own_folder_or_from_below() -> None:
     """The graph of folders is a line: no circle, no arrow upwards."""
-    if name:  # The package itself exposes public names of upper folders, lazily; no module below uses them.
-        assert [each for each in own_imports(tree) if floor_of(each) > floor_of(name)] == []
+    # The package itself exposes public names of upper folders, lazily; no module below uses them.
+    named = [each for each in modules() if each.name]
+    upwards = [(each.name, used) for each in named for used in each.own if floor_of(used) > floor_of(each.name)]
+    assert upwards == []
 
 
-@pytest.mark.parametrize(("name", "tree"), ALL, ids=[name for name, _ in ALL])
-def test_strangers_never_import_each_other(name: str, tree: ast.Module) -> None:
+def test_strangers_never_import_each_other() -> None:
     """The two streams, and the faces, meet only in what lies below or above them."""
     for one, other in (*STRANGERS, *((b, a) for a, b in STRANGERS)):
-        if _lies_in(name, one):
-            assert [each for each in own_imports(tree) if _lies_in(each, other)] == []
+        ours = [each for each in modules() if _lies_in(each.name, one)]
+        assert [(each.name, used) for each in ours for used in each.own if _lies_in(used, other)] == []
 
 
-@pytest.mark.parametrize(("name", "tree"), ALL, ids=[name for name, _ in ALL])
-def test_what_has_an_owner_is_used_by_nobody_else(name: str, tree: ast.Module) -> None:
+@pytest.mark.parametrize("module", OWNERS)
+def test_what_has_an_owner_is_used_by_nobody_else(module: str) -> None:
     """importlib, watchfiles, sockets and the web framework each have one place."""
-    for module, owners in OWNERS.items():
-        if not any(_lies_in(name, owner) for owner in owners):
-            assert [each for each in imports(tree) if _lies_in(each, module)] == []
+    others = [each for each in modules() if not any(_lies_in(each.name, owner) for owner in OWNERS[module])]
+    assert [(each.name, used) for each in others for used in each.imports if _lies_in(used, module)] == []
 
 
-@pytest.mark.parametrize(("name", "tree"), ALL, ids=[name for name, _ in ALL])
-def test_only_the_loader_touches_the_table_of_modules(name: str, tree: ast.Module) -> None:
+def test_only_the_loader_touches_the_table_of_modules() -> None:
     """`sys.modules` belongs to `loader`."""
-    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.modules"]
-    assert not used or _lies_in(name, "loader")
+    assert [(each.name, each.touches) for each in modules() if each.touches and not _lies_in(each.name, "loader")] == []
 
 
 def test_sample_mods_import_only_devserver_and_each_other() -> None:

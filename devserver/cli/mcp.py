@@ -20,6 +20,7 @@ from devserver.cli.events import Feed
 from devserver.cli.exits import Problem
 from devserver.cli.inputs import event_of
 from devserver.cli.locate import network_file, workspace
+from devserver.live import garbage
 from devserver.model.event import matches, pattern_problem
 from devserver.model.trace import row_to_dict
 
@@ -152,6 +153,7 @@ def serve() -> int:
     server = FastMCP("oa-dev", instructions=_INSTRUCTIONS, log_level="WARNING")
     for each in TOOLS:
         server.add_tool(_in_thread(each), name=each.__name__, description=(each.__doc__ or "").strip())
+    garbage.end_start()
     server.run("stdio")
     return 0
 

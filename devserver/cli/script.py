@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devserver.cli.exits import Exit, Problem
+from devserver.live import garbage
 from devserver.server.drop_in import install
 
 
@@ -21,6 +22,7 @@ def run_script(script: Path, arguments: Sequence[str]) -> int:
     if not script.is_file():
         raise Problem(f"there is no script {script}", "oa-dev exec SCRIPT [ARGS]")
     install()
+    garbage.end_start()
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.resolve().parent))
     runpy.run_path(str(script), run_name="__main__")

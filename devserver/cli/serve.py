@@ -67,7 +67,6 @@ def run(
         return code
     if fresh and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
-    garbage.begin_start()
     from devserver.server.process_limits import set_limits
 
     set_limits()

@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.quick import run_arguments
 from devserver.errors import DevServerError
+from devserver.live import garbage
 from devserver.ui.escape import cut, safe
 
 
 def main() -> None:
     """Run the command in the process's arguments and end the process: the entry point of
     `oa-dev`."""
+    # What is imported stays: looking for garbage among it would take a tenth of a start.
+    garbage.begin_start()
     for stream in (sys.stdout, sys.stderr):
         # Names of files need not be text: bytes that cannot be encoded are spelled out.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -134,22 +134,28 @@ DEV_KEYS = sorted(network_schema()["properties"]["dev"]["properties"])
 
 
 @pytest.mark.parametrize(
-    "text",
+    "line",
     [
-        *(f"{HEAD}  {key}: {odd}\n" for key in NETWORK_KEYS for odd in ODD),
-        *(f"{HEAD}dev:\n  {key}: {odd}\n" for key in DEV_KEYS for odd in ODD),
-        *(f"{HEAD}{key}: {odd}\n" for key in ("dev", "metadata", "network_profile") for odd in ODD),
+        *(f"  {key}: " for key in NETWORK_KEYS),
+        *(f"dev:\n  {key}: " for key in DEV_KEYS),
+        *(f"{key}: " for key in ("dev", "metadata", "network_profile")),
     ],
 )
-def test_of_every_odd_value_both_say_the_same(text: str) -> None:
+def test_of_every_odd_value_both_say_the_same(line: str) -> None:
     """Empty, null, of another type: what one takes the other takes."""
+    texts, schema = {odd: f"{HEAD}{line}{odd}\n" for odd in ODD}, network_schema()
+    assert {odd: accepts(text) for odd, text in texts.items()} == {
+        odd: fits(yaml.safe_load(text), schema) for odd, text in texts.items()
+    }
+
+
+def accepts(text: str) -> bool:
+    """Whether the parser takes it."""
     try:
         parse_network(text)
     except ConfigError:
-        accepted = False
-    else:
-        accepted = True
-    assert fits(yaml.safe_load(text), network_schema()) is accepted
+        return False
+    return True
 
 
 def test_the_command_prints_the_schema(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def senders(live: Live, pool: ThreadPoolExecutor, count: int) -> tuple[list[Json
     over, answers = threading.Event(), []
 
     def ask(agent: Agent) -> None:
-        while not over.is_set():
+        while not over.wait(0.002):
             answers.append(agent.send("work.version.get"))
 
     asking = [pool.submit(ask, live.join(f"a{number}")) for number in range(count)]
