@@ -11,7 +11,7 @@ from textwrap import dedent
 from wheels import wheel, wheel_file
 
 from devserver.market import folder as packages
-from devserver.market.lock import NAME, Facts, read_lock, written
+from devserver.market.lock import NAME, Facts, LockedLine, read_lock, written
 
 MOD = """
 from devserver import BaseMod, EventResponse, mod_event_handler
@@ -55,8 +55,19 @@ def make_mod_wheel(folder: Path, name: str, version: str, source: str | None = N
     return make_wheel(folder, name.replace("_", "-"), version, {f"{name}/__init__.py": text}, mods=[name], **more)
 
 
-def lock(workspace: Path, *wheels: Path) -> None:
-    """Lock these wheels, which lie in the workspace, and install them, as `oa-dev sync` does."""
+def _line(workspace: Path, name: str, wheel_of: Path) -> LockedLine:
+    distribution, version = wheel_of.name.split("-")[:2]
+    sha = hashlib.sha256(wheel_of.read_bytes()).hexdigest()
+    place = wheel_of.resolve().relative_to(workspace.resolve()).as_posix()
+    return LockedLine(line=name, name=distribution.replace("_", "-"), version=version, where=place, sha256=sha)
+
+
+def lock(workspace: Path, *wheels: Path, lines: Mapping[str, Path] | None = None) -> None:
+    """Lock these wheels, which lie in the workspace, and install them, as `oa-dev sync` does.
+
+    `lines` are versions of mods beside the others, as in `{"polls@2": wheel}`.
+    """
+    beside = tuple(_line(workspace, name, each) for name, each in (lines or {}).items())
     rows = ['lock-version = "1.0"', 'created-by = "uv"', 'requires-python = ">=3.11"']
     mods: dict[str, str] = {}
     for each in wheels:
@@ -69,14 +80,17 @@ def lock(workspace: Path, *wheels: Path) -> None:
         for each in wheels:
             with zipfile.ZipFile(each) as archive:
                 archive.extractall(folder)
+        for name, each in (lines or {}).items():
+            with zipfile.ZipFile(each) as archive:
+                archive.extractall(packages.line_folder(folder, name))
         mods.update(packages.mods_in(folder))
 
     resolved = "\n".join((*rows, ""))
     if not wheels:
         resolved += "packages = []\n"
-    found = read_lock(written(resolved, Facts(), workspace).encode())
+    found = read_lock(written(resolved, Facts(lines=beside), workspace).encode())
     folder = packages.build(workspace, found, fill)
     mods.update(packages.mods_in(folder))
-    data = written(resolved, Facts(mods), workspace).encode()
+    data = written(resolved, Facts(mods, lines=beside), workspace).encode()
     packages.write_record(folder, read_lock(data), data)
     packages.write_whole(workspace / NAME, data)

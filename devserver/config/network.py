@@ -362,11 +362,13 @@ class Version(Closed):
     it."""
 
     label: Label | None = Field(
-        default=None, description="Its name behind the @, as in wiki@2; the end of the other path where it is left out."
+        default=None,
+        description="Its name behind the @, as in wiki@2. Left out: the end of the other path, or the major version.",
     )
     name: ModName | None = Field(
         default=None, description="Another mod's path. Without it this is the mod's own file on disk, as saved."
     )
+    version: Versions = Field(default="", description="Or a version of the mod from an index, as in ~=2.0.")
     enabled: Flag = True
     share: Share = Field(default=0.0, description="The part of all agents that get it, as in 10%.")
     agents: list[AgentId] = Field(default=[], description="These get it always.")

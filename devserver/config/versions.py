@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,12 @@ def default_label(name: str) -> str | None:
     return next(found, None)
 
 
+def label_of_versions(text: str) -> str | None:
+    """The label of a version from an index: its major version, as in "2" for "~=2.0"."""
+    found = re.search(r"[0-9]{1,20}", text)
+    return found[0] if found is not None else None
+
+
 def check_versions(document: Document, entries: object) -> None:
     """Note versions of one mod that contradict each other: repeated labels, shares over all
     agents."""
@@ -44,9 +51,14 @@ def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[An
         if not isinstance(version, dict):
             continue
         place = (*loc, number)
-        label, other = version.get("label"), version.get("name")
+        label, other, versions_from = version.get("label"), version.get("name"), version.get("version")
         if isinstance(other, str) and mod_name_problem(other) is None and module_of(other) == module_of(name):
             document.report((*place, "name"), f"{path_of(place)}.name is the mod itself", "leave it out")
+        if isinstance(other, str) and versions_from is not None:
+            says = f"{path_of(place)} names another mod and a version of this one"
+            document.report((*place, "version"), says, "leave one of them out", about_key=True)
+        if label is None and isinstance(versions_from, str):
+            label = label_of_versions(versions_from)
         if label is None and not isinstance(other, str):
             document.report(place, f"{path_of(place)}.label is missing", "write label: next")
             continue
@@ -91,16 +103,17 @@ def versions_of(document: Document, mod: Mod, loc: Loc) -> tuple[ModSpec, ...]:
 def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
     for number, each in enumerate(mod.versions):
         place = (*loc, number)
-        label = each.label or default_label(each.name or "")
+        label = each.label or label_of_versions(each.version) or default_label(each.name or "")
         assert label is not None
         config, written = _config_of(each, mod, place)
         yield ModSpec(
             f"{module_of(mod.name)}@{label}",
             config,
             mod.enabled and each.enabled,
+            each.version,
             line=document.place_of(place).line,
             place_of=document.places_in(written),
-            beside=_line(label, each),
+            beside=_line(label, each, f"{module_of(mod.name)}@{label}"),
         )
 
 
@@ -112,7 +125,7 @@ def _config_of(version: Version, mod: Mod, loc: Loc) -> tuple[Mapping[str, Any],
     return mod.config, (*loc[:3], "config") if "config" in mod.model_fields_set else loc[:3]
 
 
-def _line(label: str, version: Version) -> Line:
+def _line(label: str, version: Version, path: str) -> Line:
     guard = Guard(version.guard.errors, version.guard.of) if "guard" in version.model_fields_set else None
     return Line(
         label=label,
@@ -125,6 +138,7 @@ def _line(label: str, version: Version) -> Line:
         ),
         state=StateMode.COPY if version.shadow else StateMode(version.state or StateMode.SHARED),
         guard=guard,
-        code=module_of(version.name) if version.name is not None else "",
+        code=path if version.version else module_of(version.name) if version.name is not None else "",
         ignore=tuple(version.compare.ignore),
+        versions=version.version,
     )

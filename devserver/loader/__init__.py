@@ -15,13 +15,13 @@ Decides nothing.
 - `reads`   which data files code reads and writes, and what it starts
 - `installed` code that is not a mod's and has changed on disk
 - `environment` the folder of packages that the lock names
-- `locate`  finds the module of a mod without importing anything
+- `locate`  finds the module of a mod without importing anything; `locate_line` that of a version installed apart
 """
 
 from devserver.loader.build import Build, NeedsModsThread
 from devserver.loader.environment import Environment
 from devserver.loader.installed import InstalledCode
-from devserver.loader.locate import Located, find_mod_class, imported, locate
+from devserver.loader.locate import Located, find_mod_class, imported, locate, locate_line
 from devserver.loader.modules import LoadedModules
 from devserver.loader.reads import DataReads
 
@@ -36,4 +36,5 @@ __all__ = [
     "find_mod_class",
     "imported",
     "locate",
+    "locate_line",
 ]

@@ -20,6 +20,7 @@ from devserver.market.folder import (
     environments,
     find_installed,
     hash_of,
+    line_folder,
     lock_of,
     purge,
     write_whole,
@@ -105,6 +106,12 @@ class Environment:
         """Return the mods that the lock brings, by path, each with its distribution: the allow list
         for mods from outside."""
         return {} if self.current is None else self.current.mods
+
+    def folder_of(self, line: str) -> Path | None:
+        """Where a version of a mod lies that was installed beside the others (`wiki_extras@2`); None for none."""
+        if self.current is None or line not in self.current.packages:
+            return None
+        return line_folder(self.current.folder, line)
 
     # Switching
 
@@ -194,11 +201,12 @@ class Environment:
             if new is None:
                 gone.add(owner)
             elif new.identity != old.identity:
-                moved[name] = now.folder / name.replace(".", "/")
+                moved[name] = now.place_of(name)
                 changes[owner] = f"{old.version} → {new.version}" if old.version != new.version else "other files"
         imported = self._imported_otherwise(now)
         blocked = {
-            name: tuple(each for each in imported if each in now.with_needed(name)) for name in {*now.mods.values()}
+            name: tuple(each for each in imported if each in now.with_needed(name))
+            for name in {*now.mods.values(), *now.lines}
         }
         return News(
             moved=moved,
@@ -223,7 +231,7 @@ class Environment:
         """Return the third-party packages of which this process has imported another version than
         this lock names."""
         found: dict[str, tuple[str, str]] = {}
-        of_mods = {*now.mods.values()}
+        of_mods = {*now.mods.values(), *now.lines}
         for each in self._known.values():
             for name, package in each.packages.items():
                 new = now.packages.get(name)

@@ -74,6 +74,19 @@ def locate(
     return Located(mod_id_of(mod_path), mod_path, entry, file, roots.holds(file))
 
 
+def locate_line(line: str, folder: Path, roots: Roots) -> Located:
+    """Find the module of a version of a mod that was installed beside others: `wiki_extras@2`, in `folder`.
+
+    Raises ModRefused, ModNotFound.
+    """
+    plain, _, label = line.partition("@")
+    entry, file = _entry(plain, [str(folder)], roots)
+    refused = roots.why_refused(file)
+    if refused is not None:
+        raise ModRefused(f"{line}: {refused}")
+    return Located(mod_id_of(line), line, f"{plain}@{label}{entry[len(plain) :]}", file, roots.holds(file))
+
+
 def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
     """Return the class of a mod: of those that the mod's own code defines, the conventional name or
     the only one.
@@ -141,6 +154,12 @@ def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str,
             hint = hint_for(name, roots) or _near(parents[:depth], path, roots)
             raise ModNotFound(f"no mod {name}: there is no package {package}{hint}")
         path = packages[package] = list(found.submodule_search_locations)
+    return _entry(name, path, roots)
+
+
+def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:
+    """The entry module of a mod whose package, if it has one, has these folders."""
+    *parents, last = name.split(".")
     own = _spec(last, path, roots)
     inside = (
         _spec("mod", list(own.submodule_search_locations), roots) if own and own.submodule_search_locations else None

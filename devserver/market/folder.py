@@ -26,7 +26,7 @@ from devserver.model.names import mod_name_problem, normal
 
 if TYPE_CHECKING:
     # Slow to import, and not needed if a record says what is installed.
-    from devserver.market.lock import Lock, Locked
+    from devserver.market.lock import Lock, Locked, LockedLine
 
 RECORD = "oa-dev.json"
 KEPT_LOCK = "oa-dev.lock"
@@ -65,11 +65,24 @@ class Installed:
     packages: Mapping[str, Package] = field(default_factory=dict)
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """The versions of mods beside the others, as in `wiki_extras@2`; each is a package of that name, too."""
+        return tuple(name for name in self.packages if "@" in name)
+
+    @property
     def tops_of_mods(self) -> tuple[str, ...]:
-        """Return the top names of the distributions that bring mods: these are sources that are
-        reloaded."""
+        """Return the top names below the folder whose files are sources that are reloaded: those
+        of the distributions that bring mods, and the folders of lines."""
         named = (self.packages.get(name) for name in dict.fromkeys(self.mods.values()))
-        return tuple(dict.fromkeys(top for each in named if each is not None for top in each.tops))
+        tops = (top for each in named if each is not None for top in each.tops)
+        return tuple(dict.fromkeys((*tops, *(line_folder(Path(), each).name for each in self.lines))))
+
+    def place_of(self, module: str) -> Path:
+        """Where a module of a mod lies in the folder, without its suffix."""
+        top, dot, rest = module.partition(".")
+        if "@" not in top:
+            return self.folder / module.replace(".", "/")
+        return line_folder(self.folder, top) / f"{top.partition('@')[0]}{dot}{rest}".replace(".", "/")
 
     def owner(self, top: str) -> str | None:
         """Return the distribution that a top module or package belongs to."""
@@ -98,7 +111,12 @@ def folder_of(workspace: Path, lock: Lock) -> Path:
     """Return the folder of a lock's packages, even if it does not exist yet."""
     from devserver.market.lock import digest
 
-    return environments(workspace) / digest(lock.here)
+    return environments(workspace) / digest(lock.here, lock.lines)
+
+
+def line_folder(folder: Path, line: str) -> Path:
+    """Where a version of a mod lies that is installed beside the others: apart, so that both have their names."""
+    return folder / f"@{line}"
 
 
 def hash_of(data: bytes) -> str:
@@ -128,7 +146,7 @@ def find_installed(workspace: Path, data: bytes) -> Installed:
     same = _read_record(folder_of(workspace, lock))
     if same is not None:
         return replace(same[1], mods=dict(lock.mods))
-    count = len(lock.here)
+    count = len(lock.here) + len(lock.lines)
     raise NotInstalled(f"{count} locked package{'s are' if count != 1 else ' is'} not installed · oa-dev sync")
 
 
@@ -151,6 +169,7 @@ def write_record(folder: Path, lock: Lock, data: bytes) -> Installed:
     """Note and keep which lock a folder is of. Another lock of the same packages has the same
     folder, noted again."""
     packages = {each.name: _package(folder, each) for each in lock.here}
+    packages |= {each.line: _line(folder, each) for each in lock.lines}
     found = Installed(folder, dict(lock.mods), packages)
     rows = {name: asdict(each) for name, each in packages.items()}
     values = {"lock": hash_of(data), "mods": dict(lock.mods), "packages": rows}
@@ -193,6 +212,12 @@ def _package(folder: Path, locked: Locked) -> Package:
     if info is None:
         return Package(locked.version, identity)
     return Package(locked.version, identity, _tops(info), _requires(info))
+
+
+def _line(folder: Path, locked: LockedLine) -> Package:
+    info = _info_of(line_folder(folder, locked.line), locked.name)
+    requires = _requires(info) if info is not None else ()
+    return Package(locked.version, locked.sha256[:16], (locked.line,), requires)
 
 
 def _info_of(folder: Path, name: str) -> Path | None:

@@ -28,6 +28,8 @@ LIMIT = 8 * 1024 * 1024
 _FILE_URL = re.compile(r'\burl = "(file://[^"\\]*)"')
 _PATH = re.compile(r'\bpath = "([^"\\]*)"')
 _PAIR = re.compile(r'"([A-Za-z0-9_.]+)" = "([A-Za-z0-9._-]+)"')
+_LINE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*@[a-z0-9_]{1,20}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
 _OURS = re.compile(r"^\[tool\.oa-dev\]", re.MULTILINE)
 
@@ -50,19 +52,35 @@ class Locked:
     """Whether it is for this platform and this version of Python."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedLine:
+    """A version of a mod beside the one that is locked: one wheel, installed apart. `line` is as in `wiki_extras@2`.
+
+    `where` is a path beside the lock or an address. `requires` is resolved together with all else.
+    """
+
+    line: str
+    name: str
+    version: str
+    where: str
+    sha256: str
+    requires: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The facts in our own table.
 
     `mods`: paths of mods, each with its distribution. `wants`: the digest of the resolved wants.
     `server`: the packages of oa-dev itself that the resolution used. `origins`: by distribution,
-    the origin of packages that came from no index.
+    the origin of packages that came from no index. `lines`: further versions of mods.
     """
 
     mods: Mapping[str, str] = field(default_factory=dict)
     wants: str = ""
     server: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[LockedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +94,15 @@ class Lock:
     def mods(self) -> Mapping[str, str]:
         """Return the paths of mods, each with its distribution."""
         return self.facts.mods
+
+    @property
+    def lines(self) -> tuple[LockedLine, ...]:
+        """The versions of mods beside those in `packages`."""
+        return self.facts.lines
+
+    def line(self, name: str) -> LockedLine | None:
+        """The version that is locked for a line, as in `wiki_extras@2`."""
+        return next((each for each in self.lines if each.line == name), None)
 
     @property
     def here(self) -> tuple[Locked, ...]:
@@ -152,9 +179,20 @@ def _expect_inside(place: str) -> None:
 def _facts(values: Mapping[str, Any]) -> Facts:
     try:
         mods, server, origins = (_texts(values.get(each, {})) for each in ("mods", "server", "origins"))
-        return Facts(mods, str(values.get("wants", "")), server, origins)
-    except (TypeError, ValueError, AttributeError) as error:
+        lines = tuple(_locked_line(each) for each in values.get("lines", ()))
+        return Facts(mods, str(values.get("wants", "")), server, origins, lines)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BadLock(f"{NAME}: the table [tool.oa-dev] cannot be read: {error}") from error
+
+
+def _locked_line(values: Mapping[str, Any]) -> LockedLine:
+    requires = tuple(values.get("requires", ()))
+    found = _texts({key: values[key] for key in ("line", "name", "version", "where", "sha256")})
+    if not _LINE.fullmatch(found["line"]) or not _SHA256.fullmatch(found["sha256"]):
+        raise ValueError(f"{found['line']!a} is not a version of a mod with a sha256")
+    if not found["where"].startswith(("http://", "https://")):
+        _expect_inside(found["where"])
+    return LockedLine(**found, requires=tuple(_texts(dict.fromkeys(requires, ""))))
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -167,7 +205,7 @@ def written(resolved: str, facts: Facts, workspace: Path) -> str:
     """Return the text of a lock: uv's resolution, with paths beside the lock instead of this
     machine's, and our facts."""
     text = without_facts(_COMMENT.sub("", resolved)).rstrip("\n")
-    text = _FILE_URL.sub(lambda found: _relative(found[1], workspace), text)
+    text = _FILE_URL.sub(lambda found: f"path = {json.dumps(place_in(workspace, found[1]))}", text)
     return f"{text}\n\n{_table(facts)}"
 
 
@@ -184,14 +222,16 @@ def without_facts(text: str) -> str:
     return text if found is None else text[: found.start()]
 
 
-def _relative(url: str, workspace: Path) -> str:
-    path = Path(unquote(urlsplit(url).path))
-    base = workspace.resolve()
+def place_in(workspace: Path, url: str) -> str:
+    """Where a wheel is as a lock says it: beside the lock, or an address. Raises BadLock for any other place."""
+    if not url.startswith("file://"):
+        return url
+    path, base = Path(unquote(urlsplit(url).path)), workspace.resolve()
     if not path.is_relative_to(base):
         raise BadLock(
             f"{path.name} lies outside of the workspace: a lock that is shared names no place of this machine"
         )
-    return f"path = {json.dumps(path.relative_to(base).as_posix())}"
+    return path.relative_to(base).as_posix()
 
 
 def _table(facts: Facts) -> str:
@@ -200,15 +240,20 @@ def _table(facts: Facts) -> str:
     for name in ("mods", "server", "origins"):
         pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(getattr(facts, name).items()))
         rows.append(f"{name} = {{ {pairs} }}" if pairs else f"{name} = {{}}")
+    for line in facts.lines:
+        rows += ["", "[[tool.oa-dev.lines]]"]
+        rows += [f"{name} = {json.dumps(getattr(line, name))}" for name in ("line", "name", "version", "where")]
+        rows += [f"sha256 = {json.dumps(line.sha256)}", f"requires = {json.dumps(list(line.requires))}"]
     return "\n".join((*rows, ""))
 
 
-def digest(packages: Iterable[Locked]) -> str:
+def digest(packages: Iterable[Locked], lines: Iterable[LockedLine] = ()) -> str:
     """Return the name of the folder of these packages: 12 hexadecimal digits over the packages and
     the platform."""
     rows = sorted((each.name, each.version, *each.hashes) for each in packages)
+    beside = sorted((each.line, each.version, each.sha256) for each in lines)
     tag = (sys.implementation.cache_tag, sys.platform)
-    return hashlib.sha256(json.dumps([rows, tag]).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([rows, *beside, tag]).encode()).hexdigest()[:12]
 
 
 def changed_contents(old: Lock, new: Lock) -> list[tuple[Locked, Locked]]:

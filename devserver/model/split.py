@@ -75,7 +75,8 @@ class Line:
     main line's.
 
     Without `code` it runs the main line's own source: saves go to this line then, and the main line
-    stays as loaded. `ignore`: paths in answers that are not compared with a shadow's.
+    stays as loaded. The code of a version from an index is the line's own name (`wiki_extras@2`),
+    and `versions` is its range. `ignore`: paths in answers that are not compared with a shadow's.
     """
 
     label: str
@@ -84,6 +85,7 @@ class Line:
     guard: Guard | None = None
     code: str = ""
     ignore: tuple[str, ...] = ()
+    versions: str = ""
 
 
 def label_problem(label: str) -> str | None:

@@ -56,7 +56,9 @@ class Bookkeeping:
         spec = self._knowledge.specs.get(path)
         if spec is not None:
             self._knowledge.ended[path] = spec
-        if not line.code:
+        if line.code == path:
+            self._modules.lines.folders.pop(path, None)
+        elif not line.code:
             self._modules.lines.folders.pop(path, None)
             main = self._registry.find(main_of(path))
             if main is not None and main.live is not None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from devserver.errors import DevServerError, ModFault, ModNotFound, ModRefused
 from devserver.live.registry import Registry
-from devserver.loader import Environment, LoadedModules, locate
+from devserver.loader import Environment, LoadedModules, Located, locate, locate_line
 from devserver.market.manifest import declared_in
 from devserver.model.change import Sources
 from devserver.model.config import NetworkConfig
@@ -72,7 +72,7 @@ class Declared:
         for path in paths:
             try:
                 code = (codes or {}).get(path) or self._memory.code_of(path)
-                located = locate(code, self._roots, packages=packages)
+                located = self._located(code, packages)
                 if allowing is not None and not located.reloadable:
                     locate(code, self._roots, (*allow_list(allowing), *self._environment.mods), packages=packages)
                 file = located.file
@@ -85,6 +85,14 @@ class Declared:
             except (DevServerError, OSError, SyntaxError, ValueError):
                 continue
         return declared, absent
+
+    def _located(self, code: str, packages: dict[str, list[str]]) -> Located:
+        if "@" not in code:
+            return locate(code, self._roots, packages=packages)
+        folder = self._environment.folder_of(code)
+        if folder is None:
+            raise ModNotFound(f"{code} is not locked and installed: oa-dev sync brings it")
+        return locate_line(code, folder, self._roots)
 
     def add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
         """Add the mods that are needed and do not run, directly or through others: their

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from devserver.errors import ModFault, ModNotFound, ModRefused
-from devserver.loader import Environment, LoadedModules, Located, locate
+from devserver.loader import Environment, LoadedModules, Located, locate, locate_line
 from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Step
 from devserver.model.split import main_of
@@ -47,6 +47,8 @@ class Locator:
         # Only the path of a line has a label: other texts with an @ name no mod.
         path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
         try:
+            if "@" in path:
+                return self._installed_line(path)
             located = locate(path, self._roots, self._allow_list)
         except (ModNotFound, ModRefused) as fault:
             raise self._placed(fault, step.mod_path) from None
@@ -63,6 +65,15 @@ class Locator:
             raise ModRefused(f"{path} belongs to an installed package, of which a process has one version")
         self._modules.lines.folders[module_of(step.mod_path)] = _folder_of(located)
         return replace(located, entry=module_of(step.mod_path) + located.entry[len(module_of(path)) :])
+
+    def _installed_line(self, path: str) -> Located:
+        """A version from an index, which lies apart and has a name of its own: only what is locked is there."""
+        folder = self._environment.folder_of(path)
+        if folder is None:
+            raise ModNotFound(f"{path} is not locked and installed: oa-dev sync brings it")
+        located = locate_line(path, folder, self._roots)
+        self._modules.lines.folders[path] = folder
+        return located
 
     def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
         """Return the fault of a mod that is not found, at the line where network.yaml lists it."""

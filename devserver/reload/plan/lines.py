@@ -46,7 +46,8 @@ def describe(line: Line, main: LiveMod | None = None) -> str:
     state = "" if line.rule.shadow else f"state {line.state.value}"
     state += f" with {main.mod_id}" if main is not None and state and line.state is StateMode.SHARED else ""
     guard = str(line.guard) if line.guard is not None else ""
-    return " · ".join(filter(None, (line.code or "the file on disk", str(line.rule), state, guard)))
+    code = f"{line.versions} from an index" if line.versions else line.code or "the file on disk"
+    return " · ".join(filter(None, (code, str(line.rule), state, guard)))
 
 
 def _why_no_line(main: LiveMod, line: Line, situation: Situation) -> str | None:
