@@ -33,9 +33,10 @@ from devserver.market.places import WHEEL_PATIENCE, Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Wants
-from devserver.market.yaml_edit import add_index, add_mod, remove_mod
+from devserver.market.yaml_edit import add_index, add_mod, remove_line, remove_mod
 from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
+from devserver.model.split import label_of, main_of
 from devserver.model.wire_read import restarted_from_dict
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
@@ -84,7 +85,7 @@ class Here:
         return wants_of(config, self.workspace, self.lock, self.catalogues, more=more, file=self.path.name)
 
 
-def _here(chosen: Choices, *, may_be_bad: bool = False) -> Here:
+def read_here(chosen: Choices, *, may_be_bad: bool = False) -> Here:
     path = network_file(None)
     config = read_network(path)
     lock, anew = _lock(path.parent, may_be_bad=may_be_bad)
@@ -116,7 +117,7 @@ def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
 
 def sync(chosen: Choices, *, vendor: bool = False) -> int:
     """Lock the wants, and install the lock. Exits with 1 if that is impossible, or was declined."""
-    return _guarded(lambda: _sync(chosen, vendor=vendor), chosen)
+    return guarded(lambda: _sync(chosen, vendor=vendor), chosen)
 
 
 def _sync(chosen: Choices, *, vendor: bool) -> int:
@@ -124,8 +125,8 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
     # Without catalogues first: if nothing has changed, no address is asked.
     config, (lock, anew) = read_network(path), _lock(path.parent, may_be_bad=True)
     if not vendor and not anew and market.is_current(path.parent, lock, wants_of(config, path.parent, lock)):
-        return _nothing(chosen, lock)
-    here = _here(chosen, may_be_bad=True)
+        return nothing(chosen, lock)
+    here = read_here(chosen, may_be_bad=True)
     if anew and not chosen.as_json:
         say(f"{NAME} cannot be read and is written again; what it says of versions is lost")
     with alone(here.workspace):
@@ -133,22 +134,22 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
         if copied and not chosen.as_json:
             say(f"{count(len(copied), 'wheel')} copied: {', '.join(each.name for each in copied)}")
         # From the folder, which comes first: the same files, in another place.
-        ready = _prepared(here, here.wants(), chosen)
+        ready = prepared(here, here.wants(), chosen)
         rows = package_rows(ready.resolved)
         if rows and not chosen.as_json:
             show_lines(ui.package_lines(rows))
             for name in ready.reviews:
                 show_lines(_review_lines(ready, name))
         new = len(ready.resolved.came) + len(ready.resolved.moved)
-        if new and not _agreed(f"Install {count(new, 'package')}?", chosen, ready, default=True):
+        if new and not agreed(f"Install {count(new, 'package')}?", chosen, ready, default=True):
             return Exit.FATAL
-        return _applied(here, ready, chosen, concerned=())
+        return applied(here, ready, chosen, concerned=())
 
 
 def restore(chosen: Choices) -> int:
     """Restore installed files that were changed by hand, after a question. Exits with 1 if it is
     declined."""
-    return _guarded(lambda: _restore(chosen), chosen)
+    return guarded(lambda: _restore(chosen), chosen)
 
 
 def _restore(chosen: Choices) -> int:
@@ -157,11 +158,11 @@ def _restore(chosen: Choices) -> int:
     installed = find_installed(workspace, data) if data is not None else None
     changed = changed_by_hand(installed) if installed is not None else {}
     if installed is None or data is None or not changed:
-        return _nothing(chosen, Lock(), "nothing was changed by hand")
+        return nothing(chosen, Lock(), "nothing was changed by hand")
     if not chosen.as_json:
         for name, files in changed.items():
             say(f"{name} was changed by hand: {', '.join(files)}")
-    if not _agreed("Put it back as it was locked?", chosen, None, default=False):
+    if not agreed("Put it back as it was locked?", chosen, None, default=False):
         return Exit.FATAL
     with alone(workspace):
         back = market.restore(workspace, installed, data, offline=chosen.offline)
@@ -173,11 +174,11 @@ def _restore(chosen: Choices) -> int:
 def add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
     """List mods in network.yaml, lock and install them, and wait until they run. Exits with 1 if
     one does not."""
-    return _guarded(lambda: _add(what, chosen, asked), chosen)
+    return guarded(lambda: _add(what, chosen, asked), chosen)
 
 
 def _add(what: Sequence[str], chosen: Choices, asked: Asked) -> int:
-    here = _here(chosen)
+    here = read_here(chosen)
     with alone(here.workspace):
         try:
             stage = Stage(here.config, here.workspace, here.files)
@@ -195,7 +196,7 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
     # Other catalogues may have become readable with it.
     more = [Listed(each.name, each.name, each.versions) for each in found]
     wants = here.wants(more, text=text)
-    ready = _prepared(here, wants, chosen, upgrade=[each.name for each in found], origins=_origins(found))
+    ready = prepared(here, wants, chosen, upgrade=[each.name for each in found], origins=_origins(found))
     paths = {path: name for path, name in ready.mods.items() if name in {normal(each.name) for each in found}}
     missing = [each for each in found if normal(each.name) not in paths.values()]
     if missing:
@@ -211,7 +212,7 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
         for each in found:
             if each.listed:
                 say(f"oa-dev show {each.name} --source shows all of it.")
-    if not _agreed("Add it?" if len(found) == 1 else "Add them?", chosen, ready, default=False):
+    if not agreed("Add it?" if len(found) == 1 else "Add them?", chosen, ready, default=False):
         here.files.put_back()
         return Exit.FATAL
     versions = {normal(each.name): each.versions for each in found}
@@ -220,7 +221,7 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
         edited = add_mod(text, path, version=versions.get(paths[path], ""))
         text = edited.text
         lines.append(f"{here.path.name}:{edited.line} + {path}")
-    return _applied(here, ready, chosen, concerned=tuple(paths), text=text, listed=lines)
+    return applied(here, ready, chosen, concerned=tuple(paths), text=text, listed=lines)
 
 
 def _expect_seen(here: Here, ready: Ready, name: str, sha256: str) -> None:
@@ -242,23 +243,24 @@ def _origins(found: Sequence[Given]) -> dict[str, str]:
 def update(names: Sequence[str], chosen: Choices) -> int:
     """Lock the newest versions that fit, and wait until they run. Exits with 1 if one does not
     start."""
-    return _guarded(lambda: _update(names, chosen), chosen)
+    return guarded(lambda: _update(names, chosen), chosen)
 
 
 def _update(names: Sequence[str], chosen: Choices) -> int:
-    here = _here(chosen)
+    here = read_here(chosen)
     wanted = [_locked_name(each, here.lock) for each in names]
     with alone(here.workspace):
-        ready = _prepared(here, here.wants(), chosen, upgrade=wanted, everything=not wanted)
+        ready = prepared(here, here.wants(), chosen, upgrade=wanted, everything=not wanted)
         if ready.resolved.same:
-            return _nothing(chosen, here.lock, "everything is up to date")
+            return nothing(chosen, here.lock, "everything is up to date")
         if not chosen.as_json:
             _show_update(ready)
-        if not _agreed("Update?", chosen, ready, default=False):
+        if not agreed("Update?", chosen, ready, default=False):
             return Exit.FATAL
         moved = {new.name for _, new in ready.resolved.moved}
         concerned = tuple(path for path, name in ready.mods.items() if name in moved and _runs_listed(path, here))
-        return _applied(here, ready, chosen, concerned=concerned)
+        concerned += tuple(each.line for each in ready.lock.lines if each.line in moved)
+        return applied(here, ready, chosen, concerned=concerned)
 
 
 def _runs_listed(path: str, here: Here) -> bool:
@@ -266,7 +268,8 @@ def _runs_listed(path: str, here: Here) -> bool:
 
 
 def _locked_name(name: str, lock: Lock) -> str:
-    found = lock.mods.get(name) or (normal(name) if lock.package(normal(name)) is not None else None)
+    locked = lock.package(normal(name)) is not None or lock.line(name) is not None
+    found = lock.mods.get(name) or ((name if "@" in name else normal(name)) if locked else None)
     if found is None:
         known = ", ".join(sorted({*lock.mods.values()})[:8])
         raise Problem(f"{name} is not locked here", f"locked are {known}" if known else "", Exit.FATAL)
@@ -275,19 +278,23 @@ def _locked_name(name: str, lock: Lock) -> str:
 
 def remove(names: Sequence[str], chosen: Choices) -> int:
     """Take mods out of network.yaml and the lock. Exits with 1 if others need one."""
-    return _guarded(lambda: _remove(names, chosen), chosen)
+    return guarded(lambda: _remove(names, chosen), chosen)
 
 
 def _remove(names: Sequence[str], chosen: Choices) -> int:
-    here = _here(chosen)
+    here = read_here(chosen)
     wanted = {_locked_name(each, here.lock) for each in names}
     paths = [each.path for each in here.config.mods if here.lock.mods.get(each.path) in wanted]
+    lines = [each for each in wanted if "@" in each and main_of(each) not in paths]
     text = here.text
     for path in paths:
         text = remove_mod(text, path).text
+    for line in lines:
+        text = remove_line(text, main_of(line), label_of(line) or "").text
+    paths += lines
     with alone(here.workspace):
         resolved = _resolved(here, here.wants(text=text), chosen)
-        left = [each for each in wanted if resolved.new.package(each) is not None]
+        left = [each for each in wanted if each in resolved.new.all_here]
         if left:
             by = ", ".join(_asking(left[0], here.wants(text=text), resolved)) or "what stays"
             raise Problem(f"{left[0]} is needed by {by}; nothing was changed", code=Exit.FATAL)
@@ -300,7 +307,7 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
                 _tell(done, chosen)
                 raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
             ready = market.install(resolved, taken=_taken(here), origins={}, offline=chosen.offline)
-            return _applied(here, ready, chosen, concerned=(), text=text, done=done)
+            return applied(here, ready, chosen, concerned=(), text=text, done=done)
         except BaseException:
             here.files.put_back()
             raise
@@ -309,7 +316,7 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
 # What they share
 
 
-def _guarded(command: Callable[[], int], chosen: Choices) -> int:
+def guarded(command: Callable[[], int], chosen: Choices) -> int:
     """Print an error for people and programs."""
     try:
         return command()
@@ -351,7 +358,7 @@ def _resolved(
     )
 
 
-def _prepared(
+def prepared(
     here: Here,
     wants: Wants,
     chosen: Choices,
@@ -372,7 +379,7 @@ def _taken(here: Here) -> dict[str, str]:
     return {**dict.fromkeys(tops_here(), "oa-dev itself uses"), **dict.fromkeys(own, f"lies beside {here.path.name}")}
 
 
-def _agreed(question: str, chosen: Choices, ready: Ready | None, *, default: bool) -> bool:
+def agreed(question: str, chosen: Choices, ready: Ready | None, *, default: bool) -> bool:
     """Return whether a person agrees; without a terminal only `--yes` does."""
     if chosen.yes:
         return True
@@ -388,7 +395,7 @@ def _agreed(question: str, chosen: Choices, ready: Ready | None, *, default: boo
     return answer in ("y", "yes") if answer else default
 
 
-def _applied(
+def applied(
     here: Here,
     ready: Ready,
     chosen: Choices,
@@ -464,7 +471,7 @@ def _say_locked(ready: Ready, listed: Sequence[str]) -> None:
     say(" · ".join(parts))
 
 
-def _nothing(chosen: Choices, lock: Lock, words: str = "") -> int:
+def nothing(chosen: Choices, lock: Lock, words: str = "") -> int:
     said = words or f"what is locked is installed: {count(len(lock.here), 'package')}"
     say_json({"success": True, "installed": None, "message": said}) if chosen.as_json else say(said)
     return Exit.CLEAN
@@ -533,19 +540,19 @@ def _added_lines(ready: Ready, name: str, place: str) -> Iterator[Any]:
 
 
 def _review_lines(ready: Ready, name: str) -> Iterator[Any]:
-    yield from _added_lines(ready, name, "") if name not in ready.before else _difference(ready, name)
+    yield from _added_lines(ready, name, "") if name not in ready.before else difference(ready, name)
 
 
 def _show_update(ready: Ready) -> None:
     for old, new in ready.resolved.moved:
         if new.name in ready.before and new.name in ready.reviews:
             say(f"{new.name} {old.version} → {new.version}")
-            show_lines(_difference(ready, new.name))
+            show_lines(difference(ready, new.name))
     others = [each for each in package_rows(ready.resolved) if each["name"] not in ready.before]
     show_lines(ui.package_lines(others))
 
 
-def _difference(ready: Ready, name: str) -> Iterator[Any]:
+def difference(ready: Ready, name: str) -> Iterator[Any]:
     yield from catalogue_ui.difference_lines(facts.difference_facts(ready.before[name], ready.reviews[name]))
 
 

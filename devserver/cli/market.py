@@ -31,6 +31,12 @@ def add(
     ] = False,
     from_index: Annotated[bool, typer.Option("--from-index", help="Take a name that no catalogue lists.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave it listed where it does not load.")] = False,
+    beside: Annotated[
+        str, typer.Option("--beside", metavar="MOD", help="Run it as another version of this mod, which stays.")
+    ] = "",
+    label: Annotated[str, typer.Option("--label", metavar="NAME", help="So; what it is called behind the @.")] = "",
+    share: Annotated[str, typer.Option("--share", metavar="10%", help="So; this part of all agents get it.")] = "",
+    agents: Annotated[str, typer.Option("--agents", metavar="A,B", help="So; these agents get it.")] = "",
     as_json: Json = False,
 ) -> int:
     """Add mods from elsewhere, after you have seen what they do."""
@@ -38,7 +44,12 @@ def add(
     from devserver.cli.staging import Asked
 
     chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)
-    return installing.add(what, chosen, Asked(build=build, exactly=exactly, from_index=from_index))
+    asked = Asked(build=build, exactly=exactly, from_index=from_index)
+    if beside or label or share or agents:
+        from devserver.cli.beside import Beside, add_beside
+
+        return add_beside(what, chosen, asked, Beside(mod=beside, label=label, share=share, agents=agents))
+    return installing.add(what, chosen, asked)
 
 
 def update(
@@ -47,17 +58,23 @@ def update(
     offline: Offline = False,
     now: Now = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave a version locked that does not start.")] = False,
+    try_: Annotated[bool, typer.Option("--try", help="Run them beside what runs, which stays: as lines.")] = False,
     as_json: Json = False,
 ) -> int:
     """Bring newer versions, after you have seen what they newly do."""
     from devserver.cli import installing
 
     chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)
+    if try_:
+        from devserver.cli.beside import update_beside
+
+        return update_beside(names or [], chosen)
     return installing.update(names or [], chosen)
 
 
 def remove(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of a mod or its package.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of a mod, its package, or a line.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="For scripts; it does not ask.")] = False,
     offline: Offline = False,
     as_json: Json = False,
 ) -> int:

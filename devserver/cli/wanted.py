@@ -20,7 +20,7 @@ from devserver.market.catalogue import Catalogue, find
 from devserver.market.lock import Lock
 from devserver.market.manifest import declared_in
 from devserver.market.requirements import parse_requirement
-from devserver.market.wants import Listed, Needing, Wants, own_packages
+from devserver.market.wants import BadWants, Beside, Listed, Needing, Wants, own_packages
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.declared import Declarations
 from devserver.model.names import module_of, normal
@@ -52,13 +52,15 @@ def wants_of(
     A mod that is not in the workspace comes from outside if the lock has it, network.yaml names a
     version of it, or a catalogue lists it: a mistyped name is searched nowhere.
     """
-    own, listed = [], []
+    own, listed, beside = [], [], list[Beside]()
     for spec in config.enabled_mods:
         found = _own(spec.path, workspace)
+        name = None if found is not None else _distribution(spec, lock, catalogues)
         if found is not None:
             own.append(found)
-        elif (name := _distribution(spec, lock, catalogues)) is not None:
+        elif name is not None:
             listed.append(Listed(module_of(spec.path), name, spec.version, spec.line))
+        beside += _beside(spec, name, file)
     known = {normal(each.name) for each in more}
     listed = [each for each in listed if normal(each.name) not in known] + list(more)
     own = list(_with_needed(own, workspace))
@@ -67,6 +69,7 @@ def wants_of(
     return Wants(
         listed=tuple(listed),
         needing=tuple(_needing(each, workspace, lock, catalogues) for each in own),
+        beside=tuple(beside),
         server=server,
         extras={name: here[name][1] for name in server if name in here},
         server_version=__version__,
@@ -75,6 +78,17 @@ def wants_of(
         cooldown=config.cooldown,
         file=file,
     )
+
+
+def _beside(spec: ModSpec, name: str | None, file: str) -> Iterator[Beside]:
+    """The versions from an index that network.yaml wants beside a mod. Raises BadWants where the mod is of none."""
+    for each in spec.versions:
+        if not each.version or not each.enabled:
+            continue
+        place = f"{file}:{each.line}" if each.line else file
+        if name is None:
+            raise BadWants(f"{place} wants {each.path} {each.version}, and {spec.path} does not come from an index")
+        yield Beside(each.path, name, each.version, place)
 
 
 def _own(mod_path: str, workspace: Path) -> _Own | None:

@@ -143,7 +143,7 @@ def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str,
     """Return the entry module of a mod and its file: `name.mod` if the package has one, else the
     package or module."""
     path: list[str] | None = None
-    *parents, last = name.split(".")
+    parents = name.split(".")[:-1]
     for depth, part in enumerate(parents, 1):
         package = ".".join(parents[:depth])
         if package in packages:

@@ -114,6 +114,12 @@ class Lock:
         return next((each for each in self.packages if each.name == name), None)
 
     @property
+    def all_here(self) -> dict[str, Locked]:
+        """What is for this platform, by name, versions of mods beside others by that of their line."""
+        lines = {each.line: Locked(each.line, each.version, (each.sha256,), each.where) for each in self.lines}
+        return {each.name: each for each in self.here} | lines
+
+    @property
     def versions(self) -> dict[str, str]:
         """Each distribution for this platform with its version."""
         return {each.name: each.version for each in self.here}

@@ -21,14 +21,16 @@ from urllib.parse import unquote, urlsplit
 from devserver.errors import DevServerError
 from devserver.market import folder as packages
 from devserver.market import uv
+from devserver.market.beside import Search, lines_of, lock_for
 from devserver.market.explain import Explained, explain
-from devserver.market.folder import Installed
+from devserver.market.folder import Installed, line_folder
 from devserver.market.lock import (
     LIMIT,
     NAME,
     Facts,
     Lock,
     Locked,
+    LockedLine,
     absolute,
     changed_contents,
     mods_said,
@@ -40,6 +42,7 @@ from devserver.market.places import shown
 from devserver.market.review import Review, review
 from devserver.market.wants import Wants
 from devserver.model.names import normal
+from devserver.model.split import main_of
 
 _NO_DATE = "missing an upload date"
 _ADDRESS = re.compile(r"https?://[^\s`'\")]+")
@@ -75,17 +78,18 @@ class Resolved:
     @property
     def came(self) -> tuple[Locked, ...]:
         """The new packages."""
-        return tuple(each for each in self.new.here if self.old.package(each.name) is None)
+        return tuple(each for name, each in self.new.all_here.items() if name not in self.old.all_here)
 
     @property
     def gone(self) -> tuple[Locked, ...]:
         """The packages that are not needed any more."""
-        return tuple(each for each in self.old.here if self.new.package(each.name) is None)
+        return tuple(each for name, each in self.old.all_here.items() if name not in self.new.all_here)
 
     @property
     def moved(self) -> tuple[tuple[Locked, Locked], ...]:
         """The packages with another version, or other files."""
-        pairs = ((self.old.package(each.name), each) for each in self.new.here)
+        before = self.old.all_here
+        pairs = ((before.get(name), each) for name, each in self.new.all_here.items())
         return tuple((old, new) for old, new in pairs if old is not None and _is_other(old, new))
 
     @property
@@ -145,7 +149,7 @@ def lock_bytes(workspace: Path) -> bytes | None:
 def is_current(workspace: Path, lock: Lock, wants: Wants) -> bool:
     """Return whether a lock is of these wants and installed: then there is nothing to do, and no
     program is started."""
-    if wants.empty and not lock.packages:
+    if wants.empty and not lock.packages and not lock.lines:
         return True
     has_folder = (packages.folder_of(workspace, lock) / packages.RECORD).is_file()
     return lock.facts.wants == wants.digest and has_folder
@@ -168,28 +172,35 @@ def resolve(
     `everything`.
 
     `anew` ignores the lock, which cannot be read. `now` also takes releases that are younger than
-    the cooldown. Raises NothingSuits, OtherContents, UvFailed, UvMissing.
+    the cooldown. Raises NothingSuits, OtherContents, NotBeside, UvFailed, UvMissing.
     """
     began, old = time.monotonic(), Lock() if anew else lock_here(workspace)
     if wants.empty:
         empty = 'lock-version = "1.0"\ncreated-by = "oa-dev"\nrequires-python = ">=3.11"\npackages = []\n'
         return Resolved(workspace=workspace, wants=wants, text=empty, new=Lock(), old=old)
-    folder, target = _written_out(workspace, wants), workspace / _RESOLVE / "pylock.oa-dev.toml"
+    young = "" if now or not wants.needs_default else wants.before(datetime.now(UTC))
+    above = packages.private_folder(workspace / _RESOLVE)
+    search = Search(folder=above / "beside", workspace=workspace, before=young, offline=offline)
+    try:
+        lines = lines_of(wants, old, None if everything else upgrade, search)
+    except uv.UvFailed as failed:
+        raise _in_our_words(failed, wants, time.monotonic() - began) from failed
+    together = wants.with_lines(lines)
+    folder, target = _written_out(workspace, together), workspace / _RESOLVE / "pylock.oa-dev.toml"
     kept = lock_bytes(workspace)
     if kept is not None and not everything and not anew:
         target.write_text(absolute(kept.decode(), workspace), encoding="utf-8")
     else:
         target.unlink(missing_ok=True)
-    young = "" if now or not wants.needs_default else wants.before(datetime.now(UTC))
     asked = uv.Resolution(
-        folder=folder, lock=target, upgrade=tuple(upgrade), without=wants.virtual, before=young, offline=offline
+        folder=folder, lock=target, upgrade=tuple(upgrade), without=together.virtual, before=young, offline=offline
     )
     try:
-        _resolve(asked, wants)
+        _resolve(asked, together)
     except uv.UvFailed as failed:
-        raise _in_our_words(failed, wants, time.monotonic() - began) from failed
+        raise _in_our_words(failed, together, time.monotonic() - began) from failed
     text = target.read_text(encoding="utf-8")
-    new = read_lock(written(text, Facts(), workspace).encode())
+    new = read_lock(written(text, Facts(lines=lines), workspace).encode())
     found = Resolved(
         workspace=workspace, wants=wants, text=text, new=new, old=old, seconds=time.monotonic() - began, too_young=young
     )
@@ -285,7 +296,7 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
     kept = {name: origin for name, origin in {**found.old.facts.origins, **origins}.items() if found.new.package(name)}
     needed = {each for name in found.new.versions for each in packages.needs_in(folder, name)}
     server = {name: version for name, version in found.wants.server.items() if name in needed}
-    facts = Facts(mods, found.wants.digest, server, kept)
+    facts = Facts(mods, found.wants.digest, server, kept, found.new.lines)
     data = written(found.text, facts, found.workspace).encode()
     news = {each.name for each in (*found.came, *(new for _, new in found.moved))}
     return Ready(
@@ -295,9 +306,21 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
         lock=read_lock(data),
         data=data,
         seconds=time.monotonic() - began,
-        reviews={name: review(installed_package(folder, name)) for name in {*mods.values()} & news},
+        reviews={
+            name: review(_installed(folder, name, found.new)) for name in mods_locked(found.new, mods) if name in news
+        },
         before=_reviews_before(found),
     )
+
+
+def mods_locked(lock: Lock, mods: Mapping[str, str]) -> tuple[str, ...]:
+    """The distributions that bring mods, and the versions beside these (`wiki_extras@2`)."""
+    return (*dict.fromkeys(mods.values()), *(each.line for each in lock.lines))
+
+
+def _installed(folder: Path, name: str, lock: Lock) -> Package:
+    line = lock.line(name)
+    return installed_package(folder, name) if line is None else installed_package(line_folder(folder, name), line.name)
 
 
 def counted(ready: Ready, wants: Wants) -> Ready:
@@ -311,10 +334,14 @@ def counted(ready: Ready, wants: Wants) -> Ready:
 def _reviews_before(found: Resolved) -> dict[str, Review]:
     """Return the reviews of the installed versions of mods that have moved."""
     folder = packages.folder_of(found.workspace, found.old)
-    names = [old.name for old, _ in found.moved if old.name in found.old.mods.values()]
     if not (folder / packages.RECORD).is_file():
         return {}
-    return {name: review(installed_package(folder, name)) for name in names}
+    known = mods_locked(found.old, found.old.mods)
+    names = {old.name: old.name for old, _ in found.moved if old.name in known}
+    # What begins beside a mod is compared with the mod.
+    mains = {each.line: found.old.mods.get(main_of(each.line)) for each in found.new.lines if each.line not in known}
+    names |= {line: name for line, name in mains.items() if name is not None}
+    return {name: review(_installed(folder, other, found.old)) for name, other in names.items()}
 
 
 def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool) -> None:
@@ -326,9 +353,21 @@ def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool
             uv.install(lock, new, offline=offline)
         except uv.UvFailed as failed:
             raise _hash_words(failed) from failed
+    for line in found.new.lines:
+        _fill_line(line_folder(new, line.line), line, found, offline=offline)
     # Other users of the machine may write to the file that uv locks the folder by.
     (new / ".lock").unlink(missing_ok=True)
     _refuse_clashes(new, found.new, taken)
+
+
+def _fill_line(into: Path, line: LockedLine, found: Resolved, *, offline: bool) -> None:
+    lock = found.workspace / _RESOLVE / "pylock.beside.toml"
+    lock.write_text(lock_for(line, found.workspace), encoding="utf-8")
+    try:
+        uv.install(lock, into, offline=offline)
+    except uv.UvFailed as failed:
+        raise _hash_words(failed) from failed
+    (into / ".lock").unlink(missing_ok=True)
 
 
 def _hash_words(failed: uv.UvFailed) -> DevServerError:
@@ -340,7 +379,7 @@ def _hash_words(failed: uv.UvFailed) -> DevServerError:
 
 def _read_local(found: Resolved) -> None:
     """Read the wheels of folder indexes by the rules for archives, before anything is extracted."""
-    for each in found.new.here:
+    for each in found.new.all_here.values():
         path = found.workspace / each.where
         if "://" not in each.where and path.is_file():
             package = read_wheel(path)
@@ -426,7 +465,7 @@ def _put(path: Path, data: bytes | None) -> None:
 def write_lock(ready: Ready, files: Files) -> None:
     """Put the lock into effect. An empty one is removed."""
     packages.write_record(ready.folder, ready.lock, ready.data)
-    files.write(ready.workspace / NAME, ready.data if ready.lock.packages else None)
+    files.write(ready.workspace / NAME, ready.data if ready.lock.packages or ready.lock.lines else None)
 
 
 # Wheels of a team
@@ -439,7 +478,7 @@ def vendor(lock: Lock, into: Path, fetch: Callable[[str], bytes], files: Files) 
     Raises OtherContents for a file that differs from the lock. Resolve again afterwards.
     """
     copied = []
-    for each in lock.here:
+    for each in lock.all_here.values():
         if "://" not in each.where:
             continue
         target = into / unquote(urlsplit(each.where).path.rpartition("/")[2])

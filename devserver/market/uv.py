@@ -68,6 +68,8 @@ class Resolution:
     without: Sequence[str] = ()
     before: str = ""
     offline: bool = False
+    alone: bool = False
+    """Whether what the packages need is left out."""
 
 
 def find_uv() -> str:
@@ -92,6 +94,7 @@ def resolve(asked: Resolution) -> Done:
     options += [part for name in asked.without for part in ("--no-emit-package", name)]
     options += ["--exclude-newer", asked.before] if asked.before else []
     options += ["--offline"] if asked.offline else []
+    options += ["--no-deps"] if asked.alone else []
     return run_uv(["pip", "compile", *options, "--", str(asked.folder / "pyproject.toml")], cwd=asked.folder)
 
 

@@ -12,12 +12,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from devserver.errors import DevServerError
+from devserver.market.lock import LockedLine
 from devserver.model.names import normal
 
 PROJECT = "network-yaml"
@@ -62,6 +63,16 @@ class Needing:
         return normal(self.who.replace("@", "-at-"))
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A version of a mod that network.yaml wants beside it: `line` as in `wiki_extras@2`, `place` where it says so."""
+
+    line: str
+    name: str
+    versions: str
+    place: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
     """Everything that is resolved together. `server` are the packages of oa-dev itself, which
@@ -73,6 +84,7 @@ class Wants:
 
     listed: tuple[Listed, ...] = ()
     needing: tuple[Needing, ...] = ()
+    beside: tuple[Beside, ...] = ()
     server: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Return the requirements of each of them, from which its extras are taken."""
@@ -85,7 +97,7 @@ class Wants:
     @property
     def empty(self) -> bool:
         """Whether nothing from outside is needed."""
-        return not self.listed and not any(each.requires for each in self.needing)
+        return not self.listed and not self.beside and not any(each.requires for each in self.needing)
 
     @property
     def needs_default(self) -> bool:
@@ -98,13 +110,21 @@ class Wants:
         other servers have others."""
         listed = sorted((each.name, each.mod_path, each.versions) for each in self.listed)
         needing = sorted((each.who, *each.requires) for each in self.needing if each.requires)
-        return hashlib.sha256(json.dumps([listed, needing, self.indexes, self.packages]).encode()).hexdigest()[:16]
+        beside = [[each.line, each.name, each.versions] for each in self.beside]
+        said = [listed, needing, self.indexes, self.packages, *([beside] if beside else [])]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
     @property
     def virtual(self) -> tuple[str, ...]:
         """The virtual packages, which no lock names: mods of the workspace, and the packages of
         this process."""
         return (*(each.virtual for each in self.needing if each.requires), *self.server)
+
+    def with_lines(self, lines: Iterable[LockedLine]) -> Wants:
+        """These wants, and what the versions beside mods need: all of it suits one process, or nothing does."""
+        places = {each.line: each.place for each in self.beside}
+        more = (Needing(each.line, each.version, each.requires, places.get(each.line, "")) for each in lines)
+        return replace(self, needing=(*self.needing, *more))
 
     def who(self, virtual: str) -> Needing | None:
         """Return the name for people behind a virtual package."""
@@ -171,6 +191,11 @@ def _folder_url(workspace: Path, folder: str) -> str:
     if not path.is_dir():
         raise BadWants(f"dev.indexes: there is no folder {folder}")
     return path.as_uri()
+
+
+def project_of(name: str, requires: Iterable[str]) -> str:
+    """The text of a project that needs this and nothing else. Raises BadWants."""
+    return _project(name, "0", requires)
 
 
 def _project(name: str, version: str, requires: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from devserver.config.versions import default_label, label_of_versions
 from devserver.config.yaml_text import compose, decode
 from devserver.errors import DevServerError
 from devserver.model.names import module_of
@@ -95,6 +96,11 @@ def set_in_line(text: str, path: str, label: str, key: str, value: Any) -> Edite
     return edit.set((*mod, "versions", edit.label_of(mod, label)), key, value)
 
 
+def _own_label(version: Mapping[str, Any]) -> str | None:
+    """The label of an entry that names none."""
+    return label_of_versions(str(version.get("version") or "")) or default_label(str(version.get("name") or ""))
+
+
 Loc = tuple[str | int, ...]
 
 
@@ -132,7 +138,7 @@ class _Edit:
     def label_of(self, mod: Loc, label: str) -> int:
         """Return the place of a further version among those of a mod."""
         for number, each in enumerate(self.values_at((*mod, "versions")) or ()):
-            if isinstance(each, dict) and str(each.get("label")) == label:
+            if isinstance(each, dict) and str(each.get("label") or _own_label(each)) == label:
                 return number
         raise CannotEdit(f"no version with the label {label} is listed in network.yaml")
 

@@ -75,6 +75,13 @@ def test_the_label_of_another_path_is_the_end_of_its_name() -> None:
     assert [each.path for each in config.mods[0].versions] == ["mods.wiki@v2", "mods.wiki@other", "mods.wiki@3"]
 
 
+def test_a_version_from_an_index_is_labelled_by_its_major_version() -> None:
+    """Its code has the name of the line, and network.yaml says which versions will do."""
+    [line] = parse_network(text_of("- version: ~=2.1\n  share: 10%")).mods[0].versions
+    assert (line.path, line.version) == ("mods.wiki@2", "~=2.1")
+    assert line.beside is not None and (line.beside.code, line.beside.versions) == ("mods.wiki@2", "~=2.1")
+
+
 def test_a_mod_that_is_not_enabled_has_no_versions_that_are() -> None:
     """Its versions run beside it, or not at all."""
     text = text_of("- label: next").replace("config: {pages: 5}", "enabled: false")
@@ -93,6 +100,8 @@ def test_a_mod_that_is_not_enabled_has_no_versions_that_are() -> None:
             "9:18 mods[0].versions[0].share is a percentage from 0% to 100%, as in 10%, not 10",
         ),
         ("- label: a\n  share: 70%\n- label: b\n  share: 40%", "8:9 the shares of mods[0].versions add up to 110 %"),
+        ("- version: two", "8:20 'two' is not a range of versions"),
+        ("- name: other\n  version: ~=2.0", "9:11 mods[0].versions[0] names another mod and a version of this one"),
         ("- label: a\n  shar: 10%", "9:11 mods[0].versions[0].shar is not a known key"),
         ("- name: mods.wiki", "8:17 mods[0].versions[0].name is the mod itself"),
         ("- label: a\n  state: shard", "9:18 mods[0].versions[0].state is one of copy, empty, shared"),
