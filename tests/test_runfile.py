@@ -113,7 +113,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_fifo_in_its_place_blocks_nobody(tmp_path: Path) -> None:
-    """What is no regular file is refused at once."""
+    """What is not a regular file is refused at once."""
     path = run_file_path(tmp_path)
     path.parent.mkdir(mode=0o700)
     os.mkfifo(path, 0o600)

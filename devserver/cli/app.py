@@ -119,9 +119,7 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Start in the background, and return once the network answers.")
     ] = False,
-    sync: Annotated[
-        bool, typer.Option("--sync", help="Install what is locked before: for fresh clones, and for CI.")
-    ] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Install the lock first: for fresh clones, and for CI.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Record a session that oa-dev replay runs again.")] = False,
 ) -> int:

@@ -66,7 +66,9 @@ def _answering(child: subprocess.Popen[bytes], folder: Path) -> Started:
             return Started(server.url, int(server.status()["pid"]), log)
         except NotRunning:
             time.sleep(_LOOK)
-    raise Problem(f"the server does not answer within {_PATIENCE:g} s; it goes on, see {log}", code=Exit.FATAL)
+    raise Problem(
+        f"the server does not answer within {_PATIENCE:g} s; it is still starting, see {log}", code=Exit.FATAL
+    )
 
 
 def _exit_of(code: int) -> Exit:

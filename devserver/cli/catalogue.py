@@ -31,7 +31,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As search shows it, or with a version: polls==1.0.0")],
     source: Annotated[bool, typer.Option("--source", help="Print all of its source.")] = False,
     diff: Annotated[
-        bool, typer.Option("--diff", help="Print what is new against the locked version, or the one before.")
+        bool, typer.Option("--diff", help="Print the differences from the locked version, or the one before.")
     ] = False,
     as_json: Json = False,
 ) -> int:

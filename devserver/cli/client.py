@@ -263,7 +263,7 @@ def _address(url: str) -> tuple[str, int]:
     except ValueError as error:
         raise NotRunning(f"the run file names no address: {error}") from error
     if parts.scheme != "http" or port is None or not is_loopback(host):
-        raise NotRunning(f"the run file names {url!r}, which is no server on this machine")
+        raise NotRunning(f"the run file names {url!r}, which is not a server on this machine")
     return host, port
 
 

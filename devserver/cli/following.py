@@ -47,7 +47,7 @@ class _Seen:
         if "refused" in row:
             self.rows.append(row)
             self.good = False
-            return "network.yaml cannot be used as it is now"
+            return "network.yaml cannot be used"
         if "restarted" in row:
             self.rows.append(row)
             self.good = bool(row["success"])

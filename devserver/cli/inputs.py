@@ -103,5 +103,5 @@ def refuse_exposed(host: str | None, allowed: Sequence[str]) -> None:
     if host is not None and not is_loopback(host) and not allowed:
         raise Problem(
             f"--host {host} would let other machines in, without encryption",
-            f"an SSH tunnel needs no such thing; where you mean it: oa-dev run --host {host} --allow-host NAME",
+            f"an SSH tunnel does not need this; if you mean it: oa-dev run --host {host} --allow-host NAME",
         )

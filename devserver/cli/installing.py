@@ -128,7 +128,7 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
         return nothing(chosen, lock)
     here = read_here(chosen, may_be_bad=True)
     if anew and not chosen.as_json:
-        say(f"{NAME} cannot be read and is written again; what it says of versions is lost")
+        say(f"{NAME} cannot be read and is written again; its versions are lost")
     with alone(here.workspace):
         copied = _vendor(here) if vendor else []
         if copied and not chosen.as_json:

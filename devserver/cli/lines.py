@@ -91,13 +91,13 @@ def _rule(*, agents: str, share: str, groups: str, when: str, shadow: bool) -> d
     if share:
         part = parse_share(share)
         if part is None:
-            raise typer.BadParameter(f"{share!r} is no share: write a percentage, as in 10%")
+            raise typer.BadParameter(f"{share!r} is not a share: write a percentage, as in 10%")
         body["share"] = part
     if when:
         try:
             body["when"] = json.loads(when)
         except ValueError as error:
-            raise typer.BadParameter(f"--when is no JSON: {error}") from error
+            raise typer.BadParameter(f"--when is not JSON: {error}") from error
         if not isinstance(body["when"], dict):
             raise typer.BadParameter("--when is a JSON object")
     if shadow and (share or agents or groups or when):

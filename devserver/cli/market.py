@@ -10,8 +10,8 @@ import typer
 from devserver.cli.options import Json
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask no network: folders and what was fetched before.")]
-Now = Annotated[bool, typer.Option("--now", help="Take also what is younger than dev.cooldown.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no network: only folders and earlier downloads.")]
+Now = Annotated[bool, typer.Option("--now", help="Also take releases that are younger than dev.cooldown.")]
 
 
 def add_market(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def add(
 
 
 def update(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All, where none is named.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names (default: all).")] = None,
     yes: Yes = False,
     offline: Offline = False,
     now: Now = False,
@@ -89,8 +89,8 @@ def sync(
     offline: Offline = False,
     now: Now = False,
     vendor: Annotated[bool, typer.Option("--vendor", help="Copy every locked wheel beside network.yaml.")] = False,
-    restore: Annotated[bool, typer.Option("--restore", help="Put back what was changed by hand.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show how uv derives that nothing suits.")] = False,
+    restore: Annotated[bool, typer.Option("--restore", help="Restore files that were changed by hand.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show uv's derivation of a conflict.")] = False,
     as_json: Json = False,
 ) -> int:
     """Lock and install what network.yaml and the mods here need."""

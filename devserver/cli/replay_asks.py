@@ -205,7 +205,7 @@ def _named(what: str) -> dict[str, Any]:
 def _number(text: str) -> int:
     text = text.removeprefix("#")
     if not text.isascii() or not text.isdecimal() or len(text) > 15 or int(text) == 0:
-        raise Problem(f"{text!r} is no number of an event", "oa-dev events --last 20 shows numbers")
+        raise Problem(f"{text!r} is not the number of an event", "oa-dev events --last 20 shows numbers")
     return int(text)
 
 

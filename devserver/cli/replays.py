@@ -54,7 +54,7 @@ def pin(
     to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="As in agent:ana or channel:general.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the pin is called.")] = None,
     state: Annotated[
-        StateOf, typer.Option("--state", help="The state that it begins on: as it is now, or that of fresh mods.")
+        StateOf, typer.Option("--state", help="Its initial state: the present one, or that of fresh mods.")
     ] = StateOf.NOW,
     as_json: Json = False,
 ) -> int:
@@ -69,7 +69,9 @@ def replay(
     event: Annotated[
         str, typer.Argument(metavar="EVENT", help="The number of an event, the name of a pin, or a session's file.")
     ],
-    on: Annotated[On, typer.Option("--on", help="What runs now, what ran before its last reload, or both.")] = On.NOW,
+    on: Annotated[
+        On, typer.Option("--on", help="The running code, that before its last reload, or both.")
+    ] = On.NOW,
     payload: Payload = None,
     for_real: Annotated[
         bool, typer.Option("--for-real", help="Send it again, as a new event: mods and agents get it.")

@@ -61,7 +61,7 @@ def add_running(app: typer.Typer) -> None:
 
 def status(
     mod: Annotated[str | None, typer.Argument(metavar="[MOD]", help="One mod alone, by its name or path.")] = None,
-    held: Annotated[bool, typer.Option("--held", help="Show what still holds code that was replaced.")] = False,
+    held: Annotated[bool, typer.Option("--held", help="Show what still holds replaced code.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Show what is kept for agents, in bytes.")] = False,
     as_json: Json = False,
 ) -> int:

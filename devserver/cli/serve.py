@@ -35,7 +35,7 @@ def detach(given: Path | None, *, as_json: bool) -> int:
         say_json({"ready": True, "url": started.url, "pid": started.pid, "log": str(started.log)})
     else:
         say(f"runs in the background at {started.url}, pid {started.pid}; stop it with: oa-dev stop")
-        say(f"what it says is in {started.log}")
+        say(f"its output is in {started.log}")
     return Exit.CLEAN
 
 

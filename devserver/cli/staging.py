@@ -107,12 +107,12 @@ class Stage:
         known = [each.name for each in entries_of(catalogues)]
         near = near_names(name, known)
         if near and not asked.exactly:
-            hint = f"Did you mean {' or '.join(near[:3])}? --exactly takes the name as it is"
+            hint = f"Did you mean {' or '.join(near[:3])}? --exactly takes the name literally"
             raise Problem(f"no catalogue here lists {name}", hint, Exit.FATAL)
         if not asked.from_index:
             raise Problem(
                 f"no catalogue here lists {name}",
-                "oa-dev search shows what can be had; --from-index takes it from an index all the same",
+                "oa-dev search shows the available mods; --from-index takes it from an index nevertheless",
                 Exit.FATAL,
             )
         return name
@@ -137,7 +137,7 @@ class Stage:
             address, revision = what.removeprefix(_GIT), "HEAD"
         if not address.startswith(("file://", "https://", "ssh://")) or revision.startswith("-"):
             raise Problem(
-                f"{shown(what)} is no repository", "write git+file://, git+https:// or git+ssh://, and @REVISION"
+                f"{shown(what)} is not a repository", "write git+file://, git+https:// or git+ssh://, and @REVISION"
             )
         with tempfile.TemporaryDirectory(prefix="oa-dev-add-") as folder:
             clone, out = Path(folder) / "clone", Path(folder) / "out"

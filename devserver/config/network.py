@@ -379,10 +379,10 @@ class Version(Closed):
         default=None, description="What it starts with: shared (the default), copy (always so for a shadow) or empty."
     )
     guard: Annotated[Guard, OrEmpty()] = Field(
-        default=Guard.model_construct(), description="When it gets no more events; never where it is left out."
+        default=Guard.model_construct(), description="When it gets no more events (default: never)."
     )
     compare: Annotated[Compare, OrEmpty()] = Compare.model_construct()
-    config: Free = Field(default={}, description="Becomes its self.config; that of the mod where it is left out.")
+    config: Free = Field(default={}, description="Becomes its self.config (default: that of the mod).")
 
 
 class Mod(Section):
@@ -425,9 +425,7 @@ class Network(Section):
     })  # fmt: skip
 
     name: Text
-    node_id: MaybeText = Field(
-        default=None, description="The network's id; a new one at each start where it is left out."
-    )
+    node_id: MaybeText = Field(default=None, description="The network's id (default: a new one at each start).")
     mode: Annotated[str, OneOf(("centralized", "decentralized"))] = "centralized"
     transports: list[Transport] = []
     manifest_transport: MaybeText = None
@@ -438,7 +436,7 @@ class Network(Section):
     requires_password: Flag = False
     disable_agent_secret_verification: Flag = False
     agent_timeout: Annotated[float, Seconds(DAY * CONNECTION_TIMEOUTS)] = Field(
-        default=180.0, description="Six times `connection_timeout` where it is left out."
+        default=180.0, description="Default: six times `connection_timeout`."
     )
     connection_timeout: Limit = 30.0
     max_connections: Amount = 1000
@@ -500,14 +498,16 @@ class Dev(Closed):
 
     mod_paths: list[Text] = Field(default=["mods"], description="Where mods may be loaded from at run time.")
     grants: Annotated[dict[AgentId, list[ScopeName]], OrEmpty()] = Field(
-        default={}, description="What agents may do besides, by their id."
+        default={}, description="Further rights of agents, by their id."
     )
     limits: Annotated[Limits, OrEmpty()] = Limits.model_construct()
     restart: Annotated[Restart, OrWord()] = Restart.model_construct()
     agents: list[AgentFile] = Field(
         default=[], description="Agents that run beside the network, each a file: restarted when it is saved."
     )
-    studio: Flag = Field(default=False, description="Serve OpenAgents' Studio at /studio, where openagents has one.")
+    studio: Flag = Field(
+        default=False, description="Serve OpenAgents' Studio at /studio, if openagents has one."
+    )
     indexes: list[Index] = Field(
         default=[],
         description="Where mods and packages come from: folders of wheels, simple indexes. The first that has one wins",
@@ -516,7 +516,7 @@ class Dev(Closed):
         default="default", description="Whether Python's own index, or that of this machine's settings, comes last."
     )
     catalogues: list[Index] = Field(
-        default=[], description="Lists of mods to search: the index.json of each folder of `indexes` where left out."
+        default=[], description="Lists of mods to search (default: the index.json of each folder of `indexes`)."
     )
     cooldown: Age = Field(default="3d", description="A release younger than this is not chosen from a remote index.")
     hosts: Annotated[Hosts, OrEmpty()] = Hosts.model_construct()

@@ -237,7 +237,7 @@ def _check_groups(document: Document, network: Mapping[str, Any]) -> None:
         if name == default:
             if password and network.get("requires_password") is not True:
                 hint = "write requires_password: true, or choose a default_agent_group without a password"
-                says = f"{path_of(loc)} is the default group, which nobody could join without its password"
+                says = f"{path_of(loc)} is the default group, which no agent could join without its password"
                 document.report(loc, says, hint, about_key=True)
         elif password in (None, "") and network.get("requires_password") is True:
             document.report(loc, f"{path_of(loc)}.password_hash is missing: requires_password is true", about_key=True)

@@ -121,20 +121,25 @@ def _format(raw: object) -> str:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("host", None, _text, "the address to listen on; that of network.yaml where none"),
-    Setting("allow_host", (), _names, "the names of this machine that others may use, who then need the join token"),
-    Setting("port", None, partial(_whole, 0, 65535), "the port, 0 for any free one; that of network.yaml where none"),
-    Setting("strict_port", False, _truth, "end where the port is taken, instead of taking the next free one"),
+    Setting("host", None, _text, "the address to listen on (default: that of network.yaml)"),
+    Setting("allow_host", (), _names, "the hostnames that other machines may use to connect, with the join token"),
+    Setting("port", None, partial(_whole, 0, 65535), "the port, 0 for any free one (default: that of network.yaml)"),
+    Setting("strict_port", False, _truth, "exit with code 4 if the port is in use (default: use the next free one)"),
     Setting("keys", True, _truth, "read single keys from the terminal"),
-    Setting("watch", True, _truth, "reload what is saved"),
+    Setting("watch", True, _truth, "reload mods on save"),
     Setting("watch_paths", (), _paths, "folders outside of network.yaml's whose modules are reloaded, too"),
-    Setting("poll", False, _truth, "look for saves again and again, where the system cannot notify of them"),
-    Setting("editor", None, _text, "what opens a file at a line, as in code -g {file}:{line}; else VISUAL or EDITOR"),
-    Setting("confirm", False, _truth, "show what a change of network.yaml leads to, and apply it only when asked"),
-    Setting("supervise", None, _truth, "start the server again when it crashed; in a terminal where nothing is said"),
+    Setting("poll", False, _truth, "poll for saves, if the system cannot notify of them"),
+    Setting(
+        "editor",
+        None,
+        _text,
+        "the command for a file at a line, as in code -g {file}:{line} (default: VISUAL or EDITOR)",
+    ),
+    Setting("confirm", False, _truth, "show the plan of a changed network.yaml, and apply it only on request"),
+    Setting("supervise", None, _truth, "restart the server after a crash (default: in a terminal)"),
     Setting("studio", None, _truth, "serve OpenAgents' Studio at /studio, as the installed package openagents has it"),
     Setting("log_level", "info", _level, "the log records to show; at info, those of libraries from warning on"),
-    Setting("log_format", None, _format, "human or json; JSON where facts are JSON, and lines for people elsewhere"),
+    Setting("log_format", None, _format, "human or json (default: json if facts are JSON, human otherwise)"),
 )
 
 
@@ -227,7 +232,7 @@ def _assignments(data: bytes | None) -> Iterator[tuple[str, str]]:
             continue
         parts = _ASSIGNMENT.fullmatch(text)
         if parts is None or "\0" in text:
-            raise SettingError(f"{ENV_FILE}:{number} is no NAME=value")
+            raise SettingError(f"{ENV_FILE}:{number} is not NAME=value")
         yield parts[1], _unquoted(parts[2])
 
 

@@ -38,7 +38,7 @@ _SYNTAX_HINTS = {
     "did not find expected key": "check that this line is indented as deep as its neighbours",
     "expected <block end>": "check that this line is indented as deep as its neighbours",
     "cannot start any token": "put text that begins with @, ` or % in quotes",
-    "escape": "in double quotes a \\ begins an escape; single quotes take it as it is",
+    "escape": "in double quotes a \\ begins an escape; single quotes take it literally",
 }
 
 
@@ -108,7 +108,7 @@ def decode(data: bytes, file: str) -> Source:
         source = Source(file, data[skipped:].decode("utf-8"), skipped)
     except UnicodeDecodeError as error:
         at = skipped + error.start
-        message = f"byte {at} is 0x{data[at]:02x}, which is no UTF-8 there"
+        message = f"byte {at} is 0x{data[at]:02x}, which is not UTF-8 there"
         raise unquoted(file, message, "save it as UTF-8", _place(data[skipped:at].decode("utf-8"))) from error
     _refuse_unprintable(source)
     return source

@@ -205,7 +205,7 @@ def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseExceptio
         return
     if ended.cancelled():
         # The caller itself was not cancelled, and continues.
-        _fail(done, RuntimeError("it was cancelled where mods run"))
+        _fail(done, RuntimeError("it was cancelled on the mods' loop"))
     elif error is not None:
         _fail(done, error)
     else:

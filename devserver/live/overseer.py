@@ -121,7 +121,7 @@ class Overseer:
         self._named.add(call.task)
         where = self._place(call)
         place = f" at {where.file}:{where.line}" if where is not None else ""
-        what = f"its handler of {call.event.event_name} was ended and goes on"
+        what = f"its handler of {call.event.event_name} was ended and still runs"
         self._tell(Notice(f"still running: {call.generation.name}{place}; {what}"))
 
 

@@ -159,4 +159,4 @@ def _words(file: str) -> str:
     for place, part in enumerate(path.parts):
         if part in _INSTALLED:
             return f"the installed package {Path(path.parts[place + 1]).stem} has changed"
-    return f"{path.name} has changed, which was imported and is no source of a mod"
+    return f"{path.name} has changed, which was imported and belongs to no mod"

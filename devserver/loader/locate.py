@@ -67,7 +67,7 @@ def locate(
         )
     entry, file = _find(name, roots, {} if packages is None else packages)
     if not stat.S_ISREG(os.stat(file).st_mode):
-        raise ModRefused(f"{mod_path}: {file.name} is no regular file")
+        raise ModRefused(f"{mod_path}: {file.name} is not a regular file")
     refused = roots.why_refused(file)
     if refused is not None:
         raise ModRefused(f"{mod_path}: {refused}")

@@ -120,7 +120,7 @@ def wheel_of(data: bytes, file_name: str) -> Package:
     _refuse_other_bytes(files, f"{information}/RECORD")
     said = _metadata(files[f"{information}/METADATA"])
     if normal(said["name"]) != normal(named["name"]) or said["version"] != named["version"]:
-        _refuse("other_name", f"{file_name} says of itself that it is {said['name']} {said['version']}")
+        _refuse("other_name", f"{file_name} calls itself {said['name']} {said['version']}")
     mods = _entry_points(files.get(f"{information}/entry_points.txt", b""))
     shown = {_installed_as(name): content for name, content in files.items() if not name.startswith(f"{information}/")}
     _refuse_missing_mods(mods, shown)

@@ -96,7 +96,7 @@ def _project(text: str, folder: Path) -> Mapping[str, dict[str, object]]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise CannotPack(f"{folder.name}/{PROJECT} is no TOML: {error}") from error
+        raise CannotPack(f"{folder.name}/{PROJECT} is not TOML: {error}") from error
 
 
 def _top_of(folder: Path) -> str:
@@ -204,7 +204,7 @@ def imports_of(staged: Path, packing: Packing) -> Imports:
         try:
             tree = ast.parse(content)
         except (SyntaxError, ValueError) as error:
-            raise PackageRefused("unreadable", f"{name} is no Python: {error}") from error
+            raise PackageRefused("unreadable", f"{name} is not Python: {error}") from error
         for full, line in _needed(tree):
             where, top = f"{name}:{line}", full.partition(".")[0]
             if top == "mods":
@@ -241,7 +241,7 @@ def _of_workspace(full: str, where: str, top: str) -> str:
     if full == own or full.startswith(f"{own}."):
         module, _, name = full.removeprefix(own).lstrip(".").rpartition(".")
         return f"{where} imports {full}, which is {top} in the package: from .{module} import {name or '…'}"
-    return f"{where} imports {full}, which is no part of the package: move it into {top}"
+    return f"{where} imports {full}, which is not part of the package: move it into {top}"
 
 
 def undeclared(imports: Imports, requires: Collection[str], distributions: Mapping[str, list[str]]) -> tuple[str, ...]:

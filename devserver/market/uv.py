@@ -82,7 +82,7 @@ def find_uv() -> str:
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if found is None:
-        raise UvMissing(f"there is no uv here, which brings packages; mods of the workspace work without: {_HINT}")
+        raise UvMissing(f"there is no uv here, which installs packages; mods of the workspace work without it: {_HINT}")
     return found
 
 

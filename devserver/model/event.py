@@ -79,7 +79,7 @@ def _name_problem(name: str) -> str | None:
         return f"an event name has at most {_NAME_LIMIT} characters, this one has {len(name)}"
     if _NAME.fullmatch(name) is None:
         return (
-            f"{name!r} is no event name: two or more parts joined by dots, each of a-z, 0-9 and _, "
+            f"{name!r} is not an event name: two or more parts joined by dots, each of a-z, 0-9 and _, "
             "beginning with a letter and at least two characters long (as in 'wiki.page.create')"
         )
     if name in _RESERVED_NAMES:

@@ -99,7 +99,7 @@ PHASE_TABLE: tuple[PhaseRule, ...] = (
         "start the new instance",
         Thread.MODS,
         True,
-        "close the new instance, restart the old where it was stopped",
+        "close the new instance, restart the old if it was stopped",
     ),
     PhaseRule(Phase.COMMIT, "swap in the registry", Thread.MODS, True, "the point of no return"),
     PhaseRule(Phase.OPEN, "let held events flow, in order", Thread.MODS, False, "errors are told, never sticky"),

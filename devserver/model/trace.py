@@ -14,7 +14,7 @@ from devserver.model.wire_form import iso_of
 
 ROW: tuple[tuple[str, str], ...] = (
     ("number", "counts the beginnings of events, from 1: what people type, as in #1287"),
-    ("parent", "the number of the event on whose behalf a handler sent this one; 0 where there is none"),
+    ("parent", "the number of the event on whose behalf a handler sent this one; 0 if there is none"),
     ("at_us", "when it began"),
     ("took_us", "how long its way was"),
     ("event_name", ""),
@@ -36,7 +36,7 @@ ROW: tuple[tuple[str, str], ...] = (
 
 VISIT: tuple[tuple[str, str], ...] = (
     ("mod_id", ""),
-    ("generation", "the number of the generation that was asked; 0 where there was none"),
+    ("generation", "the number of the generation that was asked; 0 if there was none"),
     ("at_us", "when its handlers began, or the wait at its gate where these did not"),
     ("held_us", "how long the event waited at the mod's gate before"),
     ("took_us", "how long its handlers took"),

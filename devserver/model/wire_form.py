@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     # `forms`.
     from devserver.model import forms
 
-_OPEN = "open to other machines, unencrypted: who is on the way reads and changes what agents send"
-_PROXIED = "open to whoever a proxy or tunnel of this machine lets in, unencrypted behind it"
+_OPEN = "open to other machines, unencrypted: anyone on the way can read and change what agents send"
+_PROXIED = "open to everyone whom a proxy or tunnel of this machine lets in, unencrypted behind it"
 
 
 def iso(moment: datetime) -> str:

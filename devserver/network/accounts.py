@@ -56,7 +56,7 @@ RECORDED = Bound(
     each=32 * MIB,
     most=32 * MIB,
     fair=0,
-    beyond="the oldest goes first; what was asked for and is gone is said",
+    beyond="the oldest goes first; a question about a dropped one is told so",
 )
 RELOADS = Bound(
     "reloads",
@@ -68,7 +68,7 @@ RELOADS = Bound(
 )
 FACTS = Bound(
     "facts",
-    "the latest of what was told, for the page",
+    "the latest facts, for the page",
     each=2 * MIB,
     most=2 * MIB,
     fair=0,
@@ -76,7 +76,7 @@ FACTS = Bound(
 )
 LOGS = Bound(
     "log lines",
-    "the latest of what mods and libraries said, for the page",
+    "the latest log lines of mods and libraries, for the page",
     each=2 * MIB,
     most=2 * MIB,
     fair=0,
@@ -100,7 +100,7 @@ SUBSCRIPTIONS = Bound(
 )
 CONNECTIONS = Bound(
     "connections",
-    "what clients have sent and has not been answered, or was answered and not read",
+    "unanswered bytes of clients, and unread answers",
     each=64 * MIB,
     most=256 * MIB,
     fair=64 * KIB,

@@ -233,7 +233,7 @@ def steps_of(path: str) -> Steps:
     while place < len(path):
         found = _STEP.match(path, place)
         if found is None or (place == 0 and found[0].startswith(".")):
-            raise ValueError(f"{path!r} is no path: it reads as pages.home.versions[3]")
+            raise ValueError(f"{path!r} is not a path: write it as pages.home.versions[3]")
         plain, index, quoted = found.groups()
         if index is not None:
             steps.append(int(index))

@@ -189,7 +189,9 @@ def _refused(call: Call) -> EventResponse:
     """Return the answer to a handler that was given up, which may go on for ever: said once,
     however much it tries."""
     name = call.event.event_name if call.event is not None else "a hook"
-    message = f"{call.generation.name} was ended on {name} and goes on: it may neither send events nor change anything"
+    message = (
+        f"{call.generation.name} was ended on {name} and still runs: it may neither send events nor change anything"
+    )
     if not call.refused:
         call.refused = True
         _log.warning("%s", message)

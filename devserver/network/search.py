@@ -140,7 +140,7 @@ def _exactly(name: str) -> OfRow:
 
 def _visited(mod: str | None, version: str | None) -> OfRow:
     if version is not None and not (version.isascii() and version.removeprefix("v").isdigit()):
-        raise BadSearch(f"v:{version} is no generation, as in v:{_EXAMPLES['v']}")
+        raise BadSearch(f"v:{version} is not a generation, as in v:{_EXAMPLES['v']}")
     number = None if version is None else int(version.removeprefix("v"))
 
     def fits(row: list[Any]) -> bool:

@@ -93,7 +93,7 @@ def _texts(values: object, name: str) -> tuple[str, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
         raise EventRefused(f"bad_{name}", f"{name} is a list of texts")
     if not all(isinstance(value, str) for value in values):
-        raise EventRefused(f"bad_{name}", f"{name} is a list of texts, and one of them is none")
+        raise EventRefused(f"bad_{name}", f"{name} is a list of texts, and one of them is not a text")
     return tuple(values)
 
 

@@ -224,7 +224,7 @@ class Engine:
         self.reloads, self.failures = packed["reloads"], packed["failures"]
         for each in packed.get("tried", ()):
             again = f"oa-dev try {main_of(each)} tries it again"
-            self._tell(Notice(f"{each} ended with the restart: what is on disk runs for everybody now; {again}"))
+            self._tell(Notice(f"{each} ended with the restart: the code on disk runs for all agents now; {again}"))
         self.restarts.arrivals = {path: arrival_from_dict(each) for path, each in packed["arrivals"].items()}
         # An image of another version may not have packed these.
         self.restarts.unloaded = set(packed.get("unloaded", ()))

@@ -522,7 +522,7 @@ class Knowledge:
         for path in gone:
             del self.failed[path]
         return [
-            Notice(f"{each.name} kept running, and is what is locked again", calm=True, mended=(each.mod_id,))
+            Notice(f"{each.name} kept running, and matches the lock again", calm=True, mended=(each.mod_id,))
             for each in live
         ]
 

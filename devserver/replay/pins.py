@@ -207,13 +207,13 @@ class Pins:
 
     def _read(self, name: str) -> Pin:
         if not _NAME.fullmatch(name):
-            raise PinRefused("its name is none of a pin")
+            raise PinRefused("its name is not that of a pin")
         data = self._files.read(f"{name}{_SUFFIX}", MOST_BYTES + 1)
         if data is None or len(data) > MOST_BYTES:
             raise PinRefused(f"it is larger than {MOST_BYTES // 1024 // 1024} MiB")
         values = json.loads(data)
         if not isinstance(values, dict) or _depth(values) > _DEEPEST:
-            raise PinRefused("it is no pin")
+            raise PinRefused("it is not a pin")
         pin = Pin.from_dict(values)
         pin.is_here = self._is_here(pin)
         if pin.name != name:
@@ -247,7 +247,7 @@ class Pins:
             raise PinRefused(f"there are {MOST_PINS} pins already: remove some (oa-dev pins remove NAME)")
         if wanted is not None:
             if not _NAME.fullmatch(wanted):
-                raise PinRefused(f"{wanted!r} is no name of a pin: letters, digits, dots, dashes and underscores")
+                raise PinRefused(f"{wanted!r} is not a name for a pin: letters, digits, dots, dashes and underscores")
             return wanted
         base = event_name[:80] + ("" if number is None else f"-{number}")
         name, count = base, 2

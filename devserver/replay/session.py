@@ -181,7 +181,7 @@ def _check(row: Any, number: int) -> None:
     numbers = (NUMBER, PARENT, AT, TOOK)
     sound = isinstance(row, list) and len(row) == len(ROW) and all(type(row[each]) is int for each in numbers)
     if not sound or not isinstance(row[EVENT_NAME], str) or not isinstance(row[WAY], list):
-        raise BadSession(f"line {number} is no row of an event")
+        raise BadSession(f"line {number} is not a row of an event")
 
 
 def _descendants(

@@ -61,7 +61,7 @@ class Image:
         if not supported():
             return "this system cannot replace the image of a process"
         if not os.access(sys.executable, os.X_OK):
-            return f"{sys.executable} is no program any more"
+            return f"{sys.executable} is not a program any more"
         return None if os.path.isdir(self.folder) else f"the folder {self.folder} is gone"
 
     def replace(self, variables: Mapping[str, str], inherited: Iterable[int]) -> NoReturn:

@@ -108,7 +108,7 @@ class KeptStates:
             if type(key) is str and _is_plain(value, left):
                 kept[key] = value
             else:
-                why = "the state is too large" if left[0] <= 0 else "is no plain data"
+                why = "the state is too large" if left[0] <= 0 else "is not plain data"
                 self._say(f"{key}", f"{generation.mod_id}: key {str(key)!r} would not survive a crash: {why}")
         return kept
 

@@ -105,7 +105,7 @@ class KeyActions:
     async def _install(self) -> None:
         """Lock and install the wants, as the command does; the changes are followed like any
         others."""
-        self._tell(Notice("sync: locking and installing what is wanted", calm=True))
+        self._tell(Notice("sync: locking and installing the wants", calm=True))
         command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
         done = await run_in_thread(
             partial(

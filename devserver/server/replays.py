@@ -482,7 +482,7 @@ class Replays:
         others = {mod_id: numbers.get(mod_id, 0) for mod_id, number in seen.items() if numbers.get(mod_id) != number}
         if others:
             names = ", ".join(f"{mod_id} v{number}" for mod_id, number in others.items())
-            raise PinRefused(f"{names} runs by now: look again at what the event does")
+            raise PinRefused(f"{names} runs now: look again at what the event does")
         values.pop("event_id", None)
         event = event_of({**values, "payload": dict(payload)} if payload is not None else values)
         answer = await self._network.ingest(event, ADMIN)

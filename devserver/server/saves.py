@@ -138,7 +138,7 @@ class Saves:
         if is_told or not done.plan.empty:
             return
         if was_refused:
-            self._tell(Notice(f"{self._path.name} can be used again, and asks for what runs", calm=True))
+            self._tell(Notice(f"{self._path.name} can be used again, and matches the running network", calm=True))
         # Settings that are in effect at once are told elsewhere, and are not part of a plan.
         elif replace(self._network.engine.config, unused=before.unused, lost=before.lost) == before:
             self._tell(Ignored(self._path.name, self._why_nothing(config)))
@@ -146,7 +146,7 @@ class Saves:
     def _why_nothing(self, config: NetworkConfig) -> str:
         """Return why a saved network.yaml changes nothing."""
         without = (*(f"{each} has no effect" for each in config.unused), *self._overridden())
-        return "; ".join(("it asks for what runs already", *without))
+        return "; ".join(("it matches the running network", *without))
 
     def _show(self, plan: Plan) -> None:
         self._shown = plan

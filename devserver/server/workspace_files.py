@@ -80,7 +80,7 @@ class WorkspaceFiles:
                 remove_run_file(self._workspace, os.getpid())
         except (OSError, DevServerError) as error:
             # The present file is not the one that this server wrote: it stays.
-            self._tell(f".oa-dev/run.json is left as it is: {error}")
+            self._tell(f".oa-dev/run.json was not removed: {error}")
         finally:
             self._identities.close()
             self._claim.give_back()

@@ -48,7 +48,7 @@ def _target(workspace: Path, name: str, path: str | None) -> Path:
     if path is not None:
         target = workspace / path
         if not _lies_below(target, tests) or not target.name.startswith("test_") or target.suffix != ".py":
-            raise NotWritten(f"{path} is no place for a test: it is tests/test_NAME.py")
+            raise NotWritten(f"{path} is not a place for a test: use tests/test_NAME.py")
         if target.exists():
             raise NotWritten(f"{path} is there already")
         return target

@@ -122,7 +122,7 @@ def is_listed(name: str) -> bool:
 
 
 def is_gone(path: Path) -> bool:
-    """Return whether there is no regular file any more. A file that may not be looked at is not
+    """Return whether there is not a regular file any more. A file that may not be looked at is not
     gone."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)

@@ -173,7 +173,7 @@ class Joining:
 
     def _refuse_unless_shown(self, *shown: str | None) -> None:
         if self._token is None or not any(_equal(each, self._token) for each in shown):
-            raise EventRefused("join_token_required", "who comes from another machine shows the join_token")
+            raise EventRefused("join_token_required", "clients of other machines have to show the join_token")
 
     def _refuse_a_crowd(self) -> None:
         if not self._rate.allows():

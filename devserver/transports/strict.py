@@ -98,7 +98,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_a_number(name: str) -> NoReturn:
-    raise Malformed("bad_json", f"{name} is no JSON")
+    raise Malformed("bad_json", f"{name} is not JSON")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_not_a_number)

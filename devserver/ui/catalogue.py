@@ -99,7 +99,7 @@ def _by_text(facts: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _touches(touches: Mapping[str, Sequence[str]], read_from: str) -> Iterator[Line]:
-    note = _NOT_A_PROOF if read_from == "source" else "as its catalogue says"
+    note = _NOT_A_PROOF if read_from == "source" else "from its catalogue"
     rows = list(touch_rows(touches))
     outside = [words for words in rows if not words.startswith("files of its own storage")]
     rows = rows or ["nothing outside the network of agents"]

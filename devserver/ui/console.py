@@ -92,7 +92,7 @@ class Console:
         self.look = look_of(is_tty(stream), environ, color, getattr(stream, "encoding", None) or "utf-8")
         self._width_of, self._clock, self._root = width_of, clock, root
         self._started, self._keys, self._version = started, keys, version
-        self._writer = Writer(stream, lambda dropped: f"{dropped} messages not shown: nobody read them\n")
+        self._writer = Writer(stream, lambda dropped: f"{dropped} messages not shown: the reader is too slow\n")
         self._lock = threading.Lock()
         self._repeats = Repeats()
         self._silenced: dict[Hashable, ModError] = {}

@@ -142,7 +142,7 @@ def json_face(stream: TextIO, errors: TextIO, *, human_log: bool = False) -> Fac
 
 def _json_log(errors: TextIO) -> tuple[LogLines, Callable[[], None]]:
     """Return the log as JSON lines on a stream, and its close function."""
-    log = Writer(errors, lambda dropped: f"{dropped} log lines dropped: nobody read them\n")
+    log = Writer(errors, lambda dropped: f"{dropped} log lines dropped: the reader is too slow\n")
     return LogLines(lambda said: log.write(log_line(said, utc_now()))), log.close
 
 

@@ -55,7 +55,7 @@ class JsonLines:
         self._writer.open_again()
 
     def _lost(self, dropped: int) -> str:
-        return "".join(self._lines(Notice(f"{dropped} lines were dropped because nobody read them")))
+        return "".join(self._lines(Notice(f"{dropped} lines were dropped because the reader is too slow")))
 
     def _lines(self, fact: Fact) -> list[str]:
         return [line_of(each) for each in lines_of(fact, iso(self._clock()))]

@@ -125,7 +125,7 @@ def differences_block(fact: Replayed | None, view: View) -> Block:
             (strong(each.words),),
             *((plain("  "), *row) for row in difference_lines(each.differences, view.look.glyphs)),
         ]
-    return Block((dim("what differs from what was accepted:"),), body=tuple(body))
+    return Block((dim("differences from the accepted results:"),), body=tuple(body))
 
 
 def run_line(run: Mapping[str, Any], width: int) -> Line:

@@ -164,7 +164,7 @@ def test_a_wheel_has_the_same_bytes_every_time(work):
     ("line", "problem"),
     [
         ("from mods.polls import mod", "imports mods.polls.mod, which is polls in the package: from . import mod"),
-        ("import mods.lib.text", "imports mods.lib.text, which is no part of the package: move it into polls"),
+        ("import mods.lib.text", "imports mods.lib.text, which is not part of the package: move it into polls"),
         ("import idna", "imports idna, which is not declared: add idna to its dependencies"),
         ("import yaml", "imports yaml, which is not declared: add pyyaml to its dependencies"),
     ],

@@ -167,7 +167,7 @@ async def test_a_network_yaml_that_is_mended_is_said_to_be(work: Workspace) -> N
     await saves.config_changed()
     work.write("network.yaml", before)
     await saves.config_changed()
-    assert notices(work) == ["network.yaml can be used again, and asks for what runs"]
+    assert notices(work) == ["network.yaml can be used again, and matches the running network"]
 
 
 async def test_a_network_yaml_without_effect_is_told_with_what_has_none(work: Workspace) -> None:
@@ -178,7 +178,7 @@ async def test_a_network_yaml_without_effect_is_told_with_what_has_none(work: Wo
     await saves.config_changed()
     [told] = work.told(Ignored)
     assert told.path == "network.yaml"
-    assert told.rule.startswith("it asks for what runs already; ")
+    assert told.rule.startswith("it matches the running network; ")
     assert "network_port" in told.rule
     assert told.rule.endswith("; network.port 1 does not count in this run")
 

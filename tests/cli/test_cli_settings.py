@@ -78,7 +78,7 @@ def test_toml_gives_values_of_its_own_types(tmp_path: Path) -> None:
         ("pyproject.toml", f"{TABLE}watch = 'maybe'\n", "true or false"),
         ("pyproject.toml", "[tool.oa-dev\n", "pyproject.toml cannot be read"),
         (".env", "OA_DEV_LOG_LEVEL=loud\n", ".env: OA_DEV_LOG_LEVEL is one of debug, info"),
-        (".env", "# words\n\nnot an assignment\n", ".env:3 is no NAME=value"),
+        (".env", "# words\n\nnot an assignment\n", ".env:3 is not NAME=value"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_source(tmp_path: Path, file: str, text: str, said: str) -> None:

@@ -76,7 +76,7 @@ def test_what_is_written_is_read_again():
         (b"[1]", "it is not an object"),
         (b"\xff\xfe", "it is not JSON"),
         (b'{"format": 1, "format": 1, "name": "x"}', "a key is there twice"),
-        (b'{"format": NaN, "name": "x"}', "NaN is no number of JSON"),
+        (b'{"format": NaN, "name": "x"}', "NaN is not a JSON number"),
         (b"[" * 100_000, "nested too deeply"),
         (b" " * (catalogues.MOST_BYTES + 1), "more than 2 MiB"),
         (file(format=2), '"format" must be at most 1, not 2'),

@@ -146,7 +146,7 @@ async def test_what_was_answered_goes_with_its_sender() -> None:
 
 
 def test_an_answer_is_kept_as_it_was_given() -> None:
-    """What the mod changes in its data afterwards concerns nobody; what is no JSON is kept as it went over the wire."""
+    """Later changes of its data by the mod concern no one; what is not JSON is kept as it went over the wire."""
     answers = Answers()
     data = {"n": [1], "big": 2**80, "set": {1}}
     answers.give("ana", "e1", EventResponse(True, "m", data, "some.event"))

@@ -121,7 +121,7 @@ async def test_a_handler_that_goes_on_although_it_was_ended_keeps_no_sender(
         '                await asyncio.Event().wait() if "ended" not in self.state else await asyncio.sleep(0.001)'
     )
     assert still_running(work) == [
-        f"still running: a v1 at mods/a.py:{line}; its handler of wait.here was ended and goes on"
+        f"still running: a v1 at mods/a.py:{line}; its handler of wait.here was ended and still runs"
     ]
     assert work.net.running_mods()["a"]["in_flight"] == 0
     assert (await work.net.process_event(note())).success
@@ -129,7 +129,7 @@ async def test_a_handler_that_goes_on_although_it_was_ended_keeps_no_sender(
     await until(lambda: "sent" in work.instance("a").state)
     assert work.instance("a").state["sent"] == [{"code": "retired_generation"}] * 3
     assert [each.getMessage() for each in caplog.records if each.name == "devserver.network.handle"] == [
-        "a v1 was ended on wait.here and goes on: it may neither send events nor change anything"
+        "a v1 was ended on wait.here and still runs: it may neither send events nor change anything"
     ]
 
 

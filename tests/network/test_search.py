@@ -49,7 +49,7 @@ def test_a_search_finds(query: str, numbers: list[int]) -> None:
     [
         ("mod:", "mod: needs a value, as in mod:wiki"),
         ("wiki.* from:", "from: needs a value, as in from:ana"),
-        ("v:new", "v:new is no generation, as in v:5"),
+        ("v:new", "v:new is not a generation, as in v:5"),
         ("x" * 501, "a search has at most 500 characters"),
     ],
 )

@@ -272,7 +272,7 @@ def test_environment_variables_are_not_filled_in_and_never_told(text: str, monke
         ),
         (
             f"{NAMED}  agent_groups: {{guest: {{password_hash: x}}}}\n",
-            "agent_groups.guest is the default group, which nobody could join without its password "
+            "agent_groups.guest is the default group, which no agent could join without its password "
             "(write requires_password: true, or choose a default_agent_group without a password)",
         ),
     ],

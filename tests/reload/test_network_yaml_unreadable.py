@@ -33,7 +33,7 @@ def told(text: bytes | str) -> str:
 
 
 ROOT = "1:1 expected a mapping that begins with 'network:', found"
-ESCAPES = "in double quotes a \\ begins an escape; single quotes take it as it is"
+ESCAPES = "in double quotes a \\ begins an escape; single quotes take it literally"
 
 
 def test_a_problem_shows_the_line_and_its_neighbours() -> None:
@@ -154,12 +154,12 @@ def test_no_tag_is_ever_followed(value: str, tmp_path: Path) -> None:
             "2:10 byte 19 is the control character U+0007, which a text file does not hold (None)",
         ),
         (b"\xef\xbb\xbfnetwork:\n  name: \0", "2:9 byte 20 is a NUL, which a text file does not hold (None)"),
-        (NAMED.encode() + b"# \xff", "3:3 byte 24 is 0xff, which is no UTF-8 there (save it as UTF-8)"),
-        (NAMED.encode() + b"# \xc3", "3:3 byte 24 is 0xc3, which is no UTF-8 there (save it as UTF-8)"),
-        (NAMED + "# \ud800", "3:3 byte 24 is 0xed, which is no UTF-8 there (save it as UTF-8)"),
+        (NAMED.encode() + b"# \xff", "3:3 byte 24 is 0xff, which is not UTF-8 there (save it as UTF-8)"),
+        (NAMED.encode() + b"# \xc3", "3:3 byte 24 is 0xc3, which is not UTF-8 there (save it as UTF-8)"),
+        (NAMED + "# \ud800", "3:3 byte 24 is 0xed, which is not UTF-8 there (save it as UTF-8)"),
         (
             NAMED.encode("latin-1") + "# é".encode("latin-1"),
-            "3:3 byte 24 is 0xe9, which is no UTF-8 there (save it as UTF-8)",
+            "3:3 byte 24 is 0xe9, which is not UTF-8 there (save it as UTF-8)",
         ),
         (
             NAMED.encode("utf-16"),

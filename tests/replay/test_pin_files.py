@@ -69,9 +69,9 @@ def text_of(**changes) -> str:
     [
         (text_of(format=2), "it has the format 2, this oa-dev reads 1: update oa-dev"),
         ("{", "it cannot be read"),
-        ("[]", "it is no pin"),
+        ("[]", "it is not a pin"),
         ("[" * 100_000, "it cannot be read"),
-        (text_of(agents=json.loads("[" * 200 + "]" * 200)), "it is no pin"),
+        (text_of(agents=json.loads("[" * 200 + "]" * 200)), "it is not a pin"),
         (text_of(name="../../etc/passwd"), "it says to be '../../etc/passwd'"),
         (text_of(state={"wiki": {"plain": {"$": "os.system", "of": "x"}}}), "it cannot be read"),
         (text_of(state={"wiki": {"plain": [1]}}), "it cannot be read"),
@@ -107,7 +107,7 @@ def test_a_huge_file_is_not_read(files, folder):
 
 
 def test_a_fifo_keeps_nobody_waiting(files, folder):
-    """It is no regular file."""
+    """It is not a regular file."""
     os.mkfifo(folder / "other.json", 0o600)
     assert "is not a regular file" in problem_of(files)
 

@@ -70,7 +70,7 @@ async def test_nothing_is_overwritten_and_nothing_written_elsewhere(pinning):
             with pytest.raises(DevServerError):
                 await net.replays.test(number, path)
         (net.folder / "tests" / "out").symlink_to(net.folder.parent)
-        with pytest.raises(DevServerError, match="is no place for a test"):
+        with pytest.raises(DevServerError, match="is not a place for a test"):
             await net.replays.test(number, "tests/out/test_x.py")
 
 

@@ -69,7 +69,7 @@ async def test_a_cause_is_brought_and_further_ones_wait_where_a_person_is_to_be_
         mark = server.mark()
         _pack(teller.root / "mods/teller/vendor.zip", 22)
         line = await server.line("restart", mark)
-        assert line["reasons"] == ["vendor.zip has changed, which was imported and is no source of a mod"]
+        assert line["reasons"] == ["vendor.zip has changed, which was imported and belongs to no mod"]
         teller.write("network.yaml", teller.read("network.yaml") + "\ndev:\n  restart: ask\n")
         await server.line("notice", mark, message="dev.restart.policy auto → ask: counts from now on")
         mark = server.mark()

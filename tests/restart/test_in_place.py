@@ -66,7 +66,7 @@ async def test_a_mod_whose_saved_code_fails_keeps_running(server: Running, works
     await server.outcome("wiki", mark)
     image = start_of(server.pid)
     code, said = await command(server, "restart")
-    assert (code, "not everything would come up: wiki" in said) == (1, True)
+    assert (code, "some mods would not load: wiki" in said) == (1, True)
     assert start_of(server.pid) == image
     mark = server.mark()
     workspace.write("mods/wiki/mod.py", good + "\n# mended\n")

@@ -90,7 +90,7 @@ def test_who_was_refused_is_written_down_with_its_address(exposed: Live) -> None
     from_afar(exposed, "POST", "/api/register", {"agent_id": "mal", "join_token": "guess"})
     from_afar(exposed, "GET", "/nowhere")
     for what in ("register mal", "GET /nowhere"):
-        exposed.until(lambda: f"refused '{what}' to 'somebody at {outside()}'" in exposed.log())  # noqa: B023
+        exposed.until(lambda: f"refused '{what}' to 'a client at {outside()}'" in exposed.log())  # noqa: B023
 
 
 def test_an_agent_of_this_machine_joins_as_ever(exposed: Live) -> None:

@@ -19,7 +19,7 @@ SHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 BAD = b"\x81\x81\0\0\0\0{"
-"""A message of seven bytes that is no JSON."""
+"""A message of seven bytes that is not JSON."""
 PING = b"\x81\x8f\0\0\0\0" + b'{"type":"ping"}'
 
 FLOOD = """

@@ -207,7 +207,7 @@ def told(*facts: Fact) -> list[dict[str, Any]]:
 
 
 EXPOSED_SENTENCE = (
-    "open to other machines, unencrypted: who is on the way reads and changes what agents send; "
+    "open to other machines, unencrypted: anyone on the way can read and change what agents send; "
     "listens on 10.0.0.7:8700; others use http://dev.example:8700; their agents show the token in .oa-dev/join_token"
 )
 FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [

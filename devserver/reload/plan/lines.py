@@ -141,7 +141,7 @@ def for_promote(trigger: PromoteAsked, situation: Situation) -> Plan:
                 code=mod.code_path,
             )
         ]
-    groups = tuple(_with_end(each, main, unload_step(mod, "nobody's any more")) for each in together(steps, situation))
+    groups = tuple(_with_end(each, main, unload_step(mod, "no longer needed")) for each in together(steps, situation))
     return Plan(trigger.cause, groups, promotes=mod.mod_id, keep=trigger.keep)
 
 

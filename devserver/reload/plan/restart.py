@@ -50,7 +50,7 @@ def _why_it_waits(trigger: RestartAsked, restart: Restart, situation: Situation)
         # A known failure is not tried, for any caller: these mods run now, and would not run
         # afterwards.
         failing = "; ".join(f"{mod_id} ({why})" for mod_id, why in situation.would_fail.items())
-        return f"not everything would come up: {failing}; mend that first"
+        return f"some mods would not load: {failing}; mend that first"
     if trigger.by_person:
         return ""
     match situation.config.restart.policy:

@@ -209,7 +209,7 @@ def _method(request: RequestFacts, gate: Gate) -> Verdict | None:
         headers = ((b"upgrade", b"websocket"),)
         return Verdict(426, "upgrade_required", f"{request.path} is a WebSocket", headers)
     if request.method == WEBSOCKET:
-        return Verdict(400, "no_websocket", f"{request.path} is no WebSocket")
+        return Verdict(400, "no_websocket", f"{request.path} is not a WebSocket")
     allowed = ", ".join(sorted(set(known) - {WEBSOCKET}))
     return Verdict(405, "method_not_allowed", f"{request.path} takes {allowed}", ((b"allow", allowed.encode()),))
 

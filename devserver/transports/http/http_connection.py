@@ -140,7 +140,7 @@ class HttpConnection(Channel):
         address = transport.get_extra_info("peername")
         self._near = is_near(address)
         if not self._near and address:
-            self._who = f"somebody at {address[0]}"
+            self._who = f"a client at {address[0]}"
         if self._handed is not None:
             self._resume(self._handed)
             return

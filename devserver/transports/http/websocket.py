@@ -383,7 +383,7 @@ def opened(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | Ans
         named[name.decode("latin-1")] = value.decode("latin-1")
     response = ServerProtocol().accept(Request(target.decode("ascii"), named))
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-        return refused("bad_websocket", "this is no WebSocket handshake", response.status_code)
+        return refused("bad_websocket", "this is not a WebSocket handshake", response.status_code)
     for key, content in PROTECTING_HEADERS:
         response.headers[key.decode()] = content.decode()
     return response.serialize()
