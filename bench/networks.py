@@ -87,7 +87,7 @@ network_profile:
 IN_A_FOLDER = 100
 LISTED = ("./bench_mod",)
 LOADER, LOADED = "bench-loader", "mods.loaded"
-"""The agent that ours lets load a mod, and that mod; theirs lets anybody load any."""
+"""The agent that ours lets load a mod, and that mod; theirs lets anyone load any."""
 _GRANT = f"dev:\n  grants: {{{LOADER}: ['mods:write']}}\n  mod_paths: [{LOADED}]\n"
 
 

@@ -16,7 +16,7 @@ _END_SECONDS = 10.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no one listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -52,7 +52,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started, some of which lead groups of their own."""
-    # Who is stopped starts nobody while the list is made.
+    # Who is stopped starts no one while the list is made.
     _signal(family(process.pid), signal.SIGSTOP)
     _signal(family(process.pid), signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
@@ -67,7 +67,7 @@ def _signal(pids: Sequence[int], number: int) -> None:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when somebody listens. Raises RuntimeError where the process ends before, or does not come."""
+    """Return when someone listens. Raises RuntimeError where the process ends before, or does not come."""
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -59,7 +59,7 @@ def main():
 if __name__ == "__main__":
     main()
 """
-# hmr runs its entry anew whenever a module changes that the entry has read from; the server is a thread beside it.
+# hmr runs its entry again whenever a module changes that the entry has read from; the server is a thread beside it.
 _ENTRY = """\
 import beside
 from app import NUMBER
@@ -104,7 +104,7 @@ def serve(port):
 class Reloader:
     """A peer: the package it is, the command that serves app.py on a port, and what app.py is.
 
-    `slow` ones start a process anew: seconds rather than milliseconds.
+    `slow` ones start a process again: seconds rather than milliseconds.
     """
 
     package: str

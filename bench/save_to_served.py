@@ -26,7 +26,7 @@ _ASK_EVERY = 0.0005
 _PAUSE = (0.05, 0.15)
 """Seconds between two saves, at random: no subject shall be able to fall into step with them."""
 _LONGEST = {False: 1.5, True: 15.0}
-"""Seconds after which a save was missed, by those that keep their process and those that start anew."""
+"""Seconds after which a save was missed, by those that keep their process and those that start again."""
 _MISSES = 1
 """After how many misses from its first on a subject is asked no more in that cell."""
 
@@ -77,7 +77,7 @@ Samples = dict[Cell, dict[str, list[float]]]
 
 
 def measure(options: Options) -> Result:
-    """The tables: everybody on 100 lines, the quick ones on 20 and 1,000 lines too."""
+    """The tables: everyone on 100 lines, the quick ones on 20 and 1,000 lines too."""
     quick, slow, missing = _subjects()
     hundred = tuple((100, how) for how in WRITES)
     others = tuple((lines, how) for lines in (20, 1000) for how in WRITES)
@@ -93,7 +93,7 @@ def measure(options: Options) -> Result:
 
 
 def _subjects() -> tuple[dict[str, Start], dict[str, Start], dict[str, str]]:
-    """Those that keep their process, those that start anew, and why others are missing."""
+    """Those that keep their process, those that start again, and why others are missing."""
     missing: dict[str, str] = {}
     quick: dict[str, Start] = {OURS: ours, FLOOR: floor}
     slow: dict[str, Start] = {OURS: ours}

@@ -1,4 +1,4 @@
-"""OpenAgents as a subject of saves: unload and load through its network, and its process started anew.
+"""OpenAgents as a subject of saves: unload and load through its network, and its process started again.
 
 It watches nothing: what its user does after a save is done here.
 """
@@ -69,7 +69,7 @@ def _by_restart(folder: Path) -> Iterator[Subject]:
 
 
 class _Served:
-    """A server that is ended and started anew, and an agent that registers with each of them."""
+    """A server that is ended and started again, and an agent that registers with each of them."""
 
     def __init__(self, port: int, run: Callable[[], subprocess.Popen[bytes]]) -> None:
         self.cuts = 0

@@ -33,7 +33,7 @@ class Retrieve(Payload):
 
 
 class MessagingV1Mod(BaseMod):
-    """Posts by channel. Channels need not exist: they are where somebody has posted."""
+    """Posts by channel. Channels need not exist: they are where someone has posted."""
 
     version = "1.0"
 

@@ -26,7 +26,7 @@ _FAULTS = re.compile(
 
 
 def log_faults(text: str) -> list[str]:
-    """The lines of a log that nobody may ever find in one: tracebacks, forgotten tasks, leaked resources."""
+    """The lines of a log that no one may ever find in one: tracebacks, forgotten tasks, leaked resources."""
     return [line for line in text.splitlines() if _FAULTS.search(line)]
 
 

@@ -263,7 +263,7 @@ class Soak:
         return lost
 
     def unexcused(self) -> list[tuple[str, str, int]]:
-        """Of what was lost, that whose receiver did not just then cut its line: what is on it then, nobody reads."""
+        """Of what was lost, that whose receiver did not just then cut its line: what is on it then, no one reads."""
         peers = {each.agent_id: each for each in self._peers}
         return [
             (sender, receiver, number)

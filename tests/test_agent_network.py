@@ -256,7 +256,7 @@ async def test_an_unknown_id_is_answered_with_the_nearest(work: Workspace, verb:
 
 
 async def test_an_unloaded_mod_gives_back_everything(work: Workspace) -> None:
-    """Its instance, class and modules are collected; another load executes its source anew."""
+    """Its instance, class and modules are collected; another load executes its source again."""
     work.mod("echo", served("echo", 1))
     await work.start("mods.echo")
     assert await work.version("echo") == 1
@@ -273,7 +273,7 @@ async def test_an_unloaded_mod_gives_back_everything(work: Workspace) -> None:
 
 @pytest.mark.parametrize("home", ["same", "thread"])
 async def test_an_event_that_comes_during_the_start_waits_for_the_mods(work: Workspace, home: str) -> None:
-    """Agents are there before the mods are loaded; what they send then is answered by its mod, and not by nobody."""
+    """Agents are there before the mods are loaded; what they send then is answered by its mod, and not by no one."""
     work.write("went", "no")
     body = f"""
     async def initialize(self):

@@ -1,4 +1,5 @@
-"""What a mod runs beside its handlers: an exception that nobody looks at is told as one of that mod, and told once."""
+"""What a mod runs beside its handlers: an exception that no one looks at is told as one of that
+mod, and told once."""
 
 from __future__ import annotations
 

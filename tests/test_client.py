@@ -183,7 +183,7 @@ def test_only_a_server_on_this_machine_is_talked_to(url: str) -> None:
 
 
 def test_a_server_that_has_gone_is_named(server: FakeServer) -> None:
-    """Nobody at the port is a sentence with the address."""
+    """No one at the port is a sentence with the address."""
     server.server_close()
     with pytest.raises(NotRunning, match=server.url):
         Client(server.found())

@@ -103,7 +103,7 @@ async def test_who_asks_the_process_to_end_ends_alone(house: House, request_: Ba
 
 
 async def test_a_caller_that_is_cancelled_does_not_cancel_what_runs_there(house: House) -> None:
-    """It ends its way; its answer is nobody's, and nothing is logged of that."""
+    """It ends its way; its answer is no one's, and nothing is logged of that."""
     began, go, ended = threading.Event(), threading.Event(), threading.Event()
 
     async def work() -> None:
@@ -123,7 +123,7 @@ async def test_a_caller_that_is_cancelled_does_not_cancel_what_runs_there(house:
 
 
 async def test_what_runs_there_is_not_collected(house: House) -> None:
-    """Also what waits for something that nobody else holds goes on waiting."""
+    """Also what waits for something that no one else holds goes on waiting."""
     collected, began = threading.Event(), threading.Event()
 
     async def wait() -> None:
@@ -168,7 +168,7 @@ async def test_a_blocked_thread_does_not_block_its_callers_loop(house: House) ->
 
 
 async def test_a_blocked_thread_is_left_behind_after_its_time() -> None:
-    """A stop says that it did not succeed, and the thread keeps nobody from exiting."""
+    """A stop says that it did not succeed, and the thread keeps no one from exiting."""
     house, go, entered = House(), threading.Event(), threading.Event()
 
     async def block() -> None:

@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.numbers = dict.fromkeys(MODS, 0)
         self.listed: list[str] = []
         self.by_hand: set[str] = set()
-        """Listed mods that somebody has unloaded since network.yaml was last saved."""
+        """Listed mods that someone has unloaded since network.yaml was last saved."""
         self.behind: set[str] = set()
         """Mods that run and whose last reload failed, or that were loaded when the helper had failed before."""
         for name in (*MODS, "helper"):
@@ -92,7 +92,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(mod=MOD)
     def load(self, mod: str) -> None:
-        """Somebody loads a mod by hand."""
+        """Someone loads a mod by hand."""
         expected = mod not in self.live and self._loads(mod)
         answer = self.runner.run(self.work.net.load_mod(f"mods.{mod}"))
         assert answer.success is expected, answer
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(mod=MOD)
     def unload(self, mod: str) -> None:
-        """Somebody unloads a mod by hand."""
+        """Someone unloads a mod by hand."""
         answer = self.runner.run(self.work.net.unload_mod(mod))
         assert answer.success is (mod in self.live), answer
         self._went(mod)
@@ -112,7 +112,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(mod=MOD)
     def reload(self, mod: str) -> None:
-        """Somebody reloads a mod by hand."""
+        """Someone reloads a mod by hand."""
         expected = self._good(mod) if mod in self.live else mod in self.listed and self._loads(mod)
         done = self.runner.run(self.work.net.submit(ReloadAsked((mod,))))
         if not (mod in self.live and self._stale_helper(mod)):
@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def mods_are_asked_in_the_order_of_network_yaml(self) -> None:
-        """Those that it lists, whoever loaded them."""
+        """Those that it lists, loaded by anyone."""
         order = [mod for mod in self.work.running() if mod in self.listed]
         assert order == [mod for mod in self.listed if mod in self.live]
 
@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
         self._follow_later(done)
 
     def _follow_later(self, done: PlanDone | None = None) -> None:
-        """What has come of attempts that are made again because of what was done: nobody waits for these."""
+        """What has come of attempts that are made again because of what was done: no one waits for these."""
         # Who asks after them is answered after them.
         self.runner.run(self.work.net.submit(FilesChanged({})))
         told, self.work.facts[:] = list(self.work.facts), []

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def sample(folder: Path) -> Iterator[None]:
-    """Be in a copy of the sample network, with the mods that nobody has imported yet."""
+    """Be in a copy of the sample network, with the mods that no one has imported yet."""
     shutil.copytree(ROOT / "mods", folder / "mods", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "network.yaml", folder)
     with without_mods(), chdir(folder):
@@ -97,7 +97,7 @@ async def test_a_mod_of_the_sample_answers_after_an_edit_as_its_source_says(netw
 
 
 async def test_an_unloaded_mod_answers_nothing(network: AgentNetwork) -> None:
-    """After an unload by its short id a mod is really gone: nobody answers its events any more."""
+    """After an unload by its short id a mod is really gone: no one answers its events any more."""
     await network.register_agent("ana")
     ask = {"event_name": "wiki.pages.list", "source_id": "ana"}
     assert (await network.process_event(Event(**ask))).data is not None

@@ -96,7 +96,7 @@ def test_a_file_of_another_mode_is_refused(tmp_path: Path, mode: int) -> None:
 
 
 def test_a_link_is_not_read(tmp_path: Path) -> None:
-    """A link to somebody's file is refused, also where that file is private."""
+    """A link to someone's file is refused, also where that file is private."""
     path = written(tmp_path)
     path.rename(tmp_path / "moved")
     path.symlink_to(tmp_path / "moved")
@@ -106,7 +106,7 @@ def test_a_link_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
-    """What somebody else wrote is not believed."""
+    """What someone else wrote is not believed."""
     os.chown(written(tmp_path), 12345, 12345)
     with pytest.raises(DevServerError, match="another user"):
         read_run_file(tmp_path)

@@ -157,7 +157,7 @@ async def test_undo_takes_back_a_helper_too(network: AgentNetwork) -> None:
 
 
 async def test_the_next_reload_serves_the_disk_again(network: AgentNetwork) -> None:
-    """An undo holds until somebody asks for what is on disk."""
+    """An undo holds until someone asks for what is on disk."""
     write(network.workspace, 2)
     await network.reload_mod("tally")
     await undo(network)

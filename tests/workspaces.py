@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 @contextmanager
 def without_mods() -> Iterator[None]:
-    """Let nobody's `mods` be imported or importable: other tests use those of the repository."""
+    """Let no one's `mods` be imported or importable: other tests use those of the repository."""
     kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "mods"}
     path = list(sys.path)
     root = str(Path(__file__).resolve().parents[1])
@@ -133,7 +133,7 @@ class Workspace:
         return await self.net.process_event(event)
 
     async def version(self, name: str) -> Any:
-        """What `mods.<name>` says of itself when it is asked, as `served` mods do; None when nobody answers."""
+        """What `mods.<name>` says of itself when it is asked, as `served` mods do; None when no one answers."""
         answer = await self.ask(f"{name}.version.get")
         return (answer.data or {}).get("version")
 

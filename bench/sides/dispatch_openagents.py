@@ -56,7 +56,7 @@ async def main(mods: int) -> None:
 
 
 async def rate(network: AgentNetwork, name: str, seconds: float) -> float:
-    """Events per second, each made anew and awaited."""
+    """Events per second, each made again and awaited."""
     began = time.perf_counter()
     until, count = began + seconds, 0
     while time.perf_counter() < until:

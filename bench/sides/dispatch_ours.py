@@ -54,7 +54,7 @@ def write(folder: Path, mods: int) -> Path:
 
 
 async def rate(network: AgentNetwork, name: str, seconds: float) -> float:
-    """Events per second, each made anew and awaited."""
+    """Events per second, each made again and awaited."""
     began = time.perf_counter()
     until, count = began + seconds, 0
     while time.perf_counter() < until:

@@ -1,7 +1,8 @@
-"""One adapter for each reloader: how it is told of an edit, and what somebody who uses its modules sees afterwards.
+"""One adapter for each reloader: how it is told of an edit, and what someone who uses its modules
+sees afterwards.
 
-Each edits real files in a folder of its own and is told at once which have changed, so that neither its way of watching
-nor its speed decides. Run with the Python that has the reloader.
+Each edits real files in a folder of its own and is told at once which have changed, so that neither
+its way of watching nor its speed decides. Run with the Python that has the reloader.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped"
@@ -25,7 +26,7 @@ Files = dict[str, "bytes | None"]
 class Peer:
     """A workspace with a reloader. `imports` is the statement by which its user gets at the modules.
 
-    Files are written with None for one that is deleted. `load` runs statements whenever the modules are loaded anew.
+    Files are written with None for one that is deleted. `load` runs statements whenever the modules are loaded again.
     """
 
     def __init__(self, folder: Path, imports: str) -> None:

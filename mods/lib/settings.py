@@ -11,6 +11,6 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class Settings(BaseModel):
-    """A configuration whose types are those of YAML, and which nobody changes once it is made."""
+    """A configuration whose types are those of YAML, and which no one changes once it is made."""
 
     model_config = ConfigDict(strict=True, frozen=True)

@@ -154,7 +154,7 @@ class MessagingMod(BaseMod):
 
     def _target(self, event: Event, given: str | None) -> str:
         role, name = event.destination
-        # An AgentRunner of OpenAgents addresses to everybody what it was given no address for.
+        # An AgentRunner of OpenAgents addresses to everyone what it was given no address for.
         if given is None and role == "agent" and name != "broadcast":
             return name
         if given is None:

@@ -1,9 +1,10 @@
 """Notifications on their way to agents, one after the other. Knows nothing of what is in them.
 
-One post is many events. Were each handler to send its own, two posts of one sender could overtake each other wherever
-a mod on the way waits. So handlers put their notifications into one queue, and whoever finds it unattended sends until
-it is empty. Nobody waits for anybody: a mod that posts while it handles a notification cannot lock itself up. The queue
-is part of the mod's state, so the next generation goes on where the last one stopped.
+One post is many events. Were each handler to send its own, two posts of one sender could overtake
+each other wherever a mod on the way waits. So handlers put their notifications into one queue, and
+whoever finds it unattended sends until it is empty. No one waits for anyone: a mod that posts while
+it handles a notification cannot lock itself up. The queue is part of the mod's state, so the next
+generation goes on where the last one stopped.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def put(state: State, name: str, source_id: str | None, receivers: Sequence[str]
 
 
 async def flush(state: State, send: Send, log: Log) -> None:
-    """Send what waits, in order, unless somebody does so already."""
+    """Send what waits, in order, unless someone does so already."""
     if state["sending"]:
         return
     state["sending"] = True

@@ -19,7 +19,7 @@ CHANNELS = (NEW_PAGES, RECENT_CHANGES)
 
 
 class WikiMod(BaseMod):
-    """Pages by path. Everybody may edit, unless the configuration says `owner_only`; every edit is a new version."""
+    """Pages by path. Everyone may edit, unless the configuration says `owner_only`; every edit is a new version."""
 
     version = "1.0"
 

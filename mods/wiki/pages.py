@@ -79,7 +79,7 @@ def find_version(page: Page, number: int | None) -> Version:
 def change(page: Page, rules: Rules, edit: Edit, based_on: int | None = None) -> Version:
     """Append a version to a page. `based_on` is the version that the writer has read, None where it does not say.
 
-    Raises Refused where somebody else was faster, or only the owner may edit.
+    Raises Refused where someone else was faster, or only the owner may edit.
     """
     if rules.owner_only and edit.by != page["created_by"]:
         raise Refused(f"only {page['created_by']}, who created page {page['page_path']!r}, may edit it")

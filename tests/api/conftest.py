@@ -200,7 +200,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Unread:
-    """A WebSocket that nobody reads."""
+    """A WebSocket that no one reads."""
 
     line: websockets.ClientConnection
     secret: str

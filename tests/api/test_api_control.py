@@ -122,7 +122,7 @@ async def test_each_field_that_does_not_fit_is_told_in_a_sentence(served, admin)
 
 
 async def test_what_was_carried_out_is_answered_in_full(served, admin):
-    """The plan with its reasons, each outcome in the form of the JSON lines, and what people are told besides."""
+    """The plan with its reasons, each outcome in the form of the JSON lines, and the further facts for people."""
     step = Step(Action.RELOAD, "wiki", "mods.wiki", "mods/wiki/mod.py changed")
     error = ErrorFacts("NameError", "no x", Frame("mods/wiki/mod.py", 3, 5), trace="hidden-trace")
     outcome = Outcome(

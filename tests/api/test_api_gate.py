@@ -281,7 +281,7 @@ def test_the_token_makes_an_admin_and_nothing_else_does():
     ],
 )
 def test_who_is_on_this_machine_is_known_by_address_and_name(host, near, more, principal):
-    """A connection from here to a name of here, which no proxy passed on; everybody else is a stranger."""
+    """A connection from here to a name of here, which no proxy passed on; everyone else is a stranger."""
     facts = RequestFacts("GET", b"/open", {b"host": (host,), **more}, near=near)
     assert judge(facts, GATE).principal is principal
 
@@ -324,7 +324,7 @@ def test_a_connection_is_near_by_its_address(client, near):
 
 
 def test_an_empty_token_proves_nothing():
-    """A gate that was built without one lets nobody in as admin."""
+    """A gate that was built without one lets no one in as admin."""
     facts = request("GET", "/read", host=(b"localhost:8700",), authorization=(b"Bearer ",))
     assert judge(facts, Gate(TABLE, GATE.hosts, "")).status == 401
 
@@ -350,7 +350,7 @@ def test_a_route_that_is_not_fully_declared_stops_the_start(route):
 
 
 def test_every_route_that_can_be_reached_has_a_scope(network):
-    """The application has no router besides the table of its gate, and in that each row says who may ask."""
+    """The application has no router beside the table of its gate, and in that each row says who may ask."""
     extra = Route("GET", "/_dev/page", Scope.READ, endpoint)
     app = make_app(network, Mock(), token=TOKEN, port_of=lambda: PORT, routes=[extra])
     assert {(route.method, route.path, route.scope) for route in app.gate().routes} == {
@@ -375,6 +375,6 @@ def test_every_route_that_can_be_reached_has_a_scope(network):
 
 
 def test_an_application_needs_a_token(network):
-    """An empty one would be everybody's."""
+    """An empty one would be everyone's."""
     with pytest.raises(ValueError, match="token"):
         make_app(network, None, token="", port_of=lambda: PORT)

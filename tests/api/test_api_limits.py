@@ -1,4 +1,4 @@
-"""What clients do by reading slowly, sending oddly or coming in crowds, they do to themselves and to nobody else."""
+"""What clients do by reading slowly, sending oddly or coming in crowds, they do to themselves and to no one else."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ async def closing_code(line) -> int:
 
 @pytest.mark.parametrize("case", BAD_FRAMES)
 async def test_a_bad_frame_ends_its_own_line_with_the_right_code(served, case, caplog):
-    """Nobody else's, and without an error in the log: it is the client's."""
+    """No one else's, and without an error in the log: it is the client's."""
     data, code = BAD_FRAMES[case]
     async with served.agent("bea") as (other, _), served.line() as line:
         line.writer.write(SHAKE.replace(b"@HOST@", line.host))
@@ -297,7 +297,7 @@ async def test_the_token_of_the_run_is_refused_over_a_network(serve, network, pa
 
 @pytest.mark.parametrize("source", ["system:system", "system", "mod:wiki", "channel:general", "broadcast", "a\tb"])
 async def test_the_control_api_sends_as_no_mod_and_no_system(served, source):
-    """What comes over a wire is never from one, whoever has sent it."""
+    """What comes over a wire is never from one, by any sender."""
     values = {"event_name": "note.to.nobody", "source_id": source}
     answer = await served.http.post("/_dev/send", json=values, headers={"Authorization": f"Bearer {served.token}"})
     assert (answer.status_code, answer.json()["code"]) == (400, "not_an_agent")

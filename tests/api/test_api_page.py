@@ -141,7 +141,7 @@ def _first(names: set[str]) -> set[str]:
 
 
 async def test_a_ticket_is_given_for_the_token_and_exchanged_for_it_once(open_page, shown_again):
-    """A second use is refused and told: somebody else has seen it."""
+    """A second use is refused and told: someone else has seen it."""
     assert (await open_page.http.post("/_dev/tickets", json={})).status_code == 401
     made = await open_page.http.post("/_dev/tickets", json={}, headers={"authorization": f"Bearer {TOKEN}"})
     ticket = made.json()["ticket"]

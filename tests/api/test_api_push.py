@@ -255,7 +255,7 @@ async def test_unregistering_is_answered_and_ends_the_line(served):
 
 
 async def test_an_event_that_was_accepted_is_carried_to_its_end(served):
-    """Though its sender is gone and nobody hears the answer."""
+    """Though its sender is gone and no one hears the answer."""
     begun, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def carry(event):

@@ -28,7 +28,7 @@ async def test_health_names_the_port_that_is_bound(served):
 
 
 async def test_health_tells_strangers_of_no_agent_and_no_configuration(served):
-    """Names of groups and mods only; whoever holds the token sees all but secrets."""
+    """Names of groups and mods only; the holder of the token sees all but secrets."""
     secret = await served.join("ana", metadata={"note": "hidden-metadata"}, password_hash="team-hash")
     await served.join("bob")
     anonymous = await served.http.get("/api/health")
@@ -82,7 +82,7 @@ async def test_an_id_in_use_is_not_given_away(served):
     ],
 )
 async def test_a_registration_that_cannot_be_is_refused_with_a_sentence(served, body, status, code):
-    """Bad input with 400, a refusal that the client shall read with 200; never a failure of the server."""
+    """Bad input with 400, a refusal that the client has to read with 200; never a failure of the server."""
     answer = await served.http.post("/api/register", json=body)
     assert (answer.status_code, answer.json()["success"], answer.json()["code"]) == (status, False, code)
     assert served.network.directory.agents() == ()
@@ -157,7 +157,7 @@ async def test_grants_of_network_yaml_reach_the_principal(serve, network_with):
 
 @pytest.mark.parametrize("source", ["bob", "agent:bob", "system:system", "mod:wiki", "nobody", "ANA", "ana "])
 async def test_a_forged_source_is_refused(served, source):
-    """One agent's secret makes nobody else's events; the event goes nowhere."""
+    """One agent's secret makes no one else's events; the event goes nowhere."""
     secret, bob = await served.join("ana"), await served.join("bob")
     answer = await served.send(source, secret, "bob")
     assert (answer["success"], answer["message"], answer["event_id"]) == (False, NOT_PROVEN, "e1")

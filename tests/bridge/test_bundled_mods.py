@@ -145,7 +145,7 @@ async def test_an_agent_that_left_while_a_mod_was_unloaded_has_left_for_the_mod(
 
 
 async def test_channels_have_their_members_again_when_messaging_is_loaded_again(work: Workspace) -> None:
-    """Messaging takes its channels with it when it ends, and brings them back with everybody who was in them."""
+    """Messaging takes its channels with it when it ends, and brings them back with everyone who was in them."""
     messaging = MODS[0]
     await start(work, messaging)
     work.net.directory.add_channel_member("side", "ana")

@@ -60,7 +60,7 @@ def test_what_is_kept_is_a_copy() -> None:
 
 
 def test_what_was_not_changed_is_left_to_the_new_start() -> None:
-    """A value that the start itself made is made anew: another configuration may make another."""
+    """A value that the start itself made is made again: another configuration may make another."""
     assert passed(Held(size=3), Held(size=3), Held(size=5)).size == 5
 
 

@@ -171,7 +171,7 @@ async def test_events_load_and_unload(work: Workspace) -> None:
 
 
 async def test_nobody_loads_mods_without_being_allowed_to(work: Workspace) -> None:
-    """There anybody who can reach the port imports any module, without having registered."""
+    """There anyone who can reach the port imports any module, without having registered."""
     from devserver import Event
 
     work.mod("wiki", served("wiki", 1))

@@ -67,7 +67,7 @@ async def test_an_agent_goes_on_with_its_secret_in_the_next_run(tmp_path: Path) 
 
 
 async def test_agents_that_come_and_leave_are_written_meanwhile(tmp_path: Path) -> None:
-    """A process that is killed has lost nobody who came before, and kept nobody who left."""
+    """A process that is killed has lost no one who came before, and kept no one who left."""
     directory, store, _ = followed(tmp_path)
     directory.register("ana", {})
     await until(lambda: kept(tmp_path) == ["ana"])
@@ -111,7 +111,7 @@ async def test_who_waits_for_a_change_finds_it_on_disk(tmp_path: Path) -> None:
 
 
 async def test_who_waits_is_let_go_where_nothing_can_be_written(tmp_path: Path) -> None:
-    """A folder that cannot be written keeps nobody out, and is told of once."""
+    """A folder that cannot be written keeps no one out, and is told of once."""
     file_of(tmp_path).parent.write_text("a file where the folder should be")
     directory = Directory(CONFIG)
     store, told = a_store(tmp_path)
@@ -145,7 +145,7 @@ async def test_closing_writes_what_is_still_to_be_written(tmp_path: Path) -> Non
 
 
 def test_the_file_is_private_and_holds_no_secret(tmp_path: Path) -> None:
-    """Only this user can read it, and what is in it lets nobody in."""
+    """Only this user can read it, and what is in it lets no one in."""
     directory, store, _ = followed(tmp_path)
     secret = directory.register("ana", {}).secret
     store.close()

@@ -1,6 +1,8 @@
-"""Writes the list of the mods that are built in anew: `python tests/catalogue/built_in_index.py`, after a new version.
+"""Writes the list of the mods that are built in again: `python tests/catalogue/built_in_index.py`,
+after a new version.
 
-A version that was released never changes: a test compares each wheel with the digest that is listed.
+A version that was released never changes: a test compares each wheel with the digest that is
+listed.
 """
 
 from __future__ import annotations

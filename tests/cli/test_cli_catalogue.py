@@ -260,7 +260,7 @@ def test_an_index_says_what_it_left_out(work):
 
 @pytest.fixture
 def pypi(tmp_path: Path) -> Iterator[str]:
-    """A real index on this machine, which takes uploads from anybody."""
+    """A real index on this machine, which takes uploads from anyone."""
     pytest.importorskip("pypiserver")
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]

@@ -89,7 +89,7 @@ def test_an_import_that_hangs_is_given_up_and_named(files: Workspace) -> None:
 
 
 def test_nothing_is_started_and_nothing_printed(files: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
-    """initialize() is not called, and what an import prints is nobody's answer."""
+    """initialize() is not called, and what an import prints is no one's answer."""
     files.mod("ant", "def initialize(self):\n    open('started', 'w')", "print('imported')")
     assert checked(files, "ant") == {}
     assert not (files.folder / "started").exists()
@@ -97,7 +97,7 @@ def test_nothing_is_started_and_nothing_printed(files: Workspace, capfd: pytest.
 
 
 def test_python_itself_is_not_shadowed_by_the_workspace(files: Workspace) -> None:
-    """A `typing.py` beside network.yaml is nobody's typing."""
+    """A `typing.py` beside network.yaml is no one's typing."""
     files.write("typing.py", "1/0\n")
     files.mod("ant", served("ant", 1))
     assert checked(files, "ant") == {}

@@ -1,4 +1,4 @@
-"""`oa-dev open`: the page of what runs, for this user's browser and nobody else's."""
+"""`oa-dev open`: the page of what runs, for this user's browser and no one else's."""
 
 from __future__ import annotations
 

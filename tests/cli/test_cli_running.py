@@ -91,7 +91,7 @@ def test_wait_reload_waits_for_what_has_not_happened_yet(server: Running) -> Non
     """Begun before the save, it ends with it."""
     with begun(server.folder, "wait", "reload", "--json", "--timeout", str(PATIENCE)) as waiting:
         while waiting.poll() is None:
-            # Until it ends: when its waiting begins, nobody but itself knows.
+            # Until it ends: when its waiting begins, no one but itself knows.
             oa_dev(server.folder, "reload")
         assert waiting.stdout is not None
         told = json.loads(waiting.stdout.read())
@@ -123,7 +123,7 @@ def test_events_are_followed_by_pattern(server: Running) -> None:
         assert following.stdout is not None
         lines: list[str] = []
         while len(lines) < 2 and following.poll() is None:
-            # Sent until it is seen: when following begins, nobody but the follower knows.
+            # Sent until it is seen: when following begins, no one but the follower knows.
             oa_dev(server.folder, "send", "other.thing")
             oa_dev(server.folder, *SAY)
             lines += [following.stdout.readline()] if not lines else following.stdout.readlines()

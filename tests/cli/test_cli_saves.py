@@ -31,7 +31,7 @@ async def saved(saves: Saves, *files: Path) -> None:
 
 
 def notices(work: Workspace) -> list[str]:
-    """What was said besides plans."""
+    """What was said beside plans."""
     return [each.message for each in work.told(Notice)]
 
 
@@ -134,7 +134,8 @@ async def test_with_confirm_only_network_yaml_waits(work: Workspace) -> None:
 
 
 async def test_with_confirm_nothing_is_applied_that_was_not_shown(work: Workspace) -> None:
-    """Where the file changed after its plan was shown, the plan is made anew, shown, and waits to be applied again."""
+    """Where the file changed after its plan was shown, the plan is made again, shown, and waits to
+    be applied again."""
     saves = await begin(work, "ant", "bee", confirm=True)
     work.yaml("mods.bee")
     await saves.config_changed()
@@ -206,7 +207,7 @@ async def test_resume_leaves_a_network_yaml_that_is_to_be_confirmed(work: Worksp
 
 
 async def test_with_confirm_a_change_that_does_nothing_is_not_asked_about(work: Workspace) -> None:
-    """A comment needs nobody's consent."""
+    """A comment needs no one's consent."""
     saves = await begin(work, "ant", confirm=True)
     path = work.yaml("mods.ant")
     path.write_text(path.read_text() + "# a comment\n")

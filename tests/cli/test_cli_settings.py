@@ -136,7 +136,7 @@ def test_a_file_has_changed_when_its_content_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [".env", "pyproject.toml"])
 @pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, name: str, kind: str) -> None:
-    """Nobody writes into a FIFO, and /dev/zero never ends."""
+    """No one writes into a FIFO, and /dev/zero never ends."""
     path = tmp_path / name
     match kind:
         case "fifo":

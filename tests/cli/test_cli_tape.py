@@ -1,4 +1,4 @@
-"""A tape numbers what happens and hands it to whoever waits."""
+"""A tape numbers what happens and hands it to the callers that wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_who_waits_gets_what_comes_from_another_thread() -> None:
 
 
 async def test_what_is_known_already_is_not_waited_for() -> None:
-    """Whoever is behind catches up at once, as far as it is kept."""
+    """A caller that is behind catches up at once, as far as it is kept."""
     tape: Tape[int] = Tape(3)
     for number in range(5):
         tape.put(number)
@@ -70,7 +70,7 @@ def values(answer: Any) -> dict[str, Any]:
 
 
 async def test_reloads_carry_their_numbers() -> None:
-    """So that whoever asks again asks for what comes after."""
+    """So that a second question asks for what comes after."""
     desk = FakeDesk()
     api = DeskApi(desk)  # type: ignore[arg-type]
     desk.reloads.put({"success": True})

@@ -284,7 +284,7 @@ async def test_one_event_is_told_whole(api: FeedApi, views: SmallViews) -> None:
 
 
 async def test_an_event_that_is_not_kept_says_so(api: FeedApi) -> None:
-    """It has not ended, or is gone by now."""
+    """It has not ended, or is gone."""
     answer = await api.event(asked(number=5))
     assert (answer.status, orjson.loads(answer.body)["code"]) == (404, "no_such_event")
 

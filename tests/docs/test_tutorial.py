@@ -19,7 +19,7 @@ _BLOCK = re.compile(r'^```(console|diff)(?: title="([^"]+)")?\n(.*?)^```$', re.M
 
 
 class Reader:
-    """Somebody who follows the page in one terminal."""
+    """Someone who follows the page in one terminal."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

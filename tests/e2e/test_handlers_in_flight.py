@@ -1,4 +1,4 @@
-"""Handlers that are running when the code is saved: they finish on their own code, and nobody waits for them."""
+"""Handlers that are running when the code is saved: they finish on their own code, and no one waits for them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_waiting_handler_answers_from_its_old_code(waiter: Workspace, se
 async def test_a_mod_that_blocks_blocks_only_mods(
     sleeper: Workspace, server: Running, agents: Crowd, tmp_path: Path
 ) -> None:
-    """While a handler blocks, the server answers everybody, no connection ends, and the place is named."""
+    """While a handler blocks, the server answers everyone, no connection ends, and the place is named."""
     until = tmp_path / "until"
     mark = server.mark()
     asking = await _asking(server.port)

@@ -57,7 +57,7 @@ async def pinned(server: Running, count: int) -> None:
 async def test_saves_with_pins_cost_no_agent_anything(
     workspace: Workspace, server: Running, agents: Crowd, saves: int, pins: int
 ) -> None:
-    """Nothing is lost, repeated, reordered or cut off, and no event of a replay is delivered to anybody."""
+    """Nothing is lost, repeated, reordered or cut off, and no event of a replay is delivered to anyone."""
     text = workspace.read(WIKI)
     await pinned(server, pins)
     async with under_load(agents, per_second=100.0):

@@ -168,7 +168,7 @@ def test_resizing_and_pasting_are_survived(site: Site) -> None:
 
 @pytest.mark.parametrize("supervised", ["--supervise", "--no-supervise"])
 def test_the_end_of_its_terminal_is_the_end_of_a_server(site: Site, supervised: str) -> None:
-    """Nothing is left running that nobody sees, and no run file."""
+    """Nothing is left running that no one sees, and no run file."""
     with at_terminal(site, supervised) as terminal:
         server = terminal.server()
         terminal.hang_up()

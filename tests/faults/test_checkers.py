@@ -45,7 +45,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("line", FAULTS)
 def test_a_log_is_looked_through(line: str) -> None:
-    """A line of it that nobody may find there is found."""
+    """A line of it that no one may find there is found."""
     assert log_faults(f"all is well\n{line}\nall is well") == [line]
     record = logging.LogRecord("asyncio", logging.WARNING, "", 1, line, (), None)
     assert record_faults([record]) == [line]

@@ -57,7 +57,7 @@ def test_a_hundred_requests_at_once_are_serialised(site: Site) -> None:
     # Strictly: no two builds had one number, none came late.
     assert brought == sorted(set(brought))
     assert brought == list(range(1, len(brought) + 1))
-    # No load came twice without an unload between, whoever asked.
+    # No load came twice without an unload between, for any caller.
     changes = [each["action"] for each in applied if each["action"] in ("load", "unload")]
     assert all(one != other for one, other in pairwise(changes))
 

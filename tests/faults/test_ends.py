@@ -51,13 +51,13 @@ STATES: dict[str, Callable[[Path], object]] = {
     "folder a FIFO": lambda folder: _replaced(folder, os.mkfifo),
 }
 if os.geteuid() == 0:
-    # Nobody else can give a folder away.
+    # No one else can give a folder away.
     STATES["folder another user's"] = lambda folder: os.chown(folder, SOMEBODY, SOMEBODY)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_the_files_end_in_every_state(tmp_path: Path, state: str) -> None:
-    """No error comes out, and whoever waits for the last identities is not kept waiting."""
+    """No error comes out, and a caller that waits for the last identities is not kept waiting."""
     told: list[str] = []
     files = WorkspaceFiles(tmp_path, told.append)
     directory = Directory(NetworkConfig("Test"))

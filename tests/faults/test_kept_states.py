@@ -50,7 +50,7 @@ def crash(live: Live) -> int:
 
 
 def test_what_a_mod_persists_comes_back_after_a_crash(site: Site) -> None:
-    """Plain data, from a file of the user's alone; what is none is named; a clean end begins anew."""
+    """Plain data, from a file of the user's alone; what is none is named; a clean end begins again."""
     live = served(site, persists=True)
     try:
         assert live.join("bea").send("count.on.add")["data"] == {"count": 1}
@@ -85,7 +85,7 @@ def test_that_state_was_lost_is_said(site: Site) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"mods.count": 1}', '{"mods.count": {"state": [1]}}'])
 def test_a_file_that_cannot_be_used_keeps_nothing_from_starting(site: Site, text: str) -> None:
-    """The mod begins anew."""
+    """The mod begins again."""
     site.mod("count", COUNTS.format(persists=True))
     site.yaml()
     kept(site).parent.mkdir(mode=0o700)

@@ -131,7 +131,7 @@ async def _broadcast_while_it_is_unloaded(live: Live) -> None:
         for each in others:
             assert [number for number in each.numbers if number > 1_000_000] == plain
             mods = [number for number in each.numbers if number < 1_000_000]
-            # An event of a handler that was refused half-way may have gone out: to everybody, once.
+            # An event of a handler that was refused half-way may have gone out: to everyone, once.
             assert mods == sorted(set(mods)) == [number for number in others[0].numbers if number < 1_000_000]
 
 
@@ -149,7 +149,7 @@ async def _come_and_go(live: Live) -> None:
         for round_ in range(6):
             lines, away = live.descriptors(), chosen.sample(others, len(others) // 2)
             await asyncio.gather(*(each.go() for each in away))
-            # What is written to a line before the server has seen that it was cut, nobody can read.
+            # What is written to a line before the server has seen that it was cut, no one can read.
             await until(lambda: live.descriptors() <= lines - len(away))  # noqa: B023 - called at once
             live.site.mod("teller", TELLER.format(pause=0, version=round_ + 2))
             sent = asyncio.gather(*(_send_to(sender, each, round_) for each in others))

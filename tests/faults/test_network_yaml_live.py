@@ -103,7 +103,7 @@ def test_what_cannot_be_used_is_said_at_its_place(live: Live, case: str) -> None
 
 @pytest.mark.parametrize("kind", ["pipe", "link to a secret"])
 def test_what_is_no_file_of_ours_is_not_read(live: Live, tmp_path: Path, kind: str) -> None:
-    """A pipe blocks nobody; what another file holds is never shown."""
+    """A pipe blocks no one; what another file holds is never shown."""
     secret, mark = tmp_path / "secret", live.mark()
     secret.write_text("root:verysecret:0:0\nmore: [\n")
     put(live, os.mkfifo if kind == "pipe" else lambda path: path.symlink_to(secret))

@@ -185,7 +185,7 @@ def free_port() -> int:
 
 
 class _Quiet(Live):
-    """A server whose output nobody reads."""
+    """A server whose output no one reads."""
 
     def __init__(self, port: int) -> None:
         self._known = port

@@ -81,7 +81,7 @@ def test_a_crashed_server_is_back_without_the_guilty_mod(site: Site, case: str) 
         live.line("ready", mark)
         assert (live.port, pid(live) != before) == (port, True)
         if case == "in a thread":
-            # No line of a mod ran in that thread: nobody can be blamed, and nobody is.
+            # No line of a mod ran in that thread: no one can be blamed, and no one is.
             assert list(live.running()) == ["good", "bad"]
             return
         assert list(live.running()) == ["good"]
@@ -153,7 +153,7 @@ def test_three_crashes_in_a_row_are_enough(site: Site) -> None:
         os.kill(pid(live), signal.SIGKILL)
         if number < 2:
             live.line("ready", mark)
-            # A kill from outside is nobody's fault.
+            # A kill from outside is no one's fault.
             assert list(live.running()) == ["other"]
     assert live.process.wait(30) == 137
     assert live.log().count("the server crashed (SIGKILL)") == 3
@@ -196,7 +196,7 @@ def test_a_signal_to_the_whole_group_is_no_insisting(site: Site, number: signal.
 
 
 def test_the_end_of_the_server_is_the_end_of_both(site: Site) -> None:
-    """A server that is asked to end by somebody else is not started again."""
+    """A server that is asked to end by someone else is not started again."""
     site.mod("other", "pass")
     live = supervised(site)
     os.kill(pid(live), signal.SIGTERM)
@@ -205,7 +205,7 @@ def test_the_end_of_the_server_is_the_end_of_both(site: Site) -> None:
 
 
 def test_a_server_whose_supervisor_is_killed_ends_too(site: Site) -> None:
-    """Nobody would hold its port any more, and nobody would know of it."""
+    """No one would hold its port any more, and no one would know of it."""
     site.mod("other", "pass")
     live = supervised(site)
     server = pid(live)

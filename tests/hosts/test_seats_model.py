@@ -204,7 +204,8 @@ def test_an_old_epoch_is_refused() -> None:
 
 
 def test_silence_counts_only_while_the_own_link_is_whole() -> None:
-    """A host that does not hear itself declares nothing dead, and one that has connected again begins to count anew."""
+    """A host that does not hear itself declares nothing dead, and one that has connected again
+    begins to count again."""
     silence = Silence()
     silence.connected(0.0)
     silence.heard("gpu-1", 0.0)

@@ -30,7 +30,7 @@ def replaced(workshop: Workshop, use: Any = None) -> Remains:
 
 
 async def test_code_that_nothing_holds_is_gone_after_one_collection(workshop: Workshop) -> None:
-    """Classes hold themselves; no collection that somebody has to wait for is needed."""
+    """Classes hold themselves; no collection that someone has to wait for is needed."""
     remains = replaced(workshop)
     census.collect()
     assert remains.alive() == []

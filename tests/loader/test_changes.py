@@ -100,7 +100,7 @@ async def test_log_handlers_are_put_back_in_their_order_and_open(workshop: Works
 async def test_what_a_library_does_when_it_is_first_imported_is_the_librarys(
     workshop: Workshop, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not imported again, so its set-up stays; what the mod does besides goes."""
+    """It is not imported again, so its set-up stays; the mod's other changes go."""
     place = tmp_path_factory.mktemp("site")
     (place / "truthlib.py").write_text("import os, sys\nos.environ['TRUTH_LIB'] = '1'\nsys.path.append('/truth/lib')\n")
     monkeypatch.syspath_prepend(str(place))

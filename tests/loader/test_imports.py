@@ -37,7 +37,7 @@ async def test_a_short_name_can_be_imported_by_its_text(workshop: Workshop) -> N
 
 
 async def test_a_folder_without_a_source_stays_a_part_of_its_package(workshop: Workshop) -> None:
-    """The package is executed anew, the folder in it has nothing to execute: its name leads to it all the same."""
+    """The package is executed again, the folder in it has nothing to execute: its name leads to it all the same."""
     workshop.write("pack.__init__", "N = 1\n")
     workshop.write("pack.parts.text", "def up(s): return s.upper()\n")
     workshop.write("pack.mod", "import pack.parts.text\ndef f(): return pack.parts.text.up('a'), pack.N\n")

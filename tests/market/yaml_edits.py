@@ -1,4 +1,4 @@
-"""Writes the golden files of edits anew: `python tests/market/yaml_edits.py`, then read what `git diff` says."""
+"""Writes the golden files of edits again: `python tests/market/yaml_edits.py`, then read what `git diff` says."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from mods.analytics.mod import REPORT, AnalyticsMod
 
 
 class Clock:
-    """A clock that stands still until somebody sets it."""
+    """A clock that stands still until someone sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -134,6 +134,6 @@ async def test_counts_survive_a_new_instance(mod, clock, start, ask):
 
 
 async def test_a_configuration_that_cannot_be_used_is_refused_with_its_key(start):
-    """The load fails with a sentence for whoever wrote network.yaml."""
+    """The load fails with a sentence for the author of network.yaml."""
     with pytest.raises(ValueError, match='"max_names" must be at least 1, not 0'):
         await start(AnalyticsMod, {"max_names": 0})

@@ -48,7 +48,7 @@ async def test_a_query_that_makes_no_sense_is_refused_with_a_sentence(mod, ask, 
 
 
 async def test_shutdown_gives_the_table_back(mod, ask):
-    """Nothing else refers to the table, also while somebody still holds the mod; asked then, it says so."""
+    """Nothing else refers to the table, also while someone still holds the mod; asked then, it says so."""
     table = weakref.ref(mod.table)
     assert table() is not None
 

@@ -121,7 +121,7 @@ async def test_a_mod_that_posts_while_it_is_told_does_not_lock_up(mod, network, 
 async def test_what_a_cancelled_handler_left_goes_out_with_the_next_post_of_the_next_generation(
     mod, network, start, ask, pause
 ):
-    """The queue is part of the state: what waits is sent in order by whoever comes next."""
+    """The queue is part of the state: what waits is sent in order by the next one."""
     first = asyncio.create_task(ask(mod, "thread.channel_message.post", said("first")))
     await pause.reached.wait()
     first.cancel()
@@ -170,7 +170,7 @@ async def test_a_direct_message_reaches_its_target_alone(mod, network, ask):
 
 
 async def test_a_direct_message_to_somebody_away_can_be_retrieved_later(mod, network, ask):
-    """Nobody is told, and both sides find it in their history."""
+    """No one is told, and both sides find it in their history."""
     answer = await ask(mod, "thread.direct_message.send", {"target_agent_id": "zoe", "text": "welcome"})
     page = await ask(mod, "thread.direct_messages.retrieve", {"target_agent_id": "ana"}, by="zoe")
 
@@ -226,7 +226,7 @@ async def test_a_reply_is_told_to_the_author_and_the_channel_with_its_place_in_t
 
 
 async def test_a_reply_to_a_direct_message_goes_to_the_other_side(mod, network, ask):
-    """Whoever of the two answers, the other one hears of it, and nobody else."""
+    """Whichever of the two answers, the other one hears of it, and no one else."""
     await ask(mod, "thread.direct_message.send", {"target_agent_id": "ben", "text": "ping"}, event_id="d1")
     network.sent.clear()
     await ask(mod, "thread.reply.post", {"reply_to_id": "d1", "text": "pong"}, by="ben", event_id="d2")
@@ -438,6 +438,6 @@ async def test_all_that_was_said_survives_a_new_instance(mod, start, ask):
     ],
 )
 async def test_a_configuration_that_cannot_be_used_is_refused_with_its_key(start, config, words):
-    """The load fails with a sentence for whoever wrote network.yaml."""
+    """The load fails with a sentence for the author of network.yaml."""
     with pytest.raises(ValueError, match=words):
         await start(MessagingMod, config)

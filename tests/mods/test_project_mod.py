@@ -54,7 +54,7 @@ async def test_a_project_without_a_name_gets_one(mod, ask):
 
 
 async def test_those_who_take_part_are_told_of_start_and_end(mod, network, ask):
-    """Also whoever started or ended it, as in OpenAgents."""
+    """Also the agent that started or ended it, as in OpenAgents."""
     first = await started(ask, mod, collaborators=["rita"])
     await ask(mod, "project.stop", {"project_id": first, "reason": "enough"}, by="rita")
     second = await started(ask, mod)
@@ -112,7 +112,7 @@ async def test_agents_see_their_own_projects_in_lists(mod, ask):
 
 
 async def test_only_those_who_take_part_can_end_a_project_and_only_once(mod, ask):
-    """Everybody else, and whoever comes late, is told why not."""
+    """Everyone else, and an agent that comes late, is told why not."""
     project_id = await started(ask, mod)
     stranger = await ask(mod, "project.stop", {"project_id": project_id}, by="rita")
     await ask(mod, "project.stop", {"project_id": project_id})
@@ -203,6 +203,6 @@ async def test_projects_survive_a_new_instance(mod, start, ask):
     ],
 )
 async def test_a_configuration_that_cannot_be_used_is_refused_with_its_key(start, config, words):
-    """The load fails with a sentence for whoever wrote network.yaml."""
+    """The load fails with a sentence for the author of network.yaml."""
     with pytest.raises(ValueError, match=words):
         await start(ProjectMod, config)

@@ -83,7 +83,7 @@ async def test_an_edit_makes_a_version_and_keeps_the_one_before(mod, ask):
 
 
 async def test_an_edit_of_an_old_version_is_a_conflict_that_says_who_was_faster(mod, ask):
-    """With `base_version` nobody overwrites what they have not read; the page stays as it is."""
+    """With `base_version` no one overwrites what they have not read; the page stays as it is."""
     await ask(mod, "wiki.page.create", page())
     edit = {"page_path": "guide", "wiki_content": "Mine.", "base_version": 1}
     faster = await ask(mod, "wiki.page.edit", edit | {"wiki_content": "Theirs."}, by="ben")

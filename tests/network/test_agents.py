@@ -73,7 +73,7 @@ def test_metadata_that_cannot_be_sent_on_is_refused(clock, metadata):
 
 
 def test_the_secret_proves_an_agent_and_nothing_else_does(clock):
-    """Unknown ids, wrong secrets and values that are no text are all the same: nobody."""
+    """Unknown ids, wrong secrets and values that are no text are all the same: no one."""
     agents = directory(clock)
     secret = agents.register("ana", {}).secret
     assert agents.authenticate("ana", secret) is agents.agent("ana")
@@ -133,7 +133,7 @@ def test_a_silent_id_can_be_taken_over_but_not_what_belonged_to_it(clock):
 
 
 def test_a_wrong_secret_never_takes_an_id(clock):
-    """However long the holder is silent: whoever sends a secret claims to be the holder."""
+    """However long the holder is silent: an agent that sends a secret claims to be the holder."""
     agents = directory(clock)
     agents.register("ana", {})
     clock.now += 1000

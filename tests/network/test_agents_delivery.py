@@ -175,7 +175,7 @@ def test_delivery_names_a_destination_that_does_not_exist(agents, destination, u
 
 
 def test_an_empty_channel_exists(agents):
-    """Nobody being in it is no error."""
+    """No one being in it is no error."""
     agents.create_channel("quiet")
     assert agents.deliver(event("channel:quiet")) == Delivery(0)
     assert agents.channels() == ("general", "quiet")

@@ -1,4 +1,4 @@
-"""The record of refusals stays small, whoever is refused how often."""
+"""The record of refusals stays small, however many refusals there are."""
 
 from __future__ import annotations
 

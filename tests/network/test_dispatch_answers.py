@@ -173,7 +173,7 @@ async def test_several_handlers_of_one_mod_are_asked_until_one_answers(work: Wor
 async def test_the_answer_says_to_how_many_agents_an_event_went(
     work: Workspace, at: str, to: str | None, success: bool, delivered: int, said: str
 ) -> None:
-    """Nobody is told of a delivery that was none."""
+    """No one is told of a delivery that was none."""
     await work.start(home=at)
     for agent in ("ana", "bob", "dan"):
         await work.net.register_agent(agent)

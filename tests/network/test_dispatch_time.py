@@ -224,7 +224,7 @@ async def test_a_handler_that_waits_for_another_is_ended_with_it(work: Workspace
 
 
 async def test_a_sender_that_gives_up_ends_the_handler_in_its_own_loop(work: Workspace) -> None:
-    """Embedded, cancelling a send cancels what it runs; the mod and everybody else go on."""
+    """Embedded, cancelling a send cancels what it runs; the mod and everyone else go on."""
     work.mod("a", WAITS)
     await work.start("mods.a")
     sending = asyncio.create_task(work.ask("wait.here"))

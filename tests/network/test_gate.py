@@ -1,4 +1,4 @@
-"""The gate before a mod: order, bound, and that nobody is forgotten before it."""
+"""The gate before a mod: order, bound, and that no one is forgotten before it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Line:
         self.through.append(name)
 
     async def all(self) -> list[str]:
-        """Who went through, in order, when nobody is on the way any more."""
+        """Who went through, in order, when no one is on the way any more."""
         async with asyncio.timeout(10):
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         return self.through
@@ -99,7 +99,7 @@ async def test_who_comes_after_each_turn_of_the_opening_does_not_overtake() -> N
 
 
 async def test_a_gate_that_closes_again_holds_those_who_have_not_gone_in() -> None:
-    """Closed in the turn in which it opened, it lets nobody in, and everybody keeps their place."""
+    """Closed in the turn in which it opened, it lets no one in, and everyone keeps their place."""
     line = Line()
     line.gate.close()
     line.come(*"abc")
@@ -148,7 +148,7 @@ async def test_who_gives_up_leaves_the_line_to_the_others(given_up: str) -> None
 
 @pytest.mark.parametrize("given_up", ["a", "b", "c", "abc"])
 async def test_who_gives_up_while_the_gate_is_closed_does_not_open_it(given_up: str) -> None:
-    """A cancelled sender at the head of the line lets nobody in."""
+    """A cancelled sender at the head of the line lets no one in."""
     line = Line()
     line.gate.close()
     line.come(*"abc")

@@ -1,4 +1,4 @@
-"""A granted id is registered with a proof: by nobody else first, by nobody else later."""
+"""A granted id is registered with a proof: by no one else first, by no one else later."""
 
 import pytest
 

@@ -356,7 +356,7 @@ def test_sums_say_for_each_second_how_many_came_and_how_long_they_took() -> None
 
 
 def test_several_threads_record_at_once_and_none_is_lost() -> None:
-    """Every event has its row and a number of its own, whoever reads meanwhile."""
+    """Every event has its row and a number of its own, also while others read."""
     recorder = a_recorder()
     threads = [threading.Thread(target=lambda: [pass_through(recorder) for _ in range(500)]) for _ in range(4)]
     for each in threads:

@@ -69,7 +69,7 @@ def test_a_swap_can_change_the_order() -> None:
 
 
 def test_a_removed_slot_is_gone_from_everything() -> None:
-    """After an unload nothing finds the mod, and who holds its slot sees nobody in it."""
+    """After an unload nothing finds the mod, and who holds its slot sees no one in it."""
     registry = Registry()
     slot, _ = load(registry, generation("mods.a"), generation("mods.b"))
     registry.commit(Swap(removed=[slot]))

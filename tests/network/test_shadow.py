@@ -140,7 +140,7 @@ async def test_paths_that_are_ignored_are_no_difference(work: Workspace) -> None
 
 
 async def test_what_comes_while_too_many_wait_is_counted_and_not_run(work: Workspace) -> None:
-    """A shadow that is slower than its mod keeps nobody."""
+    """A shadow that is slower than its mod keeps no one."""
     await work.save_mod("wiki", WIKI.replace("        return {}", "        await asyncio.sleep(60)"), HEAD)
     for _ in range(MOST_WAITING + 20):
         assert (await work.ask("wiki.page.break")).success

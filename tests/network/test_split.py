@@ -33,7 +33,7 @@ def test_every_line_has_its_share() -> None:
 
 
 def test_a_share_that_grows_keeps_its_agents() -> None:
-    """From 10 to 25 percent nobody leaves; falling to zero leaves nobody in the line."""
+    """From 10 to 25 percent no one leaves; falling to zero leaves no one in the line."""
     small, large = lines_of(0.1), lines_of(0.25)
     assert all(large[agent] == "a" for agent, line in small.items() if line == "a")
     assert set(lines_of(0.0).values()) == {None}

@@ -1,4 +1,4 @@
-"""How the page looks to everybody: no violation of axe in any theme, view and width; narrow screens; the theme."""
+"""How the page looks to everyone: no violation of axe in any theme, view and width; narrow screens; the theme."""
 
 from __future__ import annotations
 

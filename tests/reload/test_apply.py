@@ -52,7 +52,7 @@ class Fault:
     head: str = ""
     modes: tuple[str, ...] = ("fresh", "exclusive", "rebind")
     old: str = ""
-    """What the generation before has besides."""
+    """What the generation before has too."""
 
 
 CAPTURE = "def capture_state(self):\n    return dict(self.state)\n"

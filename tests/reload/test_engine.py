@@ -83,7 +83,7 @@ async def test_a_save_that_changes_nothing_reloads_nothing(work: Workspace, at: 
 
 
 async def test_a_trigger_that_waits_when_the_network_ends_is_answered(work: Workspace, doors: Doors) -> None:
-    """Nobody waits for a network that is gone."""
+    """No one waits for a network that is gone."""
     body = "async def initialize(self):\n    await doors.stand('start')"
     work.mod("slow", body, HEAD)
     work.mod("echo", served("echo", 1))

@@ -15,7 +15,7 @@ from devserver.model.facts import Status
 async def test_events_that_wait_for_a_mod_that_is_unloaded_go_on_to_the_next(
     work: Workspace, doors: Doors, at: str
 ) -> None:
-    """They are offered to whoever comes after it, and to nobody twice."""
+    """They are offered to the mods after it, and to no one twice."""
     work.mod("first", slow("echo", 1), HEAD)
     work.mod("second", served("echo", 2))
     await work.start("mods.first", "mods.second", home=at, dev={"limits": {"drain": 20}})

@@ -111,7 +111,7 @@ SENDS = """
 async def test_a_generation_that_lingers_acts_for_its_handler_alone(
     work: Workspace, doors: Doors, at: str, how: str
 ) -> None:
-    """From the swap on what it has started besides can neither send nor change mods; its handler still can send."""
+    """From the swap on its other tasks can neither send nor change mods; its handler still can send."""
     work.mod("send", SENDS, HEAD)
     work.mod("echo", served("echo", 1))
     await work.start("mods.send", "mods.echo", home=at)

@@ -1,4 +1,4 @@
-"""What has to be executed anew after a change, in which order, and why; and the order that mods are loaded in."""
+"""What has to be executed again after a change, in which order, and why; and the order that mods are loaded in."""
 
 from __future__ import annotations
 

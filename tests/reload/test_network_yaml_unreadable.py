@@ -268,7 +268,7 @@ def test_only_a_regular_file_of_bounded_size_is_read(make: object, expected: str
     ],
 )
 def test_a_file_that_is_no_network_yaml_is_never_quoted(content: str, tmp_path: Path) -> None:
-    """A link to somebody's secrets tells nothing of them."""
+    """A link to someone's secrets tells nothing of them."""
     (tmp_path / "shadow").write_text(content, encoding="utf-8")
     (tmp_path / "network.yaml").symlink_to(tmp_path / "shadow")
     with pytest.raises(ConfigError) as caught:

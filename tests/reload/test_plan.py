@@ -1,6 +1,6 @@
 """What a trigger leads to in a situation: each case is a file, which says both in words.
 
-OA_DEV_UPDATE_GOLDEN=1 writes the files anew.
+OA_DEV_UPDATE_GOLDEN=1 writes the files again.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from devserver.replay.host import ReplayFailed
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has looked after yet has ended, too."""
+    """Whether a process has ended; one that no one has looked after yet has ended, too."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -168,7 +168,7 @@ async def test_the_kernel_keeps_the_network_away_where_it_can(replayed):
 
 
 async def test_a_process_that_was_killed_is_started_again(replayed):
-    """Three times in half a minute; then replay is off until somebody asks for it."""
+    """Three times in half a minute; then replay is off until someone asks for it."""
     async with replayed(counter=COUNTER) as net:
         for _ in range(3):
             assert (await net.run("count.up", {"name": "x"})).success

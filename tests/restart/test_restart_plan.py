@@ -71,7 +71,7 @@ def test_a_policy_waits_for_a_person(policy: RestartPolicy) -> None:
 
 @pytest.mark.parametrize("trigger", [NEEDED, BY_PERSON])
 def test_what_is_known_to_fail_is_not_tried(trigger: RestartAsked) -> None:
-    """A mod that runs and whose saved code cannot be loaded would be gone afterwards, whoever asks."""
+    """A mod that runs and whose saved code cannot be loaded would be gone afterwards, for any caller."""
     said = waits(decided(trigger, would_fail={"wiki": "SyntaxError: no at mods/wiki/mod.py:3"}))
     assert said == "some mods would not load: wiki (SyntaxError: no at mods/wiki/mod.py:3); mend that first"
 

@@ -1,4 +1,4 @@
-"""A real server that the tests of a module attack: a network with an echo, and mods that nobody asked for."""
+"""A real server that the tests of a module attack: a network with an echo, and mods that no one asked for."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def live(site: Site) -> Iterator[Live]:
 
 @pytest.fixture
 def loaded(site: Site) -> Path:
-    """The file that is there once code ran that nobody may run."""
+    """The file that is there once code ran that no one may run."""
     return site.folder / "loaded"

@@ -63,7 +63,7 @@ def unharmed(net: Live, ana: Sender, bea: Sender) -> Iterator[None]:
 
 @pytest.mark.parametrize("shown", [{}, {"secret": "wrong"}, {"secret": "x" * 64}, {"secret": None}], ids=str)
 def test_an_id_that_is_online_stays_its_holders(net: Live, door: str, bea: Sender, shown: Json) -> None:
-    """Without its secret it is refused; that somebody tried is told to the holder, once."""
+    """Without its secret it is refused; that someone tried is told to the holder, once."""
     answer = register(net, door, agent_id=bea.agent.agent_id, **shown)
     assert (answer["success"], answer["code"]) in [(False, "agent_id_taken"), (False, "wrong_secret")]
     told = [each["event_name"] for each in bea.received()]
@@ -166,7 +166,7 @@ def test_nobody_acts_for_another(net: Live, ana: Sender, bea: Sender, door: str,
 
 
 def test_who_may_load_mods_is_who_was_granted_it(net: Live, ana: Sender, door: str) -> None:
-    """Admin and granted agent may; nobody, a plain agent, a secret of before and another token may not."""
+    """Admin and granted agent may; no one, a plain agent, a secret of before and another token may not."""
     load = {"event_name": "system.mod.load", "payload": {"mod_path": "mods.wanted"}}
     with joined(net, door, "granted") as granted:
         old = granted.agent.secret
@@ -272,7 +272,7 @@ def test_an_odd_payload_is_data(ana: Sender, bea: Sender, payload: Json) -> None
     ],
 )
 def test_the_answer_says_how_many_got_it(ana: Sender, bea: Sender, door: str, destination: str, delivered: int) -> None:
-    """A destination that nobody is at is said, and is never a silent success; a broadcast leaves out its sender."""
+    """A destination that no one is at is said, and is never a silent success; a broadcast leaves out its sender."""
     answer = ana.send(event_name="note.odd.post", destination_id=destination.format(door), payload={})
     if delivered:
         assert (answer["success"], answer["data"]["delivered"]) == (True, delivered)

@@ -63,7 +63,7 @@ def from_afar(live: Live, method: str, path: str, values: Json | None = None, ho
 
 @pytest.mark.parametrize(("host", "status"), [("dev.test", 200), ("evil.test", 403), ("127.0.0.1.nip.io", 403)])
 def test_others_come_in_by_the_allowed_name_alone(exposed: Live, host: str, status: int) -> None:
-    """The check of the Host stays on: a page that rebinds its name to this machine is still nobody."""
+    """The check of the Host stays on: a page that rebinds its name to this machine is still no one."""
     assert from_afar(exposed, "GET", "/healthz", host=host).status == status
 
 
@@ -99,7 +99,7 @@ def test_an_agent_of_this_machine_joins_as_ever(exposed: Live) -> None:
 
 
 def test_secrets_are_verified_whatever_network_yaml_says(exposed: Live) -> None:
-    """An agent's name alone would open the network to everybody who can guess one."""
+    """An agent's name alone would open the network to everyone who can guess one."""
     exposed.join("bea")
     event = {"event_name": "echo.say.get", "source_id": "bea", "secret": "guessed", "payload": {}}
     assert from_afar(exposed, "POST", "/api/send_event", event).json["code"] == "not_proven"
@@ -143,7 +143,7 @@ def test_a_server_on_one_address_is_reached_from_here_too(tmp_path: Path) -> Non
 
 
 def test_the_join_token_is_the_same_after_a_restart(tmp_path: Path) -> None:
-    """Agents elsewhere have it in their settings; a file that somebody shortened is not believed."""
+    """Agents elsewhere have it in their settings; a file that someone shortened is not believed."""
     token = kept_token(tmp_path)
     assert kept_token(tmp_path) == token
     file = tmp_path / ".oa-dev" / NAME

@@ -47,7 +47,7 @@ def test_v2_a_connected_id_cannot_be_stolen(live: Live) -> None:
 
 @pytest.mark.parametrize("source", ["system:system", "system", "mod:echo", "mod:mods.echo", "mod", "agent:v3-bea", ""])
 def test_v3_a_source_is_not_believed(live: Live, loaded: Path, source: str) -> None:
-    """Without a secret and with one's own, an event from somebody else goes nowhere."""
+    """Without a secret and with one's own, an event from someone else goes nowhere."""
     mal = live.join(f"v3-mal-{source.replace(':', '-')}")
     for secret in ({}, {"secret": mal.secret}):
         answer = live.request("POST", "/api/send_event", {**LOAD, "source_id": source, **secret}).json
@@ -84,7 +84,7 @@ def test_v6_an_agent_has_no_name_by_which_the_log_means_another(live: Live, name
 
 @pytest.mark.parametrize("name", ["root", "administrator", "owner"])
 def test_v6_a_name_makes_no_admin(live: Live, loaded: Path, name: str) -> None:
-    """Who is called so may do what everybody may, also when it says that it is of the admins' group."""
+    """Who is called so may do what everyone may, also when it says that it is of the admins' group."""
     agent = live.join(name)
     for command in ("mod.load", "mod.unload", "mod.reload"):
         answer = agent.send(f"system.{command}", {"mod_path": "mods.evil"}, source_agent_group="admin")

@@ -122,7 +122,7 @@ def test_a_refused_name_leaves_no_trace(live: Live, loaded: Path) -> None:
 
 
 def test_who_was_granted_a_scope_may_what_it_says_and_no_more(live: Live) -> None:
-    """The tester loads and unloads what may be loaded; it is no admin, and nobody else may load."""
+    """The tester loads and unloads what may be loaded; it is no admin, and no one else may load."""
     tester, plain = live.join("tester", trusted=True), live.join("plain")
     assert plain.send("system.mod.load", {"mod_path": "mods.wanted"})["data"]["code"] == "not_allowed"
     for command in ("load", "reload", "unload"):

@@ -19,7 +19,7 @@ from torture_world import MakeWorld, World, process_state  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def own_modules() -> Iterator[None]:
-    """Each test has the names of its workspace for itself, whoever imported a package `mods` before."""
+    """Each test has the names of its workspace for itself, whatever package `mods` was imported before."""
     names = {"m", "user", "pkg", "mods", "a", "b", "c", "d", "registry", "helper", "plugins"}
     others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
     for name in others:
@@ -48,7 +48,7 @@ def exits_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeWorld]:
-    """Makes a world in an empty folder; afterwards the process is as it was, and nobody complained."""
+    """Makes a world in an empty folder; afterwards the process is as it was, and no one complained."""
     # Networks of other tests may lie frozen: what their end does to the process comes before the look.
     gc.unfreeze()
     gc.collect()

@@ -164,7 +164,7 @@ KEPT = ({"n": 1}, [1], {"day": 9}, {"x": 1})
 
 
 async def test_module_state_survives_an_edit_where_it_is_data(world: MakeWorld) -> None:
-    """module_state: unchanged containers of plain data stay the very objects; everything else begins anew."""
+    """module_state: unchanged containers of plain data stay the very objects; everything else begins again."""
     here = await started(world, {"m.py": COUNTER.format(n=1)})
     await here.run("m.count(); held['state'] = m.STATE")
     await here.change({"m.py": COUNTER.format(n=2)})

@@ -182,7 +182,7 @@ async def test_an_end_that_fails_never_sticks(world: MakeWorld, kind: str) -> No
 
 
 async def test_what_a_retired_generation_sends_is_refused(world: MakeWorld) -> None:
-    """F45: from `__del__`, and from whoever kept its instance."""
+    """F45: from `__del__`, and from any holder of its instance."""
     here = await started(world)
     old = here.generation().instance
     await here.change({"m.py": "X = 2\n"})

@@ -130,7 +130,7 @@ def f(): return {n}
 
 @pytest.mark.parametrize("prefix", ["", "# a line more\n"], ids=["bg_asyncio_task", "bg_asyncio_task_line_changed"])
 async def test_a_task_ends_with_the_generation_that_started_it(world: MakeWorld, prefix: str) -> None:
-    """After three reloads one task runs, of the newest version, and nobody has complained."""
+    """After three reloads one task runs, of the newest version, and no one has complained."""
     here = await started(world, {"m.py": TASKS.format(n=1)}, initialize="return m.begin()")
     for n in (2, 3, 4):
         await here.change({"m.py": prefix * n + TASKS.format(n=n)})

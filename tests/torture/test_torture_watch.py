@@ -80,7 +80,7 @@ async def test_saves_are_seen_and_needless_ones_are_not(world: MakeWorld) -> Non
 
 
 async def test_a_file_that_is_gone_for_good_is_told_of(world: MakeWorld) -> None:
-    """file_deleted: the old code serves, somebody says so, and what is written anew is served."""
+    """file_deleted: the old code serves, someone says so, and what is written again is served."""
     here = world()
     here.write({"mods/probe.py": probe(), "m.py": "def f(): return 1\n"})
     await here.start()

@@ -16,14 +16,14 @@ PLACES = {
 
 @pytest.mark.parametrize("kind", PLACES)
 async def test_a_file_of_which_only_the_size_is_asked_is_a_source(world: MakeWorld, kind: str) -> None:
-    """Its name stands in the source, whole or in parts: Python tells nobody of a stat."""
+    """Its name stands in the source, whole or in parts: Python tells no one of a stat."""
     parts, path = PLACES[kind]
     size = f"self.size = os.stat(os.path.join(os.path.dirname(__file__), {parts})).st_size"
     here = world()
     here.write({"mods/probe.py": probe("import os", size), path: "soup"})
     await here.start()
     assert await here.ask("self.size") == 4
-    # What nobody waits for is done before the next trigger.
+    # What no one waits for is done before the next trigger.
     await here.network.engine.rest()
     here.network.engine.go_on()
     assert [each.reason for each in await here.change({path: "two soups"})] == [f"{path} changed"]

@@ -84,7 +84,7 @@ class Run:
     def _failed(self, failed: set[str], before: Sequence[str], said: str) -> Untrue | None:
         changed = self._changed(before, said)
         if changed is not None and not self.live.restart_reasons(patient=True):
-            # What only garbage held is gone by now.
+            # What only garbage held is gone.
             changed = self._changed(before, said)
         if changed is not None:
             return changed

@@ -597,7 +597,7 @@ async def test_helpers_that_import_each_other_have_the_new_one(probe: Probe, for
     assert await probe.ask() == ((4, 5), (4, 5))
 
 
-# Files that nobody sees a mod read
+# Files that no one sees a mod read
 
 
 async def test_network_yaml_names_files_that_a_mod_is_made_from(work: Workspace) -> None:

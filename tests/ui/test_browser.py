@@ -1,4 +1,4 @@
-"""Which program opens an address, and where nobody would see it."""
+"""Which program opens an address, and where no one would see it."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_a_library_that_a_mod_uses_is_named_besides(said: list[Said], logger: st
 
 
 def test_structured_logging_comes_as_words_and_fields(tmp_path: Path) -> None:
-    """A mod's structlog is shown as lines of the console, its values behind the words; nobody has to configure it."""
+    """A mod's structlog is shown as lines of the console, its values behind the words; no one has to configure it."""
     program = """
 import io, logging, sys
 import structlog

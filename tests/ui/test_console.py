@@ -127,7 +127,7 @@ def test_how_often_an_error_happened_in_the_end_is_told(ends: str) -> None:
 
 
 def test_an_error_that_comes_again_after_a_quiet_second_is_told_at_once() -> None:
-    """What somebody does again by hand is answered again."""
+    """What someone does again by hand is answered again."""
     stream, clock = io.StringIO(), Clock()
     console = Console(stream, clock=clock, started=True, environ={})
     console.tell(mod_error())
@@ -238,7 +238,7 @@ def test_a_pipe_that_nobody_reads_blocks_nobody_and_says_later_what_is_missing()
 
 
 def test_closing_does_not_wait_for_a_reader_that_never_comes() -> None:
-    """Closing returns while most of what was told still waits for somebody to read it."""
+    """Closing returns while most of what was told still waits for someone to read it."""
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as source:
         console = Console(stream, clock=Clock(), environ={})

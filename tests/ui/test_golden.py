@@ -1,4 +1,4 @@
-"""What each fact looks like, compared with a file for each look. OA_DEV_UPDATE_GOLDEN=1 writes the files anew."""
+"""What each fact looks like, compared with a file for each look. OA_DEV_UPDATE_GOLDEN=1 writes the files again."""
 
 from __future__ import annotations
 

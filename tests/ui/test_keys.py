@@ -83,7 +83,7 @@ def test_a_key_is_handed_on_without_enter(desk: Desk) -> None:
 
 
 def test_the_face_keeps_its_own_keys_to_itself(desk: Desk) -> None:
-    """Help is shown by the face, nobody else hears of it."""
+    """Help is shown by the face, no one else hears of it."""
     desk.type("h")
     assert desk.helped.get(timeout=PATIENCE) == "help"
     assert desk.pressed.empty()
@@ -159,7 +159,7 @@ def test_ctrl_c_stays_with_the_kernel_and_stopping_restores_the_terminal(desk: D
 
 
 def test_a_paused_reader_leaves_the_terminal_and_its_input_to_others(desk: Desk) -> None:
-    """While somebody else has the terminal its mode is restored, and what is typed waits for that one."""
+    """While someone else has the terminal its mode is restored, and what is typed waits for that one."""
     with desk.keys.paused():
         assert termios.tcgetattr(desk.slave) == desk.before
         desk.type("q\n")
@@ -169,7 +169,7 @@ def test_a_paused_reader_leaves_the_terminal_and_its_input_to_others(desk: Desk)
 
 
 def test_a_debugger_may_outlast_the_keys(desk: Desk) -> None:
-    """Keys that stop while somebody else has the terminal leave it to that one, and stay stopped."""
+    """Keys that stop while someone else has the terminal leave it to that one, and stay stopped."""
     with desk.keys.paused():
         desk.keys.stop()
     assert termios.tcgetattr(desk.slave) == desk.before

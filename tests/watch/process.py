@@ -1,4 +1,4 @@
-"""A real `oa-dev run --json`, run as somebody who may do less than the tests, and the lines that it tells."""
+"""A real `oa-dev run --json`, run as someone who may do less than the tests, and the lines that it tells."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Process:
 
 @asynccontextmanager
 async def running(folder: Path, *before: str, more: tuple[str, ...] = ()) -> AsyncIterator[Process]:
-    """Run the network of a folder; `before` is the command that shall start it, `more` are arguments for it."""
+    """Run the network of a folder; `before` is the command that starts it, `more` are arguments for it."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with forking():
         process = Process(

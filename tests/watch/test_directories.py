@@ -126,7 +126,7 @@ async def test_a_checkout_of_two_hundred_files_is_one_plan(desk: Watching) -> No
 
 
 async def test_a_lock_that_git_left_behind_delays_one_save_and_no_more(desk: Watching) -> None:
-    """Git was killed, or waits for somebody to write a message."""
+    """Git was killed, or waits for someone to write a message."""
     file = desk.write("mods/echo/mod.py", echo(0))
     desk.write(".git/index.lock", "")
     await desk.begin()
@@ -171,7 +171,7 @@ async def test_a_large_tree_of_links_is_walked_once(desk: Watching) -> None:
 
 
 async def test_a_link_that_is_led_elsewhere_is_a_change(desk: Watching) -> None:
-    """`ln -sfn`: nobody has written to any file."""
+    """`ln -sfn`: no one has written to any file."""
     for version in (0, 1):
         desk.write(f"versions/v{version}/mod.py", echo(version))
     (desk.folder / "mods").mkdir()

@@ -28,7 +28,7 @@ async def test_a_file_that_comes_back_within_a_second_was_never_gone(desk: Watch
 
 
 async def test_a_file_that_comes_back_changed_is_one_reload(desk: Watching) -> None:
-    """Deleted, looked for, and written anew."""
+    """Deleted, looked for, and written again."""
     file = desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()
     file.unlink()
@@ -109,7 +109,7 @@ async def test_a_helper_that_is_gone_is_named_as_gone(desk: Watching) -> None:
 
 
 async def test_mods_that_share_a_changed_module_wait_together_for_a_source_that_is_gone(desk: Watching) -> None:
-    """All of them get what was saved meanwhile, when it is back; a mod that shares nothing waits for nobody."""
+    """All of them get what was saved meanwhile, when it is back; a mod that shares nothing waits for no one."""
     head = "from lib.words import WORD"
     desk.write("lib/words.py", "WORD = 1\n")
     file = desk.write("mods/echo/mod.py", echo(0, head))

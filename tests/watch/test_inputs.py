@@ -144,7 +144,7 @@ async def test_a_method_of_a_mod_may_be_called_watch(desk: Watching) -> None:
 
 
 async def test_a_file_that_a_handler_reads_is_told_with_the_mod_that_reads_it(desk: Watching) -> None:
-    """It is no source, and that nobody reads it would be false."""
+    """It is no source, and that no one reads it would be false."""
     desk.write("mods/echo/greet.txt2", "old")
     desk.write("mods/echo/mod.py", mod_text("Echo", saying("(HERE / 'greet.txt2').read_text()"), HERE))
     await desk.begin()

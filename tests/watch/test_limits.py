@@ -95,7 +95,7 @@ async def test_new_watches_are_placed_though_the_old_ones_leave_too_little_room(
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may reach, and that belongs to nobody."""
+    """A folder that everyone may reach, and that belongs to no one."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder

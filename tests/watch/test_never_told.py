@@ -1,4 +1,4 @@
-"""What nobody needs to hear of: what the server and the mods write themselves. What is not seen is told, once."""
+"""What no one needs to hear of: what the server and the mods write themselves. What is not seen is told, once."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_data_that_an_earlier_generation_wrote_is_no_source_of_the_next(de
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Path]:
-    """A network in whose folder the server's own output shall go."""
+    """A network in whose folder the server's own output goes."""
     work = Workspace(tmp_path)
     work.mod("echo", served("echo", 1))
     work.yaml("mods.echo")

@@ -94,7 +94,7 @@ async def test_a_changed_gitignore_counts_from_then_on(desk: Watching) -> None:
 
 
 async def test_many_saves_at_once_are_one_line_for_each_rule(desk: Watching) -> None:
-    """The first is named, and how many there are besides."""
+    """The first is named, and the number of the others."""
     desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()
     outside = desk.folder.parent / "texts"

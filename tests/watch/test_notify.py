@@ -101,7 +101,7 @@ async def test_a_directory_that_took_anothers_place_is_watched_anew(told: Told, 
 
 
 async def test_the_same_directories_are_watched_once(told: Told, tmp_path: Path) -> None:
-    """Nothing is placed anew for them."""
+    """Nothing is placed again for them."""
     await told.watch(tmp_path)
     placed = told.placed
     told.notifier.watch([str(tmp_path)])
@@ -113,7 +113,7 @@ async def test_the_same_directories_are_watched_once(told: Told, tmp_path: Path)
 async def test_directories_that_are_not_there_or_have_no_text_for_a_name_are_left_out(
     told: Told, tmp_path: Path
 ) -> None:
-    """The others are watched, and nobody polls."""
+    """The others are watched, and no one polls."""
     odd = named(tmp_path, b"caf\xe9")
     odd.mkdir()
     await told.watch(tmp_path, odd, tmp_path / "gone")

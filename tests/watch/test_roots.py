@@ -8,7 +8,7 @@ from devserver.sources.roots import Roots
 
 
 def test_a_checkout_of_openagents_holds_its_mods_alone(tmp_path: Path) -> None:
-    """Mods build upon the rest of it: a base class made anew would be no base of theirs any more."""
+    """Mods build upon the rest of it: a base class made again would be no base of theirs any more."""
     package = tmp_path / "src" / "openagents"
     for name in ("__init__.py", "core/base_mod.py", "mods/__init__.py", "mods/wiki/mod.py", "utils/x.py"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def rename_from_outside(file: Path, text: str) -> None:
 
 
 def vim_with_backup(file: Path, text: str) -> None:
-    """`backupcopy=no`: try whether the folder may be written to, rename the file away, write it anew."""
+    """`backupcopy=no`: try whether the folder may be written to, rename the file away, write it again."""
     probe = file.with_name("4913")
     probe.touch()
     probe.unlink()

@@ -108,7 +108,7 @@ def test_an_empty_file_has_to_stay_empty(file: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "below a file"])
 def test_what_is_no_regular_file_holds_nothing(file: Path, kind: str) -> None:
-    """It is not opened, so nobody waits."""
+    """It is not opened, so no one waits."""
     path = file.with_name("y.py")
     match kind:
         case "directory":

@@ -19,7 +19,7 @@ HANGS = {
 
 @pytest.mark.parametrize("doing", HANGS)
 async def test_what_takes_long_is_told_and_ended_by_the_next_save(desk: Watching, doing: str) -> None:
-    """Nobody waits for its limit to find out that it hangs, and where."""
+    """No one waits for its limit to find out that it hangs, and where."""
     desk.write("mods/echo/mod.py", echo(0))
     await desk.begin(home="thread")
     text, lines = HANGS[doing]

@@ -1,4 +1,4 @@
-"""Files that are no files, names that are no text, and sources in places where nobody expects them."""
+"""Files that are no files, names that are no text, and sources in places where no one expects them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_descriptors() -> int:
 async def test_what_is_no_regular_file_is_never_opened_and_counts_as_missing(
     desk: Watching, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for a writer, nothing is read for ever, and the file that comes back is loaded."""
+    """No one waits for a writer, nothing is read for ever, and the file that comes back is loaded."""
     file = desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()
     before = open_descriptors()

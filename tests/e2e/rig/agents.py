@@ -188,7 +188,7 @@ class Load:
 
 
 async def post(agent: Asker, text: str, **payload: Any) -> Answer:
-    """Post a text to the channel that everybody is in."""
+    """Post a text to the channel that everyone is in."""
     return await agent.ask(POSTED, {"channel": CHANNEL, "content": {"text": text}, **payload})
 
 
