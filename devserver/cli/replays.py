@@ -69,9 +69,7 @@ def replay(
     event: Annotated[
         str, typer.Argument(metavar="EVENT", help="The number of an event, the name of a pin, or a session's file.")
     ],
-    on: Annotated[
-        On, typer.Option("--on", help="The running code, that before its last reload, or both.")
-    ] = On.NOW,
+    on: Annotated[On, typer.Option("--on", help="The running code, that before its last reload, or both.")] = On.NOW,
     payload: Payload = None,
     for_real: Annotated[
         bool, typer.Option("--for-real", help="Send it again, as a new event: mods and agents get it.")

@@ -505,9 +505,7 @@ class Dev(Closed):
     agents: list[AgentFile] = Field(
         default=[], description="Agents that run beside the network, each a file: restarted when it is saved."
     )
-    studio: Flag = Field(
-        default=False, description="Serve OpenAgents' Studio at /studio, if openagents has one."
-    )
+    studio: Flag = Field(default=False, description="Serve OpenAgents' Studio at /studio, if openagents has one.")
     indexes: list[Index] = Field(
         default=[],
         description="Where mods and packages come from: folders of wheels, simple indexes. The first that has one wins",
