@@ -162,7 +162,7 @@ def _restore(chosen: Choices) -> int:
     if not chosen.as_json:
         for name, files in changed.items():
             say(f"{name} was changed by hand: {', '.join(files)}")
-    if not agreed("Put it back as it was locked?", chosen, None, default=False):
+    if not agreed("Restore the locked files?", chosen, None, default=False):
         return Exit.FATAL
     with alone(workspace):
         back = market.restore(workspace, installed, data, offline=chosen.offline)

@@ -30,7 +30,7 @@ def add(
         bool, typer.Option("--exactly", help="The name is meant, though it is close to others.")
     ] = False,
     from_index: Annotated[bool, typer.Option("--from-index", help="Take a name that no catalogue lists.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it listed where it does not load.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it listed even if it does not load.")] = False,
     beside: Annotated[
         str, typer.Option("--beside", metavar="MOD", help="Run it as another version of this mod, which stays.")
     ] = "",
