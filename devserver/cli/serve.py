@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver import __version__
 from devserver.cli.exits import Exit, Problem
@@ -23,6 +23,12 @@ from devserver.errors import ConfigError, PortInUse
 from devserver.live import garbage
 from devserver.ui.escape import safe
 from devserver.ui.terminal import is_tty
+
+if TYPE_CHECKING:
+    from devserver.ui.face import Face
+
+_OF_THE_RUN = ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm", "studio")
+"""The settings that a run takes as they are."""
 
 
 def detach(given: Path | None, *, as_json: bool) -> int:
@@ -83,34 +89,16 @@ def run(
     from devserver.server.run_options import RunOptions
     from devserver.server.server import run_server
     from devserver.ui.capture import captured
-    from devserver.ui.editor import chosen_editor
-    from devserver.ui.face import console_face, json_face
-    from devserver.ui.log import quiet_libraries
 
     # Before there is a thread, and a face whose output it would share.
     garbage.freeze_own()
-    forks = ForkServer.begin(work, image.began, before.values["server"].get("forks") if before is not None else None)
-    log_format = settings["log_format"] or ("json" if as_json else "human")
-    if as_json:
-        face = json_face(sys.stdout, sys.stderr, human_log=log_format == "human")
-    else:
-        errors = sys.stderr if log_format == "json" else None
-        mode = before.values["server"].get("terminal") if before is not None else None
-        face = console_face(
-            sys.stdout, root=path.parent, version=__version__, keys=settings["keys"], log_errors=errors, mode=mode
-        )
-        face.editor(chosen_editor(settings["editor"], os.environ))
-    face.log.addFilter(quiet_libraries)
-    logging.basicConfig(handlers=[face.log], force=True)
-    logs.set_level(settings["log_level"])
-    logs.listen(face.log.tell)
+    left = {} if before is None else before.values["server"]
+    forks = ForkServer.begin(work, image.began, left.get("forks"))
+    face = _face(settings, path, as_json=as_json, terminal=left.get("terminal"))
+    _log_to(face, settings["log_level"])
     if settings["poll"]:
         # watchfiles' own switch, which every watch of this process reads.
         os.environ["WATCHFILES_FORCE_POLLING"] = "true"
-    asked = {
-        name: settings[name]
-        for name in ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm", "studio")
-    }
     options = RunOptions(
         path,
         keys=face.keys is not None,
@@ -121,7 +109,7 @@ def run(
         image=image,
         before=before,
         forks=forks,
-        **asked,
+        **{name: settings[name] for name in _OF_THE_RUN},
     )
     try:
         # Looked up for each line: the server puts a redactor before it.
@@ -135,6 +123,33 @@ def run(
     finally:
         logs.listen(None)
         face.close()
+
+
+def _face(settings: Settings, path: Path, *, as_json: bool, terminal: Any) -> Face:
+    """Return the face of a run. `terminal`: the mode in which an earlier image found the terminal."""
+    from devserver.ui.editor import chosen_editor
+    from devserver.ui.face import console_face, json_face
+
+    log_format = settings["log_format"] or ("json" if as_json else "human")
+    if as_json:
+        return json_face(sys.stdout, sys.stderr, human_log=log_format == "human")
+    errors = sys.stderr if log_format == "json" else None
+    face = console_face(
+        sys.stdout, root=path.parent, version=__version__, keys=settings["keys"], log_errors=errors, mode=terminal
+    )
+    face.editor(chosen_editor(settings["editor"], os.environ))
+    return face
+
+
+def _log_to(face: Face, level: str) -> None:
+    """Let all log records go to the face."""
+    from devserver.model import logs
+    from devserver.ui.log import quiet_libraries
+
+    face.log.addFilter(quiet_libraries)
+    logging.basicConfig(handlers=[face.log], force=True)
+    logs.set_level(level)
+    logs.listen(face.log.tell)
 
 
 def _synced(path: Path, *, as_json: bool) -> int:

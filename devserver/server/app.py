@@ -7,10 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
+from typing import Protocol
 
 from devserver.control.control import Control, ControlApi
+from devserver.control.desk import Desk, DeskApi
+from devserver.control.feed import FeedApi
+from devserver.control.lines import LinesApi, LinesAsked, Submits
+from devserver.control.page import PageApi
+from devserver.control.receipts import ReceiptsApi
+from devserver.control.replays import ReplayApi, Replayer
+from devserver.control.shelf import ShelfApi, ShelfAsked
 from devserver.model.principal import Scope
 from devserver.network.audit import Audit
+from devserver.server.studio import studio_routes
+from devserver.server.views import LiveViews
 from devserver.transports.http.gate import Gate, own_hosts
 from devserver.transports.http.push import HELLO_SECONDS, Push
 from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
@@ -20,6 +31,10 @@ from devserver.transports.inbound import Joining
 from devserver.transports.ports import ServedNetwork
 
 NEW_AGENTS_PER_MINUTE = 64
+
+
+class Served(Desk, LinesAsked, Submits, Protocol):
+    """The server, as its own routes need it."""
 
 
 def make_app(
@@ -66,3 +81,25 @@ def make_app(
         return network.config.max_body
 
     return App(gate=cache(lambda: Gate(table, own_hosts(port(), names), token, most_upload)), audit=audit)
+
+
+def own_routes(
+    server: Served,
+    network: ShelfAsked,
+    *,
+    views: LiveViews,
+    replaying: Replayer,
+    page: PageApi,
+    studio: Path | None,
+) -> tuple[Route, ...]:
+    """Return the routes of a server beside the agents' and `ControlApi`'s, without Studio's if there is no build."""
+    return (
+        *DeskApi(server).routes(),
+        *FeedApi(views).routes(),
+        *ReceiptsApi(views).routes(),
+        *ReplayApi(replaying).routes(),
+        *ShelfApi(network).routes(),
+        *page.routes(),
+        *LinesApi(server, server).routes(),
+        *(() if studio is None else studio_routes(studio)),
+    )

@@ -1,5 +1,4 @@
-"""The composition root: two threads, one network, one watch, one face; starts them, joins them,
-ends them.
+"""The composition root: two threads, one network, one watch, one face; starts and ends them.
 
 The control side (this thread) answers agents, watches files and reads keys; mods run on a thread of
 their own. Decides nothing about mods and formats nothing for people.
@@ -21,14 +20,8 @@ from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.config.network_yaml import read_network
-from devserver.control.desk import DeskApi
-from devserver.control.feed import FeedApi
-from devserver.control.lines import LinesApi
 from devserver.control.page import PageApi, Tickets
 from devserver.control.page_address import address, address_once, address_shortened
-from devserver.control.receipts import ReceiptsApi
-from devserver.control.replays import ReplayApi
-from devserver.control.shelf import ShelfApi
 from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.live.loops import LoopThread, run_in_thread
@@ -51,7 +44,7 @@ from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES, mod_id_of
 from devserver.model.principal import ADMIN
 from devserver.model.split import main_of
-from devserver.server.app import make_app
+from devserver.server.app import make_app, own_routes
 from devserver.server.before import Before
 from devserver.server.contracts import Contracts
 from devserver.server.ending import Ending
@@ -75,13 +68,13 @@ from devserver.server.sockets import url_of
 from devserver.server.started_agents import StartedAgents
 from devserver.server.status import catalogue_of, editor_link, status_of
 from devserver.server.studio import PATH as STUDIO
-from devserver.server.studio import studio_build, studio_routes, why_none
+from devserver.server.studio import studio_build, why_none
 from devserver.server.views import LiveViews
 from devserver.server.warnings import warn_of_blocked
 from devserver.server.watchdog import Watchdog
 from devserver.server.workspace_files import WorkspaceFiles
 from devserver.sources.watch import Watch
-from devserver.transports.http.serving import HttpServer
+from devserver.transports.http.serving import App, HttpServer
 from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 
@@ -126,43 +119,66 @@ class Server:
         self._token = secrets.token_urlsafe(32) if before is None else before.values["server"]["token"]
         self._url = url_of(heard[-1])
         self._earlier_ports: tuple[int, ...] = () if before is None else before.values["server"]["ports"]
-        self._stop = asyncio.Event()
-        self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
         self._address = (config.host, config.port)
-        self._home = LoopThread("oa-dev mods", self._exit_requested)
+        self._asks = 0
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tickets = Tickets(lambda: self.tell(Notice(_SHOWN_AGAIN)))
         self._exposure = Exposure.of(options.allow_host, options.path.resolve().parent)
         hidden = tuple(filter(None, (self._exposure.join_token,)))
         self._redactor = Redactor(self._token, lambda digest: self._network.directory.is_secret(digest), hidden)
-        self._network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
-        for each in options.watch_paths:
-            self._network.engine.roots.ask(options.path.parent / each)
-        self._network.engine.locate.config_file = options.path.resolve()
-        # The mods that have ended the process may be among them.
-        self._network.engine.environment.begin()
-        self._network.engine.locate.admits.append(
-            options.supervised.quarantine(config, self._network.engine.roots).refuse
-        )
+        self._home = LoopThread("oa-dev mods", self._exit_requested)
+        self._network = self._make_network(config)
         self._files = WorkspaceFiles(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._kept = KeptStates(self._network.workspace, lambda words: self.tell(Notice(words)))
         self._network.engine.kept_state = self._kept.give
+        self._compose_views()
+        self._compose_saves()
+        self._http = HttpServer(self._app(), self._network.directory.accounts)
+        self._agents = StartedAgents(
+            self._network.workspace,
+            self._url,
+            wanted=lambda: self._network.config.agents,
+            may_restart=lambda: options.watch and not self.saves.paused,
+            tell=self.tell,
+            say=face.log.say,
+        )
+        self._keys = self._make_keys()
+        if before is not None:
+            self._go_on(before)
+
+    def _make_network(self, config: NetworkConfig) -> AgentNetwork:
+        """Make the network; nothing of it runs yet."""
+        options = self._options
+        network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        engine = network.engine
+        for each in options.watch_paths:
+            engine.roots.ask(options.path.parent / each)
+        engine.locate.config_file = options.path.resolve()
+        # The mods that have ended the process may be among the packages of the lock.
+        engine.environment.begin()
+        engine.locate.admits.append(options.supervised.quarantine(config, engine.roots).refuse)
+        return network
+
+    def _compose_views(self) -> None:
+        """Make the parts that are told every fact beside the face."""
+        recorder = self._network.record()
         self.views = LiveViews(self._network, self._redactor)
         self.reloads = self.views.reloads
-        face.log.say = self._redactor.before(self.views.hearing(face.log.say))
+        self._face.log.say = self._redactor.before(self.views.hearing(self._face.log.say))
         self._replaying = Replaying(
-            self._network, self._network.record(), redact=self._redactor.of, tell=self.tell, begin=self._begin
+            self._network, recorder, redact=self._redactor.of, tell=self.tell, begin=self._begin
         )
         self.views.pinned = self._replaying
         self.recording = Recording(
-            self._network,
-            self._network.record(),
-            lambda: self._replaying.replays,
-            clean=self._redactor.json,
-            tell=self.tell,
+            self._network, recorder, lambda: self._replaying.replays, clean=self._redactor.json, tell=self.tell
         )
-        self.contracts = Contracts(self._network, self._network.record(), tell=self.tell, begin=self._begin)
         self.views.recorded_into = lambda: self.recording.path
-        accounts = self._network.directory.accounts
-        how = "space" if options.keys else "oa-dev apply"
+        self.contracts = Contracts(self._network, recorder, tell=self.tell, begin=self._begin)
+
+    def _compose_saves(self) -> None:
+        """Make the parts that bring changes on disk to the network."""
+        options = self._options
         self._overridden: tuple[str, ...] = ()
         self.saves = Saves(
             self._network,
@@ -170,7 +186,7 @@ class Server:
             self._read_network,
             self.tell,
             confirm=options.confirm,
-            how=how,
+            how="space" if options.keys else "oa-dev apply",
             overridden=lambda: self._overridden,
         )
         self._outside = Outside(
@@ -184,45 +200,37 @@ class Server:
             self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
         )
         self._watch = self._make_watch()
-        self._http = HttpServer(self._app(), accounts)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._agents = StartedAgents(
-            self._network.workspace,
-            self._url,
-            wanted=lambda: self._network.config.agents,
-            may_restart=lambda: options.watch and not self.saves.paused,
-            tell=self.tell,
-            say=face.log.say,
-        )
-        self._asks = 0
+
+    def _make_keys(self) -> KeyActions:
         restarts = Restarts(
-            options,
+            self._options,
             self._network,
             self._home,
             self._http,
             address=self._address,
-            heard=heard,
-            face=face,
+            heard=self._heard,
+            face=self._face,
             survives=self._survives,
             serve_on=self._serve_on,
             tell=self.tell,
             begin=self._begin,
             read_network=self._read_network,
         )
-        self._keys = KeyActions(
+        shown = ShownEvents(
+            self._network.record(),
+            show=self._face.event,
+            clean=self._redactor.json,
+            tell=self.tell,
+            begin=self._begin,
+        )
+        return KeyActions(
             self._network,
             self.saves,
             restarts,
             self._replaying,
-            ShownEvents(
-                self._network.record(),
-                show=face.event,
-                clean=self._redactor.json,
-                tell=self.tell,
-                begin=self._begin,
-            ),
-            face=face,
-            path=options.path,
+            shown,
+            face=self._face,
+            path=self._options.path,
             url=self._url,
             address=address(self._url, self._token),
             ticket=self._tickets.make,
@@ -230,8 +238,6 @@ class Server:
             begin=self._begin,
             stop=self._asked_to_stop,
         )
-        if before is not None:
-            self._go_on(before)
 
     def _go_on(self, before: Before) -> None:
         """Continue after the image before this one."""
@@ -285,7 +291,9 @@ class Server:
         if self._files.are_ours:
             self._begin(run_in_thread(self._network.engine.environment.purge))
         self._begin(self._keep_presence())
-        self._begin(self._watchdog().run())
+        engine = self._network.engine
+        watchdog = Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
+        self._begin(watchdog.run())
         self._begin(warn_of_blocked(self._network, self.tell))
         if self._files.are_ours:
             self._begin(self._kept.run(self._home, lambda: self._network.engine.lasting))
@@ -330,10 +338,6 @@ class Server:
         if (exposed := self._exposure.told(self._heard[0])) is not None:
             self._face.tell(exposed)  # past the redactor: this is the one place where the join token is shown
 
-    def _watchdog(self) -> Watchdog:
-        engine = self._network.engine
-        return Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
-
     def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(self._guarded(work))
         self._tasks.append(task)
@@ -368,26 +372,28 @@ class Server:
             return address_shortened(self._url, self._token)
         return address_once(self._url, self._tickets.make(math.inf))
 
-    def _app(self) -> Any:
-        page, replay = PageApi(self._token, self._tickets), ReplayApi(self._replaying)
-        own = (*DeskApi(self).routes(), *FeedApi(self.views).routes(), *ReceiptsApi(self.views).routes())
-        own = (
-            *own,
-            *replay.routes(),
-            *ShelfApi(self._network).routes(),
-            *page.routes(),
-            *LinesApi(self, self).routes(),
-        )
-        open_to = self._exposure
-        # Clients connected at a former address go on using it.
-        earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
-        names, join = (*open_to.names, *earlier), open_to.join_token
+    def _app(self) -> App:
         wanted = self._network.config.studio if self._options.studio is None else self._options.studio
         self._studio = studio_build() if wanted else None
         self._has_no_studio = wanted and self._studio is None
-        own = own if self._studio is None else (*own, *studio_routes(self._studio))
+        own = own_routes(
+            self,
+            self._network,
+            views=self.views,
+            replaying=self._replaying,
+            page=PageApi(self._token, self._tickets),
+            studio=self._studio,
+        )
+        # Clients connected at a former address go on using it.
+        earlier = [f"{name}:{port}" for name in LOCAL_NAMES for port in self._earlier_ports]
         return make_app(
-            self._network, self, token=self._token, port_of=self._port, routes=own, allowed_hosts=names, join_token=join
+            self._network,
+            self,
+            token=self._token,
+            port_of=self._port,
+            routes=own,
+            allowed_hosts=(*self._exposure.names, *earlier),
+            join_token=self._exposure.join_token,
         )
 
     def _port(self) -> int:
@@ -447,8 +453,7 @@ class Server:
         return values, self._agents.descriptors() | ({} if claim is None else {"claim": claim})
 
     def _serve_on(self) -> None:
-        """Take back what `_survives` and the end of the face have closed: there is no next
-        image."""
+        """Open again what `_survives` and the end of the face have closed."""
         self._face.go_on()
         self._files.take_back(self._network.directory)
         self.views.open_again()
@@ -556,8 +561,7 @@ class Server:
         self._stop.set()
 
     async def _end(self) -> None:
-        """End everything in order; work that does not end in time is left to the end of the
-        process."""
+        """End everything in order; unfinished work is left to the end of the process."""
         leaving = Leaving(self._face.close, code=0 if sys.exc_info()[0] is None else 1)
         leaving.begin()
         summary = self._summary()
