@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
 from nursery import run
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
@@ -166,7 +164,7 @@ def test_what_new_writes_is_told_to_programs(tmp_path: Path) -> None:
 # MCP
 
 
-async def called(session: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
+async def called(session: Any, tool: str, **arguments: Any) -> dict[str, Any]:
     """What a tool answers."""
     result = await session.call_tool(tool, arguments)
     assert not result.isError, result.content
@@ -176,6 +174,10 @@ async def called(session: ClientSession, tool: str, **arguments: Any) -> dict[st
 
 async def test_an_agent_makes_writes_breaks_mends_and_asks_by_mcp(tmp_path: Path) -> None:
     """From an empty folder to an answer of a mod of its own, with nothing but tools and an editor."""
+    # Half a second to import, which each process that collects the tests would pay.
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "devserver", "mcp"], cwd=tmp_path, env=environment()
     )
