@@ -177,8 +177,8 @@ class Live:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        with contextlib.suppress(OSError):  # a test may close it
-            for raw in self.process.stdout:
+        with contextlib.suppress(OSError), self.process.stdout as stdout:  # a test may close it
+            for raw in stdout:
                 with self._news:
                     self.lines.append(json.loads(raw))
                     self._news.notify_all()

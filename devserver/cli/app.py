@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -237,10 +238,17 @@ add_replays(app)
 app.add_typer(new, name="new")
 
 
+@functools.cache
+def _command() -> Callable[..., object]:
+    """Make the commands of `app`, once: typer would read all their signatures again at each call."""
+    return typer.main.get_command(app)
+
+
 def parsed(arguments: Sequence[str]) -> int:
     """Run the command of `arguments` and return its exit code. Raises Problem for invalid ones."""
     try:
-        return int(app(args=list(arguments) or ["--help"], prog_name="oa-dev", standalone_mode=False) or Exit.CLEAN)
+        code = _command()(args=list(arguments) or ["--help"], prog_name="oa-dev", standalone_mode=False)
+        return code if isinstance(code, int) and code else Exit.CLEAN
     except typer.Abort:
         return Exit.INTERRUPTED
     except _USAGE_ERROR as error:

@@ -522,6 +522,7 @@ async def test_two_mods_that_share_a_helper_and_one_is_saved(work: Workspace) ->
     assert (await work.ask("second.get.it")).data == {"n": 1, "all": 3}
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_configuration_read_at_import(probe: Probe) -> None:
     """json, toml and configparser files that a module reads at its top, by any call."""
     top = """

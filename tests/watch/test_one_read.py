@@ -35,7 +35,7 @@ async def test_a_saved_source_is_read_once_and_hashed_once(desk: Watching, monke
 
     for room in ("sources.settle", "sources.files", "loader.finder", "loader.build"):
         monkeypatch.setattr(f"devserver.{room}.digest_of", counted_digest)
-    for room in ("sources.settle", "sources.files", "loader.finder", "reload.knowledge"):
+    for room in ("sources.settle", "sources.files", "loader.finder", "reload.declared"):
         monkeypatch.setattr(f"devserver.{room}.read_bytes", counted_read)
     desk.never_sweep()
     beside = file.with_name(".mod.py.swp")
