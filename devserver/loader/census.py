@@ -89,7 +89,22 @@ def holder_of(remains: Remains, states: Iterable[Mapping[Any, Any]] = ()) -> str
         gc.unfreeze()
         found = _first_holder(remains, keys)
         garbage.freeze_again()
+    if found is not None and found.startswith(STATE_KEY) and (base := _base_in_use(remains)) is not None:
+        # Which tells more than the state alone: it lists its subclasses, these too.
+        return f"the subclasses of {base}, through {found}"
     return found
+
+
+def _base_in_use(remains: Remains) -> str | None:
+    """Return a class of another module of mods that runs and has replaced classes among its
+    subclasses."""
+    for each in remains.alive():
+        for base in type.mro(each)[1:] if raw.derives(type(each), type) else ():
+            module = sys.modules.get(raw.module_of(base))
+            is_watched = module is not None and raw.module_of(base) != remains.module and scope_in(vars(module))
+            if is_watched and vars(module).get(raw.qualname_of(base)) is base:
+                return f"{raw.module_of(base)}.{raw.qualname_of(base)}"
+    return None
 
 
 def _first_holder(remains: Remains, keys: Mapping[int, Any]) -> str | None:

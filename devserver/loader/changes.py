@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from devserver.live.generation import activity
 from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
-from devserver.loader.places import MISSING, PLACES, Place, Table, signals_from_anywhere
+from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
 
@@ -176,7 +176,8 @@ def _taken_back(change: Change) -> Undo | None:
         place.put(key, change.before, change.after)
         if order is not None and place.list_of is not None:
             ranks = {id(each): rank for rank, each in enumerate(order)}
-            place.list_of(key).sort(key=lambda each: ranks.get(id(each), len(ranks)))
+            found = place.list_of(key)
+            fill(found, sorted(found, key=lambda each: ranks.get(id(each), len(ranks))))
 
     return undo
 
@@ -371,12 +372,12 @@ class _Recording:
         for change in found:
             if change.place.is_of_mods:
                 entries = list(self._entries_of(change))
-                if entries and change.before is MISSING:
+                shown = [each for each in entries or [change] if evidence.shows_registration(each.before, each.after)]
+                if entries and shown and change.before is MISSING:
                     # A new list is that of all that register in it.
-                    entries.insert(0, replace(change, once_empty=True))
-                for each in entries or [change]:
-                    if evidence.shows_registration(each.before, each.after):
-                        _add(owner, each)
+                    shown.insert(0, replace(change, once_empty=True))
+                for each in shown:
+                    _add(owner, each)
             elif not (change.place.is_shared or is_contested) or evidence.shows(
                 change.name, change.before, change.after
             ):

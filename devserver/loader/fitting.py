@@ -48,6 +48,8 @@ class Fit:
             _refuse_other_build(old, new)
         wanted = {} if _is_named_tuple(new) else _wanted(old, new)
         self._makes = {name: make for name, make in wanted.items() if make is not None}
+        before = _pydantic_private(old)
+        self._private = {name: make for name, make in _pydantic_private(new).items() if name not in before}
         self.lacks = [name for name, make in wanted.items() if make is None]
         self.hash_differs = not _same_hash(old, new)
         if self.lacks and self.hash_differs:
@@ -57,7 +59,7 @@ class Fit:
     @property
     def is_trivial(self) -> bool:
         """Whether nothing but the class changes."""
-        return self.in_place and not (self._makes or self._caches or self.is_exception)
+        return self.in_place and not (self._makes or self._private or self._caches or self.is_exception)
 
     def prepared(self, thing: Any) -> tuple[Any, Callable[[], None]]:
         """Compute the replacement of an instance (often itself), and the function that makes it
@@ -69,6 +71,10 @@ class Fit:
             return _other_tuple(thing, self.new), lambda: None
         own = {name for name, _ in raw.attributes(thing)}
         added = {name: make() for name, make in self._makes.items() if name not in own}
+        private = dict(raw.slots_in(thing)).get(_PRIVATE) if self._private else None
+        if self._private:
+            # Another dict: the old one is what a rollback puts back.
+            added[_PRIVATE] = {**{name: make() for name, make in self._private.items()}, **(private or {})}
         dropped = [name for name in self._caches if name in own and self._is_stale(thing, name)]
         after = thing if self.in_place else _copied(thing, self.new)
 
@@ -250,6 +256,21 @@ def _pydantic_fields(cls: type) -> dict[str, Make | None] | None:
     if type(found) is not dict:
         return None
     return {name: None if spec.is_required() else _pydantic_default(spec) for name, spec in found.items()}
+
+
+def _pydantic_private(cls: type) -> dict[str, Make]:
+    """Return the private attributes of a model that have a value from the start."""
+    found = raw.lookup(cls, "__private_attributes__") if raw.lookup(cls, "__pydantic_fields__") is not None else None
+    if type(found) is not dict:
+        return {}
+    return {
+        name: spec.default_factory or functools.partial(_itself, spec.default)
+        for name, spec in found.items()
+        if spec.default_factory is not None or type(spec.default).__name__ != "PydanticUndefinedType"
+    }
+
+
+_PRIVATE = "__pydantic_private__"
 
 
 def _pydantic_default(spec: Any) -> Make | None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import _abc  # type: ignore[import-not-found]  # the only way to what was registered
 import dis
 import gc
+import os
 import sys
 from abc import ABCMeta
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,17 +26,26 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from devserver.loader import raw
-from devserver.loader.places import MISSING, Place, attribute_place, by_identity, dict_place, list_place
+from devserver.loader.places import (
+    MISSING,
+    MODULES,
+    Place,
+    attribute_place,
+    by_identity,
+    dict_place,
+    list_place,
+    slot_place,
+)
 from devserver.loader.scope import scope_of
 from devserver.loader.successor import origin
 
 _HEAP_TYPE = 1 << 9
 _MOST_ENTRIES = 20_000
 """Larger tables are data, and too slow to copy."""
-_NOT_HERE = frozenset({"builtins", "sys", "__main__"})
+_NOT_HERE = frozenset({"builtins", "sys"})
 """Modules that `places` looks at."""
-_DICTS = (dict, OrderedDict, defaultdict)
-_TABLES = frozenset({*_DICTS, list, set})
+_DICTS = (dict, OrderedDict, defaultdict, Counter)
+_TABLES = frozenset({*_DICTS, list, set, deque})
 
 
 def names_in(code: CodeType) -> frozenset[str]:
@@ -72,7 +82,9 @@ def places_named(names: frozenset[str], but: str, walked: set[int]) -> Iterator[
     `walked` remembers which modules of mods have been looked through; negative, with their
     attributes.
     """
-    return places_in(modules_named(names) - _NOT_HERE - {but}, names, but, walked)
+    if "sys" in names and "modules" in names:
+        yield MODULES
+    yield from places_in(modules_named(names) - _NOT_HERE - {but}, names, but, walked)
 
 
 def places_in(modules: Iterable[str], names: frozenset[str], but: str, walked: set[int]) -> Iterator[Place]:
@@ -122,6 +134,9 @@ def _parts(name: str, value: Any) -> Iterator[Place]:
     """Yield the parts of a class, or of an object with attributes, that code names."""
     if raw.derives(type(value), ModuleType) or origin(value) is not None:
         return
+    if value is os.environ:
+        # `places` writes it as the process has it, for C and for child processes, too.
+        return
     if raw.derives(type(value), type):
         if raw.flags_of(value) & _HEAP_TYPE and raw.lookup(type(value), "__hash__") is object.__hash__:
             yield from _places_of(value, name, vars(value))
@@ -150,7 +165,7 @@ def container_places(name: str, value: Any, word: str = "entry", *, is_of_mods: 
     kind, which = type(value), (name, id(value))
     if kind not in _TABLES or len(value) > _MOST_ENTRIES:
         return
-    if kind is list:
+    if kind in (list, deque):
         yield list_place(word, lambda: value, which=which, is_shared=True, is_of_mods=is_of_mods)
     elif kind is set:
         yield _set_place(word, value, which=which, is_shared=True, is_of_mods=is_of_mods)
@@ -187,7 +202,7 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
             yield from _abstract_places(thing, name, is_of_mods=True)
             yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
             for place in _attributes_of(thing, name, is_global=depth == 0) if attributes else ():
-                yield replace(place, word="registration", which=(name, id(thing)), is_of_mods=True)
+                yield replace(place, which=(name, id(thing), place.which), is_of_mods=True)
             below += inside(thing, name)
         level = below
 
@@ -258,6 +273,8 @@ def _attributes_of(thing: Any, module: str, *, is_global: bool) -> Iterator[Plac
         attributes = raw.dict_getter(type(thing))
         if attributes is not None:
             yield dict_place("registration", attributes(thing))
+        if raw.slots_of(type(thing)):
+            yield slot_place("registration", thing, which="slots")
 
 
 def inside(thing: Any, module: str) -> list[Any]:

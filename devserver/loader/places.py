@@ -18,12 +18,17 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Hashable, Iterator, MutableMapping
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+
+from devserver.loader import raw
 
 Table = dict[Any, Any]
 
@@ -50,7 +55,7 @@ class Place:
     put: Callable[[Any, Any, Any], None]
     which: Hashable = ""
     owner: Any = None
-    list_of: Callable[[Any], list[Any]] | None = None
+    list_of: Callable[[Any], Any] | None = None
     close: Callable[[Any], None] | None = None
     is_shared: bool = False
     is_late: bool = False
@@ -62,7 +67,7 @@ def by_identity(things: Collection[Any]) -> Table:
     return {id(each): each for each in things}
 
 
-def by_occurrence(things: list[Any]) -> Table:
+def by_occurrence(things: Iterable[Any]) -> Table:
     """Return a table of a list, in which one object may occur several times."""
     found: Table = {}
     for each in things:
@@ -73,8 +78,17 @@ def by_occurrence(things: list[Any]) -> Table:
     return found
 
 
+def fill(target: list[Any] | deque[Any], things: list[Any]) -> None:
+    """Let a list have these things and no others."""
+    if type(target) is deque:
+        target.clear()
+        target.extend(things)
+    else:
+        target[:] = things  # type: ignore[index]
+
+
 def list_place(
-    word: str, current: Callable[[], list[Any]], changed: Callable[[], object] = lambda: None, **more: Any
+    word: str, current: Callable[[], Any], changed: Callable[[], object] = lambda: None, **more: Any
 ) -> Place:
     """Return a place that is a list."""
 
@@ -82,7 +96,7 @@ def list_place(
         found = current()
         if value is MISSING:
             last = max((n for n, each in enumerate(found) if each is now), default=None)
-            found[:] = [each for n, each in enumerate(found) if n != last]
+            fill(found, [each for n, each in enumerate(found) if n != last])
         else:
             found.append(value)
         changed()
@@ -100,6 +114,19 @@ def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Plac
             target[key] = value
 
     return Place(word=word, read=lambda: dict(target), put=put, **more)
+
+
+def slot_place(word: str, thing: Any, **more: Any) -> Place:
+    """The slots of an object, read and set without running code of its class."""
+    members = dict(raw.slots_of(type(thing)))
+
+    def put(key: Any, now: Any, value: Any) -> None:
+        if value is MISSING:
+            members[key].__delete__(thing)
+        else:
+            members[key].__set__(thing, value)
+
+    return Place(word=word, read=lambda: dict(raw.slots_in(thing)), put=put, **more)
 
 
 def attribute_place(word: str, owner: Any, hidden: Collection[str] = (), **more: Any) -> Place:
@@ -168,7 +195,55 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda: logging.root.manager.disable,
         lambda value: setattr(logging.root.manager, "disable", value),
     ),
+    "warnings as log records": (
+        lambda: getattr(logging, "_warnings_showwarning", None) is not None,
+        logging.captureWarnings,
+    ),
+    "digits of an integer": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    "length of a csv field": (
+        lambda: sys.modules["_csv"].field_size_limit() if "_csv" in sys.modules else None,
+        lambda value: sys.modules["_csv"].field_size_limit(value) if value is not None else None,
+    ),
+    "default context of decimal": (lambda: _decimal_default(), lambda value: _set_decimal_default(value)),
 }
+
+
+# These modules are asked only where they were imported: what was read as None was not there.
+
+
+def _decimal_default() -> tuple[Any, ...] | None:
+    decimal = sys.modules.get("decimal")
+    if decimal is None:
+        return None
+    default = decimal.DefaultContext
+    trapped = tuple(each for each, is_trapped in default.traps.items() if is_trapped)
+    return (*(getattr(default, each) for each in _OF_A_CONTEXT), trapped)
+
+
+def _set_decimal_default(value: tuple[Any, ...] | None) -> None:
+    if value is None:
+        return
+    default = sys.modules["decimal"].DefaultContext
+    for name, each in zip(_OF_A_CONTEXT, value, strict=False):
+        setattr(default, name, each)
+    for signal_class in default.traps:
+        default.traps[signal_class] = signal_class in value[-1]
+
+
+_OF_A_CONTEXT = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+
+
+def _csv_dialects() -> Table:
+    csv: Any = sys.modules.get("_csv")
+    return {} if csv is None else {name: csv.get_dialect(name) for name in csv.list_dialects()}
+
+
+def _write_csv_dialect(key: str, now: Any, value: Any) -> None:
+    csv: Any = sys.modules["_csv"]
+    if value is MISSING:
+        csv.unregister_dialect(key)
+    else:
+        csv.register_dialect(key, value)
 
 
 def _write_environment(key: bytes | str, now: Any, value: Any) -> None:
@@ -177,6 +252,8 @@ def _write_environment(key: bytes | str, now: Any, value: Any) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = os.fsdecode(value)
+    if name == "TZ":
+        time.tzset()
 
 
 # The storage of `os.environ`: decoding every variable takes longer than reading all other places.
@@ -310,6 +387,30 @@ def _write_loop_setting(key: tuple[weakref.ref[asyncio.AbstractEventLoop], str],
         getattr(loop, f"set_{key[1]}")(value)
 
 
+def _modules_without_source() -> Table:
+    """The modules that code has made and put into Python's table itself."""
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if type(module) is ModuleType and vars(module).get("__spec__") is None and name != "__main__"
+    }
+
+
+def _write_module(name: str, value: Any) -> None:
+    if value is MISSING:
+        sys.modules.pop(name, None)
+    else:
+        sys.modules[name] = value
+
+
+MODULES = Place(
+    word="module in sys.modules",
+    read=_modules_without_source,
+    put=lambda key, now, value: _write_module(key, value),
+    is_shared=True,
+)
+"""Looked at where code names it: to go through the table takes longer than all else."""
+
 PLACES = (
     Place(word="environment variable", read=lambda: dict(_variables), put=_write_environment),
     Place(
@@ -330,10 +431,11 @@ PLACES = (
     attribute_place("builtin", builtins, ("_",)),
     attribute_place("attribute of sys", sys, ("last_type", "last_value", "last_traceback", "last_exc")),
     Place(word="setting of the loop", read=_loop_settings, put=_write_loop_setting),
+    Place(word="csv dialect", read=_csv_dialects, put=_write_csv_dialect, is_shared=True),
     list_place("entry of sys.path", lambda: sys.path),
     list_place("finder in sys.meta_path", lambda: sys.meta_path),
     list_place("hook in sys.path_hooks", lambda: sys.path_hooks),
-    list_place("warnings filter", lambda: warnings.filters, getattr(warnings, "_filters_mutated", int)),  # type: ignore[arg-type,return-value]
+    list_place("warnings filter", lambda: warnings.filters, getattr(warnings, "_filters_mutated", int)),
 )
 """The places that are always read."""
 

@@ -76,6 +76,11 @@ def attributes(thing: object) -> Iterator[tuple[str, Any]]:
     getter = dict_getter(type(thing))
     if getter is not None:
         yield from list(dict.items(getter(thing)))
+    yield from slots_in(thing)
+
+
+def slots_in(thing: object) -> Iterator[tuple[str, Any]]:
+    """The slots of an instance that have a value, with their values."""
     for name, member in slots_of(type(thing)):
         try:
             yield name, member.__get__(thing)

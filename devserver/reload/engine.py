@@ -21,7 +21,6 @@ from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
 from devserver.loader import Build, Environment, LoadedModules
-from devserver.loader.census import STATE_KEY
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import read_by
@@ -53,7 +52,7 @@ from devserver.reload.knowledge import Knowledge
 from devserver.reload.locator import Locator
 from devserver.reload.news import ModNews
 from devserver.reload.opinion import SecondOpinion
-from devserver.reload.outcomes import all_held, held_outcome, skipped_outcome, with_holders
+from devserver.reload.outcomes import all_held, held_outcome, keys_named, skipped_outcome, with_holders
 from devserver.reload.plan import make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
@@ -155,6 +154,8 @@ class Engine:
         self._tried: dict[Path, bytes] = {}
         """The sources that the current plan has compiled."""
         self._afterwards: list[Build] = []
+        self._named: set[str] = set()
+        """The keys of states that were told to run replaced code, as the census calls them."""
 
     @property
     def config(self) -> NetworkConfig:
@@ -459,7 +460,7 @@ class Engine:
     def _stale(self, holders: tuple[Holder, ...]) -> None:
         """Ask for a restart, because replaced code is not gone."""
         reasons = tuple(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
-        if all(each.what.startswith(STATE_KEY) for each in holders):
+        if all(each.what in self._named for each in holders):
             # The reload has named it: it belongs to the state, and stays.
             return
         self.restart(reasons)
@@ -506,6 +507,7 @@ class Engine:
             return await self._carry_group(Group(others), plan, before, mark, pasts)
         error = self.facts_of(carried.failure.error) if carried.failure is not None else None
         outcomes = self._books.outcomes(carried, error, self._around.agents_since(mark))
+        self._named.update(*map(keys_named, outcomes))
         self.reloads += sum(each.status is Status.APPLIED and each.action is Action.RELOAD for each in outcomes)
         self.failures += sum(each.status is not Status.APPLIED for each in outcomes)
         if carried.failure is not None and transaction.build is not None:

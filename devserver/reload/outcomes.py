@@ -73,10 +73,15 @@ def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
     return _skipped(hold, path, number, hold.reason, error)
 
 
+def keys_named(outcome: Outcome) -> set[str]:
+    """Return the keys of a state that an outcome says run replaced code, as the census calls them."""
+    return {f'{STATE_KEY}"{key}"' for key in outcome.stale_keys}
+
+
 def with_holders(outcome: Outcome, holders: tuple[Holder, ...]) -> Outcome:
-    """Return an outcome with the holders of the code that it has replaced. Keys of the state are in
-    its note already."""
-    others = [each for each in holders if not each.what.startswith(STATE_KEY)]
+    """Return an outcome with the holders of the code that it has replaced, but for those that its
+    note names already."""
+    others = [each for each in holders if each.what not in keys_named(outcome)]
     if not others:
         return outcome
     words = "; ".join(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in others)

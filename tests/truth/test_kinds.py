@@ -676,3 +676,115 @@ async def test_who_registered_last_is_who_would_in_a_fresh_start(
     assert await told() == ("second", 3)
     await work.net.unload_mod("second")
     assert await told() == ("first", 4)
+
+
+# What a version has set and the next one does not
+
+
+@pytest.mark.parametrize(
+    ("top", "answer", "expected"),
+    [
+        ("import logging\nlogging.captureWarnings(True)", "__import__('logging')._warnings_showwarning is None", True),
+        ("import sys\nsys.set_int_max_str_digits(5100)", "__import__('sys').get_int_max_str_digits()", 4300),
+        ("import csv\ncsv.field_size_limit(1000)", "__import__('csv').field_size_limit()", 131072),
+        (
+            "import csv\ncsv.register_dialect('bars', delimiter='|')",
+            "'bars' in __import__('csv').list_dialects()",
+            False,
+        ),
+        ("import decimal\ndecimal.DefaultContext.prec = 11", "__import__('decimal').DefaultContext.prec", 28),
+        ("import __main__\n__main__.of_a_mod = 1", "hasattr(__import__('__main__'), 'of_a_mod')", False),
+        (
+            "import sys, types\nsys.modules['made_by_hand'] = types.ModuleType('made_by_hand')",
+            "'made_by_hand' in __import__('sys').modules",
+            False,
+        ),
+        (
+            "import os\nos.environ['OF_A_MOD'] = 'x'",
+            "__import__('subprocess').run('echo $OF_A_MOD', shell=True, capture_output=True).stdout",
+            b"\n",
+        ),
+    ],
+)
+async def test_a_setting_of_the_process_goes_with_the_version(
+    probe: Probe, top: str, answer: str, expected: object
+) -> None:
+    """What a version set and the next one does not set is as in a fresh start, for child processes too."""
+    await probe.start(top, answer=answer)
+    assert await probe.ask() != expected
+    assert await probe.save(answer=answer) == "applied"
+    assert await probe.ask() == expected
+
+
+@pytest.mark.parametrize(
+    ("helper", "top", "read"),
+    [
+        ("from collections import deque\nheld = deque()", "helper.held.append({n})", "list(helper.held)"),
+        ("from collections import Counter\nheld = Counter()", "helper.held['k{n}'] += 1", "dict(helper.held)"),
+        ("import queue\nheld = queue.Queue()", "helper.held.put({n})", "list(helper.held.queue)"),
+        (
+            "from collections import defaultdict\nheld = defaultdict(list)",
+            "helper.held['k{n}'].append({n})",
+            "dict(helper.held)",
+        ),
+        (
+            "import contextlib\nheld = contextlib.ExitStack()",
+            "helper.held.callback(print, {n})",
+            "len(helper.held._exit_callbacks)",
+        ),
+        (
+            "import attrs\n@attrs.define\nclass Held:\n    n: int = 0\nheld = Held()",
+            "if {n} == 1: helper.held.n = 1",
+            "helper.held.n",
+        ),
+    ],
+)
+async def test_what_a_version_put_into_a_helper_is_there_once(probe: Probe, helper: str, top: str, read: str) -> None:
+    """Whatever it is put into: after a save that of the new version alone is there."""
+    own, answer = "from mods import helper\n" + top, f"repr({read})"
+    await probe.start(own.format(n=2), answer=answer, helper=helper)
+    fresh = await probe.ask()
+    await probe.save(own.format(n=1), answer=answer)
+    assert await probe.save(own.format(n=2), answer=answer) == "applied"
+    assert await probe.ask() == fresh
+    assert probe.reasons == []
+
+
+async def test_a_private_attribute_that_a_model_gains(probe: Probe) -> None:
+    """A pydantic model in the state has the value of its default, and keeps those that it had."""
+    top = (
+        "from pydantic import BaseModel, PrivateAttr\nclass Book(BaseModel):\n    _pages: int = PrivateAttr(1)\n{more}"
+    )
+    start = "self.state.setdefault('book', Book())._pages += 1"
+    await probe.start(top.format(more=""), start=start, answer="self.state['book']._pages")
+    assert await probe.ask() == 2
+    more = "    _shelf: str = PrivateAttr('a')"
+    await probe.save(top.format(more=more), answer="(self.state['book']._pages, self.state['book']._shelf)")
+    assert await probe.ask() == (2, "a")
+
+
+async def test_a_key_of_the_state_that_the_reload_could_not_look_into_is_told(probe: Probe) -> None:
+    """The result of a future belongs to C: its old class is found by the census, and a restart asked for."""
+    top = "import asyncio\nclass Book:\n    n = {n}\n"
+    start = (
+        "if 'book' not in self.state: self.state['book'] = asyncio.get_running_loop().create_future();"
+        " self.state['book'].set_result(Book())"
+    )
+    await probe.start(top.format(n=1), start=start, answer="self.state['book'].result().n")
+    await probe.save(top.format(n=2), answer="self.state['book'].result().n")
+    await probe.collected()
+    assert probe.reasons == ['old code of mods.probe v1 is held by state key "book"']
+
+
+async def test_subclasses_that_the_state_keeps_are_told(probe: Probe) -> None:
+    """A class that only the state keeps is still among the subclasses of a helper's: the line names both."""
+    helper = "class Base: pass\ndef names():\n    return [each.__name__ for each in Base.__subclasses__()]\n"
+    top = "from mods import helper\nclass Own(helper.Base): pass\nclass {name}:\n    def ask(self): return Own\n"
+    start = "self.state.setdefault('kept', globals().get('First', str)())"
+    await probe.start(top.format(name="First"), start=start, answer="helper.names()", helper=helper)
+    await probe.save(top.format(name="Second"), start=start, answer="helper.names()")
+    await probe.collected()
+    assert await probe.ask() == ["Own", "Own"]
+    assert probe.reasons == [
+        'old code of mods.probe v1 is held by the subclasses of mods.helper.Base, through state key "kept"'
+    ]
