@@ -241,14 +241,11 @@ class AgentNetwork:
             cause = "restart in place" if self.engine.restarts.cause else "start"
             left_out = frozenset(self.engine.restarts.unloaded)
             await self.engine.submit(ConfigChanged(self.config, cause, left_out=left_out))
-            for each in self.engine.restarts.unlisted(self._enabled()):
+            for each in self.engine.restarts.unlisted(tuple(each.path for each in self.config.enabled_specs)):
                 await self.engine.submit(LoadAsked(each.mod_path, each.config, cause))
         finally:
             self._start_gate.open()
         return True
-
-    def _enabled(self) -> tuple[str, ...]:
-        return tuple(each.path for each in self.config.enabled_specs)
 
     async def shutdown(self) -> bool:
         """End every mod, then the agents' queues."""

@@ -163,19 +163,20 @@ def handler_patterns(function: object) -> tuple[str, ...]:
 class BaseMod:
     """The base of every mod.
 
-    Class attributes a mod may set: `version`, `requires` (mods that are loaded before it, because of it, as in
-    `["mods.wiki>=1"]`), `optional` (mods that it works with where they run), `reload_mode` ("fresh",
-    "exclusive", "rebind" or "restart", see `devserver.model.lifecycle.HandOver`), `watch` (files that it is made from
-    besides its code and what it was seen to read, as patterns from its own folder: `["prompts/**"]`).
+    Class attributes a mod may set: `version`, `requires` (mods that are loaded before it, because it
+    needs them, as in `["mods.wiki>=1"]`), `optional` (mods that it works with if they run),
+    `reload_mode` ("fresh", "exclusive", "rebind" or "restart", see
+    `devserver.model.lifecycle.HandOver`), `watch` (further sources beside its code and the files that
+    it reads, as patterns from its own folder: `["prompts/**"]`).
 
-    `persist_state = True` keeps what is plain data in `self.state` on disk (`.oa-dev/`, at most once a second), from
-    where it comes back after a crash of the process; a clean end begins anew.
+    `persist_state = True` keeps plain data of `self.state` on disk (`.oa-dev/`, at most once a second).
+    It comes back after a crash of the process; after a clean end the state starts empty.
 
     `self.state` is a plain dict that survives reloads. A mod whose state is something else defines both
     `capture_state()`, which returns it, and `restore_state(state)`, which takes it in the next generation.
 
-    A mod may declare a pydantic model named `Config`, in its class or in its module: `self.config` is an instance of
-    it then, and a value that does not fit is told with its line in network.yaml, before the mod is made.
+    A mod may declare a pydantic model named `Config`, in its class or in its module: `self.config` is
+    an instance of it then, and a misfit is told with its line in network.yaml, before the mod is made.
 
     Hooks (all sync or async): `initialize()`, where returning False refuses the load; `shutdown()`;
     `handle_register_agent(agent_id, metadata)` and `handle_unregister_agent(agent_id)`;

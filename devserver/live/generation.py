@@ -204,7 +204,7 @@ class Generation:
         """Begin a call of this generation in the running context; `way` is that of its event."""
         parent = running.get()
         depth = parent.depth + 1 if parent is not None and parent.active else 0
-        call = Call(self, event, parent, depth, asyncio.current_task(), time.monotonic(), way=way)
+        call = Call(self, event, parent, depth, task=asyncio.current_task(), started=time.monotonic(), way=way)
         # A call inside of another one of the same code keeps the context that the first call has
         # made.
         if self.context and not running_in(self):

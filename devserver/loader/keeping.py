@@ -1,17 +1,17 @@
 """Module-level state that outlives an edit of its module.
 
-The rule: a list, dict, set or the like that a module binds once, at its top, stays the very same
+The rule: a list, dict, set or the like that a module binds once, at its top level, stays the same
 object in the next build of the module when
 
 - its initial value is written in the source as before (`STATE = {}`, `LIMITS = {"day": 10}`, `deque()`),
-- importing and `initialize()` left it as the source says, before and now: what they fill, they fill again,
+- importing and `initialize()` left it as the source says, before and now: otherwise they fill it again,
 - it holds nothing of the code of mods (functions, classes, instances): that has to come from the new code,
 - importing gave it to modules alone, by a global name: not to a class, a closure or a default argument,
-- it is not named a cache or a memo: what old code computed is not what new code would.
+- it is not named a cache or a memo: the new code might compute other values.
 
-Everything else at the top of a module begins anew, as in a fresh start; what shall surely stay
-belongs into `self.state`. A container that `initialize()` has put somewhere else too stays where it
-is and takes over the contents.
+All other module globals are made again, as in a fresh start; values that must stay belong into
+`self.state`. A container that `initialize()` has put somewhere else too stays there and takes over
+the contents.
 """
 
 from __future__ import annotations

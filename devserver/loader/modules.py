@@ -184,7 +184,7 @@ class LoadedModules:
             self._counter += before is None
             order = self._counter if before is None else before.order
             self.tops.add(name.partition(".")[0])
-            loaded = Loaded(name, text.path, module, text, package, order)
+            loaded = Loaded(name, text.path, module, text, package=package, order=order)
             self._set(name, loaded)
             return loaded
 

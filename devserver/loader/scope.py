@@ -80,7 +80,7 @@ class Scope:
             module = self.import_(full, globals, locals, fromlist)
             # `import my_mod.x` binds `my_mod`, an attribute of the package that contains it.
             return module if fromlist else getattr(module, name.partition(".")[0])
-        absolute = resolve_name("." * level + name, _package(globals)) if level else name
+        absolute = resolve_name("." * level + name, str((globals or {}).get("__package__") or "")) if level else name
         if self._line is not None:
             own_module = self._import_of_line(self._line, absolute, globals, tuple(fromlist or ()))
             if own_module is not None:
@@ -261,10 +261,6 @@ def _show_fresh(name: str) -> None:
 
 def _name(globals: Mapping[str, object] | None) -> str:
     return str((globals or {}).get("__name__") or "")
-
-
-def _package(globals: Mapping[str, object] | None) -> str:
-    return str((globals or {}).get("__package__") or "")
 
 
 def _from_set(own: Mapping[str, Member], absolute: str, fromlist: tuple[str, ...]) -> ModuleType | None:

@@ -117,7 +117,7 @@ class BlockedMods:
             if found is not None and reason:
                 release = found[1].releases.get(version)
                 digest = release.sha256 if release is not None else ""
-                yield Warning(mod_path, name, version, reason, catalogue.name, digest)
+                yield Warning(mod_path, name, version, reason=reason, catalogue=catalogue.name, sha256=digest)
 
     def _read(self) -> tuple[Catalogue, ...]:
         # Here and not above: a network of its own mods alone reads no catalogue.

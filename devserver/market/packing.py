@@ -72,14 +72,20 @@ def look(folder: Path, oa_dev: str) -> Packing:
     if text is not None:
         values = _project(text, folder)
         backend = str(values.get("build-system", {}).get("build-backend", "setuptools.build_meta"))
-        return Packing(folder, text, _top_of(folder), is_mod, False, backend)
+        return Packing(folder, text, _top_of(folder), is_mod=is_mod, is_new=False, backend=backend)
     if not is_mod:
         raise CannotPack(
             f"{folder.name} has no {PROJECT} and is not a mod", "a mod is a folder with mod.py or __init__.py"
         )
     declared = _declared(folder)
     return Packing(
-        folder, project_text(folder, declared, oa_dev), _top_of(folder), True, True, BACKEND, _notes(declared)
+        folder,
+        project_text(folder, declared, oa_dev),
+        _top_of(folder),
+        is_mod=True,
+        is_new=True,
+        backend=BACKEND,
+        notes=_notes(declared),
     )
 
 

@@ -32,18 +32,14 @@ def plan_done_from_dict(values: Mapping[str, Any]) -> PlanDone:
     holds = tuple(Hold(Action(each["action"]), str(each["mod_id"]), str(each["reason"])) for each in values["holds"])
     steps = tuple(_step_from(each) for each in values["steps"])
     then = values.get("then")
+    groups = (Group(steps),) if steps else ()
     return PlanDone(
-        Plan(
-            str(values["cause"]),
-            (Group(steps),) if steps else (),
-            holds,
-            restart=_restart(values["restart"]),
-        ),
+        Plan(str(values["cause"]), groups, holds, restart=_restart(values["restart"])),
         tuple(outcome_from_dict(each) for each in values["outcomes"]),
         float(values["duration_ms"]),
-        _agents(values["agents"]),
-        _held(values["held"]),
-        None if then is None else plan_done_from_dict(then),
+        agents=_agents(values["agents"]),
+        held=_held(values["held"]),
+        then=None if then is None else plan_done_from_dict(then),
     )
 
 

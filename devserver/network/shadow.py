@@ -296,7 +296,15 @@ class Shadows:
         other = shadow.events - shadow.same
         slot = shadow.slot
         self.tell(
-            Compared(slot.mod_id, main_of(slot.mod_id), shadow.events, shadow.same, other, shadow.raised, shadow.busy)
+            Compared(
+                slot.mod_id,
+                main_of(slot.mod_id),
+                events=shadow.events,
+                same=shadow.same,
+                other=other,
+                raised=shadow.raised,
+                busy=shadow.busy,
+            )
         )
 
     def rows(self, mod: str) -> list[dict[str, Any]] | None:

@@ -124,9 +124,8 @@ def _of_syntax(error: SyntaxError, shown: Callable[[str], str]) -> ErrorFacts:
     if error.filename is None or error.lineno is None:
         return ErrorFacts(kind, _message(error), None, _trace(error))
     end = error.end_offset if error.end_lineno == error.lineno and (error.end_offset or 0) > 0 else None
-    where = Frame(
-        shown(error.filename), error.lineno, error.offset or None, end, "", excerpt(error.filename, error.lineno)
-    )
+    lines = excerpt(error.filename, error.lineno)
+    where = Frame(shown(error.filename), error.lineno, error.offset or None, end, excerpt=lines)
     return ErrorFacts(kind, error.msg or kind, where, _trace(error))
 
 
@@ -158,7 +157,7 @@ def _frame(step: TracebackType, shown: Callable[[str], str]) -> Frame:
     code, line = step.tb_frame.f_code, step.tb_lineno
     lines = excerpt(code.co_filename, line)
     column, end = _columns(step, dict(lines).get(line, ""))
-    return Frame(shown(code.co_filename), line, column, end, code.co_qualname, lines)
+    return Frame(shown(code.co_filename), line, column, end, function=code.co_qualname, excerpt=lines)
 
 
 def _columns(step: TracebackType, text: str) -> tuple[int | None, int | None]:

@@ -1,11 +1,11 @@
-"""State goes from one generation to the next, in one of three ways, and can be given back until the commit.
+"""Moves state from one generation to the next, in one of three ways, with an undo until the commit.
 
-    fresh      a new instance; the state moves along while the old instance stays as it is
+    fresh      a new instance; the state moves along while the old instance stays unchanged
     exclusive  the old instance is shut down first
     rebind     the same instance under its new class
 
-What the state holds of code that was replaced is moved to its new code on the way, and named where it cannot be.
-Knows what state is; knows nothing of gates, modules or plans.
+References in the state to replaced code are moved to the new code on the way, and named if they cannot
+be. Knows state; knows nothing of gates, modules or plans.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def lost_events(
     """
     was = tuple(before)
     exact = [each for each in was if not each.endswith("*")]
-    # A name that only a prefix covered counts where somebody has sent it.
+    # A name that only a prefix covered counts once an agent or a mod has sent it.
     heard = [name for name in seen if any(matches(each, name) for each in was)]
     names = dict.fromkeys((*exact, *heard))
     return [

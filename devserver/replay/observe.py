@@ -190,7 +190,7 @@ def _raised(mod_id: str, error: ErrorFacts) -> Raised:
     where = error.where
     if where is None:
         return Raised(mod_id, error.kind, error.message)
-    return Raised(mod_id, error.kind, error.message, where.file, where.line, where.function)
+    return Raised(mod_id, error.kind, error.message, file=where.file, line=where.line, function=where.function)
 
 
 def on_wire(value: Any) -> Any:

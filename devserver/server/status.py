@@ -73,7 +73,7 @@ class Standing:
                         known.revision = self.revision
 
     def _note_outcome(self, outcome: Outcome) -> None:
-        before, row = self._known.get(outcome.mod_id), _outcome_row(outcome, self._clock())
+        before, row = self._known.get(outcome.mod_id), {**outcome_to_dict(outcome), "time": iso_of(self._clock())}
         now = _Known(outcome.mod_path, row, self.revision)
         is_held = outcome.status is Status.SKIPPED
         if is_held and before is None and not outcome.generation and outcome.action is not Action.LOAD:
@@ -247,10 +247,6 @@ def _old_code(network: AgentNetwork, mod_id: str) -> Row:
     proof = network.engine.proof
     holders = proof.held.get(mod_id, ())
     return {"proven": proof.is_proven(mod_id), "holders": [holder_to_dict(each) for each in holders]}
-
-
-def _outcome_row(outcome: Outcome, now: float) -> Row:
-    return {**outcome_to_dict(outcome), "time": iso_of(now)}
 
 
 def _error_row(error: ErrorFacts, now: float) -> Row:

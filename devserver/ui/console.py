@@ -66,7 +66,7 @@ class Console:
 
     Args:
         stream: where lines go.
-        color: what somebody asked for expressly; otherwise the stream and the environment decide.
+        color: an explicit choice; otherwise the stream and the environment decide.
         width_of: gives the columns of the terminal.
         clock: gives the present, as it is shown.
         root: the folder that relative file names are relative to, for links.

@@ -25,11 +25,7 @@ def safe(text: str) -> str:
     text = text[:LINE_LIMIT]
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else _spelled(each) for each in text)
-
-
-def _spelled(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:

@@ -63,7 +63,7 @@ def console_face(
     `mode` is the terminal's at the end, if an earlier image of this process has changed it. With
     `log_errors`, the log goes to that stream as JSON lines instead.
     """
-    descriptor = _readable_terminal() if keys and _shows_art(stream) else None
+    descriptor = _readable_terminal() if keys and not look_of(is_tty(stream), os.environ).one_line else None
     console = Console(stream, root=root, version=version, keys=descriptor is not None)
     log, close_log = (LogLines(console.log), _nothing) if log_errors is None else _json_log(log_errors)
 
@@ -114,10 +114,6 @@ def _edit(console: Console, reader: Keys, command: str, root: Path) -> None:
     edit = edit_of(command, root / place.file, place.line)
     problem = NO_EDITOR if edit is None else open_in(edit, reader.paused())
     return console.tell(Notice(problem or f"opened {place.file}:{place.line}", calm=not problem))
-
-
-def _shows_art(stream: TextIO) -> bool:
-    return not look_of(is_tty(stream), os.environ).one_line
 
 
 def _readable_terminal() -> int | None:

@@ -39,7 +39,7 @@ class Keys:
         descriptor: the terminal that is read.
         ask: shows the question for a mod with what is typed so far; called with "" when it is over.
         own: what the face does itself, by key name; these are not handed on.
-        quiet: what keeps the face quiet while somebody else has the terminal.
+        quiet: keeps the face quiet while another program has the terminal.
         clock: a monotonic time in seconds.
         before: the terminal's mode at the end, where an earlier image of this process has changed it.
     """

@@ -57,7 +57,7 @@ def said_of_entry(entry: Entry, before: str) -> Said:
     if error is None:
         return Said(who, str(entry["level"]), words, logs.fields_of(entry), bound=bound)
     trace = "".join(traceback.format_exception(error))
-    return Said(who, str(entry["level"]), f"{words}{_raised(error)}", logs.fields_of(entry), trace, bound)
+    return Said(who, str(entry["level"]), f"{words}{_raised(error)}", logs.fields_of(entry), trace=trace, bound=bound)
 
 
 def quiet_libraries(record: logging.LogRecord) -> bool:

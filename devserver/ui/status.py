@@ -109,7 +109,7 @@ def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
         problems.append((Segment(f"    {view.look.glyphs.held} ", Style.WARN), plain(held)))
     newer = row.get("newer_on_disk")
     if isinstance(newer, list) and newer and not isinstance(failed, Mapping):
-        words = f"{_names(newer, view)} on disk differs from what runs"
+        words = f"{listed([str(each) for each in newer], view.look.glyphs.more)} on disk differs from what runs"
         problems.append((Segment(f"    {view.look.glyphs.held} ", Style.WARN), plain(words)))
     if row.get("out"):
         problems.append(
@@ -163,10 +163,6 @@ def _restart(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
         return ()
     reasons = [str(each) for each in needed.get("reasons") or ()]
     return ((Segment("  restart needed", Style.WARN), dim(_listed(reasons, view)), dim(f"; {needed.get('waits')}")),)
-
-
-def _names(names: Sequence[object], view: View) -> str:
-    return listed([str(each) for each in names], view.look.glyphs.more)
 
 
 def _listed(names: Sequence[str], view: View) -> str:

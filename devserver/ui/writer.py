@@ -123,7 +123,7 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    """Write everything, waiting where the descriptor was made non-blocking by whoever shares it."""
+    """Write everything, waiting if a process that shares the descriptor made it non-blocking."""
     rest = memoryview(data)
     while rest:
         try:

@@ -327,7 +327,7 @@ class HttpConnection(Channel):
         is_socket = upgrades and [each.lower() for each in headers.get(b"upgrade", ())] == [b"websocket"]
         size = sum(len(name) + len(value) + 4 for name, value in self._headers)
         kind = WEBSOCKET if is_socket else method
-        verdict = self._judge(RequestFacts(kind, self._target, headers, "http", size, self._near))
+        verdict = self._judge(RequestFacts(kind, self._target, headers, header_bytes=size, near=self._near))
         if verdict.admitted and is_socket:
             verdict = handshake_problem(method, self._target, self._headers, is_current=is_current) or verdict
         lengths = headers.get(b"content-length", ())
