@@ -79,5 +79,6 @@ class MessagingV2Mod(BaseMod):
 
 
 def mentions_in(text: str) -> list[str]:
-    """The names after an `@`, each once, in order. An address such as a@b.example mentions no one."""
+    """Return the names after an `@`, each once, in order. An address such as a@b.example mentions
+    no one."""
     return list(dict.fromkeys(_MENTION.findall(text)))

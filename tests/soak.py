@@ -273,7 +273,7 @@ class Soak:
 
     async def _until(self, fact: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not fact():  # noqa: ASYNC110 - nobody tells of it
+            while not fact():  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(0.05)
 
     def figures(self) -> str:
@@ -373,7 +373,7 @@ _HEAD = """# Half an hour under faults
 
 Written by `make soak` (`tests/soak.py`): a real server, agents that send each other numbered events, and a fault or a
 change of code every quarter of a second. The books of what was acknowledged and what arrived are compared at the end.
-What is on its way on a WebSocket when its receiver cuts that off without a word is read by nobody, and counted apart.
+Bytes on a WebSocket that its receiver cuts off without a word are lost, and counted apart.
 """
 
 

@@ -28,7 +28,7 @@ def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ..
     """Return the groups whose password proves a granted id.
 
     Those that list the id under `metadata.agents`; where none does, the only group with a password
-    besides the default one. Of several such groups a member of the weakest could claim any grant.
+    beside the default one. Of several such groups a member of the weakest could claim any grant.
     """
     protected = [each for each in config.groups.values() if each.password_hash]
     listing = [each for each in protected if agent_id in _listed(each)]

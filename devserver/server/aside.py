@@ -140,7 +140,7 @@ def work(request: int, results: int, errors: int) -> NoReturn:
         code = _work(request, results)
         sys.stderr.flush()
     finally:
-        # Threads that an import has started keep nobody waiting.
+        # Threads that an import has started do not delay the exit.
         os._exit(code)
 
 

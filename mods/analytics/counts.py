@@ -47,7 +47,8 @@ def tick(state: State, now: float) -> None:
 
 
 def rate(state: State, now: float, window: int) -> dict[str, Any]:
-    """How many events the last `window` seconds saw, and how many that is per second since counting began."""
+    """Return how many events the last `window` seconds saw, and how many that is per second since
+    counting began."""
     oldest = int(now) - window
     seen = sum(
         events
@@ -59,6 +60,6 @@ def rate(state: State, now: float, window: int) -> dict[str, Any]:
 
 
 def top(state: State, kind: str, limit: int) -> list[dict[str, Any]]:
-    """The `limit` most frequent names of a kind, with their counts."""
+    """Return the `limit` most frequent names of a kind, with their counts."""
     ranked = sorted(state[kind].items(), key=lambda item: (-item[1], item[0]))
     return [{"name": name, "count": number} for name, number in ranked[:limit]]

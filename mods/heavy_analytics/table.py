@@ -26,7 +26,7 @@ class Table:
     rows: list[tuple[int, int, float]]
 
     def summary(self, series: int, first_minute: int, last_minute: int) -> Summary:
-        """The values of a series from `first_minute` to `last_minute`, both included."""
+        """Return the values of a series from `first_minute` to `last_minute`, both included."""
         # Each minute is a run of SERIES rows, so a range of minutes is a slice.
         part = self.rows[first_minute * SERIES : (last_minute + 1) * SERIES]
         values = [value for each, _minute, value in part if each == series]
@@ -36,7 +36,8 @@ class Table:
 
 
 def build(rows: int) -> Table:
-    """A table of so many rows, the same one each time: a daily wave of its own height for each series."""
+    """Return a table of so many rows, the same one each time: a daily wave of its own height for
+    each series."""
     return Table([_row(index) for index in range(rows)])
 
 

@@ -10,7 +10,7 @@ def clean_line(text: str) -> str:
 
 
 def title_problem(title: str, longest: int = 120) -> str | None:
-    """Why `title` cannot head anything, or None when it can. `longest` is in characters."""
+    """Return why `title` cannot head anything, or None when it can. `longest` is in characters."""
     cleaned = clean_line(title)
     if not cleaned:
         return "a title needs at least one visible character"
@@ -20,11 +20,12 @@ def title_problem(title: str, longest: int = 120) -> str | None:
 
 
 def excerpt(text: str, longest: int = 200) -> str:
-    """The first `longest` characters of a text, and `...` where it goes on."""
+    """Return the first `longest` characters of a text, and `...` where it goes on."""
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def finds(query: str, *texts: str) -> bool:
-    """Whether every word of `query` stands in at least one of `texts`; upper and lower case are the same."""
+    """Return whether every word of `query` stands in at least one of `texts`; upper and lower case
+    are the same."""
     folded = [text.casefold() for text in texts]
     return all(any(word in text for text in folded) for word in query.casefold().split())

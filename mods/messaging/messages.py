@@ -42,7 +42,8 @@ def content_of(said: Said, longest: int) -> dict[str, Any]:
 
 
 def new_message(state: State, event: Event, said: Said, content: dict[str, Any], **facts: Any) -> Message:
-    """A message that is not kept yet. `facts` are those of its kind: message_type, channel, target_agent_id, …"""
+    """Return a message that is not kept yet. `facts` are those of its kind: message_type, channel,
+    target_agent_id, …"""
     # Two agents may choose the same event id; the second must not replace the first one's message.
     taken = event.event_id in state["messages"]
     message: Message = {
@@ -73,7 +74,8 @@ def quote_facts(state: State, quoted_id: str | None, reader: str) -> dict[str, A
 
 
 def reply_facts(parent: Message, sender: str) -> dict[str, Any]:
-    """What a reply takes over from the message it answers. Raises Refused where the thread is too deep."""
+    """Return what a reply takes over from the message it answers. Raises Refused where the thread
+    is too deep."""
     if parent["thread_level"] >= DEEPEST_REPLY:
         raise Refused(f"message {parent['message_id']!r} is {DEEPEST_REPLY} replies deep, which is as deep as it goes")
     target = parent["target_agent_id"]
@@ -88,7 +90,8 @@ def reply_facts(parent: Message, sender: str) -> dict[str, Any]:
 
 
 def may_see(message: Message, agent_id: str) -> bool:
-    """Whether an agent may see a message: all those in channels, and the direct ones from or to itself."""
+    """Return whether an agent may see a message: all those in channels, and the direct ones from or
+    to itself."""
     return message["channel"] is not None or agent_id in (message["sender_id"], message["target_agent_id"])
 
 
@@ -107,12 +110,13 @@ def keep(state: State, message: Message, most: int) -> None:
 
 
 def no_counts() -> dict[str, int]:
-    """The counts of a channel where nothing has been said yet."""
+    """Return the counts of a channel where nothing has been said yet."""
     return {"message_count": 0, "thread_count": 0}
 
 
 def counts_of(state: State, channel: str | None) -> dict[str, int]:
-    """How many messages and threads a channel has seen, also those that are no longer kept; direct ones: nowhere."""
+    """Return how many messages and threads a channel has seen, also those that are no longer kept;
+    direct ones: nowhere."""
     counts: dict[str, int] = state["channels"].get(channel) or no_counts()
     return counts
 
@@ -146,12 +150,12 @@ def _remove_reaction(reactions: dict[str, list[str]], kind: str, agent_id: str) 
 
 
 def in_channel(state: State, channel: str) -> list[Message]:
-    """The messages of a channel, newest first."""
+    """Return the messages of a channel, newest first."""
     return [message for message in reversed(state["messages"].values()) if message["channel"] == channel]
 
 
 def between(state: State, one: str, other: str) -> list[Message]:
-    """The direct messages between two agents, oldest first."""
+    """Return the direct messages between two agents, oldest first."""
     pairs = ((one, other), (other, one))
     return [
         message
@@ -161,7 +165,7 @@ def between(state: State, one: str, other: str) -> list[Message]:
 
 
 def page(messages: list[Message], offset: int, limit: int, with_threads: bool) -> dict[str, Any]:
-    """A part of a list of messages as an answer shows it, and where that part lies."""
+    """Return a part of a list of messages as an answer shows it, and where that part lies."""
     return {
         "messages": [shown(message, with_threads) for message in messages[offset : offset + limit]],
         "total_count": len(messages),
@@ -172,7 +176,7 @@ def page(messages: list[Message], offset: int, limit: int, with_threads: bool) -
 
 
 def shown(message: Message, with_threads: bool = True) -> dict[str, Any]:
-    """A message as an answer shows it: reactions counted, its place in a thread named."""
+    """Return a message as an answer shows it: reactions counted, its place in a thread named."""
     in_thread = with_threads and message["thread_id"] is not None
     return {
         **{key: value for key, value in message.items() if key != "thread_id"},
@@ -190,12 +194,12 @@ def _thread_info(message: Message) -> dict[str, Any]:
 
 
 def as_payload(message: Message) -> dict[str, Any]:
-    """A message as a notification carries it: only what is set, under OpenAgents' names."""
+    """Return a message as a notification carries it: only what is set, under OpenAgents' names."""
     left_out = ("reactions", "thread_id")
     facts = {key: value for key, value in message.items() if value is not None and key not in left_out}
     return facts | {"original_event_id": message["message_id"]}
 
 
 def others(agents: Iterable[str], sender: str) -> list[str]:
-    """Each of `agents` once, in order, without the sender."""
+    """Return each of `agents` once, in order, without the sender."""
     return [agent for agent in dict.fromkeys(agents) if agent != sender]

@@ -208,7 +208,8 @@ class MessagingMod(BaseMod):
 
 
 def _reaction_payload(message_id: str, kind: str, agent_id: str, action: str, total: int) -> dict[str, Any]:
-    """Both forms that OpenAgents has: its messaging mod writes the flat one, its WorkerAgent reads `reaction`."""
+    """Return both forms that OpenAgents has: its messaging mod writes the flat one, its WorkerAgent
+    reads `reaction`."""
     return {
         "target_message_id": message_id,
         "reaction_type": kind,

@@ -2,7 +2,7 @@
 
 One post is many events. Were each handler to send its own, two posts of one sender could overtake
 each other wherever a mod on the way waits. So handlers put their notifications into one queue, and
-whoever finds it unattended sends until it is empty. No one waits for anyone: a mod that posts while
+the handler that finds it unattended sends until it is empty. No one waits for anyone: a mod that posts while
 it handles a notification cannot lock itself up. The queue is part of the mod's state, so the next
 generation goes on where the last one stopped.
 """

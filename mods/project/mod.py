@@ -16,7 +16,7 @@ from mods.project.projects import COMPLETED, STOPPED, Project, Rules, Start, Tem
 
 
 class ProjectMod(BaseMod):
-    """Projects with a goal. Whoever starts one says who takes part; the template's agent groups join besides."""
+    """Projects with a goal. The agent that starts one names the collaborators; the template's agent groups join too."""
 
     version = "1.0"
 
@@ -30,13 +30,13 @@ class ProjectMod(BaseMod):
 
     @mod_event_handler("project.template.list")
     def list_templates(self, event: Event) -> EventResponse:
-        """The templates of the configuration."""
+        """List the templates of the configuration."""
         shown = [template.shown(template_id) for template_id, template in self.config.project_templates.items()]
         return done(f"{len(shown)} templates", templates=shown)
 
     @mod_event_handler("project.start")
     async def start(self, event: Event, wanted: StartProject) -> EventResponse:
-        """Start a project; the members of its template's agent groups take part besides the collaborators."""
+        """Start a project; the members of its template's agent groups take part beside the collaborators."""
         wish = self._wish(event, wanted)
         project = projects.start(self.state["projects"], self.config, wish, self._members(wish.template))
         keys = ("project_id", "goal", "context", "initiator_agent_id", "template_id", "started_timestamp")

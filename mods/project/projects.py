@@ -105,7 +105,7 @@ def _forget(projects: Projects, most: int) -> None:
 
 
 def find(projects: Projects, project_id: str) -> Project:
-    """The project with an id. Raises Refused where there is none."""
+    """Return the project with an id. Raises Refused where there is none."""
     project = projects.get(project_id)
     if project is None:
         raise Refused(f"there is no project {project_id!r}")
@@ -122,7 +122,8 @@ def end(project: Project, status: str, by: str, at: int, summary: str | None = N
 
 
 def of_agent(projects: Projects, agent_id: str, status: str | None, with_ended: bool) -> list[Project]:
-    """The projects that an agent takes part in, the last started first; all of them, or those of one status."""
+    """Return the projects that an agent takes part in, the last started first; all of them, or
+    those of one status."""
     return [
         dict(project)
         for project in reversed(projects.values())

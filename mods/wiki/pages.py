@@ -57,7 +57,7 @@ def create(pages: Pages, rules: Rules, path: str, facts: dict[str, Any], first: 
 
 
 def find(pages: Pages, path: str) -> Page:
-    """The page at a path. Raises Refused where there is none."""
+    """Return the page at a path. Raises Refused where there is none."""
     page = pages.get(path)
     if page is None:
         raise Refused(f"there is no page {path!r}", page_path=path)
@@ -65,7 +65,7 @@ def find(pages: Pages, path: str) -> Page:
 
 
 def find_version(page: Page, number: int | None) -> Version:
-    """A version of a page, the newest for None. Raises Refused where it is not kept."""
+    """Return a version of a page, the newest for None. Raises Refused where it is not kept."""
     versions: list[Version] = page["versions"]
     if number is None:
         return versions[-1]
@@ -118,18 +118,19 @@ def _append(page: Page, edit: Edit, most: int) -> Version:
 
 
 def current(page: Page) -> int:
-    """The number of a page's newest version."""
+    """Return the number of a page's newest version."""
     number: int = page["versions"][-1]["version_number"]
     return number
 
 
 def newest_first(pages: Pages, category: str | None = None) -> list[Page]:
-    """All pages, or those of one category, the last created one first."""
+    """Return all pages, or those of one category, the last created one first."""
     return [page for page in reversed(pages.values()) if category in (None, page["category"])]
 
 
 def matching(pages: Pages, query: str) -> list[Page]:
-    """The pages in whose title, tags or text every word of `query` occurs, the last created one first."""
+    """Return the pages in whose title, tags or text every word of `query` occurs, the last created
+    one first."""
     return [page for page in newest_first(pages) if finds(query, page["title"], *page["tags"], _text(page))]
 
 
@@ -139,7 +140,7 @@ def _text(page: Page) -> str:
 
 
 def shown(page: Page, version: Version) -> dict[str, Any]:
-    """A page as `wiki.page.get` answers it, with the text of one version."""
+    """Return a page as `wiki.page.get` answers it, with the text of one version."""
     return {
         **_summary(page),
         "wiki_content": version["content"],
@@ -151,7 +152,7 @@ def shown(page: Page, version: Version) -> dict[str, Any]:
 
 
 def listed(page: Page) -> dict[str, Any]:
-    """A page as lists and search results show it, with the beginning of its text."""
+    """Return a page as lists and search results show it, with the beginning of its text."""
     newest = find_version(page, None)
     beginning = excerpt(newest["content"])
     return {
@@ -169,6 +170,6 @@ def _summary(page: Page) -> dict[str, Any]:
 
 
 def listed_version(version: Version) -> dict[str, Any]:
-    """A version as a history shows it, with the beginning of its text."""
+    """Return a version as a history shows it, with the beginning of its text."""
     facts = {key: value for key, value in version.items() if key != "content"}
     return {**facts, "content_snippet": excerpt(version["content"])}
