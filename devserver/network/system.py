@@ -30,8 +30,8 @@ _LONGEST_WORDS = 200
 _audit = Audit()
 
 
-class SystemContext(Protocol):
-    """What the commands need of the network."""
+class Joinable(Protocol):
+    """A network that agents join and leave."""
 
     @property
     def directory(self) -> Directory:
@@ -43,6 +43,27 @@ class SystemContext(Protocol):
 
     def stats(self) -> dict[str, Any]:
         """Return the result of `AgentNetwork.get_network_stats()`."""
+
+    async def register_agent(
+        self,
+        agent_id: str,
+        metadata: Mapping[str, Any] | None,
+        *,
+        password_hash: str = "",
+        group: str | None = None,
+        transport: str = "http",
+        secret: str | None = None,
+        trusted: bool = False,
+        near: bool = False,
+    ) -> Registration:
+        """Register an agent and tell the mods. Raises EventRefused."""
+
+    async def unregister_agent(self, agent_id: str) -> bool:
+        """Forget an agent and tell the mods; False when it was not there."""
+
+
+class SystemContext(Joinable, Protocol):
+    """The network, as the commands need it."""
 
     async def load_mod(
         self,
@@ -70,28 +91,11 @@ class SystemContext(Protocol):
     async def promote_mod(self, line: str) -> EventResponse:
         """Let a line become its mod."""
 
-    async def register_agent(
-        self,
-        agent_id: str,
-        metadata: Mapping[str, Any] | None,
-        *,
-        password_hash: str = "",
-        group: str | None = None,
-        transport: str = "http",
-        secret: str | None = None,
-        trusted: bool = False,
-        near: bool = False,
-    ) -> Registration:
-        """Register an agent and tell the mods. Raises EventRefused."""
-
     async def find_mods(self, words: str) -> dict[str, Any]:
         """Find mods that can be had."""
 
     async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
         """Ask a person for a mod that can be had. Raises EventRefused."""
-
-    async def unregister_agent(self, agent_id: str) -> bool:
-        """Forget an agent and tell the mods; False when it was not there."""
 
 
 Run = Callable[[SystemContext, Event, Principal], Awaitable[EventResponse]]
