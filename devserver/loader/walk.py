@@ -299,15 +299,6 @@ def _key_name(key: object) -> str:
     return key if type(key) is str else f"{type(key).__name__} key" if type(key) not in ATOMS else str(key)
 
 
-def parts_of(thing: Any) -> list[Any]:
-    """Yield the objects that an object holds, as far as it is data that can be searched; none of
-    its code is run."""
-    kind = kind_of(type(thing))
-    if not kind.data:
-        return []
-    return list(gc.get_referents(thing) if kind.parts is None else kind.parts(thing))
-
-
 def kind_of(cls: type) -> Kind:
     """Return the kind of the instances of a class."""
     if any(cls is each for each in ATOMS):

@@ -72,8 +72,6 @@ class Resolved:
     new: Lock
     old: Lock
     seconds: float = 0.0
-    too_young: str = ""
-    """The date from which releases of remote indexes were too young."""
 
     @property
     def came(self) -> tuple[Locked, ...]:
@@ -201,9 +199,7 @@ def resolve(
         raise _in_our_words(failed, together, time.monotonic() - began) from failed
     text = target.read_text(encoding="utf-8")
     new = read_lock(written(text, Facts(lines=lines), workspace).encode())
-    found = Resolved(
-        workspace=workspace, wants=wants, text=text, new=new, old=old, seconds=time.monotonic() - began, too_young=young
-    )
+    found = Resolved(workspace=workspace, wants=wants, text=text, new=new, old=old, seconds=time.monotonic() - began)
     _refuse_other_contents(found, upgrade, everything)
     return found
 
