@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from devserver.model.declared import Place
+from devserver.model.declared import Frame, Place
 from devserver.model.lifecycle import Limits, RestartRules
 from devserver.model.names import LOOPBACK
 from devserver.model.split import Line
-
-if TYPE_CHECKING:
-    from devserver.model.facts import Frame  # it imports this file
 
 DEFAULT_PORT = 8700
 MOST_UPLOAD = 16 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""What a mod declares: its version, the mods that it needs or works with, and its Python packages.
+"""What a mod declares (its version, its needs, its Python packages), and places in sources.
 
 Values alone. `sources/declarations` reads sources, `market/manifest` the files beside them.
 """
@@ -36,3 +36,15 @@ class Declarations:
     source."""
     problem: tuple[str, Place] | None = None
     """Why the packages cannot be read, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One place in a trace. `line` and `column` count from 1; `excerpt` is (line number, text) around it."""
+
+    file: str
+    line: int
+    column: int | None = None
+    end_column: int | None = None
+    function: str = ""
+    excerpt: tuple[tuple[int, str], ...] = ()

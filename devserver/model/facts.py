@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
+from devserver.model.declared import Frame as Frame
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.lifecycle import Way as Way
 from devserver.model.observation import Differs
@@ -23,18 +24,6 @@ class Status(StrEnum):
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"
     SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One place in a trace. `line` and `column` count from 1; `excerpt` is (line number, text) around it."""
-
-    file: str
-    line: int
-    column: int | None = None
-    end_column: int | None = None
-    function: str = ""
-    excerpt: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
