@@ -34,9 +34,11 @@ def add(
     beside: Annotated[
         str, typer.Option("--beside", metavar="MOD", help="Run it as another version of this mod, which stays.")
     ] = "",
-    label: Annotated[str, typer.Option("--label", metavar="NAME", help="So; what it is called behind the @.")] = "",
-    share: Annotated[str, typer.Option("--share", metavar="10%", help="So; this part of all agents get it.")] = "",
-    agents: Annotated[str, typer.Option("--agents", metavar="A,B", help="So; these agents get it.")] = "",
+    label: Annotated[str, typer.Option("--label", metavar="NAME", help="Its label behind the @, with --beside.")] = "",
+    share: Annotated[
+        str, typer.Option("--share", metavar="10%", help="The part of all agents that get it, with --beside.")
+    ] = "",
+    agents: Annotated[str, typer.Option("--agents", metavar="A,B", help="The agents that get it, with --beside.")] = "",
     as_json: Json = False,
 ) -> int:
     """Add mods from elsewhere, after you have seen what they do."""
@@ -58,7 +60,7 @@ def update(
     offline: Offline = False,
     now: Now = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave a version locked that does not start.")] = False,
-    try_: Annotated[bool, typer.Option("--try", help="Run them beside what runs, which stays: as lines.")] = False,
+    try_: Annotated[bool, typer.Option("--try", help="Run the new versions as lines beside the running ones.")] = False,
     as_json: Json = False,
 ) -> int:
     """Bring newer versions, after you have seen what they newly do."""
