@@ -27,8 +27,7 @@ from devserver.transports.http.push import HELLO_SECONDS, Push
 from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 from devserver.transports.http.serving import App
 from devserver.transports.http.wire import HOLD_SECONDS, Wire
-from devserver.transports.inbound import Joining
-from devserver.transports.ports import ServedNetwork
+from devserver.transports.inbound import Joining, ServedNetwork
 
 NEW_AGENTS_PER_MINUTE = 64
 

@@ -1,7 +1,7 @@
 """Messages of clients as values of the network: events and registrations.
 
 Shared by every transport, so that an event means the same over HTTP and WebSocket. The sender is
-known before and never taken from here.
+known before and never taken from here. `ServedNetwork` is all that a transport knows of the network.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import hmac
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from devserver.errors import EventRefused
-from devserver.model.event import Event, new_event_id
+from devserver.model.config import NetworkConfig
+from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.model.principal import Principal, Scope, agent_principal
 from devserver.network.agent import Agent, Registration
-from devserver.transports.ports import ServedNetwork
+from devserver.network.system import Joinable
 from devserver.transports.strict import Malformed
 
 MOST_TEXT = 200
@@ -24,6 +25,17 @@ MOST_TEXT = 200
 MOST_ALLOWED = 1000
 
 _TEXTS = ("destination_id", "relevant_mod", "response_to", "thread_name")
+
+
+class ServedNetwork(Joinable, Protocol):
+    """A network as transports see it."""
+
+    @property
+    def config(self) -> NetworkConfig:
+        """Its network.yaml."""
+
+    async def ingest(self, event: Event, principal: Principal) -> EventResponse:
+        """Take an event of `principal`, whose id is the event's `source_id`, on its whole way."""
 
 
 def event_from(values: Mapping[str, Any], source_id: str | None, group: str | None = None) -> Event:

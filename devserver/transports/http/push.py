@@ -24,8 +24,7 @@ from devserver.network.agent import Agent, Registration
 from devserver.network.audit import Audit
 from devserver.transports.http.channel import Deadline
 from devserver.transports.http.websocket import POLICY, RESTARTING, WebSocket
-from devserver.transports.inbound import Joining, event_from, principal_of
-from devserver.transports.ports import ServedNetwork
+from devserver.transports.inbound import Joining, ServedNetwork, event_from, principal_of
 from devserver.transports.strict import Malformed, parse_object
 
 HELLO_SECONDS = 5.0

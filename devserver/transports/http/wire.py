@@ -20,8 +20,7 @@ from devserver.network.letter import Letter
 from devserver.network.outbox import Outbox
 from devserver.transports.http.answers import Answer, events_to_json, refused, told
 from devserver.transports.http.routes import Request, Route
-from devserver.transports.inbound import Joining, event_from, principal_of, refuse_when_ending
-from devserver.transports.ports import ServedNetwork
+from devserver.transports.inbound import Joining, ServedNetwork, event_from, principal_of, refuse_when_ending
 from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 20.0
