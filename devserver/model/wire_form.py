@@ -8,7 +8,6 @@ answers of the control API and answers of commands share. `wire_read` reads them
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
@@ -84,12 +83,23 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return ({"type": "outcome", "time": time, **outcome_to_dict(fact)},)
         case ConfigRefused():
             return tuple({"type": "outcome", "time": time, **refusal_to_dict(each)} for each in fact.errors)
+        case Ignored():
+            return ({"type": "ignored", "time": time, "path": fact.path, "rule": fact.rule},)
         case ModError():
             return (_mod_error(fact, time),)
         case SplitSeen():
             return (_split(fact, time),)
+        case Guarded():
+            return (_guard(fact, time),)
+        case Compared():
+            return (_compared(fact, time),)
         case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram():
             return (_notice(fact, time),)
+        case AgentSeen():
+            came = fact.came
+            return (
+                {"type": "agent", "time": time, "agent_id": fact.agent_id, "came": came, "transport": fact.transport},
+            )
         case ContractChanged():
             return ({"type": "contract", "time": time, **contract_to_dict(fact)},)
         case Replayed():
@@ -97,26 +107,12 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
         case ModAsked():
             asked: forms.AskedLine = {"type": "asked", "time": time, **_asked(fact)}
             return (asked,)
-        case Ignored() | Guarded() | Compared() | AgentSeen() | ModBlocked() | Stopped():
-            return (_flat(fact, time),)
+        case ModBlocked():
+            return (_mod_blocked(fact, time),)
+        case Stopped():
+            return (_stopped(fact, time),)
         case _:
             assert_never(fact)
-
-
-_TYPES: dict[type[Fact], str] = {
-    Ignored: "ignored",
-    Guarded: "guard",
-    Compared: "compared",
-    AgentSeen: "agent",
-    ModBlocked: "blocked",
-    Stopped: "stopped",
-}
-"""The types of the lines whose keys are the fields of their facts."""
-
-
-def _flat(fact: Fact, time: str) -> Any:
-    # A test compares each line with its form.
-    return {"type": _TYPES[type(fact)], "time": time, **{each.name: getattr(fact, each.name) for each in fields(fact)}}
 
 
 def _asked(fact: ModAsked) -> forms.AskForm:
@@ -127,6 +123,19 @@ def _asked(fact: ModAsked) -> forms.AskForm:
         "version": fact.version,
         "catalogue": fact.catalogue,
         "why": fact.why,
+    }
+
+
+def _mod_blocked(fact: ModBlocked, time: str) -> forms.ModBlockedLine:
+    return {
+        "type": "blocked",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "name": fact.name,
+        "version": fact.version,
+        "reason": fact.reason,
+        "catalogue": fact.catalogue,
+        "runs": fact.runs,
     }
 
 
@@ -260,6 +269,31 @@ def _split(fact: SplitSeen, time: str) -> forms.SplitLine:
     return {"type": "split", "time": time, "mod_id": fact.mod_id, "lines": lines, "agents": fact.agents}
 
 
+def _guard(fact: Guarded, time: str) -> forms.GuardLine:
+    return {
+        "type": "guard",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "main": fact.main,
+        "generation": fact.generation,
+        "reason": fact.reason,
+    }
+
+
+def _compared(fact: Compared, time: str) -> forms.ComparedLine:
+    return {
+        "type": "compared",
+        "time": time,
+        "mod_id": fact.mod_id,
+        "main": fact.main,
+        "events": fact.events,
+        "same": fact.same,
+        "other": fact.other,
+        "raised": fact.raised,
+        "busy": fact.busy,
+    }
+
+
 def contract_to_dict(fact: ContractChanged) -> forms.ContractForm:
     """Return what a change of mods means for their users."""
     return {
@@ -306,6 +340,18 @@ def pin_to_dict(pin: PinReplayed) -> forms.PinForm:
             {"path": each.path, "before": each.before, "after": each.after, "kind": each.kind}
             for each in pin.differences
         ],
+    }
+
+
+def _stopped(fact: Stopped, time: str) -> forms.StoppedLine:
+    return {
+        "type": "stopped",
+        "time": time,
+        "events": fact.events,
+        "reloads": fact.reloads,
+        "failed": fact.failed,
+        "mods": fact.mods,
+        "agents": fact.agents,
     }
 
 
