@@ -80,7 +80,7 @@ class Directory:
         self.on_read: Callable[[str, int], None] | None = None
         """Told the id of an agent that has got a recorded event, and the event's number."""
         self.closed = False
-        """Whether the network ends: nobody who waits is kept waiting, nobody who comes is new."""
+        """Whether the network ends: waiting agents are released, and arriving ones are not new."""
 
     @property
     def config(self) -> NetworkConfig:
@@ -164,7 +164,7 @@ class Directory:
             if agent is None:
                 return False
             self._forget(agent)
-            # The end of a socket has been counted when it ended; nobody saw the end of a poller but now.
+            # The end of a socket was counted when it ended; the end of a poller is seen only now.
             self._drops += dropped and agent.transport == "http"
         self._announce(agent, False)
         self._appear(agent, False)
@@ -284,7 +284,7 @@ class Directory:
         return {"agents": agents, "events": events, "channels": channels, "drops": self._drops}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Know again what an earlier image of this process knew. Nobody is told: no agent has noticed anything."""
+        """Continue after an earlier image of this process. Agents are told nothing: none has noticed anything."""
         letters = [Letter(each) for each in packed["events"]]
         now = self._clock()
         with self._lock:
@@ -494,7 +494,7 @@ class Directory:
             raise EventRefused("too_many_agents", f"this network has room for {self._config.max_agents} agents")
 
     def _warn(self, holder: Agent, now: float) -> None:
-        # Once per holding period: whoever tries for ever must not fill the holder's outbox.
+        # Once per holding period: endless attempts must not fill the holder's outbox.
         if holder.warned is not None and now - holder.warned < HELD_SECONDS:
             return
         holder.warned = now

@@ -116,7 +116,7 @@ class Dispatcher:
         try:
             answer = await self._go(event, None, way)
         except BaseException:
-            # Whoever has sent the same event again waits for an answer, too.
+            # A sender that has sent the same event again waits for an answer, too.
             unanswered = _unanswered(event)
             way.end(event, unanswered, self._answers.end(event.source_id, event.event_id, unanswered))
             raise
@@ -124,7 +124,7 @@ class Dispatcher:
         return answer
 
     def begin(self, event: Event, caller: Call | None = None) -> Way:
-        """The way of an event, at its beginning; `caller` sends it. Whoever asked for it ends it."""
+        """Begin the way of an event; `caller` sends it. The caller of this function ends the way."""
         if self.recorder is None:
             return Way()
         return self.recorder.begin(event, caller.way.number if caller is not None and caller.way is not None else 0)
@@ -293,7 +293,7 @@ class Dispatcher:
             return None
         finally:
             if call.expired is not None and call.task is not None:
-                # We have cancelled it ourselves; whoever runs this task goes on.
+                # We have cancelled it ourselves; the code that runs this task continues.
                 call.task.uncancel()
             running.reset(token)
             generation.end(call)
@@ -315,9 +315,9 @@ class Dispatcher:
         self.on_line_error(generation)
 
     def give_up(self, answer: Callable[[asyncio.Task[Any], EventResponse], bool], call: Call) -> bool:
-        """Have whoever waits for a call's task answered, though it does not end; what it comes to is not looked at.
+        """Answer the callers that wait for a call's task, though it does not end; its result is ignored.
 
-        Where nobody but the task itself waits, it is ended by force. Whether the call goes on.
+        If only the task itself waits, it is ended by force. Return whether the call still runs.
         """
         event = call.event
         if event is None or call.task is None or call is not outermost(call):

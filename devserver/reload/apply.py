@@ -110,7 +110,7 @@ class Workshop(Protocol):
         """The innermost line of mods on a stack (outermost first), as in ` at mods/wiki/mod.py:7`; or nothing."""
 
     def replace_worker(self) -> None:
-        """Somebody keeps the worker: have another from now on."""
+        """Replace the worker, which a function blocks."""
 
     def retire(self, generation: Generation) -> None:
         """Let a replaced generation finish and end, beside everything else."""
@@ -272,7 +272,7 @@ class Transaction:
     ) -> None:
         """Wait for what may take long: say that it does, and where it is. Raises GivenUp after `give_up`."""
         began, told = time.monotonic(), _TOLD_AFTER
-        # Also where nobody waits any more, so that asyncio has nothing to complain of.
+        # Also without a waiting caller, so that asyncio does not complain.
         work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
             while not (await asyncio.wait({work}, timeout=_LOOKS))[0]:
@@ -391,7 +391,7 @@ class Transaction:
         candidate.new = None
 
     async def _reconfigure(self, candidate: Candidate) -> None:
-        """Offer the configuration to the instance that runs. What it does to itself nobody can undo."""
+        """Offer the configuration to the live instance. Its own changes cannot be undone."""
         assert candidate.old is not None
         old, step = candidate.old, candidate.step
         offered = old.whole(step.config) if candidate.settings is None else candidate.settings
