@@ -151,9 +151,9 @@ class CannotListen(DevServerError):
 
 
 class PortInUse(DevServerError):
-    """The wanted port is taken."""
+    """The wanted port is taken; `holder` says by which process, where that is known."""
 
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"port {port} on {host} is in use")
+    def __init__(self, host: str, port: int, holder: str = "") -> None:
+        super().__init__(f"port {port} on {host} is in use{f' by {holder}' if holder else ''}")
         self.host = host
         self.port = port

@@ -8,7 +8,7 @@ import pytest
 from workspaces import Workspace, served
 
 from devserver.config.network_yaml import read_network
-from devserver.model.facts import ErrorFacts, ModError, Outcome, PlanDone, Status
+from devserver.model.facts import ErrorFacts, ModError, Notice, Outcome, PlanDone, Status
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Plan
 from devserver.server.saves import Saves
@@ -45,6 +45,7 @@ def after(*facts: Any) -> tuple[Any, Any, Any]:
 
 
 GOOD, BAD = done(Status.APPLIED, 2), done(Status.ROLLED_BACK, 2, ERROR)
+AGAIN = Notice("mods/wiki/mod.py matches wiki v2 again", calm=True, mended=("wiki",))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,8 @@ GOOD, BAD = done(Status.APPLIED, 2), done(Status.ROLLED_BACK, 2, ERROR)
         ((GOOD, raised(2), done(Status.APPLIED, 3)), (("applied", 3), None, None)),
         ((GOOD, done(Status.APPLIED, 3), raised(2)), (("applied", 3), None, None)),
         ((done(Status.SKIPPED, 0),), (None, None, None)),
+        ((GOOD, done(Status.SKIPPED, 2), AGAIN), (("applied", 2), None, None)),
+        ((GOOD, BAD, AGAIN), (("applied", 2), None, None)),
     ],
 )
 def test_an_error_stays_until_it_is_overcome(facts: tuple[Any, ...], known: Any) -> None:
@@ -90,6 +93,7 @@ async def test_the_status_tells_of_each_mod_what_became_of_it(work: Workspace) -
     told = status_of(network, saves, standing)
     (ant,), (bee,) = told["mods"], told["down"]
     assert (ant["mod_id"], ant["generation"], ant["outcome"]["status"], ant["failed"]) == ("ant", 1, "applied", None)
+    assert (ant["file"], ant["version"]) == ("mods/ant.py", "0")
     assert (bee["mod_id"], bee["state"], bee["failed"]["message"]) == ("bee", "not loaded", "at import")
     assert (bee["failed"]["file"], bee["failed"]["line"], told["refused"]) == ("mods/bee.py", 1, [])
     await work.save_yaml("mods.ant")

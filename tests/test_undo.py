@@ -9,8 +9,9 @@ import pytest
 from devserver import AgentNetwork, Event
 from devserver.config.network_yaml import read_network
 from devserver.loader.moving import MOST_REMEMBERED
-from devserver.model.change import ConfigChanged, ReloadAsked, UndoAsked
+from devserver.model.change import ConfigChanged, FilesChanged, ReloadAsked, UndoAsked
 from devserver.model.facts import PlanDone, Status
+from devserver.sources.files import sources_now
 
 MOD = """
 from dataclasses import dataclass
@@ -93,6 +94,21 @@ async def test_undo_twice_goes_two_generations_back_and_redo_comes_forward(netwo
         "redone: v2 again, mods/tally.py on disk differs",
         "redone: v3 again",
     ]
+
+
+async def test_a_save_that_only_moved_code_is_not_in_the_way_of_an_undo(network: AgentNetwork) -> None:
+    """A comment replaced no code: an undo after it goes back to the code before the last change of code, and forth."""
+    write(network.workspace, 2)
+    await network.submit(FilesChanged(sources_now([network.workspace / "mods" / "tally.py"])))
+    file = network.workspace / "mods" / "tally.py"
+    for _ in range(2):
+        file.write_text("# a comment\n" + file.read_text())
+        await network.submit(FilesChanged(sources_now([file])))
+    assert (await add(network))["code"] == 2
+    assert [each.status for each in (await undo(network)).outcomes] == [Status.APPLIED]
+    assert (await add(network))["code"] == 1
+    await network.submit(UndoAsked((), redo=True))
+    assert (await add(network))["code"] == 2
 
 
 async def test_beyond_the_first_generation_and_the_last_undo_there_is_nothing(network: AgentNetwork) -> None:

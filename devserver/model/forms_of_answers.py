@@ -93,6 +93,10 @@ class ModStatus(TypedDict):
     outcome: TimedOutcomeForm | None
     failed: TimedErrorForm | None
     raised: RaisedForm | None
+    version: NotRequired[str]
+    """As its class or its manifest says."""
+    file: NotRequired[str | None]
+    """The file that its class is in."""
     newer_on_disk: NotRequired[list[str]]
     """The files on disk that this generation was not made from: undone, or not applied yet."""
     old_code: NotRequired[OldCodeForm]

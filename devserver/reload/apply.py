@@ -554,10 +554,10 @@ class Transaction:
             self.build.keep()
 
     def _replaced(self, candidates: list[Candidate]) -> Past | None:
-        """What this reload replaces, so that it can be undone; None where no code was replaced."""
+        """What this reload replaces, so that it can be undone; None where no code was replaced or moved."""
         texts = self.build.replaced if self.build is not None else {}
         codes = dict(filter(None, map(_code_before, candidates)))
-        if not texts and not codes:
+        if not texts and not codes and not (self.build is not None and self.build.moves_only):
             return None
         numbers, before, states = {}, {}, {}
         for candidate in candidates:

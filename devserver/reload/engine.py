@@ -402,7 +402,7 @@ class Engine:
             own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
             self.knowledge.history.applied(pasts, own, of_code=not isinstance(trigger, ConfigChanged))
         took = (time.monotonic() - began) * 1000
-        if pasts or any(each.error is not None for each in outcomes):
+        if any(each.replaced_code for each in pasts) or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
         agents, code = self._around.agents_since(mark), self._code(plan, before)

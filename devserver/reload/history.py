@@ -27,7 +27,8 @@ class Past:
     """The code and states that one reload replaced. `mods`: those that it reloaded, each with the
     generation that it brought.
 
-    `replaced`: the generations that ran before.
+    `replaced`: the generations that ran before. Without `texts` and `codes`, code was only moved
+    within its file, as by a comment, and there is nothing to undo.
     """
 
     mods: Mapping[str, int]
@@ -37,6 +38,11 @@ class Past:
     states: dict[str, Remembered | None]
     codes: Mapping[str, str] = field(default_factory=dict)
     """The former paths of mods' code, if the reload gave them another path."""
+
+    @property
+    def replaced_code(self) -> bool:
+        """Whether other code runs than before."""
+        return bool(self.texts or self.codes)
 
 
 @dataclass(slots=True)
@@ -74,7 +80,11 @@ class History:
         """Note a trigger that was carried out. `of_code`: it asked for code on disk or loaded code,
         and nothing else."""
         done = [each for each in outcomes if each.status is Status.APPLIED]
-        kept = pasts if of_code else ()
+        kept = [each for each in pasts if each.replaced_code] if of_code else []
+        moved = {mod_id: past for past in pasts if not past.replaced_code for mod_id in past.mods}
+        for mod_id, past in moved.items():
+            self._code_of[mod_id, past.mods[mod_id]] = self.code_of(mod_id, past.replaced[mod_id])
+        done = [each for each in done if each.mod_id not in moved]
         reloaded = {mod_id: past for past in kept for mod_id in past.mods}
         for mod_id, past in reloaded.items():
             self._push(self._reloads, mod_id, past)

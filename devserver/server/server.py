@@ -55,6 +55,7 @@ from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.key_actions import KeyActions
 from devserver.server.leaving import Leaving
 from devserver.server.outside import Outside
+from devserver.server.port_holder import port_holder
 from devserver.server.recording import Recording
 from devserver.server.redact import Redactor
 from devserver.server.replaying import Replaying
@@ -322,7 +323,8 @@ class Server:
     def _announce_start(self) -> None:
         wanted = self._address[1]
         if wanted and self._port() != wanted:
-            self.tell(Notice(f"port {wanted} is in use; listening on {self._port()} instead"))
+            by = f" by {holder}" if (holder := port_holder(wanted)) else ""
+            self.tell(Notice(f"port {wanted} is in use{by}; listening on {self._port()} instead"))
         for each in self._options.watch_paths:
             if not (self._options.path.parent / each).is_dir():
                 self.tell(Notice(f"watch-paths: there is no folder {each}"))

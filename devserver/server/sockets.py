@@ -9,6 +9,7 @@ import socket
 
 from devserver.errors import CannotListen, PortInUse
 from devserver.model.names import is_loopback
+from devserver.server.port_holder import port_holder
 
 MOST_TRIES = 20
 _BACKLOG = 2048
@@ -30,7 +31,7 @@ def bind(host: str, port: int, *, strict: bool) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise CannotListen(f"cannot listen on {host}, port {candidate}: {error.strerror or error}") from error
-    raise PortInUse(host, port)
+    raise PortInUse(host, port, port_holder(port))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ Remembers the latest outcome and errors of each mod, from facts. Changes nothing
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ class _Known:
     """When any of it changed last."""
     failed: Row | None = None
     raised: Row | None = None
+    applied: Row | None = None
+    """The latest outcome that was applied: what counts again once the disk is what runs."""
 
 
 class Standing:
@@ -70,11 +73,13 @@ class Standing:
                 for mod_id in fact.mended:
                     if (known := self._known.get(mod_id)) is not None:
                         known.failed = None
+                        known.outcome = known.applied or known.outcome
                         known.revision = self.revision
 
     def _note_outcome(self, outcome: Outcome) -> None:
         before, row = self._known.get(outcome.mod_id), {**outcome_to_dict(outcome), "time": iso_of(self._clock())}
         now = _Known(outcome.mod_path, row, self.revision)
+        now.applied = row if outcome.status is Status.APPLIED else before.applied if before is not None else None
         is_held = outcome.status is Status.SKIPPED
         if is_held and before is None and not outcome.generation and outcome.action is not Action.LOAD:
             return  # no mod of that name has ever run here
@@ -180,11 +185,19 @@ def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
     return [
         {
             **_running(network.described(each), held, standing),
+            "file": _file(network, each),
             "newer_on_disk": shown.get(each.mod_id, []),
             "old_code": _old_code(network, each.mod_id),
         }
         for each in mods
     ]
+
+
+def _file(network: AgentNetwork, generation: Generation) -> str | None:
+    """The file that a mod's class is in, as people read it."""
+    loaded = network.engine.modules.get(generation.entry)
+    file = getattr(sys.modules.get(generation.entry), "__file__", None) if loaded is None else str(loaded.path)
+    return None if file is None else network.engine.shown(file)
 
 
 def _down(network: AgentNetwork, standing: Standing, live: Sequence[Generation]) -> list[Row]:

@@ -38,7 +38,7 @@ from devserver.ui.glyphs import Style
 from devserver.ui.lines import blocks_of, help_block, said_block
 from devserver.ui.look import View, look_of
 from devserver.ui.render import INDENT, render, render_line
-from devserver.ui.repeats import QUIET_SECONDS, Repeats, what_repeats
+from devserver.ui.repeats import QUIET_SECONDS, InARow, Repeats, what_follows, what_repeats
 from devserver.ui.replay_lines import tail
 from devserver.ui.said import Said
 from devserver.ui.segments import Block, Segment, dim, plain
@@ -95,6 +95,7 @@ class Console:
         self._writer = Writer(stream, lambda dropped: f"{dropped} messages not shown: the reader is too slow\n")
         self._lock = threading.Lock()
         self._repeats = Repeats()
+        self._row = InARow()
         self._silenced: dict[Hashable, ModError] = {}
         self._timer: threading.Timer | None = None
         self._question = ""
@@ -117,6 +118,10 @@ class Console:
                 return
             key = what_repeats(fact)
             times = self._repeats.times(key, self._clock().timestamp())
+            if isinstance(fact, PlanDone):
+                times = self._row.times(what_follows(fact))
+            elif isinstance(fact, Notice) and fact.mended:
+                self._row = InARow()
             if times is not None:
                 self._show(blocks_of(fact, self._view(), times))
             elif isinstance(fact, ModError):
@@ -278,8 +283,10 @@ class Console:
         if isinstance(fact, Ready):
             self._ready, self._started = fact, True
         elif isinstance(fact, Restarted):
-            # The banner of the image before this one stands above.
-            self._ready, self._started = fact.ready, True
+            # The banner of the image before this one stands above. Asked for, it says how long this one took.
+            ready = fact.ready
+            self._ready = replace(ready, ready_ms=fact.duration_ms) if ready is not None else None
+            self._started = True
         for error in _errors(fact):
             self._trace = error.trace or self._trace
             self.place = error.where or self.place

@@ -115,7 +115,7 @@ def chosen(typed: str, mods: Sequence[str]) -> str | None:
 def settled_by(typed: str, mods: Sequence[str]) -> bool:
     """Return whether a typed number is complete, because no further digit fits a mod: it needs no
     Enter."""
-    return typed.isdecimal() and 1 <= int(typed) <= len(mods) < int(typed) * 10
+    return typed.isdecimal() and len(mods) < int(typed) * 10 and not any(each.startswith(typed) for each in mods)
 
 
 def question(mods: Sequence[str], typed: str = "", refused: str = "") -> str:

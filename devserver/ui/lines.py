@@ -63,7 +63,7 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
         case PlanMade():
             return plan_made(fact, view)
         case PlanDone():
-            return plan_done(fact, view)
+            return plan_done(fact, view, times)
         case Restarted():
             return (restarted(fact, view),)
         case Outcome():
@@ -256,13 +256,16 @@ def _mod_error(fact: ModError, view: View, times: int) -> Block:
     error, glyphs = fact.error, view.look.glyphs
     dot = f" {glyphs.dot} "
     where = (dim(dot), place(error.where)) if error.where else ()
+    # A generation that shuts down ends whatever it raises, and another may serve already.
+    ends = fact.event_name == "shutdown"
+    what = f"in {fact.event_name}" if " " in fact.event_name else f"on {fact.event_name}"
     return Block(
         (
             Segment(f"{glyphs.warning} ", Style.WARN),
             strong(f"{fact.mod_id} v{fact.generation}"),
-            plain(f" raised {brief(error)} {'in' if ' ' in fact.event_name else 'on'} {fact.event_name}"),
+            plain(f" did not shut down well: {brief(error)}" if ends else f" raised {brief(error)} {what}"),
             *where,
-            dim(f"{dot}v{fact.generation} stays"),
+            dim("" if ends else f"{dot}v{fact.generation} stays"),
             plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),
         )
     )

@@ -5,6 +5,7 @@ network.yaml. Pure; prints nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from devserver.model.facts import AgentsSeen, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Way
@@ -135,17 +136,36 @@ def _setting_row(setting: NotApplied, glyphs: Glyphs) -> Line:
     return (Segment(glyphs.held, Style.WARN), plain(change), dim("  needs a restart"))
 
 
-def plan_done(done: PlanDone, view: View) -> tuple[Block, ...]:
+def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
     """Return what a plan tells afterwards. Before the network is ready only failures are told: the
-    banner tells the rest."""
+    banner tells the rest. `times`: how often in a row it came to the same."""
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
     first: tuple[Block, ...] = ()
     by_restart = any(each.way is Way.RESTART for each in good)
     if good and view.started and not by_restart:
-        first = (_applied(done, view) if _is_listed_before(done.plan) else reload_line(good, done, view),)
+        listed_before = _is_listed_before(done.plan)
+        first = (_applied(done, view) if listed_before else _counted(reload_line(good, done, view), times, view),)
     # Before the network is ready no plan is told, and its holds are told with the rest.
     told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
-    return first + trouble(told, done.agents, view)
+    others = trouble(told, done.agents, view)
+    if times > 1 and any(each.error is not None for each in told):
+        # The source and the message stand above.
+        others = tuple(_counted(_shortened(each, view), times, view) for each in others)
+    return first + others
+
+
+def _shortened(block: Block, view: View) -> Block:
+    """A failure that was just told, in one line: its headline and its place."""
+    where = block.body[0] if block.details else ()
+    return Block((*block.head, *((dim(f" {view.look.glyphs.dot} "), *where) if where else ())), lead=block.lead)
+
+
+def _counted(block: Block, times: int, view: View) -> Block:
+    """A line that says how often in a row the same has come."""
+    if times == 1:
+        return block
+    glyphs = view.look.glyphs
+    return replace(block, head=(*block.head, dim(f" {glyphs.dot} {glyphs.times}{times}")))
 
 
 def became(done: PlanDone, view: View) -> tuple[Block, ...]:

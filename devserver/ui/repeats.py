@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from devserver.model.facts import Fact, Ignored, ModError
+from devserver.model.facts import Fact, Ignored, ModError, PlanDone
 
 QUIET_SECONDS = 1.0
 """A repetition this long after the last one is told at once."""
@@ -24,6 +24,16 @@ def what_repeats(fact: Fact) -> Hashable | None:
     if isinstance(fact, ModError):
         return (fact.mod_id, fact.generation, fact.event_name, fact.error.kind, fact.error.where)
     return fact if isinstance(fact, Ignored) else None
+
+
+def what_follows(fact: Fact) -> Hashable | None:
+    """What is the same in a save that comes to the same once more, with nothing else between; None for other facts."""
+    if not isinstance(fact, PlanDone) or not fact.outcomes:
+        return None
+    errors = (each.error for each in fact.outcomes)
+    found = tuple((each.kind, each.message, each.where) if each is not None else None for each in errors)
+    names = tuple((each.mod_id, each.action, each.status, each.reason) for each in fact.outcomes)
+    return (fact.plan.cause, names, found)
 
 
 @dataclass(slots=True)
@@ -75,3 +85,17 @@ class Repeats:
 
 def _is_round(number: int) -> bool:
     return str(number).strip("0") == "1"
+
+
+class InARow:
+    """How often in a row the same was told."""
+
+    def __init__(self) -> None:
+        self._last: Hashable | None = None
+        self._times = 0
+
+    def times(self, key: Hashable | None) -> int:
+        """The count of this occurrence: 1 where the last one was another; None never repeats."""
+        self._times = self._times + 1 if key is not None and key == self._last else 1
+        self._last = key
+        return self._times

@@ -100,7 +100,10 @@ def _head(values: Mapping[str, Any], view: View) -> Line:
 def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     dot, number = f" {view.look.glyphs.dot} ", row.get("generation")
     name, version = str(row.get("mod_id")), f" v{number}" if number else ""
-    details = joined((str(row.get("mod_path", "")), str(row.get("state", "")), _share(row, view)), dot)
+    # A mod that declares no version has 0, which says nothing.
+    declared = str(row.get("version", "")) if row.get("version") not in (None, "0") else ""
+    said = joined((str(row.get("mod_path", "")), declared), " ")
+    details = joined((said, str(row.get("file") or ""), str(row.get("state", "")), _share(row, view)), dot)
     failed, raised = row.get("failed"), row.get("raised")
     problems = []
     if isinstance(failed, Mapping):

@@ -274,7 +274,7 @@ def test_status_shows_what_runs(server: Running) -> None:
     head, mod, agents = done.stdout.splitlines()
     assert done.returncode == 0
     assert head.startswith(f"team  {answer['url']} - up ")
-    assert (mod, agents) == ("  echo v1  mods.echo - live", "  0 agents")
+    assert (mod, agents) == ("  echo v1  mods.echo - mods/echo/mod.py - live", "  0 agents")
 
 
 def test_reload_says_the_line_of_the_console(server: Running) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -162,6 +163,47 @@ def test_an_error_of_a_new_generation_is_told_anew() -> None:
         console.tell(ModError("kanban", "task.moved", generation, ErrorFacts("KeyError", "1")))
     console.close(10)
     assert [line.split(" raised")[0][-2:] for line in stream.getvalue().splitlines()] == ["v4", "v5"]
+
+
+def test_what_comes_to_the_same_in_a_row_is_counted_and_the_same_error_is_one_line() -> None:
+    """A save of the same broken code shows its frame once, then its place; after a repair it is shown whole again."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), started=True, environ={"CI": "1"})
+    where = Frame("mods/kanban/mod.py", 41, excerpt=((41, "self.board.addd()"),))
+    fell = outcome(Status.FAILED)
+    broken = PlanDone(Plan("mods/echo.py"), (replace(fell, error=ErrorFacts("NameError", "x", where)),), 1.0)
+    for _ in range(3):
+        console.tell(broken)
+    console.tell(Notice("mods/echo.py matches echo v1 again", mended=("echo",)))
+    console.tell(broken)
+    console.close(10)
+    first, second, third, _, whole = stream.getvalue().splitlines()
+    assert "NameError" in first
+    assert second.endswith("agents - mods/kanban/mod.py:41 - x2")
+    assert third.endswith("mods/kanban/mod.py:41 - x3")
+    assert whole == first
+
+
+def test_good_reloads_for_the_same_reason_are_counted() -> None:
+    """Each has its line, as each is another generation."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), started=True, environ={"CI": "1"})
+    for number in (2, 3, 4):
+        good = replace(outcome(Status.APPLIED), action=Action.RELOAD, generation=number)
+        console.tell(PlanDone(Plan("mods/echo.py"), (good,), 1.0))
+    console.close(10)
+    assert [line.rpartition(" - ")[2] for line in stream.getvalue().splitlines()][1:] == ["x2", "x3"]
+
+
+def test_a_failed_end_of_a_generation_does_not_say_that_it_stays() -> None:
+    """Another generation may serve already."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), started=True, environ={"CI": "1"})
+    console.tell(ModError("slow", "shutdown", 2, ErrorFacts("HookFailed", "shutdown() did not come back within 5 s")))
+    console.close(10)
+    said = stream.getvalue()
+    assert "slow v2 did not shut down well: HookFailed: shutdown() did not come back within 5 s" in said
+    assert "stays" not in said
 
 
 def outcome(status: Status) -> Outcome:

@@ -329,7 +329,8 @@ STATUS = {
     "url": "http://127.0.0.1:8700",
     "uptime_s": 75.0,
     "mods": [
-        {"mod_id": "echo", "mod_path": "mods.echo", "generation": 1, "state": "live", "failed": None, "raised": None},
+        {"mod_id": "echo", "mod_path": "mods.echo", "generation": 1, "state": "live", "failed": None, "raised": None}
+        | {"version": "1.2.0", "file": "mods/echo/mod.py"},
         {"mod_id": "wiki", "mod_path": "mods.wiki", "generation": 3, "state": "live", "failed": MISTAKE}
         | {"raised": {**MISTAKE, "event_name": "wiki.page.get", "times": 3}},
     ],

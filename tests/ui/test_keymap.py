@@ -89,10 +89,17 @@ def test_the_question_is_one_line_with_numbers() -> None:
 def test_with_many_mods_a_number_waits_for_its_second_digit() -> None:
     """The question shows nine of them, and those that fit what is typed."""
     mods = tuple(f"mod_{n:02}" for n in range(1, 31))
-    assert [settled_by(each, mods) for each in ("3", "4", "12", "31", "")] == [False, True, True, False, False]
+    assert [settled_by(each, mods) for each in ("3", "4", "12", "31", "")] == [False, True, True, True, False]
     assert question(mods).startswith("which mod? 1 mod_01  2 mod_02")
     assert "9 mod_09  … 21 more (Enter" in question(mods)
     assert question(mods, "mod_3").startswith("which mod? 30 mod_30 (Enter")
+
+
+def test_a_number_that_is_no_mods_needs_no_enter_to_be_refused() -> None:
+    """As one that is a mod's; a name that begins with that digit is waited for."""
+    assert settled_by("7", ("hello", "kanban"))
+    assert chosen("7", ("hello", "kanban")) is None
+    assert not settled_by("7", ("hello", "7up"))
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
