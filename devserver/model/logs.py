@@ -124,6 +124,11 @@ class _Lazy:
         return f"<logger {self._name}>"
 
 
+def prepare() -> None:
+    """Import structlog now, in this thread, so that no first record waits for it."""
+    logger(__name__).bind()
+
+
 def _made(name: str, owner: weakref.ref[Any] | None) -> Any:
     import structlog
 

@@ -54,6 +54,7 @@ from devserver.server.image import hear_signals
 from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.key_actions import KeyActions
 from devserver.server.leaving import Leaving
+from devserver.server.log_ahead import LogAhead
 from devserver.server.outside import Outside
 from devserver.server.port_holder import port_holder
 from devserver.server.recording import Recording
@@ -197,6 +198,7 @@ class Server:
             restart=self._network.engine.restart,
             look_for_packages=self.saves.look_for_packages,
         )
+        self._log_ahead = LogAhead(self._network)
         self.settling = Settling(
             self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
         )
@@ -518,6 +520,7 @@ class Server:
         self.views.note(fact)
         self.settling.note(fact)
         self._face.tell(fact)
+        self._log_ahead.note(fact)
         self._replaying.note(fact)
         self.recording.note(fact)
         self.contracts.note(fact)
