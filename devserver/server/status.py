@@ -5,8 +5,8 @@ Remembers the latest outcome and errors of each mod, from facts. Changes nothing
 
 from __future__ import annotations
 
+import inspect
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -196,8 +196,13 @@ def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
 def _file(network: AgentNetwork, generation: Generation) -> str | None:
     """The file that a mod's class is in, as people read it."""
     loaded = network.engine.modules.get(generation.entry)
-    file = getattr(sys.modules.get(generation.entry), "__file__", None) if loaded is None else str(loaded.path)
-    return None if file is None else network.engine.shown(file)
+    if loaded is not None:
+        return network.engine.shown(str(loaded.path))
+    own = type(generation.instance)
+    try:
+        return network.engine.shown(inspect.getfile(getattr(own, "wraps", own)))
+    except (TypeError, OSError):
+        return None
 
 
 def _down(network: AgentNetwork, standing: Standing, live: Sequence[Generation]) -> list[Row]:
