@@ -138,10 +138,27 @@ def stop() -> Answer:
     return {"stopping": True}
 
 
-TOOLS: tuple[Callable[..., Answer], ...] = (
-    *(status, mods, send, events, check, reload, undo, redo, restart, settle, trace),
-    *(new_network, new_mod, run, stop),
-)
+def _forms() -> dict[Callable[..., Answer], Any]:
+    """The tools with the forms of their answers, which are those that the commands print."""
+    from devserver.model import forms_of_answers as answers
+
+    return {
+        status: answers.StatusAnswer,
+        mods: answers.CatalogueAnswer,
+        send: answers.SentAnswer,
+        events: answers.EventsAnswer,
+        check: answers.CheckAnswer,
+        reload: answers.ANSWERS["reload"],
+        undo: answers.ANSWERS["undo"],
+        redo: answers.ANSWERS["redo"],
+        restart: answers.ANSWERS["restart"],
+        settle: answers.SettledAnswer,
+        trace: answers.TraceAnswer,
+        new_network: answers.WrittenAnswer,
+        new_mod: answers.WrittenAnswer,
+        run: answers.ReadyAnswer,
+        stop: answers.StoppingAnswer,
+    }
 
 
 def serve() -> int:
@@ -150,12 +167,25 @@ def serve() -> int:
         from mcp.server.fastmcp import FastMCP
     except ImportError as error:
         raise Problem("the package mcp is not installed", "pip install 'oa-dev[mcp]'") from error
-    server = FastMCP("oa-dev", instructions=_INSTRUCTIONS, log_level="WARNING")
-    for each in TOOLS:
-        server.add_tool(_in_thread(each), name=each.__name__, description=(each.__doc__ or "").strip())
+    server = FastMCP("oa-dev", instructions=_INSTRUCTIONS, log_level="WARNING", tools=tools())
     garbage.end_start()
     server.run("stdio")
     return 0
+
+
+def tools() -> list[Any]:
+    """Return the tools as the package `mcp` has them, each with the JSON Schemas of its arguments and its answer."""
+    from mcp.server.fastmcp.tools import Tool
+
+    from devserver.model.forms_of_answers import schema_of
+
+    made = []
+    for each, form in _forms().items():
+        tool = Tool.from_function(_in_thread(each), name=each.__name__, description=(each.__doc__ or "").strip())
+        # Their own way would drop every key that the form does not name.
+        tool.fn_metadata.output_schema = schema_of(form)
+        made.append(tool)
+    return made
 
 
 def _in_thread(tool: Callable[..., Answer]) -> Callable[..., Any]:

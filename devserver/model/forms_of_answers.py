@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from devserver.model import forms_of_packages
+from devserver.model import forms_of_packages, forms_of_replay
 from devserver.model.forms import (
     ContractForm,
     DoneForm,
@@ -95,6 +95,29 @@ class ModStatus(TypedDict):
     raised: RaisedForm | None
     version: NotRequired[str]
     """As its class or its manifest says."""
+    config: NotRequired[dict[str, Any]]
+    """As network.yaml or who loaded it says."""
+    listed: NotRequired[bool]
+    """Whether network.yaml lists it."""
+    last_error: NotRequired[str | None]
+    """In words, why the last attempt on it failed."""
+    lines: NotRequired[list[str]]
+    """Of a mod that has versions beside it: their ids. The keys below are of a mod that has some, or of one of them."""
+    label: NotRequired[str | None]
+    line_of: NotRequired[str]
+    line_state: NotRequired[str]
+    code: NotRequired[str | None]
+    gets: NotRequired[str]
+    """Which events it gets, in words."""
+    out: NotRequired[str | None]
+    """Why it gets no more events."""
+    share: NotRequired[float]
+    shadow: NotRequired[bool]
+    agents: NotRequired[int]
+    events: NotRequired[int]
+    failed_events: NotRequired[int]
+    p50_ms: NotRequired[float | None]
+    p99_ms: NotRequired[float | None]
     file: NotRequired[str | None]
     """The file that its class is in."""
     newer_on_disk: NotRequired[list[str]]
@@ -146,6 +169,13 @@ class RestartNeeded(TypedDict):
     waits: str
 
 
+class EditorLink(TypedDict):
+    """How a browser opens a file in the chosen editor: a pattern, and the folder of the paths."""
+
+    pattern: str
+    root: str
+
+
 class StatusAnswer(TypedDict):
     """The running network. `down`: wanted mods that do not run; `waiting`: saved files that are not
     applied."""
@@ -158,7 +188,8 @@ class StatusAnswer(TypedDict):
     mods: list[ModStatus]
     down: list[ModStatus]
     agents: list[AgentStatus]
-    memory: list[AccountForm]
+    memory: NotRequired[list[AccountForm]]
+    """What is kept for agents; left out for coding agents (MCP)."""
     events: int
     reloads: int
     reload_number: int
@@ -168,6 +199,9 @@ class StatusAnswer(TypedDict):
     paused: bool
     waiting: list[str]
     restart: RestartNeeded | None
+    lingering: dict[str, list[int]]
+    """By mod the replaced generations whose handlers still run."""
+    editor_link: EditorLink | None
 
 
 class PlansAnswer(TypedDict):
@@ -480,6 +514,33 @@ class WhyUnknownAnswer(TypedDict):
     reason: str
 
 
+class AlsoLine(TypedDict):
+    """Another version of a mod: which events it gets, and why it gets none any more."""
+
+    mod_id: str
+    gets: str
+    out: str | None
+
+
+class WhichAnswer(TypedDict):
+    """The version of a mod that an agent gets (its id), and why."""
+
+    agent: str
+    mod_id: str
+    connected: bool
+    gets: str
+    why: str
+    lines: list[AlsoLine]
+
+
+class EventsAnswer(TypedDict):
+    """The events after a number (MCP). `next`: the number to ask with; `lost`: events that are kept no more."""
+
+    next: int
+    lost: int
+    events: list[EventRow]
+
+
 ANSWERS: dict[str, Any] = {
     "status": StatusAnswer,
     "plan": PlansAnswer,
@@ -490,7 +551,7 @@ ANSWERS: dict[str, Any] = {
     "unload": DoneForm,
     "undo": DoneForm,
     "redo": DoneForm,
-    "why": WhyModAnswer | WhyPackageAnswer | WhyUnknownAnswer,
+    "why": WhyModAnswer | WhyPackageAnswer | WhyUnknownAnswer | WhichAnswer,
     "send": SentAnswer,
     "events": EventRow,
     "events --list": CatalogueAnswer,
@@ -509,9 +570,17 @@ ANSWERS: dict[str, Any] = {
     "contract": ContractForm,
     "log": LevelAnswer,
     "stop": StoppingAnswer,
+    **forms_of_replay.ANSWERS,
     **forms_of_packages.ANSWERS,
 }
 """What each command prints with `--json`; `events` prints one such object a line."""
+
+
+def schema_of(form: Any) -> dict[str, Any]:
+    """Return the JSON Schema of one answer, which is an object."""
+    import pydantic
+
+    return {"type": "object", **pydantic.TypeAdapter(form).json_schema(mode="serialization")}
 
 
 def json_schema() -> dict[str, Any]:
@@ -519,7 +588,7 @@ def json_schema() -> dict[str, Any]:
     prints with `--json`."""
     import pydantic
 
-    wanted = {"line": Line, "log": LogLine, **ANSWERS}
+    wanted = {"line": Line, "log line": LogLine, **ANSWERS}
     named, defs = pydantic.TypeAdapter.json_schemas(
         [(name, "serialization", pydantic.TypeAdapter(each)) for name, each in wanted.items()]
     )
@@ -528,7 +597,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A line of oa-dev run --json",
         **schemas.pop("line"),
-        "log": schemas.pop("log"),
+        "log": schemas.pop("log line"),
         "commands": schemas,
         **defs,
     }

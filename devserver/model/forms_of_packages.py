@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 # From typing_extensions: pydantic takes Python's own only from 3.12 on.
 from typing_extensions import TypedDict
@@ -83,10 +83,153 @@ class TakenBackAnswer(TypedDict):
     done: list[dict[str, Any]]
 
 
+class FoundForm(TypedDict):
+    """A mod that a search has found; `blocked`: why it must not be used, if so."""
+
+    name: str
+    version: str | None
+    summary: str
+    catalogue: str
+    mods: list[str]
+    blocked: str | None
+    replaced_by: str | None
+
+
+class SearchAnswer(TypedDict):
+    """The mods that were found, of how many, in which catalogues; `problems`: what could not be read."""
+
+    mods: list[FoundForm]
+    found: int
+    of: int
+    catalogues: list[str]
+    problems: list[str]
+
+
+class VersionForm(TypedDict):
+    """A version that a catalogue lists."""
+
+    version: str
+    made: str
+    yanked: bool | str
+    blocked: str | None
+
+
+class ShowAnswer(FoundForm):
+    """All that is known of a mod. `read_from`: source, where its wheel was read, else catalogue."""
+
+    license: str | None
+    homepage: str | None
+    versions: list[VersionForm]
+    by: str
+    read_from: Literal["catalogue", "source"]
+    answers: NotRequired[list[Any]]
+    requires: NotRequired[list[str]]
+    touches: NotRequired[Any]
+    by_text: NotRequired[list[str]]
+    files: NotRequired[int]
+    lines: NotRequired[int]
+    size: NotRequired[int]
+    sha256: NotRequired[str]
+    file: NotRequired[str]
+
+
+class SourceAnswer(TypedDict):
+    """The source of a mod: texts by file."""
+
+    name: str
+    version: str
+    sources: dict[str, str]
+
+
+class AskedForm(TypedDict):
+    """A mod that an agent has asked for."""
+
+    number: int
+    agent_id: str
+    name: str
+    version: str
+    catalogue: str
+    why: str
+    sha256: str
+    state: str
+
+
+class AskedAnswer(TypedDict):
+    """The mods that agents have asked for, and that wait for a person."""
+
+    asked: list[AskedForm]
+
+
+class PackedAnswer(TypedDict):
+    """A wheel that was made of a mod and checked; `notes`: what could not be checked."""
+
+    success: Literal[True]
+    file: str
+    name: str
+    version: str
+    sha256: str
+    handlers: int
+    notes: list[str]
+
+
+class NotPackedAnswer(TypedDict):
+    """Why no wheel was made."""
+
+    success: Literal[False]
+    name: str
+    problems: list[str]
+
+
+class PublishedAnswer(TypedDict):
+    """Where a wheel was published to."""
+
+    published: str
+    version: str
+    sha256: str
+    to: str
+
+
+class IndexAnswer(TypedDict):
+    """The index.json that lists the mods of a folder; `left_out`: wheels, each with why."""
+
+    file: str
+    mods: int
+    releases: int
+    left_out: dict[str, str]
+
+
+CompareVersions = TypedDict(
+    "CompareVersions",
+    {
+        "name": str,
+        "from": str,
+        "to": str,
+        "new_answers": list[Any],
+        "gone_answers": list[Any],
+        "new_needs": list[str],
+        "gone_needs": list[str],
+        "new_touches": Any,
+        "gone_touches": Any,
+        "files": list[Any],
+        "of_files": int,
+        "added": int,
+        "removed": int,
+        "diff": list[str],
+    },
+)
+"""What a version has that the one before had not, and the difference of the source."""
+
+
 Changed = InstalledAnswer | NothingAnswer | AsksAnswer | ConflictAnswer | TakenBackAnswer
 ANSWERS: dict[str, Any] = {
     "add": Changed,
     "update": Changed,
     "remove": Changed,
     "sync": Changed | RestoredAnswer,
+    "search": SearchAnswer,
+    "show": ShowAnswer | SourceAnswer | CompareVersions,
+    "asked": AskedAnswer | AskedForm | ShowAnswer,
+    "pack": PackedAnswer | NotPackedAnswer,
+    "publish": PublishedAnswer,
+    "index": IndexAnswer,
 }

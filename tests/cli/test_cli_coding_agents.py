@@ -14,7 +14,7 @@ from nursery import run
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
-from devserver.cli.mcp import TOOLS
+from devserver.cli.mcp import tools
 from devserver.model import forms, forms_of_answers
 
 
@@ -164,8 +164,12 @@ def test_what_new_writes_is_told_to_programs(tmp_path: Path) -> None:
 # MCP
 
 
+used: set[str] = set()
+
+
 async def called(session: Any, tool: str, **arguments: Any) -> dict[str, Any]:
-    """What a tool answers."""
+    """What a tool answers; both sides of the session hold it to the schema that is listed for it."""
+    used.add(tool)
     result = await session.call_tool(tool, arguments)
     assert not result.isError, result.content
     assert result.structuredContent is not None
@@ -184,8 +188,10 @@ async def test_an_agent_makes_writes_breaks_mends_and_asks_by_mcp(tmp_path: Path
     async with stdio_client(server) as (read, write_to), ClientSession(read, write_to) as session:
         await session.initialize()
         listed = {each.name: each for each in (await session.list_tools()).tools}
-        assert set(listed) == {each.__name__ for each in TOOLS}
+        assert set(listed) == {each.name for each in tools()}
         assert all(each.description and each.inputSchema["type"] == "object" for each in listed.values())
+        schemas = {name: each.outputSchema or {} for name, each in listed.items()}
+        assert all(each.get("$defs") or each.get("properties") for each in schemas.values())
 
         folder = Path((await called(session, "new_network", folder="demo"))["folder"])
         assert "mods/kanban.py" in (await called(session, "new_mod", name="kanban"))["files"]
@@ -222,6 +228,12 @@ async def test_an_agent_makes_writes_breaks_mends_and_asks_by_mcp(tmp_path: Path
             undone = await called(session, "undo")
             assert undone["outcomes"][0]["status"] == "applied"
             assert (await called(session, "settle"))["problems"][0]["kind"] == "differs"
+            assert (await called(session, "redo"))["success"] is True
+            assert (await called(session, "events", after=0))["events"][-1]["event_name"] == "kanban.greet"
+            assert (await called(session, "reload", mods=["kanban"]))["outcomes"][0]["mod_id"] == "kanban"
+            assert (await called(session, "restart"))["success"] is True
+            assert (await called(session, "status"))["mods"][1]["file"] == "mods/kanban.py"
+            assert used == set(listed) - {"stop"}
         finally:
             await called(session, "stop")
 

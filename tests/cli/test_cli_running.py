@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from nursery import Popen
 from processes import ECHO_BROKEN, ECHO_V2, NETWORK, OA_DEV, PATIENCE, Running, environment, oa_dev, write
@@ -245,31 +246,90 @@ def test_the_saves_commands_speak_json(server: Running, command: str) -> None:
 
 # --json
 
-ASKED = {
-    "send": SAY,
-    "wait reload": ("wait", "reload", "--timeout", "0"),
-    "open": ("open", "--print"),
-    "new": ("new", "mod", "extra"),
-    "log": ("log", "info"),
-    "load": ("load", "mods.echo"),
-    "unload": ("unload", "echo"),
-    "why": ("why", "echo"),
-    "record": ("record", "start"),
-}
+PRINTED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("wait reload", ("wait", "reload", "--after", "0")),
+    ("wait reload", ("wait", "reload", "--timeout", "0")),
+    ("send", SAY),
+    ("open", ("open", "--print")),
+    ("new", ("new", "mod", "extra")),
+    ("log", ("log", "info")),
+    ("load", ("load", "mods.echo")),
+    ("unload", ("unload", "echo")),
+    ("load", ("load", "mods.echo")),
+    ("why", ("why", "echo")),
+    ("why", ("why", "ana", "echo")),
+    ("why", ("why", "pydantic")),
+    ("record", ("record", "start")),
+    ("record", ("record", "stop")),
+    ("pin", ("pin", "--event", "echo.say", "--payload", '{"text": "hi"}', "--name", "hi")),
+    ("pins", ("pins",)),
+    ("pins show", ("pins", "show", "hi")),
+    ("pins accept", ("pins", "accept", "hi")),
+    ("pins ignore", ("pins", "ignore", "hi", "answer.message")),
+    ("replay", ("replay", "hi")),
+    ("test", ("test", "hi")),
+    ("pins remove", ("pins", "remove", "hi")),
+    ("try", ("try", "echo", "--shadow")),
+    ("compare", ("compare", "echo")),
+    ("why", ("why", "ana", "echo")),
+    ("status", ("status",)),
+    ("split", ("split", "echo@next", "20%")),
+    ("drop", ("drop", "echo@next")),
+    ("search", ("search", "poll")),
+    ("show", ("show", "polls")),
+    ("show", ("show", "polls", "--source")),
+    ("asked", ("asked",)),
+    ("index", ("index", ".")),
+    *((name, tuple(name.split())) for name in ("status", "plan", "check", "doctor", "reload", "undo", "redo")),
+    *((name, tuple(name.split())) for name in ("events --list", "pause", "apply", "resume", "settle", "trace")),
+    *((name, tuple(name.split())) for name in ("contract", "wait ready", "restart", "stop")),
+)
+"""What is asked of one server, in this order; the last one ends it."""
+
+ELSEWHERE = {"events", "run --detach", "promote", "add", "update", "remove", "sync", "pack", "publish"}
+"""`events` goes on for ever, another server runs here already, and what is about packages needs an index."""
+
+
+def closed(schema: Any) -> Any:
+    """A schema that also refuses every key that it does not name."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    own = {key: closed(each) for key, each in schema.items()}
+    return {"additionalProperties": False, **own} if "properties" in schema and "type" in schema else own
 
 
 def test_what_commands_print_is_what_the_schema_says(server: Running) -> None:
-    """Every command prints what `oa-dev schema events` describes."""
+    """Every command prints what `oa-dev schema events` describes, and no key besides."""
     write(server.folder, echo=ECHO_V2)
     server.until(type="outcome", status="applied", action="reload")
-    waited = answer(server.folder, "wait", "reload", "--after", "0")
-    TypeAdapter(forms_of_answers.ReloadRow).validate_python(waited)
-    # In their order: the last one ends the server. `events` goes on for ever, another server runs here already, and
-    # the commands about packages need an index (test_cli_market).
-    elsewhere = ("events", "run --detach", "add", "update", "remove", "sync")
-    for name in [each for each in forms_of_answers.ANSWERS if each not in elsewhere]:
-        told = answer(server.folder, *ASKED.get(name, tuple(name.split())))
-        TypeAdapter(forms_of_answers.ANSWERS[name]).validate_python(told)
+    whole = closed(forms_of_answers.json_schema())
+    assert {name for name, _ in PRINTED} | ELSEWHERE == set(whole["commands"])
+    assert whole["log"] == {"$ref": "#/$defs/LogLine"}
+    found = []
+    for name, arguments in PRINTED:
+        told = answer(server.folder, *arguments)
+        checked = jsonschema.Draft202012Validator({"$defs": whole["$defs"], **whole["commands"][name]})
+        found += [f"{name}: {problem.json_path}: {problem.message[:300]}" for problem in checked.iter_errors(told)]
+    assert found == [], "\n".join(found)
+
+
+def test_every_command_that_prints_json_has_a_schema() -> None:
+    """A command whose output is described nowhere is found here."""
+    from typer.main import get_command
+
+    from devserver.cli.app import app
+
+    def named(command: Any, before: str = "") -> list[str]:
+        inner = getattr(command, "commands", None)
+        if inner is not None:
+            return [name for each, one in inner.items() for name in named(one, f"{before}{each} ")]
+        return [before.strip()] if any("--json" in each.opts for each in command.params) else []
+
+    described = [each.split() for each in ("run --json", *forms_of_answers.ANSWERS)]
+    for words in map(str.split, named(get_command(app))):
+        assert any(each[: len(words)] == words or words[: len(each)] == each for each in described), words
 
 
 # Load and unload
