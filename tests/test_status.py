@@ -113,3 +113,27 @@ async def test_a_network_yaml_that_cannot_be_used_is_in_the_status_until_it_can(
     path.write_text(good)
     await saves.config_changed()
     assert status_of(network, saves, Standing())["refused"] == []
+
+
+async def test_a_typing_mistake_in_network_yaml_ends_nothing_and_is_forgotten_when_it_is_mended(
+    work: Workspace,
+) -> None:
+    """The mod keeps running and is shown as held; repaired it is the same generation, and held no more."""
+    work.mod("ant", served("ant", 1))
+    standing = Standing()
+    network = await work.start("mods.ant")
+    path = work.folder / "network.yaml"
+    saves = Saves(network, path, lambda: read_network(path), work.facts.append)
+    for each in work.facts:
+        standing.note(each)
+    standing.note(await work.save_yaml("mods.annt"))
+    (ant,) = status_of(network, saves, standing)["mods"]
+    assert (ant["outcome"]["status"], ant["outcome"]["reason"].split(",")[0]) == (
+        "skipped",
+        "network.yaml lists mods.annt",
+    )
+    standing.note(await work.save_yaml("mods.ant"))
+    (ant,) = status_of(network, saves, standing)["mods"]
+    assert (ant["outcome"]["status"], ant["generation"]) == ("applied", 1)
+    await work.save_yaml()
+    assert work.running() == {}

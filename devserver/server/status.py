@@ -101,14 +101,19 @@ class Standing:
         known.revision = self.revision
         known.raised = {**row, "times": before["times"] + 1 if same and before is not None else 1}
 
-    def of(self, mod_id: str) -> Row:
-        """Return the facts of a mod: `outcome`, `failed` and `raised`, each None if there is
-        none."""
+    def of(self, mod_id: str, *, is_wanted: bool = False) -> Row:
+        """Return the facts of a mod: `outcome`, `failed` and `raised`, each None if there is none.
+
+        `is_wanted`: network.yaml lists it, so that an unload that was held counts no more.
+        """
         with self._lock:
             known = self._known.get(mod_id)
         if known is None:
             return {"outcome": None, "failed": None, "raised": None}
-        return {"outcome": known.outcome, "failed": known.failed, "raised": known.raised}
+        outcome = known.outcome
+        if is_wanted and (outcome["action"], outcome["status"]) == (Action.UNLOAD.value, Status.SKIPPED.value):
+            outcome = known.applied or outcome
+        return {"outcome": outcome, "failed": known.failed, "raised": known.raised}
 
     def changed(self, mod_id: str, revision: int) -> bool:
         """Return whether any fact of a mod changed after a revision; of an unknown one, whether
@@ -180,11 +185,12 @@ def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
     if not mods:
         return []
     held = {each.mod_id: each.gate.waiting for each in network.engine.registry.slots}
+    wanted = {each.path for each in network.config.enabled_specs}
     newer = network.engine.knowledge.newer_on_disk()
     shown = {mod_id: [network.engine.shown(str(path)) for path in paths] for mod_id, paths in newer.items()}
     return [
         {
-            **_running(network.described(each), held, standing),
+            **_running(network.described(each), held, standing, is_wanted=each.mod_path in wanted),
             "file": _file(network, each),
             "newer_on_disk": shown.get(each.mod_id, []),
             "old_code": _old_code(network, each.mod_id),
@@ -246,9 +252,10 @@ def _config_schema(model: Any, manifest: Manifest | None) -> Mapping[str, Any] |
     return None if manifest is None else manifest.schema
 
 
-def _running(row: Row, held: Mapping[str, int], standing: Standing) -> Row:
+def _running(row: Row, held: Mapping[str, int], standing: Standing, *, is_wanted: bool) -> Row:
     mod_id = row["mod_id"]
-    known = {"loaded_at": iso_of(row["loaded_at"]), "held_now": held.get(mod_id, 0), **standing.of(mod_id)}
+    said = standing.of(mod_id, is_wanted=is_wanted)
+    known = {"loaded_at": iso_of(row["loaded_at"]), "held_now": held.get(mod_id, 0), **said}
     return {**row, **known}
 
 

@@ -226,6 +226,15 @@ CASES = {
     "yaml_removes": Case(
         "A mod that network.yaml names no more is unloaded.", ConfigChanged(yaml("kanban", "echo")), situation(THREE)
     ),
+    "yaml_misspells": Case(
+        "A typing mistake in the path of a mod that runs ends nothing; another path does.",
+        ConfigChanged(yaml("wikki", "new", "echo")),
+        situation(
+            THREE,
+            yaml("wiki", "kanban", "echo"),
+            absent={"mods.wikki": "no mod mods.wikki. Did you mean 'mods.wiki'?", "mods.new": "no mod mods.new"},
+        ),
+    ),
     "yaml_enables": Case(
         "A mod that is switched on is loaded.",
         ConfigChanged(yaml("kanban", "wiki", "echo")),

@@ -19,6 +19,7 @@ from devserver.reload.plan.needs import (
     declared,
     dependents_first,
     in_a_circle,
+    misspelled,
     needed_by,
     step_of,
     unmet,
@@ -196,8 +197,13 @@ def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] =
         path = module_of(mod.mod_path)
         beside = [each.mod_id for each in staying if _is_beside(each, mod)]
         needed = [*needed_by(mod, staying), *([wanted[path]] if path in wanted else []), *beside]
-        if needed:
-            holds.append(Hold(Action.UNLOAD, mod.mod_id, f"{need_it(needed)}; v{mod.generation} keeps running"))
+        why = need_it(needed) if needed else ""
+        if not needed and path not in listed:
+            absent = (each.path for each in added if module_of(each.path) in situation.absent)
+            meant = misspelled(mod, absent)
+            why = meant and f"network.yaml lists {meant}, which is nowhere, and may mean {mod.mod_path}"
+        if why:
+            holds.append(Hold(Action.UNLOAD, mod.mod_id, f"{why}; v{mod.generation} keeps running"))
             staying.append(mod)
         else:
             steps.append(unload_step(mod, "disabled" if path in listed else "no longer listed"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from devserver.config.yaml_values import near
 from devserver.market.manifest import completed
 from devserver.market.packages import Package, parse_package
 from devserver.market.requirements import Requirement, load_order
@@ -331,7 +332,21 @@ def orphans(situation: Situation) -> list[LiveMod]:
 
 def _is_wanted(mod: LiveMod, situation: Situation) -> bool:
     spec = situation.listed(mod.mod_path)
-    return not mod.came_with and (not mod.listed or (spec is not None and spec.enabled))
+    if mod.came_with:
+        return False
+    if not mod.listed or spec is not None:
+        return spec is None or spec.enabled or not mod.listed
+    empty = (each.path for each in situation.config.enabled_specs if situation.at(each.path) is None)
+    return bool(misspelled(mod, empty))
+
+
+def misspelled(mod: LiveMod, paths: Iterable[str]) -> str:
+    """Return which of these paths, where no mod is, may be a typing mistake for a mod that runs.
+
+    Such a mistake in network.yaml ends nothing.
+    """
+    own = (module_of(mod.mod_path),)
+    return next((each for each in paths if near(module_of(each), own) is not None), "")
 
 
 def why_orphan(mod: LiveMod, situation: Situation) -> str:
