@@ -85,6 +85,11 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         finally:
             del self._executions[execution.thread]
 
+    @property
+    def hangs(self) -> bool:
+        """Whether an abandoned build still runs in its thread. May be asked from any thread."""
+        return any(each.abandoned for each in self._executions.copy().values())
+
     def execution(self) -> Execution | None:
         """Return the build that runs on this thread, or None.
 

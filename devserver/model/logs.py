@@ -182,7 +182,8 @@ def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[st
 def adopt(structlog: Any) -> None:
     """Let the structlog of mods, unless someone has configured it, log through `logging`, whose
     records we show."""
-    if structlog.is_configured():
+    # Another thread may be in the middle of its import.
+    if getattr(structlog.__spec__, "_initializing", False) or structlog.is_configured():
         return
     structlog.configure(
         processors=[

@@ -135,7 +135,7 @@ class Engine:
         self._around = around
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
-        self.proof = Proof(home, self._stale, lambda: [each.instance.state for each in self.registry.live])
+        self.proof = Proof(home, self._stale, self._states, lambda: self._finder.hangs)
         """Whether replaced code is gone."""
         self._news = ModNews(
             self.registry,
@@ -557,6 +557,9 @@ class Engine:
         brings."""
         spec = self.knowledge.specs.get(module_of(step.mod_path))
         return spec.place_of if spec is not None and spec.config == step.config else None
+
+    def _states(self) -> list[dict[Any, Any]]:
+        return [each.instance.state for each in self.registry.live]
 
     def is_source(self, path: Path) -> bool:
         """Return whether a data file that a mod reads may be one of its sources."""

@@ -51,7 +51,8 @@ class _Case:
 
 class Proof:
     """`found(holders)` is told of the holders of code that should be gone; `states` gives the
-    states of the mods that run.
+    states of the mods that run; `hangs`: whether an abandoned import still runs, which holds what
+    was loaded when it began: until it ends nothing can be proven.
 
     Runs in the loop it was made in.
     """
@@ -61,7 +62,9 @@ class Proof:
         home: Home,
         found: Callable[[tuple[Holder, ...]], None],
         states: Callable[[], Sequence[Mapping[Any, Any]]] = tuple,
+        hangs: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._hangs = hangs
         self._states = states
         self.held: dict[str, tuple[Holder, ...]] = {}
         """By mod, the holders of its replaced code in the last census."""
@@ -99,7 +102,7 @@ class Proof:
         """
         if self._cost is None:
             self._cost = garbage.expected_cost()
-        if not self._cases or self._cost > garbage.BOUNDED:
+        if not self._cases or self._cost > garbage.BOUNDED or self._hangs():
             return {}
         case = self._cases[-1]
         for seconds in _AT_ONCE:
@@ -132,7 +135,8 @@ class Proof:
     async def _work(self) -> None:
         while self._cases:
             await asyncio.sleep(_STEP)
-            if any(each.is_ready for each in self._cases) and await self._may_collect():
+            may_be_gone = any(each.is_ready for each in self._cases) and not self._hangs()
+            if may_be_gone and await self._may_collect():
                 await self._take()
 
     async def _may_collect(self) -> bool:

@@ -223,7 +223,7 @@ def _state(notes: Sequence[str]) -> str:
     """Return what happened to the state of each mod. Keeping all of it is told once, and having
     none is not told."""
     if len(notes) == 1:
-        return "" if notes[0] == _NOTHING_KEPT else notes[0]
+        return "" if notes[0] == _NOTHING_KEPT else notes[0].removeprefix(f"{_NOTHING_KEPT}; ")
     told = (_KEPT if each.startswith(_KEPT) else each for each in notes if each != _NOTHING_KEPT)
     return joined(told, "; ")
 

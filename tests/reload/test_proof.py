@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devserver import AgentNetwork
+from devserver.loader.finder import Execution
 from devserver.model.change import FilesChanged
 from devserver.model.facts import Fact, PlanMade
 from devserver.sources.files import sources_now
@@ -229,3 +230,17 @@ async def test_what_holds_old_code_unseen_is_told_too(here: Here) -> None:
     assert here.restarts == [
         ("old code of mods.truth v1 is held by something that Python does not show, as code in C may",)
     ]
+
+
+async def test_while_an_abandoned_import_still_runs_no_restart_is_asked_for(here: Here) -> None:
+    """What hangs there holds what was loaded when it began; once it has ended, old code is looked for."""
+    here.write(1)
+    await here.start()
+    proof = here.network.engine.proof
+    held = [sys.modules["mods.truth"]]
+    with here.network.engine._finder.executing(Execution(thread=-1, abandoned=True)):
+        await here.save(here.write(2))
+        assert (proof.waits, proof.held, here.restarts) == (True, {}, [])
+        held.clear()
+    await until(lambda: not proof.waits)
+    assert (proof.held, here.restarts) == ({}, [])

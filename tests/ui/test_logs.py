@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -183,3 +185,11 @@ def test_a_mod_that_never_logs_never_imports_structlog(work: Workspace) -> None:
     made: Any = logs.logger("mods.page")
     assert repr(made) == "<logger mods.page>"
     assert object.__getattribute__(made, "_made") is None
+
+
+def test_a_structlog_that_another_thread_still_imports_is_left_alone() -> None:
+    """It has no attributes yet that could be asked for."""
+    half = ModuleType("structlog")
+    half.__spec__ = ModuleSpec("structlog", None)
+    half.__spec__._initializing = True  # type: ignore[attr-defined]
+    logs.adopt(half)
