@@ -20,6 +20,7 @@ import http.client
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import quote, urlsplit
 
@@ -71,7 +72,7 @@ class Agent:
     Args:
         agent_id: its id in the network.
         url: where the network answers; by default what OA_DEV_URL says, which `oa-dev run` sets for the agents that
-            it starts, else http://127.0.0.1:8700.
+            it starts, else the network that runs in the working directory or above, else http://127.0.0.1:8700.
         metadata: what the network and its mods are told of the agent.
         password: that of the group it joins; without one it is in the default group.
         secret: of an earlier stay, to go on there. `agent.secret` is that of this stay.
@@ -91,7 +92,7 @@ class Agent:
         patience: float = 30.0,
     ) -> None:
         self.agent_id = agent_id
-        self.url = (url or os.environ.get("OA_DEV_URL") or _DEFAULT_URL).rstrip("/")
+        self._given = url or os.environ.get("OA_DEV_URL")
         self.secret = secret
         self.lost = 0
         """The number of events that newer ones replaced before they were read."""
@@ -107,6 +108,11 @@ class Agent:
         self._failure: AgentError | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def url(self) -> str:
+        """Where the network answers: looked up each time, as a server may begin or take another port meanwhile."""
+        return (self._given or _running_here() or _DEFAULT_URL).rstrip("/")
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._stay(), name=f"agent {self.agent_id}")
         try:
@@ -115,7 +121,7 @@ class Agent:
         except BaseException as error:
             await self._end(leave=False)
             if isinstance(error, TimeoutError):
-                raise AgentError("no_answer", f"no network answers at {self.url}") from None
+                raise AgentError("no_answer", f"no network answers at {self.url}; start one with: oa-dev run") from None
             raise
         return self
 
@@ -381,6 +387,20 @@ class _HttpLine:
             # Ends the poll that a thread waits for.
             with contextlib.suppress(OSError):
                 self._polls.sock.shutdown(2)
+
+
+def _running_here() -> str | None:
+    """Return the address of the network that runs in the working directory or above, as its server wrote it; only
+    what this user owns is believed."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        try:
+            with open(folder / ".oa-dev" / "run.json", encoding="utf-8") as file:
+                if os.fstat(file.fileno()).st_uid == os.getuid():
+                    return str(json.load(file)["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none there, or one that is just being written
+    return None
 
 
 def _connection(url: str, seconds: float = 10.0) -> http.client.HTTPConnection:

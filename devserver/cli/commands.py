@@ -203,21 +203,15 @@ def _plain(name: str) -> str:
 def new_agent(name: str, *, as_json: bool) -> int:
     """Write an agent as a script beside the network of the working directory."""
     from devserver.cli.scaffold import agent_files
-    from devserver.config.network_yaml import read_network
-    from devserver.errors import ConfigError
-    from devserver.model.config import DEFAULT_PORT
     from devserver.network.identity import agent_id_problem
 
     path = network_file(None)
     problem = agent_id_problem(name)
     if problem is not None:
         raise Problem(problem, "an agent is named like ana")
-    try:
-        port = read_network(path).port
-    except ConfigError:
-        port = DEFAULT_PORT
-    files = agent_files(name, f"http://127.0.0.1:{port}")
-    then = f"now: oa-dev run, and beside it: python {next(iter(files))}"
+    files = agent_files(name)
+    file = next(iter(files))
+    then = f"now: oa-dev run, and beside it: python {file}\nor let oa-dev run start it: dev: {{agents: [{file}]}}"
     return _told(_written(path.parent, files), then, as_json=as_json)
 
 

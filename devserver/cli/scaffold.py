@@ -100,12 +100,11 @@ list it in network.yaml under `dev:` as `agents: [{file}]`.
 
 import argparse
 import asyncio
-import os
 
 from devserver import Agent, AgentError
 
 
-async def main(url: str) -> None:
+async def main(url: str | None) -> None:
     """Stay until Ctrl-C. The connection comes back by itself after a restart of the network."""
     async with Agent("{agent_id}", url=url) as me:
         print("{agent_id} has joined; Ctrl-C ends it")
@@ -118,7 +117,7 @@ async def main(url: str) -> None:
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__.partition("\\n")[0])
-    arguments.add_argument("--url", default=os.environ.get("OA_DEV_URL", "{url}"), help="where the network answers")
+    arguments.add_argument("--url", help="where the network answers (default: the one that runs in this folder)")
     try:
         asyncio.run(main(arguments.parse_args().url))
     except KeyboardInterrupt:
@@ -145,7 +144,7 @@ within milliseconds, in place. Do not restart it after an edit.
 
 `oa-dev mcp` serves the same as tools (pip install 'oa-dev[mcp]'). With `--json`, errors are JSON on standard output.
 `oa-dev events --list --json` says what can be asked, with JSON Schemas; `oa-dev check --json` checks without a server;
-`python -m pytest` runs the tests, each in a network of its own.
+`python -m pytest` (pip install pytest) runs the tests, each in a network of its own.
 
 Exit codes: 0 done, 1 failed, 2 misused, 3 network.yaml cannot be used, 4 port in use, 5 `check` found mod errors.
 
@@ -230,11 +229,11 @@ def package_files(name: str, oa_dev: str) -> dict[str, str]:
     }
 
 
-def agent_files(agent_id: str, url: str) -> dict[str, str]:
+def agent_files(agent_id: str) -> dict[str, str]:
     """Return an agent as a script, by path within the network's folder."""
     stem = re.sub(r"[^A-Za-z0-9_]", "_", agent_id)
     file = f"agents/{stem}.py"
-    return {file: _AGENT.format(agent_id=agent_id, file=file, url=url)}
+    return {file: _AGENT.format(agent_id=agent_id, file=file)}
 
 
 def mod_name(given: str) -> str:

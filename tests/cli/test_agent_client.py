@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from processes import PATIENCE, Running, oa_dev, write
 
 from devserver import Agent, AgentError
 from devserver.agent import NoWebSocket, WebSocketLine
+from devserver.server.runfile import write_run_file
 
 ECHO = """\
 from devserver import BaseMod, EventResponse, mod_event_handler
@@ -168,3 +170,20 @@ def test_new_agent_writes_one_that_runs(server: Running) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         process.wait()
+
+
+def test_without_an_address_an_agent_finds_the_network_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a folder below, and once a server runs there; what is given, and OA_DEV_URL, come first."""
+    monkeypatch.delenv("OA_DEV_URL", raising=False)
+    (tmp_path / "agents").mkdir()
+    monkeypatch.chdir(tmp_path / "agents")
+    agent = Agent("ana")
+    assert agent.url == "http://127.0.0.1:8700"
+    write_run_file(tmp_path, "http://127.0.0.1:8709", "token", os.getpid())
+    assert agent.url == "http://127.0.0.1:8709"
+    (tmp_path / ".oa-dev" / "run.json").write_text("{")
+    assert agent.url == "http://127.0.0.1:8700"
+    monkeypatch.setenv("OA_DEV_URL", "http://127.0.0.1:1/")
+    assert (Agent("ana").url, Agent("ana", "http://127.0.0.1:2").url) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
