@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Coroutine
@@ -37,7 +38,8 @@ def measure(options: Options) -> Result:
     with tempfile.TemporaryDirectory(prefix="oa-dev-bench-") as folder:
         copy(_ROOT / "network.yaml", folder)
         copytree(_ROOT / "mods", Path(folder, "mods"))
-        # The mods beside this file are on the path of who runs it, and are none of the network's.
+        # The mods beside this file are on the path of the bench too, and are not the network's.
+        sys.path.insert(0, folder)
         with contextlib.chdir(folder):
             found = asyncio.run(_measured(Path(folder), options))
     rows = tuple((name, *(figure(each) for each in values)) for name, values in found["rows"].items())

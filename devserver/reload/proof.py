@@ -68,6 +68,8 @@ class Proof:
         self._states = states
         self.held: dict[str, tuple[Holder, ...]] = {}
         """By mod, the holders of its replaced code in the last census."""
+        self.is_wanted = True
+        """False where nothing is told of it, as in the replay process: no census is taken."""
         self._home = home
         self._found = found
         self._cases: list[_Case] = []
@@ -87,7 +89,7 @@ class Proof:
         self._add(_Case(remains, (), ()))
 
     def _add(self, case: _Case) -> None:
-        if not case.remains:
+        if not case.remains or not self.is_wanted:
             return
         self._cases.append(case)
         self._cases = [each for each in self._cases if any(code.alive() for code in each.remains)][-_MOST_WAITING:]

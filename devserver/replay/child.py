@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import select
 import shutil
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -26,7 +27,7 @@ from devserver.model.facts import Fact, Outcome, PlanDone, Status
 from devserver.model.observation import Observation
 from devserver.network.compare import compare_at
 from devserver.replay import plain
-from devserver.replay.forks import Failed, forked
+from devserver.replay.forks import Failed, forked, reap
 from devserver.replay.frames import read_message, write_answer
 from devserver.replay.observe import Watched, with_numbers
 from devserver.replay.sandbox import Sandbox, end_with_parent, shut, step_back
@@ -37,6 +38,8 @@ T = TypeVar("T")
 
 _GRACE = 0.5
 """Seconds that a fork has beyond those of its event."""
+_IDLE = 0.5
+"""Seconds without a message after which there is time for what nothing waits for."""
 _MOST_SESSION = 200 * 1024 * 1024
 """The most bytes of the observations of a session."""
 MOST_STORAGE = 10 * 1024 * 1024
@@ -68,6 +71,7 @@ class Child:
         self._numbers: dict[str, int] = {}
         self._failed: dict[str, str] = {}
         self._kept: dict[str, _Kept] = {}
+        self._is_untidy = False
         self._asks: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "follow": self._follow,
             "keep": self._keep,
@@ -80,7 +84,7 @@ class Child:
 
     def serve(self, reading: int, writing: int) -> None:
         """Answer until the server has ended."""
-        while (message := read_message(reading)) is not None:
+        while (message := self._next(reading)) is not None:
             try:
                 answer = self._asks[message["do"]](message)
             except Failed as error:
@@ -90,12 +94,21 @@ class Child:
                 answer = {"cannot": f"{type(error).__name__}: {error}"}
             write_answer(writing, answer)
 
+    def _next(self, reading: int) -> Any:
+        """Read a message. Where none comes for a moment, collect what earlier code has left: nothing waits for that."""
+        if (self._is_untidy or self._sandbox.ending) and not select.select((reading,), (), (), _IDLE)[0]:
+            reap(self._sandbox)
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            self._is_untidy = False
+        return read_message(reading)
+
     # Code
 
     def _follow(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run the code of the server: `mods`, `digests` of all sources, `texts` of those that have
         changed."""
-        gc.unfreeze()
         gc.enable()
         self._sandbox.refused.clear()
         self._facts.clear()
@@ -109,9 +122,10 @@ class Child:
         assert network is not None
         # A thread beside a fork may hold a lock that no one in the fork releases.
         network.engine.worker.stop(1.0)
-        gc.collect()
+        # In a fork a collection would write to every page, and so copy it.
         gc.freeze()
         gc.disable()
+        self._is_untidy = True
         running = {each.path: each.text.digest for each in network.engine.modules.current.values()}
         wanted = message["digests"]
         live = {each.mod_id for each in network.engine.registry.live}
@@ -127,6 +141,7 @@ class Child:
             for each in message["roots"]:
                 network.engine.roots.add(each)
             network.engine.roots.asked = message["asked"]
+            network.engine.proof.is_wanted = False
             if message["texts"]:
                 # The server has checked the sources; in a user namespace files of root look like a
                 # stranger's.

@@ -15,6 +15,8 @@ from devserver.replay.sandbox import Sandbox, end_with_parent, limit_memory
 
 MOST_BYTES = 16 * 1024 * 1024
 """The longest result."""
+_WHOLE = b"\n"
+"""What a result ends with that is there to its last byte."""
 
 
 class Failed(Exception):
@@ -26,6 +28,7 @@ def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int 
 
     Raises Failed without a result within `seconds`.
     """
+    reap(sandbox)
     reading, writing = os.pipe()
     own = os.getpid()
     try:
@@ -43,12 +46,23 @@ def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int 
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise Failed(f"did not end within {seconds:g} s") from None
-        how = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        how = 0
+        if data.endswith(_WHOLE):
+            # Its end takes as long as the event: giving back the memory that it has written to.
+            sandbox.ending.append(pid)
+        else:
+            how = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         os.close(reading)
         if writing >= 0:
             os.close(writing)
     return _read(data, how, most)
+
+
+def reap(sandbox: Sandbox) -> None:
+    """Wait for the forks that have given their results, and are ending."""
+    while sandbox.ending:
+        os.waitpid(sandbox.ending.pop(), 0)
 
 
 def _read(data: bytes, how: int, most: int) -> Any:
@@ -80,10 +94,12 @@ def _work(work: Callable[[], Any], writing: int, parent: int, most: int) -> None
         except BaseException as error:
             # SystemExit too: this process must end in no other way than below.
             answer = {"failed": f"{type(error).__name__}: {error}"}
-        view = memoryview(json.dumps(answer).encode()[:most])
+        result = json.dumps(answer).encode()
+        view = memoryview(result[:most] if len(result) >= most else result + _WHOLE)
         while view:
             view = view[os.write(writing, view) :]
         code = 0
+        os.close(writing)
     finally:
         os._exit(code)
 

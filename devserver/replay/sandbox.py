@@ -84,6 +84,8 @@ class Sandbox:
     """The refusals so far, in words for people, each once."""
     forks: bool = False
     """Whether this process itself forks at the moment, or ends its fork."""
+    ending: list[int] = field(default_factory=list)
+    """The forks that have given their results, by process id."""
     open_to: frozenset[str] = frozenset()
     """The kinds of the table that are allowed, for a network that asks for it."""
 
