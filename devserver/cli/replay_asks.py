@@ -13,7 +13,7 @@ from devserver.cli.inputs import event_of, object_of, text_of
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
 from devserver.model.observation import Differs
-from devserver.ui.replay_lines import difference_lines, names_of, pin_line, run_line, state_words, value
+from devserver.ui.replay_lines import difference_lines, names_of, pace_words, pin_line, run_line, state_words, value
 from devserver.ui.segments import plain, strong
 from devserver.ui.terminal import is_tty
 from devserver.ui.words import count, took
@@ -64,6 +64,7 @@ def _observed(pinned: Mapping[str, Any]) -> list[str]:
     told = f" · tells {count(len(seen['told']), 'agent')}" if seen["told"] else ""
     lines = [answers + told]
     lines += [f"was refused {each}" for each in seen["refused"]]
+    lines += seen["notes"]
     if pinned["noise"]:
         lines.append(f"not compared: {', '.join(pinned['noise'])} (differs from run to run)")
     return lines
@@ -155,6 +156,8 @@ def _show_runs(answer: Mapping[str, Any]) -> None:
     width = max(len(names_of(each)) for each in answer["runs"])
     show_lines(run_line(each, width) for each in answer["runs"])
     for run in answer["runs"]:
+        for each in run.get("seen", {}).get("notes", ()):
+            say(f"  note     {each}")
         for each in run.get("seen", {}).get("refused", ()):
             say(f"  refused  {each}")
         for raised in run.get("seen", {}).get("raised", ()):
@@ -165,6 +168,7 @@ def _show_runs(answer: Mapping[str, Any]) -> None:
         show_lines((plain("  "), *row) for row in rows)
         if not rows:
             say("  the same on both")
+        say(f"  {pace_words(answer['took_us'])}")
 
 
 def _send_again(server: Client, what: str, body: dict[str, Any], answer: Mapping[str, Any], *, as_json: bool) -> int:

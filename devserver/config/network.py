@@ -493,6 +493,13 @@ class OrWord:
         return Restart(policy=word)
 
 
+class Replay(Closed):
+    """What mods may do in the replay process."""
+
+    allow: list[Text] = Field(default=[], description="Mods that may use the network there, by their ids.")
+    fresh: Flag = Field(default=False, description="Start a process for each event, instead of a fork.")
+
+
 class Dev(Closed):
     """The keys of oa-dev alone."""
 
@@ -502,6 +509,7 @@ class Dev(Closed):
     )
     limits: Annotated[Limits, OrEmpty()] = Limits.model_construct()
     restart: Annotated[Restart, OrWord()] = Restart.model_construct()
+    replay: Annotated[Replay, OrEmpty()] = Replay.model_construct()
     agents: list[AgentFile] = Field(
         default=[], description="Agents that run beside the network, each a file: restarted when it is saved."
     )

@@ -36,7 +36,7 @@ from devserver.config.versions import check_versions, versions_of
 from devserver.config.yaml_text import MAX_BYTES, Place, Source, compose, decode, too_large, unquoted
 from devserver.config.yaml_values import MAX_GUESSES, Document, Loc, did_you_mean, near, path_of
 from devserver.errors import ConfigError
-from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig
+from devserver.model.config import DEFAULT_PORT, AgentGroup, ModSpec, NetworkConfig, ReplayRules
 from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
 from devserver.model.names import LOOPBACK, is_loopback, mod_name_problem, module_of
 
@@ -275,6 +275,7 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         grants={agent: tuple(scopes) for agent, scopes in dev.grants.items()},
         limits=Limits(**dev.limits.model_dump()),
         restart=RestartRules(RestartPolicy(dev.restart.policy), dev.restart.drain),
+        replay=ReplayRules(tuple(dev.replay.allow), dev.replay.fresh),
         max_body=dev.max_body,
         lists_mods="mods" in network.model_fields_set,
         studio=dev.studio,

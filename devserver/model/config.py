@@ -79,6 +79,15 @@ class AgentGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayRules:
+    """What the replay process lets mods do. `allow`: the ids of those that may use the network there."""
+
+    allow: tuple[str, ...] = ()
+    fresh: bool = False
+    """Whether each event is run in a process of its own that was not forked: for libraries that a fork breaks."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkConfig:
     """A whole network.yaml. `mods` has the order of the file, in which mods are asked."""
 
@@ -99,6 +108,7 @@ class NetworkConfig:
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     restart: RestartRules = field(default_factory=RestartRules)
+    replay: ReplayRules = field(default_factory=ReplayRules)
     max_body: int = MOST_UPLOAD
     studio: bool = False
     indexes: tuple[str, ...] = ()

@@ -380,11 +380,16 @@ class AgentProgram:
 
 
 class PinResult(StrEnum):
-    """The result of a pinned event. FIXED: it failed when it was pinned and does not fail now."""
+    """What became of a pinned event.
+
+    FIXED: it failed when it was pinned, and does not any more. UNSTEADY: it differs, and has come to both results on
+    the same code more than once: that is no word about a save.
+    """
 
     SAME = "same"
     DIFFERS = "differs"
     FIXED = "fixed"
+    UNSTEADY = "unsteady"
     CANNOT = "cannot"
 
 

@@ -371,6 +371,7 @@ class ReplayedForm(TypedDict):
     generation: int
     same: int
     differ: int
+    unsteady: int
     cannot: int
     of: int
     skipped: int

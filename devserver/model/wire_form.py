@@ -320,6 +320,7 @@ def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
         "generation": max(fact.mods.values(), default=0),
         "same": fact.count(PinResult.SAME),
         "differ": fact.count(PinResult.DIFFERS, PinResult.FIXED),
+        "unsteady": fact.count(PinResult.UNSTEADY),
         "cannot": fact.count(PinResult.CANNOT),
         "of": fact.of,
         "skipped": fact.skipped,

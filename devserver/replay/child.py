@@ -15,19 +15,23 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from devserver.agent_network import AgentNetwork
+from devserver.live.generation import running
 from devserver.model.change import ConfigChanged, FilesChanged
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import Fact, Outcome, PlanDone, Status
+from devserver.model.names import mod_id_of
 from devserver.model.observation import Observation
 from devserver.network.compare import compare_at
 from devserver.replay import plain
-from devserver.replay.forks import Failed, forked, reap
+from devserver.replay.forks import MOST_BYTES, Failed, done_here, forked, reap
 from devserver.replay.frames import read_message, write_answer
 from devserver.replay.observe import Watched, with_numbers
 from devserver.replay.sandbox import Sandbox, end_with_parent, shut, step_back
@@ -58,12 +62,18 @@ class _Kept:
 
 
 class Child:
-    """The process, between two messages. `workspace`: the folder of network.yaml; `folder`: the one
-    that it may write to."""
+    """The process, between two messages.
 
-    def __init__(self, workspace: Path, folder: Path, sandbox: Sandbox) -> None:
+    Arguments: `workspace`, the folder of network.yaml; `folder`, what it may write to; `forks`, whether what it runs
+    is run in a fork; otherwise it is of no use afterwards, and ended.
+    """
+
+    def __init__(self, workspace: Path, folder: Path, sandbox: Sandbox, *, forks: bool = True) -> None:
         self._workspace = workspace
         self._sandbox = sandbox
+        self._forks = forks
+        self._allowed: frozenset[str] = frozenset()
+        """The modules of mods that may use the network, as their paths."""
         self._storage = _Storage(workspace / ".oa-dev" / "storage", folder / "storage")
         self._loop = asyncio.new_event_loop()
         self._network: AgentNetwork | None = None
@@ -114,6 +124,10 @@ class Child:
         self._facts.clear()
         files.held.update(message["texts"])
         specs = tuple(ModSpec(path, config) for path, config in message["mods"])
+        if "config" in message:
+            allow = message["config"].replay.allow
+            self._allowed = frozenset(each.path for each in specs if mod_id_of(each.path) in allow)
+            self._sandbox.may_use_network = self._may_use_network
         self._numbers = dict(message["numbers"])
         self._loop.run_until_complete(self._followed(message, specs))
         for mod_id, why in self._outcomes():
@@ -170,6 +184,22 @@ class Child:
                 wants = ", ".join(self._sandbox.refused)
                 yield each.mod_id, f"it wants {wants} to start" if wants else str(each.error or each.reason)
 
+    def _may_use_network(self, event: str) -> bool:
+        """Whether the code that runs is that of a mod which may: of its handler, its hook or its import."""
+        if not self._allowed:
+            return False
+        call = running.get()
+        if call is not None:
+            return call.generation.mod_path in self._allowed
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            name = frame.f_globals.get("__name__", "")
+            if any(name == each or name.startswith(f"{each}.") for each in self._allowed):
+                return True
+            frame = frame.f_back
+        # A loop looks names up on a thread of its own, which knows of no call.
+        return event == "socket.getaddrinfo" and threading.current_thread() is not threading.main_thread()
+
     # Events
 
     def _keep(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,15 +218,20 @@ class Child:
 
     def _seen(self, work: Callable[[], Any], seconds: float) -> dict[str, Any]:
         try:
-            return {"seen": forked(self._sandbox, work, seconds + _GRACE)}
+            return {"seen": self._apart(work, seconds + _GRACE)}
         finally:
             self._storage.restore()
+
+    def _apart(self, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
+        """Do something that leaves nothing behind. Raises Failed."""
+        return forked(self._sandbox, work, seconds, most) if self._forks else done_here(work, most)
 
     def _observed(self, kept: _Kept, seconds: float) -> dict[str, Any]:
         """Observe one event, in the fork."""
         network = self._network
         assert network is not None
         self._sandbox.refused.clear()
+        self._sandbox.let_through.clear()
 
         async def observed() -> Observation:
             states = {**kept.states, **{mod_id: Given.unpacked(each) for mod_id, each in kept.packed.items()}}
@@ -204,7 +239,14 @@ class Child:
             return await Watched(network).run(event_of(kept.event), seconds)
 
         seen = with_numbers(_run_in_fork(observed()), self._numbers)
-        return replace(seen, refused=(*seen.refused, *self._sandbox.refused)).to_dict()
+        notes = (*seen.notes, *self._with_network(seen))
+        return replace(seen, refused=(*seen.refused, *self._sandbox.refused), notes=notes).to_dict()
+
+    def _with_network(self, seen: Observation) -> Iterator[str]:
+        """Say that mods of a run had the network, and what they did there."""
+        allowed = {mod_id_of(each) for each in self._allowed}
+        if mods := [each for each in seen.generations if each in allowed]:
+            yield f"with network: {', '.join(mods)}{''.join(f'; {each}' for each in self._sandbox.let_through)}"
 
     def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run events one after the other, each on the state after the ones before it; all in one
@@ -217,7 +259,7 @@ class Child:
             return _run_in_fork(self._played(network, begin, message["events"], seconds))
 
         try:
-            return {"all": forked(self._sandbox, work, message["most_seconds"], _MOST_SESSION)}
+            return {"all": self._apart(work, message["most_seconds"], _MOST_SESSION)}
         finally:
             self._storage.restore()
 
@@ -244,12 +286,11 @@ class Child:
     def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return packed states as plain data, or the reasons why they have no plain form."""
         packed = message["states"]
-        return {"states": forked(self._sandbox, lambda: {mod: plain_of(each) for mod, each in packed.items()}, 5.0)}
+        return {"states": self._apart(lambda: {mod: plain_of(each) for mod, each in packed.items()}, 5.0)}
 
     def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Return one level of a packed state at `steps`; or, with `since`, its differences from
-        that one."""
-        return {"look": forked(self._sandbox, lambda: looked(message), 5.0)}
+        """Say what a packed state holds at `steps`, one level deep; or, with `since`, what differs from that one."""
+        return {"look": self._apart(lambda: looked(message), 5.0)}
 
 
 def _run_in_fork(work: Coroutine[Any, Any, T]) -> T:
@@ -377,22 +418,17 @@ def _mark(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def main() -> None:
-    """Be the replay process of the server that has started this one: folder of network.yaml, folder
-    to write to."""
-    workspace, folder, parent, network = (
-        Path(sys.argv[1]),
-        Path(sys.argv[2]),
-        int(sys.argv[3]),
-        sys.argv[4] == "network",
-    )
-    if not end_with_parent(parent):
+    """Be the replay process of the server that has started this one: folder of network.yaml, folder to write to."""
+    workspace, folder, parent, network, fresh = sys.argv[1:6]
+    if not end_with_parent(int(parent)):
         return
     reading, writing = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for each in (0, 1, 2):
         os.dup2(nothing, each)
     step_back()
-    child = Child(workspace, folder, shut(folder, network=network))
+    sandbox = shut(Path(folder), network=network == "network")
+    child = Child(Path(workspace), Path(folder), sandbox, forks=fresh != "fresh")
     child.serve(reading, writing)
     # Threads that an import has started do not delay the exit.
     os._exit(0)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from devserver.errors import DevServerError
-from devserver.model.config import NetworkConfig
+from devserver.model.config import NetworkConfig, ReplayRules
 from devserver.replay.code import Code
 from devserver.replay.frames import MOST_BYTES, packed, read_answer
 
@@ -90,10 +90,11 @@ class _Process:
 class Host:
     """Asks the replay process of one server. For the control side's loop."""
 
-    def __init__(self, workspace: Path, environ: Mapping[str, str], *, network: bool = False) -> None:
+    def __init__(self, workspace: Path, environ: Mapping[str, str]) -> None:
         self._workspace = workspace
         self._environ = environ
-        self._open = network
+        self._rules = ReplayRules()
+        """Those of network.yaml that the process was started by."""
         self._process: _Process | None = None
         self._lock = asyncio.Lock()
         self._deaths: deque[float] = deque(maxlen=_DEATHS)
@@ -132,11 +133,18 @@ class Host:
             process = await self._following(code, config)
             try:
                 return await process.ask(message, seconds + _SLACK)
-            except ReplayFailed:
+            except ReplayFailed as error:
+                if self._rules.fresh:
+                    # It ran in that process itself, which the next question does not find.
+                    is_late = isinstance(error.__cause__, TimeoutError)
+                    return {"cannot": f"did not end within {seconds:g} s" if is_late else "ended the process"}
                 await self._died()
                 raise
             finally:
-                self._be_idle()
+                if self._rules.fresh:
+                    await self.end()
+                else:
+                    self._be_idle()
 
     async def follow(self, code: Code, config: NetworkConfig) -> None:
         """Have this code run there. Raises ReplayFailed."""
@@ -183,8 +191,10 @@ class Host:
             await process.end()
 
     async def _following(self, code: Code, config: NetworkConfig) -> _Process:
-        """Return the process, running this code. It is started again once if it cannot be brought
-        there in place."""
+        """The process, running this code. It is begun from the start once where it cannot be brought there in place."""
+        if self._process is not None and self._rules != config.replay:
+            await self.end()
+        self._rules = config.replay
         for is_last in (False, True):
             fresh = self._process is None
             process = self._process or await self._start()
@@ -238,7 +248,8 @@ class Host:
             str(self._workspace),
             folder.name,
             str(os.getpid()),
-            "network" if self._open else "",
+            "network" if self._rules.allow else "",
+            "fresh" if self._rules.fresh else "",
             cwd=self._workspace,
             env={**self._environ, **quiet},
             stdin=subprocess.PIPE,

@@ -27,6 +27,8 @@ MOST_PINS = 500
 _SUFFIX = ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEEPEST = 100
+_UNSTEADY = 2
+"""How often a pin has to come to another result on the same code to be called unsteady."""
 
 
 class PinRefused(DevServerError):
@@ -74,7 +76,10 @@ class Pin:
     last: PinReplayed | None = None
     """The result of its last run."""
     seen: Observation | None = None
-    """The observation of its last run."""
+    """What it did then."""
+    flips: int = 0
+    """How often it came to another result than before on the same code."""
+    _differed: bool | None = None
 
     @property
     def event_name(self) -> str:
@@ -114,9 +119,26 @@ class Pin:
             result, why = PinResult.FIXED, f"{first.kind} {first.message} → success"
         return self._came_to(result, found, why)
 
+    def note(self, seen: Observation) -> PinReplayed:
+        """Keep what a run did, and what that came to: see PinResult.UNSTEADY."""
+        came = self.judge(seen)
+        differs = came.result is PinResult.DIFFERS
+        is_same_code = self.seen is not None and self.seen.generations == seen.generations
+        if is_same_code and self._differed not in (None, differs):
+            self.flips += 1
+        if differs and self.flips >= _UNSTEADY:
+            why = f"ignore it: oa-dev pins ignore {self.name} PATH"
+            came = self._came_to(PinResult.UNSTEADY, came.differences, why)
+        self.last, self.seen, self._differed = came, seen, differs
+        return came
+
     def cannot(self, why: str) -> PinReplayed:
         """Return the result of a pin that was not run."""
         return self._came_to(PinResult.CANNOT, (), why)
+
+    def forget_flips(self) -> None:
+        """Judge it from now on by other measures than before."""
+        self.flips, self._differed = 0, None
 
     def _came_to(self, result: PinResult, found: tuple[Differs, ...], why: str) -> PinReplayed:
         return PinReplayed(
@@ -269,6 +291,7 @@ class Pins:
         if pin.seen is None:
             return False
         pin.accepted, pin.last = pin.seen, None
+        pin.forget_flips()
         pin.generations = dict(pin.seen.generations)
         self.put(pin)
         return True
@@ -276,6 +299,7 @@ class Pins:
     def ignore(self, pin: Pin, pattern: str) -> None:
         """Stop comparing a path, or all paths of a pattern."""
         pin.ignore = tuple(dict.fromkeys((*pin.ignore, pattern)))
+        pin.forget_flips()
         if pin.seen is not None:
             pin.last = pin.judge(pin.seen)
         self.put(pin)

@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,14 +86,18 @@ class Sandbox:
     """Whether this process itself forks at the moment, or ends its fork."""
     ending: list[int] = field(default_factory=list)
     """The forks that have given their results, by process id."""
-    open_to: frozenset[str] = frozenset()
-    """The kinds of the table that are allowed, for a network that asks for it."""
+    may_use_network: Callable[[str], bool] = lambda event: False
+    """Whether what asks for the network at this moment, in an audit event of the table, may have it."""
+    let_through: list[str] = field(default_factory=list)
+    """What of the network was let through so far, in the words that people read, each once."""
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Refuse the action of an audit event, unless it is allowed."""
         kind = _NEVER.get(event)
         if kind is not None:
-            if kind not in self.open_to and not (self.forks and event in ("os.fork", "os.kill")):
+            if kind == "network" and self.may_use_network(event):
+                _note(self.let_through, event, _target(event, arguments))
+            elif not (self.forks and event in ("os.fork", "os.kill")):
                 self._refuse(event, _target(event, arguments))
         elif event in _PATHS:
             for place in arguments[: _PATHS[event]]:
@@ -113,9 +117,7 @@ class Sandbox:
             self._refuse(event, named)
 
     def _refuse(self, event: str, what: str) -> None:
-        words = f"{event} {what}".strip()
-        if words not in self.refused and len(self.refused) < 100:
-            self.refused.append(words)
+        words = _note(self.refused, event, what)
         raise Refusal(f"a replay does nothing that is seen outside of it: {words} was refused")
 
     @contextmanager
@@ -126,6 +128,13 @@ class Sandbox:
             yield
         finally:
             self.forks = False
+
+
+def _note(noted: list[str], event: str, what: str) -> str:
+    words = f"{event} {what}".strip()
+    if words not in noted and len(noted) < 100:
+        noted.append(words)
+    return words
 
 
 def _target(event: str, arguments: tuple[Any, ...]) -> str:
@@ -151,10 +160,10 @@ def shut(folder: Path, *, network: bool = False) -> Sandbox:
     """Isolate this process for good; it may write below `folder`. Call it before there is another
     thread.
 
-    `network`: leave the network open.
+    `network`: have the hook alone keep it away, which can let some code through.
     """
     kernel = not network and _leave_network()
-    sandbox = Sandbox(kernel, os.path.realpath(folder) + os.sep, open_to=frozenset({"network"} if network else ()))
+    sandbox = Sandbox(kernel, os.path.realpath(folder) + os.sep)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.addaudithook(sandbox.hear)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
 from devserver.live.generation import Generation
 from devserver.model.event import new_event_id
-from devserver.model.facts import Fact, Notice, PinReplayed, PlanDone, Replayed, Status
+from devserver.model.facts import Fact, Notice, PinReplayed, PinResult, PlanDone, Replayed, Status
 from devserver.model.observation import Observation
 from devserver.model.principal import ADMIN
 from devserver.model.trace import DESTINATION, EVENT_ID, EVENT_NAME, NUMBER, OK, PARENT, PAYLOAD, SOURCE
@@ -43,6 +44,8 @@ _STARTS = ("start", "restart in place")
 """Causes of the plans that load the mods of a run."""
 _MOST_AGENTS = 1000
 _MOST_LOOKED = 8
+_TIMED = 5
+"""How many runs of an event on two generations their times are compared by."""
 
 
 class Replays:
@@ -159,6 +162,7 @@ class Replays:
             "accepted": pin.accepted.to_dict(),
             "noise": list(pin.noise),
             "ignore": list(pin.ignore),
+            "flips": pin.flips,
             "last": last,
         }
 
@@ -250,10 +254,16 @@ class Replays:
             if (why := answer.get("cannot") or self._missing(pin)) is not None:
                 pin.last, pin.seen = pin.cannot(why), None
             else:
-                pin.seen = Observation.from_dict(answer["seen"])
-                pin.last = pin.judge(pin.seen)
+                was = pin.last
+                pin.note(Observation.from_dict(answer["seen"]))
+                if pin.last is not None and pin.last.result is PinResult.DIFFERS and not _is(was, PinResult.DIFFERS):
+                    # A difference that is news has to show twice: chance is no word about the code.
+                    again = await self._host.ask(code, self._network.config, message, seconds)
+                    if "seen" in again:
+                        pin.note(Observation.from_dict(again["seen"]))
         except ReplayFailed as error:
             pin.last, pin.seen = pin.cannot(str(error)), None
+        assert pin.last is not None
         return pin.last
 
     def _missing(self, pin: Pin) -> str | None:
@@ -302,7 +312,16 @@ class Replays:
             one, two = (Observation.from_dict(each) for each in seen)
             found = differences_of(one, two, Skip(skip.patterns, (one.at, two.at)))
             answer["differences"] = [_difference(each) for each in found]
+            answer["took_us"] = {
+                which: await self._median(code, begins, int(run["seen"]["took_us"]))
+                for run, (which, code) in zip(runs, codes.items(), strict=True)
+            }
         return answer
+
+    async def _median(self, code: Code, begins: Mapping[str, Any], first: int) -> int:
+        """How long an event takes on this code, in µs: the median of some runs, of which the first is known."""
+        runs = [await self._one_run("now", code, begins) for _ in range(_TIMED - 1)]
+        return int(statistics.median([first, *(int(each["seen"]["took_us"]) for each in runs if "seen" in each)]))
 
     async def _one_run(self, which: str, code: Code, begins: Mapping[str, Any]) -> dict[str, Any]:
         seconds = self._seconds
@@ -543,6 +562,10 @@ class Replays:
     async def end(self) -> None:
         """End the replay process."""
         await self._host.end()
+
+
+def _is(last: PinReplayed | None, result: PinResult) -> bool:
+    return last is not None and last.result is result
 
 
 def _difference(each: Any) -> dict[str, Any]:

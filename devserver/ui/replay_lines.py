@@ -19,6 +19,8 @@ _MOST_SHOWN = 20
 _MOST_PINS = 10
 _SHORT = 40
 _LONG = 400
+_ALIKE = 1.2
+"""The ratio of two times below which they are told as alike."""
 
 
 def replayed(fact: Replayed, view: View) -> tuple[Block, ...]:
@@ -49,6 +51,7 @@ def _head(fact: Replayed, glyphs: Glyphs) -> Line:
     parts = [f"{same} same"] if same else []
     parts += [f"{differ} differ{'s' if differ == 1 else ''}"] if differ else []
     parts += [f"{fixed} fixed"] if (fixed := fact.count(PinResult.FIXED)) else []
+    parts += [f"{unsteady} unsteady"] if (unsteady := fact.count(PinResult.UNSTEADY)) else []
     parts += [f"{cannot} cannot be replayed"] if (cannot := fact.count(PinResult.CANNOT)) else []
     return (Segment(f"{pinned}{', '.join(parts)}", Style.WARN if differ or cannot else Style.GOOD), time)
 
@@ -61,6 +64,8 @@ def _pin_line(pin: PinReplayed, view: View) -> Line:
             return (*name, Segment(pin.why, Style.WARN))
         case PinResult.FIXED:
             return (*name, Segment(f"fixed: {pin.why.replace(RICH.arrow, glyphs.arrow)}", Style.GOOD))
+        case PinResult.UNSTEADY:
+            return (*name, plain(f"unsteady: {brief(pin.differences, glyphs)}"), dim(f"   {pin.why}"))
         case _:
             shows = "d shows it" if view.keys else f"oa-dev pins show {pin.name}"
             return (*name, plain(brief(pin.differences, glyphs)), dim(f"   {shows}"))
@@ -146,6 +151,15 @@ def run_line(run: Mapping[str, Any], width: int) -> Line:
     )
 
 
+def pace_words(took_us: Mapping[str, int]) -> str:
+    """How long an event takes now beside how long it took before, both as medians."""
+    before, now = took_us["before"] or 1, took_us["now"] or 1
+    times = f"{took(before / 1000)} before, {took(now / 1000)} now"
+    if max(before, now) < _ALIKE * min(before, now):
+        return f"takes as long ({times})"
+    return f"{max(before, now) / min(before, now):.1f}x {'slower' if now > before else 'faster'} ({times})"
+
+
 def names_of(run: Mapping[str, Any]) -> str:
     """Return the generations that a run went through: `wiki v5`."""
     numbers = run["seen"]["generations"] if "seen" in run else {}
@@ -156,12 +170,13 @@ def pin_line(pin: Mapping[str, Any], glyphs: Glyphs) -> Line:
     """Return a pin in the list: its event, its initial state, its last result."""
     number = "" if pin["number"] is None else f" (#{pin['number']})"
     last = pin["last"]
+    unsteady = f"; came to both results on the same code {count(pin['flips'], 'time')}" if pin["flips"] else ""
     told = "not run since" if last is None else last["result"] + (f": {last['why']}" if last["why"] else "")
     style = Style.WARN if last is not None and last["result"] in ("differs", "cannot") else Style.PLAIN
     return (
         strong(pin["name"]),
         plain(f"  {pin['event_name']}{number}  {glyphs.dot} {state_words(pin)} {glyphs.dot} "),
-        Segment(told, style),
+        Segment(told + unsteady, style),
     )
 
 

@@ -16,16 +16,18 @@ from devserver.replay.host import Host
 
 @pytest.fixture
 def replayed(tmp_path: Path) -> Make:
-    """Make a network of files, with a replay process that runs once something is asked of it."""
+    """Make a network of files, with a replay process that runs once it is asked. `dev`: lines below dev:."""
 
     @asynccontextmanager
-    async def make(**mods: str) -> AsyncIterator[Replayed]:
+    async def make(dev: str = "", **mods: str) -> AsyncIterator[Replayed]:
         folder = tmp_path / "network"
         (folder / "mods").mkdir(parents=True)
         for name, text in mods.items():
             (folder / "mods" / f"{name}.py").write_text(text, encoding="utf-8")
         lines = "".join(f"    - name: mods.{name}\n" for name in mods)
-        (folder / "network.yaml").write_text(f"network:\n  name: Replayed\n  mods:\n{lines}", encoding="utf-8")
+        (folder / "network.yaml").write_text(
+            f"network:\n  name: Replayed\n  mods:\n{lines}dev:\n{dev}", encoding="utf-8"
+        )
         network = AgentNetwork.load(folder)
         await network.initialize()
         host = Host(network.workspace, os.environ)

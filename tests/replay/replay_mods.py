@@ -102,3 +102,27 @@ class NotesMod(BaseMod):
     async def tell(self, name, to, what):
         await self.send_event(Event(event_name=name, destination_id=to, payload={"what": what}))
 """
+
+CHANCE = """
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+
+class ChanceMod(BaseMod):
+    @mod_event_handler("chance.take")
+    def take(self, event: Event):
+        # Told apart by what lies beside it: a file that the test writes.
+        return EventResponse(True, "", {"side": open(event.payload["file"]).read()})
+"""
+
+CALLS_OUT = """
+import asyncio, socket
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+
+class CallsOutMod(BaseMod):
+    @mod_event_handler("NAME.call")
+    async def call(self, event: Event):
+        reader, writer = await asyncio.open_connection("127.0.0.1", event.payload["port"])
+        writer.close()
+        return EventResponse(True, "connected")
+"""

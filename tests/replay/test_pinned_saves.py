@@ -6,7 +6,7 @@ import json
 import stat
 
 import pytest
-from replay_mods import COUNTER, NOTES
+from replay_mods import CHANCE, COUNTER, NOTES
 
 from devserver.errors import DevServerError
 from devserver.model.facts import PinResult
@@ -199,3 +199,30 @@ async def test_an_event_that_is_none_is_refused(pinning, what):
     async with pinning(counter=COUNTER) as net:
         with pytest.raises(DevServerError):
             await net.replays.replay(what)
+
+
+async def test_a_pin_that_comes_to_two_results_on_the_same_code_is_unsteady(pinning):
+    """A difference that shows once is none of a save; from the second flip on the pin is told apart."""
+    async with pinning(chance=CHANCE, other=COUNTER) as net:
+        side = net.folder / "side"
+        side.write_text("heads")
+        made = await net.replays.pin(await net.send("chance.take", {"file": str(side)}))
+        found = []
+        for number, what in enumerate(("tails", "heads", "tails"), start=1):
+            side.write_text(what)
+            told = await net.saved("mods/other.py", "\n" * number + COUNTER)
+            found.append(told.pins[0].result)
+        assert found == [PinResult.DIFFERS, PinResult.SAME, PinResult.UNSTEADY]
+        (pin,) = net.replays.pins()["pins"]
+        assert pin["flips"] == 2 and made["name"] in pin["last"]["why"]
+        await net.replays.accept(made["name"])
+        assert net.replays.pins()["pins"][0]["flips"] == 0
+
+
+async def test_the_times_of_both_generations_are_compared(pinning):
+    """As medians of some runs."""
+    async with pinning(counter=COUNTER) as net:
+        number = await net.send("count.up", {"name": "a"})
+        await net.save("mods/counter.py", COUNTER.replace("self.times += 1", "sum(range(400_000)); self.times += 1"))
+        answer = await net.replays.replay(number, on="both")
+        assert answer["took_us"]["now"] > answer["took_us"]["before"] > 0

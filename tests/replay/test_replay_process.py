@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from replay_mods import COUNTER, NAUGHTY
+from replay_mods import CALLS_OUT, COUNTER, NAUGHTY
 
 from devserver.replay.host import ReplayFailed
 
@@ -236,3 +237,29 @@ async def test_a_server_that_is_about_to_be_replaced_leaves_no_process(replayed,
         await asyncio.sleep(0)
         assert (await net.run("count.up", {"name": "x"})).success
     assert [each.getMessage() for each in caplog.records] == []
+
+
+async def test_a_mod_that_is_allowed_the_network_has_it_and_each_result_says_so(replayed):
+    """Another mod is refused in the same process."""
+    rules = "  replay:\n    allow: [allowed]\n"
+    mods = {name: CALLS_OUT.replace("NAME", name) for name in ("allowed", "other")}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        async with replayed(dev=rules, **mods) as net:
+            seen = await net.run("allowed.call", {"port": port})
+            assert seen.success
+            assert seen.notes == (f"with network: allowed; socket.connect 127.0.0.1:{port}",)
+            other = await net.run("other.call", {"port": port})
+            assert other.refused == (f"socket.connect 127.0.0.1:{port}",)
+            assert other.notes == ()
+            assert not net.host.kernel
+
+
+async def test_a_fresh_process_for_each_event_forks_nothing(replayed):
+    """It ends afterwards; one that does not end is killed, and the next one runs."""
+    async with replayed(dev="  replay:\n    fresh: true\n", counter=COUNTER, naughty=NAUGHTY) as net:
+        for _ in range(2):
+            assert (await net.run("count.up", {"name": "a"})).data == {"count": 1, "times": 1, "seen": 1}
+            assert net.host.pid is None
+        assert await net.answer("naughty.do", {"what": "exit"}) == {"cannot": "ended the process"}
+        assert (await net.run("count.up", {"name": "a"})).success

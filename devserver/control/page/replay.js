@@ -5,7 +5,7 @@ import { Button, Empty, Json, Name, Section } from "./parts.js";
 import { Differences } from "./state.js";
 import { joined, listed, pretty, took } from "./words.js";
 
-const SIGNS = { same: ["=", "good"], differs: ["≠", "warn"], fixed: ["✓", "good"], cannot: ["✗", "bad"] };
+const SIGNS = { same: ["=", "good"], differs: ["≠", "warn"], fixed: ["✓", "good"], unsteady: ["≈", "quiet"], cannot: ["✗", "bad"] };
 const namesOf = (generations) => Object.entries(generations).map(([mod, version]) => `${mod} v${version}`);
 const known = (pin) => SIGNS[pin.last?.result] ?? ["·", "quiet"];
 
@@ -14,6 +14,7 @@ function lastWords(pin) {
   const { last } = pin;
   if (!last) return "not run since it was pinned";
   if (last.result === "differs") return `${last.differences.length} ${last.differences.length === 1 ? "place differs" : "places differ"}`;
+  if (last.result === "unsteady") return `unsteady: both results on the same code, ${pin.flips} times`;
   return { same: "the same", fixed: `fixed: ${last.why}`, cannot: last.why }[last.result] ?? last.why;
 }
 
@@ -41,13 +42,19 @@ function Run({ run }) {
     ${seen.printed && html`<pre class="trace" tabindex="0">${seen.printed}</pre>`}<//>`;
 }
 
+/** How long it takes now beside before; of two times that are alike the same words. */
+function paceWords({ before, now }) {
+  const ratio = Math.max(before, now) / Math.max(1, Math.min(before, now)), times = `${took(before)} before, ${took(now)} now`;
+  return ratio < 1.2 ? `takes as long (${times})` : `${ratio.toFixed(1)}× ${now > before ? "slower" : "faster"} (${times})`;
+}
+
 /** What came of an event that was run again, in the right column. Nothing of it was delivered. */
 export function Replayed({ replayed, doings }) {
   if (replayed.problem) return html`<article class="part"><h2>Replay</h2><p class="bad"><${Name} of=${replayed.problem} /></p></article>`;
   if (!replayed.runs) return html`<article class="part"><h2>Replay</h2><p class="quiet">Running it again; nothing is delivered …</p></article>`;
   return html`<article aria-label="Replay"><div class="part"><h2 class="mono"><${Name} of=${replayed.event_name} /></h2><p class="quiet small">${joined([replayed.number && `#${replayed.number}`, "run again; nothing was delivered, nothing is kept"])}</p>
       <div class="acts"><${Button} words="Back to the event" command="back (Esc)" act=${() => doings.replayedNo()} /></div></div>
-    ${replayed.differences && html`<${Section} title="Differs"><${Differences} rows=${replayed.differences} words="Both do the same." /><//>`}
+    ${replayed.differences && html`<${Section} title="Differs"><${Differences} rows=${replayed.differences} words="Both do the same." /><p class="quiet small">${paceWords(replayed.took_us)}</p><//>`}
     ${replayed.runs.map((run) => html`<${Run} run=${run} />`)}</article>`;
 }
 

@@ -39,6 +39,7 @@ _TAKEN_SETTINGS = {
     "grants": "dev.grants",
     "limits": "dev.limits",
     "restart": "dev.restart",
+    "replay": "dev.replay",
     "max_body": "dev.max_body",
     "indexes": "dev.indexes",
     "packages": "dev.packages",
