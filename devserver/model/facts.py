@@ -380,10 +380,10 @@ class AgentProgram:
 
 
 class PinResult(StrEnum):
-    """What became of a pinned event.
+    """The result of a pinned event.
 
-    FIXED: it failed when it was pinned, and does not any more. UNSTEADY: it differs, and has come to both results on
-    the same code more than once: that is no word about a save.
+    FIXED: it failed when it was pinned and does not fail now. UNSTEADY: it differs, and has come to
+    both results on the same code more than once, so the result says nothing about a save.
     """
 
     SAME = "same"

@@ -69,7 +69,7 @@ class Proof:
         self.held: dict[str, tuple[Holder, ...]] = {}
         """By mod, the holders of its replaced code in the last census."""
         self.is_wanted = True
-        """False where nothing is told of it, as in the replay process: no census is taken."""
+        """False if no census is wanted, as in the replay process."""
         self._home = home
         self._found = found
         self._cases: list[_Case] = []

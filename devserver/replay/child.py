@@ -43,7 +43,7 @@ T = TypeVar("T")
 _GRACE = 0.5
 """Seconds that a fork has beyond those of its event."""
 _IDLE = 0.5
-"""Seconds without a message after which there is time for what nothing waits for."""
+"""Seconds without a message after which garbage is collected."""
 _MOST_SESSION = 200 * 1024 * 1024
 """The most bytes of the observations of a session."""
 MOST_STORAGE = 10 * 1024 * 1024
@@ -64,8 +64,8 @@ class _Kept:
 class Child:
     """The process, between two messages.
 
-    Arguments: `workspace`, the folder of network.yaml; `folder`, what it may write to; `forks`, whether what it runs
-    is run in a fork; otherwise it is of no use afterwards, and ended.
+    Arguments: `workspace`, the folder of network.yaml; `folder`, the one that it may write to;
+    `forks`, whether an event runs in a fork. If not, the process ends after one event.
     """
 
     def __init__(self, workspace: Path, folder: Path, sandbox: Sandbox, *, forks: bool = True) -> None:
@@ -105,7 +105,7 @@ class Child:
             write_answer(writing, answer)
 
     def _next(self, reading: int) -> Any:
-        """Read a message. Where none comes for a moment, collect what earlier code has left: nothing waits for that."""
+        """Read a message. If none comes for a moment, collect garbage of earlier code first."""
         if (self._is_untidy or self._sandbox.ending) and not select.select((reading,), (), (), _IDLE)[0]:
             reap(self._sandbox)
             gc.unfreeze()
@@ -185,7 +185,7 @@ class Child:
                 yield each.mod_id, f"it wants {wants} to start" if wants else str(each.error or each.reason)
 
     def _may_use_network(self, event: str) -> bool:
-        """Whether the code that runs is that of a mod which may: of its handler, its hook or its import."""
+        """Whether the handler, the hook or the import that runs belongs to an allowed mod."""
         if not self._allowed:
             return False
         call = running.get()
@@ -197,7 +197,7 @@ class Child:
             if any(name == each or name.startswith(f"{each}.") for each in self._allowed):
                 return True
             frame = frame.f_back
-        # A loop looks names up on a thread of its own, which knows of no call.
+        # A loop looks names up on a thread of its own, which has no call.
         return event == "socket.getaddrinfo" and threading.current_thread() is not threading.main_thread()
 
     # Events
@@ -223,7 +223,7 @@ class Child:
             self._storage.restore()
 
     def _apart(self, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
-        """Do something that leaves nothing behind. Raises Failed."""
+        """Return the result of work whose effects end with it. Raises Failed."""
         return forked(self._sandbox, work, seconds, most) if self._forks else done_here(work, most)
 
     def _observed(self, kept: _Kept, seconds: float) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class Child:
         return replace(seen, refused=(*seen.refused, *self._sandbox.refused), notes=notes).to_dict()
 
     def _with_network(self, seen: Observation) -> Iterator[str]:
-        """Say that mods of a run had the network, and what they did there."""
+        """Return a note if mods of a run had the network, with what they did there."""
         allowed = {mod_id_of(each) for each in self._allowed}
         if mods := [each for each in seen.generations if each in allowed]:
             yield f"with network: {', '.join(mods)}{''.join(f'; {each}' for each in self._sandbox.let_through)}"
@@ -289,7 +289,8 @@ class Child:
         return {"states": self._apart(lambda: {mod: plain_of(each) for mod, each in packed.items()}, 5.0)}
 
     def _look(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Say what a packed state holds at `steps`, one level deep; or, with `since`, what differs from that one."""
+        """Return one level of a packed state at `steps`; or, with `since`, its differences from
+        that one."""
         return {"look": self._apart(lambda: looked(message), 5.0)}
 
 
@@ -418,7 +419,8 @@ def _mark(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def main() -> None:
-    """Be the replay process of the server that has started this one: folder of network.yaml, folder to write to."""
+    """Be the replay process of the server that has started this one: folder of network.yaml, folder
+    to write to."""
     workspace, folder, parent, network, fresh = sys.argv[1:6]
     if not end_with_parent(int(parent)):
         return

@@ -60,16 +60,16 @@ def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int 
 
 
 def done_here(work: Callable[[], Any], most: int = MOST_BYTES) -> Any:
-    """Return what `work` returns, in the form of `forked`, without a fork. Raises Failed; nothing ends an endless loop.
+    """Return the result of `work` as `forked` does, without a fork. Raises Failed.
 
-    For a process that ends afterwards.
+    For a process that ends afterwards; an endless loop is ended with it.
     """
     limit_memory()
     return _read(_answered(work), 0, most)
 
 
 def reap(sandbox: Sandbox) -> None:
-    """Wait for the forks that have given their results, and are ending."""
+    """Wait for the ends of forks that have given their results."""
     while sandbox.ending:
         os.waitpid(sandbox.ending.pop(), 0)
 

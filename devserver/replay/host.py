@@ -94,7 +94,7 @@ class Host:
         self._workspace = workspace
         self._environ = environ
         self._rules = ReplayRules()
-        """Those of network.yaml that the process was started by."""
+        """The rules of network.yaml at the start of the process."""
         self._process: _Process | None = None
         self._lock = asyncio.Lock()
         self._deaths: deque[float] = deque(maxlen=_DEATHS)
@@ -191,7 +191,8 @@ class Host:
             await process.end()
 
     async def _following(self, code: Code, config: NetworkConfig) -> _Process:
-        """The process, running this code. It is begun from the start once where it cannot be brought there in place."""
+        """Return the process, running this code. It is started again once if it cannot be brought
+        there in place."""
         if self._process is not None and self._rules != config.replay:
             await self.end()
         self._rules = config.replay

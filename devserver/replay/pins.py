@@ -28,7 +28,7 @@ _SUFFIX = ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEEPEST = 100
 _UNSTEADY = 2
-"""How often a pin has to come to another result on the same code to be called unsteady."""
+"""How often the result of an unsteady pin has changed on the same code."""
 
 
 class PinRefused(DevServerError):
@@ -76,9 +76,9 @@ class Pin:
     last: PinReplayed | None = None
     """The result of its last run."""
     seen: Observation | None = None
-    """What it did then."""
+    """The observation of its last run."""
     flips: int = 0
-    """How often it came to another result than before on the same code."""
+    """How often its result changed on the same code."""
     _differed: bool | None = None
 
     @property
@@ -120,7 +120,7 @@ class Pin:
         return self._came_to(result, found, why)
 
     def note(self, seen: Observation) -> PinReplayed:
-        """Keep what a run did, and what that came to: see PinResult.UNSTEADY."""
+        """Keep a run and its result: see PinResult.UNSTEADY."""
         came = self.judge(seen)
         differs = came.result is PinResult.DIFFERS
         is_same_code = self.seen is not None and self.seen.generations == seen.generations
@@ -137,7 +137,7 @@ class Pin:
         return self._came_to(PinResult.CANNOT, (), why)
 
     def forget_flips(self) -> None:
-        """Judge it from now on by other measures than before."""
+        """Begin to count from the start: it is compared with something else now."""
         self.flips, self._differed = 0, None
 
     def _came_to(self, result: PinResult, found: tuple[Differs, ...], why: str) -> PinReplayed:

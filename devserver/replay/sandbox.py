@@ -87,9 +87,9 @@ class Sandbox:
     ending: list[int] = field(default_factory=list)
     """The forks that have given their results, by process id."""
     may_use_network: Callable[[str], bool] = lambda event: False
-    """Whether what asks for the network at this moment, in an audit event of the table, may have it."""
+    """Whether the running code may have the network that an audit event asks for."""
     let_through: list[str] = field(default_factory=list)
-    """What of the network was let through so far, in the words that people read, each once."""
+    """The uses of the network so far, in words for people, each once."""
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Refuse the action of an audit event, unless it is allowed."""
