@@ -84,8 +84,8 @@ _PRESENCE_SECONDS = 5.0
 _SETTLED_SECONDS = 60.0
 """Seconds after the start in which lasting objects have come, agents among them."""
 _SHOWN_AGAIN = (
-    "a link to the dashboard was used twice; if that was not you, another user of this machine has seen it:"
-    " restart oa-dev"
+    "a link to the dashboard was opened a second time: it admits once, and the second tab was refused. Key o opens"
+    " another tab. If you did not click it twice, someone has read the link in your terminal or its log"
 )
 _SECOND_INTERRUPT = 130
 

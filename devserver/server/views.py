@@ -15,8 +15,8 @@ from devserver.agent_network import AgentNetwork
 from devserver.control.feed import LogLine
 from devserver.control.tape import Tape
 from devserver.live.loops import run_in_thread
-from devserver.model.facts import ConfigRefused, Fact, PlanDone, Restarted
-from devserver.model.wire_form import done_to_dict, error_to_dict, iso_of, lines_of, restarted_to_dict
+from devserver.model.facts import ConfigRefused, ContractChanged, Fact, PlanDone, Replayed, Restarted, Status
+from devserver.model.wire_form import contract_to_dict, done_to_dict, error_to_dict, iso_of, lines_of, pin_to_dict, restarted_to_dict
 from devserver.network.accounts import FACTS, LOGS, RELOADS
 from devserver.server.changes import Changes, diffs_of
 from devserver.server.redact import Redactor
@@ -45,7 +45,9 @@ class LiveViews:
         self.recorded_into: Callable[[], str | None] = lambda: None
         """Says which file a session is recorded into."""
         self.noted: dict[int, dict[str, Any]] = {}
-        """Gives further facts about a change, by its number: `pins`, `contract`, `state`."""
+        """Further facts about a change, by its number: `pins`, `contract`."""
+        self._changed = 0
+        """The number of the latest change of mods: replay and the contract speak of that."""
         self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
 
     def note(self, fact: Fact) -> None:
@@ -53,6 +55,8 @@ class LiveViews:
         now = iso_of(time.time())
         self.standing.note(fact)
         number = self._note_reload(fact, now)
+        if number is None:
+            number = self._note_beside(fact)
         for line in lines_of(fact, now):
             self.facts.put({**line, "change": number} if number is not None else line)
 
@@ -61,6 +65,8 @@ class LiveViews:
         match fact:
             case PlanDone():
                 number = self.reloads.put({"time": now, **done_to_dict(fact)})
+                if any(each.status is Status.APPLIED for each in fact.outcomes):
+                    self._changed = number
                 self.changes.keep(number, fact.code)
                 return number
             case Restarted():
@@ -71,6 +77,21 @@ class LiveViews:
                 return self.reloads.put({"time": now, "success": False, "refused": refused})
             case _:
                 return None
+
+    def _note_beside(self, fact: Fact) -> int | None:
+        """Keep what replay and the contract say of the latest change; its number."""
+        number = self._changed
+        match fact:
+            case Replayed():
+                self.note_beside(number, pins=[pin_to_dict(each) for each in fact.pins])
+            case ContractChanged():
+                known = self.beside(number).get("contract", {"lost": [], "changed": []})
+                told = contract_to_dict(fact)
+                both = {key: [*known[key], *told[key]] for key in known}  # type: ignore[literal-required]
+                self.note_beside(number, contract=both)
+            case _:
+                return None
+        return number or None
 
     def hearing(self, say: Say) -> Say:
         """Return the same function, which also keeps what is told."""

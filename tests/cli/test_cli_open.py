@@ -72,7 +72,7 @@ def test_a_browser_is_started_with_a_private_file_that_holds_a_ticket(
     assert enter(address) == token
     with pytest.raises(HTTPError, match="401"):
         enter(address)
-    assert "used twice" in server.until(type="notice")["message"]
+    assert "a second time" in server.until(type="notice")["message"]
     oa_dev(server.folder, "stop")
     server.until(type="stopped")
     assert not door.exists()

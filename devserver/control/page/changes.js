@@ -22,11 +22,11 @@ export function summary(change) {
   return [...signed(first), title, outcomes.length === 1 ? details({ ...first, agents: change.agents, held: change.held }) : joined([first.error ? raised(first.error) : first.reason, tookMs(change.duration_ms)])];
 }
 
-function Item({ change, chosen, act }) {
+function Item({ change, pins, chosen, act }) {
   const [sign, kind, title, words] = summary(change);
   return html`<li><button type="button" class="change ${chosen ? "chosen" : ""}" aria-pressed=${chosen} title=${`change ${change.number}`} onClick=${act}>
     <span class="sign ${kind}" aria-hidden="true">${sign}</span><b><${Name} of=${title} /></b><span class="mono quiet when">${clock(change.time)}</span>
-    <span class="rest ${kind === "bad" ? "bad" : "quiet"}"><${Name} of=${words} /></span>${pinsWords(change.pins)}</button></li>`;
+    <span class="rest ${kind === "bad" ? "bad" : "quiet"}"><${Name} of=${words} /></span>${pinsWords(pins)}</button></li>`;
 }
 
 function pinsWords(pins) {
@@ -80,14 +80,33 @@ function Chosen({ model, change, doings }) {
 export function View({ model, doings }) {
   if (!model.changes.length) return html`<${Empty} why="Nothing was reloaded yet. Save a mod, and its receipt is here." what="oa-dev reload" />`;
   const chosen = chosenOf(model);
-  return html`<div class="changes"><ul class="receipts scroll" aria-label="Changes, newest first">${model.changes.map((change) => html`<${Item} key=${change.number} change=${change} chosen=${change === chosen} act=${() => doings.choose(change)} />`)}</ul>
+  return html`<div class="changes"><ul class="receipts scroll" aria-label="Changes, newest first">${model.changes.map((change) => html`<${Item} key=${change.number} change=${change} pins=${pinsOf(model.facts, change)} chosen=${change === chosen} act=${() => doings.choose(change)} />`)}</ul>
     <${Chosen} model=${model} change=${chosen} doings=${doings} /></div>`;
 }
 
+/** What the pins came to after a change, by the latest fact about it. */
+const pinsOf = (facts, change) => facts.findLast((each) => each.type === "replayed" && each.change === change.number)?.pins;
+
+const RESULTS = { same: ["=", "good", "the same"], differs: ["≠", "warn", "differs"], fixed: ["✓", "good", "fixed"], unsteady: ["≈", "quiet", "unsteady"], cannot: ["✗", "bad", "cannot be replayed"] };
+
+function Pinned({ pins, doings }) {
+  const rest = (pin) => pin.why || (pin.differences.length ? listed(pin.differences.map(({ path }) => path)) : RESULTS[pin.result][2]);
+  return html`<${Section} title="Pinned" aside=${`${pins.length} replayed`}><ul class="plain">${pins.map((pin) => html`<li><button type="button" class="link" title=${`oa-dev pins show ${pin.name}`} onClick=${() => doings.showPin(pin.name)}><span class=${RESULTS[pin.result][1]} aria-hidden="true">${RESULTS[pin.result][0]}</span> <b class="mono">${pin.number ? `#${pin.number} ` : ""}<${Name} of=${pin.event_name} /></b></button>
+    <p class="quiet small"><${Name} of=${rest(pin)} /></p></li>`)}</ul><//>`;
+}
+
+const shapeWords = ({ before, after }) => [before ?? "nothing", after ?? "nothing"].map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(" → ");
+
+function Contract({ contract: { lost, changed } }) {
+  return html`<${Section} title="Contract"><ul class="plain">
+    ${lost.map((each) => html`<li><span class="bad" aria-hidden="true">!</span> <b class="mono"><${Name} of=${each.event_name} /></b><p class="quiet small"><${Name} of=${joined(["no mod handles it any more", each.seen && `${count(each.seen, "event")} came lately`, each.senders?.length && listed(each.senders)])} /></p></li>`)}
+    ${changed.map((each) => html`<li><span class="warn" aria-hidden="true">~</span> <b class="mono"><${Name} of=${joined([each.event_name, [each.part, each.path].filter(Boolean).join(".")])} /></b><p class="quiet small"><${Name} of=${shapeWords(each)} /></p></li>`)}</ul><//>`;
+}
+
 /** The right column: what pins, the contract and the state say of the chosen change. */
-export function aside(model) {
-  const detail = model.change;
-  const hasAny = detail && (detail.pins?.length || detail.contract || detail.state);
-  if (!hasAny) return null;
-  return html`<aside>${detail.pins?.length > 0 && html`<${Section} title="Pinned"><ul class="plain">${detail.pins.map((pin) => html`<li><b class="mono">${pin.event_name}</b> <span class=${pin.result === "same" ? "good" : "warn"}>${pin.result}</span></li>`)}</ul><//>`}</aside>`;
+export function aside(model, doings) {
+  const chosen = chosenOf(model), detail = model.change?.number === chosen?.number ? model.change : null;
+  const pins = (chosen && pinsOf(model.facts, chosen)) ?? detail?.pins, contract = detail?.contract;
+  if (!pins?.length && !contract) return null;
+  return html`<div>${pins?.length > 0 && html`<${Pinned} pins=${pins} doings=${doings} />`}${contract && html`<${Contract} contract=${contract} />`}</div>`;
 }

@@ -114,6 +114,8 @@ export const doings = {
   restart: () => act("restart", "restart", {}, (answer) => (answer.restart?.waits ? `not restarted: ${answer.restart.waits}` : "restarting in place …")),
   undo: () => act("undo", "undo"), undo_mod: (mod) => act(`undo ${mod}`, "undo", about(mod)), redo: () => act("redo", "redo"),
   pause: () => saves(now().status?.paused ? "resume" : "pause"), apply: () => saves("apply"),
+  record: (what) => act(`record ${what}`, "record", { do: what }, (answer) => (answer.recording ? `recording into ${answer.recording}` : "the session is written: oa-dev replay FILE runs it again")),
+  sorted: (by) => { sessionStorage.setItem("oa-dev sort", by); set({ sort: by }); },
   trace: () => set({ trace: now().trace ? null : now().status?.last_error?.trace || "there is no error" }),
   help: (on) => set({ help: on ?? !now().help }),
 };

@@ -3,7 +3,7 @@
 import { html } from "./vendor-preact-htm.js";
 import { now } from "./app.js";
 import { List } from "./list.js";
-import { Plots } from "./plots.js";
+import { Part } from "./part.js";
 import { Button, Empty, Name } from "./parts.js";
 import { restartDetails } from "./receipt.js";
 import { shown } from "./store.js";
@@ -14,6 +14,7 @@ const TALL = 27;
 const TALL_NARROW = 46;
 export const NARROW = "(max-width: 639.9px)";
 const narrow = matchMedia(NARROW);
+const PLOTS = { isQuiet: true, load: () => import("./plots.js") };
 
 /** What the list shows: what was found, what is held still, or what comes. */
 export function listOf(model) {
@@ -88,7 +89,7 @@ export function Events({ model, doings }) {
     <div class="rows" onClick=${(event) => pressed(event, items, doings)}>${items.length
       ? html`<${List} id="events" items=${items} tall=${tall} chosen=${placeOf(items, model.selected)} draw=${drawRow(scale, mods)} label="Events, newest first" onScroll=${(top) => doings.scrolled(top)} />`
       : none(model)}</div>
-    <${Plots} model=${model} /></div>`;
+    ${model.seconds.length > 1 && html`<${Part} part=${PLOTS} model=${model} />`}</div>`;
 }
 
 /** One listener for all rows: the row that was pressed is known by its place. */

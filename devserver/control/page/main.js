@@ -9,11 +9,12 @@ import { choose, doings } from "./doings.js";
 import { keyOf, listOf } from "./events.js";
 import { listen } from "./keys.js";
 import { look, lookSoon } from "./looking.js";
+import { Part } from "./part.js";
 import { Button } from "./parts.js";
 import { Rail } from "./rail.js";
 import { fed } from "./store.js";
 import { titleOf, Top } from "./top.js";
-import { Part, PARTS, VIEWS } from "./views.js";
+import { PARTS, VIEWS } from "./views.js";
 
 const MOST_ROWS = 100;
 const MOST_AFTER_SLEEP = 500;
@@ -79,6 +80,7 @@ async function hear(given, woke) {
   const news = answer.mods !== before.revision || answer.facts.length > 0 || answer.agents.n !== before.agents.n;
   set({ revision: answer.mods });
   if (news) await look();
+  if (answer.facts.some((fact) => fact.type === "contract") && now().changed) choose({ number: now().changed });
   if (!before.columns || answer.facts.some((fact) => fact.type === "replayed")) await doings.pins();
   else if (answer.rows.length) lookSoon();
   if (now().view === "changes" && !now().changed && now().changes.length) choose(now().changes[0]);
@@ -107,7 +109,7 @@ async function begin() {
 
 const theme = sessionStorage.getItem("oa-dev theme") ?? "";
 document.documentElement.dataset.theme = theme;
-set({ theme, changes: [], selected: null, query: "", found: null, still: null, detail: null, sheet: "" });
+set({ theme, sort: sessionStorage.getItem("oa-dev sort") ?? "", changes: [], selected: null, query: "", found: null, still: null, detail: null, sheet: "" });
 drawWith((model) => {
   render(html`<${Page} model=${model} />`, document.getElementById("page"));
   const title = titleOf(model);

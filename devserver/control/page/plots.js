@@ -9,6 +9,18 @@ const SHORTEST = 30;
 const MOST_MODS = 3;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+let library = null;
+
+/** Brings the library with the first plot: until then it lies in a template, from which a browser loads nothing. */
+function brought() {
+  library ??= new Promise((done) => {
+    const kept = document.importNode(document.getElementById("uplot").content, true);
+    kept.querySelector("script").addEventListener("load", done);
+    document.head.append(kept);
+  });
+  return library;
+}
+
 /** Draws a line for each swap, with the words of its mod where they fit. */
 function marked(marks) {
   return (plot) => {
@@ -47,12 +59,12 @@ export function Plot({ title, lines, xs, words, marks, told }) {
   const box = useRef(null), plot = useRef(null), latest = useRef(marks);
   latest.current = marks;
   const form = lines.map(({ name }) => name).join("\n");
-  // The library comes after the page; what is drawn before it is here is drawn with the next numbers.
   const make = () => {
     plot.current?.destroy();
     const wide = globalThis.uPlot ? box.current.clientWidth : 0;
     plot.current = wide > 80 ? new uPlot(optionsOf(lines, wide, words, () => latest.current), data(xs, lines), box.current) : null;
   };
+  useEffect(() => { if (!globalThis.uPlot) brought().then(() => box.current && make()); }, []);
   useEffect(() => {
     const watch = new ResizeObserver(make), dark = matchMedia("(prefers-color-scheme: dark)");
     watch.observe(box.current);
@@ -103,8 +115,7 @@ function figures(model) {
   return kept;
 }
 
-export function Plots({ model }) {
-  if (model.seconds.length < 2) return null;
+export function View({ model }) {
   const { xs, p95, paces } = figures(model), marks = marksOf(model.items);
   const worst = Math.max(0, ...p95.flatMap(({ values }) => values.map((each) => each ?? 0)));
   return html`<div class="plots"><${Plot} title="Answer time, p95" lines=${p95} xs=${xs} words=${(value) => took(value)} marks=${marks} told=${`Answer time of ${p95.map(({ name }) => name).join(", ")}; at most ${took(worst)} in two minutes`} />

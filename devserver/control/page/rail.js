@@ -59,22 +59,31 @@ function Agent({ agent }) {
     <span class="chip">${connected ? agent.transport : "away"}</span></li>`;
 }
 
-/** Versions beside a mod stand below it; a mod that is busy stands before one that is not, where there are many. */
-function ordered(mods, paced) {
-  const mains = mods.filter((mod) => !mod.line_of);
-  if (mods.length <= MOST_MODS) return mains.flatMap((main) => [main, ...mods.filter((mod) => mod.line_of === main.mod_id)]);
-  const weight = (mod) => (mod.failed ? 1e9 : mod.raised ? 1e8 : 0) + (paced.get(mod.mod_id)?.rate ?? 0);
-  return [...mods].sort((one, other) => weight(other) - weight(one)).slice(0, MOST_MODS);
+const SORTS = {
+  rate: (mod, pace) => pace?.rate ?? 0,
+  p95: (mod, pace) => pace?.p95 ?? 0,
+  errors: (mod) => (mod.failed ? 1e9 : 0) + (mod.raised ? 1e8 : 0) + (mod.errors ?? 0),
+};
+
+/** Versions beside a mod stand below it. Mods stand as they are asked, or by what is chosen, the most first; where there
+    are many, by their rate, below those that need a person. */
+function ordered(mods, paced, sort) {
+  const mains = mods.filter((mod) => !mod.line_of), isLong = mods.length > MOST_MODS;
+  const by = SORTS[sort] ?? (isLong && ((mod, pace) => SORTS.errors(mod) + SORTS.rate(mod, pace)));
+  if (by) mains.sort((one, other) => by(other, paced.get(other.mod_id)) - by(one, paced.get(one.mod_id)));
+  const lines = mods.filter((mod) => mod.line_of);
+  return mains.slice(0, MOST_MODS).flatMap((main) => [main, ...lines.filter((line) => line.line_of === main.mod_id)]);
 }
 
 export function Rail({ model, doings }) {
   const { status } = model;
   const mods = status?.mods ?? [], down = status?.down ?? [], agents = status?.agents ?? [];
   const paced = new Map(mods.map((mod) => [mod.mod_id, pace(model.seconds, mod.mod_id, Math.floor(Date.now() / 1000))]));
-  const shown = ordered([...mods, ...down], paced), hidden = mods.length + down.length - shown.length;
+  const shown = ordered([...mods, ...down], paced, model.sort), hidden = mods.length + down.length - shown.length;
   const here = agents.filter((each) => each.connected !== false), away = agents.length - here.length;
   return html`<nav class="rail" id="rail" aria-label="Mods and agents">
     <h2>Mods <span class="quiet">${joined([`${mods.length} loaded`, down.length && `${down.length} down`])}</span></h2>
+    ${mods.length > 1 && html`<label class="small quiet sort">Sort <select onChange=${(event) => doings.sorted(event.target.value)}>${[["", "as asked"], ["rate", "by rate"], ["p95", "by p95"], ["errors", "by errors"]].map(([by, words]) => html`<option value=${by} selected=${by === model.sort}>${words}</option>`)}</select></label>`}
     ${mods.length + down.length === 0 && status && html`<p class="quiet small">No mod is loaded. List one in network.yaml and save it.</p>`}
     <ul>${shown.map((mod) => html`<${Mod} key=${mod.mod_path} mod=${mod} mods=${mods} lingers=${status.lingering?.[mod.mod_id] ?? []} paced=${paced.get(mod.mod_id)} chosen=${model.query === `mod:${mod.mod_id}`} act=${() => doings.only(mod)} />`)}</ul>
     ${hidden > 0 && html`<p class="quiet small">${hidden} more; search finds their events</p>`}

@@ -90,5 +90,6 @@ export const replaying = {
   keep: (asked) => act("test", "test", asked.name ? { name: asked.name } : { number: asked.number }, (answer) => `wrote ${answer.path}`),
   ignore: (each, path) => about("ignore", "pins/ignore", { name: each.name, path }, () => `${path} is compared no more`),
   unpin: (each) => about("remove", "pins/remove", { name: each.name }, () => `${each.name} is no pin any more`),
+  showPin: (name) => { set({ view: "replay", pinned: name, sheet: "", sending: null, replayed: null }); pins(); },
   differences: () => set({ view: "replay", sheet: "", sending: null }),
 };

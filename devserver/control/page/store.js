@@ -10,7 +10,7 @@ const ALL = "";
 
 export const fresh = () => ({
   columns: null, zero: 0, next: 0, fact: 0, log: 0, second: 0, revision: null,
-  items: [], skipped: 0, seconds: [], facts: [], logs: [], agents: { n: 0, dropped: 0 },
+  items: [], skipped: 0, seconds: [], facts: [], logs: [], agents: { n: 0, dropped: 0 }, recording: null,
   status: null, link: "asking", since: null, problem: "", told: null,
 });
 
@@ -72,7 +72,7 @@ export function fed(state, answer, woke, at) {
     seconds: summed(state.seconds, answer.seconds), second: answer.seconds.at(-1)?.[0] ?? state.second,
     facts: [...state.facts, ...answer.facts].slice(-MOST_FACTS), fact: answer.facts.at(-1)?.n ?? state.fact,
     logs: lined(state.logs, answer.logs), log: answer.logs.at(-1)?.[0] ?? state.log,
-    agents: answer.agents,
+    agents: answer.agents, recording: answer.recording ?? null,
   };
 }
 

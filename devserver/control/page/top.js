@@ -34,6 +34,7 @@ export function Top({ model, doings }) {
       <${Fact} number=${status?.failed} words="failed" />
       ${model.skipped > 0 && html`<${Fact} number=${model.skipped} words="not shown" />`}</span>
     <span class="acts">
+      ${model.recording && html`<${Button} words=${html`<span class="bad" aria-hidden="true">●</span> Recording`} command="oa-dev record stop · ${model.recording}" act=${() => doings.record("stop")} />`}
       <${Button} words="Search" does="search" act=${() => doings.search()} />
       <${Button} words=${status?.paused ? "Resume saves" : "Pause saves"} does="pause" kind="wide-only" act=${() => doings.pause()} />
       <${Button} words="Reload all" does="reload" kind="wide-only" act=${() => doings.reload()} />

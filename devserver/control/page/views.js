@@ -1,9 +1,6 @@
-/* The views as one table. A view's files are asked for when it is first opened: what most tabs show comes first. */
+/* The views as one table. A view's files are asked for when it is first opened. */
 
-import { html } from "./vendor-preact-htm.js";
-import { set } from "./app.js";
 import { Events } from "./events.js";
-import { Empty } from "./parts.js";
 
 const differing = (model) => {
   const number = model.pins?.pins.filter((pin) => pin.last?.result === "differs").length ?? 0;
@@ -27,17 +24,3 @@ export const PARTS = {
   send: { load: () => import("./send.js") },
   help: { load: () => import("./help.js") },
 };
-
-function loaded(part) {
-  part.loading ??= part.load().then((found) => {
-    Object.assign(part, { draw: found.View, aside: found.aside });
-    set({});
-  }, () => { part.loading = null; });
-}
-
-/** Draws a part; what is not here yet is asked for. */
-export function Part({ part, ...given }) {
-  if (part.draw) return html`<${part.draw} ...${given} />`;
-  loaded(part);
-  return html`<${Empty} why="Loading …" />`;
-}
