@@ -16,7 +16,15 @@ from devserver.control.feed import LogLine
 from devserver.control.tape import Tape
 from devserver.live.loops import run_in_thread
 from devserver.model.facts import ConfigRefused, ContractChanged, Fact, PlanDone, Replayed, Restarted, Status
-from devserver.model.wire_form import contract_to_dict, done_to_dict, error_to_dict, iso_of, lines_of, pin_to_dict, restarted_to_dict
+from devserver.model.wire_form import (
+    contract_to_dict,
+    done_to_dict,
+    error_to_dict,
+    iso_of,
+    lines_of,
+    pin_to_dict,
+    restarted_to_dict,
+)
 from devserver.network.accounts import FACTS, LOGS, RELOADS
 from devserver.server.changes import Changes, diffs_of
 from devserver.server.redact import Redactor
