@@ -11,7 +11,7 @@ from doors import HEAD, Doors, slow
 from workspaces import Workspace, served
 
 from devserver import AgentNetwork
-from devserver.model.config import NetworkConfig
+from devserver.model.config import NetworkConfig, ReplayRules
 from devserver.model.facts import Notice
 from devserver.model.lifecycle import Limits, RestartPolicy, RestartRules
 
@@ -67,6 +67,12 @@ TAKEN = {
         lambda net: net.config.restart,
         RestartRules(RestartPolicy.ASK),
     ),
+    "replay": Setting(
+        {"dev": {"replay": {"allow": ["wiki"]}}},
+        "dev.replay.allow  → wiki: counts from now on",
+        lambda net: net.config.replay,
+        ReplayRules(("wiki",)),
+    ),
     "indexes": Setting(
         {"dev": {"indexes": ["more"]}},
         "dev.indexes  → more: counts from now on",
@@ -103,6 +109,12 @@ TAKEN = {
         lambda net: net.config.max_body,
         2097152,
     ),
+    "take_over": Setting(
+        {"dev": {"hosts": {"take_over": True}}},
+        "dev.hosts.take_over False → True: counts from now on",
+        lambda net: net.config.take_over,
+        True,
+    ),
     "limits.drain": limit("drain", 0.025, 0.5),
     "limits.exclusive_drain": limit("exclusive_drain", 5.0, 0.5),
     "limits.linger": limit("linger", 30.0, 0.5),
@@ -122,6 +134,9 @@ RESTART = {
     "default_group": Setting({"default_agent_group": "staff"}, "network.default_agent_group guest → staff"),
     "requires_password": Setting({"requires_password": True}, "network.requires_password False → True"),
     "studio": Setting({"dev": {"studio": True}}, "dev.studio False → True"),
+    "engine": Setting(
+        {"dev": {"hosts": {"engine": "tls://10.0.0.5:4222"}}}, "dev.hosts.engine here → tls://10.0.0.5:4222"
+    ),
     "verify_secrets": Setting(
         {"disable_agent_secret_verification": True}, "network.disable_agent_secret_verification False → True"
     ),

@@ -320,7 +320,8 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
             duration_ms=21.0,
         ),
         [
-            {"type": "replayed", "mods": {"wiki": 5}, "generation": 5, "same": 0, "differ": 1, "cannot": 0, "of": 1}
+            {"type": "replayed", "mods": {"wiki": 5}, "generation": 5, "same": 0, "differ": 1}
+            | {"unsteady": 0, "cannot": 0, "of": 1}
             | {"skipped": 0, "duration_ms": 21.0}
             | {
                 "pins": [

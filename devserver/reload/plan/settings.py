@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from devserver.model.config import ModSpec, NetworkConfig
+from devserver.model.config import ModSpec, NetworkConfig, ReplayRules
 from devserver.model.lifecycle import Action, Limits, RestartRules
 from devserver.model.names import mod_id_of
 from devserver.model.plan import LiveMod, NotApplied, Step
@@ -149,8 +149,8 @@ def _written(field: str, config: NetworkConfig) -> Any:
 
 
 def _as_written(value: Any) -> Any:
-    if isinstance(value, Limits | RestartRules):
-        return asdict(value)
+    if isinstance(value, Limits | RestartRules | ReplayRules):
+        return _as_written(asdict(value))
     if isinstance(value, Mapping):
         return {key: _as_written(each) for key, each in value.items()}
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value
