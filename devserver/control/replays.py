@@ -115,7 +115,7 @@ class ReplayApi:
         return await _answered(self._replayer.replays.test(what, body.path))
 
     async def state(self, request: Request) -> Answer:
-        """Return one level of a mod's state at `path`; or with `since=look` its changes since the
+        """Return one level of a mod's state at `path`; or with `since=look` or `since=swap` its changes since the
         last look."""
         query = request.query
         if not query.get("mod"):

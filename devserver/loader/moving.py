@@ -76,6 +76,37 @@ class Remembered:
             if put is not None:
                 put(thing, contents)
 
+    def as_it_was(self) -> dict[Any, Any]:
+        """Return a copy of the state with these contents; objects without contents are shared."""
+        kept = {id(thing): (thing, contents) for thing, contents in self.contents}
+        made: dict[int, Any] = {}
+
+        def copied(value: Any) -> Any:
+            if id(value) in made:
+                return made[id(value)]
+            if id(value) not in kept:
+                return type(value)(map(copied, value)) if type(value) in (tuple, frozenset) else value
+            thing, contents = kept[id(value)]
+            cls: Any = type(thing)
+            twin = made[id(value)] = cls.__new__(cls)
+            _, put = contents_of(cls)
+            if put is not None:
+                put(twin, inside(contents))
+            return twin
+
+        def inside(contents: Any) -> Any:
+            # What was read of an object is no object of the state itself.
+            if id(contents) in kept:
+                return copied(contents)
+            if isinstance(contents, dict):
+                return {copied(key): copied(each) for key, each in contents.items()}
+            if type(contents) in (list, tuple, set, frozenset):
+                return type(contents)(map(inside, contents))
+            return contents
+
+        found: dict[Any, Any] = copied(self.root)
+        return found
+
     def holds_replaced(self) -> bool:
         """Return whether code that was replaced meanwhile lives on in it."""
         kinds = {id(type(each)): type(each) for each in self.own}

@@ -55,13 +55,13 @@ async def pack_state(generation: Generation, limit: float) -> PackedState:
         return PackedState(names=("its data",))
     elif generation.hand_over is HandOver.REBIND:
         lost.append("what its instance keeps (reload_mode is rebind, and it has no capture_state)")
-    packed = _packed(instance.state)
+    packed = packed_keys(instance.state)
     lost += packed.lost
     names = (*(("capture_state()",) if captured is not None else ()), *packed.names)
     return PackedState(names=names, whole=packed.whole, parts=packed.parts, captured=captured, lost=tuple(lost))
 
 
-def _packed(state: Mapping[Any, Any]) -> PackedState:
+def packed_keys(state: Mapping[Any, Any]) -> PackedState:
     names, parts, lost = [], [], []
     for key, value in tuple(state.items()):
         try:

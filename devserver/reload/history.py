@@ -137,6 +137,11 @@ class History:
         """Return the states that an undo may give back to a mod."""
         return [state for each in self._pasts(mod_id) if (state := each.states.get(mod_id)) is not None]
 
+    def state_before(self, mod_id: str) -> Remembered | None:
+        """Return the state of a mod before its latest reload that can be undone."""
+        stack = self._reloads.get(mod_id)
+        return stack[-1].states.get(mod_id) if stack else None
+
     # A restart in place
 
     def came(self, mod_id: str, number: int, before: int, past: Past | None) -> None:

@@ -25,7 +25,7 @@ from devserver.model.trace import DESTINATION, EVENT_ID, EVENT_NAME, NUMBER, OK,
 from devserver.model.wire_form import pin_to_dict
 from devserver.network.compare import Skip, steps_of
 from devserver.network.recorder import Recorder, rest_of, row_of
-from devserver.reload.carry import PackedState, pack_state
+from devserver.reload.carry import PackedState, pack_state, packed_keys
 from devserver.replay.code import Code, code_before, code_now
 from devserver.replay.host import Host, ReplayFailed
 from devserver.replay.pins import Files, Pin, PinRefused, Pins, differences_of, noise_of
@@ -527,7 +527,8 @@ class Replays:
         return await write_test(self._network.workspace, pin, seen, asked=f"oa-dev test {what}", path=path)
 
     async def look(self, mod: str, path: str, since: str | None) -> dict[str, Any]:
-        """Show one level of a mod's state, or (`since="look"`) its changes since the last look.
+        """Show one level of a mod's state, or its changes since the last look (`since="look"`) or
+        since before its last reload (`since="swap"`).
 
         Raises DevServerError.
         """
@@ -540,7 +541,9 @@ class Replays:
             raise PinRefused(f"no mod {mod} runs here")
         packed, _ = await self._packed([slot.mod_id])
         state, before = packed[slot.mod_id], self._looked.get(slot.mod_id)
-        if since is not None and before is None:
+        if since == "swap":
+            before = await self._network.engine.home.run(self._before_swap, slot.mod_id)
+        elif since is not None and before is None:
             raise PinRefused(f"the state of {slot.mod_id} was not looked at before")
         message = {"do": "look", "state": state, "steps": steps, "since": before if since is not None else None}
         answer = await self._host.ask(self._code, self._network.config, message, SECONDS)
@@ -552,6 +555,13 @@ class Replays:
             if len(self._looked) > _MOST_LOOKED:
                 del self._looked[next(iter(self._looked))]
         return {"mod_id": slot.mod_id, "path": path, "lost": list(state.lost), **answer["look"]}
+
+    async def _before_swap(self, mod_id: str) -> PackedState:
+        """Pack the state of a mod as it was before its last reload; where mods run."""
+        before = self._network.engine.knowledge.history.state_before(mod_id)
+        if before is None:
+            raise PinRefused(f"no state of {mod_id} from before a reload is kept")
+        return packed_keys(before.as_it_was())
 
     # The end
 

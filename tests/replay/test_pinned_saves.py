@@ -226,3 +226,16 @@ async def test_the_times_of_both_generations_are_compared(pinning):
         await net.save("mods/counter.py", COUNTER.replace("self.times += 1", "sum(range(400_000)); self.times += 1"))
         answer = await net.replays.replay(number, on="both")
         assert answer["took_us"]["now"] > answer["took_us"]["before"] > 0
+
+
+async def test_a_state_is_compared_with_that_of_before_the_last_reload(pinning):
+    """Containers inside each other are as they were then, also those that were changed in place."""
+    async with pinning(notes=NOTES) as net:
+        with pytest.raises(DevServerError, match="no state of notes"):
+            await net.replays.look("notes", "", "swap")
+        await net.send("notes.add", {"title": "milk"})
+        await net.save("mods/notes.py", NOTES + "\nmore = 1\n")
+        await net.send("notes.add", {"title": "tea"})
+        found = (await net.replays.look("notes", "", "swap"))["differences"]
+        assert [each["steps"] for each in found if each["steps"][0] == "notes"] == [["notes", "tea"]]
+        assert {each["kind"] for each in found} == {"added"}

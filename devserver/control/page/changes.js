@@ -6,10 +6,14 @@ import { Diff } from "./code.js";
 import { Button, Empty, Name, Section } from "./parts.js";
 import { everySecond, marksOf, Plot } from "./plots.js";
 import { chosenOf } from "./looking.js";
+import { pathOf } from "./paths.js";
+import { Differences } from "./state.js";
 import { Phases } from "./receipt.js";
+import { wide } from "./part.js";
 import { became, clock, clockMs, count, details, grouped, joined, listed, placed, raised, signed, took, tookMs } from "./words.js";
 
 const AROUND_SECONDS = 60;
+const MOST_PATHS = 3;
 
 /** Glyph, how it is, title and words of a change, which is a plan with its outcomes, a refusal or a restart. Pure. */
 export function summary(change) {
@@ -32,7 +36,7 @@ function Item({ change, pins, chosen, act }) {
 function pinsWords(pins) {
   if (!pins?.length) return null;
   const differ = pins.filter((each) => each.result !== "same").length;
-  return html`<span class="rest ${differ ? "warn" : "good"}">${pins.length} pinned: ${differ ? `${pins.length - differ} same, ${differ} differ` : "all the same"}</span>`;
+  return html`<span class="rest ${differ ? "warn" : "good"}">${pins.length} pinned: ${differ ? `${pins.length - differ} same, ${differ} ${differ === 1 ? "differs" : "differ"}` : "all the same"}</span>`;
 }
 
 function Around({ model, change }) {
@@ -74,7 +78,8 @@ function Chosen({ model, change, doings }) {
     <p class="facts-line">${facts.filter(Boolean).map((each) => html`<span>${each}</span>`)}</p>
     <ul class="plain outcomes">${(change.outcomes ?? []).map((each) => html`<${Outcome} outcome=${each} alone=${change.outcomes.length === 1} />`)}</ul>
     ${(change.holds ?? []).map((each) => html`<p class="warn small"><${Name} of=${`${each.mod_id} waits: ${each.reason}`} /></p>`)}
-    <${Code} detail=${detail} /><${Around} model=${model} change=${change} /></article>`;
+    <${Code} detail=${detail} /><${Around} model=${model} change=${change} />
+    ${!wide.matches && aside(model, doings)}</article>`;
 }
 
 export function View({ model, doings }) {
@@ -89,8 +94,13 @@ const pinsOf = (facts, change) => facts.findLast((each) => each.type === "replay
 
 const RESULTS = { same: ["=", "good", "the same"], differs: ["≠", "warn", "differs"], fixed: ["✓", "good", "fixed"], unsteady: ["≈", "quiet", "unsteady"], cannot: ["✗", "bad", "cannot be replayed"] };
 
+function pathsWords(differences) {
+  const more = differences.length - MOST_PATHS, named = differences.slice(0, MOST_PATHS).map(({ path }) => path);
+  return listed(more > 0 ? [...named, `${more} more`] : named);
+}
+
 function Pinned({ pins, doings }) {
-  const rest = (pin) => pin.why || (pin.differences.length ? listed(pin.differences.map(({ path }) => path)) : RESULTS[pin.result][2]);
+  const rest = (pin) => pin.why || pathsWords(pin.differences) || RESULTS[pin.result][2];
   return html`<${Section} title="Pinned" aside=${`${pins.length} replayed`}><ul class="plain">${pins.map((pin) => html`<li><button type="button" class="link" title=${`oa-dev pins show ${pin.name}`} onClick=${() => doings.showPin(pin.name)}><span class=${RESULTS[pin.result][1]} aria-hidden="true">${RESULTS[pin.result][0]}</span> <b class="mono">${pin.number ? `#${pin.number} ` : ""}<${Name} of=${pin.event_name} /></b></button>
     <p class="quiet small"><${Name} of=${rest(pin)} /></p></li>`)}</ul><//>`;
 }
@@ -103,10 +113,21 @@ function Contract({ contract: { lost, changed } }) {
     ${changed.map((each) => html`<li><span class="warn" aria-hidden="true">~</span> <b class="mono"><${Name} of=${joined([each.event_name, [each.part, each.path].filter(Boolean).join(".")])} /></b><p class="quiet small"><${Name} of=${shapeWords(each)} /></p></li>`)}</ul><//>`;
 }
 
+/** Whether what an outcome brought is what runs: of that the state before is known. */
+const isLatest = (model, outcome) => model.status?.mods.some((mod) => mod.mod_id === outcome.mod_id && mod.generation === outcome.generation);
+
+function Across({ mod, model, doings }) {
+  const found = model.across?.mod === mod ? model.across : null;
+  return html`<${Section} title=${`State of ${mod}`} aside="across the swap">
+    ${found?.problem && html`<p class="quiet small"><${Name} of=${found.problem} /></p>`}${found?.differences && html`<${Differences} rows=${found.differences.map((each) => ({ ...each, path: pathOf(each.steps) }))} words="Nothing of it has changed since before the swap." />`}
+    <div class="acts"><${Button} words=${found ? "Compare again" : "Compare with before"} command="look at what has changed since before the last reload" act=${() => doings.stateSince(mod)} /></div><//>`;
+}
+
 /** The right column: what pins, the contract and the state say of the chosen change. */
 export function aside(model, doings) {
   const chosen = chosenOf(model), detail = model.change?.number === chosen?.number ? model.change : null;
   const pins = (chosen && pinsOf(model.facts, chosen)) ?? detail?.pins, contract = detail?.contract;
-  if (!pins?.length && !contract) return null;
-  return html`<div>${pins?.length > 0 && html`<${Pinned} pins=${pins} doings=${doings} />`}${contract && html`<${Contract} contract=${contract} />`}</div>`;
+  const mod = chosen?.outcomes?.find((each) => each.status === "applied" && each.action === "reload" && isLatest(model, each))?.mod_id;
+  if (!pins?.length && !contract && !mod) return null;
+  return html`<div>${pins?.length > 0 && html`<${Pinned} pins=${pins} doings=${doings} />`}${contract && html`<${Contract} contract=${contract} />`}${mod && html`<${Across} mod=${mod} model=${model} doings=${doings} />`}</div>`;
 }

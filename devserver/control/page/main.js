@@ -9,7 +9,7 @@ import { choose, doings } from "./doings.js";
 import { keyOf, listOf } from "./events.js";
 import { listen } from "./keys.js";
 import { look, lookSoon } from "./looking.js";
-import { Part } from "./part.js";
+import { Part, wide } from "./part.js";
 import { Button } from "./parts.js";
 import { Rail } from "./rail.js";
 import { fed } from "./store.js";
@@ -25,7 +25,7 @@ function asideOf(model) {
   if (model.replayed) return html`<${Part} part=${PARTS.replayed} replayed=${model.replayed} doings=${doings} />`;
   if (model.trace) return html`<section class="part"><h2>Full trace</h2><pre class="trace" tabindex="0">${model.trace}</pre></section>`;
   const view = VIEWS.find((each) => each.name === model.view);
-  if (view.name !== "events") return view.aside?.(model, doings) ?? null;
+  if (view.name !== "events") return (wide.matches && view.aside?.(model, doings)) || null;
   const item = listOf(model).find((each) => keyOf(each) === model.selected) ?? (model.detail?.number === model.selected ? model.detail.row : null);
   return item ? html`<${Part} part=${PARTS.detail} model=${model} item=${item} doings=${doings} />` : null;
 }

@@ -4,6 +4,10 @@ import { html } from "./vendor-preact-htm.js";
 import { set } from "./app.js";
 import { Empty } from "./parts.js";
 
+/** Whether there is room for a right column; where there is none, what a view would show there stands below it. */
+export const wide = matchMedia("(min-width: 1080px)");
+wide.addEventListener("change", () => set({}));
+
 function loaded(part) {
   part.loading ??= part.load().then((found) => {
     Object.assign(part, { draw: found.View, aside: found.aside });

@@ -27,7 +27,10 @@ function marked(marks) {
     const { ctx, bbox } = plot;
     ctx.save();
     ctx.setLineDash([4, 3]);
-    for (const { at, kind } of marks()) {
+    ctx.font = `${Math.round(10 * devicePixelRatio)}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    let end = 0;
+    for (const { at, kind, words } of marks()) {
       const x = Math.round(plot.valToPos(at, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.strokeStyle = css(`--${kind}`);
@@ -35,6 +38,11 @@ function marked(marks) {
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
+      const left = x + 3 * devicePixelRatio, right = left + ctx.measureText(words).width;
+      if (left < end || right > bbox.left + bbox.width) continue;
+      ctx.fillStyle = ctx.strokeStyle;
+      ctx.fillText(words, left, bbox.top);
+      end = right + 4 * devicePixelRatio;
     }
     ctx.restore();
   };
@@ -86,7 +94,10 @@ export function Plot({ title, lines, xs, words, marks, told }) {
 const data = (xs, lines) => [xs, ...lines.map(({ values }) => values)];
 
 /** The swaps of a state, as marks of a plot. */
-export const marksOf = (items) => items.filter((each) => each.kind === "swap").map(({ at, fact }) => ({ at: at / 1000, kind: fact.status === "applied" || fact.type === "restart" ? "good" : "bad" }));
+export const marksOf = (items) => items.filter((each) => each.kind === "swap").map(({ at, fact }) => {
+  const isGood = fact.status === "applied" || fact.type === "restart";
+  return { at: at / 1000, kind: isGood ? "good" : "bad", words: fact.type === "restart" ? "restart" : `${fact.mod_id ?? "network.yaml"} ${isGood ? `v${fact.generation}` : "✗"}` };
+});
 
 /** Every second from the first to the last, so that a second without events is drawn as such. */
 export function everySecond(seconds, most) {

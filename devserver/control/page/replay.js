@@ -66,7 +66,7 @@ function Chosen({ pin, doings }) {
       <${Button} words="Run on both" does="both" about=${`${pin.name} --on both`} act=${() => doings.both()} /><${Button} words="Save as test" command=${`oa-dev test ${pin.name}`} act=${() => doings.keep({ name: pin.name })} />
       <${Button} words="Remove" command=${`oa-dev pins remove ${pin.name}`} act=${() => doings.unpin(pin)} /></div>
     <p class=${known(pin)[1]}><${Name} of=${lastWords(pin)} /></p>
-    ${last?.differences.length > 0 && html`<${Differences} rows=${last.differences} /><div class="acts">${last.differences.map(({ path }) => html`<${Button} words=${`Ignore ${path}`} command=${`oa-dev pins ignore ${pin.name} '${path}'`} act=${() => doings.ignore(pin, path)} />`)}</div>`}
+    ${last?.differences.length > 0 && html`<${Differences} rows=${last.differences} act=${(path) => html`<button type="button" class="link ignore" title=${`oa-dev pins ignore ${pin.name} '${path}'`} aria-label=${`Ignore ${path}`} onClick=${() => doings.ignore(pin, path)}>ignore</button>`} />`}
     ${pin.noise.length + pin.ignore.length > 0 && html`<p class="quiet small">Not compared: <${Name} of=${[...pin.noise.map((each) => `${each} (differs from run to run)`), ...pin.ignore].join(", ")} /></p>`}
     <${Section} title="Accepted"><${Json} text=${pretty(pin.accepted.data ?? pin.accepted.message)} /><//></article>`;
 }

@@ -78,14 +78,24 @@ async function lookInto(path) {
   return undefined;
 }
 
-async function lookSince() {
-  const { differences, problem } = await level("", "look");
+async function lookSince(since) {
+  const { differences, problem } = await level("", since);
   if (problem) say("bad", problem);
-  else set({ looked: { ...now().looked, differences } });
+  else set({ looked: { ...now().looked, differences, since } });
+}
+
+async function stateSince(mod) {
+  set({ across: { mod } });
+  try {
+    const { differences } = await ask("state", { mod, path: "", since: "swap" });
+    set({ across: { mod, differences } });
+  } catch (problem) {
+    set({ across: { mod, problem: problem.message } });
+  }
 }
 
 export const replaying = {
-  replay: () => run("now"), both: () => run("both"), pin, accept, lookAt, lookInto, lookSince, pins,
+  replay: () => run("now"), both: () => run("both"), pin, accept, lookAt, lookInto, lookSince, stateSince, pins,
   replayedNo: () => set({ replayed: null }), choosePin: (each) => set({ pinned: each.name, replayed: null }),
   keep: (asked) => act("test", "test", asked.name ? { name: asked.name } : { number: asked.number }, (answer) => `wrote ${answer.path}`),
   ignore: (each, path) => about("ignore", "pins/ignore", { name: each.name, path }, () => `${path} is compared no more`),

@@ -31,9 +31,9 @@ function Level({ level, steps, looked, doings, mod }) {
 const SIGNS = { added: "+", removed: "−", changed: "~" };
 
 /** Differences as lines: what was, and what is. */
-export function Differences({ rows, words }) {
+export function Differences({ rows, words, act }) {
   if (!rows.length) return html`<p class="quiet">${words ?? "Nothing is different."}</p>`;
-  return html`<div class="diff" role="region" tabindex="0" aria-label="Differences">${rows.map(({ path, before, after, kind }) => html`<div class="line hunk">${SIGNS[kind]} <bdi>${path}</bdi></div>
+  return html`<div class="diff" role="region" tabindex="0" aria-label="Differences">${rows.map(({ path, before, after, kind }) => html`<div class="line hunk">${SIGNS[kind]} <bdi>${path}</bdi>${act?.(path)}</div>
     ${kind !== "added" && html`<div class="line minus"><span class="sign">−</span><code><bdi>${shortly(valueWords(before), 500)}</bdi></code></div>`}${kind !== "removed" && html`<div class="line plus"><span class="sign">+</span><code><bdi>${shortly(valueWords(after), 500)}</bdi></code></div>`}`)}</div>`;
 }
 
@@ -41,11 +41,12 @@ export function View({ model, doings }) {
   const mods = model.status?.mods ?? [], looked = model.looked, mod = looked?.mod;
   if (!mods.length) return html`<${Empty} why="No mod is loaded, so there is no state." />`;
   return html`<div class="state"><div class="bar"><label>Mod <select onChange=${(event) => doings.lookAt(event.target.value)}>${!mod && html`<option value="">choose one</option>`}${mods.map((each) => html`<option value=${each.mod_id} selected=${each.mod_id === mod}>${each.mod_id} v${each.generation}</option>`)}</select></label>
-      ${mod && html`<${Button} words="What changed since I looked" command="look at what has changed" act=${() => doings.lookSince()} /><${Button} words="Look again" command="look again" act=${() => doings.lookAt(mod)} />
+      ${mod && html`<${Button} words="Since I looked" command="look at what has changed since it was looked at" act=${() => doings.lookSince("look")} />
+      <${Button} words="Since the last swap" command="look at what has changed since before the last reload" act=${() => doings.lookSince("swap")} /><${Button} words="Look again" command="look again" act=${() => doings.lookAt(mod)} />
       <${Button} words="Undo" does="undo" about=${mod} act=${() => doings.undo_mod(mod)} />`}</div>
     <div class="pad scroll" tabindex="0" role="region" aria-label="State">
       ${!mod && html`<${Empty} why="Choose a mod, and what it keeps is here." />`}
-      ${looked?.differences && html`<h3>Since it was looked at</h3><${Differences} rows=${looked.differences.map((each) => ({ ...each, path: pathOf(each.steps) }))} words="Nothing has changed since it was looked at." />`}
+      ${looked?.differences && html`<h3>${looked.since === "swap" ? "Since before the last reload" : "Since it was looked at"}</h3><${Differences} rows=${looked.differences.map((each) => ({ ...each, path: pathOf(each.steps) }))} words="Nothing has changed since." />`}
       ${looked?.root?.lost?.length > 0 && html`<p class="warn small">${looked.root.lost.join("; ")}</p>`}
       ${looked?.root && (looked.root.items?.length === 0 ? html`<${Empty} why=${`${mod} keeps nothing in self.state.`} />` : html`<${Level} level=${looked.root} steps=${[]} looked=${looked} doings=${doings} mod=${mod} />`)}
     </div></div>`;
