@@ -118,6 +118,7 @@ class Acted:
         self.asks: list[Json] = []
         self.revision = 1
         self.ended = 0
+        self.recording: str | None = None
         self.refuses: tuple[int, str, str] | None = None
         self.delay = 0.0
         self.news = asyncio.Event()
@@ -212,6 +213,7 @@ class Acted:
             "promote",
             "drop",
             "asked",
+            "record",
         )
         return (
             *(
@@ -268,6 +270,7 @@ class Acted:
                 "facts": [each for each in self.facts if each["n"] > asked["facts"]],
                 "logs": [each for each in self.logs if each[0] > asked["logs"]],
                 "mods": self.revision,
+                "recording": self.recording,
                 "agents": {"n": len(self.values["agents"]), "dropped": 0},
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from acted import error, iso
+from acted import error, iso, mod
 from sampled import sampled
 
 
@@ -113,9 +113,9 @@ def test_logs_are_chosen_by_mod_and_level_and_say_how_many_are_hidden(opened, ac
     page.keyboard.press("5")
     page.wait_for_selector(".loglines li >> nth=2")
     assert page.locator(".loglines .text").all_inner_texts() == ["one", "two", "20 %"]
-    page.select_option("select >> nth=1", "error")
+    page.select_option(".logs select >> nth=1", "error")
     page.wait_for_selector("text=1 of 3 lines; 2 are hidden by this choice")
-    page.select_option("select >> nth=0", "project")
+    page.select_option(".logs select >> nth=0", "project")
     page.wait_for_selector("text=No line is of that mod and level.")
 
 
@@ -124,3 +124,45 @@ def test_errors_name_their_place_in_the_receipt(opened, acted) -> None:
     page = opened()
     found = page.evaluate("async (error) => (await import('/_dev/words.js')).placed(error)", error("x"))
     assert found == "mods/wiki/pages.py:118:11"
+
+
+def test_what_replay_and_the_contract_say_of_a_change_stands_beside_it(opened, acted) -> None:
+    """And below it where there is no room; the state is compared on request."""
+    sampled(acted)
+    pin = {"name": "p", "number": 57, "event_name": "wiki.page.edit", "result": "differs", "why": ""}
+    paths = [{"path": f"answer.data.{each}", "before": 1, "after": 2, "kind": "changed"} for each in "abcde"]
+    acted.fact({"type": "replayed", "time": iso(93.1), "change": 1, "pins": [{**pin, "differences": paths}]})
+    lost = [{"event_name": "wiki.page.delete", "seen": 4, "senders": ["ana", "critic"]}]
+    shape = {"event_name": "wiki.page.edit", "part": "answer", "path": "version", "before": "int", "after": "str"}
+    acted.details[1] |= {"contract": {"lost": lost, "changed": [shape]}}
+    page = opened()
+    page.keyboard.press("2")
+    page.click(".change >> nth=1")
+    page.wait_for_selector("text=1 pinned: 0 same, 1 differs")
+    page.wait_for_selector(".aside-column >> text=answer.data.a, answer.data.b, answer.data.c and 2 more")
+    page.wait_for_selector(".aside-column >> text=no mod handles it any more · 4 events came lately · ana and critic")
+    page.wait_for_selector(".aside-column >> text=int → str")
+    page.set_viewport_size({"width": 700, "height": 800})
+    page.wait_for_selector(".chosen-change >> text=int → str")
+    assert page.locator(".aside-column").count() == 0
+
+
+def test_a_recording_is_seen_in_the_first_line_and_stopped_there(opened, acted) -> None:
+    """A session is written only while somebody wants it."""
+    acted.recording = ".oa-dev/sessions/one.jsonl"
+    acted.answers["record"] = {"recording": None, "session": {}}
+    page = opened()
+    page.click("button >> text=Recording")
+    page.wait_for_selector("text=the session is written")
+    assert acted.posted == [("record", {"do": "stop"})]
+
+
+def test_mods_are_sorted_by_what_is_chosen(opened, acted) -> None:
+    """As they are asked, until a person wants those with the most errors first."""
+    acted.tell(mods=[mod("one"), mod("two", errors=3), mod("three", errors=9)])
+    page = opened()
+    names = page.locator(".rail .mod-name b")
+    assert names.all_inner_texts() == ["one", "two", "three"]
+    page.select_option(".sort select", "errors")
+    page.wait_for_selector(".rail li:first-child >> text=three")
+    assert names.all_inner_texts() == ["three", "two", "one"]
