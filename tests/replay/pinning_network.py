@@ -85,7 +85,10 @@ class Pinning(Replayed):
 
     async def saved(self, path: str, text: str) -> Facts:
         """Save a file, and give what the pins came to."""
-        done = await self.save(path, text)
+        return await self.told_of(await self.save(path, text))
+
+    async def told_of(self, done: PlanDone) -> Facts:
+        """Give what the pins came to after a plan."""
         before = len(self.facts)
         self.replays.saved(done)
         while self._tasks:

@@ -1,0 +1,65 @@
+"""What may go wrong with pins, each told for what it is; the server's own mods go on."""
+
+from __future__ import annotations
+
+import pytest
+from replay_mods import COUNTER
+
+from devserver.model.change import UnloadAsked
+from devserver.model.facts import PinResult
+from devserver.server import replays
+
+LARGE = """
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+
+class LargeMod(BaseMod):
+    @mod_event_handler("large.get")
+    def get(self, event: Event):
+        self.state["asked"] = self.state.get("asked", 0) + 1
+        return EventResponse(True, "", {"text": "x" * 300_000})
+"""
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here depends on the time of day."""
+    monkeypatch.setattr(replays, "NOISE_SECONDS", 0.0)
+
+
+async def test_a_large_answer_is_compared_by_its_digest_and_a_state_that_does_not_fit_is_what_it_raises(pinning):
+    """A change anywhere in it is one difference; a handler that cannot use the state has failed."""
+    async with pinning(large=LARGE) as net:
+        made = await net.replays.pin(await net.send("large.get"))
+        assert made["accepted"]["data"].startswith("300,011 bytes, SHA-256 ")
+        told = await net.saved("mods/large.py", LARGE.replace('"x" * 300_000', '"x" * 299_999 + "y"'))
+        assert [[each.path for each in pin.differences] for pin in told.pins] == [["answer.data"]]
+        told = await net.saved(
+            "mods/large.py", LARGE.replace('self.state.get("asked", 0) + 1', 'self.state["asked"][0]')
+        )
+        raised = [each for pin in told.pins for each in pin.differences if each.path == "raised[0]"]
+        assert raised[0].after["kind"] == "TypeError"
+
+
+async def test_pins_that_do_not_come_to_their_turn_are_counted_and_saves_that_come_faster_are_one(pinning, monkeypatch):
+    """The last save counts."""
+    async with pinning(counter=COUNTER, large=LARGE) as net:
+        for _ in range(3):
+            await net.replays.pin(await net.send("count.up", {"name": "a"}))
+        first = await net.save("mods/counter.py", "\n" + COUNTER)
+        second = await net.save("mods/counter.py", "\n\n" + COUNTER)
+        net.replays.saved(first)
+        told = await net.told_of(second)
+        assert (told.of, len(told.pins), told.skipped) == (3, 3, 1)
+        monkeypatch.setattr(replays, "SAVE_SECONDS", 0.0)
+        told = await net.saved("mods/counter.py", "\n\n\n" + COUNTER)
+        assert (told.of, len(told.pins)) == (3, 1)
+
+
+async def test_a_pin_whose_mod_is_gone_says_so(pinning):
+    """It is there again with the mod."""
+    async with pinning(counter=COUNTER, large=LARGE) as net:
+        await net.replays.pin(await net.send("count.up", {"name": "a"}))
+        await net.network.submit(UnloadAsked("counter"))
+        told = await net.saved("mods/large.py", "\n" + LARGE)
+        assert [(pin.result, pin.why) for pin in told.pins] == [(PinResult.CANNOT, "no mod handles count.up")]
