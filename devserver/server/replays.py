@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
@@ -313,15 +312,15 @@ class Replays:
             found = differences_of(one, two, Skip(skip.patterns, (one.at, two.at)))
             answer["differences"] = [_difference(each) for each in found]
             answer["took_us"] = {
-                which: await self._median(code, begins, int(run["seen"]["took_us"]))
+                which: await self._times(code, begins, int(run["seen"]["took_us"]))
                 for run, (which, code) in zip(runs, codes.items(), strict=True)
             }
         return answer
 
-    async def _median(self, code: Code, begins: Mapping[str, Any], first: int) -> int:
-        """How long an event takes on this code, in µs: the median of some runs, of which the first is known."""
+    async def _times(self, code: Code, begins: Mapping[str, Any], first: int) -> list[int]:
+        """Return how long an event takes on this code in some runs, in µs; the first is known."""
         runs = [await self._one_run("now", code, begins) for _ in range(_TIMED - 1)]
-        return int(statistics.median([first, *(int(each["seen"]["took_us"]) for each in runs if "seen" in each)]))
+        return sorted([first, *(int(each["seen"]["took_us"]) for each in runs if "seen" in each)])
 
     async def _one_run(self, which: str, code: Code, begins: Mapping[str, Any]) -> dict[str, Any]:
         seconds = self._seconds

@@ -151,13 +151,18 @@ def run_line(run: Mapping[str, Any], width: int) -> Line:
     )
 
 
-def pace_words(took_us: Mapping[str, int]) -> str:
-    """How long an event takes now beside how long it took before, both as medians."""
-    before, now = took_us["before"] or 1, took_us["now"] or 1
-    times = f"{took(before / 1000)} before, {took(now / 1000)} now"
-    if max(before, now) < _ALIKE * min(before, now):
-        return f"takes as long ({times})"
-    return f"{max(before, now) / min(before, now):.1f}x {'slower' if now > before else 'faster'} ({times})"
+def pace_words(took_us: Mapping[str, Sequence[int]]) -> str:
+    """Return how long an event takes now beside before, as medians of runs, each sorted.
+
+    A ratio is told only if every run of one side took longer than every run of the other.
+    """
+    before, now = took_us["before"], took_us["now"]
+    one, other = (max(1, each[len(each) // 2]) for each in (before, now))
+    times = f"{took(one / 1000)} before, {took(other / 1000)} now"
+    apart = before[0] > now[-1] or now[0] > before[-1]
+    if not apart or max(one, other) < _ALIKE * min(one, other):
+        return f"takes as long, as far as {len(now)} runs can tell ({times})"
+    return f"{max(one, other) / min(one, other):.1f}x {'slower' if other > one else 'faster'} ({times})"
 
 
 def names_of(run: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def test_an_event_is_run_again_on_both_generations(opened, acted) -> None:
     acted.answers["replay"] = {
         "number": 62,
         "event_name": "wiki.page.edit",
-        "took_us": {"before": 1000, "now": 1300},
+        "took_us": {"before": [900, 1000, 1100], "now": [1200, 1300, 1400]},
         "pin": None,
         "runs": runs,
         "differences": DIFFERENCES,

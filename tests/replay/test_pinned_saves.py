@@ -10,6 +10,7 @@ from replay_mods import CHANCE, COUNTER, NOTES
 
 from devserver.errors import DevServerError
 from devserver.model.facts import PinResult
+from devserver.ui.replay_lines import pace_words
 
 
 async def with_agents(net) -> None:
@@ -220,12 +221,15 @@ async def test_a_pin_that_comes_to_two_results_on_the_same_code_is_unsteady(pinn
 
 
 async def test_the_times_of_both_generations_are_compared(pinning):
-    """As medians of some runs."""
+    """As medians of some runs; where runs of both overlap, no ratio is told."""
     async with pinning(counter=COUNTER) as net:
         number = await net.send("count.up", {"name": "a"})
         await net.save("mods/counter.py", COUNTER.replace("self.times += 1", "sum(range(400_000)); self.times += 1"))
         answer = await net.replays.replay(number, on="both")
-        assert answer["took_us"]["now"] > answer["took_us"]["before"] > 0
+        before, now = answer["took_us"]["before"], answer["took_us"]["now"]
+        assert pace_words({"before": [1000, 2000], "now": [1900, 4000]}).startswith("takes as long")
+        assert pace_words({"before": [1000, 1100], "now": [2100, 2200]}).startswith("2.0x slower")
+        assert len(before) == len(now) == 5 and now[2] > before[2] > 0
 
 
 async def test_a_state_is_compared_with_that_of_before_the_last_reload(pinning):

@@ -29,6 +29,7 @@ function marked(marks) {
     ctx.setLineDash([4, 3]);
     ctx.font = `${Math.round(10 * devicePixelRatio)}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
+    ctx.textAlign = "left";
     let end = 0;
     for (const { at, kind, words } of marks()) {
       const x = Math.round(plot.valToPos(at, "x", true));

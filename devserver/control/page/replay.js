@@ -42,10 +42,11 @@ function Run({ run }) {
     ${seen.printed && html`<pre class="trace" tabindex="0">${seen.printed}</pre>`}<//>`;
 }
 
-/** How long it takes now beside before; of two times that are alike the same words. */
+/** How long it takes now beside before. A ratio is told where every run of one side took longer than those of the other. */
 function paceWords({ before, now }) {
-  const ratio = Math.max(before, now) / Math.max(1, Math.min(before, now)), times = `${took(before)} before, ${took(now)} now`;
-  return ratio < 1.2 ? `takes as long (${times})` : `${ratio.toFixed(1)}× ${now > before ? "slower" : "faster"} (${times})`;
+  const [one, other] = [before, now].map((runs) => Math.max(1, runs[Math.floor(runs.length / 2)])), times = `${took(one)} before, ${took(other)} now`;
+  const isApart = before[0] > now.at(-1) || now[0] > before.at(-1), ratio = Math.max(one, other) / Math.min(one, other);
+  return isApart && ratio >= 1.2 ? `${ratio.toFixed(1)}× ${other > one ? "slower" : "faster"} (${times})` : `takes as long, as far as ${now.length} runs can tell (${times})`;
 }
 
 /** What came of an event that was run again, in the right column. Nothing of it was delivered. */
@@ -54,7 +55,7 @@ export function Replayed({ replayed, doings }) {
   if (!replayed.runs) return html`<article class="part"><h2>Replay</h2><p class="quiet">Running it again; nothing is delivered …</p></article>`;
   return html`<article aria-label="Replay"><div class="part"><h2 class="mono"><${Name} of=${replayed.event_name} /></h2><p class="quiet small">${joined([replayed.number && `#${replayed.number}`, "run again; nothing was delivered, nothing is kept"])}</p>
       <div class="acts"><${Button} words="Back to the event" command="back (Esc)" act=${() => doings.replayedNo()} /></div></div>
-    ${replayed.differences && html`<${Section} title="Differs"><${Differences} rows=${replayed.differences} words="Both do the same." /><p class="quiet small">${paceWords(replayed.took_us)}</p><//>`}
+    ${replayed.differences && html`<${Section} title="Differs"><${Differences} rows=${replayed.differences} words="Both do the same." />${replayed.took_us && html`<p class="quiet small">${paceWords(replayed.took_us)}</p>`}<//>`}
     ${replayed.runs.map((run) => html`<${Run} run=${run} />`)}</article>`;
 }
 

@@ -63,7 +63,7 @@ export function became(outcome) {
     if (outcome.mod_id === null) return "network.yaml not applied, what ran before runs on";
     return version ? `${name} v${version + 1} did not load, v${version} keeps running` : `${name} did not load`;
   }
-  if (outcome.status === "skipped") return name === "all" ? "nothing was done" : `${name} waits`;
+  if (outcome.status === "skipped") return name === "all" ? "nothing was done" : `${name} not ${{ load: "loaded", unload: "unloaded" }[outcome.action] ?? "reloaded"}`;
   if (outcome.action === "unload") return `${name} unloaded`;
   if (outcome.action === "reload" && version > 1) return `${name} v${version - 1} → v${version}`;
   return version ? `${name} v${version}` : `${name} ${outcome.action}`;
