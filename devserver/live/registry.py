@@ -113,6 +113,10 @@ class Slot:
     mod_path: str
     gate: Gate
     live: Generation | None = None
+    host: str = ""
+    """The other host that runs it; nothing where that is this one."""
+    listens: tuple[str, ...] = ()
+    """What a mod of another host listens to."""
     line: Line | None = None
     """The line that it is; None for a mod."""
     choice: Choice | None = None
@@ -177,6 +181,10 @@ class Registry:
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
         self._has_lines = False
+        self._away: dict[str, Slot] = {}
+        """The mods that other hosts run, by id."""
+        self._order: Sequence[str] = ()
+        """All mods of all hosts, in the order in which they are asked; nothing where there is one host."""
         self._aliases: dict[str, Slot] = {}
         """The lines whose code has a path of its own, by that path and by its id."""
         self._table: RoutingTable[Slot] | None = None
@@ -191,10 +199,26 @@ class Registry:
         table = self._table
         if table is None:
             with self._lock:
-                table = self._table = RoutingTable(
-                    (slot, _patterns(slot)) for slot in self._slots.values() if slot.live and slot.line is None
-                )
+                here = [slot for slot in self._slots.values() if slot.live and slot.line is None]
+                slots = self._in_order([*here, *self._away.values()]) if self._away else here
+                table = self._table = RoutingTable((slot, _patterns(slot)) for slot in slots)
         return table
+
+    def _in_order(self, slots: list[Slot]) -> list[Slot]:
+        place = {mod_id: number for number, mod_id in enumerate(self._order)}
+        return sorted(slots, key=lambda each: place.get(each.mod_id, len(place)))
+
+    def set_away(self, slots: Iterable[Slot], order: Sequence[str]) -> None:
+        """Take over what other hosts run, and the order of all mods. May be called from any thread."""
+        with self._lock:
+            self._away, self._order, self._table = {each.mod_id: each for each in slots}, tuple(order), None
+
+    def find_away(self, path_or_id: str) -> Slot | None:
+        """The slot of a mod that another host runs, by id, path or local path; `wiki@main` is wiki."""
+        name = path_or_id.removesuffix(f"@{MAIN}")
+        found = self._away.get(name)
+        path = module_of(name)
+        return found or next((each for each in self._away.values() if module_of(each.mod_path) == path), None)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -340,6 +364,8 @@ class Registry:
 
 def _patterns(slot: Slot) -> tuple[str, ...]:
     """Return the patterns of a mod, with those of its lines."""
+    if slot.host:
+        return slot.listens
     choice = slot.choice
     slots = [slot] if choice is None else [slot, *choice.lines.values()]
     return tuple(dict.fromkeys(each for one in slots if one.live is not None for each in one.live.handlers.patterns))

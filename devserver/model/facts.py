@@ -177,6 +177,18 @@ class ModRunning:
 
 
 @dataclass(frozen=True, slots=True)
+class HostsStarted:
+    """A host of a network of several: its name, the engine, and how others join; `author`: who reads network.yaml."""
+
+    host: str
+    engine: str
+    version: str
+    started_here: bool
+    author: str
+    join: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The sockets are bound and the network answers."""
 
@@ -192,6 +204,8 @@ class Ready:
     """Where a browser shows the dashboard: a link that opens it once, or one that lets no one
     in."""
     exposed: bool = False
+    hosts: HostsStarted | None = None
+    """Where the network has several hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +368,39 @@ class AgentSeen:
     transport: str
 
 
+class HostState(StrEnum):
+    """What became of another host, or of the engine."""
+
+    CAME = "came"
+    BACK = "back"
+    AWAY = "away"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class HostSeen:
+    """Another host of the network came, is not heard any more, is back, or has left.
+
+    `seconds`: for how long it was not heard, in AWAY and BACK. `mods`: those that it runs. `hold`: seconds that events
+    for them wait.
+    """
+
+    host: str
+    state: HostState
+    seconds: float = 0.0
+    mods: tuple[str, ...] = ()
+    hold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeen:
+    """The engine between hosts is AWAY, or BACK after `seconds`. `hold`: how long events between hosts wait."""
+
+    state: HostState
+    seconds: float = 0.0
+    hold: float = 0.0
+
+
 class ProgramState(StrEnum):
     """The state of an agent's program."""
 
@@ -480,6 +527,8 @@ Fact = (
     | Blocked
     | LeftBehind
     | AgentSeen
+    | HostSeen
+    | EngineSeen
     | Replayed
     | ContractChanged
     | AgentProgram

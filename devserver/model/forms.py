@@ -191,6 +191,18 @@ class ReadyLine(TypedDict):
     name: str
     page: str
     exposed: bool
+    hosts: HostsForm | None
+
+
+class HostsForm(TypedDict):
+    """This host of a network of several, and the engine between them."""
+
+    host: str
+    engine: str
+    version: str
+    started_here: bool
+    author: str
+    join: str
 
 
 class PlanLine(PlanForm):
@@ -270,6 +282,24 @@ class AgentProgramLine(NoticeLine):
     pid: int | None
     code: int | None
     why: str
+
+
+class HostLine(NoticeLine):
+    """Another host of the network came, is away, is back after `seconds`, or has left."""
+
+    about: Literal["host"]
+    host: str
+    state: Literal["came", "back", "away", "left"]
+    seconds: float
+    mods: list[str]
+
+
+class EngineLine(NoticeLine):
+    """The engine between hosts is away, or back after `seconds`."""
+
+    about: Literal["engine"]
+    state: Literal["away", "back"]
+    seconds: float
 
 
 class ModErrorLine(TypedDict):
@@ -482,6 +512,8 @@ Line = (
     | BlockedLine
     | LeftBehindLine
     | AgentProgramLine
+    | HostLine
+    | EngineLine
     | NoticeLine
     | ModErrorLine
     | SplitLine

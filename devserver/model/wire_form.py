@@ -18,12 +18,16 @@ from devserver.model.facts import (
     Compared,
     ConfigRefused,
     ContractChanged,
+    EngineSeen,
     ErrorFacts,
     Exposed,
     Fact,
     Frame,
     Guarded,
     Holder,
+    HostSeen,
+    HostsStarted,
+    HostState,
     Ignored,
     LeftBehind,
     ModAsked,
@@ -93,7 +97,7 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return (_guard(fact, time),)
         case Compared():
             return (_compared(fact, time),)
-        case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram():
+        case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram() | HostSeen() | EngineSeen():
             return (_notice(fact, time),)
         case AgentSeen():
             came = fact.came
@@ -139,7 +143,7 @@ def _mod_blocked(fact: ModBlocked, time: str) -> forms.ModBlockedLine:
     }
 
 
-Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram
+Told = Notice | Exposed | Blocked | LeftBehind | AgentProgram | HostSeen | EngineSeen
 """The facts that are told in a sentence."""
 
 
@@ -148,6 +152,10 @@ def sentence_of(fact: Told) -> str:
     match fact:
         case Notice():
             return fact.message
+        case HostSeen():
+            return host_words(fact)
+        case EngineSeen():
+            return engine_words(fact)
         case Exposed():
             where, others = ", ".join(fact.addresses), ", ".join(fact.urls)
             warning = exposed_warning(fact)
@@ -199,7 +207,43 @@ def _ready(fact: Ready, time: str) -> forms.ReadyLine:
         "name": fact.name,
         "page": fact.page,
         "exposed": fact.exposed,
+        "hosts": None if fact.hosts is None else _hosts(fact.hosts),
     }
+
+
+def _hosts(fact: HostsStarted) -> forms.HostsForm:
+    return {
+        "host": fact.host,
+        "engine": fact.engine,
+        "version": fact.version,
+        "started_here": fact.started_here,
+        "author": fact.author,
+        "join": fact.join,
+    }
+
+
+def host_words(fact: HostSeen) -> str:
+    """What became of another host, in words, with what that means for events."""
+    mods = ", ".join(fact.mods)
+    match fact.state:
+        case HostState.CAME:
+            return f"host {fact.host}" + (f" · runs {mods}" if mods else "")
+        case HostState.BACK:
+            return f"host {fact.host} is back, {fact.seconds:.1f} s"
+        case HostState.LEFT:
+            return f"host {fact.host} has left"
+        case HostState.AWAY:
+            sits = "sit" if len(fact.mods) > 1 else "sits"
+            waits = f": {mods} {sits} there, and events for it wait {fact.hold:.0f} s, then host_away" if mods else ""
+            return f"host {fact.host} unheard for {fact.seconds:.1f} s{waits} · its agents may come in here"
+
+
+def engine_words(fact: EngineSeen) -> str:
+    """What became of the engine, in words."""
+    if fact.state is HostState.BACK:
+        return f"the engine is back, {fact.seconds:.1f} s"
+    rest = "on this host all goes on"
+    return f"engine unreachable: events between hosts wait {fact.hold:.0f} s, then engine_away; {rest}"
 
 
 def _notice(fact: Told, time: str) -> forms.NoticeLine:
@@ -248,6 +292,24 @@ def _notice(fact: Told, time: str) -> forms.NoticeLine:
                 "why": fact.why,
             }
             return program
+        case HostSeen():
+            host: forms.HostLine = {
+                **line,
+                "about": "host",
+                "host": fact.host,
+                "state": fact.state.value,
+                "seconds": fact.seconds,
+                "mods": list(fact.mods),
+            }
+            return host
+        case EngineSeen():
+            engine: forms.EngineLine = {
+                **line,
+                "about": "engine",
+                "state": "back" if fact.state is HostState.BACK else "away",
+                "seconds": fact.seconds,
+            }
+            return engine
 
 
 def _mod_error(fact: ModError, time: str) -> forms.ModErrorLine:

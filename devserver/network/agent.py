@@ -5,10 +5,11 @@ Records only: `agents.Directory` keeps and changes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from devserver.model.encoding import from_json
+from devserver.model.trace import MOST_NAMED
 from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import Subscription
 
@@ -49,6 +50,10 @@ class Agent:
     proven: bool = False
     """Whether it registered with more than its name: only then it has the grants of its id."""
     sockets: int = 0
+    host: str = ""
+    """The host that it is at; nothing where that is this one."""
+    epoch: int = 0
+    """How many times it has changed its host."""
     warned: float | None = None
     subscribed: int = 0
     """The bytes of its subscriptions."""
@@ -73,11 +78,26 @@ class Agent:
     def held(self, now: float, *, near: bool = False) -> bool:
         """Return whether its id cannot be taken over without its secret; `near`, by a client of
         this machine."""
-        if self.sockets > 0:
+        if self.sockets > 0 or self.host:
             return True
         if near:
             return self.heard and not self.ended and now - self.seen < HELD_HERE_SECONDS
         return now - self.seen < HELD_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An agent that may come in. `known`: who has had the id; `resumes`: whether that is itself, with its secret."""
+
+    agent_id: str
+    written: bytes = field(repr=False)
+    group: str
+    transport: str
+    secret: str = field(repr=False)
+    _: KW_ONLY
+    proven: bool
+    known: Agent | None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +124,18 @@ class Delivery:
     unknown: str | None = None
     to: tuple[str, ...] = ()
     """The ids of the first of them, at most MOST_NAMED."""
+    away: tuple[Agent, ...] = ()
+    """The receivers on other hosts, who are yet to get it."""
+    refused: str = ""
+    """Why some of those could not be told of it, in words."""
+    refused_code: str = ""
+
+    def with_more(self, more: Delivery) -> Delivery:
+        """Put together what was delivered here and elsewhere."""
+        return Delivery(
+            self.delivered + more.delivered,
+            self.full + more.full,
+            to=(self.to + more.to)[:MOST_NAMED],
+            refused=more.refused,
+            refused_code=more.refused_code,
+        )

@@ -18,7 +18,8 @@ from devserver.model.encoding import to_json
 from devserver.model.event import BROADCAST, Address, Event
 from devserver.model.trace import MOST_NAMED
 from devserver.network.accounts import IDENTITIES, OUTBOXES, SUBSCRIPTIONS, Accounts
-from devserver.network.agent import HELD_HERE_SECONDS, HELD_SECONDS, Agent, Delivery, Registration
+from devserver.network.agent import HELD_HERE_SECONDS, HELD_SECONDS, Admitted, Agent, Delivery, Registration
+from devserver.network.elsewhere import AgentsElsewhere
 from devserver.network.grants import granted_alike, is_granted, proofs, proves_grant
 from devserver.network.identity import (
     NO_SECRET,
@@ -42,15 +43,18 @@ from devserver.network.subscriptions import (
     visible,
 )
 
-__all__ = ["Agent", "Delivery", "Directory", "Registration"]
+__all__ = ["Admitted", "Agent", "Delivery", "Directory", "Registration"]
 
 REGISTRATION_REFUSED = "system.notification.registration_refused"
+
+ChannelChanged = Callable[[str, str, str], None]
+"""Told what was done ("create", "remove", "add", "discard") to which channel, and with which agent."""
 
 AgentChanged = Callable[[str, bool, str], None]
 """Told that an agent came (True) or went (False): id, which of the two, transport. Called without the lock."""
 
 
-class Directory:
+class Directory(AgentsElsewhere):
     """The agents, their channels, groups, subscriptions and outboxes. Safe to use from several threads.
 
     `clock` gives monotonic seconds.
@@ -79,6 +83,14 @@ class Directory:
         )
         self.on_read: Callable[[str, int], None] | None = None
         """Told the id of an agent that has got a recorded event, and the event's number."""
+        self.connected_elsewhere = 0
+        """How many agents of other hosts are connected."""
+        self.on_channel: list[ChannelChanged] = []
+        """Told of each change of a channel that was made here."""
+        self.on_subscribed: list[Callable[[str], None]] = []
+        """Told the id of an agent whose subscriptions have changed."""
+        self.send_away: Callable[[Event, tuple[Agent, ...]], None] | None = None
+        """Has an event brought to agents of other hosts, where the sender does not wait for that."""
         self.closed = False
         """Whether the network ends: waiting agents are released, and arriving ones are not new."""
 
@@ -96,7 +108,11 @@ class Directory:
 
     # Identities
 
-    def register(
+    def register(self, agent_id: str, metadata: Mapping[str, Any] | None, **wishes: Any) -> Registration:
+        """Register an agent, or let one that proves its secret go on where it was. As `admit`, which decides."""
+        return self.take_in(self.admit(agent_id, metadata, **wishes))
+
+    def admit(
         self,
         agent_id: str,
         metadata: Mapping[str, Any] | None,
@@ -107,8 +123,8 @@ class Directory:
         secret: str | None = None,
         trusted: bool = False,
         near: bool = False,
-    ) -> Registration:
-        """Register an agent, or let one that proves its secret go on where it was.
+    ) -> Admitted:
+        """Decide whether an agent may come in; nothing is changed.
 
         Arguments: `trusted`, whether the caller holds the admin token or is code of this process; `near`, whether it
         comes from this machine.
@@ -126,30 +142,51 @@ class Directory:
             known = self._agents.get(agent_id)
             proven = trusted or proves_grant(self._config, agent_id, password_hash)
             if known is not None and secret is not None and proves(secret, known.secret_hash):
-                before = (known.written, known.proven)
-                known.proven = known.proven or proven
-                resumed = Registration(self._resume(known, facts, transport), secret, resumed=True)
-                updates = self.on_update if before != (facts, known.proven) else ()
-                for told in tuple(updates):
-                    told(agent_id)
-                return resumed
+                proven = proven or known.proven
+                return Admitted(
+                    agent_id, facts, known.group, transport, secret, proven=proven, known=known, resumes=True
+                )
             self._refuse_if_taken(agent_id, known, secret, near)
             self._refuse_unless_proven(agent_id, proven)
             assigned = choose_group(self._config, password_hash, group)
+        return Admitted(agent_id, facts, assigned, transport, new_secret(), proven=proven, known=known)
+
+    def take_in(self, admitted: Admitted) -> Registration:
+        """Know an agent that was admitted. Raises EventRefused where another one came first."""
+        with self._lock:
+            known = self._agents.get(admitted.agent_id)
+            if known is not admitted.known:
+                raise EventRefused("agent_id_taken", f"the agent id {admitted.agent_id!r} was taken a moment ago")
+            if admitted.resumes and known is not None:
+                before = (known.written, known.proven)
+                known.proven = admitted.proven
+                resumed = Registration(
+                    self._resume(known, admitted.written, admitted.transport), admitted.secret, resumed=True
+                )
+                updates = self.on_update if before != (admitted.written, known.proven) else ()
+                for told in tuple(updates):
+                    told(admitted.agent_id)
+                return resumed
             if known is not None:
                 self._forget(known)
-            fresh = new_secret()
-            agent = self._add(agent_id, facts, assigned, transport, secret_digest(fresh))
-            agent.proven = proven
+            else:
+                self._refuse_if_no_room(admitted.agent_id)
+            digest = secret_digest(admitted.secret)
+            agent = self._add(admitted.agent_id, admitted.written, admitted.group, admitted.transport, digest)
+            agent.proven = admitted.proven
         self._announce(agent, True)
         if known is not None:
             self._appear(known, False)
         self._appear(agent, True)
-        return Registration(agent, fresh, replaced=known is not None)
+        return Registration(agent, admitted.secret, replaced=known is not None)
 
     def authenticate(self, agent_id: object, secret: object) -> Agent | None:
-        """The agent that this id and secret prove; None in the same way for an unknown id and a wrong secret."""
+        """The agent that this id and secret prove; None in the same way for an unknown id and a wrong secret.
+
+        An agent of another host is unknown here until it registers here.
+        """
         agent = self.agent(agent_id) if isinstance(agent_id, str) else None
+        agent = None if agent is not None and agent.host else agent
         proven = proves(secret, agent.secret_hash if agent is not None else NO_SECRET)
         return agent if proven or not self._config.verify_secrets else None
 
@@ -224,12 +261,12 @@ class Directory:
 
     def export_identities(self) -> list[dict[str, Any]]:
         """What is needed to know the agents again after a restart; of secrets only their SHA-256."""
-        return [_identity(agent) for agent in self.agents()]
+        return [_identity(agent) for agent in self.agents() if not agent.host]
 
     def identity(self, agent_id: str) -> dict[str, Any] | None:
         """The same of one agent; None where it is not registered."""
         agent = self.agent(agent_id)
-        return None if agent is None else _identity(agent)
+        return None if agent is None or agent.host else _identity(agent)
 
     def count(self) -> int:
         """How many agents are registered."""
@@ -275,10 +312,11 @@ class Directory:
                     "proven": agent.proven,
                     "warned": None if agent.warned is None else now - agent.warned,
                     "subscriptions": [each.to_dict() for each in agent.subscriptions.values()],
-                    "waiting": [place_of(each) for each in agent.outbox.pack()],
+                    "waiting": [place_of(each) for each in agent.outbox.pack() if not each.kept],
                     "refused": agent.outbox.dropped,
                 }
                 for agent in self._agents.values()
+                if not agent.host
             ]
             channels = {name: self._channels.of(name) for name in self._channels.names()}
         return {"agents": agents, "events": events, "channels": channels, "drops": self._drops}
@@ -322,7 +360,8 @@ class Directory:
     def silent(self, now: float) -> tuple[str, ...]:
         """Agents without a socket that were not heard from for longer than `agent_timeout`, at `now` on the clock."""
         limit = self._config.agent_timeout
-        return tuple(agent.agent_id for agent in self.agents() if not agent.sockets and now - agent.seen > limit)
+        silent = (each for each in self.agents() if not each.sockets and not each.host and now - each.seen > limit)
+        return tuple(agent.agent_id for agent in silent)
 
     def socket_opened(self, agent: Agent) -> None:
         """Record that an agent's socket is open."""
@@ -346,7 +385,7 @@ class Directory:
     def connected(self) -> int:
         """How many agents have an open socket or polled within the last 30 s."""
         now = self._clock()
-        return sum(agent.connected(now) for agent in self.agents())
+        return sum(agent.connected(now) for agent in self.agents()) + self.connected_elsewhere
 
     def mark(self) -> int:
         """A point to count dropped connections from."""
@@ -368,21 +407,25 @@ class Directory:
         """Make sure that a channel exists."""
         with self._lock:
             self._channels.create(channel)
+        self._tell_channel("create", channel)
 
     def remove_channel(self, channel: str) -> None:
         """Forget a channel and its members."""
         with self._lock:
             self._channels.remove(channel)
+        self._tell_channel("remove", channel)
 
     def add_channel_member(self, channel: str, agent_id: str) -> None:
         """Put an agent, which may yet have to register, into a channel, which is created if it is missing."""
         with self._lock:
             self._channels.add(channel, bare(agent_id))
+        self._tell_channel("add", channel, bare(agent_id))
 
     def remove_channel_member(self, channel: str, agent_id: str) -> None:
         """Take an agent out of a channel."""
         with self._lock:
             self._channels.discard(channel, bare(agent_id))
+        self._tell_channel("discard", channel, bare(agent_id))
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
         """The members of a channel; none for one that does not exist."""
@@ -412,7 +455,8 @@ class Directory:
             agent.subscribed += subscription.size
             # A new dict each time: `wants` reads it from another thread.
             agent.subscriptions = {**agent.subscriptions, subscription.subscription_id: subscription}
-            return subscription
+        self._tell_subscribed(agent.agent_id)
+        return subscription
 
     def unsubscribe(self, agent_id: str, subscription_id: str | None = None) -> bool:
         """End one subscription of an agent, or all. False when there was none to end. Raises EventRefused."""
@@ -422,7 +466,12 @@ class Directory:
             kept = {key: each for key, each in before.items() if key != subscription_id} if subscription_id else {}
             agent.subscriptions = kept
             self._count_subscriptions(agent, sum(each.size for each in kept.values()))
-            return len(kept) < len(before)
+        self._tell_subscribed(agent.agent_id)
+        return len(kept) < len(before)
+
+    def _tell_subscribed(self, agent_id: str) -> None:
+        for told in tuple(self.on_subscribed):
+            told(agent_id)
 
     def wants(self, agent: Agent, event: Event) -> bool:
         """Whether an agent may see an event and, if it has subscriptions, wishes for it."""
@@ -436,6 +485,9 @@ class Directory:
 
     def deliver_to(self, agent: Agent, event: Event) -> bool:
         """Put an event, without its secret, into one outbox; False when that is full or closed."""
+        if agent.host and self.send_away is not None:
+            self.send_away(event, (agent,))
+            return True
         return agent.outbox.put(Letter.of(event))
 
     def deliver(self, event: Event, number: int = 0) -> Delivery:
@@ -445,10 +497,18 @@ class Directory:
             unknown = None if receivers else self._unknown(event)
         if not receivers:
             return Delivery(0, (), unknown)
+        away: tuple[Agent, ...] = ()
+        if self.send_away is not None:
+            away = tuple(each for each in receivers if each.host)
+            receivers = [each for each in receivers if not each.host]
         letter = Letter.of(event, number)
         full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(letter))
         to = tuple([each.agent_id for each in receivers[: MOST_NAMED + len(full)] if each.agent_id not in full])
-        return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED])
+        return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED], away=away)
+
+    def _tell_channel(self, what: str, channel: str, agent_id: str = "") -> None:
+        for told in tuple(self.on_channel):
+            told(what, channel, agent_id)
 
     # With the lock held
 
@@ -508,15 +568,19 @@ class Directory:
         self.deliver_to(holder, refused)
 
     def _add(self, agent_id: str, written: bytes, group: str, transport: str, secret_hash: str) -> Agent:
-        outbox = Outbox(self._config.limits.outbox_events, self._outboxes)
-        if self.on_read is not None:
-            outbox.read = partial(self.on_read, agent_id)
+        outbox = self._outbox_of(agent_id)
         agent = Agent(agent_id, written, group, transport, secret_hash, outbox, self._clock())
         if not self._identities.ask(agent.size, 0):
             raise EventRefused("too_many_agents", "this network has no room for the metadata of another agent")
         self._agents[agent_id] = agent
         self._looks[look(agent_id)] = agent_id
         return agent
+
+    def _outbox_of(self, agent_id: str) -> Outbox:
+        outbox = Outbox(self._config.limits.outbox_events, self._outboxes)
+        if self.on_read is not None:
+            outbox.read = partial(self.on_read, agent_id)
+        return outbox
 
     def _forget(self, agent: Agent) -> None:
         del self._agents[agent.agent_id]

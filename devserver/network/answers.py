@@ -134,15 +134,15 @@ class Answers:
             pending = self._pending[key] = self._pending[key] or Pending()
         return pending
 
-    def end(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
-        """End a pending answer; return its kept form, None if it is not kept."""
+    def end(self, sender: str | None, event_id: str, answer: EventResponse, *, kept: bool = True) -> bytes | None:
+        """End a pending answer; return its kept form, None if it is not kept, as with `kept` false."""
         key = (sender, event_id)
         if key not in self._pending:
             return None
         with self._lock:
             pending = self._pending.pop(key)
         raw = None
-        if pending is None or pending.kept:
+        if kept and (pending is None or pending.kept):
             raw = _written(answer)
             self._keep(sender, event_id, raw)
         for waiter in () if pending is None else pending.waiting:

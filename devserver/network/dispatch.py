@@ -9,9 +9,10 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, outermost, running
@@ -28,9 +29,13 @@ from devserver.model.split import MAIN, StateMode, main_of
 from devserver.model.trace import Said
 from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
+from devserver.network.others import UNKNOWN, Others, served
 from devserver.network.recorder import Recorder
 from devserver.network.shadow import Seen, Sends, Shadows, sends_of_main
 from devserver.network.way import Way
+
+if TYPE_CHECKING:
+    from devserver.network.far import Far
 
 _PASSED, _ANSWERED, _RAISED, _GIVEN_UP = (
     int(each) for each in (Said.PASSED, Said.ANSWERED, Said.RAISED, Said.GIVEN_UP)
@@ -60,7 +65,9 @@ class Dispatcher:
         self.on_line_error: Callable[[Generation], None] = lambda generation: None
         """Told where an event has failed in a mod that has lines, or in one of them."""
         self.shadows = Shadows(registry, self._offer)
-        self._directory = directory
+        self.directory = directory
+        self.far: Far | None = None
+        """What brings events to other hosts, where there are any."""
         self._on_error = on_error
         self._answers = Answers(directory.accounts)
         self.recorder: Recorder | None = None
@@ -91,7 +98,7 @@ class Dispatcher:
 
         To be called from one thread only, which may be another than that of the mods.
         """
-        if self.is_heard(event):
+        if self.far is not None or self.is_heard(event):
             return None
         answer = self._answers.given(event.source_id, event.event_id)
         if answer is None:
@@ -120,8 +127,17 @@ class Dispatcher:
             unanswered = _unanswered(event)
             way.end(event, unanswered, self._answers.end(event.source_id, event.event_id, unanswered))
             raise
-        way.end(event, answer, self._answers.end(event.source_id, event.event_id, answer))
+        # Where nothing is known of what a mod did, the same event may be sent again.
+        kept = self.far is None or (answer.data or {}).get("code") not in UNKNOWN
+        way.end(event, answer, self._answers.end(event.source_id, event.event_id, answer, kept=kept))
         return answer
+
+    def join(self, others: Others) -> None:
+        """Bring events to other hosts, too, from now on."""
+        # Here and not above: a network of one process never gets to know of it.
+        from devserver.network.far import Far
+
+        self.far = Far(others, self, self._registry, self._answers)
 
     def begin(self, event: Event, caller: Call | None = None) -> Way:
         """Begin the way of an event; `caller` sends it. The caller of this function ends the way."""
@@ -147,10 +163,17 @@ class Dispatcher:
     async def notify(self, event: Event) -> None:
         """Tell every mod that listens, whatever they answer; nothing is delivered to agents."""
         way = self.begin(event)
-        for slot in self._registry.table.targets(event.event_name):
+        if self.far is not None:
+            await self.far.tell(event, way)
+        else:
+            await self.tell(self._registry.table.targets(event.event_name), event, way)
+        way.end(event, EventResponse(not way.errors, event_name=event.event_name))
+
+    async def tell(self, slots: Iterable[Slot], event: Event, way: Way) -> None:
+        """Tell mods of this host, whatever they answer."""
+        for slot in slots:
             for each in (slot,) if slot.choice is None else _told(slot.choice, event):
                 await self._offer(each, event, way)
-        way.end(event, EventResponse(not way.errors, event_name=event.event_name))
 
     def ask_through(self, through: Callable[[Ask], Ask]) -> None:
         """Have each mod asked through another function, which replay sees the way of an event by."""
@@ -169,10 +192,12 @@ class Dispatcher:
 
     async def _go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
         self._offered += 1
-        if caller is not None and caller.depth >= MOST_HOPS:
+        if caller is not None and caller.depth + _hops_before() >= MOST_HOPS:
             return _in_a_circle(event, caller)
+        if self.far is not None:
+            return await self.far.go(event, caller, way)
         if event.destination_id is not None and event.destination.role == "mod":
-            return await self._to_one(event.destination.id, event, way)
+            return await self.to_one(event.destination.id, event, way)
         sender = event.source
         is_from_mod = sender.role == "mod"
         for slot in self._registry.table.targets(event.event_name):
@@ -189,7 +214,23 @@ class Dispatcher:
                 return answer
         return self._deliver(event, way)
 
-    async def _to_one(self, mod: str, event: Event, way: Way) -> EventResponse:
+    def targets(self, event: Event) -> list[Slot]:
+        """The mods that an event is offered to, in order: a mod never gets its own."""
+        sender = event.source
+        found = self._registry.table.targets(event.event_name)
+        return [each for each in found if sender.role != "mod" or not _is_named(each, sender.id)]
+
+    def offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
+        """Ask one mod, in the version that an event goes to."""
+        choice = slot.choice
+        if choice is None:
+            return self._offer(slot, event, way)
+        chosen = picked(choice, event)
+        watched = chosen is choice.watched
+        return self._shadowed(chosen, choice, event, way) if watched else self._offer(chosen, event, way)
+
+    async def to_one(self, mod: str, event: Event, way: Way) -> EventResponse:
+        """The way of an event that was sent to one mod."""
         slot, is_line = self._registry.addressed(mod)
         if slot is None:
             message = f"Target mod {mod} not found{_versions_of(mod, self._registry)}"
@@ -333,7 +374,10 @@ class Dispatcher:
         return False
 
     def _deliver(self, event: Event, way: Way) -> EventResponse:
-        delivery = self._directory.deliver(event, way.number)
+        return self.delivered(event, self.directory.deliver(event, way.number), way)
+
+    def delivered(self, event: Event, delivery: Delivery, way: Way) -> EventResponse:
+        """What a delivery came to, as the answer of an event that no mod has ended."""
         way.delivered(delivery)
         if way.errors and not delivery.delivered:
             return _all_failed(event, way)
@@ -373,6 +417,10 @@ def picked(choice: Choice, event: Event) -> Slot:
         if call.event is not None:
             first = call.event
         call = call.parent
+    asked = served.get()
+    if asked is not None and asked.first is not None:
+        # The chain began on another host.
+        first = replace(first, source_id=asked.first[0] or None, source_agent_group=asked.first[1])
     known = choice.known.get(first.source_id)
     if known is not None:
         return known
@@ -444,7 +492,14 @@ def _is_awaited_by(slot: Slot) -> bool:
         if call.active and call.generation is slot.live:
             return True
         call = call.parent
-    return False
+    asked = served.get()
+    return asked is not None and slot.mod_id in asked.calls
+
+
+def _hops_before() -> int:
+    """How many handlers of other hosts wait for what this context does."""
+    asked = served.get()
+    return 0 if asked is None else asked.depth
 
 
 def _is_named(slot: Slot, name: str) -> bool:
@@ -482,6 +537,10 @@ def _delivered(event: Event, delivery: Delivery, way: Way, unanswered: str) -> E
         data["full"] = list(delivery.full)
         message = f"{event.event_name}: the queue of {', '.join(delivery.full)} is full"
         return EventResponse(False, f"{message}; delivered to {delivery.delivered} agents", data, event.event_name)
+    if delivery.refused:
+        data["code"] = delivery.refused_code
+        message = f"{event.event_name}: {delivery.refused}; delivered to {delivery.delivered} agents"
+        return EventResponse(False, message, data, event.event_name)
     if delivery.unknown is not None:
         message = f"{event.event_name}: no {delivery.unknown} here; delivered to 0 agents"
         return EventResponse(False, message, data, event.event_name)

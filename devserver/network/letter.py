@@ -6,7 +6,7 @@ times its JSON, and later changes of the event by a mod do not reach receivers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event
@@ -19,6 +19,8 @@ class Letter:
     """An event that waits for its receivers; the same letter may wait in many outboxes."""
 
     __slots__ = ("holders", "number", "raw")
+    kept: ClassVar[bool] = False
+    """Whether it is kept elsewhere until its receivers have it."""
 
     def __init__(self, raw: bytes, number: int = 0) -> None:
         self.raw = raw
@@ -32,6 +34,9 @@ class Letter:
         """Write an event, without its secret. Never raises: a value that JSON cannot carry becomes
         text."""
         return cls(to_json(event.to_dict()), number)
+
+    def taken(self) -> None:
+        """A receiver has got it, or has gone. Where another host keeps it until then, it is told."""
 
     @property
     def size(self) -> int:

@@ -44,6 +44,8 @@ class Outbox:
         self._consumer = 0
         self._waiter: _Waiter | None = None
         self._closed = False
+        self._late: list[Letter] | None = None
+        """What came while the letters of another host, which come before it, are still on their way."""
 
     def __len__(self) -> int:
         return len(self._events)
@@ -58,13 +60,20 @@ class Outbox:
         """Whether a consumer waits for an event now."""
         return self._waiter is not None
 
-    def put(self, letter: Letter) -> bool:
-        """Queue an event; False when it was refused because the queue is full or closed."""
+    def put(self, letter: Letter, *, kept: bool = False, first: bool = False) -> bool:
+        """Queue an event; False when it was refused because the queue is full or closed.
+
+        Arguments: `kept`, whether another host keeps it until it is taken, so that no limit is needed here; `first`,
+        whether it comes before what waits for `arrived`.
+        """
         with self._lock:
-            full = self._closed or len(self._events) >= self.limit
+            full = self._closed or (len(self._events) >= self.limit and not kept)
             if full or not self._account.hold(letter, self.size):
                 self.dropped += 1
                 return False
+            if self._late is not None and not first:
+                self._late.append(letter)
+                return True
             if isinstance(self._events, tuple):
                 self._events = deque()
             self._events.append(letter)
@@ -72,6 +81,20 @@ class Outbox:
             waiter, self._waiter = self._waiter, None
         _wake(waiter)
         return True
+
+    def expect(self) -> None:
+        """Let what comes wait until `arrived`: the letters that waited on another host come before it."""
+        with self._lock:
+            self._late = []
+
+    def arrived(self) -> None:
+        """All letters of the other host are here."""
+        with self._lock:
+            late, self._late = self._late or [], None
+            self._events = deque([*self._events, *late])
+            self.size += sum(each.size for each in late)
+            waiter, self._waiter = (self._waiter, None) if self._events else (None, self._waiter)
+        _wake(waiter)
 
     def attach(self) -> int:
         """Become the consumer, and get the number to wait with. The former consumer is released at
@@ -134,6 +157,7 @@ class Outbox:
 
     def _let_go(self, letter: Letter) -> None:
         self._account.let_go(letter)
+        letter.taken()
         if self.read is not None and letter.number:
             self.read(letter.number)
 

@@ -37,6 +37,9 @@ class Way:
     def turned_away(self, mod_id: str, began: float, said: int) -> None:
         """Note that the event waited at a mod's gate since `began`, and came to no generation."""
 
+    def visited_elsewhere(self, began: float, visits: Sequence[Visit]) -> None:
+        """Note the visits on another host, which was asked at `began`; their times count from then."""
+
     def delivered(self, delivery: Delivery) -> None:
         """Note which agents got it."""
 
@@ -71,6 +74,11 @@ class Trace(Way):
         """Note a visit that did not happen."""
         held = int((time.monotonic() - began) * 1e6)
         self.visits.append((mod_id, 0, int((began - self.recorder.zero) * 1e6), held, 0, said))
+
+    def visited_elsewhere(self, began: float, visits: Sequence[Visit]) -> None:
+        """Note them."""
+        at = int((began - self.recorder.zero) * 1e6)
+        self.visits.extend((each[0], each[1], at + each[2], *each[3:]) for each in visits)
 
     def delivered(self, delivery: Delivery) -> None:
         """Note the receivers, the first by name."""

@@ -15,10 +15,14 @@ from devserver.model.facts import (
     Compared,
     ConfigRefused,
     ContractChanged,
+    EngineSeen,
     ErrorFacts,
     Exposed,
     Fact,
     Guarded,
+    HostSeen,
+    HostsStarted,
+    HostState,
     Ignored,
     LeftBehind,
     LineSeen,
@@ -86,6 +90,8 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
             return ()  # Restored agents are not announced: the server does not accept connections yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
             return (_short(fact, view),)
+        case HostSeen() | EngineSeen():
+            return (_host(fact, view),)
         case ModAsked():
             return (_mod_asked(fact, view),)
         case ModBlocked():
@@ -121,6 +127,14 @@ def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | AgentProg
         case AgentSeen():
             sign = glyphs.add if fact.came else glyphs.remove
             return Block((dim(f"{sign} agent {fact.agent_id} ({fact.transport})"),))
+
+
+def _host(fact: HostSeen | EngineSeen, view: View) -> Block:
+    """Another host, or the engine: a calm line where it comes, one to see where it goes."""
+    if fact.state is HostState.AWAY:
+        return _signed("!", sentence_of(fact))
+    sign = view.look.glyphs.remove if fact.state is HostState.LEFT else view.look.glyphs.add
+    return Block((dim(f"{sign} "), plain(sentence_of(fact))))
 
 
 def _mod_asked(fact: ModAsked, view: View) -> Block:
@@ -167,7 +181,9 @@ def _ready(fact: Ready, view: View) -> Block:
 def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
     dot = f" {view.look.glyphs.dot} "
     watching = joined((", ".join(fact.watching), count(fact.files, "file") if fact.files else "", fact.watcher), dot)
-    rows = (("Agents", f"{fact.url}{dot}ws /ws"), ("Mods", _mods(fact, view)), ("Watching", watching or "nothing"))
+    rows: tuple[tuple[str, str], ...] = (("Agents", f"{fact.url}{dot}ws /ws"),)
+    rows += () if fact.hosts is None else _hosts(fact.hosts, dot)
+    rows += (("Mods", _mods(fact, view)), ("Watching", watching or "nothing"))
     if view.look.one_line:
         return rows
     # For people: a log is kept, and no one presses a key there.
@@ -176,6 +192,15 @@ def _banner(fact: Ready, view: View) -> tuple[tuple[str, str], ...]:
     page = (("Dashboard", joined((fact.page, how), dot)),) if fact.page else ()
     hints = ("exposed" if fact.exposed else "use --host to expose", "press h for shortcuts" if view.keys else "")
     return (rows[0], *page, *rows[1:], ("Network", joined(hints, dot)))
+
+
+def _hosts(hosts: HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
+    engine = f"engine {hosts.engine.partition('://')[2]}{', started here' if hosts.started_here else ''}"
+    here = f"{hosts.host} (this one){dot}{engine}, nats-server {hosts.version}"
+    if hosts.join:
+        return ("Hosts", here), ("Join", hosts.join)
+    words = f"from {hosts.author}{dot}whoever may write there runs code here"
+    return ("Hosts", here), ("Mods of", words)
 
 
 def _mods(fact: Ready, view: View) -> str:

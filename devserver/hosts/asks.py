@@ -1,0 +1,292 @@
+"""Asks between hosts: an event for mods of another host, and its reply. Both ends, on the control loop.
+
+An ask that got no reply may have been handled: its sender is told so, and sends again with the same event id. Waits
+for a host, or the engine, that is away for as long as an event waits at a gate, and no longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, NoAnswer, NoHost
+from devserver.hosts.members import Member, Members
+from devserver.hosts.names import Names
+from devserver.model.encoding import to_json
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import ErrorFacts
+from devserver.network.others import HOST_LOST, Asked, Reply
+from devserver.transports.strict import Malformed, parse_object
+
+HOLD_SECONDS = 5.0
+"""How long an event waits for a host that is away, or for the engine."""
+
+MOST_IN_FLIGHT = 1000
+"""How many asks to one host may be without their reply."""
+
+_LONGEST_SECONDS = 600.0
+_MOST_SERVED = 4000
+_MOST_MODS = 1000
+_REQUESTS = "system."
+_NOTICES = "system.notification."
+
+Serve = Callable[[Asked], Awaitable[Reply]]
+
+
+class Asks:
+    """What this host asks of others, and what it answers them. `serve` asks the mods of this host."""
+
+    def __init__(
+        self, link: Link, names: Names, members: Members, *, serve: Serve, seen: Callable[[], int], until: Until
+    ) -> None:
+        self.in_flight: dict[str, int] = {}
+        """How many asks wait for their reply, by host."""
+        self.unknown = 0
+        """How many asks ended without one."""
+        self.held = 0
+        """How many asks wait for a host, or the engine, to come back."""
+        self.hold_seconds = HOLD_SECONDS
+        self._link, self._names, self._members = link, names, members
+        self._serve, self._seen, self._until = serve, seen, until
+        self._lost: dict[str, set[asyncio.Future[str]]] = {}
+        self._news = asyncio.Event()
+        self._listening: Listening | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        """Answer from now on. Raises EngineAway."""
+        self._members.on_go.append(self._host_gone)
+        self._members.on_come.append(self._host_came)
+        self._link.on_away.append(self._engine_gone)
+        self._link.on_back.append(self._engine_back)
+        self._listening = await self._link.subscribe(self._names.ask(self._members.host), self._heard)
+
+    async def end(self) -> None:
+        """Answer no more; what is being answered goes on for a moment."""
+        if self._listening is not None:
+            await self._listening.end()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=1.0)
+
+    # Asking
+
+    async def ask(self, host: str, asked: Asked) -> Reply:
+        """Ask mods of a host. Never raises: a failure is an answer with its code."""
+        event = asked.event
+        data = to_json(_asked_to_dict(asked, self._seen()))
+        if len(data) > self._link.most_bytes > 0:
+            words = f"{event.event_name} has {len(data)} bytes, and hosts send each other {self._link.most_bytes}"
+            return _failed(event, "too_large", words)
+        if self.in_flight.get(host, 0) >= MOST_IN_FLIGHT:
+            return _failed(event, "host_busy", f"{MOST_IN_FLIGHT} events wait for host {host} already; send again")
+        self.in_flight[host] = self.in_flight.get(host, 0) + 1
+        try:
+            return await self._ask(host, event, data)
+        finally:
+            self.in_flight[host] -= 1
+
+    async def _ask(self, host: str, event: Event, data: bytes) -> Reply:
+        end = asyncio.get_running_loop().time() + self.hold_seconds
+        while True:
+            problem = await self._come(host, end)
+            if problem:
+                code = "engine_away" if not self._link.connected else "host_away"
+                return _failed(event, code, problem)
+            try:
+                raw = await self._request(host, data)
+            except NoHost:
+                # Its heartbeat was heard a moment ago: it ends, or comes back.
+                await asyncio.sleep(0.05)
+            except (EngineAway, NoAnswer) as error:
+                self.unknown += 1
+                words = (
+                    f"{error}; host {host} may have handled {event.event_name}: send it again with the same event_id"
+                )
+                return _failed(event, HOST_LOST if self._link.connected else "engine_away", words)
+            except EngineRefused as error:
+                return _failed(event, "engine_refused", str(error))
+            else:
+                return await self._reply(event, host, raw)
+
+    async def _come(self, host: str, end: float) -> str:
+        """Wait until a host can be asked; why it cannot, in words."""
+        loop = asyncio.get_running_loop()
+        self.held += 1
+        try:
+            while not (self._link.connected and self._members.alive(host)):
+                left = end - loop.time()
+                if left <= 0:
+                    if not self._link.connected:
+                        return f"the engine is unreachable, for {self.hold_seconds:.0f} s by now; send again"
+                    return f"host {host} is away, for {self.hold_seconds:.0f} s by now; send again"
+                self._news.clear()
+                try:
+                    await asyncio.wait_for(self._news.wait(), min(left, 0.25))
+                except TimeoutError:
+                    continue
+        finally:
+            self.held -= 1
+        return "" if loop.time() < end else f"host {host} does not answer; send again"
+
+    async def _request(self, host: str, data: bytes) -> bytes:
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._lost.setdefault(host, set()).add(lost)
+        asking = asyncio.ensure_future(self._link.request(self._names.ask(host), data, seconds=_LONGEST_SECONDS))
+        try:
+            await asyncio.wait((asking, lost), return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            raise NoAnswer(lost.result())
+        finally:
+            asking.cancel()
+            lost.cancel()
+            self._lost[host].discard(lost)
+
+    async def _reply(self, event: Event, host: str, raw: bytes) -> Reply:
+        try:
+            values = parse_object(raw)
+            reply = _reply_from(values)
+        except (Malformed, ValueError, TypeError, LookupError) as error:
+            return _failed(event, "bad_reply", f"host {host} answered what cannot be read: {error}")
+        # What its mods did before they answered is known here, too: a channel, a member of it.
+        await self._until(_number(values.get("seen")))
+        return reply
+
+    def _host_gone(self, member: Member, silent: float) -> None:
+        self._lose(member.host, f"host {member.host} was lost")
+
+    def _host_came(self, member: Member, away: float | None) -> None:
+        if away is not None:
+            self._lose(member.host, f"host {member.host} was started again")
+        self._news.set()
+
+    def _engine_gone(self) -> None:
+        for host in tuple(self._lost):
+            self._lose(host, "the engine is unreachable")
+
+    async def _engine_back(self, seconds: float) -> None:
+        self._news.set()
+
+    def _lose(self, host: str, why: str) -> None:
+        for each in self._lost.get(host, ()):
+            if not each.done():
+                each.set_result(why)
+
+    # Answering
+
+    async def _heard(self, message: Message) -> None:
+        # An answer goes to inboxes alone: the asker could name any subject as its own.
+        if not message.reply.startswith("_INBOX_"):
+            return
+        if len(self._serving) >= _MOST_SERVED:
+            await self._answer(message.reply, Reply(_refusal("host_busy", "this host answers too much already")))
+            return
+        task = asyncio.create_task(self._serve_one(message))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve_one(self, message: Message) -> None:
+        try:
+            values = parse_object(message.data)
+            if values.get("ping") is True:
+                await self._link.publish(message.reply, to_json({"run": self._members.run}))
+                return
+            asked = _asked_from(values)
+        except (Malformed, ValueError, TypeError, LookupError) as error:
+            await self._answer(message.reply, Reply(_refusal("bad_ask", f"the ask cannot be read: {error}")))
+            return
+        await self._until(_number(values.get("seen")))
+        try:
+            reply = await self._serve(asked)
+        except Exception as error:
+            words = f"host {self._members.host} could not ask its mods: {type(error).__name__}: {error}"
+            reply = Reply(_refusal("host_failed", words))
+        await self._answer(message.reply, reply)
+
+    async def _answer(self, to: str, reply: Reply) -> None:
+        data = to_json(_reply_to_dict(reply, self._seen()))
+        if len(data) > self._link.most_bytes > 0:
+            data = to_json(_reply_to_dict(Reply(_refusal("too_large", "the answer is larger than hosts send")), 0))
+        try:
+            await self._link.publish(to, data)
+        except EngineAway:
+            return  # the asker has noticed, too, and says that it does not know
+
+
+Until = Callable[[int], Awaitable[object]]
+"""Waits until this host has seen a revision of the agents' bucket."""
+
+
+def _failed(event: Event, code: str, words: str) -> Reply:
+    return Reply(EventResponse(False, words, {"code": code}, event.event_name))
+
+
+def _refusal(code: str, words: str) -> EventResponse:
+    return EventResponse(False, words, {"code": code})
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
+    return {
+        "event": asked.event.to_dict(),
+        "mods": asked.mods,
+        "key": asked.key,
+        "whole": asked.whole,
+        "told": asked.told,
+        "depth": asked.depth,
+        "calls": asked.calls,
+        "first": asked.first,
+        "seen": seen,
+    }
+
+
+def _asked_from(values: Mapping[str, Any]) -> Asked:
+    """Read an ask. Raises ValueError, TypeError or LookupError for what is none."""
+    event = Event.from_dict({**values["event"], "secret": None})
+    if event.event_name.startswith(_REQUESTS) and not event.event_name.startswith(_NOTICES):
+        raise ValueError(f"{event.event_name} is judged where its sender is, and never asked of another host")
+    first = values.get("first")
+    depth = _number(values.get("depth"))
+    return Asked(
+        event=event,
+        mods=_texts(values["mods"]),
+        key=str(values["key"])[:4096],
+        whole=values.get("whole") is True,
+        told=values.get("told") is True,
+        depth=max(0, depth),
+        calls=_texts(values.get("calls") or []),
+        first=(str(first[0]), None if first[1] is None else str(first[1])) if first else None,
+    )
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or len(values) > _MOST_MODS or not all(isinstance(each, str) for each in values):
+        raise ValueError("a list of names was expected")
+    return tuple(values)
+
+
+def _reply_to_dict(reply: Reply, seen: int) -> dict[str, Any]:
+    return {
+        "answer": None if reply.answer is None else reply.answer.to_dict(),
+        "errors": [(mod_id, error.kind, error.message) for mod_id, error in reply.errors],
+        "visits": reply.visits,
+        "seen": seen,
+    }
+
+
+def _reply_from(values: Mapping[str, Any]) -> Reply:
+    """Read a reply. Raises ValueError, TypeError or LookupError for what is none."""
+    told = values["answer"]
+    answer = None
+    if told is not None:
+        data = told.get("data")
+        if data is not None and not isinstance(data, dict):
+            raise ValueError("the data of an answer is an object")
+        answer = EventResponse(told["success"] is True, str(told.get("message") or ""), data, told.get("event_name"))
+    errors = [(str(mod), ErrorFacts(str(kind), str(words))) for mod, kind, words in values.get("errors") or ()]
+    visits = [(str(row[0]), *(int(each) for each in row[1:6])) for row in values.get("visits") or ()]
+    return Reply(answer, errors, visits)  # type: ignore[arg-type]  # five whole numbers, as the slice says

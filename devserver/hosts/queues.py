@@ -1,0 +1,197 @@
+"""The queues of other hosts: what is sent on to where an agent is now, and what a dead host has left.
+
+One of the living, the first by name, takes up the queue of a host that is not heard any more: deliveries for agents
+that have gone on follow them, those for agents that have not stay until they come in somewhere, or the host is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devserver.errors import DevServerError
+from devserver.hosts.deliveries import Deliveries, Parcel
+from devserver.hosts.follow import Followed
+from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, QueueFull
+from devserver.hosts.members import Member, Members
+from devserver.hosts.names import Names
+from devserver.model.encoding import to_json
+from devserver.model.event import new_event_id
+from devserver.transports.strict import Malformed, parse_object
+
+
+@dataclass(slots=True)
+class _Found:
+    """A message of a dead host's queue that is kept for some of its receivers."""
+
+    parcel: Parcel
+    reply: str
+    left: set[str]
+
+
+@dataclass(slots=True)
+class _TakenUp:
+    """The queue of a dead host, in order."""
+
+    listening: Listening | None = None
+    found: dict[int, _Found] = field(default_factory=dict)
+    through: bool = False
+    """Whether all that it had when it was taken up has been looked at."""
+
+
+class Queues:
+    """Sends on, and takes up."""
+
+    def __init__(self, link: Link, names: Names, members: Members, deliveries: Deliveries) -> None:
+        self.where: Callable[[str], tuple[str, int] | None] = lambda agent_id: None
+        self.moved_from: Callable[[str], list[tuple[str, str, int]]] = lambda host: []
+        """Where an agent is and its epoch; who was at a host before. Both set by `identities`."""
+        self._link, self._names, self._members, self._deliveries = link, names, members, deliveries
+        self._taken_up: dict[str, _TakenUp] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+
+    def begin(self) -> None:
+        """Take up the queues of those that die from now on."""
+        self._members.on_go.append(self._host_gone)
+        self._members.on_come.append(self._host_came)
+
+    async def end(self) -> None:
+        """Leave them."""
+        for each in tuple(self._tasks):
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for taken in self._taken_up.values():
+            if taken.listening is not None:
+                await taken.listening.end()
+
+    def waiting(self, host: str) -> int:
+        """How many deliveries of a dead host wait here."""
+        taken = self._taken_up.get(host)
+        return 0 if taken is None else len(taken.found)
+
+    async def forward(self, host: str, parcel: Parcel) -> None:
+        """Send a parcel on, however long the engine is away: it is nowhere else by then."""
+        while True:
+            try:
+                await self._deliveries.send_parcel(host, parcel)
+                return
+            except (EngineAway, QueueFull):
+                await asyncio.sleep(0.1)
+            except EngineRefused:
+                return  # larger than hosts send: it was smaller as it came here
+
+    async def say(self, host: str, values: Mapping[str, Any]) -> None:
+        """Send a mark behind all that was sent to a host; as `forward`."""
+        while True:
+            try:
+                await self._deliveries.send_mark(host, values)
+                return
+            except (EngineAway, QueueFull):
+                await asyncio.sleep(0.1)
+
+    async def say_end(self, host: str, agent_id: str, epoch: int) -> None:
+        """Say that an agent's host before has nothing more for it."""
+        await self.say(host, {"mark": "end", "agent": agent_id, "epoch": epoch})
+
+    async def look(self, rows: Followed) -> None:
+        """Look whether a bucket has changed, if the engine is there."""
+        try:
+            await rows.look()
+        except DevServerError:
+            return
+
+    def moved(self, agent_id: str) -> None:
+        """An agent has gone on to another host: what a dead one has left for it follows."""
+        for host, taken in self._taken_up.items():
+            if taken.through:
+                self._begin(self._follow(host, taken, agent_id))
+
+    # Of dead hosts
+
+    def _is_mine(self) -> bool:
+        return self._members.host == min((self._members.host, *(each.host for each in self._members.living)))
+
+    def _host_gone(self, member: Member, silent: float) -> None:
+        for each in self._members.all.values():
+            if not each.alive and each.host not in self._taken_up and self._is_mine():
+                self._taken_up[each.host] = _TakenUp()
+                self._begin(self._take_up(each.host, self._taken_up[each.host]))
+
+    def _host_came(self, member: Member, away: float | None) -> None:
+        taken = self._taken_up.pop(member.host, None)
+        if taken is not None and taken.listening is not None:
+            self._begin(taken.listening.end())
+
+    async def _take_up(self, host: str, taken: _TakenUp) -> None:
+        names = self._names
+
+        async def heard(message: Message) -> None:
+            await self._look_at(host, taken, message)
+
+        try:
+            taken.listening = await self._link.consume(names.out_stream, names.consumer(host), names.out(host), heard)
+            mark = to_json({"mark": "taken up", "by": self._members.host})
+            await self._link.store(names.out(host), mark, message_id=new_event_id())
+        except DevServerError:
+            # Without an engine: it is tried again when the next host goes, or this one comes back.
+            self._taken_up.pop(host, None)
+
+    async def _look_at(self, host: str, taken: _TakenUp, message: Message) -> None:
+        if self._taken_up.get(host) is not taken:
+            return
+        try:
+            values = parse_object(message.data)
+            if "mark" in values:
+                await self._mark(host, taken, values, message)
+                return
+            parcel = Parcel.read(values)
+        except (Malformed, ValueError, TypeError, LookupError):
+            await self._link.take(message.reply)
+            return
+        found = taken.found[message.revision] = _Found(parcel, message.reply, set(parcel.to))
+        for agent_id in tuple(found.left):
+            await self._send_on(host, taken, message.revision, agent_id)
+
+    async def _mark(self, host: str, taken: _TakenUp, values: Mapping[str, Any], message: Message) -> None:
+        await self._link.take(message.reply)
+        if values.get("mark") == "end":
+            # An agent has gone on before it had arrived there: the end of its host before is that of this one, too.
+            return
+        if values.get("mark") == "taken up" and values.get("by") == self._members.host:
+            taken.through = True
+            for agent_id, _, _ in self.moved_from(host):
+                await self._follow(host, taken, agent_id)
+
+    async def _follow(self, host: str, taken: _TakenUp, agent_id: str) -> None:
+        """Send on what a dead host has for an agent, and say that this was all."""
+        now = self.where(agent_id)
+        if now is None or now[0] == host or self._taken_up.get(host) is not taken:
+            return
+        async with self._turn:
+            for revision in sorted(taken.found):
+                if agent_id in taken.found[revision].left:
+                    await self._send_on(host, taken, revision, agent_id)
+        await self.say_end(now[0], agent_id, now[1])
+
+    async def _send_on(self, host: str, taken: _TakenUp, revision: int, agent_id: str) -> None:
+        found, now = taken.found[revision], self.where(agent_id)
+        if now is not None and now[0] == host:
+            return  # it is where it was: the message stays
+        if now is not None:
+            parcel = found.parcel
+            await self.forward(now[0], Parcel(parcel.delivery, parcel.raw, {agent_id: now[1]}, moved=True))
+        found.left.discard(agent_id)
+        if not found.left:
+            taken.found.pop(revision, None)
+            try:
+                await self._link.take(found.reply)
+            except EngineAway:
+                return  # it comes again, and is known by its delivery
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

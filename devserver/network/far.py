@@ -1,0 +1,145 @@
+"""The way of an event through a network of several hosts: as in `dispatch`, with one ask for each change of host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from devserver.live.generation import Call, running
+from devserver.live.registry import Registry, Slot
+from devserver.model.event import Event, EventResponse, new_event_id
+from devserver.network.agent import Agent, Delivery
+from devserver.network.answers import Answers
+from devserver.network.others import Asked, Others, Reply, served
+from devserver.network.way import Trace, Way
+
+if TYPE_CHECKING:
+    from devserver.network.dispatch import Dispatcher
+
+_PASSED = EventResponse(True, "", {"code": "passed"})
+"""What is remembered of an ask that no mod answered."""
+
+
+class Far:
+    """Brings events to mods and agents of this host and of others."""
+
+    def __init__(self, others: Others, dispatcher: Dispatcher, registry: Registry, answers: Answers) -> None:
+        self.others = others
+        self._dispatcher = dispatcher
+        self._registry = registry
+        self._answers = answers
+
+    async def go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
+        """The whole way of an event; the answer of the mod that ended it, or what the delivery came to."""
+        destination = event.destination
+        if event.destination_id is not None and destination.role == "mod":
+            slot = self._registry.find_away(destination.id)
+            if slot is None:
+                return await self._dispatcher.to_one(destination.id, event, way)
+            asked = self._asked(event, (slot,), caller, whole=True)
+            return await self._ask(slot, asked, way) or _nothing_said(event)
+        for host, slots in groupby(self._dispatcher.targets(event), key=lambda each: each.host):
+            if host:
+                of_host = tuple(slots)
+                answer = await self._ask(of_host[0], self._asked(event, of_host, caller), way)
+            else:
+                answer = await self._offer(slots, event, way)
+            if answer is not None:
+                return answer
+        return await self._deliver(event, way)
+
+    async def tell(self, event: Event, way: Way) -> None:
+        """Tell every mod that listens, on whatever host."""
+        for host, slots in groupby(self._registry.table.targets(event.event_name), key=lambda each: each.host):
+            if host:
+                of_host = tuple(slots)
+                await self._ask(of_host[0], self._asked(event, of_host, None, told=True), way)
+            else:
+                await self._dispatcher.tell(slots, event, way)
+
+    async def serve(self, asked: Asked) -> Reply:
+        """Ask mods of this host on behalf of another one; a repeat gets the first answer. Runs where mods run."""
+        event = asked.event
+        known = self._answers.begin(event.source_id, asked.key)
+        if known is not None:
+            again = known if isinstance(known, EventResponse) else await self._answers.wait(known)
+            return Reply(None if again.data == _PASSED.data else again)
+        way = self._dispatcher.begin(event)
+        token = served.set(asked)
+        answer: EventResponse | None = None
+        try:
+            answer = await self._serve(asked, way)
+        finally:
+            served.reset(token)
+            told = answer or _PASSED
+            way.end(event, told, self._answers.end(event.source_id, asked.key, told))
+        return Reply(answer, way.errors, way.visits if isinstance(way, Trace) else ())
+
+    async def deliver(self, event: Event, number: int = 0) -> Delivery:
+        """Deliver an event to its receivers, wherever they are."""
+        delivery = self._dispatcher.directory.deliver(event, number)
+        return delivery if not delivery.away else delivery.with_more(await self._sent(event, delivery.away))
+
+    async def _sent(self, event: Event, away: Sequence[Agent]) -> Delivery:
+        return await self.others.deliver(event, away)
+
+    async def _deliver(self, event: Event, way: Way) -> EventResponse:
+        return self._dispatcher.delivered(event, await self.deliver(event, way.number), way)
+
+    async def _serve(self, asked: Asked, way: Way) -> EventResponse | None:
+        if asked.whole:
+            return await self._dispatcher.to_one(asked.mods[0], asked.event, way)
+        found = [self._registry.find(each) for each in asked.mods]
+        slots = [each for each in found if each is not None]
+        if asked.told:
+            await self._dispatcher.tell(slots, asked.event, way)
+            return None
+        return await self._offer(slots, asked.event, way)
+
+    async def _offer(self, slots: Iterable[Slot], event: Event, way: Way) -> EventResponse | None:
+        for slot in slots:
+            answer = await self._dispatcher.offer(slot, event, way)
+            if answer is not None:
+                return answer
+        return None
+
+    async def _ask(self, slot: Slot, asked: Asked, way: Way) -> EventResponse | None:
+        began = time.monotonic()
+        reply = await self.others.ask(slot.host, asked)
+        for mod_id, error in reply.errors:
+            way.failed(mod_id, error)
+        way.visited_elsewhere(began, reply.visits)
+        return reply.answer
+
+    def _asked(
+        self, event: Event, slots: Sequence[Slot], caller: Call | None, *, whole: bool = False, told: bool = False
+    ) -> Asked:
+        before = served.get()
+        calls, first = list(before.calls if before is not None else ()), event
+        call = running.get()
+        depth = before.depth if before is not None else 0
+        while call is not None:
+            if call.active:
+                calls.append(call.generation.mod_id)
+                depth += 1
+            first = call.event or first
+            call = call.parent
+        mods = tuple(each.mod_id for each in slots)
+        begun_by = before.first if before is not None else None
+        return Asked(
+            event=event,
+            mods=mods,
+            # A mod may send one event again and again; an agent that does so repeats itself.
+            key=f"{event.event_id if caller is None else new_event_id()} {' '.join(mods)}",
+            whole=whole,
+            told=told,
+            depth=depth,
+            calls=tuple(dict.fromkeys(calls)),
+            first=begun_by or (first.source_id or "", first.source_agent_group),
+        )
+
+
+def _nothing_said(event: Event) -> EventResponse:
+    return EventResponse(False, f"{event.event_name} was not answered", event_name=event.event_name)

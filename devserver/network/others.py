@@ -1,0 +1,65 @@
+"""The other hosts of a network, as events meet them: a port. `hosts` fills it; a network of one process has none.
+
+Values alone cross it: an ask with the chain that it belongs to, and a reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from devserver.model.event import Event, EventResponse
+from devserver.model.facts import ErrorFacts
+from devserver.model.trace import Visit
+from devserver.network.agent import Agent, Delivery, Registration
+
+HOST_LOST = "host_lost"
+UNKNOWN = frozenset({HOST_LOST, "host_away", "host_busy", "engine_away", "stale_seat"})
+"""The codes of answers that say nothing of what a mod did: sent again, the event is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """An event for mods of one host, in order.
+
+    `key`: by it the seat knows a repeat. `whole`: it was sent to that one mod, which has the last word. `told`: all
+    hear it, whatever they answer. `depth` and `calls`: how many handlers wait for it, and of which mods. `first`: who
+    began the chain (id, group), as far as that decides the version of a mod.
+    """
+
+    event: Event
+    mods: tuple[str, ...]
+    key: str
+    whole: bool = False
+    told: bool = False
+    depth: int = 0
+    calls: tuple[str, ...] = ()
+    first: tuple[str, str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What mods of another host said: the answer that ended the way, else None; who failed; who was asked."""
+
+    answer: EventResponse | None
+    errors: Sequence[tuple[str, ErrorFacts]] = ()
+    visits: Sequence[Visit] = field(default=(), repr=False)
+
+
+class Others(Protocol):
+    """The other hosts. To be called where mods run."""
+
+    async def ask(self, host: str, asked: Asked) -> Reply:
+        """Have mods of a host asked. Never raises: where that fails, the answer says so, with one of `UNKNOWN`."""
+
+    async def deliver(self, event: Event, receivers: Sequence[Agent]) -> Delivery:
+        """Have an event put into the outboxes of agents of other hosts, and kept until they take it."""
+
+    async def register(self, agent_id: str, metadata: Any, **wishes: Any) -> Registration:
+        """Register an agent in the whole network; as `Directory.register`. Raises EventRefused."""
+
+
+served: ContextVar[Asked | None] = ContextVar("oa_dev_served_ask", default=None)
+"""The ask of another host that this context works for."""
