@@ -62,11 +62,13 @@ from devserver.model.plan import Plan
 from devserver.model.principal import LOCAL, Kind, Principal
 from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
 from devserver.network.accounts import RECORDED
-from devserver.network.agents import Directory, Registration
+from devserver.network.agents import Agent, Directory, Registration
 from devserver.network.asks import Asked, Asks
 from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.lines import Lines
+from devserver.network.others import Asked as AskedElsewhere
+from devserver.network.others import Others, Reply
 from devserver.network.recorder import Recorder
 from devserver.network.running import RunningMods, described, readme_of
 from devserver.network.shadow import HeldHandle
@@ -137,6 +139,7 @@ class AgentNetwork:
         """Free for embedders, as in OpenAgents; the network itself uses none of it."""
         self._up_before = 0.0
         self._kept_before: Mapping[str, Any] = {}
+        self._others: Others | None = None
         self.on_event: list[Tap] = []
         """Called with each event that has ended."""
         self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
@@ -564,6 +567,20 @@ class AgentNetwork:
         self.send = seen  # type: ignore[method-assign]
         self._tell = tell
 
+    # Other hosts
+
+    def join(self, others: Others, bring: Callable[[Event, tuple[Agent, ...]], None]) -> None:
+        """Be one host of several from now on. `bring` takes an event to agents of others, and nobody waits for it."""
+        self._others = others
+        self._dispatcher.join(others)
+        self.directory.send_away = bring
+
+    async def serve(self, asked: AskedElsewhere) -> Reply:
+        """Ask mods of this host on behalf of another one."""
+        if self._start_gate.shut:
+            await self._start_gate.wait(self.network_name)
+        return await self._home.run(self._dispatcher.serve, asked)
+
     # Agents
 
     async def register_agent(
@@ -579,16 +596,18 @@ class AgentNetwork:
         near: bool = False,
     ) -> Registration:
         """Register an agent, have it kept, and tell the mods. Raises EventRefused; see `Directory.register`."""
-        made = self.directory.register(
-            agent_id,
-            metadata,
-            password_hash=password_hash,
-            group=group,
-            transport=transport,
-            secret=secret,
-            trusted=trusted,
-            near=near,
-        )
+        wishes = {
+            "password_hash": password_hash,
+            "group": group,
+            "transport": transport,
+            "secret": secret,
+            "trusted": trusted,
+            "near": near,
+        }
+        if self._others is None:
+            made = self.directory.register(agent_id, metadata, **wishes)
+        else:
+            made = await self._others.register(agent_id, metadata, **wishes)
         if not made.resumed:
             event = agent_event(True, made.agent.agent_id, dict(made.agent.metadata))
             await asyncio.gather(self.keep(), self._tell_mods(event))
@@ -684,7 +703,7 @@ class AgentNetwork:
         payload = {"mod_id": outcome.mod_id, "mod_path": outcome.mod_path, "generation": outcome.generation}
         event = Event(event_name=name, source_id="system:system", source_type="system", payload=payload)
         event.destination_id = "agent:broadcast"
-        self.directory.deliver(event)
+        await self._dispatcher.deliver(event)
 
     def storage_path(self, mod_name: str) -> Path:
         """Return the folder for a mod's data, below the workspace's `.oa-dev`, made if it is

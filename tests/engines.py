@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
 
+from devserver.agent_network import AgentNetwork
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine
+from devserver.hosts.host import Host
 from devserver.hosts.link import Link
 from devserver.hosts.names import BUCKETS, CODE, Names
+from devserver.hosts.shared import fetch, write_workspace
+from devserver.hosts.wanted import Wanted
+from devserver.model.facts import Fact
 
 
 @dataclass
@@ -38,3 +48,97 @@ class Rig:
         os.kill(self.engine.record.pid, signal.SIGKILL)
         assert self.engine._process is not None
         self.engine._process.wait()
+
+
+class Together:
+    """Several hosts of one network, in this process: real links to a real engine, one loop for all."""
+
+    def __init__(self, rig: Rig, folder: Path) -> None:
+        self.rig, self.folder = rig, folder
+        self.hosts: dict[str, Host] = {}
+        self.networks: dict[str, AgentNetwork] = {}
+        self.facts: dict[str, list[Fact]] = {}
+
+    async def author(self, name: str = "laptop", **mods: str) -> AgentNetwork:
+        """Start the host that runs the mods: `mods` are their classes' bodies, by name."""
+        folder = self.folder / name
+        (folder / "mods").mkdir(parents=True)
+        for mod, body in mods.items():
+            (folder / "mods" / f"{mod}.py").write_text(HEAD + dedent(body))
+        listed = [{"name": f"mods.{mod}"} for mod in mods]
+        text = {"network": {"name": "Demo", "node_id": "demo", "mods": listed}}
+        (folder / "network.yaml").write_text(json.dumps(text))
+        record = self.rig.engine.record
+        wanted = Wanted(
+            name,
+            is_author=True,
+            url=self.rig.engine.url,
+            credentials=record.credentials(AUTHOR),
+            writer=record.credentials(CODE_WRITER),
+        )
+        return await self.start(wanted, folder)
+
+    async def join(self, name: str, *, url: str | None = None) -> AgentNetwork:
+        """Start a host that has joined; `url` leads to the engine, where that is not the engine itself."""
+        credentials = self.rig.engine.record.credentials(HOST)
+        wanted = Wanted(name, is_author=False, url=url or self.rig.engine.url, credentials=credentials)
+        settings, author = await fetch(wanted.url, credentials, name)
+        write_workspace(self.folder / name, settings, author)
+        return await self.start(wanted, self.folder / name)
+
+    async def start(self, wanted: Wanted, folder: Path) -> AgentNetwork:
+        """Start a host in a folder that holds its network.yaml."""
+        facts = self.facts.setdefault(wanted.name, [])
+        network = AgentNetwork.load(folder, tell=facts.append)
+        path = folder / "network.yaml"
+        host = Host(wanted, network, folder=folder / "hosts", path=path, url="", tell=facts.append)
+        self.hosts[wanted.name], self.networks[wanted.name] = host, network
+        await host.begin()
+        await network.initialize()
+        await host.open()
+        return network
+
+    async def leave(self, name: str) -> None:
+        """End a host in order, its agents' identities kept, as a server that stops does."""
+        network, host = self.networks.pop(name), self.hosts.pop(name)
+        await host.end()
+        network.directory.close()
+        await network.shutdown()
+
+    async def kill(self, name: str) -> None:
+        """Let a host be gone as after kill -9: nothing is said, nothing written."""
+        host, network = self.hosts.pop(name), self.networks.pop(name)
+        host.link.on_away.clear()
+        network.directory.on_change.clear()
+        await host.link.close()
+        if host._writer is not None:
+            await host._writer.close()
+        for part in (host._members, host.queues, host.identities, host._deliveries):
+            for task in getattr(part, "_tasks", ()):
+                task.cancel()
+        await network.shutdown()
+
+    async def all_know(self) -> None:
+        """Wait until every host has heard each other one."""
+        names = set(self.hosts)
+        await until(lambda: all(names - {name} <= alive(host) for name, host in self.hosts.items()))
+
+    async def end(self) -> None:
+        """End what still runs."""
+        for name in tuple(self.hosts):
+            await self.leave(name)
+
+
+def alive(host: Host) -> set[str]:
+    return {each.host for each in host._members.living}
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for a fact."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not holds():
+        assert asyncio.get_running_loop().time() < end, "it never came to be"
+        await asyncio.sleep(0.005)
+
+
+HEAD = "import asyncio\nfrom devserver import BaseMod, Event, EventResponse, mod_event_handler\n\n"

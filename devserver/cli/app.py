@@ -10,7 +10,7 @@ import difflib
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -93,6 +93,14 @@ LogFormat = Annotated[
 ]
 
 
+Creds = Annotated[
+    Path | None, typer.Option("--creds", metavar="FILE", help="What proves this host (or OA_DEV_HOSTS_CREDS).")
+]
+HostName = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="What this host is called (default: the machine's name).")
+]
+
+
 @app.command()
 def run(
     network: NetworkFile = None,
@@ -123,6 +131,15 @@ def run(
     sync: Annotated[bool, typer.Option("--sync", help="Install the lock first: for fresh clones, and for CI.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Record a session that oa-dev replay runs again.")] = False,
+    hosts: Annotated[bool, typer.Option("--hosts", help="Let other hosts join: start an engine for them.")] = False,
+    engine: Annotated[
+        str | None, typer.Option(metavar="URL", help="With --hosts: an engine that runs, as in tls://10.0.0.5:4222.")
+    ] = None,
+    creds: Creds = None,
+    name: HostName = None,
+    take_authorship: Annotated[
+        bool, typer.Option("--take-authorship", help="With --hosts: be the author, though another one runs.")
+    ] = False,
 ) -> int:
     """Run a network and reload its mods when they change."""
     from devserver.cli import serve
@@ -140,7 +157,49 @@ def run(
         open_page=open_page,
         sync=sync,
         record=record,
+        hosts=_author(hosts, name, engine, creds, take_authorship=take_authorship),
     )
+
+
+def _author(wanted: bool, name: str | None, engine: str | None, creds: Path | None, *, take_authorship: bool) -> Any:
+    if not wanted:
+        if name or engine or creds or take_authorship:
+            raise Problem("--as, --engine, --creds and --take-authorship stand with --hosts", "oa-dev run --hosts")
+        return None
+    from devserver.cli import hosts
+
+    return hosts.author(name, engine, creds, take_authorship=take_authorship)
+
+
+@app.command()
+def join(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The engine, as oa-dev run --hosts tells it.")],
+    creds: Creds = None,
+    name: HostName = None,
+    host: Host = None,
+    allow_host: AllowHost = None,
+    port: Port = None,
+    strict_port: Strict = None,
+    as_json: Json = False,
+    keys: Keys = None,
+    supervise: Supervise = None,
+    log_level: Level = None,
+    log_format: LogFormat = None,
+) -> int:
+    """Be another host of a network: agents come in here, too. Whoever may write there runs code here."""
+    from devserver.cli import hosts
+
+    flags = {"host": host, "allow_host": allow_host or None, "port": port, "strict_port": strict_port, "keys": keys}
+    more = {"supervise": supervise, "log_level": log_level, "log_format": log_format}
+    return hosts.join(url, creds, name, {**flags, **more}, as_json=as_json)
+
+
+@app.command("hosts")
+def hosts_(as_json: Json = False) -> int:
+    """Show the hosts of the running network, and the engine between them."""
+    from devserver.cli import hosts
+
+    return hosts.hosts(as_json=as_json)
 
 
 @app.command()

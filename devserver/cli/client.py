@@ -64,6 +64,10 @@ class Client:
         """Return the handlers of each mod that runs: the control API's `/_dev/handlers`."""
         return self._call("GET", "/_dev/handlers", None, _QUICK_SECONDS)
 
+    def hosts(self) -> dict[str, Any]:
+        """The engine and the hosts: the control API's `/_dev/hosts`."""
+        return self._call("GET", "/_dev/hosts", None, _QUICK_SECONDS)
+
     def reload(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
         return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)

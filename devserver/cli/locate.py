@@ -26,7 +26,10 @@ def network_file(given: Path | None) -> Path:
 def workspace() -> Path:
     """Return the folder of the network that commands ask: the nearest from here upwards that has run or can run."""
     folder = working_directory()
-    return next((each for each in _upwards(folder) if _has_network(each)), folder)
+    found = next((each for each in _upwards(folder) if _has_network(each)), None)
+    # Where another network was joined from here, and there is none of its own.
+    joined = sorted(folder.glob(".oa-dev/joined/*/.oa-dev/run.json")) if found is None else []
+    return joined[0].parents[1] if len(joined) == 1 else found or folder
 
 
 def _has_network(folder: Path) -> bool:

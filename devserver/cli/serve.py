@@ -25,6 +25,7 @@ from devserver.ui.escape import safe
 from devserver.ui.terminal import is_tty
 
 if TYPE_CHECKING:
+    from devserver.hosts.wanted import Wanted
     from devserver.ui.face import Face
 
 _OF_THE_RUN = ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm", "studio")
@@ -53,10 +54,12 @@ def run(
     open_page: bool = False,
     sync: bool = False,
     record: bool = False,
+    hosts: Wanted | None = None,
 ) -> int:
     """Run the network until it is stopped. `flags` are settings by name, None if not given.
 
     `sync`: install the lock first, and end the command if that fails. `record`: record a session.
+    `hosts`: be one host of several.
     """
     from devserver.server.image import VARIABLE as RESTARTED
     from devserver.server.image import Image
@@ -104,6 +107,7 @@ def run(
         keys=face.keys is not None,
         open_page=open_page,
         record=record,
+        hosts=hosts,
         settings=settings,
         supervised=supervised,
         image=image,

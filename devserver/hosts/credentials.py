@@ -35,6 +35,8 @@ class Credentials:
     user: str
     password: str = field(repr=False)
     ca: str = ""
+    writer: Credentials | None = None
+    """What proves the author where only it writes; None for every other host."""
 
     def text(self) -> str:
         """The file that `read` reads."""
@@ -68,7 +70,10 @@ def _parsed(raw: bytes, name: str) -> Credentials:
     missing = [key for key in ("network", "user", "password") if not texts.get(key)]
     if missing:
         raise BadCredentials(f"{name} is not a file of credentials: it says nothing of {', '.join(missing)}")
-    return Credentials(texts["network"], texts["user"], texts["password"], texts.get("ca", ""))
+    network, ca = texts["network"], texts.get("ca", "")
+    user, password = texts.get("code_user"), texts.get("code_password")
+    writer = Credentials(network, user, password, ca) if user and password else None
+    return Credentials(network, texts["user"], texts["password"], ca, writer)
 
 
 def checked_url(url: str) -> str:

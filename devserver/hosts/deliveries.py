@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from devserver.errors import DevServerError
@@ -24,6 +25,9 @@ from devserver.transports.strict import Malformed, parse_object
 
 QUEUE_SECONDS = 3600.0
 QUEUE_BYTES = 1024 * 1024 * 1024
+MOST_TOGETHER = 256
+"""How many parcels go in one message; their bytes, as far as that can be, below `TOGETHER_BYTES`."""
+TOGETHER_BYTES = 256 * 1024
 _REMEMBERED = 1000
 """How many deliveries of each agent are known again, when the engine gives them twice."""
 
@@ -48,7 +52,7 @@ class Kept(Letter):
 
 @dataclass(slots=True)
 class Parcel:
-    """One message of a queue: what it brings, to whom (agent → the epoch that the sender knew of it)."""
+    """A part of a message of a queue: what it brings, to whom (agent → the epoch that the sender knew of it)."""
 
     delivery: str
     raw: bytes
@@ -68,6 +72,14 @@ class Parcel:
         to = {str(agent): int(epoch) for agent, epoch in values["to"].items()}
         event = Event.from_dict({**values["event"], "secret": None})
         return cls(str(values["id"])[:128], to_json(event.to_dict()), to, values.get("moved") is True)
+
+
+def parcels_of(values: Mapping[str, Any]) -> list[Parcel]:
+    """Read the parcels of a message. Raises ValueError, TypeError or LookupError for what is none."""
+    parcels = values["parcels"]
+    if not isinstance(parcels, list) or len(parcels) > MOST_TOGETHER:
+        raise ValueError("a list of parcels was expected")
+    return [Parcel.read(each) for each in parcels]
 
 
 @dataclass(slots=True)
@@ -139,9 +151,12 @@ class Deliveries:
         named = () if refused else tuple(full)
         return Delivery(len(got), named, to=tuple(got[:MOST_NAMED]), refused=refused, refused_code=code)
 
-    async def send_parcel(self, host: str, parcel: Parcel) -> None:
-        """Have a parcel kept for a host; waits for an engine that is away. Raises QueueFull, EngineAway and others."""
-        data = parcel.to_bytes()
+    async def send_parcel(self, host: str, *parcels: Parcel) -> None:
+        """Have parcels kept for a host, as one message; waits for an engine that is away.
+
+        Raises QueueFull, EngineAway and others.
+        """
+        data, parcel = b'{"parcels":[' + b",".join(each.to_bytes() for each in parcels) + b"]}", parcels[0]
         if len(data) > self._link.most_bytes > 0:
             raise EngineRefused(f"it has {len(data)} bytes, and hosts send each other {self._link.most_bytes}")
         # An agent may come back to a host, and its backlog with it: that is no repeat.
@@ -199,14 +214,14 @@ class Deliveries:
             if "mark" in values:
                 self.on_mark(values)
             else:
-                parcel = Parcel.read(values)
-                kept = Kept(parcel.raw, parcel.delivery, message.revision, self._one_took)
-                await self.place(parcel, lambda agent_id: self._letter_for(agent_id, kept, opened))
+                for parcel in parcels_of(values):
+                    kept = Kept(parcel.raw, parcel.delivery, message.revision, self._one_took)
+                    await self.place(parcel, partial(self._letter_for, kept, opened))
         except (Malformed, ValueError, TypeError, LookupError):
             pass  # whatever it is, it would come again for ever
         self._close_one(message.revision)
 
-    def _letter_for(self, agent_id: str, kept: Kept, opened: _Open) -> Letter | None:
+    def _letter_for(self, kept: Kept, opened: _Open, agent_id: str) -> Letter | None:
         """The letter to put into an agent's outbox; None where it has got this delivery before."""
         seen = self._seen.setdefault(agent_id, OrderedDict())
         if kept.delivery in seen:
@@ -223,9 +238,9 @@ class Deliveries:
         if deliveries is None:
             self._seen.pop(agent_id, None)
             return
-        seen = self._seen.get(agent_id)
-        for each in deliveries if seen else ():
-            seen.pop(each, None)
+        if (seen := self._seen.get(agent_id)) is not None:
+            for each in deliveries:
+                seen.pop(each, None)
 
     def _one_took(self, kept: Kept) -> None:
         """A receiver has read a letter, or has gone. From any thread."""

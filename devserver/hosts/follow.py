@@ -87,6 +87,12 @@ class Followed:
             self._put(key, None)
         self._advance(last)
 
+    async def refresh(self, *ids: str) -> None:
+        """Ask for one value now: another host may have written it a moment ago. Raises EngineAway, EngineRefused."""
+        value = await self._link.last_value(self._stream, self._names.key(self._kind, *ids))
+        if value is not None:
+            self._take(value)
+
     async def until(self, revision: int, *, seconds: float = 1.0) -> bool:
         """Wait until this revision has been seen; False when it took too long, or the engine has gone."""
         loop = asyncio.get_running_loop()
@@ -107,6 +113,10 @@ class Followed:
     def get(self, *ids: str) -> Row | None:
         """The row of a key, by its ids."""
         return self.rows.get(ids)
+
+    def revision_of(self, *ids: str) -> int:
+        """The revision that a key has, also one that says that it is gone; 0 where it never was."""
+        return self._seen.get(ids, 0)
 
     async def put(self, ids: Key, values: Mapping[str, Any], *, last: int | None = None) -> int:
         """Write a row, and return its revision. `last`: the revision that it must still have (0: none).

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.errors import DevServerError, EventRefused
-from devserver.hosts.deliveries import Deliveries, Parcel, delivery_of
+from devserver.hosts.deliveries import MOST_TOGETHER, TOGETHER_BYTES, Deliveries, Parcel, delivery_of
 from devserver.hosts.follow import Followed, Key, Row
 from devserver.hosts.link import Conflict, EngineAway, NoAnswer
 from devserver.hosts.members import Members
@@ -69,9 +70,12 @@ class Identities:
         self._host = members.host
         self._loop = asyncio.get_running_loop()
         self._claims: dict[str, asyncio.Future[None]] = {}
-        self._arriving: dict[str, _Arriving] = {}
+        self._arriving: dict[tuple[str, int], _Arriving] = {}
+        """By agent and epoch: one that comes and goes quickly may arrive several times at once."""
         self._leaving: dict[str, list[_Leaving]] = {}
-        self._changes: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+        self._changes: deque[tuple[str, ...]] = deque()
+        """What is still to be written, from any thread; the first of them is being written."""
+        self._changed_here, self._all_written = asyncio.Event(), asyncio.Event()
         self._written = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._marks: dict[str, asyncio.Event] = {}
@@ -90,7 +94,7 @@ class Identities:
             self._changed(key, None, row)
         for agent in directory.agents():
             if not agent.host and self._rows.get(agent.agent_id) is None:
-                await self._put(agent.agent_id, self._row_of(agent, 1), 0)
+                await self._put(agent.agent_id, self._row_of(agent, 1), self._rows.revision_of(agent.agent_id))
         self._rows.on_change.append(self._changed)
         directory.on_change.append(lambda agent_id, came, transport: self._later("agent", agent_id))
         directory.on_update.append(lambda agent_id: self._later("agent", agent_id))
@@ -110,14 +114,17 @@ class Identities:
 
     async def settled(self) -> None:
         """Wait until every change that was made here is written."""
-        if self._changes.qsize():
-            await self._changes.join()
+        while self._changes:
+            self._all_written.clear()
+            await self._all_written.wait()
 
     # Claims
 
     async def register(self, agent_id: str, metadata: Mapping[str, Any] | None, **wishes: Any) -> Registration:
         """Register an agent here; as `Directory.register`, and engine_away where that cannot be known to be right."""
         for _ in range(_TRIES):
+            if agent_id_problem(agent_id) is None:
+                await self._refresh(agent_id)
             admitted = self._directory.admit(agent_id, metadata, **wishes)
             row = self._rows.get(admitted.agent_id)
             known = admitted.known
@@ -126,7 +133,7 @@ class Identities:
                 return self._directory.take_in(admitted)
             claim = self._claims[admitted.agent_id] = self._loop.create_future()
             try:
-                return await self._claim(admitted, row)
+                return await self._claim(admitted, row, self._rows.revision_of(admitted.agent_id))
             except Conflict:
                 await self._rows.look()
             except (EngineAway, NoAnswer) as error:
@@ -138,7 +145,14 @@ class Identities:
                     del self._claims[admitted.agent_id]
         raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} is claimed by several hosts at once")
 
-    async def _claim(self, admitted: Admitted, row: Row | None) -> Registration:
+    async def _refresh(self, agent_id: str) -> None:
+        """Know where an agent is now; without an engine, as far as it was known."""
+        try:
+            await self._rows.refresh(agent_id)
+        except DevServerError:
+            return
+
+    async def _claim(self, admitted: Admitted, row: Row | None, last: int) -> Registration:
         before = None if row is None else row.values
         epoch = 1 if before is None else int(before.get("epoch", 0)) + 1
         known = admitted.known
@@ -155,11 +169,12 @@ class Identities:
             # Who takes another one's place gets nothing of its backlog.
             "from": str(before["host"]) if before is not None and admitted.resumes else "",
         }
-        await self._put(admitted.agent_id, values, 0 if row is None else row.revision)
+        await self._put(admitted.agent_id, values, last)
         if admitted.resumes and known is not None:
             agent = self._directory.take_back(admitted.agent_id, values, tuple(wishes))
             if values["from"] not in ("", self._host):
                 self._expect(agent, epoch)
+                self._queues.moved(admitted.agent_id)
             else:
                 agent.outbox.arrived()
         registration = self._directory.take_in(admitted)
@@ -167,7 +182,7 @@ class Identities:
         return registration
 
     def _expect(self, agent: Agent, epoch: int) -> None:
-        arriving = self._arriving[agent.agent_id] = _Arriving(epoch, agent.outbox)
+        arriving = self._arriving[agent.agent_id, epoch] = _Arriving(epoch, agent.outbox)
         self._begin(self._wait_for(agent.agent_id, arriving))
 
     async def _wait_for(self, agent_id: str, arriving: _Arriving) -> None:
@@ -180,8 +195,7 @@ class Identities:
     def _arrived(self, agent_id: str, arriving: _Arriving) -> None:
         arriving.outbox.arrived()
         arriving.done.set()
-        if self._arriving.get(agent_id) is arriving:
-            del self._arriving[agent_id]
+        self._arriving.pop((agent_id, arriving.epoch), None)
 
     # What others write
 
@@ -224,16 +238,18 @@ class Identities:
 
     async def _let_go(self, agent_id: str, leaving: _Leaving) -> None:
         """Send on what waits for an agent that has gone on, in order, and then say that this was all."""
-        if (arriving := self._arriving.get(agent_id)) is not None and arriving.outbox is leaving.outbox:
-            await arriving.done.wait()
+        for arriving in tuple(self._arriving.values()):
+            if arriving.outbox is leaving.outbox:
+                await arriving.done.wait()
         await self._all_have_seen(leaving.revision)
         await self._own_queue_is_read()
         unread: list[str] = []
-        while (letter := leaving.outbox.peek()) is not None:
-            delivery = delivery_of(letter)
-            unread.append(delivery)
-            await self._queues.forward(leaving.to, Parcel(delivery, letter.raw, {agent_id: leaving.epoch}, moved=True))
-            leaving.outbox.handed_over(letter)
+        while letters := _together(leaving.outbox):
+            onward = [Parcel(delivery_of(each), each.raw, {agent_id: leaving.epoch}, moved=True) for each in letters]
+            unread += [each.delivery for each in onward]
+            await self._queues.forward(leaving.to, *onward)
+            for letter in letters:
+                leaving.outbox.handed_over(letter)
         self._deliveries.forget(agent_id, unread)
         self._leaving[agent_id].remove(leaving)
         if not self._leaving[agent_id]:
@@ -265,9 +281,9 @@ class Identities:
         if values.get("mark") == "seen" and (seen := self._marks.get(str(values.get("number")))) is not None:
             seen.set()
         elif values.get("mark") == "end":
-            arriving = self._arriving.get(str(values.get("agent")))
-            if arriving is not None and arriving.epoch == values.get("epoch"):
-                self._arrived(str(values["agent"]), arriving)
+            agent_id, epoch = str(values.get("agent")), values.get("epoch")
+            if isinstance(epoch, int) and (done := self._arriving.get((agent_id, epoch))) is not None:
+                self._arrived(agent_id, done)
 
     async def _place(self, parcel: Parcel, letter_for: Callable[[str], Letter | None]) -> None:
         """Put a parcel into the outboxes of its receivers, or send it on to where they are."""
@@ -280,7 +296,7 @@ class Identities:
                 agent = self._directory.agent(agent_id)
             if agent is None:
                 continue
-            outbox = self._outbox_for(agent, parcel, epoch)
+            outbox = self._outbox_for(agent, epoch)
             if outbox is None:
                 onward = Parcel(parcel.delivery, parcel.raw, {agent_id: agent.epoch}, moved=True)
                 await self._queues.forward(agent.host, onward)
@@ -289,10 +305,10 @@ class Identities:
             if letter is not None and not outbox.put(letter, kept=True, first=parcel.moved):
                 letter.taken()
 
-    def _outbox_for(self, agent: Agent, parcel: Parcel, epoch: int) -> Outbox | None:
-        leaving = self._leaving.get(agent.agent_id)
-        if leaving and (agent.host or epoch < leaving[-1].epoch):
-            return leaving[-1].outbox
+    def _outbox_for(self, agent: Agent, epoch: int) -> Outbox | None:
+        for leaving in self._leaving.get(agent.agent_id, ()):
+            if epoch < leaving.epoch:
+                return leaving.outbox  # it was sent to the agent as it was here before
         return None if agent.host else agent.outbox
 
     def _where(self, agent_id: str) -> tuple[str, int] | None:
@@ -314,20 +330,23 @@ class Identities:
     def _later(self, what: str, *about: str) -> None:
         """Have a change written. From any thread."""
         if not self._directory.closed:
+            self._changes.append((what, *about))
             try:
-                self._loop.call_soon_threadsafe(self._changes.put_nowait, (what, *about))
+                self._loop.call_soon_threadsafe(self._changed_here.set)
             except RuntimeError:
                 return  # the loop has ended
 
     async def _write_changes(self) -> None:
         while True:
-            change = await self._changes.get()
-            try:
-                await self._write(*change)
-            except DevServerError as error:
-                self.problem(f"a change of {change[1]} is not known to other hosts: {error}")
-            finally:
-                self._changes.task_done()
+            self._changed_here.clear()
+            while self._changes:
+                try:
+                    await self._write(*self._changes[0])
+                except DevServerError as error:
+                    self.problem(f"a change of {self._changes[0][1]} is not known to other hosts: {error}")
+                self._changes.popleft()
+            self._all_written.set()
+            await self._changed_here.wait()
 
     async def _write(self, what: str, name: str, member: str = "") -> None:
         for _ in range(_TRIES):
@@ -359,7 +378,7 @@ class Identities:
     async def _write_channel(self, what: str, channel: str, member: str) -> None:
         row = self._rows.get(CHANNEL, channel)
         members = [] if row is None else _members(row.values)
-        last = 0 if row is None else row.revision
+        last = self._rows.revision_of(CHANNEL, channel)
         if what == "remove":
             if row is not None:
                 self._written = await self._rows.delete((CHANNEL, channel), last=last)
@@ -393,6 +412,18 @@ class Identities:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.problem(f"an agent's move ended badly: {type(error).__name__}: {error}")
+
+
+def _together(outbox: Outbox) -> list[Letter]:
+    """The oldest letters of an outbox, as many as go in one message."""
+    found: list[Letter] = []
+    size = 0
+    for letter in outbox.pack()[:MOST_TOGETHER]:
+        size += letter.size
+        if found and size > TOGETHER_BYTES:
+            break
+        found.append(letter)
+    return found
 
 
 def _sound(values: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.errors import DevServerError
-from devserver.hosts.deliveries import Deliveries, Parcel
+from devserver.hosts.deliveries import Deliveries, Parcel, parcels_of
 from devserver.hosts.follow import Followed
 from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, QueueFull
 from devserver.hosts.members import Member, Members
@@ -26,7 +26,7 @@ from devserver.transports.strict import Malformed, parse_object
 class _Found:
     """A message of a dead host's queue that is kept for some of its receivers."""
 
-    parcel: Parcel
+    parcels: list[Parcel]
     reply: str
     left: set[str]
 
@@ -72,11 +72,11 @@ class Queues:
         taken = self._taken_up.get(host)
         return 0 if taken is None else len(taken.found)
 
-    async def forward(self, host: str, parcel: Parcel) -> None:
-        """Send a parcel on, however long the engine is away: it is nowhere else by then."""
+    async def forward(self, host: str, *parcels: Parcel) -> None:
+        """Send parcels on, however long the engine is away: they are nowhere else by then."""
         while True:
             try:
-                await self._deliveries.send_parcel(host, parcel)
+                await self._deliveries.send_parcel(host, *parcels)
                 return
             except (EngineAway, QueueFull):
                 await asyncio.sleep(0.1)
@@ -147,11 +147,12 @@ class Queues:
             if "mark" in values:
                 await self._mark(host, taken, values, message)
                 return
-            parcel = Parcel.read(values)
+            parcels = parcels_of(values)
         except (Malformed, ValueError, TypeError, LookupError):
             await self._link.take(message.reply)
             return
-        found = taken.found[message.revision] = _Found(parcel, message.reply, set(parcel.to))
+        left = {agent_id for parcel in parcels for agent_id in parcel.to}
+        found = taken.found[message.revision] = _Found(parcels, message.reply, left)
         for agent_id in tuple(found.left):
             await self._send_on(host, taken, message.revision, agent_id)
 
@@ -181,8 +182,9 @@ class Queues:
         if now is not None and now[0] == host:
             return  # it is where it was: the message stays
         if now is not None:
-            parcel = found.parcel
-            await self.forward(now[0], Parcel(parcel.delivery, parcel.raw, {agent_id: now[1]}, moved=True))
+            its = [each for each in found.parcels if agent_id in each.to]
+            onward = [Parcel(each.delivery, each.raw, {agent_id: now[1]}, moved=True) for each in its]
+            await self.forward(now[0], *onward)
         found.left.discard(agent_id)
         if not found.left:
             taken.found.pop(revision, None)

@@ -213,6 +213,11 @@ class Registry:
         with self._lock:
             self._away, self._order, self._table = {each.mod_id: each for each in slots}, tuple(order), None
 
+    def patterns(self, mod_id: str) -> tuple[str, ...]:
+        """Return what a mod of this host listens to, in any of its lines."""
+        slot = self._slots.get(mod_id)
+        return () if slot is None else _patterns(slot)
+
     def find_away(self, path_or_id: str) -> Slot | None:
         """The slot of a mod that another host runs, by id, path or local path; `wiki@main` is wiki."""
         name = path_or_id.removesuffix(f"@{MAIN}")

@@ -13,6 +13,7 @@ from typing import Protocol
 from devserver.control.control import Control, ControlApi
 from devserver.control.desk import Desk, DeskApi
 from devserver.control.feed import FeedApi
+from devserver.control.hosts import HostsApi, HostsKnown
 from devserver.control.lines import LinesApi, LinesAsked, Submits
 from devserver.control.page import PageApi
 from devserver.control.receipts import ReceiptsApi
@@ -34,6 +35,10 @@ NEW_AGENTS_PER_MINUTE = 64
 
 class Served(Desk, LinesAsked, Submits, Protocol):
     """The server, as its own routes need it."""
+
+    @property
+    def hosting(self) -> HostsKnown:
+        """The hosts of the network."""
 
 
 def make_app(
@@ -100,5 +105,6 @@ def own_routes(
         *ShelfApi(network).routes(),
         *page.routes(),
         *LinesApi(server, server).routes(),
+        *HostsApi(server.hosting).routes(),
         *(() if studio is None else studio_routes(studio)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devserver.config.settings import Settings
 from devserver.model.config import NetworkConfig
@@ -11,6 +12,9 @@ from devserver.server.before import Before
 from devserver.server.fork_server import ForkServer
 from devserver.server.image import Image
 from devserver.server.supervised import Supervised
+
+if TYPE_CHECKING:
+    from devserver.hosts.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class RunOptions:
     record: bool = False
     """Whether a session is recorded."""
     studio: bool | None = None
+    hosts: Wanted | None = None
+    """Whether this is one host of several, and which."""
     settings: Settings | None = None
     supervised: Supervised = field(default_factory=Supervised)
     image: Image = field(default_factory=Image)

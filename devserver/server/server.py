@@ -50,6 +50,7 @@ from devserver.server.contracts import Contracts
 from devserver.server.ending import Ending
 from devserver.server.exposure import Exposure
 from devserver.server.heard import listening_sockets
+from devserver.server.hosting import Hosting
 from devserver.server.image import hear_signals
 from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.key_actions import KeyActions
@@ -202,6 +203,7 @@ class Server:
         self.settling = Settling(
             self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
         )
+        self.hosting: Hosting = Hosting(options.hosts, self._network, path=options.path, url=self._url, tell=self.tell)
         self._watch = self._make_watch()
 
     def _make_keys(self) -> KeyActions:
@@ -281,7 +283,9 @@ class Server:
     # Start
 
     async def _start(self) -> None:
+        await self.hosting.begin()
         await self._network.initialize()
+        await self.hosting.open()
         garbage.end_start()
         self._begin(self._settle_garbage())
         await self._announce_ready()
@@ -367,6 +371,7 @@ class Server:
             name=network.network_name,
             page=self._page_shown,
             exposed=bool(self._options.allow_host),
+            hosts=self.hosting.started,
         )
 
     @property
@@ -467,6 +472,7 @@ class Server:
     def status(self, *, mods: bool = True) -> dict[str, Any]:
         """Describe the running network."""
         told = status_of(self._network, self.saves, self.views.standing, mods=mods)
+        told["hosts"] = self.hosting.rows()
         where = {"url": self._url, "editor_link": editor_link(self._options.settings, self._options.path)}
         return self._redactor.of({**told, **where, "reload_number": self.reloads.number})
 
@@ -519,6 +525,7 @@ class Server:
         fact = self._redactor.of(fact)
         self.views.note(fact)
         self.settling.note(fact)
+        self.hosting.note(fact)
         self._face.tell(fact)
         self._log_ahead.note(fact)
         self._replaying.note(fact)
@@ -574,6 +581,7 @@ class Server:
         await Ending(self._network, self._home, self._http, self.tell).run(
             (
                 ("the agents of dev.agents", self._agents.end),
+                ("the other hosts", self.hosting.end),
                 ("the states that outlive a crash", self._end_kept),
                 ("the files in .oa-dev", self._files.end),
                 ("the contract", self.contracts.end),

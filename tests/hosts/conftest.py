@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engines import Rig
+from engines import Rig, Together
 
 from devserver.hosts.engine import Engine, find_binary
 
@@ -23,3 +23,12 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         for each in made.links:
             await each.close()
         await made.engine.stop()
+
+
+@pytest.fixture
+async def together(rig: Rig, tmp_path: Path) -> AsyncIterator[Together]:
+    made = Together(rig, tmp_path)
+    try:
+        yield made
+    finally:
+        await made.end()

@@ -1,0 +1,380 @@
+"""One host of a network of several: its engine or the link to it, and all that it tells, asks and delivers.
+
+Begins before the mods, so that they meet the agents of all hosts; opens after them, so that others ask what runs.
+Everything here runs on the control loop; `home` alone leads to mods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from devserver import __version__
+from devserver.agent_network import AgentNetwork
+from devserver.errors import DevServerError
+from devserver.hosts.asks import HOLD_SECONDS, Asks
+from devserver.hosts.credentials import Credentials
+from devserver.hosts.deliveries import QUEUE_BYTES, QUEUE_SECONDS, Deliveries
+from devserver.hosts.engine import AUTHOR, CODE_WRITER, JOIN, Engine
+from devserver.hosts.follow import Followed, Key, Row
+from devserver.hosts.identities import Identities
+from devserver.hosts.link import EngineAway, Link, NoAnswer, NoHost
+from devserver.hosts.members import Member, Members
+from devserver.hosts.names import AGENTS, BUCKETS, CODE, HOSTS, MODS, Names
+from devserver.hosts.queues import Queues
+from devserver.hosts.rooms import Rooms
+from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
+from devserver.hosts.wanted import Wanted
+from devserver.model.encoding import from_json, to_json
+from devserver.model.event import Event
+from devserver.model.facts import EngineSeen, Fact, HostSeen, HostsStarted, HostState, Notice
+from devserver.network.agent import Agent, Delivery, Registration
+from devserver.network.others import Asked, Reply
+
+T = TypeVar("T")
+Tell = Callable[[Fact], None]
+_PING_SECONDS = 2.0
+
+
+class HostTaken(DevServerError):
+    """A name, or the place of the author, belongs to another process that runs."""
+
+
+class Host:
+    """This process, as one of several.
+
+    Arguments: `folder`, of the engine's files; `path`, the network.yaml; `url`, where agents come in here; `tell`, told
+    what a person shall know.
+    """
+
+    def __init__(
+        self, wanted: Wanted, network: AgentNetwork, *, folder: Path, path: Path, url: str, tell: Tell
+    ) -> None:
+        self.name = wanted.name
+        self.run = secrets.token_hex(6)
+        self._wanted, self._network, self._folder = wanted, network, folder
+        self._path, self._url, self._tell = path, url, tell
+        self._engine: Engine | None = None
+        self._writer: Link | None = None
+        self.author = wanted.name if wanted.is_author else ""
+        """The host that reads network.yaml."""
+        self._began = time.monotonic()
+        self._is_open = False
+        self._trips: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._letters: asyncio.Queue[tuple[Event, tuple[Agent, ...]]] = asyncio.Queue()
+
+    # Life
+
+    async def begin(self) -> None:
+        """Find the engine, the other hosts and the agents. Raises NoEngine, EngineAway, EngineRefused, HostTaken."""
+        self._loop = asyncio.get_running_loop()
+        url, credentials, writer = await self._find_engine()
+        names = self.names = Names(credentials.network)
+        self.link = Link(url, credentials, name=self.name, reads_only=names.bucket_stream(CODE))
+        await self.link.connect()
+        if writer is not None:
+            self._writer = Link(url, writer, name=f"{self.name}, code")
+            await self._writer.connect()
+        await self._refuse_if_taken()
+        if self._wanted.is_author:
+            await self._make_all()
+        self._follow()
+        for each in (self._hosts, self._mods, self._agents):
+            await each.begin()
+        if not self._wanted.is_author:
+            self._code.on_change.append(self._settings_changed)
+            await self._code.begin()
+        if not self._wanted.is_author:
+            self.author = next((k[0] for k, row in self._hosts.rows.items() if row.values.get("author") is True), "")
+        await self._members.listen()
+        self.rooms.begin()
+        self._network.join(self, self._bring)
+        await self.identities.begin()
+        self.queues.begin()
+        self._begin(self._send_letters())
+
+    async def _find_engine(self) -> tuple[str, Credentials, Credentials | None]:
+        wanted = self._wanted
+        if wanted.url:
+            assert wanted.credentials is not None, "an engine elsewhere is reached with credentials"
+            return wanted.url, wanted.credentials, wanted.writer
+        engine = self._engine = Engine(self._folder)
+        await engine.start(self._network.config.node_id)
+        writer = engine.record.credentials(CODE_WRITER)
+        return engine.url, engine.record.credentials(AUTHOR), writer
+
+    async def _refuse_if_taken(self) -> None:
+        """Raise HostTaken where a process of this name runs, or another author."""
+        if await self._answers(self.name):
+            raise HostTaken(f"{self.name} is taken: another process of this name runs; say another one with --as")
+        if not self._wanted.is_author or self._wanted.take_authorship:
+            return
+        stream = self.names.bucket_stream(HOSTS)
+        try:
+            rows = await self.link.last_values(stream, f"$KV.{self.names.bucket(HOSTS)}.>")
+        except DevServerError:
+            return  # nothing is there yet: this is the first host
+        for each in rows:
+            values = {} if each.is_deletion else from_json(each.data)
+            author = self.names.ids(HOSTS, each.subject)[0]
+            if values.get("author") is True and author != self.name and await self._answers(author):
+                raise HostTaken(f"{author} is the author (pid {values.get('pid')}); join it, or --take-authorship")
+
+    async def _answers(self, host: str) -> bool:
+        try:
+            await self.link.request(self.names.ask(host), to_json({"ping": True}), seconds=_PING_SECONDS)
+        except NoHost:
+            return False
+        except NoAnswer:
+            return True  # it is connected, and busy
+        return True
+
+    async def _make_all(self) -> None:
+        names, writer = self.names, self._writer or self.link
+        for kind in BUCKETS:
+            await (writer if kind == CODE else self.link).make_bucket(names.bucket(kind))
+        subject = f"oa.{names.n}.out.*"
+        await self.link.make_queue(names.out_stream, subject, seconds=QUEUE_SECONDS, most_bytes=QUEUE_BYTES)
+        await self.publish_settings()
+
+    async def publish_settings(self) -> None:
+        """Let other hosts have what they need of network.yaml."""
+        if self._wanted.is_author:
+            settings = shared_settings(self._path, self.names.network)
+            values = {"author": self.name, "version": __version__, "settings": settings}
+            await (self._writer or self.link).store(self.names.key(CODE, NETWORK), to_json(values))
+
+    def _follow(self) -> None:
+        link, names = self.link, self.names
+        kinds = (HOSTS, MODS, AGENTS, CODE)
+        self._hosts, self._mods, self._agents, self._code = (Followed(link, names, kind) for kind in kinds)
+        self._members = Members(link, names, host=self.name, run=self.run, beat=self._beat)
+        self.rooms = Rooms(self._network.engine.registry, self._mods, self.name)
+        self._deliveries = Deliveries(link, names, host=self.name)
+        self.queues = Queues(link, names, self._members, self._deliveries)
+        self.identities = Identities(
+            self._network.directory, self._agents, self._members, self._deliveries, self.queues
+        )
+        self.identities.problem = lambda words: self._tell(Notice(words))
+        self.asks = Asks(
+            link, names, self._members, serve=self._serve, seen=lambda: self.identities.seen, until=self._until
+        )
+        self._members.on_come.append(self._host_came)
+        self._members.on_go.append(self._host_gone)
+        self._members.on_beat.append(self._host_heard)
+        self._members.on_refused.append(lambda words: self._tell(Notice(words)))
+        link.on_away.append(lambda: self._tell(EngineSeen(HostState.AWAY, hold=HOLD_SECONDS)))
+        link.on_back.append(self._engine_back)
+        link.on_refused.append(lambda words: self._tell(Notice(f"the engine refuses: {words}")))
+
+    async def open(self) -> HostsStarted:
+        """Let others ask from now on: the mods that run here run."""
+        await self.rooms.publish()
+        row = {"run": self.run, "url": self._url, "author": self._wanted.is_author, "pid": os.getpid()}
+        await self._hosts.put((self.name,), row)
+        await self.asks.begin()
+        await self._deliveries.begin()
+        await self._members.begin()
+        self._is_open = True
+        join = f"oa-dev join {self.link.url} --creds {self._folder_shown()}" if self._wanted.is_author else ""
+        started = self._engine is not None
+        return HostsStarted(self.name, self.link.url, self.link.version, started, self.author, join)
+
+    def _settings_changed(self, key: Key, before: Row | None, after: Row | None) -> None:
+        """Take over what the author has saved: the watch sees this host's network.yaml change."""
+        if key == (NETWORK,) and after is not None:
+            try:
+                settings, self.author = settings_of(to_json(dict(after.values)))
+                write_workspace(self._path.parent, settings, self.author)
+            except (NotShared, OSError) as error:
+                self._tell(Notice(f"the settings of the network are not taken over: {error}"))
+
+    def _folder_shown(self) -> str:
+        if self._engine is None:
+            return "FILE"
+        try:
+            return str((self._folder / JOIN).relative_to(Path.cwd()))
+        except ValueError:
+            return str(self._folder / JOIN)
+
+    async def end(self, *, engine: bool = True) -> None:
+        """Leave; `engine` whether an engine that this workspace started ends, too. Never raises."""
+        for each in tuple(self._tasks):
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "asks"):
+            for part in (self.asks, self.identities, self._members, self.queues, self._deliveries):
+                await part.end()
+            for rows in (self._hosts, self._mods, self._agents, self._code):
+                await rows.end()
+        for link in (self._writer, getattr(self, "link", None)):
+            if link is not None:
+                await link.close()
+        if engine and self._engine is not None:
+            await self._engine.stop()
+
+    # What others meet
+
+    async def ask(self, host: str, asked: Asked) -> Reply:
+        """As of `Others`."""
+        return await self._here(self._ask(host, asked))
+
+    async def _ask(self, host: str, asked: Asked) -> Reply:
+        # What was done here before is known there before it is asked.
+        await self.identities.settled()
+        return await self.asks.ask(host, asked)
+
+    async def deliver(self, event: Event, receivers: Sequence[Agent]) -> Delivery:
+        """As of `Others`."""
+        return await self._here(self._deliveries.send(event, receivers))
+
+    async def register(self, agent_id: str, metadata: Any, **wishes: Any) -> Registration:
+        """As of `Others`."""
+        return await self._here(self.identities.register(agent_id, metadata, **wishes))
+
+    async def _here(self, work: Coroutine[Any, Any, T]) -> T:
+        """Have it done on the control loop, from whatever loop."""
+        if asyncio.get_running_loop() is self._loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def _serve(self, asked: Asked) -> Reply:
+        reply = await self._network.serve(asked)
+        await self.identities.settled()
+        return reply
+
+    async def _until(self, revision: int) -> object:
+        return True if revision <= self.identities.seen else await self._agents.until(revision)
+
+    def _bring(self, event: Event, receivers: tuple[Agent, ...]) -> None:
+        """Send an event to agents of other hosts for a sender that does not wait. From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._letters.put_nowait, (event, receivers))
+        except RuntimeError:
+            return  # the end of the process
+
+    async def _send_letters(self) -> None:
+        while True:
+            event, receivers = await self._letters.get()
+            ended = await self._deliveries.send(event, receivers)
+            if ended.refused or ended.full:
+                words = ended.refused or f"the queue of {', '.join(ended.full)} is full"
+                self._tell(Notice(f"{event.event_name} did not come to agents of other hosts: {words}"))
+
+    # What happens
+
+    def mods_changed(self) -> None:
+        """Tell others which mods run here. From any thread, before `open` in vain."""
+        if self._is_open:
+            self._loop.call_soon_threadsafe(lambda: self._begin(self.rooms.publish_if_possible()))
+
+    def _beat(self) -> Mapping[str, Any]:
+        directory = self._network.directory
+        return {
+            "agents": directory.connected() - directory.connected_elsewhere,
+            "mods": [each.mod_id for each in self._network.engine.registry.live],
+            "seen": self.identities.seen,
+            "version": __version__,
+            "time": time.time(),
+        }
+
+    def _host_came(self, member: Member, away: float | None) -> None:
+        mods = self._mods_of(member)
+        state = HostState.CAME if away is None else HostState.BACK
+        self._tell(HostSeen(member.host, state, away or 0.0, mods))
+        self._begin(self._measure(member.host))
+
+    async def _measure(self, host: str) -> None:
+        began = time.perf_counter()
+        try:
+            if await self._answers(host):
+                self._trips[host] = time.perf_counter() - began
+        except EngineAway:
+            return
+
+    def _host_gone(self, member: Member, silent: float) -> None:
+        state = HostState.AWAY if silent else HostState.LEFT
+        self._tell(HostSeen(member.host, state, silent, self._mods_of(member), HOLD_SECONDS))
+        self._count()
+
+    def _host_heard(self, member: Member) -> None:
+        self._count()
+
+    def _count(self) -> None:
+        self._network.directory.connected_elsewhere = sum(each.number("agents") for each in self._members.living)
+
+    def _mods_of(self, member: Member) -> tuple[str, ...]:
+        mods = member.values.get("mods")
+        told = tuple(str(each) for each in mods[:100]) if isinstance(mods, list) else ()
+        return told or self.rooms.of(member.host)
+
+    async def _engine_back(self, seconds: float) -> None:
+        self._tell(EngineSeen(HostState.BACK, seconds))
+        if self._is_open:
+            self._begin(self.rooms.publish_if_possible())
+
+    def _begin(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What is told of it
+
+    def rows(self) -> dict[str, Any]:
+        """The engine and the hosts, for `oa-dev hosts` and the page."""
+        link = self.link
+        members = sorted(self._members.all.values(), key=lambda each: each.host)
+        agents = [each for each in self._network.directory.agents() if each.host]
+        here = {
+            "host": self.name,
+            "here": True,
+            "state": "here",
+            "author": self.author == self.name,
+            "away_ms": None,
+            "silent_s": 0.0,
+            "mods": self._told(self.rooms.of(self.name) or [g.mod_id for g in self._network.engine.registry.live]),
+            "agents": self._network.directory.count() - len(agents),
+            "connected": self._beat()["agents"],
+            "up_s": time.monotonic() - self._began,
+            "url": self._url,
+            "waiting": self._deliveries.waiting,
+        }
+        others = [self._row(each, sum(agent.host == each.host for agent in agents)) for each in members]
+        engine = {
+            "url": link.url,
+            "version": link.version if link.connected else "",
+            "connected": link.connected,
+            "started_here": self._engine is not None,
+            "pid": self._engine.record.pid if self._engine is not None else None,
+            "asks": sum(self.asks.in_flight.values()),
+            "held": self.asks.held,
+            "unknown": self.asks.unknown,
+        }
+        return {"network": self.names.network, "engine": engine, "hosts": [here, *others]}
+
+    def _row(self, member: Member, agents: int) -> dict[str, Any]:
+        row = self._hosts.get(member.host)
+        trip = self._trips.get(member.host)
+        return {
+            "host": member.host,
+            "here": False,
+            "state": "there" if member.alive else "away",
+            "author": self.author == member.host,
+            "away_ms": None if trip is None else trip * 1000,
+            "silent_s": 0.0 if member.alive else time.monotonic() - member.heard,
+            "mods": self._told(self.rooms.of(member.host)),
+            "agents": agents,
+            "connected": member.number("agents") if member.alive else 0,
+            "up_s": None,
+            "url": str(row.values.get("url", "")) if row is not None else "",
+            "waiting": self.queues.waiting(member.host),
+        }
+
+    def _told(self, mods: Sequence[str]) -> list[dict[str, Any]]:
+        return [{"mod_id": each, "generation": self.rooms.generation(each)} for each in mods]

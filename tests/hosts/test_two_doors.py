@@ -1,0 +1,296 @@
+"""Many doors: mods on one host, agents on any. Two hosts in one process, with a real engine between them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from engines import Together, until
+
+from devserver.agent_network import AgentNetwork
+from devserver.errors import EventRefused
+from devserver.model.event import Event
+from devserver.model.facts import EngineSeen, HostSeen, HostState
+from devserver.model.principal import agent_principal
+
+CHAT = """
+class ChatMod(BaseMod):
+    def initialize(self):
+        self.state.setdefault("handled", [])
+        self.state.setdefault("came", [])
+        return True
+
+    @mod_event_handler("chat.say")
+    async def say(self, event):
+        self.state["handled"].append(event.event_id)
+        return EventResponse(True, "said", {"n": len(self.state["handled"]), "from": event.source_id})
+
+    @mod_event_handler("chat.slow")
+    async def slow(self, event):
+        await asyncio.sleep(event.payload["seconds"])
+        return EventResponse(True, "slept")
+
+    @mod_event_handler("chat.fail")
+    async def fail(self, event):
+        raise ValueError("no")
+
+    @mod_event_handler("chat.pass")
+    async def passes(self, event):
+        return None
+
+    @mod_event_handler("chat.tell")
+    async def tell(self, event):
+        to, payload = event.payload["to"], event.payload
+        await self.send_event(Event(event_name="chat.told", destination_id=to, payload=payload))
+        return EventResponse(True, "told")
+
+    @mod_event_handler("chat.open")
+    async def opens(self, event):
+        self.network.create_channel("room")
+        self.network.add_channel_member("room", event.payload["who"])
+        return EventResponse(True, "open")
+
+    @mod_event_handler("system.notification.register_agent")
+    async def came(self, event):
+        self.state["came"].append(event.payload["agent_id"])
+"""
+
+
+def event(name: str, source: str, **values: Any) -> Event:
+    payload = values.pop("payload", {})
+    return Event(event_name=name, source_id=source, payload=payload, **values)
+
+
+async def send(network: AgentNetwork, sent: Event) -> Any:
+    return await network.ingest(sent, agent_principal(sent.source.id, ()))
+
+
+def waiting(network: AgentNetwork, agent_id: str) -> list[dict[str, Any]]:
+    agent = network.directory.agent(agent_id)
+    assert agent is not None
+    return [each.to_dict() for each in agent.outbox.take_nowait()]
+
+
+async def taken(network: AgentNetwork, agent_id: str, number: int) -> list[Any]:
+    """What an agent reads, once so many events have come; the payload's `n` of each."""
+    agent = network.directory.agent(agent_id)
+    assert agent is not None
+    await until(lambda: len(agent.outbox) >= number)
+    return [each["payload"].get("n") for each in waiting(network, agent_id)]
+
+
+async def test_agents_of_two_doors_talk_and_mods_answer_both(together: Together) -> None:
+    """An event of either door is answered by the mod, once; agents get what the other door's agents send; a failure,
+    a missing receiver and a mod that returns nothing are told as in one process."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    await gpu.register_agent("bob")
+    await until(lambda: laptop.directory.agent("bob") is not None and gpu.directory.agent("ana") is not None)
+    chat = laptop.engine.registry.find("chat")
+    assert chat is not None and chat.live is not None
+    state = chat.live.instance.state
+    assert state["came"] == ["ana", "bob"]
+    assert (await send(laptop, event("chat.say", "ana"))).data["n"] == 1
+    sent = event("chat.say", "bob")
+    answer = await send(gpu, sent)
+    assert answer.success and answer.data == {"n": 2, "from": "bob"}
+    again = await send(gpu, event("chat.say", "bob", event_id=sent.event_id))
+    assert again.data == answer.data and len(state["handled"]) == 2
+    direct = await send(gpu, event("chat.note", "bob", destination_id="agent:ana", payload={"n": 7}))
+    assert direct.success and direct.data == {"delivered": 1}
+    assert await taken(laptop, "ana", 1) == [7]
+    assert (await send(laptop, event("chat.tell", "ana", payload={"to": "agent:bob", "n": 8}))).success
+    assert await taken(gpu, "bob", 1) == [8]
+    failed = await send(gpu, event("chat.fail", "bob"))
+    assert failed.data["code"] == "mod_error" and "ValueError: no" in failed.message
+    assert "no agent:eve here" in (await send(gpu, event("chat.note", "bob", destination_id="agent:eve"))).message
+    to_mod = await send(gpu, event("chat.pass", "bob", destination_id="mod:chat"))
+    assert to_mod.message == "Event not processed by mod chat, mod returns None"
+    assert (await send(gpu, event("chat.say", "bob", destination_id="mod:./chat"))).data["n"] == 3
+    assert "not found" in (await send(gpu, event("chat.say", "bob", destination_id="mod:none"))).message
+
+
+async def test_channels_groups_and_subscriptions_are_those_of_the_whole_network(together: Together) -> None:
+    """A channel that a mod opens is there for the door that asked, before it has its answer; what an agent subscribes
+    to at its door, the other door keeps to."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    await gpu.register_agent("bob")
+    assert (await send(gpu, event("chat.open", "bob", payload={"who": "ana"}))).success
+    assert gpu.directory.channel_members("room") == ("ana",)
+    said = await send(gpu, event("chat.note", "bob", destination_id="channel:room", payload={"n": 1}))
+    assert said.data == {"delivered": 1} and await taken(laptop, "ana", 1) == [1]
+    gpu.directory.subscribe("bob", ["chat.wanted"])
+    await until(lambda: bool(laptop.directory.agent("bob").subscriptions))  # type: ignore[union-attr]
+    for name in ("chat.other", "chat.wanted"):
+        await send(laptop, event(name, "ana", destination_id="agent:broadcast", payload={"n": name}))
+    assert await taken(gpu, "bob", 1) == ["chat.wanted"]
+
+
+async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> None:
+    """Two doors never give one id away twice; without its secret none is taken over; an agent that leaves is gone
+    everywhere."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    claims = [network.register_agent("ana") for network in (laptop, gpu)]
+    ended = await asyncio.gather(*claims, return_exceptions=True)
+    won = [each for each in ended if not isinstance(each, BaseException)]
+    assert len(won) == 1
+    lost = [each for each in ended if isinstance(each, EventRefused)]
+    assert [each.code for each in lost] == ["agent_id_taken"]
+    with pytest.raises(EventRefused, match="another secret"):
+        await gpu.register_agent("ana", secret="wrong")
+    here = laptop if laptop.directory.agent("ana").host == "" else gpu  # type: ignore[union-attr]
+    there = gpu if here is laptop else laptop
+    assert there.directory.authenticate("ana", won[0].secret) is None
+    await here.unregister_agent("ana")
+    await until(lambda: there.directory.agent("ana") is None)
+    assert (await there.register_agent("ana")).secret != won[0].secret
+
+
+async def test_an_agent_that_changes_its_door_finds_its_backlog_in_order(together: Together) -> None:
+    """Twenty changes of door while another agent sends: each event comes once, in the order in which it was sent."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    secret = (await gpu.register_agent("bob")).secret
+    await until(lambda: laptop.directory.agent("bob") is not None)
+    doors, got, moves = (laptop, gpu), [], 20
+
+    async def sends() -> None:
+        for n in range(200):
+            answer = await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": n}))
+            assert answer.data["delivered"] == 1, answer
+
+    sending = asyncio.create_task(sends())
+    for move in range(moves):
+        door = doors[move % 2]
+        assert (await door.register_agent("bob", secret=secret)).resumed
+        agent = door.directory.agent("bob")
+        assert agent is not None and agent.host == ""
+        # It reads a little, and leaves the rest.
+        await agent.outbox.ready(agent.outbox.attach(), 0.02)
+        for letter in agent.outbox.pack()[:3]:
+            got.append(letter.to_dict()["payload"]["n"])
+            agent.outbox.handed_over(letter)
+    await sending
+    last = doors[(moves - 1) % 2].directory.agent("bob")
+    assert last is not None
+    await until(lambda: len(got) + len(last.outbox) >= 200)
+    got += [each["payload"]["n"] for each in waiting(doors[(moves - 1) % 2], "bob")]
+    assert got == list(range(200))
+
+
+async def test_a_host_that_dies_loses_no_delivery(together: Together) -> None:
+    """Its agent comes in at another door and gets all that waited; what it had read does not come again."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    secret = (await gpu.register_agent("bob")).secret
+    await until(lambda: laptop.directory.agent("bob") is not None)
+
+    async def note(n: int) -> Any:
+        return await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": n}))
+
+    for n in range(3):
+        assert (await note(n)).data == {"delivered": 1}
+    assert await taken(gpu, "bob", 3) == [0, 1, 2]
+    await until(lambda: together.hosts["gpu-1"]._deliveries.waiting == 0)
+    await together.hosts["gpu-1"].link.flush()
+    for n in range(3, 8):
+        await note(n)
+    await together.kill("gpu-1")
+    await until(lambda: not together.hosts["laptop"]._members.alive("gpu-1"))
+    away = next(
+        each for each in together.facts["laptop"] if isinstance(each, HostSeen) and each.state is HostState.AWAY
+    )
+    assert away.host == "gpu-1" and 2.5 <= away.seconds < 10
+    assert (await note(8)).data == {"delivered": 1}
+    assert (await laptop.register_agent("bob", secret=secret)).resumed
+    assert await taken(laptop, "bob", 6) == [3, 4, 5, 6, 7, 8]
+
+
+async def test_a_host_that_comes_back_gives_its_agents_what_waited(together: Together) -> None:
+    """The same identity with the same secret, and every delivery of the time between."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    secret = (await gpu.register_agent("bob")).secret
+    await until(lambda: laptop.directory.agent("bob") is not None)
+    await together.kill("gpu-1")
+    for n in range(5):
+        sent = event("chat.note", "ana", destination_id="agent:bob", payload={"n": n})
+        assert (await send(laptop, sent)).data == {"delivered": 1}
+    back = await together.join("gpu-1")
+    assert await taken(back, "bob", 5) == [0, 1, 2, 3, 4]
+    assert back.directory.authenticate("bob", secret) is not None
+
+
+async def test_the_author_away_is_waited_for_and_then_named(together: Together) -> None:
+    """Events for its mods wait; one that was on its way is unknown, and sent again with the same id it is handled; one
+    that waited too long is refused with host_away."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await gpu.register_agent("bob")
+    together.hosts["gpu-1"].asks.hold_seconds = 0.2
+    slow = event("chat.slow", "bob", payload={"seconds": 30})
+    asking = asyncio.create_task(send(gpu, slow))
+    await until(lambda: sum(together.hosts["gpu-1"].asks.in_flight.values()) == 1)
+    await until(lambda: any(each.calls for each in laptop.engine.registry.live))
+    await together.kill("laptop")
+    lost = await asyncio.wait_for(asking, 10)
+    assert lost.data["code"] == "host_lost" and "send it again with the same event_id" in lost.message
+    away = await send(gpu, event("chat.say", "bob"))
+    assert away.data["code"] == "host_away" and "host laptop is away" in away.message
+
+
+async def test_the_engine_crashes_and_comes_back(together: Together) -> None:
+    """What is local goes on; a delivery waits; after it is back all that was accepted comes, once and in order."""
+    laptop = await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await laptop.register_agent("ana")
+    await gpu.register_agent("bob")
+    await until(lambda: laptop.directory.agent("bob") is not None)
+    for n in range(5):
+        await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": n}))
+    assert together.hosts["gpu-1"]._deliveries is not None
+    await until(lambda: len(gpu.directory.agent("bob").outbox) == 5)  # type: ignore[union-attr]
+    await together.rig.crash()
+    await until(lambda: not together.hosts["laptop"].link.connected and not together.hosts["gpu-1"].link.connected)
+    assert (await send(laptop, event("chat.say", "ana"))).success
+    with pytest.raises(EventRefused, match="engine is away"):
+        await gpu.register_agent("eve")
+    sending = asyncio.create_task(send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": 5})))
+    asking = asyncio.create_task(send(gpu, event("chat.say", "bob")))
+    await together.rig.engine.start("demo")
+    assert (await sending).data == {"delivered": 1}
+    assert (await asking).success
+    assert await taken(gpu, "bob", 6) == [0, 1, 2, 3, 4, 5]
+    seen = [each.state for each in together.facts["gpu-1"] if isinstance(each, EngineSeen)]
+    assert seen == [HostState.AWAY, HostState.BACK]
+
+
+async def test_without_an_engine_an_event_is_refused_after_its_wait(together: Together) -> None:
+    """The sender is told that the engine is unreachable; nothing hangs."""
+    await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    await gpu.register_agent("bob")
+    together.hosts["gpu-1"].asks.hold_seconds = 0.2
+    together.hosts["gpu-1"]._deliveries._hold_seconds = 0.2
+    await together.rig.crash()
+    answer = await send(gpu, event("chat.say", "bob"))
+    assert answer.data["code"] == "engine_away"
+    await together.rig.engine.start("demo")
+    await until(lambda: together.hosts["gpu-1"].link.connected)
