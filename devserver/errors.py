@@ -35,6 +35,7 @@
     ├── CannotListen          the wanted address cannot be listened on
     ├── PortInUse             the wanted port is taken
     ├── BadCredentials        what proves a host, or the address of an engine, cannot be used (hosts/credentials)
+    ├── HostTaken, NotShared  another process is this host, or the author; no network to join (hosts)
     ├── NoEngine              the engine between hosts cannot be started (hosts/engine)
     ├── EngineAway, NoHost, NoAnswer, Conflict, QueueFull, EngineRefused   what the engine says (hosts/link)
     ├── NotRunning            there is no server here to talk to (cli/client)

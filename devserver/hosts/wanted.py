@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import platform
 from dataclasses import dataclass
 
 from devserver.hosts.credentials import Credentials
@@ -24,4 +24,4 @@ class Wanted:
 
 def own_name() -> str:
     """The name of a host that was given none: that of its machine."""
-    return as_host_name(socket.gethostname().partition(".")[0])
+    return as_host_name(platform.node().partition(".")[0])

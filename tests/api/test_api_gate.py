@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from devserver.control.hosts import HostsApi
 from devserver.model.principal import ADMIN, ANONYMOUS, STRANGER, Scope
 from devserver.server.app import make_app
 from devserver.transports.http.answers import told
@@ -352,7 +353,8 @@ def test_a_route_that_is_not_fully_declared_stops_the_start(route):
 def test_every_route_that_can_be_reached_has_a_scope(network):
     """The application has no router beside the table of its gate, and in that each row says who may ask."""
     extra = Route("GET", "/_dev/page", Scope.READ, endpoint)
-    app = make_app(network, Mock(), token=TOKEN, port_of=lambda: PORT, routes=[extra])
+    own = [extra, *HostsApi(Mock()).routes()]
+    app = make_app(network, Mock(), token=TOKEN, port_of=lambda: PORT, routes=own)
     assert {(route.method, route.path, route.scope) for route in app.gate().routes} == {
         ("GET", "/healthz", Scope.OPEN),
         ("GET", "/api/health", Scope.OPEN),
@@ -365,6 +367,7 @@ def test_every_route_that_can_be_reached_has_a_scope(network):
         ("GET", "/_dev/status", Scope.READ),
         ("GET", "/_dev/handlers", Scope.READ),
         ("GET", "/_dev/why", Scope.READ),
+        ("GET", "/_dev/hosts", Scope.READ),
         ("POST", "/_dev/reload", Scope.MODS_WRITE),
         ("POST", "/_dev/restart", Scope.ADMIN),
         ("POST", "/_dev/load", Scope.MODS_WRITE),

@@ -13,6 +13,7 @@ import pytest
 from live import Live
 
 import devserver
+from devserver.control.hosts import HostsApi
 from devserver.control.page import PageApi, Tickets
 from devserver.model.config import NetworkConfig
 from devserver.server.app import make_app
@@ -33,6 +34,7 @@ ROUTES = {
     ("GET", "/_dev/status"): True,
     ("GET", "/_dev/handlers"): True,
     ("GET", "/_dev/why"): True,
+    ("GET", "/_dev/hosts"): True,
     ("POST", "/_dev/reload"): True,
     ("POST", "/_dev/restart"): True,
     ("POST", "/_dev/load"): True,
@@ -137,7 +139,7 @@ def verdict(case: Case, gate: Gate) -> int:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_gate_judges_as_the_contract_does(seed: int) -> None:
     """Ten thousand requests to each seed."""
-    page = PageApi(TOKEN, Tickets(lambda: None)).routes()
+    page = (*PageApi(TOKEN, Tickets(lambda: None)).routes(), *HostsApi(Mock()).routes())
     network: Any = SimpleNamespace(config=NetworkConfig("grid"))
     gate = make_app(network, Mock(), token=TOKEN, port_of=lambda: PORT, routes=page).gate()
     assert {(each.method, each.path) for each in gate.routes} == set(ROUTES)

@@ -19,6 +19,7 @@ from devserver.model.facts import (
     Compared,
     ConfigRefused,
     ContractChanged,
+    EngineSeen,
     ErrorFacts,
     Exposed,
     Fact,
@@ -26,6 +27,8 @@ from devserver.model.facts import (
     Guarded,
     Held,
     Holder,
+    HostSeen,
+    HostState,
     Ignored,
     LeftBehind,
     LineSeen,
@@ -193,6 +196,7 @@ READY_DICT = {
     "name": "n",
     "page": "",
     "exposed": False,
+    "hosts": None,
 }
 
 
@@ -271,6 +275,28 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
     (
         AgentSeen("ana", True, "ws"),
         [{"type": "agent", "agent_id": "ana", "came": True, "transport": "ws"}],
+    ),
+    (
+        HostSeen("gpu-1", HostState.AWAY, 2.7, ("wiki",), 5.0),
+        [
+            {"type": "notice", "about": "host", "host": "gpu-1", "state": "away", "seconds": 2.7, "mods": ["wiki"]}
+            | {
+                "message": "host gpu-1 unheard for 2.7 s: wiki sits there, and events for it wait 5 s, then host_away"
+                " · its agents may come in here"
+            }
+        ],
+    ),
+    (
+        EngineSeen(HostState.BACK, 1.4),
+        [
+            {
+                "type": "notice",
+                "about": "engine",
+                "state": "back",
+                "seconds": 1.4,
+                "message": "the engine is back, 1.4 s",
+            }
+        ],
     ),
     (
         AgentProgram("agents/ana.py", ProgramState.ENDED, code=3),
