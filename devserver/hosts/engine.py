@@ -287,6 +287,11 @@ async def _answers(record: Record) -> bool:
 def _is_engine(pid: int) -> bool:
     """Whether a process is there, and a nats-server where the system says what it is."""
     try:
+        # A child of ours that has ended stays in the table until it is asked for.
+        os.waitpid(pid, os.WNOHANG)
+    except (ChildProcessError, OverflowError):
+        pass  # another process has started it
+    try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError, OverflowError):
         return False

@@ -39,6 +39,7 @@ from devserver.network.others import Asked, Reply
 T = TypeVar("T")
 Tell = Callable[[Fact], None]
 _PING_SECONDS = 2.0
+_HOUSE_SECONDS = 0.25
 
 
 class HostTaken(DevServerError):
@@ -66,6 +67,8 @@ class Host:
         self._began = time.monotonic()
         self._is_open = False
         self._trips: dict[str, float] = {}
+        self._silent: dict[str, float] = {}
+        """Since when hosts of agents are not heard."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._letters: asyncio.Queue[tuple[Event, tuple[Agent, ...]]] = asyncio.Queue()
 
@@ -182,9 +185,11 @@ class Host:
         await self._deliveries.begin()
         await self._members.begin()
         self._is_open = True
+        self._begin(self._keep_house())
         join = f"oa-dev join {self.link.url} --creds {self._folder_shown()}" if self._wanted.is_author else ""
         started = self._engine is not None
-        return HostsStarted(self.name, self.link.url, self.link.version, started, self.author, join)
+        mods = () if self._wanted.is_author else self.rooms.of(self.author)
+        return HostsStarted(self.name, self.link.url, self.link.version, started, self.author, join, mods)
 
     def _settings_changed(self, key: Key, before: Row | None, after: Row | None) -> None:
         """Take over what the author has saved: the watch sees this host's network.yaml change."""
@@ -218,6 +223,14 @@ class Host:
                 await link.close()
         if engine and self._engine is not None:
             await self._engine.stop()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The passwords of the engine that this process knows."""
+        if self._engine is not None:
+            return tuple(self._engine.record.passwords.values())
+        known = (self._wanted.credentials, self._wanted.writer)
+        return tuple(each.password for each in known if each is not None)
 
     # What others meet
 
@@ -269,6 +282,17 @@ class Host:
 
     # What happens
 
+    def settings_changed(self) -> None:
+        """Let other hosts have what was saved in network.yaml. From any thread."""
+        if self._is_open:
+            self._loop.call_soon_threadsafe(lambda: self._begin(self._publish_settings_if_possible()))
+
+    async def _publish_settings_if_possible(self) -> None:
+        try:
+            await self.publish_settings()
+        except (DevServerError, OSError) as error:
+            self._tell(Notice(f"other hosts do not have the saved network.yaml: {error}"))
+
     def mods_changed(self) -> None:
         """Tell others which mods run here. From any thread, before `open` in vain."""
         if self._is_open:
@@ -318,6 +342,32 @@ class Host:
         self._tell(EngineSeen(HostState.BACK, seconds))
         if self._is_open:
             self._begin(self.rooms.publish_if_possible())
+
+    async def _keep_house(self) -> None:
+        """Start an engine of ours again that has ended, and let go of agents whose host has been away for too long."""
+        while True:
+            await asyncio.sleep(_HOUSE_SECONDS)
+            if self._engine is not None and not self._engine.runs:
+                try:
+                    await self._engine.start(self.names.network)
+                except DevServerError as error:
+                    self._tell(Notice(f"the engine has ended, and does not start again: {error}"))
+                    await asyncio.sleep(_HOUSE_SECONDS * 20)
+            elif self.link.connected and self.queues.is_mine():
+                await self._let_go_of_the_silent()
+
+    async def _let_go_of_the_silent(self) -> None:
+        now = time.monotonic()
+        limit = self._network.config.agent_timeout
+        here = {self.name, *(each.host for each in self._members.living)}
+        for agent in self._network.directory.agents():
+            if not agent.host or agent.host in here:
+                self._silent.pop(agent.host, None)
+            elif now - self._silent.setdefault(agent.host, now) > limit:
+                try:
+                    await self._agents.delete((agent.agent_id,), last=self._agents.revision_of(agent.agent_id))
+                except DevServerError:
+                    return
 
     def _begin(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)

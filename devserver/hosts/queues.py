@@ -111,12 +111,13 @@ class Queues:
 
     # Of dead hosts
 
-    def _is_mine(self) -> bool:
+    def is_mine(self) -> bool:
+        """Whether this host does what one of the living has to do."""
         return self._members.host == min((self._members.host, *(each.host for each in self._members.living)))
 
     def _host_gone(self, member: Member, silent: float) -> None:
         for each in self._members.all.values():
-            if not each.alive and each.host not in self._taken_up and self._is_mine():
+            if not each.alive and each.host not in self._taken_up and self.is_mine():
                 self._taken_up[each.host] = _TakenUp()
                 self._begin(self._take_up(each.host, self._taken_up[each.host]))
 

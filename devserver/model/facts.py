@@ -186,6 +186,8 @@ class HostsStarted:
     started_here: bool
     author: str
     join: str = ""
+    mods: tuple[str, ...] = ()
+    """The mods that the author runs, as another host knows them."""
 
 
 @dataclass(frozen=True, slots=True)

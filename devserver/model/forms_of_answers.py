@@ -133,6 +133,53 @@ class AgentStatus(TypedDict):
     agent_id: str
     transport: str
     connected: bool
+    host: NotRequired[str]
+    """The other host that it is at; its own host knows whether it is connected."""
+
+
+class EngineForm(TypedDict):
+    """The engine between hosts. `asks` are on their way, `held` wait, `unknown` ended without a reply."""
+
+    url: str
+    version: str
+    connected: bool
+    started_here: bool
+    pid: int | None
+    asks: int
+    held: int
+    unknown: int
+
+
+class HostedMod(TypedDict):
+    """A mod of a host; generation 0 if its host has not told it."""
+
+    mod_id: str
+    generation: int
+
+
+class HostRow(TypedDict):
+    """A host. `away_ms`: a round trip to it; `waiting`: deliveries that are not taken."""
+
+    host: str
+    here: bool
+    state: Literal["here", "there", "away"]
+    author: bool
+    away_ms: float | None
+    silent_s: float
+    mods: list[HostedMod]
+    agents: int
+    connected: int
+    up_s: float | None
+    url: str
+    waiting: int
+
+
+class HostsAnswer(TypedDict):
+    """The hosts of a network, and the engine between them."""
+
+    network: str
+    engine: EngineForm
+    hosts: list[HostRow]
 
 
 class OwnerForm(TypedDict):
@@ -202,6 +249,7 @@ class StatusAnswer(TypedDict):
     lingering: dict[str, list[int]]
     """By mod the replaced generations whose handlers still run."""
     editor_link: EditorLink | None
+    hosts: HostsAnswer | None
 
 
 class PlansAnswer(TypedDict):
@@ -571,6 +619,7 @@ ANSWERS: dict[str, Any] = {
     "log": LevelAnswer,
     "stop": StoppingAnswer,
     **forms_of_replay.ANSWERS,
+    "hosts": HostsAnswer,
     **forms_of_packages.ANSWERS,
 }
 """What each command prints with `--json`; `events` prints one such object a line."""

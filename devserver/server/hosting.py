@@ -24,6 +24,8 @@ class Hosting:
         self.host: Host | None = None
         self.started: HostsStarted | None = None
         """Where there are several hosts, once others may ask this one."""
+        self.on_secrets: Callable[..., None] = lambda *secrets: None
+        """Told what must not be shown: the passwords of the engine."""
         self._wanted, self._network, self._path = wanted, network, path
         self._url, self._tell = url, tell
 
@@ -39,7 +41,10 @@ class Hosting:
         )
         if not self._wanted.is_author:
             self._network.engine.locate.admits.append(self._refuse)
+        else:
+            self._network.engine.on_config.append(lambda config: host.settings_changed())
         await host.begin()
+        self.on_secrets(*host.secrets)
 
     async def open(self) -> None:
         """Let others ask, once the mods are loaded."""
@@ -55,11 +60,6 @@ class Hosting:
         """Tell others of mods that have changed. From any thread."""
         if self.host is not None and isinstance(fact, PlanDone | Outcome):
             self.host.mods_changed()
-
-    async def settings_changed(self) -> None:
-        """Let others have what they need of a network.yaml that was saved."""
-        if self.host is not None:
-            await self.host.publish_settings()
 
     def rows(self) -> dict[str, Any] | None:
         """The engine and the hosts; None in a network of one process."""

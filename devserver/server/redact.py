@@ -39,6 +39,12 @@ class Redactor:
         self._is_known = is_known
         self._shortest = min(_SECRET_LENGTH, *map(len, self._tokens))
 
+    def hide(self, *more: str) -> None:
+        """Hide these, too, from now on."""
+        self._tokens = (*self._tokens, *more)
+        self._raw_tokens = tuple(each.encode() for each in self._tokens)
+        self._shortest = min(_SECRET_LENGTH, *map(len, self._tokens))
+
     def text(self, text: str) -> str:
         """Return a text without live secrets."""
         if len(text) < self._shortest:

@@ -204,6 +204,7 @@ class Server:
             self._network, self.saves, options.path.resolve(), watches=options.watch, status=self.status
         )
         self.hosting: Hosting = Hosting(options.hosts, self._network, path=options.path, url=self._url, tell=self.tell)
+        self.hosting.on_secrets = self._redactor.hide
         self._watch = self._make_watch()
 
     def _make_keys(self) -> KeyActions:

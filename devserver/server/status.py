@@ -263,7 +263,8 @@ def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
     """Return an agent that is connected now, or whose identity is known and that may come back;
     `waiting`: events for it."""
     connected, waiting = network.directory.is_connected(agent), len(agent.outbox)
-    return {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected, "waiting": waiting}
+    row = {"agent_id": agent.agent_id, "transport": agent.transport, "connected": connected, "waiting": waiting}
+    return row | ({"host": agent.host} if agent.host else {})
 
 
 def _old_code(network: AgentNetwork, mod_id: str) -> Row:

@@ -199,14 +199,15 @@ def _hosts(hosts: HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
     here = f"{hosts.host} (this one){dot}{engine}, nats-server {hosts.version}"
     if hosts.join:
         return ("Hosts", here), ("Join", hosts.join)
-    words = f"from {hosts.author}{dot}whoever may write there runs code here"
-    return ("Hosts", here), ("Mods of", words)
+    return (("Hosts", here),)
 
 
 def _mods(fact: Ready, view: View) -> str:
     glyphs = view.look.glyphs
     names = listed([each.mod_id for each in fact.mods], glyphs.more)
     loaded = f"{len(fact.mods)} loaded" + (f" ({names})" if names else "")
+    if fact.hosts is not None and fact.hosts.mods:
+        loaded += f" {glyphs.dot} {fact.hosts.author} runs {listed(fact.hosts.mods, glyphs.more)}"
     return loaded + (f" {glyphs.dot} {fact.disabled} disabled" if fact.disabled else "")
 
 

@@ -27,7 +27,8 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     return (
         _head(values, view),
         *(line for each in (*_rows(values.get("mods")), *_rows(values.get("down"))) for line in _mod(each, view)),
-        _agents(_rows(values.get("agents")), view),
+        _agents([each for each in _rows(values.get("agents")) if not each.get("host")], view),
+        *_hosts(values.get("hosts"), view),
         *_waiting(values, view),
         *_restart(values, view),
         *(_problem(each, "not applied", view, "  ") for each in _rows(values.get("refused"))),
@@ -149,6 +150,20 @@ def _agents(rows: Sequence[Mapping[str, Any]], view: View) -> Line:
     count = f"  {len(here)} agents" if len(here) != 1 else "  1 agent"
     rest = dim(f" {view.look.glyphs.dot} known, not connected{_listed(known, view)}" if known else "")
     return (plain(count), dim(_listed(names, view)), rest)
+
+
+def _hosts(values: object, view: View) -> tuple[Line, ...]:
+    """Return a line of the hosts, with the agents at the others; nothing for a network of one process."""
+    rows = _rows(values.get("hosts")) if isinstance(values, Mapping) else ()
+    if not rows:
+        return ()
+    names = [
+        str(each.get("host"))
+        + (" (this one)" if each.get("here") else " (away)" if each.get("state") == "away" else "")
+        + ("" if each.get("here") or not each.get("agents") else f", {each['agents']} agents")
+        for each in rows
+    ]
+    return ((plain(f"  {len(rows)} hosts" if len(rows) != 1 else "  1 host"), dim(_listed(names, view))),)
 
 
 def _waiting(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:

@@ -286,8 +286,9 @@ PRINTED: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """What is asked of one server, in this order; the last one ends it."""
 
-ELSEWHERE = {"events", "run --detach", "promote", "add", "update", "remove", "sync", "pack", "publish"}
-"""`events` goes on for ever, another server runs here already, and what is about packages needs an index."""
+ELSEWHERE = {"events", "run --detach", "promote", "add", "update", "remove", "sync", "pack", "publish", "hosts"}
+"""`events` goes on for ever, another server runs here already, and what is about packages needs an index, what is about
+hosts several of them (test_doors_of_processes)."""
 
 
 def closed(schema: Any) -> Any:
@@ -327,7 +328,7 @@ def test_every_command_that_prints_json_has_a_schema() -> None:
             return [name for each, one in inner.items() for name in named(one, f"{before}{each} ")]
         return [before.strip()] if any("--json" in each.opts for each in command.params) else []
 
-    described = [each.split() for each in ("run --json", *forms_of_answers.ANSWERS)]
+    described = [each.split() for each in ("run --json", "join --json", *forms_of_answers.ANSWERS)]
     for words in map(str.split, named(get_command(app))):
         assert any(each[: len(words)] == words or words[: len(each)] == each for each in described), words
 

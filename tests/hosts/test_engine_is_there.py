@@ -15,7 +15,7 @@ from engines import Rig
 from devserver.hosts.credentials import BadCredentials, checked_url, read
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, find_binary
 from devserver.hosts.follow import Followed
-from devserver.hosts.link import Conflict, EngineAway, EngineRefused, NoHost
+from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, NoHost
 from devserver.hosts.members import Members
 from devserver.hosts.names import AGENTS, CODE, DECISIONS, HOSTS
 
@@ -115,8 +115,7 @@ async def test_a_host_may_do_what_a_host_does(rig: Rig) -> None:
     listening = await two.consume(names.out_stream, names.consumer("two"), names.out("two"), heard)
     await asyncio.wait_for(_until(lambda: len(got) == 3), 5)
     assert got == [b"0", b"1", b"2"]
-    while (await one.stored(names.out_stream)).messages:
-        await asyncio.sleep(0.005)
+    await _until_empty(one, names.out_stream)
     await listening.end()
 
 
@@ -203,6 +202,11 @@ def test_an_engine_elsewhere_is_reached_over_tls_or_not_at_all(tmp_path: Path) -
     with pytest.raises(BadCredentials, match="OA_DEV_HOSTS_CREDS"):
         read(None)
     assert AUTHOR != HOST and os.environ.get("OA_DEV_HOSTS_CREDS") is None
+
+
+async def _until_empty(link: Link, stream: str) -> None:
+    while (await link.stored(stream)).messages:  # noqa: ASYNC110 - the engine counts
+        await asyncio.sleep(0.005)
 
 
 async def _until(holds: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from engines import Together, until
+from engines import Proxy, Together, until
 
 from devserver.agent_network import AgentNetwork
 from devserver.errors import EventRefused
@@ -294,3 +294,42 @@ async def test_without_an_engine_an_event_is_refused_after_its_wait(together: To
     assert answer.data["code"] == "engine_away"
     await together.rig.engine.start("demo")
     await until(lambda: together.hosts["gpu-1"].link.connected)
+
+
+@pytest.mark.parametrize(
+    ("how", "seconds"), [("cut", 0.5), *(pytest.param("hold", n, marks=pytest.mark.slow) for n in (1, 3, 10))]
+)
+async def test_a_partition_of_one_door_loses_nothing(together: Together, how: str, seconds: float) -> None:
+    """Nothing that was delivered before, meanwhile or after is lost or doubled; each event is answered or named."""
+    laptop = await together.author(chat=CHAT)
+    proxy = Proxy(together.rig.engine.record.port)
+    gpu = await together.join("gpu-1", url=await proxy.begin())
+    try:
+        await together.all_know()
+        await laptop.register_agent("ana")
+        await gpu.register_agent("bob")
+        await until(lambda: laptop.directory.agent("bob") is not None)
+        accepted: list[int] = []
+        ends = asyncio.Event()
+
+        async def sends() -> None:
+            n = 0
+            while not ends.is_set():
+                answer = await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": n}))
+                accepted.extend([n] if answer.success else [])
+                n += 1
+                await asyncio.sleep(0.01)
+
+        sending = asyncio.create_task(sends())
+        await until(lambda: len(accepted) > 5)
+        getattr(proxy, how)()
+        await until(lambda: not together.hosts["gpu-1"].link.connected)
+        await asyncio.sleep(seconds)  # the partition itself is what is tried here
+        proxy.open()
+        await until(lambda: together.hosts["gpu-1"].link.connected)
+        assert (await send(gpu, event("chat.say", "bob"))).success
+        ends.set()
+        await sending
+        assert await taken(gpu, "bob", len(accepted)) == accepted
+    finally:
+        await proxy.end()
