@@ -303,11 +303,13 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out and "OA_DEV" not in name}
 
 
-def start(site: Site, *arguments: str, wrapper: tuple[str, ...] = (), **options: Any) -> Live:
+def start(
+    site: Site, *arguments: str, wrapper: tuple[str, ...] = (), verb: tuple[str, ...] = ("run",), **options: Any
+) -> Live:
     """Start a server; it may not be ready yet. `wrapper` is a command that runs the one after it."""
     errors = site.folder.with_name(f"{site.folder.name}.stderr")
     port = () if "--port" in arguments else ("--port", "0")
-    command = [*wrapper, OA_DEV, "run", "--json", *port, *arguments]
+    command = [*wrapper, OA_DEV, *verb, "--json", *port, *arguments]
     with errors.open("ab") as stream:
         process = Popen(
             command,

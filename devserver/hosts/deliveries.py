@@ -19,7 +19,7 @@ from devserver.hosts.names import Names
 from devserver.model.encoding import to_json
 from devserver.model.event import Event, new_event_id
 from devserver.model.trace import MOST_NAMED
-from devserver.network.agent import Agent, Delivery
+from devserver.network.agent import Agent, FarDelivery
 from devserver.network.letter import Letter
 from devserver.transports.strict import Malformed, parse_object
 
@@ -126,7 +126,7 @@ class Deliveries:
 
     # Sending
 
-    async def send(self, event: Event, receivers: Sequence[Agent]) -> Delivery:
+    async def send(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """Have an event kept for agents of other hosts; the result once the engine has it on its disk."""
         raw, number = to_json(event.to_dict()), new_event_id()
         by_host: dict[str, dict[str, int]] = {}
@@ -149,7 +149,7 @@ class Deliveries:
                 raise error
         got = [each.agent_id for each in receivers if each.agent_id not in full]
         named = () if refused else tuple(full)
-        return Delivery(len(got), named, to=tuple(got[:MOST_NAMED]), refused=refused, refused_code=code)
+        return FarDelivery(len(got), named, to=tuple(got[:MOST_NAMED]), refused=refused, refused_code=code)
 
     async def send_parcel(self, host: str, *parcels: Parcel) -> None:
         """Have parcels kept for a host, as one message; waits for an engine that is away.
@@ -196,10 +196,12 @@ class Deliveries:
     async def _engine_back(self, seconds: float) -> None:
         """Take up the queue anew: what was not taken off comes again, in order; what is here is known by its number."""
         self._back.set()
-        try:
-            await self._consume()
-        except DevServerError:
-            return  # it went again, and this is called again
+        while self._link.connected:
+            try:
+                await self._consume()
+                return
+            except DevServerError:
+                await asyncio.sleep(0.1)  # it listens, and is not ready with its streams yet
 
     async def _heard(self, message: Message) -> None:
         known = self._open.get(message.revision)

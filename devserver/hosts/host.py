@@ -33,7 +33,7 @@ from devserver.hosts.wanted import Wanted
 from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event
 from devserver.model.facts import EngineSeen, Fact, HostSeen, HostsStarted, HostState, Notice
-from devserver.network.agent import Agent, Delivery, Registration
+from devserver.network.agent import Agent, FarDelivery, Registration
 from devserver.network.others import Asked, Reply
 
 T = TypeVar("T")
@@ -243,7 +243,7 @@ class Host:
         await self.identities.settled()
         return await self.asks.ask(host, asked)
 
-    async def deliver(self, event: Event, receivers: Sequence[Agent]) -> Delivery:
+    async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """As of `Others`."""
         return await self._here(self._deliveries.send(event, receivers))
 

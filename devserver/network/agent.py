@@ -6,7 +6,7 @@ Records only: `agents.Directory` keeps and changes them.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from devserver.model.encoding import from_json
 from devserver.model.trace import MOST_NAMED
@@ -124,15 +124,24 @@ class Delivery:
     unknown: str | None = None
     to: tuple[str, ...] = ()
     """The ids of the first of them, at most MOST_NAMED."""
-    away: tuple[Agent, ...] = ()
+    away: ClassVar[tuple[Agent, ...]] = ()
     """The receivers on other hosts, who are yet to get it."""
-    refused: str = ""
-    """Why some of those could not be told of it, in words."""
-    refused_code: str = ""
+    refused: ClassVar[str] = ""
+    """Why some of those could not be told of it, in words; and the code of that."""
+    refused_code: ClassVar[str] = ""
 
-    def with_more(self, more: Delivery) -> Delivery:
+
+@dataclass(frozen=True, slots=True)
+class FarDelivery(Delivery):
+    """The result of a delivery where there are other hosts."""
+
+    away: tuple[Agent, ...] = ()  # type: ignore[misc]  # of one host it is always the same
+    refused: str = ""  # type: ignore[misc]
+    refused_code: str = ""  # type: ignore[misc]
+
+    def with_more(self, more: FarDelivery) -> FarDelivery:
         """Put together what was delivered here and elsewhere."""
-        return Delivery(
+        return FarDelivery(
             self.delivered + more.delivered,
             self.full + more.full,
             to=(self.to + more.to)[:MOST_NAMED],

@@ -18,7 +18,15 @@ from devserver.model.encoding import to_json
 from devserver.model.event import BROADCAST, Address, Event
 from devserver.model.trace import MOST_NAMED
 from devserver.network.accounts import IDENTITIES, OUTBOXES, SUBSCRIPTIONS, Accounts
-from devserver.network.agent import HELD_HERE_SECONDS, HELD_SECONDS, Admitted, Agent, Delivery, Registration
+from devserver.network.agent import (
+    HELD_HERE_SECONDS,
+    HELD_SECONDS,
+    Admitted,
+    Agent,
+    Delivery,
+    FarDelivery,
+    Registration,
+)
 from devserver.network.elsewhere import AgentsElsewhere
 from devserver.network.grants import granted_alike, is_granted, proofs, proves_grant
 from devserver.network.identity import (
@@ -504,7 +512,9 @@ class Directory(AgentsElsewhere):
         letter = Letter.of(event, number)
         full = tuple(agent.agent_id for agent in receivers if not agent.outbox.put(letter))
         to = tuple([each.agent_id for each in receivers[: MOST_NAMED + len(full)] if each.agent_id not in full])
-        return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED], away=away)
+        if away:
+            return FarDelivery(len(receivers) - len(full), full, to=to[:MOST_NAMED], away=away)
+        return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED])
 
     def _tell_channel(self, what: str, channel: str, agent_id: str = "") -> None:
         for told in tuple(self.on_channel):

@@ -134,15 +134,22 @@ class Answers:
             pending = self._pending[key] = self._pending[key] or Pending()
         return pending
 
-    def end(self, sender: str | None, event_id: str, answer: EventResponse, *, kept: bool = True) -> bytes | None:
-        """End a pending answer; return its kept form, None if it is not kept, as with `kept` false."""
+    def leave_out(self, sender: str | None, event_id: str) -> None:
+        """Do not remember the answer that is being made."""
+        with self._lock:
+            key = (sender, event_id)
+            pending = self._pending[key] = self._pending.get(key) or Pending()
+            pending.kept = False
+
+    def end(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
+        """End a pending answer; return its kept form, None if it is not kept."""
         key = (sender, event_id)
         if key not in self._pending:
             return None
         with self._lock:
             pending = self._pending.pop(key)
         raw = None
-        if kept and (pending is None or pending.kept):
+        if pending is None or pending.kept:
             raw = _written(answer)
             self._keep(sender, event_id, raw)
         for waiter in () if pending is None else pending.waiting:

@@ -104,7 +104,7 @@ class Dispatcher:
         if answer is None:
             self._passed_by += 1
             way = self.begin(event)
-            answer = self._deliver(event, way)
+            answer = self.delivered(event, self.directory.deliver(event, way.number), way)
             way.end(event, answer, self._answers.give(event.source_id, event.event_id, answer))
         return answer
 
@@ -127,9 +127,10 @@ class Dispatcher:
             unanswered = _unanswered(event)
             way.end(event, unanswered, self._answers.end(event.source_id, event.event_id, unanswered))
             raise
-        # Where nothing is known of what a mod did, the same event may be sent again.
-        kept = self.far is None or (answer.data or {}).get("code") not in UNKNOWN
-        way.end(event, answer, self._answers.end(event.source_id, event.event_id, answer, kept=kept))
+        if self.far is not None and (answer.data or {}).get("code") in UNKNOWN:
+            # Nothing is known of what a mod did: the same event may be sent again.
+            self._answers.leave_out(event.source_id, event.event_id)
+        way.end(event, answer, self._answers.end(event.source_id, event.event_id, answer))
         return answer
 
     def join(self, others: Others) -> None:
@@ -221,7 +222,7 @@ class Dispatcher:
                 answer = await self._offer(chosen, event, way)
             if answer is not None:
                 return answer
-        return self._deliver(event, way)
+        return self.delivered(event, self.directory.deliver(event, way.number), way)
 
     def targets(self, event: Event) -> list[Slot]:
         """The mods that an event is offered to, in order: a mod never gets its own."""
@@ -381,9 +382,6 @@ class Dispatcher:
             return True
         end_by_force(call.task)
         return False
-
-    def _deliver(self, event: Event, way: Way) -> EventResponse:
-        return self.delivered(event, self.directory.deliver(event, way.number), way)
 
     def delivered(self, event: Event, delivery: Delivery, way: Way) -> EventResponse:
         """What a delivery came to, as the answer of an event that no mod has ended."""

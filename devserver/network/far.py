@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from devserver.live.generation import Call, running
 from devserver.live.registry import Registry, Slot
 from devserver.model.event import Event, EventResponse, new_event_id
-from devserver.network.agent import Delivery
+from devserver.network.agent import Delivery, FarDelivery
 from devserver.network.answers import Answers
 from devserver.network.others import Asked, Others, Reply, served
 from devserver.network.way import Trace, Way
@@ -80,7 +80,9 @@ class Far:
     async def deliver(self, event: Event, number: int = 0) -> Delivery:
         """Deliver an event to its receivers, wherever they are."""
         delivery = self._dispatcher.directory.deliver(event, number)
-        return delivery.with_more(await self.others.deliver(event, delivery.away)) if delivery.away else delivery
+        if not isinstance(delivery, FarDelivery):
+            return delivery
+        return delivery.with_more(await self.others.deliver(event, delivery.away))
 
     async def _deliver(self, event: Event, way: Way) -> EventResponse:
         return self._dispatcher.delivered(event, await self.deliver(event, way.number), way)

