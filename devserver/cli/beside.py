@@ -93,7 +93,7 @@ def _values(found: Given, spec: ModSpec, beside: Beside) -> dict[str, Any]:
     if label in taken:
         raise Problem(f"{spec.path}@{label} is listed already", "--label names another one", Exit.FATAL)
     if beside.share and parse_share(beside.share) is None:
-        raise Problem(f"--share {beside.share} is no part of all agents", "write it like --share 10%")
+        raise Problem(f"--share {beside.share} is not a share of the agents", "write it like --share 10%")
     agents = [each.strip() for each in beside.agents.split(",") if each.strip()]
     values = {"label": label, "version": found.versions}
     return values | ({"share": beside.share} if beside.share else {}) | ({"agents": agents} if agents else {})

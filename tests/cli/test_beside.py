@@ -27,7 +27,7 @@ dev:
 REFUSED = (
     ("extras", {}, "which version of extras"),
     ("extras~=2.1", {"label": "Two"}, "1 to 20 out of a-z"),
-    ("extras~=2.1", {"share": "ten"}, "is no part of all agents"),
+    ("extras~=2.1", {"share": "ten"}, "is not a share of the agents"),
 )
 CHOSEN = Choices(yes=True, as_json=True, offline=True)
 
