@@ -47,20 +47,22 @@ class OpenAgentsNetwork(AgentNetwork):
     """Our network under the names that code for OpenAgents uses, including private ones of its own
     tests."""
 
-    @classmethod
-    def create_from_config(
-        cls, config: Any, port: int | None = None, workspace_path: str | Path | None = None
-    ) -> OpenAgentsNetwork:
+    def __init__(self, config: Any, workspace_path: str | Path | None = None, **options: Any) -> None:
         """Make a network from a `NetworkConfig`, ours or that of openagents.
 
         Without `workspace_path` its files lie in a temporary folder that ends with the network.
         """
-        temporary = None if workspace_path else tempfile.TemporaryDirectory(prefix="oa-dev-")
-        folder = Path(workspace_path or (temporary.name if temporary else ""))
+        self._temporary = None if workspace_path else tempfile.TemporaryDirectory(prefix="oa-dev-")
+        folder = Path(workspace_path or (self._temporary.name if self._temporary else ""))
+        super().__init__(config if isinstance(config, NetworkConfig) else config_from(config), folder, **options)
+
+    @classmethod
+    def create_from_config(
+        cls, config: Any, port: int | None = None, workspace_path: str | Path | None = None
+    ) -> OpenAgentsNetwork:
+        """Make a network as the class does; `port` replaces that of the configuration."""
         wanted = config if isinstance(config, NetworkConfig) else config_from(config)
-        network = cls(wanted if port is None else replace(wanted, port=port), folder)
-        network._temporary = temporary
-        return network
+        return cls(wanted if port is None else replace(wanted, port=port), workspace_path)
 
     async def register_agent(self, agent_id: str, *given: Any, **options: Any) -> Any:
         """Register an agent as ours, or, with `transport_type`, as OpenAgents does: with a
@@ -82,7 +84,12 @@ class OpenAgentsNetwork(AgentNetwork):
         gateway = EventGateway(self.directory)
         vars(gateway)["process_event"] = lambda event, enable_delivery=True: self.process_event(event)
         vars(gateway)["poll_events"] = self._poll_events
+        vars(gateway)["subscribe"] = self._subscribe
         return gateway
+
+    def _subscribe(self, agent_id: str, event_patterns: list[str], channels: list[str] | None = None) -> Any:
+        """Let an agent receive only what its subscriptions cover, this one added."""
+        return self.directory.subscribe(agent_id, event_patterns, channels)
 
     async def _poll_events(self, agent_id: str) -> list[Any]:
         """Hand over all events that wait for an agent."""
@@ -96,7 +103,6 @@ class OpenAgentsNetwork(AgentNetwork):
         words = "unregistered successfully" if left else "is not registered"
         return _in_kind(EventResponse(left, f"Agent {agent_id} {words}"))
 
-    _temporary: tempfile.TemporaryDirectory[str] | None = None
     _listening: socket.socket | None = None
     _connections: HttpServer | None = None
 

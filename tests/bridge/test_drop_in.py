@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from devserver.model.config import NetworkConfig
+from devserver.server.drop_in import OpenAgentsNetwork
+
 MOD = """
 from openagents.core.base_mod import BaseMod, mod_event_handler
 from openagents.models.event_response import EventResponse
@@ -182,3 +185,16 @@ def test_an_agent_is_registered_as_openagents_does_it(workspace: Path) -> None:
         asyncio.run(main())
     """
     assert run(workspace, script) == "True\nFalse\nTrue\nguest\n"
+
+
+async def test_the_class_itself_makes_a_network_and_its_gateway_subscribes() -> None:
+    """As tests of OpenAgents do it: without a workspace its files lie in a folder that goes with it."""
+    network = OpenAgentsNetwork(NetworkConfig("Here", ()), None)
+    try:
+        assert network.workspace.is_dir()
+        await network.register_agent("ana")
+        made = network.event_gateway.subscribe(agent_id="ana", event_patterns=["note.*"])
+        assert made.event_patterns == ("note.*",)
+    finally:
+        assert network._temporary is not None
+        network._temporary.cleanup()
