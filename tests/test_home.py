@@ -148,7 +148,7 @@ async def test_what_is_cancelled_there_does_not_cancel_its_caller(house: House) 
         task.cancel()
         await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match="cancelled where mods run"):
+    with pytest.raises(RuntimeError, match="cancelled on the mods' loop"):
         await house.home.run(give_up)
 
 
@@ -200,7 +200,7 @@ async def test_a_stop_ends_what_still_runs_there() -> None:
     await until(began.is_set)
     assert await asyncio.to_thread(house.home.stop, PATIENCE)
     assert cleaned.is_set()
-    with pytest.raises(RuntimeError, match="cancelled where mods run"):
+    with pytest.raises(RuntimeError, match="cancelled on the mods' loop"):
         await calling
 
 

@@ -311,7 +311,7 @@ async def test_cancelling_every_task_of_the_mods_loop_harms_no_sender(work: Work
     waiting = asyncio.create_task(work.ask("wait.here"))
     await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
     await work.ask("cancel.all")
-    with pytest.raises(RuntimeError, match="cancelled where mods run"):
+    with pytest.raises(RuntimeError, match="cancelled on the mods' loop"):
         await waiting
     assert (await work.ask("cancel.all")).success
 
