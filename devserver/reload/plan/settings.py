@@ -13,8 +13,9 @@ from typing import Any
 
 from devserver.model.config import ModSpec, NetworkConfig, ReplayRules
 from devserver.model.lifecycle import Action, Limits, RestartRules
-from devserver.model.names import mod_id_of
+from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod, NotApplied, Step
+from devserver.reload.plan.needs import misspelled
 from devserver.reload.plan.situation import Situation
 
 _RESTART_SETTINGS = {
@@ -85,7 +86,14 @@ def _value(value: object) -> str:
 
 def order_of(config: NetworkConfig, situation: Situation, leaving: Collection[str] = ()) -> tuple[str, ...]:
     """Return the order of mods afterwards: as listed, then the others that stay."""
-    listed = dict.fromkeys(mod_id_of(spec.path) for spec in config.enabled_specs)
+    paths = {module_of(spec.path) for spec in config.enabled_specs}
+    spare = [mod for mod in situation.live if mod.mod_id not in leaving and module_of(mod.mod_path) not in paths]
+    listed: dict[str, None] = {}
+    for spec in config.enabled_specs:
+        listed[mod_id_of(spec.path)] = None
+        if spare and module_of(spec.path) in situation.absent:
+            # What a typing mistake may mean keeps its place, too: the order is behaviour.
+            listed |= dict.fromkeys(mod.mod_id for mod in spare if misspelled(mod, (spec.path,)))
     others = (mod.mod_id for mod in situation.live if mod.mod_id not in leaving)
     return (*listed, *(mod_id for mod_id in others if mod_id not in listed))
 
