@@ -169,6 +169,9 @@ class Build:
         Raises SyntaxError, ValueError or OSError.
         """
         for path in self._changed:
+            if path.suffix == ".mo" and "gettext" in sys.modules:
+                # By path alone it remembers what a catalogue says.
+                vars(sys.modules["gettext"])["_translations"].clear()
             if path.suffix != ".py":
                 continue
             _forget_compiled(path)
@@ -346,14 +349,14 @@ class Build:
                     self._modules.note_read(name, path, digest)
 
     def _named_files(self, loaded: Loaded) -> Sources:
-        """Return the data files that a module names and that no audit event has shown: code in C
-        opens files unseen."""
+        """Return the data files that a module names and that no audit event has shown, those too that
+        are not there: code in C opens files unseen, and no event tells of a question whether one exists."""
         named = file_names(loaded.text.data)
         folders = [loaded.path.parent, self._finder.workspace] if named else []
         folders += [each for folder in folders for each in _named_folders(folder, loaded.text.data)]
         places = [folder / name for name in named for folder in folders]
         unseen = [each for each in places if each not in loaded.reads and self._finder.watches_data(each)]
-        return {path: digest for path, digest in sources_now(unseen).items() if digest is not None}
+        return sources_now(unseen)
 
     def show_lines(self) -> None:
         """Let tracebacks show the lines of the code that runs.

@@ -187,8 +187,12 @@ def text_of(node: ast.expr | None) -> str | None:
 # The data files that a source names
 
 _DATA = "json|jsonl|ya?ml|toml|ini|cfg|conf|md|rst|txt|csv|tsv|xml|html?|css|js|svg|png|jpe?g|gif|j2|jinja2?|tmpl|tpl"
+_DATA_TOO = (
+    "mako|sql|prompt|po|mo|npy|npz|parquet|arrow|pkl|onnx|xlsx|dat|bin|gz|zip|mmdb|flag|env|properties|pem|crt"
+    "|json5|jsonc|ndjson|geojson|graphql|proto"
+)
 _FILE_NAME = re.compile(
-    rf"""["']([\w.][\w ./-]{{0,150}}\.(?:{_DATA}|mako|sql|prompt|po|mo|npy|npz|parquet|arrow|pkl|onnx|xlsx|dat))["']""",
+    rf"""["']([\w.][\w ./-]{{0,150}}\.(?:{_DATA}|{_DATA_TOO}))["']""",
     re.ASCII,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import struct
 from typing import Any
 
 import pytest
@@ -788,3 +789,48 @@ async def test_subclasses_that_the_state_keeps_are_told(probe: Probe) -> None:
     assert probe.reasons == [
         'old code of mods.probe v1 is held by the subclasses of mods.helper.Base, through state key "kept"'
     ]
+
+
+# Files that no event shows
+
+
+@pytest.mark.parametrize(
+    ("name", "top"),
+    [
+        ("local.json", "from pathlib import Path\nV = Path(__file__).with_name('local.json').exists()"),
+        ("debug.flag", "import os\nV = os.path.isfile(os.path.join(os.path.dirname(__file__), 'debug.flag'))"),
+        ("own.env", "import os\nfrom pathlib import Path\nV = os.access(Path(__file__).parent / 'own.env', os.R_OK)"),
+    ],
+)
+async def test_a_file_that_a_module_asked_for_in_vain(probe: Probe, name: str, top: str) -> None:
+    """Python tells of no question whether a file exists: the name in the source tells."""
+    await probe.start(top, answer="V")
+    assert await probe.ask() is False
+    place = probe.work.folder / "mods" / name
+    await until(lambda: place in probe.work.net.engine.knowledge.sources())
+    await probe.work.saved(probe.work.write(f"mods/{name}", "{}"))
+    assert await probe.ask() is True
+
+
+async def test_a_catalogue_of_translations_that_is_compiled_again(probe: Probe) -> None:
+    """`gettext` remembers what a file said by its path alone."""
+    probe.work.folder.joinpath("mods").mkdir(exist_ok=True)
+    top = (
+        "import gettext\nfrom pathlib import Path\n"
+        "gettext.find = lambda *a, **k: [str(Path(__file__).with_name('oa.mo'))]\n"
+        "V = gettext.translation('oa').gettext('hi')"
+    )
+    file = probe.work.folder / "mods/oa.mo"
+    file.write_bytes(_catalogue(b"hi", b"eins"))
+    await probe.start(top, answer="V")
+    assert await probe.ask() == "eins"
+    file.write_bytes(_catalogue(b"hi", b"zwei"))
+    await probe.work.saved(file)
+    assert await probe.ask() == "zwei"
+
+
+def _catalogue(text: bytes, translated: bytes) -> bytes:
+    """A compiled catalogue of one message."""
+    begin = 28 + 8 + 8
+    head = (0x950412DE, 0, 1, 28, 36, 0, 0, len(text), begin, len(translated), begin + len(text) + 1)
+    return struct.pack("<11I", *head) + text + b"\0" + translated + b"\0"
