@@ -119,6 +119,7 @@ class Acted:
         self.revision = 1
         self.ended = 0
         self.recording: str | None = None
+        self.hosts: Json | None = None
         self.refuses: tuple[int, str, str] | None = None
         self.delay = 0.0
         self.news = asyncio.Event()
@@ -199,7 +200,7 @@ class Acted:
         reads = {"feed": self._feed, "event": self._event, "search": self._search, "reloads": self._changes}
         reads |= {"change": self._change, "plan": self._plan, "mods": self._mods}
         reads |= {"catalogue": self._catalogue, "catalogue/show": self._show, "asked": self._asked}
-        reads |= {"pins": self._pins, "state": self._state}
+        reads |= {"pins": self._pins, "state": self._state, "hosts": self._hosts}
         posts = (
             "undo",
             "redo",
@@ -243,6 +244,9 @@ class Acted:
             return told({"success": True, "outcomes": [outcome("wiki", 6, 0)], "holds": []})
 
         return endpoint
+
+    async def _hosts(self, request: Request) -> Answer:
+        return told(self.hosts or {"network": None, "engine": None, "hosts": None})
 
     async def _feed(self, request: Request) -> Answer:
         asked = {

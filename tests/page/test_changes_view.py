@@ -7,6 +7,8 @@ import re
 from acted import error, iso, mod
 from sampled import sampled
 
+HOSTILE = "<img src=x>"
+
 
 def test_a_save_has_a_receipt_with_its_phases_and_the_code_that_changed(opened, acted) -> None:
     """The stretch in which events were held is one; a line that changed shows what of it did."""
@@ -166,3 +168,30 @@ def test_mods_are_sorted_by_what_is_chosen(opened, acted) -> None:
     page.select_option(".sort select", "errors")
     page.wait_for_selector(".rail li:first-child >> text=three")
     assert names.all_inner_texts() == ["three", "two", "one"]
+
+
+def test_the_hosts_of_a_network_have_a_view_where_there_are_several(opened, acted) -> None:
+    """With what runs on each, and how far away it is; a network of one host has no such tab."""
+    page = opened()
+    page.wait_for_selector(".rail .mod")
+    assert page.locator("#tab-hosts").count() == 0
+    row = {"here": False, "state": "there", "author": False, "silent_s": 0.0, "agents": 6, "connected": 6, "waiting": 0}
+    row |= {"away_ms": 0.4, "up_s": 180.0, "url": "http://10.0.0.6:8700", "host": "gpu-1"}
+    row |= {"mods": [{"mod_id": "wiki", "generation": 5}]}
+    here = row | {"host": "laptop", "here": True, "state": "here", "author": True, "away_ms": None, "mods": []}
+    gone = row | {"host": HOSTILE, "state": "away", "silent_s": 4.0, "waiting": 41, "connected": 4}
+    engine = {"url": "tls://10.0.0.5:4222", "version": "2.15.1", "connected": True, "started_here": True}
+    engine |= {"pid": 1, "asks": 0, "held": 2, "unknown": 0}
+    acted.hosts = {"network": "n", "engine": engine, "hosts": [here, row, gone]}
+    page = opened()
+    page.wait_for_selector("#tab-hosts >> text=3")
+    page.keyboard.press("8")
+    page.wait_for_selector(".hosts")
+    rows = [re.sub(r"\s+", " ", each).strip() for each in page.locator(".hosts tbody tr").all_inner_texts()]
+    assert rows[0].startswith("laptop here · author no mod 6 connected 3 min")
+    assert rows[1].startswith("gpu-1 0.40 ms away wiki v5 6 connected")
+    assert (
+        rows[2].startswith(HOSTILE) and "silent for 4 s" in rows[2] and "4 connected · 2 known · 41 waiting" in rows[2]
+    )
+    assert page.locator("img").count() == 0
+    assert "Engine tls://10.0.0.5:4222 · nats-server 2.15.1 · started here · 2 held" in page.inner_text("#view")

@@ -43,10 +43,10 @@ export function meant(event, views) {
   return KEYS.find((each) => each.key === event.key)?.does ?? null;
 }
 
-/** Lets keys do what `doings` has for their names. */
+/** Lets keys do what `doings` has for their names; `views()` are those that there are. */
 export function listen(doings, views) {
   document.addEventListener("keydown", (event) => {
-    const does = meant(event, views);
+    const does = meant(event, views());
     if (does === null || (now().help && !["back", "help"].includes(does))) return;
     const [name, view] = does.split(":");
     if (!doings[name]) return;

@@ -14,14 +14,26 @@ export function ordered(before, answer) {
   return answer.order.map((id) => known.get(id)).filter(Boolean);
 }
 
+/** The hosts of the network; null where it has one, which is asked once. */
+async function hostsNow() {
+  if (now().hosts === null) return null;
+  try {
+    const answer = await ask("hosts");
+    return answer.hosts ? answer : null;
+  } catch (problem) {
+    if (problem instanceof Declined || problem instanceof SyntaxError) return null;
+    throw problem;
+  }
+}
+
 async function asking() {
   do {
     isDue = false;
     const { status: before, changes, known } = now();
-    const [values, mods, { reloads }] = await Promise.all([
-      ask("status", { mods: "no" }), ask("mods", { since: known ?? 0 }), ask("reloads", { after: changes[0]?.number ?? 0, seconds: 0 })]);
+    const [values, mods, { reloads }, hosts] = await Promise.all([
+      ask("status", { mods: "no" }), ask("mods", { since: known ?? 0 }), ask("reloads", { after: changes[0]?.number ?? 0, seconds: 0 }), hostsNow()]);
     const status = { ...values, mods: ordered(before?.mods ?? [], mods), down: mods.down };
-    set({ status, known: mods.revision, changes: [...reloads.toReversed(), ...now().changes].slice(0, MOST_CHANGES) });
+    set({ hosts, status, known: mods.revision, changes: [...reloads.toReversed(), ...now().changes].slice(0, MOST_CHANGES) });
   } while (isDue);
 }
 

@@ -14,7 +14,7 @@ import { Button } from "./parts.js";
 import { Rail } from "./rail.js";
 import { fed } from "./store.js";
 import { titleOf, Top } from "./top.js";
-import { PARTS, VIEWS } from "./views.js";
+import { PARTS, viewsOf } from "./views.js";
 
 const MOST_ROWS = 100;
 const MOST_AFTER_SLEEP = 500;
@@ -24,7 +24,7 @@ function asideOf(model) {
   if (model.sending) return html`<${Part} part=${PARTS.send} key=${model.sending.number} model=${model} doings=${doings} />`;
   if (model.replayed) return html`<${Part} part=${PARTS.replayed} replayed=${model.replayed} doings=${doings} />`;
   if (model.trace) return html`<section class="part"><h2>Full trace</h2><pre class="trace" tabindex="0">${model.trace}</pre></section>`;
-  const view = VIEWS.find((each) => each.name === model.view);
+  const views = viewsOf(model), view = views.find((each) => each.name === model.view) ?? views[0];
   if (view.name !== "events") return (wide.matches && view.aside?.(model, doings)) || null;
   const item = listOf(model).find((each) => keyOf(each) === model.selected) ?? (model.detail?.number === model.selected ? model.detail.row : null);
   return item ? html`<${Part} part=${PARTS.detail} model=${model} item=${item} doings=${doings} />` : null;
@@ -38,23 +38,23 @@ const NarrowTab = ({ name, words, model }) => html`<button type="button" role="t
 /** What a narrow page has no tab and no line for. */
 function More({ model }) {
   return html`<div class="more narrow-only" id="more" role="tabpanel" aria-labelledby="tab-more">
-    ${VIEWS.filter(({ isLong }) => isLong).map(({ name, words }) => html`<${Button} words=${name === "mods" ? "Mods that can be had" : words} command=${`view ${words}`} act=${() => doings.view(name)} />`)}
+    ${viewsOf(model).filter(({ isLong }) => isLong).map(({ name, words }) => html`<${Button} words=${name === "mods" ? "Mods that can be had" : words} command=${`view ${words}`} act=${() => doings.view(name)} />`)}
     <${Button} words=${model.status?.paused ? "Resume saves" : "Pause saves"} does="pause" act=${() => doings.pause()} />
     <${Button} words="Reload all" does="reload" act=${() => doings.reload()} /><${Button} words="Undo" does="undo" act=${() => doings.undo()} /></div>`;
 }
 
 function Page({ model }) {
-  const view = VIEWS.find((each) => each.name === model.view), aside = asideOf(model);
+  const views = viewsOf(model), view = views.find((each) => each.name === model.view) ?? views[0], aside = asideOf(model);
   return html`<a class="skip" href="#view">Skip to the view</a>
     <${Top} model=${model} doings=${doings} /><${Alarm} model=${model} doings=${doings} />
     <div class="body ${model.link === "live" ? "" : "old"} ${aside ? "has-aside" : ""} ${model.sheet ? `${model.sheet}-view` : ""}">
-      <${Rail} model=${{ ...model, views: VIEWS.length }} doings=${doings} />
-      <main><div class="tabs" role="tablist" aria-label="Views">${VIEWS.map((each) => html`<${Tab} view=${each} model=${model} />`)}
+      <${Rail} model=${{ ...model, views: views.length }} doings=${doings} />
+      <main><div class="tabs" role="tablist" aria-label="Views">${views.map((each) => html`<${Tab} view=${each} model=${model} />`)}
         <${NarrowTab} name="rail" words="Mods" model=${model} /><${NarrowTab} name="more" words="More" model=${model} /></div>
         <div class="view" id="view" role="tabpanel" aria-labelledby=${`tab-${view.name}`} tabindex="-1"><${Part} key=${view.name} part=${view} model=${model} doings=${doings} /></div></main>
       ${model.sheet === "more" && html`<${More} model=${model} />`}
       ${aside && html`<aside class="aside-column" aria-label="What is chosen"><button type="button" class="close" title="back (Esc)" onClick=${doings.back}>← back</button>${aside}</aside>`}
-    </div>${model.help && html`<${Part} part=${PARTS.help} views=${VIEWS} doings=${doings} />`}`;
+    </div>${model.help && html`<${Part} part=${PARTS.help} views=${views} doings=${doings} />`}`;
 }
 
 // Following
@@ -115,6 +115,6 @@ drawWith((model) => {
   const title = titleOf(model);
   if (document.title !== title) document.title = title;
 });
-listen(doings, VIEWS);
+listen(doings, () => viewsOf(now()));
 addEventListener("hashchange", () => { if (/^#[kt]=/.test(location.hash)) location.reload(); });
 begin();

@@ -65,6 +65,9 @@ const SORTS = {
   errors: (mod) => (mod.failed ? 1e9 : 0) + (mod.raised ? 1e8 : 0) + (mod.errors ?? 0),
 };
 
+const Host = ({ host }) => html`<li class="agent"><i class="dot ${host.state === "away" ? "gone" : "live"}" role="img" aria-label=${host.state}></i>
+  <span><${Name} of=${host.host} /></span><span class="chip">${host.here ? "here" : host.state === "away" ? "silent" : host.away_ms === null ? "there" : took(host.away_ms * 1000)}</span></li>`;
+
 /** Versions beside a mod stand below it. Mods stand as they are asked, or by what is chosen, the most first; where there
     are many, by their rate, below those that need a person. */
 function ordered(mods, paced, sort) {
@@ -91,6 +94,7 @@ export function Rail({ model, doings }) {
     ${agents.length === 0 && status && html`<p class="quiet small">No agent is connected.</p>`}
     <ul>${agents.slice(0, MOST_AGENTS).map((agent) => html`<${Agent} key=${agent.agent_id} agent=${agent} />`)}</ul>
     ${agents.length > MOST_AGENTS && html`<p class="quiet small">${agents.length - MOST_AGENTS} more</p>`}
+    ${model.hosts && html`<h2>Hosts <span class="quiet">${model.hosts.hosts.length}</span></h2><ul>${model.hosts.hosts.map((host) => html`<${Host} key=${host.host} host=${host} />`)}</ul>`}
     <p class="quiet small keys-hint"><kbd>j</kbd> <kbd>k</kbd> move <kbd>1</kbd>–<kbd>${model.views}</kbd> views <kbd>?</kbd> all keys</p>
   </nav>`;
 }

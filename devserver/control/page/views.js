@@ -7,7 +7,7 @@ const differing = (model) => {
   return number ? `${number} ${number === 1 ? "differs" : "differ"}` : "";
 };
 
-export const VIEWS = [
+const VIEWS = [
   { name: "events", words: "Events", draw: Events },
   { name: "changes", words: "Changes", load: () => import("./changes.js"), count: (model) => model.changes.length },
   { name: "state", words: "State", isLong: true, load: () => import("./state.js") },
@@ -16,6 +16,11 @@ export const VIEWS = [
   { name: "plan", words: "Plan", isLong: true, load: () => import("./plan.js") },
   { name: "mods", words: "Mods", isLong: true, load: () => import("./mods.js") },
 ];
+
+const HOSTS = { name: "hosts", words: "Hosts", isLong: true, load: () => import("./hosts.js"), count: (model) => model.hosts.hosts.length };
+
+/** The views that there are: that of hosts in a network of several. */
+export const viewsOf = (model) => (model.hosts ? [...VIEWS, HOSTS] : VIEWS);
 
 /** Parts that are no view of their own. */
 export const PARTS = {
