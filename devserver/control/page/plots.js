@@ -95,7 +95,7 @@ export function Plot({ title, lines, xs, words, marks, told }) {
 const data = (xs, lines) => [xs, ...lines.map(({ values }) => values)];
 
 /** The swaps of a state, as marks of a plot. */
-export const marksOf = (items) => items.filter((each) => each.kind === "swap").map(({ at, fact }) => {
+export const marksOf = (items) => items.filter((each) => each.kind === "swap" && each.fact.status !== "skipped").map(({ at, fact }) => {
   const isGood = fact.status === "applied" || fact.type === "restart";
   return { at: at / 1000, kind: isGood ? "good" : "bad", words: fact.type === "restart" ? "restart" : `${fact.mod_id ?? "network.yaml"} ${isGood ? `v${fact.generation}` : "✗"}` };
 });

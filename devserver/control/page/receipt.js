@@ -5,7 +5,7 @@ import { Name } from "./parts.js";
 import { became, clock, count, details, joined, signed, tookMs } from "./words.js";
 
 const HELD = new Set(["gate", "drain", "hand over", "initialize", "commit"]);
-const SHORT_PERCENT = 9;
+const CHARACTER_PERCENT = 1.3;
 
 /** The phases as stretches: those in which events were held are one, since that is what an agent could notice. */
 export function stretches(phases) {
@@ -23,8 +23,8 @@ export function Phases({ phases }) {
   const found = stretches(phases), whole = found.reduce((sum, each) => sum + each.ms, 0) || 1;
   const words = found.map(({ kind, ms, names }) => `${kind === "held" ? `events held (${names.join(", ")})` : kind} ${tookMs(ms)}`).join(", ");
   return html`<div class="phases" role="img" aria-label=${words} title=${words}>${found.map(({ kind, ms }) => {
-    const part = (ms / whole) * 100;
-    return html`<span class="phase ${kind.replace(" ", "-")}" style=${{ flexGrow: Math.max(part, 1) }}>${part > SHORT_PERCENT ? `${kind === "held" ? "events held" : kind} ${ms.toFixed(1)}` : ""}</span>`;
+    const part = (ms / whole) * 100, words = `${kind === "held" ? "events held" : kind} ${ms.toFixed(1)}`;
+    return html`<span class="phase ${kind.replace(" ", "-")}" style=${{ flexGrow: Math.max(part, 1) }}>${part > words.length * CHARACTER_PERCENT ? words : ""}</span>`;
   })}</div>`;
 }
 
