@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from bench import (
     change_cost,
     dispatch,
+    hosts,
     machine,
     needs,
     page,
@@ -47,6 +48,7 @@ MEASURES: dict[str, Callable[[Options], Result]] = {
     "change": change_cost.measure,
     "needs": needs.measure,
     "versions": versions.measure,
+    "hosts": hosts.measure,
     "size": size.measure,
     "openagents": side_by_side.measure,
     "torture": torture.measure,

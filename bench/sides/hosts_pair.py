@@ -1,0 +1,159 @@
+"""Two hosts in this process, and one network of one host: prints samples as JSON (seconds; rates a second)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from devserver.agent_network import AgentNetwork
+from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, find_binary
+from devserver.hosts.host import Host
+from devserver.hosts.shared import fetch, write_workspace
+from devserver.hosts.wanted import Wanted
+from devserver.model.event import Event
+from devserver.model.principal import LOCAL
+
+MOD = """
+from devserver import BaseMod, EventResponse, mod_event_handler
+
+class EchoMod(BaseMod):
+    @mod_event_handler("echo.say")
+    async def say(self, event):
+        return EventResponse(True, "said")
+"""
+
+
+async def main(samples: int) -> None:
+    """Measure one after the other."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        engine = Engine(folder / "engine")
+        await engine.start("bench", port=-1)
+        try:
+            print(json.dumps(await _measured(folder, engine, samples)))
+        finally:
+            await engine.stop()
+
+
+async def _measured(folder: Path, engine: Engine, samples: int) -> dict[str, Any]:
+    (folder / "author" / "mods").mkdir(parents=True)
+    (folder / "author" / "mods" / "echo.py").write_text(MOD)
+    text = {"network": {"name": "bench", "node_id": "bench", "mods": [{"name": "mods.echo"}]}}
+    (folder / "author" / "network.yaml").write_text(json.dumps(text))
+    alone = AgentNetwork.load(folder / "author")
+    await alone.initialize()
+    creds = engine.record.credentials
+    wanted = Wanted("author", True, engine.url, creds(AUTHOR), creds(CODE_WRITER))
+    author, first = await _host(wanted, folder / "author")
+    settings, of = await fetch(engine.url, creds(HOST), "door")
+    write_workspace(folder / "door", settings, of)
+    door, second = await _host(Wanted("door", False, engine.url, creds(HOST)), folder / "door")
+    while not (first._members.alive("door") and second._members.alive("author")):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    binary = find_binary()
+    found: dict[str, Any] = {"version": binary.version if binary else ""}
+    await door.register_agent("bob")
+    await author.register_agent("ana")
+    await alone.register_agent("bob")
+    while author.directory.agent("bob") is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    found["far"] = await _each(samples, lambda: _ask(door))
+    found["here"] = await _each(samples, lambda: _ask(alone))
+    found["asks"] = await _rate(samples, lambda: _ask(door))
+    found["asks_here"] = await _rate(samples, lambda: _ask(alone))
+    found["delivery_far"] = await _each(samples, lambda: _tell(author, door))
+    found["delivery_here"] = await _each(samples, lambda: _tell(alone, alone))
+    for number in range(50):
+        await author.register_agent(f"a{number}")
+        await door.register_agent(f"d{number}")
+        await alone.register_agent(f"a{number}")
+        await alone.register_agent(f"d{number}")
+    while author.directory.count() < 102:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    few = max(20, samples // 20)
+    found["broadcast_far"] = await _each(few, lambda: _send(author, "agent:broadcast"))
+    found["broadcast_here"] = await _each(few, lambda: _send(alone, "agent:broadcast"))
+    found["move"] = await _moves(author, door, 20)
+    for host, network in ((second, door), (first, author)):
+        await host.end()
+        await network.shutdown()
+    await alone.shutdown()
+    return found
+
+
+async def _host(wanted: Wanted, folder: Path) -> tuple[AgentNetwork, Host]:
+    network = AgentNetwork.load(folder, tell=lambda fact: None)
+    path = folder / "network.yaml"
+    host = Host(wanted, network, folder=folder / "hosts", path=path, url="", tell=lambda fact: None)
+    await host.begin()
+    await network.initialize()
+    await host.open()
+    return network, host
+
+
+async def _ask(network: AgentNetwork) -> None:
+    answer = await network.ingest(Event(event_name="echo.say", source_id="bob"), LOCAL)
+    assert answer.success, answer
+
+
+async def _send(network: AgentNetwork, to: str) -> None:
+    answer = await network.ingest(Event(event_name="echo.note", source_id="ana", destination_id=to), LOCAL)
+    assert answer.success, answer
+
+
+async def _tell(network: AgentNetwork, at: AgentNetwork) -> None:
+    """Until the receiver has it."""
+    agent = at.directory.agent("bob")
+    assert agent is not None
+    sending = asyncio.ensure_future(_send(network, "agent:bob"))
+    assert await agent.outbox.take(5.0)
+    await sending
+
+
+async def _moves(author: AgentNetwork, door: AgentNetwork, times: int) -> list[float]:
+    secret = (await door.register_agent("mover")).secret
+    taken = []
+    for number in range(times):
+        here = (author, door)[number % 2]
+        while (known := here.directory.agent("mover")) is None:
+            await asyncio.sleep(0.001)
+        for _ in range(100):
+            await _send(author, "agent:mover")
+        began = time.perf_counter()
+        await here.register_agent("mover", secret=secret)
+        got = 0
+        while got < 100:
+            got += len(await known.outbox.take(1.0))
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+async def _each(samples: int, work: Callable[[], Awaitable[None]]) -> list[float]:
+    taken = []
+    for _ in range(samples):
+        began = time.perf_counter()
+        await work()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+async def _rate(samples: int, work: Callable[[], Awaitable[None]]) -> float:
+    async def one() -> None:
+        for _ in range(max(1, samples // 20)):
+            await work()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(100)))
+    return 100 * max(1, samples // 20) / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))
