@@ -21,11 +21,21 @@ _MS = 1000.0
 def measure(options: Options) -> Result:
     """The table, with the targets of the contract."""
     found = asyncio.run(_run(options.count(2000, 300)))
+    far, here = found["delivery_far"], found["delivery_here"]
+    all_far, all_here = found["broadcast_far"], found["broadcast_here"]
     rows = (
         ("event through a second host and back, one at a time", _times(found["far"]), _times(found["here"])),
-        ("delivery to an agent on another host, kept on disk", _times(found["delivery_far"]), _times(found["delivery_here"])),
+        (
+            "delivery to an agent on another host, kept on disk",
+            _times(far),
+            _times(here),
+        ),
         ("asks a second into one host, 100 in flight", f"{found['asks']:,.0f}", f"{found['asks_here']:,.0f}"),
-        ("to 100 agents, half of them on the other host", _times(found["broadcast_far"]), _times(found["broadcast_here"])),
+        (
+            "to 100 agents, half of them on the other host",
+            _times(all_far),
+            _times(all_here),
+        ),
         ("an agent changes its door, 100 events behind it", _times(found["move"]), "-"),
     )
     notes = (

@@ -58,6 +58,7 @@ class Together:
         self.hosts: dict[str, Host] = {}
         self.networks: dict[str, AgentNetwork] = {}
         self.facts: dict[str, list[Fact]] = {}
+        self.began: dict[str, tuple[Wanted, Path]] = {}
 
     async def author(self, name: str = "laptop", **mods: str) -> AgentNetwork:
         """Start the host that runs the mods: `mods` are their classes' bodies, by name."""
@@ -88,7 +89,7 @@ class Together:
 
     async def start(self, wanted: Wanted, folder: Path) -> AgentNetwork:
         """Start a host in a folder that holds its network.yaml."""
-        facts = self.facts.setdefault(wanted.name, [])
+        facts, self.began[wanted.name] = self.facts.setdefault(wanted.name, []), (wanted, folder)
         network = AgentNetwork.load(folder, tell=facts.append)
         path = folder / "network.yaml"
         host = Host(wanted, network, folder=folder / "hosts", path=path, url="", tell=facts.append)
@@ -97,6 +98,10 @@ class Together:
         await network.initialize()
         await host.open()
         return network
+
+    async def again(self, name: str) -> AgentNetwork:
+        """Start a host once more, as it was started."""
+        return await self.start(*self.began[name])
 
     async def leave(self, name: str) -> None:
         """End a host in order, its agents' identities kept, as a server that stops does."""

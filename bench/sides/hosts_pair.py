@@ -123,7 +123,7 @@ async def _moves(author: AgentNetwork, door: AgentNetwork, times: int) -> list[f
     taken = []
     for number in range(times):
         here = (author, door)[number % 2]
-        while (known := here.directory.agent("mover")) is None:
+        while (known := here.directory.agent("mover")) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         for _ in range(100):
             await _send(author, "agent:mover")
