@@ -221,6 +221,10 @@ class Deliveries:
                     await self.place(parcel, partial(self._letter_for, kept, opened))
         except (Malformed, ValueError, TypeError, LookupError):
             pass  # whatever it is, it would come again for ever
+        except asyncio.CancelledError:
+            # The consumer is made anew: this message comes again, and is not yet where it belongs.
+            self._open.pop(message.revision, None)
+            raise
         self._close_one(message.revision)
 
     def _letter_for(self, kept: Kept, opened: _Open, agent_id: str) -> Letter | None:

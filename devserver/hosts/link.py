@@ -134,6 +134,8 @@ class Link:
         """When the engine was last heard from, on the monotonic clock, where it is away."""
         self._credentials = credentials
         self._client = Client()
+        self._lost: asyncio.Future[None]
+        """What is done once the connection is lost."""
         self._refusals: dict[str, asyncio.Future[None]] = {}
         """What is done once the engine has refused a message to that subject, in small letters as it says it."""
         self._reads_only = reads_only
@@ -176,6 +178,7 @@ class Link:
             pending_size=_PENDING_BYTES,
         )
         self._problem: Exception | None = None
+        self._lost = asyncio.get_running_loop().create_future()
         try:
             await asyncio.wait_for(connecting, CONNECT_SECONDS)
         except (TimeoutError, OSError, Error) as error:
@@ -275,9 +278,12 @@ class Link:
         with self._speaking():
             storing = asyncio.ensure_future(self._context.publish(subject, data, headers=headers or None))
             try:
-                await asyncio.wait((storing, refused), return_when=asyncio.FIRST_COMPLETED)
-                if not storing.done():
+                await asyncio.wait((storing, refused, self._lost), return_when=asyncio.FIRST_COMPLETED)
+                if not storing.done() and refused.done():
                     raise EngineRefused(f"the engine lets {self.name} not write there")
+                if not storing.done():
+                    # No answer comes any more to what was on its way.
+                    raise EngineAway(f"the engine at {self.url} was lost")
                 return int(storing.result().seq)
             finally:
                 storing.cancel()
@@ -393,11 +399,13 @@ class Link:
     async def _gone(self) -> None:
         if self.away_since is None:
             self.away_since = time.monotonic()
+            self._lost.set_result(None)
             for told in tuple(self.on_away):
                 told()
 
     async def _back(self) -> None:
         since, self.away_since = self.away_since, None
+        self._lost = asyncio.get_running_loop().create_future()
         for told in tuple(self.on_back):
             await told(0.0 if since is None else time.monotonic() - since)
 
