@@ -54,16 +54,16 @@ test-all: $(READY_ALL)  ## the slow tests too, and those against the package ope
 
 test-openagents: $(addprefix test-openagents-,$(OPENAGENTS))  ## its tests on the oldest and the newest openagents that are known
 
-# An environment for each: no test may find another version than the one that it is about.
+# An environment for each: no test may find another version than the one that it is about. Their warnings are theirs.
 test-openagents-%: $(READY)
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-openagents-$*
 	$(BIN)/uv pip install --quiet --python $(VENV)-openagents-$*/bin/python --editable '.[test]' 'openagents[sdk]==$*' 'mcp<2'
-	$(VENV)-openagents-$*/bin/python -m pytest $(WORKERS) -m '' -p no:cacheprovider tests/bridge $(ARGS)
+	$(VENV)-openagents-$*/bin/python -m pytest $(WORKERS) -W default -m '' -p no:cacheprovider tests/bridge $(ARGS)
 
 test-lowest: $(READY)  ## the core tests on the lowest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	$(VENV)-lowest/bin/python -m pytest $(WORKERS) -p no:cacheprovider tests/api tests/network tests/cli $(ARGS)
+	$(VENV)-lowest/bin/python -m pytest $(WORKERS) -W default -p no:cacheprovider tests/api tests/network tests/cli $(ARGS)
 
 mutate: $(READY)  ## break protecting code in some fifty ways, one at a time: a test has to notice each
 	$(BIN)/python -m tests.mutants

@@ -60,8 +60,11 @@ def oa_dev(folder: Path, *arguments: str | bytes, **values: str) -> subprocess.C
 def write(folder: Path, network: str = NETWORK, echo: str = ECHO_V1) -> Path:
     """A workspace with one mod."""
     (folder / "mods" / "echo").mkdir(parents=True, exist_ok=True)
-    (folder / "mods" / "echo" / "mod.py").write_text(echo)
-    (folder / "network.yaml").write_text(network)
+    for file, text in ((folder / "mods" / "echo" / "mod.py", echo), (folder / "network.yaml", network)):
+        # In one go, as careful editors do: a file that is half there may be a save of its own.
+        beside = file.with_name(f".{file.name}.swp")
+        beside.write_text(text)
+        os.replace(beside, file)
     return folder
 
 

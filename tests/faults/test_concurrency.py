@@ -279,7 +279,9 @@ def over(wire: Wire, live: Live, agent: Agent, event_name: str) -> Json:
     body = json.dumps({"event_name": event_name, "source_id": agent.agent_id, "secret": agent.secret, "payload": {}})
     head = f"POST /api/send_event HTTP/1.1\r\nHost: 127.0.0.1:{live.port}\r\nContent-Type: application/json\r\n"
     wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-    return dict(wire.answer().json)
+    answer = dict(wire.answer().json)
+    assert "data" in answer, answer
+    return answer
 
 
 SERVED = """

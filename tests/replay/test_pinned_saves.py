@@ -171,7 +171,8 @@ async def test_an_event_is_sent_again_only_on_the_generations_that_were_seen(pin
 
 async def test_a_mod_that_needs_the_network_to_start_is_named(pinning):
     """The server's own goes on."""
-    text = COUNTER.replace("self.times = 0", 'import socket; socket.socket().bind(("127.0.0.1", 0)); self.times = 0')
+    bind = 'import socket; line = socket.socket(); line.bind(("127.0.0.1", 0)); line.close(); self.times = 0'
+    text = COUNTER.replace("self.times = 0", bind)
     async with pinning(counter=text) as net:
         number = await net.send("count.up", {"name": "x"})
         with pytest.raises(
