@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ from workspaces import Workspace, without_mods
 # An example that comes late on a busy machine is not a wrong one; `timeout` of pytest bounds what hangs.
 settings.register_profile("facts", deadline=None)
 settings.load_profile("facts")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C. Where a shell runs the tests in the background they ignore it, and so would all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -96,7 +96,7 @@ async def save_and_see(server: Running, sources: Sources, agent: Asker, number: 
     "edits",
     [
         # Two saves each: messaging's own module, then the shared helper.
-        pytest.param(15, id="30 saves"),
+        pytest.param(8, id="16 saves"),
         pytest.param(50, id="100 saves", marks=pytest.mark.slow),
     ],
 )

@@ -42,7 +42,7 @@ def accounts(net: Live) -> dict[str, Json]:
 
 
 def send_many(agent: Agent, times: int, name: str, to: str = "", **fields: Any) -> list[Json]:
-    """Send an event many times over one connection; the answers."""
+    """Send an event many times over one connection, or until three were refused since all is full; the answers."""
     wire = Wire(agent.live.port)
     values = {"event_name": name, "source_id": agent.agent_id, "secret": agent.secret, "target_agent_id": to} | fields
     body = json.dumps(values).encode()
@@ -52,6 +52,8 @@ def send_many(agent: Agent, times: int, name: str, to: str = "", **fields: Any) 
     for _ in range(times):
         wire.send(request)
         answers.append(wire.answer().json)
+        if len(answers) > 2 and all((each["data"] or {}).get("full") for each in answers[-3:]):
+            break
     wire.close()
     return answers
 
