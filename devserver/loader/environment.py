@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from devserver.loader.modules import LoadedModules
@@ -252,28 +253,48 @@ def _comes_from(top: str, folder: Path) -> bool:
 def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return the packages of the server: by normalised name, the version and the requirements of
     each distribution."""
-    # Here and not above: slow to import, and needed by commands alone.
-    from importlib import metadata
-
-    site = [each for each in sys.path if ".oa-dev" not in Path(each).parts]
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for each in metadata.distributions(path=site):
-        name = each.metadata["Name"]
-        if name:
-            found.setdefault(normal(name), (each.version, tuple(each.requires or ())))
-    return found
+    return {each.name: (each.version, each.requires) for each in _scanned(tuple(sys.path))}
 
 
 def tops_here() -> frozenset[str]:
     """Return the top modules of this server: its own, and those of the packages that it needs."""
-    from importlib import metadata
-
     from devserver.market.wants import own_packages
 
-    own, found = {"oa-dev", *own_packages("oa-dev", installed_here())}, set[str]()
-    for each in metadata.distributions():
-        name = normal(each.metadata["Name"] or "")
-        if name in own:
-            files = (str(file).split("/")[0] for file in each.files or () if str(file).endswith((".py", ".so")))
+    # The list of files of an editable installation does not name it.
+    own, found = {"oa-dev", *own_packages("oa-dev", installed_here())}, {__name__.partition(".")[0]}
+    for each in _scanned(tuple(sys.path)):
+        if each.name in own:
+            rows = (line.partition(",")[0].strip('"') for line in each.listing.splitlines())
+            files = (file.split("/")[0] for file in rows if file.endswith((".py", ".so")))
             found |= {first.partition(".")[0] for first in files if not first.startswith(".")}
     return frozenset(top for top in found if top.isidentifier())
+
+
+@dataclass(frozen=True, slots=True)
+class _Distribution:
+    """An installed distribution: its normalised name, and `listing`, the text of its RECORD."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    listing: str
+
+
+@lru_cache(maxsize=1)
+def _scanned(path: tuple[str, ...]) -> tuple[_Distribution, ...]:
+    """Read what is installed on an import path, the first of a name; a command asks several times."""
+    # Here and not above: slow to import, and needed by commands alone.
+    from importlib import metadata
+
+    site = [each for each in path if ".oa-dev" not in Path(each).parts]
+    found: dict[str, _Distribution] = {}
+    for each in metadata.distributions(path=site):
+        # By its lines: a parser of mails takes a hundred times as long.
+        head = (each.read_text("METADATA") or each.read_text("PKG-INFO") or "").partition("\n\n")[0]
+        rows = [(key.lower(), value.strip()) for key, _, value in (line.partition(":") for line in head.splitlines())]
+        said = dict(reversed(rows))
+        if (name := said.get("name")) and normal(name) not in found:
+            requires = tuple(value for key, value in rows if key == "requires-dist")
+            listing = each.read_text("RECORD") or ""
+            found[normal(name)] = _Distribution(normal(name), said.get("version", ""), requires, listing)
+    return tuple(found.values())
