@@ -8,6 +8,7 @@ socket and watches no file.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import sys
 import time
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from devserver.config.network_yaml import read_network
 from devserver.config.versions import default_label
-from devserver.errors import NoModClass
+from devserver.errors import DevServerError, NoModClass
 from devserver.live.background import Background
 from devserver.live.generation import Generation
-from devserver.live.loops import Home, SameLoop
+from devserver.live.loops import Home, SameLoop, run_in_thread
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate
 from devserver.loader import find_mod_class, imported
@@ -80,6 +81,7 @@ from devserver.reload.outcomes import response_of
 if TYPE_CHECKING:
     from devserver.bridge import Bridge
     from devserver.bridge.network import EventGateway, Topology, Workspace
+    from devserver.reload.adding import Adding
 
 Tell = Callable[[Fact], None]
 Tap = Callable[[Event, EventResponse], None]
@@ -112,6 +114,8 @@ class AgentNetwork:
         """The folders of mods' own data."""
         self.shelf = Shelf(lambda: self.config, self.workspace)
         """The available mods."""
+        self._adding: Adding | None = None
+        """The mods that were brought for this run."""
         self.asks = Asks(self.shelf, self.directory, lambda fact: self._tell(fact))
         """The mods that agents have asked for."""
         self.clock: Clock = RealClock()
@@ -341,6 +345,45 @@ class AgentNetwork:
             return response_of(await self.engine.submit(asked_line), f"{beside}@{label}")
         asked = LoadAsked(mod_path, dict(config or {}), "load_mod", trusted, generation)
         return response_of(await self.engine.submit(asked), mod_path)
+
+    async def install(
+        self,
+        name: str,
+        *,
+        approve: Callable[[Mapping[str, Any]], bool | Awaitable[bool]],
+        version: str = "",
+        sha256: str = "",
+        config: Mapping[str, Any] | None = None,
+    ) -> EventResponse:
+        """Bring a mod of a catalogue into this network, for this run: network.yaml and the lock stay.
+
+        Arguments: `name`, as a catalogue lists it; `approve`, asked before anything of the mod is
+        imported, with what it answers, needs and touches, its version and sha256; `version`, the
+        newest by default; `sha256`, the only digest to take; `config`, as of `load_mod`. Nothing
+        is raised: the code in `data` says why it was not brought. On success `data` has the entry
+        that keeps it in network.yaml, and what was installed.
+        """
+        from devserver.reload.adding import Adding, NotAdded
+
+        self._adding = self._adding or Adding(self.workspace)
+        try:
+            catalogues = (await self.shelf.listed()).catalogues
+            added = await run_in_thread(self._adding.prepare, self.config, catalogues, name, version, sha256)
+        except DevServerError as error:
+            code = error.code if isinstance(error, NotAdded) else "not_added"
+            return EventResponse(False, str(error), {"code": code})
+        agreed = approve({**added.facts, "name": added.name, "version": added.version, "sha256": added.sha256})
+        if not (await agreed if inspect.isawaitable(agreed) else agreed):
+            return EventResponse(False, f"{added.name} {added.version} was not approved", {"code": "not_approved"})
+        data: dict[str, Any] = {"name": added.name, "version": added.version, "entry": added.entry, "loaded": []}
+        for path in added.paths:
+            asked = LoadAsked(path, dict(config or {}), f"installed {added.name}", packages=added.folder)
+            response = response_of(await self.engine.submit(asked), path)
+            if not response.success:
+                return response
+            data["loaded"].append(response.data)
+        self._adding.keep(added)
+        return EventResponse(True, f"{added.name} {added.version} runs until this server ends", data)
 
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None

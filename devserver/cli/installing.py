@@ -19,10 +19,8 @@ from devserver.cli.following import Became, Followed
 from devserver.cli.locate import network_file
 from devserver.cli.output import say, say_json, show, show_lines, view
 from devserver.cli.staging import Asked, Given, Stage
-from devserver.cli.wanted import wants_of
 from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError, DevServerError
-from devserver.loader.environment import tops_here
 from devserver.market import shown as facts
 from devserver.market import sync as market
 from devserver.market.catalogue import Catalogue
@@ -38,6 +36,7 @@ from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
 from devserver.model.split import label_of, main_of
 from devserver.model.wire_read import restarted_from_dict
+from devserver.reload.wanted import taken_names, wants_of
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
 from devserver.ui.plan_lines import became
@@ -306,7 +305,7 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
             if done is not None and not done.good:
                 _tell(done, chosen)
                 raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
-            ready = market.install(resolved, taken=_taken(here), origins={}, offline=chosen.offline)
+            ready = market.install(resolved, taken=taken_names(here.workspace), origins={}, offline=chosen.offline)
             return applied(here, ready, chosen, concerned=(), text=text, done=done)
         except BaseException:
             here.files.put_back()
@@ -369,14 +368,7 @@ def prepared(
 ) -> Ready:
     """Resolve and install beside what runs."""
     resolved = _resolved(here, wants, chosen, upgrade=upgrade, everything=everything)
-    return market.install(resolved, taken=_taken(here), origins=origins or {}, offline=chosen.offline)
-
-
-def _taken(here: Here) -> dict[str, str]:
-    """Return the top names that no package may bring, each with its owner."""
-    own = {each.stem if each.suffix == ".py" else each.name for each in here.workspace.iterdir()
-           if each.suffix == ".py" or (each.is_dir() and any(each.glob("*.py")))}  # fmt: skip
-    return {**dict.fromkeys(tops_here(), "oa-dev itself uses"), **dict.fromkeys(own, f"lies beside {here.path.name}")}
+    return market.install(resolved, taken=taken_names(here.workspace), origins=origins or {}, offline=chosen.offline)
 
 
 def agreed(question: str, chosen: Choices, ready: Ready | None, *, default: bool) -> bool:

@@ -1,18 +1,20 @@
 """The control API of available mods: which there are, the facts about one, and the requests of
 agents.
 
-Installs nothing and asks no address. Reading needs the scope read, answering an agent this run's
-admin token.
+Installs nothing but what a person asks for with the digest that was shown. Reading needs the scope
+read, adding and answering an agent this run's admin token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
-from devserver.control.bodies import LONGEST_TEXT, Body, read
+from devserver.control.bodies import LONGEST_TEXT, Body, Text, read
 from devserver.errors import DevServerError
+from devserver.model.event import EventResponse
 from devserver.model.principal import Scope
 from devserver.network.asks import Asked, Asks, to_dict
 from devserver.transports.http.answers import Answer, told
@@ -47,6 +49,26 @@ class ShelfAsked(Protocol):
     def runs(self, mod_path: str) -> bool:
         """Return whether a mod runs."""
 
+    async def install(
+        self,
+        name: str,
+        *,
+        approve: Callable[[Mapping[str, Any]], bool | Awaitable[bool]],
+        version: str = "",
+        sha256: str = "",
+        config: Mapping[str, Any] | None = None,
+    ) -> EventResponse:
+        """Bring a mod of a catalogue for this run."""
+
+
+class AddAsked(Body):
+    """A mod to bring for this run, and the digest that the person was shown: nothing else is taken."""
+
+    name: Text
+    version: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    config: dict[str, object] | None = None
+
 
 class AnswerAsked(Body):
     """A person's answer to an agent. For yes `sha256` is the digest of the mod that was reviewed
@@ -70,6 +92,7 @@ class ShelfApi:
             Route("GET", "/_dev/catalogue/show", Scope.READ, self.show),
             Route("GET", "/_dev/asked", Scope.ADMIN, self.asked),
             Route("POST", "/_dev/asked", Scope.ADMIN, self.answer),
+            Route("POST", "/_dev/add", Scope.ADMIN, self.add),
         )
 
     async def search(self, request: Request) -> Answer:
@@ -102,6 +125,17 @@ class ShelfApi:
                 return _refused("not_added", f"{asked.name} does not run yet: add it first", 409)
         answered = self._network.asks.answer(body.number, added=body.answer == "yes")
         return told({} if answered is None else to_dict(answered))
+
+    async def add(self, request: Request) -> Answer:
+        """Bring a mod that a catalogue lists into this run, if it still has the digest that was
+        shown. No file of the workspace changes: `entry` is what keeps it in network.yaml."""
+        body = read(AddAsked, request)
+        added = await self._network.install(
+            body.name, version=body.version, sha256=body.sha256, config=body.config, approve=lambda facts: True
+        )
+        if not added.success:
+            return _refused(str((added.data or {}).get("code", "not_loaded")), added.message, 409)
+        return told({"message": added.message, **(added.data or {})})
 
     async def _runs(self, asked: Asked) -> bool:
         try:

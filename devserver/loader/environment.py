@@ -21,11 +21,13 @@ from devserver.market.folder import (
     environments,
     find_installed,
     hash_of,
+    installed_as,
     line_folder,
     lock_of,
     purge,
     write_whole,
 )
+from devserver.model.facts import PackageMoved
 from devserver.model.names import LOCK, normal
 from devserver.sources.roots import Roots
 
@@ -138,6 +140,12 @@ class Environment:
         if found.installed is not None:
             self.use(found)
 
+    def add(self, folder: Path) -> None:
+        """Use a folder that has more than the lock on disk names, until that changes."""
+        installed = installed_as(folder)
+        if installed is not None:
+            self.use(Found(self.digest, installed))
+
     def back_to(self, paths: Iterable[Path]) -> Found | None:
         """Use the folder of packages that these sources lie in, if it is another one; return the
         one in use until then.
@@ -186,6 +194,17 @@ class Environment:
         """Return whether a source lies in a former folder of packages."""
         is_current = self.current is not None and file.is_relative_to(self.current.folder)
         return file.is_relative_to(environments(self._roots.workspace)) and not is_current
+
+    def moved_since(self, before: Installed | None) -> tuple[PackageMoved, ...]:
+        """Return the packages that came, went or moved since another folder was in use."""
+        old = {} if before is None else before.packages
+        new = {} if self.current is None else self.current.packages
+        pairs = {name: (old.get(name), new.get(name)) for name in (*new, *old)}
+        return tuple(
+            PackageMoved(name, was.version if was is not None else None, now.version if now is not None else None)
+            for name, (was, now) in pairs.items()
+            if (was and was.identity) != (now and now.identity)
+        )
 
     # What it would change
 

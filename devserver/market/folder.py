@@ -150,6 +150,12 @@ def find_installed(workspace: Path, data: bytes) -> Installed:
     raise NotInstalled(f"{count} locked package{'s are' if count != 1 else ' is'} not installed · oa-dev sync")
 
 
+def installed_as(folder: Path) -> Installed | None:
+    """Return what is installed in a folder, by its record; None if it has none."""
+    found = _read_record(folder)
+    return None if found is None else found[1]
+
+
 def _read_record(folder: Path) -> tuple[str, Installed] | None:
     if folder.name.startswith("."):
         return None

@@ -70,6 +70,8 @@ class LoadAsked:
     cause: str = "asked"
     trusted: bool = True
     seen: int | None = None
+    packages: Path | None = None
+    """The folder of packages to use from now on, which has the mod."""
 
 
 @dataclass(frozen=True, slots=True)

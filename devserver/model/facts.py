@@ -502,6 +502,30 @@ class ModBlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageMoved:
+    """A package that came (`before` is None), went (`after` is None) or has another version."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"+ {self.name} {self.after}"
+        return f"- {self.name}" if self.after is None else f"{self.name} {self.before} → {self.after}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagesInstalled:
+    """The network uses another folder of packages. `lock` is its lock, `env` that folder, both in the workspace."""
+
+    lock: str
+    env: str
+    packages: tuple[PackageMoved, ...]
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The server has ended cleanly."""
 
@@ -536,5 +560,6 @@ Fact = (
     | AgentProgram
     | ModAsked
     | ModBlocked
+    | PackagesInstalled
     | Stopped
 )

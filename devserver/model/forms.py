@@ -481,6 +481,24 @@ class ModBlockedLine(TypedDict):
     runs: bool
 
 
+class PackageForm(TypedDict("PackageForm", {"from": str | None})):
+    """A package that came (`from` is null), went (`to` is null) or has another version."""
+
+    name: str
+    to: str | None
+
+
+class InstalledLine(TypedDict):
+    """The network uses another folder of packages, `env`, which is that of `lock`."""
+
+    type: Literal["installed"]
+    time: str
+    lock: str
+    packages: list[PackageForm]
+    env: str
+    duration_ms: float
+
+
 class StoppedLine(TypedDict):
     """The server has ended cleanly."""
 
@@ -524,6 +542,7 @@ Line = (
     | ContractLine
     | AskedLine
     | ModBlockedLine
+    | InstalledLine
     | StoppedLine
     | ErrorLine
 )

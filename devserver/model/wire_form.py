@@ -35,6 +35,7 @@ from devserver.model.facts import (
     ModError,
     Notice,
     Outcome,
+    PackagesInstalled,
     PinReplayed,
     PinResult,
     PlanDone,
@@ -113,6 +114,8 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             return (asked,)
         case ModBlocked():
             return (_mod_blocked(fact, time),)
+        case PackagesInstalled():
+            return (_installed(fact, time),)
         case Stopped():
             return (_stopped(fact, time),)
         case _:
@@ -140,6 +143,20 @@ def _mod_blocked(fact: ModBlocked, time: str) -> forms.ModBlockedLine:
         "reason": fact.reason,
         "catalogue": fact.catalogue,
         "runs": fact.runs,
+    }
+
+
+def _installed(fact: PackagesInstalled, time: str) -> forms.InstalledLine:
+    rows: list[forms.PackageForm] = [
+        {"name": each.name, "from": each.before, "to": each.after} for each in fact.packages
+    ]
+    return {
+        "type": "installed",
+        "time": time,
+        "lock": fact.lock,
+        "packages": rows,
+        "env": fact.env,
+        "duration_ms": round(fact.duration_ms, 1),
     }
 
 

@@ -35,12 +35,13 @@ from devserver.model.facts import (
     Holder,
     Notice,
     Outcome,
+    PackagesInstalled,
     PlanDone,
     PlanMade,
     Status,
 )
 from devserver.model.lifecycle import Action, Limits, ModState
-from devserver.model.names import module_of
+from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, StateMode, label_of, main_of
 from devserver.reload import hooks
@@ -369,8 +370,7 @@ class Engine:
         self.restarts.forget_foreseen()
         began, mark = time.monotonic(), self._around.agents_mark()
         self.knowledge.look(trigger)
-        if isinstance(trigger, LockChanged):
-            self._use_lock()
+        self._use_packages(trigger)
         situation = self.knowledge.situation(trigger)
         plan = make_plan(trigger, situation)
         if isinstance(trigger, ConfigChanged):
@@ -470,6 +470,19 @@ class Engine:
             self._tell(notice)
         for take in self.on_config:
             take(self.config)
+
+    def _use_packages(self, trigger: Trigger) -> None:
+        """Take the packages that a trigger brings, and tell what they change."""
+        began, before = time.monotonic(), self.environment.current
+        if isinstance(trigger, LockChanged):
+            self._use_lock()
+        elif isinstance(trigger, LoadAsked) and trigger.packages is not None:
+            self.environment.add(trigger.packages)
+        now, moved = self.environment.current, self.environment.moved_since(before)
+        if now is not None and moved:
+            env = str(now.folder.relative_to(self.roots.workspace))
+            took = (time.monotonic() - began) * 1000
+            self._tell(PackagesInstalled(lock=LOCK, env=env, packages=moved, duration_ms=took))
 
     def _use_lock(self) -> None:
         """Take the packages that the lock on disk names, or tell why that cannot be."""

@@ -31,6 +31,7 @@ from devserver.model.facts import (
     ModError,
     Notice,
     Outcome,
+    PackagesInstalled,
     PlanDone,
     PlanMade,
     ProgramState,
@@ -97,6 +98,11 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
         case ModBlocked():
             # If it was not loaded, its outcome says why.
             return (_mod_blocked(fact, view),) if fact.runs else ()
+        case PackagesInstalled():
+            words = f"packages: {', '.join(map(str, fact.packages))}"
+            return (
+                Block((dim(f"{view.look.glyphs.quiet} "), plain(words), dim(f" {view.look.glyphs.dot} {fact.env}"))),
+            )
         case _:
             assert_never(fact)
 

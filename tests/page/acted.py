@@ -215,6 +215,7 @@ class Acted:
             "drop",
             "asked",
             "record",
+            "add",
         )
         return (
             *(
@@ -334,6 +335,7 @@ class Acted:
             "answers": ["poll.open"],
             "requires": [],
             "touches": {"files": ["x.db"]},
+            "sha256": "ab" * 32,
         }
         return told({**row, **more, "lines": 120, "files": 2, "size": 4096, "read_from": "source"})
 

@@ -20,7 +20,7 @@ def test_a_version_beside_a_mod_is_promoted_or_dropped(opened, acted) -> None:
 
 
 def test_mods_are_searched_and_shown_with_what_they_answer_and_touch(opened, acted) -> None:
-    """And with the command that adds them: the page adds none."""
+    """And with the command that adds them; what the page adds for this run has the digest that it showed."""
     sampled(acted)
     page = opened()
     page.keyboard.press("7")
@@ -30,6 +30,8 @@ def test_mods_are_searched_and_shown_with_what_they_answer_and_touch(opened, act
     page.wait_for_selector("text=oa-dev add oa-mod-poll")
     assert "poll.open" in page.inner_text(".shelf article")
     assert "files: x.db" in page.inner_text(".shelf article")
+    page.click("button[title='oa-dev add oa-mod-poll']")
+    assert until(page, acted, "add") == {"name": "oa-mod-poll", "version": "1.2", "sha256": "ab" * 32}
 
 
 def test_what_an_agent_asks_for_is_told_and_can_be_refused(opened, acted) -> None:

@@ -29,8 +29,15 @@ async function shelfShow(name) {
   }
 }
 
+/** Brings the mod that is shown, for this run: what is brought has the digest that stands here. */
+async function add({ name, version, sha256 }) {
+  put({ adding: name });
+  const added = await act(`add ${name}`, "add", { name, version, sha256 }, (answer) => answer.message);
+  put({ adding: "", added: added && { ...added, name } });
+}
+
 export const shelving = {
-  shelf, shelfShow,
+  shelf, shelfShow, add,
   promote: (line) => act(`promote ${line.mod_id}`, "promote", { line: line.mod_id }),
   drop: (line) => act(`drop ${line.mod_id}`, "drop", { line: line.mod_id }),
   refuse: async (asked) => {

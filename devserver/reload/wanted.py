@@ -14,7 +14,7 @@ from pathlib import Path
 
 from devserver import __version__
 from devserver.errors import DevServerError, ModNotFound
-from devserver.loader.environment import installed_here
+from devserver.loader.environment import installed_here, tops_here
 from devserver.loader.locate import locate
 from devserver.market.catalogue import Catalogue, find
 from devserver.market.lock import Lock
@@ -164,3 +164,10 @@ def _needing(mod: _Own, workspace: Path, lock: Lock, catalogues: Sequence[Catalo
             shown = file.relative_to(workspace) if file.is_relative_to(workspace) else file
             places.append(f"{shown}:{place.line}")
     return Needing(mod.path, mod.declared.version, tuple(needs), next(iter(places), ""))
+
+
+def taken_names(workspace: Path) -> dict[str, str]:
+    """Return the top names that no package may bring, each with its owner in words."""
+    own = {each.stem if each.suffix == ".py" else each.name for each in workspace.iterdir()
+           if each.suffix == ".py" or (each.is_dir() and any(each.glob("*.py")))}  # fmt: skip
+    return {**dict.fromkeys(tops_here(), "oa-dev itself uses"), **dict.fromkeys(own, "lies beside network.yaml")}

@@ -1,0 +1,119 @@
+"""Brings a mod that a catalogue lists into the running network, for this run alone: no file that
+people write changes.
+
+A person has read what it does: what is brought has the digest that was shown. Its packages are
+resolved with all else that is locked, and lie in a folder of their own below `.oa-dev/env`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from devserver.errors import DevServerError
+from devserver.market import shown, sync
+from devserver.market.catalogue import BUILT_IN, Catalogue, Found
+from devserver.market.folder import alone, private_folder, write_record
+from devserver.market.sync import NothingSuits, Ready
+from devserver.market.wants import Listed
+from devserver.market.wheel import build_built_in, needed_built_in
+from devserver.model.config import NetworkConfig
+from devserver.reload.wanted import taken_names, wants_of
+
+_INDEX = ".oa-dev/added"
+"""The folder index of wheels that were built for this run."""
+
+
+class NotAdded(DevServerError):
+    """A mod that was not brought. `code` is the reason for programs."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """A mod that lies ready: `paths` are its mods, `facts` what was read of it, `folder` its
+    packages."""
+
+    name: str
+    version: str
+    sha256: str
+    paths: tuple[str, ...]
+    folder: Path
+    facts: Mapping[str, Any]
+    ready: Ready
+
+    @property
+    def entry(self) -> str:
+        """The lines of network.yaml that keep it."""
+        return "\n".join(f'- name: {each}\n  version: "~={_two(self.version)}"' for each in self.paths)
+
+
+def _two(version: str) -> str:
+    return ".".join((*version.split("."), "0")[:2])
+
+
+class Adding:
+    """The mods that were brought for this run. One at a time; everything here blocks."""
+
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
+        self._more: dict[str, Listed] = {}
+
+    def prepare(
+        self, config: NetworkConfig, catalogues: Sequence[Catalogue], name: str, version: str, sha256: str
+    ) -> Added:
+        """Install a mod beside what runs. With `sha256` only what has that digest.
+
+        Raises NotAdded, and what finding, building, resolving and installing raise.
+        """
+        found = shown.find_listed(catalogues, name)
+        blocked = found.entry.blocked_for(version or found.version or "")
+        if blocked:
+            raise NotAdded("blocked", f"{found.name} is blocked by {found.catalogue.name}: {blocked}")
+        with alone(self._workspace):
+            if found.catalogue.name == BUILT_IN:
+                self._build(found)
+            try:
+                return self._installed(config, catalogues, found, version, sha256)
+            except NothingSuits as error:
+                raise NotAdded("nothing_suits", f"{error}: {error.why.sentence or error.why.raw[:300]}") from error
+
+    def _build(self, found: Found) -> None:
+        folder = private_folder(self._workspace / _INDEX)
+        for each in (*needed_built_in(found.name), found.name):
+            build_built_in(each, folder)
+
+    def _installed(
+        self, config: NetworkConfig, catalogues: Sequence[Catalogue], found: Found, version: str, sha256: str
+    ) -> Added:
+        lock = sync.lock_here(self._workspace)
+        more = {**self._more, found.name: Listed(found.name, found.name, f"=={version}" if version else "")}
+        wants = wants_of(config, self._workspace, lock, catalogues, more=list(more.values()))
+        if (self._workspace / _INDEX).is_dir():
+            wants = replace(wants, indexes=(*wants.indexes, _INDEX))
+        resolved = sync.resolve(self._workspace, wants)
+        ready = sync.install(resolved, taken=taken_names(self._workspace), origins={})
+        locked = ready.lock.package(found.name)
+        if locked is None or (sha256 and sha256 not in locked.hashes):
+            got = locked.hashes[0][:8] if locked is not None else "nothing"
+            raise NotAdded("other_sha256", f"{found.name} is not what was shown: {got}… was found; nothing was added")
+        write_record(ready.folder, ready.lock, ready.data)
+        review = ready.reviews.get(found.name)
+        return Added(
+            name=found.name,
+            version=locked.version,
+            sha256=locked.hashes[0],
+            paths=tuple(path for path, owner in ready.mods.items() if owner == found.name),
+            folder=ready.folder,
+            facts=shown.review_facts(review) if review is not None else {},
+            ready=ready,
+        )
+
+    def keep(self, added: Added) -> None:
+        """Resolve what is brought later together with this."""
+        self._more[added.name] = Listed(added.name, added.name, f"=={added.version}")
