@@ -39,6 +39,8 @@ from devserver.model.facts import (
     ModRunning,
     Notice,
     Outcome,
+    PackageMoved,
+    PackagesInstalled,
     PhaseTook,
     PinReplayed,
     PinResult,
@@ -370,6 +372,18 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
         [
             {"type": "blocked", "mod_id": "polls", "name": "polls", "version": "1.0.0", "reason": "steals"}
             | {"catalogue": "mods-index", "runs": True}
+        ],
+    ),
+    (
+        PackagesInstalled(
+            lock="pylock.oa-dev.toml",
+            env=".oa-dev/env/12ab",
+            packages=(PackageMoved("polls", None, "1.0"), PackageMoved("words", "2.0", None)),
+            duration_ms=3.14,
+        ),
+        [
+            {"type": "installed", "lock": "pylock.oa-dev.toml", "env": ".oa-dev/env/12ab", "duration_ms": 3.1}
+            | {"packages": [{"name": "polls", "from": None, "to": "1.0"}, {"name": "words", "from": "2.0", "to": None}]}
         ],
     ),
     (
