@@ -12,8 +12,10 @@ from devserver.market.packages import parse_package
 from devserver.model.config import NetworkConfig
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod
+from devserver.model.split import main_of
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.plan import Situation
+from devserver.reload.plan.lines import describe, no_line
 from devserver.reload.plan.needs import as_loaded, declared, place_of
 from devserver.reload.plan.situation import not_loaded, required
 
@@ -34,6 +36,9 @@ class Why:
         path = self._path(name, situation)
         if path is not None:
             return self._mod(path, situation)
+        if "@" in name:
+            # Not the package of that name: a version of a mod is asked for.
+            return {"kind": "unknown", "name": name, "reason": no_line(name, situation)}
         found, needing = installed(name), list(self._mods_needing(name, situation))
         if found is None and not needing:
             return {"kind": "unknown", "name": name, "reason": not_loaded(name, situation)}
@@ -69,9 +74,17 @@ class Why:
             "needs": list(self._needs(path, declared(path, situation).requires, situation)),
             "works_with": list(self._needs(path, declared(path, situation).optional, situation)),
             "packages": [self._placed(text, path, situation) for text in said.packages],
+            "beside": self._beside(live),
             "goes_with": [each["mod_id"] for each in needed_by if each["runs"]] if live and live.came_with else [],
             "waits": "" if live is not None else self._waits(path, situation),
         }
+
+    @staticmethod
+    def _beside(live: LiveMod | None) -> Row | None:
+        """Return the events that a version beside a mod gets, and its code; None for a mod."""
+        if live is None or live.line is None:
+            return None
+        return {"mod_id": main_of(live.mod_id), "gets": live.out or describe(live.line)}
 
     @staticmethod
     def _came(path: str, situation: Situation) -> str:
@@ -172,5 +185,5 @@ def _is_named(text: str, name: str) -> bool:
 
 def _listed(path: str, config: NetworkConfig) -> Row | None:
     """Return where network.yaml lists a mod."""
-    spec = next((each for each in config.mods if module_of(each.path) == path), None)
+    spec = next((each for each in config.specs if module_of(each.path) == path), None)
     return None if spec is None else {"line": spec.line, "enabled": spec.enabled}

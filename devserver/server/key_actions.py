@@ -66,6 +66,8 @@ class KeyActions:
                 self._begin(self._check())
             case "install":
                 self._begin(self._install())
+            case "asked":
+                self._begin(self._show_asked())
             case "undo":
                 self._ask(UndoAsked(cause="key z"))
             case "redo":
@@ -106,14 +108,26 @@ class KeyActions:
         """Lock and install the wants, as the command does; the changes are followed like any
         others."""
         self._tell(Notice("sync: locking and installing the wants", calm=True))
-        command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
+        await self._command("sync: ", "sync", "--yes")
+
+    async def _show_asked(self) -> None:
+        """Show the mod that an agent has asked for first; the answer is a command of its own."""
+        waiting = self._network.asks.waiting()
+        if not waiting:
+            self._tell(Notice("no agent asks for a mod", calm=True))
+            return
+        await self._command("", "asked", str(waiting[0].number))
+
+    async def _command(self, prefix: str, *words: str) -> None:
+        """Carry out a command as another terminal does, and tell the lines that it prints."""
+        command = [sys.executable, "-P", "-m", "devserver", *words]
         done = await run_in_thread(
             partial(
                 subprocess.run, command, cwd=self._path.parent, capture_output=True, text=True, stdin=subprocess.DEVNULL
             )
         )
         for line in (done.stdout if done.returncode == 0 else done.stdout + done.stderr).splitlines():
-            self._tell(Notice(f"sync: {line.strip()}", calm=done.returncode == 0))
+            self._tell(Notice(f"{prefix}{line.strip() if prefix else line}", calm=done.returncode == 0))
 
     async def _check(self) -> None:
         # Here and not above: rarely needed, and slow to import.

@@ -32,6 +32,7 @@ KEYS: tuple[Key, ...] = (
     Key("m", "reload_one", "reload one…", "reload MOD"),
     Key("c", "check", "check", "check"),
     Key("i", "install", "install", "sync"),
+    Key("y", "asked", "asked mods", "asked"),
     Key("z", "undo", "undo reload", "undo"),
     Key("Z", "redo", "redo", "redo"),
     Key("s", "pause", "pause saves", "pause"),

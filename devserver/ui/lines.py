@@ -147,7 +147,8 @@ def _mod_asked(fact: ModAsked, view: View) -> Block:
     mod = joined((fact.name, fact.version), " ")
     why = f': "{fact.why}"' if fact.why else ""
     words = f"agent {fact.agent_id} asks for {mod} ({fact.catalogue}){why}"
-    return Block((Segment("? ", Style.NOTE), plain(words), dim(f" {view.look.glyphs.dot} oa-dev asked {fact.number}")))
+    shows = f"y shows it, or oa-dev asked {fact.number}" if view.keys else f"oa-dev asked {fact.number}"
+    return Block((Segment("? ", Style.NOTE), plain(words), dim(f" {view.look.glyphs.dot} {shows}")))
 
 
 def _mod_blocked(fact: ModBlocked, view: View) -> Block:

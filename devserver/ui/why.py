@@ -31,6 +31,8 @@ def _mod(row: Row, view: View) -> Iterator[Line]:
     waits = f"not loaded: {row['waits']}" if row["waits"] else ""
     head = joined((f"{row['mod_path']} {row['version']}", came, waits), dot)
     yield (strong(str(row["mod_id"])), plain(f"{version}{dot}"), plain(head))
+    if row["beside"]:
+        yield (dim(f"  beside {row['beside']['mod_id']}{dot}{row['beside']['gets']}"),)
     for each in row["needed_by"]:
         verb = "works with it: " if each["optional"] else "needed by "
         yield (dim(f"  {verb}{each['mod_id']} ({_requirement(each)}), {_how(each)}"),)

@@ -19,6 +19,7 @@ from devserver.model.facts import PackagesInstalled
 from devserver.model.principal import LOCAL
 from devserver.transports.http.answers import Answer
 from devserver.transports.http.routes import Request
+from devserver.transports.strict import Malformed
 
 
 @pytest.fixture
@@ -54,6 +55,8 @@ async def test_a_mod_that_was_shown_runs_until_the_end_and_changes_no_file(work:
     assert refused.status == 409 and b"other_sha256" in refused.body
     not_agreed = await work.net.install("polls", approve=lambda facts: facts["answers"] != ["polls.ask"])
     assert (not_agreed.success, not_agreed.data) == (False, {"code": "not_approved"})
+    with pytest.raises(Malformed):
+        await add(work, name="polls")  # as another page would
     assert "polls" not in sys.modules
     added = await add(work, name="polls", version="1.0", sha256=digest(work))
     assert added.status == 200 and rb"- name: polls\n  version: \"~=1.0\"" in added.body

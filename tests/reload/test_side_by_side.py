@@ -16,9 +16,12 @@ from devserver.live.split import bucket
 from devserver.live.tally import Tally
 from devserver.loader.modules import compile_text
 from devserver.model.change import LineAsked, UndoAsked
+from devserver.model.event import Event, EventResponse
 from devserver.model.facts import Guarded, Outcome, SplitSeen, Status
 from devserver.model.lifecycle import Action
+from devserver.model.principal import Principal, agent_principal
 from devserver.model.split import Guard, Line, Rule, StateMode
+from devserver.reload.why import Why
 from devserver.sources.files import digest_of
 
 WIKI = """
@@ -416,7 +419,15 @@ def test_a_guard_looks_at_the_last_events_alone() -> None:
 
 # What fails
 
+
+async def asked(work: Workspace, what: str, principal: Principal, **payload: Any) -> EventResponse:
+    """The network's answer to `system.mod.<what>` of an agent."""
+    event = Event(event_name=f"system.mod.{what}", source_id=principal.id, payload=payload)
+    return await work.net.ingest(event, principal)
+
+
 FAILS = {
+    "hand over": "\n    def restore_state(self, state):\n        raise ValueError('no')",
     "import": "\n    raise_at_import = 1 / 0",
     "construct": "\n    def __init__(self):\n        raise ValueError('no')",
     "initialize": "\n    def initialize(self):\n        return self.network.network_id != 'x' and 1 / 0",
@@ -433,10 +444,33 @@ async def test_a_promotion_that_fails_leaves_everything_as_it_was(work: Workspac
     assert loaded is not None
     text = loaded.text.data + FAILS[phase].encode()
     loaded.text = compile_text(loaded.path, text, digest_of(text))
+    if phase == "hand over":
+        work.instance("wiki").capture_state = dict
     assert not (await work.net.promote_mod("wiki@next")).success
     assert [await version(work, by=each) for each in ("ana", "bob")] == ["2", "1"]
     await work.save_mod("wiki", wiki(4))
     assert [await version(work, by=each) for each in ("ana", "bob")] == ["4", "1"]
+
+
+async def test_agents_with_the_right_widen_and_promote_a_line_by_event(work: Workspace) -> None:
+    """`system.mod.split` and `system.mod.promote`; an agent without it is refused, and nothing changes."""
+    await tried(work, agents=("ana",))
+    builder = agent_principal("builder", ("mods:write",))
+    refused = await asked(work, "split", agent_principal("ana"), line="wiki@next", share=1.0)
+    assert not refused.success and await version(work, by="bob") == "1"
+    assert (await asked(work, "split", builder, line="wiki@next", share=1.0)).success
+    assert await version(work, by="bob") == "2"
+    assert (await asked(work, "promote", builder, line="wiki@next")).success
+    assert list(work.net.running_mods()) == ["wiki"]
+
+
+async def test_why_says_what_a_line_is_and_which_there_are(work: Workspace) -> None:
+    """Beside which mod it runs, with what code and for whom; another label is no package of that name."""
+    await tried(work, agents=("ana",))
+    engine = work.net.engine
+    line, nowhere = (Why(engine.knowledge, engine.modules).of(each) for each in ("wiki@next", "wiki@3"))
+    assert line["beside"] == {"mod_id": "wiki", "gets": "the file on disk · ana · state shared · guard 5 %"}
+    assert (nowhere["kind"], nowhere["reason"]) == ("unknown", "there is no wiki@3; wiki has main, next")
 
 
 async def test_what_a_line_does_is_told_as_outcomes_of_its_own(work: Workspace) -> None:

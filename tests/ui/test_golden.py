@@ -365,6 +365,7 @@ WHY = {
     "needs": [],
     "works_with": [],
     "packages": [],
+    "beside": None,
     "goes_with": ["board"],
     "waits": "",
 }
@@ -379,6 +380,7 @@ WHY_LISTED = {
     "needs": [{**NEED, "generation": 1, "version": "1.1", "fits": True}],
     "works_with": [{**NEED, "generation": 1, "version": "1.0", "fits": False}],
     "packages": [{"requirement": "idna>=3,<4", "file": "mods/board/mod.py", "line": 2}],
+    "beside": None,
     "goes_with": [],
 }
 WHY_WAITS = {

@@ -189,11 +189,16 @@ def why_pinned(mod: LiveMod, situation: Situation) -> str:
 
 
 def _no_line(cause: str, action: Action, name: str, situation: Situation) -> Plan:
+    return _held(cause, action, name, no_line(name, situation))
+
+
+def no_line(name: str, situation: Situation) -> str:
+    """Return why no line with this name runs: the versions that its mod has."""
     main = situation.find(main_of(name))
     if main is None:
-        return _held(cause, action, name, not_loaded(main_of(name), situation))
+        return not_loaded(main_of(name), situation)
     labels = [each.line.label for each in situation.lines_of(main) if each.line is not None]
-    return _held(cause, action, name, f"there is no {name}; {main.mod_id} has {', '.join(('main', *labels))}")
+    return f"there is no {name}; {main.mod_id} has {', '.join(('main', *labels))}"
 
 
 def _runs_on(mod: LiveMod) -> str:
