@@ -186,6 +186,7 @@ def test_the_command_prints_the_schema_of_the_json_lines(tmp_path: Path) -> None
         "replayed",
         "stopped",
         "error",
+        "installed",
     }
     assert {"status", "reload", "wait reload", "check", "send"} <= told["commands"].keys()
 
