@@ -78,6 +78,8 @@ class PinAnswer(TypedDict):
     accepted: ObservationForm
     noise: list[str]
     ignore: list[str]
+    flips: int
+    """How often its result changed on the same code."""
     last: PinForm | None
     held_ms: NotRequired[float]
     """How long its mods were held when it was pinned."""
