@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from rig.agents import crowd
 from rig.mods import SLEEPER
 from rig.running import PATIENCE, Running, serving, started
 from rig.workspace import CONFIG, Workspace
+
+from devserver.server.port_holder import port_holder
 
 STOP_SECONDS = 3.0
 INTERRUPTED = 130
@@ -64,13 +68,15 @@ async def _stopping(server: Running) -> None:
 
 
 async def test_a_taken_port_makes_way_for_the_next(workspace: Workspace) -> None:
-    """Where the port is taken the next free one is used, and a notice says so."""
+    """Where the port is taken the next free one is used, and a notice says so, and which process has it."""
     with _listen(0) as taken:
         port = taken.getsockname()[1]
         async with serving(workspace, "--port", str(port)) as server:
-            notices = [line["message"] for line in server.told("notice")]
+            [notice] = [line["message"] for line in server.told("notice")]
             assert server.port > port
-            assert notices == [f"port {port} is in use; listening on {server.port} instead"]
+            by = f" by {holder}" if (holder := port_holder(port)) else ""
+            assert notice == f"port {port} is in use{by}; listening on {server.port} instead"
+            assert (f"(process {os.getpid()})" in notice) is Path("/proc/net/tcp").exists()
 
 
 async def test_a_taken_port_is_an_error_where_it_has_to_be_that_one(workspace: Workspace) -> None:
