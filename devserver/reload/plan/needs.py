@@ -345,8 +345,16 @@ def misspelled(mod: LiveMod, paths: Iterable[str]) -> str:
 
     Such a mistake in network.yaml ends nothing.
     """
-    own = (module_of(mod.mod_path),)
-    return next((each for each in paths if near(module_of(each), own) is not None), "")
+    own = module_of(mod.mod_path)
+    return next((each for each in paths if _is_near(module_of(each), own)), "")
+
+
+def _is_near(path: str, other: str) -> bool:
+    """Whether two paths are nearly one; in one package their last parts alone are compared."""
+    (package, _, name), (other_package, _, other_name) = path.rpartition("."), other.rpartition(".")
+    if package == other_package:
+        return near(name, (other_name,)) is not None
+    return near(path, (other,)) is not None
 
 
 def why_orphan(mod: LiveMod, situation: Situation) -> str:
