@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import contextmanager
 from itertools import islice
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from devserver.control.tape import Tape
@@ -28,8 +28,9 @@ from devserver.transports.strict import Malformed
 
 HOLD_SECONDS = 20.0
 GATHER_SECONDS = 0.25
-"""Seconds that news are gathered before a question is answered: four answers a second for each
-client."""
+"""The least time between a question and its answer: four answers a second for each asker."""
+SOON_SECONDS = 0.02
+"""How long events are gathered if the question has waited longer than that."""
 MOST_WATCHERS = 8
 MOST_ROWS = 100
 MOST_BYTES = 48 * 1024
@@ -83,14 +84,16 @@ class Views(Protocol):
 
 class FeedApi:
     """The endpoints, over one server. `hold`: the seconds that a question is held; `sleep`: how to
-    wait."""
+    wait; `clock`: monotonic seconds."""
 
     def __init__(
         self,
         views: Views,
         hold: float = HOLD_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        self._clock = clock
         self._views = views
         self._hold = hold
         self._sleep = sleep
@@ -118,11 +121,12 @@ class FeedApi:
             return refused("too_many_watchers", sentence, 429)
         after, only_rows = number(request, "after"), request.query.get("only") == "rows"
         known = (after or 0, number(request, "facts") or 0, number(request, "logs") or 0)
-        seconds = seconds_of(request, self._hold)
+        seconds, began = seconds_of(request, self._hold), self._clock()
         with self._watched():
             if after is not None:
                 await self._news(known[:1] if only_rows else known, seconds)
-                await self._sleep(GATHER_SECONDS)
+                # A question comes right after an answer: news after a quiet time need not wait.
+                await self._sleep(max(SOON_SECONDS, GATHER_SECONDS - (self._clock() - began)))
             body = self._answer(request, known, is_first=after is None)
         return Answer(self._views.clean(body))
 

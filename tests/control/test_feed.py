@@ -11,7 +11,15 @@ import orjson
 import pytest
 
 from devserver import Event, EventResponse
-from devserver.control.feed import GATHER_SECONDS, MOST_BYTES, MOST_NEWS, MOST_ROWS, MOST_WATCHERS, FeedApi
+from devserver.control.feed import (
+    GATHER_SECONDS,
+    MOST_BYTES,
+    MOST_NEWS,
+    MOST_ROWS,
+    MOST_WATCHERS,
+    SOON_SECONDS,
+    FeedApi,
+)
 from devserver.control.tape import Tape
 from devserver.model.principal import ADMIN, Scope
 from devserver.model.trace import ROW, Said
@@ -63,6 +71,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.now = 0.0
         self._sleepers: list[asyncio.Future[None]] = []
         self._news = asyncio.Event()
 
@@ -96,7 +105,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def api(views: SmallViews, clock: Clock) -> FeedApi:
-    return FeedApi(views, sleep=clock.sleep)
+    return FeedApi(views, sleep=clock.sleep, clock=lambda: clock.now)
 
 
 def asked(**query: Any) -> Request:
@@ -143,6 +152,18 @@ async def test_a_question_is_held_until_something_happens_and_gathers_what_comes
     found = await waiting
     assert (numbers(found), found["next"], clock.slept) == ([1, 2, 3, 4, 5], 5, [GATHER_SECONDS])
     assert "columns" not in found
+
+
+async def test_what_comes_after_a_quiet_time_is_told_at_once(api: FeedApi, views: SmallViews, clock: Clock) -> None:
+    """A swap that a person waits for is seen; the next answer takes its time again."""
+    waiting = asyncio.create_task(told(api.feed(asked(after=0))))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    clock.now += 5.0
+    views.happen()
+    await clock.let_pass()
+    assert numbers(await waiting) == [1]
+    assert clock.slept == [SOON_SECONDS]
 
 
 @pytest.mark.parametrize("what", ["facts", "logs"])
