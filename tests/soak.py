@@ -1,7 +1,8 @@
 """A network under random faults for as long as it is told: `python -m tests.soak --minutes 30`.
 
 Fifty agents send numbered events to each other while mods are edited, broken, mended, loaded, unloaded, reloaded and
-taken back, network.yaml changes, clients stall and vanish, and handlers fail, block and hang. At the end the books have
+taken back, the server restarts in place, network.yaml changes, clients stall and vanish, and handlers fail, block and
+hang. At the end the books have
 to balance, and the process may not have grown. Prints one line of figures a minute and a summary; with `--write FILE`
 the result becomes a page. Ends with 1 where something was lost.
 """
@@ -192,7 +193,7 @@ class Soak:
     async def _trouble(self, end: float) -> None:
         kinds: list[Callable[[], Awaitable[object]]] = [
             *(self._edit, self._edit, self._break, self._reload, self._unload_and_load),
-            *(self._undo, self._configure, self._vanish, self._stall, self._misbehave, self._garbage),
+            *(self._undo, self._configure, self._vanish, self._stall, self._misbehave, self._garbage, self._restart),
         ]
         while time.monotonic() < end:
             kind = self._chosen.choice(kinds)
@@ -225,6 +226,17 @@ class Soak:
     async def _unload_and_load(self) -> None:
         for command in ("unload", "load"):
             await asyncio.to_thread(self.live.control, command, mod_path="mods.other")
+
+    async def _restart(self) -> None:
+        """A restart in place: lines, events and remembered answers have to outlive it."""
+        mark = len(self.live.lines)
+        await asyncio.to_thread(self.live.control, "restart")
+        await self._until(lambda: self._restarted(mark))
+
+    def _restarted(self, mark: int) -> bool:
+        # One that has to wait says so, and is none.
+        told = [each for each in self.live.lines[mark:] if each["type"] in ("restart", "plan")]
+        return any(each["type"] == "restart" or (each["restart"] or {}).get("waits") for each in told)
 
     async def _vanish(self) -> None:
         await self._chosen.choice(self._peers).vanish()

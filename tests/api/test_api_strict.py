@@ -16,6 +16,12 @@ def test_an_object_is_read_as_it_is():
     assert parse_object(json.dumps(value).encode()) == value
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**64) - 1, 10**30 + 1])
+def test_a_long_number_is_read_exactly(number: int):
+    """Also in an object that gives no other reason to read it with care."""
+    assert parse_object(b'{"n":%d}' % number) == {"n": number}
+
+
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
