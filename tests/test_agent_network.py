@@ -87,7 +87,7 @@ BAD = {
     ),
     **{
         f"handler that takes {takes}": bad(
-            "the handler for bad.thing is called with the event alone: thing(self, event)",
+            "thing(), the handler for bad.thing, must take one argument: def thing(self, event)",
             f"@mod_event_handler('bad.thing')\nasync def thing({takes}): pass",
         )
         for takes in ("self", "self, event, more", "self, event, *, more")

@@ -72,7 +72,7 @@ async def test_undo_brings_back_the_code_and_the_state_before_the_last_reload(ne
     done = await undo(network, "tally")
 
     assert [each.status for each in done.outcomes] == [Status.APPLIED]
-    assert "state as it was" in done.outcomes[0].note
+    assert "state restored" in done.outcomes[0].note
     assert await add(network) == {"code": 1, "word": "one", "count": 2}
     assert network.running_mods()["tally"]["generation"] == 3
 
@@ -206,7 +206,7 @@ async def test_a_state_comes_back_with_objects_that_cannot_be_copied(network: Ag
     await add(network)
     del state["open"]
     done = await undo(network)
-    assert "state as it was" in done.outcomes[0].note
+    assert "state restored" in done.outcomes[0].note
     assert await add(network) == {"code": 1, "word": "one", "count": 2}
     assert state_of(network)["open"] is opened
 

@@ -124,8 +124,8 @@ def as_called(handler: Callable[..., Any], names: Sequence[str], owner: type) ->
         name = getattr(handler, "__name__", repr(handler))
         code = getattr(getattr(handler, "__func__", handler), "__code__", None)
         raise HandlerFault(
-            f"the handler for {', '.join(names)} is called with the event alone: {name}(self, event); "
-            f"to get the payload too, annotate it with a pydantic model: {name}(self, event, payload: Model)",
+            f"{name}(), the handler for {', '.join(names)}, must take one argument: def {name}(self, event); "
+            f"to get the payload too, annotate it with a pydantic model: def {name}(self, event, payload: Model)",
             file=None if code is None else code.co_filename,
             line=1 if code is None else code.co_firstlineno,
         )

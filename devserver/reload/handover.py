@@ -174,7 +174,7 @@ class StateTransfer:
         self.new.instance.state = state
         if not state:
             return "no state"
-        words = "state kept" if self.before is None else "state as it was"
+        words = "state kept" if self.before is None else "state restored"
         return _said(words, (_count(len(state), "key"), *self._unmoved()))
 
     async def _captured(self, capture: Callable[[], Any], restore: Callable[[Any], Any]) -> str:
