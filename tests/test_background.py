@@ -118,7 +118,7 @@ async def test_what_fails_on_another_thread_is_told_by_the_code_it_came_through(
 async def test_an_exception_that_a_mod_handles_is_not_told(
     work: Workspace, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever awaits the task has looked at it."""
+    """The code that awaits the task has seen its exception."""
     monkeypatch.setattr(background, "UNHEEDED", 0.01)
     work.mod("fails", FAILS)
     await work.start("mods.fails", home=at)
@@ -166,7 +166,7 @@ async def test_the_hosts_own_handler_hears_of_what_is_no_mods(work: Workspace) -
     async def own() -> None:
         raise KeyError("the host's")
 
-    asyncio.create_task(own())  # noqa: RUF006 - nobody shall hold it
+    asyncio.create_task(own())  # noqa: RUF006 - nothing shall hold it
     loop.call_soon(lambda: 1 / 0)
     await work.ask("fail.now", how="own_task")
     await until(lambda: bool(work.told(ModError)))

@@ -1,8 +1,8 @@
 """How several hosts agree on one group of a plan: what the author does, and what each host does. Pure tables.
 
 One write decides: `create(revision, commit)` or `create(revision, abort)`, of which the engine takes the first. The
-author writes commit when each host has voted yes; a host that has voted and waits too long writes abort; whoever is
-refused reads what stands there. A host that has not voted yes undoes whenever it likes.
+author writes commit when each host has voted yes; a host that has voted and waits too long writes abort; a host
+that is refused reads what stands there. A host that has not voted yes undoes whenever it likes.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Engine:
         raise NoEngine(f"nats-server did not start: {self._last_words()}")
 
     async def stop(self) -> None:
-        """End it, whoever started it, and wait for that."""
+        """End it, also where another process started it, and wait for that."""
         record = self._record
         if record is None:
             return

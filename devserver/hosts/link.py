@@ -1,7 +1,7 @@
 """The connection to the engine, and the only file that knows nats-py.
 
 Asks, publishes, stores and listens; says when the engine is away and when it is back. Runs on the control loop. What is
-sent while the engine is away fails at once: nothing waits in a buffer that nobody looks at.
+sent while the engine is away fails at once: no message waits in a buffer unseen.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ class Link:
     async def consume(self, stream: str, consumer: str, subject: str, heard: Heard) -> Listening:
         """Take what a queue keeps for a subject, all that was not taken before included, in order.
 
-        Whoever consumed it before, under the same name, gets nothing more. Each message stays until `take` of its
+        An earlier consumer of the same name gets nothing more. Each message stays until `take` of its
         `reply`. Raises EngineAway, EngineRefused.
         """
 
@@ -371,7 +371,7 @@ class Link:
         try:
             yield
         except NoRespondersError as error:
-            raise NoHost("nobody answers there") from error
+            raise NoHost("no host answers there") from error
         except APIError as error:
             if error.err_code == _WRONG_LAST:
                 raise Conflict("another host was first") from error

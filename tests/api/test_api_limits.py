@@ -190,7 +190,7 @@ async def test_a_body_that_trickles_is_given_up(served, monkeypatch):
 
 
 async def test_where_it_is_crowded_health_still_answers(served, monkeypatch):
-    """Whoever comes after the last place is taken is told so, and who was there goes on."""
+    """A client that finds no place is told so; the clients that have one go on."""
     monkeypatch.setattr(HttpConnection, "most_connections", 3)
     monkeypatch.setattr(HttpConnection, "crowded_seconds", 0.2)
     async with served.line() as first, served.line() as second, served.line() as third:

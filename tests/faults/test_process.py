@@ -377,7 +377,7 @@ def test_a_suspended_server_goes_on_where_it_was(site: Site) -> None:
 
 
 def test_a_closed_stdout_ends_nothing(site: Site) -> None:
-    """Whoever read its lines has gone; agents have not."""
+    """The reader of its lines has gone; agents have not."""
     site.mod("work", HELLO % 1)
     site.yaml()
     live = start(site)

@@ -131,7 +131,7 @@ async def test_what_is_not_in_the_lock_is_not_loaded_by_agents(workspace: Worksp
 async def test_a_mod_that_pip_has_installed_is_not_loaded(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever asks: what comes from outside is in the lock. It is said how it gets there."""
+    """A mod from outside belongs in the lock; the message says how it gets there."""
     site = workspace.folder.parent / "venv" / "site-packages"
     (site / "polls").mkdir(parents=True)
     (site / "polls" / "__init__.py").write_text(dedent(mod_source("polls", "1.0")))

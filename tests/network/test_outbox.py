@@ -23,7 +23,7 @@ def ids(letters: list[Letter]) -> list[str]:
 async def taking_from(outbox: Outbox) -> asyncio.Task:
     """A taker that waits already."""
     task = asyncio.create_task(outbox.take(60))
-    while not outbox.awaited:  # noqa: ASYNC110 - nothing tells when somebody begins to wait
+    while not outbox.awaited:  # noqa: ASYNC110 - nothing tells when a taker begins to wait
         await asyncio.sleep(0)
     return task
 

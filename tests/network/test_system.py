@@ -68,7 +68,7 @@ async def test_an_answer_says_what_it_answers(context):
 
 
 async def test_an_unknown_command_is_refused(context):
-    """Whoever asks; it never becomes an ordinary event."""
+    """No principal may send one; it never becomes an ordinary event."""
     for principal in (ANA, ADMIN, LOCAL, ANONYMOUS):
         response = await ask(context, "no_such_thing", principal=principal)
         assert (response.success, response.data["code"]) == (False, "unknown_command")

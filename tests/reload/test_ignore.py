@@ -112,7 +112,7 @@ def test_the_workspaces_gitignore_is_obeyed_as_git_does(
 
 
 def test_a_pattern_for_directories_covers_the_directory_itself(tmp_path: Path) -> None:
-    """Whoever asks says that a path is a directory."""
+    """The caller says that a path is a directory."""
     assert Rules(tmp_path, "build/\n").why_ignored(Path("build"), is_directory=True) == ".gitignore: build/"
 
 

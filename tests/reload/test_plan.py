@@ -246,7 +246,7 @@ CASES = {
         situation(THREE),
     ),
     "yaml_keeps_what_runs_by_hand": Case(
-        "A mod that somebody loaded by hand is no concern of network.yaml.",
+        "A mod that was loaded by hand is no concern of network.yaml.",
         ConfigChanged(yaml("wiki")),
         situation([live("wiki"), live("echo", listed=False)]),
     ),
@@ -306,7 +306,7 @@ CASES = {
         ),
     ),
     "yaml_needs_what_it_disables": Case(
-        "What network.yaml disables is not loaded, whoever needs it.",
+        "What network.yaml disables is not loaded, whichever mod needs it.",
         ConfigChanged(yaml("search", spec("wiki", enabled=False))),
         situation((), yaml(), declared={"search": (("mods.wiki>=1",), "1"), "wiki": ((), "1.2")}),
     ),

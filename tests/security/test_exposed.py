@@ -86,7 +86,7 @@ def test_a_stranger_with_the_join_token_joins_and_sends(exposed: Live, join_toke
 
 
 def test_who_was_refused_is_written_down_with_its_address(exposed: Live) -> None:
-    """Whoever guesses at the token from elsewhere can be found."""
+    """A client that guesses the token from elsewhere can be found."""
     from_afar(exposed, "POST", "/api/register", {"agent_id": "mal", "join_token": "guess"})
     from_afar(exposed, "GET", "/nowhere")
     for what in ("register mal", "GET /nowhere"):

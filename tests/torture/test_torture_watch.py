@@ -29,7 +29,7 @@ async def watched(here: World) -> AsyncIterator[None]:
         await here.network.submit(FilesChanged(sources))
 
     async def config() -> None:
-        raise AssertionError("nobody has touched network.yaml")
+        raise AssertionError("network.yaml is untouched")
 
     watch = Watch(
         engine.roots,

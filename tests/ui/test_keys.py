@@ -223,7 +223,7 @@ class Session:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.environ.pop("PYTHONBREAKPOINT", None)
-            # Whoever runs the tests in the background has them ignore Ctrl-C.
+            # Tests that run in the background ignore Ctrl-C.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(ROOT)
             os.execvpe(command[0], command, os.environ | {"PYTHONPATH": str(ROOT), "PS1": "prompt> ", "TERM": "xterm"})

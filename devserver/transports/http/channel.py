@@ -143,7 +143,7 @@ class Channel(asyncio.BufferedProtocol):
     @property
     def owner(self) -> str:
         """The client, as the account of connections shows it."""
-        host, port, *_ = self.transport.get_extra_info("peername") or ("somebody", 0)
+        host, port, *_ = self.transport.get_extra_info("peername") or ("unknown", 0)
         return f"{host}:{port}"
 
     def is_working(self) -> bool:

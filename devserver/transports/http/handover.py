@@ -46,4 +46,4 @@ class HandedConnection:
     ends: bool = False
     agent_id: str | None = None
     principal: Principal = ANONYMOUS
-    who: str = "somebody"
+    who: str = "unknown"

@@ -114,7 +114,7 @@ class HttpConnection(Channel):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._deadline = Deadline(self._too_slow)
         self._crowded = self._near = self._was_served = False
-        self._who = "somebody"
+        self._who = "unknown"
         self._task: asyncio.Task[None] | None = None
         """The task that answers the request."""
         self._fed = bytearray()

@@ -27,7 +27,7 @@ class Request:
     principal: Principal
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
-    who: str = "somebody"
+    who: str = "unknown"
 
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Answer]]

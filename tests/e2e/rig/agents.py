@@ -27,7 +27,7 @@ Answer = dict[str, Any]
 
 
 class Asker(Protocol):
-    """Whoever can send an event and gets its answer."""
+    """A sender of events that gets their answers."""
 
     name: str
 
