@@ -76,10 +76,25 @@ def run(
         return code
     if fresh and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
+    return _run_here(
+        path, settings, image, Supervised.of(os.environ), as_json=as_json, open_page=open_page, record=record
+    )
+
+
+def _run_here(
+    path: Path,
+    settings: Settings,
+    image: Image,
+    supervised: Supervised,
+    *,
+    as_json: bool,
+    open_page: bool,
+    record: bool,
+) -> int:
+    """Serve in this process, after an image before this one if there was one."""
     from devserver.server.process_limits import set_limits
 
     set_limits()
-    supervised = Supervised.of(os.environ)
     supervised.leave_last_words()
     from devserver.server.before import Before
 

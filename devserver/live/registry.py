@@ -258,6 +258,14 @@ class Registry:
             return (self.find(mod) if label == MAIN else None), True
         return self._aliases.get(module_of(name)) or self._aliases.get(name), True
 
+    def mod_of(self, module: str) -> str | None:
+        """Return the id of the running mod that a module belongs to."""
+        for generation in self.live:
+            package = generation.entry.removesuffix(".mod")
+            if module == package or module.startswith(f"{package}."):
+                return generation.mod_id
+        return None
+
     def make_slot(self, mod_id: str, mod_path: str) -> Slot:
         """Return a slot for a mod that is being loaded; it joins the table at `commit`."""
         return Slot(mod_id, mod_path, Gate(self._held_events))

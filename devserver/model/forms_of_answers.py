@@ -607,7 +607,10 @@ ANSWERS: dict[str, Any] = {
     "unload": DoneForm,
     "undo": DoneForm,
     "redo": DoneForm,
-    "why": WhyModAnswer | WhyPackageAnswer | WhyUnknownAnswer | WhichAnswer,
+    "why": forms_of_packages.WhyModAnswer
+    | forms_of_packages.WhyPackageAnswer
+    | forms_of_packages.WhyUnknownAnswer
+    | WhichAnswer,
     "send": SentAnswer,
     "events": EventRow,
     "events --list": CatalogueAnswer,

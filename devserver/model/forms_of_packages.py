@@ -221,6 +221,98 @@ CompareVersions = TypedDict(
 
 
 Changed = InstalledAnswer | NothingAnswer | AsksAnswer | ConflictAnswer | TakenBackAnswer
+
+
+class NeedForm(TypedDict):
+    """A requirement, where it is written, and which version of it runs."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+    mod_id: str
+    generation: int
+    version: str | None
+    fits: bool
+
+
+class ListedForm(TypedDict):
+    """Where network.yaml lists a mod."""
+
+    line: int | None
+    enabled: bool
+
+
+class NeederForm(TypedDict):
+    """A mod that needs another one, or a package, with the requirement and its place."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+    mod_id: str
+    mod_path: str
+    runs: bool
+    came: str
+    listed: ListedForm | None
+    optional: NotRequired[bool]
+    version: NotRequired[str]
+
+
+class PlacedForm(TypedDict):
+    """A requirement, and where it is written."""
+
+    requirement: str
+    file: str | None
+    line: int | None
+
+
+class WhyModAnswer(TypedDict):
+    """Why a mod runs (`came`: "listed", "asked", "automatic"), or why it does not (`waits`)."""
+
+    kind: Literal["mod"]
+    mod_id: str
+    mod_path: str
+    generation: int
+    version: str
+    came: str
+    listed: ListedForm | None
+    needed_by: list[NeederForm]
+    needs: list[NeedForm]
+    works_with: list[NeedForm]
+    packages: list[PlacedForm]
+    goes_with: list[str]
+    waits: str
+
+
+class NeedingPackageForm(TypedDict):
+    """A package that needs another one."""
+
+    name: str
+    version: str
+    requirement: str
+
+
+class WhyPackageAnswer(TypedDict):
+    """The mods and packages that need and import a Python package; `imported`: its version in this
+    process."""
+
+    kind: Literal["package"]
+    name: str
+    version: str | None
+    imported: str | None
+    folder: str | None
+    imported_by: list[str]
+    needed_by: list[NeederForm]
+    needed_by_packages: list[NeedingPackageForm]
+
+
+class WhyUnknownAnswer(TypedDict):
+    """The name of no known mod or package."""
+
+    kind: Literal["unknown"]
+    name: str
+    reason: str
+
+
 ANSWERS: dict[str, Any] = {
     "add": Changed,
     "update": Changed,

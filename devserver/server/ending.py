@@ -8,7 +8,7 @@ from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.live.loops import LoopThread
-from devserver.model.facts import Notice
+from devserver.model.facts import Notice, Stopped
 from devserver.server.leaving import left_running
 from devserver.server.watchdog import frames_of_thread
 from devserver.transports.http.serving import HttpServer
@@ -20,6 +20,18 @@ _PATIENCE = 0.4
 """Seconds after which a stop tells what it waits for."""
 
 Step = tuple[str, Callable[[], Awaitable[Any] | None]]
+
+
+def summary_of(network: AgentNetwork) -> Stopped:
+    """Return the counts of a run that ends."""
+    stats = network.get_network_stats()
+    return Stopped(
+        stats["events"],
+        stats["reloads"],
+        stats["failed_plans"],
+        len(network.mods()),
+        stats["agent_count"],
+    )
 
 
 class Ending:

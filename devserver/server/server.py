@@ -37,7 +37,6 @@ from devserver.model.facts import (
     Notice,
     PlanDone,
     Ready,
-    Stopped,
 )
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
@@ -47,7 +46,7 @@ from devserver.model.split import main_of
 from devserver.server.app import make_app, own_routes
 from devserver.server.before import Before
 from devserver.server.contracts import Contracts
-from devserver.server.ending import Ending
+from devserver.server.ending import Ending, summary_of
 from devserver.server.exposure import Exposure
 from devserver.server.heard import listening_sockets
 from devserver.server.hosting import Hosting
@@ -300,7 +299,7 @@ class Server:
             self._begin(run_in_thread(self._network.engine.environment.purge))
         self._begin(self._keep_presence())
         engine = self._network.engine
-        watchdog = Watchdog(self._home, self._mod_of, engine.shown, lambda: engine.limits, self.tell)
+        watchdog = Watchdog(self._home, engine.registry.mod_of, engine.shown, lambda: engine.limits, self.tell)
         self._begin(watchdog.run())
         self._begin(warn_of_blocked(self._network, self.tell))
         if self._files.are_ours:
@@ -541,13 +540,6 @@ class Server:
     def _exit_requested(self, request: BaseException) -> None:
         self.tell(Notice(f"a task of a mod asked the process to end ({request!r}); only that task has ended"))
 
-    def _mod_of(self, module: str) -> str | None:
-        for generation in self._network.engine.registry.live:
-            package = generation.entry.removesuffix(".mod")
-            if module == package or module.startswith(f"{package}."):
-                return generation.mod_id
-        return None
-
     async def _keep_presence(self) -> None:
         """Let go of agents that have been silent for longer than network.yaml allows."""
         while True:
@@ -577,7 +569,7 @@ class Server:
         """End everything in order; unfinished work is left to the end of the process."""
         leaving = Leaving(self._face.close, code=0 if sys.exc_info()[0] is None else 1)
         leaving.begin()
-        summary = self._summary()
+        summary = summary_of(self._network)
         await _cancelled(*self._tasks)
         await Ending(self._network, self._home, self._http, self.tell).run(
             (
@@ -598,16 +590,6 @@ class Server:
     def _end_kept(self) -> None:
         if self._files.are_ours:
             self._kept.end()
-
-    def _summary(self) -> Stopped:
-        stats = self._network.get_network_stats()
-        return Stopped(
-            stats["events"],
-            stats["reloads"],
-            stats["failed_plans"],
-            len(self._network.mods()),
-            stats["agent_count"],
-        )
 
 
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
