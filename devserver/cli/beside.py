@@ -65,7 +65,7 @@ def _line(spec: ModSpec, values: dict[str, Any]) -> str:
 
 
 def _main(here: Here, found: Given, named: str) -> ModSpec:
-    """The mod of network.yaml that a version is to run beside. Raises Problem."""
+    """Return the mod of network.yaml that a version is to run beside. Raises Problem."""
     paths = [path for path, name in here.lock.mods.items() if name == normal(found.name)]
     wanted = module_of(named) if named else next(iter(paths), "")
     spec = next((each for each in here.config.mods if wanted and module_of(each.path) == wanted), None)
@@ -81,7 +81,7 @@ def _main(here: Here, found: Given, named: str) -> ModSpec:
 
 
 def _values(found: Given, spec: ModSpec, beside: Beside) -> dict[str, Any]:
-    """The entry below `versions`. Raises Problem for what cannot be there."""
+    """Return the entry below `versions`. Raises Problem for what cannot be there."""
     example = f"oa-dev add '{found.name}~=2.0' --beside {spec.path}"
     if not found.versions:
         raise Problem(f"which version of {found.name} is to run beside {spec.path}?", example)
@@ -153,7 +153,7 @@ def _update(names: Sequence[str], chosen: Choices) -> int:
 
 
 def _label(old: Locked, new: Locked, spec: ModSpec) -> str:
-    """The major version where that tells the two apart, else all of it."""
+    """Return the major version where that tells the two apart, else all of it."""
     majors = [label_of_versions(each.version) for each in (old, new)]
     taken = [each.beside.label for each in spec.versions if each.beside is not None]
     if majors[0] != majors[1] and majors[1] is not None and majors[1] not in taken:

@@ -139,7 +139,7 @@ def stop() -> Answer:
 
 
 def _forms() -> dict[Callable[..., Answer], Any]:
-    """The tools with the forms of their answers, which are those that the commands print."""
+    """Return the tools with the forms of their answers, which are those that the commands print."""
     from devserver.model import forms_of_answers as answers
 
     return {

@@ -60,7 +60,7 @@ def _has_parts(word: str, value: Any) -> bool:
 
 
 def _parts(word: str, value: Any) -> Sequence[Any]:
-    """The schemas that a word of a schema holds."""
+    """Return the schemas that a word of a schema holds."""
     form = _PARTS.get(word)
     if form is None or not isinstance(value, _FORMS[form]):
         return ()
@@ -133,7 +133,7 @@ _IS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are the same in JSON: there 1 is 1.0, and true is not 1."""
+    """Return whether two values are the same in JSON: there 1 is 1.0, and true is not 1."""
     return json.dumps(_plain(one), sort_keys=True, default=str) == json.dumps(
         _plain(other), sort_keys=True, default=str
     )
@@ -213,7 +213,8 @@ _RULES: Mapping[str, _Rule] = {
 
 
 def _target(root: Schema, reference: Any) -> Any:
-    """What a reference such as `#/$defs/board` leads to in its own schema; None for any other one."""
+    """Return what a reference such as `#/$defs/board` leads to in its own schema; None for any
+    other one."""
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
         return None
     found: Any = root
@@ -232,7 +233,7 @@ class _Check:
         self._root = root
 
     def against(self, schema: Any, value: Any, loc: Loc, depth: int = 0) -> Iterator[Misfit]:
-        """What is wrong with one value, and with what it holds."""
+        """Yield what is wrong with one value, and with what it holds."""
         if schema is False:
             yield Misfit(loc, "false", f"{_this(loc)} is not allowed")
         if not isinstance(schema, Mapping) or depth > _DEEPEST:

@@ -198,7 +198,8 @@ def _filled(wanted: str, context: Mapping[str, Any]) -> str:
 
 
 def described(loc: Loc, given: object, kind: str) -> str:
-    """A refused value in few words; the value of what is named like a secret is never repeated."""
+    """Return a refused value in few words; the value of what is named like a secret is never
+    repeated."""
     if kind == "string_too_long" and isinstance(given, str):
         return f"one of {len(given)}"
     if kind in ("too_long", "too_short") and isinstance(given, list | dict):
@@ -220,7 +221,7 @@ def _is_secret(part: str | int) -> bool:
 
 
 def named(loc: Loc) -> str:
-    """A place in the values as people write it: "files[0].name"."""
+    """Return a place in the values as people write it: "files[0].name"."""
     text = ""
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

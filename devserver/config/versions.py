@@ -28,7 +28,7 @@ def default_label(name: str) -> str | None:
 
 
 def label_of_versions(text: str) -> str | None:
-    """The label of a version from an index: its major version, as in "2" for "~=2.0"."""
+    """Return the label of a version from an index: its major version, as in "2" for "~=2.0"."""
     found = re.search(r"[0-9]{1,20}", text)
     return found[0] if found is not None else None
 

@@ -111,7 +111,8 @@ class Environment:
         return {} if self.current is None else self.current.mods
 
     def folder_of(self, line: str) -> Path | None:
-        """Where a version of a mod lies that was installed beside the others (`wiki_extras@2`); None for none."""
+        """Return where a version of a mod lies that was installed beside the others
+        (`wiki_extras@2`); None for none."""
         if self.current is None or line not in self.current.packages:
             return None
         return line_folder(self.current.folder, line)

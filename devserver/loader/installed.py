@@ -32,7 +32,8 @@ class _Stamp(NamedTuple):
 
 
 def changed_since(began: float) -> bool:
-    """Whether a module that is loaded lies on disk as something newer, or packages were installed since.
+    """Return whether a module that is loaded lies on disk as something newer, or packages were
+    installed since.
 
     `began`: seconds since 1970.
     """
@@ -42,7 +43,8 @@ def changed_since(began: float) -> bool:
 
 
 def _touched_ns(file: str) -> float:
-    """When a file became what it is at its place: what is moved there keeps the time at which it was written."""
+    """Return when a file became what it is at its place: what is moved there keeps the time at
+    which it was written."""
     try:
         found = os.stat(file)
     except OSError:

@@ -158,7 +158,7 @@ def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str,
 
 
 def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:
-    """The entry module of a mod whose package, if it has one, has these folders."""
+    """Return the entry module of a mod whose package, if it has one, has these folders."""
     *parents, last = name.split(".")
     own = _spec(last, path, roots)
     inside = (

@@ -117,7 +117,7 @@ def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Plac
 
 
 def slot_place(word: str, thing: Any, **more: Any) -> Place:
-    """The slots of an object, read and set without running code of its class."""
+    """Return the slots of an object, read and set without running code of its class."""
     members = dict(raw.slots_of(type(thing)))
 
     def put(key: Any, now: Any, value: Any) -> None:
@@ -388,7 +388,7 @@ def _write_loop_setting(key: tuple[weakref.ref[asyncio.AbstractEventLoop], str],
 
 
 def _modules_without_source() -> Table:
-    """The modules that code has made and put into Python's table itself."""
+    """Return the modules that code has made and put into Python's table itself."""
     return {
         name: module
         for name, module in list(sys.modules.items())

@@ -80,7 +80,7 @@ def attributes(thing: object) -> Iterator[tuple[str, Any]]:
 
 
 def slots_in(thing: object) -> Iterator[tuple[str, Any]]:
-    """The slots of an instance that have a value, with their values."""
+    """Yield the slots of an instance that have a value, with their values."""
     for name, member in slots_of(type(thing)):
         try:
             yield name, member.__get__(thing)

@@ -37,10 +37,11 @@ class Search:
 
 
 def lines_of(wants: Wants, old: Lock, upgrade: Collection[str] | None, search: Search) -> tuple[LockedLine, ...]:
-    """The versions beside mods, each as it is locked where that suits, else the newest that does.
+    """Return the versions beside mods, each as it is locked where that suits, else the newest that
+    does.
 
-    `upgrade` names distributions that may move; None: all of them. Raises NotBeside, UvFailed, UvMissing, BadLock, and
-    what reading a wheel raises.
+    `upgrade` names distributions that may move; None: all of them. Raises NotBeside, UvFailed,
+    UvMissing, BadLock, and what reading a wheel raises.
     """
     return tuple(_kept(each, old, upgrade) or _found(each, wants, search) for each in wants.beside)
 
@@ -72,7 +73,8 @@ def _found(wanted: Beside, wants: Wants, search: Search) -> LockedLine:
 
 
 def _wheel(found: Locked, workspace: Path) -> Package:
-    """The wheel that was found, as data. Raises NotBeside where it is not what the index said."""
+    """Return the wheel that was found, as data. Raises NotBeside where it is not what the index
+    said."""
     if "://" in found.where:
         data = fetched(found.where, patience=WHEEL_PATIENCE, most=MOST_BYTES)
     else:
@@ -104,7 +106,7 @@ def _line(wanted: Beside, found: Locked, package: Package) -> LockedLine:
 
 
 def lock_for(line: LockedLine, workspace: Path) -> str:
-    """The text of a lock of this one wheel, as uv installs it from any folder."""
+    """Return the text of a lock of this one wheel, as uv installs it from any folder."""
     place = line.where if "://" in line.where else (workspace.resolve() / line.where).as_uri()
     wheel = f'{{ url = "{place}", hashes = {{ sha256 = "{line.sha256}" }} }}'
     rows = ['lock-version = "1.0"', 'created-by = "oa-dev"', 'requires-python = ">=3.11"', "", "[[packages]]"]

@@ -78,7 +78,7 @@ class Installed:
         return tuple(dict.fromkeys((*tops, *(line_folder(Path(), each).name for each in self.lines))))
 
     def place_of(self, module: str) -> Path:
-        """Where a module of a mod lies in the folder, without its suffix."""
+        """Return where a module of a mod lies in the folder, without its suffix."""
         top, dot, rest = module.partition(".")
         if "@" not in top:
             return self.folder / module.replace(".", "/")
@@ -115,7 +115,8 @@ def folder_of(workspace: Path, lock: Lock) -> Path:
 
 
 def line_folder(folder: Path, line: str) -> Path:
-    """Where a version of a mod lies that is installed beside the others: apart, so that both have their names."""
+    """Return where a version of a mod lies that is installed beside the others: apart, so that both
+    have their names."""
     return folder / f"@{line}"
 
 

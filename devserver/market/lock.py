@@ -101,7 +101,7 @@ class Lock:
         return self.facts.lines
 
     def line(self, name: str) -> LockedLine | None:
-        """The version that is locked for a line, as in `wiki_extras@2`."""
+        """Return the version that is locked for a line, as in `wiki_extras@2`."""
         return next((each for each in self.lines if each.line == name), None)
 
     @property
@@ -229,7 +229,8 @@ def without_facts(text: str) -> str:
 
 
 def place_in(workspace: Path, url: str) -> str:
-    """Where a wheel is as a lock says it: beside the lock, or an address. Raises BadLock for any other place."""
+    """Return where a wheel is as a lock says it: beside the lock, or an address. Raises BadLock for
+    any other place."""
     if not url.startswith("file://"):
         return url
     path, base = Path(unquote(urlsplit(url).path)), workspace.resolve()

@@ -310,7 +310,7 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
 
 
 def mods_locked(lock: Lock, mods: Mapping[str, str]) -> tuple[str, ...]:
-    """The distributions that bring mods, and the versions beside these (`wiki_extras@2`)."""
+    """Return the distributions that bring mods, and the versions beside these (`wiki_extras@2`)."""
     return (*dict.fromkeys(mods.values()), *(each.line for each in lock.lines))
 
 

@@ -194,7 +194,7 @@ def _folder_url(workspace: Path, folder: str) -> str:
 
 
 def project_of(name: str, requires: Iterable[str]) -> str:
-    """The text of a project that needs this and nothing else. Raises BadWants."""
+    """Return the text of a project that needs this and nothing else. Raises BadWants."""
     return _project(name, "0", requires)
 
 

@@ -97,7 +97,7 @@ def set_in_line(text: str, path: str, label: str, key: str, value: Any) -> Edite
 
 
 def _own_label(version: Mapping[str, Any]) -> str | None:
-    """The label of an entry that names none."""
+    """Return the label of an entry that names none."""
     return label_of_versions(str(version.get("version") or "")) or default_label(str(version.get("name") or ""))
 
 

@@ -56,7 +56,7 @@ def mod_name_problem(mod_path: str) -> str | None:
 
 
 def host_name_problem(name: str) -> str | None:
-    """Why a text cannot name a host, or None."""
+    """Return why a text cannot name a host, or None."""
     if _HOST_NAME.fullmatch(name) is None:
         return "a host is named with 1 to 63 of a-z, 0-9, dot, _ and -, as in gpu-1"
     return None

@@ -376,10 +376,11 @@ def config_model(mod_class: type[BaseMod], module: ModuleType) -> Any:
 
 
 def settings_of(model: Any, step: Step, place_of: PlaceOf | None, manifest: Manifest | None = None) -> Any:
-    """A step's configuration, with the defaults of its manifest, as an instance of `model`; None without a model.
+    """Return a step's configuration, with the defaults of its manifest, as an instance of `model`;
+    None without a model.
 
-    Without a model the schema of the manifest counts. Raises ModConfigError with every value that does not fit, each
-    at its place if `place_of` knows it.
+    Without a model the schema of the manifest counts. Raises ModConfigError with every value that
+    does not fit, each at its place if `place_of` knows it.
     """
     defaults = {} if manifest is None else manifest.defaults
     values = {**defaults, **step.config}

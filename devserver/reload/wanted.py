@@ -81,7 +81,8 @@ def wants_of(
 
 
 def _beside(spec: ModSpec, name: str | None, file: str) -> Iterator[Beside]:
-    """The versions from an index that network.yaml wants beside a mod. Raises BadWants where the mod is of none."""
+    """Yield the versions from an index that network.yaml wants beside a mod. Raises BadWants where
+    the mod is of none."""
     for each in spec.versions:
         if not each.version or not each.enabled:
             continue

@@ -84,7 +84,8 @@ def do_aside(function: Function, values: Mapping[str, Any], folder: Path, how: A
 
 
 def _forked(forks: ForkServer, descriptors: tuple[int, int, int], how: Aside) -> bytes:
-    """The code of a fork that did the work; STALE where another process has to, nothing where it was ended."""
+    """Return the code of a fork that did the work; STALE where another process has to, nothing
+    where it was ended."""
     try:
         line = forks.fork(*descriptors)
     except OSError:
@@ -107,7 +108,7 @@ def _forked(forks: ForkServer, descriptors: tuple[int, int, int], how: Aside) ->
 
 
 def _started(environ: Mapping[str, str], descriptors: tuple[int, int, int], folder: Path, how: Aside) -> bytes:
-    """The code of a fresh interpreter that did the work; nothing where it was ended."""
+    """Return the code of a fresh interpreter that did the work; nothing where it was ended."""
     # -P: what lies in the working directory must not stand before Python's own modules.
     command = [sys.executable, "-P", "-c", _PROGRAM, *map(str, descriptors)]
     with subprocess.Popen(
@@ -145,7 +146,7 @@ def work(request: int, results: int, errors: int) -> NoReturn:
 
 
 def _work(request: int, results: int) -> int:
-    """The code to end with."""
+    """Return the code to end with."""
 
     def write(row: Row) -> None:
         os.write(results, json.dumps(row).encode() + b"\n")

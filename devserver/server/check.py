@@ -119,7 +119,7 @@ def _failed(rows: Iterable[Row]) -> Iterator[tuple[str, ErrorFacts]]:
 
 
 def _unfinished(done: Done, patience: float) -> ModErrors:
-    """The mod at which the process ended before its time."""
+    """Return the mod at which the process ended before its time."""
     if done.rows and done.rows[-1].get("end", False):
         return ()
     begun = [row["begin"] for row in done.rows if "begin" in row]
@@ -161,7 +161,8 @@ async def _check_each(path: Path, proven: Collection[str], write: Write) -> None
 
 
 async def _tried(engine: Engine, step: Step, write: Write) -> tuple[ErrorFacts, ...]:
-    """All that is wrong with a mod: every value of its configuration that does not fit, else one error at most.
+    """Return all that is wrong with a mod: every value of its configuration that does not fit, else
+    one error at most.
 
     Writes the schema of a configuration that has a model.
     """

@@ -121,7 +121,8 @@ def write_memory(values: Mapping[str, Any]) -> int:
 
 
 def nameless_file() -> int:
-    """An empty file without a name, in memory where the system can do that; its descriptor."""
+    """Return an empty file without a name, in memory where the system can do that; its
+    descriptor."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("oa-dev")
     descriptor, path = tempfile.mkstemp(prefix="oa-dev-")

@@ -28,7 +28,7 @@ def port_holder(port: int, proc: Path = _PROC) -> str:
 
 
 def _inodes(port: int, proc: Path) -> Iterator[str]:
-    """The sockets that listen on a port, by the numbers that the kernel gives them."""
+    """Yield the sockets that listen on a port, by the numbers that the kernel gives them."""
     for table in ("net/tcp", "net/tcp6"):
         try:
             rows = (proc / table).read_text().splitlines()[1:]

@@ -200,7 +200,7 @@ def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generati
 
 
 def _file(network: AgentNetwork, generation: Generation) -> str | None:
-    """The file that a mod's class is in, as people read it."""
+    """Return the file that a mod's class is in, as people read it."""
     loaded = network.engine.modules.get(generation.entry)
     if loaded is not None:
         return network.engine.shown(str(loaded.path))

@@ -155,13 +155,13 @@ def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
 
 
 def _shortened(block: Block, view: View) -> Block:
-    """A failure that was just told, in one line: its headline and its place."""
+    """Return a failure that was just told, in one line: its headline and its place."""
     where = block.body[0] if block.details else ()
     return Block((*block.head, *((dim(f" {view.look.glyphs.dot} "), *where) if where else ())), lead=block.lead)
 
 
 def _counted(block: Block, times: int, view: View) -> Block:
-    """A line that says how often in a row the same has come."""
+    """Return a line that says how often in a row the same has come."""
     if times == 1:
         return block
     glyphs = view.look.glyphs

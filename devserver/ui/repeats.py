@@ -27,7 +27,8 @@ def what_repeats(fact: Fact) -> Hashable | None:
 
 
 def what_follows(fact: Fact) -> Hashable | None:
-    """What is the same in a save that comes to the same once more, with nothing else between; None for other facts."""
+    """Return what is the same in a save that comes to the same once more, with nothing else
+    between; None for other facts."""
     if not isinstance(fact, PlanDone) or not fact.outcomes:
         return None
     errors = (each.error for each in fact.outcomes)
@@ -95,7 +96,8 @@ class InARow:
         self._times = 0
 
     def times(self, key: Hashable | None) -> int:
-        """The count of this occurrence: 1 where the last one was another; None never repeats."""
+        """Return the count of this occurrence: 1 where the last one was another; None never
+        repeats."""
         self._times = self._times + 1 if key is not None and key == self._last else 1
         self._last = key
         return self._times

@@ -36,7 +36,7 @@ _FOLDER = Path(__file__).parent
 
 
 def files() -> tuple[Path, ...]:
-    """The files of the page, in the order of their names."""
+    """Return the files of the page, in the order of their names."""
     return tuple(each for each in sorted(_FOLDER.iterdir()) if each.suffix in _KINDS)
 
 
@@ -53,14 +53,14 @@ class Tickets:
         self._used: list[str] = []
 
     def make(self, seconds: float = TICKET_SECONDS) -> str:
-        """A new ticket, at the price of the oldest where there are many."""
+        """Return a new ticket, at the price of the oldest where there are many."""
         now, ticket = self._clock(), secrets.token_urlsafe(_TICKET_BYTES)
         valid = [each for each in self._unused if each[1] > now]
         self._unused = [*valid, (ticket, now + seconds)][-MOST_TICKETS:]
         return ticket
 
     def take(self, shown: str) -> bool:
-        """Whether this is a ticket that admits; it does so no more."""
+        """Return whether this is a ticket that admits; it does so no more."""
         if any(_equal(shown, each) for each in self._used):
             self._shown_again()
             return False
@@ -80,7 +80,7 @@ class PageApi:
         self._tickets = tickets
 
     def routes(self) -> tuple[Route, ...]:
-        """The table."""
+        """Return the table."""
         return (
             *(_route(each) for each in files()),
             Route("POST", "/_dev/tickets", Scope.ADMIN, self.ticket),
@@ -88,11 +88,11 @@ class PageApi:
         )
 
     async def ticket(self, request: Request) -> Answer:
-        """A ticket, for a browser that is about to be started."""
+        """Return a ticket, for a browser that is about to be started."""
         return told({"ticket": self._tickets.make()})
 
     async def enter(self, request: Request) -> Answer:
-        """The token, for a ticket."""
+        """Return the token, for a ticket."""
         if self._tickets.take(text_of(request.body, "ticket") or ""):
             return told({"token": self._token})
         return refused("ticket_spent", "this link was used, or is too old: open the page again", 401)

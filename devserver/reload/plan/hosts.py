@@ -16,14 +16,15 @@ from devserver.reload.plan.situation import Situation
 
 
 def host_of(spec: ModSpec | None, situation: Situation) -> str:
-    """The host that network.yaml wants a mod on; nothing for the one that makes plans."""
+    """Return the host that network.yaml wants a mod on; nothing for the one that makes plans."""
     if not situation.here or spec is None or spec.runs_on == situation.here:
         return ""
     return spec.runs_on
 
 
 def move(mod: LiveMod, spec: ModSpec, situation: Situation) -> Step | None:
-    """The step that brings a mod to the host which network.yaml wants it on now; None where it is there."""
+    """Return the step that brings a mod to the host which network.yaml wants it on now; None where
+    it is there."""
     wanted = host_of(spec, situation)
     if not situation.here or mod.line is not None or wanted == mod.host:
         return None
@@ -32,8 +33,9 @@ def move(mod: LiveMod, spec: ModSpec, situation: Situation) -> Step | None:
 
 
 def over_hosts(plan: Plan, situation: Situation) -> Plan:
-    """The plan with the host of each step. A step for a host that is not there waits; the others of its group do not:
-    nothing waits for the dead, and what has missed a change gets it when it is back."""
+    """Return the plan with the host of each step. A step for a host that is not there waits; the
+    others of its group do not: nothing waits for the dead, and what has missed a change gets it
+    when it is back."""
     if not situation.here:
         return plan
     groups, holds = [], list(plan.holds)
@@ -62,7 +64,7 @@ def _placed(step: Step, plan: Plan, situation: Situation) -> Step:
 
 
 def _host_of_needing(step: Step, plan: Plan, situation: Situation) -> str:
-    """What comes along runs where that is which needs it."""
+    """Return what comes along runs where that is which needs it."""
     by = next((each for each in plan.steps if each.mod_id == step.came_with), None)
     live = situation.find(step.came_with)
     if live is not None:
