@@ -90,7 +90,7 @@ HOST: dict[tuple[At, Came], tuple[At, Do]] = {
 
 
 def step(at: At, came: Came) -> tuple[At, Do]:
-    """Where a host stands afterwards, and what it does."""
+    """Return where a host stands afterwards, and what it does."""
     return HOST.get((at, came), (at, Do.NOTHING))
 
 

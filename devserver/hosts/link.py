@@ -229,7 +229,7 @@ class Link:
             await self._client.flush(timeout=2)
 
     async def round_trip(self) -> float:
-        """How many seconds the engine takes to answer. Raises EngineAway."""
+        """Return how many seconds the engine takes to answer. Raises EngineAway."""
         with self._speaking():
             return float(await self._client.rtt())
 
@@ -290,13 +290,14 @@ class Link:
                 self._refusals.pop(subject.lower(), None)
 
     async def stored(self, stream: str) -> Stored:
-        """What a stream holds. Raises EngineAway, EngineRefused."""
+        """Return what a stream holds. Raises EngineAway, EngineRefused."""
         with self._speaking():
             state = (await self._reading(stream).stream_info(stream)).state
         return Stored(int(state.last_seq), int(state.messages), int(state.bytes))
 
     async def last_value(self, stream: str, subject: str) -> Message | None:
-        """The last value of a key, also one that says that the key is gone. Raises EngineAway, EngineRefused."""
+        """Return the last value of a key, also one that says that the key is gone. Raises
+        EngineAway, EngineRefused."""
         with self._speaking():
             try:
                 return _kept(await self._reading(stream).get_last_msg(stream, subject, direct=True))
@@ -304,9 +305,11 @@ class Link:
                 return None
 
     async def last_values(self, stream: str, subject: str) -> list[Message]:
-        """The last value of each key, in the order of their revisions. Raises EngineAway, EngineRefused.
+        """Return the last value of each key, in the order of their revisions. Raises EngineAway,
+        EngineRefused.
 
-        Read one by one: a consumer could be made to send what it reads to any subject, so hosts may make none here.
+        Read one by one: a consumer could be made to send what it reads to any subject, so hosts may
+        make none here.
         """
         found: list[Message] = []
         with self._speaking():
@@ -351,7 +354,8 @@ class Link:
         await self.publish(reply, b"+ACK")
 
     async def left(self, stream: str, consumer: str) -> int:
-        """How many messages of a queue a consumer has not been given yet. Raises EngineAway, EngineRefused."""
+        """Return how many messages of a queue a consumer has not been given yet. Raises EngineAway,
+        EngineRefused."""
         with self._speaking():
             return int((await self._context.consumer_info(stream, consumer)).num_pending or 0)
 

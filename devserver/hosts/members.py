@@ -39,7 +39,7 @@ class Member:
     alive: bool = True
 
     def number(self, name: str) -> int:
-        """A whole number of its heartbeat; 0 where it says none."""
+        """Return a whole number of its heartbeat; 0 where it says none."""
         value = self.values.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
@@ -77,7 +77,7 @@ class Members:
         """Before this moment silence means nothing: the engine was away."""
 
     def alive(self, host: str) -> bool:
-        """Whether a host is there; this one always is."""
+        """Return whether a host is there; this one always is."""
         member = self.all.get(host)
         return host == self.host or (member is not None and member.alive)
 

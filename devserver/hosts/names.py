@@ -20,12 +20,12 @@ _TOKEN = re.compile(r"[a-z2-7]{1,410}")
 
 
 def token(text: str) -> str:
-    """An id as one part of a subject: base32 in small letters, of at least one letter."""
+    """Return an id as one part of a subject: base32 in small letters, of at least one letter."""
     return b32encode(text.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=").lower() or "a"
 
 
 def text_of(part: str) -> str:
-    """The id that `token` wrote. Raises ValueError for what it never writes."""
+    """Return the id that `token` wrote. Raises ValueError for what it never writes."""
     if _TOKEN.fullmatch(part) is None:
         raise ValueError(f"{part[:80]!r} is not a token")
     if part == "a":
@@ -37,14 +37,14 @@ def text_of(part: str) -> str:
 
 
 def host_name_problem(name: str) -> str | None:
-    """Why a text cannot name a host, or None."""
+    """Return why a text cannot name a host, or None."""
     if _HOST.fullmatch(name) is None:
         return "a host is named with 1 to 63 of a-z, 0-9, dot, _ and -, as in gpu-1"
     return None
 
 
 def as_host_name(text: str) -> str:
-    """The name of a machine as one of a host."""
+    """Return the name of a machine as one of a host."""
     name = re.sub(r"[^a-z0-9_.-]", "-", text.lower())[:63].strip("_.-")
     return name or "host"
 
@@ -66,15 +66,15 @@ class Names:
         return f"oa.{self.n}.hb"
 
     def ask(self, host: str) -> str:
-        """The subject of the asks that a host answers."""
+        """Return the subject of the asks that a host answers."""
         return f"oa.{self.n}.ask.{token(host)}"
 
     def plan(self, host: str) -> str:
-        """The subject where a host is asked for its vote."""
+        """Return the subject where a host is asked for its vote."""
         return f"oa.{self.n}.plan.{token(host)}"
 
     def out(self, host: str) -> str:
-        """The subject of what is to be delivered to the agents of a host."""
+        """Return the subject of what is to be delivered to the agents of a host."""
         return f"oa.{self.n}.out.{token(host)}"
 
     @property
@@ -83,23 +83,23 @@ class Names:
         return f"OA_{self.n}_OUT"
 
     def consumer(self, host: str) -> str:
-        """The consumer of a host's deliveries."""
+        """Return the consumer of a host's deliveries."""
         return f"out_{token(host)}"
 
     def bucket(self, kind: str) -> str:
-        """The bucket of one kind, of `BUCKETS`."""
+        """Return the bucket of one kind, of `BUCKETS`."""
         return f"OA_{self.n}_{kind}"
 
     def bucket_stream(self, kind: str) -> str:
-        """The stream that a bucket is."""
+        """Return the stream that a bucket is."""
         return f"KV_{self.bucket(kind)}"
 
     def key(self, kind: str, *ids: str) -> str:
-        """The subject of a key in a bucket: each id is one token of it."""
+        """Return the subject of a key in a bucket: each id is one token of it."""
         return ".".join(("$KV", self.bucket(kind), *map(token, ids)))
 
     def ids(self, kind: str, subject: str) -> tuple[str, ...]:
-        """The ids in the subject of a key. Raises ValueError for another subject."""
+        """Return the ids in the subject of a key. Raises ValueError for another subject."""
         before = f"$KV.{self.bucket(kind)}."
         if not subject.startswith(before):
             raise ValueError(f"{subject[:80]!r} is not a key of {self.bucket(kind)}")

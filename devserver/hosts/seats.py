@@ -33,11 +33,12 @@ class Seat:
     epoch: int = 1
 
     def given_to(self, host: str) -> Seat:
-        """The seat with another host, or with the same one after a fence."""
+        """Return the seat with another host, or with the same one after a fence."""
         return replace(self, host=host, epoch=self.epoch + 1)
 
     def problem(self, host: str, epoch: int) -> str:
-        """Why `host` cannot answer an ask that was sent to the seat of that epoch: a code; "" where it can."""
+        """Return why `host` cannot answer an ask that was sent to the seat of that epoch: a code;
+        "" where it can."""
         return "" if self.host == host and self.epoch == epoch else "stale_seat"
 
 
@@ -57,7 +58,7 @@ class Lease:
             self._from = max(self._from, sent)
 
     def holds(self, now: float) -> bool:
-        """Whether the host may answer."""
+        """Return whether the host may answer."""
         self.ended = self.ended or now - self._from >= FENCE
         return not self.ended
 
@@ -91,11 +92,12 @@ class Silence:
         self._heard.pop(host, None)
 
     def dead(self) -> tuple[str, ...]:
-        """The hosts that count as dead."""
+        """Return the hosts that count as dead."""
         return tuple(host for host, heard in self._heard.items() if self._whole_until - heard >= DEAD)
 
 
 def taken_over(seats: Iterable[Seat], dead: Iterable[str], by: str) -> tuple[Seat, ...]:
-    """The seats of dead hosts as this host would have them; each is still to be written over what was read."""
+    """Return the seats of dead hosts as this host would have them; each is still to be written over
+    what was read."""
     gone = frozenset(dead)
     return tuple(each.given_to(by) for each in seats if each.host in gone)
