@@ -613,7 +613,7 @@ class AgentNetwork:
     # Other hosts
 
     def join(self, others: Others, bring: Callable[[Event, tuple[Agent, ...]], None]) -> None:
-        """Be one host of several from now on. `bring` takes an event to agents of others, and nobody waits for it."""
+        """Be one host of several from now on. `bring` takes an event to agents of others, without a wait."""
         self._others = others
         self._dispatcher.join(others)
         self.directory.send_away = bring

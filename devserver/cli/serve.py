@@ -26,6 +26,8 @@ from devserver.ui.terminal import is_tty
 
 if TYPE_CHECKING:
     from devserver.hosts.wanted import Wanted
+    from devserver.server.image import Image
+    from devserver.server.supervised import Supervised
     from devserver.ui.face import Face
 
 _OF_THE_RUN = ("host", "allow_host", "port", "strict_port", "watch", "watch_paths", "confirm", "studio")
@@ -76,9 +78,8 @@ def run(
         return code
     if fresh and _is_supervised(settings["supervise"], as_json=as_json):
         return supervise(sys.argv[1:])
-    return _run_here(
-        path, settings, image, Supervised.of(os.environ), as_json=as_json, open_page=open_page, record=record
-    )
+    supervised = Supervised.of(os.environ)
+    return _run_here(path, settings, image, supervised, hosts, as_json=as_json, open_page=open_page, record=record)
 
 
 def _run_here(
@@ -86,6 +87,7 @@ def _run_here(
     settings: Settings,
     image: Image,
     supervised: Supervised,
+    hosts: Wanted | None,
     *,
     as_json: bool,
     open_page: bool,

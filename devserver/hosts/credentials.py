@@ -39,13 +39,14 @@ class Credentials:
     """What proves the author where only it writes; None for every other host."""
 
     def text(self) -> str:
-        """The file that `read` reads."""
+        """Return the file that `read` reads."""
         values = {"network": self.network, "user": self.user, "password": self.password}
         return json.dumps(values | ({"ca": self.ca} if self.ca else {}), indent=2) + "\n"
 
 
 def read(path: Path | None) -> Credentials:
-    """The credentials in a file, or where none is named in `OA_DEV_HOSTS_CREDS`. Raises BadCredentials."""
+    """Return the credentials in a file, or where none is named in `OA_DEV_HOSTS_CREDS`. Raises
+    BadCredentials."""
     given = os.environ.get(VARIABLE, "")
     if path is None and not given:
         raise BadCredentials(f"say what proves this host to the engine: --creds FILE, or {VARIABLE}")
@@ -77,7 +78,8 @@ def _parsed(raw: bytes, name: str) -> Credentials:
 
 
 def checked_url(url: str) -> str:
-    """The address of an engine. Raises BadCredentials for one that would show what travels to others."""
+    """Return the address of an engine. Raises BadCredentials for one that would show what travels
+    to others."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -93,7 +95,7 @@ def checked_url(url: str) -> str:
 
 
 def tls_of(url: str, credentials: Credentials) -> ssl.SSLContext | None:
-    """How to prove the engine, where its address asks for TLS. Raises BadCredentials."""
+    """Return how to prove the engine, where its address asks for TLS. Raises BadCredentials."""
     if urlsplit(url).scheme != "tls":
         return None
     context = ssl.create_default_context()

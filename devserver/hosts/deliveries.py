@@ -61,7 +61,7 @@ class Parcel:
     """Whether it comes from the host where its receivers were before."""
 
     def to_bytes(self) -> bytes:
-        """What is sent."""
+        """Return what is sent."""
         # The event is JSON already, and is not written twice.
         head = to_json({"id": self.delivery, "to": self.to, "moved": self.moved})
         return head[:-1] + b',"event":' + self.raw + b"}"
@@ -228,7 +228,8 @@ class Deliveries:
         self._close_one(message.revision)
 
     def _letter_for(self, kept: Kept, opened: _Open, agent_id: str) -> Letter | None:
-        """The letter to put into an agent's outbox; None where it has got this delivery before."""
+        """Return the letter to put into an agent's outbox; None where it has got this delivery
+        before."""
         seen = self._seen.setdefault(agent_id, OrderedDict())
         if kept.delivery in seen:
             self.again += 1
@@ -286,5 +287,6 @@ def _ignore(values: Mapping[str, Any]) -> None:
 
 
 def delivery_of(letter: Letter) -> str:
-    """The number of the delivery that a letter is of; one that this host alone knows of gets a new one."""
+    """Return the number of the delivery that a letter is of; one that this host alone knows of gets
+    a new one."""
     return letter.delivery if isinstance(letter, Kept) else new_event_id()

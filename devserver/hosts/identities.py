@@ -312,13 +312,13 @@ class Identities:
         return None if agent.host else agent.outbox
 
     def _where(self, agent_id: str) -> tuple[str, int] | None:
-        """The host of an agent and its epoch; None for one that is gone."""
+        """Return the host of an agent and its epoch; None for one that is gone."""
         row = self._rows.get(agent_id)
         values = None if row is None else _sound(row.values)
         return None if values is None else (values["host"], values["epoch"])
 
     def _moved_from(self, host: str) -> list[tuple[str, str, int]]:
-        """The agents that were at a host before, where they are, and their epochs."""
+        """Return the agents that were at a host before, where they are, and their epochs."""
         found = []
         for key, row in self._rows.rows.items():
             if len(key) == 1 and row.values.get("from") == host and (now := self._where(key[0])) is not None:
@@ -415,7 +415,7 @@ class Identities:
 
 
 def _together(outbox: Outbox) -> list[Letter]:
-    """The oldest letters of an outbox, as many as go in one message."""
+    """Return the oldest letters of an outbox, as many as go in one message."""
     found: list[Letter] = []
     size = 0
     for letter in outbox.pack()[:MOST_TOGETHER]:
@@ -427,7 +427,7 @@ def _together(outbox: Outbox) -> list[Letter]:
 
 
 def _sound(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row of an agent as it may be believed; None for what is none."""
+    """Return the row of an agent as it may be believed; None for what is none."""
     host, epoch = values.get("host"), values.get("epoch")
     texts = all(isinstance(values.get(each), str) for each in ("group", "transport"))
     digest = values.get("secret_sha256")

@@ -68,7 +68,7 @@ class Queues:
                 await taken.listening.end()
 
     def waiting(self, host: str) -> int:
-        """How many deliveries of a dead host wait here."""
+        """Return how many deliveries of a dead host wait here."""
         taken = self._taken_up.get(host)
         return 0 if taken is None else len(taken.found)
 
@@ -112,7 +112,7 @@ class Queues:
     # Of dead hosts
 
     def is_mine(self) -> bool:
-        """Whether this host does what one of the living has to do."""
+        """Return whether this host does what one of the living has to do."""
         return self._members.host == min((self._members.host, *(each.host for each in self._members.living)))
 
     def _host_gone(self, member: Member, silent: float) -> None:

@@ -31,7 +31,8 @@ class NotShared(DevServerError):
 
 
 def shared_settings(path: Path, network_id: str) -> Mapping[str, Any]:
-    """The keys of a network.yaml that count on every host; the file has been read and checked before."""
+    """Return the keys of a network.yaml that count on every host; the file has been read and
+    checked before."""
     tree = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     network = {key: value for key, value in tree["network"].items() if key not in _OWN}
     dev = {key: value for key, value in (tree.get("dev") or {}).items() if key in _OF_DEV}
@@ -41,13 +42,14 @@ def shared_settings(path: Path, network_id: str) -> Mapping[str, Any]:
 
 
 def written(settings: Mapping[str, Any], author: str) -> str:
-    """The network.yaml of a host that has joined. JSON is YAML, too."""
+    """Return the network.yaml of a host that has joined. JSON is YAML, too."""
     head = f"# Written by oa-dev join: the settings of {author}, where they are changed. Changes here do not last.\n"
     return head + json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
 
 
 async def fetch(url: str, credentials: Credentials, name: str) -> tuple[Mapping[str, Any], str]:
-    """The settings of the network at an engine, and the name of its author. Raises NotShared and those of `Link`."""
+    """Return the settings of the network at an engine, and the name of its author. Raises NotShared
+    and those of `Link`."""
     names = Names(credentials.network)
     link = Link(url, credentials, name=name, reads_only=names.bucket_stream(CODE))
     await link.connect()
@@ -73,7 +75,7 @@ def settings_of(data: bytes) -> tuple[Mapping[str, Any], str]:
 
 
 def join_folder(folder: Path, name: str) -> Path:
-    """The workspace of a host that joins from `folder`."""
+    """Return the workspace of a host that joins from `folder`."""
     return folder / ".oa-dev" / "joined" / name
 
 

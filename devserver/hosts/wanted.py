@@ -23,5 +23,5 @@ class Wanted:
 
 
 def own_name() -> str:
-    """The name of a host that was given none: that of its machine."""
+    """Return the name of a host that was given none: that of its machine."""
     return as_host_name(platform.node().partition(".")[0])

@@ -189,7 +189,8 @@ class Directory(AgentsElsewhere):
         return Registration(agent, admitted.secret, replaced=known is not None)
 
     def authenticate(self, agent_id: object, secret: object) -> Agent | None:
-        """The agent that this id and secret prove; None in the same way for an unknown id and a wrong secret.
+        """Return the agent that this id and secret prove; None in the same way for an unknown id
+        and a wrong secret.
 
         An agent of another host is unknown here until it registers here.
         """
@@ -199,7 +200,7 @@ class Directory(AgentsElsewhere):
         return agent if proven or not self._config.verify_secrets else None
 
     def is_secret(self, digest: str) -> bool:
-        """Whether some agent's secret has this SHA-256, in hexadecimal."""
+        """Return whether some agent's secret has this SHA-256, in hexadecimal."""
         return any(agent.secret_hash == digest for agent in self.agents())
 
     def unregister(self, agent_id: str, *, dropped: bool = False) -> bool:
@@ -216,11 +217,11 @@ class Directory(AgentsElsewhere):
         return True
 
     def agent(self, agent_id: str) -> Agent | None:
-        """The registered agent of that id; "agent:a" is "a"."""
+        """Return the registered agent of that id; "agent:a" is "a"."""
         return self._agents.get(bare(agent_id))
 
     def group_of(self, source_id: str | None) -> str | None:
-        """The group of the agent that sends; None for any other sender."""
+        """Return the group of the agent that sends; None for any other sender."""
         agent = self.agent(source_id) if source_id is not None else None
         return None if agent is None else agent.group
 
@@ -263,21 +264,22 @@ class Directory(AgentsElsewhere):
         }
 
     def agents(self) -> tuple[Agent, ...]:
-        """All registered agents, oldest first."""
+        """Return all registered agents, oldest first."""
         with self._lock:
             return tuple(self._agents.values())
 
     def export_identities(self) -> list[dict[str, Any]]:
-        """What is needed to know the agents again after a restart; of secrets only their SHA-256."""
+        """Return what is needed to know the agents again after a restart; of secrets only their
+        SHA-256."""
         return [_identity(agent) for agent in self.agents() if not agent.host]
 
     def identity(self, agent_id: str) -> dict[str, Any] | None:
-        """The same of one agent; None where it is not registered."""
+        """Return the same of one agent; None where it is not registered."""
         agent = self.agent(agent_id)
         return None if agent is None or agent.host else _identity(agent)
 
     def count(self) -> int:
-        """How many agents are registered."""
+        """Return how many agents are registered."""
         return len(self._agents)
 
     def import_identities(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -292,7 +294,8 @@ class Directory(AgentsElsewhere):
             self._announce(agent, True)
 
     def pack(self) -> dict[str, Any]:
-        """Everything that is known of agents and channels, as plain values for the next image of this process.
+        """Return everything that is known of agents and channels, as plain values for the next
+        image of this process.
 
         Times are ages in seconds. An event that waits for several agents stands once in `events`.
         """
@@ -387,24 +390,25 @@ class Directory(AgentsElsewhere):
             self._appear(agent, False)
 
     def is_connected(self, agent: Agent) -> bool:
-        """Whether that agent has an open socket or polled within the last 30 s."""
+        """Return whether that agent has an open socket or polled within the last 30 s."""
         return agent.connected(self._clock())
 
     def connected(self) -> int:
-        """How many agents have an open socket or polled within the last 30 s."""
+        """Return how many agents have an open socket or polled within the last 30 s."""
         now = self._clock()
         return sum(agent.connected(now) for agent in self.agents()) + self.connected_elsewhere
 
     def mark(self) -> int:
-        """A point to count dropped connections from."""
+        """Return a point to count dropped connections from."""
         return self._drops
 
     def dropped_since(self, mark: int) -> int:
-        """How many connections ended since `mark` without their agent having asked for it."""
+        """Return how many connections ended since `mark` without their agent having asked for
+        it."""
         return self._drops - mark
 
     def close(self) -> None:
-        """Let everybody who waits for events go: held polls answer, sockets end. Identities stay for an export."""
+        """Release all that wait for events: held polls answer, sockets end. Identities stay for an export."""
         self.closed = True
         for agent in self.agents():
             agent.outbox.close()
@@ -436,17 +440,17 @@ class Directory(AgentsElsewhere):
         self._tell_channel("discard", channel, bare(agent_id))
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
-        """The members of a channel; none for one that does not exist."""
+        """Return the members of a channel; none for one that does not exist."""
         with self._lock:
             return self._channels.of(channel)
 
     def channels(self) -> tuple[str, ...]:
-        """All channels."""
+        """Return all channels."""
         with self._lock:
             return self._channels.names()
 
     def group_members(self, name: str) -> tuple[str, ...]:
-        """The agents that joined with a group, then those that network.yaml lists in it."""
+        """Return the agents that joined with a group, then those that network.yaml lists in it."""
         with self._lock:
             return self._group_members(name)
 
@@ -482,12 +486,13 @@ class Directory(AgentsElsewhere):
             told(agent_id)
 
     def wants(self, agent: Agent, event: Event) -> bool:
-        """Whether an agent may see an event and, if it has subscriptions, wishes for it."""
+        """Return whether an agent may see an event and, if it has subscriptions, wishes for it."""
         with self._lock:
             return self._wants(agent, event)
 
     def receivers(self, event: Event) -> tuple[str, ...]:
-        """The agents that an event goes to; a sender does not get what it sends to a channel, a group or all."""
+        """Return the agents that an event goes to; a sender does not get what it sends to a
+        channel, a group or all."""
         with self._lock:
             return tuple(agent.agent_id for agent in self._receivers(event))
 

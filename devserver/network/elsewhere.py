@@ -43,7 +43,7 @@ class AgentsElsewhere(ABC):
             agent.host, agent.epoch, agent.proven = row["host"], row["epoch"], row["proven"]
             self._know(agent, row, subscriptions)
         if outbox is not None:
-            # Whoever reads it is let go: its agent reads at the other host now.
+            # Its reader is released: the agent reads at the other host now.
             outbox.attach()
         if was_here:
             self._announce(agent, False)

@@ -32,7 +32,8 @@ class Far:
         self._answers = answers
 
     async def go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
-        """The whole way of an event; the answer of the mod that ended it, or what the delivery came to."""
+        """Return the whole way of an event; the answer of the mod that ended it, or what the
+        delivery came to."""
         destination = event.destination
         if event.destination_id is not None and destination.role == "mod":
             slot = self._registry.find_away(destination.id)

@@ -62,7 +62,7 @@ class Hosting:
             self.host.mods_changed()
 
     def rows(self) -> dict[str, Any] | None:
-        """The engine and the hosts; None in a network of one process."""
+        """Return the engine and the hosts; None in a network of one process."""
         return None if self.host is None else self.host.rows()
 
     def _refuse(self, mod_path: str) -> None:
