@@ -27,6 +27,7 @@ from devserver.ui.terminal import is_tty
 if TYPE_CHECKING:
     from devserver.hosts.wanted import Wanted
     from devserver.server.image import Image
+    from devserver.server.run_options import RunOptions
     from devserver.server.supervised import Supervised
     from devserver.ui.face import Face
 
@@ -102,13 +103,9 @@ def _run_here(
 
     before = Before.of(os.environ)
     os.environ.update(settings.variables)
-    from devserver.model import logs
-    from devserver.model.facts import ConfigRefused
     from devserver.server.aside import work
     from devserver.server.fork_server import ForkServer
     from devserver.server.run_options import RunOptions
-    from devserver.server.server import run_server
-    from devserver.ui.capture import captured
 
     # Before there is a thread, and a face whose output it would share.
     garbage.freeze_own()
@@ -132,6 +129,16 @@ def _run_here(
         forks=forks,
         **{name: settings[name] for name in _OF_THE_RUN},
     )
+    return _serve(options, face)
+
+
+def _serve(options: RunOptions, face: Face) -> int:
+    """Run the server to its end, and tell why it cannot start."""
+    from devserver.model import logs
+    from devserver.model.facts import ConfigRefused
+    from devserver.server.server import run_server
+    from devserver.ui.capture import captured
+
     try:
         # Looked up for each line: the server puts a redactor before it.
         with captured(lambda said: face.log.say(said), keys=face.keys is not None):

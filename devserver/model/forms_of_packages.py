@@ -265,6 +265,13 @@ class PlacedForm(TypedDict):
     line: int | None
 
 
+class BesideForm(TypedDict):
+    """A version beside a mod: which mod, and its code, agents and state in words."""
+
+    mod_id: str
+    gets: str
+
+
 class WhyModAnswer(TypedDict):
     """Why a mod runs (`came`: "listed", "asked", "automatic"), or why it does not (`waits`)."""
 
@@ -279,6 +286,7 @@ class WhyModAnswer(TypedDict):
     needs: list[NeedForm]
     works_with: list[NeedForm]
     packages: list[PlacedForm]
+    beside: BesideForm | None
     goes_with: list[str]
     waits: str
 

@@ -309,6 +309,12 @@ def _notice(fact: Told, time: str) -> forms.NoticeLine:
                 "why": fact.why,
             }
             return program
+        case HostSeen() | EngineSeen():
+            return _notice_of_hosts(fact, line)
+
+
+def _notice_of_hosts(fact: HostSeen | EngineSeen, line: forms.NoticeLine) -> forms.NoticeLine:
+    match fact:
         case HostSeen():
             host: forms.HostLine = {
                 **line,
