@@ -42,8 +42,9 @@ def _inodes(port: int, proc: Path) -> Iterator[str]:
 
 def _open_files(process: Path) -> Iterator[str]:
     try:
-        for each in os.scandir(process / "fd"):
-            yield os.readlink(each.path)
+        with os.scandir(process / "fd") as files:
+            for each in files:
+                yield os.readlink(each.path)
     except OSError:
         return  # another user's, or it has ended meanwhile
 
