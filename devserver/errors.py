@@ -53,6 +53,8 @@ Not of the tree, because each ends in one place and is never shown as an error o
     Abandoned (loader/finder)       ends an import; code must not catch it
     NeedsModsThread (loader/build)  an import is made again where handlers run
     GivenUp (reload/apply)          an attempt is ended, because its source was saved again
+    FailedElsewhere (reload)        a group of steps failed on another host; all hosts undo it
+    BadCode (hosts/code)            code of a revision is missing, or is not what was published
     NoWebSocket (agent)             a client goes on over HTTP
     BadSearch (network/search)      a word of a search that cannot be read
     NotPlain (replay/plain)         a value that JSON cannot carry

@@ -203,6 +203,18 @@ def hosts_(as_json: Json = False) -> int:
 
 
 @app.command()
+def move(
+    mod: Annotated[str, typer.Argument(metavar="MOD", help="Its path or id.")],
+    to: Annotated[str, typer.Option("--to", metavar="HOST", help="The host that is to run it.")],
+    as_json: Json = False,
+) -> int:
+    """Bring a mod to another host, with its state."""
+    from devserver.cli.move import move as moved
+
+    return moved(mod, to, as_json=as_json)
+
+
+@app.command()
 def mcp() -> int:
     """Serve the commands as tools for coding agents (MCP, stdio)."""
     from devserver.cli.mcp import serve

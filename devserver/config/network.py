@@ -471,7 +471,9 @@ class Hosts(Closed):
     engine: EngineAddress = Field(
         default="here", description="here, or the address of a NATS server, as in tls://10.0.0.5:4222."
     )
-    take_over: Flag = Field(default=False, description="Whether another host runs the mods of one that is gone.")
+    take_over: Flag = Field(
+        default=False, description="Whether another host runs the mods of one that is gone; without effect yet."
+    )
 
 
 class OrWord:

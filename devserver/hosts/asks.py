@@ -240,6 +240,7 @@ def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
         "depth": asked.depth,
         "calls": asked.calls,
         "first": asked.first,
+        "met": asked.met,
         "seen": seen,
     }
 
@@ -258,6 +259,7 @@ def _asked_from(values: Mapping[str, Any]) -> Asked:
         whole=values.get("whole") is True,
         told=values.get("told") is True,
         depth=max(0, depth),
+        met=max(0, _number(values.get("met"))),
         calls=_texts(values.get("calls") or []),
         first=(str(first[0]), None if first[1] is None else str(first[1])) if first else None,
     )

@@ -18,6 +18,9 @@ from devserver.model.encoding import to_json
 from devserver.transports.strict import Malformed, parse_object
 
 LOOK_SECONDS = 5.0
+_STORED_WITHIN = (0.0, 0.001, 0.005, 0.02, 0.1)
+"""Seconds between looks for a value that was told of."""
+
 _MOST_VALUE_BYTES = 256 * 1024
 Key = tuple[str, ...]
 
@@ -138,11 +141,18 @@ class Followed:
 
     async def _hint(self, message: Message) -> None:
         """Ask for the value of a key that was written: the message itself does not say its revision."""
-        try:
-            value = await self._link.last_value(self._stream, message.subject)
-        except DevServerError:
-            # The next look, or the reconnect, finds it.
-            return
+        before = self.revision
+        value = None
+        for pause in _STORED_WITHIN:
+            try:
+                value = await self._link.last_value(self._stream, message.subject)
+            except DevServerError:
+                # The next look, or the reconnect, finds it.
+                return
+            if value is not None and (value.data == message.data or value.revision > before):
+                break
+            # Listeners hear of a write a moment before the engine has stored it.
+            await asyncio.sleep(pause)
         if value is not None:
             self._take(value)
             self._advance(value.revision)

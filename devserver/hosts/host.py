@@ -7,10 +7,12 @@ Everything here runs on the control loop; `home` alone leads to mods.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,12 +28,13 @@ from devserver.hosts.identities import Identities
 from devserver.hosts.link import EngineAway, Link, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import AGENTS, BUCKETS, CODE, HOSTS, MODS, Names
+from devserver.hosts.plans import Plans
 from devserver.hosts.queues import Queues
 from devserver.hosts.rooms import Rooms
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
 from devserver.hosts.wanted import Wanted
 from devserver.model.encoding import from_json, to_json
-from devserver.model.event import Event
+from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, Fact, HostSeen, HostsStarted, HostState, Notice
 from devserver.network.agent import Agent, FarDelivery, Registration
 from devserver.network.others import Asked, Reply
@@ -95,6 +98,7 @@ class Host:
             await self._code.begin()
         if not self._wanted.is_author:
             self.author = next((k[0] for k, row in self._hosts.rows.items() if row.values.get("author") is True), "")
+        await self.plans.begin(self.author)
         await self._members.listen()
         self.rooms.begin()
         self._network.join(self, self._bring)
@@ -168,6 +172,18 @@ class Host:
         self.asks = Asks(
             link, names, self._members, serve=self._serve, seen=lambda: self.identities.seen, until=self._until
         )
+        self.plans = Plans(
+            link,
+            names,
+            self._members,
+            self._network,
+            writer=(self._writer or link) if self._wanted.is_author else None,
+            author=lambda: self.author,
+            folder=self._path.parent,
+            begin_work=self._begin,
+            ordered=self.rooms.set_order,
+            say=lambda words: self._tell(Notice(words)),
+        )
         self._members.on_come.append(self._host_came)
         self._members.on_go.append(self._host_gone)
         self._members.on_beat.append(self._host_heard)
@@ -178,7 +194,8 @@ class Host:
 
     async def open(self) -> HostsStarted:
         """Let others ask from now on: the mods that run here run."""
-        await self.rooms.publish()
+        await self.plans.open()
+        await self.rooms.publish(whole=self._wanted.is_author)
         row = {"run": self.run, "url": self._url, "author": self._wanted.is_author, "pid": os.getpid()}
         await self._hosts.put((self.name,), row)
         await self.asks.begin()
@@ -214,7 +231,7 @@ class Host:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "asks"):
-            for part in (self.asks, self.identities, self._members, self.queues, self._deliveries):
+            for part in (self.plans, self.asks, self.identities, self._members, self.queues, self._deliveries):
                 await part.end()
             for rows in (self._hosts, self._mods, self._agents, self._code):
                 await rows.end()
@@ -241,7 +258,15 @@ class Host:
     async def _ask(self, host: str, asked: Asked) -> Reply:
         # What was done here before is known there before it is asked.
         await self.identities.settled()
-        return await self.asks.ask(host, asked)
+        asked = replace(asked, met=max(asked.met, self.plans.met))
+        reply = await self.asks.ask(host, asked)
+        if reply.answer is None or (reply.answer.data or {}).get("code") != "stale_seat":
+            return reply
+        # The mod has moved while the ask was on its way: asked once more, where it is now.
+        now = await self.rooms.moved(asked.mods[0], host, HOLD_SECONDS)
+        if not now:
+            return reply
+        return await (self._network.serve(asked) if now == self.name else self.asks.ask(now, asked))
 
     async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """As of `Others`."""
@@ -253,11 +278,18 @@ class Host:
 
     async def _here(self, work: Coroutine[Any, Any, T]) -> T:
         """Have it done on the control loop, from whatever loop."""
+        # In an empty context: what is sent for a handler, and the timers of that, outlast its code otherwise.
+        nowhere = contextvars.Context()
         if asyncio.get_running_loop() is self._loop:
-            return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+            return await self._loop.create_task(work, context=nowhere)
+        return await asyncio.wrap_future(nowhere.run(asyncio.run_coroutine_threadsafe, work, self._loop))
 
     async def _serve(self, asked: Asked) -> Reply:
+        await self.plans.ready(asked.met)
+        problem = await self.rooms.seated(asked.mods, HOLD_SECONDS)
+        if problem:
+            words = f"{', '.join(asked.mods)}: {problem}; send again"
+            return Reply(EventResponse(False, words, {"code": "stale_seat"}, asked.event.event_name))
         reply = await self._network.serve(asked)
         await self.identities.settled()
         return reply

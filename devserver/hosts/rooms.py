@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from devserver.errors import DevServerError
 from devserver.hosts.follow import Followed, Key, Row
+from devserver.hosts.link import Conflict
 from devserver.hosts.names import host_name_problem
+from devserver.hosts.seats import Seat
 from devserver.live.registry import Gate, Registry, Slot
 from devserver.model.event import pattern_problem
 from devserver.model.names import mod_name_problem
@@ -23,6 +26,14 @@ class Rooms:
     def __init__(self, registry: Registry, rows: Followed, host: str) -> None:
         self._registry, self._rows, self._host = registry, rows, host
         self._publishing = asyncio.Lock()
+        self._ran: set[str] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self.order: Sequence[str] = ()
+        """All mods of network.yaml, as far as this host knows."""
+
+    def set_order(self, order: Sequence[str]) -> None:
+        """Take the order of all mods, as the author has it."""
+        self.order = tuple(order)
 
     def begin(self) -> None:
         """Know what others run from now on."""
@@ -40,8 +51,12 @@ class Rooms:
         value = None if row is None else row.values.get("generation")
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
-    async def publish(self) -> None:
-        """Tell what runs here, as far as that has changed. Raises EngineAway and others."""
+    async def publish(self, *, whole: bool = False) -> None:
+        """Tell what runs here, as far as that has changed. Raises EngineAway and others.
+
+        `whole`: whether that is all that shall run here. A host that has begun again is yet to get its mods, and takes
+        back none but those that it has run itself.
+        """
         async with self._publishing:
             live = [each for each in self._registry.live if label_of(each.mod_id) is None]
             for place, each in enumerate(live):
@@ -52,15 +67,64 @@ class Rooms:
                     "path": each.mod_path,
                     "generation": each.number,
                     "patterns": list(self._registry.patterns(each.mod_id)),
-                    "place": place,
+                    "place": self._place(each.mod_id, place),
                 }
-                if row is None or {**row.values, **values, "epoch": row.values.get("epoch", 1)} != row.values:
-                    values["epoch"] = 1 if row is None else row.values.get("epoch", 1)
+                seat = Seat(each.mod_id, *_seat(row)) if row is not None else None
+                if seat is not None:
+                    values["epoch"] = (seat if seat.host == self._host else seat.given_to(self._host)).epoch
+                if row is None or {**row.values, **values} != row.values:
                     await self._rows.put((each.mod_id,), values, last=self._rows.revision_of(each.mod_id))
             here = {each.mod_id for each in live}
+            self._ran |= here
             for mod_id in self.of(self._host):
-                if mod_id not in here:
-                    await self._rows.delete((mod_id,))
+                row = self._rows.get(mod_id)
+                if mod_id not in here and row is not None and (whole or mod_id in self._ran):
+                    await self._take_back(mod_id, row.revision)
+
+    async def _take_back(self, mod_id: str, revision: int) -> None:
+        try:
+            await self._rows.delete((mod_id,), last=revision)
+        except Conflict:
+            return  # it runs on another host by now
+
+    def _place(self, mod_id: str, here: int) -> int:
+        """The place of a mod among those of all hosts."""
+        return self.order.index(mod_id) if mod_id in self.order else len(self.order) + here
+
+    async def seated(self, mods: Sequence[str], seconds: float) -> str:
+        """Wait until all these run here that should; why they do not, in words."""
+        end = time.monotonic() + seconds
+        while missing := [each for each in mods if self._is_missing(each)]:
+            if any(self._host_of(each) != self._host for each in missing):
+                return "it sits on another host now"
+            if time.monotonic() >= end:
+                return "it does not run here yet"
+            await self._news()
+        return ""
+
+    async def moved(self, mod_id: str, host: str, seconds: float) -> str:
+        """Wait until a mod sits on another host than this one, and return which; "" where it does not."""
+        end = time.monotonic() + seconds
+        while (now := self._host_of(mod_id)) == host and time.monotonic() < end:
+            await self._news()
+        return "" if now == host else now
+
+    def _is_missing(self, mod_id: str) -> bool:
+        slot = self._registry.find(mod_id)
+        return (slot is None or slot.live is None) and bool(self._host_of(mod_id))
+
+    def _host_of(self, mod_id: str) -> str:
+        row = self._rows.get(mod_id)
+        return "" if row is None else str(row.values.get("host"))
+
+    async def _news(self) -> None:
+        """Wait until a row changes, or for a moment: what runs here changes without one."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await asyncio.wait([waiting], timeout=0.05)
+        finally:
+            self._waiting.discard(waiting)
 
     async def publish_if_possible(self) -> None:
         """As `publish`; without an engine it is told when that is back."""
@@ -70,9 +134,10 @@ class Rooms:
             return
 
     def _changed(self, key: Key, before: Row | None, after: Row | None) -> None:
-        hosts = {row.values.get("host") for row in (before, after) if row is not None}
-        if hosts - {self._host}:
-            self._take_over()
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+        self._take_over()
 
     def _take_over(self) -> None:
         rows = [(key[0], row.values) for key, row in self._rows.rows.items() if len(key) == 1]
@@ -81,13 +146,21 @@ class Rooms:
         self._registry.set_away(away, [mod_id for mod_id, _ in rows])
 
     def _slot(self, mod_id: str, values: Mapping[str, Any]) -> Slot | None:
-        """The place of a mod of another host; None for one of this host, or what cannot be believed."""
+        """The place of a mod that may be elsewhere; None for what cannot be believed.
+
+        One of this host counts only while it does not run here: then it is about to, or has moved.
+        """
         host, path = values.get("host"), values.get("path")
-        if not isinstance(host, str) or host == self._host or host_name_problem(host) is not None:
+        if not isinstance(host, str) or host_name_problem(host) is not None:
             return None
         if not isinstance(path, str) or mod_name_problem(path) is not None:
             return None
         return Slot(mod_id, path, Gate(1), host=host, listens=tuple(_patterns(values.get("patterns"))))
+
+
+def _seat(row: Row) -> tuple[str, int]:
+    epoch = row.values.get("epoch")
+    return str(row.values.get("host")), epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else 1
 
 
 def _patterns(values: object) -> Sequence[str]:

@@ -200,7 +200,9 @@ class Registry:
         if table is None:
             with self._lock:
                 here = [slot for slot in self._slots.values() if slot.live and slot.line is None]
-                slots = self._in_order([*here, *self._away.values()]) if self._away else here
+                # A mod that has just come here is told to be elsewhere for a moment still.
+                away = [each for mod_id, each in self._away.items() if not self._is_live(mod_id)]
+                slots = self._in_order([*here, *away]) if away else here
                 table = self._table = RoutingTable((slot, _patterns(slot)) for slot in slots)
         return table
 
@@ -221,9 +223,13 @@ class Registry:
     def find_away(self, path_or_id: str) -> Slot | None:
         """The slot of a mod that another host runs, by id, path or local path; `wiki@main` is wiki."""
         name = path_or_id.removesuffix(f"@{MAIN}")
-        found = self._away.get(name)
         path = module_of(name)
-        return found or next((each for each in self._away.values() if module_of(each.mod_path) == path), None)
+        found = self._away.get(name) or next((s for s in self._away.values() if module_of(s.mod_path) == path), None)
+        return None if found is None or self._is_live(found.mod_id) else found
+
+    def _is_live(self, mod_id: str) -> bool:
+        slot = self._slots.get(mod_id)
+        return slot is not None and slot.live is not None
 
     @property
     def slots(self) -> tuple[Slot, ...]:

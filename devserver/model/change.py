@@ -165,6 +165,20 @@ class DropAsked:
     cause: str = "asked"
 
 
+@dataclass(frozen=True, slots=True)
+class PartAsked:
+    """The host that makes plans asks this one for its part of one.
+
+    `plan`: the part, a `Plan`; `pact`: what is agreed on, a `reload.elsewhere.Pact`, None where it was decided before;
+    `numbers`: the number of the generation before, of each mod.
+    """
+
+    plan: Any
+    pact: Any = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    cause: str = "another host"
+
+
 Trigger = (
     FilesChanged
     | ConfigChanged
@@ -179,4 +193,5 @@ Trigger = (
     | SplitAsked
     | PromoteAsked
     | DropAsked
+    | PartAsked
 )

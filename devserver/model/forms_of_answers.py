@@ -182,6 +182,15 @@ class HostsAnswer(TypedDict):
     hosts: list[HostRow]
 
 
+class MoveAnswer(TypedDict):
+    """What came of a move to another host. `note`: which hosts and what became of the state, or why it did not move."""
+
+    success: bool
+    mod_id: str
+    to: str
+    note: str
+
+
 class OwnerForm(TypedDict):
     """One of the owners for whom the most is kept."""
 
@@ -533,6 +542,7 @@ ANSWERS: dict[str, Any] = {
     "stop": StoppingAnswer,
     **forms_of_replay.ANSWERS,
     "hosts": HostsAnswer,
+    "move": MoveAnswer,
     **forms_of_packages.ANSWERS,
 }
 """What each command prints with `--json`; `events` prints one such object a line."""

@@ -302,6 +302,8 @@ class Dispatcher:
             if main is not None:
                 # The line has ended meanwhile: the event goes where its agent's events go now.
                 return await self._offer(main if main.choice is None else picked(main.choice, event), event, way)
+        if slot.live is None and slot.host and self.far is not None:
+            return await self.far.moved(slot, event, way)
         if slot.live is None:
             way.turned_away(slot.mod_id, began, Said.GONE)
         return await self._ask(slot.live, event, way, time.monotonic() - began)

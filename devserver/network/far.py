@@ -78,6 +78,11 @@ class Far:
             way.end(event, told, self._answers.end(event.source_id, asked.key, told))
         return Reply(answer, way.errors, way.visits if isinstance(way, Trace) else ())
 
+    async def moved(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
+        """Ask a mod that has moved to another host while the event waited at its gate."""
+        asked = self._asked(event, (slot,), running.get())
+        return await self._ask(slot, asked, way)
+
     async def deliver(self, event: Event, number: int = 0) -> Delivery:
         """Deliver an event to its receivers, wherever they are."""
         delivery = self._dispatcher.directory.deliver(event, number)

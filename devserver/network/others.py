@@ -37,6 +37,8 @@ class Asked:
     depth: int = 0
     calls: tuple[str, ...] = ()
     first: tuple[str, str | None] | None = None
+    met: int = 0
+    """The last plan over several hosts whose code the event may have met."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,23 @@ from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
 from devserver.model.facts import PhaseTook
-from devserver.model.lifecycle import PHASE_TABLE, PHASES_OF, Action, HandOver, Limits, ModState, Phase, Thread
+from devserver.model.lifecycle import (
+    PHASE_TABLE,
+    PHASES_OF,
+    Action,
+    HandOver,
+    Limits,
+    ModState,
+    Phase,
+    PhaseRule,
+    Thread,
+)
 from devserver.model.names import mod_id_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, StateMode, main_of
 from devserver.reload import hooks, line_state
 from devserver.reload.carried import Candidate, Carried, Failure
+from devserver.reload.elsewhere import FailedElsewhere, Pact
 from devserver.reload.fits import check_needs
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
@@ -116,12 +127,17 @@ class Workshop(Protocol):
         """Let a replaced generation finish and end, beside everything else."""
 
 
+_BUILDS = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
+"""The phases that touch no traffic."""
+
+_AFTER_ALL = (Phase.COMMIT, Phase.OPEN, Phase.CLOSE)
+
 _THREADS = {rule.phase: rule.thread for rule in PHASE_TABLE}
 
 
 def _took(phases: Sequence[tuple[Phase, float]], ended: float) -> tuple[PhaseTook, ...]:
     """How long each phase took: until the next one began."""
-    ends = [*(began for _, began in phases[1:]), ended]
+    ends = [*(began for _, began in phases[1:]), ended][: len(phases)]
     return tuple(
         PhaseTook(phase, round((end - began) * 1000, 3), _THREADS[phase])
         for (phase, began), end in zip(phases, ends, strict=True)
@@ -131,8 +147,9 @@ def _took(phases: Sequence[tuple[Phase, float]], ended: float) -> tuple[PhaseToo
 class Transaction:
     """One group on its way. Each phase is a method; what undoes it is pushed before it can half happen."""
 
-    def __init__(self, workshop: Workshop, group: Group, plan: Plan) -> None:
+    def __init__(self, workshop: Workshop, group: Group, plan: Plan, pact: Pact | None = None) -> None:
         self._shop = workshop
+        self._pact = pact
         self.plan = plan
         self.candidates = tuple(self._candidate(step) for step in group.steps)
         self.phase = Phase.COMPILE
@@ -155,8 +172,10 @@ class Transaction:
         began = time.monotonic()
         failure: Failure | None = None
         rules = takewhile(lambda rule: rule.phase is not before, PHASE_TABLE)
-        for thread, passed in groupby(rules, key=lambda rule: rule.thread):
+        for (thread, waits), passed in groupby(rules, key=self._leg):
             phases = [rule.phase for rule in passed]
+            if waits in phases and (failure := await self._agree(phases[0])) is not None:
+                break
             # What the build worker does is awaited here; that worker is one for blocking functions.
             on_mods = thread is Thread.MODS
             failure = await (self._shop.home.run(self._fold, phases) if on_mods else self._fold(phases))
@@ -174,6 +193,26 @@ class Transaction:
             self._past,
             _took(self._phases, ended),
         )
+
+    def _leg(self, rule: PhaseRule) -> tuple[Thread, Phase | None]:
+        """What is carried out in one go: a thread and, where hosts agree, what they have to agree on before."""
+        if self._pact is None or rule.phase in _BUILDS:
+            return rule.thread, None
+        return rule.thread, Phase.COMMIT if rule.phase in _AFTER_ALL else Phase.GATE
+
+    async def _agree(self, phase: Phase) -> Failure | None:
+        """Wait until the other hosts have come as far; undo where they do not."""
+        assert self._pact is not None
+        self.phase = phase
+        try:
+            await self._pact.before(phase, self.candidates)
+        except asyncio.CancelledError:
+            await self._shop.home.run(self._unwind)
+            raise
+        except FailedElsewhere as failed:
+            await self._shop.home.run(self._unwind)
+            return Failure(phase, failed.mod_id, failed)
+        return None
 
     @property
     def depends_on(self) -> frozenset[Path]:
@@ -448,7 +487,8 @@ class Transaction:
 
     def _check_needs(self, candidate: Candidate) -> None:
         """Raise NeedUnmet where what the code says of needs and versions does not hold."""
-        if candidate.mod_class is not None and candidate.step.line is None:
+        # Over several hosts the plan has looked at needs: what runs elsewhere is not in this table.
+        if candidate.mod_class is not None and candidate.step.line is None and self._pact is None:
             check_needs(candidate, self.candidates, self._shop.registry.live)
 
     async def _open_gate(self, candidate: Candidate) -> None:

@@ -3,7 +3,7 @@ modules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
@@ -14,6 +14,7 @@ from devserver.model.names import module_of
 from devserver.model.plan import Step
 from devserver.model.split import main_of
 from devserver.reload.carried import Candidate, Carried
+from devserver.reload.elsewhere import StepEnded
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.outcomes import outcome_of, skipped_outcome
 from devserver.reload.restarting import Restarting
@@ -41,6 +42,12 @@ class Bookkeeping:
             if outcome.status is Status.APPLIED:
                 self._note_unloaded(outcome, candidate.step)
         return outcomes
+
+    def outcomes_elsewhere(self, ended: Sequence[StepEnded]) -> list[Outcome]:
+        """Return the outcome of each step of a group on other hosts, after noting it."""
+        for each in ended:
+            self._knowledge.remember_elsewhere(each)
+        return [each.outcome for each in ended]
 
     def _begin_line(self, candidate: Candidate) -> None:
         """Let saves of a mod go to its line, if that is the mod's own file on disk."""
@@ -84,6 +91,9 @@ class Bookkeeping:
 
     def number(self, step: Step) -> int:
         """Return the live generation of the mod of a step; 0 for none."""
+        elsewhere = self._knowledge.elsewhere
+        if elsewhere is not None and (ran := elsewhere.mods.get(module_of(step.mod_path))) is not None:
+            return ran.mod.generation
         slot = self._registry.find(step.mod_path)
         return slot.live.number if slot is not None and slot.live is not None else 0
 

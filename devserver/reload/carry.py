@@ -9,7 +9,7 @@ bytes are trusted because they come from our own memory file; nothing here reads
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +91,11 @@ def move_of(generation: Generation, packed: PackedState) -> StateMove:
     )
 
 
-async def unpack_state(generation: Generation, packed: PackedState, limit: float) -> str:
-    """Give a generation that starts its former state; return the result, in a few words.
+async def unpack_state(
+    generation: Generation, packed: PackedState, limit: float, loads: Callable[[bytes], Any] = pickle.loads
+) -> str:
+    """Give a generation that starts its former state; return the result, in a few words. `loads`
+    reads what is packed: bytes of another process than the former image are not to be believed.
 
     Keys that the new code cannot read are named and left out. Raises the exceptions of
     `restore_state()`.
@@ -101,7 +104,7 @@ async def unpack_state(generation: Generation, packed: PackedState, limit: float
     lost = list(packed.lost)
     if packed.captured is not None and callable(restore):
         try:
-            value = pickle.loads(packed.captured)
+            value = loads(packed.captured)
         except Exception as error:
             lost.append(f"{_CAPTURED} ({_why(error)})")
         else:
@@ -109,17 +112,17 @@ async def unpack_state(generation: Generation, packed: PackedState, limit: float
             if answer is False:
                 raise HookFailed(f"{generation.mod_id}: restore_state() returned False")
             return _said("state restored", lost)
-    state, unread = _unpacked(packed)
+    state, unread = _unpacked(packed, loads)
     generation.instance.state.update(state)
     count = f"{len(state)} key" if len(state) == 1 else f"{len(state)} keys"
     words = f"state kept ({count})" if state else "no state"
     return _said(words, [*lost, *unread])
 
 
-def _unpacked(packed: PackedState) -> tuple[dict[Any, Any], list[str]]:
+def _unpacked(packed: PackedState, loads: Callable[[bytes], Any]) -> tuple[dict[Any, Any], list[str]]:
     if packed.whole is not None:
         try:
-            whole: dict[Any, Any] = pickle.loads(packed.whole)
+            whole: dict[Any, Any] = loads(packed.whole)
             return whole, []
         except Exception:
             # A key is of a class that no longer exists: the others come one by one.
@@ -128,7 +131,7 @@ def _unpacked(packed: PackedState) -> tuple[dict[Any, Any], list[str]]:
     names = packed.names[len(packed.names) - len(packed.parts) :]
     for name, part in zip(names, packed.parts, strict=True):
         try:
-            key, value = pickle.loads(part)
+            key, value = loads(part)
             state[key] = value
         except Exception as error:
             lost.append(f"key {name} ({_why(error)})")

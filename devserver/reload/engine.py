@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -25,7 +25,17 @@ from devserver.loader.finder import WatchedFinder
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
-from devserver.model.change import ConfigChanged, FilesChanged, LoadAsked, LockChanged, RestartAsked, TidyAsked, Trigger
+from devserver.model.change import (
+    ConfigChanged,
+    FilesChanged,
+    LoadAsked,
+    LockChanged,
+    PartAsked,
+    RestartAsked,
+    Sources,
+    TidyAsked,
+    Trigger,
+)
 from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import (
     AgentsSeen,
@@ -42,11 +52,12 @@ from devserver.model.facts import (
 )
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import LOCK, module_of
-from devserver.model.plan import Group, Plan, Step
+from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.model.split import Line, StateMode, label_of, main_of
 from devserver.reload import hooks
 from devserver.reload.apply import GivenUp, Transaction
 from devserver.reload.bookkeeping import Bookkeeping
+from devserver.reload.elsewhere import FailedElsewhere, Pact, as_moves
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
@@ -54,7 +65,7 @@ from devserver.reload.locator import Locator
 from devserver.reload.news import ModNews
 from devserver.reload.opinion import SecondOpinion
 from devserver.reload.outcomes import all_held, held_outcome, keys_named, skipped_outcome, with_holders
-from devserver.reload.plan import make_plan, reasons_of
+from devserver.reload.plan import Situation, make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
 from devserver.reload.retirement import Retirement
@@ -152,6 +163,13 @@ class Engine:
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: Transaction | None = None
+        self.touched: Sources = {}
+        """The sources that the last group depended on."""
+        self.author = ""
+        """The host that makes the plans, where that is another one."""
+        self._pact_of: Callable[[Group, Plan], Pact | None] = lambda group, plan: None
+        self.moving: dict[str, Callable[[Generation], Awaitable[str]]] = {}
+        """Gives a mod (by module) that comes from another host its state; returns the result in words."""
         self._tried: dict[Path, bytes] = {}
         """The sources that the current plan has compiled."""
         self._afterwards: list[Build] = []
@@ -372,7 +390,7 @@ class Engine:
         self.knowledge.look(trigger)
         self._use_packages(trigger)
         situation = self.knowledge.situation(trigger)
-        plan = make_plan(trigger, situation)
+        plan = self._decided(trigger, situation)
         if isinstance(trigger, ConfigChanged):
             self._take_config(trigger.config)
         forth = self.knowledge.undo(plan) if plan.undo else None
@@ -391,7 +409,8 @@ class Engine:
                 outcomes.append(outcome)
                 await self._around.announce(outcome)
             await self._news.look(came)
-        outcomes = outcomes if plan.undo else await self._opinion.on(outcomes, self.limits)
+        is_ours = not plan.undo and not self.author and not any(each.host for each in outcomes)
+        outcomes = await self._opinion.on(outcomes, self.limits) if is_ours else outcomes
         if forth is not None:
             self.environment.settle(forth, went=bool(pasts))
         if plan.undo:
@@ -420,9 +439,25 @@ class Engine:
             self.restart(plan.needs_restart)
         return done
 
+    def _decided(self, trigger: Trigger, situation: Situation) -> Plan:
+        """Return what a trigger leads to, and note with whom its groups are agreed on."""
+        elsewhere = self.knowledge.elsewhere
+        if isinstance(trigger, PartAsked):
+            self.registry.unpack(trigger.numbers)
+            self._pact_of = lambda group, plan: trigger.pact
+        elif elsewhere is not None:
+            self._pact_of = elsewhere.pact
+        elif self.author and isinstance(trigger, FilesChanged):
+            return Plan(trigger.cause)  # its files are written where plans are carried out
+        elif self.author and not isinstance(trigger, ConfigChanged):
+            return Plan(
+                trigger.cause, holds=(Hold(Action.RELOAD, "all", f"network.yaml is on {self.author}: ask there"),)
+            )
+        return make_plan(trigger, situation)
+
     async def _tidied(self, outcomes: Iterable[Outcome]) -> PlanDone | None:
         """Unload mods that others needed and no longer need, as a plan of its own."""
-        if not self.knowledge.has_spare():
+        if self.author or not self.knowledge.has_spare():
             return None
         failed = (each.mod_id for each in outcomes if each.status is not Status.APPLIED)
         trigger = TidyAsked(tuple(failed))
@@ -498,11 +533,17 @@ class Engine:
         missing = {path: wish for path, wish in group.needs.items() if path not in came}
         if missing:
             return [self._books.skipped(step, missing) for step in group.steps]
-        self._running = transaction = Transaction(self, group, plan)
+        pact = self._pact_of(group, plan)
+        own = group if pact is None else Group(tuple(filter(None, (_here(each) for each in group.steps))))
+        self._running = transaction = Transaction(self, own, plan, pact)
         try:
             carried = await transaction.run()
         finally:
             self._running = None
+        self.touched = carried.touched
+        error = self.facts_of(carried.failure.error) if carried.failure is not None else None
+        # Whatever became of it here, the others wait to hear it.
+        ended = () if pact is None else await pact.end(error, carried.failure.mod_id if carried.failure else "")
         if transaction.build is not None:
             self._tried.update({path: each.data for path, each in transaction.build.texts.items()})
         if carried.failure is not None and isinstance(carried.failure.error, GivenUp):
@@ -518,8 +559,10 @@ class Engine:
         others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
         if carried.failure is not None and others:
             return await self._carry_group(Group(others), plan, before, mark, pasts)
-        error = self.facts_of(carried.failure.error) if carried.failure is not None else None
         outcomes = self._books.outcomes(carried, error, self._around.agents_since(mark))
+        if pact is not None and self.knowledge.elsewhere is not None:
+            outcomes += self._books.outcomes_elsewhere(ended)
+            outcomes = as_moves(group.steps, outcomes, self.knowledge.elsewhere.here)
         self._named.update(*map(keys_named, outcomes))
         self.reloads += sum(each.status is Status.APPLIED and each.action is Action.RELOAD for each in outcomes)
         self.failures += sum(each.status is not Status.APPLIED for each in outcomes)
@@ -558,6 +601,8 @@ class Engine:
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded its state of before a restart in place; return the
         result."""
+        if (give := self.moving.pop(module_of(generation.mod_path), None)) is not None:
+            return await give(generation)
         moved = await self.restarts.give_state(generation, self.limits.initialize)
         return moved or self.kept_state(generation)
 
@@ -628,6 +673,8 @@ class Engine:
 
     def facts_of(self, error: BaseException) -> ErrorFacts:
         """Return an exception as facts, with the place in a mod's own code."""
+        if isinstance(error, FailedElsewhere):
+            return error.facts
         is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
         return error_facts(error, is_own, self.shown)
 
@@ -639,6 +686,16 @@ class Engine:
     def shown(self, file: str) -> str:
         """Return a file's path as people read it."""
         return self.roots.shown(Path(file))
+
+
+def _here(step: Step) -> Step | None:
+    """Return what a step of a plan over several hosts is on this one; None if it is nothing."""
+    if step.action is Action.MOVE:
+        if not step.host:
+            return replace(step, action=Action.LOAD)
+        # It stays listed, and is not one that a person has unloaded.
+        return None if step.leaves else replace(step, action=Action.UNLOAD, listed=False)
+    return None if step.host else step
 
 
 def _refuse_hooks(calls: Iterable[Call]) -> None:

@@ -39,13 +39,14 @@ from devserver.model.change import (
 from devserver.model.config import ModSpec, NetworkConfig
 from devserver.model.facts import Notice, Outcome, Status
 from devserver.model.lifecycle import Action
-from devserver.model.names import module_of
+from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.model.split import main_of
 from devserver.reload import hooks
 from devserver.reload.attempts import Attempt, changed_of, is_held, moved_on, places_of
 from devserver.reload.carried import Candidate, Carried
 from devserver.reload.declared import Declared, bytes_of
+from devserver.reload.elsewhere import Elsewhere, Ran, StepEnded, merged, stale_elsewhere, with_elsewhere
 from devserver.reload.history import History, Past
 from devserver.reload.live_mods import LiveMods
 from devserver.reload.plan import Situation, taken, without_settings
@@ -53,6 +54,7 @@ from devserver.reload.plan.needs import as_loaded
 from devserver.reload.plan.situation import LockNews, Returns
 from devserver.reload.restarting import Arrival
 from devserver.sources.files import is_gone, sources_now
+from devserver.sources.graph import ModuleGraph
 from devserver.sources.roots import Roots
 
 _MOST_PINNED = 2000
@@ -93,6 +95,10 @@ class Knowledge:
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
         """The digest of each source that the last undo loaded, and the digest on disk then."""
         self._differing: dict[Path, Digest | None] = {}
+        self.elsewhere: Elsewhere | None = None
+        """The other hosts, where there are any."""
+        self.watches = True
+        """Whether a change on disk is news: not on a host whose code another one brings."""
         self._live_mods = LiveMods(modules, registry)
         self._declared = Declared(self, roots, modules, registry, self._environment)
 
@@ -100,13 +106,13 @@ class Knowledge:
         """Note which sources differ from the loaded ones: those that changed, or all those of the
         request."""
         match trigger:
-            case FilesChanged(changed=changed):
+            case FilesChanged(changed=changed) if self.watches:
                 now = changed
             case ReloadAsked(mods=mods):
                 now = sources_now(self._modules.sources(self._modules_of(mods)))
             case _:
                 return
-        loaded = self._modules.digests
+        loaded = ChainMap(cast(dict[Path, Digest | None], self._modules.digests), self._sources_elsewhere())
         self._differing.update({path: digest for path, digest in now.items() if path in loaded})
         self._forget_same()
 
@@ -128,15 +134,46 @@ class Knowledge:
 
     def _forget_same(self) -> None:
         """Drop sources that match the loaded ones."""
-        self._differing = {
-            path: digest for path, digest in self._differing.items() if self._modules.stale({path: digest})
-        }
+        self._differing = {path: digest for path, digest in self._differing.items() if self._stale({path: digest})}
+
+    def _stale(self, now: Sources) -> dict[str, Path]:
+        """Return the modules of all hosts that were made from other sources than these, each with its source."""
+        found = self._modules.stale(now)
+        return found if self.elsewhere is None else {**stale_elsewhere(self._ran, now), **found}
+
+    def _graph(self) -> ModuleGraph:
+        graph = self._modules.graph()
+        return graph if self.elsewhere is None else with_elsewhere(graph, self._ran)
+
+    def _all_live(self) -> tuple[LiveMod, ...]:
+        live = self._live_mods.all()
+        if self.elsewhere is None:
+            return live
+        return merged(live, self._ran, [mod_id_of(each.path) for each in self.config.enabled_specs])
+
+    @property
+    def _ran(self) -> Collection[Ran]:
+        return () if self.elsewhere is None else self.elsewhere.mods.values()
+
+    def ran(self, path: str) -> Ran | None:
+        """Return a mod of this host, by its module, as another host knows it; None if it does not run."""
+        slot = self._registry.find(path)
+        if slot is None or slot.live is None:
+            return None
+        graph = self._modules.graph()
+        names = [name for name in sorted(graph.closure(slot.live.entry)) if self._modules.get(name) is not None]
+        loaded = {name: self._modules.current[name] for name in names}
+        sources = {name: each.sources() for name, each in loaded.items()}
+        return Ran(self._live_mods.of(slot.live), {name: graph[name] for name in names}, sources)
+
+    def _sources_elsewhere(self) -> dict[Path, Digest | None]:
+        return {path: digest for each in self._ran for path, digest in each.sources.items()}
 
     def situation(self, trigger: Trigger) -> Situation:
         """Return everything that a decision about this trigger depends on."""
-        live = self._live_mods.all()
+        live = self._all_live()
         changed, texts = (trigger.changed, trigger.texts) if isinstance(trigger, FilesChanged) else ({}, {})
-        stale = self._modules.stale(self._differing)
+        stale = self._stale(self._differing)
         wanted = self._to_load(trigger)
         redo = isinstance(trigger, UndoAsked) and trigger.redo
         declared, absent = self._declared.of(wanted, codes=_codes_of(trigger)) if wanted else ({}, {})
@@ -150,7 +187,7 @@ class Knowledge:
         return Situation(
             config=self.config,
             live=live,
-            graph=self._modules.graph(),
+            graph=self._graph(),
             stale=stale,
             stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
             retry=frozenset(
@@ -177,6 +214,8 @@ class Knowledge:
             packages=installed,
             imported=imported,
             ended=self.ended,
+            here="" if self.elsewhere is None else self.elsewhere.here,
+            hosts=frozenset() if self.elsewhere is None else self.elsewhere.hosts,
         )
 
     def as_it_runs(self) -> Situation:
@@ -187,8 +226,8 @@ class Knowledge:
         self._declared.add_needed(declared, absent, self.config)
         return Situation(
             config=self.config,
-            live=self._live_mods.all(),
-            graph=self._modules.graph(),
+            live=self._all_live(),
+            graph=self._graph(),
             declared=declared,
             absent=absent,
             workspace=self._roots.workspace,
@@ -207,7 +246,7 @@ class Knowledge:
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
         """Return the mods that a change may concern whose own source is gone, and that are not
         found elsewhere either."""
-        graph = self._modules.graph()
+        graph = self._graph()
         concerned = frozenset(graph.affected(stale))
         entries = [(mod, graph[mod.entry].path) for mod in live if mod.entry in concerned]
         return {mod.mod_id: path for mod, path in entries if is_gone(path) and not self._moved(mod, path)}
@@ -299,9 +338,9 @@ class Knowledge:
     def _to_load(self, trigger: Trigger) -> list[str]:
         match trigger:
             case ConfigChanged(config=config):
-                return [each.path for each in config.enabled_specs if self._registry.find(each.path) is None]
+                return [each.path for each in config.enabled_specs if not self._is_there(each.path)]
             case LockChanged():
-                return [each.path for each in self.config.enabled_specs if self._registry.find(each.path) is None]
+                return [each.path for each in self.config.enabled_specs if not self._is_there(each.path)]
             case UnloadAsked() | TidyAsked():
                 return []
             case _:
@@ -313,8 +352,14 @@ class Knowledge:
         specs = ((each, self.specs.get(module_of(each.mod_path))) for each in self._registry.live)
         return any(each.came_with or (each.listed and (spec is None or not spec.enabled)) for each, spec in specs)
 
+    def _is_there(self, path: str) -> bool:
+        is_elsewhere = self.elsewhere is not None and module_of(path) in self.elsewhere.mods
+        return is_elsewhere or self._registry.find(path) is not None
+
     def runs(self, path: str) -> bool:
         """Return whether a mod, by its module, runs."""
+        if self.elsewhere is not None and path in self.elsewhere.mods:
+            return True
         slot = self._registry.find(path)
         return slot is not None and slot.live is not None and module_of(slot.mod_path) == path
 
@@ -399,12 +444,14 @@ class Knowledge:
 
     def sources(self) -> Sources:
         """Return all sources of everything that runs, or was last tried: these are watched."""
+        if not self.watches:
+            return {}
         digests = cast(dict[Path, Digest | None], self._modules.digests)
         # The sources of an undo: until they are loaded again, the different ones on disk are known.
         undone = {path: disk for path, (loaded, disk) in self._undone.items() if digests.get(path) == loaded}
         reads = {path: digest for each in self._registry.live for path, digest in each.reads.items()}
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
-        return Known(ChainMap(undone, tried, digests, reads), self.written())
+        return Known(ChainMap(undone, tried, digests, reads, self._sources_elsewhere()), self.written())
 
     def written(self) -> Collection[str]:
         """Return the files that mods have written themselves: their data. Also those of unloaded
@@ -429,6 +476,14 @@ class Knowledge:
         elif candidate.brings:
             located = [candidate.located.file] if candidate.located is not None else []
             self._note_failed(path, outcome, located, carried.touched, came_with=candidate.step.came_with)
+
+    def remember_elsewhere(self, ended: StepEnded) -> None:
+        """Note how a step ended on another host; as `remember`."""
+        path = ended.step.mod_path
+        if ended.outcome.status is Status.APPLIED:
+            self.failed.pop(path, None)
+        elif ended.step.action is not Action.UNLOAD:
+            self._note_failed(path, ended.outcome, touched=ended.touched, came_with=ended.step.came_with)
 
     def skipped(self, step: Step, outcome: Outcome, needs: tuple[str, ...]) -> None:
         """Note a step that was not tried, because mods that it needs did not load."""
@@ -498,7 +553,7 @@ class Knowledge:
         self._forget_same()
         if isinstance(trigger, LockChanged):
             return self._settle_lock(plan)
-        if not isinstance(trigger, FilesChanged):
+        if not isinstance(trigger, FilesChanged) or not self.watches:
             return []
         for path in trigger.changed.keys() & self._undone.keys():
             # Whatever the result: the change is dealt with.

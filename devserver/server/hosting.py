@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
-from devserver.errors import ModRefused
 from devserver.model.facts import Fact, HostsStarted, Outcome, PlanDone
 
 if TYPE_CHECKING:
@@ -39,9 +38,7 @@ class Hosting:
         host = self.host = Host(
             self._wanted, self._network, folder=folder, path=self._path, url=self._url, tell=self._tell
         )
-        if not self._wanted.is_author:
-            self._network.engine.locate.admits.append(self._refuse)
-        else:
+        if self._wanted.is_author:
             self._network.engine.on_config.append(lambda config: host.settings_changed())
         await host.begin()
         self.on_secrets(*host.secrets)
@@ -64,8 +61,3 @@ class Hosting:
     def rows(self) -> dict[str, Any] | None:
         """Return the engine and the hosts; None in a network of one process."""
         return None if self.host is None else self.host.rows()
-
-    def _refuse(self, mod_path: str) -> None:
-        assert self.host is not None, "a network of one process refuses nothing"
-        author = self.host.author or "its author"
-        raise ModRefused(f"{mod_path}: the mods of this network run on {author}; load it there")

@@ -192,7 +192,10 @@ def _only_unloads(steps: Sequence[Step | Outcome]) -> bool:
 
 
 def _applied(done: PlanDone, view: View) -> Block:
-    words = f" {view.look.glyphs.dot} {receipt(done.agents, done.held)}"
+    moved = joined((f"{each.mod_id} {each.note}" for each in done.outcomes if each.action is Action.MOVE), "; ")
+    dot = view.look.glyphs.dot
+    words = f" {dot} {_in(moved, view.look.glyphs)}" if moved else ""
+    words += f" {dot} {receipt(done.agents, done.held)}"
     return Block((Segment("applied", Style.GOOD), plain(f" in {took(done.duration_ms)}"), dim(words)), lead=Lead.INDENT)
 
 

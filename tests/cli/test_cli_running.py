@@ -286,7 +286,8 @@ PRINTED: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """What is asked of one server, in this order; the last one ends it."""
 
-ELSEWHERE = {"events", "run --detach", "promote", "add", "update", "remove", "sync", "pack", "publish", "hosts"}
+ELSEWHERE = {"events", "run --detach", "promote", "add", "update", "remove", "sync", "pack", "publish"}
+ELSEWHERE |= {"hosts", "move"}
 """`events` goes on for ever, another server runs here already, and what is about packages needs an index, what is about
 hosts several of them (test_doors_of_processes)."""
 

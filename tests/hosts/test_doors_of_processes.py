@@ -114,11 +114,40 @@ def test_agents_of_both_doors_meet_the_same_mod_over_a_save(pair: Pair, agents: 
         assert ana.send("test.number", {"n": n}, to="agent:bob")["data"]["delivered"] == 1
     assert _numbers(bob, 20) == list(range(20))
     refused = json.dumps(pair.gpu.control("load", mod_path="mods.echo"))
-    assert "the mods of this network run on laptop" in refused
+    assert "network.yaml is on laptop: ask there" in refused
     config = (pair.laptop.site.folder / ".oa-dev" / "hosts" / "engine.json").read_text()
     secrets = json.loads(config)["passwords"].values()
     written = json.dumps([*pair.laptop.lines, *pair.gpu.lines]) + pair.laptop.log() + pair.gpu.log()
     assert not any(each in written for each in secrets)
+
+
+def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Agent]) -> None:
+    """`oa-dev move` writes network.yaml; the state comes along, each event meanwhile is answered once, saves follow."""
+    ana, bob = agents["ana"], agents["bob"]
+    before = bob.send("echo.say")["data"]["n"]
+    for to in ("gpu-1", "laptop"):
+        moving = subprocess.Popen(
+            [OA_DEV, "move", "echo", "--to", to, "--json"],
+            cwd=pair.laptop.site.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        answers = []
+        while moving.poll() is None:
+            answers += [each.send("echo.say") for each in (ana, bob)]
+        told = json.loads(moving.communicate()[0])
+        TypeAdapter(forms_of_answers.MoveAnswer).validate_python(told)
+        assert told["success"] and "state moved (1 key" in told["note"], told
+        assert [each["data"]["n"] for each in answers] == list(range(before + 1, before + 1 + len(answers)))
+        before += len(answers)
+        assert ("runs_on: gpu-1" in (pair.laptop.site.folder / "network.yaml").read_text()) == (to == "gpu-1")
+        mark, word = pair.laptop.mark(), f"from {to}"
+        pair.laptop.site.mod("echo", ECHO.format(word=word))
+        saved = pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
+        assert saved["host"] == ("gpu-1" if to == "gpu-1" else "")
+        assert {each.send("echo.say")["message"] for each in (ana, bob)} == {word}
+        before += 2
 
 
 def test_the_engine_is_killed_and_started_again(pair: Pair, agents: dict[str, Agent]) -> None:

@@ -42,6 +42,7 @@ from devserver.model.change import (
     LineAsked,
     LoadAsked,
     LockChanged,
+    PartAsked,
     PromoteAsked,
     ReloadAsked,
     RestartAsked,
@@ -80,6 +81,9 @@ __all__ = ["Situation", "make_plan", "needed_paths", "reasons_of", "taken", "wit
 
 def make_plan(trigger: Trigger, situation: Situation) -> Plan:
     """Decide what follows from a trigger."""
+    if isinstance(trigger, PartAsked):
+        part: Plan = trigger.plan
+        return part  # the host that has network.yaml has decided
     stale = None if isinstance(trigger, FilesChanged) else refused_as_stale(trigger, situation)
     if stale is not None:
         return stale
@@ -120,6 +124,8 @@ def _decide(trigger: Trigger, situation: Situation) -> Plan:
             return for_promote(trigger, situation)
         case DropAsked():
             return for_drop(trigger, situation)
+        case PartAsked():
+            raise AssertionError("it is decided already")
 
 
 def _for_files(trigger: FilesChanged, situation: Situation) -> Plan:

@@ -1,0 +1,366 @@
+"""One group of a plan over several hosts, as the host that makes plans carries it out: build, prepare, decide, open.
+
+The tables of who does what when are in `decision`. Here the author asks, counts votes, and writes the one word that
+decides. Runs on the control loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from devserver.errors import DevServerError
+from devserver.hosts import move
+from devserver.hosts.code import Publisher, files_of
+from devserver.hosts.decision import Do, Round, Word
+from devserver.hosts.follow import Followed
+from devserver.hosts.link import Conflict, EngineRefused, Link
+from devserver.hosts.members import Members
+from devserver.hosts.names import Names
+from devserver.hosts.parts import (
+    Part,
+    failure_from,
+    failure_to_dict,
+    part_to_dict,
+    ran_from,
+    sources_from,
+    state_from,
+    state_to_dict,
+)
+from devserver.model.encoding import to_json
+from devserver.model.facts import ErrorFacts, Outcome, Status
+from devserver.model.lifecycle import Action, Phase
+from devserver.model.names import module_of
+from devserver.model.plan import Group, Plan, Step
+from devserver.model.wire_read import outcome_from_dict
+from devserver.reload.carried import Candidate
+from devserver.reload.carry import PackedState
+from devserver.reload.elsewhere import FailedElsewhere, Ran, StepEnded
+from devserver.reload.engine import Engine
+from devserver.transports.strict import Malformed, parse_object
+
+_MARGIN = 5.0
+"""Seconds that an answer may take beyond what the work itself may."""
+
+_REPORT_SECONDS = 10.0
+_AGAIN = 0.1
+
+
+class Author:
+    """The other hosts, as the one that has network.yaml knows them: a `reload.elsewhere.Elsewhere`."""
+
+    def __init__(
+        self, link: Link, names: Names, members: Members, *, decisions: Followed, writer: Link, engine: Engine
+    ) -> None:
+        self.here = members.host
+        self.mods: dict[str, Ran] = {}
+        self.numbers: dict[str, int] = {}
+        """The highest generation of each mod that ran on another host: they go on counting wherever it runs."""
+        self.revision = 0
+        """The last group that hosts were asked to agree on."""
+        self.opened = 0
+        """The last one of them that was committed."""
+        self.link, self.names, self.members = link, names, members
+        self.decisions, self.engine = decisions, engine
+        self.publisher = Publisher(writer, names)
+
+    def begin(self) -> None:
+        """Go on behind what was decided before this process."""
+        numbers = [int(key[0]) for key in self.decisions.rows if len(key) == 1 and key[0].isdecimal()]
+        self.revision = self.opened = max(numbers, default=0)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The other hosts that are there."""
+        return frozenset(each.host for each in self.members.living)
+
+    def pact(self, group: Group, plan: Plan) -> Agreement | None:
+        """As of `Elsewhere`."""
+        hosts = dict.fromkeys(host for step in group.steps for host in step.hosts if host)
+        if not hosts:
+            return None
+        self.revision += 1
+        return Agreement(self, self.revision, group, plan, tuple(hosts))
+
+    async def ask(self, host: str, phase: str, values: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Ask a host about a group. Never raises: a host that does not answer votes no."""
+        try:
+            raw = await self.link.request(
+                self.names.plan(host), to_json({**values, "phase": phase}), seconds=seconds + _MARGIN
+            )
+            return parse_object(raw)
+        except (DevServerError, Malformed) as error:
+            return {"vote": "no", "why": f"host {host} did not answer: {error}"}
+
+    async def written(self, revision: int, row: Mapping[str, Any]) -> Word:
+        """Write a word, unless another stands there, and return the one that does.
+
+        A write that is not answered may have been taken: then it is asked for an abort until it is known. Nothing may
+        be undone before, and nothing opened: other hosts may have committed.
+        """
+        wanted = row
+        while True:
+            try:
+                await self.decisions.put((str(revision),), wanted, last=0)
+                return Word(str(wanted["word"]))
+            except Conflict:
+                known = await self._read(revision)
+                if known is not None:
+                    return known
+            except EngineRefused:
+                return Word.ABORT  # it was not taken
+            except DevServerError:
+                wanted = {"word": Word.ABORT.value, "by": self.here}
+                await asyncio.sleep(_AGAIN)
+
+    async def _read(self, revision: int) -> Word | None:
+        try:
+            await self.decisions.read()
+        except DevServerError:
+            return None
+        found = self.decisions.get(str(revision))
+        return None if found is None else Word(str(found.values.get("word")))
+
+    def forget(self, host: str) -> None:
+        """A host began again, or ended: nothing runs there."""
+        self.mods = {path: ran for path, ran in self.mods.items() if ran.mod.host != host}
+
+    def note(self, host: str, values: Mapping[str, Any]) -> None:
+        """Take over what a host says of the mods that it runs."""
+        found = {path: ran for path, ran in self.mods.items() if ran.mod.host != host}
+        for each in values.get("ran", ()) if isinstance(values.get("ran"), list) else ():
+            try:
+                ran = ran_from(each, self.engine.roots.workspace, host)
+            except (LookupError, TypeError, ValueError):
+                continue  # what cannot be read runs all the same, and is asked about again
+            found[module_of(ran.mod.mod_path)] = ran
+            self.numbers[ran.mod.mod_id] = max(ran.mod.generation, self.numbers.get(ran.mod.mod_id, 0))
+        self.mods = found
+
+    async def learn(self, host: str) -> None:
+        """Ask a host what it runs: this process does not know it yet."""
+        self.note(host, await self.ask(host, "tell", {}, _REPORT_SECONDS))
+
+
+class Agreement:
+    """One group, until its end: a `reload.elsewhere.Pact`."""
+
+    def __init__(self, author: Author, revision: int, group: Group, plan: Plan, hosts: Sequence[str]) -> None:
+        self._author, self.revision = author, revision
+        self._group, self._plan, self.hosts = group, plan, hosts
+        self._votes = Round(hosts)
+        self._no: dict[str, tuple[str, ErrorFacts]] = {}
+        self._touched: dict[str, Mapping[str, Any]] = {}
+        self._states: dict[str, PackedState] = {}
+        self._word: Word | None = None
+        # It builds while this host builds.
+        self._building = asyncio.ensure_future(self._build())
+
+    # Phases
+
+    async def before(self, phase: Phase, candidates: Sequence[Candidate]) -> None:
+        """As of `Pact`."""
+        if phase is Phase.GATE:
+            await self._building
+            self._go_on()
+            self._preparing = asyncio.ensure_future(self._prepare(self._without_arrivals()))
+            if any(step.action is Action.MOVE and not step.host for step in self._group.steps):
+                # What comes here needs the state that another host hands over.
+                await self._preparing
+                self._go_on()
+                self._expect_states()
+            return
+        await self._preparing
+        self._go_on()
+        await self._pack(candidates)
+        await self._prepare([host for host in self.hosts if host not in self._without_arrivals()])
+        self._go_on()
+        await self._decide()
+        for each in candidates:
+            if each.slot is not None and (goes_to := self._leaving().get(each.step.mod_path)):
+                each.slot.host = goes_to  # what waits at its gate is asked there
+
+    def _leaving(self) -> dict[str, str]:
+        """The mods (paths) that leave this host, each with where it goes."""
+        moves = (each for each in self._group.steps if each.action is Action.MOVE and not each.leaves)
+        return {each.mod_path: each.host for each in moves}
+
+    def _go_on(self) -> None:
+        """Raise FailedElsewhere where a host has voted no."""
+        for mod_id, facts in self._no.values():
+            raise FailedElsewhere(mod_id, facts)
+
+    async def _build(self) -> None:
+        engine, author = self._author.engine, self._author
+        steps = {host: self._steps_of(host) for host in self.hosts}
+        brought = (each for own in steps.values() for each in own if each.action in (Action.LOAD, Action.RELOAD))
+        wanted = {*(each.mod_path for each in brought), *(each.mod.mod_path for each in author.mods.values())}
+        roots, texts = engine.roots, self._plan.texts
+        files = await engine.worker.run(partial(files_of, wanted, roots.workspace, engine.knowledge.written(), texts))
+        try:
+            await author.publisher.publish(self.revision, files)
+        except DevServerError as error:
+            self._fail(author.here, ErrorFacts("EngineAway", f"the code could not be published: {error}"))
+            return
+        changed = tuple(
+            path.relative_to(roots.workspace).as_posix()
+            for path in self._plan.changed
+            if path.is_relative_to(roots.workspace)
+        )
+        order = [each.mod_id for each in engine.knowledge.as_it_runs().live]
+        parts = {
+            host: Part(
+                revision=self.revision,
+                cause=self._plan.cause,
+                steps=own,
+                order=self._plan.order or tuple(order),
+                numbers={each.mod_id: self._number(each) for each in own},
+                changed=changed,
+            )
+            for host, own in steps.items()
+        }
+        seconds = engine.limits.imports
+        await self._all("build", {host: part_to_dict(part) for host, part in parts.items()}, seconds, Do.VOTE_BUILT)
+
+    async def _prepare(self, hosts: Sequence[str]) -> None:
+        limits = self._author.engine.limits
+        states = {path: state_to_dict(state) for path, state in self._states.items()}
+        asked = {host: {"revision": self.revision, "states": states} for host in hosts}
+        await self._all("prepare", asked, limits.exclusive_drain + limits.initialize, Do.VOTE_READY)
+
+    async def _all(self, phase: str, asked: Mapping[str, Any], seconds: float, vote: Do) -> None:
+        """Ask these hosts at once, and note how each votes."""
+        answers = await asyncio.gather(*(self._author.ask(h, phase, each, seconds) for h, each in asked.items()))
+        for host, values in zip(asked, answers, strict=True):
+            if values.get("vote") == vote.value:
+                self._votes.voted(host, vote)
+                for path, state in dict(values.get("states") or {}).items():
+                    self._states[str(path)] = state_from(state)
+            else:
+                self._touched[host] = values.get("touched") or {}
+                mod_id, facts = failure_from(values)
+                self._votes.voted(host, Do.UNDO, str(facts))
+                self._no[host] = mod_id or self._group.steps[0].mod_id, _on(facts, host)
+
+    def _fail(self, host: str, facts: ErrorFacts) -> None:
+        self._no[host] = self._group.steps[0].mod_id, facts
+
+    async def _decide(self) -> None:
+        """Write commit, and go on as it stands written. Raises FailedElsewhere for an abort."""
+        row = {"word": Word.COMMIT.value, "hosts": [self._author.here, *self.hosts]}
+        self._word = await self._author.written(self.revision, row)
+        if self._word is not Word.COMMIT:
+            facts = ErrorFacts("Aborted", "a host has waited too long, and aborted it")
+            raise FailedElsewhere(self._group.steps[0].mod_id, facts)
+        self._author.opened = self.revision
+
+    async def end(self, failure: ErrorFacts | None, mod_id: str) -> Sequence[StepEnded]:
+        """As of `Pact`."""
+        await asyncio.gather(self._building, return_exceptions=True)
+        told: dict[str, Any] = {} if self._word is None else {"word": self._word.value}
+        if failure is not None and self._word is None:
+            told = row = {"word": Word.ABORT.value, "hosts": list(self.hosts), **failure_to_dict(mod_id, failure)}
+            try:
+                await self._author.decisions.put((str(self.revision),), row, last=0)
+            except DevServerError:
+                told = {}  # a host has aborted it already; or it cannot be written, and whoever waits asks itself
+        # What stands written is told with it: what is told of a write may come before it can be read.
+        asked = {host: {**told, "revision": self.revision} for host in self.hosts}
+        reports = await asyncio.gather(
+            *(self._author.ask(host, "report", each, _REPORT_SECONDS) for host, each in asked.items())
+        )
+        ended: list[StepEnded] = []
+        for host, values in zip(asked, reports, strict=True):
+            ended += self._ended(host, values, failure, mod_id)
+        return ended
+
+    def _ended(
+        self, host: str, values: Mapping[str, Any], failure: ErrorFacts | None, mod_id: str
+    ) -> Sequence[StepEnded]:
+        if "ran" in values:
+            self._author.note(host, values)
+        told = _outcomes(values)
+        touched = sources_from(self._touched.get(host), self._author.engine.roots.workspace)
+        return [
+            StepEnded(step, replace(told.get(step.mod_id) or self._untold(step, failure, mod_id), host=host), touched)
+            for step in self._steps_of(host)
+        ]
+
+    def _untold(self, step: Step, failure: ErrorFacts | None, mod_id: str) -> Outcome:
+        """What is said of a step whose host does not answer."""
+        number = self._number(step)
+        lost = ErrorFacts("HostLost", "its host does not answer; it follows when it is back")
+        note = f"rolled back because {mod_id} failed" if failure is not None and mod_id != step.mod_id else ""
+        return Outcome(
+            step.action,
+            step.mod_id,
+            step.mod_path,
+            Status.ROLLED_BACK if number else Status.FAILED,
+            phase=Phase.GATE,
+            generation=number,
+            duration_ms=0.0,
+            reason=step.reason,
+            error=failure or lost,
+            note=note,
+        )
+
+    # Steps and states
+
+    def _steps_of(self, host: str) -> tuple[Step, ...]:
+        """What a host does of the group: of a move, an unload or a load. For it, all of that is here."""
+        found = []
+        for step in self._group.steps:
+            if step.action is Action.MOVE and host in step.hosts:
+                comes = step.host == host
+                action, goes_to = (Action.LOAD, "") if comes else (Action.UNLOAD, step.host or self._author.here)
+                found.append(replace(step, action=action, host="", leaves=goes_to, listed=comes))
+            elif step.action is not Action.MOVE and step.host == host:
+                found.append(replace(step, host="", otherwise=None))
+        return tuple(found)
+
+    def _without_arrivals(self) -> list[str]:
+        """The hosts that need no state of another one first."""
+        coming = {step.host for step in self._group.steps if step.action is Action.MOVE}
+        return [host for host in self.hosts if host not in coming]
+
+    def _number(self, step: Step) -> int:
+        ran = self._author.mods.get(module_of(step.mod_path))
+        if ran is not None:
+            return ran.mod.generation
+        return max(self._author.engine.registry.next_number(step.mod_id) - 1, self._author.numbers.get(step.mod_id, 0))
+
+    async def _pack(self, candidates: Sequence[Candidate]) -> None:
+        """Pack the states of the mods that leave this host: no handler of theirs runs any more."""
+        leaving = self._leaving()
+        engine = self._author.engine
+        for each in candidates:
+            if each.old is not None and each.step.mod_path in leaving:
+                state = await engine.home.run(move.packed, each.old, engine.limits.initialize)
+                self._states[module_of(each.step.mod_path)] = state
+
+    def _expect_states(self) -> None:
+        """Let the mods that come here have their states, and go on counting."""
+        engine = self._author.engine
+        engine.registry.unpack({each.mod_id: self._number(each) for each in self._group.steps if not each.host})
+        for path, state in self._states.items():
+            engine.moving[path] = partial(move.give, state=state, limit=engine.limits.initialize)
+
+
+def _outcomes(values: Mapping[str, Any]) -> dict[str, Outcome]:
+    """The outcomes that a host has told, by mod."""
+    found = {}
+    for each in values.get("outcomes") or ():
+        try:
+            outcome = outcome_from_dict(each)
+        except (LookupError, TypeError, ValueError):
+            continue
+        found[outcome.mod_id] = outcome
+    return found
+
+
+def _on(facts: ErrorFacts, host: str) -> ErrorFacts:
+    """An error that says where it happened."""
+    return replace(facts, message=f"{facts.message} (on {host})")
