@@ -78,7 +78,9 @@ class Rooms:
             self._ran |= here
             for mod_id in self.of(self._host):
                 row = self._rows.get(mod_id)
-                if mod_id not in here and row is not None and (whole or mod_id in self._ran):
+                # What has moved its new host tells of, over this row.
+                is_gone = mod_id not in here and mod_id not in self._registry.moved
+                if is_gone and row is not None and (whole or mod_id in self._ran):
                     await self._take_back(mod_id, row.revision)
 
     async def _take_back(self, mod_id: str, revision: int) -> None:

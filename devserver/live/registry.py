@@ -181,6 +181,8 @@ class Registry:
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
         self._has_lines = False
+        self.moved: dict[str, str] = {}
+        """The mods that left for another host, each with that."""
         self._away: dict[str, Slot] = {}
         """The mods that other hosts run, by id."""
         self._order: Sequence[str] = ()
@@ -324,7 +326,10 @@ class Registry:
             self._slots.pop(slot.mod_id, None)
             self._paths.pop(module_of(slot.mod_path), None)
             slot.live = None
+            if slot.host:
+                self.moved[slot.mod_id] = slot.host
         for slot, generation in swap.live:
+            self.moved.pop(slot.mod_id, None)
             slot.live = generation
             generation.state = ModState.LIVE
             self._numbers[slot.mod_id] = generation.number
