@@ -26,6 +26,8 @@ STALE = b"stale"
 """The answer where something that the fork server has imported is another on disk."""
 _READ_ONCE = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
 """How the names of variables begin that a process reads when it starts, and never again."""
+_LOOKS = 2
+"""Seconds after which the fork server looks whether the server is still there."""
 _TAKEN_OVER = frozenset({"PYTHONDONTWRITEBYTECODE"})
 
 Work = Callable[[int, int, int], NoReturn]
@@ -83,6 +85,14 @@ class ForkServer:
                 raise
         return line
 
+    def end(self) -> None:
+        """End it, and take what it leaves to its parent."""
+        # Not by closing: processes that mods have forked hold the same socket.
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
 
 # In the process of its own
 
@@ -132,12 +142,19 @@ class _Forks:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._running: dict[int, _Fork] = {}
+        self._parent = os.getppid()
 
     def serve(self) -> None:
         """Fork for each request, until the server is gone; end what runs then."""
         while True:
+            reported = self._poll.poll(_LOOKS * 1000)
+            if os.getppid() != self._parent:
+                # Killed, while a process that a mod has forked holds the other end.
+                break
+            if not reported:
+                continue
             # One at a time: what else was reported may be of the same fork.
-            descriptor = self._poll.poll()[0][0]
+            descriptor = reported[0][0]
             fork = self._running.get(descriptor)
             if fork is None:
                 message, descriptors, _, _ = socket.recv_fds(self._control, 1, 4)

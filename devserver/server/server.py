@@ -580,12 +580,17 @@ class Server:
                 ("the contract", self.contracts.end),
                 ("the session", self.recording.end),
                 ("replay", self._replaying.end),
+                ("the fork server", self._end_forks),
                 ("the agents' queues", self._network.directory.close),
                 ("what commands wait for", self.views.close),
             )
         )
         self.tell(summary)
         leaving.all_told()
+
+    def _end_forks(self) -> None:
+        if self._options.forks is not None:
+            self._options.forks.end()
 
     def _end_kept(self) -> None:
         if self._files.are_ours:
