@@ -266,7 +266,7 @@ class Agreement:
             try:
                 await self._author.decisions.put((str(self.revision),), row, last=0)
             except DevServerError:
-                told = {}  # a host has aborted it already; or it cannot be written, and whoever waits asks itself
+                told = {}  # a host has aborted it already; or it cannot be written, and a host that waits asks itself
         # What stands written is told with it: what is told of a write may come before it can be read.
         asked = {host: {**told, "revision": self.revision} for host in self.hosts}
         reports = await asyncio.gather(

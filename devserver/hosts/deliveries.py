@@ -194,7 +194,7 @@ class Deliveries:
         self._listening = await self._link.consume(names.out_stream, consumer, subject, self._heard)
 
     async def _engine_back(self, seconds: float) -> None:
-        """Take up the queue anew: what was not taken off comes again, in order; what is here is known by its number."""
+        """Take up the queue again: letters that were not taken off come again, in order; known numbers are dropped."""
         self._back.set()
         while self._link.connected:
             try:
@@ -222,7 +222,7 @@ class Deliveries:
         except (Malformed, ValueError, TypeError, LookupError):
             pass  # whatever it is, it would come again for ever
         except asyncio.CancelledError:
-            # The consumer is made anew: this message comes again, and is not yet where it belongs.
+            # The consumer is made again: this message comes again, and is not yet where it belongs.
             self._open.pop(message.revision, None)
             raise
         self._close_one(message.revision)

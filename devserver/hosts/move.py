@@ -73,7 +73,7 @@ class _Reader(pickle.Unpickler):
         self._own = own
 
     def find_class(self, module: str, name: str) -> Any:
-        """A class of the mod, or one that harms nobody. Raises UnpicklingError for all else."""
+        """Return a class of the mod, or a harmless one. Raises UnpicklingError for all else."""
         if name in _SAFE.get(module, ()) or (module == "builtins" and name in _FACTORIES):
             return super().find_class(module, name)
         is_own = any(module == each or module.startswith(f"{each}.") for each in self._own)

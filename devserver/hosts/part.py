@@ -104,7 +104,7 @@ class Follower:
             try:
                 await asyncio.wait_for(self._current.wait(), _CATCHES_UP)
             except TimeoutError:
-                return  # the author is gone, and with it whoever could bring what was missed
+                return  # the author is gone: no host can bring what was missed
 
     # What is heard
 
