@@ -126,7 +126,7 @@ def run(
     log_level: Level = None,
     log_format: LogFormat = None,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Start in the background, and return once the network answers.")
+        bool, typer.Option("--detach", help="Start in the background if it does not run, and return once it answers.")
     ] = False,
     sync: Annotated[bool, typer.Option("--sync", help="Install the lock first: for fresh clones, and for CI.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the dashboard in the browser.")] = False,

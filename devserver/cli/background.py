@@ -24,25 +24,34 @@ _LAST_LINES = 20
 
 
 class Started(NamedTuple):
-    """A server in the background: its address, its process, and the file of its output."""
+    """A server in the background: its address, its process, and the file of its output.
+
+    Without a file it ran already, perhaps in a terminal.
+    """
 
     url: str
     pid: int
-    log: Path
+    log: Path | None
 
 
 def start(path: Path, arguments: Sequence[str]) -> Started:
-    """Start the server of a network.yaml with these arguments of `oa-dev`.
+    """Start the server of a network.yaml with these arguments of `oa-dev`, or find the one that runs it.
 
-    Raises Problem if one runs already, or with its last words and its exit code if it ends before it answers.
+    Raises Problem if another network runs in its folder, or with the server's last words and its exit code if it ends
+    before it answers.
     """
     folder = path.parent
     try:
         other = connect(folder)
+        if other.network == path.name:
+            # Asking for a network that serves is no mistake: the caller wants its address.
+            return Started(other.url, int(other.status()["pid"]), None)
+        raise Problem(
+            f"{other.network} runs in this folder already, at {other.url}", "stop it with: oa-dev stop", Exit.FATAL
+        )
     except NotRunning:
+        # Nothing runs, or it has just ended.
         pass
-    else:
-        raise Problem(f"oa-dev runs in this folder already, at {other.url}", "stop it with: oa-dev stop", Exit.FATAL)
     try:
         write_private(folder, LOG, "")
         output = os.open(folder / FOLDER / LOG, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)

@@ -197,6 +197,11 @@ class Client:
         return self._found.url
 
     @property
+    def network(self) -> str:
+        """The name of the file in the workspace that the server runs."""
+        return self._found.network
+
+    @property
     def page(self) -> str:
         """The address of the page, with the token that lets a browser in: for the eyes of this user
         alone."""

@@ -36,13 +36,16 @@ _OF_THE_RUN = ("host", "allow_host", "port", "strict_port", "watch", "watch_path
 
 
 def detach(given: Path | None, *, as_json: bool) -> int:
-    """Start the same command in the background, and print its address."""
+    """Start the same command in the background, and print its address; also that of one that runs already."""
     from devserver.cli.background import start
     from devserver.cli.output import say, say_json
 
     started = start(network_file(given), [each for each in sys.argv[1:] if each != "--detach"])
     if as_json:
-        say_json({"ready": True, "url": started.url, "pid": started.pid, "log": str(started.log)})
+        log = {} if started.log is None else {"log": str(started.log)}
+        say_json({"ready": True, "url": started.url, "pid": started.pid, **log, "already": started.log is None})
+    elif started.log is None:
+        say(f"runs already at {started.url}, pid {started.pid}, with the options of its own start")
     else:
         say(f"runs in the background at {started.url}, pid {started.pid}; stop it with: oa-dev stop")
         say(f"its output is in {started.log}")

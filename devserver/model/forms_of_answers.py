@@ -334,12 +334,14 @@ class SettledAnswer(TypedDict):
 
 
 class ReadyAnswer(TypedDict):
-    """Whether a server answers here; `log`: its log, if it was started in the background."""
+    """Whether a server answers here; `log`: its log, if it was started in the background;
+    `already`: it ran before `run --detach`."""
 
     ready: bool
     url: str | None
     pid: int | None
     log: NotRequired[str]
+    already: NotRequired[bool]
 
 
 class TraceFrame(TypedDict):

@@ -37,12 +37,13 @@ _READ_LIMIT = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class RunFile:
     """A server's message to commands. `started` is its process's start time (see
-    `process_started`)."""
+    `process_started`), `network` the name of the file that it runs."""
 
     url: str
     token: str
     pid: int
     started: str | None
+    network: str = "network.yaml"
 
     def __repr__(self) -> str:
         # Without the token: a representation may end in a log.
@@ -141,13 +142,15 @@ def _is_locked(handle: int) -> bool:
     return True
 
 
-def write_run_file(workspace: Path, url: str, token: str, pid: int) -> Path:
+def write_run_file(workspace: Path, url: str, token: str, pid: int, *, network: str = "network.yaml") -> Path:
     """Write the file of a server, at once and whole, readable by this user only.
+
+    `network` is the name of the file that it runs.
 
     Raises DevServerError if the folder is not a private one of this user; OSError if it cannot be
     written.
     """
-    values = {"url": url, "token": token, "pid": pid, "started": process_started(pid)}
+    values = {"url": url, "token": token, "pid": pid, "started": process_started(pid), "network": network}
     write_private(workspace, NAME, json.dumps(values) + "\n")
     return run_file_path(workspace)
 
@@ -325,11 +328,12 @@ def _parsed(data: bytes, path: Path) -> RunFile:
     try:
         values = json.loads(data)
         url, token, pid, started = (values[name] for name in ("url", "token", "pid", "started"))
+        network = values.get("network", "network.yaml")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DevServerError(f"{path} is not the file of a server") from error
     # Not bool, which is an int to Python, and not 0 or less, which are no process ids to the
     # kernel.
     sound = isinstance(url, str) and isinstance(token, str) and type(pid) is int and pid > 0
-    if not sound or not (started is None or isinstance(started, str)):
+    if not sound or not (started is None or isinstance(started, str)) or not isinstance(network, str):
         raise DevServerError(f"{path} is not the file of a server")
-    return RunFile(url, token, pid, started)
+    return RunFile(url, token, pid, started, network=network)

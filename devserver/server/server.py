@@ -308,7 +308,7 @@ class Server:
         if self._options.watch:
             self._begin(self._watch.run())
             self._begin(self._outside.run())
-        self._files.announce(self._url, self._token)
+        self._files.announce(self._url, self._token, self._options.path.name)
         if (before := self._options.before) is None:
             self._announce_start()
         else:

@@ -58,8 +58,8 @@ class WorkspaceFiles:
         """Return once all earlier agents are on disk, if they are kept at all."""
         await self._identities.written()
 
-    def announce(self, url: str, token: str) -> None:
-        """Write the run file, so that commands find this server."""
+    def announce(self, url: str, token: str, network: str) -> None:
+        """Write the run file, so that commands find this server. `network`: the file's name."""
         if not self._claim.taken:
             self._tell(
                 f"{self._other()} runs in this folder: commands go to that one, and agents of this one will have to "
@@ -67,7 +67,7 @@ class WorkspaceFiles:
             )
             return
         try:
-            write_run_file(self._workspace, url, token, os.getpid())
+            write_run_file(self._workspace, url, token, os.getpid(), network=network)
         except (OSError, DevServerError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             self._tell(f"commands cannot reach this server: .oa-dev/run.json cannot be written ({why})")

@@ -85,13 +85,22 @@ def detached(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_server_in_the_background_answers_when_the_command_ends(detached: Path) -> None:
-    """It says where, `wait ready` says the same, a second one is refused, and `stop` ends it."""
+    """It says where, `wait ready` and a second `run --detach` say the same, and `stop` ends it.
+
+    The file of another network in the folder is refused: one folder has one server.
+    """
     started = json.loads(oa_dev(detached, "run", "--detach", "--port", "0", "--json").stdout)
     assert started["ready"] is True
     assert Path(started["log"]).read_text().splitlines()[0].startswith("{")
     ready = json.loads(oa_dev(detached, "wait", "ready", "--json").stdout)
     assert (ready["url"], ready["pid"]) == (started["url"], started["pid"])
-    assert "runs in this folder already" in oa_dev(detached, "run", "--detach").stderr
+    again = oa_dev(detached, "run", "--detach", "--json")
+    told = json.loads(again.stdout)
+    TypeAdapter(forms_of_answers.ReadyAnswer).validate_python(told)
+    assert (again.returncode, told) == (0, {**ready, "already": True})
+    (detached / "other.yaml").write_text(NETWORK)
+    other = oa_dev(detached, "run", "--detach", "other.yaml")
+    assert (other.returncode, "network.yaml runs in this folder already" in other.stderr) == (1, True)
 
 
 def test_a_server_in_the_background_that_cannot_start_says_why(tmp_path: Path) -> None:
