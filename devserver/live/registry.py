@@ -222,6 +222,10 @@ class Registry:
         slot = self._slots.get(mod_id)
         return () if slot is None else _patterns(slot)
 
+    def heard(self) -> dict[str, tuple[str, ...]]:
+        """Return the patterns of each mod of the network, by id: mods of other hosts included."""
+        return {slot.mod_id: _patterns(slot) for slot in self.table.all}
+
     def find_away(self, path_or_id: str) -> Slot | None:
         """The slot of a mod that another host runs, by id, path or local path; `wiki@main` is wiki."""
         name = path_or_id.removesuffix(f"@{MAIN}")

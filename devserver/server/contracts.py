@@ -39,7 +39,8 @@ class Contracts:
     ) -> None:
         self._network, self._recorder = network, recorder
         self._tell, self._begin = tell, begin
-        self._patterns: tuple[str, ...] = ()
+        self._heard: dict[str, tuple[str, ...]] = {}
+        """The patterns of each mod, as of the last plan."""
         self._needed: dict[str, frozenset[str]] = {}
         self._lost: dict[str, LostEvent] = {}
         self._needs: list[ShapeChange] = []
@@ -52,15 +53,16 @@ class Contracts:
         """Note a plan that was carried out. Call it on the control side's loop; returns at once."""
         if not isinstance(fact, PlanDone) or not any(each.status is Status.APPLIED for each in fact.outcomes):
             return
-        before, self._patterns = self._patterns, self._live_patterns()
+        before = self._patterns
+        self._heard = self._heard_now()
         needed, self._needed = self._needed, self._live_needs()
         if fact.plan.cause != "start" and (before or self._lost):
             self._begin(self._after(fact, before, needed))
 
     async def current(self) -> dict[str, Any]:
         """Return the lost events and changed shapes at present."""
-        if not self._patterns:
-            self._patterns, self._needed = self._live_patterns(), self._live_needs()
+        if not self._heard:
+            self._heard, self._needed = self._heard_now(), self._live_needs()
         changed = await run_in_thread(self._looked)
         return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), (*self._needs, *changed))))
 
@@ -106,11 +108,17 @@ class Contracts:
             each for name, each in self._lost.items() if not any(matches(pattern, name) for pattern in self._patterns)
         ]
 
-    def _live_patterns(self) -> tuple[str, ...]:
-        live = self._network.engine.registry.live
+    @property
+    def _patterns(self) -> tuple[str, ...]:
         # A handler of everything hears no event in particular.
-        patterns = (pattern for each in live for pattern in each.handlers.patterns if pattern != "*")
-        return tuple(dict.fromkeys(patterns))
+        return tuple(dict.fromkeys(each for heard in self._heard.values() for each in heard if each != "*"))
+
+    def _heard_now(self) -> dict[str, tuple[str, ...]]:
+        registry = self._network.engine.registry
+        heard = registry.heard()
+        # Its new host tells of a mod that has moved only a moment after it has left this one.
+        left = {mod_id: self._heard[mod_id] for mod_id in registry.moved if mod_id in self._heard}
+        return left | heard
 
     def _live_needs(self) -> dict[str, frozenset[str]]:
         """Return the keys that declared payloads need, by event."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from workspaces import Workspace, until
 
+from devserver.live.registry import Gate, Slot, Swap
 from devserver.model.facts import ContractChanged, LostEvent, ShapeChange
 from devserver.replay.contract import ENOUGH, FIRST, Observed, Shape, Shapes, lost_events, narrower, newly_needed
 from devserver.server.contracts import Contracts
@@ -91,7 +92,7 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
     """At once what is lost; answers and what is sent once the new generation has given some; and again when asked."""
     monkeypatch.setattr("devserver.server.contracts.LOOKS", (0.01,) * 200)
     work.mod("wiki", WIKI)
-    work.mod("ear", '@mod_event_handler("*")\n    def hear(self, event):\n        return None')
+    work.mod("ear", '@mod_event_handler("*")\ndef hear(self, event):\n    return None')
     network = await work.start("mods.wiki", "mods.ear")
     tasks: list[Any] = []
     import asyncio
@@ -121,3 +122,27 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
     }
     contracts.end()
     await asyncio.gather(*tasks)
+
+
+async def test_a_mod_that_moves_to_another_host_loses_no_event(work: Workspace) -> None:
+    """Neither in the moment before its new host tells of it, nor afterwards."""
+    work.mod("wiki", WIKI)
+    work.mod("ear", '@mod_event_handler("ear.ask")\ndef hear(self, event):\n    return None')
+    network = await work.start("mods.wiki", "mods.ear")
+    begun: list[Any] = []
+    contracts = Contracts(network, network.record(), tell=work.facts.append, begin=begun.append)
+    await contracts.current()
+    await work.ask("wiki.page.delete")
+    registry = network.engine.registry
+    leaving = registry.find("wiki")
+    assert leaving is not None
+    leaving.host = "gpu-1"
+    registry.commit(Swap(removed=[leaving]))
+    contracts.note(await work.save_mod("ear", '@mod_event_handler("ear.ask")\ndef hear(self, event):\n    pass'))
+    there = Slot("wiki", "mods.wiki", Gate(10), host="gpu-1", listens=("wiki.page.edit", "wiki.page.delete"))
+    registry.set_away([there], ["wiki", "ear"])
+    contracts.note(await work.save_mod("ear", '@mod_event_handler("ear.ask")\ndef hear(self, event):\n    return 1'))
+    for each in begun:
+        await each
+    assert work.told(ContractChanged) == []
+    contracts.end()
