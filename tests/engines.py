@@ -60,8 +60,8 @@ class Together:
         self.facts: dict[str, list[Fact]] = {}
         self.began: dict[str, tuple[Wanted, Path]] = {}
 
-    async def author(self, name: str = "laptop", **mods: str) -> AgentNetwork:
-        """Start the host that runs the mods: `mods` are their classes' bodies, by name."""
+    async def author(self, name: str = "laptop", *, url: str | None = None, **mods: str) -> AgentNetwork:
+        """Start the host that runs the mods: `mods` are their classes' bodies, by name; `url` as of `join`."""
         folder = self.folder / name
         (folder / "mods").mkdir(parents=True)
         for mod, body in mods.items():
@@ -73,7 +73,7 @@ class Together:
         wanted = Wanted(
             name,
             is_author=True,
-            url=self.rig.engine.url,
+            url=url or self.rig.engine.url,
             credentials=record.credentials(AUTHOR),
             writer=record.credentials(CODE_WRITER),
         )
@@ -159,6 +159,8 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_cut = False
+        self.held = b""
+        """What did not get through at once."""
 
     async def begin(self) -> str:
         """Listen; the address for a host."""
@@ -202,6 +204,7 @@ class Proxy:
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
+                self.held += b"" if self._flows.is_set() else data
                 await self._flows.wait()
                 sink.write(data)
                 await sink.drain()

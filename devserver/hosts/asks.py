@@ -7,7 +7,7 @@ for a host, or the engine, that is away for as long as an event waits at a gate,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, NoAnswer, NoHost
@@ -26,6 +26,9 @@ MOST_IN_FLIGHT = 1000
 """How many asks to one host may be without their reply."""
 
 _LONGEST_SECONDS = 600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""How many seconds an ask without a reply waits before it is sent again: at first, doubled each time, and at most. Its
+reply may be lost with the connection of the host that has answered, which the asker does not notice."""
 _MOST_SERVED = 4000
 _MOST_MODS = 1000
 _REQUESTS = "system."
@@ -53,6 +56,8 @@ class Asks:
         self._news = asyncio.Event()
         self._listening: Listening | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self._replies: dict[tuple[str | None, str], list[str]] = {}
+        """Where the reply of each ask goes that is being answered, by its sender and key: one for each time it came."""
 
     async def begin(self) -> None:
         """Answer from now on. Raises EngineAway."""
@@ -74,7 +79,8 @@ class Asks:
     async def ask(self, host: str, asked: Asked) -> Reply:
         """Ask mods of a host. Never raises: a failure is an answer with its code."""
         event = asked.event
-        data = to_json(_asked_to_dict(asked, self._seen()))
+        values = _asked_to_dict(asked, self._seen())
+        data = to_json(values)
         if len(data) > self._link.most_bytes > 0:
             words = f"{event.event_name} has {len(data)} bytes, and hosts send each other {self._link.most_bytes}"
             return _failed(event, "too_large", words)
@@ -82,11 +88,11 @@ class Asks:
             return _failed(event, "host_busy", f"{MOST_IN_FLIGHT} events wait for host {host} already; send again")
         self.in_flight[host] = self.in_flight.get(host, 0) + 1
         try:
-            return await self._ask(host, event, data)
+            return await self._ask(host, event, values, data)
         finally:
             self.in_flight[host] -= 1
 
-    async def _ask(self, host: str, event: Event, data: bytes) -> Reply:
+    async def _ask(self, host: str, event: Event, values: Mapping[str, Any], data: bytes) -> Reply:
         end = asyncio.get_running_loop().time() + self.hold_seconds
         while True:
             problem = await self._come(host, end)
@@ -94,7 +100,7 @@ class Asks:
                 code = "engine_away" if not self._link.connected else "host_away"
                 return _failed(event, code, problem)
             try:
-                raw = await self._request(host, data)
+                raw = await self._request(host, values, data)
             except NoHost:
                 # Its heartbeat was heard a moment ago: it ends, or comes back.
                 await asyncio.sleep(0.05)
@@ -129,19 +135,34 @@ class Asks:
             self.held -= 1
         return "" if loop.time() < end else f"host {host} does not answer; send again"
 
-    async def _request(self, host: str, data: bytes) -> bytes:
+    async def _request(self, host: str, values: Mapping[str, Any], data: bytes) -> bytes:
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lost.setdefault(host, set()).add(lost)
-        asking = asyncio.ensure_future(self._link.request(self._names.ask(host), data, seconds=_LONGEST_SECONDS))
+        member, pause = self._members.all.get(host), _FIRST_PAUSE
+        asking = [self._begin_request(host, data)]
         try:
-            await asyncio.wait((asking, lost), return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                return asking.result()
-            raise NoAnswer(lost.result())
+            while True:
+                waiting: list[asyncio.Future[Any]] = [*asking, lost]
+                done, _ = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                for each in asking:
+                    # A repeat that does not come to the host says nothing of what came before.
+                    if each.done() and not (each is not asking[0] and isinstance(each.exception(), NoHost)):
+                        return each.result()
+                if lost.done():
+                    raise NoAnswer(lost.result())
+                asking[1:] = [each for each in asking[1:] if not each.done()]
+                if not done:
+                    # To that run of the host alone: the next one would not know that it was handled.
+                    again = {**values, "again": "" if member is None else member.run}
+                    asking.append(self._begin_request(host, to_json(again)))
+                    pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
-            asking.cancel()
-            lost.cancel()
+            for each in asking:
+                each.cancel()
             self._lost[host].discard(lost)
+
+    def _begin_request(self, host: str, data: bytes) -> asyncio.Future[bytes]:
+        return asyncio.ensure_future(self._link.request(self._names.ask(host), data, seconds=_LONGEST_SECONDS))
 
     async def _reply(self, event: Event, host: str, raw: bytes) -> Reply:
         try:
@@ -179,14 +200,6 @@ class Asks:
         # An answer goes to inboxes alone: the asker could name any subject as its own.
         if not message.reply.startswith("_INBOX_"):
             return
-        if len(self._serving) >= _MOST_SERVED:
-            await self._answer(message.reply, Reply(_refusal("host_busy", "this host answers too much already")))
-            return
-        task = asyncio.create_task(self._serve_one(message))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
-    async def _serve_one(self, message: Message) -> None:
         try:
             values = parse_object(message.data)
             if values.get("ping") is True:
@@ -194,24 +207,44 @@ class Asks:
                 return
             asked = _asked_from(values)
         except (Malformed, ValueError, TypeError, LookupError) as error:
-            await self._answer(message.reply, Reply(_refusal("bad_ask", f"the ask cannot be read: {error}")))
+            await self._answer([message.reply], Reply(_refusal("bad_ask", f"the ask cannot be read: {error}")))
             return
-        await self._until(_number(values.get("seen")))
+        again = values.get("again")
+        key = asked.event.source_id, asked.key
+        if key in self._replies:
+            self._replies[key].append(message.reply)
+        elif again is not None and again != self._members.run:
+            words = f"host {self._members.host} was started again, and may have handled it before: send it again"
+            await self._answer([message.reply], Reply(_refusal(HOST_LOST, words)))
+        elif len(self._serving) < _MOST_SERVED:
+            self._replies[key] = [message.reply]
+            task = asyncio.create_task(self._serve_one(key, asked, _number(values.get("seen"))))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+        elif again is None:
+            refusal = _refusal("host_busy", "this host answers too much already")
+            await self._answer([message.reply], Reply(refusal))
+
+    async def _serve_one(self, key: tuple[str | None, str], asked: Asked, seen: int) -> None:
         try:
+            await self._until(seen)
             reply = await self._serve(asked)
         except Exception as error:
             words = f"host {self._members.host} could not ask its mods: {type(error).__name__}: {error}"
             reply = Reply(_refusal("host_failed", words))
-        await self._answer(message.reply, reply)
+        finally:
+            replies = self._replies.pop(key)
+        await self._answer(replies, reply)
 
-    async def _answer(self, to: str, reply: Reply) -> None:
+    async def _answer(self, to: Sequence[str], reply: Reply) -> None:
         data = to_json(_reply_to_dict(reply, self._seen()))
         if len(data) > self._link.most_bytes > 0:
             data = to_json(_reply_to_dict(Reply(_refusal("too_large", "the answer is larger than hosts send")), 0))
         try:
-            await self._link.publish(to, data)
+            for each in to:
+                await self._link.publish(each, data)
         except EngineAway:
-            return  # the asker has noticed, too, and says that it does not know
+            return  # an asker that still has the engine asks again
 
 
 Until = Callable[[int], Awaitable[object]]

@@ -144,8 +144,9 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """Whether the engine answers."""
-        return self._client.is_connected
+        """Whether the engine answers, and those that wait for it are told."""
+        # The client says so a moment before: what was lost with the last connection is not renewed yet.
+        return self._client.is_connected and self.away_since is None
 
     @property
     def version(self) -> str:
@@ -370,7 +371,7 @@ class Link:
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         """What nats-py raises becomes one of the errors above."""
-        if not self._client.is_connected:
+        if not self.connected:
             raise EngineAway(f"the engine at {self.url} is unreachable")
         try:
             yield
@@ -385,7 +386,7 @@ class Link:
         except NoStreamResponseError as error:
             raise EngineRefused("the engine keeps nothing under this name, or this host may not write there") from error
         except (Late, TimeoutError) as error:
-            if not self._client.is_connected:
+            if not self.connected:
                 raise EngineAway(f"the engine at {self.url} is unreachable") from error
             raise NoAnswer("no answer in time") from error
         except (Error, OSError) as error:

@@ -137,6 +137,13 @@ async def test_a_bucket_is_followed_over_a_crash_of_the_engine(rig: Rig) -> None
         back.set()
 
     host.on_back.append(came)
+    told: list[bool] = []
+
+    async def reconnected() -> None:
+        told.append(author.connected)
+        await author._back()
+
+    author._client._reconnected_cb = reconnected
     await rig.crash()
     await asyncio.wait_for(away.wait(), 5)
     with pytest.raises(EngineAway):
@@ -144,6 +151,8 @@ async def test_a_bucket_is_followed_over_a_crash_of_the_engine(rig: Rig) -> None
     await rig.engine.start("demo")
     await asyncio.wait_for(back.wait(), 5)
     await asyncio.wait_for(_until(lambda: author.connected), 5)
+    # Not a moment before: what was lost with the connection would be taken for lost once more.
+    assert told == [False]
     revision = await written.delete(("one",))
     assert await rows.until(revision) and ("one",) not in rows.rows and ("two",) in rows.rows
     await rows.end()

@@ -21,6 +21,7 @@ class ChatMod(BaseMod):
     def initialize(self):
         self.state.setdefault("handled", [])
         self.state.setdefault("came", [])
+        self.state.setdefault("slow", [])
         return True
 
     @mod_event_handler("chat.say")
@@ -30,6 +31,7 @@ class ChatMod(BaseMod):
 
     @mod_event_handler("chat.slow")
     async def slow(self, event):
+        self.state["slow"].append(event.event_id)
         await asyncio.sleep(event.payload["seconds"])
         return EventResponse(True, "slept")
 
@@ -335,6 +337,56 @@ async def test_a_partition_of_one_door_loses_nothing(together: Together, how: st
         assert await taken(gpu, "bob", len(accepted)) == accepted
     finally:
         await proxy.end()
+
+
+@pytest.mark.parametrize("what", ["ask", "reply"])
+async def test_what_is_lost_with_the_connection_of_one_host_alone_is_asked_again(together: Together, what: str) -> None:
+    """The engine has gone for the host of the mods, and not for the asker: the ask or the reply that was on its way
+    then does not come. The sender has its answer a moment later, and the mod handles the event once."""
+    proxy = Proxy(together.rig.engine.record.port)
+    try:
+        laptop = await together.author(url=await proxy.begin(), chat=CHAT)
+        gpu = await together.join("gpu-1")
+        await together.all_know()
+        await gpu.register_agent("bob")
+        host = together.hosts["laptop"]
+        if what == "ask":
+            proxy.hold()
+        sent = event("chat.slow", "bob", payload={"seconds": 0.1})
+        asking = asyncio.create_task(send(gpu, sent))
+        if what == "ask":
+            await until(lambda: b"chat.slow" in proxy.held)
+        else:
+            await until(lambda: len(host.asks._serving) == 1)
+        proxy.cut()
+        await until(lambda: not host.link.connected and not host.asks._serving)
+        handled = laptop.engine.registry.find("chat").live.instance.state["slow"]
+        assert (len(handled), asking.done()) == (int(what == "reply"), False)
+        proxy.open()
+        answer = await asyncio.wait_for(asking, 10)
+        assert answer.success and answer.message == "slept" and handled == [sent.event_id]
+    finally:
+        await proxy.end()
+
+
+async def test_an_ask_that_comes_again_to_another_run_of_a_host_is_not_handled(together: Together) -> None:
+    """The run before may have handled it: that is said, with the code by which senders know to send again. To the run
+    that it was sent to, it is one ask, and each time that it came has the same answer."""
+    laptop = await together.author(chat=CHAT)
+    host, names = together.hosts["laptop"], together.rig.names
+    asker = await together.rig.link(name="asker")
+    values = {"event": event("chat.slow", "bob", payload={"seconds": 0.1}).to_dict(), "mods": ["chat"], "key": "k"}
+
+    async def ask(run: str) -> Any:
+        data = json.dumps({**values, "again": run}).encode()
+        return json.loads(await asker.request(names.ask("laptop"), data, seconds=5))["answer"]
+
+    state = laptop.engine.registry.find("chat").live.instance.state
+    lost = await ask("before")
+    assert lost["data"]["code"] == "host_lost" and not state["slow"]
+    answers = await asyncio.gather(*(ask(host.run) for _ in range(3)))
+    assert [each["message"] for each in (*answers, await ask(host.run))] == ["slept"] * 4
+    assert len(state["slow"]) == 1 and not host.asks._replies
 
 
 async def test_a_second_author_and_a_second_host_of_one_name_are_refused(together: Together) -> None:
