@@ -47,7 +47,6 @@ from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
 from devserver.sources.files import digest_of, sources_now
-from devserver.sources.imports import file_names
 
 
 class NeedsModsThread(Exception):
@@ -110,6 +109,8 @@ class Build:
         """The values that these had on the mods' thread before."""
         self._before: ModuleSet = ModuleSet({})
         """The current set before the execution; empty once nothing can be undone."""
+        self._reads: dict[str, Sources] = {}
+        """By module, the data files that the replaced version was made from."""
         self._relined: dict[str, Text] = {}
         self._is_over = False
         self.remains: list[Remains] = []
@@ -289,6 +290,7 @@ class Build:
                     wait_for_import(name)
                 self._finder.drop_short_names()
                 self._before = self._modules.take_out(self._affected)
+                self._reads = {name: loaded.reads for name, loaded in self._old().items()}
                 for loaded in reversed(self._old().values()):
                     loaded.changes.detach()
                 for entry in self._entries:
@@ -350,13 +352,11 @@ class Build:
 
     def _named_files(self, loaded: Loaded) -> Sources:
         """Return the data files that a module names and that no audit event has shown, those too that
-        are not there: code in C opens files unseen, and no event tells of a question whether one exists."""
-        named = file_names(loaded.text.data)
-        folders = [loaded.path.parent, self._finder.workspace] if named else []
-        folders += [each for folder in folders for each in _named_folders(folder, loaded.text.data)]
-        places = [folder / name for name in named for folder in folders]
-        unseen = [each for each in places if each not in loaded.reads and self._finder.watches_data(each)]
-        return sources_now(unseen)
+        are not there."""
+        before = self._execution.named.get(loaded.name)
+        found = {} if before is None else before.now(self._reads.get(loaded.name, {}))
+        unseen = {path: digest for path, digest in found.items() if path not in loaded.reads}
+        return {path: digest for path, digest in unseen.items() if self._finder.watches_data(path)}
 
     def show_lines(self) -> None:
         """Let tracebacks show the lines of the code that runs.
@@ -519,16 +519,6 @@ since."""
 
 def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
-
-
-def _named_folders(folder: Path, source: bytes) -> list[Path]:
-    """Return the folders in a folder whose names are literals in a source, as in `HERE / "data" /
-    "menu.xml"`."""
-    try:
-        inside = [each.name for each in os.scandir(folder) if each.is_dir()]
-    except OSError:
-        return []
-    return [folder / each for each in inside if any(f"{q}{each}{q}".encode() in source for q in ("'", '"'))]
 
 
 def _forget_compiled(path: Path) -> None:

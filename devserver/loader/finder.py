@@ -28,6 +28,7 @@ from devserver.loader.changes import recording
 from devserver.loader.lines import candidates as candidates_of_line
 from devserver.loader.lines import line_of, plain_part
 from devserver.loader.modules import Loaded, LoadedModules, Text, bind_namespaces, compile_text
+from devserver.loader.named import Before, look
 from devserver.loader.reads import leave_threads, watch_threads
 from devserver.loader.scope import Scope
 from devserver.model.change import Digest
@@ -53,6 +54,8 @@ class Execution:
     """The folders that an import has searched, each with whether sources may lie there."""
     unpinned: str = ""
     """The plain name of a pinned mod that is made from other sources nevertheless."""
+    named: dict[str, Before] = field(default_factory=dict)
+    """By module, the data files that its source names, as they were before it ran."""
 
 
 class Abandoned(BaseException):
@@ -394,6 +397,8 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
             finder.modules.note_absent(module.__name__, [text.path.with_suffix("") / "__init__.py"])
         if running is not None:
             running.executed[module.__name__] = loaded
+            if (named := look(text.data, text.path, finder.workspace)) is not None:
+                running.named[module.__name__] = named
         if package:
             bind_namespaces(module)
         if module.__spec__ is not None:

@@ -212,13 +212,14 @@ class LoadedModules:
                     self._users.setdefault(path, {})[importer] = None
 
     def note_read(self, reader: str, path: Path, digest: Digest | None) -> None:
-        """Remember a data file that a module opened while it was executed."""
+        """Remember a data file that a module opened while it was executed, as it was the first time."""
         with self._lock:
             loaded = self._loaded.get(reader)
             if loaded is not None:
                 # It was made from its executed source, whatever has been saved since.
-                loaded.reads[path] = loaded.text.digest if path == loaded.path else digest
-                self._users.setdefault(path, {})[reader] = digest
+                first = loaded.text.digest if path == loaded.path else loaded.reads.setdefault(path, digest)
+                loaded.reads[path] = first
+                self._users.setdefault(path, {})[reader] = first
 
     def note_context(self, loaded: Loaded, values: Mapping[ContextVar[Any], Any]) -> None:
         """Remember the context variables that executing a module has set."""

@@ -25,7 +25,8 @@ from devserver.live.generation import running
 from devserver.loader.changes import changes_of, recording_owner
 from devserver.loader.scope import scope_in
 from devserver.loader.started import EVENTS, Started, frames
-from devserver.sources.files import LISTING, recorder
+from devserver.model.change import Digest
+from devserver.sources.files import LISTING, recorder, sources_now
 
 _MADE_UP = ("/dev/", "/proc/", "/sys/")
 """Folders without files that a person could save."""
@@ -49,21 +50,30 @@ _served: dict[str, str] = {}
 
 
 class DataReads:
-    """The data files that were opened for reading while `recording`."""
+    """The data files that were opened for reading while `recording`, of those that are `wanted`.
 
-    def __init__(self) -> None:
-        self._read: set[str] = set()
+    `found` has the digest of each as it was before it was first opened: what was written since is
+    not what was read.
+    """
+
+    def __init__(self, wanted: Callable[[Path], bool]) -> None:
+        self._wanted = wanted
+        self._seen: set[str] = set()
+        self.found: dict[Path, Digest | None] = {}
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Note every file that is opened for reading in this context, and what it starts, until the
         block ends."""
-        with record_into(self._read.add):
+        with record_into(self._note):
             yield
 
-    def paths(self) -> tuple[Path, ...]:
-        """Return the paths that were read."""
-        return tuple(Path(each) for each in sorted(self._read))
+    def _note(self, name: str) -> None:
+        path = Path(name)
+        if name not in self._seen:
+            self._seen.add(name)
+            if self._wanted(path):
+                self.found |= sources_now([path])
 
 
 @contextmanager

@@ -125,16 +125,18 @@ async def initialize(
     returns False, takes longer than `limit` seconds, or asks the process to end; otherwise its own
     exception.
     """
-    reads, instance = DataReads(), generation.instance
+    reads, instance = DataReads(is_source), generation.instance
     watched = (*_watched_by(generation), *also)
     if generation.manifest is not None:
         watched = (*watched, *generation.manifest.files)
+    # Before it runs: what is written meanwhile may not be what it reads.
+    named = sources_now(path for path in watched if is_source(path))
     try:
         with reads.recording():
             answer = await call_hook(generation, _noted(instance, instance.initialize), "initialize()", limit)
     finally:
         # Also of a failed attempt: another content may mend it.
-        generation.reads = sources_now(path for path in (*reads.paths(), *watched) if is_source(path))
+        generation.reads = {**named, **reads.found}
     if answer is False:
         raise _failed(instance.initialize, f"{generation.mod_id}: initialize() returned False")
     generation.handlers = collect_handlers(instance)

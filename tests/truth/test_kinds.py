@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import struct
+import subprocess
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from workspaces import Workspace, until
 
 from devserver.config.network_yaml import read_network
 from devserver.errors import ConfigError
-from devserver.sources.files import LISTING
+from devserver.loader import Build
+from devserver.sources.files import LISTING, sources_now
 
 PROBE = """
 from devserver import BaseMod, EventResponse, mod_event_handler
@@ -810,6 +812,45 @@ async def test_a_file_that_a_module_asked_for_in_vain(probe: Probe, name: str, t
     await until(lambda: place in probe.work.net.engine.knowledge.sources())
     await probe.work.saved(probe.work.write(f"mods/{name}", "{}"))
     assert await probe.ask() is True
+
+
+@pytest.mark.parametrize("told", ["os.path.getsize(F)", "os.path.exists(F)"])
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_file_that_is_written_before_its_name_is_read_from_the_source(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch, told: str, there: bool
+) -> None:
+    """What the module found is not what is on disk: that is a change, though nothing happens to the file later."""
+    place = probe.work.write("mods/local.json", "1") if there else probe.work.folder / "mods/local.json"
+    real = Build.read_imports
+
+    def late(self: Build) -> None:
+        monkeypatch.undo()
+        # By another process, as an editor: what threads of mods write is their data.
+        subprocess.run(["rm" if "exists" in told and there else "tee", place], input=b"22", stdout=subprocess.DEVNULL)
+        real(self)
+
+    monkeypatch.setattr(Build, "read_imports", late)
+    top = f"import os\nF = os.path.join(os.path.dirname(__file__), 'local.json')\nV = os.path.exists(F) and {told}"
+    await probe.start(top, answer="V")
+    known = probe.work.net.engine.knowledge
+    await until(lambda: place in known.sources())
+    assert known.sources()[place] != sources_now([place])[place]
+    await probe.work.saved(place)
+    await until(lambda: place in known.sources())
+    assert known.sources()[place] == sources_now([place])[place]
+    assert await probe.ask() == (2 if "size" in told else not there)
+
+
+async def test_a_file_that_is_written_while_initialize_runs(probe: Probe) -> None:
+    """What it has read before does not count as what is on disk."""
+    place = probe.work.write("mods/local.json", "1")
+    read = "open(__file__.replace('probe.py', 'local.json')).read()"
+    start = f"self.v = {read}; import subprocess; subprocess.run(['sh', '-c', 'printf 2 > {place}'])"
+    await probe.start(start=start, answer="self.v")
+    assert probe.work.net.engine.knowledge.sources()[place] != sources_now([place])[place]
+    await probe.work.saved(place)
+    assert await probe.ask() == "2"
+    assert probe.work.net.engine.knowledge.sources()[place] == sources_now([place])[place]
 
 
 async def test_a_catalogue_of_translations_that_is_compiled_again(probe: Probe) -> None:
