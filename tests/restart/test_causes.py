@@ -69,7 +69,8 @@ async def test_a_cause_is_brought_and_further_ones_wait_where_a_person_is_to_be_
         mark = server.mark()
         _pack(teller.root / "mods/teller/vendor.zip", 22)
         line = await server.line("restart", mark)
-        assert line["reasons"] == ["vendor.zip has changed, which was imported and belongs to no mod"]
+        # The watch of sources and that of what was imported both see it; either may be first.
+        assert len(line["reasons"]) == 1 and "vendor.zip" in line["reasons"][0]
         teller.write("network.yaml", teller.read("network.yaml") + "\ndev:\n  restart: ask\n")
         await server.line("notice", mark, message="dev.restart.policy auto → ask: counts from now on")
         mark = server.mark()
