@@ -249,7 +249,8 @@ class AgentNetwork:
             left_out = frozenset(self.engine.restarts.unloaded)
             await self.engine.submit(ConfigChanged(self.config, cause, left_out=left_out))
             for each in self.engine.restarts.unlisted(tuple(each.path for each in self.config.enabled_specs)):
-                await self.engine.submit(LoadAsked(each.mod_path, each.config, cause))
+                packages = Path(each.packages) if each.packages else None
+                await self.engine.submit(LoadAsked(each.mod_path, each.config, cause, packages=packages))
         finally:
             self._start_gate.open()
         return True
@@ -270,7 +271,9 @@ class AgentNetwork:
         the mods here."""
         engine = self.engine
         live, limit, differing = engine.lasting, engine.limits.initialize, engine.knowledge.differing()
-        arrivals = await self._home.run(engine.restarts.pack, live, limit, differing)
+        folder, mods = engine.environment.brought, engine.environment.mods
+        brought = {} if folder is None else dict.fromkeys(mods, str(folder))
+        arrivals = await self._home.run(partial(engine.restarts.pack, live, limit, differing, brought=brought))
         await engine.stop()
         await self._home.run(self._move_out)
         engine.restarts.arrivals = arrivals
@@ -365,7 +368,11 @@ class AgentNetwork:
         """
         from devserver.reload.adding import Adding, NotAdded
 
-        self._adding = self._adding or Adding(self.workspace)
+        if self._adding is None:
+            environment, unlisted = self.engine.environment, self.engine.registry.live
+            running = {environment.mods.get(module_of(each.mod_path)) for each in unlisted if not each.listed}
+            # Those that an earlier image of this process has brought.
+            self._adding = Adding(self.workspace, environment.versions_of(running))
         try:
             catalogues = (await self.shelf.listed()).catalogues
             added = await run_in_thread(self._adding.prepare, self.config, catalogues, name, version, sha256)

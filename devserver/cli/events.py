@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from devserver.cli.client import Client, connect
+from devserver.cli.client import Client, NotRunning, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
@@ -15,6 +17,9 @@ from devserver.network.search import BadSearch, Search, parse_search
 from devserver.ui.events import event_line, event_lines
 
 _MOST_AT_ONCE = 500
+_PATIENCE = 30.0
+"""Seconds in which another server may take the place of the one that has ended."""
+_LOOK = 0.1
 
 
 def events(words: tuple[str, ...], *, last: int | None, count: int | None, follow: bool, as_json: bool) -> int:
@@ -51,14 +56,14 @@ class Feed:
     1970."""
 
     def __init__(self, server: Client, after: int | None = None) -> None:
-        self._server = server
+        self.server = server
         first = server.feed(None, 0)
         self.zero = float(first["zero"])
         self.after = int(first["next"]) if after is None else after
 
     def news(self, seconds: float) -> tuple[list[list[Any]], int]:
         """Wait for the next rows; return them, and the number of those that were left out."""
-        answer = self._server.feed(self.after, seconds)
+        answer = self.server.feed(self.after, seconds)
         self.after = int(answer["next"])
         return answer["rows"], int(answer["skipped"])
 
@@ -83,13 +88,42 @@ def fits(wanted: Search, row: list[Any]) -> bool:
 
 def _follow(feed: Feed, wanted: Search, left: int | None, *, as_json: bool) -> None:
     while left is None or left > 0:
-        rows, skipped = feed.news(20.0)
+        try:
+            rows, skipped = feed.news(20.0)
+        except NotRunning as error:
+            feed = _next_feed(feed, error)
+            continue
         fitting = [row for row in rows if fits(wanted, row)][:left]
         for row in fitting:
             _show(row_to_dict(row, feed.zero), as_json=as_json)
         if skipped and not as_json:
             say(f"{skipped} more events came at once: oa-dev events --last {skipped + len(rows)} shows them")
         left = None if left is None else left - len(fitting)
+
+
+def _next_feed(feed: Feed, error: NotRunning) -> Feed:
+    """Wait for the server that follows: the next image of the same process, which goes on counting, or another process,
+    of which all events are new.
+
+    Raises the error if none comes in time.
+    """
+    was_said, until = False, time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        lives = feed.server.is_alive
+        if not lives and not was_said:
+            # Not among the events: a program reads those.
+            print(f"oa-dev: the server ended; waiting {_PATIENCE:g} s for the next one", file=sys.stderr, flush=True)
+            was_said = True
+        try:
+            server = connect(workspace())
+            found = Feed(server, feed.after if lives else 0)
+        except NotRunning:
+            time.sleep(_LOOK)
+            continue
+        if not lives:
+            print(f"oa-dev: these are events of the next one, at {server.url}", file=sys.stderr, flush=True)
+        return found
+    raise error
 
 
 def _show(row: Mapping[str, Any], *, as_json: bool) -> None:

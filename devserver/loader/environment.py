@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -77,6 +77,8 @@ class Environment:
         """The lock that was dealt with last."""
         self.lacks = ""
         """Why none of it can be used, in words; empty if it is in use."""
+        self.brought: Path | None = None
+        """The folder in use, if it has more than the lock on disk names."""
         self._known: dict[Path, Installed] = {}
         """All folders that have been in use, to tell code that still runs from one from new
         code."""
@@ -117,12 +119,18 @@ class Environment:
             return None
         return line_folder(self.current.folder, line)
 
+    def versions_of(self, names: Collection[str | None]) -> dict[str, str]:
+        """Return the versions of these distributions, as far as they were brought for this run."""
+        if self.current is None or self.brought is None:
+            return {}
+        return {name: package.version for name, package in self.current.packages.items() if name in names}
+
     # Switching
 
     def use(self, found: Found) -> None:
         """Put the folder of this lock on the import path, in the place of the former one."""
         before, now = self.current, found.installed
-        self.lacks = found.problem
+        self.lacks, self.brought = found.problem, None
         self.current, self.digest = now, found.digest
         for each in filter(None, (before,)):
             if (entry := str(each.folder)) in sys.path:
@@ -146,6 +154,7 @@ class Environment:
         installed = installed_as(folder)
         if installed is not None:
             self.use(Found(self.digest, installed))
+            self.brought = folder
 
     def back_to(self, paths: Iterable[Path]) -> Found | None:
         """Use the folder of packages that these sources lie in, if it is another one; return the

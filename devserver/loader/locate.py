@@ -151,10 +151,21 @@ def _find(name: str, roots: Roots, packages: dict[str, list[str]]) -> tuple[str,
             continue
         found = _spec(part, path, roots)
         if found is None or not found.submodule_search_locations:
+            if found is not None and found.has_location:
+                raise ModNotFound(f"no mod {name}: {_in_the_way(package, str(found.origin), roots)}")
             hint = hint_for(name, roots) or _near(parents[:depth], path, roots)
             raise ModNotFound(f"no mod {name}: there is no package {package}{hint}")
         path = packages[package] = list(found.submodule_search_locations)
     return _entry(name, path, roots)
+
+
+def _in_the_way(package: str, file: str, roots: Roots) -> str:
+    """Say that a file is imported where a package was expected: Python prefers it to a folder
+    without `__init__.py`."""
+    folder = package.replace(".", "/")
+    has_folder = (roots.workspace / folder).is_dir()
+    way_out = f"rename it, or put an __init__.py into {folder}" if has_folder else "rename it"
+    return f"{package} is the file {file}, not a package; {way_out}"
 
 
 def _entry(name: str, path: list[str] | None, roots: Roots) -> tuple[str, Path]:

@@ -60,9 +60,9 @@ def _two(version: str) -> str:
 class Adding:
     """The mods that were brought for this run. One at a time; everything here blocks."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, brought: Mapping[str, str]) -> None:
         self._workspace = workspace
-        self._more: dict[str, Listed] = {}
+        self._more = {name: Listed(name, name, f"=={version}") for name, version in brought.items()}
 
     def prepare(
         self, config: NetworkConfig, catalogues: Sequence[Catalogue], name: str, version: str, sha256: str

@@ -38,6 +38,8 @@ class Arrival:
     replaced: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
     """The modules that differed on disk, each with the path, bytes and digest that it was loaded
     from."""
+    packages: str = ""
+    """The folder of the packages that have it, if no lock names that."""
 
 
 class Restarting:
@@ -115,11 +117,14 @@ class Restarting:
         generations: Iterable[Generation],
         limit: float,
         differing: Mapping[str, Mapping[str, Reading]] = MappingProxyType({}),
+        *,
+        brought: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Arrival]:
         """Pack everything of mods that the next image needs. Call it where mods run, when no
         handler runs.
 
-        `differing`: by mod (id) and module, the loaded sources that differ on disk.
+        `differing`: by mod (id) and module, the loaded sources that differ on disk. `brought`: by
+        mod (plain path) the folder of packages that it was brought with for this run.
         """
         packed = dict(self.arrivals)
         for each in generations:
@@ -135,6 +140,7 @@ class Restarting:
                     name: (str(text.path), text.data, text.digest)
                     for name, text in differing.get(each.mod_id, {}).items()
                 },
+                packages="" if each.listed else brought.get(module_of(each.mod_path), ""),
             )
         return packed
 
@@ -175,9 +181,8 @@ def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
     """Return an arrival as plain values: the image that reads it may be of another version of this
     code."""
     state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
-    values = {
-        name: getattr(arrival, name) for name in ("mod_path", "generation", "listed", "came_with", "config", "replaced")
-    }
+    own = ("mod_path", "generation", "listed", "came_with", "config", "replaced", "packages")
+    values = {name: getattr(arrival, name) for name in own}
     return {**values, "state": state}
 
 

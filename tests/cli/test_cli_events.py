@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ECHO_V1, Running, oa_dev, write
+from nursery import Popen
+from processes import ECHO_V1, OA_DEV, Running, environment, oa_dev, write
 
 FAILS = (
     ECHO_V1
@@ -65,3 +69,34 @@ def test_an_event_that_is_not_kept_is_an_error(server: Running) -> None:
     done = oa_dev(server.folder, "events", "99")
     assert done.returncode == 1
     assert "the event #99 is not kept" in done.stderr
+
+
+@pytest.fixture
+def restarted(tmp_path: Path) -> Iterator[Running]:
+    """A server that a person will stop and start again."""
+    server = Running(write(tmp_path))
+    server.until(type="ready")
+    yield server
+    server.end()
+
+
+def test_following_goes_on_with_the_server_that_takes_the_place(restarted: Running) -> None:
+    """It says so on stderr, in a line each; the first event of the next server is not lost."""
+    oa_dev(restarted.folder, "send", "echo.say", "--payload", '{"text": "one"}')
+    follows = [*OA_DEV, "events", "--last", "1", "--follow", "--count", "1", "--json"]
+    pipe = subprocess.PIPE
+    with Popen(follows, cwd=restarted.folder, env=environment(), stdout=pipe, stderr=pipe, text=True) as follower:
+        assert follower.stdout is not None and follower.stderr is not None
+        assert json.loads(follower.stdout.readline())["payload"] == {"text": "one"}
+        restarted.stop()
+        assert "the server ended" in follower.stderr.readline()
+        after = Running(restarted.folder)
+        try:
+            after.until(type="ready")
+            oa_dev(restarted.folder, "send", "echo.say", "--payload", '{"text": "two"}')
+            rows = [json.loads(each) for each in follower.stdout]
+        finally:
+            after.end()
+        assert follower.wait() == 0
+        assert "events of the next one" in follower.stderr.read()
+    assert [(each["payload"], each["number"]) for each in rows] == [({"text": "two"}, 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -61,3 +62,16 @@ def test_a_part_of_a_path_may_begin_with_a_digit(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "mod.py").write_text("")
     assert locate("demos.09_research.mods.evaluation", Roots(tmp_path)).file == folder / "mod.py"
+
+
+def test_a_file_in_the_place_of_the_package_is_named(tmp_path: Path) -> None:
+    """Python prefers mods.py to a folder mods without __init__.py; the file is named, and the way out."""
+    (tmp_path / "mods").mkdir()
+    (tmp_path / "mods" / "wiki.py").touch()
+    stray = tmp_path / "mods.py"
+    stray.touch()
+    said = f"mods is the file {stray}, not a package; rename it, or put an __init__.py into mods"
+    with pytest.raises(ModNotFound, match=re.escape(said)):
+        locate("mods.wiki", Roots(tmp_path))
+    (tmp_path / "mods" / "__init__.py").touch()
+    assert locate("mods.wiki", Roots(tmp_path)).entry == "mods.wiki"

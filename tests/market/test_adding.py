@@ -65,3 +65,14 @@ async def test_a_mod_that_was_shown_runs_until_the_end_and_changes_no_file(work:
     assert (work.folder / NAME).read_bytes() == before
     [told] = work.told(PackagesInstalled)
     assert [str(each) for each in told.packages] == ["+ polls 1.0"]
+
+
+async def test_a_mod_that_was_brought_for_this_run_is_there_after_a_restart_in_place(work: Workspace) -> None:
+    """The next image begins with the packages of the lock alone: it takes the folder that the mod was brought with."""
+    await add(work, name="polls", version="1.0", sha256=digest(work))
+    await work.net.end_mods()
+    work.net.engine.environment.begin()
+    assert "polls" not in work.net.engine.environment.mods
+    await work.net.initialize()
+    assert (await work.ask("polls.ask")).data["version"] == "1.0"
+    assert set(work.running()) == {"board", "polls"}

@@ -91,11 +91,17 @@ async def test_a_newer_version_of_a_line_is_a_reload_of_the_line_alone(work: Wor
 
 
 async def test_a_version_from_an_index_is_promoted_and_undone(work: Workspace) -> None:
-    """Its mod gets its code and keeps its state; undo brings the version before back."""
+    """Its mod gets its code and keeps its state, and what keeps it after the next start is told; undo brings the
+    version before back."""
     await work.net.submit(LineAsked("polls", BESIDE))
     await versions(work, "ana")
     done = await work.net.submit(PromoteAsked("polls@2"))
     assert all(each.status is Status.APPLIED for each in done.outcomes), done.outcomes
+    told = done.outcomes[0].reason
+    assert told.startswith(
+        "was polls@2; the next start runs the version before: in network.yaml give polls version: '~=2"
+    )
+    assert told.endswith(", then oa-dev sync")
     assert await versions(work, "bob") == {"2.0"}
     await work.net.submit(UndoAsked(("polls",)))
     assert await versions(work, "bob") == {"1.0"}

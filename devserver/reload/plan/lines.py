@@ -126,7 +126,7 @@ def for_promote(trigger: PromoteAsked, situation: Situation) -> Plan:
         return _no_line(trigger.cause, Action.RELOAD, trigger.line, situation)
     if (kept := _unsaid(mod, trigger.keep, "promote")) is not None:
         return _held(trigger.cause, Action.RELOAD, mod.mod_id, kept)
-    reason = f"was {mod.mod_id}"
+    reason = f"was {mod.mod_id}{_until_next_start(mod, main)}"
     if mod.is_of_disk:
         steps = reloads(situation, own_code(main, situation), {main.mod_id: reason})
     else:
@@ -143,6 +143,19 @@ def for_promote(trigger: PromoteAsked, situation: Situation) -> Plan:
         ]
     groups = tuple(_with_end(each, main, unload_step(mod, "no longer needed")) for each in together(steps, situation))
     return Plan(trigger.cause, groups, promotes=mod.mod_id, keep=trigger.keep)
+
+
+def _until_next_start(mod: LiveMod, main: LiveMod) -> str:
+    """Return what network.yaml still says otherwise: a start runs that, not the code that is promoted."""
+    assert mod.line is not None
+    if mod.is_of_disk or not main.listed:
+        return ""
+    if mod.line.versions:
+        entry = f"give {main.mod_path} version: {mod.line.versions!r}" + (
+            f" and take label {mod.line.label} out of its versions" if mod.listed else ""
+        )
+        return f"; the next start runs the version before: in network.yaml {entry}, then oa-dev sync"
+    return f"; the next start runs the code before: network.yaml lists {main.mod_path}, not {mod.line.code}"
 
 
 def _with_end(group: Group, main: LiveMod, end: Step) -> Group:
