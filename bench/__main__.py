@@ -8,11 +8,13 @@ installed below .bench/ when they are first needed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bench import (
     change_cost,
@@ -53,6 +55,8 @@ MEASURES: dict[str, Callable[[Options], Result]] = {
     "openagents": side_by_side.measure,
     "torture": torture.measure,
 }
+_LONGEST = 400
+"""Seconds after which a measure has failed: one that waits for what never comes does not cost the others."""
 
 
 def main() -> None:
@@ -77,7 +81,8 @@ def _measure(name: str, options: Options) -> bool:
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     before, began = machine.load(), time.monotonic()
     try:
-        result = MEASURES[name](options)
+        with _ended_after(_LONGEST):
+            result = MEASURES[name](options)
     except Exception:
         traceback.print_exc()
         return False
@@ -86,6 +91,24 @@ def _measure(name: str, options: Options) -> bool:
     report.keep(report.Taken(name, result, when, options.quick, seconds, load, machine.description()))
     print(f"{report.markdown(result)}\n({name}: {seconds:.0f} s)\n", flush=True)
     return True
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in the main thread once that is over, where the system has such a clock."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def over(number: int, frame: object) -> None:
+        raise TimeoutError(f"not done after {seconds} s")
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _write(parts: Sequence[report.Taken]) -> None:

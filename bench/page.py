@@ -71,9 +71,9 @@ def _site(mods: int, agents: int) -> Iterator[Site]:
 def measure(options: Options) -> Result:
     """The table, with the bars of the dashboard as targets."""
     mods = agents = options.count(1000, 100)
-    seconds = options.count(20, 4)
+    seconds = options.count(10, 4)
     with _site(mods, agents) as site:
-        rows, targets = _server(site, seconds, options.count(5, 2))
+        rows, targets = _server(site, seconds, options.count(3, 2))
         more, others = _tab(site, seconds)
     weight, limits = _weight()
     notes = (f"{mods:,} mods, {agents:,} agents, {_RATE:,} events a second in {_LINES} connections.",)

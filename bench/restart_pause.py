@@ -19,7 +19,7 @@ from typing import Any
 
 from bench import reloaders, upstream
 from bench.agents import Line, event, fresh, register, wait_for_mod
-from bench.harness import Options, Result, Table, Target
+from bench.harness import Options, Result, Table, Target, many
 from bench.networks import OURS, command, write_network
 from bench.processes import free_port, running, wait_for_port, wait_until
 from bench.save_to_served import by_rename
@@ -53,13 +53,12 @@ class Asker:
 
 def measure(options: Options) -> Result:
     """The table."""
-    times = options.count(20, 3)
-    counts = MODS[:2] if options.quick else MODS
-    found = {f"oa-dev, {_count(mods)}: restart in place": _ours(mods, times) for mods in counts}
+    times = {mods: options.count(12, 3) if mods < MODS[-1] else 6 for mods in MODS[: options.count(3, 2)]}
+    found = {f"oa-dev, {many(mods, 'mod')}: restart in place": _ours(mods, each) for mods, each in times.items()}
     failed: list[str] = []
     for name, start in (("uvicorn --reload", reloaders.start("uvicorn --reload")), _openagents()):
         try:
-            found[name] = _peer(start, options.count(10, 2))
+            found[name] = _peer(start, options.count(5, 2))
         except RuntimeError as error:
             failed.append(f"{name} was not measured: {error}")
     rows = tuple((name, *_figures(*each)) for name, each in found.items())
@@ -70,13 +69,10 @@ def measure(options: Options) -> Result:
         Target("connections lost by restarts in place", "0", str(cuts), cuts == 0),
     )
     columns = ("restart", "longest wait, median", "p99", "connections lost a restart")
-    notes = (f"{times} restarts of ours; an agent asks without pause on a kept connection.", *failed)
+    each = ", ".join(f"{len(waits)} × {name}" for name, (waits, _) in found.items())
+    notes = (f"{each}; an agent asks without pause on a kept connection.", *failed)
     samples = {name: each[0] for name, each in found.items()}
     return Result((Table("A restart in place", columns, rows, notes),), targets, (), {}, samples)
-
-
-def _count(mods: int) -> str:
-    return "1 mod" if mods == 1 else f"{mods:,} mods"
 
 
 def _openagents() -> tuple[str, Any]:

@@ -65,12 +65,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Subjects that run side by side and take turns."""
+    """Subjects that run side by side and take turns. `cells` has the rounds of each; of 0 the first save counts."""
 
     starts: dict[str, Start]
     slow: bool
-    cells: tuple[Cell, ...]
-    rounds: int
+    cells: dict[Cell, int]
 
 
 Samples = dict[Cell, dict[str, list[float]]]
@@ -82,9 +81,10 @@ def measure(options: Options) -> Result:
     hundred = tuple((100, how) for how in WRITES)
     others = tuple((lines, how) for lines in (20, 1000) for how in WRITES)
     cells = (*hundred, *others) if not options.quick else hundred
-    groups = [Group(quick, False, cells, options.count(30, 4))]
+    rounds = {**dict.fromkeys(cells, 10), **dict.fromkeys(hundred, options.count(20, 4))}
+    groups = [Group(quick, False, rounds)]
     # They take seconds: in the quick run one sample each, the first.
-    groups += [Group(slow, True, hundred if not options.quick else hundred[:1], options.count(10, 0))]
+    groups += [Group(slow, True, dict.fromkeys(hundred, 3) if not options.quick else {hundred[0]: 0})]
     taken = [_group(each, missing) for each in groups]
     # Ours is in both groups: what is told of its connections is from its turns with the quick ones.
     kept = {**taken[1][1], **taken[0][1]}
@@ -118,7 +118,7 @@ def _group(group: Group, missing: dict[str, str]) -> tuple[Samples, dict[str, Ke
         numbers = itertools.count(1)
         samples: Samples = {}
         kept = {name: Kept() for name in subjects}
-        for cell in group.cells:
+        for cell, rounds in group.cells.items():
             lines, how = cell
             saves: dict[str, Callable[[], float | None]] = {
                 name: partial(_save, subject, kept[name], WRITES[how], numbers, lines, group.slow)
@@ -126,7 +126,7 @@ def _group(group: Group, missing: dict[str, str]) -> tuple[Samples, dict[str, Ke
             }
             # The first save of each kind fills caches, and lets every watcher find its feet.
             first = take_turns(saves, 1)
-            samples[cell] = take_turns(saves, group.rounds, _MISSES) if group.rounds else first
+            samples[cell] = take_turns(saves, rounds, _MISSES) if rounds else first
         assert subjects[OURS].cuts() == 0, "a save has cut a connection"
     return samples, kept
 

@@ -75,7 +75,7 @@ def measure(options: Options) -> Result:
         return Result((table,))
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(_serving(side)) for side in sides()]
-        took = _deliveries(servers, options.count(20, 4), _NOW_AND_THEN)
+        took = _deliveries(servers, options.count(14, 4), _NOW_AND_THEN)
         flowing = _deliveries(servers, options.count(200, 60), _FLOWING)
         failed = {
             interval: {each.side: _churned(each, interval, options.count(5, 1)) for each in servers}

@@ -30,7 +30,7 @@ _CYCLES = {OURS: "cycles_ours.py", THEIRS: "cycles_openagents.py"}
 
 def measure(options: Options) -> Result:
     """The tables."""
-    growth, growing = _growth(options.count(2000, 200))
+    growth, growing = _growth(options.count(1000, 200))
     tables = (_starts(options), _files(options), _imports(options.count(9, 2)), growing)
     return Result(tables, (growth,), (), peers.environment("openagents").versions)
 
@@ -44,7 +44,7 @@ def _starts(options: Options) -> Table:
             side: partial(_start, side, mods, 0, memory[side], health[side]) for side in sides()
         }
         # A thousand take long: fewer of them.
-        times = take_turns(starts, options.count(7 if mods < 1000 else 2, 2))
+        times = take_turns(starts, options.count(5 if mods < 1000 else 2, 2))
         rows += [
             (f"{many(mods, 'mod')}: health answers, ms", *_both(health)),
             (f"{many(mods, 'mod')}: the last of them answers, ms", *_both(times)),

@@ -65,7 +65,7 @@ class Heard:
 
 def measure(options: Options) -> Result:
     """The table and its plots."""
-    saves = options.count(20, 2)
+    saves = options.count(15, 2)
     found = {case: _case(case, saves) for case in CASES}
     rows = tuple(row for case, sides in found.items() for row in _rows(case, *sides))
     notes = (

@@ -67,10 +67,10 @@ def _serve(stack: contextlib.ExitStack, side: str, level: str) -> Door:
 def _sample(doors: dict[str, Door], clients: int, options: Options) -> tuple[Samples, Samples]:
     took: dict[str, list[float]] = {name: [] for name in doors}
     windows: dict[str, Callable[[], float | None]] = {
-        name: partial(_window, door[0], _bodies(door, clients), options.count(15, 5) / 10, took[name])
+        name: partial(_window, door[0], _bodies(door, clients), options.count(12, 5) / 10, took[name])
         for name, door in doors.items()
     }
-    return take_turns(windows, options.count(7, 2)), took
+    return take_turns(windows, options.count(5, 2)), took
 
 
 def _bodies(door: Door, clients: int) -> list[dict[str, Any]]:
