@@ -19,7 +19,7 @@ from bench import peers
 from bench.agents import ask_for, connect, event, register, wait_for_mod
 from bench.harness import Options, Result, Table, at_least, many, median, p99, quotient, rates, spread, take_turns
 from bench.networks import LOUD, OURS, QUIET, THEIRS, command, missing, sides, token, write_network
-from bench.processes import free_port, interrupt, running, wait_for_port
+from bench.processes import free_port, running, wait_for_port, wait_until
 from bench.sockets import crowd, milliseconds_to_all
 
 _PROFILED = Path(__file__).parent / "sides" / "profiled_server.py"
@@ -122,7 +122,8 @@ def _stages(options: Options) -> Table:
             bodies = _bodies((port, token(OURS, folder)), 16)
             process.send_signal(signal.SIGUSR1)
             window = asyncio.run(ask_for(port, bodies, options.count(40, 10) / 10))
-            interrupt(process)
+            process.send_signal(signal.SIGUSR1)
+            wait_until((folder / "profile.json").exists, "the profile is written", 30.0)
         found = json.loads((folder / "profile.json").read_text())
     return _stage_table(found, len(window.milliseconds))
 

@@ -1,16 +1,18 @@
 """`oa-dev run` under a profile of all its threads: `python profiled_server.py RESULT ARGUMENT...`.
 
-From SIGUSR1 on it counts. When it is interrupted it writes JSON into the file RESULT: the threads that requests go
-through, and of each its stages with their seconds.
+From SIGUSR1 on it counts, and with the next one it writes JSON into the file RESULT: the threads that requests go
+through, and of each its stages with their seconds. So neither start nor end is in it.
 """
 
 from __future__ import annotations
 
 import cProfile
 import json
+import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 _STAGES = {
@@ -42,7 +44,6 @@ _WAITING = ("select", "poll", "acquire", "sleep", "wait")
 
 _THREADS = {"MainThread": "control", "oa-dev mods": "mods"}
 profiles: dict[str, cProfile.Profile] = {}
-before: dict[str, dict[str, float]] = {}
 _run = threading.Thread.run
 
 
@@ -59,9 +60,20 @@ def profiled(thread: threading.Thread) -> None:
         profile.disable()
 
 
-def begin(number: int, frame: object) -> None:
-    """From now on it counts."""
-    before.update({name: stages(each) for name, each in profiles.items()})
+def begin(end: Callable[..., None]) -> None:
+    """From now on it counts, until the next signal."""
+    signal.signal(signal.SIGUSR1, end)
+    for each in profiles.values():
+        # Names of functions are not unique: to subtract an earlier state would mix up those of the start.
+        each.clear()
+
+
+def write(result: Path) -> None:
+    """Write what was counted, at once."""
+    found = {name: stages(each) for name, each in profiles.items()}
+    beside = result.with_suffix(".part")
+    beside.write_text(json.dumps(found))
+    os.replace(beside, result)
 
 
 def stages(profile: cProfile.Profile) -> dict[str, float]:
@@ -89,7 +101,7 @@ def _add(spent: dict[str, float], file: str, seconds: float) -> None:
 def main(result: Path, arguments: list[str]) -> None:
     """Serve until interrupted, then tell."""
     threading.Thread.run = profiled  # type: ignore[method-assign,assignment]
-    signal.signal(signal.SIGUSR1, begin)
+    signal.signal(signal.SIGUSR1, lambda *_: begin(lambda *_: write(result)))
     profile = profiles["control"] = cProfile.Profile()
     sys.argv = ["oa-dev", *arguments]
     from devserver.cli import main as serve
@@ -97,16 +109,8 @@ def main(result: Path, arguments: list[str]) -> None:
     profile.enable()
     try:
         serve()
-    except SystemExit:
-        pass
     finally:
         profile.disable()
-        spent = {name: stages(each) for name, each in profiles.items()}
-        found = {
-            name: {stage: seconds - before[name].get(stage, 0.0) for stage, seconds in each.items()}
-            for name, each in spent.items()
-        }
-        result.write_text(json.dumps(found))
 
 
 main(Path(sys.argv[1]), sys.argv[2:])
