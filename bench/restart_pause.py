@@ -71,7 +71,7 @@ def measure(options: Options) -> Result:
     columns = ("restart", "longest wait, median", "p99", "connections lost a restart")
     each = ", ".join(f"{len(waits)} × {name}" for name, (waits, _) in found.items())
     notes = (f"{each}; an agent asks without pause on a kept connection.", *failed)
-    samples = {name: each[0] for name, each in found.items()}
+    samples = {"longest wait, ms": {name: waits for name, (waits, _) in found.items()}}
     return Result((Table("A restart in place", columns, rows, notes),), targets, (), {}, samples)
 
 
