@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,28 @@ async def main(samples: int) -> None:
         engine = Engine(folder / "engine")
         await engine.start("bench", port=-1)
         try:
-            print(json.dumps(await _measured(folder, engine, samples)))
+            async with AsyncExitStack() as ends:
+                # In order, whatever fails: a task of a network that has not ended may wait for ever.
+                found = await _measured(folder, engine, samples, ends)
+            print(json.dumps(found))
         finally:
             await engine.stop()
 
 
-async def _measured(folder: Path, engine: Engine, samples: int) -> dict[str, Any]:
+async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitStack) -> dict[str, Any]:
     (folder / "author" / "mods").mkdir(parents=True)
     (folder / "author" / "mods" / "echo.py").write_text(MOD)
     text = {"network": {"name": "bench", "node_id": "bench", "mods": [{"name": "mods.echo"}]}}
     (folder / "author" / "network.yaml").write_text(json.dumps(text))
     alone = AgentNetwork.load(folder / "author")
+    ends.push_async_callback(alone.shutdown)
     await alone.initialize()
     creds = engine.record.credentials
     wanted = Wanted("author", True, engine.url, creds(AUTHOR), creds(CODE_WRITER))
-    author, first = await _host(wanted, folder / "author")
+    author, first = await _host(wanted, folder / "author", ends)
     settings, of = await fetch(engine.url, creds(HOST), "door")
     write_workspace(folder / "door", settings, of)
-    door, second = await _host(Wanted("door", False, engine.url, creds(HOST)), folder / "door")
+    door, second = await _host(Wanted("door", False, engine.url, creds(HOST)), folder / "door", ends)
     while not (first._members.alive("door") and second._members.alive("author")):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     binary = find_binary()
@@ -82,17 +87,15 @@ async def _measured(folder: Path, engine: Engine, samples: int) -> dict[str, Any
     found["broadcast_far"] = await _each(few, lambda: _send(author, "agent:broadcast"))
     found["broadcast_here"] = await _each(few, lambda: _send(alone, "agent:broadcast"))
     found["move"] = await _moves(author, door, 20)
-    for host, network in ((second, door), (first, author)):
-        await host.end()
-        await network.shutdown()
-    await alone.shutdown()
     return found
 
 
-async def _host(wanted: Wanted, folder: Path) -> tuple[AgentNetwork, Host]:
+async def _host(wanted: Wanted, folder: Path, ends: AsyncExitStack) -> tuple[AgentNetwork, Host]:
     network = AgentNetwork.load(folder, tell=lambda fact: None)
+    ends.push_async_callback(network.shutdown)
     path = folder / "network.yaml"
     host = Host(wanted, network, folder=folder / "hosts", path=path, url="", tell=lambda fact: None)
+    ends.push_async_callback(host.end)
     await host.begin()
     await network.initialize()
     await host.open()

@@ -1,7 +1,7 @@
 """Who is there: the hosts that were heard from within 2.5 s, each by its own monotonic clock.
 
 No two clocks are compared. A host that was here before the engine went is not dead because the engine is: while the
-engine is away, nothing is concluded from silence.
+engine is away, nothing is concluded from silence; nor after a moment in which this process itself did not run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ BEAT_SECONDS = 0.5
 HEARD_SECONDS = 2.5
 """How long after it was last heard from a host counts as there."""
 
+_LOOK_SECONDS = BEAT_SECONDS / 5
 _MOST_BEAT_BYTES = 64 * 1024
 _MOST_HOSTS = 100
 
@@ -184,8 +185,14 @@ class Members:
         self.beat_now()
 
     async def _keep_looking(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(BEAT_SECONDS / 5)
+            began = loop.time()
+            await asyncio.sleep(_LOOK_SECONDS)
+            if loop.time() - began > _LOOK_SECONDS + BEAT_SECONDS:
+                # This process was held up: what others said meanwhile is still to be read.
+                await asyncio.sleep(2 * BEAT_SECONDS)
+                continue
             now = self._clock()
             if not self._link.connected or now < self._silent_until:
                 continue

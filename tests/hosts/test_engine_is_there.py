@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,24 @@ async def test_a_host_is_there_while_it_is_heard(rig: Rig) -> None:
     assert seen[0] == "+two 3 None" and seen[1] == "-two 2.6" and seen[2].startswith("+two 3 ")
     assert seen[3:] == ["-two 0.0", "another process says that it is host one: its run is c"]
     for each in (one, twin):
+        await each.end()
+
+
+async def test_a_host_that_was_held_up_itself_takes_no_other_for_dead(rig: Rig) -> None:
+    """Its process did not run for longer than a heartbeat may be late: the others were not heard, and are there."""
+    clock = [0.0]
+    one = Members(await rig.link(name="one"), rig.names, host="one", run="a", beat=dict, clock=lambda: clock[0])
+    two = Members(await rig.link(name="two"), rig.names, host="two", run="b", beat=dict)
+    gone: list[str] = []
+    one.on_go.append(lambda member, silent: gone.append(member.host))
+    await one.begin()
+    await two.begin()
+    await asyncio.wait_for(_until(lambda: one.alive("two")), 5)
+    clock[0] = 2.6
+    time.sleep(0.7)  # noqa: ASYNC251 - the process that does not run is what is tried here
+    await asyncio.wait_for(_until(lambda: one.all["two"].heard == 2.6), 5)
+    assert not gone
+    for each in (one, two):
         await each.end()
 
 
