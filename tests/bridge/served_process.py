@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,12 +71,12 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, port: int = 0) -> AsyncIterator[Running]:
-    """A server that is ready; ended with the context, where it still runs."""
+async def serving(folder: Path, port: int = 0, *, verb: Sequence[str] = ("run",)) -> AsyncIterator[Running]:
+    """A server that is ready; ended with the context, where it still runs. `verb`: how it is started."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with forking():
         process = await asyncio.create_subprocess_exec(
-            *(OA_DEV, "run", "--json", "--port", str(port), *(("--strict-port",) if port else ())),
+            *(OA_DEV, *verb, "--json", "--port", str(port), *(("--strict-port",) if port else ())),
             cwd=folder,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
