@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
+from devserver.loader.changes import outdated_by, source_of
 from devserver.loader.finder import (
     Abandoned,
     Execution,
@@ -116,6 +117,9 @@ class Build:
         self.remains: list[Remains] = []
         """The code to look for once the generations that ran the replaced modules are gone; after
         `undo()`, the new code."""
+        self.outdated: list[str] = []
+        """The objects that replaced modules have left in others and that a fresh start would make
+        with other values, in words; known after `keep()`."""
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
@@ -321,6 +325,10 @@ class Build:
         for name, text in self._relined.items():
             self._reline(name, text)
         for loaded in self._old().values():
+            new = self._execution.executed.get(loaded.name)
+            if new is not None and loaded.changes.made:
+                source = source_of(loaded.name)
+                self.outdated += outdated_by(loaded.changes, new.changes, source, self._execution.executed)
             let_recognise(loaded.module)
             loaded.changes.end()
             self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))

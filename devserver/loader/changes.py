@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from operator import is_
@@ -29,6 +29,7 @@ from typing import Any, Protocol
 
 from devserver.live.generation import activity
 from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
+from devserver.loader.made import Made, said_by, values_in
 from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
@@ -70,6 +71,8 @@ class ProcessChanges:
     started: Started = field(default_factory=Started)
     failed: list[str] = field(default_factory=list)
     """The changes that could not be taken back, in words."""
+    made: list[Made] = field(default_factory=list)
+    """The objects that it has left in other modules of mods, which stay there."""
     covered: list[tuple[Change, Change]] = field(default_factory=list)
     """Changes that could not be taken back because others have overwritten them, each with that
     change."""
@@ -282,6 +285,9 @@ class Source(Protocol):
     def codes(self) -> Iterable[CodeType]:
         """Return the code itself."""
 
+    def own(self) -> Iterable[CodeType]:
+        """Return the code of the module alone."""
+
 
 class _Recording:
     """One photograph of the process, kept current: the differences at each turn belong to the code
@@ -373,6 +379,8 @@ class _Recording:
             if change.place.is_of_mods:
                 entries = list(self._entries_of(change))
                 shown = [each for each in entries or [change] if evidence.shows_registration(each.before, each.after)]
+                if source is not None and len(shown) < len(entries or [change]):
+                    owner.made += _made(source, [each for each in entries or [change] if each not in shown])
                 if entries and shown and change.before is MISSING:
                     # A new list is that of all that register in it.
                     shown.insert(0, replace(change, once_empty=True))
@@ -406,6 +414,17 @@ class _Recording:
             place = replace(place, word=change.place.word, is_of_mods=change.place.is_of_mods)
             self._tables[place.word, place.which] = (place, after)
             yield from (Change(place, *each) for each in _differences(base, after))
+
+
+def _made(source: Source, changes: Iterable[Change]) -> Iterator[Made]:
+    """Yield the objects that code has left behind with values of its own."""
+    there = [each for each in changes if each.after is not MISSING]
+    said = said_by(source.name, source.own()) if there else frozenset()
+    for each in there:
+        values = said.intersection(values_in(each.after))
+        # Places in modules of mods begin with the name of the module.
+        if values and isinstance(each.place.which, tuple):
+            yield Made(str(each.place.which[0]), each.place, each.key, each.after, values)
 
 
 def _inherited(change: Change) -> list[Place]:
@@ -487,6 +506,20 @@ def source_of(name: str) -> Source | None:
     """Return the code of a loaded module of a mod."""
     loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
     return loader if hasattr(loader, "names") and hasattr(loader, "codes") else None
+
+
+def outdated_by(
+    before: ProcessChanges, after: ProcessChanges, source: Source | None, executed: Container[str]
+) -> list[str]:
+    """Return the objects that code has left in modules that were not executed again and that its
+    successor would make with other values, in words; the others are the successor's from now on."""
+    left = [each for each in before.made if each.module not in executed and each.is_there()]
+    if not left or source is None:
+        return []
+    said = said_by(source.name, source.codes())
+    words = {id(each): each.outdated(said) for each in left}
+    after.made += [each for each in left if not words[id(each)]]
+    return [each for each in words.values() if each]
 
 
 def recording_owner() -> ProcessChanges | None:

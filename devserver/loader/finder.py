@@ -384,6 +384,10 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         """Return the code of these modules."""
         return self._finder.modules.codes_around(self.name)
 
+    def own(self) -> list[CodeType]:
+        """Return the code of this module alone."""
+        return [] if self.executed is None else [self.executed.code]
+
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module's source in its own scope, and note it among the loaded ones."""
         finder = self._finder

@@ -552,8 +552,11 @@ class Engine:
             self.proof.expect_failed(transaction.build.remains)
         elif transaction.build is not None:
             self._afterwards.append(transaction.build)
-            olds = (each.old for each in carried.candidates if each.old is not None and each.new is not None)
-            self.proof.expect(transaction.build.remains, olds)
+            pairs = [
+                (each.old, each.new) for each in carried.candidates if each.old is not None and each.new is not None
+            ]
+            self.proof.expect(transaction.build.remains, [old for old, _ in pairs])
+            self._tell_outdated(transaction.build, pairs)
         if carried.past is not None:
             pasts.append(carried.past)
         others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
@@ -569,6 +572,14 @@ class Engine:
         if carried.failure is not None and transaction.build is not None:
             transaction.build.show_lines()
         return outcomes
+
+    def _tell_outdated(self, build: Build, pairs: Iterable[tuple[Generation, Generation]]) -> None:
+        """Ask for a restart if a replaced version has left objects in modules that stay which the new
+        one would make with other values."""
+        executed = build.executed
+        theirs = [each for old, new in pairs for each in hooks.outdated(new.instance, old.instance, executed)]
+        if reasons := dict.fromkeys((*build.outdated, *theirs)):
+            self.restart(tuple(reasons))
 
     # Workshop, for `apply`
 

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -31,6 +31,7 @@ from devserver.loader.changes import (
     changes_of,
     has_to_wait,
     left_behind,
+    outdated_by,
     recording,
     source_of,
 )
@@ -237,6 +238,15 @@ def give_way(instance: BaseMod, before: BaseMod) -> None:
     too."""
     if instance is not before:
         changes_of(instance).give_way(changes_of(before))
+
+
+def outdated(instance: BaseMod, before: BaseMod, executed: Container[str]) -> list[str]:
+    """Return what the former instance has left in modules that were not `executed` and that this one
+    would make with other values, in words."""
+    if instance is before:
+        return []
+    source = source_of(_written_in(type(instance)))
+    return list(outdated_by(changes_of(before), changes_of(instance), source, executed))
 
 
 def _closing(instance: BaseMod) -> list[Callable[[], Any]]:

@@ -753,6 +753,35 @@ async def test_what_a_version_put_into_a_helper_is_there_once(probe: Probe, help
     assert probe.reasons == []
 
 
+CLIENT = """
+class Client:
+    def __init__(self, url): self.url, self.asked = url, []
+_client = None
+def client(url):
+    global _client
+    if _client is None: _client = Client(url)
+    return _client
+"""
+
+
+@pytest.mark.parametrize("at_top", [True, False])
+async def test_an_object_that_a_helper_makes_once_with_values_of_a_mod(probe: Probe, at_top: bool) -> None:
+    """It stays with its data while the mod says the same values; where it says others, a restart brings them."""
+    top, made = "from mods import helper\n{made}", "helper.client('{url}')"
+
+    def version(url: str, more: str = "") -> dict[str, str]:
+        own = made.format(url=url)
+        return {"top": top.format(made=own if at_top else "") + more, "start": "pass" if at_top else own}
+
+    answer = "(helper._client.asked.append(1), helper._client.url, len(helper._client.asked))[1:]"
+    await probe.start(**version("v1"), answer=answer, helper=CLIENT)
+    assert await probe.ask() == ("v1", 1)
+    assert await probe.save(**version("v1", "\nX = 1"), answer=answer) == "applied"
+    assert (await probe.ask(), probe.reasons) == (("v1", 2), [])
+    await probe.save(**version("v2"), answer=answer)
+    assert probe.reasons == ["mods.helper._client was made with 'v1', which is not said any more"]
+
+
 async def test_a_private_attribute_that_a_model_gains(probe: Probe) -> None:
     """A pydantic model in the state has the value of its default, and keeps those that it had."""
     top = (
@@ -844,7 +873,7 @@ async def test_a_file_that_is_written_before_its_name_is_read_from_the_source(
 async def test_a_file_that_is_written_while_initialize_runs(probe: Probe) -> None:
     """What it has read before does not count as what is on disk."""
     place = probe.work.write("mods/local.json", "1")
-    read = "open(__file__.replace('probe.py', 'local.json')).read()"
+    read = "__import__('pathlib').Path(__file__).with_name('local.json').read_text()"
     start = f"self.v = {read}; import subprocess; subprocess.run(['sh', '-c', 'printf 2 > {place}'])"
     await probe.start(start=start, answer="self.v")
     assert probe.work.net.engine.knowledge.sources()[place] != sources_now([place])[place]
