@@ -114,13 +114,21 @@ class InstalledCode:
 
 def _files() -> Iterator[str]:
     """Yield the files of all loaded modules; of one in a zip, the zip."""
+    # Only names are kept while the disk is asked, which takes seconds on a busy machine: a replaced
+    # module that was held so long would count as code that cannot end, and cost a restart.
+    yield from map(_container, _named_files())
+
+
+def _named_files() -> list[str]:
+    files = []
     for module in tuple(sys.modules.values()):
         # Not by attribute access: it may be any object.
         if not issubclass(type(module), ModuleType):
             continue
         file = object.__getattribute__(module, "__dict__").get("__file__")
         if type(file) is str and file:
-            yield _container(file)
+            files.append(file)
+    return files
 
 
 def _container(file: str) -> str:
