@@ -472,7 +472,7 @@ class Hosts(Closed):
         default="here", description="here, or the address of a NATS server, as in tls://10.0.0.5:4222."
     )
     take_over: Flag = Field(
-        default=False, description="Whether another host runs the mods of one that is gone; without effect yet."
+        default=False, description="Whether the host that reads network.yaml runs the mods of one that is gone."
     )
 
 

@@ -57,6 +57,8 @@ class Author:
     ) -> None:
         self.here = members.host
         self.mods: dict[str, Ran] = {}
+        self.taken: frozenset[str] = frozenset()
+        """The mods (module paths) that this host runs for one that is gone."""
         self.numbers: dict[str, int] = {}
         """The highest generation of each mod that ran on another host: they go on counting wherever it runs."""
         self.revision = 0
@@ -140,9 +142,12 @@ class Author:
             self.numbers[ran.mod.mod_id] = max(ran.mod.generation, self.numbers.get(ran.mod.mod_id, 0))
         self.mods = found
 
-    async def learn(self, host: str) -> None:
-        """Ask a host what it runs: this process does not know it yet."""
-        self.note(host, await self.ask(host, "tell", {}, _REPORT_SECONDS))
+    async def learn(self, host: str) -> bool:
+        """Ask a host what it runs: this process does not know it yet. False where it does not answer."""
+        told = await self.ask(host, "tell", {}, _REPORT_SECONDS)
+        if "ran" in told:
+            self.note(host, told)
+        return "ran" in told
 
 
 class Agreement:

@@ -76,8 +76,9 @@ class Asks:
 
     # Asking
 
-    async def ask(self, host: str, asked: Asked) -> Reply:
-        """Ask mods of a host. Never raises: a failure is an answer with its code."""
+    async def ask(self, host: str, asked: Asked, still: Callable[[], bool] = lambda: True) -> Reply:
+        """Ask mods of a host. Never raises: a failure is an answer with its code. `still`: whether they sit there; an
+        ask that waits for the host while they do not any more ends with stale_seat."""
         event = asked.event
         values = _asked_to_dict(asked, self._seen())
         data = to_json(values)
@@ -88,14 +89,18 @@ class Asks:
             return _failed(event, "host_busy", f"{MOST_IN_FLIGHT} events wait for host {host} already; send again")
         self.in_flight[host] = self.in_flight.get(host, 0) + 1
         try:
-            return await self._ask(host, event, values, data)
+            return await self._ask(host, event, values, data=data, still=still)
         finally:
             self.in_flight[host] -= 1
 
-    async def _ask(self, host: str, event: Event, values: Mapping[str, Any], data: bytes) -> Reply:
+    async def _ask(
+        self, host: str, event: Event, values: Mapping[str, Any], *, data: bytes, still: Callable[[], bool]
+    ) -> Reply:
         end = asyncio.get_running_loop().time() + self.hold_seconds
         while True:
-            problem = await self._come(host, end)
+            problem = await self._come(host, end, still)
+            if not still():
+                return _failed(event, "stale_seat", f"host {host} does not run it any more; send again")
             if problem:
                 code = "engine_away" if not self._link.connected else "host_away"
                 return _failed(event, code, problem)
@@ -115,12 +120,12 @@ class Asks:
             else:
                 return await self._reply(event, host, raw)
 
-    async def _come(self, host: str, end: float) -> str:
+    async def _come(self, host: str, end: float, still: Callable[[], bool]) -> str:
         """Wait until a host can be asked; why it cannot, in words."""
         loop = asyncio.get_running_loop()
         self.held += 1
         try:
-            while not (self._link.connected and self._members.alive(host)):
+            while still() and not (self._link.connected and self._members.alive(host)):
                 left = end - loop.time()
                 if left <= 0:
                     if not self._link.connected:
@@ -273,6 +278,7 @@ def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
         "depth": asked.depth,
         "calls": asked.calls,
         "first": asked.first,
+        "seats": dict(asked.seats),
         "met": asked.met,
         "seen": seen,
     }
@@ -292,10 +298,19 @@ def _asked_from(values: Mapping[str, Any]) -> Asked:
         whole=values.get("whole") is True,
         told=values.get("told") is True,
         depth=max(0, depth),
+        seats=_epochs(values.get("seats")),
         met=max(0, _number(values.get("met"))),
         calls=_texts(values.get("calls") or []),
         first=(str(first[0]), None if first[1] is None else str(first[1])) if first else None,
     )
+
+
+def _epochs(values: Any) -> dict[str, int]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or len(values) > _MOST_MODS:
+        raise ValueError("the epochs of seats were expected")
+    return {str(mod): _number(epoch) for mod, epoch in values.items()}
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from devserver.hosts.asks import HOLD_SECONDS, Asks
 from devserver.hosts.credentials import Credentials
 from devserver.hosts.deliveries import QUEUE_BYTES, QUEUE_SECONDS, Deliveries
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, JOIN, Engine
+from devserver.hosts.fence import Fence
 from devserver.hosts.follow import Followed, Key, Row
 from devserver.hosts.identities import Identities
 from devserver.hosts.link import EngineAway, Link, NoAnswer, NoHost
@@ -32,11 +33,13 @@ from devserver.hosts.plans import Plans
 from devserver.hosts.queues import Queues
 from devserver.hosts.rooms import Rooms
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
+from devserver.hosts.take_over import TakeOver
 from devserver.hosts.wanted import Wanted
 from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, Fact, HostSeen, HostsStarted, HostState, Notice
 from devserver.network.agent import Agent, FarDelivery, Registration
+from devserver.network.far import unsure
 from devserver.network.others import Asked, Reply
 
 T = TypeVar("T")
@@ -69,6 +72,10 @@ class Host:
         """The host that reads network.yaml."""
         self._began = time.monotonic()
         self._is_open = False
+        self._fence: Fence | None = None
+        """Of a host that has joined: its mods may be taken over."""
+        self._take_over: TakeOver | None = None
+        """Of the author: it takes over."""
         self._trips: dict[str, float] = {}
         self._silent: dict[str, float] = {}
         """Since when hosts of agents are not heard."""
@@ -182,8 +189,22 @@ class Host:
             folder=self._path.parent,
             begin_work=self._begin,
             ordered=self.rooms.set_order,
-            say=lambda words: self._tell(Notice(words)),
         )
+        engine, say = self._network.engine, lambda words: self._tell(Notice(words))
+        if self.plans.author is not None:
+            self._take_over = TakeOver(
+                link,
+                self.rooms,
+                self._members,
+                author=self.plans.author,
+                engine=engine,
+                begin_work=self._begin,
+                say=say,
+            )
+            self.plans.came_back = self._take_over.give_back
+        if self.plans.follower is not None:
+            self._fence = Fence(self.rooms, self._members, engine, begin_work=self._begin, say=say)
+            self.plans.follower.settled = self.fenced
         self._members.on_come.append(self._host_came)
         self._members.on_go.append(self._host_gone)
         self._members.on_beat.append(self._host_heard)
@@ -202,6 +223,9 @@ class Host:
         await self._deliveries.begin()
         await self._members.begin()
         self._is_open = True
+        for each in (self._fence, self._take_over):
+            if each is not None:
+                each.begin()
         self._begin(self._keep_house())
         join = f"oa-dev join {self.link.url} --creds {self._folder_shown()}" if self._wanted.is_author else ""
         started = self._engine is not None
@@ -258,15 +282,29 @@ class Host:
     async def _ask(self, host: str, asked: Asked) -> Reply:
         # What was done here before is known there before it is asked.
         await self.identities.settled()
-        asked = replace(asked, met=max(asked.met, self.plans.met))
-        reply = await self.asks.ask(host, asked)
+        seats = {each: self.rooms.seat(each) for each in asked.mods}
+        epochs = {each: seat.epoch for each, seat in seats.items() if seat.host == host}
+        asked = replace(asked, met=max(asked.met, self.plans.met), seats=epochs)
+        reply = await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
         if reply.answer is None or (reply.answer.data or {}).get("code") != "stale_seat":
             return reply
-        # The mod has moved while the ask was on its way: asked once more, where it is now.
-        now = await self.rooms.moved(asked.mods[0], host, HOLD_SECONDS)
+        # The mod has another seat than when it was asked: asked once more, where it is now.
+        stale = next((each for each in asked.mods if self.rooms.seat(each) != seats[each]), asked.mods[0])
+        now = await self.rooms.moved(stale, seats[stale], HOLD_SECONDS)
         if not now:
             return reply
-        return await (self._network.serve(asked) if now == self.name else self.asks.ask(now, asked))
+        asked = replace(asked, seats={each: self.rooms.seat(each).epoch for each in asked.mods})
+        return await (self._serve(asked) if now == self.name else self.asks.ask(now, asked))
+
+    def holds(self) -> bool:
+        """As of `Others`."""
+        return self._fence is None or self._fence.holds()
+
+    async def fenced(self) -> str:
+        """As of `Others`."""
+        if self._fence is None or self._fence.holds():
+            return ""
+        return await self._here(self._fence.wait(HOLD_SECONDS))
 
     async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """As of `Others`."""
@@ -286,11 +324,16 @@ class Host:
 
     async def _serve(self, asked: Asked) -> Reply:
         await self.plans.ready(asked.met)
-        problem = await self.rooms.seated(asked.mods, HOLD_SECONDS)
+        problem = "" if self.holds() else f"host {self.name} was cut off, and another one may run it now"
+        if not problem and self.rooms.stale(asked.seats):
+            problem = "its seat has changed"
+        problem = problem or await self.rooms.seated(asked.mods, HOLD_SECONDS)
         if problem:
             words = f"{', '.join(asked.mods)}: {problem}; send again"
             return Reply(EventResponse(False, words, {"code": "stale_seat"}, asked.event.event_name))
         reply = await self._network.serve(asked)
+        if not self.holds():
+            return Reply(unsure(asked.event))
         await self.identities.settled()
         return reply
 
@@ -336,6 +379,7 @@ class Host:
             "agents": directory.connected() - directory.connected_elsewhere,
             "mods": [each.mod_id for each in self._network.engine.registry.live],
             "seen": self.identities.seen,
+            "fences": self._fence is not None and self._network.engine.config.take_over,
             "version": __version__,
             "time": time.time(),
         }
@@ -356,7 +400,9 @@ class Host:
 
     def _host_gone(self, member: Member, silent: float) -> None:
         state = HostState.AWAY if silent else HostState.LEFT
-        self._tell(HostSeen(member.host, state, silent, self._mods_of(member), HOLD_SECONDS))
+        takes = self._take_over is not None and self._take_over.would(member.host)
+        hold = 0.0 if takes else HOLD_SECONDS
+        self._tell(HostSeen(member.host, state, silent, self._mods_of(member), hold))
         self._count()
 
     def _host_heard(self, member: Member) -> None:
@@ -409,36 +455,62 @@ class Host:
     # What is told of it
 
     def rows(self) -> dict[str, Any]:
-        """The engine and the hosts, for `oa-dev hosts` and the page."""
-        link = self.link
+        """The engine and the hosts, for `oa-dev hosts` and the page. Before it has met the others: this host alone."""
+        if not hasattr(self, "_members"):
+            return {
+                "network": self._network.config.node_id or "",
+                "engine": self._engine_row(),
+                "hosts": [self._own_row()],
+            }
         members = sorted(self._members.all.values(), key=lambda each: each.host)
         agents = [each for each in self._network.directory.agents() if each.host]
-        here = {
+        here = self._own_row() | {
+            "mods": self._told(self.rooms.of(self.name) or self._live()),
+            "agents": self._network.directory.count() - len(agents),
+            "connected": self._beat()["agents"],
+            "waiting": self._deliveries.waiting,
+        }
+        others = [self._row(each, sum(agent.host == each.host for agent in agents)) for each in members]
+        engine = self._engine_row() | {
+            "asks": sum(self.asks.in_flight.values()),
+            "held": self.asks.held,
+            "unknown": self.asks.unknown,
+        }
+        return {"network": self.names.network, "engine": engine, "hosts": [here, *others]}
+
+    def _live(self) -> list[str]:
+        return [each.mod_id for each in self._network.engine.registry.live]
+
+    def _own_row(self) -> dict[str, Any]:
+        """This host, as far as it knows without the others."""
+        return {
             "host": self.name,
             "here": True,
             "state": "here",
             "author": self.author == self.name,
             "away_ms": None,
             "silent_s": 0.0,
-            "mods": self._told(self.rooms.of(self.name) or [g.mod_id for g in self._network.engine.registry.live]),
-            "agents": self._network.directory.count() - len(agents),
-            "connected": self._beat()["agents"],
+            "mods": [],
+            "agents": self._network.directory.count(),
+            "connected": self._network.directory.connected(),
             "up_s": time.monotonic() - self._began,
             "url": self._url,
-            "waiting": self._deliveries.waiting,
+            "waiting": 0,
         }
-        others = [self._row(each, sum(agent.host == each.host for agent in agents)) for each in members]
-        engine = {
-            "url": link.url,
-            "version": link.version if link.connected else "",
-            "connected": link.connected,
+
+    def _engine_row(self) -> dict[str, Any]:
+        link: Link | None = getattr(self, "link", None)
+        connected = link is not None and link.connected
+        return {
+            "url": self._wanted.url if link is None else link.url,
+            "version": link.version if link is not None and connected else "",
+            "connected": connected,
             "started_here": self._engine is not None,
-            "pid": self._engine.record.pid if self._engine is not None else None,
-            "asks": sum(self.asks.in_flight.values()),
-            "held": self.asks.held,
-            "unknown": self.asks.unknown,
+            "pid": self._engine.record.pid if self._engine is not None and connected else None,
+            "asks": 0,
+            "held": 0,
+            "unknown": 0,
         }
-        return {"network": self.names.network, "engine": engine, "hosts": [here, *others]}
 
     def _row(self, member: Member, agents: int) -> dict[str, Any]:
         row = self._hosts.get(member.host)

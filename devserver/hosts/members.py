@@ -67,6 +67,8 @@ class Members:
         """Told of a host that is not heard any more, and for how many seconds; 0.0 where it left in order."""
         self.on_beat: list[Callable[[Member], None]] = []
         """Told of every heartbeat."""
+        self.on_own: list[Callable[[float], None]] = []
+        """Told that a heartbeat of this host has come back through the engine: when it was sent, by its own clock."""
         self.on_refused: list[Callable[[str], None]] = []
         """Told the words about a host that speaks another version, or has the name of another."""
         self._link, self._names, self._beat, self._clock = link, names, beat, clock
@@ -130,7 +132,7 @@ class Members:
                 continue
 
     async def _tell(self, *, leaves: bool = False) -> None:
-        values = {"host": self.host, "run": self.run, "wire": WIRE, **self._beat()}
+        values = {"host": self.host, "run": self.run, "wire": WIRE, "sent": self._clock(), **self._beat()}
         await self._link.publish(self._names.heartbeat, to_json(values | ({"leaves": True} if leaves else {})))
 
     async def _heard(self, message: Message) -> None:
@@ -144,6 +146,9 @@ class Members:
         if host == self.host:
             if run != self.run:
                 self._refuse(host, run, f"another process says that it is host {host}: its run is {run}")
+            elif isinstance(values.get("sent"), float):
+                for own in tuple(self.on_own):
+                    own(values["sent"])
             return
         if values.get("wire") != WIRE:
             words = f"host {host} speaks version {values.get('wire')!r} of what hosts say, this one version {WIRE}"

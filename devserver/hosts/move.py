@@ -10,12 +10,13 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from devserver.live.generation import Generation
 from devserver.loader import imported
 from devserver.model.names import module_of
-from devserver.reload.carry import PackedState, pack_state, unpack_state
+from devserver.reload.carry import PackedState, pack_state, packed_keys, unpack_state
 
 MOST_BYTES = 1024 * 1024
 """The largest state that moves."""
@@ -46,6 +47,16 @@ async def packed(generation: Generation, limit: float) -> PackedState:
     if size_of(state) <= MOST_BYTES:
         return state
     return PackedState(lost=(f"all of it: {size_of(state)} bytes, and at most {MOST_BYTES} move",))
+
+
+async def copied(generation: Generation) -> PackedState:
+    """The state of a mod that goes on running, where mods run. It is not asked for what it would hand over."""
+    state = packed_keys(generation.instance.state)
+    if callable(getattr(generation.instance, "capture_state", None)):
+        state = replace(state, lost=(*state.lost, "what capture_state() returns"))
+    if size_of(state) <= MOST_BYTES:
+        return state
+    return PackedState(lost=(f"all of it: {size_of(state)} bytes, and at most {MOST_BYTES} are copied",))
 
 
 async def give(generation: Generation, state: PackedState, limit: float) -> str:

@@ -6,8 +6,10 @@ The table of what it does when is `decision.HOST`. Runs on the control loop.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +50,10 @@ _LOOK = 0.25
 """Seconds between looks at whether the author is still there."""
 
 
+_PIECE = 512 * 1024
+"""Characters of a copy of a state that travel at once."""
+
+
 class Follower:
     """The parts of this host. `author` gives the name of the host that has network.yaml."""
 
@@ -72,6 +78,10 @@ class Follower:
         """The last revision that serves here."""
         self.ordered: Callable[[Sequence[str]], None] = lambda order: None
         """Told the order of all mods of the network."""
+        self.settled: Callable[[], Awaitable[object]] = _at_once
+        """Waits until this host knows which mods are still its own, after it was cut off."""
+        self._copied: dict[str, tuple[str, str]] = {}
+        """The last copy of the state of each mod (by module): its digest, and the copy as text."""
         self._listening: Listening | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._settled = asyncio.Event()
@@ -126,7 +136,10 @@ class Follower:
 
     async def _do(self, phase: str, values: dict[str, Any]) -> dict[str, Any]:
         if phase == "tell":
+            await self.settled()
             return self._told(())
+        if phase == "copy":
+            return await self._copy(str(values["mod"]), values)
         if phase == "current":
             self._current.set()
             return {}
@@ -149,6 +162,21 @@ class Follower:
         asked.hear(values)
         outcomes = await asyncio.shield(asked.task) if asked.task is not None else ()
         return self._told(outcomes)
+
+    async def _copy(self, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A piece of the state of a mod as it is now, or as it was for the pieces before; nothing of what is known."""
+        at = int(values["at"])
+        if at == 0:
+            slot = self.engine.registry.find(path)
+            if slot is None or slot.live is None:
+                return {}
+            state = await self.engine.home.run(move.copied, slot.live)
+            text = json.dumps(state_to_dict(state))
+            self._copied[path] = hashlib.sha256(text.encode()).hexdigest(), text
+        digest, text = self._copied.get(path, ("", ""))
+        if digest in ("", values["known"]):
+            return {"digest": digest}
+        return {"digest": digest, "size": len(text), "text": text[at : at + _PIECE]}
 
     def _told(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         live = [self.engine.knowledge.ran(module_of(each.mod_path)) for each in self.engine.registry.live]
@@ -222,6 +250,10 @@ class Follower:
             return None
         row = self.decisions.get(str(revision))
         return None if row is None else Word(str(row.values.get("word")))
+
+
+async def _at_once() -> None:
+    return
 
 
 class Carrying:

@@ -26,12 +26,13 @@ from devserver.model.names import mod_id_of
 from devserver.sources.files import sources_now
 
 _SAYS_SECONDS = 5.0
+_AGAIN = 0.1
 
 
 class Plans:
     """Arguments: `writer`, the link that may write code, of the author alone; `author` gives its name; `folder`, where
     a host that follows has the code; `begin_work` has something done beside everything else; `ordered` is told the
-    order of all mods, `say` what a person shall know."""
+    order of all mods."""
 
     def __init__(
         self,
@@ -45,7 +46,6 @@ class Plans:
         folder: Path,
         begin_work: Callable[[Awaitable[Any]], None],
         ordered: Callable[[Sequence[str]], None],
-        say: Callable[[str], None],
     ) -> None:
         self._decisions = Followed(link, names, DECISIONS)
         self._members, self._network, self._begin_work = members, network, begin_work
@@ -65,7 +65,9 @@ class Plans:
                 author=author,
             )
             self.follower.ordered = ordered
-        self._ordered, self._say = ordered, say
+        self.came_back: Callable[[str], None] = lambda host: None
+        """Told of a host that is there, before it is brought what it should run."""
+        self._ordered = ordered
 
     async def begin(self, author: str) -> None:
         """Know what was decided, before any mod is loaded. Raises EngineAway and others."""
@@ -76,8 +78,6 @@ class Plans:
             engine.knowledge.elsewhere = self.author
             self._take_order(engine.config)
             engine.on_config.append(self._take_order)
-            if engine.config.take_over:
-                self._say("dev.hosts.take_over has no effect yet: the mods of a host that is gone wait for it")
             self._members.on_come.append(self._host_came)
         else:
             engine.author = author or "another host"
@@ -117,11 +117,16 @@ class Plans:
         author, engine = self.author, self._network.engine
         if author is None:
             return
+        self.came_back(member.host)
         if self._runs.get(member.host) != member.run:
             author.forget(member.host)
             self._runs[member.host] = member.run
         try:
-            await author.learn(member.host)
+            # It may be heard a moment before it can be asked.
+            while not await author.learn(member.host):
+                if not self._members.alive(member.host):
+                    return
+                await asyncio.sleep(_AGAIN)
             await engine.submit(ConfigChanged(engine.config, f"host {member.host}"))
             mods = [each for each in author.mods.values() if each.mod.host == member.host]
             known = {path: digest for each in mods for path, digest in each.sources.items()}

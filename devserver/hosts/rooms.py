@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from devserver.errors import DevServerError
@@ -27,6 +27,12 @@ class Rooms:
         self._registry, self._rows, self._host = registry, rows, host
         self._publishing = asyncio.Lock()
         self._ran: set[str] = set()
+        self.holds: Callable[[], bool] = lambda: True
+        """Whether what runs here is this host's still: a host that was cut off claims it first."""
+        self.told: set[str] = set()
+        """The mods that run here, as others were told last."""
+        self._taking: set[str] = set()
+        """The mods whose seat this host has written, and that are on their way here."""
         self._waiting: set[asyncio.Future[None]] = set()
         self.order: Sequence[str] = ()
         """All mods of network.yaml, as far as this host knows."""
@@ -58,6 +64,8 @@ class Rooms:
         back none but those that it has run itself.
         """
         async with self._publishing:
+            if not self.holds():
+                return
             live = [each for each in self._registry.live if label_of(each.mod_id) is None]
             for place, each in enumerate(live):
                 row = self._rows.get(each.mod_id)
@@ -76,10 +84,11 @@ class Rooms:
                     await self._rows.put((each.mod_id,), values, last=self._rows.revision_of(each.mod_id))
             here = {each.mod_id for each in live}
             self._ran |= here
+            self.told = here
             for mod_id in self.of(self._host):
                 row = self._rows.get(mod_id)
                 # What has moved its new host tells of, over this row.
-                is_gone = mod_id not in here and mod_id not in self._registry.moved
+                is_gone = mod_id not in here and mod_id not in self._registry.moved and mod_id not in self._taking
                 if is_gone and row is not None and (whole or mod_id in self._ran):
                     await self._take_back(mod_id, row.revision)
 
@@ -104,12 +113,52 @@ class Rooms:
             await self._news()
         return ""
 
-    async def moved(self, mod_id: str, host: str, seconds: float) -> str:
-        """Wait until a mod sits on another host than this one, and return which; "" where it does not."""
+    async def moved(self, mod_id: str, before: Seat, seconds: float) -> str:
+        """Wait until a mod has another seat than this one, and return its host; "" where it has not."""
         end = time.monotonic() + seconds
-        while (now := self._host_of(mod_id)) == host and time.monotonic() < end:
+        while (now := self.seat(mod_id)) == before and time.monotonic() < end:
             await self._news()
-        return "" if now == host else now
+        return "" if now == before else now.host
+
+    def path(self, mod_id: str) -> str:
+        """The path of a mod, as its host tells; "" where it tells none that can be one."""
+        row = self._rows.get(mod_id)
+        path = None if row is None else row.values.get("path")
+        return path if isinstance(path, str) and mod_name_problem(path) is None else ""
+
+    def seat(self, mod_id: str) -> Seat:
+        """The seat of a mod, as this host knows it; its host is "" where it has none."""
+        row = self._rows.get(mod_id)
+        return Seat(mod_id, *_seat(row)) if row is not None else Seat(mod_id, "", 0)
+
+    def stale(self, seats: Mapping[str, int]) -> bool:
+        """Return whether an ask was sent to a seat that this host has not, or has had before."""
+        return any(self.seat(mod_id).problem(self._host, epoch) for mod_id, epoch in seats.items())
+
+    async def take(self, mod_id: str) -> bool:
+        """Write the seat of a mod for this host, over what it knows: of another one, or its own again with the next
+        epoch. False where another was first. Raises EngineAway and others."""
+        row = self._rows.get(mod_id)
+        if row is None:
+            return False
+        seat = self.seat(mod_id).given_to(self._host)
+        try:
+            await self._rows.put((mod_id,), {**row.values, "host": seat.host, "epoch": seat.epoch}, last=row.revision)
+        except Conflict:
+            return False
+        return True
+
+    def expect(self, mods: Iterable[str]) -> None:
+        """Keep the seats of these mods, which are about to run here; of none, once they do."""
+        self._taking = set(mods)
+
+    async def let_go(self, mod_id: str) -> None:
+        """Take back the seat of a mod that does not run here after all. Raises EngineAway and others."""
+        await self._take_back(mod_id, self._rows.revision_of(mod_id))
+
+    async def read(self) -> None:
+        """Know all seats as they stand written. Raises EngineAway and others."""
+        await self._rows.read()
 
     def _is_missing(self, mod_id: str) -> bool:
         slot = self._registry.find(mod_id)

@@ -384,7 +384,7 @@ class HostSeen:
     """Another host of the network came, is not heard any more, is back, or has left.
 
     `seconds`: for how long it was not heard, in AWAY and BACK. `mods`: those that it runs. `hold`: seconds that events
-    for them wait.
+    for them wait; 0 where this host takes them over.
     """
 
     host: str

@@ -251,7 +251,8 @@ def host_words(fact: HostSeen) -> str:
             return f"host {fact.host} has left"
         case HostState.AWAY:
             sits = "sit" if len(fact.mods) > 1 else "sits"
-            waits = f": {mods} {sits} there, and events for it wait {fact.hold:.0f} s, then host_away" if mods else ""
+            then = f"events for it wait {fact.hold:.0f} s, then host_away" if fact.hold else "this host takes it over"
+            waits = f": {mods} {sits} there, and {then}" if mods else ""
             return f"host {fact.host} unheard for {fact.seconds:.1f} s{waits} · its agents may come in here"
 
 

@@ -12,7 +12,7 @@ from devserver.live.registry import Registry, Slot
 from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.network.agent import Delivery, FarDelivery
 from devserver.network.answers import Answers
-from devserver.network.others import Asked, Others, Reply, served
+from devserver.network.others import HOST_LOST, Asked, Others, Reply, served
 from devserver.network.way import Trace, Way
 
 if TYPE_CHECKING:
@@ -33,7 +33,14 @@ class Far:
 
     async def go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
         """Return the whole way of an event; the answer of the mod that ended it, or what the
-        delivery came to."""
+        delivery came to. Where another host may have taken over the mods of this one, none of them is asked, and what
+        one has answered is not told."""
+        if problem := await self.others.fenced():
+            return EventResponse(False, problem, {"code": "engine_away"}, event.event_name)
+        answer = await self._go(event, caller, way)
+        return answer if self.others.holds() else unsure(event)
+
+    async def _go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
         destination = event.destination
         if event.destination_id is not None and destination.role == "mod":
             slot = self._registry.find_away(destination.id)
@@ -53,6 +60,7 @@ class Far:
 
     async def tell(self, event: Event, way: Way) -> None:
         """Tell every mod that listens, on whatever host."""
+        await self.others.fenced()
         for host, slots in groupby(self._registry.table.targets(event.event_name), key=lambda each: each.host):
             if host:
                 of_host = tuple(slots)
@@ -144,6 +152,12 @@ class Far:
             calls=tuple(dict.fromkeys(calls)),
             first=begun_by or (first.source_id or "", first.source_agent_group),
         )
+
+
+def unsure(event: Event) -> EventResponse:
+    """Return what is told of an event while this host does not know whether its mods are still its own."""
+    words = "this host was cut off, and another one may run its mods now; it may have been handled"
+    return EventResponse(False, f"{words}: send it again with the same event_id", {"code": HOST_LOST}, event.event_name)
 
 
 def _nothing_said(event: Event) -> EventResponse:

@@ -5,7 +5,7 @@ Values alone cross it: an ask with the chain that it belongs to, and a reply.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -37,6 +37,8 @@ class Asked:
     depth: int = 0
     calls: tuple[str, ...] = ()
     first: tuple[str, str | None] | None = None
+    seats: Mapping[str, int] = field(default_factory=dict)
+    """The epoch of each mod's seat, as the asker knows it."""
     met: int = 0
     """The last plan over several hosts whose code the event may have met."""
 
@@ -55,6 +57,12 @@ class Others(Protocol):
 
     async def ask(self, host: str, asked: Asked) -> Reply:
         """Have mods of a host asked. Never raises: where that fails, the answer says so, with one of `UNKNOWN`."""
+
+    def holds(self) -> bool:
+        """Return whether mods of this host may answer: no other host may have taken them over. For any thread."""
+
+    async def fenced(self) -> str:
+        """Wait, as long as events wait for a host, until mods of this host may answer; why they may not, in words."""
 
     async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """Have an event put into the outboxes of agents of other hosts, and kept until they take it."""

@@ -76,6 +76,10 @@ class Elsewhere(Protocol):
         """The other hosts that are there."""
 
     @property
+    def taken(self) -> frozenset[str]:
+        """The mods (module paths) that this host runs for one that is gone."""
+
+    @property
     def mods(self) -> Mapping[str, Ran]:
         """The mods that they run, by module path."""
 

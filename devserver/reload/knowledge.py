@@ -216,6 +216,7 @@ class Knowledge:
             ended=self.ended,
             here="" if self.elsewhere is None else self.elsewhere.here,
             hosts=frozenset() if self.elsewhere is None else self.elsewhere.hosts,
+            taken=frozenset() if self.elsewhere is None else self.elsewhere.taken,
         )
 
     def as_it_runs(self) -> Situation:

@@ -16,8 +16,11 @@ from devserver.reload.plan.situation import Situation
 
 
 def host_of(spec: ModSpec | None, situation: Situation) -> str:
-    """Return the host that network.yaml wants a mod on; nothing for the one that makes plans."""
+    """Return the host that network.yaml wants a mod on, or that has taken it over; nothing for the one
+    that makes plans."""
     if not situation.here or spec is None or spec.runs_on == situation.here:
+        return ""
+    if module_of(spec.path) in situation.taken:
         return ""
     return spec.runs_on
 

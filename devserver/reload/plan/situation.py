@@ -106,6 +106,8 @@ class Situation:
     """The name of this host, in a network of several; nothing in any other."""
     hosts: frozenset[str] = frozenset()
     """The other hosts that are there."""
+    taken: frozenset[str] = frozenset()
+    """The mods (by path) that this host runs for one that is gone."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """The packages that mods declare, by canonical name, each with the version that an import would get."""
     imported: Mapping[str, str] = field(default_factory=dict)
