@@ -177,6 +177,6 @@ class TakeOver:
 async def _give(generation: Generation, copy: Copy | None, limit: float) -> str:
     """Give a mod that was taken over its last copy; what became of it, in words."""
     if copy is None:
-        return "state begins anew: there is no copy of it"
+        return "state begins empty: there is no copy of it"
     said = await move.give(generation, copy.state, limit)
     return f"{said.replace('state moved', 'state copied', 1)}, as of {time.monotonic() - copy.at:.1f} s ago"

@@ -214,6 +214,8 @@ def test_a_host_that_is_stopped_for_five_seconds(world: World) -> None:
     finally:
         os.kill(world.gpu.process.pid, signal.SIGCONT)
     world.laptop.line("notice", since=mark, about="host", host="gpu-1", state="back")
+    if world.laptop.site.dev["hosts"]["take_over"]:
+        world.laptop.line("outcome", since=mark, mod_id="wiki", action="move", status="applied")
     since = len(world.answers)
     world.until(lambda: bool(world.answered("laptop", since) and world.answered("gpu-1", since)))
     world.stop_asking()
