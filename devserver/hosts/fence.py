@@ -68,6 +68,9 @@ class Fence:
 
     def _own(self, sent: float) -> None:
         self._heard_own = sent
+        if not self._engine.config.take_over:
+            self._lease.begin(sent)  # no other host has taken anything over
+            return
         self._lease.heard_own(sent, time.monotonic())
         if self._lease.ended and not self._is_claiming:
             self._is_claiming = True
