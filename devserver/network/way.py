@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from devserver.live.generation import Generation
@@ -60,11 +60,11 @@ class Trace(Way):
         self.parent = parent
         self.payload = payload
         self.visits: list[Visit] = []
-        self.began = time.monotonic()
+        self.began = monotonic()
 
     def visited(self, generation: Generation, began: float, held: float, said: int) -> None:
         """Note a visit."""
-        took = int((time.monotonic() - began) * 1e6)
+        took = int((monotonic() - began) * 1e6)
         at = int((began - self.recorder.zero) * 1e6)
         self.visits.append(
             (generation.mod_id, generation.number, at, int(held * 1e6) if held else 0, took, said),
@@ -72,7 +72,7 @@ class Trace(Way):
 
     def turned_away(self, mod_id: str, began: float, said: int) -> None:
         """Note a visit that did not happen."""
-        held = int((time.monotonic() - began) * 1e6)
+        held = int((monotonic() - began) * 1e6)
         self.visits.append((mod_id, 0, int((began - self.recorder.zero) * 1e6), held, 0, said))
 
     def visited_elsewhere(self, began: float, visits: Sequence[Visit]) -> None:
