@@ -12,13 +12,14 @@ own there, or names the entry. Reads code and modules; changes nothing.
 from __future__ import annotations
 
 import _abc  # type: ignore[import-not-found]  # the only way to what was registered
+import ast
 import dis
 import gc
 import os
 import sys
 from abc import ABCMeta
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MappingProxyType, ModuleType
@@ -201,6 +202,7 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
             yield from container_places(name, thing, "registration", is_of_mods=True)
             yield from _abstract_places(thing, name, is_of_mods=True)
             yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
+            yield from _content_places(thing, name)
             for place in _attributes_of(thing, name, is_global=depth == 0) if attributes else ():
                 yield replace(place, which=(name, id(thing), place.which), is_of_mods=True)
             below += inside(thing, name)
@@ -249,6 +251,39 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
 
     place = dict_place(word, table, which=(name, id(table)), is_shared=True, is_of_mods=is_of_mods)
     yield replace(place, put=put)
+
+
+def _content_places(thing: Any, name: str) -> Iterator[Place]:
+    """Return the content of an object that is one value and changes: bytes, an array of numpy, a
+    generator of random numbers; nothing for others."""
+    ways = _content_of(thing)
+    if ways is not None:
+        read, put = ways
+        yield Place(
+            word="content",
+            read=lambda: {"content": read()},
+            put=lambda key, now, value: put(value),
+            which=(name, id(thing)),
+            is_shared=True,
+            is_of_mods=True,
+        )
+
+
+def _content_of(thing: Any) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
+    kind = type(thing)
+    if kind is bytearray and len(thing) <= _MOST_CONTENT:
+        return lambda: bytes(thing), lambda value: thing.__setitem__(slice(None), value)
+    # Libraries that no mod has imported have made no object.
+    if kind is getattr(sys.modules.get("random"), "Random", None):
+        return lambda: repr(thing.getstate()), lambda value: thing.setstate(ast.literal_eval(value))
+    numpy: Any = sys.modules.get("numpy")
+    if kind is getattr(numpy, "ndarray", None) and thing.nbytes <= _MOST_CONTENT and not thing.dtype.hasobject:
+        return thing.tobytes, lambda value: thing.flat.__setitem__(..., numpy.frombuffer(value, thing.dtype))
+    return None
+
+
+_MOST_CONTENT = 1 << 16
+"""The most bytes of such an object: it is read at each turn."""
 
 
 def _sets_attributes(module: ModuleType) -> bool:

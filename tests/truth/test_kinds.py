@@ -735,6 +735,9 @@ async def test_a_setting_of_the_process_goes_with_the_version(
             "helper.held.callback(print, {n})",
             "len(helper.held._exit_callbacks)",
         ),
+        ("held = bytearray()", "helper.held.extend(b'{n}')", "bytes(helper.held)"),
+        ("import random\nheld = random.Random(7)", "N = helper.held.random() + {n}", "N"),
+        ("import numpy\nheld = numpy.zeros(4)", "helper.held[{n}] = {n}", "helper.held.tolist()"),
         (
             "import attrs\n@attrs.define\nclass Held:\n    n: int = 0\nheld = Held()",
             "if {n} == 1: helper.held.n = 1",
@@ -744,6 +747,8 @@ async def test_a_setting_of_the_process_goes_with_the_version(
 )
 async def test_what_a_version_put_into_a_helper_is_there_once(probe: Probe, helper: str, top: str, read: str) -> None:
     """Whatever it is put into: after a save that of the new version alone is there."""
+    if "numpy" in helper:
+        pytest.importorskip("numpy")
     own, answer = "from mods import helper\n" + top, f"repr({read})"
     await probe.start(own.format(n=2), answer=answer, helper=helper)
     fresh = await probe.ask()
