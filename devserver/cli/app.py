@@ -196,7 +196,7 @@ def join(
 
 @app.command("hosts")
 def hosts_(as_json: Json = False) -> int:
-    """Show the hosts of the running network, and the engine between them."""
+    """Show the hosts of the running network and their engine."""
     from devserver.cli import hosts
 
     return hosts.hosts(as_json=as_json)

@@ -61,7 +61,7 @@ def join(url: str, creds: Path | None, name: str | None, flags: Mapping[str, Any
 
 
 def hosts(*, as_json: bool) -> int:
-    """Show the hosts of the running network, and the engine between them."""
+    """Show the hosts of the running network and their engine."""
     from devserver.cli.client import connect
     from devserver.cli.locate import workspace
     from devserver.ui.hosts import hosts_lines
