@@ -195,3 +195,19 @@ Trigger = (
     | DropAsked
     | PartAsked
 )
+
+
+def command_of(trigger: Trigger) -> str:
+    """Return the command that asks for the same, as it is typed; "" where there is none."""
+    match trigger:
+        case ReloadAsked():
+            words = ["reload", *trigger.mods]
+        case UndoAsked():
+            words = ["redo" if trigger.redo else "undo", *trigger.mods]
+        case LoadAsked():
+            words = ["load", trigger.path]
+        case UnloadAsked():
+            words = ["unload", trigger.mod]
+        case _:
+            return ""
+    return " ".join(["oa-dev", *words])

@@ -35,6 +35,7 @@ from devserver.model.change import (
     Sources,
     TidyAsked,
     Trigger,
+    command_of,
 )
 from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import (
@@ -450,9 +451,9 @@ class Engine:
         elif self.author and isinstance(trigger, FilesChanged):
             return Plan(trigger.cause)  # its files are written where plans are carried out
         elif self.author and not isinstance(trigger, ConfigChanged):
-            return Plan(
-                trigger.cause, holds=(Hold(Action.RELOAD, "all", f"network.yaml is on {self.author}: ask there"),)
-            )
+            typed = command_of(trigger)
+            there = f"network.yaml is on {self.author}: " + (f"type there: {typed}" if typed else "ask there")
+            return Plan(trigger.cause, holds=(Hold(Action.RELOAD, "all", there),))
         return make_plan(trigger, situation)
 
     async def _tidied(self, outcomes: Iterable[Outcome]) -> PlanDone | None:

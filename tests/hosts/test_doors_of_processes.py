@@ -116,7 +116,7 @@ def test_agents_of_both_doors_meet_the_same_mod_over_a_save(pair: Pair, agents: 
         assert ana.send("test.number", {"n": n}, to="agent:bob")["data"]["delivered"] == 1
     assert _numbers(bob, 20) == list(range(20))
     refused = json.dumps(pair.gpu.control("load", mod_path="mods.echo"))
-    assert "network.yaml is on laptop: ask there" in refused
+    assert "network.yaml is on laptop: type there: oa-dev load mods.echo" in refused
     config = (pair.laptop.site.folder / ".oa-dev" / "hosts" / "engine.json").read_text()
     secrets = json.loads(config)["passwords"].values()
     written = json.dumps([*pair.laptop.lines, *pair.gpu.lines]) + pair.laptop.log() + pair.gpu.log()

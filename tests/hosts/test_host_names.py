@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devserver.hosts.names import AGENTS, Names, as_host_name, host_name_problem, text_of, token
+from devserver.model.change import ReloadAsked, RestartAsked, Trigger, UndoAsked, UnloadAsked, command_of
 
 
 @settings(max_examples=50, deadline=None)
@@ -44,3 +45,18 @@ def test_a_key_leads_to_its_ids_and_no_other_subject_does() -> None:
     for other in (Names("other").key(AGENTS, "ana"), names.key("mods", "ana"), names.ask("ana")):
         with pytest.raises(ValueError, match="is not a key"):
             names.ids(AGENTS, other)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "typed"),
+    [
+        (ReloadAsked(("wiki", "board")), "oa-dev reload wiki board"),
+        (UndoAsked(), "oa-dev undo"),
+        (UndoAsked(("wiki",), redo=True), "oa-dev redo wiki"),
+        (UnloadAsked("wiki"), "oa-dev unload wiki"),
+        (RestartAsked("asked"), ""),
+    ],
+)
+def test_what_a_joined_host_refuses_has_a_command_for_the_author(trigger: Trigger, typed: str) -> None:
+    """A refusal says what to type where network.yaml is."""
+    assert command_of(trigger) == typed
