@@ -77,7 +77,7 @@ def _targets(found: dict[int, Samples]) -> tuple[Target, ...]:
     flat = max(speeds) / min(speeds)
     targets = [at_most(f"dispatch: quickest of 1 to {max(found):,} mods over slowest", flat, _FLAT, "×")]
     if THEIRS in found[1]:
-        wanted = {1: 3, 1000: 500}
+        wanted = {1: 4, 1000: 500}
         targets += [
             at_least(
                 f"dispatch against OpenAgents, {many(mods, 'mod')}",
