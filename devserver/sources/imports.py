@@ -197,6 +197,7 @@ _FILE_NAME = re.compile(
 )
 
 
+@lru_cache(maxsize=512)
 def file_names(source: bytes) -> frozenset[str]:
     """Return the names of data files that stand in a source as literals: `menu.xml`,
     `prompts/system.md`."""
