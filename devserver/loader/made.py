@@ -19,6 +19,7 @@ from devserver.loader.places import Place
 _DEPTH = 5
 _MOST = 300
 _SAID = frozenset({str, bytes, int, float})
+_CONTAINERS = frozenset({dict, list, set, tuple})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,17 @@ class Made:
 
 
 def said_by(module: str, codes: Iterable[CodeType]) -> frozenset[tuple[type, Any]]:
-    """Return the values that code has as constants, and those in the globals of its module."""
+    """Return the values that code has as constants, and those in the globals of its module: not in
+    objects there, one of which may be what others have made."""
     found = {each for code in codes for each in _constants(code)}
     names = vars(sys.modules[module]) if module in sys.modules else {}
     values = [value for key, value in list(names.items()) if not key.startswith("__")]
-    return frozenset(found | values_in(*values))
+    return frozenset(found | values_in(*values, plain=True))
 
 
-def values_in(*things: Any) -> set[tuple[type, Any]]:
-    """Return the texts and numbers in these objects, a few steps deep, without asking them."""
+def values_in(*things: Any, plain: bool = False) -> set[tuple[type, Any]]:
+    """Return the texts and numbers in these objects, a few steps deep, without asking them; `plain`:
+    in containers alone."""
     found: set[tuple[type, Any]] = set()
     seen: set[int] = set()
     level = list(things)
@@ -63,7 +66,7 @@ def values_in(*things: Any) -> set[tuple[type, Any]]:
             seen.add(id(thing))
             if type(thing) in _SAID:
                 found.add((type(thing), thing))
-            else:
+            elif not plain or type(thing) in _CONTAINERS:
                 below += inside(thing, "")
         level = below
     return found

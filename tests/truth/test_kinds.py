@@ -776,7 +776,7 @@ async def test_an_object_that_a_helper_makes_once_with_values_of_a_mod(probe: Pr
 
     def version(url: str, more: str = "") -> dict[str, str]:
         own = made.format(url=url)
-        return {"top": top.format(made=own if at_top else "") + more, "start": "pass" if at_top else own}
+        return {"top": top.format(made=f"C = {own}" if at_top else "") + more, "start": "pass" if at_top else own}
 
     answer = "(helper._client.asked.append(1), helper._client.url, len(helper._client.asked))[1:]"
     await probe.start(**version("v1"), answer=answer, helper=CLIENT)
