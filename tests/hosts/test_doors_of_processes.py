@@ -95,6 +95,8 @@ def test_the_walk_through_of_the_guide_is_what_happens(pair: Pair, agents: dict[
     rows = {each["host"]: each for each in told["hosts"]}
     assert [each["mod_id"] for each in rows["laptop"]["mods"]] == ["echo"] and rows["laptop"]["author"]
     assert rows["gpu-1"]["agents"] == 1 and rows["gpu-1"]["state"] == "there"
+    while {each["host"] for each in _hosts(pair.gpu)["hosts"]} != {"laptop", "gpu-1"}:
+        continue  # a host that has just come has not met the others yet
     # In the folder where it was joined, commands find the host that was.
     done = subprocess.run([OA_DEV, "hosts"], cwd=pair.folder, env=environment(), capture_output=True, text=True)
     assert re.search(r"laptop +[\d.]+ ms +1 mod +1 agent +author +echo v1", done.stdout), done.stdout + done.stderr
