@@ -371,7 +371,7 @@ class Build:
 
         After a failure, once that has been reported.
         """
-        self._modules.show_lines({*self._affected, *self._execution.executed})
+        self._modules.show_lines({*self._affected, *self._execution.executed, *self._execution.reread})
 
     def _note_imported(self) -> None:
         """Add to `touched` the modules that the fresh ones import from before, and the places of

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 import sys
 import threading
@@ -56,6 +57,14 @@ class Execution:
     """The plain name of a pinned mod that is made from other sources nevertheless."""
     named: dict[str, Before] = field(default_factory=dict)
     """By module, the data files that its source names, as they were before it ran."""
+    reread: set[str] = field(default_factory=set)
+    """The modules whose errors show other lines than the code that runs has."""
+
+    def forget_lines(self, module: str, path: Path) -> None:
+        """Let an error of a module show the lines of its new source; `show_lines` restores those of the code that
+        runs afterwards."""
+        linecache.cache.pop(str(path), None)
+        self.reread.add(module)
 
 
 class Abandoned(BaseException):
@@ -264,7 +273,11 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if running is not None:
             running.touched[path] = digest
         # A module that is executed again only because of another one is compiled already.
-        text = self.modules.text_of(path, digest) or compile_text(path, data, digest)
+        text = self.modules.text_of(path, digest)
+        if text is None:
+            if running is not None:
+                running.forget_lines(module, path)
+            text = compile_text(path, data, digest)
         if running is not None:
             running.texts[path] = text
         return text

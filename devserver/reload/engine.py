@@ -366,10 +366,11 @@ class Engine:
     async def _restart(self, trigger: RestartAsked) -> PlanDone:
         """Decide on a restart and tell it. The server replaces the process, after the answer."""
         mark, limit = self._around.agents_mark(), self.limits.initialize
-        situation, problem = self.knowledge.situation(trigger), await self.restarts.why_not()
+        situation = self.knowledge.situation(trigger)
+        failed = frozenset(module_of(mod.mod_path) for mod in situation.live if mod.mod_id in situation.would_fail)
         situation = replace(
             situation,
-            would_fail={**situation.would_fail, **({"oa-dev": problem} if problem is not None else {})},
+            image_problem=await self.restarts.why_not(failed),
             can_restart=self.restarts.replace is not None,
             stale_in_process=tuple(self.restarts.waiting),
             state_moves=await self.home.run(self.restarts.moves, self.lasting, limit),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
+
 import pytest
 from workspaces import Workspace
 
@@ -65,3 +67,20 @@ async def test_causes_that_lead_to_each_other_are_told_all_the_same(work: Worksp
     (told,) = work.told(ModError)
     assert told.error.where is not None
     assert told.error.where.file == "mods/bad.py"
+
+
+@pytest.mark.parametrize("broken", ["Too many words = 1\n", "WORDS = too_many\n"])
+async def test_an_error_of_a_file_that_failed_before_shows_its_own_line(work: Workspace, broken: str) -> None:
+    """Another save tries it again: the line that is shown is the one on disk, not that of the code that runs.
+
+    Afterwards tracebacks show the lines of what runs again.
+    """
+    work.write("mods/helper.py", "WORDS = 1\n")
+    work.mod("user", "x = 1", head="from mods import helper\n")
+    await work.start("mods.user")
+    await work.save("mods/helper.py", broken)
+    await work.saved(work.mod("user", "x = 2", head="from mods import helper\n"))
+    error = work.outcomes()[-1].error
+    assert error is not None and error.where is not None
+    assert error.where.excerpt == ((1, broken.rstrip()),)
+    assert linecache.getline(str(work.folder / "mods/helper.py"), 1) == "WORDS = 1\n"

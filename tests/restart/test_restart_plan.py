@@ -80,3 +80,14 @@ def test_what_is_known_to_fail_is_not_tried(trigger: RestartAsked) -> None:
 def test_an_embedded_network_says_what_it_would_have_done(trigger: RestartAsked) -> None:
     """It owns no process that it could replace."""
     assert waits(decided(trigger, can_restart=False)).startswith("an embedded network never restarts its process")
+
+
+def test_what_keeps_a_new_process_from_coming_up_is_said_as_that() -> None:
+    """It is no mod that would not load; known failures come first, once each."""
+    problem = "port 8700 is in use"
+    assert (
+        waits(decided(BY_PERSON, image_problem=problem))
+        == f"a new process would not come up: {problem}; mend that first"
+    )
+    both = decided(BY_PERSON, image_problem=problem, would_fail={"wiki": "SyntaxError"})
+    assert waits(both) == "some mods would not load: wiki (SyntaxError); mend that first"

@@ -51,6 +51,8 @@ def _why_it_waits(trigger: RestartAsked, restart: Restart, situation: Situation)
         # afterwards.
         failing = "; ".join(f"{mod_id} ({why})" for mod_id, why in situation.would_fail.items())
         return f"some mods would not load: {failing}; mend that first"
+    if situation.image_problem is not None:
+        return f"a new process would not come up: {situation.image_problem}; mend that first"
     if trigger.by_person:
         return ""
     match situation.config.restart.policy:

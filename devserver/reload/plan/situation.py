@@ -98,6 +98,8 @@ class Situation:
     """The reasons of restarts that wait, in words."""
     would_fail: Mapping[str, str] = field(default_factory=dict)
     """The live mods (by id) that would fail in a fresh process, each with why."""
+    image_problem: str | None = None
+    """Why a new process would not come up for another reason; for a restart only."""
     state_moves: tuple[StateMove, ...] = ()
     """What a restart would do with the state of each mod; for a restart only."""
     child_processes: tuple[str, ...] = ()
