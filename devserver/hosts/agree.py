@@ -341,9 +341,11 @@ class Agreement:
         """Pack the states of the mods that leave this host: no handler of theirs runs any more."""
         leaving = self._leaving()
         engine = self._author.engine
+        room = move.room_in(self._author.link.most_bytes)
         for each in candidates:
             if each.old is not None and each.step.mod_path in leaving:
-                state = await engine.home.run(move.packed, each.old, engine.limits.initialize)
+                state = await engine.home.run(move.packed, each.old, engine.limits.initialize, room)
+                room -= move.weight_of(state)
                 self._states[module_of(each.step.mod_path)] = state
 
     def _expect_states(self) -> None:

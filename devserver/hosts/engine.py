@@ -30,6 +30,8 @@ AUTHOR, HOST, CODE_WRITER = "author", "host", "code"
 PORT = 4222
 START_SECONDS = 10.0
 MISSING = "there is no nats-server here: python -m pip install 'oa-dev[hosts]'"
+_MOST_MESSAGE_BYTES = 8 * 1024 * 1024
+"""The largest that the server takes without a warning: states of mods that move travel in one message."""
 _KNOWS_SYNC = (2, 10)
 """The first version with the option `sync_interval: always`."""
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
@@ -230,6 +232,7 @@ def config_text(wanted: Record, folder: Path, binary: Binary) -> str:
     sync = "  sync_interval: always\n" if binary.knows_sync else ""
     return f"""listen: "{LOOPBACK}:{wanted.port}"
 server_name: "oa-dev"
+max_payload: {_MOST_MESSAGE_BYTES}
 jetstream {{
   store_dir: {json.dumps(str(folder / "store"))}
 {sync}}}

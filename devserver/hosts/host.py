@@ -32,6 +32,7 @@ from devserver.hosts.names import AGENTS, BUCKETS, CODE, HOSTS, MODS, Names
 from devserver.hosts.plans import Plans
 from devserver.hosts.queues import Queues
 from devserver.hosts.rooms import Rooms
+from devserver.hosts.seats import Seat
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
 from devserver.hosts.take_over import TakeOver
 from devserver.hosts.wanted import Wanted
@@ -280,21 +281,33 @@ class Host:
         return await self._here(self._ask(host, asked))
 
     async def _ask(self, host: str, asked: Asked) -> Reply:
+        """Ask the host of these mods. While one moves, hosts know of it at different times: an ask that is refused for
+        that was not handled, and is sent again once this host knows more."""
         # What was done here before is known there before it is asked.
         await self.identities.settled()
-        seats = {each: self.rooms.seat(each) for each in asked.mods}
+        end = self._loop.time() + HOLD_SECONDS
+        while True:
+            seats = {each: self.rooms.seat(each) for each in asked.mods}
+            reply = await self._ask_at(self._host_of(seats[asked.mods[0]]) or host, asked, seats)
+            is_stale = reply.answer is not None and (reply.answer.data or {}).get("code") == "stale_seat"
+            if not is_stale or self._loop.time() >= end:
+                return reply
+            await self.rooms.news()
+
+    def _host_of(self, seat: Seat) -> str:
+        """The host to ask. This one knows what it has given away before that is written."""
+        registry = self._network.engine.registry
+        slot = registry.find(seat.mod_id)
+        if slot is not None and slot.live is not None:
+            return self.name
+        return registry.moved.get(seat.mod_id, seat.host) if seat.host == self.name else seat.host
+
+    async def _ask_at(self, host: str, asked: Asked, seats: Mapping[str, Seat]) -> Reply:
         epochs = {each: seat.epoch for each, seat in seats.items() if seat.host == host}
         asked = replace(asked, met=max(asked.met, self.plans.met), seats=epochs)
-        reply = await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
-        if reply.answer is None or (reply.answer.data or {}).get("code") != "stale_seat":
-            return reply
-        # The mod has another seat than when it was asked: asked once more, where it is now.
-        stale = next((each for each in asked.mods if self.rooms.seat(each) != seats[each]), asked.mods[0])
-        now = await self.rooms.moved(stale, seats[stale], HOLD_SECONDS)
-        if not now:
-            return reply
-        asked = replace(asked, seats={each: self.rooms.seat(each).epoch for each in asked.mods})
-        return await (self._serve(asked) if now == self.name else self.asks.ask(now, asked))
+        if host == self.name:
+            return await self._serve(asked)
+        return await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
 
     def holds(self) -> bool:
         """As of `Others`."""
@@ -324,6 +337,7 @@ class Host:
 
     async def _serve(self, asked: Asked) -> Reply:
         await self.plans.ready(asked.met)
+        await self.rooms.known(asked.seats, HOLD_SECONDS)
         problem = "" if self.holds() else f"host {self.name} was cut off, and another one may run it now"
         if not problem and self.rooms.stale(asked.seats):
             problem = "its seat has changed"

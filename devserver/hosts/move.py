@@ -21,6 +21,9 @@ from devserver.reload.carry import PackedState, pack_state, packed_keys, unpack_
 MOST_BYTES = 1024 * 1024
 """The largest state that moves."""
 
+_AROUND_BYTES = 64 * 1024
+"""What a message has beside states."""
+
 _SAFE: Mapping[str, frozenset[str]] = {
     "builtins": frozenset({"set", "frozenset", "bytearray", "complex", "range", "slice", "object"}),
     "collections": frozenset({"OrderedDict", "deque", "defaultdict", "Counter"}),
@@ -37,16 +40,33 @@ _FACTORIES = frozenset({"dict", "list", "int", "float", "str", "bool", "bytes", 
 
 
 def size_of(state: PackedState) -> int:
-    """How many bytes a packed state has."""
+    """Return how many bytes a packed state has. The whole and the parts are the same state twice."""
+    return max(len(state.whole or b""), sum(map(len, state.parts))) + len(state.captured or b"")
+
+
+def weight_of(state: PackedState) -> int:
+    """Return how many bytes of a state travel."""
     return sum(map(len, (state.whole or b"", state.captured or b"", *state.parts)))
 
 
-async def packed(generation: Generation, limit: float) -> PackedState:
-    """The state of a mod that leaves, where mods run. What is too large stays behind, which is said."""
+def room_in(message_bytes: int) -> int:
+    """Return how many bytes of states fit into a message: as text they are a third longer."""
+    return (message_bytes - _AROUND_BYTES) * 3 // 4
+
+
+async def packed(generation: Generation, limit: float, room: int) -> PackedState:
+    """Return the state of a mod that leaves, where mods run. What is too large stays behind, which is said.
+
+    `room`: how many bytes may travel.
+    """
     state = await pack_state(generation, limit)
-    if size_of(state) <= MOST_BYTES:
+    if state.whole is not None and weight_of(state) > room:
+        # Then a key that cannot be read there takes the others with it.
+        state = replace(state, parts=())
+    most = min(MOST_BYTES, room)
+    if size_of(state) <= most:
         return state
-    return PackedState(lost=(f"all of it: {size_of(state)} bytes, and at most {MOST_BYTES} move",))
+    return PackedState(lost=(f"all of it: {size_of(state)} bytes, and at most {most} move",))
 
 
 async def copied(generation: Generation) -> PackedState:

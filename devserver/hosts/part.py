@@ -371,9 +371,11 @@ class Carrying:
     async def _pack(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
         """The states of the mods that leave this host for another one."""
         engine, found = self._follower.engine, {}
+        room = move.room_in(self._follower.link.most_bytes)
         for each in candidates:
             if each.step.leaves and each.old is not None:
-                state = await engine.home.run(move.packed, each.old, engine.limits.initialize)
+                state = await engine.home.run(move.packed, each.old, engine.limits.initialize, room)
+                room -= move.weight_of(state)
                 found[module_of(each.step.mod_path)] = state_to_dict(state)
         return found
 

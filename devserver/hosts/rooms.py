@@ -110,15 +110,8 @@ class Rooms:
                 return "it sits on another host now"
             if time.monotonic() >= end:
                 return "it does not run here yet"
-            await self._news()
+            await self.news()
         return ""
-
-    async def moved(self, mod_id: str, before: Seat, seconds: float) -> str:
-        """Wait until a mod has another seat than this one, and return its host; "" where it has not."""
-        end = time.monotonic() + seconds
-        while (now := self.seat(mod_id)) == before and time.monotonic() < end:
-            await self._news()
-        return "" if now == before else now.host
 
     def path(self, mod_id: str) -> str:
         """The path of a mod, as its host tells; "" where it tells none that can be one."""
@@ -130,6 +123,13 @@ class Rooms:
         """The seat of a mod, as this host knows it; its host is "" where it has none."""
         row = self._rows.get(mod_id)
         return Seat(mod_id, *_seat(row)) if row is not None else Seat(mod_id, "", 0)
+
+    async def known(self, seats: Mapping[str, int], seconds: float) -> None:
+        """Wait until this host knows these epochs, or later ones: others may hear of a seat that it writes before it
+        hears that the seat stands."""
+        end = time.monotonic() + seconds
+        while any(self.seat(mod_id).epoch < epoch for mod_id, epoch in seats.items()) and time.monotonic() < end:
+            await self.news()
 
     def stale(self, seats: Mapping[str, int]) -> bool:
         """Return whether an ask was sent to a seat that this host has not, or has had before."""
@@ -168,7 +168,7 @@ class Rooms:
         row = self._rows.get(mod_id)
         return "" if row is None else str(row.values.get("host"))
 
-    async def _news(self) -> None:
+    async def news(self) -> None:
         """Wait until a row changes, or for a moment: what runs here changes without one."""
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)

@@ -143,6 +143,7 @@ def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Ag
         told = json.loads(moving.communicate()[0])
         TypeAdapter(forms_of_answers.MoveAnswer).validate_python(told)
         assert told["success"] and "state moved (1 key" in told["note"], told
+        assert all(each["success"] for each in answers), [each for each in answers if not each["success"]]
         assert [each["data"]["n"] for each in answers] == list(range(before + 1, before + 1 + len(answers)))
         before += len(answers)
         assert ("runs_on: gpu-1" in (pair.laptop.site.folder / "network.yaml").read_text()) == (to == "gpu-1")

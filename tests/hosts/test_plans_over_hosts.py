@@ -13,6 +13,7 @@ import pytest
 from workspaces import PATIENCE, Workspace
 
 from devserver import AgentNetwork
+from devserver.hosts import move
 from devserver.hosts.agree import Author
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, JOIN, Engine, find_binary
 from devserver.hosts.follow import Followed
@@ -33,8 +34,13 @@ WIKI = """
     async def ask(self, event):
         self.state["calls"] += 1
         return EventResponse(True, "", {"word": WORD, "calls": self.state["calls"], "data": DATA})
+    @mod_event_handler("wiki.grow")
+    async def grow(self, event):
+        self.state["pages"] = self.state.get("pages", b"") + os.urandom(1_024_000 - 30)
+        return EventResponse(True)
 """
 HEAD = """
+import os
 from pathlib import Path
 from mods.lib.text import WORD
 DATA = Path(__file__).with_name("words.txt").read_text()
@@ -192,6 +198,27 @@ async def test_a_mod_moves_with_its_state(two: TwoHosts) -> None:
     assert {each.status for each in done.outcomes} == {Status.APPLIED}, [each.error for each in done.outcomes]
     assert (await two.ask("wiki.ask"))["data"]["calls"] == 3
     assert two.work.net.engine.registry.find("wiki") is None
+
+
+async def test_a_large_state_moves_too(two: TwoHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, up to the bound, also in messages of an engine that takes no more than the state itself.
+
+    What is larger stays behind at once, and that is said.
+    """
+    await two.config()
+    await two.ask("wiki.grow")
+    done = await two.work.save_yaml("mods.board", "mods.wiki")
+    (moved,) = [each for each in done.outcomes if each.mod_id == "wiki"]
+    assert moved.status is Status.APPLIED and "state moved (2 keys, 1000 KiB)" in moved.note, (moved.error, moved.note)
+    assert (await two.work.ask("wiki.ask")).data == {"word": "one", "calls": 1, "data": "data"}
+    monkeypatch.setattr(move, "room_in", lambda message_bytes: move.MOST_BYTES)
+    done = await two.work.save_yaml("mods.board", ON_GPU)
+    assert {each.status for each in done.outcomes} == {Status.APPLIED}, [each.error for each in done.outcomes]
+    assert (await two.ask("wiki.ask"))["data"]["calls"] == 2
+    await two.ask("wiki.grow")
+    done = await two.work.save_yaml("mods.board", "mods.wiki")
+    (moved,) = [each for each in done.outcomes if each.mod_id == "wiki"]
+    assert moved.status is Status.APPLIED and "and at most 1048576 move" in moved.note, (moved.error, moved.note)
 
 
 async def test_an_author_that_is_slow_or_dead_is_not_waited_for(two: TwoHosts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from engines import Proxy, Together, until
 
 from devserver.agent_network import AgentNetwork
 from devserver.errors import EventRefused
+from devserver.hosts.asks import HOLD_SECONDS
 from devserver.hosts.host import HostTaken
 from devserver.model.event import Event
 from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
+from devserver.network.others import Asked
 
 CHAT = """
 class ChatMod(BaseMod):
@@ -387,6 +390,32 @@ async def test_an_ask_that_comes_again_to_another_run_of_a_host_is_not_handled(t
     answers = await asyncio.gather(*(ask(host.run) for _ in range(3)))
     assert [each["message"] for each in (*answers, await ask(host.run))] == ["slept"] * 4
     assert len(state["slow"]) == 1 and not host.asks._replies
+
+
+async def test_an_ask_to_a_seat_that_its_host_is_still_writing_waits_for_it(together: Together) -> None:
+    """Another host may hear of a new seat before the write is answered; an epoch that has passed is refused."""
+    await together.author(chat=CHAT)
+    laptop = together.hosts["laptop"]
+    epoch = laptop.rooms.seat("chat").epoch
+    asked = Asked(event=event("chat.say", "ana"), mods=("chat",), key="1", seats={"chat": epoch + 1})
+    serving = asyncio.create_task(laptop._serve(asked))
+    assert await laptop.rooms.take("chat")
+    reply = await serving
+    assert reply.answer is not None and reply.answer.success, reply.answer
+    reply = await laptop._serve(replace(asked, key="2", seats={"chat": epoch}))
+    assert reply.answer is not None and reply.answer.data == {"code": "stale_seat"}
+
+
+async def test_a_mod_that_moved_since_the_event_was_routed_is_asked_where_it_is(together: Together) -> None:
+    """The table of an event is that of its start; the seat is looked at when its turn comes."""
+    await together.author(chat=CHAT)
+    await together.join("gpu-1")
+    await together.all_know()
+    await until(lambda: together.hosts["gpu-1"].rooms.seat("chat").host == "laptop")
+    asked = Asked(event=event("chat.say", "ana"), mods=("chat",), key="1")
+    for host in together.hosts.values():
+        reply = await asyncio.wait_for(host.ask("gpu-1", replace(asked, key=host.name)), HOLD_SECONDS)
+        assert reply.answer is not None and reply.answer.success, reply.answer
 
 
 async def test_a_second_author_and_a_second_host_of_one_name_are_refused(together: Together) -> None:
