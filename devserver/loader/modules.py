@@ -112,8 +112,12 @@ class Loaded:
 def compile_text(path: Path, data: bytes, digest: Digest) -> Text:
     """Compile a source from its bytes, whose digest is known, never from a cache.
 
-    Raises SyntaxError (or ValueError for NUL bytes).
+    Raises SyntaxError, also for NUL bytes: for those Python raises ValueError before 3.11.4, and later names no line.
     """
+    if (place := data.find(0)) >= 0:
+        before = data[:place]
+        column = place - before.rfind(b"\n")
+        raise SyntaxError("source code cannot contain null bytes", (str(path), before.count(b"\n") + 1, column, None))
     return Text(path, data, digest, compile(data, str(path), "exec", dont_inherit=True))
 
 

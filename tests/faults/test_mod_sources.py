@@ -16,7 +16,7 @@ HANDLER = "    def f(self, event): ...\n"
 
 BAD: dict[str, tuple[bytes, str]] = {
     "a line of five megabytes": (f"{PLAIN}x = '{'y' * 5_000_000}'\n".encode(), "larger than 4 MiB"),
-    "null bytes": (PLAIN.encode() + b"x = 1\0\n", "null bytes"),
+    "null bytes": (PLAIN.encode() + b"x = 1\0\n", "null bytes at mods/bad.py:4"),
     "latin-1 without a word": (PLAIN.encode() + "x = 'é'\n".encode("latin-1"), "can't decode byte 0xe9"),
     "an encoding that there is not": (b"# coding: nonsense\n" + PLAIN.encode(), "unknown encoding: nonsense"),
     "UTF-16": (PLAIN.encode("utf-16"), "SyntaxError"),

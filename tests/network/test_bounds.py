@@ -72,7 +72,8 @@ def attributes(thing: object) -> Iterator[tuple[str, Any]]:
     yield from getattr(thing, "__dict__", {}).items()
     for kind in type(thing).__mro__:
         for name in getattr(kind, "__slots__", ()):
-            with contextlib.suppress(AttributeError):
+            # Before Python 3.11.4 a dataclass with slots has a __weakref__ that cannot be read.
+            with contextlib.suppress(AttributeError, TypeError):
                 yield name, getattr(thing, name)
 
 

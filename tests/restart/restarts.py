@@ -67,9 +67,9 @@ async def restarted(running: Running) -> Line:
     return await running.line("restart", mark)
 
 
-def start_of(pid: int) -> str:
-    """What tells one image of a process from the next: its memory map begins elsewhere (address space is random)."""
-    return Path(f"/proc/{pid}/maps").read_text().split("\n")[0]
+def start_of(pid: int) -> bytes:
+    """What tells one image of a process from the next: its stack and vdso lie elsewhere (address space is random)."""
+    return Path(f"/proc/{pid}/auxv").read_bytes()
 
 
 def is_alive(pid: int) -> bool:
