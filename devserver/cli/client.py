@@ -121,19 +121,19 @@ class Client:
         held = min(HOLD_SECONDS, seconds)
         return self._call("GET", f"/_dev/settle?seconds={held:.3f}", None, held + _WORK_SECONDS)
 
-    def feed(self, after: int | None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
-        """Wait for the rows of the events after a cursor; without it return the latest cursor, and
-        the columns."""
-        return self._held("/_dev/feed", after, seconds, only="rows")
+    def feed(self, after: int | None, seconds: float = HOLD_SECONDS, host: str = "") -> dict[str, Any]:
+        """Wait for the rows of the events after a cursor, of this host or another; without it return the latest
+        cursor, and the columns."""
+        return self._held("/_dev/feed", after, seconds, only="rows", **_of(host))
 
-    def search(self, query: str, most: int, before: int | None = None) -> dict[str, Any]:
-        """Return the latest events that fit a search, or of those before a cursor."""
-        wanted = {"q": query, "most": str(most), **({} if before is None else {"before": str(before)})}
+    def search(self, query: str, most: int, before: int | None = None, host: str = "") -> dict[str, Any]:
+        """Return the latest events that fit a search, or of those before a cursor, of this host or another."""
+        wanted = {"q": query, "most": str(most), **({} if before is None else {"before": str(before)}), **_of(host)}
         return self._call("GET", f"/_dev/search?{urlencode(wanted)}", None, _QUICK_SECONDS)
 
-    def event(self, number: int) -> dict[str, Any]:
-        """Return one event, as far as it is kept."""
-        return self._call("GET", f"/_dev/event?number={number}", None, _QUICK_SECONDS)
+    def event(self, number: int, host: str = "") -> dict[str, Any]:
+        """Return one event of this host or another, as far as it is kept."""
+        return self._call("GET", f"/_dev/event?{urlencode({'number': number, **_of(host)})}", None, _QUICK_SECONDS)
 
     def ask(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Have a version beside a mod changed (`try`, `split`, `promote`, `drop`); the answer is as of `reload`."""
@@ -262,6 +262,10 @@ def connect(workspace: Path) -> Client:
             f"no oa-dev is running for {workspace}: the one with pid {found.pid} has ended; start one with: oa-dev run"
         )
     return Client(found)
+
+
+def _of(host: str) -> dict[str, str]:
+    return {"host": host} if host else {}
 
 
 def _address(url: str) -> tuple[str, int]:

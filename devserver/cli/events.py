@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from devserver.cli.client import Client, NotRunning, connect
+from devserver.cli.client import Client, NotRunning, ServerRefused, connect
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
-from devserver.model.trace import NUMBER, row_to_dict
+from devserver.errors import DevServerError
+from devserver.model.trace import AT, NUMBER, row_to_dict
 from devserver.network.search import BadSearch, Search, parse_search
 from devserver.ui.events import event_line, event_lines
 
@@ -26,25 +29,25 @@ def events(words: tuple[str, ...], *, last: int | None, count: int | None, follo
     """Print the latest events that fit, or follow them until Ctrl-C or until there were `count`.
 
     Args:
-        words: what the events have to fit, as of `network.search`; a number alone shows that event whole.
+        words: what the events have to fit, as of `network.search`; a number alone shows that event whole, and
+            `HOST#NUMBER` one of another host.
         last: how many of those that have ended are printed; None: none of them, they are followed.
         count: after how many events following ends.
         follow: whether to go on after the last ones.
     """
-    number = _number(words)
+    host, number = _number(words)
     if number is not None:
-        return _one(connect(workspace()), number, as_json=as_json)
+        return _one(connect(workspace()), number, host, as_json=as_json)
     query = " ".join(words)
     wanted, server = _search(query), connect(workspace())
-    feed = Feed(server)
+    feeds = _feeds(server)
     if last is not None:
-        # In the order in which they began: an event that a handler sends ends before its parent.
-        for row in sorted(found(server, query, last), key=lambda row: int(row[NUMBER])):
-            _show(row_to_dict(row, feed.zero), as_json=as_json)
+        for row in _latest(feeds, query, last):
+            _show(row, as_json=as_json)
         if not follow:
             return Exit.CLEAN
     try:
-        _follow(feed, wanted, count, as_json=as_json)
+        _follow(feeds, wanted, count, as_json=as_json)
     except KeyboardInterrupt:
         # This ends following.
         return Exit.CLEAN
@@ -52,28 +55,61 @@ def events(words: tuple[str, ...], *, last: int | None, count: int | None, follo
 
 
 class Feed:
-    """The rows of a server's feed, from now on. `zero` is the zero of their times, in seconds since
-    1970."""
+    """The rows of a server's feed, from now on; `host`: of another host, through that server. `zero` is the zero of
+    their times, in seconds since 1970."""
 
-    def __init__(self, server: Client, after: int | None = None) -> None:
-        self.server = server
-        first = server.feed(None, 0)
+    def __init__(self, server: Client, after: int | None = None, host: str = "") -> None:
+        self.server, self.host = server, host
+        first = server.feed(None, 0, host)
         self.zero = float(first["zero"])
         self.after = int(first["next"]) if after is None else after
+        self.shown_host = ""
+        """The host that its rows are shown with, where there are several."""
 
     def news(self, seconds: float) -> tuple[list[list[Any]], int]:
         """Wait for the next rows; return them, and the number of those that were left out."""
-        answer = self.server.feed(self.after, seconds)
+        answer = self.server.feed(self.after, seconds, self.host)
         self.after = int(answer["next"])
         return answer["rows"], int(answer["skipped"])
 
+    def named(self, row: list[Any]) -> dict[str, Any]:
+        """Return a row by names."""
+        return row_to_dict(row, self.zero) | ({"host": self.shown_host} if self.shown_host else {})
 
-def found(server: Client, query: str, most: int) -> list[list[Any]]:
+
+def _feeds(server: Client) -> list[Feed]:
+    """Return the feed of this host, and those of the others that are there."""
+    own = Feed(server)
+    feeds = [own]
+    for row in server.hosts().get("hosts") or ():
+        if row["here"]:
+            own.shown_host = row["host"]
+        elif row["state"] == "there":
+            try:
+                feeds.append(Feed(server, host=row["host"]))
+                feeds[-1].shown_host = row["host"]
+            except ServerRefused as error:
+                print(f"oa-dev: without the events of {row['host']}: {error}", file=sys.stderr, flush=True)
+    return feeds
+
+
+def _latest(feeds: list[Feed], query: str, most: int) -> list[dict[str, Any]]:
+    """Return the latest events of all hosts that fit, in the order in which they began: an event that a handler sends
+    ends before its parent."""
+    rows = [
+        (each.zero + row[AT] / 1e6, row[NUMBER], each.named(row))
+        for each in feeds
+        for row in found(each.server, query, most, each.host)
+    ]
+    return [row for _, _, row in sorted(rows, key=lambda each: each[:2])][-most:]
+
+
+def found(server: Client, query: str, most: int, host: str = "") -> list[list[Any]]:
     """Yield the latest rows that fit a search, the latest first."""
     rows: list[list[Any]] = []
     before: int | None = None
     while len(rows) < most:
-        answer = server.search(query, min(most - len(rows), _MOST_AT_ONCE), before)
+        answer = server.search(query, min(most - len(rows), _MOST_AT_ONCE), before, host)
         rows += answer["rows"]
         before = answer["next"]
         if before is None:
@@ -86,19 +122,63 @@ def fits(wanted: Search, row: list[Any]) -> bool:
     return wanted.fits(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
 
 
-def _follow(feed: Feed, wanted: Search, left: int | None, *, as_json: bool) -> None:
-    while left is None or left > 0:
+News = tuple[list[dict[str, Any]], int]
+"""Rows by names, and how many were left out."""
+
+
+def _follow(feeds: list[Feed], wanted: Search, left: int | None, *, as_json: bool) -> None:
+    """Show the events of all hosts as they come; those of this one alone need no thread."""
+    own, others = feeds[0], feeds[1:]
+    news = _news_of(own, wanted)
+    for fitting, skipped in _merged([news, *(_news_of_other(each, wanted) for each in others)]) if others else news:
+        for row in fitting[:left]:
+            _show(row, as_json=as_json)
+        if skipped and not as_json:
+            say(f"{skipped} more events came at once: oa-dev events --last {skipped + len(fitting)} shows them")
+        left = None if left is None else left - len(fitting)
+        if left is not None and left <= 0:
+            return
+
+
+def _news_of(feed: Feed, wanted: Search) -> Iterator[News]:
+    while True:
         try:
             rows, skipped = feed.news(20.0)
         except NotRunning as error:
             feed = _next_feed(feed, error)
             continue
-        fitting = [row for row in rows if fits(wanted, row)][:left]
-        for row in fitting:
-            _show(row_to_dict(row, feed.zero), as_json=as_json)
-        if skipped and not as_json:
-            say(f"{skipped} more events came at once: oa-dev events --last {skipped + len(rows)} shows them")
-        left = None if left is None else left - len(fitting)
+        yield [feed.named(row) for row in rows if fits(wanted, row)], skipped
+
+
+def _news_of_other(feed: Feed, wanted: Search) -> Iterator[News]:
+    """Follow another host for as long as this one is there: one that is away may come back."""
+    while True:
+        try:
+            rows, skipped = feed.news(20.0)
+        except (NotRunning, ServerRefused):
+            time.sleep(10 * _LOOK)
+            continue
+        yield [feed.named(row) for row in rows if fits(wanted, row)], skipped
+
+
+def _merged(sources: list[Iterator[News]]) -> Iterator[News]:
+    """Yield what comes from any of the sources, each read by a thread; the error of the first one ends it."""
+    came: queue.SimpleQueue[News | Exception] = queue.SimpleQueue()
+
+    def read(source: Iterator[News]) -> None:
+        try:
+            for each in source:
+                came.put(each)
+        except DevServerError as error:
+            came.put(error)
+
+    for source in sources:
+        threading.Thread(target=read, args=(source,), daemon=True).start()
+    while True:
+        found = came.get()
+        if isinstance(found, Exception):
+            raise found
+        yield found
 
 
 def _next_feed(feed: Feed, error: NotRunning) -> Feed:
@@ -117,6 +197,7 @@ def _next_feed(feed: Feed, error: NotRunning) -> Feed:
         try:
             server = connect(workspace())
             found = Feed(server, feed.after if lives else 0)
+            found.shown_host = feed.shown_host
         except NotRunning:
             time.sleep(_LOOK)
             continue
@@ -133,10 +214,10 @@ def _show(row: Mapping[str, Any], *, as_json: bool) -> None:
         show_lines([event_line(row, view())])
 
 
-def _one(server: Client, number: int, *, as_json: bool) -> int:
+def _one(server: Client, number: int, host: str, *, as_json: bool) -> int:
     """Print one event, whole."""
-    told = server.event(number)
-    zero = Feed(server).zero
+    told = server.event(number, host)
+    zero = Feed(server, host=host).zero
     children = [row_to_dict(each, zero) for each in told["children"]]
     event = {**told, **row_to_dict(told["row"], zero), "payload": told["payload"], "children": children}
     del event["row"]
@@ -147,11 +228,11 @@ def _one(server: Client, number: int, *, as_json: bool) -> int:
     return Exit.CLEAN
 
 
-def _number(words: tuple[str, ...]) -> int | None:
-    """Return the wanted number, as in 1287 or #1287, which a shell takes for a comment unless it is
-    quoted."""
-    text = words[0].removeprefix("#") if len(words) == 1 else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+def _number(words: tuple[str, ...]) -> tuple[str, int | None]:
+    """Return the host and the wanted number, as in 1287, gpu-1#1287 or #1287, which a shell takes for a comment unless
+    it is quoted."""
+    host, _, text = words[0].rpartition("#") if len(words) == 1 else ("", "", "")
+    return host, int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _search(query: str) -> Search:

@@ -474,6 +474,10 @@ class Hosts(Closed):
     take_over: Flag = Field(
         default=False, description="Whether the host that reads network.yaml runs the mods of one that is gone."
     )
+    commands: Flag = Field(
+        default=True,
+        description="Whether people at other hosts may reload, load, undo and move mods, and see all events.",
+    )
 
 
 class OrWord:

@@ -286,6 +286,7 @@ def _config(document: Document, root: Root, unread: list[Loc]) -> NetworkConfig:
         agents=tuple(dev.agents),
         engine=dev.hosts.engine,
         take_over=dev.hosts.take_over,
+        host_commands=dev.hosts.commands,
         unused=(told := (*map(path_of, outer), *unserved, *map(path_of, within))),
         lost=tuple(each for each in told if each not in idle and _is_lost(each)),
     )

@@ -56,6 +56,13 @@ class Unload(AboutOneMod):
     cascade: bool = False
 
 
+class Move(Body):
+    """The mod to move, by path or id, and the host that is to run it."""
+
+    mod: Text
+    to: Text
+
+
 class Saves(Body):
     """What to do with saves."""
 

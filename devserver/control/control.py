@@ -104,7 +104,7 @@ class ControlApi:
     async def reload(self, request: Request) -> Answer:
         """Reload the named mods, or all."""
         mods, seen = named(request)
-        return await self._carry_out(ReloadAsked(mods, _CAUSE, seen))
+        return await self._carry_out(ReloadAsked(mods, cause_of(request), seen))
 
     async def restart(self, request: Request) -> Answer:
         """Restart in place; answers the plan. Its result is told once the next image serves
@@ -116,7 +116,8 @@ class ControlApi:
         body = read(bodies.Load, request)
         if body.anyway:
             self._control.allow_blocked(body.anyway)
-        trigger = LoadAsked(body.mod_path, body.config or {}, _CAUSE, trusted=False, seen=body.generation)
+        cause = cause_of(request)
+        trigger = LoadAsked(body.mod_path, body.config or {}, cause, trusted=False, seen=body.generation)
         return await self._carry_out(trigger)
 
     async def unload(self, request: Request) -> Answer:
@@ -124,7 +125,7 @@ class ControlApi:
         without it."""
         body = read(bodies.Unload, request)
         return await self._carry_out(
-            UnloadAsked(body.mod_path, body.force, _CAUSE, body.generation, cascade=body.cascade)
+            UnloadAsked(body.mod_path, body.force, cause_of(request), body.generation, cascade=body.cascade)
         )
 
     async def send(self, request: Request) -> Answer:
@@ -144,6 +145,11 @@ def _agent_id(source_id: str | None) -> str | None:
     if problem is not None:
         raise Malformed("not_an_agent", problem)
     return source_id
+
+
+def cause_of(request: Request) -> str:
+    """Return why a plan is made, in words."""
+    return f"asked on {request.asked_on}" if request.asked_on else _CAUSE
 
 
 def carried_out(done: PlanDone) -> Answer:

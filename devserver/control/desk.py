@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from devserver.control import bodies
 from devserver.control.bodies import named, read
-from devserver.control.control import carried_out
+from devserver.control.control import carried_out, cause_of
 from devserver.control.feed import number, seconds_of
 from devserver.control.tape import Tape
 from devserver.errors import ConfigError, DevServerError
@@ -156,12 +156,12 @@ class DeskApi:
     async def undo(self, request: Request) -> Answer:
         """Go back to before the last reload of the named mods, or to before the latest reload; again: further back."""
         mods, seen = named(request)
-        return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen)))
+        return carried_out(await self._desk.submit(UndoAsked(mods, cause_of(request), seen)))
 
     async def redo(self, request: Request) -> Answer:
         """Take back the last undo of the named mods, or the latest undo."""
         mods, seen = named(request)
-        return carried_out(await self._desk.submit(UndoAsked(mods, "asked by a command", seen, redo=True)))
+        return carried_out(await self._desk.submit(UndoAsked(mods, cause_of(request), seen, redo=True)))
 
     async def saves(self, request: Request) -> Answer:
         """Hold saves (`pause`), apply the held ones (`apply`), or resume reloading on save

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from devserver.errors import DevServerError
@@ -30,6 +31,7 @@ from devserver.hosts.parts import (
     state_from,
     state_to_dict,
 )
+from devserver.loader.modules import Reading
 from devserver.model.encoding import to_json
 from devserver.model.facts import ErrorFacts, Outcome, Status
 from devserver.model.lifecycle import Action, Phase
@@ -40,6 +42,7 @@ from devserver.reload.carried import Candidate
 from devserver.reload.carry import PackedState
 from devserver.reload.elsewhere import FailedElsewhere, Ran, StepEnded
 from devserver.reload.engine import Engine
+from devserver.sources.files import digest_of
 from devserver.transports.strict import Malformed, parse_object
 
 _MARGIN = 5.0
@@ -161,6 +164,13 @@ class Agreement:
         self._touched: dict[str, Mapping[str, Any]] = {}
         self._states: dict[str, PackedState] = {}
         self._word: Word | None = None
+        before = author.engine.knowledge.texts_before(plan) if plan.undo else {}
+        self._texts = {path: text.data for path, text in before.items()} or plan.texts
+        """The sources that count instead of the disk's."""
+        self._ran = author.mods
+        """What ran on other hosts before."""
+        self._old: dict[Path, Reading] = {}
+        """The sources that are replaced there."""
         # It builds while this host builds.
         self._building = asyncio.ensure_future(self._build())
 
@@ -203,16 +213,17 @@ class Agreement:
         steps = {host: self._steps_of(host) for host in self.hosts}
         brought = (each for own in steps.values() for each in own if each.action in (Action.LOAD, Action.RELOAD))
         wanted = {*(each.mod_path for each in brought), *(each.mod.mod_path for each in author.mods.values())}
-        roots, texts = engine.roots, self._plan.texts
+        roots, texts = engine.roots, self._texts
         files = await engine.worker.run(partial(files_of, wanted, roots.workspace, engine.knowledge.written(), texts))
         try:
+            await self._keep_old(files)
             await author.publisher.publish(self.revision, files)
         except DevServerError as error:
             self._fail(author.here, ErrorFacts("EngineAway", f"the code could not be published: {error}"))
             return
         changed = tuple(
             path.relative_to(roots.workspace).as_posix()
-            for path in self._plan.changed
+            for path in (self._plan.changed or self._texts)
             if path.is_relative_to(roots.workspace)
         )
         order = [each.mod_id for each in engine.knowledge.as_it_runs().live]
@@ -224,11 +235,30 @@ class Agreement:
                 order=self._plan.order or tuple(order),
                 numbers={each.mod_id: self._number(each) for each in own},
                 changed=changed,
+                undo=self._plan.undo,
+                redo=self._plan.redo,
             )
             for host, own in steps.items()
         }
         seconds = engine.limits.imports
         await self._all("build", {host: part_to_dict(part) for host, part in parts.items()}, seconds, Do.VOTE_BUILT)
+
+    async def _keep_old(self, files: Mapping[str, bytes]) -> None:
+        """Keep what is replaced on other hosts: an undo brings it back. Raises EngineAway and others."""
+        workspace = self._author.engine.roots.workspace
+        for ran in self._reloaded().values():
+            for name, facts in ran.modules.items():
+                old, new = ran.made_from[name].get(facts.path), files.get(facts.path.relative_to(workspace).as_posix())
+                if old is not None and new is not None and digest_of(new) != old and facts.path not in self._old:
+                    data = await self._author.publisher.published(old)
+                    if data is not None:
+                        self._old[facts.path] = Reading(facts.path, data, old)
+
+    def _reloaded(self) -> dict[str, Ran]:
+        """The mods of other hosts that are reloaded, by id, as they ran before."""
+        steps = [each for each in self._group.steps if each.action is Action.RELOAD and each.host]
+        found = {each.mod_id: self._ran.get(module_of(each.mod_path)) for each in steps}
+        return {mod_id: ran for mod_id, ran in found.items() if ran is not None}
 
     async def _prepare(self, hosts: Sequence[str]) -> None:
         limits = self._author.engine.limits
@@ -289,10 +319,14 @@ class Agreement:
             self._author.note(host, values)
         told = _outcomes(values)
         touched = sources_from(self._touched.get(host), self._author.engine.roots.workspace)
-        return [
-            StepEnded(step, replace(told.get(step.mod_id) or self._untold(step, failure, mod_id), host=host), touched)
-            for step in self._steps_of(host)
-        ]
+        before, ended = self._reloaded(), []
+        for step in self._steps_of(host):
+            outcome = replace(told.get(step.mod_id) or self._untold(step, failure, mod_id), host=host)
+            ran = before.get(step.mod_id)
+            paths = [] if ran is None else [each.path for each in ran.modules.values()]
+            texts = {path: self._old[path] for path in paths if path in self._old}
+            ended.append(StepEnded(step, outcome, touched, 0 if ran is None else ran.mod.generation, texts))
+        return ended
 
     def _untold(self, step: Step, failure: ErrorFacts | None, mod_id: str) -> Outcome:
         """What is said of a step whose host does not answer."""

@@ -120,7 +120,8 @@ class Publisher:
 
     def __init__(self, link: Link, names: Names) -> None:
         self._link, self._names = link, names
-        self._there: set[str] = set()
+        self._there: dict[str, bytes] = {}
+        """What is published, by digest."""
         self._revisions: dict[int, frozenset[str]] = {}
 
     async def publish(self, revision: int, files: Mapping[str, bytes]) -> None:
@@ -129,11 +130,18 @@ class Publisher:
         for path, digest in digests.items():
             if digest not in self._there:
                 await self._link.store(self._names.key(CODE, BLOB, digest), files[path])
-                self._there.add(digest)
+                self._there[digest] = files[path]
         manifest = {"files": digests, "environment": environment_of(files.get(LOCK))}
         await self._link.store(self._names.key(CODE, REVISION, str(revision)), to_json(manifest))
         self._revisions[revision] = frozenset(digests.values())
         await self._tidy()
+
+    async def published(self, digest: str) -> bytes | None:
+        """Return what an earlier revision has published, also before this process. Raises EngineAway and others."""
+        if digest in self._there:
+            return self._there[digest]
+        found = await self._link.last_value(self._names.bucket_stream(CODE), self._names.key(CODE, BLOB, digest))
+        return None if found is None or found.is_deletion else found.data
 
     async def _tidy(self) -> None:
         """Forget what only old revisions have."""
@@ -143,7 +151,7 @@ class Publisher:
         for each in old:
             await self._link.store(self._names.key(CODE, REVISION, str(each)), b"", deletes=True)
         for digest in frozenset().union(*gone) - kept if gone else ():
-            self._there.discard(digest)
+            self._there.pop(digest, None)
             await self._link.store(self._names.key(CODE, BLOB, digest), b"", deletes=True)
 
 

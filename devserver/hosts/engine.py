@@ -254,12 +254,12 @@ accounts {{
 
 
 def may_publish(user: str, network: str) -> Sequence[str]:
-    """Return what a user may send: a host claims agents, tells its rows, asks, delivers and takes;
-    no plans, no streams."""
+    """Return what a user may send: a host claims agents, tells its rows, asks, delivers, takes, and
+    requests what its people want; no plans, no streams."""
     names = Names(network)
     kept = [kind for kind in BUCKETS if kind != CODE]
     streams = [names.out_stream, *map(names.bucket_stream, kept)]
-    may = [names.heartbeat, f"oa.{names.n}.ask.*", f"oa.{names.n}.out.*"]
+    may = [names.heartbeat, f"oa.{names.n}.ask.*", f"oa.{names.n}.out.*", f"oa.{names.n}.request.*"]
     may += [f"$KV.{names.bucket(each)}.>" for each in (HOSTS, AGENTS, DECISIONS, MODS)]
     may += ["$JS.API.INFO", f"{READ_ONLY}.>", *(f"$JS.API.STREAM.INFO.{each}" for each in streams)]
     may += [f"$JS.API.DIRECT.GET.{each}{more}" for each in streams for more in ("", ".>")]

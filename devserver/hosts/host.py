@@ -31,6 +31,7 @@ from devserver.hosts.members import Member, Members
 from devserver.hosts.names import AGENTS, BUCKETS, CODE, HOSTS, MODS, Names
 from devserver.hosts.plans import Plans
 from devserver.hosts.queues import Queues
+from devserver.hosts.requests import Requests
 from devserver.hosts.rooms import Rooms
 from devserver.hosts.seats import Seat
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
@@ -172,6 +173,7 @@ class Host:
         self._members = Members(link, names, host=self.name, run=self.run, beat=self._beat)
         self.rooms = Rooms(self._network.engine.registry, self._mods, self.name)
         self._deliveries = Deliveries(link, names, host=self.name)
+        self.requests = Requests(link, names, self.name)
         self.queues = Queues(link, names, self._members, self._deliveries)
         self.identities = Identities(
             self._network.directory, self._agents, self._members, self._deliveries, self.queues
@@ -221,6 +223,7 @@ class Host:
         row = {"run": self.run, "url": self._url, "author": self._wanted.is_author, "pid": os.getpid()}
         await self._hosts.put((self.name,), row)
         await self.asks.begin()
+        await self.requests.begin()
         await self._deliveries.begin()
         await self._members.begin()
         self._is_open = True
@@ -256,7 +259,8 @@ class Host:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "asks"):
-            for part in (self.plans, self.asks, self.identities, self._members, self.queues, self._deliveries):
+            parts = (self.plans, self.asks, self.requests, self.identities, self._members, self.queues)
+            for part in (*parts, self._deliveries):
                 await part.end()
             for rows in (self._hosts, self._mods, self._agents, self._code):
                 await rows.end()

@@ -166,6 +166,7 @@ class Members:
         self.all = {**self.all, member.host: member}
         if before is None or not before.alive or before.run != member.run:
             away = None if before is None else member.heard - before.heard
+            self.beat_now()  # it knows no host before it has heard from it
             for told in tuple(self.on_come):
                 told(member, away)
         for heard in tuple(self.on_beat):

@@ -69,6 +69,10 @@ class Names:
         """Return the subject of the asks that a host answers."""
         return f"oa.{self.n}.ask.{token(host)}"
 
+    def request(self, host: str) -> str:
+        """Return the subject where a host is asked what people want of it: commands, and its events."""
+        return f"oa.{self.n}.request.{token(host)}"
+
     def plan(self, host: str) -> str:
         """Return the subject where a host is asked for its vote."""
         return f"oa.{self.n}.plan.{token(host)}"

@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,7 @@ from devserver.model.encoding import to_json
 from devserver.model.facts import ErrorFacts, Outcome, Status
 from devserver.model.lifecycle import Phase
 from devserver.model.names import module_of
+from devserver.model.plan import Plan
 from devserver.model.wire_form import outcome_to_dict
 from devserver.reload.carried import Candidate
 from devserver.reload.elsewhere import FailedElsewhere, StepEnded
@@ -225,11 +227,17 @@ class Follower:
         del self.adrift[revision]
         if word is Word.COMMIT:
             digests = await self.copies.fetch(revision)
-            plan = part.plan(self.engine.roots.workspace, {**self._as_published(part), **digests})
+            plan = self.planned(part, {**self._as_published(part), **digests})
             await self.engine.submit(PartAsked(plan, None, part.numbers))
             self.opened = max(self.opened, revision)
         if not self.adrift:
             self._settled.set()
+
+    def planned(self, part: Part, digests: Mapping[Any, str | None]) -> Plan:
+        """A part as a plan of this host. What this process cannot undo it loads: the former sources came with it."""
+        plan = part.plan(self.engine.roots.workspace, digests)
+        can = plan.undo and self.engine.knowledge.can_undo((each.mod_id for each in part.steps), redo=plan.redo)
+        return plan if can or not plan.undo else replace(plan, undo=False, redo=False)
 
     def _as_published(self, part: Part) -> dict[Any, str | None]:
         folder = self.copies.folder
@@ -294,7 +302,7 @@ class Carrying:
             self._vote_no(self.part.steps[0].mod_id if self.part.steps else "", ErrorFacts("BadCode", str(error)))
             return ()
         known = {follower.copies.folder / path: follower.copies.files.get(path) for path in self.part.changed}
-        plan = self.part.plan(engine.roots.workspace, {**known, **digests})
+        plan = follower.planned(self.part, {**known, **digests})
         try:
             done = await engine.submit(PartAsked(plan, self, self.part.numbers, cause=self.part.cause))
         except Exception as error:

@@ -30,7 +30,8 @@ _FLAGS = ("listed", "takes_config", "restarts", "captures", "reloadable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one host has to do of a group. `numbers`: of each mod that it gets, the generation before."""
+    """What one host has to do of a group. `numbers`: of each mod that it gets, the generation before; `undo` and
+    `redo`: as of a plan."""
 
     revision: int
     cause: str
@@ -38,13 +39,15 @@ class Part:
     order: tuple[str, ...] | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    undo: bool = False
+    redo: bool = False
 
     def plan(self, folder: Path, digests: Mapping[Path, str | None]) -> Plan:
         """The part as a plan of this host, whose files lie in a folder and have these digests now."""
         paths = [folder / each for each in self.changed]
         changed = {path: digests[path] for path in paths if path in digests}
         groups = (Group(self.steps),) if self.steps else ()
-        return Plan(self.cause, groups, order=self.order, changed=changed)
+        return Plan(self.cause, groups, order=self.order, changed=changed, undo=self.undo, redo=self.redo)
 
 
 def part_to_dict(part: Part) -> dict[str, Any]:
@@ -56,6 +59,8 @@ def part_to_dict(part: Part) -> dict[str, Any]:
         "order": None if part.order is None else list(part.order),
         "numbers": dict(part.numbers),
         "changed": list(part.changed),
+        "undo": part.undo,
+        "redo": part.redo,
     }
 
 
@@ -69,6 +74,8 @@ def part_from(values: Mapping[str, Any]) -> Part:
         order=None if order is None else tuple(str(each) for each in order),
         numbers={str(mod): int(number) for mod, number in dict(values["numbers"]).items()},
         changed=tuple(str(each) for each in values["changed"]),
+        undo=values["undo"] is True,
+        redo=values["redo"] is True,
     )
 
 

@@ -206,7 +206,8 @@ class Rooms:
             return None
         if not isinstance(path, str) or mod_name_problem(path) is not None:
             return None
-        return Slot(mod_id, path, Gate(1), host=host, listens=tuple(_patterns(values.get("patterns"))))
+        listens, number = tuple(_patterns(values.get("patterns"))), self.generation(mod_id)
+        return Slot(mod_id, path, Gate(1), host=host, listens=listens, number=number)
 
 
 def _seat(row: Row) -> tuple[str, int]:

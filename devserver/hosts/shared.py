@@ -36,8 +36,9 @@ def shared_settings(path: Path, network_id: str) -> Mapping[str, Any]:
     tree = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     network = {key: value for key, value in tree["network"].items() if key not in _OWN}
     dev = {key: value for key, value in (tree.get("dev") or {}).items() if key in _OF_DEV}
-    if isinstance(hosts := (tree.get("dev") or {}).get("hosts"), Mapping) and "take_over" in hosts:
-        dev["hosts"] = {"take_over": hosts["take_over"]}  # each host has an engine address of its own
+    if isinstance(hosts := (tree.get("dev") or {}).get("hosts"), Mapping):
+        # Each host has an engine address of its own.
+        dev["hosts"] = {key: value for key, value in hosts.items() if key != "engine"}
     rest = {key: value for key, value in tree.items() if key not in ("network", "dev")}
     shared = {**rest, "network": {**network, "node_id": network_id, "mods": []}}
     return shared | ({"dev": dev} if dev else {})

@@ -117,6 +117,8 @@ class Slot:
     """The other host that runs it; nothing where that is this one."""
     listens: tuple[str, ...] = ()
     """What a mod of another host listens to."""
+    number: int = 0
+    """The generation of a mod of another host."""
     line: Line | None = None
     """The line that it is; None for a mod."""
     choice: Choice | None = None
@@ -216,6 +218,12 @@ class Registry:
         """Take over what other hosts run, and the order of all mods. May be called from any thread."""
         with self._lock:
             self._away, self._order, self._table = {each.mod_id: each for each in slots}, tuple(order), None
+
+    @property
+    def away(self) -> tuple[Slot, ...]:
+        """The mods that other hosts run, in order."""
+        with self._lock:
+            return tuple(self._in_order([each for each in self._away.values() if not self._is_live(each.mod_id)]))
 
     def patterns(self, mod_id: str) -> tuple[str, ...]:
         """Return what a mod of this host listens to, in any of its lines."""

@@ -125,6 +125,8 @@ class NetworkConfig:
     """Where the engine of a network of several hosts is: `here`, where this host starts it, or its address."""
     take_over: bool = False
     """Whether another host runs the mods of one that is gone."""
+    host_commands: bool = True
+    """Whether people at other hosts may ask this one for commands and for its events."""
     unused: tuple[str, ...] = ()
     """The keys of the file that have no effect here, as paths."""
     lost: tuple[str, ...] = ()

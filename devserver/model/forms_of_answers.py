@@ -118,6 +118,8 @@ class ModStatus(TypedDict):
     failed_events: NotRequired[int]
     p50_ms: NotRequired[float | None]
     p99_ms: NotRequired[float | None]
+    host: NotRequired[str]
+    """The other host that runs it."""
     file: NotRequired[str | None]
     """The file that its class is in."""
     newer_on_disk: NotRequired[list[str]]
@@ -182,13 +184,24 @@ class HostsAnswer(TypedDict):
     hosts: list[HostRow]
 
 
+class MovedHeld(TypedDict):
+    """How many events waited while a mod moved, and the longest wait."""
+
+    events: int
+    longest_ms: float
+
+
 class MoveAnswer(TypedDict):
-    """What came of a move to another host. `note`: which hosts and what became of the state, or why it did not move."""
+    """What came of a move to another host. `note`: which hosts and what became of the state, or why it did not move.
+
+    `held`: the events that waited meanwhile.
+    """
 
     success: bool
     mod_id: str
     to: str
     note: str
+    held: MovedHeld | None
 
 
 class OwnerForm(TypedDict):
@@ -420,6 +433,8 @@ class EventRow(TypedDict):
     success: bool
     message: str | None
     payload: Any
+    host: NotRequired[str]
+    """The host that it came in at, or was asked on, where there are several."""
 
 
 class SessionForm(TypedDict):

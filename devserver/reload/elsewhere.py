@@ -6,15 +6,17 @@ A network of one process has none of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from devserver.loader.modules import Reading
 from devserver.model.change import Sources
 from devserver.model.facts import ErrorFacts, Outcome, Status
 from devserver.model.lifecycle import Action, Phase
 from devserver.model.plan import Group, LiveMod, Plan, Step
 from devserver.reload.carried import Candidate
+from devserver.reload.history import Past
 from devserver.sources.graph import ModuleFacts, ModuleGraph
 
 
@@ -37,11 +39,16 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """What became of a step on another host, and the sources that the attempt depended on."""
+    """What became of a step on another host, and the sources that the attempt depended on.
+
+    `replaced`: the generation before; `texts`: the sources that it replaced, as they were.
+    """
 
     step: Step
     outcome: Outcome
     touched: Sources
+    replaced: int = 0
+    texts: Mapping[Path, Reading] = field(default_factory=dict)
 
 
 class FailedElsewhere(Exception):
@@ -118,6 +125,22 @@ def merged(here: Sequence[LiveMod], ran: Iterable[Ran], order: Sequence[str]) ->
     place = {mod_id: number for number, mod_id in enumerate(order)}
     everything = [*here, *(each.mod for each in ran)]
     return tuple(sorted(everything, key=lambda mod: place.get(mod.mod_id, len(place))))
+
+
+def past_of_all(past: Past | None, ended: Iterable[StepEnded]) -> Past | None:
+    """What a reload on this host and others has replaced, so that it can be undone as one; `past`: here."""
+    far = [each for each in ended if (each.outcome.action, each.outcome.status) == (Action.RELOAD, Status.APPLIED)]
+    if past is None and not any(each.texts for each in far):
+        return None
+    known = past or Past(mods={}, replaced={}, modules=(), texts={}, states={})
+    modules = [*known.modules, *(name for each in far for name in each.step.modules)]
+    return replace(
+        known,
+        mods={**known.mods, **{each.outcome.mod_id: each.outcome.generation for each in far}},
+        replaced={**known.replaced, **{each.outcome.mod_id: each.replaced for each in far}},
+        modules=tuple(dict.fromkeys(modules)),
+        texts={**{path: text for each in far for path, text in each.texts.items()}, **known.texts},
+    )
 
 
 def as_moves(steps: Iterable[Step], outcomes: Sequence[Outcome], here: str) -> list[Outcome]:

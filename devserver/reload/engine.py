@@ -58,7 +58,7 @@ from devserver.model.split import Line, StateMode, label_of, main_of
 from devserver.reload import hooks
 from devserver.reload.apply import GivenUp, Transaction
 from devserver.reload.bookkeeping import Bookkeeping
-from devserver.reload.elsewhere import FailedElsewhere, Pact, as_moves
+from devserver.reload.elsewhere import FailedElsewhere, Pact, as_moves, past_of_all
 from devserver.reload.error_facts import error_facts, own_files
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
@@ -559,8 +559,8 @@ class Engine:
             ]
             self.proof.expect(transaction.build.remains, [old for old, _ in pairs])
             self._tell_outdated(transaction.build, pairs)
-        if carried.past is not None:
-            pasts.append(carried.past)
+        if (past := past_of_all(carried.past, ended)) is not None:
+            pasts.append(past)
         others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
         if carried.failure is not None and others:
             return await self._carry_group(Group(others), plan, before, mark, pasts)

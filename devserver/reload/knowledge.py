@@ -265,7 +265,8 @@ class Knowledge:
         return now != gone and bool(self._modules.stale(sources_now([now])) or now not in self._modules.digests)
 
     def _undoable(self, *, redo: bool) -> dict[str, Past]:
-        return self.history.back({each.mod_id: each.number for each in self._registry.live}, redo=redo)
+        here = {each.mod_id: each.number for each in self._registry.live}
+        return self.history.back({**{each.mod.mod_id: each.mod.generation for each in self._ran}, **here}, redo=redo)
 
     def _returns(self, past: Past, mod_id: str) -> Returns:
         """Return what an undo of a reload brings of a mod, and whether the disk differs."""
@@ -447,12 +448,17 @@ class Knowledge:
         """Return all sources of everything that runs, or was last tried: these are watched."""
         if not self.watches:
             return {}
-        digests = cast(dict[Path, Digest | None], self._modules.digests)
+        digests, far = cast(dict[Path, Digest | None], self._modules.digests), self._sources_elsewhere()
         # The sources of an undo: until they are loaded again, the different ones on disk are known.
-        undone = {path: disk for path, (loaded, disk) in self._undone.items() if digests.get(path) == loaded}
+        loaded = ChainMap(digests, far)
+        undone = {path: disk for path, (was, disk) in self._undone.items() if loaded.get(path) == was}
         reads = {path: digest for each in self._registry.live for path, digest in each.reads.items()}
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
-        return Known(ChainMap(undone, tried, digests, reads, self._sources_elsewhere()), self.written())
+        return Known(ChainMap(undone, tried, digests, reads, far), self.written())
+
+    def can_undo(self, mods: Iterable[str], *, redo: bool) -> bool:
+        """Return whether the last reload (or undo) of all these mods, by id, can be taken back here."""
+        return self._undoable(redo=redo).keys() >= set(mods)
 
     def written(self) -> Collection[str]:
         """Return the files that mods have written themselves: their data. Also those of unloaded

@@ -13,7 +13,7 @@ from typing import Protocol
 from devserver.control.control import Control, ControlApi
 from devserver.control.desk import Desk, DeskApi
 from devserver.control.feed import FeedApi
-from devserver.control.hosts import HostsApi, HostsKnown
+from devserver.control.hosts import HostsApi
 from devserver.control.lines import LinesApi, LinesAsked, Submits
 from devserver.control.page import PageApi
 from devserver.control.receipts import ReceiptsApi
@@ -36,10 +36,6 @@ NEW_AGENTS_PER_MINUTE = 64
 class Served(Desk, LinesAsked, Submits, Protocol):
     """The server, as its own routes need it."""
 
-    @property
-    def hosting(self) -> HostsKnown:
-        """The hosts of the network."""
-
 
 def make_app(
     network: ServedNetwork,
@@ -49,6 +45,7 @@ def make_app(
     port_of: Callable[[], int],
     allowed_hosts: Iterable[str] = (),
     routes: Iterable[Route] = (),
+    hosts: HostsApi | None = None,
     join_token: str | None = None,
     hold: float = HOLD_SECONDS,
     hello_seconds: float = HELLO_SECONDS,
@@ -58,10 +55,10 @@ def make_app(
 
     Arguments: `control`, the commands' side, None for agents alone; `token`, this run's admin
     token; `port_of`, the bound port, asked once, with the first request; `allowed_hosts`, our Hosts
-    beside loopback; `routes`, further ones; `join_token`, which new agents from other machines have
-    to show, None if none may come; `hold` and `hello_seconds`, the seconds that a poll and the
-    first message of a WebSocket are waited for; `new_agents_per_minute`, the most strangers that
-    may join.
+    beside loopback; `routes`, further ones; `hosts`, leads to those of other hosts;
+    `join_token`, which new agents from other machines have to show, None if none may come; `hold`
+    and `hello_seconds`, the seconds that a poll and the first message of a WebSocket are waited
+    for; `new_agents_per_minute`, the most strangers that may join.
 
     Raises ValueError for an empty token and for an incompletely declared route.
     """
@@ -71,14 +68,13 @@ def make_app(
     joining = Joining(network, per_minute=new_agents_per_minute, token=join_token)
     wire = Wire(network, joining, audit, port_of=port, hold=hold)
     push = Push(network=network, joining=joining, audit=audit, hello_seconds=hello_seconds)
-    table = RouteTable(
-        (
-            *wire.routes(),
-            Route(WEBSOCKET, "/ws", Scope.JOIN, socket=push),
-            *(() if control is None else ControlApi(control, token).routes()),
-            *routes,
-        )
+    everything = (
+        *wire.routes(),
+        Route(WEBSOCKET, "/ws", Scope.JOIN, socket=push),
+        *(() if control is None else ControlApi(control, token).routes()),
+        *routes,
     )
+    table = RouteTable(everything if hosts is None else hosts.over_hosts(everything))
     names = tuple(allowed_hosts)
 
     def most_upload() -> int:
@@ -94,6 +90,7 @@ def own_routes(
     views: LiveViews,
     replaying: Replayer,
     page: PageApi,
+    hosts: HostsApi,
     studio: Path | None,
 ) -> tuple[Route, ...]:
     """Return the routes of a server beside the agents' and `ControlApi`'s, without Studio's if there is no build."""
@@ -105,6 +102,6 @@ def own_routes(
         *ShelfApi(network).routes(),
         *page.routes(),
         *LinesApi(server, server).routes(),
-        *HostsApi(server.hosting).routes(),
+        *hosts.routes(),
         *(() if studio is None else studio_routes(studio)),
     )

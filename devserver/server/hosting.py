@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
+from devserver.control.hosts import HostsApi
 from devserver.model.facts import Fact, HostsStarted, Outcome, PlanDone
+from devserver.server.moving import Moving
+from devserver.transports.http.answers import Answer
+from devserver.transports.http.routes import Request
+from devserver.transports.strict import Malformed
 
 if TYPE_CHECKING:
     from devserver.hosts.host import Host
+    from devserver.hosts.requests import Request as AskedElsewhere
     from devserver.hosts.wanted import Wanted
 
 
@@ -25,6 +31,9 @@ class Hosting:
         """Where there are several hosts, once others may ask this one."""
         self.on_secrets: Callable[..., None] = lambda *secrets: None
         """Told what must not be shown: the passwords of the engine."""
+        self.api = HostsApi(self)
+        """Answers what people ask at other hosts."""
+        self.moving: Moving | None = None
         self._wanted, self._network, self._path = wanted, network, path
         self._url, self._tell = url, tell
 
@@ -46,6 +55,7 @@ class Hosting:
     async def open(self) -> None:
         """Let others ask, once the mods are loaded."""
         if self.host is not None:
+            self.host.requests.answer = self._answer
             self.started = await self.host.open()
 
     async def end(self) -> None:
@@ -57,6 +67,39 @@ class Hosting:
         """Tell others of mods that have changed. From any thread."""
         if self.host is not None and isinstance(fact, PlanDone | Outcome):
             self.host.mods_changed()
+
+    # What people ask
+
+    @property
+    def name(self) -> str:
+        """The name of this host; empty in a network of one process."""
+        return "" if self.host is None else self.host.name
+
+    @property
+    def author(self) -> str:
+        """The host that has network.yaml."""
+        return "" if self.host is None else self.host.author
+
+    @property
+    def allows(self) -> bool:
+        """Whether people at other hosts may ask this one."""
+        return self._network.config.host_commands
+
+    async def ask(self, host: str, path: str, request: Request) -> Answer:
+        """Ask another host."""
+        assert self.host is not None, "a network of one process asks no other host"
+        return await self.host.requests.ask(host, path, request.body, request.query)
+
+    async def _answer(self, asked: AskedElsewhere) -> Answer:
+        return await self.api.answer(asked.path, asked.by, asked.body, asked.query)
+
+    async def move(self, mod: str, to: str) -> dict[str, Any]:
+        """Bring a mod to another host. Raises Malformed where it cannot be tried."""
+        rows = self.rows()
+        if rows is None or self.moving is None:
+            raise Malformed("one_host", "this network has one host; start it with: oa-dev run --hosts", 409)
+        there = {each["host"] for each in rows["hosts"] if each["state"] != "away"}
+        return await self.moving.move(mod, to, here=self.name, hosts=there)
 
     def rows(self) -> dict[str, Any] | None:
         """Return the engine and the hosts; None in a network of one process."""

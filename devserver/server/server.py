@@ -55,6 +55,7 @@ from devserver.server.kept_states import KeptStates, lost_words
 from devserver.server.key_actions import KeyActions
 from devserver.server.leaving import Leaving
 from devserver.server.log_ahead import LogAhead
+from devserver.server.moving import Moving
 from devserver.server.outside import Outside
 from devserver.server.port_holder import port_holder
 from devserver.server.recording import Recording
@@ -204,6 +205,7 @@ class Server:
         )
         self.hosting: Hosting = Hosting(options.hosts, self._network, path=options.path, url=self._url, tell=self.tell)
         self.hosting.on_secrets = self._redactor.hide
+        self.hosting.moving = Moving(options.path, self.views.reloads, lambda: self.saves.paused or not options.watch)
         self._watch = self._make_watch()
 
     def _make_keys(self) -> KeyActions:
@@ -388,6 +390,7 @@ class Server:
         own = own_routes(
             self,
             self._network,
+            hosts=self.hosting.api,
             views=self.views,
             replaying=self._replaying,
             page=PageApi(self._token, self._tickets),
@@ -401,6 +404,7 @@ class Server:
             token=self._token,
             port_of=self._port,
             routes=own,
+            hosts=self.hosting.api,
             allowed_hosts=(*self._exposure.names, *earlier),
             join_token=self._exposure.join_token,
         )

@@ -20,7 +20,7 @@ from devserver.config.typed import config_schema_of
 from devserver.live.generation import Generation
 from devserver.model.config import Manifest
 from devserver.model.facts import ErrorFacts, Fact, ModError, Notice, Outcome, PlanDone, Status
-from devserver.model.lifecycle import Action
+from devserver.model.lifecycle import Action, ModState
 from devserver.model.wire_form import error_to_dict, holder_to_dict, iso_of, outcome_to_dict
 from devserver.network.agent import Agent
 from devserver.server.saves import Saves
@@ -153,7 +153,7 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: 
         "network_id": network.network_id,
         "pid": os.getpid(),
         "uptime_s": network.uptime,
-        **({"mods": _mod_rows(network, standing, live), "down": _down(network, standing, live)} if mods else {}),
+        **({"mods": _all_rows(network, standing, live), "down": _down(network, standing, live)} if mods else {}),
         "lingering": lingering,
         "agents": [_agent_row(network, each) for each in network.directory.agents()],
         "memory": network.directory.accounts.rows(),
@@ -175,10 +175,27 @@ def mods_since(network: AgentNetwork, standing: Standing, revision: int) -> Row:
     changed = [each for each in live if standing.changed(each.mod_id, revision)]
     return {
         "revision": now,
-        "order": [each.mod_id for each in live],
-        "mods": _mod_rows(network, standing, changed),
+        "order": [*(each.mod_id for each in live), *(each.mod_id for each in network.engine.registry.away)],
+        "mods": _all_rows(network, standing, changed),
         "down": _down(network, standing, live),
     }
+
+
+def _all_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generation]) -> list[Row]:
+    """Return the rows of mods of this host, and of all that other hosts run."""
+    away = [
+        {
+            "mod_id": each.mod_id,
+            "mod_path": each.mod_path,
+            "generation": each.number,
+            "state": ModState.LIVE.value,
+            "host": each.host,
+            **_IDLE,
+            **standing.of(each.mod_id),
+        }
+        for each in network.engine.registry.away
+    ]
+    return [*_mod_rows(network, standing, mods), *away]
 
 
 def _mod_rows(network: AgentNetwork, standing: Standing, mods: Sequence[Generation]) -> list[Row]:
@@ -213,7 +230,8 @@ def _file(network: AgentNetwork, generation: Generation) -> str | None:
 
 def _down(network: AgentNetwork, standing: Standing, live: Sequence[Generation]) -> list[Row]:
     wanted = {each.path for each in network.config.enabled_specs}
-    return standing.down(wanted, {each.mod_path for each in live})
+    running = {*(each.mod_path for each in live), *(each.mod_path for each in network.engine.registry.away)}
+    return standing.down(wanted, running)
 
 
 def _restart_needed(network: AgentNetwork) -> Row | None:

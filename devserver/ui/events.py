@@ -27,7 +27,7 @@ def event_line(row: Mapping[str, Any], view: View) -> Line:
     told = dim(f"  {json.dumps(payload, ensure_ascii=False)}") if payload else plain("")
     return (
         plain(f"{at} "),
-        dim(f"#{row['number']} "),
+        dim(f"{row.get('host', '')}#{row['number']} "),
         strong(str(row.get("event_name"))),
         plain(way),
         sign,

@@ -9,7 +9,7 @@ from devserver.model.facts import Status
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
 from devserver.ui.segments import Line, Segment, dim, joined, plain, strong
-from devserver.ui.words import listed, took
+from devserver.ui.words import count, listed, took
 
 _LATER_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -104,7 +104,8 @@ def _mod(row: Mapping[str, Any], view: View) -> tuple[Line, ...]:
     # A mod that declares no version has 0, which says nothing.
     declared = str(row.get("version", "")) if row.get("version") not in (None, "0") else ""
     said = joined((str(row.get("mod_path", "")), declared), " ")
-    details = joined((said, str(row.get("file") or ""), str(row.get("state", "")), _share(row, view)), dot)
+    where = f"on {row['host']}" if row.get("host") else str(row.get("file") or "")
+    details = joined((said, where, str(row.get("state", "")), _share(row, view)), dot)
     failed, raised = row.get("failed"), row.get("raised")
     problems = []
     if isinstance(failed, Mapping):
@@ -160,7 +161,7 @@ def _hosts(values: object, view: View) -> tuple[Line, ...]:
     names = [
         str(each.get("host"))
         + (" (this one)" if each.get("here") else " (away)" if each.get("state") == "away" else "")
-        + ("" if each.get("here") or not each.get("agents") else f", {each['agents']} agents")
+        + ("" if each.get("here") or not each.get("agents") else f", {count(int(each['agents']), 'agent')}")
         for each in rows
     ]
     return ((plain(f"  {len(rows)} hosts" if len(rows) != 1 else "  1 host"), dim(_listed(names, view))),)

@@ -117,8 +117,6 @@ def test_agents_of_both_doors_meet_the_same_mod_over_a_save(pair: Pair, agents: 
     for n in range(20):
         assert ana.send("test.number", {"n": n}, to="agent:bob")["data"]["delivered"] == 1
     assert _numbers(bob, 20) == list(range(20))
-    refused = json.dumps(pair.gpu.control("load", mod_path="mods.echo"))
-    assert "network.yaml is on laptop: type there: oa-dev load mods.echo" in refused
     config = (pair.laptop.site.folder / ".oa-dev" / "hosts" / "engine.json").read_text()
     secrets = json.loads(config)["passwords"].values()
     written = json.dumps([*pair.laptop.lines, *pair.gpu.lines]) + pair.laptop.log() + pair.gpu.log()
@@ -129,10 +127,10 @@ def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Ag
     """`oa-dev move` writes network.yaml; the state comes along, each event meanwhile is answered once, saves follow."""
     ana, bob = agents["ana"], agents["bob"]
     before = bob.send("echo.say")["data"]["n"]
-    for to in ("gpu-1", "laptop"):
+    for to, asked_in in (("gpu-1", pair.folder), ("laptop", pair.laptop.site.folder)):
         moving = subprocess.Popen(
             [OA_DEV, "move", "echo", "--to", to, "--json"],
-            cwd=pair.laptop.site.folder,
+            cwd=asked_in,
             env=environment(),
             stdout=subprocess.PIPE,
             text=True,
@@ -153,6 +151,46 @@ def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Ag
         assert saved["host"] == ("gpu-1" if to == "gpu-1" else "")
         assert {each.send("echo.say")["message"] for each in (ana, bob)} == {word}
         before += 2
+
+
+def test_what_is_asked_on_any_host_is_done_for_all(pair: Pair, agents: dict[str, Agent]) -> None:
+    """Commands on the host that joined are answered as on the author, which says where they were given; status and
+    events tell of all hosts; a host brings nothing of its own."""
+    ana, bob = agents["ana"], agents["bob"]
+    mark = pair.laptop.mark()
+    told = pair.gpu.control("reload", mods=["echo"])
+    assert [(each["mod_id"], each["status"]) for each in told["outcomes"]] == [("echo", "applied")]
+    assert pair.laptop.line("plan", since=mark)["cause"] == "asked on gpu-1"
+    mark = pair.laptop.mark()
+    pair.laptop.site.mod("echo", ECHO.format(word="new"))
+    pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
+    done = _typed(pair, "undo", "--json")
+    assert json.loads(done)["outcomes"][0]["status"] == "applied" and bob.send("echo.say")["message"] == "from laptop"
+    assert pair.gpu.control("unload", mod_path="mods.echo")["outcomes"][0]["status"] == "applied"
+    assert pair.gpu.control("load", mod_path="mods.echo")["outcomes"][0]["status"] == "applied"
+    refused = pair.gpu.request(
+        "POST",
+        "/_dev/load",
+        {"mod_path": "mods.echo", "config": {"a": 1}},
+        headers={"Authorization": f"Bearer {pair.gpu.token}"},
+    )
+    assert (refused.status, refused.json["code"]) == (403, "not_from_there")
+    rows = {each["mod_id"]: each for each in pair.gpu.control("status")["mods"]}
+    assert rows["echo"]["host"] == "laptop" and rows["echo"]["generation"] >= 1
+    assert f"echo v{rows['echo']['generation']}  mods.echo - on laptop - live" in _typed(pair, "status")
+    for each in agents.values():
+        each.send("test.seen", {"by": each.agent_id})
+    found = [json.loads(line) for line in _typed(pair, "events", "test.seen", "--last", "9", "--json").splitlines()]
+    assert [(each["host"], each["source_id"]) for each in found] == [("laptop", "ana"), ("gpu-1", "bob")]
+    whole = json.loads(_typed(pair, "events", f"laptop#{found[0]['number']}", "--json"))
+    assert whole["payload"] == {"by": ana.agent_id}
+
+
+def _typed(pair: Pair, *words: str) -> str:
+    """What a command prints in the folder of the host that joined."""
+    done = subprocess.run([OA_DEV, *words], cwd=pair.folder, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_engine_is_killed_and_started_again(pair: Pair, agents: dict[str, Agent]) -> None:

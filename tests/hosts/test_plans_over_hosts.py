@@ -20,9 +20,10 @@ from devserver.hosts.follow import Followed
 from devserver.hosts.link import Link
 from devserver.hosts.members import Members
 from devserver.hosts.names import BUCKETS, CODE, DECISIONS, Names
-from devserver.model.change import ConfigChanged
+from devserver.model.change import ConfigChanged, UndoAsked
 from devserver.model.facts import PlanDone, Status
 from devserver.model.lifecycle import Action
+from devserver.sources.files import digest_of
 
 SCRIPT = Path(__file__).with_name("other_host.py")
 WIKI = """
@@ -181,6 +182,41 @@ async def test_a_save_is_one_transaction_over_two_hosts(two: TwoHosts) -> None:
     done = await two.work.save("mods/lib/text.py", "WORD = 'four'\n")
     assert {each.status for each in done.outcomes} == {Status.APPLIED}
     assert (await two.ask("wiki.ask"))["data"]["word"] == "four"
+
+
+async def test_an_undo_is_one_transaction_over_two_hosts(two: TwoHosts) -> None:
+    """Both hosts go back to the code and the state of before, or none does; what is on disk is not served again on its
+    own, and a redo brings it."""
+    await two.config()
+    await two.ask("wiki.ask")
+    done = await two.work.save("mods/lib/text.py", "WORD = 'two'\n")
+    assert {each.status for each in done.outcomes} == {Status.APPLIED}
+    assert (await two.ask("wiki.ask"))["data"] == {"word": "two", "calls": 2, "data": "data"}
+
+    undone = await two.work.net.submit(UndoAsked())
+    assert [(each.mod_id, each.host, each.status, each.generation) for each in undone.outcomes] == [
+        ("board", "", Status.APPLIED, 3),
+        ("wiki", "gpu-1", Status.APPLIED, 3),
+    ], [each.error for each in undone.outcomes]
+    assert "v1 again, mods/lib/text.py on disk differs" in undone.outcomes[1].reason
+    assert (await two.ask("wiki.ask"))["data"] == {"word": "one", "calls": 2, "data": "data"}
+    text = two.work.folder / "mods/lib/text.py"
+    assert two.work.net.engine.knowledge.sources()[text] == digest_of(text.read_bytes())
+
+    redone = await two.work.net.submit(UndoAsked(redo=True))
+    assert {each.status for each in redone.outcomes} == {Status.APPLIED}, [each.error for each in redone.outcomes]
+    assert (await two.ask("wiki.ask"))["data"]["word"] == "two"
+
+    assert two.process is not None
+    two.process.kill()
+    await two.process.wait()
+    two.author.forget("gpu-1")
+    await two.start_other()
+    await two.config()
+    held = await two.work.net.submit(UndoAsked(("board",)))
+    assert held.outcomes[0].reason == "no further reload of board can be undone; v4 keeps running", held.outcomes
+    there = await two.ask("wiki.ask")
+    assert (there["data"]["word"], two.work.running()["board"]) == ("two", 4), "one of two is not undone alone"
 
 
 async def test_a_mod_moves_with_its_state(two: TwoHosts) -> None:

@@ -48,6 +48,7 @@ _TAKEN_SETTINGS = {
     "cooldown": "dev.cooldown",
     "agents": "dev.agents",
     "take_over": "dev.hosts.take_over",
+    "host_commands": "dev.hosts.commands",
 }
 """The settings that are in effect as soon as network.yaml has them, each with its place there."""
 

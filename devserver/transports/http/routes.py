@@ -22,12 +22,14 @@ METHODS = frozenset({"GET", "POST", WEBSOCKET})
 
 @dataclass(slots=True)
 class Request:
-    """A request that passed the gate. `who`: its sender, for the audit log."""
+    """A request that passed the gate. `who`: its sender, for the audit log; `asked_on`: the other host that it was
+    made on, as that says."""
 
     principal: Principal
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     who: str = "unknown"
+    asked_on: str = ""
 
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Answer]]
