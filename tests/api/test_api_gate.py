@@ -368,6 +368,7 @@ def test_every_route_that_can_be_reached_has_a_scope(network):
         ("GET", "/_dev/handlers", Scope.READ),
         ("GET", "/_dev/why", Scope.READ),
         ("GET", "/_dev/hosts", Scope.READ),
+        ("POST", "/_dev/move", Scope.ADMIN),
         ("POST", "/_dev/reload", Scope.MODS_WRITE),
         ("POST", "/_dev/restart", Scope.ADMIN),
         ("POST", "/_dev/load", Scope.MODS_WRITE),

@@ -35,6 +35,7 @@ ROUTES = {
     ("GET", "/_dev/handlers"): True,
     ("GET", "/_dev/why"): True,
     ("GET", "/_dev/hosts"): True,
+    ("POST", "/_dev/move"): True,
     ("POST", "/_dev/reload"): True,
     ("POST", "/_dev/restart"): True,
     ("POST", "/_dev/load"): True,
