@@ -23,6 +23,7 @@ from devserver.model.change import Sources
 from devserver.model.config import Manifest
 from devserver.model.event import Event
 from devserver.model.lifecycle import HandOver, ModState
+from devserver.model.plan import LiveMod
 
 
 @dataclass(slots=True, eq=False)
@@ -181,6 +182,8 @@ class Generation:
     """What its code installed and started and did not remove, after its end, each in words."""
     tally: Tally | None = None
     """The results of its events, if there are several versions of the mod."""
+    planned: LiveMod | None = None
+    """What plans know of it, once one has asked (`reload/live_mods`)."""
     handled: int = 0
     failed: int = 0
     _when_idle: list[Callable[[], None]] = field(default_factory=list)

@@ -80,7 +80,7 @@ class Overseer:
         a limit of their own."""
         limit = self._around.limits.handler
         for generation in self._registry.live:
-            if generation.state is ModState.LIVE:
+            if generation.calls and generation.state is ModState.LIVE:
                 for call in generation.handler_calls():
                     if now - call.started > limit:
                         reason = f"{generation.name}: the handler did not answer within {limit:g} s"

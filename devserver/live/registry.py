@@ -192,6 +192,7 @@ class Registry:
         self._aliases: dict[str, Slot] = {}
         """The lines whose code has a path of its own, by that path and by its id."""
         self._table: RoutingTable[Slot] | None = None
+        self._heard: tuple[RoutingTable[Slot], Mapping[str, tuple[str, ...]]] | None = None
         self._live: tuple[Generation, ...] | None = None
         self._lock = threading.Lock()
         self.overdue: list[Call] = []
@@ -230,9 +231,15 @@ class Registry:
         slot = self._slots.get(mod_id)
         return () if slot is None else _patterns(slot)
 
-    def heard(self) -> dict[str, tuple[str, ...]]:
-        """Return the patterns of each mod of the network, by id: mods of other hosts included."""
-        return {slot.mod_id: _patterns(slot) for slot in self.table.all}
+    def heard(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the patterns of each mod of the network, by id: mods of other hosts included.
+
+        The same object until one of them differs.
+        """
+        table = self.table
+        if self._heard is None or self._heard[0] is not table:
+            self._heard = table, {slot.mod_id: _patterns(slot) for slot in table.all}
+        return self._heard[1]
 
     def find_away(self, path_or_id: str) -> Slot | None:
         """The slot of a mod that another host runs, by id, path or local path; `wiki@main` is wiki."""

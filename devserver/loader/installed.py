@@ -65,7 +65,8 @@ class InstalledCode:
         self._began_ns: float | None = began * 1e9
         self._known: dict[str, _Stamp | None] = {}
         self._differing: dict[str, _Stamp | None] = {}
-        self._others: set[str] = set()
+        self._seen: set[str] = set()
+        """The names of the files of modules that were looked at, those of mods too."""
 
     def holds(self, path: Path) -> bool:
         """Return whether modules were loaded from this file, and no mod owns it."""
@@ -93,14 +94,12 @@ class InstalledCode:
         return tuple(dict.fromkeys(_words(each) for each in found))
 
     def _add_new(self) -> None:
-        for file in _files():
-            if file in self._known or file in self._others:
-                continue
-            if (file.startswith(_STDLIB) and _INSTALLED.isdisjoint(Path(file).parts)) or (
-                file.endswith(".py") and self._is_watched(Path(file))
-            ):
-                self._others.add(file)
-            else:
+        fresh = [each for each in _named_files() if each not in self._seen]
+        self._seen.update(fresh)
+        for file in map(_container, fresh):
+            is_pythons = file.startswith(_STDLIB) and _INSTALLED.isdisjoint(Path(file).parts)
+            is_of_mods = file.endswith(".py") and self._is_watched(Path(file))
+            if not is_pythons and not is_of_mods and file not in self._known:
                 self._known[file] = self._first_stamp(file)
         self._began_ns = None
 

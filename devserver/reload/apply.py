@@ -489,7 +489,7 @@ class Transaction:
         """Raise NeedUnmet where what the code says of needs and versions does not hold."""
         # Over several hosts the plan has looked at needs: what runs elsewhere is not in this table.
         if candidate.mod_class is not None and candidate.step.line is None and self._pact is None:
-            check_needs(candidate, self.candidates, self._shop.registry.live)
+            check_needs(candidate, self.candidates, self._shop.registry)
 
     async def _open_gate(self, candidate: Candidate) -> None:
         if candidate.slot is not None:

@@ -117,7 +117,8 @@ class Declared:
         """Return the declarations of the new sources of live mods and of the files beside them, if
         a decision may depend on these."""
         found = {}
-        for mod in live if stale or changed else ():
+        concerned = [mod for mod in live if mod.entry in stale or mod.manifest is not None]
+        for mod in concerned if stale or changed else ():
             beside = mod.manifest is not None and any(each in changed for each in mod.manifest.files)
             path = stale.get(mod.entry) or (mod.file if beside else None)
             data = texts.get(path) or bytes_of(path) if path is not None and path.suffix == ".py" else None

@@ -6,10 +6,10 @@ A plan reads literals. The check comes before any change of live mods.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from devserver.errors import NeedUnmet
-from devserver.live.generation import Generation
+from devserver.live.registry import Registry
 from devserver.market.requirements import Requirement
 from devserver.model.names import mod_id_of, module_of
 from devserver.reload.carried import Candidate
@@ -18,22 +18,29 @@ from devserver.sources.declarations import read_declarations
 from devserver.sources.files import read_bytes
 
 
-def check_needs(candidate: Candidate, group: Sequence[Candidate], live: Iterable[Generation]) -> None:
+def check_needs(candidate: Candidate, group: Sequence[Candidate], registry: Registry) -> None:
     """Raise NeedUnmet if a mod needs one that does not run, or its version does not suit another
     one.
 
-    `group` comes together, `live` runs. Needs of the former generation are not checked: a person
-    may have forced these.
+    `group` comes together, `registry` has what runs. Needs of the former generation are not
+    checked: a person may have forced these.
     """
     coming = {module_of(each.step.mod_path): each for each in group if each.mod_class is not None}
-    running = {module_of(each.mod_path): str(each.instance.version) for each in live}
-    versions = running | {path: str(each.mod_class.version) for path, each in coming.items() if each.mod_class}
     kept = set() if candidate.old is None else set(_needs(candidate.old.instance))
     for needed in _needs(candidate.mod_class):
         path = module_of(needed.path)
         if needed not in kept or path in coming:
-            _check(candidate, needed, versions.get(path))
-    _check_others(candidate, [each for each in live if module_of(each.mod_path) not in coming])
+            _check(candidate, needed, _version_of(path, coming, registry))
+    _check_others(candidate, coming, registry)
+
+
+def _version_of(path: str, coming: Mapping[str, Candidate], registry: Registry) -> str | None:
+    """Return the version that a mod (by path) has after this change; None if it does not run."""
+    if path in coming:
+        return str(coming[path].mod_class.version)  # type: ignore[union-attr]
+    slot = registry.find(path)
+    is_it = slot is not None and slot.live is not None and module_of(slot.mod_path) == path
+    return str(slot.live.instance.version) if is_it else None  # type: ignore[union-attr]
 
 
 def _check(candidate: Candidate, needed: Requirement, version: str | None) -> None:
@@ -44,13 +51,13 @@ def _check(candidate: Candidate, needed: Requirement, version: str | None) -> No
         raise _unmet(f"it needs {needed}, and {mod_id_of(needed.path)} is {version}", candidate, "requires")
 
 
-def _check_others(candidate: Candidate, others: Iterable[Generation]) -> None:
+def _check_others(candidate: Candidate, coming: Collection[str], registry: Registry) -> None:
     """Refuse a version that does not suit the mods that need it, if the former one does."""
     if candidate.old is None or candidate.mod_class is None:
         return
     before, now = str(candidate.old.instance.version), str(candidate.mod_class.version)
-    for other in others if before != now else ():
-        for each in _needs(other.instance):
+    for other in registry.live if before != now else ():
+        for each in _needs(other.instance) if module_of(other.mod_path) not in coming else ():
             is_it = module_of(each.path) == module_of(candidate.step.mod_path)
             if is_it and each.allows(before) and not each.allows(now):
                 words = f"{candidate.step.mod_id} {now} does not suit {other.mod_id}, which needs {each}"

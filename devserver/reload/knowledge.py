@@ -81,6 +81,7 @@ class Knowledge:
     ) -> None:
         self.config = config
         self.specs = _by_module(config)
+        self._wanted = frozenset(each.path for each in self.specs.values() if each.enabled)
         self.failed: dict[str, Attempt] = {}
         self._roots = roots
         self._modules = modules
@@ -95,6 +96,8 @@ class Knowledge:
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
         """The digest of each source that the last undo loaded, and the digest on disk then."""
         self._differing: dict[Path, Digest | None] = {}
+        self._reads: tuple[tuple[Generation, ...], dict[Path, Digest | None]] | None = None
+        """The data files that mods have read, with the mods that ran when they were gathered."""
         self.elsewhere: Elsewhere | None = None
         """The other hosts, where there are any."""
         self.watches = True
@@ -189,7 +192,7 @@ class Knowledge:
             live=live,
             graph=self._graph(),
             stale=stale,
-            stale_reads={mod.mod_id: path for mod in live for path in changed_of(mod.reads, changed)},
+            stale_reads={mod.mod_id: path for mod in live if mod.reads for path in changed_of(mod.reads, changed)},
             retry=frozenset(
                 module_of(path)
                 for path, attempt in self.failed.items()
@@ -205,7 +208,9 @@ class Knowledge:
             final=() if redo else self.history.final,
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
             missing=self._missing(live, stale) if stale else {},
-            missed=frozenset(each.mod_id for each in live if is_held(self.failed.get(each.mod_path))),
+            missed=frozenset(each.mod_id for each in live if is_held(self.failed.get(each.mod_path)))
+            if self.failed
+            else frozenset(),
             absent=absent,
             archives=frozenset(path for path in changed if path.suffix != ".py" and str(path) in sys.path),
             waiting={module_of(path): attempt.needs for path, attempt in self.failed.items() if attempt.needs},
@@ -347,12 +352,20 @@ class Knowledge:
                 return []
             case _:
                 asked = [trigger.path] if isinstance(trigger, LoadAsked) else []
-                return asked + [each.path for each in self.config.enabled_specs if each.path in self.failed]
+                again = self.config.enabled_specs if self.failed else ()
+                return asked + [each.path for each in again if each.path in self.failed]
 
     def has_spare(self) -> bool:
         """Return whether a mod runs that no person asks for."""
-        specs = ((each, self.specs.get(module_of(each.mod_path))) for each in self._registry.live)
-        return any(each.came_with or (each.listed and (spec is None or not spec.enabled)) for each, spec in specs)
+        return any(
+            # Most are mods of network.yaml: the path that is written there is looked for first.
+            each.came_with or (each.listed and each.mod_path not in self._wanted and not self._is_wanted(each.mod_path))
+            for each in self._registry.live
+        )
+
+    def _is_wanted(self, path: str) -> bool:
+        spec = self.specs.get(module_of(path))
+        return spec is not None and spec.enabled
 
     def _is_there(self, path: str) -> bool:
         is_elsewhere = self.elsewhere is not None and module_of(path) in self.elsewhere.mods
@@ -393,6 +406,7 @@ class Knowledge:
             if now is not None and now.watch != (then.watch if then is not None else ()):
                 generation.reads = {**generation.reads, **sources_now(self.watched_for(path))}
                 self._live_mods.forget(generation)
+                self._reads = None
 
     def take_config(self, config: NetworkConfig) -> list[Notice]:
         """Take a new network.yaml, without settings that need a restart; return notices of its
@@ -400,6 +414,7 @@ class Knowledge:
         notices = [Notice(f"{each}: counts from now on", calm=True) for each in taken(config, self.config)]
         self.config, before = without_settings(config, self.config), self.specs
         self.specs = _by_module(self.config)
+        self._wanted = frozenset(each.path for each in self.specs.values() if each.enabled)
         self._watch_again(before)
         self.ended = {path: spec for path, spec in self.ended.items() if self.specs.get(path) == spec}
         self._registry.hold_at_most(config.limits.held_events)
@@ -452,13 +467,22 @@ class Knowledge:
         # The sources of an undo: until they are loaded again, the different ones on disk are known.
         loaded = ChainMap(digests, far)
         undone = {path: disk for path, (was, disk) in self._undone.items() if loaded.get(path) == was}
-        reads = {path: digest for each in self._registry.live for path, digest in each.reads.items()}
+        reads = self._reads_of_live()
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
         return Known(ChainMap(undone, tried, digests, reads, far), self.written())
 
     def can_undo(self, mods: Iterable[str], *, redo: bool) -> bool:
         """Return whether the last reload (or undo) of all these mods, by id, can be taken back here."""
         return self._undoable(redo=redo).keys() >= set(mods)
+
+    def _reads_of_live(self) -> dict[Path, Digest | None]:
+        """Return the data files that mods read in `initialize()`; asked for often, and other ones after
+        a commit alone."""
+        live = self._registry.live
+        if self._reads is None or self._reads[0] is not live:
+            found = {path: digest for each in live if each.reads for path, digest in each.reads.items()}
+            self._reads = live, found
+        return self._reads[1]
 
     def written(self) -> Collection[str]:
         """Return the files that mods have written themselves: their data. Also those of unloaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from typing import TypeGuard
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
@@ -21,11 +21,10 @@ class LiveMods:
     def __init__(self, modules: LoadedModules, registry: Registry) -> None:
         self._modules = modules
         self._registry = registry
-        self._known: WeakKeyDictionary[Generation, LiveMod] = WeakKeyDictionary()
 
     def all(self) -> tuple[LiveMod, ...]:
         """Return the mods that run, in their order."""
-        return tuple(self.of(each) for each in self._registry.live)
+        return tuple([each.planned if _is_as(each.planned, each) else self.of(each) for each in self._registry.live])
 
     def of(self, generation: Generation) -> LiveMod:
         """Return a generation as plans know it; made once, and again when its configuration or
@@ -36,17 +35,25 @@ class LiveMods:
             loaded = self._modules.get(generation.entry)
             line, out = (slot.line, slot.out) if slot is not None else (None, "")
             return _as_live_mod(generation, loaded.text if loaded else None, line, out)
-        known = self._known.get(generation)
-        now = (generation.config, generation.listed, generation.came_with)
-        if known is None or known.config is not now[0] or (known.listed, known.came_with) != now[1:]:
+        if not _is_as(generation.planned, generation):
             loaded = self._modules.get(generation.entry)
-            known = self._known[generation] = _as_live_mod(generation, loaded.text if loaded else None)
-        return known
+            generation.planned = _as_live_mod(generation, loaded.text if loaded else None)
+        return generation.planned
 
     def forget(self, generation: Generation) -> None:
         """Make the `LiveMod` of a generation again at the next request, because its files
         changed."""
-        self._known.pop(generation, None)
+        generation.planned = None
+
+
+def _is_as(planned: LiveMod | None, generation: Generation) -> TypeGuard[LiveMod]:
+    """Return whether a generation is still as plans know it."""
+    return (
+        planned is not None
+        and planned.config is generation.config
+        and planned.listed == generation.listed
+        and planned.came_with == generation.came_with
+    )
 
 
 def _as_live_mod(generation: Generation, text: Text | None, line: Line | None = None, out: str = "") -> LiveMod:

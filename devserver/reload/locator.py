@@ -37,8 +37,7 @@ class Locator:
 
     def obey_allow_list(self, obey: bool) -> None:
         """Set whether the next steps may bring only mods that network.yaml and the lock allow."""
-        allowed = (*allow_list(self._knowledge.config), *self._environment.mods)
-        self._allow_list = allowed if obey else None
+        self._allow_list = (*allow_list(self._knowledge.config), *self._environment.mods) if obey else None
 
     def __call__(self, step: Step) -> Located:
         """Return the place of a mod's code now: a module may have become a package."""

@@ -81,7 +81,9 @@ class Retirement:
 
     async def _end(self, generation: Generation) -> None:
         generation.state = ModState.CLOSED
-        if any(each is not generation and each.instance is generation.instance for each in self._registry.live):
+        slot = self._registry.find(generation.mod_path)
+        now = None if slot is None else slot.live
+        if now is not None and now is not generation and now.instance is generation.instance:
             # The next generation is the same instance under a new class.
             return
         if not generation.is_down:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from devserver.model.event import matches
 from devserver.model.facts import LostEvent, ShapeChange
 
 ENOUGH = 3
@@ -139,16 +138,22 @@ def lost_events(
         before, after: the patterns of all live mods.
         seen: who has sent events of each name lately, one entry for each event.
     """
-    was = tuple(before)
-    exact = [each for each in was if not each.endswith("*")]
+    was, now = Heard(before), Heard(after)
     # A name that only a prefix covered counts once an agent or a mod has sent it.
-    heard = [name for name in seen if any(matches(each, name) for each in was)]
-    names = dict.fromkeys((*exact, *heard))
-    return [
-        LostEvent(name, len(seen.get(name, ())), _senders(seen.get(name, ())))
-        for name in names
-        if not any(matches(each, name) for each in after)
-    ]
+    names = dict.fromkeys((*was.exact, *(name for name in seen if name in was)))
+    return [LostEvent(name, len(seen.get(name, ())), _senders(seen.get(name, ()))) for name in names if name not in now]
+
+
+class Heard:
+    """The names of events that patterns cover; the time of a look does not depend on their number."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        found = tuple(patterns)
+        self.exact = dict.fromkeys(each for each in found if not each.endswith("*"))
+        self._prefixes = tuple(each[:-1] for each in found if each.endswith("*"))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.exact or name.startswith(self._prefixes)
 
 
 def _senders(seen: Sequence[str | None]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ keeps.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
@@ -20,6 +20,9 @@ from devserver.model.lifecycle import Action
 from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, WAY, Said
 from devserver.model.wire_form import contract_to_dict
 from devserver.network.recorder import Recorder, rest_of, row_of
+
+Needs = dict[str, frozenset[str]]
+"""The keys that the payload of each event (by pattern) needs."""
 
 LOOKS = (2.0, 10.0, 30.0)
 """Seconds after a change at which answers are looked at."""
@@ -39,9 +42,10 @@ class Contracts:
     ) -> None:
         self._network, self._recorder = network, recorder
         self._tell, self._begin = tell, begin
-        self._heard: dict[str, tuple[str, ...]] = {}
+        self._heard: Mapping[str, tuple[str, ...]] = {}
         """The patterns of each mod, as of the last plan."""
-        self._needed: dict[str, frozenset[str]] = {}
+        self._needed: dict[str, Needs] = {}
+        """The keys that declared payloads need, by mod and event."""
         self._lost: dict[str, LostEvent] = {}
         self._needs: list[ShapeChange] = []
         self._told: set[ShapeChange] = set()
@@ -51,22 +55,24 @@ class Contracts:
 
     def note(self, fact: Fact) -> None:
         """Note a plan that was carried out. Call it on the control side's loop; returns at once."""
-        if not isinstance(fact, PlanDone) or not any(each.status is Status.APPLIED for each in fact.outcomes):
+        outcomes = fact.outcomes if isinstance(fact, PlanDone) else ()
+        changed = [each.mod_id for each in outcomes if each.status is Status.APPLIED]
+        if not isinstance(fact, PlanDone) or not changed:
             return
-        before = self._patterns
-        self._heard = self._heard_now()
-        needed, self._needed = self._needed, self._live_needs()
+        before, self._heard = self._heard, self._heard_now()
+        needed = self._note_needs(changed)
         if fact.plan.cause != "start" and (before or self._lost):
             self._begin(self._after(fact, before, needed))
 
     async def current(self) -> dict[str, Any]:
         """Return the lost events and changed shapes at present."""
         if not self._heard:
-            self._heard, self._needed = self._heard_now(), self._live_needs()
+            self._heard = self._heard_now()
+            self._note_needs(self._heard)
         changed = await run_in_thread(self._looked)
         return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), (*self._needs, *changed))))
 
-    async def _after(self, done: PlanDone, before: tuple[str, ...], needed: dict[str, frozenset[str]]) -> None:
+    async def _after(self, done: PlanDone, before: Mapping[str, tuple[str, ...]], needed: tuple[Needs, Needs]) -> None:
         # Here and not above: most starts never need it.
         from devserver.replay.contract import lost_events, newly_needed
 
@@ -74,11 +80,13 @@ class Contracts:
         # out.
         changed_before = await run_in_thread(self._looked)
         self._told |= set(changed_before)
-        lost = lost_events(before, self._patterns, self._senders())
+        # The table of a network whose mods hear what they heard is the same one.
+        is_same = before is self._heard
+        lost = [] if is_same else lost_events(_patterns(before), _patterns(self._heard), self._senders())
         # A person who unloads a mod knows that it hears nothing any more; its users may not.
         unloads = any(each.action is Action.UNLOAD for each in done.outcomes)
         lost = [each for each in lost if each.seen or not unloads]
-        needs = list(newly_needed(needed, self._needed))
+        needs = list(newly_needed(*needed))
         self._lost |= {each.event_name: each for each in lost}
         self._needs = [*self._needs, *needs][-100:]
         if lost or needs:
@@ -102,28 +110,29 @@ class Contracts:
             self._looking.cancel()
 
     def _still_lost(self) -> list[LostEvent]:
-        from devserver.model.event import matches
+        from devserver.replay.contract import Heard
 
-        return [
-            each for name, each in self._lost.items() if not any(matches(pattern, name) for pattern in self._patterns)
-        ]
+        heard = Heard(_patterns(self._heard))
+        return [each for name, each in self._lost.items() if name not in heard]
 
-    @property
-    def _patterns(self) -> tuple[str, ...]:
-        # A handler of everything hears no event in particular.
-        return tuple(dict.fromkeys(each for heard in self._heard.values() for each in heard if each != "*"))
-
-    def _heard_now(self) -> dict[str, tuple[str, ...]]:
+    def _heard_now(self) -> Mapping[str, tuple[str, ...]]:
         registry = self._network.engine.registry
         heard = registry.heard()
         # Its new host tells of a mod that has moved only a moment after it has left this one.
         left = {mod_id: self._heard[mod_id] for mod_id in registry.moved if mod_id in self._heard}
-        return left | heard
+        return {**left, **heard} if left else heard
 
-    def _live_needs(self) -> dict[str, frozenset[str]]:
-        """Return the keys that declared payloads need, by event."""
-        live = self._network.engine.registry.live
-        return {pattern: keys for each in live for pattern, keys in each.handlers.needed().items()}
+    def _note_needs(self, mods: Iterable[str]) -> tuple[Needs, Needs]:
+        """Take in what these mods (ids) need now; return what they needed, and what they need."""
+        before: Needs = {}
+        now: Needs = {}
+        for mod_id in mods:
+            before |= self._needed.pop(mod_id, {})
+            slot = self._network.engine.registry.find(mod_id)
+            if slot is not None and slot.live is not None:
+                self._needed[mod_id] = own = slot.live.handlers.needed()
+                now |= own
+        return before, now
 
     def _senders(self) -> dict[str, list[str | None]]:
         """Return the senders of the kept events, by name, the latest first."""
@@ -149,6 +158,11 @@ class Contracts:
             _add_answer(shapes, row, entry)
             _add_sent(shapes, row, entry, rows.get(row[PARENT]))
         return list(shapes.changed())
+
+
+def _patterns(heard: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    # A handler of everything hears no event in particular.
+    return tuple(dict.fromkeys(each for own in heard.values() for each in own if each != "*"))
 
 
 def _add_answer(shapes: Any, row: list[Any], entry: bytes) -> None:

@@ -26,8 +26,10 @@ class LogAhead:
         self._is_up = self._is_up or isinstance(fact, Ready | Restarted)
         if self._is_begun or not self._is_up or not isinstance(fact, Ready | Restarted | PlanDone):
             return
-        modules = self._network.engine.modules
+        engine = self._network.engine
+        changed = {each.mod_id for each in fact.outcomes} if isinstance(fact, PlanDone) else None
+        fresh = [each for each in engine.registry.live if changed is None or each.mod_id in changed]
         # By its name alone: `self.log`, or another `log`, which costs an import that is not needed.
-        if any("log" in modules.names_around(each.entry) for each in self._network.engine.registry.live):
+        if any("log" in engine.modules.names_around(each.entry) for each in fresh):
             self._is_begun = True
             threading.Thread(target=self._bring, name="oa-dev log", daemon=True).start()
