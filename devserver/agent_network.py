@@ -530,7 +530,7 @@ class AgentNetwork:
         if not isinstance(event, Event):
             return await self._process_theirs(event)
         event.source_agent_group = self.directory.group_of(event.source_id)
-        if _is_request(event):
+        if event.event_name[:7] == "system." and _is_request(event):
             return await self.ingest(event, LOCAL)
         answer = await self._home.run(self._dispatcher.process, event)
         return self._seen(event, answer) if self.on_event else answer

@@ -81,7 +81,7 @@ MUTATIONS = (
     Mutation("network/outbox.py", "len(self._events) >= self.limit", "False", _OUTBOX),
     Mutation("network/answers.py", "if len(raw) <= MOST_ANSWER:", "if True:", _ANSWERS),
     Mutation("network/answers.py", "while given.size > account.bound.each", "while False", _ANSWERS),
-    Mutation("network/answers.py", "while self._account.used > bound.most:", "while False:", _ANSWERS),
+    Mutation("network/answers.py", "while account.used > self._most:", "while False:", _ANSWERS),
     Mutation("network/answers.py", "pending.kept = False", "pass", _ANSWERS),
     Mutation("network/agents.py", "self.accounts.owner_gone(agent.agent_id)", "pass", "tests/network/test_bounds.py"),
     Mutation("network/audit.py", " or len(self._seen) >= _MOST_KINDS", "", "tests/network/test_audit.py"),

@@ -10,9 +10,11 @@ import asyncio
 import copy
 import time
 import weakref
+from asyncio import current_task
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import KW_ONLY, dataclass, field
+from time import monotonic
 from typing import Any
 
 from devserver.live.handlers import HandlerTable
@@ -26,36 +28,38 @@ from devserver.model.lifecycle import HandOver, ModState
 from devserver.model.plan import LiveMod
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """One run of a generation's code: a handler with its event, or (`event` None) a hook.
 
-    `active` until it has ended; tasks that it started may outlive it and still carry it in their
-    context.
+    Tasks that it started may outlive it and still carry it in their context. Nearly all calls differ
+    in a few values, so the others are attributes of the class until there is something.
     """
 
-    generation: Generation
-    event: Event | None
-    parent: Call | None
-    depth: int
-    task: asyncio.Task[Any] | None = None
-    started: float = 0.0
-    active: bool = True
+    active = True
+    """Whether it has not ended."""
     expired: str | None = None
     """Why we cancelled the call; this becomes the answer to its sender."""
-    waits: bool = False
+    waits = False
     """Whether it waits for a change of mods, which therefore must not wait for it."""
-    expired_at: float = 0.0
-    detached: bool = False
+    expired_at = 0.0
+    detached = False
     """Whether it was given up, because it went on after its cancellation: its further actions are
     refused."""
-    refused: bool = False
+    refused = False
     """Whether an action was refused then."""
-    way: Any = None
-    """The way of its event (`network.way.Way`), whose number marks everything done on its
-    behalf."""
     entered: Sequence[Token[Any]] = ()
     """Restores this context's own values of context variables, in the place of the generation's."""
+
+    def __init__(self, generation: Generation, event: Event | None, parent: Call | None, *, way: Any) -> None:
+        self.generation = generation
+        self.event = event
+        self.parent = parent
+        self.depth: int = parent.depth + 1 if parent is not None and parent.active else 0
+        self.task = current_task()
+        self.started = monotonic()
+        self.way = way
+        """The way of its event (`network.way.Way`), whose number marks everything done on its
+        behalf."""
 
 
 class Activity:
@@ -123,7 +127,7 @@ def expire(call: Call, reason: str) -> bool:
     told before."""
     if not call.active or call.expired is not None or call.task is None:
         return False
-    call.expired, call.expired_at = reason, time.monotonic()
+    call.expired, call.expired_at = reason, monotonic()
     call.task.cancel(reason)
     return True
 
@@ -205,9 +209,7 @@ class Generation:
 
     def begin(self, event: Event | None, way: Any = None) -> Call:
         """Begin a call of this generation in the running context; `way` is that of its event."""
-        parent = running.get()
-        depth = parent.depth + 1 if parent is not None and parent.active else 0
-        call = Call(self, event, parent, depth, task=asyncio.current_task(), started=time.monotonic(), way=way)
+        call = Call(self, event, running.get(), way=way)
         # A call inside of another one of the same code keeps the context that the first call has
         # made.
         if self.context and not running_in(self):
@@ -219,8 +221,9 @@ class Generation:
     def end(self, call: Call) -> None:
         """End a call, in the context that it began in."""
         call.active = False
-        for token in call.entered:
-            token.var.reset(token)
+        if call.entered:
+            for token in call.entered:
+                token.var.reset(token)
         activity.ended += 1
         self.calls.discard(call)
         if self._when_idle:

@@ -43,17 +43,15 @@ class Gate:
     waiter released but not yet inside when it closes again keeps its place.
     """
 
-    __slots__ = ("_closed", "_line", "limit")
+    __slots__ = ("_closed", "_line", "limit", "shut")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._closed = False
         self._line: deque[_Waiting] = deque()
-
-    @property
-    def shut(self) -> bool:
-        """Whether an event has to wait: the gate is closed, or others are still entering."""
-        return self._closed or bool(self._line)
+        self.shut = False
+        """Whether an event has to wait: the gate is closed, or others are still entering. Kept, not
+        computed: every event looks."""
 
     @property
     def waiting(self) -> int:
@@ -62,14 +60,14 @@ class Gate:
 
     def close(self) -> None:
         """Let events wait from now on."""
-        self._closed = True
+        self._closed = self.shut = True
 
     def open(self) -> Held:
         """Let all waiters in, in order; return their number and how long the first one has
         waited."""
         if not self._closed:
             return Held()
-        self._closed = False
+        self._closed, self.shut = False, bool(self._line)
         for each in self._line:
             _wake(each)
         longest = time.monotonic() - self._line[0].since if self._line else 0.0
@@ -84,11 +82,13 @@ class Gate:
             )
         place = _Waiting(time.monotonic())
         self._line.append(place)
+        self.shut = True
         try:
             while self._closed or self._line[0] is not place:
                 await self._stand(place)
         finally:
             self._line.remove(place)
+            self.shut = self._closed or bool(self._line)
 
     async def _stand(self, place: _Waiting) -> None:
         if self._closed:

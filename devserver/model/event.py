@@ -121,7 +121,7 @@ os.register_at_fork(after_in_child=_ids.seed)
 def new_event_id() -> str:
     """Return a fresh identifier, 128 random bits in hexadecimal. It tells events apart and proves
     nothing."""
-    return f"{_ids.getrandbits(128):032x}"
+    return _ids.randbytes(16).hex()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,9 +153,12 @@ class Event:
     source_agent_group: str | None = None
 
     def __post_init__(self) -> None:
-        problem = event_name_problem(self.event_name)
-        if problem is not None:
-            raise ValueError(problem)
+        # An event is made for every message: a name that is known to be good costs one look.
+        name = self.event_name
+        if type(name) is not str or _name_problem(name) is not None:
+            problem = event_name_problem(name)
+            if problem is not None:
+                raise ValueError(problem)
         if not isinstance(self.payload, dict):
             raise ValueError(f"payload is an object, not {type(self.payload).__name__}")
         if not isinstance(self.metadata, dict):

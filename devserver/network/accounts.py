@@ -126,18 +126,14 @@ class Account:
         self.drop = drop
         self.refused = 0
         """How often there was no room."""
-        self._used = 0
+        self.used = 0
+        """The bytes that are kept now. Changed with the lock held, or by its only keeper with its own."""
         self._lock = threading.Lock()
-
-    @property
-    def used(self) -> int:
-        """The bytes that are kept now."""
-        return self._used
 
     def keep(self, size: int) -> None:
         """Count bytes that are kept from now on; a negative size for bytes that are freed."""
         with self._lock:
-            self._used += size
+            self.used += size
 
     def ask(self, size: int, owned: int) -> bool:
         """Count `size` bytes for an owner that keeps `owned`; False if there is no room."""
@@ -156,14 +152,14 @@ class Account:
         """Count a letter that an earlier process had room for: a bound must not lose a delivered
         event."""
         with self._lock:
-            self._used += 0 if letter.holders else letter.size
+            self.used += 0 if letter.holders else letter.size
             letter.holders += 1
 
     def _take(self, cost: int, size: int, owned: int) -> bool:
         bound = self.bound
-        fits = self._used + cost <= bound.most or owned + size <= bound.fair
+        fits = self.used + cost <= bound.most or owned + size <= bound.fair
         if fits and owned + size <= bound.each:
-            self._used += cost
+            self.used += cost
             return True
         self.refused += 1
         return False
@@ -172,7 +168,7 @@ class Account:
         """Count a letter for one owner less."""
         with self._lock:
             letter.holders -= 1
-            self._used -= letter.size if not letter.holders else 0
+            self.used -= letter.size if not letter.holders else 0
 
     def row(self) -> dict[str, Any]:
         """Return the account as plain values; `owners` has the bytes of the ten largest."""

@@ -222,7 +222,7 @@ class Directory(AgentsElsewhere):
 
     def group_of(self, source_id: str | None) -> str | None:
         """Return the group of the agent that sends; None for any other sender."""
-        agent = self.agent(source_id) if source_id is not None else None
+        agent = None if source_id is None else self._agents.get(source_id.removeprefix("agent:"))
         return None if agent is None else agent.group
 
     def stats(self) -> dict[str, Any]:

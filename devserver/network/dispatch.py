@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -114,12 +114,13 @@ class Dispatcher:
         A repeat of an event that the same sender has sent gets the first answer. What a mod sends while it handles an
         event is never taken for a repeat: it may pass the very event on.
         """
-        if _caller() is not None:
+        call = running.get()
+        if call is not None and call.active:
             return await self.send(event)
         known = self._answers.begin(event.source_id, event.event_id)
         if known is not None:
             return known if isinstance(known, EventResponse) else await self._answers.wait(known)
-        way = self.begin(event)
+        way = Way() if self.recorder is None else self.recorder.begin(event, 0)
         try:
             answer = await self._go(event, None, way)
         except BaseException:
@@ -200,35 +201,34 @@ class Dispatcher:
             await self._ask(generation, event, way)
             way.end(event, EventResponse(not way.errors, event_name=event.event_name))
 
-    async def _go(self, event: Event, caller: Call | None, way: Way) -> EventResponse:
+    def _go(self, event: Event, caller: Call | None, way: Way) -> Awaitable[EventResponse]:
         self._offered += 1
         if caller is not None and caller.depth + _hops_before() >= MOST_HOPS:
             return _in_a_circle(event, caller)
         if self.far is not None:
-            return await self.far.go(event, caller, way)
+            return self.far.go(event, caller, way)
         if event.destination_id is not None and event.destination.role == "mod":
-            return await self.to_one(event.destination.id, event, way)
-        sender = event.source
-        is_from_mod = sender.role == "mod"
-        for slot in self._registry.table.targets(event.event_name):
-            if is_from_mod and _is_named(slot, sender.id):
-                continue
-            choice = slot.choice
-            if choice is None:
-                answer = await self._offer(slot, event, way)
-            elif (chosen := picked(choice, event)) is choice.watched:
-                answer = await self._shadowed(chosen, choice, event, way)
+            return self.to_one(event.destination.id, event, way)
+        return self._to_all(event, way)
+
+    async def _to_all(self, event: Event, way: Way) -> EventResponse:
+        for slot in self.targets(event):
+            if slot.choice is None and not slot.gate.shut:
+                # What `offer` does, without its calls: so nearly every event goes.
+                answer = await self._ask(slot.live, event, way)
             else:
-                answer = await self._offer(chosen, event, way)
+                answer = await self.offer(slot, event, way)
             if answer is not None:
                 return answer
         return self.delivered(event, self.directory.deliver(event, way.number), way)
 
-    def targets(self, event: Event) -> list[Slot]:
+    def targets(self, event: Event) -> Sequence[Slot]:
         """The mods that an event is offered to, in order: a mod never gets its own."""
-        sender = event.source
         found = self._registry.table.targets(event.event_name)
-        return [each for each in found if sender.role != "mod" or not _is_named(each, sender.id)]
+        sender = event.source_id
+        if sender is None or sender[:4] != "mod:":
+            return found
+        return [each for each in found if not _is_named(each, event.source.id)]
 
     def offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
         """Ask one mod, in the version that an event goes to."""
@@ -516,7 +516,7 @@ def _is_named(slot: Slot, name: str) -> bool:
     return name == slot.mod_id or module_of(name) == module_of(slot.mod_path)
 
 
-def _in_a_circle(event: Event, caller: Call) -> EventResponse:
+async def _in_a_circle(event: Event, caller: Call) -> EventResponse:
     chain: list[str] = []
     call: Call | None = caller
     while call is not None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from devserver.model.event import EventResponse
 from devserver.network.accounts import ANSWERS, Accounts
-from devserver.network.answers import MOST_ANSWER, Answers, Pending, _size, _written
+from devserver.network.answers import MOST_ANSWER, Answers, Pending, _kept
 
 
 def answer(text: str) -> EventResponse:
@@ -16,7 +16,7 @@ def answer(text: str) -> EventResponse:
 
 def holding(each: int | None = None, most: int | None = None) -> Answers:
     """Answers with room for so many small ones of one sender, or of all."""
-    one = _size("e1", _written(answer("e1")))
+    one, *_ = _kept("e1", answer("e1"))
     bound = replace(ANSWERS, each=each * one if each else ANSWERS.each, most=most * one if most else ANSWERS.most)
     return Answers(bound=bound)
 

@@ -45,6 +45,8 @@ BOUNDS = {
     "Outbox._events": "account of outboxes, limits.outbox_events",
     "Answers._given": "account of answers",
     "_Sender.answers": "account of answers",
+    "_Sender.answers[]": "account of answers",
+    "_Sender.order": "account of answers",
     "Rate._times": "new agents per minute",
     "Audit._seen": "100 kinds a second",
     "RoutingTable._memory": "cleared when it has 10,000 names",
