@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,13 +85,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def mods_that_run(incomplete: str) -> list[str]:
-    """Return the mods for the completion of a shell; none without a server."""
+    """Return the mods for the completion of a shell."""
+    return [each for each in _of_handlers(lambda mod: [mod["mod_id"]]) if each.startswith(incomplete)]
+
+
+def events_that_are_handled(incomplete: str) -> list[str]:
+    """Return the names of events that mods handle, for the completion of a shell. Patterns are left out."""
+    found = _of_handlers(lambda mod: [name for handler in mod["handlers"] for name in handler["events"]])
+    return sorted({each for each in found if each.startswith(incomplete) and "*" not in each})
+
+
+def _of_handlers(names: Callable[[dict[str, Any]], list[str]]) -> list[str]:
+    """Return names that mods of the running server have; none without a server."""
     from devserver.cli.client import connect
     from devserver.cli.locate import workspace
 
     try:
-        mods = connect(workspace()).status().get("mods", [])
+        return [name for mod in connect(workspace()).handlers()["mods"] for name in names(mod)]
     except Exception:
         # The command itself will report any error; a completing shell shows nothing.
         return []
-    return [name for each in mods if (name := str(each.get("mod_id", ""))).startswith(incomplete)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from devserver.cli.options import Json, count_of, level_of, levels, mods_that_run, seconds_of
+from devserver.cli.options import Json, count_of, events_that_are_handled, level_of, levels, mods_that_run, seconds_of
 
 wait = typer.Typer(help="Wait for something to happen in the running network.", rich_markup_mode=None)
 
@@ -152,7 +152,9 @@ def send(
     event_name: Annotated[
         str,
         typer.Argument(
-            metavar="EVENT_NAME", help="As in wiki.page.create; - or @FILE: events, one JSON object a line."
+            metavar="EVENT_NAME",
+            help="As in wiki.page.create; - or @FILE: events, one JSON object a line.",
+            autocompletion=events_that_are_handled,
         ),
     ],
     to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="As in agent:ana or channel:general.")] = None,

@@ -404,7 +404,8 @@ class Dispatcher:
             if sender.role == "mod" and _is_named(slot, sender.id):
                 own = f"; {slot.mod_id} does not hear its own events"
             else:
-                silent.append(slot.live.name)
+                # Without its generation: an answer of the same code is the same answer, also when it is replayed.
+                silent.append(slot.mod_id)
         if silent:
             return f", answered by no mod: {', '.join(silent)} handled it and returned nothing{own}"
         return f", answered by no mod{own or ('' if failed else ': no mod handles it')}"

@@ -12,15 +12,17 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
 
 from devserver.agent_network import AgentNetwork
-from devserver.bridge.network import EventGateway
+from devserver.bridge.network import EventGateway, Topology
 from devserver.config.network_yaml import parse_network
 from devserver.errors import EventRefused
 from devserver.loader.substitutes import Contents, Substitutes, is_installed
@@ -82,10 +84,36 @@ class OpenAgentsNetwork(AgentNetwork):
     def event_gateway(self) -> EventGateway:
         """Channels and their members; and events, as tests of OpenAgents send them."""
         gateway = EventGateway(self.directory)
-        vars(gateway)["process_event"] = lambda event, enable_delivery=True: self.process_event(event)
+        vars(gateway)["process_event"] = self._process_event
         vars(gateway)["poll_events"] = self._poll_events
         vars(gateway)["subscribe"] = self._subscribe
         return gateway
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The agents of the network; and what tests of OpenAgents ask of its context."""
+        topology = super().topology
+        vars(topology)["network_context"] = SimpleNamespace(
+            network_name=self.network_name,
+            workspace_path=str(self.workspace),
+            get_readme=lambda: self.get_network_stats()["readme"],
+        )
+        return topology
+
+    def get_network_stats(self) -> dict[str, Any]:
+        """Return the statistics; without a readme it is None, as there."""
+        stats = super().get_network_stats()
+        return {**stats, "readme": stats["readme"] or None}
+
+    async def _process_event(self, event: Any, enable_delivery: bool = True) -> Any:
+        """Send an event on its way. Without delivery the mods alone see it."""
+        if enable_delivery or str(event.destination_id).startswith("mod:"):
+            return await self.process_event(event)
+        seen = copy(event)
+        seen.destination_id = None
+        answer = await self.process_event(seen)
+        event.source_agent_group = seen.source_agent_group
+        return answer
 
     def _subscribe(self, agent_id: str, event_patterns: list[str], channels: list[str] | None = None) -> Any:
         """Let an agent receive only what its subscriptions cover, this one added."""
@@ -173,7 +201,9 @@ def create_network(config: Any) -> OpenAgentsNetwork:
 def config_from(config: Any) -> NetworkConfig:
     """Read the `NetworkConfig` of openagents as if it were a network.yaml. Raises ConfigError."""
     values = config.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    return parse_network(yaml.safe_dump({"network": values}), type(config).__name__)
+    # In a file the profile stands beside the network, in a `NetworkConfig` in it.
+    beside = {"network_profile": profile} if (profile := values.pop("network_profile", None)) else {}
+    return parse_network(yaml.safe_dump({"network": values, **beside}), type(config).__name__)
 
 
 def install() -> None:

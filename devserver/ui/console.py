@@ -171,7 +171,7 @@ class Console:
         with self._lock:
             lines = [each for each in self._trace.splitlines() if each.strip()]
             body = tuple((plain(each),) for each in lines[-_TRACE_LINES:])
-            self._show((Block((dim("the latest trace:" if body else "no error so far"),), body),))
+            self._show((Block((dim("the latest trace:" if body else "no error is remembered"),), body),))
 
     def event(self, row: Mapping[str, Any]) -> None:
         """Show an event that has ended, as `model.trace.row_to_dict` makes it."""

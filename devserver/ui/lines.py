@@ -47,7 +47,7 @@ from devserver.ui.exposed import exposed_block
 from devserver.ui.frame import brief, config_error_block, error_block, place
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
-from devserver.ui.plan_lines import outcome_told, plan_done, plan_made
+from devserver.ui.plan_lines import counted, outcome_told, plan_done, plan_made
 from devserver.ui.replay_lines import replayed
 from devserver.ui.restart_lines import restarted
 from devserver.ui.said import PRINTED, Said
@@ -90,7 +90,7 @@ def blocks_of(fact: Fact, view: View, times: int = 1) -> tuple[Block, ...]:
         case AgentSeen() if not view.started:
             return ()  # Restored agents are not announced: the server does not accept connections yet
         case Blocked() | LeftBehind() | Ignored() | Notice() | AgentSeen() | AgentProgram() | Stopped():
-            return (_short(fact, view),)
+            return (counted(_short(fact, view), times, view),)
         case HostSeen() | EngineSeen():
             return (_host(fact, view),)
         case ModAsked():

@@ -144,13 +144,13 @@ def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
     by_restart = any(each.way is Way.RESTART for each in good)
     if good and view.started and not by_restart:
         listed_before = _is_listed_before(done.plan)
-        first = (_applied(done, view) if listed_before else _counted(reload_line(good, done, view), times, view),)
+        first = (_applied(done, view) if listed_before else counted(reload_line(good, done, view), times, view),)
     # Before the network is ready no plan is told, and its holds are told with the rest.
     told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
     others = trouble(told, done.agents, view)
     if times > 1 and any(each.error is not None for each in told):
         # The source and the message stand above.
-        others = tuple(_counted(_shortened(each, view), times, view) for each in others)
+        others = tuple(counted(_shortened(each, view), times, view) for each in others)
     return first + others
 
 
@@ -160,7 +160,7 @@ def _shortened(block: Block, view: View) -> Block:
     return Block((*block.head, *((dim(f" {view.look.glyphs.dot} "), *where) if where else ())), lead=block.lead)
 
 
-def _counted(block: Block, times: int, view: View) -> Block:
+def counted(block: Block, times: int, view: View) -> Block:
     """Return a line that says how often in a row the same has come."""
     if times == 1:
         return block

@@ -131,8 +131,8 @@ def _share(row: Mapping[str, Any], view: View) -> str:
     if "label" not in row:
         return ""
     share = "shadow" if row.get("shadow") else f"{row.get('share', 0) * 100:.4g} %"
-    agents = f"{row.get('agents', 0)} agents" if row.get("agents") != 1 else "1 agent"
-    events = f"{row.get('events', 0):,} events, {row.get('failed_events', 0)} failed"
+    agents = count(row.get("agents", 0), "agent")
+    events = f"{count(row.get('events', 0), 'event')}, {row.get('failed_events', 0)} failed"
     p50 = row.get("p50_ms")
     return joined((share, agents, events, f"p50 {p50:.1f} ms" if p50 is not None else ""), f" {view.look.glyphs.dot} ")
 

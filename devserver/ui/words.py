@@ -17,7 +17,7 @@ def took(milliseconds: float) -> str:
 
 def count(number: int, thing: str) -> str:
     """`1 agent`, `3 agents`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def receipt(agents: AgentsSeen, held: Held) -> str:
@@ -34,5 +34,5 @@ def listed(names: Sequence[str], more: str, most: int = 8) -> str:
 
 def session_words(done: Mapping[str, Any]) -> str:
     """Return what became of a session, in words."""
-    events = "1 event" if done["events"] == 1 else f"{done['events']:,} events"
+    events = count(done["events"], "event")
     return f"session {done['path']} ({events}, {max(1, done['bytes'] // 1024):,} KiB)"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from devserver.model.config import NetworkConfig
+from devserver.model.event import Event
 from devserver.server.drop_in import OpenAgentsNetwork
 
 MOD = """
@@ -185,6 +186,46 @@ def test_an_agent_is_registered_as_openagents_does_it(workspace: Path) -> None:
         asyncio.run(main())
     """
     assert run(workspace, script) == "True\nFalse\nTrue\nguest\n"
+
+
+class TheirConfig:
+    """A `NetworkConfig` of openagents, as far as ours reads it."""
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+
+    def model_dump(self, **_: object) -> dict[str, object]:
+        """The values that were set."""
+        return dict(self.values)
+
+
+@pytest.mark.parametrize("readme", ["# Ours", None])
+async def test_the_profile_of_a_configuration_and_the_context_are_as_there(readme: str | None) -> None:
+    """The profile stands within a `NetworkConfig`; without any readme the statistics have None."""
+    profile = {"network_profile": {"readme": readme}} if readme else {}
+    network = OpenAgentsNetwork.create_from_config(TheirConfig(name="Here", **profile))
+    try:
+        context = network.topology.network_context  # type: ignore[attr-defined]
+        assert (context.get_readme(), network.get_network_stats()["readme"]) == (readme, readme)
+        assert (context.network_name, context.workspace_path) == ("Here", str(network.workspace))
+    finally:
+        assert network._temporary is not None
+        network._temporary.cleanup()
+
+
+async def test_without_delivery_only_mods_see_an_event() -> None:
+    """`process_event(event, enable_delivery=False)` puts nothing into the queue of the receiver."""
+    network = OpenAgentsNetwork(NetworkConfig("Here", (), port=0), None)
+    await network.initialize()
+    try:
+        for agent_id in ("ana", "bo"):
+            await network.register_agent(agent_id)
+        event = Event(event_name="note.text.post", source_id="agent:ana", destination_id="agent:bo")
+        answer = await network.event_gateway.process_event(event, enable_delivery=False)  # type: ignore[attr-defined]
+        assert (answer.success, event.source_agent_group, event.destination_id) == (True, "guest", "agent:bo")
+        assert await network._poll_events("bo") == []
+    finally:
+        await network.shutdown()
 
 
 async def test_the_class_itself_makes_a_network_and_its_gateway_subscribes() -> None:

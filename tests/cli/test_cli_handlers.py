@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from processes import Running, oa_dev, write
 
+from devserver.cli.options import events_that_are_handled, mods_that_run
 from devserver.ui.handlers import handler_lines
 from devserver.ui.look import View
 
@@ -65,6 +66,16 @@ def test_handlers_are_listed_with_their_payloads(running: Running, tmp_path: Pat
     (row,) = json.loads(oa_dev(tmp_path, "status", "--json").stdout)["mods"]
     assert row["handlers"][0]["payload"]["required"] == ["path"]
     assert row["config_schema"]["properties"]["times"]["default"] == 1
+
+
+def test_a_shell_completes_mods_and_events(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the running server; without one there is nothing to complete, and no error."""
+    monkeypatch.chdir(tmp_path)
+    assert (mods_that_run("e"), mods_that_run("x")) == (["echo"], [])
+    assert events_that_are_handled("") == ["other.thing", "page.edit"]
+    assert events_that_are_handled("pa") == ["page.edit"]
+    running.end()
+    assert (mods_that_run(""), events_that_are_handled("")) == ([], [])
 
 
 def test_the_schema_for_editors_has_the_configuration_of_the_mods(running: Running, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ async def test_a_handler_that_returned_nothing_is_told_apart_from_no_handler(wor
     work.mod("all", '@mod_event_handler("*")\ndef any(self, event):\n    pass')
     await work.start("mods.echo", "mods.all", home=at)
     assert (await work.ask("echo.none")).message == (
-        "Event echo.none delivered to 0 agents, answered by no mod: echo v1 handled it and returned nothing"
+        "Event echo.none delivered to 0 agents, answered by no mod: echo handled it and returned nothing"
     )
     assert (await work.ask("echo.other")).message == (
         "Event echo.other delivered to 0 agents, answered by no mod: no mod handles it"

@@ -155,6 +155,17 @@ def test_lines_that_go_into_a_watched_file_do_not_cause_each_other() -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
+def test_a_save_that_is_ignored_again_is_counted() -> None:
+    """Each save by hand has its line, with how many there were."""
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream, clock=clock, started=True, environ={})
+    for _ in range(3):
+        console.tell(Ignored("network.yaml", "it matches the running network"))
+        clock.now += timedelta(seconds=2)
+    console.close(10)
+    assert [line.rpartition(") ")[2] for line in stream.getvalue().splitlines()[1:]] == ["- x2", "- x3"]
+
+
 def test_an_error_of_a_new_generation_is_told_anew() -> None:
     """Counts belong to one generation of a mod."""
     stream = io.StringIO()
@@ -236,7 +247,7 @@ def test_the_latest_trace_is_shown_on_request_line_by_line() -> None:
     console.trace()
     console.close(10)
     lines = [line.strip() for line in stream.getvalue().splitlines()]
-    assert lines[0].endswith("no error so far")
+    assert lines[0].endswith("no error is remembered")
     assert lines[-3:] == ["Traceback", "File x\\x1b[2J", "last"]
 
 
