@@ -170,7 +170,7 @@ def _terminal() -> Iterator[Row]:
     yield Row("terminal", "standard output", _what(look), f"TERM={os.environ.get('TERM', '')}")
     yield Row("terminal", "standard input", "a terminal" if is_tty(sys.stdin) else "no terminal: no keys")
     yield Row("terminal", "columns", str(terminal_width()))
-    yield Row("terminal", "colours", "yes" if look.color else "no", _why_no_colour(look))
+    yield Row("terminal", "colours", "yes" if look.color else "no", _why_no_colour())
     yield Row("terminal", "links", "yes" if look.links else "no", "file:line can be clicked" if look.links else "")
 
 
@@ -178,6 +178,6 @@ def _what(look: Look) -> str:
     return "plain text, one line per fact" if look.one_line else f"a terminal, {sys.stdout.encoding}"
 
 
-def _why_no_colour(look: Look) -> str:
+def _why_no_colour() -> str:
     named = next((name for name in ("NO_COLOR", "FORCE_COLOR", "CI") if os.environ.get(name)), "")
     return f"{named} is set" if named else ""

@@ -140,7 +140,7 @@ def replay(what: str, *, on: str, payload: str | None, for_real: bool, as_json: 
         body["payload"] = object_of(text_of(payload, "the payload"), "the payload")
     answer = server.post("replay", {**body, "on": "now" if for_real else on})
     if for_real:
-        return _send_again(server, what, body, answer, as_json=as_json)
+        return _send_again(server, body, answer, as_json=as_json)
     if as_json:
         say_json(answer)
     else:
@@ -171,7 +171,7 @@ def _show_runs(answer: Mapping[str, Any]) -> None:
         say(f"  {pace_words(answer['took_us'])}")
 
 
-def _send_again(server: Client, what: str, body: dict[str, Any], answer: Mapping[str, Any], *, as_json: bool) -> int:
+def _send_again(server: Client, body: dict[str, Any], answer: Mapping[str, Any], *, as_json: bool) -> int:
     """Really send an event, once a person at a terminal has seen its effects and agrees."""
     seen = answer["runs"][0].get("seen")
     if not as_json and is_tty(sys.stdin):

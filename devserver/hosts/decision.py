@@ -111,11 +111,6 @@ class Round:
             return Word.ABORT
         return Word.COMMIT if self.ready == self.hosts else None
 
-    @property
-    def may_prepare(self) -> bool:
-        """Whether gates may be shut: everything is built everywhere."""
-        return not self.refused and self.built == self.hosts
-
     def voted(self, host: str, do: Do, why: str = "") -> None:
         """Note a vote; one that comes twice, or of a host that is not asked, changes nothing."""
         if host not in self.hosts:

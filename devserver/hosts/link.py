@@ -229,11 +229,6 @@ class Link:
         with self._speaking():
             await self._client.flush(timeout=2)
 
-    async def round_trip(self) -> float:
-        """Return how many seconds the engine takes to answer. Raises EngineAway."""
-        with self._speaking():
-            return float(await self._client.rtt())
-
     # Streams and buckets
 
     async def make_bucket(self, name: str) -> None:

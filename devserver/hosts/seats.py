@@ -11,7 +11,6 @@ seat with the revision that was read before: of two that write, one is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 FENCE = 1.5
@@ -94,10 +93,3 @@ class Silence:
     def dead(self) -> tuple[str, ...]:
         """Return the hosts that count as dead."""
         return tuple(host for host, heard in self._heard.items() if self._whole_until - heard >= DEAD)
-
-
-def taken_over(seats: Iterable[Seat], dead: Iterable[str], by: str) -> tuple[Seat, ...]:
-    """Return the seats of dead hosts as this host would have them; each is still to be written over
-    what was read."""
-    gone = frozenset(dead)
-    return tuple(each.given_to(by) for each in seats if each.host in gone)

@@ -98,7 +98,7 @@ def install() -> None:
 
 def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
-        _on_open(*arguments)
+        _on_open(arguments[0], arguments[2])
     elif event in _LISTS:
         _note_read(os.getcwd() if arguments[0] is None else arguments[0], LISTING)
     elif event == "os.rename":
@@ -111,7 +111,7 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
         _on_start(event, arguments)
 
 
-def _on_open(path: object, mode: object, flags: object) -> None:
+def _on_open(path: object, flags: object) -> None:
     if isinstance(flags, int) and flags & _WRITING:
         _note_written(path)
         return

@@ -60,7 +60,7 @@ def catalogues_of(config: NetworkConfig | None, workspace: Path, ask: Ask) -> Li
     built-in one."""
     found: list[Catalogue] = []
     problems: list[str] = []
-    for place in _places(config, workspace):
+    for place in _places(config):
         try:
             found.append(_read(place, workspace, ask))
         except BadCatalogue as error:
@@ -76,7 +76,7 @@ def shown(place: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
-def _places(config: NetworkConfig | None, workspace: Path) -> Iterator[str]:
+def _places(config: NetworkConfig | None) -> Iterator[str]:
     if config is not None and config.catalogues is not None:
         yield from config.catalogues
         return
@@ -89,7 +89,7 @@ def files_of(config: NetworkConfig | None, workspace: Path) -> dict[str, Path]:
     """Return the files of catalogues, by their names: those that exist, without asking an
     address."""
     found: dict[str, Path] = {}
-    for place in _places(config, workspace):
+    for place in _places(config):
         if place in (BUILT_IN, "built-in"):
             found[BUILT_IN] = HOME / FILE
         elif "://" in place:

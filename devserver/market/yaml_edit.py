@@ -89,13 +89,6 @@ def remove_line(text: str, path: str, label: str) -> Edited:
     return edit.take_out((*mod, "versions"), edit.label_of(mod, label))
 
 
-def set_in_line(text: str, path: str, label: str, key: str, value: Any) -> Edited:
-    """Set a key of a further version, such as `share`; None takes the key out."""
-    edit = _Edit(text, {key: value})
-    mod = ("network", "mods", edit.number_of(path))
-    return edit.set((*mod, "versions", edit.label_of(mod, label)), key, value)
-
-
 def _own_label(version: Mapping[str, Any]) -> str | None:
     """Return the label of an entry that names none."""
     return label_of_versions(str(version.get("version") or "")) or default_label(str(version.get("name") or ""))

@@ -8,6 +8,7 @@ answers of the control API and answers of commands share. `wire_read` reads them
 from __future__ import annotations
 
 import math
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
@@ -51,7 +52,7 @@ from devserver.model.facts import (
 )
 from devserver.model.lifecycle import Action
 from devserver.model.names import is_loopback
-from devserver.model.plan import Hold, Plan, Restart, StateMove, Step
+from devserver.model.plan import Hold, Plan, Restart, Step
 
 if TYPE_CHECKING:
     # Only types: at run time a form is a dictionary, and most commands do not need the import of
@@ -89,22 +90,19 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
         case ConfigRefused():
             return tuple({"type": "outcome", "time": time, **refusal_to_dict(each)} for each in fact.errors)
         case Ignored():
-            return ({"type": "ignored", "time": time, "path": fact.path, "rule": fact.rule},)
+            return (_line("ignored", time, fact),)
         case ModError():
             return (_mod_error(fact, time),)
         case SplitSeen():
             return (_split(fact, time),)
         case Guarded():
-            return (_guard(fact, time),)
+            return (_line("guard", time, fact),)
         case Compared():
-            return (_compared(fact, time),)
+            return (_line("compared", time, fact),)
         case Notice() | Exposed() | Blocked() | LeftBehind() | AgentProgram() | HostSeen() | EngineSeen():
             return (_notice(fact, time),)
         case AgentSeen():
-            came = fact.came
-            return (
-                {"type": "agent", "time": time, "agent_id": fact.agent_id, "came": came, "transport": fact.transport},
-            )
+            return (_line("agent", time, fact),)
         case ContractChanged():
             return ({"type": "contract", "time": time, **contract_to_dict(fact)},)
         case Replayed():
@@ -113,13 +111,28 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
             asked: forms.AskedLine = {"type": "asked", "time": time, **_asked(fact)}
             return (asked,)
         case ModBlocked():
-            return (_mod_blocked(fact, time),)
+            return (_line("blocked", time, fact),)
         case PackagesInstalled():
             return (_installed(fact, time),)
         case Stopped():
-            return (_stopped(fact, time),)
+            return (_line("stopped", time, fact),)
         case _:
             assert_never(fact)
+
+
+def _line(kind: str, time: str, fact: Any) -> Any:
+    """Return the line of a fact that has the fields of its form."""
+    return {"type": kind, "time": time, **_values(fact)}
+
+
+def _values(fact: Any) -> Any:
+    """Return a dataclass as a dictionary and a tuple as a list, all the way down.
+
+    Only for a fact whose fields are those of its form: what must not be told is left out by name.
+    """
+    if is_dataclass(fact):
+        return {each.name: _values(getattr(fact, each.name)) for each in fields(fact)}
+    return [_values(each) for each in fact] if isinstance(fact, tuple) else fact
 
 
 def _asked(fact: ModAsked) -> forms.AskForm:
@@ -130,19 +143,6 @@ def _asked(fact: ModAsked) -> forms.AskForm:
         "version": fact.version,
         "catalogue": fact.catalogue,
         "why": fact.why,
-    }
-
-
-def _mod_blocked(fact: ModBlocked, time: str) -> forms.ModBlockedLine:
-    return {
-        "type": "blocked",
-        "time": time,
-        "mod_id": fact.mod_id,
-        "name": fact.name,
-        "version": fact.version,
-        "reason": fact.reason,
-        "catalogue": fact.catalogue,
-        "runs": fact.runs,
     }
 
 
@@ -291,25 +291,9 @@ def _notice(fact: Told, time: str) -> forms.NoticeLine:
             }
             return blocked
         case LeftBehind():
-            left: forms.LeftBehindLine = {
-                **line,
-                "about": "left_behind",
-                "mod_id": fact.mod_id,
-                "generation": fact.generation,
-                "things": list(fact.things),
-            }
-            return left
+            return cast("forms.LeftBehindLine", {**line, "about": "left_behind", **_values(fact)})
         case AgentProgram():
-            program: forms.AgentProgramLine = {
-                **line,
-                "about": "agent_program",
-                "file": fact.file,
-                "state": fact.state.value,
-                "pid": fact.pid,
-                "code": fact.code,
-                "why": fact.why,
-            }
-            return program
+            return cast("forms.AgentProgramLine", {**line, "about": "agent_program", **_values(fact)})
         case HostSeen() | EngineSeen():
             return _notice_of_hosts(fact, line)
 
@@ -355,48 +339,9 @@ def _split(fact: SplitSeen, time: str) -> forms.SplitLine:
     return {"type": "split", "time": time, "mod_id": fact.mod_id, "lines": lines, "agents": fact.agents}
 
 
-def _guard(fact: Guarded, time: str) -> forms.GuardLine:
-    return {
-        "type": "guard",
-        "time": time,
-        "mod_id": fact.mod_id,
-        "main": fact.main,
-        "generation": fact.generation,
-        "reason": fact.reason,
-    }
-
-
-def _compared(fact: Compared, time: str) -> forms.ComparedLine:
-    return {
-        "type": "compared",
-        "time": time,
-        "mod_id": fact.mod_id,
-        "main": fact.main,
-        "events": fact.events,
-        "same": fact.same,
-        "other": fact.other,
-        "raised": fact.raised,
-        "busy": fact.busy,
-    }
-
-
 def contract_to_dict(fact: ContractChanged) -> forms.ContractForm:
     """Return what a change of mods means for their users."""
-    return {
-        "lost": [
-            {"event_name": each.event_name, "seen": each.seen, "senders": list(each.senders)} for each in fact.lost
-        ],
-        "changed": [
-            {
-                "event_name": each.event_name,
-                "part": each.part,
-                "path": each.path,
-                "before": each.before,
-                "after": each.after,
-            }
-            for each in fact.changed
-        ],
-    }
+    return cast("forms.ContractForm", _values(fact))
 
 
 def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
@@ -417,29 +362,7 @@ def replayed_to_dict(fact: Replayed) -> forms.ReplayedForm:
 
 def pin_to_dict(pin: PinReplayed) -> forms.PinForm:
     """Return the result of one pinned event."""
-    return {
-        "name": pin.name,
-        "number": pin.number,
-        "event_name": pin.event_name,
-        "result": pin.result,
-        "why": pin.why,
-        "differences": [
-            {"path": each.path, "before": each.before, "after": each.after, "kind": each.kind}
-            for each in pin.differences
-        ],
-    }
-
-
-def _stopped(fact: Stopped, time: str) -> forms.StoppedLine:
-    return {
-        "type": "stopped",
-        "time": time,
-        "events": fact.events,
-        "reloads": fact.reloads,
-        "failed": fact.failed,
-        "mods": fact.mods,
-        "agents": fact.agents,
-    }
+    return cast("forms.PinForm", _values(pin))
 
 
 def error_line(error: ErrorFacts, code: int, time: str) -> forms.ErrorLine:
@@ -547,7 +470,7 @@ def _restart_form(restart: Restart) -> forms.RestartForm:
     return {
         "reasons": list(restart.reasons),
         "waits": restart.waits,
-        "mods": [_state_move(each) for each in restart.moves],
+        "mods": [_values(each) for each in restart.moves],
         "ends": list(restart.ends),
     }
 
@@ -561,19 +484,9 @@ def restarted_to_dict(fact: Restarted) -> forms.RestartedForm:
         "duration_ms": fact.duration_ms,
         "connections": {"kept": fact.kept, "closed": fact.closed},
         "agents": {"connected": fact.agents.connected, "dropped": fact.agents.dropped},
-        "mods": [_state_move(each) for each in fact.mods],
+        "mods": [_values(each) for each in fact.mods],
         "ended": list(fact.ended),
         "failed": list(fact.failed),
-    }
-
-
-def _state_move(move: StateMove) -> forms.StateMoveForm:
-    return {
-        "mod_id": move.mod_id,
-        "mod_path": move.mod_path,
-        "generation": move.generation,
-        "moves": list(move.moves),
-        "lost": list(move.lost),
     }
 
 

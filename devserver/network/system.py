@@ -111,11 +111,6 @@ class Command:
     run: Run
 
 
-def is_system(event_name: str) -> bool:
-    """Return whether an event is for the network itself."""
-    return event_name.startswith(PREFIX)
-
-
 async def run_system(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
     """Answer a `system.*` event of `principal`; a refusal is an answer too, and is written to the audit log."""
     problem = _problem(context, event, principal)

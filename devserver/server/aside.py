@@ -162,7 +162,7 @@ def _work(request: int, results: int) -> int:
         asked["function"](asked["values"], write)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
+    except BaseException:  # whatever the work raises is told here: the parent sees the exit code alone
         traceback.print_exc()
         return 1
     return 0

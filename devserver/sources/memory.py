@@ -139,11 +139,6 @@ class Memory:
         known.look_again = at
         (self._due.discard if at is None else self._due.add)(path)
 
-    def is_missing(self, path: Path) -> bool:
-        """Return whether a source is gone and does not count as deleted yet."""
-        known = self._known.get(path)
-        return known is not None and known.missing_since is not None
-
     def signatures(self, *, absent: bool = True) -> dict[Path, Signature | None]:
         """Return the signature of each source that has been looked at; on demand without those that
         were `absent`."""

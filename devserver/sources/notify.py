@@ -97,11 +97,6 @@ class Notifier:
         """The way in which it watches, for people."""
         return "polling" if self._is_polling else "notifications"
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether watches are in place."""
-        return self._inotify is not None or self._current is not None
-
     def watch(self, directories: Iterable[str]) -> None:
         """Watch these directories (not those below them) instead of the ones before.
 

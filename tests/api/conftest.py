@@ -21,7 +21,7 @@ from devserver.model.plan import Plan
 from devserver.model.principal import Principal
 from devserver.network.agents import Directory
 from devserver.network.identity import secret_digest
-from devserver.network.system import is_system, run_system
+from devserver.network.system import PREFIX, run_system
 from devserver.server.app import make_app
 from devserver.transports.http.serving import HttpServer
 
@@ -39,7 +39,7 @@ class SmallNetwork:
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:
         self.taken.append((event, principal))
-        if is_system(event.event_name):
+        if event.event_name.startswith(PREFIX):
             return await run_system(self, event, principal)
         answer = await self.on_event(event) if self.on_event else None
         if answer is not None:

@@ -102,7 +102,7 @@ class Plan(RuleBasedStateMachine):
         word = self.round.word
         if word is not None:
             self._write(word)
-        elif self.round.may_prepare:
+        elif not self.round.refused and self.round.built == self.round.hosts:
             for host in self.hosts.values():
                 if host.at in (At.BUILDING, At.BUILT) and Came.PREPARE not in host.inbox:
                     host.inbox.append(Came.PREPARE)

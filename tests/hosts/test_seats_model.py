@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from devserver.hosts.seats import DEAD, FENCE, Lease, Seat, Silence, taken_over
+from devserver.hosts.seats import DEAD, FENCE, Lease, Seat, Silence
 
 NAMES = ("ann", "ben", "cat")
 HOST = st.sampled_from(NAMES)
@@ -104,9 +104,8 @@ class World(RuleBasedStateMachine):
             if host.lease.ended and self.now - host.heard_own < FENCE:
                 host.wants = (seat.given_to(name), revision)
             return
-        if host.lease.holds(self.now):
-            for mine in taken_over([seat], host.silence.dead(), name):
-                host.wants = (mine, revision)
+        if host.lease.holds(self.now) and seat.host in host.silence.dead():
+            host.wants = (seat.given_to(name), revision)
 
     def write(self, name: str) -> None:
         """The engine takes a write over the revision that stands there, and no other."""

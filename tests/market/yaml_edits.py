@@ -13,7 +13,6 @@ from devserver.market.yaml_edit import (
     add_mod,
     remove_line,
     remove_mod,
-    set_in_line,
     set_in_mod,
 )
 
@@ -133,8 +132,6 @@ CASES: dict[str, tuple[str, Edit]] = {
     "version_flow": (_FLOW, lambda text: set_in_mod(text, "polls", "version", "~=2.0")),
     "enabled": (_PLAIN, lambda text: set_in_mod(text, "polls", "enabled", False)),
     "config": (_PLAIN, lambda text: set_in_mod(text, "mods.wiki", "config", {"max_pages": 5})),
-    "share": (_LINES, lambda text: set_in_line(text, "wiki_extras", "2", "share", "25%")),
-    "share_new": (_LINES, lambda text: set_in_line(text, "wiki_extras", "next", "share", "5%")),
     "line_out": (_LINES, lambda text: remove_line(text, "wiki_extras", "2")),
     "line_new": (_LINES, lambda text: add_line(text, "wiki_extras", {"label": "3", "version": "~=3.0"})),
     "line_first": (_LINES, lambda text: add_line(text, "polls", {"label": "2", "when": {"beta": True}})),

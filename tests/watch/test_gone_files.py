@@ -21,7 +21,7 @@ async def test_a_file_that_comes_back_within_a_second_was_never_gone(desk: Watch
     for _ in range(3):
         file.rename(away)
         await desk.seen()
-        assert desk.watch._memory.is_missing(file)
+        assert desk.watch._memory._known[file].missing_since is not None
         away.rename(file)
         await desk.seen()
     assert (desk.reloads(), desk.reported, desk.notices()) == ([], [], [])

@@ -104,7 +104,8 @@ class Watching(Workspace):
 
     async def placed(self) -> None:
         """Return when the watches are in place, and what was on disk before has been looked at."""
-        await until(lambda: self.watch._notifier.is_watching and not self.watch._memory.unproven)
+        notifier = self.watch._notifier
+        await until(lambda: (notifier._inotify or notifier._current) and not self.watch._memory.unproven)
         await self.seen()
 
     async def seen(self) -> None:
