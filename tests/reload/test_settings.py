@@ -109,6 +109,12 @@ TAKEN = {
         lambda net: net.config.max_body,
         2097152,
     ),
+    "host_commands": Setting(
+        {"dev": {"hosts": {"commands": False}}},
+        "dev.hosts.commands True → False: counts from now on",
+        lambda net: net.config.host_commands,
+        False,
+    ),
     "take_over": Setting(
         {"dev": {"hosts": {"take_over": True}}},
         "dev.hosts.take_over False → True: counts from now on",
