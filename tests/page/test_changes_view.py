@@ -22,6 +22,7 @@ def test_a_save_has_a_receipt_with_its_phases_and_the_code_that_changed(opened, 
         "compile 1.90 ms, import 3.10 ms, construct 0.80 ms,"
         " events held (gate, drain, hand over, initialize, commit) 3.50 ms, open 0.20 ms, close 1.60 ms"
     )
+    assert page.locator(".phase:visible").count() == 6
     lines = page.locator(".diff .line").all_inner_texts()
     shown = [re.sub(r"\s+", " ", each) for each in lines]
     assert shown[0] == "mods/wiki/mod.py"

@@ -45,7 +45,7 @@ def test_an_event_opens_with_way_payload_answer_and_deliveries(opened, acted) ->
         "analytics v1 14 µs passed",
         "gate of wiki 3.40 ms",
         "wiki v5 1.20 ms answered",
-        "↳ wiki.page.notification 62 µs",
+        "↳ page.notification 62 µs",
         "↳ charlie, critic 2 told 1 read, 0.40 ms",
     ]
     assert '"reason": "shorter"' in page.inner_text(".aside-column")

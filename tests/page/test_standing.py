@@ -170,3 +170,15 @@ def test_generations_are_dots_with_their_words(opened, acted) -> None:
     page = opened()
     page.wait_for_selector(".pips")
     assert page.get_attribute(".pips", "aria-label") == "v3 is gone, v4 lingers, v5 runs, v6 did not load"
+
+
+def test_a_mod_whose_handlers_raise_is_not_green(opened, acted) -> None:
+    """Nor is a version that gets no events any more."""
+    raised = error("boom", event_name="wiki.page.get", times=6)
+    out = mod("wiki@next", 3, raised=raised, line_of="wiki", label="next", gets="critic", share=0.0)
+    out["out"] = "6 of its last 20 failed (guard 5 %) · AttributeError: boom"
+    acted.tell(mods=[mod("wiki", 5, raised=raised), out])
+    page = opened()
+    page.wait_for_selector(".version .mod-state.warn")
+    assert page.locator(".pip.live").count() == 0
+    assert page.inner_text(".version .mod-state") == "gets no events: 6 of its last 20 failed (guard 5 %)"

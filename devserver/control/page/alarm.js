@@ -5,7 +5,18 @@ import { html } from "./vendor-preact-htm.js";
 import { Button, Name } from "./parts.js";
 import { clock, joined, listed, placed, raised } from "./words.js";
 
-const all = (status) => [...(status?.mods ?? []), ...(status?.down ?? [])];
+const none = { failed: [], raised: [], older: [] }, found = new WeakMap();
+
+/** The mods of a status that need a person: looked for once, however often it is drawn. */
+function troubled(status) {
+  if (!status) return none;
+  if (!found.has(status)) {
+    const mods = [...status.mods, ...status.down];
+    found.set(status, { failed: mods.filter((mod) => mod.failed), raised: mods.filter((mod) => mod.raised), older: mods.filter((mod) => mod.newer_on_disk?.length > 0) });
+  }
+  return found.get(status);
+}
+
 const more = (mods, words) => (mods.length > 1 ? `; ${words} too: ${listed(mods.slice(1).map((each) => each.mod_id))}` : "");
 
 function failed(mods) {
@@ -30,7 +41,7 @@ function blocked(fact) {
 function erring(mods) {
   const [mod] = mods, { times, event_name: name } = mod.raised;
   const often = times > 1 ? `, ${times} times` : "";
-  return { kind: "warn", title: `${mod.mod_id} v${mod.generation} raised on ${name}${often}${more(mods, "a handler raised")}`, error: mod.raised, mod, next: `v${mod.generation} stays`, acts: ["edit", "trace"] };
+  return { kind: "warn", title: `${mod.mod_id} v${mod.generation} raised on ${name}${often}${more(mods, "a handler raised")}`, error: mod.raised, mod, next: mod.out ? "it gets no events any more" : `v${mod.generation} stays`, acts: ["edit", "trace"] };
 }
 
 function older(mods) {
@@ -38,17 +49,15 @@ function older(mods) {
   return { kind: "warn", title: `${mod.mod_id} v${mod.generation} is not what is on disk: ${mod.newer_on_disk.join(", ")} differs${more(mods, "so are")}`, text: "It was undone, or waits; a reload brings what is on disk.", mod, acts: ["again"] };
 }
 
-const isOlder = (mod) => mod.newer_on_disk?.length > 0;
-
 const TABLE = [
   ["refused", (s) => s.link === "refused", (s) => ({ kind: "gone", title: s.problem, acts: [] })],
   ["gone", (s) => s.link === "gone", (s) => ({ kind: "gone", title: `stopped ${clock(s.since)}, asking again`, text: "What is below was so then.", acts: [] })],
-  ["saved code does not run", (s) => all(s.status).some((each) => each.failed), (s) => failed(all(s.status).filter((each) => each.failed))],
+  ["saved code does not run", (s) => troubled(s.status).failed.length > 0, (s) => failed(troubled(s.status).failed)],
   ["network.yaml", (s) => s.status?.refused.length > 0, (s) => refused(s.status)],
   ["blocked", (s, at) => Boolean(blocking(s, at)), (s, at) => blocked(blocking(s, at))],
-  ["a handler raises", (s) => all(s.status).some((each) => each.raised), (s) => erring(all(s.status).filter((each) => each.raised))],
+  ["a handler raises", (s) => troubled(s.status).raised.length > 0, (s) => erring(troubled(s.status).raised)],
   ["a restart waits", (s) => Boolean(s.status?.restart), (s) => ({ kind: "warn", title: "a restart in place is needed", text: joined([...s.status.restart.reasons, s.status.restart.waits]), acts: ["restart"] })],
-  ["older code runs", (s) => all(s.status).some(isOlder) && !s.status.paused && !s.status.waiting.length, (s) => older(all(s.status).filter(isOlder))],
+  ["older code runs", (s) => troubled(s.status).older.length > 0 && !s.status.paused && !s.status.waiting.length, (s) => older(troubled(s.status).older)],
   ["saves wait", (s) => s.status?.paused || s.status?.waiting.length > 0, (s) => ({ kind: "warn", title: "saves wait", text: s.status.waiting.length ? `saved and not applied yet: ${s.status.waiting.join(", ")}` : "nothing was saved since", acts: s.status.waiting.length ? ["apply", "resume"] : ["resume"] })],
 ];
 

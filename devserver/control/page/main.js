@@ -1,6 +1,6 @@
 /* Puts the page together: lets the tab in, follows the feed, draws what is known, listens to keys. */
 
-import { html, render } from "./vendor-preact-htm.js";
+import { html, render, useMemo } from "./vendor-preact-htm.js";
 import { admit, HOW_TO_OPEN } from "./admit.js";
 import { Alarm } from "./alarm.js";
 import { drawWith, now, set } from "./app.js";
@@ -45,15 +45,18 @@ function More({ model }) {
 
 function Page({ model }) {
   const views = viewsOf(model), view = views.find((each) => each.name === model.view) ?? views[0], aside = asideOf(model);
+  // What it shows moves once a second, events four times.
+  const { status, seconds, sort, query, hosts, agents: { dropped } } = model, second = Math.floor(Date.now() / 1000);
+  const rail = useMemo(() => html`<${Rail} model=${{ ...model, views: views.length }} doings=${doings} />`, [status, seconds, sort, query, hosts, dropped, second]);
   return html`<a class="skip" href="#view">Skip to the view</a>
     <${Top} model=${model} doings=${doings} /><${Alarm} model=${model} doings=${doings} />
     <div class="body ${model.link === "live" ? "" : "old"} ${aside ? "has-aside" : ""} ${model.sheet ? `${model.sheet}-view` : ""}">
-      <${Rail} model=${{ ...model, views: views.length }} doings=${doings} />
+      ${rail}
       <main><div class="tabs" role="tablist" aria-label="Views">${views.map((each) => html`<${Tab} view=${each} model=${model} />`)}
         <${NarrowTab} name="rail" words="Mods" model=${model} /><${NarrowTab} name="more" words="More" model=${model} /></div>
         <div class="view" id="view" role="tabpanel" aria-labelledby=${`tab-${view.name}`} tabindex="-1"><${Part} key=${view.name} part=${view} model=${model} doings=${doings} /></div></main>
       ${model.sheet === "more" && html`<${More} model=${model} />`}
-      ${aside && html`<aside class="aside-column" aria-label="What is chosen"><button type="button" class="close" title="back (Esc)" onClick=${doings.back}>← back</button>${aside}</aside>`}
+      ${aside && html`<aside class="aside-column" aria-label="What is chosen"><button type="button" class="back" title="back (Esc)" onClick=${doings.back}>← back</button>${aside}</aside>`}
     </div>${model.help && html`<${Part} part=${PARTS.help} views=${views} doings=${doings} />`}`;
 }
 
@@ -86,7 +89,7 @@ async function hear(given, woke) {
   if (now().view === "changes" && !now().changed && now().changes.length) choose(now().changes[0]);
   // What is told of the last seconds goes on when nothing comes any more.
   clearTimeout(settling);
-  settling = setTimeout(() => set({}), SETTLE_MS);
+  settling = setTimeout(() => document.hidden || set({}), SETTLE_MS);
 }
 
 async function fail(problem) {

@@ -21,7 +21,7 @@ function brought() {
   return library;
 }
 
-/** Draws a line for each swap, with the words of its mod where they fit. */
+/** Draws a line for each swap, with the words of its mod where they end before the next line. */
 function marked(marks) {
   return (plot) => {
     const { ctx, bbox } = plot;
@@ -30,21 +30,16 @@ function marked(marks) {
     ctx.font = `${Math.round(10 * devicePixelRatio)}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
     ctx.textAlign = "left";
-    let end = 0;
-    for (const { at, kind, words } of marks()) {
-      const x = Math.round(plot.valToPos(at, "x", true));
-      if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      ctx.strokeStyle = css(`--${kind}`);
+    const edge = bbox.left + bbox.width, gap = 3 * devicePixelRatio;
+    const lines = marks().map((mark) => ({ ...mark, x: Math.round(plot.valToPos(mark.at, "x", true)) })).filter(({ x }) => x >= bbox.left && x <= edge);
+    lines.forEach(({ x, kind, words }, place) => {
+      ctx.fillStyle = ctx.strokeStyle = css(`--${kind}`);
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      const left = x + 3 * devicePixelRatio, right = left + ctx.measureText(words).width;
-      if (left < end || right > bbox.left + bbox.width) continue;
-      ctx.fillStyle = ctx.strokeStyle;
-      ctx.fillText(words, left, bbox.top);
-      end = right + 4 * devicePixelRatio;
-    }
+      if (x + gap + ctx.measureText(words).width < (lines[place + 1]?.x ?? edge)) ctx.fillText(words, x + gap, bbox.top);
+    });
     ctx.restore();
   };
 }
@@ -53,13 +48,16 @@ function axis(values, more = {}) {
   return { stroke: css("--quiet"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", values, ...more };
 }
 
+/** The places of values without a neighbour: a line needs two, so these are points. */
+const alone = ({ data }, series) => data[series].flatMap((value, place, all) => (value !== null && all[place - 1] == null && all[place + 1] == null ? [place] : []));
+
 function optionsOf(lines, width, words, marks) {
   const times = (_, splits) => splits.map((each) => clock(each * 1000));
   return {
     width, height: TALL, legend: { show: false }, cursor: { show: false }, pxAlign: 1,
     hooks: { draw: [marked(marks)] }, scales: { x: { time: true, range: (_, low, high) => [Math.min(low, high - SHORTEST), high] }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
     axes: [axis(times, { size: 22, space: 90 }), axis((_, splits) => splits.map(words), { size: 58, space: 24 })],
-    series: [{}, ...lines.map(({ color }) => ({ stroke: css(color), width: 1.5, points: { show: true, size: 3, fill: css(color) }, spanGaps: false }))],
+    series: [{}, ...lines.map(({ color }) => ({ stroke: css(color), width: 1.5, points: { show: true, size: 3, fill: css(color), filter: alone }, spanGaps: false }))],
   };
 }
 

@@ -15,12 +15,12 @@ function pipsOf(mod, lingers) {
   const first = Math.max(1, mod.generation - MOST_PIPS + 2);
   const pips = [];
   for (let each = first; each < mod.generation; each += 1) pips.push([lingering.has(each) ? "lingers" : "gone", each]);
-  if (mod.generation) pips.push([mod.state === "live" ? "live" : "waits", mod.generation]);
+  if (mod.generation) pips.push([mod.state !== "live" ? "waits" : mod.raised || mod.out ? "raises" : "live", mod.generation]);
   if (mod.failed) pips.push(["failed", mod.generation + 1]);
   return pips;
 }
 
-const PIP_WORDS = { gone: "is gone", lingers: "lingers", live: "runs", waits: "waits", failed: "did not load" };
+const PIP_WORDS = { gone: "is gone", lingers: "lingers", live: "runs", raises: "runs, and raises", waits: "waits", failed: "did not load" };
 
 function Pips({ mod, lingers }) {
   const pips = pipsOf(mod, lingers), words = pips.map(([kind, version]) => `v${version} ${PIP_WORDS[kind]}`).join(", ");
@@ -29,6 +29,7 @@ function Pips({ mod, lingers }) {
 
 function stateOf(mod, paced) {
   if (mod.failed) return ["bad", mod.generation ? "saved code does not load" : "did not load"];
+  if (mod.out) return ["warn", `gets no events: ${mod.out.split(" · ")[0]}`];
   if (mod.raised) return ["warn", `raised on ${mod.raised.event_name}${mod.raised.times > 1 ? ` ×${mod.raised.times}` : ""}`];
   if (mod.generation === 0) return ["warn", mod.outcome?.reason || mod.state];
   if (mod.newer_on_disk?.length) return ["warn", `${mod.newer_on_disk.join(", ")} on disk differs`];
@@ -39,8 +40,7 @@ function stateOf(mod, paced) {
 
 /** Of a version beside a mod, or of the mod beside it: who gets it. */
 function lineWords(mod) {
-  if (!mod.label) return "";
-  if (mod.out) return `gets no events: ${mod.out}`;
+  if (!mod.label || mod.out) return "";
   return mod.line_of ? mod.gets : `${Math.round(mod.share * 100)} % of agents`;
 }
 
@@ -90,7 +90,7 @@ export function Rail({ model, doings }) {
     ${mods.length + down.length === 0 && status && html`<p class="quiet small">No mod is loaded. List one in network.yaml and save it.</p>`}
     <ul>${shown.map((mod) => html`<${Mod} key=${mod.mod_path} mod=${mod} mods=${mods} lingers=${status.lingering?.[mod.mod_id] ?? []} paced=${paced.get(mod.mod_id)} chosen=${model.query === `mod:${mod.mod_id}`} act=${() => doings.only(mod)} />`)}</ul>
     ${hidden > 0 && html`<p class="quiet small">${hidden} more; search finds their events</p>`}
-    <h2>Agents <span class="quiet">${joined([`${here.length} connected now`, `${model.agents.dropped} dropped`, away && `${away} known`])}</span></h2>
+    <h2>Agents <span class="quiet">${joined([`${here.length} connected`, `${model.agents.dropped} dropped`, away && `${away} known`])}</span></h2>
     ${agents.length === 0 && status && html`<p class="quiet small">No agent is connected.</p>`}
     <ul>${agents.slice(0, MOST_AGENTS).map((agent) => html`<${Agent} key=${agent.agent_id} agent=${agent} />`)}</ul>
     ${agents.length > MOST_AGENTS && html`<p class="quiet small">${agents.length - MOST_AGENTS} more</p>`}

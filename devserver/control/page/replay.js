@@ -3,7 +3,7 @@
 import { html } from "./vendor-preact-htm.js";
 import { Button, Empty, Json, Name, Section } from "./parts.js";
 import { Differences } from "./state.js";
-import { joined, listed, pretty, took } from "./words.js";
+import { count, joined, listed, pretty, took } from "./words.js";
 
 const SIGNS = { same: ["=", "good"], differs: ["≠", "warn"], fixed: ["✓", "good"], unsteady: ["≈", "quiet"], cannot: ["✗", "bad"] };
 const namesOf = (generations) => Object.entries(generations).map(([mod, version]) => `${mod} v${version}`);
@@ -60,7 +60,7 @@ export function Replayed({ replayed, doings }) {
 }
 
 function Chosen({ pin, doings }) {
-  const { last } = pin, states = Object.entries(pin.state).map(([mod, state]) => (state.lost ? `${mod}: until this run ends (${state.lost})` : `${mod} (${state.keys} keys)`));
+  const { last } = pin, states = Object.entries(pin.state).map(([mod, state]) => (state.lost ? `${mod}: until this run ends (${state.lost})` : `${mod} (${count(state.keys, "key")})`));
   return html`<article class="chosen-change scroll" tabindex="0" aria-label="Pin"><h2 class="mono"><${Name} of=${pin.event_name} /></h2>
     <p class="quiet small"><${Name} of=${joined([pin.name, pin.number && `#${pin.number}`, `accepted on ${listed(namesOf(pin.generations))}`, states.length && `state of ${listed(states)}`])} /></p>
     <div class="acts">${last?.result === "differs" && html`<${Button} words="Accept as right" does="accept" about=${pin.name} kind="main" act=${() => doings.accept()} />`}

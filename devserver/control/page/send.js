@@ -73,7 +73,7 @@ export function View({ model, doings }) {
     <label>Payload<textarea class="mono" rows="9" value=${payload} onInput=${(event) => setPayload(event.target.value)} spellcheck="false"></textarea></label>
     ${problem && html`<p class="bad small">${problem}</p>`}
     <div class="two"><label>To<input class="mono" value=${to} onInput=${(event) => setTo(event.target.value)} placeholder="the network" /></label>
-      <label>As<input class="mono" value=${as} onInput=${(event) => setAs(event.target.value)} placeholder="who runs the network" list="agents" /></label></div>
+      <label>As<input class="mono" value=${as} onInput=${(event) => setAs(event.target.value)} placeholder="yourself" list="agents" /></label></div>
     <datalist id="agents">${(model.status?.agents ?? []).map((each) => html`<option value=${each.agent_id}></option>`)}</datalist>
     <div class="acts"><${Button} words="Send" command=${typed} kind="main" act=${act} disabled=${Boolean(problem) || !name} />
       <${Button} words="Close" command="close (Esc)" act=${() => doings.back()} /></div>

@@ -2,7 +2,7 @@
 
 import { html } from "./vendor-preact-htm.js";
 import { hue, Name } from "./parts.js";
-import { count, took } from "./words.js";
+import { count, parted, took } from "./words.js";
 
 const [PASSED, ANSWERED, RAISED, GIVEN_UP, GONE] = [0, 1, 2, 3, 4];
 const SAID = ["passed", "answered", "raised", "given up", "gone", "turned away"];
@@ -64,7 +64,7 @@ function visitLines(visit, whole, mods) {
 
 function childLine(row, child, whole, open) {
   const from = child.at_us - row.at_us;
-  return html`<li class="child"><button type="button" class="what link" title=${`oa-dev events '#${child.number}'`} onClick=${() => open(child.number)}>↳ <${Name} of=${child.event_name} /></button>
+  return html`<li class="child"><button type="button" class="what link" title=${`oa-dev events '#${child.number}'`} onClick=${() => open(child.number)}>↳ <${Name} of=${parted(child.event_name)[1]} /></button>
     <span class="way"><${Piece} from=${from} lasted=${child.took_us} scale=${whole} kind="sent" /></span><span class="num">${took(child.took_us)}</span><span class="how"></span></li>`;
 }
 
