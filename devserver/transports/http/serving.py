@@ -84,8 +84,10 @@ class Turns:
             channel = self._waiting.popleft()
             channel.has_turn = False
             channel.go_on()
-            # A request that has begun costs its time in the next turn of the loop.
-            if channel.is_working() or time.perf_counter() >= until:
+            # A request that has begun costs its time in the next turn of the loop. A WebSocket takes the
+            # next event meanwhile: after a pause of the server many wait, and at one a rest their
+            # delay would last.
+            if channel.is_busy or time.perf_counter() >= until:
                 break
         self._is_due = bool(self._waiting)
         if self._is_due and began - self._since < BURST_SECONDS:
