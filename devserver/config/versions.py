@@ -41,6 +41,7 @@ def check_versions(document: Document, entries: object) -> None:
         if isinstance(versions, list) and isinstance(entry.get("name"), str):
             loc: Loc = ("network", "mods", number, "versions")
             _check_labels(document, loc, entry["name"], versions)
+            _check_sources(document, loc, entry, versions)
             _check_shares(document, loc, versions)
             _check_shadows(document, loc, versions)
 
@@ -72,6 +73,24 @@ def _check_labels(document: Document, loc: Loc, name: str, versions: Sequence[An
             lines = f"lines {first[str(label)]} and {line}"
             document.report(place, f"the version {label} of {name} is listed twice: {lines}", "give it a label")
         first.setdefault(str(label), line)
+
+
+def _check_sources(document: Document, loc: Loc, entry: Mapping[str, Any], versions: Sequence[Any]) -> None:
+    """Note versions that would run the code of another one, or of the mod itself."""
+    of_disk: int | None = None
+    for number, version in enumerate(versions):
+        if not isinstance(version, dict):
+            continue
+        place = (*loc, number)
+        wanted = version.get("version")
+        if wanted is not None and wanted == entry.get("version"):
+            says = f"{path_of(place)}.version is that of the mod itself"
+            document.report((*place, "version"), says, "write another range, as in ~=2.0")
+        if wanted is None and version.get("name") is None:
+            if of_disk is not None:
+                says = f"{path_of(place)} runs the file on disk, as {path_of((*loc, of_disk))} does"
+                document.report(place, says, "a save goes to one of them: give the other a name or a version")
+            of_disk = number if of_disk is None else of_disk
 
 
 def _check_shares(document: Document, loc: Loc, versions: Sequence[Any]) -> None:

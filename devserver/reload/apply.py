@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import HookFailed
+from devserver.errors import HookFailed, ModFault
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
@@ -98,6 +98,9 @@ class Workshop(Protocol):
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
         """Where the values of a step's configuration are written, if they are written in network.yaml."""
+
+    def placed(self, fault: ModFault, step: Step) -> ModFault:
+        """A fault at the line where network.yaml lists the mod, if it does."""
 
     def is_own(self, file: str) -> bool:
         """Whether a file is code of mods."""
@@ -361,6 +364,11 @@ class Transaction:
         candidate.config_model = model = hooks.config_model(mod_class, module)
         settings = hooks.settings_of(model, step, self._shop.place_of_config(step), manifest)
         mode = _hand_over(candidate, mod_class)
+        if step.line is not None:
+            try:
+                line_state.expect_class(step, mod_class, step.line, mode)
+            except HookFailed as fault:
+                raise self._shop.placed(fault, step) from None
         candidate.way = HandOver.REBIND if self._stays(candidate) else mode
         rebinds = candidate.way is HandOver.REBIND and candidate.old is not None
         if candidate.old is not None and not rebinds:

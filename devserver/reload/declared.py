@@ -20,6 +20,7 @@ from devserver.model.change import Sources
 from devserver.model.config import NetworkConfig
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod
+from devserver.model.split import main_of
 from devserver.reload.attempts import Attempt
 from devserver.reload.history import Past
 from devserver.reload.plan import needed_paths
@@ -91,7 +92,7 @@ class Declared:
             return locate(code, self._roots, packages=packages)
         folder = self._environment.folder_of(code)
         if folder is None:
-            raise ModNotFound(f"{code} is not locked and installed: oa-dev sync brings it")
+            raise not_installed(code, self._roots)
         return locate_line(code, folder, self._roots)
 
     def add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
@@ -165,6 +166,18 @@ class Declared:
                 with contextlib.suppress(SyntaxError, ValueError, ModFault):
                     found[module_of(generation.mod_path)] = declared_in(text.path, text.data)
         return found
+
+
+def not_installed(line: str, roots: Roots) -> ModNotFound:
+    """Return why a version from an index is not at hand."""
+    main = main_of(line)
+    try:
+        lies_here = roots.holds(locate(main, roots).file)
+    except (ModNotFound, ModRefused):
+        lies_here = False
+    if lies_here:
+        return ModNotFound(f"{main} lies in the workspace, and no index has versions of it: name another mod's path")
+    return ModNotFound(f"{line} is not locked and installed: oa-dev sync brings it")
 
 
 def allow_list(config: NetworkConfig) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import DevServerError, HookFailed
+from devserver.errors import DevServerError, HookFailed, ModFault
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
@@ -690,6 +690,10 @@ class Engine:
             return error.facts
         is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
         return error_facts(error, is_own, self.shown)
+
+    def placed(self, fault: ModFault, step: Step) -> ModFault:
+        """Return a fault at the line where network.yaml lists the mod, if it does."""
+        return self.locate.placed(fault, step.mod_path)
 
     def is_own(self, file: str) -> bool:
         """Return whether a file is code of mods, rather than of the server, of Python, or of an

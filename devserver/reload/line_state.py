@@ -18,10 +18,21 @@ from typing import Any
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.loader.walk import Walk
-from devserver.model.split import StateMode
+from devserver.mod import BaseMod
+from devserver.model.lifecycle import HandOver
+from devserver.model.plan import Step
+from devserver.model.split import Line, StateMode
 
 MOST_COPIED = 50 * 1024 * 1024
 """The most bytes of a mod's folder that a line gets a copy of; a larger folder is not copied."""
+
+
+def expect_class(step: Step, mod_class: type[BaseMod], line: Line, way: HandOver) -> None:
+    """Raise HookFailed for code that cannot run twice, or not with this part of the state."""
+    if way is HandOver.EXCLUSIVE:
+        raise HookFailed(f"{step.mod_id} holds what only one can have (reload_mode is exclusive)")
+    if line.state is StateMode.SHARED and callable(getattr(mod_class, "capture_state", None)):
+        raise HookFailed(f"{step.mod_id} hands its state over itself (capture_state): say state: copy or empty")
 
 
 def begin(new: Generation, main: Generation, mode: StateMode) -> str:
@@ -29,6 +40,8 @@ def begin(new: Generation, main: Generation, mode: StateMode) -> str:
 
     Raises HookFailed if the two cannot share it, or if it cannot be copied.
     """
+    if main.hand_over is HandOver.EXCLUSIVE:
+        raise HookFailed(f"{main.mod_id} holds what only one can have (reload_mode is exclusive)")
     match mode:
         case StateMode.SHARED:
             check_shareable(new, main)

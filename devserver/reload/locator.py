@@ -12,7 +12,7 @@ from devserver.loader import Environment, LoadedModules, Located, locate, locate
 from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Step
 from devserver.model.split import main_of
-from devserver.reload.declared import allow_list
+from devserver.reload.declared import allow_list, not_installed
 from devserver.reload.knowledge import Knowledge
 from devserver.sources.roots import Roots
 
@@ -50,11 +50,11 @@ class Locator:
                 return self._installed_line(path)
             located = locate(path, self._roots, self._allow_list)
         except (ModNotFound, ModRefused) as fault:
-            raise self._placed(fault, step.mod_path) from None
+            raise self.placed(fault, step.mod_path) from None
         is_installed = not {"site-packages", "dist-packages"}.isdisjoint(located.file.parts)
         if is_installed and not path.startswith(OPENAGENTS):
             # It would never leave Python's table, and no one has reviewed it.
-            raise self._placed(ModRefused(f"{path} {_NOT_LOCKED}"), step.mod_path)
+            raise self.placed(ModRefused(f"{path} {_NOT_LOCKED}"), step.mod_path)
         if not located.reloadable and not is_installed:
             self._roots.add(_top_folder(located))
             located = locate(path, self._roots, self._allow_list)
@@ -70,13 +70,13 @@ class Locator:
         locked is there."""
         folder = self._environment.folder_of(path)
         if folder is None:
-            raise ModNotFound(f"{path} is not locked and installed: oa-dev sync brings it")
+            raise not_installed(path, self._roots)
         located = locate_line(path, folder, self._roots)
         self._modules.lines.folders[path] = folder
         return located
 
-    def _placed(self, fault: ModFault, mod_path: str) -> ModFault:
-        """Return the fault of a mod that is not found, at the line where network.yaml lists it."""
+    def placed(self, fault: ModFault, mod_path: str) -> ModFault:
+        """Return the fault of a mod or a line at the line where network.yaml lists it."""
         line = next((each.line for each in self._knowledge.config.specs if each.path == mod_path), None)
         if line is not None and self.config_file is not None and fault.file is None:
             fault.file, fault.line = str(self.config_file), line

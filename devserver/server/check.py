@@ -71,6 +71,8 @@ class Checked:
             return f"{self.name} cannot be used"
         enabled, lost = len(self.config.enabled_mods), ", ".join(self.config.lost)
         words = f"{self.name} is good: {self.config.name}, {enabled} of {len(self.config.mods)} mods enabled"
+        beside = sum(len(each.versions) for each in self.config.enabled_mods)
+        words += f", {beside} version{'s' if beside != 1 else ''} beside them" if beside else ""
         words += f"; without effect here: {lost}" if lost else ""
         others = len(self.config.unused) - len(self.config.lost)
         keys = "1 key has" if others == 1 else f"{others} keys have"

@@ -9,6 +9,7 @@ import pytest
 from processes import NETWORK, oa_dev, write
 from workspaces import Workspace, served
 
+from devserver.config.network_yaml import read_network
 from devserver.server.check import Aside, Checked, check_network
 
 ANT = "from devserver import BaseMod\nclass AntMod(BaseMod):\n"
@@ -85,7 +86,7 @@ def test_an_import_that_hangs_is_given_up_and_named(files: Workspace) -> None:
     """Those before it were looked at."""
     files.mod("ant", served("ant", 1))
     files.write("mods/bee.py", "import threading\nthreading.Event().wait()\n")
-    assert checked(files, "ant", "bee", patience=3.0) == {"bee": "CheckEnded: its import did not end within 3 s"}
+    assert checked(files, "ant", "bee", patience=8.0) == {"bee": "CheckEnded: its import did not end within 8 s"}
 
 
 def test_nothing_is_started_and_nothing_printed(files: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
@@ -108,6 +109,29 @@ def test_disabled_mods_are_not_looked_at(files: Workspace) -> None:
     files.write("mods/ant.py", "1/0\n")
     path = files.yaml({"name": "mods.ant", "enabled": False})
     assert check_network(path).good
+
+
+def test_versions_that_cannot_run_beside_their_mods_are_found_at_their_lines(files: Workspace) -> None:
+    """An unknown path, a version that no index can have, and code of which there is one."""
+    for name, extra in (("wiki", ""), ("port", 'reload_mode = "exclusive"'), ("poll", "def capture_state(self): ...")):
+        files.mod(name, f"{served(name, 1)}\n{extra}\n")
+    path = files.yaml(
+        {"name": "mods.wiki", "versions": [{"name": "mods.wikki"}, {"version": "~=2.0"}, {"label": "good"}]},
+        {"name": "mods.port", "versions": [{"label": "next"}]},
+        {"name": "mods.poll", "versions": [{"label": "next"}, {"label": "two", "name": "mods.wiki", "state": "copy"}]},
+    )
+    lines = {each.beside.label: each.line for mod in read_network(path).mods for each in mod.versions if each.beside}
+    found = {mod: (error.where.line if error.where else 0, error.message) for mod, error in check_network(path).mods}
+    assert {mod: line for mod, (line, _) in found.items()} == {
+        "wiki@wikki": lines["wikki"], "wiki@2": lines["2"], "port@next": found["port@next"][0],
+        "poll@next": found["poll@next"][0],
+    }  # fmt: skip
+    said = {mod: message for mod, (_, message) in found.items()}
+    assert "Did you mean 'mods.wiki'?" in said["wiki@wikki"]
+    assert "lies in the workspace, and no index has versions of it" in said["wiki@2"]
+    assert "reload_mode is exclusive" in said["port@next"]
+    assert "say state: copy or empty" in said["poll@next"]
+    assert 0 not in (found["port@next"][0], found["poll@next"][0])
 
 
 def test_a_network_yaml_that_cannot_be_used_ends_the_check(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_a_mod_that_is_not_enabled_has_no_versions_that_are() -> None:
         ("- label: a\n  shadow: true\n  share: 5%", "10:11 mods[0].versions[0].share says who gets a shadow"),
         ("- label: a\n  shadow: true\n  state: shared", "10:18 mods[0].versions[0].state of a shadow is copy"),
         ("- label: a\n  guard: {errors: 5}", "9:27 mods[0].versions[0].guard.errors is a percentage"),
+        ("- label: a\n- label: b", "9:11 mods[0].versions[1] runs the file on disk, as mods[0].versions[0] does"),
         ("- next", "8:11 mods[0].versions[0] is a mapping"),
     ],
 )
@@ -119,7 +120,13 @@ def test_what_cannot_be_is_refused_at_its_place(versions: str, refused: str) -> 
 
 def test_shares_of_all_agents_are_enough() -> None:
     """Exactly 100 percent is no more than all."""
-    assert parse_network(text_of("- {label: a, share: 70%}\n- {label: b, share: 30%}")).specs
+    assert parse_network(text_of("- {label: a, share: 70%}\n- {name: b, share: 30%}")).specs
+
+
+def test_a_version_is_not_that_of_the_mod() -> None:
+    """The same range beside itself would be one code twice."""
+    with pytest.raises(ConfigError, match=r"versions\[0\].version is that of the mod itself at network.yaml:8"):
+        parse_network(text_of("").replace("config: {pages: 5}", "version: ~=1.0") + "        - version: ~=1.0\n")
 
 
 def test_the_schema_knows_versions() -> None:
