@@ -242,6 +242,7 @@ class AgentNetwork:
         """Load the mods that network.yaml lists and enables. A mod that cannot be loaded is told of, and left out."""
         self.engine.start()
         await self._home.run(self._settle_in)
+        self.lines.begin()
         self._started = time.monotonic() - self._up_before
         self._start_gate.close()
         try:

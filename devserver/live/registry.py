@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, expire
 from devserver.live.routing import RoutingTable
-from devserver.live.split import Asker, Split
+from devserver.live.split import Asker, Part, Split, parts_of
 from devserver.live.tally import Tally
 from devserver.model.facts import Held
 from devserver.model.lifecycle import ModState
@@ -155,11 +155,11 @@ class Choice:
         self.known[sender] = slot
 
 
-def _choice_of(main: Slot, lines: Mapping[str, Slot]) -> Choice:
+def _choice_of(main: Slot, lines: Mapping[str, Slot], parts: Mapping[str, Part]) -> Choice:
     able = {label: slot for label, slot in lines.items() if slot.live is not None and not slot.out}
     rules = {label: slot.line.rule for label, slot in able.items() if slot.line is not None}
     shadows = tuple(slot for label, slot in able.items() if rules[label].shadow)
-    return Choice(main, dict(lines), Split(main.mod_id, rules), shadows, main if shadows else None)
+    return Choice(main, dict(lines), Split(main.mod_id, rules, parts), shadows, main if shadows else None)
 
 
 @dataclass(slots=True)
@@ -183,6 +183,8 @@ class Registry:
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
         self._has_lines = False
+        self.parts: dict[str, dict[str, Part]] = {}
+        """The agents of the lines of each mod, by label, as numbers: also of lines that are still to load."""
         self.moved: dict[str, str] = {}
         """The mods that left for another host, each with that."""
         self._away: dict[str, Slot] = {}
@@ -342,6 +344,8 @@ class Registry:
         ):
             self._table = None
         for slot in swap.removed:
+            if slot.line is not None:
+                self.parts.get(main_of(slot.mod_id), {}).pop(slot.line.label, None)
             self._slots.pop(slot.mod_id, None)
             self._paths.pop(module_of(slot.mod_path), None)
             slot.live = None
@@ -371,7 +375,8 @@ class Registry:
             if slot.mod_id in lines:
                 known = slot.choice is not None and slot.choice.lines == lines[slot.mod_id]
                 slot.tally = slot.tally if known else Tally()
-                slot.choice = _choice_of(slot, lines[slot.mod_id])
+                parts = self._share_out(slot.mod_id, lines[slot.mod_id])
+                slot.choice = _choice_of(slot, lines[slot.mod_id], parts)
             elif slot.choice is not None:
                 slot.choice = slot.tally = None
         for slot in self._slots.values():
@@ -381,6 +386,13 @@ class Registry:
         slots = [slot for slot in self._slots.values() if slot.line is not None and slot.line.code]
         named = [(slot.line.code, slot) for slot in slots if slot.line is not None]
         self._aliases = {name: slot for code, slot in named for name in (code, mod_id_of(code))}
+
+    def _share_out(self, mod_id: str, lines: Mapping[str, Slot]) -> Mapping[str, Part]:
+        """Return the numbers of each line of a mod: a line that gets no events now keeps its own."""
+        rules = {label: slot.line.rule for label, slot in lines.items() if slot.line is not None}
+        shares = {label: 0.0 if rule.shadow else rule.share for label, rule in rules.items()}
+        parts = self.parts[mod_id] = parts_of(shares, self.parts.get(mod_id))
+        return parts
 
     def expire(self, call: Call, reason: str) -> bool:
         """End a handler that runs for too long. False if it was told to end before."""

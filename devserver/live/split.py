@@ -1,27 +1,26 @@
 """The version of a mod that an event goes to, and why. Pure; the cost of a choice does not grow
 with agents.
 
-In this order: the agents that a line names, its groups, the metadata of the event, its share. The share is decided by
-a hash of the agent, so that nothing is kept about agents: an agent stays in its line for as long as the share of that
-line does not fall and those of the lines before it stay. Another line, listed last, moves agents of the main line
-alone.
-
-Where the share of an earlier line falls by `d`, a part `d / (1 - the shares before)` of a later line's agents
-changes places with agents that the earlier line let go. No rule that knows the shares alone can spare them: the agents
-of each line would have to be the same whatever the others' shares are, so for two lines with all agents between them
-the one's would be those that the other leaves, and of three lines each would have to be what is left of both others.
+In this order: the agents that a line names, its groups, the metadata of the event, its share. A share is a part of all
+numbers, and an agent has one number for each mod, a hash of its id: nothing is kept about agents. A line keeps its part
+while its share stays, gives up the end of it when that falls, and takes what is free when it rises (`parts_of`): no
+agent leaves a line but where the share of that line falls, and none changes from one line to another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from devserver.model.split import Rule, shown_share
 
-_ALL = 2**64
+ALL = 10**8
+"""How many numbers there are: shares are written with six decimals of a percentage."""
+
+Part = tuple[tuple[int, int], ...]
+"""Numbers that belong to a line: ranges in order, each with its first number and the one behind its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,20 @@ class Reason:
 
 
 class Split:
-    """The rules of one mod's lines, by label, in their listed order."""
+    """The rules of one mod's lines, by label, in their listed order.
 
-    __slots__ = ("_by_agent", "_others", "_shares", "by_agent_alone", "mod_id", "rules")
+    `parts`: the numbers of each line. Those of a line without a rule, which gets no events now, go to the main line.
+    """
 
-    def __init__(self, mod_id: str, rules: Mapping[str, Rule]) -> None:
+    __slots__ = ("_by_agent", "_others", "_parts", "by_agent_alone", "mod_id", "rules")
+
+    def __init__(self, mod_id: str, rules: Mapping[str, Rule], parts: Mapping[str, Part] | None = None) -> None:
         self.mod_id = mod_id
         self.rules = {label: rule for label, rule in rules.items() if not rule.shadow}
         self._by_agent = {agent: label for label, rule in reversed(self.rules.items()) for agent in rule.agents}
         self._others = [(label, rule) for label, rule in self.rules.items() if rule.groups or rule.when]
-        self._shares = [(label, rule.share) for label, rule in self.rules.items() if rule.share]
+        known = parts_of({label: rule.share for label, rule in self.rules.items()}) if parts is None else parts
+        self._parts = {label: part for label, part in known.items() if label in self.rules and part}
         self.by_agent_alone = not self._others
         """Whether all rules need only the name of the agent."""
 
@@ -69,15 +72,23 @@ class Split:
             for label, rule in self._others:
                 if fits(rule, asker):
                     return label
-        return by_share(self.mod_id, asker.agent, self._shares) if asker.agent is not None else None
+        return self._by_share(asker.agent) if asker.agent is not None and self._parts else None
+
+    def _by_share(self, agent: str) -> str | None:
+        number = number_of(self.mod_id, agent)
+        for label, part in self._parts.items():
+            for first, end in part:
+                if first <= number < end:
+                    return label
+        return None
 
     def why(self, asker: Asker) -> Reason:
         """Return the line of an event of this agent, and the reason."""
         label = self.choose(asker)
+        number = f"bucket {number_of(self.mod_id, asker.agent) / ALL * 100:.2f}" if asker.agent is not None else ""
         if label is None:
-            shares = ", ".join(f"{each} has {shown_share(share)}" for each, share in self._shares)
-            numbers = ", ".join(self._number(each, asker.agent) for each, _ in self._shares) if asker.agent else ""
-            return Reason(None, f"{numbers}, and {shares}" if numbers else "no rule of a line names it")
+            parts = ", ".join(f"{each} has {_shown(part)}" for each, part in self._parts.items())
+            return Reason(None, f"{number}, and {parts}" if number and parts else "no rule of a line names it")
         rule = self.rules[label]
         if asker.agent in rule.agents:
             return Reason(label, "named in its agents")
@@ -85,33 +96,73 @@ class Split:
             return Reason(label, f"group {asker.group} is named in its groups")
         if _fits_metadata(rule, asker):
             return Reason(label, f"the metadata holds {dict(rule.when)}")
-        return Reason(label, f"{self._number(label, asker.agent or '')} of {shown_share(rule.share)}")
-
-    def _number(self, label: str, agent: str) -> str:
-        left = 1.0
-        for each, share in self._shares:
-            if each == label:
-                break
-            left -= share
-        return f"bucket {bucket(self.mod_id, label, agent) * left * 100:.2f}"
+        return Reason(label, f"{number} of {_shown(self._parts[label])}")
 
 
-def by_share(mod_id: str, agent: str, shares: Sequence[tuple[str, float]]) -> str | None:
-    """Return the label that the shares of lines, in order, give to an agent; None: the main
-    line."""
-    left = 1.0
-    for label, share in shares:
-        if bucket(mod_id, label, agent) * left < share:
-            return label
-        left -= share
-    return None
+def number_of(mod_id: str, agent: str) -> int:
+    """Return the number of an agent for a mod, below ALL: always the same, and evenly spread over agents."""
+    digest = blake2b(f"{mod_id}\0{agent}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") * ALL >> 64
 
 
-def bucket(mod_id: str, label: str, agent: str) -> float:
-    """Return a number from 0 to 1 that is constant for an agent, a mod and a line, and evenly
-    spread over agents."""
-    digest = blake2b(f"{mod_id}\0{label}\0{agent}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / _ALL
+def parts_of(shares: Mapping[str, float], before: Mapping[str, Part] | None = None) -> dict[str, Part]:
+    """Return the numbers of each line by their shares, from those that lines had before.
+
+    What a line had, and has no more share of, is free; one that needs more takes the first free numbers. Those of a
+    line of `before` that is not here now are taken last, and else stay its own: it may still load.
+    """
+    former = before or {}
+    sizes = {label: round(share * ALL) for label, share in shares.items()}
+    found = {label: _first(former.get(label, ()), size) for label, size in sizes.items()}
+    absent = [each for label, part in former.items() if label not in shares for each in part]
+    for label, size in sizes.items():
+        free = _without(((0, ALL),), (each for part in found.values() for each in part))
+        unclaimed = _without(free, absent)
+        missing = size - _size(found[label])
+        more = _first((*unclaimed, *_without(free, unclaimed)), missing)
+        found[label] = _joined((*found[label], *more))
+    taken = [each for part in found.values() for each in part]
+    return found | {label: _without(part, taken) for label, part in former.items() if label not in shares}
+
+
+def _first(part: Part, size: int) -> Part:
+    """Return the first `size` numbers of a part, or all of them."""
+    found: list[tuple[int, int]] = []
+    for first, end in part:
+        if size <= 0:
+            break
+        found.append((first, min(end, first + size)))
+        size -= end - first
+    return tuple(found)
+
+
+def _without(part: Part, taken: Iterable[tuple[int, int]]) -> Part:
+    left = list(part)
+    for start, stop in taken:
+        pieces = [piece for first, end in left for piece in ((first, min(end, start)), (max(first, stop), end))]
+        left = [(first, end) for first, end in pieces if first < end]
+    return tuple(left)
+
+
+def _joined(part: Iterable[tuple[int, int]]) -> Part:
+    found: list[tuple[int, int]] = []
+    for first, end in sorted(part):
+        if found and found[-1][1] == first:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((first, end))
+    return tuple(found)
+
+
+def _size(part: Part) -> int:
+    return sum(end - first for first, end in part)
+
+
+def _shown(part: Part) -> str:
+    """Return a part in percent: `10 %` of the first, else from where to where."""
+    if len(part) == 1 and part[0][0] == 0:
+        return shown_share(part[0][1] / ALL)
+    return " and ".join(f"{first / ALL * 100:.4g} to {shown_share(end / ALL)}" for first, end in part)
 
 
 def _fits_group(rule: Rule, asker: Asker) -> bool:

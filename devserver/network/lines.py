@@ -7,14 +7,16 @@ Takes a line out if its guard says so; loads, reloads and ends none.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Choice, Registry, Slot
 from devserver.live.split import Asker
-from devserver.model.facts import Guarded, LineSeen, SplitSeen
+from devserver.model.facts import Guarded, LineSeen, Notice, SplitSeen
 from devserver.model.split import MAIN, Guard, StateMode, main_of
 from devserver.network.agents import Directory
+from devserver.network.parts import read_parts, write_parts
 
 _MOST_NAMED = 5
 
@@ -22,12 +24,29 @@ _MOST_NAMED = 5
 class Lines:
     """The lines of one network."""
 
-    def __init__(self, registry: Registry, directory: Directory, tell: Callable[[SplitSeen | Guarded], None]) -> None:
+    def __init__(
+        self, registry: Registry, directory: Directory, tell: Callable[[SplitSeen | Guarded | Notice], None]
+    ) -> None:
         self._registry = registry
         self._directory = directory
         self._tell = tell
+        self.kept: Path | None = None
+        """The file in which the agents of lines are kept over a start; none where something is only tried out."""
         self._told: dict[str, tuple[tuple[str, str, str], ...]] = {}
         """The last told facts of each mod: its lines, which events they get, why they get none."""
+
+    def begin(self) -> None:
+        """Let lines have the agents that they had when the network last ran. Call it before any is loaded."""
+        if self.kept is not None:
+            self._registry.parts = read_parts(self.kept)
+
+    def _keep(self) -> None:
+        if self.kept is None:
+            return
+        try:
+            write_parts(self.kept, self._registry.parts)
+        except OSError as error:
+            self._tell(Notice(f"agents may change versions at the next start: {self.kept.name}: {error.strerror}"))
 
     def told(self, mod_id: str) -> None:
         """Tell which agents get which version of a mod, after that has changed."""
@@ -46,6 +65,7 @@ class Lines:
         if rules != self._told.get(slot.mod_id, ()):
             # A save of a line changes nothing about who gets it.
             self._told[slot.mod_id] = rules
+            self._keep()
             self._tell(SplitSeen(slot.mod_id, tuple(seen), len(self._directory.agents())))
 
     def row(self, mod_id: str) -> dict[str, Any]:

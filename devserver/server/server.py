@@ -154,6 +154,7 @@ class Server:
         """Make the network; nothing of it runs yet."""
         options = self._options
         network = AgentNetwork(config, options.path.parent, home=self._home, tell=self.tell)
+        network.lines.kept = network.workspace / ".oa-dev" / "splits.json"
         engine = network.engine
         for each in options.watch_paths:
             engine.roots.ask(options.path.parent / each)

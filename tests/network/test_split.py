@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from devserver.live.split import Asker, Split, bucket
+from devserver.live.split import ALL, Asker, Part, Split, number_of, parts_of
 from devserver.model.split import Rule, label_problem, parse_share
+from devserver.network.parts import read_parts, write_parts
 
 AGENTS = [f"agent-{number}" for number in range(10_000)]
 
@@ -29,7 +31,7 @@ def test_a_share_is_that_part_of_all_agents(share: float) -> None:
 def test_every_line_has_its_share() -> None:
     """Lines that stand behind others have their share of all agents too."""
     found = list(lines_of(0.2, 0.3, 0.4).values())
-    assert [round(found.count(each) / len(AGENTS), 2) for each in "abc"] == pytest.approx([0.2, 0.3, 0.4], abs=0.01)
+    assert [found.count(each) / len(AGENTS) for each in "abc"] == pytest.approx([0.2, 0.3, 0.4], abs=0.01)
 
 
 def test_a_share_that_grows_keeps_its_agents() -> None:
@@ -39,41 +41,77 @@ def test_a_share_that_grows_keeps_its_agents() -> None:
     assert set(lines_of(0.0).values()) == {None}
 
 
-def test_nobody_leaves_a_line_that_keeps_its_share_and_its_place() -> None:
-    """Over 20 random changes an agent leaves a line only where its share fell, or that of a line before it changed."""
-    chance = random.Random(18)
-    shares = [[chance.random() / 3 for _ in range(3)] for _ in range(1)]
+def after(parts: dict[str, Part], shares: dict[str, float]) -> tuple[dict[str, Part], dict[str, str | None]]:
+    """The numbers of the lines with other shares, and the line of each of 10,000 agents."""
+    parts = parts_of(shares, parts)
+    split = Split("wiki", {label: Rule(share=share) for label, share in shares.items()}, parts)
+    return parts, {agent: split.choose(Asker(agent)) for agent in AGENTS}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_agent_leaves_a_line_whose_share_did_not_fall(seed: int) -> None:
+    """Through 20 random changes of one or two shares of four lines, each line has its share all the time."""
+    chance = random.Random(seed)
+    parts, line_of = after({}, dict.fromkeys("abcd", 0.1))
+    shares = dict.fromkeys("abcd", 0.1)
     for _ in range(20):
-        changed = list(shares[-1])
-        changed[chance.randrange(3)] = chance.random() / 3
-        shares.append(changed)
-    for before, after in pairwise(shares):
-        then, now = lines_of(*before), lines_of(*after)
-        for agent, label in then.items():
-            if label is None or now[agent] == label:
-                continue
-            place = "abc".index(label)
-            assert after[place] < before[place] or after[:place] != before[:place]
+        changed = dict(shares)
+        for label in chance.sample("abcd", chance.choice((1, 2))):
+            left = 1 - sum(share for each, share in changed.items() if each != label)
+            changed[label] = round(chance.random() * left, 4)
+        parts, now = after(parts, changed)
+        assert {line for agent, line in line_of.items() if now[agent] != line and line is not None} <= {
+            label for label, share in changed.items() if share < shares[label]
+        }
+        counts = Counter(now.values())
+        assert {each: counts[each] / len(AGENTS) for each in changed} == pytest.approx(changed, abs=0.01)
+        shares, line_of = changed, now
 
 
-def test_a_share_that_falls_moves_few_agents_of_the_lines_behind_it() -> None:
-    """From 20 to 10 percent of the first line, no more than a tenth of the second one's agents changes places."""
-    then, now = lines_of(0.2, 0.2), lines_of(0.1, 0.2)
-    left = [agent for agent, line in then.items() if line == "b" and now[agent] != "b"]
-    assert len(left) / list(then.values()).count("b") < 0.12
+def test_another_line_and_one_that_ends_move_no_other_agents() -> None:
+    """A new line takes its agents from the main line, and gives them back to it."""
+    parts, then = after({}, {"a": 0.2, "b": 0.2})
+    parts, three = after(parts, {"new": 0.3, "a": 0.2, "b": 0.2})
+    assert {then[agent] for agent, line in three.items() if line == "new"} == {None}
+    parts, now = after(parts, {"a": 0.2, "b": 0.2})
+    assert now == then
+    _, alone = after(parts, {"b": 0.2})
+    assert {agent for agent, line in alone.items() if line} == {agent for agent, line in then.items() if line == "b"}
 
 
-def test_another_line_moves_nobody_between_the_others() -> None:
-    """A third line takes its agents from the main line alone."""
-    then, now = lines_of(0.2, 0.2), lines_of(0.2, 0.2, 0.2)
-    assert {then[agent] for agent, line in now.items() if line == "c"} == {None}
+def test_a_line_that_loads_later_finds_its_agents_free() -> None:
+    """Those of a line that is still to load are taken last, and are lost to it only then."""
+    parts, then = after({}, {"a": 0.2, "b": 0.3})
+    started, _ = after(parts, {"a": 0.6})
+    _, now = after(started, {"a": 0.6, "b": 0.3})
     assert all(now[agent] == line for agent, line in then.items() if line is not None)
+    crowded, _ = after(parts, {"a": 1.0})
+    assert crowded["b"] == ()
 
 
-def test_the_same_agents_are_in_a_line_after_a_restart() -> None:
-    """The number of an agent depends on nothing of a process: these are what they were in every version so far."""
-    numbers = [bucket("wiki", "2", agent) for agent in ("ana", "bob", "critic")]
-    assert [round(each, 6) for each in numbers] == [0.452928, 0.373048, 0.801536]
+def test_the_same_agents_are_in_a_line_after_a_restart(tmp_path: Path) -> None:
+    """The number of an agent depends on nothing of a process, and the numbers of lines are kept in a file."""
+    numbers = [number_of("wiki", agent) / ALL for agent in ("ana", "bob", "critic")]
+    assert [round(each, 4) for each in numbers] == [0.3457, 0.4274, 0.5884]
+    file = tmp_path / ".oa-dev" / "splits.json"
+    parts, _ = after({}, {"a": 0.2, "b": 0.2})
+    parts, then = after(parts, {"a": 0.1, "b": 0.2})
+    write_parts(file, {"wiki": parts, "board": {"next": ()}})
+    assert read_parts(file) == {"wiki": parts}
+    assert after(read_parts(file)["wiki"], {"a": 0.1, "b": 0.2})[1] == then
+    write_parts(file, {"wiki": {}})
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1]", '{"wiki": {"a": [[0, 5]], "b": [[4, 9]]}}', '{"wiki": {"a": [[5, 5]]}}', '{"wiki": {"a": 1}}'],
+)
+def test_a_damaged_file_of_numbers_counts_as_none(tmp_path: Path, text: str) -> None:
+    """Numbers of two lines at once, or of none, say nothing."""
+    file = tmp_path / "splits.json"
+    file.write_text(text)
+    assert read_parts(file) == {}
 
 
 def test_splits_of_two_mods_do_not_depend_on_each_other() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from workspaces import Workspace, without_mods
 
-from devserver.live.split import bucket
+from devserver.live.split import ALL, number_of
 from devserver.live.tally import Tally
 from devserver.loader.modules import compile_text
 from devserver.model.change import LineAsked, UndoAsked
@@ -168,7 +168,7 @@ async def test_other_agents_get_the_line_when_that_is_asked(work: Workspace) -> 
     """A share is sticky, and is told with the agents that get it now."""
     await tried(work, agents=("ana",))
     await work.net.register_agent("ana")
-    chosen = next(each for each in (f"agent-{n}" for n in range(1000)) if bucket("wiki", "next", each) < 0.1)
+    chosen = next(each for each in (f"agent-{n}" for n in range(1000)) if number_of("wiki", each) < ALL / 10)
     await work.net.register_agent(chosen)
     assert (await work.net.split_mod("wiki@next", 0.1)).success
     assert await version(work, by=chosen) == "2"
