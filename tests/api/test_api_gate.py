@@ -225,6 +225,17 @@ def test_a_target_is_a_plain_path(target, status):
     assert judge(facts, GATE).status == status
 
 
+def test_the_address_alone_says_where_agents_and_people_go():
+    """Who opens the address of the banner in a browser is led on; another path is only not there."""
+    gate = Gate(RouteTable((Route("GET", "/open", Scope.OPEN, endpoint),)), own_hosts(PORT), TOKEN)
+    facts = {b"host": (b"localhost:8700",)}
+    sentences = [judge(RequestFacts("GET", path, facts), gate).message for path in (b"/", b"/docs")]
+    assert sentences == [
+        "there is nothing at /; agents join at /api/register or /ws, and `oa-dev open` shows the dashboard",
+        "there is nothing at /docs",
+    ]
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -204,7 +204,9 @@ def _method(request: RequestFacts, gate: Gate) -> Verdict | None:
     if request.method in known:
         return None
     if not known:
-        return Verdict(404, "not_found", f"there is nothing at {request.path[:200]}")
+        # A person who opens the printed address in a browser meets this.
+        where = "; agents join at /api/register or /ws, and `oa-dev open` shows the dashboard" if request.path == "/" else ""
+        return Verdict(404, "not_found", f"there is nothing at {request.path[:200]}{where}")
     if list(known) == [WEBSOCKET]:
         headers = ((b"upgrade", b"websocket"),)
         return Verdict(426, "upgrade_required", f"{request.path} is a WebSocket", headers)
