@@ -102,4 +102,4 @@ async def test_an_unloaded_mod_answers_nothing(network: AgentNetwork) -> None:
     ask = {"event_name": "wiki.pages.list", "source_id": "ana"}
     assert (await network.process_event(Event(**ask))).data is not None
     await network.unload_mod("wiki")
-    assert "answered by no mod" in (await network.process_event(Event(**ask))).message
+    assert "no mod handles it" in (await network.process_event(Event(**ask))).message

@@ -426,7 +426,7 @@ def applied(
     elif done is not None:
         _tell(done, chosen)
     elif followed is None and concerned:
-        say("no server runs here: oa-dev run loads it")
+        say("no oa-dev is running for this folder: oa-dev run loads it")
     return Exit.CLEAN
 
 

@@ -407,8 +407,8 @@ class Dispatcher:
                 # Without its generation: an answer of the same code is the same answer, also when it is replayed.
                 silent.append(slot.mod_id)
         if silent:
-            return f", answered by no mod: {', '.join(silent)} handled it and returned nothing{own}"
-        return f", answered by no mod{own or ('' if failed else ': no mod handles it')}"
+            return f"; {', '.join(silent)} handled it and returned nothing{own}"
+        return own or ("" if failed else "; no mod handles it")
 
 
 def _caller() -> Call | None:

@@ -46,7 +46,7 @@ async def test_a_mod_loads_at_run_time_answers_and_unloads(work: Workspace, mod:
     assert (await work.net.unload_mod(mod.mod_id)).success
     assert mod.mod_id not in work.running()
     if mod.show is not None:
-        assert "answered by no mod" in (await work.ask(mod.show[0])).message
+        assert "no mod handles it" in (await work.ask(mod.show[0])).message
     assert complaints(work) == []
 
 

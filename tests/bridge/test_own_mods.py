@@ -119,7 +119,7 @@ async def test_handlers_follow_the_edit(work: Workspace) -> None:
     await work.save("mods/my_mod/mod.py", edited)
     assert await told(work, "my.hand.ask") == {"by": "other hand"}
     assert (await told(work, "my.note.put", text="two"))["notes"] == ["two"]
-    assert "answered by no mod" in (await work.ask("my.note.add", text="three")).message
+    assert "no mod handles it" in (await work.ask("my.note.add", text="three")).message
 
 
 @pytest.mark.parametrize(

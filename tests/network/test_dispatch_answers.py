@@ -165,7 +165,7 @@ async def test_several_handlers_of_one_mod_are_asked_until_one_answers(work: Wor
         ("bob", True, 1, "delivered to 1 agent"),
         ("agent:broadcast", True, 2, "delivered to 2 agents"),
         ("channel:news", True, 1, "delivered to 1 agent"),
-        (None, True, 0, "delivered to 0 agents, answered by no mod"),
+        (None, True, 0, "delivered to 0 agents; no mod handles it"),
         ("agent:eve", False, 0, "no agent"),
         ("channel:nothing", False, 0, "no channel"),
     ],

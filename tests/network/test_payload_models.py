@@ -154,10 +154,10 @@ async def test_a_handler_that_returned_nothing_is_told_apart_from_no_handler(wor
     work.mod("all", '@mod_event_handler("*")\ndef any(self, event):\n    pass')
     await work.start("mods.echo", "mods.all", home=at)
     assert (await work.ask("echo.none")).message == (
-        "Event echo.none delivered to 0 agents, answered by no mod: echo handled it and returned nothing"
+        "Event echo.none delivered to 0 agents; echo handled it and returned nothing"
     )
     assert (await work.ask("echo.other")).message == (
-        "Event echo.other delivered to 0 agents, answered by no mod: no mod handles it"
+        "Event echo.other delivered to 0 agents; no mod handles it"
     )
     assert (await work.ask("echo.other", to="mod:echo")).message == "mod echo has no handler for echo.other"
 
@@ -167,4 +167,4 @@ async def test_a_mod_that_asks_itself_is_told_that_it_does_not_hear_it(work: Wor
     work.mod("echo", '@mod_event_handler("echo.none")\nasync def none(self, event):\n    return True')
     await work.start("mods.echo")
     answer = await work.ask("echo.none", by="mod:echo")
-    assert answer.message.endswith("answered by no mod; echo does not hear its own events")
+    assert answer.message.endswith("delivered to 0 agents; echo does not hear its own events")

@@ -60,7 +60,7 @@ async def test_a_handler_may_load_and_unload_others_and_its_own_mod(work: Worksp
     answer = await work.ask("change.mods", how="unload", mod="mods.change", by_event=by_event)
     assert (answer.data or {})["changed"]
     assert list(work.running()) == ["echo"]
-    assert "answered by no mod" in (await work.ask("change.mods")).message
+    assert "no mod handles it" in (await work.ask("change.mods")).message
 
 
 async def test_a_handler_may_ask_a_mod_that_is_reloaded_with_its_own(work: Workspace, doors: Doors, at: str) -> None:
