@@ -69,7 +69,9 @@ def _answering(child: subprocess.Popen[bytes], folder: Path) -> Started:
     while time.monotonic() < latest:
         if child.poll() is not None:
             words = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
-            raise Problem("\n".join(words) or "the server ended without a word", code=_exit_of(child.returncode))
+            known = child.returncode in list(Exit) and child.returncode != Exit.CLEAN
+            code = Exit(child.returncode) if known else Exit.FATAL
+            raise Problem("\n".join(words) or "the server ended without a word", code=code)
         try:
             server = connect(folder)
             return Started(server.url, int(server.status()["pid"]), log)
@@ -78,7 +80,3 @@ def _answering(child: subprocess.Popen[bytes], folder: Path) -> Started:
     raise Problem(
         f"the server does not answer within {_PATIENCE:g} s; it is still starting, see {log}", code=Exit.FATAL
     )
-
-
-def _exit_of(code: int) -> Exit:
-    return Exit(code) if code in list(Exit) and code != Exit.CLEAN else Exit.FATAL

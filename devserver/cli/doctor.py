@@ -25,7 +25,7 @@ from devserver.model.config import DEFAULT_PORT
 from devserver.model.names import LOOPBACK
 from devserver.server.image import supported
 from devserver.server.process_limits import raised_files
-from devserver.ui.look import Look, look_of
+from devserver.ui.look import look_of
 from devserver.ui.terminal import is_tty, terminal_width
 
 FEWEST_FILES = 256
@@ -167,15 +167,12 @@ def _kernel_number(path: Path) -> int | None:
 
 def _terminal() -> Iterator[Row]:
     look = look_of(is_tty(sys.stdout), os.environ, encoding=sys.stdout.encoding)
-    yield Row("terminal", "standard output", _what(look), f"TERM={os.environ.get('TERM', '')}")
+    output = "plain text, one line per fact" if look.one_line else f"a terminal, {sys.stdout.encoding}"
+    yield Row("terminal", "standard output", output, f"TERM={os.environ.get('TERM', '')}")
     yield Row("terminal", "standard input", "a terminal" if is_tty(sys.stdin) else "no terminal: no keys")
     yield Row("terminal", "columns", str(terminal_width()))
     yield Row("terminal", "colours", "yes" if look.color else "no", _why_no_colour())
     yield Row("terminal", "links", "yes" if look.links else "no", "file:line can be clicked" if look.links else "")
-
-
-def _what(look: Look) -> str:
-    return "plain text, one line per fact" if look.one_line else f"a terminal, {sys.stdout.encoding}"
 
 
 def _why_no_colour() -> str:

@@ -138,7 +138,7 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
         if rows and not chosen.as_json:
             show_lines(ui.package_lines(rows))
             for name in ready.reviews:
-                show_lines(_review_lines(ready, name))
+                show_lines(difference(ready, name) if name in ready.before else _added_lines(ready, name, ""))
         new = len(ready.resolved.came) + len(ready.resolved.moved)
         if new and not agreed(f"Install {count(new, 'package')}?", chosen, ready, default=True):
             return Exit.FATAL
@@ -195,7 +195,8 @@ def _add_found(here: Here, found: Sequence[Given], chosen: Choices) -> int:
     # Other catalogues may have become readable with it.
     more = [Listed(each.name, each.name, each.versions) for each in found]
     wants = here.wants(more, text=text)
-    ready = prepared(here, wants, chosen, upgrade=[each.name for each in found], origins=_origins(found))
+    origins = {normal(each.name): each.origin for each in found if each.origin}
+    ready = prepared(here, wants, chosen, upgrade=[each.name for each in found], origins=origins)
     paths = {path: name for path, name in ready.mods.items() if name in {normal(each.name) for each in found}}
     missing = [each for each in found if normal(each.name) not in paths.values()]
     if missing:
@@ -235,10 +236,6 @@ def _expect_seen(here: Here, ready: Ready, name: str, sha256: str) -> None:
         )
 
 
-def _origins(found: Sequence[Given]) -> dict[str, str]:
-    return {normal(each.name): each.origin for each in found if each.origin}
-
-
 def update(names: Sequence[str], chosen: Choices) -> int:
     """Lock the newest versions that fit, and wait until they run. Exits with 1 if one does not
     start."""
@@ -257,13 +254,10 @@ def _update(names: Sequence[str], chosen: Choices) -> int:
         if not agreed("Update?", chosen, ready, default=False):
             return Exit.FATAL
         moved = {new.name for _, new in ready.resolved.moved}
-        concerned = tuple(path for path, name in ready.mods.items() if name in moved and _runs_listed(path, here))
+        run = {each.path for each in here.config.enabled_mods}
+        concerned = tuple(path for path, name in ready.mods.items() if name in moved and path in run)
         concerned += tuple(each.line for each in ready.lock.lines if each.line in moved)
         return applied(here, ready, chosen, concerned=concerned)
-
-
-def _runs_listed(path: str, here: Here) -> bool:
-    return any(each.path == path for each in here.config.enabled_mods)
 
 
 def _locked_name(name: str, lock: Lock) -> str:
@@ -529,10 +523,6 @@ def _added_lines(ready: Ready, name: str, place: str) -> Iterator[Any]:
     yield from catalogue_ui.added_lines(values, place)
     others = [each for each in package_rows(ready.resolved) if each["name"] != name]
     yield from ui.package_lines(others)
-
-
-def _review_lines(ready: Ready, name: str) -> Iterator[Any]:
-    yield from _added_lines(ready, name, "") if name not in ready.before else difference(ready, name)
 
 
 def _show_update(ready: Ready) -> None:

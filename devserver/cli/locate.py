@@ -26,14 +26,11 @@ def network_file(given: Path | None) -> Path:
 def workspace() -> Path:
     """Return the folder of the network that commands ask: the nearest from here upwards that has run or can run."""
     folder = working_directory()
-    found = next((each for each in _upwards(folder) if _has_network(each)), None)
+    marks = (NAME, ".oa-dev/run.json")
+    found = next((each for each in _upwards(folder) if any(_is_there(each / mark) for mark in marks)), None)
     # Where another network was joined from here, and there is none of its own.
     joined = sorted(folder.glob(".oa-dev/joined/*/.oa-dev/run.json")) if found is None else []
     return joined[0].parents[1] if len(joined) == 1 else found or folder
-
-
-def _has_network(folder: Path) -> bool:
-    return _is_there(folder / NAME) or _is_there(folder / ".oa-dev" / "run.json")
 
 
 def _upwards(folder: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import textwrap
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from devserver import __version__
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.output import say, say_json
 from devserver.errors import DevServerError
-from devserver.loader.packed import Tried, try_import
+from devserver.loader.packed import try_import
 from devserver.market import packing, uv
 from devserver.market.index import FILE, IsThere, publish_to, write_index
 from devserver.market.package import Package, PackageRefused, read_wheel
@@ -40,7 +41,10 @@ def pack(folder: Path, into: Path, *, build: bool, as_json: bool) -> int:
         )
     if found.is_new:
         (found.folder / PROJECT).write_text(found.project, encoding="utf-8")
-        _say_written(found, as_json=as_json)
+        if not as_json:
+            say(f"wrote {found.folder.name}/{PROJECT}, from what the mod declares:")
+            for line in textwrap.indent(found.project, "  ").splitlines():
+                say(line)
     with tempfile.TemporaryDirectory(prefix="oa-dev-pack-") as scratch:
         try:
             staged = stage(found, Path(scratch))
@@ -74,14 +78,6 @@ def _built(found: Packing, staged: Path, out: Path) -> Path:
     return uv.build(staged, out, isolated=False)
 
 
-def _say_written(found: Packing, *, as_json: bool) -> None:
-    if as_json:
-        return
-    say(f"wrote {found.folder.name}/{PROJECT}, from what the mod declares:")
-    for line in found.project.splitlines():
-        say(f"  {line}" if line else "")
-
-
 def _checked(
     found: Packing, staged: Path, package: Package, wheel: Path, apart: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...], int]:
@@ -97,12 +93,9 @@ def _checked(
         archive.extractall(apart)
     tried = try_import(apart, package.mods)
     missing = undeclared(imports, package.requires, tried.distributions or {})
-    notes = [f"not checked whether it imports: {each} is not installed here" for each in _only_here(tried, missing)]
+    only_here = () if missing else tried.missing
+    notes = [f"not checked whether it imports: {each} is not installed here" for each in only_here]
     return (*missing, *tried.problems), tuple(notes), sum(tried.handlers.values())
-
-
-def _only_here(tried: Tried, undeclared: Sequence[str]) -> tuple[str, ...]:
-    return () if undeclared else tried.missing
 
 
 def _not_packed(found: Packing, problems: Sequence[str], *, as_json: bool) -> int:

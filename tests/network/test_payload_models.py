@@ -156,9 +156,7 @@ async def test_a_handler_that_returned_nothing_is_told_apart_from_no_handler(wor
     assert (await work.ask("echo.none")).message == (
         "Event echo.none delivered to 0 agents; echo handled it and returned nothing"
     )
-    assert (await work.ask("echo.other")).message == (
-        "Event echo.other delivered to 0 agents; no mod handles it"
-    )
+    assert (await work.ask("echo.other")).message == ("Event echo.other delivered to 0 agents; no mod handles it")
     assert (await work.ask("echo.other", to="mod:echo")).message == "mod echo has no handler for echo.other"
 
 

@@ -205,7 +205,8 @@ def _method(request: RequestFacts, gate: Gate) -> Verdict | None:
         return None
     if not known:
         # A person who opens the printed address in a browser meets this.
-        where = "; agents join at /api/register or /ws, and `oa-dev open` shows the dashboard" if request.path == "/" else ""
+        way = "; agents join at /api/register or /ws, and `oa-dev open` shows the dashboard"
+        where = way if request.path == "/" else ""
         return Verdict(404, "not_found", f"there is nothing at {request.path[:200]}{where}")
     if list(known) == [WEBSOCKET]:
         headers = ((b"upgrade", b"websocket"),)
