@@ -134,8 +134,9 @@ def _update(names: Sequence[str], chosen: Choices) -> int:
     with alone(here.workspace):
         wants = here.wants()
         found = market.resolve(
-            here.workspace, wants, upgrade=wanted, everything=not wanted, offline=chosen.offline, now=chosen.now
-        )
+            here.workspace, wants, upgrade=wanted, everything=not wanted, offline=chosen.offline, now=chosen.now,
+            new_publisher=chosen.new_publisher,
+        )  # fmt: skip
         moved = {new.name: (old, new) for old, new in found.moved}
         text, lines, listed = here.text, [], []
         for spec in here.config.enabled_mods:

@@ -52,6 +52,7 @@ class Choices:
     yes: bool = False
     offline: bool = False
     now: bool = False
+    new_publisher: bool = False
     as_json: bool = False
     keep: bool = False
     explain: bool = False
@@ -348,6 +349,7 @@ def _resolved(
         anew=here.anew,
         offline=chosen.offline,
         now=chosen.now,
+        new_publisher=chosen.new_publisher,
     )
 
 
@@ -362,6 +364,8 @@ def prepared(
 ) -> Ready:
     """Resolve and install beside what runs."""
     resolved = _resolved(here, wants, chosen, upgrade=upgrade, everything=everything)
+    for each in () if chosen.as_json else resolved.young:
+        say(each)
     return market.install(resolved, taken=taken_names(here.workspace), origins=origins or {}, offline=chosen.offline)
 
 
@@ -414,6 +418,7 @@ def applied(
                 "success": True,
                 **installed_row(ready),
                 "listed": list(listed),
+                "notes": list(ready.resolved.young),
                 "done": list(done.rows) if done is not None else [],
             }
         )
@@ -517,7 +522,9 @@ def _added_lines(ready: Ready, name: str, place: str) -> Iterator[Any]:
     review = ready.reviews.get(name)
     if review is None:
         return
-    values = {**facts.review_facts(review), "name": name, "version": review.package.version, "by": facts.NOT_ATTESTED}
+    values = {**facts.review_facts(review), "name": name, "version": review.package.version}
+    publisher = ready.lock.facts.publishers.get(name)
+    values["by"] = f"{publisher} (says the index)" if publisher else facts.NOT_ATTESTED
     locked = ready.lock.package(name)
     values["sha256"] = locked.hashes[0] if locked is not None else ""
     yield from catalogue_ui.added_lines(values, place)

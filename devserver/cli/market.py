@@ -13,6 +13,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.
 Offline = Annotated[bool, typer.Option("--offline", help="Use no network: only folders and earlier downloads.")]
 Now = Annotated[bool, typer.Option("--now", help="Also take releases that are younger than dev.cooldown.")]
 
+Publisher = Annotated[
+    bool, typer.Option("--new-publisher", help="Take releases of another publisher than the locked one.")
+]
+
 
 def add_market(app: typer.Typer) -> None:
     """Add the commands to an app."""
@@ -25,6 +29,7 @@ def add(
     yes: Yes = False,
     offline: Offline = False,
     now: Now = False,
+    new_publisher: Publisher = False,
     build: Annotated[bool, typer.Option("--build", help="Run the build of a package that uv does not build.")] = False,
     exactly: Annotated[
         bool, typer.Option("--exactly", help="The name is meant, though it is close to others.")
@@ -45,7 +50,9 @@ def add(
     from devserver.cli import installing
     from devserver.cli.staging import Asked
 
-    chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)
+    chosen = installing.Choices(
+        yes=yes, offline=offline, now=now, new_publisher=new_publisher, as_json=as_json, keep=keep
+    )
     asked = Asked(build=build, exactly=exactly, from_index=from_index)
     if beside or label or share or agents:
         from devserver.cli.beside import Beside, add_beside
@@ -59,6 +66,7 @@ def update(
     yes: Yes = False,
     offline: Offline = False,
     now: Now = False,
+    new_publisher: Publisher = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave a version locked that does not start.")] = False,
     try_: Annotated[bool, typer.Option("--try", help="Run the new versions as lines beside the running ones.")] = False,
     as_json: Json = False,
@@ -66,7 +74,9 @@ def update(
     """Bring newer versions, after you have seen what they newly do."""
     from devserver.cli import installing
 
-    chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, keep=keep)
+    chosen = installing.Choices(
+        yes=yes, offline=offline, now=now, new_publisher=new_publisher, as_json=as_json, keep=keep
+    )
     if try_:
         from devserver.cli.beside import update_beside
 
@@ -90,6 +100,7 @@ def sync(
     yes: Yes = False,
     offline: Offline = False,
     now: Now = False,
+    new_publisher: Publisher = False,
     vendor: Annotated[bool, typer.Option("--vendor", help="Copy every locked wheel beside network.yaml.")] = False,
     restore: Annotated[bool, typer.Option("--restore", help="Restore files that were changed by hand.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show uv's derivation of a conflict.")] = False,
@@ -98,5 +109,7 @@ def sync(
     """Lock and install what network.yaml and the mods here need."""
     from devserver.cli import installing
 
-    chosen = installing.Choices(yes=yes, offline=offline, now=now, as_json=as_json, explain=explain)
+    chosen = installing.Choices(
+        yes=yes, offline=offline, now=now, new_publisher=new_publisher, as_json=as_json, explain=explain
+    )
     return installing.restore(chosen) if restore else installing.sync(chosen, vendor=vendor)

@@ -29,6 +29,8 @@ _FILE_URL = re.compile(r'\burl = "(file://[^"\\]*)"')
 _PATH = re.compile(r'\bpath = "([^"\\]*)"')
 _PAIR = re.compile(r'"([A-Za-z0-9_.]+)" = "([A-Za-z0-9._-]+)"')
 _LINE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*@[a-z0-9_]{1,20}")
+_TABLES = ("mods", "server", "origins", "publishers")
+"""The tables of texts among our facts."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
 _OURS = re.compile(r"^\[tool\.oa-dev\]", re.MULTILINE)
@@ -73,7 +75,8 @@ class Facts:
 
     `mods`: paths of mods, each with its distribution. `wants`: the digest of the resolved wants.
     `server`: the packages of oa-dev itself that the resolution used. `origins`: by distribution,
-    the origin of packages that came from no index. `lines`: further versions of mods.
+    the origin of packages that came from no index. `publishers`: the publishers of attested mods.
+    `lines`: further versions of mods.
     """
 
     mods: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +84,7 @@ class Facts:
     server: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     lines: tuple[LockedLine, ...] = ()
+    publishers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +188,11 @@ def _expect_inside(place: str) -> None:
 
 def _facts(values: Mapping[str, Any]) -> Facts:
     try:
-        mods, server, origins = (_texts(values.get(each, {})) for each in ("mods", "server", "origins"))
+        texts = {each: _texts(values.get(each, {})) for each in _TABLES}
         lines = tuple(_locked_line(each) for each in values.get("lines", ()))
-        return Facts(mods, str(values.get("wants", "")), server, origins, lines)
+        return Facts(
+            texts["mods"], str(values.get("wants", "")), texts["server"], texts["origins"], lines, texts["publishers"]
+        )
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BadLock(f"{NAME}: the table [tool.oa-dev] cannot be read: {error}") from error
 
@@ -244,7 +250,7 @@ def place_in(workspace: Path, url: str) -> str:
 def _table(facts: Facts) -> str:
     """Return our facts as TOML. ASCII texts of JSON are TOML's."""
     rows = ["[tool.oa-dev]", f"wants = {json.dumps(facts.wants)}"]
-    for name in ("mods", "server", "origins"):
+    for name in _TABLES:
         pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in sorted(getattr(facts, name).items()))
         rows.append(f"{name} = {{ {pairs} }}" if pairs else f"{name} = {{}}")
     for line in facts.lines:

@@ -154,12 +154,12 @@ def fetched_wheel(catalogue: str, file: str) -> bytes:
     return fetched(urljoin(catalogue, quote(file)), patience=WHEEL_PATIENCE, most=PACKAGE_BYTES)
 
 
-def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES) -> bytes:
+def fetched(url: str, *, patience: float = PATIENCE, most: int = MOST_BYTES, accept: str = "application/json") -> bytes:
     """Fetch a catalogue, or another file of at most so many bytes. Raises BadCatalogue with the
     problem."""
     name, began = shown(url), time.monotonic()
     _refuse_open(url, name)
-    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "oa-dev"})
+    request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "oa-dev"})
     try:
         with closing(_opener(url).open(request, timeout=patience)) as answer:
             return _bounded(answer, name, began + patience, most)

@@ -39,8 +39,9 @@ from devserver.market.lock import (
 )
 from devserver.market.package import Package, installed_package, read_wheel, refuse_shadowing
 from devserver.market.places import shown
+from devserver.market.releases import OtherPublisher, Release, releases_of, too_young
 from devserver.market.review import Review, review
-from devserver.market.wants import Wants
+from devserver.market.wants import Listed, Wants
 from devserver.model.names import normal
 from devserver.model.split import main_of
 
@@ -72,6 +73,10 @@ class Resolved:
     new: Lock
     old: Lock
     seconds: float = 0.0
+    publishers: Mapping[str, str] = field(default_factory=dict)
+    """The publishers of attested mods, by distribution."""
+    young: tuple[str, ...] = ()
+    """The releases that are younger than `dev.cooldown`, each as a sentence."""
 
     @property
     def came(self) -> tuple[Locked, ...]:
@@ -165,12 +170,14 @@ def resolve(
     anew: bool = False,
     offline: bool = False,
     now: bool = False,
+    new_publisher: bool = False,
 ) -> Resolved:
     """Find the packages that fit all wants. Locked ones stay, except for `upgrade`, or
     `everything`.
 
     `anew` ignores the lock, which cannot be read. `now` also takes releases that are younger than
-    the cooldown. Raises NothingSuits, OtherContents, NotBeside, UvFailed, UvMissing.
+    the cooldown, `new_publisher` those of another publisher than the locked ones. Raises
+    NothingSuits, OtherContents, OtherPublisher, NotBeside, UvFailed, UvMissing.
     """
     began, old = time.monotonic(), Lock() if anew else lock_here(workspace)
     if wants.empty:
@@ -182,7 +189,7 @@ def resolve(
     try:
         lines = lines_of(wants, old, None if everything else upgrade, search)
     except uv.UvFailed as failed:
-        raise _in_our_words(failed, wants, time.monotonic() - began) from failed
+        raise _in_our_words(failed, wants, time.monotonic() - began, young) from failed
     together = wants.with_lines(lines)
     folder, target = _written_out(workspace, together), workspace / _RESOLVE / "pylock.oa-dev.toml"
     kept = lock_bytes(workspace)
@@ -196,12 +203,14 @@ def resolve(
     try:
         _resolve(asked, together)
     except uv.UvFailed as failed:
-        raise _in_our_words(failed, together, time.monotonic() - began) from failed
+        raise _in_our_words(failed, together, time.monotonic() - began, young) from failed
     text = target.read_text(encoding="utf-8")
     new = read_lock(written(text, Facts(lines=lines), workspace).encode())
     found = Resolved(workspace=workspace, wants=wants, text=text, new=new, old=old, seconds=time.monotonic() - began)
     _refuse_other_contents(found, upgrade, everything)
-    return found
+    if offline:
+        return replace(found, publishers=old.facts.publishers)
+    return _with_releases(found, young, new_publisher=new_publisher)
 
 
 def _resolve(asked: uv.Resolution, wants: Wants) -> None:
@@ -248,7 +257,43 @@ def _is_unreachable(failed: uv.UvFailed) -> bool:
     return any(each in failed.said for each in ("Failed to fetch", "error sending request", "was ended after"))
 
 
-def _in_our_words(failed: uv.UvFailed, wants: Wants, seconds: float) -> DevServerError:
+def _with_releases(found: Resolved, young: str, *, new_publisher: bool) -> Resolved:
+    """Add what the indexes say of the mods' releases. Raises OtherPublisher."""
+    changed = {each.name: each for each in (*found.came, *(new for _, new in found.moved)) if "://" in each.where}
+    publishers = {name: each for name, each in found.old.facts.publishers.items() if name in found.new.all_here}
+    too_new = []
+    for listed in found.wants.listed:
+        name = normal(listed.name)
+        taken = found.new.package(name)
+        lines = [each.line for each in found.new.lines if each.name == name and each.line in changed]
+        if taken is None or not (young or name in changed or lines):
+            continue
+        releases = releases_of(found.wants.indexes, name)
+        too_new += _young(listed, releases, taken.version, young)
+        for each in filter(None, (changed.get(name), *(changed[line] for line in lines))):
+            publisher = next((it.publisher() for it in releases if it.sha256 in each.hashes), "")
+            before = found.old.facts.publishers.get(name, "")
+            if before and publisher != before and not new_publisher:
+                old, new = (
+                    found.old.versions.get(name, ""),
+                    f"{each.version} from {publisher or 'an unnamed publisher'}",
+                )
+                raise OtherPublisher(f"{name} {old} came from {before}, {new}; --new-publisher takes it")
+            if each.name == name:
+                publishers = {**publishers, name: publisher}
+    named = {name: each for name, each in publishers.items() if each}
+    return replace(found, publishers=named, young=tuple(too_new))
+
+
+def _young(listed: Listed, releases: Iterable[Release], taken: str, before: str) -> list[str]:
+    if not before:
+        return []
+    wanted, since = f"{listed.name}{listed.versions}", datetime.fromisoformat(before)
+    said = too_young(releases, wanted=wanted, taken=taken, before=since, now=datetime.now(UTC))
+    return [said] if said else []
+
+
+def _in_our_words(failed: uv.UvFailed, wants: Wants, seconds: float, young: str) -> DevServerError:
     if _is_unreachable(failed):
         found = _ADDRESS.search(failed.said)
         address = found[0] if found is not None else ""
@@ -256,7 +301,10 @@ def _in_our_words(failed: uv.UvFailed, wants: Wants, seconds: float) -> DevServe
         named = shown(index) if index else "the index"
         return uv.UvFailed(f"{named} did not answer ({seconds:.1f} s); nothing was changed", failed.said)
     if "exclude-newer" in failed.said and "uploaded before" in failed.said:
-        note = "what the index has is younger than dev.cooldown; --now takes it all the same"
+        told = [
+            said for each in wants.listed for said in _young(each, releases_of(wants.indexes, each.name), "", young)
+        ]
+        note = "; ".join(told) or "what the index has is younger than dev.cooldown; --now takes it"
         return uv.UvFailed(f"{wants.file} wants what is too new: {note}", failed.said)
     why = explain(failed.said, wants)
     if why.known or "unsatisfiable" in failed.said:
@@ -292,7 +340,7 @@ def install(found: Resolved, *, taken: Mapping[str, str], origins: Mapping[str, 
     kept = {name: origin for name, origin in {**found.old.facts.origins, **origins}.items() if found.new.package(name)}
     needed = {each for name in found.new.versions for each in packages.needs_in(folder, name)}
     server = {name: version for name, version in found.wants.server.items() if name in needed}
-    facts = Facts(mods, found.wants.digest, server, kept, found.new.lines)
+    facts = Facts(mods, found.wants.digest, server, kept, found.new.lines, found.publishers)
     data = written(found.text, facts, found.workspace).encode()
     news = {each.name for each in (*found.came, *(new for _, new in found.moved))}
     return Ready(

@@ -22,12 +22,13 @@ class InstalledForm(TypedDict):
 
 
 class InstalledAnswer(TypedDict):
-    """The change is in effect. `listed`: lines added to network.yaml; `done`: what a running server
-    did with them."""
+    """The change is in effect. `listed`: lines added to network.yaml; `notes`: releases that are too
+    young; `done`: what a running server did with them."""
 
     success: Literal[True]
     installed: InstalledForm
     listed: list[str]
+    notes: list[str]
     done: list[dict[str, Any]]
 
 

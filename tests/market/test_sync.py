@@ -11,8 +11,8 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
@@ -23,9 +23,10 @@ from locked_wheels import make_mod_wheel, make_wheel, mod_source
 from devserver.errors import DevServerError
 from devserver.market import sync
 from devserver.market.folder import NotInstalled, find_installed
-from devserver.market.lock import NAME
+from devserver.market.lock import NAME, read_lock
 from devserver.market.package import PackageRefused
 from devserver.market.places import fetched
+from devserver.market.releases import OtherPublisher
 from devserver.market.sync import Files, NothingSuits, OtherContents, Ready
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Needing, Wants
@@ -222,13 +223,22 @@ def test_an_index_that_does_not_answer_as_one_is_said(
 
 
 class _Dated(BaseHTTPRequestHandler):
-    """A simple index in JSON, which says since when each file is there; `folder` and `dates` are set by the test."""
+    """A simple index in JSON, which says since when each file is there, and by which repository it was published.
+
+    `folder`, `dates` and `repositories` are set by the test.
+    """
 
     folder: Path
     dates: dict[str, str]
+    repositories: dict[str, str]
 
     def do_GET(self) -> None:
         name = self.path.rstrip("/").rpartition("/")[2]
+        if name in self.repositories:
+            publisher = {"kind": "GitHub", "repository": self.repositories[name], "workflow": "release.yml"}
+            bundles = [{"publisher": publisher, "attestations": []}]
+            self._answer(json.dumps({"version": 1, "attestation_bundles": bundles}).encode(), "application/json")
+            return
         if name.endswith(".whl"):
             self._answer((self.folder / name).read_bytes(), "application/octet-stream")
             return
@@ -238,6 +248,7 @@ class _Dated(BaseHTTPRequestHandler):
                 "url": f"/files/{each.name}",
                 "hashes": {"sha256": hashlib.sha256(each.read_bytes()).hexdigest()},
                 "upload-time": self.dates[each.name],
+                "provenance": f"/provenance/{each.name}.json" if f"{each.name}.json" in self.repositories else None,
             }
             for each in sorted(self.folder.glob(f"{name}-*.whl"))
         ]
@@ -259,33 +270,60 @@ class _Dated(BaseHTTPRequestHandler):
         return
 
 
-def test_a_release_that_is_too_young_is_not_taken(tmp_path: Path) -> None:
-    """The newest one that is old enough is; `--now` takes the young one. What is locked can be copied beside."""
-    folder = tmp_path / "remote"
-    old, young = (make_mod_wheel(folder, "polls", version) for version in ("1.0", "2.0"))
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    handler = type(
-        "Served", (_Dated,), {"folder": folder, "dates": {old.name: "2020-01-01T00:00:00Z", young.name: now}}
-    )
+@contextmanager
+def served(folder: Path, dates: dict[str, str], repositories: dict[str, str] | None = None) -> Iterator[str]:
+    """The address of such an index."""
+    handler = type("Served", (_Dated,), {"folder": folder, "dates": dates, "repositories": repositories or {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    wanted = wants(
-        Listed("polls", "polls"), indexes=(f"http://127.0.0.1:{server.server_address[1]}/simple/",), cooldown=86_400.0
-    )
     try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/simple/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_release_of_another_publisher_is_refused(tmp_path: Path) -> None:
+    """So is one of none, where the locked one was attested; a person who says so takes it."""
+    folder, long_ago = tmp_path / "remote", "2020-01-01T00:00:00Z"
+    first = make_mod_wheel(folder, "polls", "1.0")
+    dates, repositories = {first.name: long_ago}, {f"{first.name}.json": "acme/polls"}
+    with served(folder, dates, repositories) as index:
+        wanted = wants(Listed("polls", "polls"), indexes=(index,))
+        brought(tmp_path, wanted)
+        locked = (tmp_path / NAME).read_bytes()
+        assert read_lock(locked).facts.publishers == {"polls": "github:acme/polls"}
+        second = make_mod_wheel(folder, "polls", "2.0")
+        dates[second.name] = long_ago
+        with pytest.raises(OtherPublisher, match=r"1\.0 came from github:acme/polls, 2\.0 from an unnamed publisher"):
+            sync.resolve(tmp_path, wanted, everything=True)
+        repositories[f"{second.name}.json"] = "evil/polls"
+        with pytest.raises(OtherPublisher, match=r"2\.0 from github:evil/polls; --new-publisher takes it"):
+            sync.resolve(tmp_path, wanted, upgrade=["polls"])
+        assert (tmp_path / NAME).read_bytes() == locked
+        ready = brought(tmp_path, wanted, upgrade=["polls"], new_publisher=True)
+        assert (ready.lock.versions, ready.lock.facts.publishers) == ({"polls": "2.0"}, {"polls": "github:evil/polls"})
+        assert brought(tmp_path, wanted, everything=True, offline=True).lock.facts.publishers
+
+
+def test_a_release_that_is_too_young_is_not_taken(tmp_path: Path) -> None:
+    """The newest one that is old enough is, and that is said; `--now` takes the young one."""
+    folder = tmp_path / "remote"
+    old, young = (make_mod_wheel(folder, "polls", version) for version in ("1.0", "2.0"))
+    made = (datetime.now(UTC) - timedelta(hours=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with served(folder, {old.name: "2020-01-01T00:00:00Z", young.name: made}) as index:
+        wanted = wants(Listed("polls", "polls"), indexes=(index,), cooldown=86_400.0)
         ready = brought(tmp_path, wanted)
         assert ready.lock.versions == {"polls": "1.0"}
+        assert ready.resolved.young == ("polls 2.0 is 4 hours old; --now takes it",)
         assert brought(tmp_path, wanted, everything=True).resolved.same
         copied = sync.vendor(ready.lock, tmp_path / "mods-index", fetched, Files())
         assert [each.read_bytes() for each in copied] == [old.read_bytes()]
         assert brought(tmp_path, wanted, everything=True, now=True).lock.versions == {"polls": "2.0"}
         (tmp_path / NAME).unlink()
         old.unlink()
-        with pytest.raises(UvFailed, match="what is too new"):
+        with pytest.raises(UvFailed, match=r"what is too new: polls 2\.0 is 4 hours old; --now takes it"):
             sync.resolve(tmp_path, wanted)
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 STEPS = (
