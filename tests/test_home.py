@@ -264,7 +264,7 @@ async def test_calls_that_come_before_a_loop_has_woken_wake_it_once() -> None:
             wakes.append(function)
             loop.call_soon_threadsafe(function)
 
-    crossing._loop = cast(asyncio.AbstractEventLoop, Counting())
+    crossing.loop = cast(asyncio.AbstractEventLoop, Counting())
     for number in range(100):
         crossing.call(made.append, number)
     await until(lambda: len(made) == 100)

@@ -70,7 +70,7 @@ class Crossing:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._calls: deque[Callable[[], object]] = deque()
         self._is_woken = False
 
@@ -80,7 +80,7 @@ class Crossing:
         Call it in a loop: the other loop is woken at the end of this one's turn, so that all calls
         of a turn cross together.
         """
-        if self._loop.is_closed():
+        if self.loop.is_closed():
             raise RuntimeError("the loop is closed")
         self._calls.append(partial(function, *arguments))
         if not self._is_woken:
@@ -90,7 +90,7 @@ class Crossing:
     def wake(self) -> None:
         """Have the loop make the waiting calls, now."""
         try:
-            self._loop.call_soon_threadsafe(self._make)
+            self.loop.call_soon_threadsafe(self._make)
         except RuntimeError:
             # It was closed meanwhile, at the end of the server: no caller waits there any more.
             self._is_woken = False
@@ -105,7 +105,7 @@ class Crossing:
         finally:
             # An exception that was sent to this thread has arrived here.
             if self._calls:
-                self._loop.call_soon(self._make)
+                self.loop.call_soon(self._make)
 
 
 class LoopThread:
@@ -124,6 +124,8 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self._here = Crossing(self.loop)
         self._back: WeakKeyDictionary[asyncio.AbstractEventLoop, Crossing] = WeakKeyDictionary()
+        # Nearly all calls come from one loop: a look into weak keys costs more than the rest of a call.
+        self._latest_back = self._here
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
@@ -145,7 +147,10 @@ class LoopThread:
         if self._stopping:
             raise RuntimeError("the mods' loop has ended")
         done: asyncio.Future[T] = caller.create_future()
-        back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
+        back = self._latest_back
+        if back.loop is not caller:
+            back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
+            self._latest_back = back
         # In the caller's context: the call belongs to the call that asks for it.
         self._here.call(contextvars.copy_context().run, self._begin, back, done, function, arguments)
         return await done

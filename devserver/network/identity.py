@@ -106,8 +106,7 @@ wrong secret."""
 
 def proves(secret: object, digest: str) -> bool:
     """Return whether `digest` was made of `secret`; a value that is not text proves nothing."""
-    given = secret if isinstance(secret, str) else ""
-    return hmac.compare_digest(secret_digest(given).encode(), digest.encode())
+    return hmac.compare_digest(secret_digest(secret if isinstance(secret, str) else ""), digest)
 
 
 def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -> str:

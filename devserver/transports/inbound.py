@@ -24,7 +24,12 @@ MOST_TEXT = 200
 """The most characters of an id, an address or a name in an event."""
 MOST_ALLOWED = 1000
 
-_TEXTS = ("destination_id", "relevant_mod", "response_to", "thread_name")
+_TEXTS: dict[str, int | None] = {
+    **dict.fromkeys(("event_id", "destination_id", "target_agent_id", "relevant_mod"), MOST_TEXT),
+    **dict.fromkeys(("response_to", "thread_name", "visibility"), MOST_TEXT),
+    **dict.fromkeys(("event_name", "text_representation"), None),
+}
+"""The texts of an event, each with its most characters."""
 
 
 class ServedNetwork(Joinable, Protocol):
@@ -45,24 +50,26 @@ def event_from(values: Mapping[str, Any], source_id: str | None, group: str | No
     and the time. The destination may be called `target_agent_id`, as unmodified OpenAgents clients
     do. Raises Malformed.
     """
-    texts = {name: text_of(values, name) for name in _TEXTS if name in values}
-    if not texts.get("destination_id"):
-        texts["destination_id"] = text_of(values, "target_agent_id")
-    fields = {
-        "event_name": text_of(values, "event_name", None),
-        "event_id": text_of(values, "event_id") or new_event_id(),
-        "source_id": source_id,
-        "source_agent_group": group,
-        "payload": values.get("payload", {}),
-        "metadata": values.get("metadata", {}),
-        "text_representation": text_of(values, "text_representation", None),
-        "requires_response": values.get("requires_response") is True,
-        "visibility": text_of(values, "visibility") or "network",
-        "allowed_agents": _allowed(values.get("allowed_agents")),
-        **texts,
-    }
+    # Only those that are there: an event has few of its fields, and each look costs.
+    texts = {name: text_of(values, name, _TEXTS[name]) for name in _TEXTS if name in values}
+    text = texts.get
     try:
-        return Event(**fields)
+        return Event(
+            event_name=text("event_name"),  # type: ignore[arg-type]  # None is refused with the rule
+            event_id=text("event_id") or new_event_id(),
+            source_id=source_id,
+            source_agent_group=group,
+            destination_id=text("destination_id") or text("target_agent_id"),
+            relevant_mod=text("relevant_mod"),
+            response_to=text("response_to"),
+            thread_name=text("thread_name"),
+            payload=values.get("payload", {}),
+            metadata=values.get("metadata", {}),
+            text_representation=text("text_representation"),
+            requires_response=values.get("requires_response") is True,
+            visibility=text("visibility") or "network",
+            allowed_agents=_allowed(values.get("allowed_agents")),
+        )
     except ValueError as error:
         raise Malformed("bad_event", str(error)) from error
 

@@ -211,7 +211,7 @@ class HttpConnection(Channel):
     def size(self) -> int:
         """The bytes that are held for it, with those of a request that is incomplete or may be
         repeated."""
-        return super().size + len(self._fed) + len(self._body)
+        return len(self.unread) + self._unsent + len(self._fed) + len(self._body)
 
     def refuse_more(self) -> None:
         """Tell the reason if the client can still hear it, and end."""
