@@ -24,7 +24,7 @@ from devserver.config.versions import default_label
 from devserver.errors import DevServerError, NoModClass
 from devserver.live.background import Background
 from devserver.live.generation import Generation
-from devserver.live.loops import Home, SameLoop, run_in_thread
+from devserver.live.loops import Done, Home, SameLoop, run_in_thread
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate
 from devserver.loader import find_mod_class, imported
@@ -562,23 +562,50 @@ class AgentNetwork:
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:
         """Take an event from a transport, on behalf of the principal that the connection proved."""
-        event.timestamp = int(self.clock.time())
-        event.secret = None
-        event.source_agent_group = self.directory.group_of(event.source_id)
+        self._enter(event)
         if event.event_name.startswith("system."):
             return self._seen(event, await self._run_system(event, principal))
-        if principal.kind is Kind.AGENT and "@" in (event.destination_id or "") and self._names_shadow(event):
-            message = f"Target mod {event.destination.id} not found"
-            return self._seen(event, EventResponse(False, message, event_name=event.event_name))
         if self._start_gate.shut:
             # The mods that hear it may be loaded in a moment; agents of before a restart are there
             # already.
             await self._start_gate.wait(self.network_name)
-        # Events that no mod hears do not wait for the mods' thread, which a mod may block.
-        answer = self._dispatcher.pass_by(event)
+        answer = self._before_mods(event, principal)
         if answer is None:
             answer = await self._home.run(self._dispatcher.process, event)
         return self._seen(event, answer)
+
+    def take(self, event: Event, principal: Principal, done: Done) -> bool:
+        """Take an event as `ingest` does, without a task on this thread, and have `done` called.
+
+        False, with nothing done, for an event that may have to wait here.
+        """
+        if self._start_gate.shut or event.event_name.startswith("system."):
+            return False
+        self._enter(event)
+        answer = self._before_mods(event, principal)
+        if answer is None:
+            self._home.begin(partial(self._ended, event, done), self._dispatcher.process, event)
+        else:
+            done(self._seen(event, answer), None)
+        return True
+
+    def _ended(self, event: Event, done: Done, answer: EventResponse | None, error: BaseException | None) -> None:
+        done(answer if answer is None else self._seen(event, answer), error)
+
+    def _enter(self, event: Event) -> None:
+        event.timestamp = int(self.clock.time())
+        event.secret = None
+        event.source_agent_group = self.directory.group_of(event.source_id)
+
+    def _before_mods(self, event: Event, principal: Principal) -> EventResponse | None:
+        """Return the answer to an event that needs no mod: one for a shadow, or that no mod hears.
+
+        It does not wait for the mods' thread, which a mod may block.
+        """
+        if principal.kind is Kind.AGENT and "@" in (event.destination_id or "") and self._names_shadow(event):
+            message = f"Target mod {event.destination.id} not found"
+            return EventResponse(False, message, event_name=event.event_name)
+        return self._dispatcher.pass_by(event)
 
     async def _run_system(self, event: Event, principal: Principal) -> EventResponse:
         way = self._dispatcher.begin(event)

@@ -17,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
+Done = Callable[[Any, BaseException | None], None]
+"""Told the result of an async function, or its exception."""
 Work = Coroutine[Any, Any, T]
 """The result of an async function."""
 
@@ -38,6 +40,10 @@ class Home(Protocol):
         function.
         """
 
+    def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
+        """Run an async function there, and call `done` once, in the caller's loop, when it has
+        ended."""
+
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
         """Let the callers that wait for a task of `run` go on with `result`, although the task does
         not end.
@@ -58,6 +64,12 @@ class SameLoop:
         """Run it here."""
         return function(*arguments)
 
+    def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
+        """Run it in a task here."""
+        task = asyncio.get_running_loop().create_task(function(*arguments))
+        # It holds the task, too, which the loop does not.
+        task.add_done_callback(lambda ended: done(*_outcome(ended)))
+
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
         """Return False: the caller itself runs the task."""
         return False
@@ -66,7 +78,8 @@ class SameLoop:
 class Crossing:
     """Passes calls from other threads into a loop: in order, with one wake-up for all that wait.
 
-    Waking a loop costs a system call and a change of threads, more than most calls themselves.
+    Waking a loop costs a system call and a change of threads, more than most calls themselves. A
+    further turn of the loop that waits costs as much, so a call that comes alone is made `now`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,18 +87,21 @@ class Crossing:
         self._calls: deque[Callable[[], object]] = deque()
         self._is_woken = False
 
-    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+    def call(self, function: Callable[..., object], *arguments: Any, now: bool = False) -> None:
         """Have the loop call a function. Raises RuntimeError if the loop is closed.
 
         Call it in a loop: the other loop is woken at the end of this one's turn, so that all calls
-        of a turn cross together.
+        of a turn cross together; or `now`.
         """
         if self.loop.is_closed():
             raise RuntimeError("the loop is closed")
         self._calls.append(partial(function, *arguments))
         if not self._is_woken:
             self._is_woken = True
-            asyncio.get_running_loop().call_soon(self.wake)
+            if now:
+                self.wake()
+            else:
+                asyncio.get_running_loop().call_soon(self.wake)
 
     def wake(self) -> None:
         """Have the loop make the waiting calls, now."""
@@ -120,7 +136,7 @@ class LoopThread:
         self._stopping = False
         # A loop holds its tasks weakly: one that waits for an object without another holder would
         # be collected, and its caller would wait for ever.
-        self._running: dict[asyncio.Task[Any], tuple[Crossing, asyncio.Future[Any]]] = {}
+        self._running: dict[asyncio.Task[Any], tuple[Crossing, Done]] = {}
         self.loop = asyncio.new_event_loop()
         self._here = Crossing(self.loop)
         self._back: WeakKeyDictionary[asyncio.AbstractEventLoop, Crossing] = WeakKeyDictionary()
@@ -144,29 +160,32 @@ class LoopThread:
         caller = asyncio.get_running_loop()
         if caller is self.loop:
             return await function(*arguments)
+        done: asyncio.Future[T] = caller.create_future()
+        self.begin(partial(_settle, done), function, *arguments)
+        return await done
+
+    def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
+        """Run it on the mods' loop, from another one."""
         if self._stopping:
             raise RuntimeError("the mods' loop has ended")
-        done: asyncio.Future[T] = caller.create_future()
-        back = self._latest_back
+        caller, back = asyncio.get_running_loop(), self._latest_back
         if back.loop is not caller:
             back = self._back.get(caller) or self._back.setdefault(caller, Crossing(caller))
             self._latest_back = back
         # In the caller's context: the call belongs to the call that asks for it.
-        self._here.call(contextvars.copy_context().run, self._begin, back, done, function, arguments)
-        return await done
+        begin = contextvars.copy_context().run
+        self._here.call(begin, self._begin, back, done, function, arguments, now=not self._running)
 
     def _begin(
-        self, back: Crossing, done: asyncio.Future[T], function: Callable[..., Work[T]], arguments: tuple[Any, ...]
+        self, back: Crossing, done: Done, function: Callable[..., Work[Any]], arguments: tuple[Any, ...]
     ) -> None:
         task = self.loop.create_task(function(*arguments))
         self._running[task] = (back, done)
-        task.add_done_callback(partial(self._hand_back, back, done))
+        task.add_done_callback(self._hand_back)
 
-    def _hand_back(self, back: Crossing, done: asyncio.Future[T], ended: asyncio.Task[T]) -> None:
-        self._running.pop(ended, None)
-        # Retrieved here, so that a caller that has gone leaves no "never retrieved" behind.
-        error = None if ended.cancelled() else ended.exception()
-        _tell(back.call, _settle, done, ended, error)
+    def _hand_back(self, ended: asyncio.Task[Any]) -> None:
+        back, done = self._running.pop(ended)
+        _tell(back.call, done, *_outcome(ended), now=not self._running)
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
         """Call it where mods run."""
@@ -174,7 +193,8 @@ class LoopThread:
         if waiting is None:
             return False
         back, done = waiting
-        _tell(back.call, _succeed, done, result)
+        self._running[task] = (back, _ignore)
+        _tell(back.call, done, result, None)
         return True
 
     def _serve(self) -> None:
@@ -200,21 +220,33 @@ class LoopThread:
             self.loop.call_later(_CLEANING_UP / 100, self.loop.stop)
             self._run()
             left = {task for task in left if not task.done()}
+        # One more turn: those that ended with the last one have callers to tell.
+        self.loop.call_soon(self.loop.stop)
+        self._run()
         # The answers of the last turn cross, too.
         for each in self._back.values():
             each.wake()
 
 
-def _settle(done: asyncio.Future[T], ended: asyncio.Task[T], error: BaseException | None) -> None:
-    if done.done():
-        return
+def _outcome(ended: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
+    """Return the result of a task, or its exception; retrieved, so that a caller that has gone
+    leaves no "never retrieved" behind."""
     if ended.cancelled():
         # The caller itself was not cancelled, and continues.
-        _fail(done, RuntimeError("it was cancelled on the mods' loop"))
-    elif error is not None:
-        _fail(done, error)
+        return None, RuntimeError("it was cancelled on the mods' loop")
+    error = ended.exception()
+    return (ended.result(), None) if error is None else (None, error)
+
+
+def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if error is None:
+        _succeed(done, result)
     else:
-        done.set_result(ended.result())
+        _fail(done, error)
+
+
+def _ignore(result: Any, error: BaseException | None) -> None:
+    """Do nothing: the caller was answered before."""
 
 
 class Worker:
@@ -278,9 +310,9 @@ def _do(
         _tell(loop.call_soon_threadsafe, _succeed, done, result)
 
 
-def _tell(call: Callable[..., object], function: Callable[..., None], *arguments: Any) -> None:
+def _tell(call: Callable[..., object], function: Callable[..., None], *arguments: Any, **how: Any) -> None:
     try:
-        call(function, *arguments)
+        call(function, *arguments, **how)
     except RuntimeError:
         # The loop has been closed meanwhile: no caller waits any more.
         return

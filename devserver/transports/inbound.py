@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from devserver.errors import EventRefused
+from devserver.live.loops import Done
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.model.principal import Principal, Scope, agent_principal
@@ -41,6 +42,10 @@ class ServedNetwork(Joinable, Protocol):
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:
         """Take an event of `principal`, whose id is the event's `source_id`, on its whole way."""
+
+    def take(self, event: Event, principal: Principal, done: Done) -> bool:
+        """Do the same without a task, and have `done` called. False, with nothing done, where that
+        cannot be."""
 
 
 def event_from(values: Mapping[str, Any], source_id: str | None, group: str | None = None) -> Event:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 import websockets
 
+from devserver.live.loops import Done, SameLoop
 from devserver.model.change import Trigger
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.model.event import Event, EventResponse
@@ -46,6 +47,10 @@ class SmallNetwork:
             return answer
         delivery = self.directory.deliver(event)
         return EventResponse(True, f"delivered to {delivery.delivered}", {"delivered": delivery.delivered})
+
+    def take(self, event: Event, principal: Principal, done: Done) -> bool:
+        SameLoop().begin(done, self.ingest, event, principal)
+        return True
 
     async def register_agent(self, agent_id, metadata, **keywords):
         return self.directory.register(agent_id, metadata, **keywords)

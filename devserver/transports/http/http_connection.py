@@ -27,7 +27,7 @@ from devserver.transports.http.gate import (
     too_large,
 )
 from devserver.transports.http.handover import HandedConnection
-from devserver.transports.http.routes import WEBSOCKET, Endpoint, Request, Route
+from devserver.transports.http.routes import WEBSOCKET, Begin, Endpoint, Request, Route
 from devserver.transports.http.websocket import WebSocket, handshake_problem, opened
 from devserver.transports.strict import Malformed, parse_object, parse_query
 
@@ -93,6 +93,7 @@ class HttpConnection(Channel):
         "_handed",
         "_head",
         "_headers",
+        "_is_answering",
         "_is_whole",
         "_near",
         "_parser",
@@ -115,8 +116,10 @@ class HttpConnection(Channel):
         self._deadline = Deadline(self._too_slow)
         self._crowded = self._near = self._was_served = False
         self._who = "unknown"
+        self._is_answering = False
+        """Whether a whole request waits for its answer."""
         self._task: asyncio.Task[None] | None = None
-        """The task that answers the request."""
+        """The task that answers it, if it has one."""
         self._fed = bytearray()
         """The bytes read of the request, for a successor to read again."""
         self._body = bytearray()
@@ -181,12 +184,12 @@ class HttpConnection(Channel):
 
     def shut(self) -> None:
         """Close it, once it has its answer."""
-        if self._task is None:
+        if not self._is_answering:
             self.finish()
 
     def is_working(self) -> bool:
         """Return whether a request runs that cannot be asked again."""
-        return self._task is not None and not self._waits()
+        return self._is_answering and not self._waits()
 
     def handed(self) -> HandedConnection | None:
         """Give it to a successor: with its request where that can be asked again, else with an error as its answer."""
@@ -215,7 +218,7 @@ class HttpConnection(Channel):
 
     def refuse_more(self) -> None:
         """Tell the reason if the client can still hear it, and end."""
-        if self.is_sending or self._was_answered or self._task is not None:
+        if self.is_sending or self._was_answered or self._is_answering:
             self.transport.abort()
         else:
             self._refuse(503, "no_room", "too many bytes wait on connections; try again")
@@ -224,7 +227,7 @@ class HttpConnection(Channel):
     def is_busy(self) -> bool:
         """Whether a request is being answered, or an answer was not read: no further request is
         read then."""
-        return self._task is not None or self._ends or self.is_sending
+        return self._is_answering or self._ends or self._sending is not None
 
     def sent(self) -> None:
         """Look at the client's bytes behind the request."""
@@ -413,19 +416,38 @@ class HttpConnection(Channel):
         self._body.clear()
         if not route.waits:
             self._fed.clear()
-        self._task = self.server.loop.create_task(self._serve(route.endpoint, request))
+        self._is_answering = True
+        if route.begin is None or not self._begins(route.begin, request):
+            self._task = self.server.loop.create_task(self._serve(route.endpoint, request))
+
+    def _begins(self, begin: Begin, request: Request) -> bool:
+        try:
+            return begin(request, self._ended)
+        except Exception as error:
+            self._ended(None, error)
+            return True
 
     async def _serve(self, endpoint: Endpoint, request: Request) -> None:
+        given, failed = None, None
         try:
             given = await endpoint(request)
-        except Malformed as problem:
-            given = refused(problem.code, str(problem), problem.status)
-        except Exception:
-            route = self._route()
-            _log.exception("%s %r failed", *((route.method, route.path) if route else ("a request", "")))
-            given = refused("internal", "the server failed; its log says more", 500)
+        except Exception as error:
+            failed = error
         finally:
             self._task = None
+            self._is_answering = False
+        self._ended(given, failed)
+
+    def _ended(self, given: Answer | None, error: BaseException | None) -> None:
+        """Send the answer, or say what went wrong."""
+        self._is_answering = False
+        if isinstance(error, Malformed):
+            given = refused(error.code, str(error), error.status)
+        elif given is None:
+            route = self._route()
+            place = (route.method, route.path) if route else ("a request", "")
+            _log.error("%s %r failed", *place, exc_info=error)
+            given = refused("internal", "the server failed; its log says more", 500)
         self._answer(given)
 
     def _answer(self, given: Answer) -> None:

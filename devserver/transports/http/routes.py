@@ -34,13 +34,17 @@ class Request:
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Answer]]
 """Answers a request."""
+Begin = Callable[[Request, Callable[[Answer | None, BaseException | None], None]], bool]
+"""Answers a request without a task: has the answer, or an exception, told. False, with nothing done,
+where it may have to wait on this thread."""
 Socket = Callable[["WebSocket"], None]
 """Speaks on an open WebSocket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row: `endpoint` answers a request, `socket` serves a WebSocket.
+    """One row: `endpoint` answers a request, `begin` does so more quickly where it can, `socket` serves
+    a WebSocket.
 
     `page`: a browser may be led to it. `waits`: its answer may take long, and repeating the request
     gives the same answer; so it is cancelled if its client goes away, and repeated after a restart
@@ -52,6 +56,7 @@ class Route:
     path: str
     scope: Scope
     endpoint: Endpoint | None = None
+    begin: Begin | None = None
     socket: Socket | None = None
     page: bool = False
     waits: bool = False

@@ -13,7 +13,8 @@ from typing import Any
 
 from devserver.errors import EventRefused
 from devserver.model.encoding import to_json
-from devserver.model.principal import Scope
+from devserver.model.event import Event, EventResponse
+from devserver.model.principal import Principal, Scope
 from devserver.network.agent import Agent
 from devserver.network.audit import Audit
 from devserver.network.letter import Letter
@@ -58,7 +59,7 @@ class Wire:
             Route("GET", "/api/health", Scope.OPEN, self.health),
             Route("POST", "/api/register", Scope.JOIN, self.register),
             Route("GET", "/api/poll", Scope.SELF, self.poll, waits=True),
-            Route("POST", "/api/send_event", Scope.SELF, self.send_event, uploads=True),
+            Route("POST", "/api/send_event", Scope.SELF, self.send_event, self.begin_event, uploads=True),
             Route("POST", "/api/unregister", Scope.SELF, self.unregister),
         )
 
@@ -113,6 +114,29 @@ class Wire:
 
     async def send_event(self, request: Request) -> Answer:
         """Take an event on its way and return the answer."""
+        sent = self._event_of(request)
+        if isinstance(sent, Answer):
+            return sent
+        event, principal = sent
+        return _answer_of(event, await self._network.ingest(event, principal))
+
+    def begin_event(self, request: Request, tell: Callable[[Answer | None, BaseException | None], None]) -> bool:
+        """Do the same without a task, unless the network itself is asked: that may wait here."""
+        if str(request.body.get("event_name")).startswith("system."):
+            return False
+        sent = self._event_of(request)
+        if isinstance(sent, Answer):
+            tell(sent, None)
+            return True
+        event, principal = sent
+
+        def done(response: EventResponse | None, error: BaseException | None) -> None:
+            tell(None if response is None else _answer_of(event, response), error)
+
+        return self._network.take(event, principal, done)
+
+    def _event_of(self, request: Request) -> Answer | tuple[Event, Principal]:
+        """Return the event of a request and its sender, or the refusal."""
         body = request.body
         source_id = body.get("source_id")
         if not body.get("event_name") or not source_id:
@@ -123,8 +147,7 @@ class Wire:
             return told({"success": False, "data": None, "event_name": body.get("event_name"), **values})
         event = event_from(body, agent.agent_id, agent.group)
         self._network.directory.touch(agent.agent_id)
-        response = await self._network.ingest(event, principal_of(self._network, agent))
-        return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
+        return event, principal_of(self._network, agent)
 
     async def unregister(self, request: Request) -> Answer:
         """Let an agent leave."""
@@ -146,6 +169,10 @@ class Wire:
             refuse_when_ending(self._network)
             self._audit.refused(agent_id, what, "not_proven")
         return agent
+
+
+def _answer_of(event: Event, response: EventResponse) -> Answer:
+    return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
 
 
 def _not_registered(refusal: EventRefused) -> Answer:
