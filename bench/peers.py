@@ -53,6 +53,7 @@ _PACKAGES = {
     "flask": _FLASK,
     "hmr": _HMR,
     "openagents": _OPENAGENTS,
+    "market": ("uvicorn==0.54.0", "datasette==0.65.2", "pip"),
     "plots": ("matplotlib==3.11.2",),
     "node": _NODE,
 }
