@@ -1,6 +1,7 @@
 """`add --beside` and `update --try`: another version of a mod that comes from an index, beside the one that runs.
 
 Each is a line of network.yaml under `versions`, locked and installed like all else; nothing of the mod itself changes.
+When a line has ended by `promote` or `drop`, its entry goes, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devserver.cli.exits import Exit, Problem
+from devserver.cli.following import Followed
 from devserver.cli.installing import Choices, Here, agreed, applied, difference, guarded, nothing, prepared, read_here
 from devserver.cli.output import say, show_lines
 from devserver.cli.staging import Asked, Given, Stage
@@ -19,7 +21,7 @@ from devserver.market import sync as market
 from devserver.market.folder import alone
 from devserver.market.lock import Locked
 from devserver.market.sync import Ready
-from devserver.market.yaml_edit import add_index, add_line
+from devserver.market.yaml_edit import add_index, add_line, remove_line, set_in_mod
 from devserver.model.config import ModSpec
 from devserver.model.names import module_of, normal
 from devserver.model.split import label_problem, parse_share
@@ -160,3 +162,46 @@ def _label(old: Locked, new: Locked, spec: ModSpec) -> str:
     if majors[0] != majors[1] and majors[1] is not None and majors[1] not in taken:
         return majors[1]
     return re.sub(r"[^a-z0-9_]", "_", new.version.lower())[:20]
+
+
+def write_ended(line: str, *, promoted: bool, as_json: bool) -> str:
+    """Let network.yaml and the lock say what a promotion or a drop of a line (by its path) has done.
+
+    Returns what was written; nothing where network.yaml does not list the line, or lists another mod for it, whose
+    path a person has to write: it would be another mod. Raises DevServerError, with all files as before.
+    """
+    here = read_here(Choices(yes=True, as_json=as_json))
+    listed = [(mod, each) for mod in here.config.mods for each in mod.versions if each.path == line and each.beside]
+    if not listed:
+        return ""
+    [(mod, spec)] = listed
+    assert spec.beside is not None
+    if promoted and spec.beside.code and not spec.version:
+        return ""
+    edited = remove_line(here.text, mod.path, spec.beside.label)
+    told = f"{here.path.name}:{edited.line} - {line}"
+    if promoted and spec.version:
+        edited = set_in_mod(edited.text, mod.path, "version", spec.version)
+        told = f"{here.path.name}:{edited.line} version {spec.version}, without {line}"
+    try:
+        with alone(here.workspace):
+            _write(here, edited.text, (module_of(mod.path),) if promoted else (), Choices(yes=True, as_json=as_json))
+    except BaseException:
+        here.files.put_back()
+        raise
+    return told
+
+
+def _write(here: Here, text: str, concerned: Sequence[str], chosen: Choices) -> None:
+    """Write network.yaml, and the lock where something of it changes, and wait for the mods that are concerned."""
+    followed = Followed.begin(here.workspace)
+    if here.lock.lines:
+        wants = here.wants(text=text)
+        market.write_lock(market.counted(prepared(here, wants, chosen), wants), here.files)
+    here.files.write(here.path, text.encode())
+    if followed is not None and concerned and here.lock.lines:
+        done = followed.wait(concerned)
+        if not done.good:
+            raise Problem(
+                f"{', '.join(concerned)} did not load from the lock; {done.note}".rstrip("; "), code=Exit.FATAL
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
 from devserver.cli.remote import carried_out
+from devserver.errors import DevServerError
+from devserver.model.names import module_of
+from devserver.ui.escape import safe
 from devserver.ui.versions import compare_lines, which_lines
 
 
@@ -25,8 +29,29 @@ def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def ask(what: str, body: Mapping[str, Any], *, as_json: bool) -> int:
-    """Have a line changed, and show the outcome. Exits with 1 unless it was."""
-    return carried_out(connect(workspace()).ask(what, body), as_json=as_json)
+    """Have a line changed, and show the outcome; network.yaml no longer lists one that has ended. Exits with 1 unless
+    it was."""
+    answer = connect(workspace()).ask(what, body)
+    code = carried_out(answer, as_json=as_json)
+    if code == Exit.CLEAN and what in ("promote", "drop"):
+        ended = (each["mod_path"] for each in answer["outcomes"] if each["action"] == "unload")
+        line = next((module_of(each) for each in ended if "@" in each), "")
+        _write(line, promoted=what == "promote", as_json=as_json)
+    return code
+
+
+def _write(line: str, *, promoted: bool, as_json: bool) -> None:
+    # Here and not above: most lines are of no file.
+    from devserver.cli.beside import write_ended
+
+    try:
+        told = write_ended(line, promoted=promoted, as_json=as_json)
+    except (DevServerError, OSError) as error:
+        # What runs is as was asked; only the next start would differ.
+        print(safe(f"network.yaml is as before, and lists {line}: {error}"), file=sys.stderr)
+        return
+    if told and not as_json:
+        say(told)
 
 
 def compare(mod: str, *, as_json: bool) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from locked_wheels import make_wheel, mod_source
 
-from devserver.cli.beside import Beside, add_beside, update_beside
+from devserver.cli.beside import Beside, add_beside, update_beside, write_ended
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.installing import Choices, add, remove
 from devserver.cli.staging import Asked
@@ -92,6 +92,31 @@ def test_a_version_beside_is_listed_locked_installed_and_removed(folder: Path) -
     assert remove(["extras@2"], CHOSEN) == Exit.CLEAN
     assert (folder / "network.yaml").read_text() == before
     assert not read_lock((folder / NAME).read_bytes()).lines
+
+
+def test_what_a_promotion_or_a_drop_has_done_is_written(folder: Path) -> None:
+    """The range of the promoted version becomes the mod's, in file and lock; no other byte of network.yaml changes."""
+    before = (folder / "network.yaml").read_text()
+    assert beside("extras~=2.1", share="10%") == Exit.CLEAN
+    assert write_ended("extras@2", promoted=False, as_json=True).endswith("- extras@2")
+    assert (folder / "network.yaml").read_text() == before
+    assert write_ended("extras@2", promoted=False, as_json=True) == ""
+    assert beside("extras~=2.1", share="10%") == Exit.CLEAN
+    assert write_ended("extras@2", promoted=True, as_json=True).endswith("version ~=2.1, without extras@2")
+    assert (folder / "network.yaml").read_text() == before.replace('"==1.0"', '"~=2.1"')
+    lock = read_lock((folder / NAME).read_bytes())
+    assert (lock.versions["extras"], lock.lines) == ("2.1", ())
+
+
+def test_a_line_of_another_path_stays_where_it_is_written(folder: Path) -> None:
+    """A promotion leaves it to a person: the mod would have another id. A drop takes the entry out."""
+    entry = "    - name: mods.a\n      versions: [{name: mods.b, share: 50%}]\n"
+    text = (folder / "network.yaml").read_text().replace("dev:\n", f"{entry}dev:\n")
+    (folder / "network.yaml").write_text(text)
+    assert write_ended("mods.a@b", promoted=True, as_json=True) == ""
+    assert (folder / "network.yaml").read_text() == text
+    assert write_ended("mods.a@b", promoted=False, as_json=True)
+    assert "versions" not in (folder / "network.yaml").read_text()
 
 
 def test_an_update_can_be_tried_beside_what_runs(folder: Path) -> None:
