@@ -246,6 +246,7 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
 
 SAME = "same content"
 UNSEEN = "not code, and no mod was seen to read it; watch = [...] in a mod names what it reads"
+NEW_FOLDER = "a new folder: saves in it are seen once a mod imports from it"
 
 _TOLD_AGAIN_AFTER = 1.0
 _AT_ONCE = 3
@@ -291,6 +292,8 @@ class Explainer:
 
     def _why_no_source(self, path: Path, rules: Rules) -> str | None:
         """Return the rule by which a saved file belongs to no mod; None if no person saved it."""
+        if path.is_dir():
+            return NEW_FOLDER if rules.why_ignored(path, is_directory=True) is None else None
         if not path.is_file():
             return None
         ignored = rules.why_ignored(path)

@@ -361,7 +361,7 @@ class Watch:
     def _explain(self, same: set[Path], others: set[str]) -> None:
         # An ignored path may have become a source with this very change.
         _, strange = self._split(others)
-        paths = {Path(each) for each in strange.difference(self._written())}
+        paths = {Path(each) for each in strange.difference(self._written(), self._ground.directories)}
         self._explainer.explain(same, paths - {self._rules_file}, self._rules, time.monotonic())
 
     async def _git_was_busy(self) -> bool:

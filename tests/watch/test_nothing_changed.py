@@ -9,7 +9,7 @@ import pytest
 from watching import Watching, echo
 
 from devserver.model.facts import Ignored
-from devserver.sources.ignore import SAME, UNSEEN, Explainer, Rules
+from devserver.sources.ignore import NEW_FOLDER, SAME, UNSEEN, Explainer, Rules
 
 
 @pytest.mark.parametrize("way", ["touch", "the same again", "chmod", "renamed over by the same"])
@@ -70,6 +70,16 @@ async def test_a_save_that_led_to_nothing_is_told_with_its_rule(desk: Watching, 
     await desk.seen()
     assert desk.explained() == {path: RULES[path]}
     assert desk.reloads() == []
+
+
+async def test_a_new_folder_that_no_mod_imports_from_is_told(desk: Watching) -> None:
+    """Saves in it are not seen, which a person should know; a folder of an environment or a cache is passed over."""
+    desk.write("mods/echo/mod.py", echo(0))
+    await desk.begin()
+    desk.write("helpers/words.py", "ALL = 1\n")
+    desk.write(".venv/pyvenv.cfg", "")
+    await desk.seen()
+    assert (desk.explained(), desk.reloads()) == ({"helpers": NEW_FOLDER}, [])
 
 
 async def test_what_no_person_saves_is_passed_over(desk: Watching) -> None:
