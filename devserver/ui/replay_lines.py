@@ -4,7 +4,10 @@ differences. Pure."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from operator import eq
 from typing import Any
 
 from devserver.model.facts import PinReplayed, PinResult, Replayed
@@ -91,13 +94,18 @@ def _last(path: str) -> str:
 
 
 def _one(each: Differs, glyphs: Glyphs, most: int) -> str:
-    return f"{value(each.before, most)} {glyphs.arrow} {value(each.after, most)}"
+    # Of values that begin alike and are cut, the part that differs is shown.
+    whole = (value(each.before, math.inf), value(each.after, math.inf))
+    alike = sum(takewhile(bool, map(eq, *whole)))
+    begin = max(0, alike - most // 2)
+    return f"{value(each.before, most, begin)} {glyphs.arrow} {value(each.after, most, begin)}"
 
 
-def value(given: Any, most: int = _LONG) -> str:
-    """Return a value as JSON writes it, cut to so many characters."""
+def value(given: Any, most: float = _LONG, begin: int = 0) -> str:
+    """Return a value as JSON writes it, cut to so many characters, of a longer one from `begin` on."""
     text = json.dumps(given, ensure_ascii=False, default=str)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    text = f"…{text[begin:]}" if begin and len(text) > most else text
+    return text if len(text) <= most else f"{text[: int(most) - 1]}…"
 
 
 def difference_lines(differences: Iterable[Differs], glyphs: Glyphs) -> tuple[Line, ...]:

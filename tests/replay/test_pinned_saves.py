@@ -10,7 +10,9 @@ from replay_mods import CHANCE, COUNTER, NOTES
 
 from devserver.errors import DevServerError
 from devserver.model.facts import PinResult
-from devserver.ui.replay_lines import pace_words
+from devserver.model.observation import Differs
+from devserver.ui.glyphs import RICH
+from devserver.ui.replay_lines import brief, pace_words
 
 
 async def with_agents(net) -> None:
@@ -244,3 +246,12 @@ async def test_a_state_is_compared_with_that_of_before_the_last_reload(pinning):
         found = (await net.replays.look("notes", "", "swap"))["differences"]
         assert [each["steps"] for each in found if each["steps"][0] == "notes"] == [["notes", "tea"]]
         assert {each["kind"] for each in found} == {"added"}
+
+
+def test_of_long_values_the_part_that_differs_is_shown():
+    """Two sentences that begin alike would look the same when they are cut; short ones stay whole."""
+    long = Differs("answer.message", f"{'a b ' * 20}before the end", f"{'a b ' * 20}after the end")
+    assert brief((long,), RICH) == (
+        'answer.message …a b a b a b a b a b before the end" → …a b a b a b a b a b after the end"'
+    )
+    assert brief((Differs("answer.message", "one", "two"),), RICH) == 'answer.message "one" → "two"'
