@@ -156,6 +156,16 @@ async def test_polling_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     assert told.notifier.kind == kind
 
 
+async def test_on_wsl_files_are_polled_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its system does not notify of saves by programs of Windows."""
+    monkeypatch.delenv("WATCHFILES_FORCE_POLLING", raising=False)
+    monkeypatch.setattr("platform.release", lambda: "5.15.90.1-microsoft-standard-WSL2")
+    told = Told()
+    await told.watch(tmp_path)
+    told.notifier.stop()
+    assert told.notifier.kind == "polling"
+
+
 def test_a_place_in_a_directory_that_is_not_there_is_watched_above_it(tmp_path: Path) -> None:
     """From the nearest one that is."""
     (tmp_path / "a").mkdir()
