@@ -196,6 +196,8 @@ class Registry:
         self._table: RoutingTable[Slot] | None = None
         self._heard: tuple[RoutingTable[Slot], Mapping[str, tuple[str, ...]]] | None = None
         self._live: tuple[Generation, ...] | None = None
+        self.commits = 0
+        """How often something was swapped: what is remembered of the live mods counts until the next time."""
         self._lock = threading.Lock()
         self.overdue: list[Call] = []
         """The calls that were told to end, until they have ended or are given up."""
@@ -334,6 +336,7 @@ class Registry:
 
     def _commit(self, swap: Swap) -> None:
         self._live = None
+        self.commits += 1
         for slot, line in swap.lines:
             slot.line, slot.out, slot.tally = line, "", Tally()
         if (

@@ -62,6 +62,9 @@ class _WrongThread(BaseException):
     """
 
 
+_SHORT = 16 * 1024
+"""The most bytes that are compiled between the answers to agents: some hundred lines."""
+
 _IMPORT_BY_NAME = frozenset({"import_module", "__import__"})
 
 
@@ -167,6 +170,13 @@ class Build:
     def executed(self) -> tuple[str, ...]:
         """The modules that were executed, in that order."""
         return tuple(self._execution.executed)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether `compile()` takes a few milliseconds and reads nothing from disk."""
+        texts = [self._read.get(path) for path in self._changed if path.suffix == ".py"]
+        is_read = len(self._affected) <= len(self._changed) and None not in texts
+        return is_read and sum(len(each) for each in texts if each is not None) <= _SHORT
 
     def compile(self) -> None:
         """Compile every changed source before anything is touched.

@@ -307,7 +307,7 @@ class _Recording:
         self._ran: list[str] = []
         """The modules of mods that have been run here."""
         self._tables: dict[tuple[str, Any], tuple[Place, Table]] = {}
-        self._calls = (0, 0)
+        self._calls = (activity.begun, activity.ended)
         self._look_at(PLACES)
 
     @property
@@ -318,7 +318,9 @@ class _Recording:
     @contextlib.contextmanager
     def running(self, owner: ProcessChanges | None, source: Source | None = None) -> Iterator[None]:
         """Let the changes until the block ends belong to the owner."""
-        self._turn()
+        if self._running:
+            # The outermost one begins with the photograph.
+            self._turn()
         self._running.append(None if owner is None else (owner, source))
         self._names.append(frozenset() if source is None else source.names())
         self._look_at(places_named(self._names[-1], self._module(), self._walked))

@@ -268,7 +268,11 @@ class Transaction:
         entries = [each.located.entry for each in candidates if each.located is not None]
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
         self.build = self._shop.build(tuple(modules), entries, self.plan)
-        await self._shop.worker.run(self.build.compile)
+        if self.build.is_short:
+            # A compiler lets no other thread run: to change threads twice would only come on top.
+            self.build.compile()
+        else:
+            await self._shop.worker.run(self.build.compile)
 
     async def _import(self, candidates: list[Candidate]) -> None:
         assert self.build is not None

@@ -96,8 +96,8 @@ class Knowledge:
         self._undone: dict[Path, tuple[Digest, Digest | None]] = {}
         """The digest of each source that the last undo loaded, and the digest on disk then."""
         self._differing: dict[Path, Digest | None] = {}
-        self._reads: tuple[tuple[Generation, ...], dict[Path, Digest | None]] | None = None
-        """The data files that mods have read, with the mods that ran when they were gathered."""
+        self._reads: tuple[int, dict[Path, Digest | None]] = -1, {}
+        """The data files that mods have read, and the number of commits when they were gathered."""
         self.elsewhere: Elsewhere | None = None
         """The other hosts, where there are any."""
         self.watches = True
@@ -406,7 +406,7 @@ class Knowledge:
             if now is not None and now.watch != (then.watch if then is not None else ()):
                 generation.reads = {**generation.reads, **sources_now(self.watched_for(path))}
                 self._live_mods.forget(generation)
-                self._reads = None
+                self._reads = -1, {}
 
     def take_config(self, config: NetworkConfig) -> list[Notice]:
         """Take a new network.yaml, without settings that need a restart; return notices of its
@@ -478,10 +478,10 @@ class Knowledge:
     def _reads_of_live(self) -> dict[Path, Digest | None]:
         """Return the data files that mods read in `initialize()`; asked for often, and other ones after
         a commit alone."""
-        live = self._registry.live
-        if self._reads is None or self._reads[0] is not live:
-            found = {path: digest for each in live if each.reads for path, digest in each.reads.items()}
-            self._reads = live, found
+        commits = self._registry.commits
+        if self._reads[0] != commits:
+            live = (each for each in self._registry.live if each.reads)
+            self._reads = commits, {path: digest for each in live for path, digest in each.reads.items()}
         return self._reads[1]
 
     def written(self) -> Collection[str]:

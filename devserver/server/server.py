@@ -287,6 +287,8 @@ class Server:
 
     async def _start(self) -> None:
         await self.hosting.begin()
+        # Before the mods: each census after a save looks through all that is not frozen.
+        garbage.freeze_own()
         await self._network.initialize()
         await self.hosting.open()
         garbage.end_start()

@@ -120,10 +120,11 @@ async def test_the_line_of_the_reload_says_what_holds_its_old_code(here: Here, m
 async def test_code_that_is_gone_at_once_is_proven_when_the_reload_is_told(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing waits for a later census then."""
+    """Nothing waits for a later census then: what is remembered of live mods keeps no replaced one."""
     monkeypatch.setattr("devserver.live.garbage.BOUNDED", 10.0)
     here.write(1)
     await here.start()
+    assert here.network.engine.knowledge.sources()
     await here.save(here.write(2))
     assert here.network.engine.proof.is_proven("truth")
     assert [each.holders for fact in here.facts for each in getattr(fact, "outcomes", ())] == [(), ()]
