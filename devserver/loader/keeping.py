@@ -197,17 +197,20 @@ def is_same_code(old: Text, new: Text) -> bool:
 
 
 def _is_alike(one: CodeType, other: CodeType) -> bool:
-    """Return whether two pieces of code do the same by their bytecode, on whatever lines."""
-    if one.co_code != other.co_code or one.co_names != other.co_names or len(one.co_consts) != len(other.co_consts):
+    """Return whether two pieces of code may do the same on other lines, by names, bytecode and constants."""
+    inner, others = _inner(one), _inner(other)
+    if one.co_names != other.co_names or len(inner) != len(others):
         return False
-    for before, after in zip(one.co_consts, other.co_consts, strict=True):
-        if isinstance(before, CodeType) and isinstance(after, CodeType):
-            if not _is_alike(before, after):
-                return False
-        elif before != after and (before, after) != (one.co_firstlineno, other.co_firstlineno):
-            # Python 3.13 compiles the first line of a class into its body.
+    # Python 3.13 compiles the first line of a class into its body, where a value may be the same
+    # constant: the trees tell such values apart.
+    if "__firstlineno__" not in one.co_names:
+        if one.co_code != other.co_code or _values(one) != _values(other):
             return False
-    return True
+    return all(map(_is_alike, inner, others))
+
+
+def _values(code: CodeType) -> list[object]:
+    return [None if isinstance(each, CodeType) else each for each in code.co_consts]
 
 
 def reline(old: Text, new: Text) -> None:

@@ -124,7 +124,7 @@ def test_check_refuses_what_the_schema_of_a_manifest_refuses(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ('{\n  "version": 1,\n}', 3, "is not JSON"),
+        ('{\n  "version": 1\n  !}', 3, "is not JSON"),
         ("[]", 1, "is an object"),
         ('{"dependencies": "mods.wiki"}', 1, "dependencies is a list"),
         ('{"version": 2}', 1, "version is a text"),
