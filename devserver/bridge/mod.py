@@ -127,7 +127,11 @@ class BridgedMod(BaseMod):
         """
         if self._ended:
             self._make_inner()
-        await self._end_the_one_before()
+        # End the former instance: an unloaded one may still wait for a handler, and must end before
+        # this one starts.
+        before = self.bridge.running.get(self.mod_name)
+        if before is not None and before is not self:
+            await before.shutdown()
         try:
             started = await self._start()
         except BaseException:
@@ -142,26 +146,15 @@ class BridgedMod(BaseMod):
         self._listen()
         return True
 
-    async def _end_the_one_before(self) -> None:
-        """End the former instance: an unloaded one may still wait for a handler, and must end
-        before this one starts."""
-        before = self.bridge.running.get(self.mod_name)
-        if before is not None and before is not self:
-            await before.shutdown()
-
     async def _start(self) -> bool:
-        self._mark_data()
+        # Mark files in a folder for data alone as data, even if the mod reads them while it starts.
+        call, folder = running.get(), self._folder()
+        if call is not None and not _is_source_folder(folder):
+            call.generation.written.update(str(path) for path in files_in(folder))
         if self.config:
             self.inner.update_config(copy.deepcopy(self.config))
         self.inner.bind_network(self._seen)
         return await _finished(self.inner.initialize()) is not False
-
-    def _mark_data(self) -> None:
-        """Mark files in a folder for data alone as data, even if the mod reads them while it
-        starts."""
-        call, folder = running.get(), self._folder()
-        if call is not None and not _is_source_folder(folder):
-            call.generation.written.update(str(path) for path in files_in(folder))
 
     def _withdraw(self) -> None:
         """Remove the channels of a mod that did not start."""

@@ -110,17 +110,13 @@ async def _receive(connector: Any, line: WebSocketLine) -> list[Any]:
     reading.add_done_callback(lambda _: come.put_nowait(None))
     try:
         while (values := await come.get()) is not None:
-            await _hand_out(connector, Event, values)
+            try:
+                await connector.consume_message(Event(**values))
+            except Exception:
+                # As with polls: a bad event does not cost the next ones.
+                _log.exception("an event for an agent failed", agent=connector.agent_id)
         await reading
     finally:
         reading.cancel()
         await line.close(leave=False)
     return []
-
-
-async def _hand_out(connector: Any, event: type[Any], values: Mapping[str, Any]) -> None:
-    try:
-        await connector.consume_message(event(**values))
-    except Exception:
-        # As with polls: a bad event does not cost the next ones.
-        _log.exception("an event for an agent failed", agent=connector.agent_id)

@@ -62,7 +62,10 @@ def call(arguments: Sequence[str]) -> int:
     except DevServerError as error:
         return _said(error, as_json="--json" in arguments)
     except BrokenPipeError:
-        return _unread()
+        # Handle a reader of the output that has gone: Python must not fail once more when it closes
+        # that stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.CLEAN
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
 
@@ -77,13 +80,6 @@ def _called(arguments: Sequence[str]) -> int:
     from devserver.cli.app import parsed
 
     return parsed(arguments)
-
-
-def _unread() -> int:
-    """Handle a reader of the output that has gone: Python must not fail once more when it closes
-    that stream."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.CLEAN
 
 
 def _said(error: DevServerError, *, as_json: bool) -> int:

@@ -42,7 +42,13 @@ def check_versions(document: Document, entries: object) -> None:
             loc: Loc = ("network", "mods", number, "versions")
             _check_labels(document, loc, entry["name"], versions)
             _check_sources(document, loc, entry, versions)
-            _check_shares(document, loc, versions)
+            enabled = [each for each in versions if isinstance(each, dict) and each.get("enabled") is not False]
+            written = [each["share"] for each in enabled if isinstance(each.get("share"), str)]
+            total = sum(share for each in written if (share := parse_share(each)) is not None)
+            if total > 1 + _ROUNDING:
+                document.report(
+                    loc, f"the shares of {path_of(loc)} add up to {shown_share(total)}", "100 % are all agents"
+                )
             _check_shadows(document, loc, versions)
 
 
@@ -91,14 +97,6 @@ def _check_sources(document: Document, loc: Loc, entry: Mapping[str, Any], versi
                 says = f"{path_of(place)} runs the file on disk, as {path_of((*loc, of_disk))} does"
                 document.report(place, says, "a save goes to one of them: give the other a name or a version")
             of_disk = number if of_disk is None else of_disk
-
-
-def _check_shares(document: Document, loc: Loc, versions: Sequence[Any]) -> None:
-    enabled = [each for each in versions if isinstance(each, dict) and each.get("enabled") is not False]
-    written = [each["share"] for each in enabled if isinstance(each.get("share"), str)]
-    total = sum(share for each in written if (share := parse_share(each)) is not None)
-    if total > 1 + _ROUNDING:
-        document.report(loc, f"the shares of {path_of(loc)} add up to {shown_share(total)}", "100 % are all agents")
 
 
 def _check_shadows(document: Document, loc: Loc, versions: Sequence[Any]) -> None:

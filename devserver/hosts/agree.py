@@ -278,7 +278,10 @@ class Agreement:
                 self._touched[host] = values.get("touched") or {}
                 mod_id, facts = failure_from(values)
                 self._votes.voted(host, Do.UNDO, str(facts))
-                self._no[host] = mod_id or self._group.steps[0].mod_id, _on(facts, host)
+                self._no[host] = (
+                    mod_id or self._group.steps[0].mod_id,
+                    replace(facts, message=f"{facts.message} (on {host})"),
+                )
 
     def _fail(self, host: str, facts: ErrorFacts) -> None:
         self._no[host] = self._group.steps[0].mod_id, facts
@@ -400,8 +403,3 @@ def _outcomes(values: Mapping[str, Any]) -> dict[str, Outcome]:
             continue
         found[outcome.mod_id] = outcome
     return found
-
-
-def _on(facts: ErrorFacts, host: str) -> ErrorFacts:
-    """An error that says where it happened."""
-    return replace(facts, message=f"{facts.message} (on {host})")

@@ -199,7 +199,12 @@ class Copies:
         except (Malformed, LookupError, TypeError, ValueError) as error:
             raise BadCode(f"revision {revision} cannot be read: {error}") from error
         for path in files:
-            _check(path)
+            # A path must stay in the folder.
+            parts = path.split("/")
+            if path.startswith("/") or "\\" in path or "\0" in path or any(each in ("", ".", "..") for each in parts):
+                raise BadCode(f"{path[:80]!r} is no path of a workspace")
+            if any(each.startswith(".") for each in parts):
+                raise BadCode(f"{path[:80]!r} is hidden, which no code is")
         return files, environment
 
     async def _blob(self, path: str, digest: str) -> bytes:
@@ -221,15 +226,6 @@ def _noted(folder: Path) -> dict[str, str]:
         return {str(path): str(digest) for path, digest in parse_object((folder / _NOTE).read_bytes()).items()}
     except (OSError, Malformed):
         return {}
-
-
-def _check(path: str) -> None:
-    """Raise BadCode for a path that leads out of the folder, or is none."""
-    parts = path.split("/")
-    if path.startswith("/") or "\\" in path or "\0" in path or any(each in ("", ".", "..") for each in parts):
-        raise BadCode(f"{path[:80]!r} is no path of a workspace")
-    if any(each.startswith(".") for each in parts):
-        raise BadCode(f"{path[:80]!r} is hidden, which no code is")
 
 
 def _write(path: Path, data: bytes) -> None:

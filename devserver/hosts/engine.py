@@ -112,7 +112,9 @@ class Engine:
 
         Arguments: `network`, the id, made once unless given; `port`, the first that is tried by a new one.
         """
-        _make_private(self.folder)
+        folder = self.folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
         before = self._read()
         if before is not None and network in (None, before.network) and await _answers(before):
             self.found, self._record = True, before
@@ -123,7 +125,11 @@ class Engine:
             raise NoEngine(MISSING)
         name = network or (before.network if before else f"network-{secrets.token_hex(4)}")
         kept = before is not None and before.network == name
-        passwords = before.passwords if before is not None and kept else _passwords()
+        passwords = (
+            before.passwords
+            if before is not None and kept
+            else {user: secrets.token_urlsafe(32) for user in (AUTHOR, HOST, CODE_WRITER)}
+        )
         # Other hosts know the port of before, and come back to it.
         for each in dict.fromkeys((before.port if before is not None and kept else port, -1)):
             self._record = await self._started(binary, Record(name, each, 0, passwords))
@@ -275,10 +281,6 @@ def may_hear(user: str, network: str) -> Sequence[str]:
     return [f"_INBOX_{user}.>", f"oa.{names.n}.>", *buckets]
 
 
-def _passwords() -> dict[str, str]:
-    return {user: secrets.token_urlsafe(32) for user in (AUTHOR, HOST, CODE_WRITER)}
-
-
 async def _answers(record: Record) -> bool:
     """Return whether the engine of a record still runs and listens."""
     if not _is_engine(record.pid):
@@ -312,11 +314,6 @@ async def _until(holds: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:  # noqa: ASYNC110 - another process's file tells
         await asyncio.sleep(0.005)
-
-
-def _make_private(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
 
 
 def _write_private(file: Path, text: str) -> None:

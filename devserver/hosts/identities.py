@@ -173,17 +173,14 @@ class Identities:
         if admitted.resumes and known is not None:
             agent = self._directory.take_back(admitted.agent_id, values, tuple(wishes))
             if values["from"] not in ("", self._host):
-                self._expect(agent, epoch)
+                arriving = self._arriving[agent.agent_id, epoch] = _Arriving(epoch, agent.outbox)
+                self._begin(self._wait_for(agent.agent_id, arriving))
                 self._queues.moved(admitted.agent_id)
             else:
                 agent.outbox.arrived()
         registration = self._directory.take_in(admitted)
         registration.agent.epoch = epoch
         return registration
-
-    def _expect(self, agent: Agent, epoch: int) -> None:
-        arriving = self._arriving[agent.agent_id, epoch] = _Arriving(epoch, agent.outbox)
-        self._begin(self._wait_for(agent.agent_id, arriving))
 
     async def _wait_for(self, agent_id: str, arriving: _Arriving) -> None:
         try:

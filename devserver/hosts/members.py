@@ -155,7 +155,11 @@ class Members:
             self._refuse(host, run, f"{words}: run the same oa-dev on both")
             return
         if values.get("leaves") is True:
-            self._left(host, run)
+            member = self.all.get(host)
+            if member is not None and member.run == run:
+                self.all = {name: each for name, each in self.all.items() if name != host}
+                for told in tuple(self.on_go):
+                    told(member, 0.0)
         else:
             self._note(Member(host, run, values, self._clock()))
 
@@ -171,13 +175,6 @@ class Members:
                 told(member, away)
         for heard in tuple(self.on_beat):
             heard(member)
-
-    def _left(self, host: str, run: str) -> None:
-        member = self.all.get(host)
-        if member is not None and member.run == run:
-            self.all = {name: each for name, each in self.all.items() if name != host}
-            for told in tuple(self.on_go):
-                told(member, 0.0)
 
     def _refuse(self, host: str, run: str, words: str) -> None:
         if (host, run) not in self._refused:
@@ -204,10 +201,8 @@ class Members:
                 continue
             for member in self.living:
                 if now - member.heard > HEARD_SECONDS:
-                    self._declare_gone(member, now - member.heard)
-
-    def _declare_gone(self, member: Member, seconds: float) -> None:
-        gone = Member(member.host, member.run, member.values, member.heard, alive=False)
-        self.all = {**self.all, member.host: gone}
-        for told in tuple(self.on_go):
-            told(gone, seconds)
+                    seconds = now - member.heard
+                    gone = Member(member.host, member.run, member.values, member.heard, alive=False)
+                    self.all = {**self.all, member.host: gone}
+                    for told in tuple(self.on_go):
+                        told(gone, seconds)

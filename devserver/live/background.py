@@ -89,16 +89,13 @@ class Background:
         def ended(task: asyncio.Task[Any]) -> None:
             # Not `exception()`: that would count as looking at it.
             if task._log_traceback:
-                self._wait_for_heed(task, generation)
+                # Wait before telling: a task without a holder ends now and the loop's handler is
+                # told; a held one may be awaited yet.
+                failed = _Failed(weakref.ref(generation), f"task {_name(task.get_coro())}", weakref.ref(task))
+                self._failed[id(task)] = failed
+                task.get_loop().call_later(UNHEEDED, self._look, id(task), failed, context=Context())
 
         task.add_done_callback(ended, context=Context())
-
-    def _wait_for_heed(self, task: asyncio.Task[Any], generation: Generation) -> None:
-        """Wait before telling: a task without a holder ends now and the loop's handler is told; a
-        held one may be awaited yet."""
-        failed = _Failed(weakref.ref(generation), f"task {_name(task.get_coro())}", weakref.ref(task))
-        self._failed[id(task)] = failed
-        task.get_loop().call_later(UNHEEDED, self._look, id(task), failed, context=Context())
 
     def _look(self, key: int, failed: _Failed) -> None:
         """Tell of a task that is still held and whose exception was not looked at."""

@@ -67,12 +67,8 @@ def end_children(seconds: float) -> tuple[Child, ...]:
     for each in child_processes():
         with suppress(OSError):
             os.kill(each.pid, signal.SIGKILL)
-    _reap()
-    return found
-
-
-def _reap() -> None:
-    """Reap ended children: the next image of this process does not know them."""
+    # Reap ended children: the next image of this process does not know them.
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    return found

@@ -72,7 +72,13 @@ class PayloadHandler:
         try:
             payload = fitted(self.model, event.payload)
         except DoesNotFit as error:
-            return _refusal(event, error)
+            # Answer a payload that does not fit: a sentence for each value, and the same in
+            # `data.errors` for programs.
+            message = f"{event.event_name}: {error}"
+            errors = [{"loc": list(each.loc), "type": each.kind, "message": each.sentence} for each in error.misfits]
+            return EventResponse(
+                False, message, {"code": "payload_refused", "error": message, "errors": errors}, event.event_name
+            )
         return self.handler(event, payload)
 
 
@@ -81,15 +87,6 @@ def _required(model: Any) -> frozenset[str]:
     if not isinstance(fields, dict):
         return frozenset()
     return frozenset(str(field.alias or name) for name, field in fields.items() if field.is_required())
-
-
-def _refusal(event: Event, error: DoesNotFit) -> EventResponse:
-    """Answer a payload that does not fit: a sentence for each value, and the same in `data.errors` for programs."""
-    message = f"{event.event_name}: {error}"
-    errors = [{"loc": list(each.loc), "type": each.kind, "message": each.sentence} for each in error.misfits]
-    return EventResponse(
-        False, message, {"code": "payload_refused", "error": message, "errors": errors}, event.event_name
-    )
 
 
 def collect_handlers(instance: BaseMod) -> HandlerTable:

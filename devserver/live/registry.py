@@ -85,18 +85,15 @@ class Gate:
         self.shut = True
         try:
             while self._closed or self._line[0] is not place:
-                await self._stand(place)
+                if self._closed:
+                    place.call = asyncio.get_running_loop().create_future()
+                    await place.call
+                else:
+                    # All before it have been released, and enter (or give up) within this turn of the loop.
+                    await asyncio.sleep(0)
         finally:
             self._line.remove(place)
             self.shut = self._closed or bool(self._line)
-
-    async def _stand(self, place: _Waiting) -> None:
-        if self._closed:
-            place.call = asyncio.get_running_loop().create_future()
-            await place.call
-        else:
-            # All before it have been released, and enter (or give up) within this turn of the loop.
-            await asyncio.sleep(0)
 
 
 def _wake(waiting: _Waiting) -> None:

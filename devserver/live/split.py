@@ -118,7 +118,7 @@ def parts_of(shares: Mapping[str, float], before: Mapping[str, Part] | None = No
     for label, size in sizes.items():
         free = _without(((0, ALL),), (each for part in found.values() for each in part))
         unclaimed = _without(free, absent)
-        missing = size - _size(found[label])
+        missing = size - sum(end - first for first, end in found[label])
         more = _first((*unclaimed, *_without(free, unclaimed)), missing)
         found[label] = _joined((*found[label], *more))
     taken = [each for part in found.values() for each in part]
@@ -152,10 +152,6 @@ def _joined(part: Iterable[tuple[int, int]]) -> Part:
         else:
             found.append((first, end))
     return tuple(found)
-
-
-def _size(part: Part) -> int:
-    return sum(end - first for first, end in part)
 
 
 def _shown(part: Part) -> str:

@@ -447,7 +447,9 @@ class Build:
         """Execute one module in a fresh object, unless an import has done it already."""
         if name in sys.modules:
             return
-        self._import_parents(name)
+        parent = name.rpartition(".")[0]
+        if parent and parent not in sys.modules:
+            importlib.import_module(parent)
         if name in sys.modules:
             return
         spec = importlib.util.find_spec(name)
@@ -463,11 +465,6 @@ class Build:
                 sys.modules.pop(name, None)
                 raise
         bind(name, sys.modules[name])
-
-    def _import_parents(self, name: str) -> None:
-        parent = name.rpartition(".")[0]
-        if parent and parent not in sys.modules:
-            importlib.import_module(parent)
 
     def _next_wanted(self) -> str | None:
         """Return a module that was loaded, still exists, and is imported by a module now loaded

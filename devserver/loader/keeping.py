@@ -203,9 +203,8 @@ def _is_alike(one: CodeType, other: CodeType) -> bool:
         return False
     # Python 3.13 compiles the first line of a class into its body, where a value may be the same
     # constant: the trees tell such values apart.
-    if "__firstlineno__" not in one.co_names:
-        if one.co_code != other.co_code or _values(one) != _values(other):
-            return False
+    if "__firstlineno__" not in one.co_names and (one.co_code != other.co_code or _values(one) != _values(other)):
+        return False
     return all(map(_is_alike, inner, others))
 
 

@@ -418,7 +418,9 @@ class StateMove:
         cls, kind = type(thing), self.walk.kind(thing)
         if not kind.data:
             # Data is restored as found; of all else, only the changes made here are undone.
-            self._undo_patch(thing, cls)
+            take, put = contents_of(cls)
+            if take is not None and put is not None:
+                self._undo.append(functools.partial(put, thing, take(thing)))
         if raw.derives(cls, dict):
             self._patch_dict(thing, rehash)
         elif raw.derives(cls, list):
@@ -437,11 +439,6 @@ class StateMove:
             for name, value in raw.attributes(thing):
                 if id(value) in self._new:
                     raw.set_attribute(thing, name, self._latest(value))
-
-    def _undo_patch(self, thing: Any, cls: type) -> None:
-        take, put = contents_of(cls)
-        if take is not None and put is not None:
-            self._undo.append(functools.partial(put, thing, take(thing)))
 
     def _patch_dict(self, thing: dict[Any, Any], rehash: bool) -> None:
         if raw.derives(type(thing), defaultdict):

@@ -63,7 +63,13 @@ def _main(folders: Sequence[str], mods: Sequence[str]) -> None:
         try:
             found["handlers"][mod] = _handlers(mod, Path(folders[0]))
         except ModuleNotFoundError as error:
-            _note_missing(found, mod, error, Path(folders[0]))
+            folder = Path(folders[0])
+            top = (error.name or "").partition(".")[0]
+            is_own = (folder / top).exists() or (folder / f"{top}.py").exists()
+            if top and not is_own:
+                found["missing"].append(top)
+            else:
+                found["problems"].append(f"{mod} cannot be imported: {_said(error, folder)}")
         except BaseException as error:
             found["problems"].append(f"{mod} cannot be imported: {_said(error, Path(folders[0]))}")
     found["distributions"] = importlib.metadata.packages_distributions()
@@ -72,15 +78,6 @@ def _main(folders: Sequence[str], mods: Sequence[str]) -> None:
     sys.stdout.flush()
     # Threads that an import has started do not delay the exit.
     os._exit(0)
-
-
-def _note_missing(found: dict[str, Any], mod: str, error: ModuleNotFoundError, folder: Path) -> None:
-    top = (error.name or "").partition(".")[0]
-    is_own = (folder / top).exists() or (folder / f"{top}.py").exists()
-    if top and not is_own:
-        found["missing"].append(top)
-    else:
-        found["problems"].append(f"{mod} cannot be imported: {_said(error, folder)}")
 
 
 def _handlers(mod: str, folder: Path) -> int:

@@ -108,7 +108,9 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
             refuse("sqlite3 connection")
         _note_database(arguments[0])
     elif event in EVENTS:
-        _on_start(event, arguments)
+        owner = _starter()
+        if owner is not None:
+            owner.note(event, arguments)
 
 
 def _on_open(path: object, flags: object) -> None:
@@ -161,12 +163,6 @@ def written_by_threads() -> frozenset[str]:
 def read_by(path: str) -> str | None:
     """Return the mod (id) whose handlers have opened a file for reading."""
     return _served.get(path)
-
-
-def _on_start(event: str, arguments: tuple[Any, ...]) -> None:
-    owner = _starter()
-    if owner is not None:
-        owner.note(event, arguments)
 
 
 def _starter() -> Started | None:

@@ -158,7 +158,9 @@ class Dispatcher:
 
     async def send(self, event: Event) -> EventResponse:
         """The way of an event that a mod sends. Never taken for a repeat: a mod may send one event again and again."""
-        caller = _caller()
+        # The call of a mod that waits for what this context does, if there is one.
+        call = running.get()
+        caller = call if call is not None and call.active else None
         way = self.begin(event, caller)
         try:
             answer = await self._go(event, caller, way)
@@ -409,12 +411,6 @@ class Dispatcher:
         if silent:
             return f"; {', '.join(silent)} handled it and returned nothing{own}"
         return own or ("" if failed else "; no mod handles it")
-
-
-def _caller() -> Call | None:
-    """The call of a mod that waits for what this context does, if there is one."""
-    call = running.get()
-    return call if call is not None and call.active else None
 
 
 def picked(choice: Choice, event: Event) -> Slot:

@@ -47,7 +47,9 @@ class Far:
             if slot is None:
                 return await self._dispatcher.to_one(destination.id, event, way)
             asked = self._asked(event, (slot,), caller, whole=True)
-            return await self._ask(slot, asked, way) or _nothing_said(event)
+            return await self._ask(slot, asked, way) or EventResponse(
+                False, f"{event.event_name} was not answered", event_name=event.event_name
+            )
         for host, slots in groupby(self._dispatcher.targets(event), key=lambda each: each.host):
             if host:
                 of_host = tuple(slots)
@@ -56,7 +58,7 @@ class Far:
                 answer = await self._offer(slots, event, way)
             if answer is not None:
                 return answer
-        return await self._deliver(event, way)
+        return self._dispatcher.delivered(event, await self.deliver(event, way.number), way)
 
     async def tell(self, event: Event, way: Way) -> None:
         """Tell every mod that listens, on whatever host."""
@@ -97,9 +99,6 @@ class Far:
         if not isinstance(delivery, FarDelivery):
             return delivery
         return delivery.with_more(await self.others.deliver(event, delivery.away))
-
-    async def _deliver(self, event: Event, way: Way) -> EventResponse:
-        return self._dispatcher.delivered(event, await self.deliver(event, way.number), way)
 
     async def _serve(self, asked: Asked, way: Way) -> EventResponse | None:
         if asked.whole:
@@ -158,7 +157,3 @@ def unsure(event: Event) -> EventResponse:
     """Return what is told of an event while this host does not know whether its mods are still its own."""
     words = "this host was cut off, and another one may run its mods now; it may have been handled"
     return EventResponse(False, f"{words}: send it again with the same event_id", {"code": HOST_LOST}, event.event_name)
-
-
-def _nothing_said(event: Event) -> EventResponse:
-    return EventResponse(False, f"{event.event_name} was not answered", event_name=event.event_name)

@@ -117,7 +117,9 @@ class Outbox:
             try:
                 await asyncio.wait((future,), timeout=timeout)
             finally:
-                self._forget(future)
+                with self._lock:
+                    if self._waiter is not None and self._waiter[1] is future:
+                        self._waiter = None
         return self.is_current(consumer) and bool(self._events)
 
     def is_current(self, consumer: int) -> bool:
@@ -192,11 +194,6 @@ class Outbox:
             future: asyncio.Future[None] = loop.create_future()
             self._waiter = (loop, future)
             return future
-
-    def _forget(self, future: asyncio.Future[None]) -> None:
-        with self._lock:
-            if self._waiter is not None and self._waiter[1] is future:
-                self._waiter = None
 
 
 def _wake(waiter: _Waiter | None) -> None:

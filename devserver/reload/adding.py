@@ -77,16 +77,13 @@ class Adding:
             raise NotAdded("blocked", f"{found.name} is blocked by {found.catalogue.name}: {blocked}")
         with alone(self._workspace):
             if found.catalogue.name == BUILT_IN:
-                self._build(found)
+                folder = private_folder(self._workspace / _INDEX)
+                for each in (*needed_built_in(found.name), found.name):
+                    build_built_in(each, folder)
             try:
                 return self._installed(config, catalogues, found, version, sha256)
             except NothingSuits as error:
                 raise NotAdded("nothing_suits", f"{error}: {error.why.sentence or error.why.raw[:300]}") from error
-
-    def _build(self, found: Found) -> None:
-        folder = private_folder(self._workspace / _INDEX)
-        for each in (*needed_built_in(found.name), found.name):
-            build_built_in(each, folder)
 
     def _installed(
         self, config: NetworkConfig, catalogues: Sequence[Catalogue], found: Found, version: str, sha256: str

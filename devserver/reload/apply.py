@@ -472,17 +472,14 @@ class Transaction:
             return None
         return self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo)
 
-    def _main(self, candidate: Candidate) -> Generation:
-        """The generation of the mod that a line runs beside."""
-        slot = self._shop.registry.find(main_of(candidate.step.mod_path))
-        if slot is None or slot.live is None:
-            raise HookFailed(f"{main_of(candidate.step.mod_id)} does not run any more")
-        return slot.live
-
     async def _join(self, candidate: Candidate, line: Line) -> None:
         """Give a line that begins, or begins again, what it has of its mod's state."""
         assert candidate.new is not None
-        main = self._main(candidate)
+
+        slot = self._shop.registry.find(main_of(candidate.step.mod_path))
+        if slot is None or slot.live is None:
+            raise HookFailed(f"{main_of(candidate.step.mod_id)} does not run any more")
+        main = slot.live
         candidate.note = line_state.begin(candidate.new, main, line.state)
         folder = self._shop.copy_folder(main, candidate.new) if line.state is StateMode.COPY else ""
         candidate.note += f"; {folder}" if folder else ""

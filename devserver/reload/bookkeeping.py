@@ -38,7 +38,10 @@ class Bookkeeping:
                 self._release(candidate.old)
                 self._end_line(candidate)
             elif outcome.status is Status.APPLIED and outcome.action is Action.LOAD:
-                self._begin_line(candidate)
+                # Let saves of a mod go to its line, if that is the mod's own file on disk.
+                line, main = candidate.step.line, self._registry.find(main_of(candidate.step.mod_path))
+                if line is not None and not line.code and main is not None and main.live is not None:
+                    self._knowledge.pin(main.live)
             if outcome.status is Status.APPLIED:
                 self._note_unloaded(outcome, candidate.step)
         return outcomes
@@ -48,12 +51,6 @@ class Bookkeeping:
         for each in ended:
             self._knowledge.remember_elsewhere(each)
         return [each.outcome for each in ended]
-
-    def _begin_line(self, candidate: Candidate) -> None:
-        """Let saves of a mod go to its line, if that is the mod's own file on disk."""
-        line, main = candidate.step.line, self._registry.find(main_of(candidate.step.mod_path))
-        if line is not None and not line.code and main is not None and main.live is not None:
-            self._knowledge.pin(main.live)
 
     def _end_line(self, candidate: Candidate) -> None:
         """Let saves of a mod go to it again, if they went to the line that has ended."""

@@ -218,7 +218,10 @@ class Engine:
             self._worker = None
             self.worker.stop(wait=0.5)
         self.proof.stop()
-        self._refuse_waiting()
+        while self._queue is not None and not self._queue.empty():
+            _, done = self._queue.get_nowait()
+            if not done.done():
+                done.set_exception(DevServerError("the network has ended"))
         self.tried = [each.mod_id for each in self.registry.live if label_of(each.mod_id) and not each.listed]
         await self.home.run(self._end_all)
         self.modules.forget(list(self.modules.current))
@@ -251,12 +254,6 @@ class Engine:
         self.restarts.unloaded = set(packed.get("unloaded", ()))
         if "history" in packed:
             self.knowledge.history.unpack(packed["history"])
-
-    def _refuse_waiting(self) -> None:
-        while self._queue is not None and not self._queue.empty():
-            _, done = self._queue.get_nowait()
-            if not done.done():
-                done.set_exception(DevServerError("the network has ended"))
 
     def lingering(self) -> list[Generation]:
         """Return the replaced generations whose handlers still run. For any thread."""
@@ -324,7 +321,13 @@ class Engine:
             else:
                 if not done.done():
                     done.set_result(result)
-            await self._look_again(waits=queue.empty())
+            # Bookkeeping deferred until agents are answered; must finish before the next plan.
+            waits = queue.empty()
+            if self._afterwards and waits:
+                await asyncio.sleep(_AGENTS_FIRST)
+            while self._afterwards:
+                build = self._afterwards.pop()
+                await self.worker.run(build.read_imports)
             queue.task_done()
 
     async def quiet(self) -> None:
@@ -352,14 +355,6 @@ class Engine:
         done: asyncio.Future[PlanDone] = self._loop.create_future()
         done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._queue.put_nowait((trigger, done))
-
-    async def _look_again(self, *, waits: bool) -> None:
-        """Bookkeeping deferred until agents are answered; must finish before the next plan."""
-        if self._afterwards and waits:
-            await asyncio.sleep(_AGENTS_FIRST)
-        while self._afterwards:
-            build = self._afterwards.pop()
-            await self.worker.run(build.read_imports)
 
     # One trigger
 

@@ -30,7 +30,12 @@ def check_needs(candidate: Candidate, group: Sequence[Candidate], registry: Regi
     for needed in _needs(candidate.mod_class):
         path = module_of(needed.path)
         if needed not in kept or path in coming:
-            _check(candidate, needed, _version_of(path, coming, registry))
+            version = _version_of(path, coming, registry)
+            if version is None:
+                words = f"it needs {needed}, which is not loaded; what requires names in a list of texts comes along"
+                raise _unmet(words, candidate, "requires")
+            if not needed.allows(version):
+                raise _unmet(f"it needs {needed}, and {mod_id_of(needed.path)} is {version}", candidate, "requires")
     _check_others(candidate, coming, registry)
 
 
@@ -41,14 +46,6 @@ def _version_of(path: str, coming: Mapping[str, Candidate], registry: Registry) 
     slot = registry.find(path)
     is_it = slot is not None and slot.live is not None and module_of(slot.mod_path) == path
     return str(slot.live.instance.version) if is_it else None  # type: ignore[union-attr]
-
-
-def _check(candidate: Candidate, needed: Requirement, version: str | None) -> None:
-    if version is None:
-        words = f"it needs {needed}, which is not loaded; what requires names in a list of texts comes along"
-        raise _unmet(words, candidate, "requires")
-    if not needed.allows(version):
-        raise _unmet(f"it needs {needed}, and {mod_id_of(needed.path)} is {version}", candidate, "requires")
 
 
 def _check_others(candidate: Candidate, coming: Collection[str], registry: Registry) -> None:

@@ -109,7 +109,10 @@ class StateTransfer:
                 return self._rebind()
             case HandOver.EXCLUSIVE:
                 said = await self._transfer()
-                await self._shut_old()
+                self.old.is_down = True
+                failures = await hooks.shutdown(self.old, self.limit)
+                if failures:
+                    raise failures[0]
                 return said
             case HandOver.FRESH | HandOver.RESTART:
                 return await self._transfer()
@@ -199,12 +202,6 @@ class StateTransfer:
         self.move = self._move_of(before.root)
         return before.root
 
-    async def _shut_old(self) -> None:
-        self.old.is_down = True
-        failures = await hooks.shutdown(self.old, self.limit)
-        if failures:
-            raise failures[0]
-
     def _rebind(self) -> str:
         instance = self.old.instance
         # A mod that stands for another object decides on this itself.
@@ -252,7 +249,11 @@ def _take_class(instance: BaseMod, new_class: type[BaseMod]) -> Callable[[], Non
 
     def become(cls: type[BaseMod]) -> None:
         instance.__class__ = cls
-        _refresh_registered(instance)
+        # Replace handlers that were registered as methods of the instance by those of its new
+        # class.
+        for place, (patterns, handler) in enumerate(instance._registered):
+            if getattr(handler, "__self__", None) is instance:
+                instance._registered[place] = (patterns, getattr(instance, handler.__name__, handler))
 
     try:
         become(new_class)
@@ -266,14 +267,6 @@ def _serve_as(old: Generation, generation: Generation) -> None:
     generation.handle = old.handle
     generation.handle.bind(generation)
     generation.configure()
-
-
-def _refresh_registered(instance: BaseMod) -> None:
-    """Replace handlers that were registered as methods of the instance by those of its new
-    class."""
-    for place, (patterns, handler) in enumerate(instance._registered):
-        if getattr(handler, "__self__", None) is instance:
-            instance._registered[place] = (patterns, getattr(instance, handler.__name__, handler))
 
 
 def _said(words: str, details: Sequence[str]) -> str:

@@ -207,7 +207,9 @@ async def discard(generation: Generation, limit: float) -> list[BaseException]:
         failures += await _call(generation, function, "on_close", limit)
     _closing(instance).clear()
     await end_tasks(generation, limit)
-    await _take_back(generation, limit)
+    changes_of(generation.instance).end()
+    seconds = min(limit, _THREADS_END)
+    generation.left_behind += await run_in_thread(left_behind, seconds) if has_to_wait() else left_behind(0)
     return failures
 
 
@@ -217,12 +219,6 @@ async def _call(generation: Generation, hook: Callable[[], Any], name: str, limi
     except Exception as error:
         return [error]
     return []
-
-
-async def _take_back(generation: Generation, limit: float) -> None:
-    changes_of(generation.instance).end()
-    seconds = min(limit, _THREADS_END)
-    generation.left_behind += await run_in_thread(left_behind, seconds) if has_to_wait() else left_behind(0)
 
 
 def take_back(instance: BaseMod) -> Callable[[], None]:

@@ -490,19 +490,16 @@ class Knowledge:
         # Copies: mods go on writing on their own thread.
         return written_by_threads().union(*(each.copy() for each in self._written.values() if each))
 
-    def _note_written(self, candidate: Candidate) -> None:
-        """Keep the files that a mod has written as its data across generations, with those that a
-        former one still writes."""
-        if candidate.new is not None:
-            own = candidate.new.written
-            candidate.new.written = self._written.setdefault(candidate.step.mod_path, own)
-            candidate.new.written.update(own.copy())
-
     def remember(self, candidate: Candidate, outcome: Outcome, carried: Carried) -> None:
         """Note how a step ended, and on a failure everything that it depended on."""
         path = candidate.step.mod_path
         if outcome.status is Status.APPLIED:
-            self._note_written(candidate)
+            # Keep the files that a mod has written as its data across generations, with those that
+            # a former one still writes.
+            if candidate.new is not None:
+                own = candidate.new.written
+                candidate.new.written = self._written.setdefault(candidate.step.mod_path, own)
+                candidate.new.written.update(own.copy())
             self.failed.pop(path, None)
         elif candidate.brings:
             located = [candidate.located.file] if candidate.located is not None else []

@@ -69,15 +69,12 @@ class Retirement:
                 reason = f"{generation.name} was replaced {limit:g} s ago and its handler was still running"
                 self._registry.expire(call, reason)
         if lingers:
-            self._move_late_state(generation)
+            # Move the values that its last handlers have put into the shared state to new code,
+            # too.
+            slot = self._registry.find(generation.mod_path)
+            if slot is not None and slot.live is not None and slot.live is not generation:
+                move_late_state(generation, slot.live)
         await self._end(generation)
-
-    def _move_late_state(self, generation: Generation) -> None:
-        """Move the values that its last handlers have put into the shared state to new code,
-        too."""
-        slot = self._registry.find(generation.mod_path)
-        if slot is not None and slot.live is not None and slot.live is not generation:
-            move_late_state(generation, slot.live)
 
     async def _end(self, generation: Generation) -> None:
         generation.state = ModState.CLOSED

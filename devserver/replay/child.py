@@ -271,7 +271,12 @@ class Child:
         for each in events:
             self._sandbox.refused.clear()
             if "agent" in each:
-                await _agent_moves(network, each)
+                # Let an agent of a session come or go.
+                with contextlib.suppress(Exception):
+                    if each["came"]:
+                        await network.register_agent(each["agent"], each.get("metadata"), trusted=True)
+                    else:
+                        await network.unregister_agent(each["agent"])
                 continue
             event = event_of(each)
             try:
@@ -307,15 +312,6 @@ def _kept(message: Mapping[str, Any]) -> _Kept:
     return _Kept(
         message["event"], message.get("agents", []), message.get("channels", {}), states, message.get("packed", {})
     )
-
-
-async def _agent_moves(network: AgentNetwork, row: Mapping[str, Any]) -> None:
-    """Let an agent of a session come or go."""
-    with contextlib.suppress(Exception):
-        if row["came"]:
-            await network.register_agent(row["agent"], row.get("metadata"), trusted=True)
-        else:
-            await network.unregister_agent(row["agent"])
 
 
 def looked(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from devserver.loader.modules import Reading
 from devserver.model.change import Digest
@@ -36,7 +35,7 @@ def code_now(engine: Engine) -> Code:
     """Return the running code: as it was loaded, whatever has been saved since and failed."""
     live = engine.registry.live
     return Code(
-        tuple(ModSpec(each.mod_path, _plain(each.config)) for each in live),
+        tuple(ModSpec(each.mod_path, dict(each.config)) for each in live),
         {each.path: each.text for each in engine.modules.current.values()},
         {each.mod_id: each.number for each in live},
         engine.roots.folders[1:],
@@ -55,7 +54,3 @@ def code_before(engine: Engine, mods: tuple[str, ...] = ()) -> Code | None:
     texts = {path: text for past in pasts.values() for path, text in past.texts.items()}
     replaced = {mod_id: number for past in pasts.values() for mod_id, number in past.replaced.items()}
     return replace(now, texts={**now.texts, **texts}, numbers={**now.numbers, **replaced})
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(config)

@@ -53,7 +53,11 @@ class _Writer:
         if kind is float:
             return value if math.isfinite(value) else _tagged("float", repr(value))
         if kind in _ATOMS:
-            return self._atom(value, where)
+            zone = getattr(value, "tzinfo", None)
+            if zone is not None and type(zone) is not timezone:
+                return self._odd(value, where, f"holds a time of {_name(type(zone))}")
+            name, write, _ = _ATOMS[type(value)]
+            return _tagged(name, write(value))
         if kind in _CONTAINERS:
             if id(value) in self._met:
                 return self._odd(value, where, f"holds one {kind.__name__} twice")
@@ -64,13 +68,6 @@ class _Writer:
                 del self._met[id(value)]
             return written
         return self._odd(value, where, f"holds {_name(kind)}")
-
-    def _atom(self, value: Any, where: str) -> Any:
-        zone = getattr(value, "tzinfo", None)
-        if zone is not None and type(zone) is not timezone:
-            return self._odd(value, where, f"holds a time of {_name(type(zone))}")
-        name, write, _ = _ATOMS[type(value)]
-        return _tagged(name, write(value))
 
     def _container(self, value: Any, where: str, depth: int) -> Any:
         kind = type(value)

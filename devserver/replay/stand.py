@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
-from devserver.live.generation import Generation
 from devserver.model.event import Event
 from devserver.reload.carry import PackedState
 from devserver.replay.plain import NotPlain, decode, encode
@@ -87,16 +86,13 @@ async def set_up(
             directory.add_channel_member(channel, each)
     for generation in network.engine.registry.live:
         if generation.mod_id in states:
-            await _give(generation, states[generation.mod_id])
-
-
-async def _give(generation: Generation, given: Given) -> None:
-    _fill(generation.instance.state, given.keys, _FILLED_DEPTH)
-    restore = getattr(generation.instance, "restore_state", None)
-    if given.captured is not None and callable(restore):
-        answer = restore(given.captured[0])
-        if inspect.isawaitable(answer):
-            await answer
+            given = states[generation.mod_id]
+            _fill(generation.instance.state, given.keys, _FILLED_DEPTH)
+            restore = getattr(generation.instance, "restore_state", None)
+            if given.captured is not None and callable(restore):
+                answer = restore(given.captured[0])
+                if inspect.isawaitable(answer):
+                    await answer
 
 
 def _fill(old: dict[Any, Any], new: Mapping[Any, Any], depth: int) -> None:

@@ -156,7 +156,14 @@ def _work(request: int, results: int) -> int:
             stream.seek(0)
             asked = pickle.load(stream)
         os.chdir(asked["folder"])
-        _take_environment(asked["environ"])
+        # Have the environment that a fresh start has, also where Python has looked at another one
+        # already.
+        environ = asked["environ"]
+        os.environ.clear()
+        os.environ.update(environ)
+        time.tzset()
+        sys.dont_write_bytecode = bool(environ.get("PYTHONDONTWRITEBYTECODE"))
+        tempfile.tempdir = None
         for each in asked["also"]:
             __import__(each)
         asked["function"](asked["values"], write)
@@ -166,12 +173,3 @@ def _work(request: int, results: int) -> int:
         traceback.print_exc()
         return 1
     return 0
-
-
-def _take_environment(environ: Mapping[str, str]) -> None:
-    """Have the environment that a fresh start has, also where Python has looked at another one already."""
-    os.environ.clear()
-    os.environ.update(environ)
-    time.tzset()
-    sys.dont_write_bytecode = bool(environ.get("PYTHONDONTWRITEBYTECODE"))
-    tempfile.tempdir = None

@@ -82,17 +82,13 @@ class Image:
             os.set_inheritable(each, True)
         os.chdir(self.folder)
         os.umask(self.umask)
-        _stop_timers()
+        # Timers outlive the image that set them, and their signals would end the next one.
+        for kind in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(kind, 0)
         for number in _ignored() - self.ignored:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         os.execve(sys.executable, self.arguments, {**self.environ, **variables})
-
-
-def _stop_timers() -> None:
-    # Timers outlive the image that set them, and their signals would end the next one.
-    for kind in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-        signal.setitimer(kind, 0)
 
 
 def hear_signals() -> None:

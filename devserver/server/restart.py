@@ -101,7 +101,12 @@ class RestartInPlace:
             parts.network.engine.go_on()
             await parts.network.initialize()
             parts.connections.resume()
-            self._tell_refused(str(error))
+            # Tell waiting callers that the restart waits, like one that was not planned.
+            why = str(error)
+            assert self._plan.restart is not None
+            plan = Plan(self._plan.cause, restart=replace(self._plan.restart, waits=why))
+            self._parts.network.engine.restarts.note(plan)
+            self._parts.tell(PlanDone(plan, (), 0.0))
 
     def _replace(self, ended: tuple[Child, ...], paused: float) -> None:
         """Replace the image without awaiting: the next image finds the state that is packed
@@ -130,13 +135,6 @@ class RestartInPlace:
             parts.image.replace({**variables, VARIABLE: str(memory)}, inherited)
         finally:
             os.close(memory)
-
-    def _tell_refused(self, why: str) -> None:
-        """Tell waiting callers that the restart waits, like one that was not planned."""
-        assert self._plan.restart is not None
-        plan = Plan(self._plan.cause, restart=replace(self._plan.restart, waits=why))
-        self._parts.network.engine.restarts.note(plan)
-        self._parts.tell(PlanDone(plan, (), 0.0))
 
     async def _drain(self) -> None:
         """Wait for handlers in flight up to the limit, name them while that takes long, then end

@@ -244,17 +244,15 @@ class Saves:
         try:
             config = self._read()
         except ConfigError as error:
-            self._refuse(error.problems)
+            problems = error.problems
+            self.refused = problems
+            self._tell(ConfigRefused(problems))
             return None
         except OSError as error:
             self._tell(Notice(f"{self._path.name} cannot be read ({error.strerror}); what runs keeps running"))
             return None
         self.refused = ()
         return config
-
-    def _refuse(self, problems: tuple[ErrorFacts, ...]) -> None:
-        self.refused = problems
-        self._tell(ConfigRefused(problems))
 
     def _name(self, path: Path) -> str:
         return self._network.engine.shown(str(path))

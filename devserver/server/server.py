@@ -259,7 +259,11 @@ class Server:
     async def run(self) -> int:
         """Start, serve until asked to stop, end."""
         self._loop = asyncio.get_running_loop()
-        self._handle_signals()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._asked_to_stop)
+        # SIGHUP can arrive twice (shell and supervisor), so unlike a second Ctrl-C it never forces
+        # an exit.
+        self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
         hear_signals()
         self._home.start()
         self._network.directory.on_presence.append(self._agent_changed)
@@ -555,13 +559,6 @@ class Server:
                 await self._network.unregister_agent(agent_id, dropped=True)
 
     # End
-
-    def _handle_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._asked_to_stop)
-        # SIGHUP can arrive twice (shell and supervisor), so unlike a second Ctrl-C it never forces
-        # an exit.
-        self._loop.add_signal_handler(signal.SIGHUP, self._stop.set)
 
     def _asked_to_stop(self) -> None:
         self._asks += 1

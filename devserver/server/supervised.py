@@ -186,7 +186,12 @@ class Supervised:
     def leave_last_words(self) -> None:
         """Leave the stack if the process dies from now on; and note a clean end."""
         if self._words is not None and self._line is not None:
-            _end_with_parent()
+            # Have the system end this process when its supervisor is killed: no one would hold the
+            # port.
+            if sys.platform == "linux":
+                import ctypes  # imported here: only supervised runs need it
+
+                ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
             atexit.register(self._line.send, PARTED)
             faulthandler.enable(self._words, all_threads=False)
             _record_exits(self._words)
@@ -223,15 +228,6 @@ def _record_exits(words: int) -> None:
 
     os._exit = recorded_exit  # type: ignore[assignment]
     sys.addaudithook(on_event)
-
-
-def _end_with_parent() -> None:
-    """Have the system end this process when its supervisor is killed: no one would hold the
-    port."""
-    if sys.platform == "linux":
-        import ctypes  # imported here: only supervised runs need it
-
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def describe(code: int) -> str:

@@ -122,16 +122,14 @@ class Supervisor:
             except ConnectionError:
                 return parted
             if message.startswith(ENTRUSTED) and descriptors:
-                self._keep(socket.socket(fileno=descriptors[0]), message)
+                listening = socket.socket(fileno=descriptors[0])
+                if self._listening is not None:
+                    self._listening.close()
+                self._listening = listening
+                self._wanted = message.removeprefix(ENTRUSTED).decode().strip()
             parted = parted or message == PARTED
             if not message:
                 return parted
-
-    def _keep(self, listening: socket.socket, message: bytes) -> None:
-        if self._listening is not None:
-            self._listening.close()
-        self._listening = listening
-        self._wanted = message.removeprefix(ENTRUSTED).decode().strip()
 
 
 def _wait(child: subprocess.Popen[bytes]) -> bool:

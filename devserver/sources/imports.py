@@ -124,7 +124,12 @@ def _imported(node: ast.AST, package: str) -> Iterable[str]:
         case ast.ImportFrom():
             return _from(_absolute(node.module or "", node.level, package), [alias.name for alias in node.names])
         case ast.Call():
-            return _called(node, package)
+            called = last_name(node.func)
+            if called == "import_module":
+                return _import_module(_argument(node, 0, "name"), _argument(node, 1, "package"), package)
+            if called == "__import__":
+                return _dunder_import(node, package)
+            return ()
     return ()
 
 
@@ -141,15 +146,6 @@ def _absolute(name: str, level: int, package: str) -> str | None:
     if level > len(parts):
         return None
     return ".".join(filter(None, (*parts[: len(parts) - level + 1], name)))
-
-
-def _called(call: ast.Call, package: str) -> Iterable[str]:
-    called = last_name(call.func)
-    if called == "import_module":
-        return _import_module(_argument(call, 0, "name"), _argument(call, 1, "package"), package)
-    if called == "__import__":
-        return _dunder_import(call, package)
-    return ()
 
 
 def _import_module(name: ast.expr | None, anchor: ast.expr | None, package: str) -> list[str]:

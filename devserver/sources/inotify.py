@@ -102,7 +102,12 @@ class Inotify:
         for number, mask, name in _events(data):
             self._take(number, mask, name)
         if self._found:
-            self._tell_soon()
+            now = self._loop.time()
+            if self._timer is None:
+                self._latest = now + AT_MOST
+            else:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(min(now + QUIET, self._latest), self._tell)
 
     def _take(self, number: int, mask: int, name: str) -> None:
         if mask & _OVERFLOW:
@@ -114,14 +119,6 @@ class Inotify:
         elif number in self._directories:
             folder = self._directories[number][0]
             self._found.add(os.path.join(folder, name) if name else folder)
-
-    def _tell_soon(self) -> None:
-        now = self._loop.time()
-        if self._timer is None:
-            self._latest = now + AT_MOST
-        else:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(min(now + QUIET, self._latest), self._tell)
 
     def _tell(self) -> None:
         self._timer = None

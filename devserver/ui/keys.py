@@ -206,7 +206,9 @@ class Keys:
         if name is None or self._is_held(name):
             return
         if name == "reload_one":
-            self._begin_question()
+            self._choices = tuple(self._mods())
+            self._answer = Answer()
+            self._ask(question(self._choices))
         elif name in self._own:
             self._own[name]()
         else:
@@ -217,11 +219,6 @@ class Keys:
         now = self._clock()
         self._held = (name, now)
         return name == last and now - at < REPEAT_SECONDS
-
-    def _begin_question(self) -> None:
-        self._choices = tuple(self._mods())
-        self._answer = Answer()
-        self._ask(question(self._choices))
 
     def _answered(self, answer: Answer) -> None:
         done = answer.done or settled_by(answer.typed, self._choices)

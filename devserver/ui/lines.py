@@ -112,7 +112,11 @@ def _short(fact: Blocked | LeftBehind | Ignored | Notice | AgentSeen | AgentProg
     glyphs = view.look.glyphs
     match fact:
         case Blocked():
-            return _blocked(fact, view)
+            where = (plain(" at "), place(fact.where)) if fact.where else ()
+            words = f" blocked {fact.seconds:.1f} s"
+            return Block(
+                (Segment(f"{view.look.glyphs.warning} ", Style.WARN), strong(fact.mod_id), plain(words), *where)
+            )
         case Stopped():
             return _stopped(fact, view)
         case LeftBehind():
@@ -302,12 +306,6 @@ def _mod_error(fact: ModError, view: View, times: int) -> Block:
             plain(f"{dot}{glyphs.times}{times}" if times > 1 else ""),
         )
     )
-
-
-def _blocked(fact: Blocked, view: View) -> Block:
-    where = (plain(" at "), place(fact.where)) if fact.where else ()
-    words = f" blocked {fact.seconds:.1f} s"
-    return Block((Segment(f"{view.look.glyphs.warning} ", Style.WARN), strong(fact.mod_id), plain(words), *where))
 
 
 def _stopped(fact: Stopped, view: View) -> Block:

@@ -53,7 +53,9 @@ class Writer:
             if self._size + len(data) > QUEUE_LIMIT:
                 self._dropped += 1
                 return
-            self._put(data)
+            self._waiting.append(data)
+            self._size += len(data)
+            self._news.notify()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Let what waits go out, for at most `seconds`; what a reader has not taken by then is lost."""
@@ -70,18 +72,16 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="oa-dev writer", daemon=True)
         self._thread.start()
 
-    def _put(self, data: bytes) -> None:
-        self._waiting.append(data)
-        self._size += len(data)
-        self._news.notify()
-
     def _run(self) -> None:
         while (data := self._next()) is not None:
             try:
                 self._send(data)
             except (OSError, ValueError):
                 # The reader has gone (EPIPE), the terminal has closed (EIO) or the stream was closed.
-                self._give_up()
+                with self._news:
+                    self._gone = True
+                    self._waiting.clear()
+                    self._size = 0
                 return
 
     def _next(self) -> bytes | None:
@@ -93,11 +93,8 @@ class Writer:
                 data = self._waiting.popleft()
                 self._size -= len(data)
                 return data
-            return self._confession()
-
-    def _confession(self) -> bytes | None:
-        dropped, self._dropped = self._dropped, 0
-        return self._lost(dropped).encode(self._encoding, "backslashreplace") if dropped else None
+            dropped, self._dropped = self._dropped, 0
+            return self._lost(dropped).encode(self._encoding, "backslashreplace") if dropped else None
 
     def _send(self, data: bytes) -> None:
         if self._descriptor is None:
@@ -105,12 +102,6 @@ class Writer:
             self._stream.flush()
             return
         _write_all(self._descriptor, data)
-
-    def _give_up(self) -> None:
-        with self._news:
-            self._gone = True
-            self._waiting.clear()
-            self._size = 0
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -45,7 +45,7 @@ def over_hosts(plan: Plan, situation: Situation) -> Plan:
     for group in plan.groups:
         steps = [_placed(each, plan, situation) for each in group.steps]
         problems = [(each, _problem(each, situation)) for each in steps]
-        holds += [_held(each, why) for each, why in problems if why]
+        holds += [Hold(each.action, mod_id_of(each.mod_path), why, each.mod_path) for each, why in problems if why]
         if ready := tuple(each for each, why in problems if not why):
             groups.append(replace(group, steps=ready))
     return replace(plan, groups=tuple(groups), holds=tuple(holds))
@@ -82,7 +82,3 @@ def _problem(step: Step, situation: Situation) -> str:
     if step.action is Action.LOAD:
         return f"runs on {away[0]}, which has not joined; oa-dev join brings it"
     return f"sits on {away[0]}, which is away; it follows when that is back"
-
-
-def _held(step: Step, why: str) -> Hold:
-    return Hold(step.action, mod_id_of(step.mod_path), why, step.mod_path)

@@ -235,18 +235,14 @@ def circle(path: str, situation: Situation) -> tuple[str, ...]:
     for name in pending:
         for each in needed_paths(declared(name, situation).requires):
             if each == path:
-                return _from_above(name, path, above)
+                chain = [name]
+                while chain[-1] != path:
+                    chain.append(above[chain[-1]])
+                return tuple(reversed(chain))
             if each not in above:
                 above[each] = name
                 pending.append(each)
     return ()
-
-
-def _from_above(name: str, first: str, above: Mapping[str, str]) -> tuple[str, ...]:
-    chain = [name]
-    while chain[-1] != first:
-        chain.append(above[chain[-1]])
-    return tuple(reversed(chain))
 
 
 def in_a_circle(cycle: Sequence[str], situation: Situation) -> str:

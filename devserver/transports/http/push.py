@@ -94,7 +94,13 @@ class Session:
         self._is_over = self._is_waiting = False
         self._hello: Deadline | None = None
         if socket.agent_id is not None:
-            self._resume(socket.agent_id)
+            # Continue for an agent that had registered before the server was restarted.
+            agent_id = socket.agent_id
+            agent = self._of.network.directory.agent(agent_id)
+            if agent is None:
+                self._socket.close(LEFT)
+            else:
+                self._serve(agent)
         else:
             self._hello = Deadline(self._too_late)
             self._hello.set(of.hello_seconds)
@@ -127,7 +133,10 @@ class Session:
         try:
             message = parse_object(raw)
             if self._agent is None:
-                self._register(message)
+                if message.get("type") != "register":
+                    raise Malformed("not_registered", "the first message is a register")
+                self._socket.hold()
+                self._start(message.get("id"), self._join(message))
             else:
                 self._of.network.directory.touch(self._agent.agent_id)
                 self._deal_with(message, self._agent, raw)
@@ -214,12 +223,6 @@ class Session:
 
     # Registration
 
-    def _register(self, message: Mapping[str, Any]) -> None:
-        if message.get("type") != "register":
-            raise Malformed("not_registered", "the first message is a register")
-        self._socket.hold()
-        self._start(message.get("id"), self._join(message))
-
     async def _join(self, message: Mapping[str, Any]) -> None:
         try:
             made = await self._of.joining.register(message, "ws", self._socket.principal)
@@ -256,14 +259,6 @@ class Session:
             self._hello.set(self._of.hello_seconds)
         else:
             self._socket.close(POLICY)
-
-    def _resume(self, agent_id: str) -> None:
-        """Continue for an agent that had registered before the server was restarted."""
-        agent = self._of.network.directory.agent(agent_id)
-        if agent is None:
-            self._socket.close(LEFT)
-        else:
-            self._serve(agent)
 
     # Events for the agent
 
