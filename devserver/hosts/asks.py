@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, NoAnswer, NoHost
+from devserver.hosts.link import EngineAway, Link, Listening, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
 from devserver.model.encoding import to_json
@@ -37,6 +38,21 @@ _NOTICES = "system.notification."
 Serve = Callable[[Asked], Awaitable[Reply]]
 
 
+@dataclass(slots=True)
+class _Asking:
+    """An ask on its way. `run`: that of the host when it was sent; `next`: when it is sent again; `times`: how often
+    it was."""
+
+    host: str
+    values: Mapping[str, Any]
+    run: str
+    reply: asyncio.Future[bytes]
+    next: float = 0.0
+    pause: float = _FIRST_PAUSE
+    waited: float = 0.0
+    times: int = 0
+
+
 class Asks:
     """What this host asks of others, and what it answers them. `serve` asks the mods of this host."""
 
@@ -52,9 +68,12 @@ class Asks:
         self.hold_seconds = HOLD_SECONDS
         self._link, self._names, self._members = link, names, members
         self._serve, self._seen, self._until = serve, seen, until
-        self._lost: dict[str, set[asyncio.Future[str]]] = {}
+        self._number = 0
+        self._asking: dict[int, _Asking] = {}
+        """The asks that have no reply yet, by number."""
+        self._inbox = link.new_inbox()
         self._news = asyncio.Event()
-        self._listening: Listening | None = None
+        self._listening: list[Listening] = []
         self._serving: set[asyncio.Task[None]] = set()
         self._replies: dict[tuple[str | None, str], list[str]] = {}
         """Where the reply of each ask goes that is being answered, by its sender and key: one for each time it came."""
@@ -65,12 +84,18 @@ class Asks:
         self._members.on_come.append(self._host_came)
         self._link.on_away.append(self._engine_gone)
         self._link.on_back.append(self._engine_back)
-        self._listening = await self._link.subscribe(self._names.ask(self._members.host), self._heard)
+        self._listening = [
+            await self._link.subscribe(f"{self._inbox}.>", self._replied),
+            await self._link.subscribe(self._names.ask(self._members.host), self._heard),
+        ]
+        self._again = asyncio.create_task(self._keep_asking())
 
     async def end(self) -> None:
         """Answer no more; what is being answered goes on for a moment."""
-        if self._listening is not None:
-            await self._listening.end()
+        for each in self._listening:
+            await each.end()
+        self._again.cancel()
+        await asyncio.gather(self._again, return_exceptions=True)
         if self._serving:
             await asyncio.wait(self._serving, timeout=1.0)
 
@@ -96,9 +121,11 @@ class Asks:
     async def _ask(
         self, host: str, event: Event, values: Mapping[str, Any], *, data: bytes, still: Callable[[], bool]
     ) -> Reply:
-        end = asyncio.get_running_loop().time() + self.hold_seconds
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.hold_seconds
         while True:
-            problem = await self._come(host, end, still)
+            is_there = self._link.connected and self._members.alive(host) and loop.time() < end
+            problem = "" if is_there else await self._come(host, end, still)
             if not still():
                 return _failed(event, "stale_seat", f"host {host} does not run it any more; send again")
             if problem:
@@ -115,8 +142,6 @@ class Asks:
                     f"{error}; host {host} may have handled {event.event_name}: send it again with the same event_id"
                 )
                 return _failed(event, HOST_LOST if self._link.connected else "engine_away", words)
-            except EngineRefused as error:
-                return _failed(event, "engine_refused", str(error))
             else:
                 return await self._reply(event, host, raw)
 
@@ -141,42 +166,59 @@ class Asks:
         return "" if loop.time() < end else f"host {host} does not answer; send again"
 
     async def _request(self, host: str, values: Mapping[str, Any], data: bytes) -> bytes:
-        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._lost.setdefault(host, set()).add(lost)
-        member, pause = self._members.all.get(host), _FIRST_PAUSE
-        asking = [self._begin_request(host, data)]
+        """Send an ask, and wait for its reply. Raises NoHost, NoAnswer, EngineAway."""
+        loop, member = asyncio.get_running_loop(), self._members.all.get(host)
+        number = self._number = self._number + 1
+        asking = _Asking(host, values, "" if member is None else member.run, loop.create_future())
+        asking.next = loop.time() + asking.pause
+        self._asking[number] = asking
         try:
-            while True:
-                waiting: list[asyncio.Future[Any]] = [*asking, lost]
-                done, _ = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                for each in asking:
-                    # A repeat that does not come to the host says nothing of what came before.
-                    if each.done() and not (each is not asking[0] and isinstance(each.exception(), NoHost)):
-                        return each.result()
-                if lost.done():
-                    raise NoAnswer(lost.result())
-                asking[1:] = [each for each in asking[1:] if not each.done()]
-                if not done:
-                    # To that run of the host alone: the next one would not know that it was handled.
-                    again = {**values, "again": "" if member is None else member.run}
-                    asking.append(self._begin_request(host, to_json(again)))
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+            await self._link.publish(self._names.ask(host), data, reply=f"{self._inbox}.{number}.0")
+            return await asking.reply
         finally:
-            for each in asking:
-                each.cancel()
-            self._lost[host].discard(lost)
+            del self._asking[number]
 
-    def _begin_request(self, host: str, data: bytes) -> asyncio.Future[bytes]:
-        return asyncio.ensure_future(self._link.request(self._names.ask(host), data, seconds=_LONGEST_SECONDS))
+    async def _keep_asking(self) -> None:
+        """Ask again what has no reply yet: to that run of the host alone, the next one would not know the ask."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_FIRST_PAUSE / 4)
+            now = loop.time()
+            for number, each in tuple(self._asking.items()):
+                if now < each.next or each.reply.done():
+                    continue
+                each.times, each.pause = each.times + 1, min(2 * each.pause, _LONGEST_PAUSE)
+                each.next, each.waited = now + each.pause, each.waited + each.pause
+                if each.waited > _LONGEST_SECONDS:
+                    each.reply.set_exception(NoAnswer("no answer in time"))
+                    continue
+                data = to_json({**each.values, "again": each.run})
+                try:
+                    reply = f"{self._inbox}.{number}.{each.times}"
+                    await self._link.publish(self._names.ask(each.host), data, reply=reply)
+                except EngineAway:
+                    break  # those that wait are told
+
+    async def _replied(self, message: Message) -> None:
+        number, _, times = message.subject.removeprefix(f"{self._inbox}.").partition(".")
+        asking = self._asking.get(int(number))
+        if asking is None or asking.reply.done():
+            return
+        if message.headers.get("Status") != "503":
+            asking.reply.set_result(message.data)
+        elif times == "0":
+            # A repeat that does not come to the host says nothing of what came before.
+            asking.reply.set_exception(NoHost("no host answers there"))
 
     async def _reply(self, event: Event, host: str, raw: bytes) -> Reply:
         try:
-            values = parse_object(raw)
+            values = parse_object(raw, ours=True)
             reply = _reply_from(values)
         except (Malformed, ValueError, TypeError, LookupError) as error:
             return _failed(event, "bad_reply", f"host {host} answered what cannot be read: {error}")
         # What its mods did before they answered is known here, too: a channel, a member of it.
-        await self._until(_number(values.get("seen")))
+        if (seen := _number(values.get("seen"))) > self._seen():
+            await self._until(seen)
         return reply
 
     def _host_gone(self, member: Member, silent: float) -> None:
@@ -188,16 +230,15 @@ class Asks:
         self._news.set()
 
     def _engine_gone(self) -> None:
-        for host in tuple(self._lost):
-            self._lose(host, "the engine is unreachable")
+        self._lose("", "the engine is unreachable")
 
     async def _engine_back(self, seconds: float) -> None:
         self._news.set()
 
     def _lose(self, host: str, why: str) -> None:
-        for each in self._lost.get(host, ()):
-            if not each.done():
-                each.set_result(why)
+        for each in self._asking.values():
+            if host in ("", each.host) and not each.reply.done():
+                each.reply.set_exception(NoAnswer(why))
 
     # Answering
 
@@ -206,7 +247,7 @@ class Asks:
         if not message.reply.startswith("_INBOX_"):
             return
         try:
-            values = parse_object(message.data)
+            values = parse_object(message.data, ours=True)
             if values.get("ping") is True:
                 await self._link.publish(message.reply, to_json({"run": self._members.run}))
                 return
@@ -232,7 +273,8 @@ class Asks:
 
     async def _serve_one(self, key: tuple[str | None, str], asked: Asked, seen: int) -> None:
         try:
-            await self._until(seen)
+            if seen > self._seen():
+                await self._until(seen)
             reply = await self._serve(asked)
         except Exception as error:
             words = f"host {self._members.host} could not ask its mods: {type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ from devserver.hosts.seats import Seat
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
 from devserver.hosts.take_over import TakeOver
 from devserver.hosts.wanted import Wanted
+from devserver.live.loops import Passage
 from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import EngineSeen, Fact, HostSeen, HostsStarted, HostState, Notice
@@ -89,6 +90,7 @@ class Host:
     async def begin(self) -> None:
         """Find the engine, the other hosts and the agents. Raises NoEngine, EngineAway, EngineRefused, HostTaken."""
         self._loop = asyncio.get_running_loop()
+        self._passage = Passage(self._loop)
         url, credentials, writer = await self._find_engine()
         names = self.names = Names(credentials.network)
         self.link = Link(url, credentials, name=self.name, reads_only=names.bucket_stream(CODE))
@@ -282,7 +284,7 @@ class Host:
 
     async def ask(self, host: str, asked: Asked) -> Reply:
         """As of `Others`."""
-        return await self._here(self._ask(host, asked))
+        return await self._here(self._ask, host, asked)
 
     async def _ask(self, host: str, asked: Asked) -> Reply:
         """Ask the host of these mods. While one moves, hosts know of it at different times: an ask that is refused for
@@ -307,8 +309,8 @@ class Host:
         return registry.moved.get(seat.mod_id, seat.host) if seat.host == self.name else seat.host
 
     async def _ask_at(self, host: str, asked: Asked, seats: Mapping[str, Seat]) -> Reply:
-        epochs = {each: seat.epoch for each, seat in seats.items() if seat.host == host}
-        asked = replace(asked, met=max(asked.met, self.plans.met), seats=epochs)
+        asked.seats = {each: seat.epoch for each, seat in seats.items() if seat.host == host}
+        asked.met = max(asked.met, self.plans.met)
         if host == self.name:
             return await self._serve(asked)
         return await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
@@ -321,23 +323,23 @@ class Host:
         """As of `Others`."""
         if self._fence is None or self._fence.holds():
             return ""
-        return await self._here(self._fence.wait(HOLD_SECONDS))
+        return await self._here(self._fence.wait, HOLD_SECONDS)
 
     async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
         """As of `Others`."""
-        return await self._here(self._deliveries.send(event, receivers))
+        return await self._here(self._deliveries.send, event, receivers)
 
     async def register(self, agent_id: str, metadata: Any, **wishes: Any) -> Registration:
         """As of `Others`."""
-        return await self._here(self.identities.register(agent_id, metadata, **wishes))
+        return await self._here(partial(self.identities.register, agent_id, metadata, **wishes))
 
-    async def _here(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _here(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         """Have it done on the control loop, from whatever loop."""
         # In an empty context: what is sent for a handler, and the timers of that, outlast its code otherwise.
         nowhere = contextvars.Context()
         if asyncio.get_running_loop() is self._loop:
-            return await self._loop.create_task(work, context=nowhere)
-        return await asyncio.wrap_future(nowhere.run(asyncio.run_coroutine_threadsafe, work, self._loop))
+            return await self._loop.create_task(function(*arguments), context=nowhere)
+        return await nowhere.run(self._passage.call, function, *arguments)
 
     async def _serve(self, asked: Asked) -> Reply:
         await self.plans.ready(asked.met)

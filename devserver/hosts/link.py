@@ -204,8 +204,17 @@ class Link:
 
     async def publish(self, subject: str, data: bytes, *, reply: str = "") -> None:
         """Tell all that listen now. Raises EngineAway."""
-        with self._speaking():
+        # Without `_speaking`: this is on the way of every ask.
+        if not self.connected:
+            raise EngineAway(f"the engine at {self.url} is unreachable")
+        try:
             await self._client.publish(subject, data, reply=reply)
+        except (Error, OSError) as error:
+            raise EngineAway(f"the engine at {self.url} is unreachable: {error}") from error
+
+    def new_inbox(self) -> str:
+        """Return the beginning of subjects where this host alone hears answers."""
+        return self._client.new_inbox()
 
     async def request(self, subject: str, data: bytes, *, seconds: float) -> bytes:
         """Ask, and wait for the answer. Raises NoHost, NoAnswer, EngineAway."""

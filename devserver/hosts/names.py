@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b32decode, b32encode
 from dataclasses import dataclass
+from functools import lru_cache
 
 HOSTS, MODS, AGENTS, DECISIONS, CODE = BUCKETS = ("hosts", "mods", "agents", "decisions", "code")
 """The buckets of a network: who is there, who runs which mod, where agents are, what was decided, what is run."""
@@ -19,6 +20,7 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[a-z2-7]{1,410}")
 
 
+@lru_cache(maxsize=4096)
 def token(text: str) -> str:
     """Return an id as one part of a subject: base32 in small letters, of at least one letter."""
     return b32encode(text.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=").lower() or "a"

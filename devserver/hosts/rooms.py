@@ -34,6 +34,7 @@ class Rooms:
         self._taking: set[str] = set()
         """The mods whose seat this host has written, and that are on their way here."""
         self._waiting: set[asyncio.Future[None]] = set()
+        self._seats: Mapping[str, Seat] = {}
         self.order: Sequence[str] = ()
         """All mods of network.yaml, as far as this host knows."""
 
@@ -121,8 +122,8 @@ class Rooms:
 
     def seat(self, mod_id: str) -> Seat:
         """The seat of a mod, as this host knows it; its host is "" where it has none."""
-        row = self._rows.get(mod_id)
-        return Seat(mod_id, *_seat(row)) if row is not None else Seat(mod_id, "", 0)
+        found = self._seats.get(mod_id)
+        return Seat(mod_id, "", 0) if found is None else found
 
     async def known(self, seats: Mapping[str, int], seconds: float) -> None:
         """Wait until this host knows these epochs, or later ones: others may hear of a seat that it writes before it
@@ -191,6 +192,7 @@ class Rooms:
         self._take_over()
 
     def _take_over(self) -> None:
+        self._seats = {key[0]: Seat(key[0], *_seat(row)) for key, row in self._rows.rows.items() if len(key) == 1}
         rows = [(key[0], row.values) for key, row in self._rows.rows.items() if len(key) == 1]
         rows.sort(key=lambda each: _place(each[1]))
         away = [slot for mod_id, values in rows if (slot := self._slot(mod_id, values)) is not None]

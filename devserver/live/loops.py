@@ -124,48 +124,34 @@ class Crossing:
                 self.loop.call_soon(self._make)
 
 
-class LoopThread:
-    """Mods run on a loop of their own, on a daemon thread of their own.
+class Passage:
+    """Runs async functions on a loop, for callers on others."""
 
-    `on_exit_request` is told of a SystemExit or KeyboardInterrupt of a mod's task: it ends that
-    task and nothing more.
-    """
-
-    def __init__(self, name: str, on_exit_request: Callable[[BaseException], None]) -> None:
-        self._on_exit_request = on_exit_request
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self._stopping = False
         # A loop holds its tasks weakly: one that waits for an object without another holder would
         # be collected, and its caller would wait for ever.
         self._running: dict[asyncio.Task[Any], tuple[Crossing, Done]] = {}
-        self.loop = asyncio.new_event_loop()
-        self._here = Crossing(self.loop)
+        self._here = Crossing(loop)
         self._back: WeakKeyDictionary[asyncio.AbstractEventLoop, Crossing] = WeakKeyDictionary()
         # Nearly all calls come from one loop: a look into weak keys costs more than the rest of a call.
         self._latest_back = self._here
-        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
-
-    def stop(self, timeout: float) -> bool:
-        """End the loop; False when it did not end within `timeout` seconds, because something blocks it."""
-        self._stopping = True
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(timeout)
-        return not self.thread.is_alive()
 
     async def run(self, function: Callable[..., Work[T]], *arguments: Any) -> T:
-        """Run it on the mods' loop, from any loop."""
-        caller = asyncio.get_running_loop()
-        if caller is self.loop:
+        """Run it on this loop, from any loop."""
+        if asyncio.get_running_loop() is self.loop:
             return await function(*arguments)
-        done: asyncio.Future[T] = caller.create_future()
+        return await self.call(function, *arguments)
+
+    def call(self, function: Callable[..., Work[T]], *arguments: Any) -> asyncio.Future[T]:
+        """Run it on this loop, from another one; the future of its result."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.begin(partial(_settle, done), function, *arguments)
-        return await done
+        return done
 
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
-        """Run it on the mods' loop, from another one."""
+        """Run it on this loop, from another one."""
         if self._stopping:
             raise RuntimeError("the mods' loop has ended")
         caller, back = asyncio.get_running_loop(), self._latest_back
@@ -196,6 +182,30 @@ class LoopThread:
         self._running[task] = (back, _ignore)
         _tell(back.call, done, result, None)
         return True
+
+
+class LoopThread(Passage):
+    """Mods run on a loop of their own, on a daemon thread of their own.
+
+    `on_exit_request` is told of a SystemExit or KeyboardInterrupt of a mod's task: it ends that
+    task and nothing more.
+    """
+
+    def __init__(self, name: str, on_exit_request: Callable[[BaseException], None]) -> None:
+        super().__init__(asyncio.new_event_loop())
+        self._on_exit_request = on_exit_request
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End the loop; False when it did not end within `timeout` seconds, because something blocks it."""
+        self._stopping = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)

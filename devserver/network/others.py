@@ -20,7 +20,7 @@ UNKNOWN = frozenset({HOST_LOST, "host_away", "host_busy", "engine_away", "stale_
 """The codes of answers that say nothing of what a mod did: sent again, the event is tried again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Asked:
     """An event for mods of one host, in order.
 
