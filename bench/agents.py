@@ -84,9 +84,9 @@ def fresh(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "event_id": uuid.uuid4().hex}
 
 
-def wait_for_mod(port: int, event_name: str) -> None:
+def wait_for_mod(port: int, event_name: str, name: str = "bench-waits") -> None:
     """Return when a mod answers an event with a number: a server may listen before its mods are there."""
-    line, body = Line(port), event("bench-waits", register(port, "bench-waits"), event_name)
+    line, body = Line(port), event(name, register(port, name), event_name)
 
     def answered() -> bool:
         answer = line.ask("POST", "/api/send_event", fresh(body))

@@ -144,6 +144,7 @@ class AgentNetwork:
         self._up_before = 0.0
         self._kept_before: Mapping[str, Any] = {}
         self._others: Others | None = None
+        self._joins: asyncio.Event | None = None
         self.on_event: list[Tap] = []
         """Called with each event that has ended."""
         self.keep: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
@@ -647,6 +648,11 @@ class AgentNetwork:
 
     # Other hosts
 
+    def expect_others(self) -> asyncio.Event:
+        """Be one host of several in a moment: an agent that registers waits until the returned event is set."""
+        self._joins = asyncio.Event()
+        return self._joins
+
     def join(self, others: Others, bring: Callable[[Event, tuple[Agent, ...]], None]) -> None:
         """Be one host of several from now on. `bring` takes an event to agents of others, without a wait."""
         self._others = others
@@ -682,6 +688,8 @@ class AgentNetwork:
             "trusted": trusted,
             "near": near,
         }
+        if self._joins is not None:
+            await self._joins.wait()
         if self._others is None:
             made = self.directory.register(agent_id, metadata, **wishes)
         else:

@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
 from devserver.agent_network import AgentNetwork
-from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine
+from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Binary, Engine
 from devserver.hosts.host import Host
 from devserver.hosts.link import Link
 from devserver.hosts.names import BUCKETS, CODE, Names
@@ -48,6 +49,24 @@ class Rig:
         os.kill(self.engine.record.pid, signal.SIGKILL)
         assert self.engine._process is not None
         self.engine._process.wait()
+
+
+class TlsEngine(Engine):
+    """An engine that speaks TLS alone, as one elsewhere does; its configuration is else that of ours."""
+
+    def __init__(self, folder: Path, openssl: str, address: str = "127.0.0.1") -> None:
+        super().__init__(folder)
+        self.address = address
+        folder.mkdir(parents=True)
+        key, self.certificate = folder / "key.pem", folder / "ca.pem"
+        made = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=engine -keyout {key}"
+        subject = ["-addext", f"subjectAltName=IP:{address}", "-out", str(self.certificate)]
+        subprocess.run([openssl, *made.split(), *subject], check=True, capture_output=True)
+        self._tls = f'tls {{ cert_file: "{self.certificate}", key_file: "{key}" }}\n'
+
+    def _run(self, binary: Binary, config: Path) -> subprocess.Popen[bytes]:
+        config.write_text(config.read_text().replace('listen: "127.0.0.1:', f'listen: "{self.address}:') + self._tls)
+        return super()._run(binary, config)
 
 
 class Together:
@@ -165,7 +184,8 @@ class Proxy:
     async def begin(self) -> str:
         """Listen; the address for a host."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._port = self._server.sockets[0].getsockname()[1]
+        return f"nats://127.0.0.1:{self._port}"
 
     def hold(self) -> None:
         """Let nothing through, and end nothing: a cable that is out."""
@@ -174,26 +194,25 @@ class Proxy:
     def cut(self) -> None:
         """End all connections, and take no new ones."""
         self._is_cut = True
+        self._server.close()
         for each in tuple(self._writers):
             each.transport.abort()
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Let everything through."""
-        self._is_cut = False
+        if self._is_cut:
+            self._is_cut = False
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._flows.set()
 
     async def end(self) -> None:
         """Listen no more."""
         self.cut()
-        self._server.close()
         for each in self._tasks:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_cut:
-            writer.transport.abort()
-            return
         self._writers.add(writer)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._to)

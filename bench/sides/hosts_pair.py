@@ -30,6 +30,7 @@ class EchoMod(BaseMod):
     async def say(self, event):
         return EventResponse(True, "said")
 """
+_CROWD = 1000
 
 
 async def main(samples: int) -> None:
@@ -48,9 +49,9 @@ async def main(samples: int) -> None:
 
 
 async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitStack) -> dict[str, Any]:
+    text = {"network": {"name": "bench", "node_id": "bench", "max_connections": 5000, "mods": [{"name": "mods.echo"}]}}
     (folder / "author" / "mods").mkdir(parents=True)
     (folder / "author" / "mods" / "echo.py").write_text(MOD)
-    text = {"network": {"name": "bench", "node_id": "bench", "mods": [{"name": "mods.echo"}]}}
     (folder / "author" / "network.yaml").write_text(json.dumps(text))
     alone = AgentNetwork.load(folder / "author")
     ends.push_async_callback(alone.shutdown)
@@ -87,7 +88,21 @@ async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitS
     found["broadcast_far"] = await _each(few, lambda: _send(author, "agent:broadcast"))
     found["broadcast_here"] = await _each(few, lambda: _send(alone, "agent:broadcast"))
     found["move"] = await _moves(author, door, 20)
+    write_workspace(folder / "third", settings, of)
+    third, _ = await _host(Wanted("third", False, engine.url, creds(HOST)), folder / "third", ends)
+    await _crowd((author, door, third), alone)
+    found["thousand_far"] = await _each(few, lambda: _send(author, "agent:broadcast"))
+    found["thousand_here"] = await _each(few, lambda: _send(alone, "agent:broadcast"))
     return found
+
+
+async def _crowd(hosts: tuple[AgentNetwork, ...], alone: AgentNetwork) -> None:
+    """A thousand agents, on three hosts and on one."""
+    for number in range(_CROWD - 102):
+        await hosts[number % 3].register_agent(f"crowd{number}")
+        await alone.register_agent(f"crowd{number}")
+    while any(each.directory.count() < _CROWD for each in hosts):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
 
 
 async def _host(wanted: Wanted, folder: Path, ends: AsyncExitStack) -> tuple[AgentNetwork, Host]:

@@ -36,6 +36,8 @@ class Hosting:
         self.moving: Moving | None = None
         self._wanted, self._network, self._path = wanted, network, path
         self._url, self._tell = url, tell
+        # An id that another host knows must not be given away before that is heard.
+        self._joined = None if wanted is None else network.expect_others()
 
     async def begin(self) -> None:
         """Find the engine and the other hosts, before the mods are loaded. Raises what `Host.begin` raises."""
@@ -50,6 +52,8 @@ class Hosting:
         if self._wanted.is_author:
             self._network.engine.on_config.append(lambda config: host.settings_changed())
         await host.begin()
+        if self._joined is not None:
+            self._joined.set()
         self.on_secrets(*host.secrets)
 
     async def open(self) -> None:

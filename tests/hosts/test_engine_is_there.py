@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import Rig
+from engines import Rig, TlsEngine
 
 from devserver.hosts.credentials import BadCredentials, checked_url, read
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, find_binary
@@ -240,3 +242,27 @@ async def _until_empty(link: Link, stream: str) -> None:
 async def _until(holds: Any) -> None:
     while not holds():  # noqa: ASYNC110 - facts of another process
         await asyncio.sleep(0.005)
+
+
+async def test_a_host_reaches_an_engine_elsewhere_over_tls(tmp_path: Path) -> None:
+    """With the authority of its credentials it proves the engine, and is one host; without, it does not connect."""
+    binary, openssl = find_binary(), shutil.which("openssl")
+    if binary is None or openssl is None:
+        pytest.skip(f"there is no {'openssl' if binary is not None else 'nats-server'} here")
+    engine = TlsEngine(tmp_path / "hosts", openssl)
+    rig, certificate = Rig(engine), engine.certificate
+    await rig.engine.start("demo", port=-1)
+    try:
+        url = rig.engine.url.replace("nats://", "tls://")
+        credentials = rig.engine.record.credentials(AUTHOR)
+        link = Link(url, replace(credentials, ca=str(certificate)), name="laptop")
+        await link.connect()
+        rig.links.append(link)
+        await link.make_bucket(rig.names.bucket(HOSTS))
+        assert await link.store(rig.names.key(HOSTS, "laptop"), b"{}") == 1
+        with pytest.raises(EngineAway, match="certificate verify failed"):
+            await Link(url, credentials, name="gpu-1").connect()
+    finally:
+        for each in rig.links:
+            await each.close()
+        await rig.engine.stop()

