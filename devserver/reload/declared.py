@@ -92,7 +92,7 @@ class Declared:
             return locate(code, self._roots, packages=packages)
         folder = self._environment.folder_of(code)
         if folder is None:
-            raise not_installed(code, self._roots)
+            raise not_installed(code, self._roots, self._environment)
         return locate_line(code, folder, self._roots)
 
     def add_needed(self, declared: dict[str, Declarations], absent: dict[str, str], config: NetworkConfig) -> None:
@@ -168,11 +168,11 @@ class Declared:
         return found
 
 
-def not_installed(line: str, roots: Roots) -> ModNotFound:
+def not_installed(line: str, roots: Roots, environment: Environment) -> ModNotFound:
     """Return why a version from an index is not at hand."""
     main = main_of(line)
     try:
-        lies_here = roots.holds(locate(main, roots).file)
+        lies_here = main not in environment.mods and roots.holds(locate(main, roots).file)
     except (ModNotFound, ModRefused):
         lies_here = False
     if lies_here:

@@ -316,11 +316,13 @@ class Knowledge:
                 running = ", ".join(news.imported[each][0] for each in needed)
                 new = now.packages[owner].version
                 waiting[path] = f"{owner} {new} needs {versions}, and {running} is imported: a restart takes it"
+        back = {path: said for path, owner in owners.items() if (said := _back(path, owner, news, now))}
         return LockNews(
             moved=news.moved,
             changes={path: news.changes[owner] for path, owner in owners.items() if owner in news.changes},
             waiting=waiting,
-            gone=frozenset(path for path, owner in owners.items() if owner in news.gone),
+            gone=frozenset(path for path, owner in owners.items() if owner in news.gone and path not in back),
+            back=back,
             imported=news.imported,
         )
 
@@ -694,3 +696,16 @@ def _codes_of(trigger: Trigger) -> dict[str, str]:
 
 def _is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
+
+
+def _back(path: str, owner: str, news: News, now: Installed | None) -> str:
+    """Return the version of its own package that a mod with the code of a promoted line has to run; empty for none.
+
+    It is the one of the lock where that no longer has the line, or has the same version without it.
+    """
+    own = now.packages.get(now.mods.get(path, "")) if now is not None else None
+    if now is None or own is None or "@" not in owner:
+        return ""
+    line = now.packages.get(owner)
+    is_same = line is not None and line.version == own.version
+    return f"{now.mods[path]} {own.version} of the lock" if owner in news.gone or is_same else ""

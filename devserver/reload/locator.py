@@ -70,7 +70,7 @@ class Locator:
         locked is there."""
         folder = self._environment.folder_of(path)
         if folder is None:
-            raise not_installed(path, self._roots)
+            raise not_installed(path, self._roots, self._environment)
         located = locate_line(path, folder, self._roots)
         self._modules.lines.folders[path] = folder
         return located

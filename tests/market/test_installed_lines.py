@@ -107,6 +107,20 @@ async def test_a_version_from_an_index_is_promoted_and_undone(work: Workspace) -
     assert await versions(work, "bob") == {"1.0"}
 
 
+async def test_a_promoted_version_that_the_lock_has_as_the_mods_own_is_reloaded_from_there(work: Workspace) -> None:
+    """The state stays, and nothing of the version's own folder runs any more."""
+    await work.net.submit(LineAsked("polls", BESIDE))
+    await work.net.submit(PromoteAsked("polls@2"))
+    await versions(work, "ana")
+    lock(work.folder, polls(work, "2.0"))
+    [outcome] = (await work.net.submit(LockChanged())).outcomes
+    assert (outcome.status, outcome.reason) == (Status.APPLIED, "polls 2.0 of the lock")
+    live = work.net.engine.registry.find("polls").live
+    assert "@" not in live.entry
+    assert await versions(work, "bob") == {"2.0"}
+    assert live.instance.state["asked"] == 2
+
+
 async def test_a_line_that_does_not_start_leaves_its_mod_alone(work: Workspace) -> None:
     """All events go to the mod, which is the very object that it was."""
     lock(work.folder, polls(work, "1.0"), lines={"polls@2": polls(work, "2.2", "raise KeyError('token')\n")})

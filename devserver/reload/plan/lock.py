@@ -6,10 +6,12 @@ mods whose new version needs another version of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from devserver.model.change import LockChanged
 from devserver.model.lifecycle import Action
 from devserver.model.names import module_of
-from devserver.model.plan import Hold, NotApplied, Plan
+from devserver.model.plan import Hold, NotApplied, Plan, Step
 from devserver.reload.plan.loads import loads
 from devserver.reload.plan.reloads import reloads, together, with_stale
 from devserver.reload.plan.settings import order_of
@@ -30,7 +32,7 @@ def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
         for mod in situation.live
         if (path := module_of(mod.mod_path)) in news.changes and mod.entry in moved
     }
-    groups = together(reloads(situation, moved, forced), situation)
+    groups = together([*reloads(situation, moved, forced), *_back(news, situation)], situation)
     wanted = [spec for spec in situation.config.enabled_mods if situation.at(spec.path) is None]
     # Mods that are still missing have been told of before.
     found = [spec for spec in wanted if module_of(spec.path) not in situation.absent]
@@ -42,6 +44,26 @@ def for_lock(trigger: LockChanged, situation: Situation) -> Plan:
         tuple(NotApplied(name, *versions) for name, versions in news.imported.items()),
         order=order_of(situation.config, situation) if coming.steps else None,
     )
+
+
+def _back(news: LockNews, situation: Situation) -> Iterator[Step]:
+    """Yield the reloads of mods that were promoted, and whose own package has the version now."""
+    for mod in situation.live:
+        path = module_of(mod.mod_path)
+        if path not in news.back:
+            continue
+        # What is still loaded of the package is of the version before the promotion.
+        before = tuple(name for name in news.moved if name == path or name.startswith(f"{path}."))
+        yield Step(
+            Action.RELOAD,
+            mod.mod_id,
+            mod.mod_path,
+            news.back[path],
+            config=mod.config,
+            modules=before,
+            listed=mod.listed,
+            code=path,
+        )
 
 
 def _waiting(news: LockNews, situation: Situation) -> list[Hold]:

@@ -35,8 +35,9 @@ class LockNews:
     `problem`: why none of it can be used, in words. `moved`: the loaded modules that it has in
     another version, each with its place; `changes`: the changes of the mods (by path) of these, in
     words; `waiting`: those whose new version needs another version of an imported package, each
-    with that. `gone`: the mods that it no longer has; `imported`: the packages of other people of
-    which another version is imported, with both.
+    with that. `gone`: the mods that it no longer has; `back`: those that run the code of a promoted
+    version and are to run their own package, with its version in words; `imported`: the packages of
+    other people of which another version is imported, with both.
     """
 
     problem: str = ""
@@ -44,6 +45,7 @@ class LockNews:
     changes: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
+    back: Mapping[str, str] = field(default_factory=dict)
     imported: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
