@@ -164,11 +164,12 @@ def _label(old: Locked, new: Locked, spec: ModSpec) -> str:
     return re.sub(r"[^a-z0-9_]", "_", new.version.lower())[:20]
 
 
-def write_ended(line: str, *, promoted: bool, as_json: bool) -> str:
+def write_ended(line: str, *, promoted: bool, write: bool = False, as_json: bool) -> str:
     """Let network.yaml and the lock say what a promotion or a drop of a line (by its path) has done.
 
-    Returns what was written; nothing where network.yaml does not list the line, or lists another mod for it, whose
-    path a person has to write: it would be another mod. Raises DevServerError, with all files as before.
+    Returns what was written; nothing where network.yaml does not list the line. A promotion of another path's code is
+    for a person to write, for it would be another mod; one of a version from an index is written with `write`, after
+    which no undo goes back. Raises DevServerError, with all files as before.
     """
     here = read_here(Choices(yes=True, as_json=as_json))
     listed = [(mod, each) for mod in here.config.mods for each in mod.versions if each.path == line and each.beside]
@@ -176,7 +177,7 @@ def write_ended(line: str, *, promoted: bool, as_json: bool) -> str:
         return ""
     [(mod, spec)] = listed
     assert spec.beside is not None
-    if promoted and spec.beside.code and not spec.version:
+    if promoted and spec.beside.code and not (spec.version and write):
         return ""
     edited = remove_line(here.text, mod.path, spec.beside.label)
     told = f"{here.path.name}:{edited.line} - {line}"

@@ -28,24 +28,26 @@ def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
     return code
 
 
-def ask(what: str, body: Mapping[str, Any], *, as_json: bool) -> int:
-    """Have a line changed, and show the outcome; network.yaml no longer lists one that has ended. Exits with 1 unless
-    it was."""
+def ask(what: str, body: Mapping[str, Any], *, write: bool = False, as_json: bool) -> int:
+    """Have a line changed, and show the outcome; network.yaml no longer lists one that has ended.
+
+    `write`: also a promoted version from an index becomes that of its mod there. Exits with 1 unless it was changed.
+    """
     answer = connect(workspace()).ask(what, body)
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and what in ("promote", "drop"):
         ended = (each["mod_path"] for each in answer["outcomes"] if each["action"] == "unload")
         line = next((module_of(each) for each in ended if "@" in each), "")
-        _write(line, promoted=what == "promote", as_json=as_json)
+        _write(line, promoted=what == "promote", write=write, as_json=as_json)
     return code
 
 
-def _write(line: str, *, promoted: bool, as_json: bool) -> None:
+def _write(line: str, *, promoted: bool, write: bool, as_json: bool) -> None:
     # Here and not above: most lines are of no file.
     from devserver.cli.beside import write_ended
 
     try:
-        told = write_ended(line, promoted=promoted, as_json=as_json)
+        told = write_ended(line, promoted=promoted, write=write, as_json=as_json)
     except (DevServerError, OSError) as error:
         # What runs is as was asked; only the next start would differ.
         print(safe(f"network.yaml is as before, and lists {line}: {error}"), file=sys.stderr)

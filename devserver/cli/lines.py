@@ -62,11 +62,20 @@ def split(
     return line_commands.ask("split", {**body, "line": line}, as_json=as_json)
 
 
-def promote(line: LineName, main: Main = False, mine: Mine = False, as_json: Json = False) -> int:
+def promote(
+    line: LineName,
+    main: Main = False,
+    mine: Mine = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Of a version from an index: also in network.yaml and the lock.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
     """Let a version become its mod, in one reload."""
     from devserver.cli import line_commands
 
-    return line_commands.ask("promote", {"line": line, "keep": _keep(main=main, mine=mine)}, as_json=as_json)
+    body = {"line": line, "keep": _keep(main=main, mine=mine)}
+    return line_commands.ask("promote", body, write=write, as_json=as_json)
 
 
 def drop(line: LineName, main: Main = False, mine: Mine = False, as_json: Json = False) -> int:

@@ -95,14 +95,15 @@ def test_a_version_beside_is_listed_locked_installed_and_removed(folder: Path) -
 
 
 def test_what_a_promotion_or_a_drop_has_done_is_written(folder: Path) -> None:
-    """The range of the promoted version becomes the mod's, in file and lock; no other byte of network.yaml changes."""
+    """With --write the promoted range is the mod's, in file and lock; no other byte of network.yaml changes."""
     before = (folder / "network.yaml").read_text()
     assert beside("extras~=2.1", share="10%") == Exit.CLEAN
     assert write_ended("extras@2", promoted=False, as_json=True).endswith("- extras@2")
     assert (folder / "network.yaml").read_text() == before
     assert write_ended("extras@2", promoted=False, as_json=True) == ""
     assert beside("extras~=2.1", share="10%") == Exit.CLEAN
-    assert write_ended("extras@2", promoted=True, as_json=True).endswith("version ~=2.1, without extras@2")
+    assert write_ended("extras@2", promoted=True, as_json=True) == ""
+    assert write_ended("extras@2", promoted=True, write=True, as_json=True).endswith("version ~=2.1, without extras@2")
     assert (folder / "network.yaml").read_text() == before.replace('"==1.0"', '"~=2.1"')
     lock = read_lock((folder / NAME).read_bytes())
     assert (lock.versions["extras"], lock.lines) == ("2.1", ())
