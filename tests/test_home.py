@@ -102,6 +102,50 @@ async def test_who_asks_the_process_to_end_ends_alone(house: House, request_: Ba
     assert await house.home.run(where) == "mods of a test"
 
 
+async def fails() -> None:
+    raise KeyError("column")
+
+
+@pytest.mark.parametrize("is_here", [True, False], ids=["the same loop", "a thread"])
+async def test_who_waits_in_no_task_is_told_in_its_own_loop(house: House, is_here: bool) -> None:
+    """Of a result, and of an exception."""
+    home = SameLoop() if is_here else house.home
+    told: list[tuple[Any, BaseException | None, str]] = []
+
+    def done(result: Any, error: BaseException | None) -> None:
+        told.append((result, error, threading.current_thread().name))
+
+    home.begin(done, asyncio.sleep, 0, "slept")
+    home.begin(done, fails)
+    await until(lambda: len(told) == 2)
+    here = threading.current_thread().name
+    assert ("slept", None, here) in told
+    assert [(type(error), thread) for _, error, thread in told if error] == [(KeyError, here)]
+
+
+async def test_who_was_answered_before_the_end_is_not_told_of_the_end(house: House) -> None:
+    """A caller that has gone on to its next question would take it for the answer to that."""
+    told: list[Any] = []
+    began, go = threading.Event(), threading.Event()
+
+    async def work() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        assert house.home.answer(task, "given up")
+        began.set()
+        while not go.is_set():  # noqa: ASYNC110 - the test runs on another thread
+            await asyncio.sleep(0.001)
+        return "late"
+
+    house.home.begin(lambda result, error: told.append(result), work)
+    await until(lambda: told == ["given up"])
+    go.set()
+    # What is asked after it has ended crosses after it.
+    await until(lambda: not house.home._running)
+    await house.home.run(where)
+    assert told == ["given up"]
+
+
 async def test_a_caller_that_is_cancelled_does_not_cancel_what_runs_there(house: House) -> None:
     """It ends its way; its answer is no one's, and nothing is logged of that."""
     began, go, ended = threading.Event(), threading.Event(), threading.Event()

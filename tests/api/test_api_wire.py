@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 
 import pytest
@@ -376,3 +377,19 @@ async def test_an_event_that_is_too_large_is_refused_in_words_that_clients_read(
     assert "dev.max_body" in answer.json()["message"]
     body["payload"] = {}
     assert (await served.http.post("/api/send_event", json=body)).json()["success"] is True
+
+
+async def test_an_event_that_fails_inside_is_answered_and_logged(served, caplog):
+    """Its line goes on, and the log says what failed."""
+
+    async def fail(event):
+        raise KeyError("column")
+
+    served.network.on_event = fail
+    secret = await served.join("ana")
+    found = [await served.send("ana", secret) for _ in range(2)]
+    assert [each["code"] for each in found] == ["internal", "internal"]
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [(each.getMessage(), each.exc_info[0]) for each in told] == [("POST '/api/send_event' failed", KeyError)] * 2
+    # No other failure is allowed.
+    caplog.clear()
