@@ -88,6 +88,7 @@ def test_without_verification_any_registered_id_will_do(clock):
     agents = directory(clock, verify_secrets=False)
     agents.register("ana", {})
     assert agents.authenticate("ana", None) is agents.agent("ana")
+    assert agents.authenticate("agent:ana", None) is agents.agent("ana")
     assert agents.authenticate("bob", None) is None
     assert agents.register("ana", {}).replaced
 
