@@ -6,7 +6,6 @@ A change that does not start is taken back: the files are restored byte for byte
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from devserver.market.catalogue import Catalogue
 from devserver.market.folder import alone, changed_by_hand, find_installed, folder_of, needs_in
 from devserver.market.lock import NAME, BadLock, Lock
 from devserver.market.package import MOST_BYTES
+from devserver.market.packages import name_in
 from devserver.market.places import WHEEL_PATIENCE, Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
 from devserver.market.uv import UvFailed
@@ -483,7 +483,7 @@ def _asking(name: str, wants: Wants, resolved: Resolved) -> Iterator[str]:
     """Return what needs a distribution: mods of the workspace with their places, and other locked
     packages."""
     for each in wants.needing:
-        if any(normal(re.split(r"[^\w.-]", text, maxsplit=1)[0]) == name for text in each.requires):
+        if any(name_in(text) == name for text in each.requires):
             yield f"{each.who} ({each.place})"
     folder = folder_of(resolved.workspace, resolved.old)
     yield from (each.name for each in resolved.new.here if name in needs_in(folder, each.name))
@@ -495,7 +495,7 @@ def _needing(name: str, wants: Wants) -> Iterator[str]:
     if listing is not None:
         yield f"{wants.file}:{listing.line}" if listing.line else wants.file
     for each in wants.needing:
-        if any(normal(re.split(r"[^\w.-]", text, maxsplit=1)[0]) == name for text in each.requires):
+        if any(name_in(text) == name for text in each.requires):
             yield each.who
 
 

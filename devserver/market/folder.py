@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devserver.errors import DevServerError
+from devserver.market.packages import name_in
 from devserver.model.names import mod_name_problem, normal
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ KEPT_LOCK = "oa-dev.lock"
 GROUP = "openagents.mods"
 """The entry points by which a distribution names its mods."""
 _NEW = ".new-"
-_NAME_OF = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _RECORD_LIMIT = 4 * 1024 * 1024
 
 
@@ -189,7 +188,7 @@ def changed_by_hand(installed: Installed) -> dict[str, tuple[str, ...]]:
     """Return, by distribution of a mod, the sources that differ from its list of files (RECORD)."""
     found = {}
     for name in sorted({*installed.mods.values()}):
-        info = _info_of(installed.folder, name)
+        info = info_of(installed.folder, name)
         rows = [line.split(",") for line in _lines(info / "RECORD")] if info is not None else []
         sources = [(row[0], row[1]) for row in rows if len(row) == 3 and row[0].endswith(".py")]
         files = tuple(path for path, recorded in sources if recorded and _hash_now(installed.folder / path) != recorded)
@@ -200,10 +199,14 @@ def changed_by_hand(installed: Installed) -> dict[str, tuple[str, ...]]:
 
 def _hash_now(file: Path) -> str:
     try:
-        digest = hashlib.sha256(file.read_bytes()).digest()
+        return f"sha256={record_hash(file.read_bytes())}"
     except OSError:
         return ""
-    return f"sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+def record_hash(content: bytes, method: str = "sha256") -> str:
+    """Return the hash of a file as a RECORD lists it."""
+    return base64.urlsafe_b64encode(hashlib.new(method, content).digest()).rstrip(b"=").decode()
 
 
 def lock_of(folder: Path) -> bytes | None:
@@ -215,19 +218,20 @@ def lock_of(folder: Path) -> bytes | None:
 
 def _package(folder: Path, locked: Locked) -> Package:
     identity = hashlib.sha256(repr((locked.version, locked.hashes)).encode()).hexdigest()[:16]
-    info = _info_of(folder, locked.name)
+    info = info_of(folder, locked.name)
     if info is None:
         return Package(locked.version, identity)
     return Package(locked.version, identity, _tops(info), _requires(info))
 
 
 def _line(folder: Path, locked: LockedLine) -> Package:
-    info = _info_of(line_folder(folder, locked.line), locked.name)
+    info = info_of(line_folder(folder, locked.line), locked.name)
     requires = _requires(info) if info is not None else ()
     return Package(locked.version, locked.sha256[:16], (locked.line,), requires)
 
 
-def _info_of(folder: Path, name: str) -> Path | None:
+def info_of(folder: Path, name: str) -> Path | None:
+    """Return the folder with the metadata of an installed distribution."""
     infos = (each for each in folder.glob("*.dist-info") if normal(each.name.partition("-")[0]) == normal(name))
     return next(infos, None)
 
@@ -243,13 +247,12 @@ def _tops(info: Path) -> tuple[str, ...]:
 def _requires(info: Path) -> tuple[str, ...]:
     head = takewhile(bool, _lines(info / "METADATA"))
     needs = (line.partition(":")[2] for line in head if line.lower().startswith("requires-dist:"))
-    found = (_NAME_OF.match(each) for each in needs)
-    return tuple(sorted({normal(each[1]) for each in found if each is not None}))
+    return tuple(sorted({name for each in needs if (name := name_in(each))}))
 
 
 def needs_in(folder: Path, name: str) -> tuple[str, ...]:
     """Return the distributions that one of a folder requires."""
-    info = _info_of(folder, name)
+    info = info_of(folder, name)
     return () if info is None else _requires(info)
 
 

@@ -7,7 +7,6 @@ is refused by that rule, before any other reader sees it. `review` reads its sou
 
 from __future__ import annotations
 
-import base64
 import configparser
 import csv
 import hashlib
@@ -24,7 +23,7 @@ from typing import Any, NoReturn
 
 from devserver.config.regular import NotRegular, TooLarge, read_regular
 from devserver.errors import DevServerError
-from devserver.market.folder import GROUP
+from devserver.market.folder import GROUP, info_of, record_hash
 from devserver.model.names import normal
 
 MOST_ENTRIES = 10_000
@@ -164,8 +163,7 @@ def installed_package(folder: Path, name: str) -> Package:
 
     Files that it installs elsewhere, as scripts, are left out.
     """
-    infos = (each for each in folder.glob("*.dist-info") if normal(each.name.partition("-")[0]) == normal(name))
-    info = next(infos, None)
+    info = info_of(folder, name)
     if info is None:
         _refuse("no_wheel", f"{name} is not installed in {folder.name}")
     files: dict[str, bytes] = {}
@@ -256,12 +254,8 @@ def _refuse_other_bytes(files: Mapping[str, bytes], record: str) -> None:
         method, _, expected = listed.get(name, "").partition("=")
         if not expected:
             _refuse("no_record", f"its file {name[:LONGEST]!a} is not in its RECORD")
-        if method not in ("sha256", "sha384", "sha512") or _hash(method, content) != expected:
+        if method not in ("sha256", "sha384", "sha512") or record_hash(content, method) != expected:
             _refuse("other_bytes", f"its file {name[:LONGEST]!a} is not the one that its RECORD lists")
-
-
-def _hash(method: str, content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.new(method, content).digest()).rstrip(b"=").decode()
 
 
 def _information(files: Mapping[str, bytes]) -> str:

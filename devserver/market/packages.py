@@ -3,8 +3,11 @@ demand."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+
+from devserver.model.names import normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,11 @@ class Package:
             return SpecifierSet(self.range).contains(Version(version), prereleases=True)
         except InvalidVersion:
             return not self.range
+
+
+def name_in(requirement: str) -> str:
+    """Return the canonical name at the beginning of a requirement, without reading the rest of it."""
+    return normal(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
 
 
 @lru_cache(maxsize=1024)

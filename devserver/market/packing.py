@@ -20,6 +20,7 @@ from pathlib import Path
 from devserver.errors import DevServerError
 from devserver.market.folder import GROUP
 from devserver.market.package import PackageRefused, read_folder
+from devserver.market.packages import name_in
 from devserver.market.requirements import parse_requirement
 from devserver.model.declared import Declarations
 from devserver.model.names import is_range, normal
@@ -255,7 +256,7 @@ def undeclared(imports: Imports, requires: Collection[str], distributions: Mappi
 
     `distributions` says for a top name which distributions here bring it.
     """
-    declared = {normal(re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0]) for each in requires}
+    declared = {name_in(each) for each in requires}
     free = (_OF_OA_DEV if "oa-dev" in declared else frozenset()) | sys.stdlib_module_names
     found = []
     for top, where in imports.tops.items():

@@ -146,7 +146,7 @@ class Wants:
         needing = [each for each in self.needing if each.requires]
         self._expect_apart(needing)
         found = {
-            f"{each.virtual}/pyproject.toml": _project(each.virtual, each.version, each.requires) for each in needing
+            f"{each.virtual}/pyproject.toml": project_of(each.virtual, each.requires, each.version) for each in needing
         }
         # The packages of this process are described without asking an index: a machine without
         # network can resolve.
@@ -155,7 +155,7 @@ class Wants:
         wanted = [*(f"{each.name}{each.versions}" for each in self.listed), *self.virtual]
         places = {each.virtual: each.virtual for each in needing} | {each: f"{SERVER}/{each}" for each in self.server}
         sources = [f"{name} = {{ path = {_text(place)} }}" for name, place in places.items()]
-        rows = [_project(PROJECT, "0", wanted), "[tool.uv.sources]", *sources]
+        rows = [project_of(PROJECT, wanted), "[tool.uv.sources]", *sources]
         found["pyproject.toml"] = "\n".join((*rows, ""))
         found["uv.toml"] = self.settings(workspace)
         return found
@@ -193,12 +193,8 @@ def _folder_url(workspace: Path, folder: str) -> str:
     return path.as_uri()
 
 
-def project_of(name: str, requires: Iterable[str]) -> str:
+def project_of(name: str, requires: Iterable[str], version: str = "0") -> str:
     """Return the text of a project that needs this and nothing else. Raises BadWants."""
-    return _project(name, "0", requires)
-
-
-def _project(name: str, version: str, requires: Iterable[str]) -> str:
     rows = ["[project]", f"name = {_text(name)}", f"version = {_text(_valid(version))}"]
     rows += [f"requires-python = {_text(PYTHON)}"]
     return "\n".join((*rows, "dependencies = [", *(f"  {_text(_requirement(each))}," for each in requires), "]", ""))
@@ -214,7 +210,7 @@ def _with_extras(name: str, version: str, requires: Iterable[str]) -> str:
             each.marker = None
             extras.setdefault(normal(extra), []).append(str(each))
     rows = [f"{_text(extra)} = [{', '.join(map(_text, needs))}]" for extra, needs in sorted(extras.items())]
-    return "\n".join((_project(name, version, ()), "[project.optional-dependencies]", *rows, ""))
+    return "\n".join((project_of(name, (), version), "[project.optional-dependencies]", *rows, ""))
 
 
 def _valid(version: str) -> str:

@@ -7,7 +7,6 @@ built-in mod is in its catalogue.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import re
@@ -19,7 +18,9 @@ from pathlib import Path
 from devserver.errors import DevServerError
 from devserver.market import uv
 from devserver.market.catalogue import BUILT_IN, Catalogue, read_catalogue
+from devserver.market.folder import record_hash
 from devserver.market.package import read_package
+from devserver.market.packages import name_in
 
 HOME = Path(__file__).parents[1] / "catalogue"
 """The folder of the built-in mods: their list, and beside it the sources of each."""
@@ -59,7 +60,7 @@ def in_one_form(data: bytes) -> bytes:
     files[builder] = _BUILT_BY_UV.sub("Generator: oa-dev", said).encode()
     # The metadata comes last, as the format asks for.
     names = sorted((name for name in files if name != record), key=lambda name: (".dist-info/" in name, name))
-    rows = [f"{_quoted(name)},sha256={_hash(files[name])},{len(files[name])}" for name in names]
+    rows = [f"{_quoted(name)},sha256={record_hash(files[name])},{len(files[name])}" for name in names]
     files[record] = "\n".join([*rows, f"{record},,", ""]).encode()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
@@ -72,10 +73,6 @@ def in_one_form(data: bytes) -> bytes:
 
 def _quoted(name: str) -> str:
     return f'"{name}"' if "," in name else name
-
-
-def _hash(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 # What is built in
@@ -100,8 +97,8 @@ def needed_built_in(name: str) -> list[str]:
         entry = catalogue.find(waiting.pop())
         version = entry[1].newest() if entry is not None else None
         requires = entry[1].releases[version].requires if entry is not None and version is not None else []
-        names = [re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0] for each in requires]
-        new = [known[0] for each in names if (known := catalogue.find(each)) is not None and known[0] not in found]
+        known = [catalogue.find(name_in(each)) for each in requires]
+        new = [each[0] for each in known if each is not None and each[0] not in found]
         found += new
         waiting += new
     return found[1:]
