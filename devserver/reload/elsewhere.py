@@ -130,8 +130,8 @@ def merged(here: Sequence[LiveMod], ran: Iterable[Ran], order: Sequence[str]) ->
 def past_of_all(past: Past | None, ended: Iterable[StepEnded]) -> Past | None:
     """What a reload on this host and others has replaced, so that it can be undone as one; `past`: here."""
     far = [each for each in ended if (each.outcome.action, each.outcome.status) == (Action.RELOAD, Status.APPLIED)]
-    if past is None and not any(each.texts for each in far):
-        return None
+    if not far or (past is None and not any(each.texts for each in far)):
+        return past
     known = past or Past(mods={}, replaced={}, modules=(), texts={}, states={})
     modules = [*known.modules, *(name for each in far for name in each.step.modules)]
     return replace(

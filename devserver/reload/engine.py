@@ -326,8 +326,8 @@ class Engine:
             if self._afterwards and waits:
                 await asyncio.sleep(_AGENTS_FIRST)
             while self._afterwards:
-                build = self._afterwards.pop()
-                await self.worker.run(build.read_imports)
+                # Without a name for it: this frame lasts, and a build holds the modules that it replaced.
+                await self.worker.run(self._afterwards.pop().read_imports)
             queue.task_done()
 
     async def quiet(self) -> None:

@@ -50,7 +50,10 @@ class Way(threading.Thread):
 
     def do(self, name: str) -> None:
         """Hold, cut or open it."""
-        self.loop.call_soon_threadsafe(getattr(self.proxy, name))
+        if name == "open":
+            asyncio.run_coroutine_threadsafe(self.proxy.open(), self.loop).result(10)
+        else:
+            self.loop.call_soon_threadsafe(getattr(self.proxy, name))
 
     def end(self) -> None:
         asyncio.run_coroutine_threadsafe(self.proxy.end(), self.loop).result(10)
