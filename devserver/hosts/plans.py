@@ -129,9 +129,7 @@ class Plans:
                 await asyncio.sleep(_AGAIN)
             await engine.submit(ConfigChanged(engine.config, f"host {member.host}"))
             mods = [each for each in author.mods.values() if each.mod.host == member.host]
-            # Of what was undone, the different source on disk is known.
-            dealt_with = engine.knowledge.sources()
-            known = {path: dealt_with.get(path, digest) for each in mods for path, digest in each.sources.items()}
+            known = {path: digest for each in mods for path, digest in engine.knowledge.on_disk(each.sources).items()}
             now = await asyncio.to_thread(sources_now, list(known))
             changed = {path: digest for path, digest in now.items() if digest != known[path]}
             if changed:

@@ -473,6 +473,12 @@ class Knowledge:
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
         return Known(ChainMap(undone, tried, digests, reads, far), self.written())
 
+    def on_disk(self, loaded: Sources) -> Sources:
+        """Return what is known of the disk for these loaded sources: of one that an undo has brought back, the digest
+        that the disk had then."""
+        undone = {path: disk for path, (was, disk) in self._undone.items() if path in loaded and loaded[path] == was}
+        return {**loaded, **undone}
+
     def can_undo(self, mods: Iterable[str], *, redo: bool) -> bool:
         """Return whether the last reload (or undo) of all these mods, by id, can be taken back here."""
         return self._undoable(redo=redo).keys() >= set(mods)
