@@ -9,7 +9,8 @@ Decides nothing.
 - `keeping` the module-level state that stays, all of it where an edit has only moved code
 - `moving`  moves references in a state from replaced code to the new: `walk`, `successor` by name, `fitting` instances
 - `raw`     reads and changes objects without running code of theirs
-- `changes` changes of the process by code, taken back before its successor runs; `places` and `libraries` where
+- `changes` of the process by code, taken back before its successor runs; in `places`, `libraries`, `contents`
+- `made`    objects that code has made in others, out of date when its lines change
 - `started` the threads, processes and sockets that code starts
 - `census`  whether replaced code is gone, and its holders
 - `reads`   which data files code reads and writes, and what it starts

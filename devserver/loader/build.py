@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 
 from devserver.errors import HookFailed, ModNotFound
 from devserver.loader.census import Remains, remains_of
-from devserver.loader.changes import outdated_by, source_of
+from devserver.loader.changes import is_taken, outdated_by, source_of
 from devserver.loader.finder import (
     Abandoned,
     Execution,
@@ -40,13 +40,14 @@ from devserver.loader.finder import (
 from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
 from devserver.loader.libraries import names_in
 from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
-from devserver.loader.places import note_main_loop
+from devserver.loader.places import MISSING, note_main_loop
 from devserver.loader.reads import on_bound, record_into
 from devserver.loader.scope import scope_in
 from devserver.loader.started import interrupt, place_in, place_of_mods
 from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
+from devserver.sources.effects import options_gone
 from devserver.sources.files import digest_of, sources_now
 
 
@@ -65,6 +66,10 @@ class _WrongThread(BaseException):
 _SHORT = 16 * 1024
 """The most bytes that are compiled between the answers to agents: some hundred lines."""
 
+_LINES = frozenset(
+    {"f_lineno", "co_firstlineno", "tb_lineno", "lineno", "currentframe", "getframeinfo", "getsourcelines"}
+)
+"""Names of what tells the number of a line."""
 _IMPORT_BY_NAME = frozenset({"import_module", "__import__"})
 
 
@@ -123,6 +128,9 @@ class Build:
         self.outdated: list[str] = []
         """The objects that replaced modules have left in others and that a fresh start would make
         with other values, in words; known after `keep()`."""
+        self.options: list[tuple[str, str]] = []
+        """Options of libraries that replaced modules have set, the new ones do not set, and nothing
+        has taken back: the library, and words; known after `keep()`."""
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
@@ -212,8 +220,8 @@ class Build:
             loaded = self._modules.get(name)
             if loaded is None:
                 return {}
-            # A mod that reads a source as text may depend on its comments.
-            if not loaded.reads.keys().isdisjoint(texts):
+            # A mod that reads a source as text may depend on its comments, or keep the number of a line.
+            if not (loaded.reads.keys().isdisjoint(texts) and _LINES.isdisjoint(self._modules.names_around(name))):
                 return {}
             now = sources_now(each for each in loaded.sources() if each not in texts)
             if any(digest != loaded.sources()[path] for path, digest in now.items()):
@@ -282,15 +290,24 @@ class Build:
         """
         for local, contents in self._locals:
             self._replaced_locals.append((local, dict(vars(local))))
-            vars(local).update(contents)
+            for name, value in contents.items():
+                if value is MISSING:
+                    vars(local).pop(name, None)
+                else:
+                    vars(local)[name] = value
 
     def _take_locals(self) -> None:
-        for loaded in self._execution.executed.values() if not self.on_mods_thread else ():
+        if self.on_mods_thread:
+            return
+        for loaded in {
+            id(each): each for name in self._execution.executed for each in self._modules.around(name)
+        }.values():
             for each in list(vars(loaded.module).values()):
                 # Not of a subclass: its constructor runs on each thread, and would run here.
                 if type(each) is threading.local and not _is_same_content(vars(each), _brought.get(each, {})):
+                    gone = dict.fromkeys(_brought.get(each, {}).keys() - vars(each).keys(), MISSING)
                     _brought[each] = dict(vars(each))
-                    self._locals.append((each, _brought[each]))
+                    self._locals.append((each, gone | _brought[each]))
 
     def _execute(self) -> None:
         on_bound.set(self._note_bound)
@@ -336,13 +353,22 @@ class Build:
             self._reline(name, text)
         for loaded in self._old().values():
             new = self._execution.executed.get(loaded.name)
-            if new is not None and loaded.changes.made:
+            if new is not None:
                 source = source_of(loaded.name)
                 self.outdated += outdated_by(loaded.changes, new.changes, source, self._execution.executed)
+                self.options += self._options_gone(loaded, new)
             let_recognise(loaded.module)
             loaded.changes.end()
             self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
         self._before = ModuleSet({})
+
+    def _options_gone(self, old: Loaded, new: Loaded) -> list[tuple[str, str]]:
+        gone = [(each.module.partition(".")[0], each.shown) for each in options_gone(old.text.data, new.text.data)]
+        return [
+            (library, f"{shown}, set by {old.name} before, still counts")
+            for library, shown in gone
+            if library and library not in self._modules.tops and not is_taken(library, old.changes)
+        ]
 
     def undo(self) -> None:
         """Put every old module back, and restore the process."""

@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from operator import is_
@@ -28,8 +28,9 @@ from types import CodeType
 from typing import Any, Protocol
 
 from devserver.live.generation import activity
+from devserver.loader.contents import CannotGoBack, forget_computed
 from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
-from devserver.loader.made import Made, said_by, values_in
+from devserver.loader.made import Made, said_by
 from devserver.loader.places import MISSING, PLACES, Place, Table, fill, signals_from_anywhere
 from devserver.loader.scope import unnoted
 from devserver.loader.started import Started
@@ -52,6 +53,18 @@ class Change:
     def name(self) -> Any:
         """Its name in code: a variable, an attribute, a logger."""
         return self.key[0] if type(self.key) is tuple and not self.place.is_shared else self.key
+
+    @property
+    def module(self) -> str:
+        """The module of mods that it is in; "" for others."""
+        which = self.place.which
+        return str(which[0]) if self.place.is_of_mods and isinstance(which, tuple) else ""
+
+    @property
+    def library(self) -> str:
+        """The library that it is in; "" for a setting of the process."""
+        which = self.place.which
+        return str(which[0] if isinstance(which, tuple) and which else which).partition(".")[0]
 
     def is_at(self, other: Change) -> bool:
         """Return whether another change is one of the same entry."""
@@ -76,27 +89,42 @@ class ProcessChanges:
     covered: list[tuple[Change, Change]] = field(default_factory=list)
     """Changes that could not be taken back because others have overwritten them, each with that
     change."""
+    stuck: list[tuple[str, str]] = field(default_factory=list)
+    """The objects that it has moved on and that cannot go back: their module, and words."""
+    taken: set[str] = field(default_factory=set)
+    """The libraries of which something was taken back; "" for a setting of the process."""
     _undo: list[tuple[Change, Undo]] = field(default_factory=list)
+    _forgotten: dict[str, Undo] = field(default_factory=dict)
+    """By module in which it has registered, how to put back what functions there had remembered."""
 
     def __post_init__(self) -> None:
         _owners.add(self)
 
     def detach(self) -> None:
         """Restore the values of before."""
+        self._forget_computed()
         pause = unnoted.get()
         with contextlib.nullcontext() if pause is None else pause():
             for change in reversed([each for each in self.changes if not each.place.is_late]):
                 self._take_back(change)
         self.changes = [each for each in self.changes if each.place.is_late]
 
+    def _forget_computed(self) -> None:
+        for each in {each.module for each in self.changes if each.module}:
+            self._forgotten.setdefault(each, forget_computed(each))
+
     def _take_back(self, change: Change) -> None:
         try:
             undo = _taken_back(change)
+        except CannotGoBack as error:
+            self.stuck.append((change.module, str(error)))
+            return
         except Exception as error:
             self.failed.append(f"{change.place.word} {_name(change)}, which cannot be taken back: {error}")
             return
         if undo is not None:
             self._undo.append((change, undo))
+            self.taken.add(change.library)
         elif (over := _put_over(change)) is not None:
             # Overwritten since by another owner: fix the value that it saved, or its own undo would
             # restore ours.
@@ -130,6 +158,9 @@ class ProcessChanges:
                 self.failed.append(f"{change.place.word} {_name(change)}, which cannot be put back: {error}")
             self.changes.append(change)
         self._undo.clear()
+        for undo in self._forgotten.values():
+            undo()
+        self._forgotten.clear()
         for change, over in self.covered:
             if _same(over.before, change.before):
                 over.before = change.after
@@ -139,6 +170,10 @@ class ProcessChanges:
     def end(self) -> None:
         """Take back for good, and tell threads to end."""
         self.detach()
+        for each in self._forgotten:
+            # Code that ran until now may have asked again meanwhile.
+            forget_computed(each)
+        self._forgotten.clear()
         for change in reversed(self.changes):
             self._take_back(change)
         self.changes.clear()
@@ -285,8 +320,8 @@ class Source(Protocol):
     def codes(self) -> Iterable[CodeType]:
         """Return the code itself."""
 
-    def own(self) -> Iterable[CodeType]:
-        """Return the code of the module alone."""
+    def text(self) -> bytes:
+        """Return the source of the module alone."""
 
 
 class _Recording:
@@ -419,14 +454,13 @@ class _Recording:
 
 
 def _made(source: Source, changes: Iterable[Change]) -> Iterator[Made]:
-    """Yield the objects that code has left behind with values of its own."""
-    there = [each for each in changes if each.after is not MISSING]
-    said = said_by(source.name, source.own()) if there else frozenset()
-    for each in there:
-        values = said.intersection(values_in(each.after))
-        # Places in modules of mods begin with the name of the module.
-        if values and isinstance(each.place.which, tuple):
-            yield Made(str(each.place.which[0]), each.place, each.key, each.after, values)
+    """Yield the objects that code has left behind in other modules of mods."""
+    said: dict[str, Hashable] = {}
+    for each in changes:
+        if each.after is not MISSING and each.module not in ("", source.name):
+            if each.module not in said:
+                said[each.module] = said_by(source.name, source.text(), each.module)
+            yield Made(each.module, each.place, each.key, each.after, said[each.module])
 
 
 def _inherited(change: Change) -> list[Place]:
@@ -513,15 +547,23 @@ def source_of(name: str) -> Source | None:
 def outdated_by(
     before: ProcessChanges, after: ProcessChanges, source: Source | None, executed: Container[str]
 ) -> list[str]:
-    """Return the objects that code has left in modules that were not executed again and that its
-    successor would make with other values, in words; the others are the successor's from now on."""
+    """Return what code has left in modules that were not executed again and a fresh start would have
+    otherwise, in words; objects that its successor would make too are the successor's from now on."""
+    stuck = [words for module, words in before.stuck if module not in executed]
     left = [each for each in before.made if each.module not in executed and each.is_there()]
-    if not left or source is None:
-        return []
-    said = said_by(source.name, source.codes())
-    words = {id(each): each.outdated(said) for each in left}
+    if source is None:
+        return stuck
+    words = {id(each): each.outdated(source.name, source.text()) for each in left}
     after.made += [each for each in left if not words[id(each)]]
-    return [each for each in words.values() if each]
+    return [*stuck, *(each for each in words.values() if each)]
+
+
+def is_taken(library: str, changes: ProcessChanges) -> bool:
+    """Return whether the changes of a library by some code were taken back, as far as they were seen.
+
+    Settings of the process belong to no library of their own.
+    """
+    return library in changes.taken or ("" in changes.taken and library in sys.stdlib_module_names)
 
 
 def recording_owner() -> ProcessChanges | None:

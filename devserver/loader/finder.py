@@ -397,9 +397,9 @@ class HashedSourceLoader(importlib.machinery.SourceFileLoader):
         """Return the code of these modules."""
         return self._finder.modules.codes_around(self.name)
 
-    def own(self) -> list[CodeType]:
-        """Return the code of this module alone."""
-        return [] if self.executed is None else [self.executed.code]
+    def text(self) -> bytes:
+        """Return the source of this module alone."""
+        return b"" if self.executed is None else self.executed.data
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module's source in its own scope, and note it among the loaded ones."""

@@ -12,14 +12,13 @@ own there, or names the entry. Reads code and modules; changes nothing.
 from __future__ import annotations
 
 import _abc  # type: ignore[import-not-found]  # the only way to what was registered
-import ast
 import dis
 import gc
 import os
 import sys
 from abc import ABCMeta
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MappingProxyType, ModuleType
@@ -27,6 +26,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from devserver.loader import raw
+from devserver.loader.contents import content_places, is_iterator
 from devserver.loader.places import (
     MISSING,
     MODULES,
@@ -193,20 +193,31 @@ def registries_in(name: str, module: ModuleType, *, attributes: bool = True) -> 
     if attributes:
         yield attribute_place("registration", module, which=(name, ""), is_of_mods=True)
     level = [value for key, value in list(vars(module).items()) if not key.startswith("__")]
-    for depth in range(_DEPTH):
+    near = set(map(id, level))
+    for _ in range(_DEPTH):
         below: list[Any] = []
         for thing in level:
-            if id(thing) in seen or type(thing) in _ATOMS or len(seen) > _MOST_OBJECTS:
+            kind = type(thing)
+            if kind in _ATOMS or id(thing) in seen or len(seen) > _MOST_OBJECTS:
                 continue
             seen.add(id(thing))
-            yield from container_places(name, thing, "registration", is_of_mods=True)
-            yield from _abstract_places(thing, name, is_of_mods=True)
-            yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
-            yield from _content_places(thing, name)
-            for place in _attributes_of(thing, name, is_global=depth == 0) if attributes else ():
-                yield replace(place, which=(name, id(thing), place.which), is_of_mods=True)
-            below += inside(thing, name)
+            if kind in _TABLES:
+                yield from container_places(name, thing, "registration", is_of_mods=True)
+            elif kind is not tuple and kind is not CellType:
+                yield from _own_places(thing, name)
+                for place in _attributes_of(thing, name, near) if attributes else ():
+                    yield replace(place, which=(name, id(thing), place.which), is_of_mods=True)
+            below += inside(thing, name) if not is_iterator(kind) else ()
         level = below
+
+
+def _own_places(thing: Any, name: str) -> Iterator[Place]:
+    """Return the registrations with an object itself that lie in no table."""
+    if raw.derives(type(thing), ABCMeta):
+        yield from _abstract_places(thing, name, is_of_mods=True)
+    elif type(thing) is FunctionType:
+        yield from _dispatch_places(thing, name, "registration", is_of_mods=True)
+    yield from content_places(thing, name)
 
 
 def _abstract_places(cls: Any, name: str, *, is_of_mods: bool = False) -> Iterator[Place]:
@@ -253,58 +264,36 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
     yield replace(place, put=put)
 
 
-def _content_places(thing: Any, name: str) -> Iterator[Place]:
-    """Return the content of an object that is one value and changes: bytes, an array of numpy, a
-    generator of random numbers; nothing for others."""
-    ways = _content_of(thing)
-    if ways is not None:
-        read, put = ways
-        yield Place(
-            word="content",
-            read=lambda: {"content": read()},
-            put=lambda key, now, value: put(value),
-            which=(name, id(thing)),
-            is_shared=True,
-            is_of_mods=True,
-        )
-
-
-def _content_of(thing: Any) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
-    kind = type(thing)
-    if kind is bytearray and len(thing) <= _MOST_CONTENT:
-        return lambda: bytes(thing), lambda value: thing.__setitem__(slice(None), value)
-    # Libraries that no mod has imported have made no object.
-    if kind is getattr(sys.modules.get("random"), "Random", None):
-        return lambda: repr(thing.getstate()), lambda value: thing.setstate(ast.literal_eval(value))
-    numpy: Any = sys.modules.get("numpy")
-    if kind is getattr(numpy, "ndarray", None) and thing.nbytes <= _MOST_CONTENT and not thing.dtype.hasobject:
-        return thing.tobytes, lambda value: thing.flat.__setitem__(..., numpy.frombuffer(value, thing.dtype))
-    return None
-
-
-_MOST_CONTENT = 1 << 16
-"""The most bytes of such an object: it is read at each turn."""
-
-
 def _sets_attributes(module: ModuleType) -> bool:
     """Return whether a module of mods sets attributes of an object, or has functions that set its
     globals."""
     text = getattr(getattr(module.__spec__, "loader", None), "executed", None)
     if text is None:
         return True
-    return any(not _SETTING.isdisjoint(part.co_code[::2]) for part in _with_inner(text.code))
+    return any(
+        not (_SETTING.isdisjoint(part.co_code[::2]) and _SETTERS.isdisjoint(part.co_names))
+        for part in _with_inner(text.code)
+    )
 
 
 _SETTING = frozenset(dis.opmap[each] for each in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL"))
+_SETTERS = frozenset({"setattr", "delattr", "cached_property", "__dict__", "vars"})
 
 
-def _attributes_of(thing: Any, module: str, *, is_global: bool) -> Iterator[Place]:
-    """Return the attributes of a module's own class, or of an object of one that the module has as
-    a global, as an app."""
+def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
+    """Return the attributes of a module's own class or function, or of an object of one that is a
+    global or a part of one, as an app; `near` has these, and gets the parts of this one.
+
+    Objects in containers are data: there may be many.
+    """
     if raw.derives(type(thing), type):
         if _module_of(thing) == module:
             yield attribute_place("registration", thing)
-    elif is_global and _module_of(type(thing)) == module:
+    elif type(thing) is FunctionType:
+        if thing.__module__ == module:
+            yield dict_place("registration", vars(thing))
+    elif id(thing) in near and _module_of(type(thing)) == module:
+        near.update(id(value) for _, value in raw.attributes(thing))
         attributes = raw.dict_getter(type(thing))
         if attributes is not None:
             yield dict_place("registration", attributes(thing))

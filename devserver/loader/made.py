@@ -1,80 +1,72 @@
-"""Objects that code of a mod has made in another module of mods, with values of its own.
+"""Objects that code of a mod has made in another module of mods.
 
 `client = helper.client("v1")` leaves a client in the helper, which is not executed again when the mod
-is saved. It holds data of others too, so it is not taken back. It is out of date as soon as the mod
-does not say "v1" any more: a fresh start would make another one.
+is saved. It holds data of others too, so it is not taken back. It is out of date as soon as the lines
+that made it say something else: a fresh start would make another one.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from types import CodeType
+from types import ModuleType
 from typing import Any
 
+from devserver.loader import raw
 from devserver.loader.libraries import inside
 from devserver.loader.places import Place
+from devserver.sources.effects import lines_for
 
 _DEPTH = 5
 _MOST = 300
-_SAID = frozenset({str, bytes, int, float})
+_SAID = frozenset({str, bytes, int, float, bool})
 _CONTAINERS = frozenset({dict, list, set, tuple})
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An object in a module of mods, with the values in it that the code said that made it."""
+    """An object in a module of mods, with the lines that made it and the values that they used."""
 
     module: str
     place: Place
     key: Any
     thing: Any
-    said: frozenset[tuple[type, Any]]
+    said: Hashable
 
     def is_there(self) -> bool:
         """Return whether the object is still in its place."""
         return self.place.read().get(self.key) is self.thing
 
-    def outdated(self, now: frozenset[tuple[type, Any]]) -> str:
-        """Return what is wrong with it if the code says these values now, in words; or ""."""
-        gone = sorted(repr(value) for _, value in self.said - now)
-        name = f".{self.key}" if type(self.key) is str else ""
-        return f"{self.module}{name} was made with {', '.join(gone[:3])}, which is not said any more" if gone else ""
+    def outdated(self, name: str, source: bytes) -> str:
+        """Return what is wrong with it if the module of that name has this source now, in words; or
+        ""."""
+        if said_by(name, source, self.module) == self.said:
+            return ""
+        shown = f".{self.key}" if type(self.key) is str else ""
+        return f"{self.module}{shown} was made by lines of {name} that have changed since"
 
 
-def said_by(module: str, codes: Iterable[CodeType]) -> frozenset[tuple[type, Any]]:
-    """Return the values that code has as constants, and those in the globals of its module: not in
-    objects there, one of which may be what others have made."""
-    found = {each for code in codes for each in _constants(code)}
-    names = vars(sys.modules[module]) if module in sys.modules else {}
-    values = [value for key, value in list(names.items()) if not key.startswith("__")]
-    return frozenset(found | values_in(*values, plain=True))
+def said_by(name: str, source: bytes, module: str) -> Hashable:
+    """Return what a module says where it makes objects in another one: its lines, and the values of
+    the variables in them."""
+    lines, used = lines_for(source, module)
+    own = vars(sys.modules[name]) if name in sys.modules else {}
+    spaces = [own, *(vars(own[each]) for each in used & own.keys() if raw.derives(type(own[each]), ModuleType))]
+    values = {(each, *value) for space in spaces for each in used & space.keys() for value in _values(space[each])}
+    return lines, frozenset(values)
 
 
-def values_in(*things: Any, plain: bool = False) -> set[tuple[type, Any]]:
-    """Return the texts and numbers in these objects, a few steps deep, without asking them; `plain`:
-    in containers alone."""
-    found: set[tuple[type, Any]] = set()
+def _values(thing: Any) -> Iterator[tuple[type, Any]]:
+    """Yield the texts and numbers in an object, a few steps deep in containers alone."""
     seen: set[int] = set()
-    level = list(things)
+    level = [thing]
     for _ in range(_DEPTH):
         below: list[Any] = []
-        for thing in level:
-            if id(thing) in seen or len(seen) > _MOST:
-                continue
-            seen.add(id(thing))
-            if type(thing) in _SAID:
-                found.add((type(thing), thing))
-            elif not plain or type(thing) in _CONTAINERS:
-                below += inside(thing, "")
+        for each in level:
+            if type(each) in _SAID:
+                yield type(each), each
+            elif type(each) in _CONTAINERS and id(each) not in seen and len(seen) < _MOST:
+                seen.add(id(each))
+                below += inside(each, "")
         level = below
-    return found
-
-
-def _constants(code: CodeType) -> Iterator[tuple[type, Any]]:
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield from _constants(each)
-        else:
-            yield from values_in(each)

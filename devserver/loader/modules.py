@@ -236,7 +236,7 @@ class LoadedModules:
         if not self._has_context:
             return {}
         with self._lock:
-            around = sorted(self._around(name), key=lambda each: (each.name == name, each.order))
+            around = sorted(self.around(name), key=lambda each: (each.name == name, each.order))
             return {variable: value for each in around for variable, value in each.context.items()}
 
     def graph(self) -> ModuleGraph:
@@ -251,7 +251,7 @@ class LoadedModules:
     def names_around(self, name: str) -> frozenset[str]:
         """Return the names that the code of a module and of those that it needs uses."""
         with self._lock:
-            around = self._around(name)
+            around = self.around(name)
             # Relative imports name a module by its last part alone.
             near = _candidates(self._loaded[name]) if name in self._loaded else ()
             return frozenset(near).union(*(each.names for each in around))
@@ -259,9 +259,9 @@ class LoadedModules:
     def codes_around(self, name: str) -> list[CodeType]:
         """Return the code of a module and of those that it needs."""
         with self._lock:
-            return [each.text.code for each in self._around(name)]
+            return [each.text.code for each in self.around(name)]
 
-    def _around(self, name: str) -> list[Loaded]:
+    def around(self, name: str) -> list[Loaded]:
         """Return a module and those that it needs.
 
         The imports of a module during its execution have not been read yet: it counts as needing

@@ -26,7 +26,12 @@ _STANDARD = frozenset(sys.stdlib_module_names) | {"builtins"}
 
 def derives(cls: type, *bases: type) -> bool:
     """Return whether a class is one of `bases` or derives from one."""
-    return any(each is base for each in mro(cls) for base in bases)
+    # Loops, not `any`: this is asked of every object that is looked through.
+    for each in mro(cls):
+        for base in bases:
+            if each is base:
+                return True
+    return False
 
 
 def lookup(cls: type, name: str) -> Any:

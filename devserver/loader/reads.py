@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from importlib.util import source_from_cache
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from devserver.live.generation import running
-from devserver.loader.changes import changes_of, recording_owner
+from devserver.loader.changes import changes_of, recording_owner, source_of
 from devserver.loader.scope import scope_in
 from devserver.loader.started import EVENTS, Started, frames
 from devserver.model.change import Digest
-from devserver.sources.files import LISTING, recorder, sources_now
+from devserver.sources.files import LISTING, is_listed, recorder, sources_now, unrecorded
 
 _MADE_UP = ("/dev/", "/proc/", "/sys/")
 """Folders without files that a person could save."""
@@ -132,8 +132,26 @@ def _note_read(path: object, *inside: str) -> None:
         return
     if note is not None:
         note(_source_of(name))
+        for each in _weighed(name) if inside else ():
+            note(each)
     elif call is not None and call.event is not None and len(_served) < _MOST_NOTED:
         _served[name] = call.generation.mod_id
+
+
+def _weighed(listing: str) -> list[str]:
+    """Return the files in a folder that code lists, if it asks for sizes: no event tells of which."""
+    scopes = (each.f_globals for each in frames() if scope_in(each.f_globals) is not None)
+    source = next((source_of(str(each.get("__name__"))) for each in scopes), None)
+    if source is None or _SIZES.isdisjoint(source.names()):
+        return []
+    with unrecorded(), suppress(OSError):
+        found = sorted(each.path for each in os.scandir(os.path.dirname(listing)) if each.is_file())
+        return [each for each in found if is_listed(os.path.basename(each))][:_MOST_WEIGHED]
+    return []
+
+
+_SIZES = frozenset({"st_size", "getsize"})
+_MOST_WEIGHED = 1000
 
 
 def _is_passed_by(modules: tuple[str, ...] = _PASSED_BY) -> bool:

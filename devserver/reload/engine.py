@@ -570,12 +570,17 @@ class Engine:
             transaction.build.show_lines()
         return outcomes
 
-    def _tell_outdated(self, build: Build, pairs: Iterable[tuple[Generation, Generation]]) -> None:
-        """Ask for a restart if a replaced version has left objects in modules that stay which the new
-        one would make with other values."""
+    def _tell_outdated(self, build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> None:
+        """Ask for a restart if a replaced version has left something in modules that stay which a fresh
+        start would have otherwise."""
         executed = build.executed
+        options = [
+            words
+            for library, words in build.options
+            if not any(hooks.took_back(old.instance, library) for old, _ in pairs)
+        ]
         theirs = [each for old, new in pairs for each in hooks.outdated(new.instance, old.instance, executed)]
-        if reasons := dict.fromkeys((*build.outdated, *theirs)):
+        if reasons := dict.fromkeys((*build.outdated, *theirs, *options)):
             self.restart(tuple(reasons))
 
     # Workshop, for `apply`

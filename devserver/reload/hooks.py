@@ -30,6 +30,7 @@ from devserver.loader.changes import (
     adopt,
     changes_of,
     has_to_wait,
+    is_taken,
     left_behind,
     outdated_by,
     recording,
@@ -237,12 +238,17 @@ def give_way(instance: BaseMod, before: BaseMod) -> None:
 
 
 def outdated(instance: BaseMod, before: BaseMod, executed: Container[str]) -> list[str]:
-    """Return what the former instance has left in modules that were not `executed` and that this one
-    would make with other values, in words."""
+    """Return what the former instance has left in modules that were not `executed` and a fresh start
+    would have otherwise, in words."""
     if instance is before:
         return []
     source = source_of(_written_in(type(instance)))
     return list(outdated_by(changes_of(before), changes_of(instance), source, executed))
+
+
+def took_back(instance: BaseMod, library: str) -> bool:
+    """Return whether the changes of a library by an instance were taken back, as far as they were seen."""
+    return is_taken(library, changes_of(instance))
 
 
 def _closing(instance: BaseMod) -> list[Callable[[], Any]]:

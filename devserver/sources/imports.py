@@ -193,11 +193,19 @@ _FILE_NAME = re.compile(
 )
 
 
+_BARE_NAME = re.compile(r"""["']((?:[\w-]+/)?[\w-]{2,40})["']""", re.ASCII)
+_ASKS = re.compile(rb"exists\(|is_?file\(|\baccess\(|getsize\(|\bst_size\b")
+_MOST_BARE = 50
+
+
 @lru_cache(maxsize=512)
 def file_names(source: bytes) -> frozenset[str]:
     """Return the names of data files that stand in a source as literals: `menu.xml`,
-    `prompts/system.md`."""
-    found = _FILE_NAME.findall(source.decode("utf-8", "replace"))
+    `prompts/system.md`; `maintenance` too, if it asks whether files exist."""
+    text = source.decode("utf-8", "replace")
+    found = _FILE_NAME.findall(text)
+    if _ASKS.search(source):
+        found += [each for each in _BARE_NAME.findall(text) if not each.startswith("__")][:_MOST_BARE]
     return frozenset(each for each in found if not each.startswith("/") and ".." not in each)
 
 

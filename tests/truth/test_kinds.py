@@ -6,7 +6,9 @@ import atexit
 import builtins
 import struct
 import subprocess
+import tracemalloc
 from typing import Any
+from urllib import request
 
 import pytest
 from workspaces import Workspace, until
@@ -784,7 +786,118 @@ async def test_an_object_that_a_helper_makes_once_with_values_of_a_mod(probe: Pr
     assert await probe.save(**version("v1", "\nX = 1"), answer=answer) == "applied"
     assert (await probe.ask(), probe.reasons) == (("v1", 2), [])
     await probe.save(**version("v2"), answer=answer)
-    assert probe.reasons == ["mods.helper._client was made with 'v1', which is not said any more"]
+    assert probe.reasons == ["mods.helper._client was made by lines of mods.probe that have changed since"]
+
+
+async def test_an_object_that_a_helper_made_with_values_computed_from_those_of_a_mod(probe: Probe) -> None:
+    """Only the lines that lead to it count: what else the mod says may change in place."""
+    helper = CLIENT.replace("self.url, self.asked = url, []", "self.url, self.asked = 'http://' + url, []")
+    top = "from mods import helper\nHOST = '{}'\nC = helper.client(HOST * 2)\nWORD = '{}'"
+    await probe.start(top.format("a", "x"), answer="(C.url, WORD)", helper=helper)
+    await probe.save(top.format("a", "y"), answer="(C.url, WORD)")
+    assert (await probe.ask(), probe.reasons) == (("http://aa", "y"), [])
+    await probe.save(top.format("b", "y"), answer="(C.url, WORD)")
+    assert probe.reasons == ["mods.helper._client was made by lines of mods.probe that have changed since"]
+
+
+async def test_iterators_of_a_helper_cannot_go_back(probe: Probe) -> None:
+    """An import that has moved them on finds them at their beginning in a fresh start: a restart brings that."""
+    helper = "import itertools\nids = itertools.count(1)\nwords = iter(['a', 'b'])\nodd = (n for n in (1, 3))\n"
+    top = "from mods import helper\nV = (next(helper.ids), next(helper.words), next(helper.odd))\n"
+    await probe.start(top, answer="V", helper=helper)
+    await probe.save(top + "X = 1", answer="V")
+    stuck = "mods.helper.{} has moved on, and a fresh start begins it again"
+    assert probe.reasons == [stuck.format(each) for each in ("odd", "words", "ids")]
+
+
+async def test_an_option_of_a_library_that_is_set_no_more(probe: Probe) -> None:
+    """No place shows it: the line that set it is gone, and what it did is not."""
+    top = "import tracemalloc\nfrom urllib import request\n"
+    sets = "request.install_opener(request.build_opener())\ntracemalloc.start()\n"
+    try:
+        await probe.start(top + sets, answer="tracemalloc.is_tracing()")
+        await probe.save(top + sets + "X = 1", answer="tracemalloc.is_tracing()")
+        assert (await probe.ask(), probe.reasons) == (True, [])
+        await probe.save(top, answer="tracemalloc.is_tracing()")
+        assert probe.reasons == [
+            "request.install_opener, set by mods.probe before, still counts",
+            "tracemalloc.start, set by mods.probe before, still counts",
+        ]
+    finally:
+        request.install_opener(None)  # type: ignore[arg-type]
+        tracemalloc.stop()
+
+
+CONTENTS = """
+import array, functools, io, threading
+LOCAL, TEXT, NUMBERS, NAMES = threading.local(), io.StringIO(), array.array("i"), {}
+class Part:
+    def __init__(self): self.n = 0
+class App:
+    def __init__(self): self.part = Part()
+    @functools.cached_property
+    def names(self): return sorted(NAMES)
+app = App()
+def make():
+    n = 0
+    def count():
+        nonlocal n
+        n += 1
+        return n
+    return count
+closure = make()
+def attribute(): attribute.n = getattr(attribute, "n", 0) + 1; return attribute.n
+def default(seen=[]): seen.append(1); return len(seen)
+@functools.lru_cache(maxsize=8)
+def bounded(name): return NAMES[name]()
+@functools.cache
+def unbounded(name): return NAMES[name]()
+@functools.lru_cache(maxsize=8)
+def shared(): return object()
+first = shared()
+"""
+
+
+async def test_content_of_a_helper_that_lies_in_no_table(work: Workspace) -> None:
+    """Texts in memory, buffers, cells, attributes of parts and functions, values of a thread, remembered results."""
+    probe, run = Probe(work), work.run
+    work.run = lambda home="thread": run("thread")  # type: ignore[method-assign]
+    top = (
+        "from mods import helper as h\nh.NAMES['{n}'] = h.NAMES['x'] = lambda: {n}\nh.TEXT.write('{n}')\n"
+        "h.NUMBERS.append({n})\nh.app.part.n += 1\nh.LOCAL.{name} = {n}\n"
+        "V = h.closure(), h.attribute(), h.default(), h.bounded('x'), h.app.part.n, [*h.NUMBERS], h.TEXT.getvalue()"
+    )
+    answer = "(V, vars(h.LOCAL).copy(), h.bounded('x'), h.unbounded('x'), h.shared() is h.first)"
+    await probe.start(top.format(n=1, name="a"), answer=answer, helper=CONTENTS)
+    assert await probe.ask() == ((1, 1, 1, 1, 1, [1], "1"), {"a": 1}, 1, 1, True)
+    await probe.save(top.format(n=2, name="b"), answer=answer)
+    assert (await probe.ask(), probe.reasons) == (((1, 1, 1, 2, 1, [2], "2"), {"b": 2}, 2, 2, True), [])
+    failing = top.format(n=3, name="c") + "\n1 / 0"
+    assert await probe.save(failing, answer=answer) == "rolled_back"
+    assert await probe.ask() == ((1, 1, 1, 2, 1, [2], "2"), {"b": 2}, 2, 2, True)
+
+
+@pytest.mark.parametrize(
+    "top", ["import sys\nV = sys._getframe().f_lineno", "from mods import helper\nV = helper.line()"]
+)
+async def test_the_number_of_a_line_that_is_kept_as_a_value(probe: Probe, top: str) -> None:
+    """An edit that only moves code changes it, so the code is executed."""
+    helper = "import sys\ndef line(): return sys._getframe(1).f_lineno\n"
+    await probe.start(top, answer="V", helper=helper)
+    assert await probe.ask() == 5
+    await probe.save(f"# moved\n{top}", answer="V")
+    assert await probe.ask() == 6
+
+
+async def test_sizes_in_a_folder_that_a_module_lists(probe: Probe) -> None:
+    """No event tells of the question for a size: the names in the source tell."""
+    file = probe.work.write("mods/data/a.txt", "abc")
+    top = "import os\nV = sum(each.stat().st_size for each in os.scandir(os.path.dirname(__file__) + '/data'))"
+    await probe.start(top, answer="V")
+    assert await probe.ask() == 3
+    await probe.work.saved(probe.work.write("mods/data/a.txt", "abcd"))
+    assert file in probe.work.net.engine.knowledge.sources()
+    assert await probe.ask() == 4
 
 
 async def test_a_private_attribute_that_a_model_gains(probe: Probe) -> None:
@@ -835,6 +948,7 @@ async def test_subclasses_that_the_state_keeps_are_told(probe: Probe) -> None:
     [
         ("local.json", "from pathlib import Path\nV = Path(__file__).with_name('local.json').exists()"),
         ("debug.flag", "import os\nV = os.path.isfile(os.path.join(os.path.dirname(__file__), 'debug.flag'))"),
+        ("maintenance", "from pathlib import Path\nV = (Path(__file__).parent / 'maintenance').is_file()"),
         ("own.env", "import os\nfrom pathlib import Path\nV = os.access(Path(__file__).parent / 'own.env', os.R_OK)"),
     ],
 )
