@@ -49,6 +49,7 @@ Not of the tree, because each ends in one place and is never shown as an error o
     Malformed (transports/strict)   a request that cannot be read
     DoesNotFit (config/typed)       values that a model refuses
     Gone (loader/successor)         code without a successor
+    CannotGoBack (loader/contents)  a change of a helper that only a restart in place undoes
     Ended (live/overseer)           ends a handler; code must not catch it
     Abandoned (loader/finder)       ends an import; code must not catch it
     NeedsModsThread (loader/build)  an import is made again where handlers run

@@ -28,6 +28,7 @@ from types import CodeType
 from typing import Any, Protocol
 
 from devserver.live.generation import activity
+from devserver.loader import raw
 from devserver.loader.contents import CannotGoBack, forget_computed
 from devserver.loader.libraries import Evidence, container_places, evidence_in, places_in, places_named
 from devserver.loader.made import Made, said_by
@@ -457,6 +458,9 @@ def _made(source: Source, changes: Iterable[Change]) -> Iterator[Made]:
     """Yield the objects that code has left behind in other modules of mods."""
     said: dict[str, Hashable] = {}
     for each in changes:
+        if raw.derives(type(each.after), weakref.ref):
+            # It keeps nothing, and goes with what it leads to.
+            continue
         if each.after is not MISSING and each.module not in ("", source.name):
             if each.module not in said:
                 said[each.module] = said_by(source.name, source.text(), each.module)
