@@ -28,6 +28,8 @@ MODS = (1, 100, 1000)
 WANTED_MS = 400
 _AROUND = 0.3
 """Seconds before and after a restart in which an agent asks."""
+_LOOKS_AFTER = 1.0
+"""Seconds after which a peer sees a save that follows a start."""
 
 
 @dataclass(slots=True)
@@ -132,6 +134,7 @@ def _restart(control: Line) -> None:
 def _peer(start: Any, times: int) -> tuple[list[float], int]:
     pauses = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, start(Path(name)) as subject:
+        wait_until(lambda: (subject.ask() or {}).get("number") == 0, "the first code answers", 60.0, 0.005)
         before = subject.cuts()
         for number in range(1, times + 1):
 
@@ -140,6 +143,8 @@ def _peer(start: Any, times: int) -> tuple[list[float], int]:
                 subject.after_save()
                 wait_until(lambda: (subject.ask() or {}).get("number") == number, "the new code answers", 60.0, 0.005)
 
+            # A supervisor looks at the files again only after its worker has begun: a save until then is lost.
+            time.sleep(_LOOKS_AFTER)
             pauses.append(_around(Asker(subject.ask), again, alone=subject.ask))
         return pauses, subject.cuts() - before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from devserver.live.loops import Worker
 from devserver.loader import InstalledCode
 from devserver.model.facts import Ignored
 
-_INTERVAL = 0.5
-"""Seconds between two comparisons with the loaded code: some hundred calls of stat."""
+_INTERVAL, _AT_MOST = 0.5, 1.5
+"""Seconds between two comparisons with the loaded code: some hundred calls of stat, or thousands."""
+_TIMES = 150
+"""How many times as long as a comparison the rest after it is."""
 
 
 class Outside:
@@ -44,11 +47,13 @@ class Outside:
         worker = Worker("oa-dev installed")
         try:
             while True:
+                began = time.monotonic()
                 changed = (*await worker.run(self._installed.changed), *self._changed_settings())
+                took = time.monotonic() - began
                 if changed:
                     self._restart(changed)
                 await self._look_for_packages()
-                await asyncio.sleep(_INTERVAL)
+                await asyncio.sleep(min(max(_INTERVAL, took * _TIMES), _AT_MOST))
         finally:
             worker.stop()
 
