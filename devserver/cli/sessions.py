@@ -59,8 +59,10 @@ def replay(file: str, *, at: int | None, as_json: bool) -> int:
             session = read_session(stream)
     except (BadSession, OSError) as error:
         raise Problem(f"{file} is not a session: {error}") from error
-    if at is not None:
-        _stop_at(session, at)
+    try:
+        session = session if at is None else session.until(at)
+    except BadSession as error:
+        raise Problem(str(error)) from error
     try:
         config, began = read_network(network), time.monotonic()
     except ConfigError as error:
@@ -79,25 +81,10 @@ def replay(file: str, *, at: int | None, as_json: bool) -> int:
     return Exit.FATAL if any(each.result is PinResult.DIFFERS for each in found) else Exit.CLEAN
 
 
-def _stop_at(session: Session, number: int) -> None:
-    places = [place for place, each in enumerate(session.steps) if isinstance(each, Input) and each.number == number]
-    if not places:
-        raise Problem(f"the session has no event #{number} that could be run again")
-    del session.steps[places[0] + 1 :]
-
-
 async def _run(session: Session, config: NetworkConfig, workspace: Path) -> list[Compared]:
     # No source is given: the process reads them from disk, as a start would.
     code, host = Code(config.enabled_mods, {}, {}), Host(workspace, os.environ)
-    message = {
-        "do": "session",
-        "agents": session.agents,
-        "channels": session.channels,
-        "states": session.state,
-        "events": [each.event if isinstance(each, Input) else each for each in session.steps],
-        "seconds": EVENT_SECONDS,
-        "most_seconds": MOST_SECONDS,
-    }
+    message = {"do": "session", **session.message(), "seconds": EVENT_SECONDS, "most_seconds": MOST_SECONDS}
     try:
         first = await _asked(host, code, config, message)
         await asyncio.sleep(APART_SECONDS)

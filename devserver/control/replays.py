@@ -46,11 +46,24 @@ class ReplayAsked(Protocol):
     async def look(self, mod: str, path: str, since: str | None) -> dict[str, Any]: ...
 
 
+class SessionsAsked(Protocol):
+    """Recorded sessions; each method raises DevServerError on a failure."""
+
+    async def sessions(self) -> dict[str, Any]: ...
+
+    async def session(self, name: str) -> dict[str, Any]: ...
+
+    async def moment(self, name: str, *, number: int, mod: str, path: str) -> dict[str, Any]: ...
+
+
 class Replayer(Protocol):
     """Makes replay at the first request."""
 
     @property
     def replays(self) -> ReplayAsked: ...
+
+    @property
+    def sessions(self) -> SessionsAsked: ...
 
 
 class ReplayApi:
@@ -70,6 +83,9 @@ class ReplayApi:
             Route("POST", "/_dev/replay", Scope.ADMIN, self.replay),
             Route("POST", "/_dev/test", Scope.ADMIN, self.test),
             Route("GET", "/_dev/state", Scope.ADMIN, self.state),
+            Route("GET", "/_dev/sessions", Scope.ADMIN, self.sessions),
+            Route("GET", "/_dev/session", Scope.ADMIN, self.session),
+            Route("GET", "/_dev/session/state", Scope.ADMIN, self.moment),
         )
 
     async def pins(self, request: Request) -> Answer:
@@ -122,6 +138,24 @@ class ReplayApi:
             raise Malformed("bad_query", "mod names a mod")
         since = query.get("since") or None
         return await _answered(self._replayer.replays.look(query["mod"], query.get("path", ""), since))
+
+    async def sessions(self, request: Request) -> Answer:
+        """Return the names of the recorded sessions."""
+        return await _answered(self._replayer.sessions.sessions())
+
+    async def session(self, request: Request) -> Answer:
+        """Return the events of the session `name`."""
+        return await _answered(self._replayer.sessions.session(request.query.get("name", "")))
+
+    async def moment(self, request: Request) -> Answer:
+        """Run the session `name` up to the event `number`: its observation, and one level of the state of `mod` at
+        `path` after it."""
+        query = request.query
+        if not query.get("number", "").isdecimal():
+            raise Malformed("bad_query", "number is the number of an event")
+        number, mod, path = int(query["number"]), query.get("mod", ""), query.get("path", "")
+        moment = self._replayer.sessions.moment(query.get("name", ""), number=number, mod=mod, path=path)
+        return await _answered(moment)
 
 
 def _one_of(number: int | None, name: str | None, event: dict[str, object] | None) -> Any:

@@ -90,6 +90,7 @@ class Child:
             "plain": self._plain,
             "look": self._look,
             "session": self._session,
+            "moment": self._moment,
         }
 
     def serve(self, reading: int, writing: int) -> None:
@@ -214,13 +215,8 @@ class Child:
     def _run(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run an event: one that is kept under a `name`, or the one of the message."""
         kept = self._kept[message["name"]] if "name" in message else _kept(message)
-        return self._seen(lambda: self._observed(kept, message["seconds"]), message["seconds"])
-
-    def _seen(self, work: Callable[[], Any], seconds: float) -> dict[str, Any]:
-        try:
-            return {"seen": self._apart(work, seconds + _GRACE)}
-        finally:
-            self._storage.restore()
+        seconds = message["seconds"]
+        return {"seen": self._restored(lambda: self._observed(kept, seconds), seconds + _GRACE)}
 
     def _apart(self, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
         """Return the result of work whose effects end with it. Raises Failed."""
@@ -251,24 +247,37 @@ class Child:
     def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run events one after the other, each on the state after the ones before it; all in one
         fork."""
-        network = self._network
-        assert network is not None
-        seconds, begin = message["seconds"], _kept({**message, "event": {}})
+        return {
+            "all": self._restored(lambda: _run_in_fork(self._played(message)), message["most_seconds"], _MOST_SESSION)
+        }
 
-        def work() -> list[dict[str, Any]]:
-            return _run_in_fork(self._played(network, begin, message["events"], seconds))
+    def _moment(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Run events as `_session` does; return the observation of the last one, and one level of a mod's state after
+        it, at `steps`."""
 
+        async def there() -> dict[str, Any]:
+            network = self._network
+            assert network is not None
+            seen = (await self._played(message, ends_with_state=True))[-1]
+            mods = [each for each in network.engine.registry.live if each.mod_id == message["mod"]]
+            return {"seen": seen, **(_level(plain.shown(mods[0].instance.state), message["steps"]) if mods else {})}
+
+        return {"moment": self._restored(lambda: _run_in_fork(there()), message["most_seconds"])}
+
+    def _restored(self, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
+        """Return the result of work whose effects end with it, also those on storages. Raises Failed."""
         try:
-            return {"all": self._apart(work, message["most_seconds"], _MOST_SESSION)}
+            return self._apart(work, seconds, most)
         finally:
             self._storage.restore()
 
-    async def _played(
-        self, network: AgentNetwork, begin: _Kept, events: Iterable[Mapping[str, Any]], seconds: float
-    ) -> list[dict[str, Any]]:
+    async def _played(self, message: Mapping[str, Any], *, ends_with_state: bool = False) -> list[dict[str, Any]]:
+        """Return the observation of each event; what one changes in states is known of the last one at most."""
+        network, begin, seconds = self._network, _kept({**message, "event": {}}), message["seconds"]
+        assert network is not None
         await set_up(network, begin.agents, begin.channels, begin.states)
         watched, found = Watched(network), []
-        for each in events:
+        for each in message["events"]:
             self._sandbox.refused.clear()
             if "agent" in each:
                 # Let an agent of a session come or go.
@@ -278,9 +287,10 @@ class Child:
                     else:
                         await network.unregister_agent(each["agent"])
                 continue
-            event = event_of(each)
+            event, with_state = event_of(each), ends_with_state and each is message["events"][-1]
             try:
-                seen = with_numbers(await watched.run(event, seconds, tasks_last=0.0), self._numbers)
+                ran = await watched.run(event, seconds, tasks_last=0.0, with_state=with_state)
+                seen = with_numbers(ran, self._numbers)
                 found.append(replace(seen, refused=(*seen.refused, *self._sandbox.refused)).to_dict())
             except TimeoutError:
                 found.append({"cannot": f"did not end within {seconds:g} s"})
@@ -322,7 +332,12 @@ def looked(message: Mapping[str, Any]) -> dict[str, Any]:
         names = ("steps", "before", "after", "kind")
         differences = compare_at((), before, now)
         return {"differences": [dict(zip(names, each, strict=True)) for each in differences]}
-    for step in message["steps"]:
+    return _level(now, message["steps"])
+
+
+def _level(now: Any, steps: Iterable[Any]) -> dict[str, Any]:
+    """Return one level of a shown state. Raises LookupError where nothing lies at these steps."""
+    for step in steps:
         inside = _inside(now)
         if inside is None or (isinstance(inside, list) and not isinstance(step, int)):
             raise LookupError(f"nothing lies at {step!r}")

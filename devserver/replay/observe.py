@@ -63,13 +63,19 @@ class Watched:
     def __init__(self, network: AgentNetwork) -> None:
         self._network = network
         self._seen = _Seen()
+        self._with_state = True
         network.watch_events(self._through, self._sending, self._told)
         for name in ("load_mod", "unload_mod", "reload_mod"):
             setattr(network, name, self._refusing(name))
 
-    async def run(self, event: Event, seconds: float, *, tasks_last: float = TASKS_LAST) -> Observation:
-        """Run an event; return its observation. Raises TimeoutError if it does not end within so
-        many seconds."""
+    async def run(
+        self, event: Event, seconds: float, *, tasks_last: float = TASKS_LAST, with_state: bool = True
+    ) -> Observation:
+        """Run an event; return its observation. Raises TimeoutError if it does not end within so many seconds.
+
+        `with_state`: also what it changes in states, which takes time with their size.
+        """
+        self._with_state = with_state
         network, seen = self._network, self._seen = self._network, _Seen()
         for agent in network.directory.agents():
             agent.outbox.take_nowait()
@@ -92,7 +98,7 @@ class Watched:
             way=tuple(seen.way),
             sends=tuple(seen.sends),
             told={agent_id: names for agent_id, names in sorted(told.items()) if names},
-            changed={mod_id: found for mod_id in seen.states if (found := self._changes(mod_id))},
+            changed={mod_id: found for mod_id in seen.states if with_state and (found := self._changes(mod_id))},
             raised=tuple(seen.raised),
             refused=tuple(seen.refused),
             printed=printed.getvalue()[:MOST_PRINTED],
@@ -127,7 +133,8 @@ class Watched:
                 return await ask(generation, event, *rest)
             seen = self._seen
             if generation.mod_id not in seen.states:
-                seen.states[generation.mod_id] = (generation, _frozen(generation.instance.state))
+                state = generation.instance.state if self._with_state else {}
+                seen.states[generation.mod_id] = (generation, _frozen(state))
             place, failed = len(seen.way), generation.failed
             seen.way.append((generation.mod_id, PASSED))
             answer = await ask(generation, event, *rest)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from devserver.errors import DevServerError
@@ -78,6 +78,18 @@ class Session:
     def inputs(self) -> list[Input]:
         """The events that are run again."""
         return [each for each in self.steps if isinstance(each, Input)]
+
+    def until(self, number: int) -> Session:
+        """Return the part of it that ends with an event. Raises BadSession if it has no such event."""
+        for place, each in enumerate(self.steps):
+            if isinstance(each, Input) and each.number == number:
+                return replace(self, steps=self.steps[: place + 1])
+        raise BadSession(f"the session has no event #{number} that could be run again")
+
+    def message(self) -> dict[str, Any]:
+        """Return it as the replay process gets it: its beginning, and its `events`."""
+        events = [each.event if isinstance(each, Input) else each for each in self.steps]
+        return {"agents": self.agents, "channels": self.channels, "states": self.state, "events": events}
 
 
 def first_line(

@@ -12,9 +12,11 @@ from devserver.errors import DevServerError
 from devserver.model.facts import Fact, PlanDone
 from devserver.network.recorder import Recorder
 from devserver.server.private_folder import PrivateFolder
+from devserver.server.recording import FOLDER as SESSIONS
 
 if TYPE_CHECKING:
     from devserver.server.replays import Replays
+    from devserver.server.sessions import Sessions
 
 FOLDER = "pins"
 
@@ -35,6 +37,7 @@ class Replaying:
         self._redact, self._tell, self._begin = redact, tell, begin
         self._files = PrivateFolder(network.workspace, FOLDER)
         self._replays: Replays | None = None
+        self._sessions: Sessions | None = None
         self._has_pins: bool | None = None
 
     @property
@@ -56,6 +59,16 @@ class Replaying:
                 begin=self._begin,
             )
         return self._replays
+
+    @property
+    def sessions(self) -> Sessions:
+        """The recorded sessions."""
+        if self._sessions is None:
+            from devserver.server.sessions import Sessions
+
+            files = PrivateFolder(self._network.workspace, SESSIONS)
+            self._sessions = Sessions(files, lambda message, seconds: self.replays.ask(message, seconds))
+        return self._sessions
 
     def __iter__(self) -> Iterator[int]:
         """Return the numbers of the pinned events, for the search."""

@@ -368,6 +368,10 @@ class Replays:
 
     # The replay process
 
+    async def ask(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Ask the replay process about the running code. Raises DevServerError."""
+        return await self._host.ask(self._code, self._network.config, message, seconds)
+
     @property
     def _code(self) -> Code:
         return code_now(self._network.engine)
@@ -545,7 +549,7 @@ class Replays:
         elif since is not None and before is None:
             raise PinRefused(f"the state of {slot.mod_id} was not looked at before")
         message = {"do": "look", "state": state, "steps": steps, "since": before if since is not None else None}
-        answer = await self._host.ask(self._code, self._network.config, message, SECONDS)
+        answer = await self.ask(message, SECONDS)
         if "cannot" in answer:
             raise PinRefused(f"{path or 'the state'} cannot be shown: {answer['cannot']}")
         if since is None and not steps:

@@ -114,6 +114,8 @@ class Acted:
         self.answers: dict[str, Json] = {}
         self.pins: list[Json] = []
         self.states: dict[str, Json] = {}
+        self.recorded: dict[str, list[list[Any]]] = {}
+        self.moments: dict[tuple[int, str], Json] = {}
         self.shelf: list[Json] = []
         self.asks: list[Json] = []
         self.revision = 1
@@ -200,6 +202,7 @@ class Acted:
         reads = {"feed": self._feed, "event": self._event, "search": self._search, "reloads": self._changes}
         reads |= {"change": self._change, "plan": self._plan, "mods": self._mods}
         reads |= {"catalogue": self._catalogue, "catalogue/show": self._show, "asked": self._asked}
+        reads |= {"sessions": self._sessions, "session": self._session, "session/state": self._moment}
         reads |= {"pins": self._pins, "state": self._state, "hosts": self._hosts}
         posts = (
             "undo",
@@ -321,6 +324,16 @@ class Acted:
         if found is None:
             return refused("cannot_replay", f"{path} cannot be shown: nothing lies there", 409)
         return told({"mod_id": request.query["mod"], "path": path, "lost": [], **found})
+
+    async def _sessions(self, request: Request) -> Answer:
+        return told({"sessions": sorted(self.recorded)})
+
+    async def _session(self, request: Request) -> Answer:
+        events = self.recorded[request.query["name"]]
+        return told({"name": request.query["name"], "notes": [], "events": events, "of": len(events)})
+
+    async def _moment(self, request: Request) -> Answer:
+        return told(self.moments[int(request.query["number"]), request.query.get("path", "")])
 
     async def _catalogue(self, request: Request) -> Answer:
         found = [each for each in self.shelf if request.query.get("q", "") in each["name"]]

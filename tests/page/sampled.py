@@ -194,4 +194,9 @@ def sampled(acted: Acted) -> None:
         pin("wiki.page.create-41", 41, "wiki.page.create", "same"),
         pin("wiki.page.edit-57", 57, "wiki.page.edit", "differs", DIFFERENCES),
     ]
+    acted.recorded = {
+        "2026-11-29T1009.jsonl": [[57, "wiki.page.edit", "ana", True], [58, "wiki.page.get", "bo", False]]
+    }
+    level = {"type": "dict", "of": 1, "items": [{"key": "pages", "type": "dict", "of": 2}]}
+    acted.moments[58, ""] = {"seen": seen(), "recorded": answer, **level}
     acted.tell(mods=mods, agents=agents, lingering={"wiki": [4]})

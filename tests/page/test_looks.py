@@ -31,18 +31,26 @@ SCENES = {
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_axe_finds_nothing(opened, acted, theme, size) -> None:
-    """In every view."""
+    """In every view, and with a session open."""
     sampled(acted)
     page = opened(viewport=size, color_scheme=theme, bypass_csp=True)
     page.add_script_tag(path=str(AXE))
     for key, there in SCENES.items():
         page.keyboard.press(key)
         page.wait_for_selector(there)
-        found = page.evaluate(
-            "async () => (await axe.run()).violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 160))])"
-        )
-        assert found == [], key
+        assert violations(page) == [], key
         page.keyboard.press("Escape")
+    page.keyboard.press("4")
+    page.click("[aria-label=Sessions] button")
+    page.wait_for_selector("text=As recorded")
+    assert violations(page) == []
+
+
+def violations(page: Any) -> Any:
+    """What axe finds: its rules, each with the elements."""
+    return page.evaluate(
+        "async () => (await axe.run()).violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 160))])"
+    )
 
 
 def test_a_narrow_page_has_two_lines_a_row_and_its_tabs_at_the_bottom(opened, acted) -> None:

@@ -130,3 +130,32 @@ def test_what_changed_in_a_state_is_shown_by_its_paths(opened, acted) -> None:
     page.select_option(".state select", "wiki")
     page.click("text=Since I looked")
     page.wait_for_selector('.diff >> text=pages["a b"][3]')
+
+
+def test_a_session_has_a_slider_and_the_state_at_each_event(opened, acted) -> None:
+    """The latest first; an entry of it opens, and what the event does now stands beside what was recorded."""
+    acted.recorded = {
+        "2026-11-29T1009.jsonl": [[41, "wiki.page.create", "ana", True], [57, "wiki.page.edit", "ana", True]]
+    }
+    answered = {"success": True, "message": "", "data": {"version": 7}}
+    for number, pages in ((41, 1), (57, 2)):
+        level = {"type": "dict", "of": 1, "items": [{"key": "pages", "type": "dict", "of": pages}]}
+        acted.moments[number, ""] = {"seen": seen(), "recorded": answered, **level}
+    rows = [{"key": "<b>home", "type": "int", "value": 8}]
+    acted.moments[57, "pages"] = {"seen": seen(), "recorded": answered, "type": "dict", "of": 1, "items": rows}
+    page = opened()
+    page.keyboard.press("4")
+    page.click("text=2026-11-29T1009.jsonl")
+    page.wait_for_selector("text=#57 wiki.page.edit")
+    page.click("role=treeitem >> text=pages")
+    page.wait_for_selector("role=treeitem >> text=<b>home")
+    assert [each.split(":")[-1].strip() for each in page.locator("pre.json .number").all_inner_texts()] == ["8", "7"]
+    page.locator("input[type=range]").press("ArrowLeft")
+    page.wait_for_selector("text=#41 wiki.page.create")
+    page.wait_for_selector("role=treeitem >> text=1 entry")
+    assert page.locator("text=<b>home").count() == 0
+    assert (
+        page.get_attribute("input[type=range]", "title")
+        == "oa-dev replay .oa-dev/sessions/2026-11-29T1009.jsonl --at 41"
+    )
+    assert page.get_attribute("input[type=range]", "aria-valuetext") == "#41 wiki.page.create"

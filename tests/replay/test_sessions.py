@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devserver.agent_network import AgentNetwork
+from devserver.errors import DevServerError
 from devserver.model.event import Event
 from devserver.model.principal import LOCAL
+from devserver.replay.code import code_now
+from devserver.replay.host import Host
 from devserver.replay.session import BadSession, event_line, first_line, read_session
+from devserver.server.private_folder import PrivateFolder
+from devserver.server.sessions import Sessions
 
 ROOT = Path(__file__).parents[2]
 AGENTS = ("ana", "charlie", "critic")
@@ -98,6 +105,47 @@ async def test_a_session_is_the_same_but_for_noise_and_a_change_is_found(folder)
     code, said = await run(folder, "replay", file.name, "--at", str(first))
     assert code == 1
     assert f"#{first} wiki.page.edit   differs" in said
+
+
+async def test_a_session_is_looked_at_at_any_of_its_events(folder):
+    """The state after it, one level at a time, what the event does now, and what was recorded; on the code of now."""
+    file = await recorded(folder, 3)
+    files = PrivateFolder(folder, "sessions")
+    os.write(handle := files.create("one.jsonl"), file.read_bytes())
+    os.close(handle)
+    network = AgentNetwork.load(folder)
+    await network.initialize()
+    host = Host(folder, os.environ)
+    sessions = Sessions(
+        files, lambda message, seconds: host.ask(code_now(network.engine), network.config, message, seconds)
+    )
+    try:
+        assert await sessions.sessions() == {"sessions": ["one.jsonl"]}
+        told = await sessions.session("one.jsonl")
+        assert [each[1:] for each in told["events"][4:6]] == [
+            ["wiki.page.create", "charlie", True],
+            ["wiki.page.edit", "charlie", True],
+        ]
+        numbers = [each[0] for each in told["events"]]
+
+        async def at(place: int, path: str = "pages") -> dict[str, Any]:
+            return await sessions.moment("one.jsonl", number=numbers[place], mod="wiki", path=path)
+
+        assert [[row["key"] for row in (await at(place))["items"]] for place in (0, 4, 11)] == [
+            ["page-0"],
+            ["page-0", "page-1"],
+            ["page-0", "page-1", "page-2"],
+        ]
+        edited = await at(5, 'pages["page-1"].versions')
+        assert (edited["of"], edited["seen"]["success"], edited["recorded"]["success"]) == (2, True, True)
+        assert edited["seen"]["message"] == edited["recorded"]["message"] == "Page page-1 is at version 2"
+        assert network.mods["mods.wiki"].state["pages"] == {}
+        for name, number, why in (("../one", 1, "there is no session"), ("one.jsonl", 10**6, "has no event")):
+            with pytest.raises(DevServerError, match=why):
+                await sessions.moment(name, number=number, mod="wiki", path="")
+    finally:
+        await host.end()
+        await network.shutdown()
 
 
 async def test_a_file_that_is_no_session_is_a_usage_error(folder):

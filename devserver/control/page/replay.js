@@ -2,11 +2,12 @@
 
 import { html } from "./vendor-preact-htm.js";
 import { Button, Empty, Json, Name, Section } from "./parts.js";
+import { namesOf, Run } from "./run.js";
+import { Session, Sessions } from "./session.js";
 import { Differences } from "./state.js";
 import { count, joined, listed, pretty, took } from "./words.js";
 
 const SIGNS = { same: ["=", "good"], differs: ["≠", "warn"], fixed: ["✓", "good"], unsteady: ["≈", "quiet"], cannot: ["✗", "bad"] };
-const namesOf = (generations) => Object.entries(generations).map(([mod, version]) => `${mod} v${version}`);
 const known = (pin) => SIGNS[pin.last?.result] ?? ["·", "quiet"];
 
 /** What a pin came to, in a few words. */
@@ -22,24 +23,6 @@ function Item({ pin, chosen, act }) {
   const [sign, kind] = known(pin);
   return html`<li><button type="button" class="change ${chosen ? "chosen" : ""}" aria-pressed=${chosen} title=${`oa-dev pins ${pin.name}`} onClick=${act}><span class="sign ${kind}" aria-hidden="true">${sign}</span>
     <b class="mono"><${Name} of=${pin.event_name} /></b><span class="quiet when">${pin.number ? `#${pin.number}` : ""}</span><span class="rest ${kind}"><${Name} of=${lastWords(pin)} /></span></button></li>`;
-}
-
-function Told({ told }) {
-  const names = Object.entries(told);
-  return names.length ? html`<ul class="plain small">${names.map(([agent, events]) => html`<li><${Name} of=${agent} /> <span class="quiet">${listed(events)}</span></li>`)}</ul>` : html`<p class="quiet small">no agent is told</p>`;
-}
-
-/** One run of an event: answer, deliveries, what it changed, what was refused. */
-function Run({ run }) {
-  if (run.cannot) return html`<${Section} title=${run.on}><p class="bad"><${Name} of=${run.cannot} /></p><//>`;
-  const { seen } = run, title = namesOf(seen.generations).join(", ") || run.on;
-  const changed = Object.entries(seen.changed).flatMap(([mod, rows]) => rows.map((row) => `${mod}: ${row.steps.join(".")} ${row.kind}`));
-  return html`<${Section} title=${title} aside=${joined([seen.success ? "success" : "no success", took(seen.took_us)])}>
-    ${seen.message && html`<p><${Name} of=${seen.message} /></p>`}${seen.data !== null && html`<${Json} text=${pretty(seen.data)} />`}
-    ${seen.raised.map((each) => html`<p class="bad"><${Name} of=${`${each.mod_id} raised ${each.kind}: ${each.message} at ${each.file}:${each.line}`} /></p>`)}
-    <${Told} told=${seen.told} />${changed.length > 0 && html`<ul class="plain small mono">${changed.map((words) => html`<li><bdi>${words}</bdi></li>`)}</ul>`}
-    ${[...seen.refused.map((each) => `refused: ${each}`), ...seen.notes].map((words) => html`<p class="warn small"><bdi>${words}</bdi></p>`)}
-    ${seen.printed && html`<pre class="trace" tabindex="0">${seen.printed}</pre>`}<//>`;
 }
 
 /** How long it takes now beside before. A ratio is told where every run of one side took longer than those of the other. */
@@ -76,10 +59,10 @@ export const chosenPin = (model) => model.pins?.pins.find((pin) => pin.name === 
 
 export function View({ model, doings }) {
   if (!model.pins) return html`<${Empty} why="Asking for the pins …" />`;
-  const { pins, off, problems } = model.pins, chosen = chosenPin(model);
+  const { pins, off, problems } = model.pins, { session } = model, chosen = session ? null : chosenPin(model);
   const notes = [off && `replay is off: ${off}; key p in the terminal tries again`, ...problems].filter(Boolean);
-  if (!pins.length) return html`<div>${notes.map((words) => html`<p class="warn pad">${words}</p>`)}<${Empty} why="Nothing is pinned. Choose an event and press P: it is run again after each save, and told where it does something else." what="oa-dev pin NUMBER" /></div>`;
-  return html`<div class="changes"><ul class="receipts scroll" aria-label="Pins">${notes.map((words) => html`<li class="warn small pad">${words}</li>`)}${pins.map((pin) => html`<${Item} key=${pin.name} pin=${pin} chosen=${pin === chosen} act=${() => doings.choosePin(pin)} />`)}</ul>
-    <${Chosen} pin=${chosen} doings=${doings} /></div>`;
+  return html`<div class="changes"><div class="receipts scroll" tabindex="0" role="region" aria-label="Pins and sessions">${notes.map((words) => html`<p class="warn small pad">${words}</p>`)}
+      <ul aria-label="Pins">${pins.map((pin) => html`<${Item} key=${pin.name} pin=${pin} chosen=${pin === chosen} act=${() => doings.choosePin(pin)} />`)}</ul><${Sessions} model=${model} /></div>
+    ${session ? html`<${Session} session=${session} mods=${model.status?.mods ?? []} />` : chosen ? html`<${Chosen} pin=${chosen} doings=${doings} />`
+      : html`<${Empty} why="Nothing is pinned. Choose an event and press P: it is run again after each save, and told where it does something else." what="oa-dev pin NUMBER" />`}</div>`;
 }
-

@@ -4,7 +4,7 @@ import { act } from "./acting.js";
 import { now, say, set } from "./app.js";
 import { ask, command } from "./ask.js";
 
-const chosen = () => now().pins?.pins.find((pin) => pin.name === now().pinned) ?? now().pins?.pins[0] ?? null;
+const chosen = () => (now().session ? null : now().pins?.pins.find((pin) => pin.name === now().pinned) ?? now().pins?.pins[0] ?? null);
 const isReplay = () => now().view === "replay";
 
 /** What is chosen, as the server names it: a pin in the view Replay, else an event. */
@@ -14,7 +14,7 @@ function what() {
   return typeof selected === "number" ? { number: selected } : null;
 }
 
-const none = () => say("warn", isReplay() ? "nothing is pinned" : "choose an event first (j, k)");
+const none = () => say("warn", isReplay() ? "no pin is chosen" : "choose an event first (j, k)");
 
 export async function pins() {
   try {
@@ -67,14 +67,12 @@ async function lookAt(mod) {
   if (now().looked.mod === mod) set({ looked: { mod, open: {}, root } });
 }
 
-async function lookInto(path) {
-  const { looked } = now(), open = { ...looked.open };
-  if (path in open) {
-    delete open[path];
-    return set({ looked: { ...looked, open } });
-  }
-  const found = await level(path);
-  if (now().looked.mod === looked.mod) set({ looked: { ...now().looked, open: { ...now().looked.open, [path]: found } } });
+/** Opens an entry of the state that `now()[key]` shows, or closes it; `level(path)` asks for what is in it. */
+export async function unfold(key, path, level) {
+  const { open: { [path]: known, ...open }, ...tree } = now()[key];
+  if (known) return set({ [key]: { ...tree, open } });
+  const found = await level(path), then = now()[key];
+  if (then?.root === tree.root) set({ [key]: { ...then, open: { ...then.open, [path]: found } } });
   return undefined;
 }
 
@@ -95,11 +93,11 @@ async function stateSince(mod) {
 }
 
 export const replaying = {
-  replay: () => run("now"), both: () => run("both"), pin, accept, lookAt, lookInto, lookSince, stateSince, pins,
-  replayedNo: () => set({ replayed: null }), choosePin: (each) => set({ pinned: each.name, replayed: null }),
+  replay: () => run("now"), both: () => run("both"), pin, accept, lookAt, lookInto: (path) => unfold("looked", path, level), lookSince, stateSince, pins,
+  replayedNo: () => set({ replayed: null }), choosePin: (each) => set({ pinned: each.name, session: null, replayed: null }),
   keep: (asked) => act("test", "test", asked.name ? { name: asked.name } : { number: asked.number }, (answer) => `wrote ${answer.path}`),
   ignore: (each, path) => about("ignore", "pins/ignore", { name: each.name, path }, () => `${path} is compared no more`),
   unpin: (each) => about("remove", "pins/remove", { name: each.name }, () => `${each.name} is no pin any more`),
-  showPin: (name) => { set({ view: "replay", pinned: name, sheet: "", sending: null, replayed: null }); pins(); },
+  showPin: (name) => { set({ view: "replay", pinned: name, session: null, sheet: "", sending: null, replayed: null }); pins(); },
   differences: () => set({ view: "replay", sheet: "", sending: null }),
 };

@@ -20,7 +20,7 @@ function Entry({ row, steps, looked, doings, mod }) {
     <span class="quiet small">${row.type}, ${size(row)}</span>${isOpen && html`<${Level} level=${level} steps=${inner} looked=${looked} doings=${doings} mod=${mod} />`}</li>`;
 }
 
-function Level({ level, steps, looked, doings, mod }) {
+export function Level({ level, steps, looked, doings, mod }) {
   if (level.problem) return html`<p class="bad small">${level.problem}</p>`;
   if ("value" in level) return html`<p class="mono"><${Name} of=${valueWords(level.value)} /></p>`;
   const rest = level.of - level.items.length;

@@ -75,7 +75,7 @@ export function details(outcome) {
   return joined([
     error ? placed(error) || raised(error) : outcome.duration_ms ? tookMs(outcome.duration_ms) : "",
     error && placed(error) ? shortly(raised(error)) : outcome.reason,
-    error || outcome.reason?.endsWith(outcome.note) ? "" : outcome.note,
+    error || outcome.reason?.includes(outcome.note) ? "" : outcome.note,
     agents && agents.connected !== null ? `${count(agents.connected, "agent")}, ${agents.dropped} dropped` : "",
     held && held.events ? `${count(held.events, "event")} held ${tookMs(held.longest_ms)}` : "",
   ]);
