@@ -32,8 +32,9 @@ _JOIN_SECONDS = 1.0
 class Beginnings(Protocol):
     """The beginning of a session, which replay can write."""
 
-    async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        """Return the digests of sources, the states of mods, and agents with channels."""
+    async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]:
+        """Return the number of the latest event before it, the digests of sources, the states of mods, and agents with
+        channels."""
 
 
 class Recording:
@@ -70,23 +71,30 @@ class Recording:
         # Here and not above: most runs record nothing.
         from devserver.replay.session import MOST_BYTES, event_line, first_line
 
-        sources, state, begins = await self._begins().begins_now()
+        # What ends while the beginning is made belongs to the session, too.
+        early: list[bytes] = []
+        self._recorder.follow(early.extend)
+        try:
+            latest, sources, state, begins = await self._begins().begins_now()
+            name = self._free_name()
+            handle = self._files.create(name)
+        except BaseException:
+            self._recorder.follow(None)
+            raise
         first = first_line(self._network.network_name, time.time(), sources, state, begins)
-        name = self._free_name()
-        handle = self._files.create(name)
         self._file = file = _SessionFile(
             handle, f".oa-dev/{FOLDER}/{name}", MOST_BYTES, clean=self._clean, ended=self._ended
         )
         file.put(first)
-        mark = self._recorder.mark()
 
         def written(entries: list[bytes]) -> None:
             for each in entries:
-                # An event that began before the session is not part of it.
-                if number_of(each) > mark:
+                # The effects of an event that began before are in the states.
+                if number_of(each) > latest:
                     file.put(event_line(each))
 
         self._recorder.follow(written)
+        written(early)
         return file.shown
 
     def stop(self) -> dict[str, Any] | None:

@@ -469,24 +469,28 @@ class Replays:
             "channels": {name: list(directory.channel_members(name)) for name in directory.channels()},
         }
 
-    async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        """Return the beginning of a session: digests of sources, states of mods, agents with
-        channels.
+    async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]:
+        """Return the beginning of a session: the number of the latest event before it, digests of sources, states of
+        mods, agents with channels.
 
         A state that is too large, or that plain data cannot hold, is named as lost.
         """
         code, engine = self._code, self._network.engine
-        states: dict[str, Any] = {}
-        packed: dict[str, PackedState] = {}
-        for each in engine.registry.live:
-            try:
-                packed |= (await self._packed([each.mod_id]))[0]
-            except PinRefused as error:
-                states[each.mod_id] = {"lost": str(error)}
+        latest, packed, states = await engine.home.run(self._pack_all)
         states |= await self._plain(code, packed)
         sources = {engine.shown(str(path)): digest for path, digest in code.digests.items()}
         begins = self._begins({})
-        return sources, states, self._redact({"agents": begins["agents"], "channels": begins["channels"]})
+        return latest, sources, states, self._redact({"agents": begins["agents"], "channels": begins["channels"]})
+
+    async def _pack_all(self) -> tuple[int, dict[str, PackedState], dict[str, Any]]:
+        """Pack the state of every mod in one go where mods run: no event begins between two of them."""
+        latest, packed, lost = self._recorder.mark(), dict[str, PackedState](), dict[str, Any]()
+        for each in self._network.engine.registry.live:
+            try:
+                packed[each.mod_id] = await self._bounded(each)
+            except PinRefused as error:
+                lost[each.mod_id] = {"lost": str(error)}
+        return latest, packed, lost
 
     # What is made of it
 

@@ -30,19 +30,32 @@ ECHO = """
 
 
 class Begins:
-    """What a session begins with, where no replay process is."""
+    """What a session begins with, where no replay process is. An event comes while it is made."""
 
-    async def begins_now(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        return {"mods/echo.py": "5f3a"}, {"echo": {"plain": {"n": 0}}}, {"agents": [], "channels": {}}
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self.is_busy = False
+
+    async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]:
+        latest = self._work.net.record().mark()
+        if self.is_busy:
+            await self._work.ask("echo.say", meanwhile=True)
+        return latest, {"mods/echo.py": "5f3a"}, {"echo": {"plain": {"n": 0}}}, {"agents": [], "channels": {}}
 
 
 @pytest.fixture
-async def recording(work: Workspace) -> Recording:
+def begins(work: Workspace) -> Begins:
+    """What sessions of it begin with."""
+    return Begins(work)
+
+
+@pytest.fixture
+async def recording(work: Workspace, begins: Begins) -> Recording:
     """A recording of a network with one mod."""
     work.mod("echo", ECHO)
     network = await work.start("mods.echo")
     clean = Redactor(TOKEN, lambda digest: False).json
-    return Recording(network, network.record(), Begins, clean=clean, tell=work.facts.append)
+    return Recording(network, network.record(), lambda: begins, clean=clean, tell=work.facts.append)
 
 
 def lines(work: Workspace, path: str) -> list[bytes]:
@@ -73,6 +86,20 @@ async def test_a_session_has_what_replay_needs_to_run_it_again(work: Workspace, 
     assert [each for each in session.steps if isinstance(each, dict)] == [
         {"agent": "bob", "came": True, "metadata": {"kind": "human"}}
     ]
+
+
+async def test_an_event_that_comes_while_a_session_begins_is_in_it(
+    work: Workspace, recording: Recording, begins: Begins
+) -> None:
+    """Its effects are not in the states that the session begins with."""
+    begins.is_busy = True
+    await work.ask("echo.say", before=True)
+    path = await recording.start()
+    await work.ask("echo.say", after=True)
+    recording.stop()
+    with (work.folder / path).open("rb") as stream:
+        payloads = [each.event["payload"] for each in read_session(stream).inputs]
+    assert payloads == [{"meanwhile": True}, {"after": True}]
 
 
 async def test_a_file_of_a_run_that_was_killed_is_read_but_for_its_cut_line(

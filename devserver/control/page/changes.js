@@ -15,10 +15,13 @@ import { became, clock, clockMs, count, details, grouped, joined, listed, placed
 const AROUND_SECONDS = 60;
 const MOST_PATHS = 3;
 
+/** Why a process was replaced, in a few words: a person may have changed many files. */
+const reasonsOf = ({ reasons }) => joined([reasons.slice(0, 2).join("; "), reasons.length > 2 && `${reasons.length - 2} more reasons`]);
+
 /** Glyph, how it is, title and words of a change, which is a plan with its outcomes, a refusal or a restart. Pure. */
 export function summary(change) {
   if (change.refused) return ["✗", "bad", "network.yaml not applied", change.refused.map((each) => joined([placed(each), raised(each)])).join("; ")];
-  if (change.restarted) return ["⟳", change.success ? "good" : "bad", "restarted in place", joined([change.restarted.reasons.join("; "), `paused ${tookMs(change.restarted.pause_ms)}`])];
+  if (change.restarted) return ["⟳", change.success ? "good" : "bad", "restarted in place", joined([reasonsOf(change.restarted), `paused ${tookMs(change.restarted.pause_ms)}`])];
   const { outcomes } = change, bad = outcomes.filter((each) => each.error);
   const [first] = bad.length ? bad : outcomes;
   if (!first) return ["–", "warn", change.cause || "nothing to do", change.holds.map((each) => `${each.mod_id} waits: ${each.reason}`).join("; ")];
@@ -68,7 +71,7 @@ function Code({ detail }) {
 function Chosen({ model, change, doings }) {
   const detail = model.change?.number === change.number ? model.change : null, [, kind, title] = summary(change);
   const applied = (change.outcomes ?? []).filter((each) => each.status === "applied");
-  const facts = [tookMs(change.duration_ms ?? 0), change.held?.events ? `${count(change.held.events, "event")} held ${tookMs(change.held.longest_ms)}` : "no event held",
+  const facts = change.restarted ? [reasonsOf(change.restarted), `paused ${tookMs(change.restarted.pause_ms)}`] : [tookMs(change.duration_ms ?? 0), change.held?.events ? `${count(change.held.events, "event")} held ${tookMs(change.held.longest_ms)}` : "no event held",
     change.agents ? `${count(change.agents.connected, "agent")}, ${change.agents.dropped} dropped` : ""];
   return html`<article class="chosen-change scroll" tabindex="0" aria-label="Change">
     <div class="acts end">${applied.length === 1 && html`<${Button} words="Undo" does="undo" about=${applied[0].mod_id} act=${() => doings.undo_mod(applied[0].mod_id)} />`}
@@ -78,7 +81,7 @@ function Chosen({ model, change, doings }) {
     <p class="facts-line">${facts.filter(Boolean).map((each) => html`<span>${each}</span>`)}</p>
     <ul class="plain outcomes">${(change.outcomes ?? []).map((each) => html`<${Outcome} outcome=${each} alone=${change.outcomes.length === 1} />`)}</ul>
     ${(change.holds ?? []).map((each) => html`<p class="warn small"><${Name} of=${`${each.mod_id} waits: ${each.reason}`} /></p>`)}
-    <${Code} detail=${detail} /><${Around} model=${model} change=${change} />
+    ${change.outcomes && html`<${Code} detail=${detail} />`}<${Around} model=${model} change=${change} />
     ${!wide.matches && aside(model, doings)}</article>`;
 }
 
