@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from acted import error, mod, outcome
+from acted import ZERO, error, mod, outcome
 from sampled import sampled
 
 HOSTILE = "<img src=x onerror=document.title=1>\u202e<script>document.title=2</script>\x1b[31m"
@@ -162,8 +162,8 @@ def test_hostile_names_stay_text(opened, acted) -> None:
     assert "<img src=x" in page.title()
 
 
-def test_a_gap_of_a_tab_that_slept_is_a_row_of_its_list(opened, acted) -> None:
-    """Hidden it does not ask; back it shows the latest, and how many it does not."""
+def test_a_gap_of_a_tab_that_slept_for_ten_minutes_is_a_row_of_its_list(opened, acted) -> None:
+    """Hidden it does not ask; back it shows the latest, how many it does not, and plots without a hole."""
     acted.event("wiki.page.get")
     page = opened()
     page.wait_for_selector(ROWS)
@@ -171,12 +171,28 @@ def test_a_gap_of_a_tab_that_slept_is_a_row_of_its_list(opened, acted) -> None:
     acted.event("wiki.page.get", at=1)  # ends the question under way
     page.wait_for_selector(f"{ROWS} >> nth=1")
     asked = acted.feeds()
+    acted.sums = [[int(ZERO) + second, {"": [second % 50, 0, 90, 95]}] for second in range(1, 600)]
     for each in range(2310):
         acted.rows.append(
-            [each + 3, 0, each + 2_000_000, 90, "wiki.page.get", "ana", None, f"e{each}", True, "", [], [], [], {}]
+            [
+                each + 3,
+                0,
+                2_000_000 + each * 258_000,
+                90,
+                "wiki.page.get",
+                "ana",
+                None,
+                f"e{each}",
+                True,
+                "",
+                [],
+                [],
+                [],
+                {},
+            ]
         )
     acted.ended += 2310
-    acted.event("wiki.page.get", at=9, number=2313)
+    acted.event("wiki.page.get", at=600, number=2313)
     assert acted.feeds() == asked
     page.evaluate("globalThis.asleep = false; document.dispatchEvent(new Event('visibilitychange'))")
     page.wait_for_selector("#events [aria-setsize='503'] >> nth=0")
@@ -184,6 +200,7 @@ def test_a_gap_of_a_tab_that_slept_is_a_row_of_its_list(opened, acted) -> None:
     page.wait_for_selector(
         "text=1,811 events came while this tab slept; the latest 500 are here, search finds the others"
     )
+    page.wait_for_selector("[aria-label='At most 49 events a second in two minutes']")
     assert acted.feeds() > asked
 
 
