@@ -7,6 +7,7 @@ question.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -119,6 +120,8 @@ class Console:
             key = what_repeats(fact)
             times = self._repeats.times(key, self._clock().timestamp())
             if isinstance(fact, PlanDone):
+                # Told below the receipt, the errors of a burst would say that the code before stays.
+                self._tell_rest(math.inf)
                 times = self._row.times(what_follows(fact))
             elif isinstance(fact, Notice) and fact.mended:
                 self._row = InARow()

@@ -127,6 +127,19 @@ def test_how_often_an_error_happened_in_the_end_is_told(ends: str) -> None:
     assert [line.rpartition(" - x")[2] for line in stream.getvalue().splitlines()[1:]] == ["10", "57"]
 
 
+def test_the_count_of_a_burst_stands_above_the_save_that_ends_it() -> None:
+    """Below it, the line would say that the code which has just gone stays."""
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(), started=True, environ={})
+    for number in range(57):
+        console.tell(mod_error(str(number)))
+    console.tell(PlanDone(Plan("saved"), (outcome(Status.APPLIED),), 1.0))
+    console.close(10)
+    lines = stream.getvalue().splitlines()
+    assert lines[2].endswith(" - x57")
+    assert " echo" in lines[3]
+
+
 def test_an_error_that_comes_again_after_a_quiet_second_is_told_at_once() -> None:
     """What someone does again by hand is answered again."""
     stream, clock = io.StringIO(), Clock()
