@@ -6,6 +6,7 @@ Facts and lines come to it without secrets; events of mods are cleaned on their 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from devserver.agent_network import AgentNetwork
 from devserver.control.feed import LogLine
 from devserver.control.tape import Tape
 from devserver.live.loops import run_in_thread
-from devserver.model.facts import ConfigRefused, ContractChanged, Fact, PlanDone, Replayed, Restarted, Status
+from devserver.model.facts import ConfigRefused, ContractChanged, Fact, ModError, PlanDone, Replayed, Restarted, Status
 from devserver.model.wire_form import (
     contract_to_dict,
     done_to_dict,
@@ -29,6 +30,7 @@ from devserver.network.accounts import FACTS, LOGS, RELOADS
 from devserver.server.changes import Changes, diffs_of
 from devserver.server.redact import Redactor
 from devserver.server.status import Standing, mods_since
+from devserver.ui.repeats import Repeats, what_repeats
 from devserver.ui.said import Said, Say
 
 _MOST_WORDS = 2000
@@ -54,6 +56,7 @@ class LiveViews:
         """Says which file a session is recorded into."""
         self.noted: dict[int, dict[str, Any]] = {}
         """Further facts about a change, by its number: `pins`, `contract`."""
+        self._repeats, self._lock = Repeats(), threading.Lock()
         self._changed = 0
         """The number of the latest change of mods: replay and the contract speak of that."""
         self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
@@ -62,6 +65,11 @@ class LiveViews:
         """Remember a fact."""
         now = iso_of(time.time())
         self.standing.note(fact)
+        if isinstance(fact, ModError):
+            # Each of a burst would push swaps and pins off the tape; the mods' rows count them all.
+            with self._lock:
+                if self._repeats.times(what_repeats(fact), time.monotonic()) is None:
+                    return
         number = self._note_reload(fact, now)
         if number is None:
             number = self._note_beside(fact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from workspaces import Workspace, served
 
 from devserver.control.receipts import ReceiptsApi
 from devserver.model.change import UndoAsked
-from devserver.model.facts import CodeChange, PlanDone, Status
+from devserver.model.facts import CodeChange, ErrorFacts, ModError, PlanDone, Status
 from devserver.model.principal import ADMIN, Scope
 from devserver.server.changes import MOST_BYTES, MOST_CHANGES, MOST_DIFF, Changes, diffs_of
 from devserver.server.redact import Redactor
@@ -105,6 +106,21 @@ async def test_receipts_are_listed_with_the_numbers_that_facts_carry(work: Works
     assert [each["number"] for each in told(await receipts.api.changes(asked(after=1)))["changes"]] == [2]
     outcomes = [each for _, each in receipts.views.facts.after(0) if each["type"] == "outcome"]
     assert [each["change"] for each in outcomes] == [1, 2]
+
+
+async def test_a_burst_of_errors_leaves_the_swaps_among_the_facts(work: Workspace) -> None:
+    """A page that is opened then shows them; the row of the mod counts the errors."""
+    work.mod("ant", served("ant", 1))
+    await work.start("mods.ant")
+    receipts = Receipts(work)
+    await work.save_mod("ant", served("ant", 2))
+    await receipts.latest()
+    for _ in range(2000):
+        receipts.views.note(ModError("ant", "ant.say", 2, ErrorFacts("KeyError", "'x'")))
+    types = Counter(each["type"] for _, each in receipts.views.facts.after(0))
+    assert types["outcome"] == 1
+    assert sum(types.values()) < 20
+    assert receipts.views.standing.of("ant")["raised"]["times"] == 2000
 
 
 async def test_what_others_know_of_a_change_stands_in_its_receipt(work: Workspace) -> None:
