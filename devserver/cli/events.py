@@ -23,6 +23,9 @@ _MOST_AT_ONCE = 500
 _PATIENCE = 30.0
 """Seconds in which another server may take the place of the one that has ended."""
 _LOOK = 0.1
+_START_SECONDS = 5.0
+"""Seconds in which a host that does not answer yet may do so."""
+_AWAY = 503
 
 
 def events(words: tuple[str, ...], *, last: int | None, count: int | None, follow: bool, as_json: bool) -> int:
@@ -84,13 +87,23 @@ def _feeds(server: Client) -> list[Feed]:
     for row in server.hosts().get("hosts") or ():
         if row["here"]:
             own.shown_host = row["host"]
-        elif row["state"] == "there":
-            try:
-                feeds.append(Feed(server, host=row["host"]))
-                feeds[-1].shown_host = row["host"]
-            except ServerRefused as error:
-                print(f"oa-dev: without the events of {row['host']}: {error}", file=sys.stderr, flush=True)
+        elif row["state"] == "there" and (feed := _feed_of(server, row["host"])) is not None:
+            feed.shown_host = row["host"]
+            feeds.append(feed)
     return feeds
+
+
+def _feed_of(server: Client, host: str) -> Feed | None:
+    """Return the feed of another host, which may be starting again; None, told, where it gives none."""
+    until = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return Feed(server, host=host)
+        except ServerRefused as error:
+            if error.status != _AWAY or time.monotonic() > until:
+                print(f"oa-dev: without the events of {host}: {error}", file=sys.stderr, flush=True)
+                return None
+            time.sleep(_LOOK)
 
 
 def _latest(feeds: list[Feed], query: str, most: int) -> list[dict[str, Any]]:

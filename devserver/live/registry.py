@@ -186,6 +186,8 @@ class Registry:
         """The mods that left for another host, each with that."""
         self._away: dict[str, Slot] = {}
         """The mods that other hosts run, by id."""
+        self.away_changes = 0
+        """How often that has changed."""
         self._order: Sequence[str] = ()
         """All mods of all hosts, in the order in which they are asked; nothing where there is one host."""
         self._aliases: dict[str, Slot] = {}
@@ -220,6 +222,7 @@ class Registry:
         """Take over what other hosts run, and the order of all mods. May be called from any thread."""
         with self._lock:
             self._away, self._order, self._table = {each.mod_id: each for each in slots}, tuple(order), None
+            self.away_changes += 1
 
     @property
     def away(self) -> tuple[Slot, ...]:

@@ -57,6 +57,11 @@ class Standing:
         self.last_error: ErrorFacts | None = None
         """The latest error, None if a plan without one came after it."""
 
+    def touch(self) -> None:
+        """Note that the rows have changed without a fact."""
+        with self._lock:
+            self.revision += 1
+
     def note(self, fact: Fact) -> None:
         """Remember what a fact says."""
         with self._lock:

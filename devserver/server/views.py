@@ -45,6 +45,7 @@ class LiveViews:
         self._redactor = redactor
         self.recorder = network.record()
         self.standing = Standing()
+        self._away_changes = 0
         accounts = network.directory.accounts
         self.reloads: Tape[dict[str, Any]] = Tape(_MOST_RELOADS, accounts.open(RELOADS))
         self.facts: Tape[Any] = Tape(_MOST_FACTS, accounts.open(FACTS))
@@ -119,7 +120,11 @@ class LiveViews:
         return said
 
     def mods_revision(self) -> int:
-        """Return a number that grows with each change of the mods' rows."""
+        """Return a number that grows with each change of the mods' rows, of mods of other hosts included."""
+        away = self._network.engine.registry.away_changes
+        if away != self._away_changes:
+            self._away_changes = away
+            self.standing.touch()
         return self.standing.revision
 
     def mods_since(self, revision: int) -> dict[str, Any]:

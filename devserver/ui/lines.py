@@ -210,7 +210,8 @@ def _hosts(hosts: HostsStarted, dot: str) -> tuple[tuple[str, str], ...]:
     here = f"{hosts.host} (this one){dot}{engine}, nats-server {hosts.version}"
     if hosts.join:
         return ("Hosts", here), ("Join", hosts.join)
-    return (("Hosts", here),)
+    code = f"from {hosts.author or 'the author'}, digests checked{dot}who may write there runs code here"
+    return ("Hosts", here), ("Code", code)
 
 
 def _mods(fact: Ready, view: View) -> str:

@@ -178,12 +178,24 @@ def test_what_is_asked_on_any_host_is_done_for_all(pair: Pair, agents: dict[str,
     rows = {each["mod_id"]: each for each in pair.gpu.control("status")["mods"]}
     assert rows["echo"]["host"] == "laptop" and rows["echo"]["generation"] >= 1
     assert f"echo v{rows['echo']['generation']}  mods.echo - on laptop - live" in _typed(pair, "status")
+    seen = pair.gpu.request("GET", "/_dev/mods?since=0", headers=_bearer(pair.gpu)).json
+    now = pair.laptop.control("reload", mods=["echo"])["outcomes"][0]["generation"]
+    while (news := pair.gpu.request("GET", "/_dev/mods?since=0", headers=_bearer(pair.gpu)).json) == seen:
+        continue  # what the author has told comes here a moment later
+    pair.gpu.request("GET", "/_dev/feed", headers=_bearer(pair.gpu))
+    assert news["mods"][0]["generation"] == now and news["order"] == ["echo"]
+    news = pair.gpu.request("GET", f"/_dev/mods?since={seen['revision']}", headers=_bearer(pair.gpu)).json
+    assert news["revision"] > seen["revision"], "a page learns that its rows are old"
     for each in agents.values():
         each.send("test.seen", {"by": each.agent_id})
     found = [json.loads(line) for line in _typed(pair, "events", "test.seen", "--last", "9", "--json").splitlines()]
     assert [(each["host"], each["source_id"]) for each in found] == [("laptop", "ana"), ("gpu-1", "bob")]
     whole = json.loads(_typed(pair, "events", f"laptop#{found[0]['number']}", "--json"))
     assert whole["payload"] == {"by": ana.agent_id}
+
+
+def _bearer(live: Live) -> dict[str, str]:
+    return {"Authorization": f"Bearer {live.token}"}
 
 
 def _typed(pair: Pair, *words: str) -> str:

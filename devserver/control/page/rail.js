@@ -34,6 +34,7 @@ function stateOf(mod, paced) {
   if (mod.generation === 0) return ["warn", mod.outcome?.reason || mod.state];
   if (mod.newer_on_disk?.length) return ["warn", `${mod.newer_on_disk.join(", ")} on disk differs`];
   if (mod.state !== "live") return ["warn", mod.state];
+  if (mod.host) return ["", `on ${mod.host}`];
   if (paced?.rate) return ["", joined([`${paced.rate < 10 ? paced.rate.toFixed(1) : Math.round(paced.rate)}/s`, `p95 ${took(paced.p95)}`, paced.failed && `${paced.failed} failed`])];
   return ["", mod.handled || paced?.known ? "idle" : "not asked yet"];
 }
