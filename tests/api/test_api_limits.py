@@ -97,10 +97,10 @@ async def test_a_client_that_pings_and_never_reads_costs_no_memory(served):
 
 
 async def filled(served, agent_id: str, count: int) -> list[dict]:
-    """Send an agent so many events of 10 kB; the answers."""
+    """Send an agent so many events of 100 kB; the answers."""
     sender = f"for-{agent_id}"
     secret = await served.join(sender)
-    events = ({"payload": {"n": n, "text": "x" * 10_000}, "event_id": f"{agent_id}{n}"} for n in range(count))
+    events = ({"payload": {"n": n, "text": "x" * 100_000}, "event_id": f"{agent_id}{n}"} for n in range(count))
     return [await served.send(sender, secret, agent_id, **each) for each in events]
 
 
@@ -110,7 +110,7 @@ async def test_a_slow_consumer_is_cut_off_with_a_reason_and_the_others_are_not(s
     monkeypatch.setattr(WebSocket, "parting_seconds", 20.0)
     async with served.agent("bea") as (bea, _):
         reader = await served.agent_that_does_not_read("slow")
-        assert all(each["success"] for each in await filled(served, "slow", 700))
+        assert all(each["success"] for each in await filled(served, "slow", 70))
         await served.until(lambda: not served.network.directory.agent("slow").sockets)
         assert "'slow' was cut off: slow_consumer" in caplog.text
         assert all(each["success"] for each in await filled(served, "bea", 20))
@@ -119,8 +119,8 @@ async def test_a_slow_consumer_is_cut_off_with_a_reason_and_the_others_are_not(s
         assert reason == (4002, "slow_consumer")
         async with served.agent("slow", secret=reader.secret) as (line, registered):
             assert registered["resumed"] is True
-            rest = [json.loads(await line.recv())["event"]["payload"]["n"] for _ in range(700 - len(seen))]
-    assert seen + rest == list(range(700))
+            rest = [json.loads(await line.recv())["event"]["payload"]["n"] for _ in range(70 - len(seen))]
+    assert seen + rest == list(range(70))
 
 
 async def test_a_slow_consumer_that_never_reads_again_is_gone(served, monkeypatch):
@@ -128,7 +128,7 @@ async def test_a_slow_consumer_that_never_reads_again_is_gone(served, monkeypatc
     monkeypatch.setattr(WebSocket, "stalled_seconds", 0.1)
     monkeypatch.setattr(WebSocket, "parting_seconds", 0.1)
     reader = await served.agent_that_does_not_read("slow")
-    await filled(served, "slow", 700)
+    await filled(served, "slow", 70)
     await served.until(lambda: not any(isinstance(each, WebSocket) for each in served.connections()))
     reader.line.transport.abort()
     await reader.line.wait_closed()

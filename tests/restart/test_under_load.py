@@ -32,7 +32,7 @@ async def test_agents_notice_nothing_of_restarts(workspace: Workspace) -> None:
     """Nothing is lost, doubled, refused or out of order, no connection ends, and state is kept."""
     workspace.add_mod("keeper", KEEPER)
     async with serving(workspace) as server:
-        await _restarts_under_load(server, 3, 100)
+        await _restarts_under_load(server, 2, 100)
 
 
 @pytest.mark.slow
