@@ -142,7 +142,7 @@ class Agent:
 
     @property
     def transport(self) -> str | None:
-        """The kind of its connection: "websocket", "http", or None while there is none."""
+        """The kind of its connection: "websocket", "http", or None while it has no connection."""
         return {WebSocketLine: "websocket", _HttpLine: "http"}[type(self._line)] if self._line is not None else None
 
     async def send(

@@ -166,7 +166,7 @@ class AgentNetwork:
         Arguments: `config`, the file, or the folder that holds it; without it the file of
         `workspace_path` is taken. `workspace_path`, the folder of mods and data if it is not that
         of the file. `port` replaces the file's. Raises ConfigError with every problem at its line;
-        FileNotFoundError if there is no such file; ValueError if neither a file nor a folder is
+        FileNotFoundError if the file is missing; ValueError if neither a file nor a folder is
         named; TypeError for a configuration object, see `create_from_config`.
         """
         named = workspace_path if config is None else config

@@ -63,7 +63,7 @@ class Bridge:
         self.kept.update({path: Kept(**values) for path, values in packed.items()})
 
     def find(self, module: ModuleType, mod_id: str) -> type[BridgedMod] | None:
-        """Return a class of ours for the openagents mod in a module, or None if there is no such
+        """Return a class of ours for the openagents mod in a module, or None without such a
         mod."""
         wrapped = find_class(module, mod_id, self.upstream.base_mod)
         if wrapped is None:

@@ -44,7 +44,7 @@ def start(path: Path, arguments: Sequence[str]) -> Started:
     try:
         other = connect(folder)
         if other.network == path.name:
-            # Asking for a network that serves is no mistake: the caller wants its address.
+            # Asking for a network that serves is not a mistake: the caller wants its address.
             return Started(other.url, int(other.status()["pid"]), None)
         raise Problem(
             f"{other.network} runs in this folder already, at {other.url}", "stop it with: oa-dev stop", Exit.FATAL

@@ -132,7 +132,7 @@ class Client:
         return self._call("GET", f"/_dev/search?{urlencode(wanted)}", None, _QUICK_SECONDS)
 
     def event(self, number: int, host: str = "") -> dict[str, Any]:
-        """Return one event of this host or another, as far as it is kept."""
+        """Return what is kept of one event of this host or another."""
         return self._call("GET", f"/_dev/event?{urlencode({'number': number, **_of(host)})}", None, _QUICK_SECONDS)
 
     def ask(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:

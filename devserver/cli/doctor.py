@@ -59,7 +59,7 @@ class Row:
 
 
 def examined(path: Path, settings: Settings, none_here: str = "") -> list[Row]:
-    """Examine everything, for the network.yaml at `path`. `none_here`: why there is none, in
+    """Examine everything, for the network.yaml at `path`. `none_here`: why it is missing, in
     words."""
     network = [Row("network", path.name, "none", none_here)] if none_here else _network(path)
     return [*_settings(path, settings), *network, *_machine(), *_terminal()]

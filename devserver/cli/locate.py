@@ -18,7 +18,7 @@ NAME = "network.yaml"
 
 
 def network_file(given: Path | None) -> Path:
-    """Return the file to read, as an absolute path; of a folder its network.yaml. Raises Problem if there is none."""
+    """Return the file to read, as an absolute path; of a folder its network.yaml. Raises Problem if it is missing."""
     folder = working_directory()
     return _named(folder / given, given) if given is not None else _here(folder)
 
@@ -28,7 +28,7 @@ def workspace() -> Path:
     folder = working_directory()
     marks = (NAME, ".oa-dev/run.json")
     found = next((each for each in _upwards(folder) if any(_is_there(each / mark) for mark in marks)), None)
-    # Where another network was joined from here, and there is none of its own.
+    # Where another network was joined from here, and this folder has none of its own.
     joined = sorted(folder.glob(".oa-dev/joined/*/.oa-dev/run.json")) if found is None else []
     return joined[0].parents[1] if len(joined) == 1 else found or folder
 

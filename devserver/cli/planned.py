@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Planned(NamedTuple):
-    """Plans in their wire form, or why there are none."""
+    """Plans in their wire form, or why they are missing."""
 
     plans: list[forms.PlanForm]
     problems: tuple[ErrorFacts, ...] = ()

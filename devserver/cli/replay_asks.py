@@ -226,7 +226,7 @@ def _server() -> Client:
 
 
 def session_file(text: str) -> Path:
-    """Return the file that an argument names. Raises Problem if there is none."""
+    """Return the file that an argument names. Raises Problem if it is missing."""
     path = Path(text)
     if not path.is_file():
         raise Problem(f"there is no session {text}")

@@ -216,7 +216,7 @@ def _value(setting: Setting, raw: object, place: str) -> Any:
 
 
 def _read(path: Path) -> bytes | None:
-    """Read a regular file; None if there is none."""
+    """Read a regular file; None if it is missing."""
     try:
         return read_regular(path, _READ_LIMIT)
     except OSError as error:

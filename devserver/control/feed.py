@@ -192,7 +192,7 @@ class FeedApi:
         return self._told(self._views.mods_since(number(request, "since") or 0))
 
     async def event(self, request: Request) -> Answer:
-        """Return one event, as far as it is kept: row, events that handlers sent on its behalf,
+        """Return one event, as far as the recorder has it: row, events that handlers sent on its behalf,
         answer, deliveries, errors, log."""
         asked = number(request, "number")
         recorder = self._views.recorder

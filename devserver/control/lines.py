@@ -140,7 +140,7 @@ class LinesApi:
         return carried_out(await self._queue.submit(DropAsked(body.line, body.keep, _CAUSE)))
 
     async def compare(self, request: Request) -> Answer:
-        """Return the differences of a mod's shadows; 404 if there is no such mod."""
+        """Return the differences of a mod's shadows; 404 for an unknown mod."""
         mod = request.query.get("mod", "")
         found = self._lines.compared(mod)
         if found is None:
@@ -148,7 +148,7 @@ class LinesApi:
         return told({"mod": mod, "shadows": found})
 
     async def which(self, request: Request) -> Answer:
-        """Return which version of a mod an agent gets, and why; 404 if there is no such mod."""
+        """Return which version of a mod an agent gets, and why; 404 for an unknown mod."""
         agent, mod = request.query.get("agent", ""), request.query.get("mod", "")
         found = self._lines.which(agent, mod)
         if found is None:

@@ -154,8 +154,8 @@ class Asks:
                 left = end - loop.time()
                 if left <= 0:
                     if not self._link.connected:
-                        return f"the engine is unreachable, for {self.hold_seconds:.0f} s by now; send again"
-                    return f"host {host} is away, for {self.hold_seconds:.0f} s by now; send again"
+                        return f"the engine has been unreachable for {self.hold_seconds:.0f} s; send again"
+                    return f"host {host} has been away for {self.hold_seconds:.0f} s; send again"
                 self._news.clear()
                 try:
                     await asyncio.wait_for(self._news.wait(), min(left, 0.25))
@@ -327,7 +327,7 @@ def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
 
 
 def _asked_from(values: Mapping[str, Any]) -> Asked:
-    """Read an ask. Raises ValueError, TypeError or LookupError for what is none."""
+    """Read an ask. Raises ValueError, TypeError or LookupError for other values."""
     event = Event.from_dict({**values["event"], "secret": None})
     if event.event_name.startswith(_REQUESTS) and not event.event_name.startswith(_NOTICES):
         raise ValueError(f"{event.event_name} is judged where its sender is, and never asked of another host")
@@ -371,7 +371,7 @@ def _reply_to_dict(reply: Reply, seen: int) -> dict[str, Any]:
 
 
 def _reply_from(values: Mapping[str, Any]) -> Reply:
-    """Read a reply. Raises ValueError, TypeError or LookupError for what is none."""
+    """Read a reply. Raises ValueError, TypeError or LookupError for other values."""
     told = values["answer"]
     answer = None
     if told is not None:

@@ -101,7 +101,7 @@ def _add_data(paths: Iterable[Path], found: dict[Path, bytes], workspace: Path, 
             continue
         if any(each.startswith(".") or each in _SKIPPED for each in parts) or not path.is_file():
             continue
-        # Modules come through imports: another mod beside this one is none of its business.
+        # Modules come through imports: another mod beside this one is not its business.
         if path.suffix not in (".py", ".pyc") and (data := _read(path)) is not None:
             found[path] = data
 
@@ -202,9 +202,9 @@ class Copies:
             # A path must stay in the folder.
             parts = path.split("/")
             if path.startswith("/") or "\\" in path or "\0" in path or any(each in ("", ".", "..") for each in parts):
-                raise BadCode(f"{path[:80]!r} is no path of a workspace")
+                raise BadCode(f"{path[:80]!r} is not a path of a workspace")
             if any(each.startswith(".") for each in parts):
-                raise BadCode(f"{path[:80]!r} is hidden, which no code is")
+                raise BadCode(f"{path[:80]!r} is hidden, and code is not")
         return files, environment
 
     async def _blob(self, path: str, digest: str) -> bytes:

@@ -68,14 +68,14 @@ class Parcel:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Parcel:
-        """Raises ValueError, TypeError or LookupError for what is none."""
+        """Raises ValueError, TypeError or LookupError for other values."""
         to = {str(agent): int(epoch) for agent, epoch in values["to"].items()}
         event = Event.from_dict({**values["event"], "secret": None})
         return cls(str(values["id"])[:128], to_json(event.to_dict()), to, values.get("moved") is True)
 
 
 def parcels_of(values: Mapping[str, Any]) -> list[Parcel]:
-    """Read the parcels of a message. Raises ValueError, TypeError or LookupError for what is none."""
+    """Read the parcels of a message. Raises ValueError, TypeError or LookupError for other values."""
     parcels = values["parcels"]
     if not isinstance(parcels, list) or len(parcels) > MOST_TOGETHER:
         raise ValueError("a list of parcels was expected")
@@ -97,7 +97,7 @@ class Deliveries:
         self.place: Callable[[Parcel, Callable[[str], Letter | None]], Any] = _nowhere
         """Puts a parcel where its agents are: set by `identities`, which knows that."""
         self.on_mark: Callable[[Mapping[str, Any]], None] = _ignore
-        """Told of a message that is no delivery: that all of an agent has arrived, that all before it was seen."""
+        """Told of a message that is not a delivery: that all of an agent has arrived, that all before it was seen."""
         self.sent = self.taken = self.again = 0
         """How many messages were sent, were taken off the engine, and came more than once."""
         self._link, self._names, self._host, self._hold_seconds = link, names, host, hold_seconds
@@ -159,7 +159,7 @@ class Deliveries:
         data, parcel = b'{"parcels":[' + b",".join(each.to_bytes() for each in parcels) + b"]}", parcels[0]
         if len(data) > self._link.most_bytes > 0:
             raise EngineRefused(f"it has {len(data)} bytes, and hosts send each other {self._link.most_bytes}")
-        # An agent may come back to a host, and its backlog with it: that is no repeat.
+        # An agent may come back to a host, and its backlog with it: that is not a repeat.
         way = max(parcel.to.values(), default=0) if parcel.moved else ""
         await self._store(host, data, f"{parcel.delivery}.{host}.{way}")
 
@@ -177,7 +177,7 @@ class Deliveries:
             except (EngineAway, NoAnswer) as error:
                 # It may be kept: sent again under the same id, it is kept once.
                 if self._loop.time() >= end:
-                    raise EngineAway(f"the engine is unreachable, for {self._hold_seconds:.0f} s by now") from error
+                    raise EngineAway(f"the engine has been unreachable for {self._hold_seconds:.0f} s") from error
                 self._back.clear()
                 try:
                     await asyncio.wait_for(self._back.wait(), 0.1)

@@ -1,4 +1,4 @@
-"""A bucket, as it is now: a copy in memory that follows the engine's.
+"""A bucket as of now: a copy in memory that follows the engine's.
 
 Messages are hints: what is true is what the engine keeps. On connect, on reconnect and every five seconds the number of
 its last message is compared with the highest that was seen; where it differs, all values are read again.

@@ -424,7 +424,7 @@ def _together(outbox: Outbox) -> list[Letter]:
 
 
 def _sound(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of an agent as it may be believed; None for what is none."""
+    """Return the row of an agent if it can be believed; None for other values."""
     host, epoch = values.get("host"), values.get("epoch")
     texts = all(isinstance(values.get(each), str) for each in ("group", "transport"))
     digest = values.get("secret_sha256")

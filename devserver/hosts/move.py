@@ -112,7 +112,7 @@ class _Reader(pickle.Unpickler):
         # Also of the mod's modules classes alone, and those that it has made itself: not what it has imported.
         if isinstance(found, type) and found.__module__ == module:
             return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no class of the mod")
+        raise pickle.UnpicklingError(f"{module}.{name} is not a class of the mod")
 
 
 def _attribute(owner: Any, path: str) -> Any:

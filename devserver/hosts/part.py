@@ -166,7 +166,7 @@ class Follower:
         return self._told(outcomes)
 
     async def _copy(self, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A piece of the state of a mod as it is now, or as it was for the pieces before; nothing of what is known."""
+        """A piece of the state of a mod of now, or as it was for the pieces before; nothing of what is known."""
         at = int(values["at"])
         if at == 0:
             slot = self.engine.registry.find(path)

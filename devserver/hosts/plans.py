@@ -113,7 +113,7 @@ class Plans:
         self._begin_work(self._bring_up(member))
 
     async def _bring_up(self, member: Member) -> None:
-        """Have a host run what it should: what network.yaml wants there, as it is on disk."""
+        """Have a host run what it should: what the network.yaml on disk wants there."""
         author, engine = self.author, self._network.engine
         if author is None:
             return

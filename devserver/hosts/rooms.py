@@ -21,7 +21,7 @@ _MOST_PATTERNS = 1000
 
 
 class Rooms:
-    """The mods of all hosts. `order`: the mods of network.yaml, in order, where that is read; else as it is told."""
+    """The mods of all hosts. `order`: the mods of network.yaml, in order, where that is read, else as told."""
 
     def __init__(self, registry: Registry, rows: Followed, host: str) -> None:
         self._registry, self._rows, self._host = registry, rows, host
@@ -97,7 +97,7 @@ class Rooms:
         try:
             await self._rows.delete((mod_id,), last=revision)
         except Conflict:
-            return  # it runs on another host by now
+            return  # it runs on another host now
 
     def _place(self, mod_id: str, here: int) -> int:
         """The place of a mod among those of all hosts."""

@@ -71,7 +71,7 @@ def settings_of(data: bytes) -> tuple[Mapping[str, Any], str]:
         values = parse_object(data)
         settings, author = values["settings"], str(values["author"])
         if not isinstance(settings, dict):
-            raise ValueError("its settings are no object")
+            raise ValueError("its settings are not an object")
     except (Malformed, LookupError, ValueError) as error:
         raise NotShared(f"the settings of the network cannot be read: {error}") from error
     return settings, author

@@ -37,7 +37,7 @@ _LIMIT = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The lock on disk: its installed packages, or why there are none. `digest` tells it from
+    """The lock on disk: its installed packages, or why they are missing. `digest` tells it from
     others."""
 
     digest: str | None = None
@@ -86,7 +86,7 @@ class Environment:
     # What is on disk
 
     def look(self) -> Found:
-        """Return the lock on disk, as far as it is installed."""
+        """Return the lock on disk, if its packages are installed."""
         try:
             with open(self._roots.workspace / LOCK, "rb") as file:
                 data = file.read(_LIMIT)

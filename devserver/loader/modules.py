@@ -48,7 +48,7 @@ class Text(Reading):
 
 @dataclass(slots=True)
 class Loaded:
-    """One watched module as it is loaded now.
+    """One watched module in its loaded version.
 
     `exported` is the object in Python's table: the module, or its own replacement. `seen` are
     imports of it that ran; `absent` places where a module was not found on behalf of this one;
@@ -168,7 +168,7 @@ class LoadedModules:
         return name in self._loaded
 
     def get(self, name: str) -> Loaded | None:
-        """Return the module of that name as it is loaded, or None."""
+        """Return the module of that name that is loaded, or None."""
         return self._loaded.get(name)
 
     def text_of(self, path: Path, digest: Digest) -> Text | None:

@@ -95,7 +95,7 @@ class Remembered:
             return twin
 
         def inside(contents: Any) -> Any:
-            # What was read of an object is no object of the state itself.
+            # What was read of an object is not an object of the state itself.
             if id(contents) in kept:
                 return copied(contents)
             if isinstance(contents, dict):

@@ -150,7 +150,7 @@ class Walk:
         return known
 
     def step(self) -> bool:
-        """Look at some more objects; False when there are none left."""
+        """Look at some more objects; False when all have been looked at."""
         if self._unmet:
             some = self._unmet[-STEP:]
             del self._unmet[-STEP:]

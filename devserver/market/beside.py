@@ -37,7 +37,7 @@ class Search:
 
 
 def lines_of(wants: Wants, old: Lock, upgrade: Collection[str] | None, search: Search) -> tuple[LockedLine, ...]:
-    """Return the versions beside mods, each as it is locked where that suits, else the newest that
+    """Return the versions beside mods, each in the locked version where that suits, else the newest that
     does.
 
     `upgrade` names distributions that may move; None: all of them. Raises NotBeside, UvFailed,

@@ -45,7 +45,7 @@ class _Strict(BaseModel):
 
 
 class Release(_Strict):
-    """One version of a mod. `yanked` and `blocked` hold the reason; a yanked one is no longer
+    """One version of a mod. `yanked` and `blocked` hold the reason; a yanked one is not
     chosen.
 
     `touches` maps a kind of touch to its targets, with places, as `Review.touched` returns it.

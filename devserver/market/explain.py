@@ -119,7 +119,7 @@ def _lacking(premises: str, needs: list[_Need], wants: Wants) -> Explained | Non
         )
     for name, there in _available(premises):
         by = [each for each in needs if each.name == name and (each.range or "wheel" in there)]
-        # Having only one version of a mod of the workspace is no information.
+        # Having only one version of a mod of the workspace says nothing.
         if by and name in wants.server:
             return Explained("", name, sentence=f"{_asked_by(by[0], wants)}, and {_runs(name, wants)}")
         if by and wants.who(name) is None and not _is_contested(name, needs):

@@ -113,7 +113,7 @@ def wheel_of(data: bytes, file_name: str) -> Package:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = _read(archive)
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        # zlib.error is none of these, and comes as BadZipFile or in the form that `_read` gives it.
+        # zlib.error is not one of these, and comes as BadZipFile or in the form that `_read` gives it.
         _refuse("no_archive", f"{file_name} cannot be read as an archive: {str(error)[:LONGEST]}")
     information = _information(files)
     _refuse_other_bytes(files, f"{information}/RECORD")

@@ -49,7 +49,7 @@ class Release:
             values = json.loads(fetched(self.provenance, most=_MOST))
             found = {_named(each["publisher"]) for each in values["attestation_bundles"]}
         except (BadCatalogue, ValueError, TypeError, KeyError):
-            # No statement that can be read is none: an update of an attested mod is refused then.
+            # A file without a readable statement counts as none: an update of an attested mod is refused then.
             return ""
         return ", ".join(sorted(filter(None, found)))[:LONGEST]
 

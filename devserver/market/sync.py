@@ -130,7 +130,7 @@ def _is_other(old: Locked, new: Locked) -> bool:
 
 
 def lock_here(workspace: Path) -> Lock:
-    """Return the lock of a workspace; an empty one if there is none. Raises BadLock, OSError."""
+    """Return the lock of a workspace; an empty one if it is missing. Raises BadLock, OSError."""
     data = lock_bytes(workspace)
     return Lock() if data is None else read_lock(data)
 

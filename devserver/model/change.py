@@ -88,7 +88,7 @@ class UnloadAsked:
 
 @dataclass(frozen=True, slots=True)
 class TidyAsked:
-    """A plan was carried out: mods that are no longer needed may go. `failed`: the mods (ids) that
+    """A plan was carried out: mods that nothing needs now may go. `failed`: the mods (ids) that
     did not load."""
 
     failed: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ Trigger = (
 
 
 def command_of(trigger: Trigger) -> str:
-    """Return the command that asks for the same, as it is typed; "" where there is none."""
+    """Return the command that asks for the same, as a person types it; "" for a trigger without a command."""
     match trigger:
         case ReloadAsked():
             words = ["reload", *trigger.mods]

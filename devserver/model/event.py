@@ -38,7 +38,7 @@ class Address(NamedTuple):
 def parse_source(text: str | None) -> Address:
     """Return the sender that a `source_id` names; a bare id is an agent, as in OpenAgents.
 
-    An unknown role is no error, unlike there: the whole text is an agent's id.
+    An unknown role is not an error, unlike there: the whole text is an agent's id.
     """
     if text in ("system", "mod"):
         return Address("system", "system")

@@ -140,7 +140,7 @@ class PlanDone:
     agents: AgentsSeen = AgentsSeen()
     held: Held = Held()
     then: PlanDone | None = None
-    """What was unloaded afterwards because it is no longer needed; told as a plan of its own."""
+    """What was unloaded afterwards because nothing needs it now; told as a plan of its own."""
     code: tuple[CodeChange, ...] = field(default=(), compare=False, repr=False)
     """The sources that it changed."""
 

@@ -162,7 +162,7 @@ class DoneForm(PlanForm):
     agents: AgentsForm
     held: HeldForm
     then: NotRequired[DoneForm]
-    """What was unloaded afterwards because it is no longer needed."""
+    """What was unloaded afterwards because nothing needs it now."""
 
 
 class ModForm(TypedDict):
@@ -469,7 +469,7 @@ class AskedLine(AskForm):
 
 
 class ModBlockedLine(TypedDict):
-    """A catalogue warns of a mod, which is no longer loaded; `runs` if it still runs."""
+    """A catalogue warns of a mod, which cannot be loaded now; `runs` if it still runs."""
 
     type: Literal["blocked"]
     time: str

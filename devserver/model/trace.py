@@ -14,7 +14,7 @@ from devserver.model.wire_form import iso_of
 
 ROW: tuple[tuple[str, str], ...] = (
     ("number", "counts the beginnings of events, from 1: what people type, as in #1287"),
-    ("parent", "the number of the event on whose behalf a handler sent this one; 0 if there is none"),
+    ("parent", "the number of the event on whose behalf a handler sent this one; 0 for none"),
     ("at_us", "when it began"),
     ("took_us", "how long its way was"),
     ("event_name", ""),

@@ -136,12 +136,12 @@ class Account:
             self.used += size
 
     def ask(self, size: int, owned: int) -> bool:
-        """Count `size` bytes for an owner that keeps `owned`; False if there is no room."""
+        """Count `size` bytes for an owner that keeps `owned`; False if that does not fit."""
         with self._lock:
             return self._take(size, size, owned)
 
     def hold(self, letter: Letter, owned: int) -> bool:
-        """Count a letter for one more owner that keeps `owned` bytes; False if there is no room."""
+        """Count a letter for one more owner that keeps `owned` bytes; False if that does not fit."""
         with self._lock:
             if not self._take(0 if letter.holders else letter.size, letter.size, owned):
                 return False

@@ -463,7 +463,7 @@ class Directory(AgentsElsewhere):
             already = sum(len(each.event_patterns) for each in agent.subscriptions.values())
             subscription = new_subscription(agent.agent_id, patterns, channels, already=already)
             if not self._subscriptions.ask(subscription.size, agent.subscribed):
-                raise EventRefused("too_many_patterns", "there is no room for more subscriptions; end some of yours")
+                raise EventRefused("too_many_patterns", "this network keeps no more subscriptions; end some of yours")
             agent.subscribed += subscription.size
             # A new dict each time: `wants` reads it from another thread.
             agent.subscriptions = {**agent.subscriptions, subscription.subscription_id: subscription}

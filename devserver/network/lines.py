@@ -102,7 +102,7 @@ class Lines:
         return found
 
     def why(self, agent: str, mod: str) -> dict[str, Any] | None:
-        """Return the version of a mod that an agent gets, and why; None if there is no such mod."""
+        """Return the version of a mod that an agent gets, and why; None for an unknown mod."""
         slot = self._registry.find(main_of(mod))
         if slot is None:
             return None

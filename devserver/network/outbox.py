@@ -106,7 +106,7 @@ class Outbox:
         _wake(waiter)
         return number
 
-    async def ready(self, consumer: int, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - running out is no error
+    async def ready(self, consumer: int, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - running out is not an error
         """Wait until an event is there for `consumer`, at most `timeout` seconds (None: without
         end).
 
@@ -127,7 +127,7 @@ class Outbox:
         is open."""
         return consumer == self._consumer and not self._closed
 
-    async def take(self, timeout: float) -> list[Letter]:  # noqa: ASYNC109 - running out is no error
+    async def take(self, timeout: float) -> list[Letter]:  # noqa: ASYNC109 - running out is not an error
         """Take all events that wait, or the first to come within `timeout` seconds; none when
         superseded or closed."""
         consumer = self.attach()

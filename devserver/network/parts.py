@@ -30,7 +30,7 @@ def read_parts(file: Path) -> dict[str, dict[str, Part]]:
 
 
 def _lines(rows: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
-    """Raise ValueError for numbers that two lines have, or that are none."""
+    """Raise ValueError for numbers that two lines have, or that are not numbers."""
     last = 0
     for first, end in sorted((first, end) for part in rows.values() for first, end in part):
         if not (isinstance(first, int) and isinstance(end, int) and last <= first < end <= ALL):
@@ -40,7 +40,7 @@ def _lines(rows: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
 
 
 def write_parts(file: Path, parts: Mapping[str, Mapping[str, Part]]) -> None:
-    """Replace the file; without lines there is none. Raises OSError."""
+    """Replace the file; without lines remove it. Raises OSError."""
     kept = {mod_id: {label: part for label, part in lines.items() if part} for mod_id, lines in parts.items()}
     kept = {mod_id: lines for mod_id, lines in kept.items() if lines}
     if kept:

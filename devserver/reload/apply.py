@@ -170,7 +170,7 @@ class Transaction:
     async def run(self, before: Phase | None = None) -> Carried:
         """Carry the group out; a fault of a mod never gets out of here.
 
-        With `before` the fold ends in front of that phase, and what it has made is left as it is: a check.
+        With `before` the fold ends in front of that phase, and what it has made stays: a check.
         """
         began = time.monotonic()
         failure: Failure | None = None

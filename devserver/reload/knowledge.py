@@ -546,7 +546,7 @@ class Knowledge:
         """Note an attempt with all places that it searched, found or not, and those of the mods
         that it needs.
 
-        An attempt on a mod that is no longer asked for is not noted.
+        An attempt on a mod that a later trigger does not ask for is not noted.
         """
         is_listed = any(module_of(each.path) == module_of(mod_path) for each in self.config.specs)
         if is_listed or came_with or self._registry.find(mod_path) is not None:
@@ -605,7 +605,7 @@ class Knowledge:
         return notices
 
     def _settle_lock(self, plan: Plan) -> list[Notice]:
-        """Forget failures among packages that are no longer in use."""
+        """Forget failures among packages that were in use before."""
         planned, elsewhere = {step.mod_path for step in plan.steps}, self._environment.is_elsewhere
         failed = {path: attempt for path, attempt in self.failed.items() if path not in planned}
         gone = [path for path, attempt in failed.items() if any(elsewhere(each) for each in attempt.touched)]

@@ -160,7 +160,7 @@ class Restarting:
 
     async def give_state(self, generation: Generation, limit: float) -> str:
         """Give a mod that is being loaded its state of the image before; return the result, "" if
-        there is none."""
+        it has none."""
         arrival = self.arrivals.get(module_of(generation.mod_path))
         return "" if arrival is None else await unpack_state(generation, arrival.state, limit)
 

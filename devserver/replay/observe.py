@@ -189,7 +189,7 @@ def _frozen(state: Mapping[Any, Any]) -> dict[Any, bytes | None]:
 
 
 def _thawed(data: bytes | None) -> Any:
-    """Return a value that was pickled here a moment ago, as it is shown."""
+    """Return a value that was pickled here a moment ago, in the form that is shown."""
     return ABSENT if data is None else shown(pickle.loads(data))
 
 

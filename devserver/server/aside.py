@@ -119,7 +119,7 @@ def _started(environ: Mapping[str, str], descriptors: tuple[int, int, int], fold
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=descriptors[2],
-        # Of its own session: it is no process of a mod, and no signal of the terminal is meant for it.
+        # Of its own session: it is not a process of a mod, and no signal of the terminal is meant for it.
         start_new_session=True,
     ) as process:
         how.begun(process.kill)

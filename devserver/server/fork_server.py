@@ -100,7 +100,7 @@ class ForkServer:
 def _live(control: socket.socket, work: Work, began: float) -> NoReturn:
     """Be the fork server, until the server is gone."""
     try:
-        # It is no process of a mod, and no signal of the terminal is meant for it.
+        # It is not a process of a mod, and no signal of the terminal is meant for it.
         os.setsid()
         os.chdir("/")
         faulthandler.disable()

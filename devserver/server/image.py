@@ -103,7 +103,7 @@ def write_memory(values: Mapping[str, Any]) -> int:
     """Write plain values to a file without a name, in memory if the system can do that; return its
     descriptor.
 
-    Raises OSError if there is no room for them.
+    Raises OSError if memory or disk is full.
     """
     descriptor = nameless_file()
     try:

@@ -93,7 +93,7 @@ class KeyActions:
         self._begin(self._network.submit(trigger))
 
     async def open_page(self) -> None:
-        """Open the dashboard in the browser, or show its address if there is none."""
+        """Open the dashboard in the browser, or show its address without one."""
         # Here and not above: rarely needed.
         from devserver.server.door import write_door
         from devserver.ui.browser import browse

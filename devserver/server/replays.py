@@ -198,7 +198,7 @@ class Replays:
     def saved(self, done: PlanDone) -> None:
         """Run the pins again after a plan, unless nothing of it was applied. Returns at once.
 
-        A start is no change: the process that runs them begins with the first one.
+        A start is not a change: the process that runs them begins with the first one.
         """
         is_start = done.plan.cause in _STARTS
         if is_start or not len(self._pins) or not any(each.status is Status.APPLIED for each in done.outcomes):
@@ -256,7 +256,7 @@ class Replays:
                 was = pin.last
                 pin.note(Observation.from_dict(answer["seen"]))
                 if pin.last is not None and pin.last.result is PinResult.DIFFERS and not _is(was, PinResult.DIFFERS):
-                    # A difference that is news has to show twice: chance is no word about the code.
+                    # A difference that is news has to show twice: chance says nothing about the code.
                     again = await self._host.ask(code, self._network.config, message, seconds)
                     if "seen" in again:
                         pin.note(Observation.from_dict(again["seen"]))

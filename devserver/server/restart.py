@@ -44,7 +44,7 @@ class Connections(Protocol):
         time."""
 
     def hand_over(self) -> list[HandedConnection]:
-        """Return every connection, as it is in this turn of the loop."""
+        """Return every connection of this turn of the loop."""
 
     def resume(self) -> None:
         """Continue after `pause`."""

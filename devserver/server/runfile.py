@@ -331,7 +331,7 @@ def _parsed(data: bytes, path: Path) -> RunFile:
         network = values.get("network", "network.yaml")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DevServerError(f"{path} is not the file of a server") from error
-    # Not bool, which is an int to Python, and not 0 or less, which are no process ids to the
+    # Not bool, which is an int to Python, and not 0 or less, which are not process ids to the
     # kernel.
     sound = isinstance(url, str) and isinstance(token, str) and type(pid) is int and pid > 0
     if not sound or not (started is None or isinstance(started, str)) or not isinstance(network, str):

@@ -504,7 +504,7 @@ class Server:
         return self._network.lines.why(agent, mod)
 
     def compared(self, mod: str) -> list[dict[str, Any]] | None:
-        """Return the differences of a mod's shadows; None if there is no such mod."""
+        """Return the differences of a mod's shadows; None for an unknown mod."""
         known = self._network.engine.registry.find(main_of(mod)) is not None
         return self._redactor.of(self._network.compare_mod(mod)) if known else None
 

@@ -56,7 +56,7 @@ def digest_of(data: bytes) -> Digest:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Read the bytes of a regular file; None if there is none.
+    """Read the bytes of a regular file; None if it is missing.
 
     Never blocks (a FIFO named x.py is not a source) and never reads more than SOURCE_LIMIT bytes.
     Raises OSError for a file that cannot be read, or is too large.

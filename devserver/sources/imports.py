@@ -176,7 +176,7 @@ def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
 
 
 def text_of(node: ast.expr | None) -> str | None:
-    """Return the text of a literal that is no empty text."""
+    """Return the text of a literal that is not empty."""
     return node.value or None if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 

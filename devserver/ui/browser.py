@@ -63,7 +63,7 @@ def command_for(
 
 def _chosen(command: str, url: str) -> list[str] | None:
     """Return the command in BROWSER, in which %s stands for the address, as everywhere; at its end
-    if there is none."""
+    without one."""
     try:
         words = shlex.split(command)
     except ValueError:

@@ -69,7 +69,7 @@ class Console:
         stream: where lines go.
         color: an explicit choice; otherwise the stream and the environment decide.
         width_of: gives the columns of the terminal.
-        clock: gives the present, as it is shown.
+        clock: gives the time that lines show.
         root: the folder that relative file names are relative to, for links.
         started: whether a network answers already; otherwise that begins with `Ready`.
         keys: whether single keys are read, so that hints name them.

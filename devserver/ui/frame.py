@@ -132,7 +132,7 @@ def excerpt(frame: Frame, view: View) -> tuple[Line, ...]:
 
 
 class _Marked(NamedTuple):
-    """A line of source as it is shown, and the columns of its carets."""
+    """A line of source for the screen, and the columns of its carets."""
 
     text: str
     offset: int = 0

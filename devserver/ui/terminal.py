@@ -81,7 +81,7 @@ def _single_keys(mode: list[Any]) -> list[Any]:
 
 
 def is_tty(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal; a closed one is none."""
+    """Return whether a stream is a terminal; a closed one is not."""
     try:
         return stream.isatty()
     except ValueError:

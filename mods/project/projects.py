@@ -105,7 +105,7 @@ def _forget(projects: Projects, most: int) -> None:
 
 
 def find(projects: Projects, project_id: str) -> Project:
-    """Return the project with an id. Raises Refused where there is none."""
+    """Return the project with an id. Raises Refused if it is missing."""
     project = projects.get(project_id)
     if project is None:
         raise Refused(f"there is no project {project_id!r}")

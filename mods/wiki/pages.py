@@ -57,7 +57,7 @@ def create(pages: Pages, rules: Rules, path: str, facts: dict[str, Any], first: 
 
 
 def find(pages: Pages, path: str) -> Page:
-    """Return the page at a path. Raises Refused where there is none."""
+    """Return the page at a path. Raises Refused if it is missing."""
     page = pages.get(path)
     if page is None:
         raise Refused(f"there is no page {path!r}", page_path=path)

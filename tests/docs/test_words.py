@@ -12,8 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 NAMES = re.compile(r"`[^`]*`")
-AVOIDED = re.compile(r"\b(nobody|somebody|whoever|anew|besides)\b", re.IGNORECASE)
-"""CONTRIBUTING says what to write instead: a noun, or `again`, or `beside`."""
+AVOIDED = re.compile(
+    r"\b(nobody|somebody|whoever|anew|besides|by now|(?-i:is none|are none)|is no (such|longer|room|process))\b",
+    re.IGNORECASE,
+)
+"""CONTRIBUTING says what to write instead: a noun, `again`, `beside`, `now`, `is missing`, `is not a`."""
 
 
 def sources() -> Iterator[Path]:

@@ -121,6 +121,6 @@ def test_a_state_from_another_host_runs_nothing(capsys: pytest.CaptureFixture[st
     """Plain values come, and classes of the mod; a name of anything else is refused."""
     plain = {"a": [1, 2.0, b"x", None, (True,)], "b": OrderedDict(c={3})}
     assert move._read(pickle.dumps(plain), {"mods"}) == plain
-    with pytest.raises(pickle.UnpicklingError, match="print is no class of the mod"):
+    with pytest.raises(pickle.UnpicklingError, match="print is not a class of the mod"):
         move._read(pickle.dumps(Evil()), {"mods"})
     assert capsys.readouterr().out == ""

@@ -8,7 +8,7 @@ No I/O, no clock, no side effect. Vocabulary: `devserver.model.plan`. What is de
     ReloadAsked     reload these mods, or all; load those that network.yaml lists and that do not run
     LoadAsked       load one mod
     UnloadAsked     unload one mod, perhaps with those that need it
-    TidyAsked       unload what is no longer needed
+    TidyAsked       unload what nothing needs now
     UndoAsked       go back to the code and state before the last reload of these mods, or the latest reload
     RestartAsked    replace the process in place, where policy and state allow that
     LineAsked       load a version beside a mod

@@ -200,7 +200,7 @@ def version_after(
 
 
 def suits(needed: Requirement, version: str) -> bool:
-    """Return whether a version suits, as far as it is known."""
+    """Return whether a version suits, as far as that is known."""
     return not version or needed.allows(version)
 
 

@@ -60,7 +60,7 @@ class Situation:
     attempt failed and whose sources have changed since; `declared`: the requirements in the sources
     of mods that are to be loaded. `undoable`: for each mod whose last reload can be undone the mods
     and the modules of that; `latest`: the mods that the last change has reloaded; `final`: its
-    other effects, which cannot be undone. `deleted`: those of the stale sources that are no longer
+    other effects, which cannot be undone. `deleted`: those of the stale sources that are not
     on disk; `missing`: the live mods (by id) whose own source is among them and that are not found
     elsewhere, each with it; `missed`: those of them that have been told already. `absent`: the mods
     (by path) that network.yaml asks for and that do not exist, each with the searched places.
@@ -178,7 +178,7 @@ class Situation:
 
 
 def not_loaded(name: str, situation: Situation) -> str:
-    """Return that there is no such mod, and which one may be meant."""
+    """Say that the mod is unknown, and which one may be meant."""
     ids = [mod.mod_id for mod in situation.live]
     close = difflib.get_close_matches(mod_id_of(name), ids, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Loaded: {', '.join(ids) or 'none'}."

@@ -137,7 +137,7 @@ class Channel(asyncio.BufferedProtocol):
         self.transport.abort()
 
     def refuse_more(self) -> None:
-        """End it because there is no room for more of its bytes."""
+        """End it because its share of memory is full."""
         self.transport.abort()
 
     @property
@@ -159,7 +159,7 @@ class Channel(asyncio.BufferedProtocol):
         return len(self.unread) + self._unsent
 
     def count(self) -> None:
-        """Tell the account the held bytes, and end the connection if there is no room for them."""
+        """Tell the account the held bytes, and end the connection if they do not fit."""
         size, counted = self.size, self._counted
         if size == counted or self.transport.is_closing():
             return

@@ -38,7 +38,7 @@ REQUEST_SECONDS = 10.0
 """Seconds for a request to arrive, from its first byte, or from the beginning of its connection, to
 its last."""
 CROWDED_SECONDS = 1.0
-"""The same if there is no room."""
+"""The same if memory for it is used up."""
 CROWDED_PLACES = 8
 """The most connections that may then ask for health at a time; further ones are refused unheard."""
 KEEP_ALIVE_SECONDS = 75.0

@@ -43,7 +43,7 @@ MOST_ACCEPTED = 16
 FULL_SECONDS = 0.1
 """Seconds without accepting when not even a refusal could be sent."""
 HOLDINGS = 3
-"""How often a body may be held at once: as it came, as it is put together, and as the answer to
+"""How often a body may be held at once: as it came, put together, and as the answer to
 it."""
 _log = logger("devserver.api")
 
