@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,6 @@ IDLE_SECONDS = 600.0
 """Seconds without a question after which the process ends."""
 _DEATHS, _DEATHS_WITHIN = 3, 30.0
 _SLACK = 5.0
-_TRIES = 20
 
 
 class ReplayFailed(DevServerError):
@@ -72,10 +70,6 @@ class _Process:
             raise ReplayFailed(f"the replay process has ended ({type(error).__name__})") from error
         except TimeoutError as error:
             raise ReplayFailed(f"the replay process did not answer within {seconds:g} s") from error
-
-    def clean(self) -> None:
-        """Remove the files that it has written."""
-        self._folder.cleanup()
 
     async def end(self) -> None:
         """End it, and remove the files that it has written."""
@@ -171,16 +165,6 @@ class Host:
             if self._process is not None and name in self._process.names:
                 self._process.names.discard(name)
                 await self._process.ask({"do": "drop", "name": name}, _SLACK)
-
-    def kill(self) -> None:
-        """Kill the process at once, because this one is about to be replaced. Blocks for that
-        moment."""
-        if self._process is not None:
-            with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self._process.pid, signal.SIGKILL)
-                _await_end(self._process.pid)
-            self._process.clean()
-            self._process = None
 
     async def end(self) -> None:
         """End the process, if there is one."""
@@ -281,17 +265,6 @@ class Host:
         if self._process is not None and not self._lock.locked():
             process, self._process = self._process, None
             self._ending = asyncio.get_running_loop().create_task(process.end())
-
-
-def _await_end(pid: int) -> None:
-    """Wait until a killed process is gone. Raises ChildProcessError if another has reaped it."""
-    # asyncio reaps it on a thread of its own, in most versions; being faster would be reported as a
-    # fault.
-    for _ in range(_TRIES):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        time.sleep(0.01)
-    os.waitpid(pid, 0)
 
 
 def _is_same(one: Code, other: Code) -> bool:

@@ -95,11 +95,11 @@ class Replaying:
                 self._has_pins = False
         return self._has_pins
 
-    def give_way(self) -> None:
+    async def give_way(self) -> None:
         """Make way for the next image of this process, which starts a replay process of its own on
         demand."""
         if self._replays is not None:
-            self._replays.give_way()
+            await self._replays.end()
 
     async def end(self) -> None:
         """End everything that was begun."""

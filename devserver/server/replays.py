@@ -572,10 +572,6 @@ class Replays:
 
     # The end
 
-    def give_way(self) -> None:
-        """Make way for the next image of this process."""
-        self._host.kill()
-
     async def end(self) -> None:
         """End the replay process."""
         await self._host.end()

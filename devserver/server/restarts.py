@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
@@ -31,7 +31,8 @@ Begin = Callable[[Coroutine[Any, Any, object]], None]
 class Restarts:
     """The restarts of one run, one at a time.
 
-    `survives` gives further surviving values, as plain values, and descriptors by their names;
+    `give_way` ends processes that the next image starts itself; `survives` gives further surviving
+    values, as plain values, and descriptors by their names;
     `serve_on` takes back what that and the end of the face have closed.
     """
 
@@ -46,6 +47,7 @@ class Restarts:
         heard: list[socket.socket],
         face: Face,
         survives: Survives,
+        give_way: Callable[[], Awaitable[None]],
         serve_on: Callable[[], None],
         tell: Callable[[Any], None],
         begin: Begin,
@@ -59,6 +61,7 @@ class Restarts:
         self._heard = heard
         self._face = face
         self._survives = survives
+        self._give_way = give_way
         self._serve_on = serve_on
         self._tell = tell
         self._begin = begin
@@ -98,6 +101,7 @@ class Restarts:
             more=self._more,
             again=self._options.supervised.again,
             last=self._face.leave,
+            give_way=self._give_way,
             serve_on=self._serve_on,
         )
 

@@ -219,6 +219,7 @@ class Server:
             heard=self._heard,
             face=self._face,
             survives=self._survives,
+            give_way=self._replaying.give_way,
             serve_on=self._serve_on,
             tell=self.tell,
             begin=self._begin,
@@ -459,7 +460,6 @@ class Server:
         """Return what survives a restart beside the network, and the descriptors of that."""
         claim = self._files.hand_over()
         self.recording.end()
-        self._replaying.give_way()
         self.views.close()
         values = {
             "token": self._token,

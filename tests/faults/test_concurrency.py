@@ -259,7 +259,7 @@ def test_a_flood_of_handlers_that_never_answer_ends(site: Site) -> None:
 
 
 def test_a_handler_that_fails_all_the_time_costs_no_memory(site: Site) -> None:
-    """Each of sixteen hundred events gets its answer, the log stays short, and the second half of them takes no more."""
+    """Each of sixteen hundred events gets its answer, the log is short; the second half takes no more memory."""
     site.mod("work", "@mod_event_handler('work.fail.do')\nasync def fail(self, event):\n    raise ValueError('no')")
     with serving(site) as live, ThreadPoolExecutor(4) as pool:
         wires = [(live.join(f"a{number}"), live.wire()) for number in range(4)]
