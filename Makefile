@@ -49,7 +49,7 @@ test: $(READY)  ## the tests, under five minutes
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-all: $(READY_ALL)  ## the slow tests too, and those against the package openagents
-	$(BIN)/python -m pytest $(WORKERS) -m '' $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m '' --hypothesis-profile thorough $(ARGS)
 	$(MAKE) test-openagents test-lowest
 
 test-openagents: $(addprefix test-openagents-,$(OPENAGENTS))  ## its tests on the oldest and the newest openagents that are known

@@ -14,7 +14,8 @@ from hypothesis import settings
 from workspaces import Workspace, without_mods
 
 # An example that comes late on a busy machine is not a wrong one; `timeout` of pytest bounds what hangs.
-settings.register_profile("facts", deadline=None)
+settings.register_profile("facts", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=200)  # of `make test-all`
 settings.load_profile("facts")
 
 
