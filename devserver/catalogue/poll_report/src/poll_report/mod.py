@@ -55,7 +55,7 @@ class PollReportMod(BaseMod):
         return EventResponse(True, report["text"], report)
 
     async def report_when_due(self) -> None:
-        """Send the report, where the last one is as old as its span of days."""
+        """Send the report, where the last one is as many days old as it is about."""
         if self.network.time() - self.state["reported_at"] < self.config.days * DAY:
             return
         report = await self._report(self.config.days)

@@ -45,7 +45,7 @@ def _make_room(polls: Polls, most: int) -> None:
 
 
 def find(polls: Polls, poll_id: str) -> Poll:
-    """Find a poll. Raises Refused for an unknown one."""
+    """Find a poll. Raises Refused where there is none."""
     poll = polls.get(poll_id)
     if poll is None:
         raise Refused(f"there is no poll {poll_id!r}", poll_id=poll_id)
@@ -58,7 +58,7 @@ def vote(poll: Poll, agent: str, options: list[str]) -> None:
         raise Refused(f"poll {poll['poll_id']} is closed", **result(poll))
     unknown = [each for each in options if each not in poll["options"]]
     if unknown:
-        raise Refused(f"{unknown[0]!r} is not one of the options: {', '.join(poll['options'])}")
+        raise Refused(f"{unknown[0]!r} is none of the options: {', '.join(poll['options'])}")
     if len(options) > 1 and not poll["several"]:
         raise Refused("in this poll an agent votes for one option")
     votes = poll["votes"]
