@@ -53,7 +53,7 @@ _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
 value."""
 
 _GIT_PATIENCE = 10.0
-_GIT_QUIET = 0.5
+_GIT_QUIET = 1.0
 
 _TOGETHER = 0.2
 """Seconds that whole files wait for files that are saved at the same time and still being

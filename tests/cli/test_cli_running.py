@@ -48,7 +48,10 @@ def test_saves_that_are_paused_wait_until_they_are_applied(server: Running) -> N
 def test_resume_applies_everything_that_waits_and_ends_the_pause(server: Running) -> None:
     """network.yaml and a mod, saved while paused, are applied by one command; later saves are applied at once."""
     oa_dev(server.folder, "pause")
-    write(server.folder, NETWORK + "      config: {loud: true}\n", ECHO_V2)
+    loud = NETWORK + "      config: {loud: true}\n"
+    write(server.folder, loud)
+    server.until(type="notice", message="network.yaml saved; 1 save waits, oa-dev apply applies it")
+    write(server.folder, loud, ECHO_V2)
     server.until(type="notice", message="mods/echo/mod.py saved; 2 saves wait, oa-dev apply applies them")
     done = answer(server.folder, "resume")
     status = answer(server.folder, "status")

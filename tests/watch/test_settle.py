@@ -99,7 +99,7 @@ def test_an_empty_file_has_to_stay_empty(file: Path, monkeypatch: pytest.MonkeyP
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 3:
+        if len(pauses) == 1:
             file.write_bytes(SOURCE)
 
     monkeypatch.setattr("devserver.sources.settle.time.sleep", pause)
