@@ -27,6 +27,9 @@ _QUIET = 10
 _STEP = 0.02
 _AGAIN = (0.05, 0.1)
 """Seconds after which code that is still alive is looked for again, before it is told."""
+_UNSEEN = 0.5
+"""Seconds after which code without a visible holder is looked for once more: on a loaded machine a
+thread may stand for long with it in a local variable."""
 _AT_ONCE = (0.002, 0.01, 0.03)
 """Seconds after which it is looked for before the reload is told."""
 _MOST_WAITING = 16
@@ -115,8 +118,11 @@ class Proof:
                 self._settle([case])
                 return {}
         if case.is_ready and case in self._cases:
-            self._settle([case])
-            await self._name(case)
+            found = await self._holders(case)
+            # A thread that is about to let go of it shows no holder either: that is looked at again, and told later.
+            if census.UNSEEN not in found.values():
+                self._settle([case])
+                self._name(case, found)
         return {mod_id: self.held[mod_id] for mod_id, _ in case.ran if mod_id in self.held}
 
     def is_proven(self, mod_id: str) -> bool:
@@ -164,7 +170,11 @@ class Proof:
         alive = [each for each in alive if each in self._cases]
         self._settle(cases)
         for case in alive:
-            await self._name(case)
+            found = await self._holders(case)
+            if census.UNSEEN in found.values():
+                await asyncio.sleep(_UNSEEN)
+                found = await self._holders(case) if await self._alive([case]) else {}
+            self._name(case, found)
 
     def _settle(self, cases: Sequence[_Case]) -> None:
         """Note the census of these: earlier findings count no more."""
@@ -178,18 +188,19 @@ class Proof:
         self._cost = await self._home.run(_collect)
         return [case for case in cases if any(each.alive() for each in case.remains)]
 
-    async def _name(self, case: _Case) -> None:
-        holders: list[Holder] = []
+    async def _holders(self, case: _Case) -> dict[Remains, str]:
+        """Return what holds each part of the code that is alive, in words."""
+        found = {each: await self._home.run(_holder, each, self._states()) for each in case.remains if case.ran}
+        return {each: what for each, what in found.items() if what is not None}
+
+    def _name(self, case: _Case, found: Mapping[Remains, str]) -> None:
+        lingers = [each for each, what in found.items() if what == census.LINGERING]
+        self._cases += [_Case([each], case.ran, ()) for each in lingers]
         mod_id, number = next(iter(case.ran), ("", 0))
-        for remains in case.remains if case.ran else ():
-            what = await self._home.run(_holder, remains, self._states())
-            if what == census.LINGERING:
-                self._cases.append(_Case([remains], case.ran, ()))
-            elif what is not None and (what, remains.module) not in ((each.what, each.module) for each in holders):
-                holders.append(Holder(remains.module, number, what))
-        if holders:
-            self.held[mod_id] = tuple(holders)
-            self._found(tuple(holders))
+        held = [(each.module, number, what) for each, what in found.items() if each not in lingers]
+        if held:
+            self.held[mod_id] = holders = tuple(Holder(*each) for each in dict.fromkeys(held))
+            self._found(holders)
 
 
 async def _collect() -> float:
