@@ -92,6 +92,7 @@ async def test_processes_of_mods_are_named_and_ended(workspace: Workspace) -> No
 CRAMPED = '''\
 """Leaves the process no room for the arguments of another program when it ends, as long as a file is there."""
 
+import os
 import pathlib
 import resource
 
@@ -104,7 +105,7 @@ class CrampedMod(BaseMod):
 
     def shutdown(self):
         roomy = resource.getrlimit(resource.RLIMIT_STACK)[1]
-        soft = 4 * 128 * 1024 if pathlib.Path("cramped").exists() else roomy
+        soft = 4 * 128 * 1024 if pathlib.Path(os.environ["CRAMPED"]).exists() else roomy
         resource.setrlimit(resource.RLIMIT_STACK, (soft, roomy))
 
     @mod_event_handler("cramped.starts.count")
@@ -115,14 +116,17 @@ class CrampedMod(BaseMod):
 
 
 async def test_where_the_system_refuses_the_image_of_before_serves_on(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """It says why; states, agents and connections are there, it watches and stops as before, and restarts later."""
     for number in range(3):
         monkeypatch.setenv(f"FILLING_{number}", "x" * 100_000)
+    # Elsewhere: a file in the workspace that the mod asks for is one of its inputs.
+    file = tmp_path_factory.mktemp("elsewhere") / "cramped"
+    monkeypatch.setenv("CRAMPED", str(file))
     workspace.add_mod("cramped", CRAMPED)
     async with serving(workspace) as server, crowd(server.port) as made:
-        workspace.write("cramped", "")
+        file.touch()
         image, mark = start_of(server.pid), server.mark()
         code, said = await command(server, "restart")
         assert (code, "Argument list too long" in said) == (1, True), said
@@ -130,7 +134,7 @@ async def test_where_the_system_refuses_the_image_of_before_serves_on(
         assert start_of(server.pid) == image
         assert await asked(server, "cramped.starts.count") == {"starts": 2}
         assert (await made.bea.ask("wiki.page.list"))["success"]
-        (workspace.root / "cramped").unlink()
+        file.unlink()
         mark = server.mark()
         workspace.write("mods/wiki/mod.py", workspace.read("mods/wiki/mod.py") + "\nX = 1\n")
         assert (await server.outcome("wiki", mark))["status"] == "applied"
