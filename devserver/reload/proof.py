@@ -120,7 +120,7 @@ class Proof:
         if case.is_ready and case in self._cases:
             found = await self._holders(case)
             # A thread that is about to let go of it shows no holder either: that is looked at again, and told later.
-            if census.UNSEEN not in found.values():
+            if all(what != census.UNSEEN for _, what in found):
                 self._settle([case])
                 self._name(case, found)
         return {mod_id: self.held[mod_id] for mod_id, _ in case.ran if mod_id in self.held}
@@ -171,9 +171,9 @@ class Proof:
         self._settle(cases)
         for case in alive:
             found = await self._holders(case)
-            if census.UNSEEN in found.values():
+            if any(what == census.UNSEEN for _, what in found):
                 await asyncio.sleep(_UNSEEN)
-                found = await self._holders(case) if await self._alive([case]) else {}
+                found = await self._holders(case) if await self._alive([case]) else []
             self._name(case, found)
 
     def _settle(self, cases: Sequence[_Case]) -> None:
@@ -188,19 +188,22 @@ class Proof:
         self._cost = await self._home.run(_collect)
         return [case for case in cases if any(each.alive() for each in case.remains)]
 
-    async def _holders(self, case: _Case) -> dict[Remains, str]:
-        """Return what holds each part of the code that is alive, in words."""
-        found = {each: await self._home.run(_holder, each, self._states()) for each in case.remains if case.ran}
-        return {each: what for each, what in found.items() if what is not None}
+    async def _holders(self, case: _Case) -> list[tuple[Remains, str]]:
+        """Return the parts of the code that are alive, and what holds each, in words."""
+        found = [(each, await self._home.run(_holder, each, self._states())) for each in case.remains if case.ran]
+        return [(each, what) for each, what in found if what is not None]
 
-    def _name(self, case: _Case, found: Mapping[Remains, str]) -> None:
-        lingers = [each for each, what in found.items() if what == census.LINGERING]
-        self._cases += [_Case([each], case.ran, ()) for each in lingers]
+    def _name(self, case: _Case, found: Iterable[tuple[Remains, str]]) -> None:
         mod_id, number = next(iter(case.ran), ("", 0))
-        held = [(each.module, number, what) for each, what in found.items() if each not in lingers]
+        held: dict[Holder, None] = {}
+        for remains, what in found:
+            if what == census.LINGERING:
+                self._cases.append(_Case([remains], case.ran, ()))
+            else:
+                held[Holder(remains.module, number, what)] = None
         if held:
-            self.held[mod_id] = holders = tuple(Holder(*each) for each in dict.fromkeys(held))
-            self._found(holders)
+            self.held[mod_id] = tuple(held)
+            self._found(self.held[mod_id])
 
 
 async def _collect() -> float:

@@ -307,7 +307,7 @@ async def test_the_author_away_is_waited_for_and_then_named(together: Together) 
     lost = await asyncio.wait_for(asking, 10)
     assert lost.data["code"] == "host_lost" and "send it again with the same event_id" in lost.message
     away = await send(gpu, event("chat.say", "bob"))
-    assert away.data["code"] == "host_away" and "host laptop is away" in away.message
+    assert away.data["code"] == "host_away" and "host laptop has been away" in away.message
 
 
 async def test_the_engine_crashes_and_comes_back(together: Together) -> None:
