@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,16 @@ def test_links_between_pages_lead_to_files(page: Path) -> None:
     """A link to a file of the repository names one that is there."""
     targets = [each.partition("#")[0] for each in _LINK.findall(page.read_text())]
     assert [each for each in targets if each and "://" not in each and not (page.parent / each).exists()] == []
+
+
+def test_readme_begins_with_how_to_get_it_and_two_commands_that_exist() -> None:
+    """From an index, from a clone, or without installing it; what is installed for that has no tools for tests."""
+    first, second = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
+    assert all(each in first for each in ("pip install oa-dev", "pip install /path/to/clone", "uvx oa-dev"))
+    app = subprocess.run([sys.executable, "-m", "devserver", "--help"], capture_output=True, text=True, check=True)
+    assert [each.split()[1] in app.stdout for each in second.splitlines()] == [True, True]
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert not [each for each in asked if re.match("pytest|mypy|ruff|hypothesis", each)]
 
 
 def test_the_settings_of_the_site_are_strict() -> None:
