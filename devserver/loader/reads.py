@@ -103,6 +103,9 @@ def _on_audit(event: str, arguments: tuple[Any, ...]) -> None:
         _note_read(os.getcwd() if arguments[0] is None else arguments[0], LISTING)
     elif event == "os.rename":
         _note_written(arguments[1])
+    elif event == "os.mkdir":
+        # It changes the list of the folder that it is in, which the mod may have asked for.
+        _note_written(arguments[0])
     elif event == "sqlite3.connect":
         if (refuse := on_bound.get()) is not None:
             refuse("sqlite3 connection")

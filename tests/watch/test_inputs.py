@@ -189,3 +189,17 @@ async def test_what_a_mod_writes_itself_is_no_change(desk: Watching) -> None:
     assert desk.reloads() == []
     assert desk.explained() == {}
     assert (desk.folder / "mods/echo/app.db").is_file()
+
+
+async def test_a_folder_that_a_mod_makes_for_its_data_is_no_change(desk: Watching) -> None:
+    """Also in a folder that it has listed, where one that a person makes is a change."""
+    own = (
+        "def initialize(self):\n    store = HERE / 'store'\n    store.mkdir(exist_ok=True)\n"
+        "    self.had = list(store.glob('*'))\n    (store / 'files').mkdir(exist_ok=True)\n"
+    )
+    desk.write("mods/echo/mod.py", mod_text("Echo", served("echo", 0) + own, HERE))
+    await desk.begin()
+    await desk.seen()
+    assert desk.reloads() == []
+    (desk.folder / "mods/echo/store/more").mkdir()
+    await until(desk.reloads)
