@@ -229,5 +229,5 @@ def session_file(text: str) -> Path:
     """Return the file that an argument names. Raises Problem if it is missing."""
     path = Path(text)
     if not path.is_file():
-        raise Problem(f"there is no session {text}")
+        raise Problem(f"session {text} does not exist")
     return path

@@ -34,7 +34,7 @@ class Moving:
         if self._is_held():
             raise _refusal("the server does not apply saves by itself now: oa-dev resume")
         if to not in hosts:
-            raise _refusal(f"there is no host {to}; there are {', '.join(sorted(hosts))}")
+            raise _refusal(f"host {to} has not joined; the hosts are {', '.join(sorted(hosts))}")
         before = self._path.read_bytes()
         specs = {
             name: each for each in parse_network(before).mods for name in (mod_id_of(each.path), module_of(each.path))

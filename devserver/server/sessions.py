@@ -71,7 +71,7 @@ class Sessions:
 
     async def _session(self, name: str) -> Session:
         if name not in await self._names():
-            raise DevServerError(f"there is no session {name}: oa-dev run --record makes one")
+            raise DevServerError(f"session {name} does not exist: oa-dev run --record makes one")
         data = await asyncio.to_thread(self._files.read, name, MOST_BYTES + 1)
         size = len(data or b"")
         if self._latest is None or self._latest[:2] != (name, size):

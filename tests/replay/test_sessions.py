@@ -140,7 +140,7 @@ async def test_a_session_is_looked_at_at_any_of_its_events(folder):
         assert (edited["of"], edited["seen"]["success"], edited["recorded"]["success"]) == (2, True, True)
         assert edited["seen"]["message"] == edited["recorded"]["message"] == "Page page-1 is at version 2"
         assert network.mods["mods.wiki"].state["pages"] == {}
-        for name, number, why in (("../one", 1, "there is no session"), ("one.jsonl", 10**6, "has no event")):
+        for name, number, why in (("../one", 1, "does not exist"), ("one.jsonl", 10**6, "has no event")):
             with pytest.raises(DevServerError, match=why):
                 await sessions.moment(name, number=number, mod="wiki", path="")
     finally:
