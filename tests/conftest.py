@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,18 @@ def pytest_collection_finish() -> None:
     """Set apart what collecting the tests has made: hundreds of them look through all objects at their end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what its network told: the cause is most often there."""
+    report = yield
+    for each in getattr(item, "funcargs", {}).values() if report.failed else ():
+        if isinstance(each, Workspace):
+            report.sections.append(("facts", "\n".join(map(str, each.facts))))
+    return report
 
 
 @pytest.fixture

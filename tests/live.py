@@ -25,7 +25,7 @@ from invariants import log_faults
 from nursery import SCRIPT as OA_DEV
 from nursery import Popen
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a fact that was waited for is taken to be never coming."""
 
 Json = dict[str, Any]

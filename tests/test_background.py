@@ -74,8 +74,9 @@ WAYS = {
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nothing may be left for asyncio's own log."""
     yield
-    assert [each for each in caplog.records if each.name == "asyncio" and each.levelno >= logging.ERROR] == []
-    assert record_faults(caplog.records) == []
+    records = caplog.get_records("call")
+    assert [each for each in records if each.name == "asyncio" and each.levelno >= logging.ERROR] == []
+    assert record_faults(records) == []
 
 
 @pytest.mark.usefixtures("quiet")

@@ -20,7 +20,7 @@ from devserver.model.change import ConfigChanged, FilesChanged
 from devserver.model.facts import Fact, Outcome, PlanDone
 from devserver.sources.files import sources_now
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a fact that was waited for is taken to be never coming."""
 
 

@@ -188,7 +188,7 @@ class Served:
 
     async def until(self, fact: Callable[[], bool]) -> None:
         """Wait until something is so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not fact():  # noqa: ASYNC110 - what makes it so knows nothing of this test
                 await asyncio.sleep(0)
 
@@ -234,7 +234,7 @@ class Line:
     async def ask(self, request: bytes) -> Answered:
         """Send a request and read its answer, which may come before all of the request has gone."""
         self.writer.write(request.replace(b"@HOST@", self.host))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self._answer(bodiless=request.startswith(b"HEAD"))
 
     async def _answer(self, *, bodiless: bool) -> Answered:

@@ -71,7 +71,7 @@ async def test_a_bad_frame_ends_its_own_line_with_the_right_code(served, case, c
         line.writer.write(SHAKE.replace(b"@HOST@", line.host))
         await line.reader.readuntil(b"\r\n\r\n")
         line.writer.write(data)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await closing_code(line) == code
         await other.send(json.dumps({"type": "ping"}))
         assert json.loads(await other.recv()) == {"type": "pong"}

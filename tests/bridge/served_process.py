@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from nursery import SCRIPT as OA_DEV
 from nursery import forking
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 Line = dict[str, Any]
 

@@ -115,7 +115,7 @@ async def test_the_replay_process_ends_with_its_server(
     (pid,) = replay_processes(server)
     server.signal(number)
     await server.ended()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _is_there(pid):  # noqa: ASYNC110 - nothing tells when a process has ended that is no child
             await asyncio.sleep(0.01)
 

@@ -51,7 +51,7 @@ async def _reload(workspace: Workspace, server: Running, numbers: range) -> None
 async def _counts(server: Running, agents: Crowd) -> dict[str, Any]:
     """What the process holds, when the last old generation has ended."""
     found = await _count(server, agents)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while found["classes"] > 2:
             found = await _count(server, agents)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 
@@ -58,15 +59,31 @@ def test_what_only_holds_itself_is_collected_though_its_network_is_frozen(monkey
     garbage.collect()
     assert seen() is None
     assert gc.get_freeze_count() > len(gc.get_objects())
-    assert garbage.expected_cost() >= gc.get_freeze_count() * 5e-7
+    assert garbage.expected_cost() >= gc.get_freeze_count() * garbage._PER_BLOCK
 
 
 def test_a_small_network_is_not_frozen() -> None:
     """A collection of it is not felt, and code that was replaced is to go at once."""
-    gc.freeze()
+    garbage.freeze_own()
     before = gc.get_freeze_count()
     garbage.end_start()
     assert gc.get_freeze_count() == before
+
+
+def test_an_estimate_disturbs_no_thread_that_makes_a_tuple() -> None:
+    """A list of all objects would hold the tuple that grows, which then cannot."""
+    made: list[int] = []
+
+    def work() -> None:
+        for _ in range(20_000):
+            made.append(len(tuple(each for each in range(15))))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        garbage.expected_cost()
+        garbage.settle()
+    assert len(made) == 20_000
 
 
 def test_what_came_in_the_first_minute_is_frozen_where_it_would_be_felt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ async def test_a_mod_may_pass_the_very_event_on(work: Workspace, at: str) -> Non
     work.mod("a", body)
     work.mod("b", ANSWERS)
     await work.start("mods.a", "mods.b", home=at)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await work.net.process_event(note(event_id="e1"))).data == {"by": "mods.b"}
 
 

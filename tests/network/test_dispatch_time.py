@@ -34,7 +34,7 @@ async def test_a_handler_that_does_not_come_back_is_ended_and_its_sender_told(wo
     await work.start("mods.a", "mods.b", home=at, dev={"limits": {"handler": 0.1}})
     waiting = [asyncio.create_task(work.ask("wait.here")) for _ in range(5)]
     assert (await work.net.process_event(note())).success
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answers = await asyncio.gather(*waiting)
     assert {(each.success, each.message) for each in answers} == {
         (False, "a v1: the handler did not answer within 0.1 s")
@@ -53,7 +53,7 @@ async def test_the_sender_of_an_ended_handler_goes_on_unharmed(work: Workspace) 
     answer = await work.ask("wait.here")
     assert answer.data == {"code": "handler_timeout"}
     assert task.cancelling() == 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.sleep(0)
 
 
@@ -109,7 +109,7 @@ async def test_a_handler_that_goes_on_although_it_was_ended_keeps_no_sender(
 ) -> None:
     """Its sender is told all the same, also one that repeats the event; it is named, and what it sends is refused."""
     await goes_on(work, handler=0.1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         event = Event(event_name="wait.here", source_id="ana")
         answers = [await work.net.process_event(event) for _ in range(2)]
     assert {(each.success, each.message) for each in answers} == {
@@ -138,7 +138,7 @@ async def test_a_sender_that_runs_a_handler_itself_is_told_too_when_that_goes_on
     work.mod("a", GOES_ON)
     work.mod("b", ANSWERS)
     await work.start("mods.a", "mods.b", dev={"limits": {"handler": 0.1}})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answers = [await work.ask("wait.here") for _ in range(2)]
         await asyncio.sleep(0)
     assert {(each.message, each.data["code"]) for each in answers if each.data} == {
@@ -175,7 +175,7 @@ async def test_a_handler_of_a_replaced_generation_that_goes_on_keeps_no_sender(w
     sending = asyncio.create_task(work.ask("wait.here"))
     await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
     await work.save_mod("a", GOES_ON + "    # edited\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await sending
     assert (answer.success, answer.data) == (False, {"code": "handler_timeout"})
     await until(lambda: bool(still_running(work)))
@@ -194,7 +194,7 @@ async def test_whoever_waits_for_a_handler_that_goes_on_is_told_at_its_own_limit
     work.mod("c", body)
     work.mod("a", GOES_ON)
     await work.start("mods.c", "mods.a", home="thread", dev={"limits": {"handler": 0.1}})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await work.ask("wait.outer")
     assert (answer.message, answer.data) == (
         "c v1: the handler did not answer within 0.1 s",
@@ -216,7 +216,7 @@ async def test_a_handler_that_waits_for_another_is_ended_with_it(work: Workspace
     work.mod("a", body)
     work.mod("b", WAITS)
     await work.start("mods.a", "mods.b", home=at, dev={"limits": {"handler": 0.1}})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await work.ask("wait.outer")
     assert not answer.success
     assert answer.data == {"code": "handler_timeout"}
@@ -338,7 +338,7 @@ async def test_a_blocked_mods_loop_stalls_events_for_mods_and_nothing_else(work:
     await work.net.register_agent("bob")
     blocked = asyncio.create_task(work.net.ingest(Event(event_name="block.thread", source_id="ana"), LOCAL))
     await until(lambda: work.net.running_mods()["a"]["in_flight"] == 1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await work.net.register_agent("eve")
         for n in range(3):
             said = note(destination_id="agent:bob", event_id="same" if n else "first")

@@ -30,7 +30,7 @@ class Line:
 
     async def all(self) -> list[str]:
         """Who went through, in order, when no one is on the way any more."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         return self.through
 

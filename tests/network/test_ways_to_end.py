@@ -38,7 +38,7 @@ async def test_whatever_a_handler_raises_is_its_mods_error(work: Workspace, way:
     work.mod("end", ENDS.format(way=way), "import asyncio")
     await work.start("mods.end", home="thread")
     for number, name in enumerate(("end.async.get", "end.sync.get"), 1):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await work.ask(name)
         assert (answer.success, answer.data) == (False, {"code": "mod_error", "mod_id": "end"})
         (mod,) = work.net.mods()

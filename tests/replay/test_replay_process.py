@@ -29,7 +29,7 @@ def children_of(pid: int) -> list[int]:
 
 
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_gone(pid):  # noqa: ASYNC110 - nothing tells when a process has ended that is no child
             await asyncio.sleep(0.01)
 
@@ -190,7 +190,7 @@ async def test_a_fork_ends_with_the_process(replayed):
     async with replayed(naughty=NAUGHTY) as net:
         await net.run("naughty.do", {"what": "pid"})
         asking = asyncio.create_task(net.answer("naughty.do", {"what": "loop"}, seconds=30.0))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (found := children_of(net.host.pid)):  # noqa: ASYNC110 - nothing tells when it has forked
                 await asyncio.sleep(0.01)
         os.kill(net.host.pid, signal.SIGKILL)

@@ -27,7 +27,7 @@ from devserver.sources.files import sources_now
 
 _LIMIT = 20.0
 """Seconds after which a side that does not answer is a failure."""
-_PATIENCE = 15.0
+_PATIENCE = 60.0
 """Seconds in which the census has to be taken; on a quiet machine it is two."""
 
 Question = tuple[str, str]

@@ -19,7 +19,7 @@ from devserver.ui.keymap import KeyPressed
 from devserver.ui.keys import Keys
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Desk:

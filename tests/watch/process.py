@@ -15,7 +15,7 @@ from typing import Any
 from nursery import SCRIPT as OA_DEV
 from nursery import forking
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 Line = dict[str, Any]
 

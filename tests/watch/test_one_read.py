@@ -77,7 +77,7 @@ async def test_what_is_written_through_a_mapping_that_stays_open_is_seen(desk: W
     with file.open("r+b") as stream, mmap.mmap(stream.fileno(), size) as mapped:
         for version in (1, 2, 3):
             mapped[:] = f"{echo(version)}# ".ljust(size, "x").encode()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await desk.serves(version)
 
 

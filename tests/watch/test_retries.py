@@ -99,5 +99,5 @@ async def test_a_mod_that_did_not_load_is_tried_again_when_its_helper_of_another
     await desk.begin("mods.other", "mods.echo")
     assert list(desk.running()) == ["other"]
     desk.write("lib/words.py", "OLD = NEW = 1\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await desk.serves(1)

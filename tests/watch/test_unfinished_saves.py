@@ -84,7 +84,7 @@ async def test_a_writer_that_never_closes_the_file_is_not_waited_for_for_ever(de
     with file.open("w") as open_file:
         open_file.write(echo(1))
         open_file.flush()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await desk.serves(1)
     await desk.seen()
     desk.assert_reloaded(1)
@@ -158,7 +158,7 @@ async def test_a_storm_of_saves_ends_with_the_last_one_serving(desk: Watching, r
         time.sleep(0.002)  # a thousand in two seconds
 
     saves = await asyncio.to_thread(storm, save, 2.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await desk.serves(saves)
     await desk.seen()
     found = desk.reloads()

@@ -18,7 +18,7 @@ from rig.ledger import Ledger
 CHANNEL = "general"
 POSTED = "thread.channel_message.post"
 TOLD = "thread.channel_message.notification"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which an answer counts as lost."""
 MOST_UNANSWERED = 50
 """Posts of one load that may wait for their answers: half of what the server lets one connection have in flight."""

@@ -17,7 +17,7 @@ from nursery import forking
 
 from rig.workspace import Workspace
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which something that should have become true counts as failed."""
 
 Line = dict[str, Any]
