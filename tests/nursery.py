@@ -150,10 +150,14 @@ def serve() -> None:
     # What `oa-dev run` and the commands import; one call lets typer build what it keeps.
     from devserver.cli import commands, remote, serve  # noqa: F401
     from devserver.cli.app import parsed
+    from devserver.config.network_yaml import parse_network
     from devserver.server import before, process_limits, server, supervisor  # noqa: F401
+    from devserver.ui import capture  # noqa: F401
 
     with contextlib.redirect_stdout(None), contextlib.suppress(SystemExit):
         parsed(["status", "--help"])
+    # The first reading has pydantic build its validators, half of the work of a start.
+    parse_network("network: {name: Test, mods: []}")
     assert threading.active_count() == 1
     channel = socket.socket(fileno=os.dup(0))
     gc.collect()

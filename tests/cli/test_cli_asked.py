@@ -64,9 +64,10 @@ class Person:
         self.secret = self.call("/api/register", {"agent_id": "builder"})[1]["secret"]
 
     def notices(self) -> list[tuple[str, str]]:
-        """What the agent has been told of its questions."""
-        _, answer = self.call(f"/api/poll?agent_id=builder&secret={self.secret}", Authorization="")
-        events = [each for each in answer["messages"] if each["event_name"] == "system.notification.mod_asked"]
+        """What the agent has been told of its questions, without waiting for more."""
+        event = {"event_name": "system.poll_messages", "source_id": "builder", "secret": self.secret}
+        waiting = self.call("/api/send_event", event, Authorization="")[1]["data"]["messages"]
+        events = [each for each in waiting if each["event_name"] == "system.notification.mod_asked"]
         return [(each["payload"]["name"], each["payload"]["state"]) for each in events]
 
 
