@@ -43,12 +43,10 @@ class BridgedNetwork:
 
     @property
     def network_id(self) -> str:
-        """The network's id."""
         return self._handle().network_id
 
     @property
     def network_name(self) -> str:
-        """The name in network.yaml."""
         return self._handle().network_name
 
     async def process_event(self, event: Any) -> Any:
@@ -145,7 +143,6 @@ class EventGateway:
         return list(self._directory.channel_members(channel_id))
 
     def list_channels(self) -> list[str]:
-        """Return all channels."""
         return list(self._directory.channels())
 
     async def deliver_to_agent(self, event: Any, agent_id: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ def doctor(given: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> in
     settings = settings_of(path, flags)
     rows = examined(path, settings, none_here)
     if as_json:
-        say_json([each.as_dict() for each in rows])
+        say_json([asdict(each) for each in rows])
     else:
         show_lines(doctor_lines(rows, view()))
     return Exit.CLEAN if all(each.good for each in rows) else Exit.FATAL

@@ -12,7 +12,6 @@ import re
 import resource
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from devserver.model.config import DEFAULT_PORT
 from devserver.model.names import LOOPBACK
 from devserver.server.image import supported
 from devserver.server.process_limits import raised_files
+from devserver.ui.doctor import Row
 from devserver.ui.look import look_of
 from devserver.ui.terminal import is_tty, terminal_width
 
@@ -40,22 +40,6 @@ _UNSET = {
 """The meaning of a setting without a value."""
 
 _OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN", "OA_DEV_HOSTS_CREDS"})
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One finding: its group, name and value, where that comes from or what it means, and whether
-    it is all right."""
-
-    group: str
-    name: str
-    value: str
-    note: str = ""
-    good: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        return asdict(self)
 
 
 def examined(path: Path, settings: Settings, none_here: str = "") -> list[Row]:

@@ -76,7 +76,6 @@ class Feed:
         return answer["rows"], int(answer["skipped"])
 
     def named(self, row: list[Any]) -> dict[str, Any]:
-        """Return a row by names."""
         return row_to_dict(row, self.zero) | ({"host": self.shown_host} if self.shown_host else {})
 
 
@@ -131,7 +130,6 @@ def found(server: Client, query: str, most: int, host: str = "") -> list[list[An
 
 
 def fits(wanted: Search, row: list[Any]) -> bool:
-    """Return whether a row fits the search."""
     return wanted.fits(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
 
 

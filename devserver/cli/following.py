@@ -67,7 +67,6 @@ class _Seen:
         return None
 
     def became(self, note: str = "") -> Became:
-        """Return the results."""
         return Became(plans=tuple(self.plans), rows=tuple(self.rows), good=self.good, note=note)
 
 

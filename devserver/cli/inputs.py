@@ -89,7 +89,6 @@ def _place(error: json.JSONDecodeError) -> str:
 
 
 def _pointed(error: json.JSONDecodeError) -> str:
-    """Return the text up to the error."""
     before = error.doc[max(0, error.pos - _SHOWN) : error.pos]
     return f"valid JSON up to: {before}" if before.strip() else _EXAMPLE
 

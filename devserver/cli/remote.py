@@ -370,7 +370,6 @@ def saves(do: str, *, as_json: bool) -> int:
 
 
 def log(level: str, *, as_json: bool) -> int:
-    """Change the level of the log."""
     answer = _server().log(level)
     say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
     return Exit.CLEAN

@@ -71,7 +71,6 @@ def _observed(pinned: Mapping[str, Any]) -> list[str]:
 
 
 def pins(*, as_json: bool) -> int:
-    """List pins."""
     answer = _server().get("pins")
     if as_json:
         say_json(answer)
@@ -119,7 +118,6 @@ def accept(name: str, *, as_json: bool) -> int:
 
 
 def ignore(name: str, path: str, *, as_json: bool) -> int:
-    """Ignore a path of a pin."""
     made = _server().post("pins/ignore", {"name": name, "path": path})
     say_json(made) if as_json else say(f"{made['name']}: {path} is not compared any more")
     return Exit.CLEAN
@@ -189,7 +187,6 @@ def _send_again(server: Client, body: dict[str, Any], answer: Mapping[str, Any],
 
 
 def write_test(what: str, path: str | None, *, as_json: bool) -> int:
-    """Write a test of an event."""
     made = _server().post("test", {**_named(what), **({"path": path} if path else {})})
     if as_json:
         say_json(made)

@@ -14,7 +14,6 @@ Schema = dict[str, Any]
 
 
 def network_schema() -> Schema:
-    """Return the schema (draft 2020-12)."""
     schema = Root.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_inlined(schema, schema.pop("$defs"))}
 

@@ -46,7 +46,6 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """Its environment variable."""
         return f"{PREFIX}{self.name.upper()}"
 
     @property

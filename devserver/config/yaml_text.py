@@ -170,7 +170,6 @@ def compose(source: Source) -> Tree:
 
 
 def kind(node: yaml.Node) -> str:
-    """Return the kind of node, in words."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"

@@ -224,7 +224,6 @@ class Document:
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Return whether it is null, or empty."""
     return isinstance(node, yaml.ScalarNode) and not node.style and node.value in _NULLS
 
 

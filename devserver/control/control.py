@@ -41,20 +41,11 @@ class Control(Protocol):
         """Return the running network: mods with their generations unless they are left out, agents,
         limits."""
 
-    def catalogue(self) -> dict[str, Any]:
-        """Return the handlers of each mod that runs, with the schemas of their payloads."""
-
-    def why(self, name: str) -> dict[str, Any]:
-        """Return why a mod or a package runs, or does not."""
-
-    async def submit(self, trigger: Trigger) -> PlanDone:
-        """Queue a trigger, and wait for the end of its plan."""
-
-    def allow_blocked(self, sha256: str) -> None:
-        """Let a mod of this digest be loaded despite a catalogue's warning."""
-
-    async def send(self, event: Event, as_agent: str | None) -> EventResponse:
-        """Send an event, as an agent or as the operator of the network."""
+    def catalogue(self) -> dict[str, Any]: ...
+    def why(self, name: str) -> dict[str, Any]: ...
+    async def submit(self, trigger: Trigger) -> PlanDone: ...
+    def allow_blocked(self, sha256: str) -> None: ...
+    async def send(self, event: Event, as_agent: str | None) -> EventResponse: ...
 
 
 class ControlApi:

@@ -30,30 +30,18 @@ class SavesAsked(Protocol):
     """Saves on their way to the network."""
 
     @property
-    def paused(self) -> bool:
-        """Whether saves are held."""
-
-    def waiting_names(self) -> list[str]:
-        """Return the files that wait."""
-
-    def pause(self) -> None:
-        """Hold saves."""
-
-    async def apply(self) -> tuple[PlanDone, ...]:
-        """Apply the held saves."""
-
-    async def resume(self) -> tuple[PlanDone, ...]:
-        """Apply the held saves, and all later ones."""
-
-    async def plans(self) -> tuple[Plan, ...]:
-        """Return the plans for everything on disk."""
+    def paused(self) -> bool: ...
+    def waiting_names(self) -> list[str]: ...
+    def pause(self) -> None: ...
+    async def apply(self) -> tuple[PlanDone, ...]: ...
+    async def resume(self) -> tuple[PlanDone, ...]: ...
+    async def plans(self) -> tuple[Plan, ...]: ...
 
 
 class SettlingAsked(Protocol):
     """Whether the code on disk runs."""
 
-    async def settled(self, seconds: float) -> dict[str, Any]:
-        """Return when that is decided, or after so many seconds."""
+    async def settled(self, seconds: float) -> dict[str, Any]: ...
 
 
 class RecordingAsked(Protocol):
@@ -73,41 +61,25 @@ class RecordingAsked(Protocol):
 class ContractAsked(Protocol):
     """The effects of changes of mods on their users."""
 
-    async def current(self) -> dict[str, Any]:
-        """Return `lost` events, and `changed` shapes, at present."""
+    async def current(self) -> dict[str, Any]: ...
 
 
 class Desk(Protocol):
     """The server, as this API needs it. The results of plans are plain values."""
 
     @property
-    def saves(self) -> SavesAsked:
-        """Saves on their way."""
-
+    def saves(self) -> SavesAsked: ...
     @property
-    def settling(self) -> SettlingAsked:
-        """Whether the code on disk runs."""
-
+    def settling(self) -> SettlingAsked: ...
     @property
-    def recording(self) -> RecordingAsked:
-        """The recording of sessions."""
-
+    def recording(self) -> RecordingAsked: ...
     @property
-    def contracts(self) -> ContractAsked:
-        """The effects of changes of mods on their users."""
-
+    def contracts(self) -> ContractAsked: ...
     @property
-    def reloads(self) -> Tape[dict[str, Any]]:
-        """The result of each plan."""
-
-    async def submit(self, trigger: Trigger) -> PlanDone:
-        """Queue a trigger, and wait for the end of its plan."""
-
-    def stop(self) -> None:
-        """End the server."""
-
-    def set_log_level(self, level: str) -> None:
-        """Show log records from this level on."""
+    def reloads(self) -> Tape[dict[str, Any]]: ...
+    async def submit(self, trigger: Trigger) -> PlanDone: ...
+    def stop(self) -> None: ...
+    def set_log_level(self, level: str) -> None: ...
 
 
 class DeskApi:
@@ -118,7 +90,6 @@ class DeskApi:
         self._hold = hold
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table."""
         return (
             Route("GET", "/_dev/plan", Scope.ADMIN, self.plan),
             Route("GET", "/_dev/reloads", Scope.ADMIN, self.reloads, waits=True),

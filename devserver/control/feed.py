@@ -50,36 +50,18 @@ class Views(Protocol):
     """The server, as the feed needs it."""
 
     @property
-    def recorder(self) -> Recorder:
-        """The latest events."""
-
+    def recorder(self) -> Recorder: ...
     @property
-    def facts(self) -> Tape[Any]:
-        """The facts, as the lines of `oa-dev run --json`."""
-
+    def facts(self) -> Tape[Any]: ...
     @property
-    def logs(self) -> Tape[LogLine]:
-        """The log lines of mods and libraries."""
-
+    def logs(self) -> Tape[LogLine]: ...
     @property
-    def pinned(self) -> Collection[int]:
-        """The numbers of the events that pins were made of."""
-
-    def mods_revision(self) -> int:
-        """Return a number that grows with each change of the mods' rows."""
-
-    def mods_since(self, revision: int) -> dict[str, Any]:
-        """Return the rows of mods that changed since a revision, and the order of all."""
-
-    def agents_seen(self) -> dict[str, int]:
-        """Return how many agents are connected, `n`, and how many connections were `dropped` in
-        this run."""
-
-    def recording(self) -> str | None:
-        """Return the file that a session is recorded into."""
-
-    def clean(self, raw: bytes) -> bytes:
-        """Remove live secrets from JSON."""
+    def pinned(self) -> Collection[int]: ...
+    def mods_revision(self) -> int: ...
+    def mods_since(self, revision: int) -> dict[str, Any]: ...
+    def agents_seen(self) -> dict[str, int]: ...
+    def recording(self) -> str | None: ...
+    def clean(self, raw: bytes) -> bytes: ...
 
 
 class FeedApi:
@@ -100,7 +82,6 @@ class FeedApi:
         self._watching = 0
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table."""
         return (
             Route("GET", "/_dev/feed", Scope.ADMIN, self.feed, waits=True),
             Route("GET", "/_dev/mods", Scope.ADMIN, self.mods),

@@ -35,14 +35,12 @@ class HostsKnown(Protocol):
         """The host that has network.yaml."""
 
     @property
-    def allows(self) -> bool:
-        """Whether people at other hosts may ask this one."""
+    def allows(self) -> bool: ...
 
     def rows(self) -> dict[str, Any] | None:
         """The engine and the hosts; None in a network of one process."""
 
-    async def ask(self, host: str, path: str, request: Request) -> Answer:
-        """Ask another host."""
+    async def ask(self, host: str, path: str, request: Request) -> Answer: ...
 
     async def move(self, mod: str, to: str) -> dict[str, Any]:
         """Bring a mod to another host. Raises Malformed where it cannot be tried."""
@@ -56,7 +54,6 @@ class HostsApi:
         self._own: dict[str, Endpoint] = {}
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table of its routes."""
         return (
             Route("GET", "/_dev/hosts", Scope.READ, self.hosts),
             Route("POST", "/_dev/move", Scope.ADMIN, self.move),

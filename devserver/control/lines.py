@@ -31,18 +31,14 @@ Names = Annotated[list[Text], Field(max_length=_MOST)]
 class LinesAsked(Protocol):
     """The lines of a network."""
 
-    def which(self, agent: str, mod: str) -> dict[str, Any] | None:
-        """Return the version of a mod that an agent gets, and why."""
-
-    def compared(self, mod: str) -> list[dict[str, Any]] | None:
-        """Return the differences of a mod's shadows."""
+    def which(self, agent: str, mod: str) -> dict[str, Any] | None: ...
+    def compared(self, mod: str) -> list[dict[str, Any]] | None: ...
 
 
 class Submits(Protocol):
     """The one queue of triggers."""
 
-    async def submit(self, trigger: Trigger) -> PlanDone:
-        """Queue a trigger, and wait for the end of its plan."""
+    async def submit(self, trigger: Trigger) -> PlanDone: ...
 
 
 class RuleBody(Body):
@@ -56,7 +52,6 @@ class RuleBody(Body):
 
     @property
     def rule(self) -> Rule:
-        """Return the rule."""
         return Rule(
             share=self.share,
             agents=tuple(self.agents),
@@ -96,7 +91,6 @@ class LinesApi:
         self._lines = lines
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table."""
         return (
             Route("POST", "/_dev/try", Scope.MODS_WRITE, self.try_),
             Route("POST", "/_dev/split", Scope.MODS_WRITE, self.split),

@@ -25,8 +25,7 @@ class Receipts(Protocol):
     """The server, as this API needs it."""
 
     @property
-    def reloads(self) -> Tape[dict[str, Any]]:
-        """The result of each plan."""
+    def reloads(self) -> Tape[dict[str, Any]]: ...
 
     async def diff(self, number: int) -> list[dict[str, Any]] | None:
         """Return the changes of each file: `path`, `added`, `removed`, the unified diff as `text`;
@@ -35,8 +34,7 @@ class Receipts(Protocol):
     def beside(self, number: int) -> dict[str, Any]:
         """Return further facts about a change: `pins`, `contract`, `state`, without empty ones."""
 
-    def clean(self, raw: bytes) -> bytes:
-        """Remove live secrets from JSON."""
+    def clean(self, raw: bytes) -> bytes: ...
 
 
 class ReceiptsApi:
@@ -46,7 +44,6 @@ class ReceiptsApi:
         self._receipts = receipts
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table."""
         return (
             Route("GET", "/_dev/changes", Scope.ADMIN, self.changes),
             Route("GET", "/_dev/change", Scope.ADMIN, self.change),

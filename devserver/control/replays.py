@@ -24,25 +24,17 @@ class ReplayAsked(Protocol):
     async def pin(
         self, what: int | Mapping[str, Any], *, name: str | None = None, empty: bool = False
     ) -> dict[str, Any]: ...
-
     def pins(self) -> dict[str, Any]: ...
-
     async def accept(self, name: str) -> dict[str, Any]: ...
-
     async def ignore(self, name: str, path: str) -> dict[str, Any]: ...
-
     async def remove(self, name: str) -> dict[str, Any]: ...
-
     async def replay(
         self, what: int | str | Mapping[str, Any], *, payload: Mapping[str, Any] | None = None, on: str = "now"
     ) -> dict[str, Any]: ...
-
     async def send_again(
         self, what: int | str | Mapping[str, Any], payload: Mapping[str, Any] | None, seen: Mapping[str, int]
     ) -> dict[str, Any]: ...
-
     async def test(self, what: int | str, path: str | None) -> dict[str, Any]: ...
-
     async def look(self, mod: str, path: str, since: str | None) -> dict[str, Any]: ...
 
 
@@ -50,9 +42,7 @@ class SessionsAsked(Protocol):
     """Recorded sessions; each method raises DevServerError on a failure."""
 
     async def sessions(self) -> dict[str, Any]: ...
-
     async def session(self, name: str) -> dict[str, Any]: ...
-
     async def moment(self, name: str, *, number: int, mod: str, path: str) -> dict[str, Any]: ...
 
 
@@ -61,7 +51,6 @@ class Replayer(Protocol):
 
     @property
     def replays(self) -> ReplayAsked: ...
-
     @property
     def sessions(self) -> SessionsAsked: ...
 
@@ -73,7 +62,6 @@ class ReplayApi:
         self._replayer = replayer
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table."""
         return (
             Route("GET", "/_dev/pins", Scope.ADMIN, self.pins),
             Route("POST", "/_dev/pins", Scope.ADMIN, self.pin),

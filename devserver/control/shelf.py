@@ -14,6 +14,7 @@ from pydantic import Field
 
 from devserver.control.bodies import LONGEST_TEXT, Body, Text, read
 from devserver.errors import DevServerError
+from devserver.market.shelf import Shelf
 from devserver.model.event import EventResponse
 from devserver.model.principal import Scope
 from devserver.network.asks import Asked, Asks, to_dict
@@ -22,33 +23,14 @@ from devserver.transports.http.routes import Request, Route
 from devserver.transports.strict import Malformed
 
 
-class Shelf(Protocol):
-    """The catalogues of the network."""
-
-    async def search(self, words: str) -> dict[str, Any]:
-        """Find mods in which every word occurs."""
-
-    async def facts(self, name: str) -> dict[str, Any]:
-        """Return all that is known of a mod. Raises DevServerError."""
-
-    async def listing(self, name: str) -> dict[str, Any]:
-        """Return what a catalogue says of a mod. Raises DevServerError."""
-
-
 class ShelfAsked(Protocol):
     """The network, as this API needs it."""
 
     @property
-    def shelf(self) -> Shelf:
-        """The available mods."""
-
+    def shelf(self) -> Shelf: ...
     @property
-    def asks(self) -> Asks:
-        """The mods that agents have asked for."""
-
-    def runs(self, mod_path: str) -> bool:
-        """Return whether a mod runs."""
-
+    def asks(self) -> Asks: ...
+    def runs(self, mod_path: str) -> bool: ...
     async def install(
         self,
         name: str,
@@ -57,8 +39,7 @@ class ShelfAsked(Protocol):
         version: str = "",
         sha256: str = "",
         config: Mapping[str, Any] | None = None,
-    ) -> EventResponse:
-        """Bring a mod of a catalogue for this run."""
+    ) -> EventResponse: ...
 
 
 class AddAsked(Body):

@@ -83,7 +83,6 @@ class Author:
         return frozenset(each.host for each in self.members.living)
 
     def pact(self, group: Group, plan: Plan) -> Agreement | None:
-        """As of `Elsewhere`."""
         hosts = dict.fromkeys(host for step in group.steps for host in step.hosts if host)
         if not hosts:
             return None
@@ -177,7 +176,6 @@ class Agreement:
     # Phases
 
     async def before(self, phase: Phase, candidates: Sequence[Candidate]) -> None:
-        """As of `Pact`."""
         if phase is Phase.GATE:
             await self._building
             self._go_on()
@@ -296,7 +294,6 @@ class Agreement:
         self._author.opened = self.revision
 
     async def end(self, failure: ErrorFacts | None, mod_id: str) -> Sequence[StepEnded]:
-        """As of `Pact`."""
         await asyncio.gather(self._building, return_exceptions=True)
         told: dict[str, Any] = {} if self._word is None else {"word": self._word.value}
         if failure is not None and self._word is None:

@@ -61,7 +61,6 @@ class Parcel:
     """Whether it comes from the host where its receivers were before."""
 
     def to_bytes(self) -> bytes:
-        """Return what is sent."""
         # The event is JSON already, and is not written twice.
         head = to_json({"id": self.delivery, "to": self.to, "moved": self.moved})
         return head[:-1] + b',"event":' + self.raw + b"}"

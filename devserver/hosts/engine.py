@@ -82,7 +82,6 @@ class Record:
     passwords: dict[str, str]
 
     def credentials(self, user: str) -> Credentials:
-        """Return what proves a user to it."""
         return Credentials(self.network, user, self.passwords[user])
 
 
@@ -104,7 +103,6 @@ class Engine:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
         return f"nats://{LOOPBACK}:{self.record.port}"
 
     async def start(self, network: str | None = None, *, port: int = PORT) -> None:

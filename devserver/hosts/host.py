@@ -283,7 +283,6 @@ class Host:
     # What others meet
 
     async def ask(self, host: str, asked: Asked) -> Reply:
-        """As of `Others`."""
         return await self._here(self._ask, host, asked)
 
     async def _ask(self, host: str, asked: Asked) -> Reply:
@@ -316,21 +315,17 @@ class Host:
         return await self.asks.ask(host, asked, lambda: all(self.rooms.seat(m) == seat for m, seat in seats.items()))
 
     def holds(self) -> bool:
-        """As of `Others`."""
         return self._fence is None or self._fence.holds()
 
     async def fenced(self) -> str:
-        """As of `Others`."""
         if self._fence is None or self._fence.holds():
             return ""
         return await self._here(self._fence.wait, HOLD_SECONDS)
 
     async def deliver(self, event: Event, receivers: Sequence[Agent]) -> FarDelivery:
-        """As of `Others`."""
         return await self._here(self._deliveries.send, event, receivers)
 
     async def register(self, agent_id: str, metadata: Any, **wishes: Any) -> Registration:
-        """As of `Others`."""
         return await self._here(partial(self.identities.register, agent_id, metadata, **wishes))
 
     async def _here(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:

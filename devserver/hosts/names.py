@@ -46,7 +46,6 @@ def host_name_problem(name: str) -> str | None:
 
 
 def as_host_name(text: str) -> str:
-    """Return the name of a machine as one of a host."""
     name = re.sub(r"[^a-z0-9_.-]", "-", text.lower())[:63].strip("_.-")
     return name or "host"
 
@@ -93,11 +92,9 @@ class Names:
         return f"out_{token(host)}"
 
     def bucket(self, kind: str) -> str:
-        """Return the bucket of one kind, of `BUCKETS`."""
         return f"OA_{self.n}_{kind}"
 
     def bucket_stream(self, kind: str) -> str:
-        """Return the stream that a bucket is."""
         return f"KV_{self.bucket(kind)}"
 
     def key(self, kind: str, *ids: str) -> str:

@@ -51,7 +51,6 @@ class Part:
 
 
 def part_to_dict(part: Part) -> dict[str, Any]:
-    """A part as it travels."""
     return {
         "revision": part.revision,
         "cause": part.cause,
@@ -105,7 +104,6 @@ def sources_to_dict(sources: Sources, workspace: Path) -> dict[str, str | None]:
 
 
 def sources_from(values: object, workspace: Path) -> dict[Path, str | None]:
-    """Sources again, in this workspace."""
     found = values if isinstance(values, dict) else {}
     return {
         workspace / str(path): None if digest is None else str(digest)
@@ -172,7 +170,6 @@ def ran_from(values: Mapping[str, Any], workspace: Path, host: str) -> Ran:
 
 
 def state_to_dict(state: PackedState) -> dict[str, Any]:
-    """A packed state as text."""
     return {
         "names": list(state.names),
         "whole": _text(state.whole),

@@ -87,7 +87,6 @@ class Silence:
         self._whole_until = max(self._whole_until, sent)
 
     def forget(self, host: str) -> None:
-        """The host has left."""
         self._heard.pop(host, None)
 
     def dead(self) -> tuple[str, ...]:

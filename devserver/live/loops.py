@@ -57,11 +57,9 @@ class SameLoop:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of the caller."""
         return asyncio.get_running_loop()
 
     def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
-        """Run it here."""
         return function(*arguments)
 
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
@@ -193,7 +191,6 @@ class LoopThread(Passage):
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
         self.thread.start()
 
     def stop(self, timeout: float) -> bool:

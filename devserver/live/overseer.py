@@ -31,14 +31,9 @@ class Surroundings(Protocol):
     registry: Registry
 
     @property
-    def limits(self) -> Limits:
-        """How long things may take."""
-
-    def is_own(self, file: str) -> bool:
-        """Return whether a file is code of mods."""
-
-    def shown(self, file: str) -> str:
-        """Return a file's path as people read it."""
+    def limits(self) -> Limits: ...
+    def is_own(self, file: str) -> bool: ...
+    def shown(self, file: str) -> str: ...
 
 
 class Overseer:
@@ -63,7 +58,6 @@ class Overseer:
         self._task = asyncio.get_running_loop().create_task(self._watch(), context=contextvars.Context())
 
     async def stop(self) -> None:
-        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -264,7 +264,6 @@ class Registry:
 
     @property
     def live(self) -> tuple[Generation, ...]:
-        """The live generations, in order."""
         with self._lock:
             if self._live is None:
                 # Asked for many times in a change; it differs only after a commit.
@@ -325,7 +324,6 @@ class Registry:
             self._numbers.update(numbers)
 
     def next_number(self, mod_id: str) -> int:
-        """Return the number of the next generation of this mod."""
         return self._numbers.get(mod_id, 0) + 1
 
     def commit(self, swap: Swap) -> None:

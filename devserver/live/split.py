@@ -126,7 +126,6 @@ def parts_of(shares: Mapping[str, float], before: Mapping[str, Part] | None = No
 
 
 def _first(part: Part, size: int) -> Part:
-    """Return the first `size` numbers of a part, or all of them."""
     found: list[tuple[int, int]] = []
     for first, end in part:
         if size <= 0:

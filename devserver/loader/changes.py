@@ -222,7 +222,6 @@ def _taken_back(change: Change) -> Undo | None:
 
 
 def _put_over(change: Change) -> Change | None:
-    """Return the change that has overwritten this one, if known."""
     others = (each for each in _all_changes() if each is not change and each.is_at(change))
     return next((each for each in others if _same(each.before, change.after)), None)
 
@@ -315,14 +314,9 @@ class Source(Protocol):
     name: str
     """The module that runs."""
 
-    def names(self) -> frozenset[str]:
-        """Return the names that it uses."""
-
-    def codes(self) -> Iterable[CodeType]:
-        """Return the code itself."""
-
-    def text(self) -> bytes:
-        """Return the source of the module alone."""
+    def names(self) -> frozenset[str]: ...
+    def codes(self) -> Iterable[CodeType]: ...
+    def text(self) -> bytes: ...
 
 
 class _Recording:

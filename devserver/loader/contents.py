@@ -200,7 +200,6 @@ _ELEMENT = "_lru_list_elem"
 
 
 def _table_of(cache: Any) -> dict[Any, Any]:
-    """Return the table in which a cache finds its results."""
     count = cache.cache_info().currsize
     tables = [each for each in gc.get_referents(cache) if type(each) is dict and each is not vars(cache)]
     return next((each for each in tables if len(each) == count), {})

@@ -104,7 +104,6 @@ def _imported(name: str, installed: Distribution) -> str | None:
 
 
 def _tops(installed: Distribution) -> set[str]:
-    """Return the top modules of a package."""
     written = installed.read_text("top_level.txt")
     if written is not None:
         return set(written.split())

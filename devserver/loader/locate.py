@@ -112,7 +112,6 @@ def find_mod_class(module: ModuleType, mod_id: str) -> type[BaseMod]:
 
 
 def imported(name: str) -> ModuleType | None:
-    """Return a module if it has been imported."""
     return sys.modules.get(name)
 
 

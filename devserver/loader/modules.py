@@ -168,7 +168,6 @@ class LoadedModules:
         return name in self._loaded
 
     def get(self, name: str) -> Loaded | None:
-        """Return the module of that name that is loaded, or None."""
         return self._loaded.get(name)
 
     def text_of(self, path: Path, digest: Digest) -> Text | None:

@@ -90,8 +90,6 @@ def fill(target: list[Any] | deque[Any], things: list[Any]) -> None:
 def list_place(
     word: str, current: Callable[[], Any], changed: Callable[[], object] = lambda: None, **more: Any
 ) -> Place:
-    """Return a place that is a list."""
-
     def put(key: Any, now: Any, value: Any) -> None:
         found = current()
         if value is MISSING:
@@ -105,8 +103,6 @@ def list_place(
 
 
 def dict_place(word: str, target: MutableMapping[Any, Any], **more: Any) -> Place:
-    """Return a place that is a dictionary."""
-
     def put(key: Any, now: Any, value: Any) -> None:
         if value is MISSING:
             target.pop(key, None)

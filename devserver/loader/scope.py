@@ -40,14 +40,9 @@ class Member(Protocol):
 class Names(Protocol):
     """The names of modules of mods."""
 
-    def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str:
-        """Return the name under which a module is kept, if it has a short one too."""
-
-    def is_own(self, name: str) -> bool:
-        """Return whether a name is that of a mod's module rather than of a library."""
-
-    def imported(self, name: str, fromlist: Sequence[str]) -> None:
-        """Note that another module has imported a module of mods."""
+    def full_name(self, importer: str, name: str, fromlist: Sequence[str]) -> str: ...
+    def is_own(self, name: str) -> bool: ...
+    def imported(self, name: str, fromlist: Sequence[str]) -> None: ...
 
 
 class Scope:

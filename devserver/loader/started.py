@@ -69,7 +69,6 @@ class Started:
                 interrupt(thread.ident or 0, SystemExit)
 
     def to_end(self) -> list[threading.Thread]:
-        """Return the threads that are told to end."""
         return [each for each in list(self.threads) if each.is_alive() and each.daemon and runs_code_of_mods(each)]
 
     def wait(self, seconds: float) -> None:

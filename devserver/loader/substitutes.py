@@ -63,7 +63,6 @@ class Substitutes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill a module."""
         if module.__name__ in self._modules:
             module.__dict__.update(self._modules[module.__name__]())
 

@@ -142,7 +142,6 @@ class Walk:
         self._meet([root])
 
     def kind(self, thing: object) -> Kind:
-        """Return the kind of an object in this walk."""
         cls = type(thing)
         known = self.kinds.get(id(cls))
         if known is None:
@@ -256,7 +255,6 @@ class Walk:
                 (near if kind.data else far).append(thing)
 
     def referents(self, thing: Any) -> list[Any]:
-        """Return the referents of one object."""
         self.kind(thing)
         return self._referents([thing])
 
@@ -295,7 +293,6 @@ def _no_collection() -> Iterator[None]:
 
 
 def _key_name(key: object) -> str:
-    """Return the words for a key of a state."""
     return key if type(key) is str else f"{type(key).__name__} key" if type(key) not in ATOMS else str(key)
 
 

@@ -36,7 +36,6 @@ class Warning:
     sha256: str = ""
 
     def fact(self, *, runs: bool) -> ModBlocked:
-        """Return it as a fact to tell."""
         return ModBlocked(
             mod_id=mod_id_of(self.mod_path),
             name=self.name,
@@ -56,8 +55,7 @@ class Running(Protocol):
     def config(self) -> NetworkConfig:
         """Return what network.yaml asks for."""
 
-    def runs(self, mod_path: str) -> bool:
-        """Return whether a mod runs."""
+    def runs(self, mod_path: str) -> bool: ...
 
 
 class BlockedMods:

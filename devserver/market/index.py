@@ -45,7 +45,6 @@ class Indexed:
 
     @property
     def text(self) -> str:
-        """The text of its file."""
         return written(self.catalogue.name, self.catalogue.made, self.catalogue.entries)
 
 

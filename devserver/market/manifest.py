@@ -139,7 +139,6 @@ def _with_project(found: Manifest, data: bytes, file: Path) -> Manifest:
 
 
 def _places(needs: Iterable[str], version: str | None, text: str, file: Path) -> dict[str, Place]:
-    """Return where requirements, and the version, are written in a file."""
     lines = text.splitlines()
     found = {each: Place(file, line_of(each, lines)) for each in needs}
     return {**found, "version": Place(file, line_of(version, lines))} if version else found

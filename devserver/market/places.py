@@ -144,7 +144,6 @@ def _remote(url: str, ask: Ask) -> Catalogue:
 
 
 def _kept_as(url: str) -> Path:
-    """Return where the answer of an address is kept."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "oa-dev" / "catalogues" / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.json"
 

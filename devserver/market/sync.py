@@ -141,7 +141,6 @@ def salvaged_lock(workspace: Path) -> Lock:
 
 
 def lock_bytes(workspace: Path) -> bytes | None:
-    """Return the bytes of the lock on disk."""
     try:
         with open(workspace / NAME, "rb") as file:
             return file.read(LIMIT)

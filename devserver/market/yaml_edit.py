@@ -90,7 +90,6 @@ def remove_line(text: str, path: str, label: str) -> Edited:
 
 
 def _own_label(version: Mapping[str, Any]) -> str | None:
-    """Return the label of an entry that names none."""
     return label_of_versions(str(version.get("version") or "")) or default_label(str(version.get("name") or ""))
 
 
@@ -379,7 +378,6 @@ def _walk(root: Any, loc: Loc) -> Any:
 
 
 def _last_line(node: yaml.Node) -> int:
-    """Return the line of a node's last word, from 0."""
     if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style and node.value:
         last = node.value[-1]
         key, value = last if isinstance(node, yaml.MappingNode) else (None, last)
@@ -393,7 +391,6 @@ def _last_line(node: yaml.Node) -> int:
 
 
 def _flow(value: Any) -> str:
-    """Return a value on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_scalar(str(key), None)}: {_flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):

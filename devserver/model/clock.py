@@ -10,11 +10,8 @@ from typing import Protocol
 class Clock(Protocol):
     """The time that a network uses."""
 
-    def time(self) -> float:
-        """Return the seconds since 1970."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
+    def time(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
 
 
 class RealClock:

@@ -168,12 +168,10 @@ class Event:
 
     @property
     def source(self) -> Address:
-        """The sender."""
         return parse_source(self.source_id)
 
     @property
     def destination(self) -> Address:
-        """The receiver."""
         return parse_destination(self.destination_id)
 
     def matches_pattern(self, pattern: str) -> bool:

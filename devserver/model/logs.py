@@ -59,7 +59,6 @@ def set_level(level: str) -> None:
 
 
 def level() -> str:
-    """Return the level that is shown from."""
     return logging.getLevelName(_log.level).lower()
 
 

@@ -43,7 +43,6 @@ class Step:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """All hosts that it concerns."""
         return (self.host,) if self.action is not Action.MOVE else (self.leaves, self.host)
 
 
@@ -159,7 +158,6 @@ class Plan:
         return tuple(step for group in self.groups for step in group.steps)
 
     def only(self, wanted: Callable[[Step], bool]) -> Plan:
-        """Return this plan with only the wanted steps."""
         groups = (replace(each, steps=tuple(filter(wanted, each.steps))) for each in self.groups)
         return replace(self, groups=tuple(each for each in groups if each.steps))
 
@@ -214,7 +212,6 @@ class LiveMod:
 
     @property
     def code_path(self) -> str:
-        """The path of its code."""
         return self.code or main_of(self.mod_path)
 
     @property
@@ -224,5 +221,4 @@ class LiveMod:
 
     @property
     def spec(self) -> ModSpec:
-        """The spec that this mod fulfils."""
         return ModSpec(self.mod_path, self.config)

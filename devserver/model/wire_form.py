@@ -121,7 +121,6 @@ def lines_of(fact: Fact, time: str) -> tuple[forms.Line, ...]:
 
 
 def _line(kind: str, time: str, fact: Any) -> Any:
-    """Return the line of a fact that has the fields of its form."""
     return {"type": kind, "time": time, **_values(fact)}
 
 
@@ -257,7 +256,6 @@ def host_words(fact: HostSeen) -> str:
 
 
 def engine_words(fact: EngineSeen) -> str:
-    """What became of the engine, in words."""
     if fact.state is HostState.BACK:
         return f"the engine is back, {fact.seconds:.1f} s"
     rest = "on this host all goes on"

@@ -67,7 +67,6 @@ def _state_move_from(values: Mapping[str, Any]) -> StateMove:
 
 
 def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
-    """Read a restart."""
     return Restarted(
         url=str(values["url"]),
         reasons=tuple(map(str, values["reasons"])),
@@ -83,7 +82,6 @@ def restarted_from_dict(values: Mapping[str, Any]) -> Restarted:
 
 
 def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
-    """Read an outcome."""
     error = values["error"]
     return Outcome(
         Action(values["action"]),
@@ -113,7 +111,6 @@ def _holder_from(values: Mapping[str, Any]) -> Holder:
 
 
 def error_from_dict(values: Mapping[str, Any]) -> ErrorFacts:
-    """Read an error."""
     where = _frame(values["file"], values["line"], values["column"])
     hint = values["hint"]
     return ErrorFacts(str(values["kind"]), str(values["message"]), where, hint=None if hint is None else str(hint))

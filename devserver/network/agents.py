@@ -445,7 +445,6 @@ class Directory(AgentsElsewhere):
             return self._channels.of(channel)
 
     def channels(self) -> tuple[str, ...]:
-        """Return all channels."""
         with self._lock:
             return self._channels.names()
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from devserver.errors import DevServerError, EventRefused
+from devserver.market.shelf import Shelf
 from devserver.model.event import Event
 from devserver.model.facts import Fact, ModAsked
 from devserver.network.agents import Directory
@@ -45,13 +46,6 @@ class Asked:
     state: AskState = AskState.WAITING
 
 
-class Shelf(Protocol):
-    """The mods that can be had."""
-
-    async def listing(self, name: str) -> dict[str, Any]:
-        """Return what a catalogue says of a mod. Raises DevServerError."""
-
-
 class Asks:
     """The requests, by number. The last MOST_ANSWERED answered ones stay available."""
 
@@ -67,7 +61,6 @@ class Asks:
         return tuple(each for each in self._asked.values() if each.state is AskState.WAITING)
 
     def find(self, number: int) -> Asked | None:
-        """Return the request of a number."""
         return self._asked.get(number)
 
     async def ask_for(self, agent_id: str, name: str, why: str) -> Asked:

@@ -294,7 +294,6 @@ def _is_list(value: Any) -> bool:
 
 
 def _kind(text: str) -> str | None:
-    """Return which kind of id or time a text is, or None."""
     if _UUID.fullmatch(text):
         return "uuid"
     if _HEX.fullmatch(text):

@@ -484,7 +484,6 @@ def _is_for_us(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
 
 
 def _runs_in(task: asyncio.Task[Any] | None) -> bool:
-    """Whether a task runs at this moment."""
     try:
         return task is not None and asyncio.current_task() is task
     except RuntimeError:

@@ -39,7 +39,6 @@ def proving_groups(config: NetworkConfig, agent_id: str) -> tuple[AgentGroup, ..
 
 
 def proves_grant(config: NetworkConfig, agent_id: str, password_hash: str) -> bool:
-    """Return whether a password proves a granted id."""
     return any(same_text(each.password_hash, password_hash) for each in proving_groups(config, agent_id))
 
 

@@ -31,17 +31,11 @@ class Services(Protocol):
     clock: Clock
 
     def is_replaced(self, generation: Generation) -> bool: ...
-
     async def send(self, event: Event) -> EventResponse: ...
-
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse: ...
-
     async def unload_mod(self, mod: str) -> EventResponse: ...
-
     async def reload_mod(self, mod: str) -> EventResponse: ...
-
     def versions(self) -> dict[str, str]: ...
-
     def storage_path(self, mod_name: str) -> Path: ...
 
 
@@ -70,12 +64,10 @@ class NetworkHandle:
 
     @property
     def network_id(self) -> str:
-        """The network's id."""
         return self._services.network_id
 
     @property
     def network_name(self) -> str:
-        """The network's name."""
         return self._services.network_name
 
     async def process_event(self, event: Event) -> EventResponse:
@@ -126,7 +118,6 @@ class NetworkHandle:
         return {each.agent_id: dict(each.metadata) for each in self._services.directory.agents()}
 
     def agent_group(self, agent_id: str) -> str | None:
-        """Return the group that an agent joined with."""
         agent = self._services.directory.agent(agent_id)
         return None if agent is None else agent.group
 
@@ -158,19 +149,15 @@ class NetworkHandle:
             _log.debug("%s was replaced: %s%s is left to its successor", generation.name, change.__name__, names)
 
     def channel_members(self, channel: str) -> tuple[str, ...]:
-        """Return the members of a channel."""
         return tuple(self._services.directory.channel_members(channel))
 
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
-        """Load a mod."""
         return self._refusal() or await self._services.load_mod(mod_path, config)
 
     async def unload_mod(self, mod: str) -> EventResponse:
-        """Unload a mod."""
         return self._refusal() or await self._services.unload_mod(mod)
 
     async def reload_mod(self, mod: str) -> EventResponse:
-        """Reload a mod."""
         return self._refusal() or await self._services.reload_mod(mod)
 
     def storage_path(self, mod_name: str) -> Path:

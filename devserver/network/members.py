@@ -41,7 +41,6 @@ class Channels:
         return tuple(self._members.get(channel, ()))
 
     def has(self, channel: str, agent_id: str) -> bool:
-        """Return whether an agent is in a channel."""
         return agent_id in self._members.get(channel, ())
 
     def leave_all(self, agent_id: str) -> None:

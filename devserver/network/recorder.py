@@ -376,7 +376,6 @@ def _summed(took: array[int], failed: int) -> tuple[int, int, int, int]:
 
 
 def row_of(entry: bytes) -> bytes:
-    """Return the row of an entry, as JSON."""
     return entry[: entry.index(b"\n")]
 
 

@@ -125,15 +125,12 @@ class HeldHandle(NetworkHandle):
         """Change no channel."""
 
     async def load_mod(self, mod_path: str, config: Mapping[str, Any] | None = None) -> EventResponse:
-        """Refuse."""
         return _refused()
 
     async def unload_mod(self, mod: str) -> EventResponse:
-        """Refuse."""
         return _refused()
 
     async def reload_mod(self, mod: str) -> EventResponse:
-        """Refuse."""
         return _refused()
 
     def storage_path(self, mod_name: str) -> Path:

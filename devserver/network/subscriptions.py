@@ -58,7 +58,6 @@ class Subscription:
 
 
 def subscription_from_dict(values: Mapping[str, Any]) -> Subscription:
-    """Read a subscription from the values of `to_dict`."""
     patterns, channels = tuple(values["event_patterns"]), tuple(values["channels"])
     return Subscription(values["agent_id"], patterns, channels, values["subscription_id"])
 

@@ -34,15 +34,13 @@ class Joinable(Protocol):
     """A network that agents join and leave."""
 
     @property
-    def directory(self) -> Directory:
-        """Its agents."""
+    def directory(self) -> Directory: ...
 
     def mods(self) -> list[dict[str, Any]]:
         """Return its mods in order, each with at least `name` (the path in network.yaml), `mod_id`
         and `version`."""
 
-    def stats(self) -> dict[str, Any]:
-        """Return the result of `AgentNetwork.get_network_stats()`."""
+    def stats(self) -> dict[str, Any]: ...
 
     async def register_agent(
         self,
@@ -82,17 +80,10 @@ class SystemContext(Joinable, Protocol):
         """Unload a mod by path or id; if others need it, `cascade` unloads them first, `force`
         leaves them."""
 
-    async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse:
-        """Reload a mod by path or id."""
-
-    async def split_mod(self, line: str, rule: float) -> EventResponse:
-        """Let a line of a mod get this part of all agents."""
-
-    async def promote_mod(self, line: str) -> EventResponse:
-        """Let a line become its mod."""
-
-    async def find_mods(self, words: str) -> dict[str, Any]:
-        """Find mods that can be had."""
+    async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse: ...
+    async def split_mod(self, line: str, rule: float) -> EventResponse: ...
+    async def promote_mod(self, line: str) -> EventResponse: ...
+    async def find_mods(self, words: str) -> dict[str, Any]: ...
 
     async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
         """Ask a person for a mod that can be had. Raises EventRefused."""

@@ -63,7 +63,6 @@ class Trace(Way):
         self.began = monotonic()
 
     def visited(self, generation: Generation, began: float, held: float, said: int) -> None:
-        """Note a visit."""
         took = int((monotonic() - began) * 1e6)
         at = int((began - self.recorder.zero) * 1e6)
         self.visits.append(

@@ -72,17 +72,13 @@ class Workshop(Protocol):
     worker: Worker
 
     @property
-    def limits(self) -> Limits:
-        """How long things may take."""
-
-    def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
-        """A build of these modules."""
+    def limits(self) -> Limits: ...
+    def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build: ...
 
     def watched_for(self, mod_path: str) -> tuple[Path, ...]:
         """The files that network.yaml says a mod is made from."""
 
-    def states_kept(self, mod_id: str) -> Sequence[Remembered]:
-        """The contents that a mod's state may get back one day."""
+    def states_kept(self, mod_id: str) -> Sequence[Remembered]: ...
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
         """While a reload (or undo) is undone: the contents of a mod's state before it; None if they were not kept."""
@@ -102,32 +98,24 @@ class Workshop(Protocol):
     def placed(self, fault: ModFault, step: Step) -> ModFault:
         """A fault at the line where network.yaml lists the mod, if it does."""
 
-    def is_own(self, file: str) -> bool:
-        """Whether a file is code of mods."""
-
-    def is_source(self, path: Any) -> bool:
-        """Whether a data file read by a mod may be one of its sources."""
+    def is_own(self, file: str) -> bool: ...
+    def is_source(self, path: Any) -> bool: ...
 
     def handle(self, mod_path: str, line: Line | None = None) -> Any:
         """A network handle for a new generation; `bind(generation)` makes it that one's."""
 
-    async def introduce(self, generation: Generation) -> None:
-        """Tell a newly loaded mod of the agents that are there."""
+    async def introduce(self, generation: Generation) -> None: ...
 
     def copy_folder(self, main: Generation, line: Generation) -> str:
         """Give a line a copy of its mod's folder of data; what became of it, in words."""
 
-    def say(self, words: str) -> None:
-        """Tell a person what takes its time."""
+    def say(self, words: str) -> None: ...
 
     def where(self, stack: Iterable[FrameType]) -> str:
         """The innermost line of mods on a stack (outermost first), as in ` at mods/wiki/mod.py:7`; or nothing."""
 
-    def replace_worker(self) -> None:
-        """Replace the worker, which a function blocks."""
-
-    def retire(self, generation: Generation) -> None:
-        """Let a replaced generation finish and end, beside everything else."""
+    def replace_worker(self) -> None: ...
+    def retire(self, generation: Generation) -> None: ...
 
 
 _BUILDS = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
@@ -673,7 +661,6 @@ async def _executed(build: Build) -> None:
 
 
 def _inside(variables: Mapping[ContextVar[Any], Any]) -> Context:
-    """This context with these values in it."""
     inside = copy_context()
     for variable, value in variables.items():
         inside.run(variable.set, value)

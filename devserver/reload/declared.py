@@ -39,11 +39,8 @@ class Memory(Protocol):
 
     failed: dict[str, Attempt]
 
-    def runs(self, path: str) -> bool:
-        """Return whether a mod, by its module, runs."""
-
-    def code_of(self, path: str) -> str:
-        """Return the path of the code of a mod or line."""
+    def runs(self, path: str) -> bool: ...
+    def code_of(self, path: str) -> str: ...
 
 
 class Declared:

@@ -79,16 +79,11 @@ class Elsewhere(Protocol):
     """The name of this host."""
 
     @property
-    def hosts(self) -> frozenset[str]:
-        """The other hosts that are there."""
-
+    def hosts(self) -> frozenset[str]: ...
     @property
-    def taken(self) -> frozenset[str]:
-        """The mods (module paths) that this host runs for one that is gone."""
-
+    def taken(self) -> frozenset[str]: ...
     @property
-    def mods(self) -> Mapping[str, Ran]:
-        """The mods that they run, by module path."""
+    def mods(self) -> Mapping[str, Ran]: ...
 
     def pact(self, group: Group, plan: Plan) -> Pact | None:
         """The pact about a group; None where it concerns this host alone."""

@@ -84,8 +84,7 @@ Asked = tuple[Trigger, asyncio.Future[PlanDone]]
 class Surroundings(Protocol):
     """What the engine needs of the network that it changes."""
 
-    def handle(self, mod_path: str, line: Line | None = None) -> Any:
-        """Return a network handle for a new generation."""
+    def handle(self, mod_path: str, line: Line | None = None) -> Any: ...
 
     def copy_folder(self, mod_path: str, line_path: str) -> str:
         """Give a line a copy of its mod's folder of data; return the result, in words."""
@@ -93,17 +92,10 @@ class Surroundings(Protocol):
     def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
         """Return the class of a mod in its module. Raises NoModClass."""
 
-    async def introduce(self, generation: Generation) -> None:
-        """Tell a newly loaded mod of the registered agents."""
-
-    def agents_mark(self) -> int:
-        """Return a mark for `agents_since`."""
-
-    def agents_since(self, mark: int) -> AgentsSeen:
-        """Return the connections of agents, and those that ended since the mark."""
-
-    async def announce(self, outcome: Outcome) -> None:
-        """Tell agents that a mod was loaded, unloaded or reloaded."""
+    async def introduce(self, generation: Generation) -> None: ...
+    def agents_mark(self) -> int: ...
+    def agents_since(self, mark: int) -> AgentsSeen: ...
+    async def announce(self, outcome: Outcome) -> None: ...
 
 
 class Engine:

@@ -113,7 +113,6 @@ class _Translated(pickle.Unpickler):
         self._source, self._target = source, target
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the class, or function, of that name."""
         if module == self._source or module.startswith(f"{self._source}."):
             module = self._target + module[len(self._source) :]
         return super().find_class(module, name)

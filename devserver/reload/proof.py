@@ -135,7 +135,6 @@ class Proof:
         return bool(self._cases)
 
     def stop(self) -> None:
-        """Stop looking."""
         if self._task is not None:
             self._task.cancel()
         self._cases.clear()

@@ -190,5 +190,4 @@ def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
 
 
 def arrival_from_dict(values: Mapping[str, Any]) -> Arrival:
-    """Read an arrival."""
     return Arrival(**{**values, "state": PackedState(**values["state"])})

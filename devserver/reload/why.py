@@ -176,7 +176,6 @@ def _names_packages(mod: LiveMod) -> bool:
 
 
 def _is_named(text: str, name: str) -> bool:
-    """Return whether a requirement is of the package of that name."""
     try:
         return parse_package(text).name == parse_package(name).name
     except ValueError:
@@ -184,6 +183,5 @@ def _is_named(text: str, name: str) -> bool:
 
 
 def _listed(path: str, config: NetworkConfig) -> Row | None:
-    """Return where network.yaml lists a mod."""
     spec = next((each for each in config.specs if module_of(each.path) == path), None)
     return None if spec is None else {"line": spec.line, "enabled": spec.enabled}

@@ -223,7 +223,6 @@ class Child:
         return forked(self._sandbox, work, seconds, most) if self._forks else done_here(work, most)
 
     def _observed(self, kept: _Kept, seconds: float) -> dict[str, Any]:
-        """Observe one event, in the fork."""
         network = self._network
         assert network is not None
         self._sandbox.refused.clear()

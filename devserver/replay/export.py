@@ -45,7 +45,6 @@ class Written:
 
 
 def test_name(pin: Pin) -> str:
-    """Return the name of the test of a pin, without `test_`."""
     return re.sub(r"[^a-z0-9]+", "_", pin.event_name.lower()).strip("_")
 
 
@@ -152,7 +151,6 @@ def _is_simple(value: Any) -> bool:
 
 
 def with_any(value: Any, steps: tuple[Step, ...], noise: frozenset[str]) -> Any:
-    """Return a value with ANY in the places that are noise."""
     pattern = pattern_of(steps)
     if pattern in noise or f"{pattern}{{}}" in noise:
         return ANY

@@ -20,7 +20,6 @@ _HEAD = struct.Struct("!I")
 
 
 def packed(message: Any) -> bytes:
-    """Return a message of the server as bytes."""
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     return _HEAD.pack(len(data)) + data
 

@@ -38,8 +38,7 @@ class PinRefused(DevServerError):
 class Files(Protocol):
     """The folder that pins lie in, of this user alone."""
 
-    def names(self) -> list[str]:
-        """Return the names of the files."""
+    def names(self) -> list[str]: ...
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the first bytes of a file. Raises DevServerError for one that others could have
@@ -48,8 +47,7 @@ class Files(Protocol):
     def write(self, name: str, text: str) -> None:
         """Write a file, at once and whole."""
 
-    def remove(self, name: str) -> None:
-        """Remove a file."""
+    def remove(self, name: str) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +81,6 @@ class Pin:
 
     @property
     def event_name(self) -> str:
-        """The name of its event."""
         return str(self.event["event_name"])
 
     @property
@@ -146,7 +143,6 @@ class Pin:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as its file has it."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -187,7 +183,6 @@ class Pin:
 
 
 def differences_of(before: Observation, after: Observation, skip: Skip) -> tuple[Differs, ...]:
-    """Return the differences of two observations."""
     return tuple(_differs(each) for each in compare(before.compared(), after.compared(), skip))
 
 
@@ -305,7 +300,6 @@ class Pins:
         self.put(pin)
 
     def remove(self, pin: Pin) -> None:
-        """Forget a pin."""
         self._files.remove(f"{pin.name}{_SUFFIX}")
         del self._pins[pin.name]
 

@@ -43,7 +43,6 @@ class _Writer:
         """The containers so far, none of which may be met again: sharing would be lost."""
 
     def write(self, value: Any, where: str, depth: int = 0) -> Any:
-        """Return the form of a value at `where`."""
         kind = type(value)
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:

@@ -146,8 +146,6 @@ def work(request: int, results: int, errors: int) -> NoReturn:
 
 
 def _work(request: int, results: int) -> int:
-    """Return the code to end with."""
-
     def write(row: Row) -> None:
         os.write(results, json.dumps(row).encode() + b"\n")
 

@@ -41,7 +41,6 @@ class Changes:
         self._size = 0
 
     def keep(self, number: int, code: Sequence[CodeChange]) -> None:
-        """Keep the code of a change."""
         if not code:
             return
         with self._lock:

@@ -90,7 +90,6 @@ class Hosting:
         return self._network.config.host_commands
 
     async def ask(self, host: str, path: str, request: Request) -> Answer:
-        """Ask another host."""
         assert self.host is not None, "a network of one process asks no other host"
         return await self.host.requests.ask(host, path, request.body, request.query)
 

@@ -32,9 +32,7 @@ _JOIN_SECONDS = 1.0
 class Beginnings(Protocol):
     """The beginning of a session, which replay can write."""
 
-    async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]:
-        """Return the number of the latest event before it, the digests of sources, the states of mods, and agents with
-        channels."""
+    async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]: ...
 
 
 class Recording:

@@ -62,7 +62,6 @@ class Replaying:
 
     @property
     def sessions(self) -> Sessions:
-        """The recorded sessions."""
         if self._sessions is None:
             from devserver.server.sessions import Sessions
 

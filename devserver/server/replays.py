@@ -422,7 +422,6 @@ class Replays:
         return packed
 
     def _targets(self, event: Mapping[str, Any]) -> list[str]:
-        """Return the mods that an event is offered to."""
         asked, registry = event_of(event), self._network.engine.registry
         if asked.destination.role == "mod":
             slot = registry.find(asked.destination.id)

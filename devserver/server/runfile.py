@@ -51,7 +51,6 @@ class RunFile:
 
 
 def run_file_path(workspace: Path) -> Path:
-    """Return the path of a workspace's file."""
     return workspace / FOLDER / NAME
 
 

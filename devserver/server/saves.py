@@ -79,7 +79,6 @@ class Saves:
         self._say_waiting(f"{', '.join(self._name(each) for each in changed)} saved")
 
     async def lock_changed(self) -> None:
-        """Take a changed lock."""
         if not self.paused:
             await self._network.submit(LockChanged())
             return

@@ -63,7 +63,6 @@ class LiveViews:
         self._tapes: dict[str, Tape[Any]] = {RELOADS.name: self.reloads, FACTS.name: self.facts, LOGS.name: self.logs}
 
     def note(self, fact: Fact) -> None:
-        """Remember a fact."""
         now = iso_of(time.time())
         self.standing.note(fact)
         if isinstance(fact, ModError):

@@ -60,7 +60,6 @@ class _Listener:
         return RustNotify(paths, False, self.is_polling, delay, False, False)
 
     def call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function in the loop."""
         try:
             self.loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
@@ -111,7 +110,6 @@ class Notifier:
                 self._begin()
 
     def stop(self) -> None:
-        """Stop watching."""
         for listener in self._all:
             listener.stop.set()
         self._current = self._coming = None

@@ -222,7 +222,6 @@ class Watch:
             pass
 
     async def _comes_within(self, seconds: float) -> bool:
-        """Return whether a notification comes in that time."""
         self._woken.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):

@@ -63,7 +63,6 @@ class Capture(io.TextIOBase):
         return getattr(self._original, "encoding", None) or "utf-8"
 
     def writable(self) -> bool:
-        """Return True."""
         return True
 
     def fileno(self) -> int:
@@ -113,7 +112,6 @@ class _Bytes(io.RawIOBase):
         self._capture = capture
 
     def writable(self) -> bool:
-        """Return True."""
         return True
 
     def write(self, data: Any) -> int:

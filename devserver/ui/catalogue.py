@@ -165,7 +165,6 @@ def source_lines(sources: Mapping[str, str]) -> Iterator[Line]:
 
 
 def diff_lines(diff: Sequence[str]) -> Iterator[Line]:
-    """Return the differences, line by line."""
     styles = {"+": Style.GOOD, "-": Style.BAD, "@": Style.DIM}
     for line in diff:
         yield (Segment(line, styles.get(line[:1], Style.PLAIN)),)

@@ -110,7 +110,6 @@ class Console:
         """The place of the latest error."""
 
     def tell(self, fact: Fact) -> None:
-        """Show a fact."""
         with self._lock:
             if self._quiet and isinstance(fact, Blocked):
                 return  # the debugger itself blocks

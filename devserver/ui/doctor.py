@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 from devserver.ui.glyphs import Style
 from devserver.ui.look import View
@@ -13,26 +13,19 @@ _WIDEST = 30
 """Longer values do not push the notes of others away."""
 
 
-class Examined(Protocol):
-    """One finding."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding: its group, name and value, where that comes from or what it means, and whether
+    it is all right."""
 
-    @property
-    def group(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def value(self) -> str: ...
-
-    @property
-    def note(self) -> str: ...
-
-    @property
-    def good(self) -> bool: ...
+    group: str
+    name: str
+    value: str
+    note: str = ""
+    good: bool = True
 
 
-def doctor_lines(rows: Sequence[Examined], view: View) -> tuple[Line, ...]:
+def doctor_lines(rows: Sequence[Row], view: View) -> tuple[Line, ...]:
     """Return a heading for each group, and its findings; problems are marked."""
     width = max((len(each.name) for each in rows), default=0)
     lines: list[Line] = []
@@ -44,7 +37,7 @@ def doctor_lines(rows: Sequence[Examined], view: View) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _row(row: Examined, width: int, value_width: int, view: View) -> Line:
+def _row(row: Row, width: int, value_width: int, view: View) -> Line:
     sign = plain("  ") if row.good else Segment(f"{view.look.glyphs.held} ", Style.WARN)
     note = f"  {row.note}" if row.note else ""
     value = f"{row.value:<{value_width}}" if note else row.value

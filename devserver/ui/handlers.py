@@ -45,7 +45,6 @@ _TYPES = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 
 def _type(field: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    """Return the type of a field in few words."""
     if "$ref" in field:
         name = str(field["$ref"]).rpartition("/")[2]
         return _type(models.get(name, {"type": "object"}), {})

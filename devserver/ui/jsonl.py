@@ -19,7 +19,6 @@ from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 
 def utc_now() -> datetime:
-    """Return the present, in UTC."""
     return datetime.now(UTC)
 
 

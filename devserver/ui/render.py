@@ -39,7 +39,6 @@ def render(block: Block, look: Look, time: str, root: Path | None = None) -> str
 
 
 def _single(block: Block, look: Look) -> Line:
-    """Return everything of a block in one line."""
     line = [*block.head]
     for number, each in enumerate((*block.body, *block.after)):
         if each:

@@ -194,7 +194,6 @@ def pin_line(pin: Mapping[str, Any], glyphs: Glyphs) -> Line:
 
 
 def state_words(pin: Mapping[str, Any]) -> str:
-    """Return the initial state of a pin, in words."""
     kept = [f"{mod_id} ({count(each['keys'], 'key')})" for mod_id, each in pin["state"].items() if "keys" in each]
     lost = [f"{mod_id} until this run ends: {each['lost']}" for mod_id, each in pin["state"].items() if "lost" in each]
     return f"state of {', '.join((*kept, *lost))}" if kept or lost else "fresh mods"

@@ -63,7 +63,6 @@ def dim(text: str) -> Segment:
 
 
 def strong(text: str) -> Segment:
-    """Text that is looked for."""
     return Segment(text, Style.STRONG)
 
 

@@ -189,7 +189,6 @@ def _listed(names: Sequence[str], view: View) -> str:
 
 
 def _problem(error: Mapping[str, Any], what: str, view: View, indent: str = "    ") -> Line:
-    """Return what is wrong, and where."""
     place = ":".join(str(error[each]) for each in ("file", "line", "column") if error.get(each) is not None)
     told = joined((f"{error.get('kind')}: {error.get('message')}", what, place), f" {view.look.glyphs.dot} ")
     return (Segment(f"{indent}{view.look.glyphs.failed} ", Style.BAD), plain(told))

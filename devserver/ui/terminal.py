@@ -71,7 +71,6 @@ class Terminal:
 
 
 def _single_keys(mode: list[Any]) -> list[Any]:
-    """Return the mode, changed to give single keys."""
     mode[_LFLAG] &= ~(termios.ECHO | termios.ICANON)
     mode[_CC][termios.VMIN] = 1
     mode[_CC][termios.VTIME] = 0

@@ -73,7 +73,6 @@ def _place(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    """Return what runs of what is needed."""
     if not row["generation"]:
         return f"{row['mod_id']} does not run"
     suits = "" if row["fits"] else ", which does not suit"

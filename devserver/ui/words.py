@@ -33,6 +33,5 @@ def listed(names: Sequence[str], more: str, most: int = 8) -> str:
 
 
 def session_words(done: Mapping[str, Any]) -> str:
-    """Return what became of a session, in words."""
     events = count(done["events"], "event")
     return f"session {done['path']} ({events}, {max(1, done['bytes'] // 1024):,} KiB)"

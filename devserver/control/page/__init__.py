@@ -80,7 +80,6 @@ class PageApi:
         self._tickets = tickets
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the table."""
         return (
             *(_route(each) for each in files()),
             Route("POST", "/_dev/tickets", Scope.ADMIN, self.ticket),

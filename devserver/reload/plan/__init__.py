@@ -353,7 +353,6 @@ def _no_way_back(mod_id: str, situation: Situation, *, redo: bool) -> str:
 
 
 def _each(steps: Iterable[Step]) -> tuple[Group, ...]:
-    """Return each step as a group of its own."""
     return tuple(Group((step,)) for step in steps)
 
 

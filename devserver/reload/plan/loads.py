@@ -161,7 +161,6 @@ def loads(
 
 
 def load_step(spec: ModSpec, reason: str, *, listed: bool) -> Step:
-    """Return a load."""
     return Step(
         Action.LOAD, mod_id_of(spec.path), spec.path, reason, config=spec.config, listed=listed, line=spec.beside
     )
@@ -237,6 +236,5 @@ def _enabled(spec: ModSpec | None) -> bool:
 
 
 def unload_step(mod: LiveMod, reason: str) -> Step:
-    """Return an unload."""
     path, config = mod.mod_path, mod.config
     return Step(Action.UNLOAD, mod.mod_id, path, reason, config=config, listed=mod.listed, came_with=mod.came_with)

@@ -118,7 +118,6 @@ class Situation:
     """Those of them that are imported, each with its version in this process."""
 
     def find(self, path_or_id: str) -> LiveMod | None:
-        """Return the live mod of that id or path."""
         return self._by_id.get(path_or_id) or self.at(path_or_id)
 
     def at(self, mod_path: str) -> LiveMod | None:

@@ -35,7 +35,6 @@ class Deadline:
 
     @property
     def is_set(self) -> bool:
-        """Whether it runs."""
         return self._at is not None
 
     def set(self, seconds: float) -> None:
@@ -49,7 +48,6 @@ class Deadline:
             self._handle = loop.call_at(at, self._ring)
 
     def clear(self) -> None:
-        """Stop."""
         self._at = None
 
     def end(self) -> None:
@@ -175,7 +173,6 @@ class Channel(asyncio.BufferedProtocol):
     # Bytes in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
         self.transport = cast(asyncio.Transport, transport)
         # With this limit the transport holds the rest of one write at most, of which we know how
         # long it is.
@@ -198,7 +195,6 @@ class Channel(asyncio.BufferedProtocol):
         self.transport.set_protocol(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
         self.unread.clear()
         self._sending, self._unsent = None, 0
         self.server.account.keep(-self._counted)

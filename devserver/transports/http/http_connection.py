@@ -176,7 +176,6 @@ class HttpConnection(Channel):
             self._task.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
         super().connection_lost(exc)
         self.eof_received()
         self._deadline.end()
@@ -351,7 +350,6 @@ class HttpConnection(Channel):
         return verdict
 
     def on_chunk_header(self) -> None:
-        """Count a chunk."""
         self._chunks += 1
 
     def on_body(self, data: bytes) -> None:
@@ -465,7 +463,6 @@ class HttpConnection(Channel):
             self._next()
 
     def _next(self) -> None:
-        """Expect the next request."""
         self._expect_request()
         self._was_served = True
         self._deadline.set(KEEP_ALIVE_SECONDS)
@@ -527,7 +524,6 @@ def is_near(address: tuple[Any, ...] | None) -> bool:
 
 
 def refusal_of(verdict: Verdict) -> Answer:
-    """Return the answer of a refusing verdict."""
     return refused(verdict.code, verdict.message, verdict.status, verdict.headers)
 
 

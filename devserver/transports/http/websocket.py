@@ -54,15 +54,10 @@ class Speaker(Protocol):
     """Speaks on a WebSocket: told of messages, and of its end."""
 
     @property
-    def agent_id(self) -> str | None:
-        """The agent that has registered on it."""
-
+    def agent_id(self) -> str | None: ...
     @property
-    def size(self) -> int:
-        """The bytes of messages that are not answered."""
-
-    def heard(self, raw: bytes) -> None:
-        """Take a message, which is UTF-8."""
+    def size(self) -> int: ...
+    def heard(self, raw: bytes) -> None: ...
 
     def sent(self) -> None:
         """Continue sending: the client has read everything."""
@@ -70,11 +65,8 @@ class Speaker(Protocol):
     def ended(self) -> None:
         """Note the end: nothing can be sent any more. May be called twice."""
 
-    def unanswered(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the messages to be heard again, then the errors that answer those in flight."""
-
-    def is_working(self) -> bool:
-        """Return whether messages run that are not answered."""
+    def unanswered(self) -> tuple[list[bytes], list[bytes]]: ...
+    def is_working(self) -> bool: ...
 
 
 class WebSocket(Channel):
@@ -138,7 +130,6 @@ class WebSocket(Channel):
         self.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
         super().connection_lost(exc)
         self._deadline.end()
         self._forget_fragments()

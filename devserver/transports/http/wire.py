@@ -136,7 +136,6 @@ class Wire:
         return self._network.take(event, principal, done)
 
     def _event_of(self, request: Request) -> Answer | tuple[Event, Principal]:
-        """Return the event of a request and its sender, or the refusal."""
         body = request.body
         source_id = body.get("source_id")
         if not body.get("event_name") or not source_id:
