@@ -272,10 +272,10 @@ class AgentNetwork:
         """End every mod, with its state packed. Call it when no handler runs; `initialize` restores
         the mods here."""
         engine = self.engine
-        live, limit, differing = engine.lasting, engine.limits.initialize, engine.knowledge.differing()
+        live, limit, sources = engine.lasting, engine.limits.initialize, engine.knowledge.made_from()
         folder, mods = engine.environment.brought, engine.environment.mods
         brought = {} if folder is None else dict.fromkeys(mods, str(folder))
-        arrivals = await self._home.run(partial(engine.restarts.pack, live, limit, differing, brought=brought))
+        arrivals = await self._home.run(partial(engine.restarts.pack, live, limit, sources, brought=brought))
         await engine.stop()
         await self._home.run(self._move_out)
         engine.restarts.arrivals = arrivals

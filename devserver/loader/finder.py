@@ -160,7 +160,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         finders."""
         if path is None and fullname in sys.stdlib_module_names:
             return None
-        self.execution()
+        running = self.execution()
         importer = self.importer()
         meant = self._meant_by(fullname, importer, is_top=path is None)
         if meant is not None:
@@ -170,7 +170,9 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         folder = self.modules.lines.folders.get(fullname)
         places = _candidates(fullname, self._entries(path)) if folder is None else candidates_of_line(fullname, folder)
         for candidate, package in places:
-            if os.path.isfile(candidate) and self._roots.holds(candidate):
+            # A source that a build goes back to may be gone from disk.
+            is_there = os.path.isfile(candidate) or (running is not None and candidate in running.texts)
+            if is_there and self._roots.holds(candidate):
                 self._note(importer, fullname, missing)
                 return self._spec(fullname, candidate, package)
             missing.append(candidate)

@@ -137,6 +137,8 @@ class Plan:
     changed: Sources = field(default_factory=dict)
     texts: Mapping[Path, bytes] = field(default_factory=dict, compare=False, repr=False)
     """The bytes that were read for this decision: these are executed."""
+    former: Mapping[Path, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """The sources that ran before a restart in place; executed where those on disk fail."""
     needs_restart: tuple[str, ...] = ()
     """Why the change cannot be applied in place, so that a restart comes after this plan."""
     undo: bool = False

@@ -22,6 +22,7 @@ from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
 from devserver.loader import Build, Environment, LoadedModules
 from devserver.loader.finder import WatchedFinder
+from devserver.loader.modules import compile_text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import read_by
 from devserver.mod import BaseMod
@@ -70,6 +71,7 @@ from devserver.reload.plan import Situation, make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
 from devserver.reload.retirement import Retirement
+from devserver.sources.files import digest_of
 from devserver.sources.roots import Roots
 
 _AGENTS_FIRST = 0.002
@@ -552,6 +554,8 @@ class Engine:
         if carried.failure is not None and others:
             return await self._carry_group(Group(others), plan, before, mark, pasts)
         outcomes = self._books.outcomes(carried, error, self._around.agents_since(mark))
+        if carried.failure is not None and not plan.former:
+            outcomes = await self._go_on(group, plan, outcomes, mark)
         if pact is not None and self.knowledge.elsewhere is not None:
             outcomes += self._books.outcomes_elsewhere(ended)
             outcomes = as_moves(group.steps, outcomes, self.knowledge.elsewhere.here)
@@ -560,6 +564,24 @@ class Engine:
         self.failures += sum(each.status is not Status.APPLIED for each in outcomes)
         if carried.failure is not None and transaction.build is not None:
             transaction.build.show_lines()
+        return outcomes
+
+    async def _go_on(self, group: Group, plan: Plan, failed: list[Outcome], mark: int) -> list[Outcome]:
+        """Load mods that a restart in place would take down from the sources that ran before it; return the
+        outcomes."""
+        former = {path: data for each in group.steps for path, data in self.restarts.former(each.mod_path).items()}
+        if not former:
+            return failed
+        touched = self.touched
+        came = await self._carry_group(group, replace(plan, former=former), (), mark, [])
+        outcomes = [
+            replace(each, status=Status.ROLLED_BACK, generation=now.generation, note=now.note)
+            if now.status is Status.APPLIED
+            else each
+            for each, now in zip(failed, came, strict=True)
+        ]
+        for each in outcomes:
+            self.knowledge.goes_on(each, touched)
         return outcomes
 
     def _tell_outdated(self, build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> None:
@@ -584,6 +606,7 @@ class Engine:
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
         texts, unpinned = self.knowledge.texts_before(plan) if plan.undo else {}, ""
+        texts |= {path: compile_text(path, data, digest_of(data)) for path, data in plan.former.items()}
         line = self.registry.find(plan.promotes) if plan.promotes else None
         if line is not None and line.live is not None and line.line is not None and not line.line.code:
             # The sources that the line runs, whatever has been saved since and failed.

@@ -240,13 +240,15 @@ class Knowledge:
         )
 
     def _would_fail(self, live: Iterable[LiveMod]) -> dict[str, str]:
-        """Return the live mods whose saved code has failed since: a fresh process would run nothing
-        of them."""
+        """Return the live mods whose code on disk has failed: a fresh process would fail too."""
         failed = ((mod, self.failed.get(mod.mod_path)) for mod in live)
         return {
             mod.mod_id: str(attempt.outcome.error or attempt.outcome.reason)
             for mod, attempt in failed
-            if attempt is not None and not attempt.loads_elsewhere
+            if attempt is not None
+            and not attempt.loads_elsewhere
+            # What has been saved since is not known to fail: also of a mod that only a restart brings.
+            and not moved_on(attempt, self._now(attempt.touched))
         }
 
     def _missing(self, live: Iterable[LiveMod], stale: Iterable[str]) -> dict[str, Path]:
@@ -631,24 +633,33 @@ class Knowledge:
     def came(self, arrival: Arrival, outcome: Outcome) -> None:
         """Note a mod that ran in the image before and runs again: its differences can be undone, as
         a reload of it."""
-        texts = {Path(path): Reading(Path(path), data, digest) for path, data, digest in arrival.replaced.values()}
+        before = {name: Reading(Path(path), data, was) for name, (path, data, was) in arrival.sources.items()}
+        loaded = self._modules.digests
+        now = {each.path: loaded.get(each.path) for each in before.values()}
+        # A module that only a handler imports is not loaded yet, and will be what is on disk.
+        now |= sources_now(path for path in now if path not in loaded)
+        other = {name: each for name, each in before.items() if now[each.path] != each.digest}
         past = Past(
             mods={outcome.mod_id: outcome.generation},
             replaced={outcome.mod_id: arrival.generation},
-            modules=tuple(arrival.replaced),
-            texts=texts,
+            modules=tuple(other),
+            texts={each.path: each for each in other.values()},
             states={},
         )
-        self.history.came(outcome.mod_id, outcome.generation, arrival.generation, past if texts else None)
+        self.history.came(outcome.mod_id, outcome.generation, arrival.generation, past if other else None)
 
-    def differing(self) -> dict[str, dict[str, Reading]]:
-        """Return, by mod (id), the modules that it was made from and that differ on disk, as they
-        are loaded."""
-        graph, stale = self._modules.graph(), self._modules.stale(self._differing)
-        needs = ((each.mod_id, graph.closure(each.entry)) for each in self._registry.live) if stale else ()
-        found = {mod_id: [name for name in stale if name in names] for mod_id, names in needs}
-        loaded = self._modules.current
-        return {mod_id: {name: loaded[name].text for name in names} for mod_id, names in found.items() if names}
+    def goes_on(self, outcome: Outcome, touched: Sources) -> None:
+        """Note a mod that goes on with its code of before a restart, because the one on disk fails; `touched`, what
+        that depends on."""
+        self._differing.update({path: digest for path, digest in touched.items() if path in self._modules.digests})
+        self._forget_same()
+        self._note_failed(outcome.mod_path, outcome, touched=touched)
+
+    def made_from(self) -> dict[str, dict[str, Reading]]:
+        """Return, by mod (id), the modules that it was made from, each with its source as it is loaded."""
+        graph, loaded = self._modules.graph(), self._modules.current
+        needs = ((each.mod_id, graph.closure(each.entry)) for each in self._registry.live)
+        return {mod_id: {name: loaded[name].text for name in names if name in loaded} for mod_id, names in needs}
 
     def newer_on_disk(self) -> dict[str, tuple[Path, ...]]:
         """Return the mods (by id) that differ from their sources on disk, each with these

@@ -102,7 +102,9 @@ class SecondOpinion:
 def _may_be_ours(outcome: Outcome) -> bool:
     # A restart does not bring a line: a person tries its code.
     failed = outcome.status is Status.ROLLED_BACK and outcome.error is not None and label_of(outcome.mod_id) is None
-    return failed and outcome.action is Action.RELOAD and outcome.phase in _DOUBTFUL
+    # What a restart has brought fails in a process that has run nothing before.
+    is_reload = outcome.action is Action.RELOAD and outcome.way is Way.IN_PLACE
+    return failed and is_reload and outcome.phase in _DOUBTFUL
 
 
 def _waiting(outcome: Outcome) -> Outcome:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,7 @@ from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import module_of
 from devserver.model.plan import Plan, StateMove
 from devserver.reload.carry import PackedState, move_of, pack_state, unpack_state
+from devserver.sources.files import sources_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +37,8 @@ class Arrival:
     listed: bool = True
     came_with: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
-    replaced: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
-    """The modules that differed on disk, each with the path, bytes and digest that it was loaded
-    from."""
+    sources: Mapping[str, tuple[str, bytes, str]] = field(default_factory=dict)
+    """The modules that it was made from, each with the path, bytes and digest of its source."""
     packages: str = ""
     """The folder of the packages that have it, if no lock names that."""
 
@@ -119,15 +120,15 @@ class Restarting:
         self,
         generations: Iterable[Generation],
         limit: float,
-        differing: Mapping[str, Mapping[str, Reading]] = MappingProxyType({}),
+        sources: Mapping[str, Mapping[str, Reading]] = MappingProxyType({}),
         *,
         brought: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Arrival]:
         """Pack everything of mods that the next image needs. Call it where mods run, when no
         handler runs.
 
-        `differing`: by mod (id) and module, the loaded sources that differ on disk. `brought`: by
-        mod (plain path) the folder of packages that it was brought with for this run.
+        `sources`: by mod (id) and module, what it was made from. `brought`: by mod (plain path) the
+        folder of packages that it was brought with for this run.
         """
         packed = dict(self.arrivals)
         for each in generations:
@@ -139,13 +140,22 @@ class Restarting:
                 listed=each.listed,
                 came_with=each.came_with,
                 config=dict(each.config),
-                replaced={
+                sources={
                     name: (str(text.path), text.data, text.digest)
-                    for name, text in differing.get(each.mod_id, {}).items()
+                    for name, text in sources.get(each.mod_id, {}).items()
                 },
                 packages="" if each.listed else brought.get(module_of(each.mod_path), ""),
             )
         return packed
+
+    def former(self, mod_path: str) -> dict[Path, bytes]:
+        """Return the sources that a mod ran in the image before, if it has not been loaded since and others are on
+        disk now."""
+        arrival = self.arrivals.get(module_of(mod_path))
+        found = {} if arrival is None else {Path(path): (data, was) for path, data, was in arrival.sources.values()}
+        now = sources_now(found)
+        is_other = any(now[path] != was for path, (_, was) in found.items())
+        return {path: data for path, (data, _) in found.items()} if is_other else {}
 
     def unlisted(self, enabled: Collection[str]) -> tuple[Arrival, ...]:
         """Return the mods that ran before though no file lists them. Former listed mods that are
@@ -184,10 +194,12 @@ def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
     """Return an arrival as plain values: the image that reads it may be of another version of this
     code."""
     state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
-    own = ("mod_path", "generation", "listed", "came_with", "config", "replaced", "packages")
-    values = {name: getattr(arrival, name) for name in own}
-    return {**values, "state": state}
+    return {**{name: getattr(arrival, name) for name in _OWN}, "state": state}
 
 
 def arrival_from_dict(values: Mapping[str, Any]) -> Arrival:
-    return Arrival(**{**values, "state": PackedState(**values["state"])})
+    own = {name: values[name] for name in _OWN if name in values}
+    return Arrival(**own, state=PackedState(**values["state"]))
+
+
+_OWN = ("mod_path", "generation", "listed", "came_with", "config", "sources", "packages")

@@ -131,3 +131,27 @@ async def test_an_old_generation_that_is_started_again_serves_what_it_registers_
     work.mod("echo", body + "        raise OSError('no')\n")
     await work.net.submit(ReloadAsked(("echo",)))
     assert (await work.ask("echo.get")).data == {"n": 1}
+
+
+@pytest.mark.parametrize("on_disk", ["def broken(:\n", None])
+async def test_what_breaks_while_a_restart_is_under_way_keeps_running(work: Workspace, on_disk: str | None) -> None:
+    """The sources of before run, with their state; the error is told at its line, and the repair serves."""
+    helper = work.write("mods/text.py", "WORDS = 1\n")
+    head = "from mods.text import WORDS\n"
+    work.mod("wiki", served("wiki", 1), head)
+    work.mod("board", served("board", 1), head)
+    await work.start("mods.wiki", "mods.board")
+    await work.version("wiki")
+    await work.net.end_mods()
+    helper.unlink() if on_disk is None else helper.write_text(on_disk)
+    await work.net.initialize()
+    outcome = next(each for each in work.outcomes()[2:] if each.mod_id == "wiki")
+    assert (outcome.status, outcome.generation, outcome.note) == (Status.ROLLED_BACK, 2, "state kept (1 key)")
+    where = None if outcome.error is None else outcome.error.where
+    assert where is not None and (where.file, where.line) == (("mods/text.py", 1) if on_disk else ("mods/wiki.py", 4))
+    assert (await work.ask("wiki.version.get")).data == {"version": 1, "asked": 2}
+    assert work.running() == {"wiki": 2, "board": 2}
+    assert work.net.engine.knowledge.newer_on_disk() == {"wiki": (helper,), "board": (helper,)}
+    done = await work.save("mods/text.py", "WORDS = 2\n")
+    assert [each.status for each in done.outcomes] == [Status.APPLIED] * 2
+    assert (await work.ask("wiki.version.get")).data == {"version": 1, "asked": 3}
