@@ -64,7 +64,7 @@ from devserver.model.principal import LOCAL, Kind, Principal
 from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
 from devserver.network.accounts import RECORDED
 from devserver.network.agents import Agent, Directory, Registration
-from devserver.network.asks import Asked, Asks
+from devserver.network.asks import Asks
 from devserver.network.dispatch import Ask, Dispatcher, agent_event
 from devserver.network.handle import NetworkHandle
 from devserver.network.lines import Lines
@@ -518,10 +518,6 @@ class AgentNetwork:
             **self.directory.stats(),
         }
 
-    def stats(self) -> dict[str, Any]:
-        """Return `get_network_stats()`, for transports."""
-        return self.get_network_stats()
-
     # Events
 
     async def process_event(self, event: Event) -> EventResponse:
@@ -705,17 +701,6 @@ class AgentNetwork:
             return False
         await self._tell_mods(agent_event(False, agent_id, {}))
         return True
-
-    # Mods that can be had
-
-    async def find_mods(self, words: str) -> dict[str, Any]:
-        """Find available mods in which every word occurs; nothing is fetched for it."""
-        return await self.shelf.search(words)
-
-    async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
-        """Ask a person for an available mod, on behalf of an agent; nothing is installed. Raises
-        EventRefused."""
-        return await self.asks.ask_for(agent_id, name, why)
 
     def runs(self, mod_path: str) -> bool:
         """Return whether a mod, by path or id, runs."""

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from devserver.errors import EventRefused
+from devserver.market.shelf import Shelf
 from devserver.model.event import Event, EventResponse
 from devserver.model.principal import Kind, Principal, Scope
 from devserver.network.agent import Agent, Registration
 from devserver.network.agents import Directory
-from devserver.network.asks import Asked
+from devserver.network.asks import Asks
 from devserver.network.audit import Audit
 from devserver.network.grants import proofs
 from devserver.network.identity import bare
@@ -40,7 +41,7 @@ class Joinable(Protocol):
         """Return its mods in order, each with at least `name` (the path in network.yaml), `mod_id`
         and `version`."""
 
-    def stats(self) -> dict[str, Any]: ...
+    def get_network_stats(self) -> dict[str, Any]: ...
 
     async def register_agent(
         self,
@@ -63,6 +64,9 @@ class Joinable(Protocol):
 class SystemContext(Joinable, Protocol):
     """The network, as the commands need it."""
 
+    shelf: Shelf
+    asks: Asks
+
     async def load_mod(
         self,
         mod_path: str,
@@ -83,10 +87,6 @@ class SystemContext(Joinable, Protocol):
     async def reload_mod(self, mod: str, *, generation: int | None = None) -> EventResponse: ...
     async def split_mod(self, line: str, rule: float) -> EventResponse: ...
     async def promote_mod(self, line: str) -> EventResponse: ...
-    async def find_mods(self, words: str) -> dict[str, Any]: ...
-
-    async def ask_for_mod(self, agent_id: str, name: str, why: str) -> Asked:
-        """Ask a person for a mod that can be had. Raises EventRefused."""
 
 
 Run = Callable[[SystemContext, Event, Principal], Awaitable[EventResponse]]
@@ -309,7 +309,7 @@ def _channel(event: Event) -> str:
 
 
 async def _health(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    stats = context.stats()
+    stats = context.get_network_stats()
     if not principal.may(Scope.READ):
         stats = {key: stats[key] for key in _BRIEF_STATS if key in stats}
     return answer(event, stats)
@@ -361,13 +361,13 @@ async def _reload(context: SystemContext, event: Event, principal: Principal) ->
 
 
 async def _search(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
-    found = await context.find_mods((_optional_text(event, "words") or "")[:_LONGEST_WORDS])
+    found = await context.shelf.search((_optional_text(event, "words") or "")[:_LONGEST_WORDS])
     return answer(event, found, f"{found['found']} of {found['of']} mods")
 
 
 async def _ask(context: SystemContext, event: Event, principal: Principal) -> EventResponse:
     name, why = _text(event, "name"), _optional_text(event, "why") or ""
-    asked = await context.ask_for_mod(principal.id, name, why)
+    asked = await context.asks.ask_for(principal.id, name, why)
     told = {"asked": asked.number, "state": asked.state.value, "name": asked.name, "version": asked.version}
     return answer(event, told, f"a person is asked for {asked.name} {asked.version}".rstrip())
 

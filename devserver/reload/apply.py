@@ -18,19 +18,18 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from devserver.errors import HookFailed, ModFault
+from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry, Swap
-from devserver.loader import Build, Located, NeedsModsThread
-from devserver.loader.finder import is_importing_library
+from devserver.loader import Build, NeedsModsThread
 from devserver.loader.moving import Remembered
 from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
 from devserver.model.config import PlaceOf
-from devserver.model.facts import PhaseTook
+from devserver.model.facts import AgentsSeen, Outcome, PhaseTook
 from devserver.model.lifecycle import (
     PHASE_TABLE,
     PHASES_OF,
@@ -51,64 +50,50 @@ from devserver.reload.elsewhere import FailedElsewhere, Pact
 from devserver.reload.fits import check_needs
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
-
-_TOLD_AFTER = 1.0
-"""Seconds after which an import or initialize() that still runs is told of; then after ten times as many, and so on."""
-
-_TOLD_AGAIN = 10
-_LOOKS = 0.1
-_UNWINDS = 0.5
+from devserver.reload.knowledge import Knowledge
+from devserver.reload.locator import Locator
+from devserver.reload.patience import GivenUp, Patience
 
 
-class GivenUp(Exception):
-    """What takes long is not waited for, because something else was saved meanwhile."""
+class Surroundings(Protocol):
+    """What the engine needs of the network that it changes."""
+
+    def handle(self, mod_path: str, line: Line | None = None) -> Any: ...
+
+    def copy_folder(self, mod_path: str, line_path: str) -> str:
+        """Give a line a copy of its mod's folder of data; return the result, in words."""
+
+    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
+        """Return the class of a mod in its module. Raises NoModClass."""
+
+    async def introduce(self, generation: Generation) -> None: ...
+    def agents_mark(self) -> int: ...
+    def agents_since(self, mark: int) -> AgentsSeen: ...
+    async def announce(self, outcome: Outcome) -> None: ...
 
 
 class Workshop(Protocol):
-    """What carrying out a plan needs of its surroundings."""
+    """What carrying out a plan needs of the engine."""
 
     registry: Registry
     home: Home
     worker: Worker
+    knowledge: Knowledge
+    locate: Locator
+    around: Surroundings
 
     @property
     def limits(self) -> Limits: ...
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build: ...
 
-    def watched_for(self, mod_path: str) -> tuple[Path, ...]:
-        """The files that network.yaml says a mod is made from."""
-
-    def states_kept(self, mod_id: str) -> Sequence[Remembered]: ...
-
-    def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
-        """While a reload (or undo) is undone: the contents of a mod's state before it; None if they were not kept."""
-
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded the state that it had before a restart; what became of it, if anything."""
-
-    def locate(self, step: Step) -> Located:
-        """Where a mod's code is. Raises ModNotFound or ModRefused."""
-
-    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """The class of a mod in its module. Raises NoModClass."""
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
         """Where the values of a step's configuration are written, if they are written in network.yaml."""
 
-    def placed(self, fault: ModFault, step: Step) -> ModFault:
-        """A fault at the line where network.yaml lists the mod, if it does."""
-
     def is_own(self, file: str) -> bool: ...
     def is_source(self, path: Any) -> bool: ...
-
-    def handle(self, mod_path: str, line: Line | None = None) -> Any:
-        """A network handle for a new generation; `bind(generation)` makes it that one's."""
-
-    async def introduce(self, generation: Generation) -> None: ...
-
-    def copy_folder(self, main: Generation, line: Generation) -> str:
-        """Give a line a copy of its mod's folder of data; what became of it, in words."""
-
     def say(self, words: str) -> None: ...
 
     def where(self, stack: Iterable[FrameType]) -> str:
@@ -151,7 +136,8 @@ class Transaction:
         self._past: Past | None = None
         self._read: dict[Path, Digest | None] = {}
         self._undo: list[Callable[[], Awaitable[None]]] = []
-        self._given_up, self._patience = "", 0.0
+        self.patience = Patience(workshop.say, workshop.where, workshop.is_own)
+        """Waits for imports and `initialize()`."""
         self._phases: list[tuple[Phase, float]] = []
         """Each phase that something went through, with when it began."""
 
@@ -211,11 +197,6 @@ class Transaction:
         touched = self.build.touched if self.build is not None else {}
         return frozenset({*self.plan.changed, *touched})
 
-    def give_up(self, reason: str, *, at_once: bool) -> None:
-        """End an import or initialize() for this reason: as soon as that can be, or once it takes long."""
-        if at_once or not self._given_up:
-            self._given_up, self._patience = reason, 0.0 if at_once else _TOLD_AFTER
-
     async def _fold(self, phases: Sequence[Phase]) -> Failure | None:
         for phase in phases:
             concerned = [each for each in self.candidates if phase in PHASES_OF[each.step.action]]
@@ -273,7 +254,7 @@ class Transaction:
                     self.build.undo()
                     self.build = self.build.again()
                     if str(needed):
-                        self._shop.say(f"{self._named(candidates)}: imported on the mods' thread: {needed}")
+                        self._shop.say(self._words(f"imported on the mods' thread: {needed}", candidates))
                     await self._execute(candidates)
         except GivenUp:
             self.build.abandon()
@@ -295,38 +276,12 @@ class Transaction:
         running = (
             shop.home.run(_executed, build) if build.on_mods_thread else shop.worker.run(build.execute, shop.home.loop)
         )
-        await self._patiently(asyncio.ensure_future(running), "importing", candidates, build.stack)
+        work = asyncio.ensure_future(running)
+        await self.patience.wait(work, partial(self._words, "importing", candidates), build.stack)
 
-    async def _patiently(
-        self,
-        work: asyncio.Future[None],
-        doing: str,
-        candidates: Sequence[Candidate],
-        stack: Callable[[], Sequence[FrameType]],
-    ) -> None:
-        """Wait for what may take long: say that it does, and where it is. Raises GivenUp after `give_up`."""
-        began, told = time.monotonic(), _TOLD_AFTER
-        # Also without a waiting caller, so that asyncio does not complain.
-        work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        try:
-            while not (await asyncio.wait({work}, timeout=_LOOKS))[0]:
-                took, frames = time.monotonic() - began, stack()
-                if took >= told:
-                    told *= _TOLD_AGAIN
-                    self._shop.say(f"{self._named(candidates)}: {doing} for {took:.0f} s{self._shop.where(frames)}")
-                # A library that is half imported may not come to life again in this process.
-                is_due = self._given_up and took >= self._patience
-                if is_due and not is_importing_library(frames, self._shop.is_own):
-                    work.cancel()
-                    await asyncio.wait({work}, timeout=_UNWINDS)
-                    raise GivenUp(self._given_up)
-            await work
-        finally:
-            work.cancel()
-
-    def _named(self, candidates: Sequence[Candidate]) -> str:
+    def _words(self, doing: str, candidates: Sequence[Candidate]) -> str:
         guilty = self._guilty(list(candidates))
-        return f"{guilty.step.mod_id} v{self._shop.registry.next_number(guilty.step.mod_id)}"
+        return f"{guilty.step.mod_id} v{self._shop.registry.next_number(guilty.step.mod_id)}: {doing}"
 
     async def _undo_import(self) -> None:
         assert self.build is not None
@@ -348,7 +303,7 @@ class Transaction:
         assert self.build is not None and candidate.located is not None
         step, located = candidate.step, candidate.located
         module = self.build.module(located.entry)
-        mod_class = self._shop.mod_class(module, mod_id_of(located.mod_path))
+        mod_class = self._shop.around.mod_class(module, mod_id_of(located.mod_path))
         candidate.mod_class = mod_class
         candidate.manifest = manifest = manifest_beside(located.file)
         hooks.take_manifest(mod_class, manifest)
@@ -360,7 +315,7 @@ class Transaction:
             try:
                 line_state.expect_class(step, mod_class, step.line, mode)
             except HookFailed as fault:
-                raise self._shop.placed(fault, step) from None
+                raise self._shop.locate.placed(fault, step.mod_path) from None
         candidate.way = HandOver.REBIND if self._stays(candidate) else mode
         rebinds = candidate.way is HandOver.REBIND and candidate.old is not None
         if candidate.old is not None and not rebinds:
@@ -390,7 +345,7 @@ class Transaction:
         candidate.new.context = context
         # An instance that stays keeps its handle; from the hand-over on that speaks for the new generation.
         if not rebinds:
-            self._bind(candidate.new, self._shop.handle(step.mod_path, step.line))
+            self._bind(candidate.new, self._shop.around.handle(step.mod_path, step.line))
 
     def _stays(self, candidate: Candidate) -> bool:
         """Whether the instance goes on because its code was only moved.
@@ -448,7 +403,7 @@ class Transaction:
             way=candidate.way,
             limit=self._shop.limits.initialize,
             before=self._before(candidate),
-            earlier=self._shop.states_kept(candidate.step.mod_id),
+            earlier=self._shop.knowledge.history.states_of(candidate.step.mod_id),
             replaced=self.build.replaced_modules if self.build is not None else {},
         )
         await candidate.transfer.prepare()
@@ -458,7 +413,7 @@ class Transaction:
         line = candidate.step.line
         if not self.plan.undo or (line is not None and line.state is StateMode.SHARED):
             return None
-        return self._shop.state_before(candidate.step.mod_id, redo=self.plan.redo)
+        return self._shop.knowledge.state_before(candidate.step.mod_id, redo=self.plan.redo)
 
     async def _join(self, candidate: Candidate, line: Line) -> None:
         """Give a line that begins, or begins again, what it has of its mod's state."""
@@ -469,8 +424,9 @@ class Transaction:
             raise HookFailed(f"{main_of(candidate.step.mod_id)} does not run any more")
         main = slot.live
         candidate.note = line_state.begin(candidate.new, main, line.state)
-        folder = self._shop.copy_folder(main, candidate.new) if line.state is StateMode.COPY else ""
-        candidate.note += f"; {folder}" if folder else ""
+        if line.state is StateMode.COPY:
+            folder = self._shop.around.copy_folder(main.mod_path, candidate.new.mod_path)
+            candidate.note += f"; {folder}" if folder else ""
 
     async def _gate(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
@@ -561,14 +517,15 @@ class Transaction:
                 await self._join(candidate, line)
             if candidate.step.action is Action.LOAD and (line is None or line.state is not StateMode.SHARED):
                 candidate.note = await self._shop.give_state(candidate.new) or candidate.note
-            also = self._shop.watched_for(candidate.step.mod_path)
+            also = self._shop.knowledge.watched_for(candidate.step.mod_path)
             starts = hooks.initialize(candidate.new, self._shop.limits.initialize, self._shop.is_source, also)
             work = asyncio.ensure_future(starts)
-            await self._patiently(work, "initialize()", [candidate], partial(hooks.stack_of, work))
+            doing = partial(self._words, "initialize()", [candidate])
+            await self.patience.wait(work, doing, partial(hooks.stack_of, work))
             if candidate.old is not None:
                 hooks.give_way(candidate.new.instance, candidate.old.instance)
             if candidate.step.action is Action.LOAD and (line is None or line.state is StateMode.EMPTY):
-                await self._shop.introduce(candidate.new)
+                await self._shop.around.introduce(candidate.new)
 
     async def _commit(self, candidates: list[Candidate]) -> None:
         swap = Swap(order=self.plan.order)

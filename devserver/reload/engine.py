@@ -13,19 +13,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any
 
-from devserver.errors import DevServerError, HookFailed, ModFault
+from devserver.errors import DevServerError, HookFailed
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
 from devserver.loader import Build, Environment, LoadedModules
 from devserver.loader.finder import WatchedFinder
 from devserver.loader.modules import compile_text
-from devserver.loader.moving import Remembered
-from devserver.loader.reads import read_by
-from devserver.mod import BaseMod
 from devserver.model.change import (
     ConfigChanged,
     FilesChanged,
@@ -40,7 +37,6 @@ from devserver.model.change import (
 )
 from devserver.model.config import NetworkConfig, PlaceOf
 from devserver.model.facts import (
-    AgentsSeen,
     CodeChange,
     ErrorFacts,
     Fact,
@@ -55,9 +51,9 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action, Limits, ModState
 from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Group, Hold, Plan, Step
-from devserver.model.split import Line, StateMode, label_of, main_of
+from devserver.model.split import StateMode, label_of, main_of
 from devserver.reload import hooks
-from devserver.reload.apply import GivenUp, Transaction
+from devserver.reload.apply import Surroundings, Transaction
 from devserver.reload.bookkeeping import Bookkeeping
 from devserver.reload.elsewhere import FailedElsewhere, Pact, as_moves, past_of_all
 from devserver.reload.error_facts import error_facts, own_files
@@ -67,6 +63,7 @@ from devserver.reload.locator import Locator
 from devserver.reload.news import ModNews
 from devserver.reload.opinion import SecondOpinion
 from devserver.reload.outcomes import all_held, held_outcome, keys_named, skipped_outcome, with_holders
+from devserver.reload.patience import GivenUp
 from devserver.reload.plan import Situation, make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
@@ -81,23 +78,6 @@ SAVED_AGAIN = "given up, because it was saved again"
 OTHERS_FIRST = "waits, because another save came while it took long"
 
 Asked = tuple[Trigger, asyncio.Future[PlanDone]]
-
-
-class Surroundings(Protocol):
-    """What the engine needs of the network that it changes."""
-
-    def handle(self, mod_path: str, line: Line | None = None) -> Any: ...
-
-    def copy_folder(self, mod_path: str, line_path: str) -> str:
-        """Give a line a copy of its mod's folder of data; return the result, in words."""
-
-    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """Return the class of a mod in its module. Raises NoModClass."""
-
-    async def introduce(self, generation: Generation) -> None: ...
-    def agents_mark(self) -> int: ...
-    def agents_since(self, mark: int) -> AgentsSeen: ...
-    async def announce(self, outcome: Outcome) -> None: ...
 
 
 class Engine:
@@ -139,7 +119,7 @@ class Engine:
         self.on_config: list[Callable[[NetworkConfig], None]] = []
         """Called with a changed network.yaml."""
         self._finder = WatchedFinder(self.roots, self.modules)
-        self._around = around
+        self.around = around
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
         self.proof = Proof(home, self._stale, self._states, lambda: self._finder.hangs)
@@ -282,10 +262,10 @@ class Engine:
         if running is None or not isinstance(trigger, FilesChanged):
             return
         if not running.depends_on.isdisjoint(trigger.changed):
-            running.give_up(SAVED_AGAIN, at_once=True)
+            running.patience.give_up(SAVED_AGAIN, at_once=True)
         elif running.plan.changed:
             # It is a save, too, and has its turn after the other one.
-            running.give_up(OTHERS_FIRST, at_once=False)
+            running.patience.give_up(OTHERS_FIRST, at_once=False)
 
     def plan(self, trigger: Trigger) -> Plan:
         """Return the plan for a trigger, in the present situation. Changes nothing."""
@@ -354,7 +334,7 @@ class Engine:
 
     async def _restart(self, trigger: RestartAsked) -> PlanDone:
         """Decide on a restart and tell it. The server replaces the process, after the answer."""
-        mark, limit = self._around.agents_mark(), self.limits.initialize
+        mark, limit = self.around.agents_mark(), self.limits.initialize
         situation = self.knowledge.situation(trigger)
         failed = frozenset(module_of(mod.mod_path) for mod in situation.live if mod.mod_id in situation.would_fail)
         situation = replace(
@@ -371,13 +351,13 @@ class Engine:
             self._tell(PlanMade(plan))
         if not plan.restart.waits and self.restarts.replace is not None:
             self.restarts.replace(plan)
-        return PlanDone(plan, (), 0.0, self._around.agents_since(mark))
+        return PlanDone(plan, (), 0.0, self.around.agents_since(mark))
 
     async def _carry_out(self, trigger: Trigger) -> PlanDone:
         if isinstance(trigger, RestartAsked):
             return await self._restart(trigger)
         self.restarts.forget_foreseen()
-        began, mark = time.monotonic(), self._around.agents_mark()
+        began, mark = time.monotonic(), self.around.agents_mark()
         self.knowledge.look(trigger)
         self._use_packages(trigger)
         situation = self.knowledge.situation(trigger)
@@ -398,7 +378,7 @@ class Engine:
             came = await self._carry_group(group, plan, outcomes, mark, pasts)
             for outcome in came:
                 outcomes.append(outcome)
-                await self._around.announce(outcome)
+                await self.around.announce(outcome)
             await self._news.look(came)
         is_ours = not plan.undo and not self.author and not any(each.host for each in outcomes)
         outcomes = await self._opinion.on(outcomes, self.limits) if is_ours else outcomes
@@ -415,7 +395,7 @@ class Engine:
         if any(each.replaced_code for each in pasts) or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
-        agents, code = self._around.agents_since(mark), self._code(plan, before)
+        agents, code = self.around.agents_since(mark), self._code(plan, before)
         done = PlanDone(plan, tuple(outcomes), took, agents, all_held(outcomes), code=code)
         for notice in self.knowledge.settle(trigger, plan):
             self._tell(notice)
@@ -553,7 +533,7 @@ class Engine:
         others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
         if carried.failure is not None and others:
             return await self._carry_group(Group(others), plan, before, mark, pasts)
-        outcomes = self._books.outcomes(carried, error, self._around.agents_since(mark))
+        outcomes = self._books.outcomes(carried, error, self.around.agents_since(mark))
         if carried.failure is not None and not plan.former:
             outcomes = await self._go_on(group, plan, outcomes, mark)
         if pact is not None and self.knowledge.elsewhere is not None:
@@ -614,18 +594,6 @@ class Engine:
         changed = {path: digest for path, digest in plan.changed.items() if path in needed}
         return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts, unpinned=unpinned)
 
-    def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
-        """Return the contents of a mod's state before its last reload, or undo."""
-        return self.knowledge.state_before(mod_id, redo=redo)
-
-    def watched_for(self, mod_path: str) -> tuple[Path, ...]:
-        """Return the files that network.yaml names as sources of a mod."""
-        return self.knowledge.watched_for(mod_path)
-
-    def states_kept(self, mod_id: str) -> Sequence[Remembered]:
-        """Return the contents that an undo may give a mod's state."""
-        return self.knowledge.history.states_of(mod_id)
-
     async def give_state(self, generation: Generation) -> str:
         """Give a mod that is being loaded its state of before a restart in place; return the
         result."""
@@ -633,10 +601,6 @@ class Engine:
             return await give(generation)
         moved = await self.restarts.give_state(generation, self.limits.initialize)
         return moved or self.kept_state(generation)
-
-    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """Return the class of a mod in its module. Raises NoModClass."""
-        return self._around.mod_class(module, mod_id)
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
         """Return where network.yaml has the configuration of a step, if it is the one that the step
@@ -650,22 +614,6 @@ class Engine:
     def is_source(self, path: Path) -> bool:
         """Return whether a data file that a mod reads may be one of its sources."""
         return self._finder.watches_data(path)
-
-    def read_by(self, path: str) -> str | None:
-        """Return the mod (id) whose handlers open a file for reading."""
-        return read_by(path)
-
-    def handle(self, mod_path: str, line: Line | None = None) -> Any:
-        """Return a network handle for a new generation."""
-        return self._around.handle(mod_path, line)
-
-    def copy_folder(self, main: Generation, line: Generation) -> str:
-        """Give a line a copy of its mod's folder of data; return the result, in words."""
-        return self._around.copy_folder(main.mod_path, line.mod_path)
-
-    async def introduce(self, generation: Generation) -> None:
-        """Tell a newly loaded mod of the registered agents."""
-        await self._around.introduce(generation)
 
     def say(self, words: str) -> None:
         """Tell a person about slow work."""
@@ -705,10 +653,6 @@ class Engine:
             return error.facts
         is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
         return error_facts(error, is_own, self.shown)
-
-    def placed(self, fault: ModFault, step: Step) -> ModFault:
-        """Return a fault at the line where network.yaml lists the mod, if it does."""
-        return self.locate.placed(fault, step.mod_path)
 
     def is_own(self, file: str) -> bool:
         """Return whether a file is code of mods, rather than of the server, of Python, or of an

@@ -26,6 +26,7 @@ from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.live.loops import LoopThread, run_in_thread
 from devserver.loader import InstalledCode
+from devserver.loader.reads import read_by
 from devserver.model.change import Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
@@ -433,7 +434,7 @@ class Server:
             notice=lambda words: self.tell(Notice(words)),
             folders=lambda: engine.config.mod_paths,
             written=engine.knowledge.written,
-            read_by=engine.read_by,
+            read_by=read_by,
         )
 
     # What comes in

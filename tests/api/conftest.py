@@ -58,7 +58,7 @@ class SmallNetwork:
     async def unregister_agent(self, agent_id):
         return self.directory.unregister(agent_id)
 
-    def stats(self):
+    def get_network_stats(self):
         agents = {"agent_count": len(self.directory.agents()), **self.directory.stats()}
         return {"network_id": "network-1", "uptime_seconds": 1.0, "dynamic_mods": {"count": 1}, **agents}
 

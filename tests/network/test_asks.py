@@ -19,6 +19,9 @@ from devserver.network.system import run_system
 class Shelf:
     """Mods that can be had: every name but `nowhere`; `evil` is blocked."""
 
+    async def search(self, words: str) -> dict[str, Any]:
+        return {"mods": [], "found": 0, "of": 4, "words": words}
+
     async def listing(self, name: str) -> dict[str, Any]:
         if name == "nowhere":
             raise DevServerError("there is no nowhere in mods-index")
@@ -32,14 +35,9 @@ class Context:
     def __init__(self) -> None:
         self.directory = Directory(NetworkConfig("test", grants={"builder": ("mods:ask",)}))
         self.told: list[Fact] = []
-        self.asks = Asks(Shelf(), self.directory, self.told.append)
+        self.shelf = Shelf()
+        self.asks = Asks(self.shelf, self.directory, self.told.append)
         self.agent = self.directory.register("builder", {}, trusted=True).agent
-
-    async def find_mods(self, words: str) -> dict[str, Any]:
-        return {"mods": [], "found": 0, "of": 4, "words": words}
-
-    async def ask_for_mod(self, agent_id: str, name: str, why: str):
-        return await self.asks.ask_for(agent_id, name, why)
 
     async def ask(self, command: str, payload: dict[str, Any], principal: Principal):
         event = Event(event_name=f"system.mod.{command}", source_id=principal.id, payload=payload)

@@ -15,6 +15,7 @@ from workspaces import PATIENCE, Workspace, mod_text, served, until
 from devserver import AgentNetwork
 from devserver.config.network_yaml import read_network
 from devserver.errors import ConfigError
+from devserver.loader.reads import read_by
 from devserver.model.change import ConfigChanged, FilesChanged, Sources
 from devserver.model.facts import ConfigRefused, Ignored, Notice, Outcome, PlanDone, Status
 from devserver.sources.watch import Watch
@@ -67,7 +68,7 @@ class Watching(Workspace):
             notice=lambda words: self.facts.append(Notice(words)),
             folders=lambda: engine.config.mod_paths,
             written=engine.knowledge.written,
-            read_by=engine.read_by,
+            read_by=read_by,
         )
         self._task = asyncio.get_running_loop().create_task(self._watch.run())
 

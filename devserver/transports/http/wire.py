@@ -81,7 +81,7 @@ class Wire:
         except EventRefused as refusal:
             self._audit.refused(request.who, f"register {request.body.get('agent_id')}", refusal.code)
             return _not_registered(refusal)
-        stats = self._network.stats()
+        stats = self._network.get_network_stats()
         return told(
             {
                 "success": True,
@@ -196,7 +196,7 @@ async def held_events(outbox: Outbox, hold: float) -> list[Letter]:
 
 def health(network: ServedNetwork, port: int, *, in_full: bool) -> dict[str, Any]:
     """Return the data of `/api/health` in the form that OpenAgents clients check (contract, B3)."""
-    config, stats = network.config, network.stats()
+    config, stats = network.config, network.get_network_stats()
     return {
         "network_id": stats.get("network_id", config.node_id or config.name),
         "network_uuid": stats.get("network_id", config.node_id or config.name),
