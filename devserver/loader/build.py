@@ -43,7 +43,7 @@ from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bin
 from devserver.loader.places import MISSING, note_main_loop
 from devserver.loader.reads import on_bound, record_into
 from devserver.loader.scope import scope_in
-from devserver.loader.started import interrupt, place_in, place_of_mods
+from devserver.loader.started import interrupt, place_of_mods
 from devserver.loader.successor import let_recognise
 from devserver.model.change import Sources
 from devserver.sources import settle
@@ -277,9 +277,9 @@ class Build:
         if type(error) is not RuntimeError or error.args != ("no running event loop",) or self.on_mods_thread:
             return
         steps = traceback.walk_tb(error.__traceback__)
-        own = [(frame, line) for frame, line in steps if scope_in(frame.f_globals) is not None]
-        for frame, line in own[-1:]:
-            place = place_in(frame.f_code.co_filename, line)
+        own = [(frame, line, scope) for frame, line in steps if (scope := scope_in(frame.f_globals)) is not None]
+        for frame, line, scope in own[-1:]:
+            place = scope.place(frame.f_code.co_filename, line)
             self._bound[str(frame.f_globals.get("__name__"))] = f"running loop at {place}"
 
     def bring_locals(self) -> None:

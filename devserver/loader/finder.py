@@ -123,6 +123,10 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         lists_all = path.name == LISTING and path.parent == self._roots.workspace
         return not lists_all and self._roots.holds_data(path)
 
+    def shown(self, file: str) -> str:
+        """Return a path as people read it: relative to the workspace if it lies in it."""
+        return self._roots.shown(Path(file))
+
     @property
     def workspace(self) -> Path:
         """The folder of network.yaml."""

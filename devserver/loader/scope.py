@@ -44,6 +44,9 @@ class Names(Protocol):
     def is_own(self, name: str) -> bool: ...
     def imported(self, name: str, fromlist: Sequence[str]) -> None: ...
 
+    def shown(self, file: str) -> str:
+        """Return a path as people read it."""
+
 
 class Scope:
     """The imports of one module object: from Python's table, or from its own set after the module
@@ -123,6 +126,10 @@ class Scope:
             self.import_(absolute, globals, fromlist=_NONE)
             meant, leaf = line.own, self._known(line.own)
         return None if leaf is None else self._bound(line, meant, leaf)
+
+    def place(self, file: str, line: int) -> str:
+        """Return a line of the module's source as people read it, as file:line."""
+        return f"{file if self._names is None else self._names.shown(file)}:{line}"
 
     def _known(self, name: str) -> ModuleType | None:
         found: ModuleType | None = _member(self.own or {}, name)

@@ -174,15 +174,10 @@ def _making(cls: type) -> list[Any]:
 def place_of_mods() -> str:
     """Return the line of a mod that runs, as file:line."""
     for frame in frames():
-        if scope_in(frame.f_globals) is not None:
-            return place_in(frame.f_code.co_filename, frame.f_lineno)
+        scope = scope_in(frame.f_globals)
+        if scope is not None:
+            return scope.place(frame.f_code.co_filename, frame.f_lineno)
     return "an unknown place"
-
-
-def place_in(file: str, line: int) -> str:
-    """Return a line of a file, which is named from the working directory where it lies in it."""
-    short = os.path.relpath(file)
-    return f"{file if short.startswith('..') else short}:{line}"
 
 
 def _address(address: object) -> str:

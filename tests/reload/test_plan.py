@@ -95,6 +95,11 @@ CASES = {
         saved("mods.echo", "mods.lib.grid"),
         situation(THREE, imports=DEEP | {"mods.echo": []}, stale=["mods.echo", "mods.lib.grid"]),
     ),
+    "two_files_of_one_mod": Case(
+        "The reason names one of the saved files of a mod, and how many more.",
+        saved("mods.kanban", "mods.lib.board", "mods.lib.grid"),
+        situation(THREE, imports=DEEP, stale=["mods.kanban", "mods.lib.board", "mods.lib.grid"]),
+    ),
     "two_helpers_link_three_mods": Case(
         "Mods that share changed modules with one another in turn are one group.",
         saved("mods.lib.a", "mods.lib.b"),

@@ -109,10 +109,18 @@ def _why(
     chain: tuple[str, ...] = (mod.entry,)
     if mod.entry not in changed:
         chain = _chain(mod.entry, changed, situation) or situation.graph.why(mod.entry, changed)
-    source = situation.shown(situation.stale.get(chain[0], changed[chain[0]]))
-    what = f"{source} {_news_of(chain[0], situation)}"
+    source = situation.stale.get(chain[0], changed[chain[0]])
+    more = len(_also_changed(mod, changed, situation) - {source})
+    what = f"{situation.shown(source)}{f' and {more} more' if more else ''} {_news_of(chain[0], situation)}"
     through = f", through {' → '.join(chain[1:-1])}" if len(chain) > 2 else ""
     return what if len(chain) < 2 else f"{what}{through}, imported by {mod.mod_id}"
+
+
+def _also_changed(mod: LiveMod, changed: Collection[str], situation: Situation) -> set[Path]:
+    """Return the sources of a mod that have changed, with the file that it reads; not those that are gone."""
+    own = situation.stale.keys() & changed & situation.needs_of(mod)
+    read = situation.stale_reads.get(mod.mod_id)
+    return {*(situation.stale[name] for name in own), *([read] if read else ())} - situation.deleted
 
 
 def _news_of(module: str, situation: Situation) -> str:
