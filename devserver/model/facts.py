@@ -325,7 +325,7 @@ class ShapeChange:
     """A change in the shape of an event, on which code that reads it may fail.
 
     `part`: `answer` (what the event is answered with), `sends` (what is in it) or `takes` (what it
-    needs).
+    needs). `agents`: lately its senders, or its receivers where it is what mods send.
     """
 
     event_name: str
@@ -333,6 +333,7 @@ class ShapeChange:
     path: str
     before: str
     after: str
+    agents: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

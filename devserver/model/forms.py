@@ -420,13 +420,14 @@ class LostForm(TypedDict):
 
 class ShapeChangeForm(TypedDict):
     """A change in the shape of an event. `part`: answer, sends or takes; `before` and `after`:
-    types, in words."""
+    types, in words; `agents`: up to five of its senders, with sends of its receivers."""
 
     event_name: str
     part: str
     path: str
     before: str
     after: str
+    agents: list[str]
 
 
 class ContractForm(TypedDict):

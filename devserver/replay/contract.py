@@ -8,7 +8,7 @@ because of one. Compares the shapes of values, never the values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from devserver.model.facts import LostEvent, ShapeChange
@@ -19,7 +19,7 @@ FIRST, EVERY = 20, 100
 """The first answers of a generation are looked at, then every hundredth."""
 DEPTH = 4
 MOST_KEYS = 64
-MOST_SENDERS = 5
+MOST_NAMED = 5
 _ABSENT = "nothing"
 
 
@@ -141,7 +141,7 @@ def lost_events(
     was, now = Heard(before), Heard(after)
     # A name that only a prefix covered counts once an agent or a mod has sent it.
     names = dict.fromkeys((*was.exact, *(name for name in seen if name in was)))
-    return [LostEvent(name, len(seen.get(name, ())), _senders(seen.get(name, ()))) for name in names if name not in now]
+    return [LostEvent(name, len(seen.get(name, ())), _named(seen.get(name, ()))) for name in names if name not in now]
 
 
 class Heard:
@@ -156,8 +156,18 @@ class Heard:
         return name in self.exact or name.startswith(self._prefixes)
 
 
-def _senders(seen: Sequence[str | None]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.removeprefix("agent:") for each in seen if each))[:MOST_SENDERS]
+def _named(seen: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.removeprefix("agent:") for each in seen if each))[:MOST_NAMED]
+
+
+def with_agents(
+    changes: Iterable[ShapeChange], senders: Mapping[str, Sequence[str | None]], receivers: Mapping[str, Sequence[str]]
+) -> list[ShapeChange]:
+    """Return the changes with the agents that have met them: by event, who has sent it or got it lately."""
+    return [
+        replace(each, agents=_named((receivers if each.part == "sends" else senders).get(each.event_name, ())))
+        for each in changes
+    ]
 
 
 def newly_needed(before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]]) -> Iterator[ShapeChange]:

@@ -17,7 +17,7 @@ from devserver.live.loops import run_in_thread
 from devserver.model.encoding import from_json
 from devserver.model.facts import ContractChanged, Fact, LostEvent, Outcome, PlanDone, ShapeChange, Status
 from devserver.model.lifecycle import Action
-from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, WAY, Said
+from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, TO, WAY, Said
 from devserver.model.wire_form import contract_to_dict
 from devserver.network.recorder import Recorder, rest_of, row_of
 
@@ -70,23 +70,25 @@ class Contracts:
             self._heard = self._heard_now()
             self._note_needs(self._heard)
         changed = await run_in_thread(self._looked)
-        return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), (*self._needs, *changed))))
+        named = await run_in_thread(self._with_agents, [*self._needs, *changed])
+        return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), tuple(named))))
 
     async def _after(self, done: PlanDone, before: Mapping[str, tuple[str, ...]], needed: tuple[Needs, Needs]) -> None:
         # Here and not above: most starts never need it.
-        from devserver.replay.contract import lost_events, newly_needed
+        from devserver.replay.contract import lost_events, newly_needed, with_agents
 
         # The rows of the former generation are in the ring now; those of the new one may drive them
         # out.
         changed_before = await run_in_thread(self._looked)
         self._told |= set(changed_before)
         # The table of a network whose mods hear what they heard is the same one.
-        is_same = before is self._heard
-        lost = [] if is_same else lost_events(_patterns(before), _patterns(self._heard), self._senders())
+        is_same, needs = before is self._heard, list(newly_needed(*needed))
+        senders, receivers = ({}, {}) if is_same and not needs else await run_in_thread(self._senders_and_receivers)
+        lost = [] if is_same else lost_events(_patterns(before), _patterns(self._heard), senders)
         # A person who unloads a mod knows that it hears nothing any more; its users may not.
         unloads = any(each.action is Action.UNLOAD for each in done.outcomes)
         lost = [each for each in lost if each.seen or not unloads]
-        needs = list(newly_needed(*needed))
+        needs = with_agents(needs, senders, receivers)
         self._lost |= {each.event_name: each for each in lost}
         self._needs = [*self._needs, *needs][-100:]
         if lost or needs:
@@ -102,7 +104,7 @@ class Contracts:
             news = [each for each in await run_in_thread(self._looked) if each not in self._told]
             if news:
                 self._told |= set(news)
-                self._tell(ContractChanged((), tuple(news)))
+                self._tell(ContractChanged((), tuple(await run_in_thread(self._with_agents, news))))
 
     def end(self) -> None:
         """Stop, at the end of the run."""
@@ -134,13 +136,22 @@ class Contracts:
                 now |= own
         return before, now
 
-    def _senders(self) -> dict[str, list[str | None]]:
-        """Return the senders of the kept events, by name, the latest first."""
-        found: dict[str, list[str | None]] = {}
+    def _senders_and_receivers(self) -> tuple[dict[str, list[str | None]], dict[str, list[str]]]:
+        """Return the senders of the kept events and the agents that got them, by name, the latest first. On a
+        worker thread."""
+        senders: dict[str, list[str | None]] = {}
+        receivers: dict[str, list[str]] = {}
         for entry in self._recorder.newest():
             row = from_json(row_of(entry))
-            found.setdefault(row[EVENT_NAME], []).append(row[SOURCE])
-        return found
+            senders.setdefault(row[EVENT_NAME], []).append(row[SOURCE])
+            # Where many got it, the last one is a number.
+            receivers.setdefault(row[EVENT_NAME], []).extend(each for each in row[TO] if isinstance(each, str))
+        return senders, receivers
+
+    def _with_agents(self, changes: list[ShapeChange]) -> list[ShapeChange]:
+        from devserver.replay.contract import with_agents
+
+        return with_agents(changes, *self._senders_and_receivers()) if changes else []
 
     def _looked(self) -> list[ShapeChange]:
         """Take in the events that have ended since the last look, and return the changes. On a

@@ -35,5 +35,6 @@ def contract_lines(lost: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[
     for each in changed:
         place = each["path"] or "another value"
         words = f" {_VERBS.get(each['part'], each['part'])} {place}: {each['before']} {arrow} {each['after']}"
-        lines.append((strong(each["event_name"]), plain(words)))
+        agents = dim(f" ({', '.join(each['agents'])})") if each["agents"] else plain("")
+        lines.append((strong(each["event_name"]), plain(words), agents))
     return lines

@@ -137,6 +137,7 @@ def test_what_replay_and_the_contract_say_of_a_change_stands_beside_it(opened, a
     acted.fact({"type": "replayed", "time": iso(93.1), "change": 1, "pins": [{**pin, "differences": paths}]})
     lost = [{"event_name": "wiki.page.delete", "seen": 4, "senders": ["ana", "critic"]}]
     shape = {"event_name": "wiki.page.edit", "part": "answer", "path": "version", "before": "int", "after": "str"}
+    shape["agents"] = ["ana", "critic"]
     acted.details[1] |= {"contract": {"lost": lost, "changed": [shape]}}
     page = opened()
     page.keyboard.press("2")
@@ -144,7 +145,7 @@ def test_what_replay_and_the_contract_say_of_a_change_stands_beside_it(opened, a
     page.wait_for_selector("text=1 pinned: 0 same, 1 differs")
     page.wait_for_selector(".aside-column >> text=answer.data.a, answer.data.b, answer.data.c and 2 more")
     page.wait_for_selector(".aside-column >> text=no mod handles it any more · 4 events came lately · ana and critic")
-    page.wait_for_selector(".aside-column >> text=int → str")
+    page.wait_for_selector(".aside-column >> text=int → str · read by ana and critic")
     page.set_viewport_size({"width": 700, "height": 800})
     page.wait_for_selector(".chosen-change >> text=int → str")
     assert page.locator(".aside-column").count() == 0

@@ -79,7 +79,8 @@ def test_a_key_that_is_needed_now_is_told() -> None:
 WIKI = """
     @mod_event_handler("wiki.page.edit")
     async def edit(self, event):
-        await self.send_event(Event(event_name="page.notification", payload={"page": "home", "reason": "r"}))
+        told = {"page": "home", "reason": "r"}
+        await self.send_event(Event(event_name="page.notification", destination_id="agent:charlie", payload=told))
         return {"version": 8}
 
     @mod_event_handler("wiki.page.delete")
@@ -104,6 +105,7 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
         begin=lambda work_to_do: tasks.append(asyncio.ensure_future(work_to_do)),
     )
     assert await contracts.current() == {"lost": [], "changed": []}
+    network.directory.register("charlie", {})
     for _ in range(ENOUGH):
         await work.ask("wiki.page.edit")
     await work.ask("wiki.page.delete")
@@ -116,9 +118,9 @@ async def test_a_save_tells_what_it_means_for_agents(work: Workspace, monkeypatc
     await until(lambda: len(work.told(ContractChanged)) > 1)
     told = await contracts.current()
     assert [each["event_name"] for each in told["lost"]] == ["wiki.page.delete"]
-    assert {(each["event_name"], each["part"], each["path"], each["after"]) for each in told["changed"]} == {
-        ("wiki.page.edit", "answer", "version", "str"),
-        ("page.notification", "sends", "reason", "nothing"),
+    assert {(each["event_name"], each["part"], *each["agents"]) for each in told["changed"]} == {
+        ("wiki.page.edit", "answer", "ana"),
+        ("page.notification", "sends", "charlie"),
     }
     contracts.end()
     await asyncio.gather(*tasks)

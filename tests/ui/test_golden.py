@@ -286,8 +286,8 @@ CASES: dict[str, Fact] = {
     "contract": ContractChanged(
         (LostEvent("wiki.page.delete", 4, ("ana", "critic")), LostEvent("wiki.page.undo")),
         (
-            ShapeChange("wiki.page.edit", "answer", "version", "int", "str"),
-            ShapeChange("page.notification", "sends", "reason", "str", "nothing"),
+            ShapeChange("wiki.page.edit", "answer", "version", "int", "str", ("ana", "critic")),
+            ShapeChange("page.notification", "sends", "reason", "str", "nothing", ("charlie",)),
             ShapeChange("wiki.page.edit", "takes", "why", "optional", "required"),
         ),
     ),

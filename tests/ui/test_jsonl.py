@@ -314,7 +314,7 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
     (
         ContractChanged(
             (LostEvent("wiki.page.delete", 4, ("ana", "critic")),),
-            (ShapeChange("wiki.page.edit", "answer", "version", "int", "str"),),
+            (ShapeChange("wiki.page.edit", "answer", "version", "int", "str", ("ana",)),),
         ),
         [
             {
@@ -327,6 +327,7 @@ FACTS: list[tuple[Fact, list[dict[str, Any]]]] = [
                         "path": "version",
                         "before": "int",
                         "after": "str",
+                        "agents": ["ana"],
                     }
                 ],
             }

@@ -110,10 +110,12 @@ function Pinned({ pins, doings }) {
 
 const shapeWords = ({ before, after }) => [before ?? "nothing", after ?? "nothing"].map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(" → ");
 
+const MET = { answer: "read", sends: "received", takes: "sent" };
+
 function Contract({ contract: { lost, changed } }) {
   return html`<${Section} title="Contract"><ul class="plain">
     ${lost.map((each) => html`<li><span class="bad" aria-hidden="true">!</span> <b class="mono"><${Name} of=${each.event_name} /></b><p class="quiet small"><${Name} of=${joined(["no mod handles it any more", each.seen && `${count(each.seen, "event")} came lately`, each.senders?.length && listed(each.senders)])} /></p></li>`)}
-    ${changed.map((each) => html`<li><span class="warn" aria-hidden="true">~</span> <b class="mono"><${Name} of=${joined([each.event_name, [each.part, each.path].filter(Boolean).join(".")])} /></b><p class="quiet small"><${Name} of=${shapeWords(each)} /></p></li>`)}</ul><//>`;
+    ${changed.map((each) => html`<li><span class="warn" aria-hidden="true">~</span> <b class="mono"><${Name} of=${joined([each.event_name, [each.part, each.path].filter(Boolean).join(".")])} /></b><p class="quiet small"><${Name} of=${joined([shapeWords(each), each.agents?.length && `${MET[each.part]} by ${listed(each.agents)}`])} /></p></li>`)}</ul><//>`;
 }
 
 /** Whether what an outcome brought is what runs: of that the state before is known. */
