@@ -760,7 +760,7 @@ class AgentNetwork:
         """Connections now, and those that ended since the mark."""
         return AgentsSeen(self.directory.connected(), self.directory.dropped_since(mark))
 
-    async def announce(self, outcome: Outcome) -> None:
+    def announce(self, outcome: Outcome) -> None:
         """Tell every agent that a mod was loaded, unloaded or reloaded."""
         if label_of(outcome.mod_id) is not None:
             # Agents see one mod, whichever of its versions they get.
@@ -774,7 +774,7 @@ class AgentNetwork:
         payload = {"mod_id": outcome.mod_id, "mod_path": outcome.mod_path, "generation": outcome.generation}
         event = Event(event_name=name, source_id="system:system", source_type="system", payload=payload)
         event.destination_id = "agent:broadcast"
-        await self._dispatcher.deliver(event)
+        self.directory.tell(event)
 
     def storage_path(self, mod_name: str) -> Path:
         """Return the folder for a mod's data, below the workspace's `.oa-dev`, made if it is

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -163,6 +164,7 @@ class Agreement:
         self._touched: dict[str, Mapping[str, Any]] = {}
         self._states: dict[str, PackedState] = {}
         self._word: Word | None = None
+        self._reports: asyncio.Future[list[dict[str, Any]]] | None = None
         before = author.engine.knowledge.texts_before(plan) if plan.undo else {}
         self._texts = {path: text.data for path, text in before.items()} or plan.texts
         """The sources that count instead of the disk's."""
@@ -180,6 +182,9 @@ class Agreement:
             await self._building
             self._go_on()
             self._preparing = asyncio.ensure_future(self._prepare(self._without_arrivals()))
+            # Their gates shut while this host's do: it is sent before the handlers' thread takes its turn.
+            with suppress(DevServerError):
+                await self._author.link.flush()
             if any(step.action is Action.MOVE and not step.host for step in self._group.steps):
                 # What comes here needs the state that another host hands over.
                 await self._preparing
@@ -213,12 +218,6 @@ class Agreement:
         wanted = {*(each.mod_path for each in brought), *(each.mod.mod_path for each in author.mods.values())}
         roots, texts = engine.roots, self._texts
         files = await engine.worker.run(partial(files_of, wanted, roots.workspace, engine.knowledge.written(), texts))
-        try:
-            await self._keep_old(files)
-            await author.publisher.publish(self.revision, files)
-        except DevServerError as error:
-            self._fail(author.here, ErrorFacts("EngineAway", f"the code could not be published: {error}"))
-            return
         changed = tuple(
             path.relative_to(roots.workspace).as_posix()
             for path in (self._plan.changed or self._texts)
@@ -238,8 +237,14 @@ class Agreement:
             )
             for host, own in steps.items()
         }
-        seconds = engine.limits.imports
-        await self._all("build", {host: part_to_dict(part) for host, part in parts.items()}, seconds, Do.VOTE_BUILT)
+        asked = {host: part_to_dict(part) for host, part in parts.items()}
+        try:
+            await self._keep_old(files)
+            await author.publisher.publish(self.revision, files)
+        except DevServerError as error:
+            self._fail(author.here, ErrorFacts("EngineAway", f"the code could not be published: {error}"))
+            return
+        await self._all("build", asked, engine.limits.imports, Do.VOTE_BUILT)
 
     async def _keep_old(self, files: Mapping[str, bytes]) -> None:
         """Keep what is replaced on other hosts: an undo brings it back. Raises EngineAway and others."""
@@ -292,6 +297,14 @@ class Agreement:
             facts = ErrorFacts("Aborted", "a host has waited too long, and aborted it")
             raise FailedElsewhere(self._group.steps[0].mod_id, facts)
         self._author.opened = self.revision
+        self._reports = self._ask_reports({"word": self._word.value})
+
+    def _ask_reports(self, told: Mapping[str, Any]) -> asyncio.Future[list[dict[str, Any]]]:
+        """Tell all hosts what stands written, which may come before they can read it, and ask what they did."""
+        asked = (
+            self._author.ask(h, "report", {**told, "revision": self.revision}, _REPORT_SECONDS) for h in self.hosts
+        )
+        return asyncio.gather(*asked)
 
     async def end(self, failure: ErrorFacts | None, mod_id: str) -> Sequence[StepEnded]:
         await asyncio.gather(self._building, return_exceptions=True)
@@ -302,13 +315,9 @@ class Agreement:
                 await self._author.decisions.put((str(self.revision),), row, last=0)
             except DevServerError:
                 told = {}  # a host has aborted it already; or it cannot be written, and a host that waits asks itself
-        # What stands written is told with it: what is told of a write may come before it can be read.
-        asked = {host: {**told, "revision": self.revision} for host in self.hosts}
-        reports = await asyncio.gather(
-            *(self._author.ask(host, "report", each, _REPORT_SECONDS) for host, each in asked.items())
-        )
+        reports = await (self._reports or self._ask_reports(told))
         ended: list[StepEnded] = []
-        for host, values in zip(asked, reports, strict=True):
+        for host, values in zip(self.hosts, reports, strict=True):
             ended += self._ended(host, values, failure, mod_id)
         return ended
 

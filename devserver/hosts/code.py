@@ -6,6 +6,7 @@ packages do not: their lock does, and a host where it is not installed refuses.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -27,6 +28,9 @@ MOST_BYTES = 512 * 1024
 _MOST_FILES = 2000
 _KEPT = 20
 """How many revisions are kept."""
+
+_AT_ONCE = 16
+"""How many files are on their way at a time."""
 
 _NOTE = ".oa-dev/fetched.json"
 BLOB, REVISION = "blob", "revision"
@@ -123,18 +127,25 @@ class Publisher:
         self._there: dict[str, bytes] = {}
         """What is published, by digest."""
         self._revisions: dict[int, frozenset[str]] = {}
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def publish(self, revision: int, files: Mapping[str, bytes]) -> None:
-        """Have a revision be there, all its files before it. Raises EngineAway and others."""
+        """Have a revision be there on return, with all its files. Raises EngineAway and others."""
         digests = {path: digest_of(data) for path, data in files.items()}
-        for path, digest in digests.items():
-            if digest not in self._there:
-                await self._link.store(self._names.key(CODE, BLOB, digest), files[path])
-                self._there[digest] = files[path]
+        new = {digest: files[path] for path, digest in digests.items() if digest not in self._there}
         manifest = {"files": digests, "environment": environment_of(files.get(LOCK))}
-        await self._link.store(self._names.key(CODE, REVISION, str(revision)), to_json(manifest))
         self._revisions[revision] = frozenset(digests.values())
-        await self._tidy()
+        # At once: each waits for a disk.
+        await asyncio.gather(
+            *(self._store(*key, b"", deletes=True) for key in self._spare()),
+            *(self._store(BLOB, digest, data) for digest, data in new.items()),
+            self._store(REVISION, str(revision), to_json(manifest)),
+        )
+        self._there |= new
+
+    async def _store(self, kind: str, number: str, data: bytes, *, deletes: bool = False) -> None:
+        async with self._room:
+            await self._link.store(self._names.key(CODE, kind, number), data, deletes=deletes)
 
     async def published(self, digest: str) -> bytes | None:
         """Return what an earlier revision has published, also before this process. Raises EngineAway and others."""
@@ -143,16 +154,13 @@ class Publisher:
         found = await self._link.last_value(self._names.bucket_stream(CODE), self._names.key(CODE, BLOB, digest))
         return None if found is None or found.is_deletion else found.data
 
-    async def _tidy(self) -> None:
-        """Forget what only old revisions have."""
+    def _spare(self) -> list[tuple[str, str]]:
+        """Forget old revisions; the keys of what they alone have."""
         old = sorted(self._revisions)[:-_KEPT]
-        gone = [self._revisions.pop(each) for each in old]
-        kept = frozenset().union(*self._revisions.values())
-        for each in old:
-            await self._link.store(self._names.key(CODE, REVISION, str(each)), b"", deletes=True)
-        for digest in frozenset().union(*gone) - kept if gone else ():
+        digests = frozenset[str]().union(*map(self._revisions.pop, old)).difference(*self._revisions.values())
+        for digest in digests:
             self._there.pop(digest, None)
-            await self._link.store(self._names.key(CODE, BLOB, digest), b"", deletes=True)
+        return [*((REVISION, str(each)) for each in old), *((BLOB, digest) for digest in digests)]
 
 
 # On the other hosts
@@ -163,10 +171,12 @@ class Copies:
 
     def __init__(self, link: Link, names: Names, folder: Path) -> None:
         self.folder = folder
-        self.files = _noted(folder)
-        """The files that are there, by path, each with its digest."""
+        self.files: dict[str, str] = {}
+        """The files that were fetched, by path, each with its digest."""
+        self._noted = _noted(folder)
         self._link, self._names = link, names
         self._stream = names.bucket_stream(CODE)
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(self, revision: int) -> dict[Path, str | None]:
         """Have the files of a revision; those that differ from before, with their digests.
@@ -174,18 +184,22 @@ class Copies:
         Raises BadCode for what is missing or not what its digest says, and where this host has another environment.
         """
         files, environment = await self._manifest(revision)
-        data = {path: await self._blob(path, digest) for path, digest in files.items() if self._differs(path, digest)}
+        wanted = {path: digest for path, digest in files.items() if self._differs(path, digest)}
+        blobs = await asyncio.gather(*(self._blob(path, digest) for path, digest in wanted.items()))
+        data = dict(zip(wanted, blobs, strict=True))
         lock = data.get(LOCK) or (_read(self.folder / LOCK) if LOCK in files else None)
         if environment_of(lock) != environment:
             raise BadCode(f"this host has the environment {environment_of(lock)}, the code is of {environment}")
-        gone = [path for path in self.files if path not in files]
+        gone = self._noted - files.keys()
         for path, content in data.items():
             _write(self.folder / path, content)
         for path in gone:
             (self.folder / path).unlink(missing_ok=True)
         changed: dict[Path, str | None] = {self.folder / path: files[path] for path in data}
         self.files = files
-        _write(self.folder / _NOTE, to_json(files))
+        if self._noted != files.keys():
+            self._noted = set(files)
+            _write(self.folder / _NOTE, to_json(files))
         return changed | dict.fromkeys(self.folder / path for path in gone)
 
     async def _manifest(self, revision: int) -> tuple[dict[str, str], str]:
@@ -208,7 +222,8 @@ class Copies:
         return files, environment
 
     async def _blob(self, path: str, digest: str) -> bytes:
-        message = await self._link.last_value(self._stream, self._names.key(CODE, BLOB, digest))
+        async with self._room:
+            message = await self._link.last_value(self._stream, self._names.key(CODE, BLOB, digest))
         if message is None or message.is_deletion:
             raise BadCode(f"{path} is missing: nothing has the digest {digest[:12]}")
         if sha256(message.data).hexdigest() != digest:
@@ -220,12 +235,12 @@ class Copies:
         return data is None or digest_of(data) != digest
 
 
-def _noted(folder: Path) -> dict[str, str]:
-    """What an earlier process of this host has fetched. All else there is data of mods."""
+def _noted(folder: Path) -> set[str]:
+    """The files that an earlier process of this host has fetched. All else there is data of mods."""
     try:
-        return {str(path): str(digest) for path, digest in parse_object((folder / _NOTE).read_bytes()).items()}
+        return set(parse_object((folder / _NOTE).read_bytes()))
     except (OSError, Malformed):
-        return {}
+        return set()
 
 
 def _write(path: Path, data: bytes) -> None:

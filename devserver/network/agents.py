@@ -520,6 +520,12 @@ class Directory(AgentsElsewhere):
             return FarDelivery(len(receivers) - len(full), full, to=to[:MOST_NAMED], away=away)
         return Delivery(len(receivers) - len(full), full, to=to[:MOST_NAMED])
 
+    def tell(self, event: Event) -> None:
+        """Deliver an event for a sender that does not wait, wherever its receivers are."""
+        delivery = self.deliver(event)
+        if isinstance(delivery, FarDelivery) and self.send_away is not None:
+            self.send_away(event, delivery.away)
+
     def _tell_channel(self, what: str, channel: str, agent_id: str = "") -> None:
         for told in tuple(self.on_channel):
             told(what, channel, agent_id)

@@ -116,7 +116,7 @@ class Asks:
         payload = {"asked": number, "state": answered.state.value, "name": asked.name, "version": asked.version}
         event = Event(event_name=ANSWERED, source_id="system:system", source_type="system", payload=payload)
         event.destination_id = f"agent:{asked.agent_id}"
-        self._directory.deliver(event)
+        self._directory.tell(event)
         return answered
 
     # A restart in place

@@ -146,10 +146,6 @@ class Dispatcher:
         assert self.far is not None, "no other host asks"
         return await self.far.serve(asked)
 
-    async def deliver(self, event: Event) -> Delivery:
-        """Deliver an event that no mod is asked about, wherever its receivers are."""
-        return self.directory.deliver(event) if self.far is None else await self.far.deliver(event)
-
     def begin(self, event: Event, caller: Call | None = None) -> Way:
         """Begin the way of an event; `caller` sends it. The caller of this function ends the way."""
         if self.recorder is None:

@@ -374,11 +374,14 @@ class Engine:
             self.knowledge.hold(plan.holds, outcomes, situation)
         self.locate.obey_allow_list(isinstance(trigger, LoadAsked) and not trigger.trusted)
         pasts: list[Past] = []
+        # The host that has planned it tells all agents.
+        is_told_there = isinstance(trigger, PartAsked) and trigger.pact is not None
         for group in plan.groups:
             came = await self._carry_group(group, plan, outcomes, mark, pasts)
             for outcome in came:
                 outcomes.append(outcome)
-                await self.around.announce(outcome)
+                if not is_told_there:
+                    self.around.announce(outcome)
             await self._news.look(came)
         is_ours = not plan.undo and not self.author and not any(each.host for each in outcomes)
         outcomes = await self._opinion.on(outcomes, self.limits) if is_ours else outcomes

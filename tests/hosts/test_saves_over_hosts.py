@@ -100,13 +100,23 @@ def run_saves(both: Both, saves: int) -> None:
     assert failed == [], failed[:3]
     mixed = [each["data"]["met"] for each in both.answers if each["data"]["met"][1] < each["data"]["met"][0]]
     assert mixed == [], "an event met the old code after the new"
+    last = 1 + sum(number % 10 != 5 for number in range(1, saves + 1))
+    for agent in (ana, bob):
+        told: list[tuple[str, int]] = []
+        while ("far", last) not in told:
+            told += [(each["payload"]["mod_id"], each["payload"]["generation"]) for each in _reloads(agent)]
+        assert len(told) == len(set(told)), "a reload is told once, wherever the mod runs"
     served = {number for each in both.answers for number in each["data"]["met"]}
     assert not {number for number in served if number % 10 == 5}, "what was broken on one host served on the other"
     assert len(served) > saves // 2 and len(both.answers) > saves
 
 
+def _reloads(agent: Agent) -> list[dict[str, Any]]:
+    return [each for each in agent.poll() if each["event_name"] == "system.notification.mod_reloaded"]
+
+
 def test_few_saves_are_all_or_nothing(both: Both) -> None:
-    """Six saves, one of them broken on one host only."""
+    """Six saves, one of them broken on one host only; every agent is told once of each reload."""
     run_saves(both, 6)
 
 
