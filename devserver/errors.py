@@ -85,13 +85,13 @@ class ConfigError(DevServerError):
 
 
 class ModFault(DevServerError):
-    """A mod could not be started or ended. `file` and `line` are the place in its source to look
-    at."""
+    """A mod could not be started or ended. `file`, `line` and perhaps `column` are the place to look at."""
 
     def __init__(self, message: str, *, file: str | None = None, line: int = 1) -> None:
         super().__init__(message)
         self.file = file
         self.line = line
+        self.column: int | None = None
 
 
 class HandlerFault(ModFault, TypeError):

@@ -15,6 +15,7 @@ from devserver.cli.exits import Exit, Problem
 from devserver.cli.following import Followed
 from devserver.cli.installing import Choices, Here, agreed, applied, difference, guarded, nothing, prepared, read_here
 from devserver.cli.output import say, show_lines
+from devserver.cli.promoted import keep
 from devserver.cli.staging import Asked, Given, Stage
 from devserver.config.versions import label_of_versions
 from devserver.market import sync as market
@@ -168,8 +169,8 @@ def write_ended(line: str, *, promoted: bool, write: bool = False, as_json: bool
     """Let network.yaml and the lock say what a promotion or a drop of a line (by its path) has done.
 
     Returns what was written; nothing where network.yaml does not list the line. A promotion of another path's code is
-    for a person to write, for it would be another mod; one of a version from an index is written with `write`, after
-    which no undo goes back. Raises DevServerError, with all files as before.
+    for a person to write, for it would be another mod; one of a version from an index is written with `write`. The
+    files before a promotion are kept for `undo`. Raises DevServerError, with all files as before.
     """
     here = read_here(Choices(yes=True, as_json=as_json))
     listed = [(mod, each) for mod in here.config.mods for each in mod.versions if each.path == line and each.beside]
@@ -187,6 +188,8 @@ def write_ended(line: str, *, promoted: bool, write: bool = False, as_json: bool
     try:
         with alone(here.workspace):
             _write(here, edited.text, (module_of(mod.path),) if promoted else (), Choices(yes=True, as_json=as_json))
+        if promoted:
+            keep(here.workspace, line, here.files.before)
     except BaseException:
         here.files.put_back()
         raise

@@ -74,8 +74,8 @@ class Followed:
     """A running server, and the number of the last plan before files were changed."""
 
     def __init__(self, server: Client, number: int, *, paused: bool) -> None:
-        self._server = server
-        self._number = number
+        self.server = server
+        self.number = number
         self._paused = paused
 
     @classmethod
@@ -99,7 +99,7 @@ class Followed:
             if left <= 0:
                 return seen.became(f"nothing came of it within {PATIENCE:g} s")
             for row in self._rows(left):
-                self._number = row["number"]
+                self.number = row["number"]
                 if (note := seen.take(row)) is not None:
                     return seen.became(note)
             if seen.restart and (waits := self._waits()):
@@ -109,7 +109,7 @@ class Followed:
     def _waits(self) -> str:
         """Return why a restart in place does not come on its own, or ""."""
         try:
-            problems = self._server.settle(1.0)["problems"]
+            problems = self.server.settle(1.0)["problems"]
         except NotRunning:
             return ""
         return next((f"locked; {each['why']}" for each in problems if each["kind"] == "restart"), "")
@@ -117,15 +117,15 @@ class Followed:
     def settle(self) -> None:
         """Wait until everything on disk is dealt with."""
         try:
-            self._server.settle()
+            self.server.settle()
         except NotRunning:
             return
 
     def _rows(self, seconds: float) -> list[dict[str, Any]]:
         try:
-            rows: list[dict[str, Any]] = self._server.reloads(self._number, min(seconds, _HELD))["reloads"]
+            rows: list[dict[str, Any]] = self.server.reloads(self.number, min(seconds, _HELD))["reloads"]
         except NotRunning:
-            if not self._server.is_alive:
+            if not self.server.is_alive:
                 raise
             # Between two images of a restart in place.
             time.sleep(0.05)

@@ -17,12 +17,12 @@ from devserver.cli.exits import Exit, Problem
 from devserver.cli.following import Became, Followed
 from devserver.cli.locate import network_file
 from devserver.cli.output import say, say_json, show, show_lines, view
-from devserver.cli.staging import Asked, Given, Stage
+from devserver.cli.staging import FOLDER, Asked, Given, Stage
 from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError, DevServerError
 from devserver.market import shown as facts
 from devserver.market import sync as market
-from devserver.market.catalogue import Catalogue
+from devserver.market.catalogue import BUILT_IN, Catalogue
 from devserver.market.folder import alone, changed_by_hand, find_installed, folder_of, needs_in
 from devserver.market.lock import NAME, BadLock, Lock
 from devserver.market.package import MOST_BYTES
@@ -31,7 +31,7 @@ from devserver.market.places import WHEEL_PATIENCE, Ask, catalogues_of, fetched
 from devserver.market.sync import Files, NothingSuits, Ready, Resolved
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Wants
-from devserver.market.yaml_edit import add_index, add_mod, remove_line, remove_mod
+from devserver.market.yaml_edit import add_index, add_mod, remove_index, remove_line, remove_mod
 from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
 from devserver.model.split import label_of, main_of
@@ -294,6 +294,7 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
             raise Problem(f"{left[0]} is needed by {by}; nothing was changed", code=Exit.FATAL)
         try:
             followed = Followed.begin(here.workspace)
+            text, wheels = _without_index(here, text, resolved)
             here.files.write(here.path, text.encode())
             # First it ends, then the lock forgets it.
             done = followed.wait(paths) if followed is not None else None
@@ -301,10 +302,25 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
                 _tell(done, chosen)
                 raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
             ready = market.install(resolved, taken=taken_names(here.workspace), origins={}, offline=chosen.offline)
+            for each in wheels:
+                here.files.write(each, None)
             return applied(here, ready, chosen, concerned=(), text=text, done=done)
         except BaseException:
             here.files.put_back()
             raise
+
+
+def _without_index(here: Here, text: str, resolved: Resolved) -> tuple[str, list[Path]]:
+    """Return network.yaml without the folder index that `add` has made, if it holds nothing but the wheels that `add`
+    has put there and that go now; and those wheels."""
+    built_in = (entry for each in here.catalogues if each.name == BUILT_IN for entry in each.entries.values())
+    built = {release.sha256 for entry in built_in for release in entry.releases.values()}
+    # What a built-in mod needs is put there with it.
+    own = (each for each in resolved.gone if each.name in here.lock.facts.origins or not built.isdisjoint(each.hashes))
+    put = {here.workspace / each.where for each in own}
+    there = sorted((here.workspace / FOLDER).glob("*"))
+    bare = remove_index(text, FOLDER) if there and put.issuperset(there) else text
+    return (text, []) if bare == text else (bare, there)
 
 
 # What they share

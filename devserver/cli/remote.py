@@ -21,6 +21,7 @@ from devserver.model.facts import PlanDone, PlanMade, Status
 from devserver.model.names import mod_id_of
 from devserver.model.wire_read import error_from_dict, plan_done_from_dict, restarted_from_dict
 from devserver.server.door import write_door
+from devserver.server.runfile import FOLDER
 from devserver.ui.browser import browse
 from devserver.ui.contract import contract_lines
 from devserver.ui.handlers import handler_lines
@@ -30,6 +31,9 @@ from devserver.ui.restart_lines import restart_planned, restarted
 from devserver.ui.status import held_lines, memory_lines, status_lines
 from devserver.ui.why import why_lines
 from devserver.ui.words import session_words
+
+PROMOTED = "promoted.json"
+"""The files before the last promotion that was written to network.yaml; `promoted` writes and reads it."""
 
 RESTART_SECONDS = 120.0
 """Seconds that a restart is waited for: handlers may have to finish, and mods to be loaded."""
@@ -313,7 +317,14 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
     """Undo the last reload of mods, the latest if none is named. Exits with 1 unless every step was
     applied."""
-    return carried_out(_server().undo(mods), as_json=as_json)
+    server = _server()
+    if (workspace() / FOLDER / PROMOTED).exists():
+        # Here and not above: rarely there, and it takes time to import.
+        from devserver.cli.promoted import undo as undo_promoted
+
+        if (code := undo_promoted(workspace(), server, mods, as_json=as_json)) is not None:
+            return code
+    return carried_out(server.undo(mods), as_json=as_json)
 
 
 def redo(mods: tuple[str, ...], *, as_json: bool) -> int:

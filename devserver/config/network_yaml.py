@@ -302,19 +302,16 @@ def _mods(document: Document, mods: list[Mod]) -> Iterator[ModSpec]:
         loc: Loc = ("network", "mods", number)
         has_config = "config" in mod.model_fields_set and document.described((*loc, "config")) != "null"
         written = (*loc, "config") if has_config else loc
-        line, places, versions = (
-            document.place_of(loc).line,
-            document.places_in(written),
-            versions_of(document, mod, loc),
-        )
+        named = document.place_of((*loc, "name"))
         yield ModSpec(
             mod.name,
             mod.config,
             mod.enabled,
             mod.version,
-            line=line,
-            place_of=places,
-            versions=versions,
+            line=document.place_of(loc).line,
+            named_at=(named.line, named.column),
+            place_of=document.places_in(written),
+            versions=versions_of(document, mod, loc),
             watch=tuple(mod.watch),
             runs_on=mod.runs_on,
         )

@@ -123,12 +123,14 @@ def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
         label = each.label or label_of_versions(each.version) or default_label(each.name or "")
         assert label is not None
         config, written = _config_of(each, mod, place)
+        named = document.place_of((*place, "name"))
         yield ModSpec(
             f"{module_of(mod.name)}@{label}",
             config,
             mod.enabled and each.enabled,
             each.version,
             line=document.place_of(place).line,
+            named_at=(named.line, named.column),
             place_of=document.places_in(written),
             beside=_line(label, each, f"{module_of(mod.name)}@{label}"),
         )

@@ -492,6 +492,11 @@ class Files:
         self._before.clear()
 
     @property
+    def before(self) -> Mapping[Path, bytes | None]:
+        """The changed files, each with its content before."""
+        return self._before
+
+    @property
     def changed(self) -> bool:
         """Return whether any file has changed."""
         return bool(self._before)

@@ -70,6 +70,19 @@ def add_index(text: str, place: str) -> Edited:
     return edit.set(("dev",), "indexes", [*(edit.values_at(("dev", "indexes")) or ()), place])
 
 
+def remove_index(text: str, place: str) -> str:
+    """Undo `add_index` where the folder is the only one and stands as that wrote it; else return the text itself."""
+    edit = _Edit(text, f"take {place} out of dev.indexes")
+    dev = edit.values_at(("dev",))
+    if not isinstance(dev, dict) or dev.get("indexes") != [place]:
+        return text
+    try:
+        bare = edit.set((), "dev", None) if len(dev) == 1 else edit.set(("dev",), "indexes", None)
+        return bare.text if add_index(bare.text, place).text == text else text
+    except CannotEdit:
+        return text
+
+
 def add_line(text: str, path: str, values: Mapping[str, Any]) -> Edited:
     """Add a further version, as in `{"label": "2", "version": "~=2.0", "share": "10%"}`, to the entry of a mod."""
     edit = _Edit(text, {"versions": [dict(values)]})
@@ -253,7 +266,8 @@ class _Edit:
     def _take_key_out(
         self, parent: yaml.Node | None, key: yaml.Node, node: yaml.Node, expected: Callable[[Any], None]
     ) -> Edited:
-        if not isinstance(parent, yaml.MappingNode) or parent.flow_style or parent.value[0][0] is key:
+        before = self._lines[key.start_mark.line][: key.start_mark.column]
+        if not isinstance(parent, yaml.MappingNode) or parent.flow_style or before.strip():
             # The first key of an entry shares its line with the dash.
             raise self._refused()
         end = self._after(node, key.start_mark.column) if not _is_nothing(node) else self._line_end(key)

@@ -127,6 +127,7 @@ class LineAsked:
     """A command or a call asks for a version beside a mod (`main`, by path or id).
 
     Without `config` it gets the mod's. `trusted`, as of `LoadAsked`: the code may be of any path.
+    `again`: an undo brings it back.
     """
 
     main: str
@@ -134,6 +135,7 @@ class LineAsked:
     config: Mapping[str, Any] | None = None
     cause: str = "asked"
     trusted: bool = True
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class ModSpec:
     version: str = ""
     """The versions that are accepted of a mod from an index, as in `~=1.5`; empty accepts any."""
     line: int | None = field(default=None, compare=False)
+    named_at: tuple[int, int | None] | None = field(default=None, compare=False)
+    """Line and column of the path in network.yaml; of the entry where it has none."""
     place_of: PlaceOf | None = field(default=None, compare=False, repr=False)
     """Where the values of `config` are written; None where the configuration came from elsewhere."""
     versions: tuple[ModSpec, ...] = ()

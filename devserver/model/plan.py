@@ -60,8 +60,8 @@ class Hold:
     needs: tuple[str, ...] = ()
     """The mods (plain paths) that it waits for: the step is tried again when one of them is
     loaded."""
-    line: int | None = None
-    """The line of network.yaml that names a mod which does not exist."""
+    named_at: tuple[int, int | None] | None = None
+    """Line and column of network.yaml that name a mod which does not exist."""
     packages: tuple[str, ...] = ()
     """The Python packages that it waits for."""
     cascade: tuple[str, ...] = ()

@@ -103,7 +103,8 @@ class Lines:
 
     def why(self, agent: str, mod: str) -> dict[str, Any] | None:
         """Return the version of a mod that an agent gets, and why; None for an unknown mod."""
-        slot = self._registry.find(main_of(mod))
+        slot = self._registry.addressed(mod)[0] or self._registry.find(main_of(mod))
+        slot = self._registry.find(main_of(slot.mod_id)) if slot is not None else None
         if slot is None:
             return None
         known = self._directory.agent(agent)

@@ -28,7 +28,7 @@ from devserver.loader.moving import Remembered
 from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
-from devserver.model.config import PlaceOf
+from devserver.model.config import ModSpec, PlaceOf
 from devserver.model.facts import AgentsSeen, Outcome, PhaseTook
 from devserver.model.lifecycle import (
     PHASE_TABLE,
@@ -560,7 +560,17 @@ class Transaction:
                 before[candidate.step.mod_id] = candidate.transfer.old.number
                 states[candidate.step.mod_id] = candidate.transfer.remembered()
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
-        return Past(mods=numbers, replaced=before, modules=tuple(modules), texts=texts, states=states, codes=codes)
+        ended = next((each.step for each in candidates if each.step.mod_id == self.plan.promotes), None)
+        line = ModSpec(ended.mod_path, ended.config, beside=ended.line) if ended is not None else None
+        return Past(
+            mods=numbers,
+            replaced=before,
+            modules=tuple(modules),
+            texts=texts,
+            states=states,
+            codes=codes,
+            line=line,
+        )
 
     def _add_to(self, swap: Swap, candidate: Candidate) -> None:
         match candidate.step.action:

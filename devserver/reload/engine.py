@@ -26,6 +26,7 @@ from devserver.loader.modules import compile_text
 from devserver.model.change import (
     ConfigChanged,
     FilesChanged,
+    LineAsked,
     LoadAsked,
     LockChanged,
     PartAsked,
@@ -35,7 +36,7 @@ from devserver.model.change import (
     Trigger,
     command_of,
 )
-from devserver.model.config import NetworkConfig, PlaceOf
+from devserver.model.config import ModSpec, NetworkConfig, PlaceOf
 from devserver.model.facts import (
     CodeChange,
     ErrorFacts,
@@ -49,7 +50,7 @@ from devserver.model.facts import (
     Status,
 )
 from devserver.model.lifecycle import Action, Limits, ModState
-from devserver.model.names import LOCK, module_of
+from devserver.model.names import LOCK, mod_id_of, module_of
 from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.model.split import StateMode, label_of, main_of
 from devserver.reload import hooks
@@ -387,9 +388,10 @@ class Engine:
         outcomes = await self._opinion.on(outcomes, self.limits) if is_ours else outcomes
         if forth is not None:
             self.environment.settle(forth, went=bool(pasts))
+        lines: tuple[ModSpec, ...] = ()
         if plan.undo:
-            self.knowledge.history.went(pasts, redo=plan.redo)
-        elif not isinstance(trigger, TidyAsked):
+            lines = self.knowledge.history.went(pasts, redo=plan.redo)
+        elif not isinstance(trigger, TidyAsked) and not (isinstance(trigger, LineAsked) and trigger.again):
             # Undoing the mods that need it unloads it as well.
             along = {each.mod_id for each in plan.steps if each.came_with and each.action is Action.LOAD}
             own = [each for each in outcomes if each.mod_id not in along and each.action is not Action.KEEP]
@@ -405,7 +407,7 @@ class Engine:
         if outcomes or plan.not_applied:
             self._tell(done)
         self._follow_up(plan)
-        if (then := await self._tidied(outcomes)) is not None:
+        if (then := await self._lines_back(lines) or await self._tidied(outcomes)) is not None:
             done = replace(done, then=then)
         if any(each.reason == OTHERS_FIRST for each in outcomes):
             self._queue_unwaited(FilesChanged(plan.changed, texts=plan.texts))
@@ -428,6 +430,15 @@ class Engine:
             there = f"network.yaml is on {self.author}: " + (f"type there: {typed}" if typed else "ask there")
             return Plan(trigger.cause, holds=(Hold(Action.RELOAD, "all", there),))
         return make_plan(trigger, situation)
+
+    async def _lines_back(self, lines: Iterable[ModSpec]) -> PlanDone | None:
+        """Load the lines whose promotion was undone beside their mods again, each as a plan of its own."""
+        done = None
+        for spec in lines:
+            if spec.beside is not None and self.registry.find(spec.path) is None:
+                main, cause = main_of(spec.path), f"the promotion of {mod_id_of(spec.path)} was undone"
+                done = await self._carry_out(LineAsked(main, spec.beside, spec.config, cause, again=True))
+        return done
 
     async def _tidied(self, outcomes: Iterable[Outcome]) -> PlanDone | None:
         """Unload mods that others needed and no longer need, as a plan of its own."""

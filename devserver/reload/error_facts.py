@@ -59,7 +59,7 @@ def _named_place(error: BaseException, shown: Callable[[str], str]) -> Frame | N
     """Return the place that a fault of ours names itself."""
     if not isinstance(error, ModFault) or error.file is None:
         return None
-    return Frame(shown(error.file), error.line, excerpt=excerpt(error.file, error.line))
+    return Frame(shown(error.file), error.line, error.column, excerpt=excerpt(error.file, error.line))
 
 
 def _kind(error: BaseException) -> str:

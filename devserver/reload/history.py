@@ -15,6 +15,7 @@ from typing import Any
 
 from devserver.loader.modules import Reading
 from devserver.loader.moving import Remembered
+from devserver.model.config import ModSpec
 from devserver.model.facts import Outcome, Status
 from devserver.model.lifecycle import Action
 
@@ -38,6 +39,8 @@ class Past:
     states: dict[str, Remembered | None]
     codes: Mapping[str, str] = field(default_factory=dict)
     """The former paths of mods' code, if the reload gave them another path."""
+    line: ModSpec | None = None
+    """The line that this reload promoted: it has ended, and an undo brings it back."""
 
     @property
     def replaced_code(self) -> bool:
@@ -97,19 +100,26 @@ class History:
         # The first one is the start of the network, which no one wants to undo.
         self._has_begun = True
 
-    def went(self, pasts: Sequence[Past], *, redo: bool) -> None:
-        """Note an undo, or a redo."""
+    def went(self, pasts: Sequence[Past], *, redo: bool) -> tuple[ModSpec, ...]:
+        """Note an undo, or a redo; return the lines that are to run again."""
         reloaded = {mod_id: past for past in pasts for mod_id in past.mods}
         if not reloaded:
-            return
+            return ()
+        lines = dict[str, ModSpec]()
         taken, given = (self._undos, self._reloads) if redo else (self._reloads, self._undos)
         for mod_id, past in reloaded.items():
             back = taken[mod_id].pop()
             self._code_of[mod_id, past.mods[mod_id]] = self.code_of(mod_id, back.replaced[mod_id])
-            self._push(given, mod_id, past)
+            if back.line is None:
+                self._push(given, mod_id, past)
+            else:
+                # No redo: its line can be promoted once more.
+                lines[back.line.path] = back.line
         names = tuple(reloaded)
         self._strike(self._undone if redo else self._changes, set(names))
-        (self._changes if redo else self._undone).append(_Change(names))
+        if not lines:
+            (self._changes if redo else self._undone).append(_Change(names))
+        return tuple(lines.values())
 
     @staticmethod
     def _strike(changes: list[_Change], names: set[str]) -> None:

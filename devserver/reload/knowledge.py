@@ -279,7 +279,8 @@ class Knowledge:
         """Return what an undo of a reload brings of a mod, and whether the disk differs."""
         now = sources_now(past.texts)
         others = tuple(path for path, text in past.texts.items() if now[path] != text.digest)
-        return Returns(self.history.code_of(mod_id, past.replaced[mod_id]), others, past.codes.get(mod_id, ""))
+        number, code = self.history.code_of(mod_id, past.replaced[mod_id]), past.codes.get(mod_id, "")
+        return Returns(number, others, code, "@" in code and self._environment.folder_of(code) is None)
 
     def texts_before(self, plan: Plan) -> dict[Path, Text]:
         """Return the sources that a plan goes back to: those that the last reload of its mods

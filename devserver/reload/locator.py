@@ -77,9 +77,10 @@ class Locator:
 
     def placed(self, fault: ModFault, mod_path: str) -> ModFault:
         """Return the fault of a mod or a line at the line where network.yaml lists it."""
-        line = next((each.line for each in self._knowledge.config.specs if each.path == mod_path), None)
-        if line is not None and self.config_file is not None and fault.file is None:
-            fault.file, fault.line = str(self.config_file), line
+        spec = next((each for each in self._knowledge.config.specs if each.path == mod_path), None)
+        at = spec.named_at if spec is not None else None
+        if at is not None and self.config_file is not None and fault.file is None:
+            fault.file, (fault.line, fault.column) = str(self.config_file), at
         return fault
 
 

@@ -61,14 +61,14 @@ def _note(candidate: Candidate, carried: Carried) -> str:
 
 
 def held_outcome(hold: Hold, registry: Registry, config_file: Path) -> Outcome:
-    """Return a step that the plan did not take, and why; of a missing mod with the line of
-    network.yaml."""
+    """Return a step that the plan did not take, and why; of a missing mod with its place in network.yaml."""
     slot = registry.find(hold.mod_path or hold.mod_id)
     number = slot.live.number if slot is not None and slot.live is not None else 0
     path = slot.mod_path if slot is not None else hold.mod_path or hold.mod_id
     error = None
-    if hold.line is not None:
-        where = Frame(config_file.name, hold.line, excerpt=excerpt(str(config_file), hold.line))
+    if hold.named_at is not None:
+        line, column = hold.named_at
+        where = Frame(config_file.name, line, column, excerpt=excerpt(str(config_file), line))
         error = ErrorFacts(ModNotFound.__name__, hold.reason, where)
     return _skipped(hold, path, number, hold.reason, error)
 

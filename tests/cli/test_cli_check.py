@@ -126,6 +126,9 @@ def test_versions_that_cannot_run_beside_their_mods_are_found_at_their_lines(fil
         "wiki@wikki": lines["wikki"], "wiki@2": lines["2"], "port@next": found["port@next"][0],
         "poll@next": found["poll@next"][0],
     }  # fmt: skip
+    wikki = next(error.where for mod, error in check_network(path).mods if mod == "wiki@wikki")
+    text = path.read_text().splitlines()[wikki.line - 1]
+    assert text[wikki.column - 1 :].startswith("mods.wikki"), text
     said = {mod: message for mod, (_, message) in found.items()}
     assert "Did you mean 'mods.wiki'?" in said["wiki@wikki"]
     assert "lies in the workspace, and no index has versions of it" in said["wiki@2"]

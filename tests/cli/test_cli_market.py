@@ -15,6 +15,9 @@ from locked_wheels import make_mod_wheel, make_wheel, mod_source
 from processes import OA_DEV, PATIENCE, Running, environment, oa_dev, write
 from pydantic import TypeAdapter
 
+from devserver.cli.exits import Exit
+from devserver.cli.installing import Choices, add, remove
+from devserver.cli.staging import Asked
 from devserver.market.lock import NAME
 from devserver.model import forms_of_answers as forms
 
@@ -92,6 +95,19 @@ def test_a_mod_is_added_updated_undone_and_removed_while_the_network_runs(served
     assert oa_dev(folder, "undo", "polls").returncode == 0
     assert asked(folder) == {"version": "1.0", "asked": 2}
     assert files(folder) == first
+
+    assert oa_dev(folder, "add", "polls==1.1", "--beside", "polls", "--share", "100%", "--yes").returncode == 0
+    split = files(folder)
+    assert asked(folder)["version"] == "1.1"
+    assert oa_dev(folder, "promote", "polls@1", "--write").returncode == 0
+    (folder / "network.yaml").write_bytes((written := (folder / "network.yaml").read_bytes()) + b"# mine\n")
+    edited = oa_dev(folder, "undo", "polls")
+    assert (edited.returncode, '+ - label: "1" + version: "==1.1"' in edited.stderr) == (1, True), edited
+    (folder / "network.yaml").write_bytes(written)
+    undone = oa_dev(folder, "undo")
+    assert (undone.returncode, files(folder)) == (0, split), undone
+    rows = json.loads(oa_dev(folder, "status", "--json").stdout)["mods"]
+    assert [(each["mod_id"], each["version"]) for each in rows[1:]] == [("polls", "1.0"), ("polls@1", "1.1")]
 
     assert oa_dev(folder, "remove", "polls").returncode == 0
     assert files(folder) == before
@@ -291,6 +307,18 @@ def test_without_any_network_and_nothing_fetched_before_a_mod_is_added(folder: P
     done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f'name = "{name}"' in (folder / NAME).read_text()
+
+
+def test_what_is_built_in_leaves_nothing_when_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """network.yaml is the one that it was, byte for byte; the index that was made for the wheel goes with it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "network.yaml").write_text(NETWORK.partition("# at the end")[0])
+    before = files(tmp_path)
+    assert add(["poll-report"], Choices(yes=True, offline=True), Asked()) == Exit.CLEAN
+    listed = (tmp_path / "network.yaml").read_text()
+    assert "indexes: [mods-index]" in listed and len(list(index(tmp_path).iterdir())) == 2
+    assert remove(["poll-report"], Choices(yes=True, offline=True)) == Exit.CLEAN
+    assert (files(tmp_path), list(index(tmp_path).iterdir())) == (before, [])
 
 
 def test_a_changed_wheel_of_the_same_version_is_not_installed(folder: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from processes import ECHO_V2, Running, oa_dev
 
 
-def said(folder: Path, agent: str) -> str:
+def said(folder: Path, agent: str, to: str = "mod:echo") -> str:
     """What the mod answers an agent."""
-    return oa_dev(folder, "send", "echo.say", "--as", agent, "--payload", '{"text": "hi"}').stdout.splitlines()[0]
+    sent = ("send", "echo.say", "--as", agent, "--to", to, "--payload", '{"text": "hi"}')
+    return oa_dev(folder, *sent).stdout.splitlines()[0]
 
 
 def save(server: Running) -> None:
@@ -33,7 +34,15 @@ def test_a_try_is_widened_promoted_and_undone(server: Running) -> None:
     assert [(each["mod_id"], each["label"]) for each in rows] == [("echo", "main"), ("echo@next", "next")]
     assert "was echo@next" in oa_dev(folder, "promote", "echo@next").stdout
     assert said(folder, "bob") == "said again"
-    assert oa_dev(folder, "undo", "echo").returncode == 0
+    assert "echo@next" in oa_dev(folder, "undo", "echo").stdout
+    assert [said(folder, each, "mod:echo@main") for each in ("ana", "bob")] == ["said", "said"]
+    yaml = folder / "network.yaml"
+    listed = yaml.read_text().replace("mods.echo\n", "mods.echo\n      versions: [{label: next, share: 100%}]\n")
+    yaml.write_text(listed)
+    assert oa_dev(folder, "settle").returncode == 0
+    assert "network.yaml" in oa_dev(folder, "promote", "echo@next").stdout and yaml.read_text() != listed
+    assert (oa_dev(folder, "undo").returncode, yaml.read_text()) == (0, listed)
+    assert oa_dev(folder, "drop", "echo@next").returncode == 0
     assert said(folder, "bob") == "said"
 
 

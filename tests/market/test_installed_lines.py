@@ -91,8 +91,8 @@ async def test_a_newer_version_of_a_line_is_a_reload_of_the_line_alone(work: Wor
 
 
 async def test_a_version_from_an_index_is_promoted_and_undone(work: Workspace) -> None:
-    """Its mod gets its code and keeps its state, and what keeps it after the next start is told; undo brings the
-    version before back."""
+    """Its mod gets its code and keeps its state, and what keeps it after the next start is told; undo gives back
+    both versions."""
     await work.net.submit(LineAsked("polls", BESIDE))
     await versions(work, "ana")
     done = await work.net.submit(PromoteAsked("polls@2"))
@@ -104,11 +104,11 @@ async def test_a_version_from_an_index_is_promoted_and_undone(work: Workspace) -
     assert told.endswith(", then oa-dev sync")
     assert await versions(work, "bob") == {"2.0"}
     await work.net.submit(UndoAsked(("polls",)))
-    assert await versions(work, "bob") == {"1.0"}
+    assert [await versions(work, each) for each in ("bob", "ana")] == [{"1.0"}, {"2.0"}]
 
 
 async def test_a_promoted_version_that_the_lock_has_as_the_mods_own_is_reloaded_from_there(work: Workspace) -> None:
-    """The state stays, and nothing of the version's own folder runs any more."""
+    """The state stays, and nothing of the version's own folder runs any more: an undo says what takes it back."""
     await work.net.submit(LineAsked("polls", BESIDE))
     await work.net.submit(PromoteAsked("polls@2"))
     await versions(work, "ana")
@@ -117,6 +117,8 @@ async def test_a_promoted_version_that_the_lock_has_as_the_mods_own_is_reloaded_
     assert (outcome.status, outcome.reason) == (Status.APPLIED, "polls 2.0 of the lock")
     live = work.net.engine.registry.find("polls").live
     assert "@" not in live.entry
+    [held] = (await work.net.submit(UndoAsked())).outcomes
+    assert held.reason.startswith("it ran polls@2, which is not locked now: oa-dev undo polls takes back")
     assert await versions(work, "bob") == {"2.0"}
     assert live.instance.state["asked"] == 2
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from yaml_edits import CASES, GOLDEN, outcome
 
-from devserver.market.yaml_edit import add_mod, remove_mod
+from devserver.market.yaml_edit import add_index, add_mod, remove_index, remove_mod
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -30,6 +30,8 @@ def test_what_was_added_and_removed_leaves_no_trace(name):
     text, edit = CASES[name]
     if outcome(text, edit).startswith("# refused"):
         return
+    listed = add_index(edit(text).text, "mods-index").text
+    assert remove_index(listed, "mods-index") in (edit(text).text, listed)
     back = remove_mod(edit(text).text, "extras").text
     ended = text if text.endswith("\n") else text + "\n"
     assert back in (text, ended) or yaml.safe_load(back)["network"]["mods"] == []
@@ -42,3 +44,7 @@ def test_only_the_lines_of_the_entry_are_new(request):
     lines = [each for each in difflib.ndiff(before.splitlines(), after.splitlines()) if each[0] != " "]
     assert lines == ["+     - name: wiki_extras", '+       version: "~=1.5"']
     assert remove_mod(after, "wiki_extras").text == before
+    listed = add_index(before, "mods-index").text
+    assert remove_index(listed, "mods-index") == before != listed
+    mine = listed.replace("[mods-index]", "[mods-index]   # of the team")
+    assert remove_index(mine, "mods-index") == mine != listed

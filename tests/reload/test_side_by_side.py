@@ -95,16 +95,21 @@ async def test_each_version_has_an_address(work: Workspace) -> None:
 
 
 async def test_a_promotion_is_one_reload_that_can_be_undone(work: Workspace) -> None:
-    """The mod runs the line's code with its state, the line is gone, and undo brings the mod back as it was."""
+    """The mod runs the line's code with its state, and the line is gone; undo gives back the split as it was."""
     await tried(work, agents=("ana",))
     promoted = await work.net.promote_mod("wiki@next")
     assert (promoted.success, promoted.data["mod_id"], promoted.data["generation"]) == (True, "wiki", 2)
     assert [await version(work, by=each) for each in ("ana", "bob")] == ["2", "2"]
     assert list(work.net.running_mods()) == ["wiki"]
     assert work.modules() == ["mods.wiki"]
-    await work.net.submit(UndoAsked(("wiki",)))
-    assert await version(work, by="bob") == "1"
+    done = await work.net.submit(UndoAsked())
+    assert done.then is not None and [each.mod_id for each in done.then.outcomes] == ["wiki@next"]
+    assert [await version(work, by=each) for each in ("ana", "bob")] == ["2", "1"]
     await work.save_mod("wiki", wiki(3))
+    assert [await version(work, by=each) for each in ("ana", "bob")] == ["3", "1"]
+    [held] = (await work.net.submit(UndoAsked(("wiki",), redo=True))).outcomes
+    assert held.reason.startswith("no undo of wiki can be redone")
+    assert (await work.net.promote_mod("wiki@next")).success
     assert await version(work, by="bob") == "3"
 
 
@@ -205,7 +210,10 @@ async def test_two_paths_split_the_agents_and_share_the_state(work: Workspace) -
     assert {each["version"] for each in answers} == {"1", "2"}
     assert [each["asked"] for each in answers] == list(range(1, 41))
     assert await version(work, to="mod:wiki_v2") == "2"
-    assert (await work.net.promote_mod("wiki_v1@v2")).success
+    why = work.net.lines.why("agent-0", "wiki_v2")
+    assert why is not None and why["mod_id"] == "wiki_v1"
+    assert (await work.net.split_mod("mods.wiki_v2", 0.5)).success is False, "it gets 50 % already"
+    assert (await work.net.promote_mod("wiki_v2")).success
     after = [(await work.ask("wiki.version.get", by=each)).data for each in agents]
     assert {each["version"] for each in after} == {"2"}
     assert after[-1]["asked"] == 81
@@ -213,7 +221,10 @@ async def test_two_paths_split_the_agents_and_share_the_state(work: Workspace) -
     await work.save_yaml(entry, "mods.wiki")
     assert list(work.net.running_mods()) == ["wiki_v1", "wiki"], "a line that was promoted does not come back by itself"
     await work.net.submit(UndoAsked(("wiki_v1",)))
-    assert await version(work, to="mod:wiki_v1") == "1"
+    assert await version(work, to="mod:wiki_v1@main") == "1"
+    assert [(await work.ask("wiki.version.get", by=each)).data["version"] for each in agents] == [
+        each["version"] for each in answers
+    ], "each agent meets the version that it met before the promotion"
 
 
 async def test_the_library_loads_a_mod_beside_another(work: Workspace) -> None:

@@ -302,13 +302,13 @@ def _for_tidy(trigger: TidyAsked, situation: Situation) -> Plan:
 def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:
     asked = trigger.mods or situation.latest
     ids = [mod.mod_id if (mod := situation.find(name)) is not None else name for name in asked]
-    missing = [each for each in ids if each not in situation.undoable]
+    missing = [each for each in ids if each not in situation.undoable or situation.returns[each].is_gone]
     holds = [Hold(Action.RELOAD, each, _no_way_back(each, situation, redo=trigger.redo)) for each in missing]
     if not trigger.mods and situation.final:
         holds.append(Hold(Action.RELOAD, "all", f"not undone: {', '.join(situation.final)}; {_ONLY_CODE}"))
     elif not asked:
         holds.append(Hold(Action.RELOAD, "all", _NOTHING_TO_REDO if trigger.redo else _NOTHING_TO_UNDO))
-    back = dict(situation.undoable[each] for each in ids if each in situation.undoable)
+    back = dict(situation.undoable[each] for each in ids if each not in missing)
     verb = "redone" if trigger.redo else "undone"
     groups = tuple(Group(tuple(_back(mods, modules, situation, verb))) for mods, modules in back.items())
     return Plan(trigger.cause, groups, tuple(holds), undo=True, redo=trigger.redo)
@@ -348,6 +348,10 @@ def _no_way_back(mod_id: str, situation: Situation, *, redo: bool) -> str:
     mod = situation.find(mod_id)
     if mod is None:
         return not_loaded(mod_id, situation)
+    if mod_id in situation.undoable:
+        was = f"it ran {situation.returns[mod_id].code}, which is not locked now"
+        how = f"oa-dev undo {mod_id} takes back a promotion --write, with network.yaml and the lock"
+        return f"{was}: {how}; v{mod.generation} keeps running"
     what = "no undo of {} can be redone" if redo else "no further reload of {} can be undone"
     return f"{what.format(mod_id)}; v{mod.generation} keeps running"
 

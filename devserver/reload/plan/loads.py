@@ -114,7 +114,7 @@ class Loads:
         absent = self.situation.absent.get(path)
         if absent is not None:
             spec = self.situation.listed(path)
-            return replace(hold, reason=absent, line=None if spec is None else spec.line)
+            return replace(hold, reason=absent, named_at=None if spec is None else spec.named_at)
         if step.line is not None and not self._runs(main := main_of(path)):
             return replace(hold, reason=f"{main}, beside which it runs, is not loaded", needs=(main,))
         wrong = unreadable(declared(path, self.situation).requires)

@@ -26,6 +26,8 @@ class Returns:
     differing: tuple[Path, ...] = ()
     code: str = ""
     """The path of the code that runs again if that is another mod's, or was."""
+    is_gone: bool = False
+    """Whether that code is of an index, and no longer locked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,8 @@ class Situation:
     """Those of them that are imported, each with its version in this process."""
 
     def find(self, path_or_id: str) -> LiveMod | None:
-        return self._by_id.get(path_or_id) or self.at(path_or_id)
+        """Return the live mod of that id or path; a line also goes by the path and the id of its code."""
+        return self._by_id.get(path_or_id) or self.at(path_or_id) or self._by_code.get(module_of(path_or_id))
 
     def at(self, mod_path: str) -> LiveMod | None:
         """Return the live mod of that path. Another mod may have the path's last part as its id."""
@@ -148,6 +151,11 @@ class Situation:
     @cached_property
     def _by_path(self) -> Mapping[str, LiveMod]:
         return {module_of(each.mod_path): each for each in self.live}
+
+    @cached_property
+    def _by_code(self) -> Mapping[str, LiveMod]:
+        coded = [(each.line.code, each) for each in self._lines if each.line is not None and each.line.code]
+        return {name: each for code, each in coded for name in (mod_id_of(code), code)}
 
     @cached_property
     def _needing(self) -> Mapping[str, list[LiveMod]]:
