@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import math
 import os
 import struct
 import sys
@@ -19,16 +20,18 @@ from typing import Any
 from devserver.sources.ignore import is_text
 
 QUIET = 0.001
-"""Seconds without another notification before it is told: files saved together come together."""
+"""Seconds without another notification before it is told: files saved together come together. A source
+that is whole is told at once: reading it takes as long, and those that come meanwhile follow it."""
 AT_MOST = 0.02
 """Seconds after which it is told in any case."""
 
-_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0x40 | 0x80, 0x100, 0x200
+_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100, 0x200
 _SELF = 0x400 | 0x800  # it was deleted, or moved
 _ONLY_DIRECTORIES = 0x1000000
 # Each write, too: a file that is still being written belongs to the same change as one that was
 # just closed.
-_MASK = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _SELF | _ONLY_DIRECTORIES
+_WHOLE = _CLOSE_WRITE | _MOVED_TO
+_MASK = _MODIFY | _ATTRIB | _WHOLE | _MOVED_FROM | _CREATE | _DELETE | _SELF | _ONLY_DIRECTORIES
 _OVERFLOW, _IGNORED = 0x4000, 0x8000
 _HEAD = struct.Struct("iIII")
 _BUFFER = 64 * 1024
@@ -43,23 +46,29 @@ class Inotify:
 
     Arguments: `told`, called with the paths that something happened to; `missed`, called if some
     may be missing from them; `overflowed`, called before that if the system dropped some of too
-    many.
+    many; `is_source`, whether a file is told at once when it is whole.
 
     Raises OSError if the system has no inotify (ENOSYS), or no more of it (EMFILE).
     """
 
     def __init__(
-        self, told: Callable[[set[str]], None], missed: Callable[[], None], overflowed: Callable[[], None]
+        self,
+        told: Callable[[set[str]], None],
+        missed: Callable[[], None],
+        overflowed: Callable[[], None],
+        is_source: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._told = told
         self._missed = missed
         self._overflowed = overflowed
+        self._is_source = is_source
         self._library = _library()
         self._handle = _checked(self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._directories: dict[int, Identity] = {}
         self._found: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._latest = 0.0
+        self._at_once_until = 0.0
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._handle, self._read)
 
@@ -107,7 +116,11 @@ class Inotify:
                 self._latest = now + AT_MOST
             else:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(min(now + QUIET, self._latest), self._tell)
+            if now < self._at_once_until:
+                self._at_once_until = now + QUIET
+                self._tell()
+            else:
+                self._timer = self._loop.call_at(min(now + QUIET, self._latest), self._tell)
 
     def _take(self, number: int, mask: int, name: str) -> None:
         if mask & _OVERFLOW:
@@ -118,7 +131,10 @@ class Inotify:
             self._directories.pop(number, None)
         elif number in self._directories:
             folder = self._directories[number][0]
-            self._found.add(os.path.join(folder, name) if name else folder)
+            path = os.path.join(folder, name) if name else folder
+            self._found.add(path)
+            if mask & _WHOLE and self._is_source(path):
+                self._at_once_until = math.inf
 
     def _tell(self) -> None:
         self._timer = None

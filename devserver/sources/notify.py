@@ -73,15 +73,20 @@ class Notifier:
     Arguments: `woken`, called with the paths that something happened to; `placed`, called when
     watches have been placed, or could not be because a directory was gone: earlier events may have
     been missed; `notice`, told in words when polling replaces notifications, and when the system
-    has dropped some.
+    has dropped some; `is_source`, whether a file is told at once when it is whole.
     """
 
     def __init__(
-        self, woken: Callable[[set[str]], None], placed: Callable[[], None], notice: Callable[[str], None]
+        self,
+        woken: Callable[[set[str]], None],
+        placed: Callable[[], None],
+        notice: Callable[[str], None],
+        is_source: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._woken = woken
         self._placed = placed
         self._notice = notice
+        self._is_source = is_source
         self._is_polling = _has_to_poll()
         self._inotify: Inotify | None = None
         self._current: _Listener | None = None
@@ -123,7 +128,7 @@ class Notifier:
         try:
             if self._inotify is None:
                 told, missed = lambda paths: self._woken(paths), lambda: self._placed()
-                self._inotify = Inotify(told, missed, self._overflowed)
+                self._inotify = Inotify(told, missed, self._overflowed, self._is_source)
             if self._inotify.watch(self._wanted) != self._wanted:
                 self._is_first_refusal()
         except OSError as error:

@@ -23,6 +23,8 @@ from devserver.model.facts import Ignored
 from devserver.model.names import LOCK
 from devserver.sources.files import LISTING, names_of, read_bytes
 from devserver.sources.ignore import MAX_DIRECTORIES, Explainer, Rules, walk
+from devserver.sources.inotify import AT_MOST
+from devserver.sources.inotify import QUIET as TOGETHER
 from devserver.sources.memory import Memory, Verdict
 from devserver.sources.notify import Ground, Notifier, Stamp, stamps, survey
 from devserver.sources.roots import Roots
@@ -120,7 +122,7 @@ class Watch:
         self._memory = Memory()
         self._ground = Ground()
         self._stamps: Mapping[str, Stamp | None] = {}
-        self._notifier = Notifier(self._wake, self._look_for_missed, notice)
+        self._notifier = Notifier(self._wake, self._look_for_missed, notice, self._is_source)
         self._woken = asyncio.Event()
         self._notified: set[str] = set()
         self._has_missed = False
@@ -130,7 +132,7 @@ class Watch:
         self._reports: set[asyncio.Task[object]] = set()
         self._stale_lock: Signature | None = None
         self._fault = ""
-        self._came = self._storms_until = 0.0
+        self._came = self._latest = self._storms_until = 0.0
         self._in_a_row = 0
 
     @property
@@ -181,17 +183,22 @@ class Watch:
             paths = {each for each in paths if identity_of(each) not in self._own_output}
             if not paths:
                 return
+        self._latest = time.monotonic()
         if not self._notified:
-            self._came = time.monotonic()
+            self._came = self._latest
         self._notified |= paths
         self._woken.set()
+
+    def _is_source(self, path: str) -> bool:
+        return Path(path) in self._all_known()
 
     def _look_for_missed(self) -> None:
         self._has_missed = True
         self._woken.set()
 
     async def _wait(self) -> None:
-        if not self._memory.unproven and not self._woken.is_set():
+        is_due = self._memory.unproven or self._notified or self._has_missed
+        if not is_due and not self._woken.is_set():
             due = min(self._sweeps.due, self._memory.due()) - time.monotonic()
             await self._comes_within(min(due, QUIET) if self._unsettled else due)
         self._woken.clear()
@@ -294,8 +301,8 @@ class Watch:
         A source that is still being written is waited for briefly together with the others, and
         then alone.
         """
-        until = time.monotonic() + PATIENCE
-        together = math.inf
+        began = time.monotonic()
+        until, together = began + PATIENCE, math.inf
         found: dict[Path, Reading] = {}
         while paths or self._unsettled:
             for path in paths:
@@ -306,8 +313,11 @@ class Watch:
             together = min(together, now + _TOGETHER) if found else math.inf
             slow = [each for each in self._unsettled.values() if not each.was_open]
             if found and (now >= together or not slow):
-                break
-            paths = self._saved_meanwhile() if now < until else set()
+                paths = await self._saved_together(began + AT_MOST)
+                if not paths:
+                    break
+            else:
+                paths = self._saved_meanwhile() if now < until else set()
         return found
 
     def _take_whole(self) -> dict[Path, Reading]:
@@ -323,6 +333,17 @@ class Watch:
         sources, others = self._split(self._notified)
         self._notified = others
         return sources
+
+    async def _saved_together(self, at_most: float) -> set[Path]:
+        """Return the sources that were saved while others were read, or within the quiet time of these."""
+        found: set[Path] = set()
+        while not found and (now := time.monotonic()) < at_most:
+            found = self._saved_meanwhile()
+            rest = min(self._latest + TOGETHER, at_most) - now
+            # The loop waits for whole milliseconds.
+            if not found and (rest < TOGETHER / 4 or not await self._comes_within(rest)):
+                break
+        return found
 
     def _beside(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Run a task beside the watch, which ends with it."""

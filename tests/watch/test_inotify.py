@@ -28,10 +28,10 @@ def most_queued() -> int:
 class Listening:
     """An inotify with everything that it told, call by call."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path | None = None) -> None:
         self.told: list[set[str]] = []
         self.missed = self.overflows = 0
-        self.inotify = Inotify(self.told.append, self._miss, self._overflow)
+        self.inotify = Inotify(self.told.append, self._miss, self._overflow, lambda path: path == str(source))
 
     def _miss(self) -> None:
         self.missed += 1
@@ -89,6 +89,21 @@ async def test_files_that_are_saved_together_are_told_together(listening: Listen
         (each / each.name).write_text("1")
     await until(lambda: listening.names == set("abc"))
     assert len(listening.told) == 1
+
+
+async def test_a_source_is_told_at_once_when_it_is_whole(tmp_path: Path) -> None:
+    """While it is written, and for other files, others are waited for."""
+    source = tmp_path / "x.py"
+    listening = Listening(source)
+    listening.inotify.watch(frozenset({identity(tmp_path)}))
+    (tmp_path / "y").write_text("1")
+    with source.open("w") as file:
+        listening.inotify._read()
+        assert listening.told == []
+        file.write("1")
+    listening.inotify._read()
+    listening.inotify.close()
+    assert [each.name for each in map(Path, sorted(listening.told[0]))] == ["x.py", "y"]
 
 
 async def test_what_is_watched_no_more_is_told_no_more(listening: Listening, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from watching import Watching, echo
 from workspaces import mod_text, served
 
 from devserver.model.change import FilesChanged
-from devserver.sources import files
+from devserver.sources import files, settle
 from devserver.sources.files import digest_of
 from devserver.sources.settle import QUIET_WHEN_EMPTY, Settling
 
@@ -44,6 +44,28 @@ async def test_a_saved_source_is_read_once_and_hashed_once(desk: Watching, monke
     await desk.serves(1)
     assert reads.count(file) == 1
     assert hashed.count(echo(1).encode()) == 1
+
+
+async def test_sources_that_are_saved_while_another_is_read_are_one_change(
+    desk: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is read as soon as it is whole; the quiet time for the others runs meanwhile."""
+    file = desk.write("mods/echo/mod.py", echo(0, "from mods.echo.words import ALL"))
+    words = desk.write("mods/echo/words.py", "ALL = 0\n")
+    await desk.begin()
+    desk.never_sweep()
+    read = settle.read_bytes
+
+    def also_saved(path: Path) -> bytes | None:
+        if path == file and words.read_text() == "ALL = 0\n":
+            words.write_text("ALL = 1\n")
+        return read(path)
+
+    monkeypatch.setattr("devserver.sources.settle.read_bytes", also_saved)
+    desk.reported.clear()
+    file.write_text(echo(1, "from mods.echo.words import ALL"))
+    await desk.serves(1)
+    assert desk.reported == [{path: digest_of(path.read_bytes()) for path in (file, words)}]
 
 
 async def test_what_was_compared_is_executed_though_the_file_has_changed_since(desk: Watching) -> None:
