@@ -39,7 +39,7 @@ from devserver.loader.finder import (
 )
 from devserver.loader.keeping import is_same_code, keep_state, keepable, note_filled, note_untouched, reline
 from devserver.loader.libraries import names_in
-from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, compile_text, unbind
+from devserver.loader.modules import Loaded, LoadedModules, ModuleSet, Text, bind, unbind
 from devserver.loader.places import MISSING, note_main_loop
 from devserver.loader.reads import on_bound, record_into
 from devserver.loader.scope import scope_in
@@ -208,7 +208,7 @@ class Build:
                 digest = None if data is None else digest_of(data)
             self._execution.touched[path] = digest
             if data is not None and digest is not None:
-                self._execution.texts[path] = compile_text(path, data, digest)
+                self._execution.texts[path] = self._modules.compiled(path, data, digest)
         self._relined = self._only_moved()
 
     def _only_moved(self) -> dict[str, Text]:

@@ -14,6 +14,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import decode_source
@@ -158,6 +159,8 @@ class LoadedModules:
         """The first parts of the names of all watched modules so far."""
         self._users: dict[Path, dict[str, Digest | None]] = {}
         self._lock = threading.RLock()
+        self._ahead: dict[Path, Text] = {}
+        """Saved sources that were compiled before a plan asked for them."""
         self._counter = 0
         self._graph = ModuleGraph()
         self._closures: dict[str, frozenset[str]] = {}
@@ -176,6 +179,20 @@ class LoadedModules:
         with self._lock:
             readings = (self._loaded[name].text for name in self._users.get(path, ()) if name in self._loaded)
             return next((each for each in readings if each.path == path and each.digest == digest), None)
+
+    def compile_ahead(self, path: Path, data: bytes, digest: Digest) -> None:
+        """Compile the saved source of a loaded module, while the files that are saved with it are waited
+        for. For any thread; an error comes again when the source is needed."""
+        with self._lock:
+            is_needed = any(self._loaded[name].path == path for name in self._users.get(path, ()))
+        if is_needed:
+            with suppress(Exception):
+                self._ahead[path] = compile_text(path, data, digest)
+
+    def compiled(self, path: Path, data: bytes, digest: Digest) -> Text:
+        """Return a reading of a source with its code. Raises as `compile_text`."""
+        ahead = self._ahead.pop(path, None)
+        return ahead if ahead is not None and ahead.digest == digest else compile_text(path, data, digest)
 
     def place(self, name: str, module: ModuleType, text: Text, package: bool) -> Loaded:
         """Note that `module` is about to be executed from `text`.

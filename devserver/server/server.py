@@ -433,6 +433,7 @@ class Server:
             ignored=self._ignored,
             notice=lambda words: self.tell(Notice(words)),
             folders=lambda: engine.config.mod_paths,
+            whole=engine.modules.compile_ahead,
             written=engine.knowledge.written,
             read_by=read_by,
         )

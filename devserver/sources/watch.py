@@ -80,8 +80,9 @@ class Watch:
     network.yaml, which is reported through `on_config`, as the lock beside it is through `on_lock`;
     `on_change`, awaited with the sources that differ and their bytes; `ignored`, told of saves that
     led to nothing; `notice`, told how it watches if that is unusual; `folders`, where mods are
-    searched; `written`, the files that mods have written themselves, whose saves are not told;
-    `read_by`, which mod opens a file while it serves.
+    searched; `whole`, called on the reader's thread with each changed source; `written`, the files
+    that mods have written themselves, whose saves are not told; `read_by`, which mod opens a file
+    while it serves.
 
     network.yaml and the lock count as read just before.
     """
@@ -98,6 +99,7 @@ class Watch:
         ignored: Callable[[Ignored], None],
         notice: Callable[[str], None],
         folders: Callable[[], Iterable[str]] = tuple,
+        whole: Callable[[Path, bytes, Digest], None] = lambda path, data, digest: None,
         written: Callable[[], Collection[str]] = tuple,
         read_by: Callable[[str], str | None] = lambda path: None,
     ) -> None:
@@ -113,6 +115,7 @@ class Watch:
         self._on_lock = on_lock
         self._notice = notice
         self._folders = folders
+        self._whole = whole
         self._written = written
         self._own_output = own_output()
         self._said: set[str] = set()
@@ -323,11 +326,13 @@ class Watch:
     def _take_whole(self) -> dict[Path, Reading]:
         """Return the sources that are whole; a refused place holds nothing to load."""
         found = take_whole(self._unsettled, _LOOK)
-        judged = {path: self._roots.judged(path, each.digest) for path, each in found.items()}
-        return {
-            path: each if judged[path] == each.digest else replace(each, digest=judged[path], data=None)
-            for path, each in found.items()
-        }
+        for path, each in found.items():
+            judged = self._roots.judged(path, each.digest)
+            if judged != each.digest:
+                found[path] = replace(each, digest=judged, data=None)
+            elif judged is not None and each.data is not None and judged != self._memory.seen(path)[0]:
+                self._whole(path, each.data, judged)
+        return found
 
     def _saved_meanwhile(self) -> set[Path]:
         sources, others = self._split(self._notified)

@@ -67,6 +67,7 @@ class Watching(Workspace):
             ignored=self.facts.append,
             notice=lambda words: self.facts.append(Notice(words)),
             folders=lambda: engine.config.mod_paths,
+            whole=engine.modules.compile_ahead,
             written=engine.knowledge.written,
             read_by=read_by,
         )
