@@ -31,6 +31,7 @@ from devserver.loader.changes import is_taken, outdated_by, source_of
 from devserver.loader.finder import (
     Abandoned,
     Execution,
+    HashedSourceLoader,
     WatchedFinder,
     import_lock,
     module_names_on_stack,
@@ -218,15 +219,14 @@ class Build:
         moved: dict[str, Text] = {}
         for name in self._affected if self._changed else ():
             loaded = self._modules.get(name)
-            if loaded is None:
+            # First: nearly every save changes code, and that is seen quickly.
+            if loaded is None or (loaded.path in texts and not is_same_code(loaded.text, texts[loaded.path])):
                 return {}
             # A mod that reads a source as text may depend on its comments, or keep the number of a line.
             if not (loaded.reads.keys().isdisjoint(texts) and _LINES.isdisjoint(self._modules.names_around(name))):
                 return {}
             now = sources_now(each for each in loaded.sources() if each not in texts)
             if any(digest != loaded.sources()[path] for path, digest in now.items()):
-                return {}
-            if loaded.path in texts and not is_same_code(loaded.text, texts[loaded.path]):
                 return {}
             moved.update({name: texts[loaded.path]} if loaded.path in texts else {})
         return moved
@@ -481,6 +481,8 @@ class Build:
         spec = importlib.util.find_spec(name)
         if spec is None:
             raise ModNotFound(f"there is no module {name}")
+        if isinstance(spec.loader, HashedSourceLoader):
+            self._execution.found[name] = spec
         module = importlib.util.module_from_spec(spec)
         # Handlers on other threads may ask for it meanwhile: they wait, as for any import.
         with import_lock(name):

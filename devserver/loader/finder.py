@@ -53,6 +53,8 @@ class Execution:
     abandoned: bool = False
     entries: dict[str, bool] = field(default_factory=dict)
     """The folders that an import has searched, each with whether sources may lie there."""
+    found: dict[str, importlib.machinery.ModuleSpec] = field(default_factory=dict)
+    """The specs that `importlib.reload` is about to ask for once more."""
     unpinned: str = ""
     """The plain name of a pinned mod that is made from other sources nevertheless."""
     named: dict[str, Before] = field(default_factory=dict)
@@ -165,6 +167,8 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         if path is None and fullname in sys.stdlib_module_names:
             return None
         running = self.execution()
+        if running is not None and target is not None and (found := running.found.pop(fullname, None)) is not None:
+            return found
         importer = self.importer()
         meant = self._meant_by(fullname, importer, is_top=path is None)
         if meant is not None:
