@@ -129,9 +129,8 @@ class Build:
         self.outdated: list[str] = []
         """The objects that replaced modules have left in others and that a fresh start would make
         with other values, in words; known after `keep()`."""
-        self.options: list[tuple[str, str]] = []
-        """Options of libraries that replaced modules have set, the new ones do not set, and nothing
-        has taken back: the library, and words; known after `keep()`."""
+        self._ended: list[tuple[Loaded, Loaded]] = []
+        """The replaced modules, each with its successor, until `options_gone`."""
         self.importing: str | None = None
         self._keepable: dict[str, list[str]] = {}
         self.kept: tuple[str, ...] = ()
@@ -356,19 +355,25 @@ class Build:
             if new is not None:
                 source = source_of(loaded.name)
                 self.outdated += outdated_by(loaded.changes, new.changes, source, self._execution.executed)
-                self.options += self._options_gone(loaded, new)
+                self._ended.append((loaded, new))
             let_recognise(loaded.module)
             loaded.changes.end()
             self.remains.append(remains_of(loaded.name, str(loaded.path), vars(loaded.module)))
         self._before = ModuleSet({})
 
-    def _options_gone(self, old: Loaded, new: Loaded) -> list[tuple[str, str]]:
-        gone = [(each.module.partition(".")[0], each.shown) for each in options_gone(old.text.data, new.text.data)]
-        return [
-            (library, f"{shown}, set by {old.name} before, still counts")
-            for library, shown in gone
-            if library and library not in self._modules.tops and not is_taken(library, old.changes)
-        ]
+    def options_gone(self) -> list[tuple[str, str]]:
+        """Return the options of libraries that replaced modules have set, the new ones do not set, and
+        nothing has taken back: the library, and words. Once, after `keep()`."""
+        ended, self._ended = self._ended, []
+        found = []
+        for old, new in ended:
+            gone = [(each.module.partition(".")[0], each.shown) for each in options_gone(old.text.data, new.text.data)]
+            found += [
+                (library, f"{shown}, set by {old.name} before, still counts")
+                for library, shown in gone
+                if library and library not in self._modules.tops and not is_taken(library, old.changes)
+            ]
+        return found
 
     def undo(self) -> None:
         """Put every old module back, and restore the process."""

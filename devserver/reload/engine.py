@@ -541,6 +541,9 @@ class Engine:
                 (each.old, each.new) for each in carried.candidates if each.old is not None and each.new is not None
             ]
             self.proof.expect(transaction.build.remains, [old for old, _ in pairs])
+            if pairs and group is plan.groups[-1]:
+                # The first answers of the new code come before what is noted and told of it.
+                await asyncio.sleep(_AGENTS_FIRST)
             self._tell_outdated(transaction.build, pairs)
         if (past := past_of_all(carried.past, ended)) is not None:
             pasts.append(past)
@@ -584,7 +587,7 @@ class Engine:
         executed = build.executed
         options = [
             words
-            for library, words in build.options
+            for library, words in build.options_gone()
             if not any(hooks.took_back(old.instance, library) for old, _ in pairs)
         ]
         theirs = [each for old, new in pairs for each in hooks.outdated(new.instance, old.instance, executed)]

@@ -9,9 +9,10 @@ finishes its handlers is looked for again later.
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.live import garbage
@@ -30,8 +31,8 @@ _AGAIN = (0.05, 0.1)
 _UNSEEN = 0.5
 """Seconds after which code without a visible holder is looked for once more: on a loaded machine a
 thread may stand for long with it in a local variable."""
-_AT_ONCE = (0.002, 0.01, 0.03)
-"""Seconds after which it is looked for before the reload is told."""
+_AT_ONCE = (0.002, 0.012, 0.042)
+"""Seconds since the swap after which it is looked for before the reload is told."""
 _MOST_WAITING = 16
 """The most reloads without a census that are remembered: if saves come without a pause, the
 latest."""
@@ -45,6 +46,7 @@ class _Case:
     ran: Sequence[tuple[str, int]]
     """Return the mod and number of each generation."""
     generations: Sequence[weakref.ref[Generation]]
+    since: float = field(default_factory=time.monotonic)
 
     @property
     def is_ready(self) -> bool:
@@ -111,7 +113,7 @@ class Proof:
             return {}
         case = self._cases[-1]
         for seconds in _AT_ONCE:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(case.since + seconds - time.monotonic())
             if case not in self._cases:
                 return {}
             if case.is_ready and not await self._alive([case]):
