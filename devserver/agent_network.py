@@ -73,6 +73,7 @@ from devserver.network.others import Others, Reply
 from devserver.network.recorder import Recorder
 from devserver.network.running import RunningMods, described, readme_of
 from devserver.network.shadow import HeldHandle
+from devserver.network.stats import agent_stats
 from devserver.network.system import run_system
 from devserver.reload.engine import Engine
 from devserver.reload.line_state import copy_folder
@@ -515,7 +516,7 @@ class AgentNetwork:
                 "details": loaded,
             },
             "readme": readme_of(self.config, self.workspace),
-            **self.directory.stats(),
+            **agent_stats(self.directory),
         }
 
     # Events

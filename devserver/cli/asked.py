@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from devserver.cli.client import Client, ServerRefused, connect
 from devserver.cli.exits import Exit, Problem
@@ -18,7 +17,7 @@ def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
     """Show the waiting requests; with a number the facts about that mod; with an answer, give
     it."""
     server = connect(workspace())
-    waiting = server.asked()["asked"]
+    waiting = server.get("asked", quick=True)["asked"]
     if number is None:
         say_json({"asked": waiting}) if as_json else show_lines(asked_lines(waiting))
         return Exit.CLEAN
@@ -30,7 +29,7 @@ def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
     if answer == "yes" and not _runs(server, row) and (code := _add(row, as_json=as_json)) != Exit.CLEAN:
         return code
     try:
-        told = server.answer_asked(number, answer, row["sha256"])
+        told = server.post("asked", {"number": number, "answer": answer, "sha256": row["sha256"]})
     except ServerRefused as error:
         raise Problem(f"{row['agent_id']} was not answered: {error}", code=Exit.FATAL) from error
     say_json(told) if as_json else say(f"{row['agent_id']} is told: {told['state']}")
@@ -39,7 +38,7 @@ def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
 
 def _runs(server: Client, row: Mapping[str, Any]) -> bool:
     """Return whether the requested mod runs already: then there is nothing to add."""
-    found = server.get(f"catalogue?{urlencode({'q': row['name']})}").get("mods", [])
+    found = server.get("catalogue", q=row["name"]).get("mods", [])
     mods = [mod for each in found if each["name"] == row["name"] for mod in each["mods"]]
     return any(each.get("mod_path") in mods for each in server.status().get("mods", []))
 

@@ -56,59 +56,38 @@ class Client:
         self._host, self._port = _address(found.url)
         self._prove()
 
+    def get(self, path: str, *, quick: bool = False, **query: str) -> dict[str, Any]:
+        """Get an answer of the control API: `path` follows `/_dev/`. A `quick` one does not wait for mods."""
+        asked = f"/_dev/{path}?{urlencode(query)}" if query else f"/_dev/{path}"
+        return self._call("GET", asked, None, _QUICK_SECONDS if quick else _WORK_SECONDS)
+
+    def post(self, path: str, body: Mapping[str, Any], *, quick: bool = False) -> dict[str, Any]:
+        """Post to the control API; as `get`."""
+        return self._call("POST", f"/_dev/{path}", body, _QUICK_SECONDS if quick else _WORK_SECONDS)
+
     def status(self) -> dict[str, Any]:
         """Return the running network: the control API's `/_dev/status`."""
-        return self._call("GET", "/_dev/status", None, _QUICK_SECONDS)
+        return self.get("status", quick=True)
 
     def handlers(self) -> dict[str, Any]:
         """Return the handlers of each mod that runs: the control API's `/_dev/handlers`."""
-        return self._call("GET", "/_dev/handlers", None, _QUICK_SECONDS)
-
-    def hosts(self) -> dict[str, Any]:
-        """The engine and the hosts: the control API's `/_dev/hosts`."""
-        return self._call("GET", "/_dev/hosts", None, _QUICK_SECONDS)
+        return self.get("handlers", quick=True)
 
     def reload(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
         """Reload mods by id or path, or all; the answer holds the outcome of each step."""
-        return self._call("POST", "/_dev/reload", {"mods": list(mods)}, _WORK_SECONDS)
-
-    def load(self, mod_path: str, config: Mapping[str, Any], anyway: str | None = None) -> dict[str, Any]:
-        """Load a mod that network.yaml or its `mod_paths` name; the answer is as of `reload`.
-
-        `anyway` is the digest of one that a catalogue has blocked.
-        """
-        body = {"mod_path": mod_path, "config": config, "anyway": anyway}
-        return self._call("POST", "/_dev/load", body, _WORK_SECONDS)
-
-    def unload(self, mod: str, *, force: bool = False, cascade: bool = False) -> dict[str, Any]:
-        """Unload a mod by id or path; the answer is as of `reload`."""
-        body = {"mod_path": mod, "force": force, "cascade": cascade}
-        return self._call("POST", "/_dev/unload", body, _WORK_SECONDS)
-
-    def why(self, name: str) -> dict[str, Any]:
-        """Return why a mod or a package runs, or does not: the control API's `/_dev/why`."""
-        return self._call("GET", f"/_dev/why?{urlencode({'name': name})}", None, _QUICK_SECONDS)
-
-    def restart(self) -> dict[str, Any]:
-        """Have the process replace itself in place; the answer is the plan, and why it waits if it
-        does."""
-        return self._call("POST", "/_dev/restart", {}, _WORK_SECONDS)
+        return self.post("reload", {"mods": list(mods)})
 
     def undo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
         """Go back to before the last reload of these mods, or of the latest; the answer is as of `reload`."""
-        return self._call("POST", "/_dev/undo", {"mods": list(mods)}, _WORK_SECONDS)
+        return self.post("undo", {"mods": list(mods)})
 
     def redo(self, mods: tuple[str, ...] = ()) -> dict[str, Any]:
         """Take back the last undo of these mods, or the latest undo; the answer is as of `reload`."""
-        return self._call("POST", "/_dev/redo", {"mods": list(mods)}, _WORK_SECONDS)
+        return self.post("redo", {"mods": list(mods)})
 
     def send(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Send an event given by its fields; the answer is the network's."""
-        return self._call("POST", "/_dev/send", event, _WORK_SECONDS)
-
-    def plan(self) -> dict[str, Any]:
-        """Return the plans for everything on disk: `plans`, or the `problems` of network.yaml."""
-        return self._call("GET", "/_dev/plan", None, _WORK_SECONDS)
+        return self.post("send", event)
 
     def reloads(self, after: int | None = None, seconds: float = HOLD_SECONDS) -> dict[str, Any]:
         """Wait for the results of the plans after number `after`; without it return the number of
@@ -124,67 +103,7 @@ class Client:
     def feed(self, after: int | None, seconds: float = HOLD_SECONDS, host: str = "") -> dict[str, Any]:
         """Wait for the rows of the events after a cursor, of this host or another; without it return the latest
         cursor, and the columns."""
-        return self._held("/_dev/feed", after, seconds, only="rows", **_of(host))
-
-    def search(self, query: str, most: int, before: int | None = None, host: str = "") -> dict[str, Any]:
-        """Return the latest events that fit a search, or of those before a cursor, of this host or another."""
-        wanted = {"q": query, "most": str(most), **({} if before is None else {"before": str(before)}), **_of(host)}
-        return self._call("GET", f"/_dev/search?{urlencode(wanted)}", None, _QUICK_SECONDS)
-
-    def event(self, number: int, host: str = "") -> dict[str, Any]:
-        """Return what is kept of one event of this host or another."""
-        return self._call("GET", f"/_dev/event?{urlencode({'number': number, **_of(host)})}", None, _QUICK_SECONDS)
-
-    def ask(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Have a version beside a mod changed (`try`, `split`, `promote`, `drop`); the answer is as of `reload`."""
-        return self._call("POST", f"/_dev/{what}", body, _WORK_SECONDS)
-
-    def compare(self, mod: str) -> dict[str, Any]:
-        """Return the differences of a mod's shadows: `shadows`, a row for each."""
-        return self._call("GET", f"/_dev/compare?{urlencode({'mod': mod})}", None, _WORK_SECONDS)
-
-    def which(self, agent: str, mod: str) -> dict[str, Any]:
-        """Return the version of a mod that an agent gets, and why."""
-        return self._call("GET", f"/_dev/which?{urlencode({'agent': agent, 'mod': mod})}", None, _QUICK_SECONDS)
-
-    def saves(self, do: str) -> dict[str, Any]:
-        """Hold saves (`pause`), apply held ones (`apply`), or resume reloading on save
-        (`resume`)."""
-        return self._call("POST", "/_dev/saves", {"do": do}, _WORK_SECONDS)
-
-    def contract(self) -> dict[str, Any]:
-        """Return the effects of changes of mods on their users: `lost` events, `changed` shapes."""
-        return self._call("GET", "/_dev/contract", None, _WORK_SECONDS)
-
-    def record(self, do: str) -> dict[str, Any]:
-        """Begin a session (`start`), or end it (`stop`); return the file that is written, or its
-        contents in numbers."""
-        return self._call("POST", "/_dev/record", {"do": do}, _WORK_SECONDS)
-
-    def log(self, level: str) -> dict[str, Any]:
-        """Show log records from a level on."""
-        return self._call("POST", "/_dev/log", {"level": level}, _QUICK_SECONDS)
-
-    def get(self, path: str) -> dict[str, Any]:
-        """Get an answer of the control API: `path` follows `/_dev/`."""
-        return self._call("GET", f"/_dev/{path}", None, _WORK_SECONDS)
-
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Post to the control API: `path` follows `/_dev/`."""
-        return self._call("POST", f"/_dev/{path}", body, _WORK_SECONDS)
-
-    def asked(self) -> dict[str, Any]:
-        """Return the mods that agents ask for and that wait for a person."""
-        return self._call("GET", "/_dev/asked", None, _QUICK_SECONDS)
-
-    def answer_asked(self, number: int, answer: str, sha256: str) -> dict[str, Any]:
-        """Answer an agent `yes`, once the mod of that digest runs, or `no`."""
-        body = {"number": number, "answer": answer, "sha256": sha256}
-        return self._call("POST", "/_dev/asked", body, _WORK_SECONDS)
-
-    def ticket(self) -> str:
-        """Return a ticket that lets a browser in, once and soon."""
-        return str(self._call("POST", "/_dev/tickets", {}, _QUICK_SECONDS).get("ticket"))
+        return self._held("/_dev/feed", after, seconds, only="rows", **of_host(host))
 
     @property
     def is_alive(self) -> bool:
@@ -209,7 +128,7 @@ class Client:
 
     def stop(self) -> dict[str, Any]:
         """End the server."""
-        return self._call("POST", "/_dev/stop", {}, _QUICK_SECONDS)
+        return self.post("stop", {}, quick=True)
 
     def _held(self, path: str, after: int | None, seconds: float, **query: str) -> dict[str, Any]:
         wanted = query if after is None else query | {"after": str(after), "seconds": f"{min(seconds, HOLD_SECONDS):f}"}
@@ -264,7 +183,7 @@ def connect(workspace: Path) -> Client:
     return Client(found)
 
 
-def _of(host: str) -> dict[str, str]:
+def of_host(host: str) -> dict[str, str]:
     return {"host": host} if host else {}
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from devserver.cli.client import Client, NotRunning, ServerRefused, connect
+from devserver.cli.client import Client, NotRunning, ServerRefused, connect, of_host
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.locate import workspace
 from devserver.cli.output import say, say_json, show_lines, view
@@ -83,7 +83,7 @@ def _feeds(server: Client) -> list[Feed]:
     """Return the feed of this host, and those of the others that are there."""
     own = Feed(server)
     feeds = [own]
-    for row in server.hosts().get("hosts") or ():
+    for row in server.get("hosts", quick=True).get("hosts") or ():
         if row["here"]:
             own.shown_host = row["host"]
         elif row["state"] == "there" and (feed := _feed_of(server, row["host"])) is not None:
@@ -121,7 +121,9 @@ def found(server: Client, query: str, most: int, host: str = "") -> list[list[An
     rows: list[list[Any]] = []
     before: int | None = None
     while len(rows) < most:
-        answer = server.search(query, min(most - len(rows), _MOST_AT_ONCE), before, host)
+        wanted = {"q": query, "most": str(min(most - len(rows), _MOST_AT_ONCE)), **of_host(host)}
+        wanted |= {} if before is None else {"before": str(before)}
+        answer = server.get("search", quick=True, **wanted)
         rows += answer["rows"]
         before = answer["next"]
         if before is None:
@@ -227,7 +229,7 @@ def _show(row: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _one(server: Client, number: int, host: str, *, as_json: bool) -> int:
     """Print one event, whole."""
-    told = server.event(number, host)
+    told = server.get("event", quick=True, number=str(number), **of_host(host))
     zero = Feed(server, host=host).zero
     children = [row_to_dict(each, zero) for each in told["children"]]
     event = {**told, **row_to_dict(told["row"], zero), "payload": told["payload"], "children": children}

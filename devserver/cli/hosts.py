@@ -66,7 +66,7 @@ def hosts(*, as_json: bool) -> int:
     from devserver.cli.locate import workspace
     from devserver.ui.hosts import hosts_lines
 
-    values = connect(workspace()).hosts()
+    values = connect(workspace()).get("hosts", quick=True)
     if values.get("hosts") is None:
         raise Problem("this network has one host", "start it with: oa-dev run --hosts")
     if as_json:

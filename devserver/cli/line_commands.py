@@ -20,7 +20,7 @@ from devserver.ui.versions import compare_lines, which_lines
 def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
     """Load a version beside a mod, and print the effect on saves. Exits with 1 unless it was
     loaded."""
-    answer = connect(workspace()).ask("try", body)
+    answer = connect(workspace()).post("try", body)
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and not as_json and "path" not in body:
         mod, label = body["mod"], body["label"]
@@ -33,7 +33,7 @@ def ask(what: str, body: Mapping[str, Any], *, write: bool = False, as_json: boo
 
     `write`: also a promoted version from an index becomes that of its mod there. Exits with 1 unless it was changed.
     """
-    answer = connect(workspace()).ask(what, body)
+    answer = connect(workspace()).post(what, body)
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and what in ("promote", "drop"):
         ended = (each["mod_path"] for each in answer["outcomes"] if each["action"] == "unload")
@@ -58,7 +58,7 @@ def _write(line: str, *, promoted: bool, write: bool, as_json: bool) -> None:
 
 def compare(mod: str, *, as_json: bool) -> int:
     """Show the differences of a mod's shadows. Raises Problem if it has none."""
-    answer = connect(workspace()).compare(mod)
+    answer = connect(workspace()).get("compare", mod=mod)
     if as_json:
         say_json(answer)
         return Exit.CLEAN
@@ -70,7 +70,7 @@ def compare(mod: str, *, as_json: bool) -> int:
 
 def which(agent: str, mod: str, *, as_json: bool) -> int:
     """Show which version of a mod an agent gets, and why."""
-    answer = connect(workspace()).which(agent, mod)
+    answer = connect(workspace()).get("which", quick=True, agent=agent, mod=mod)
     if as_json:
         say_json(answer)
     else:

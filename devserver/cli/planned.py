@@ -30,7 +30,7 @@ def planned(path: Path) -> Planned:
     """Return what the files on disk would change in the running network of this network.yaml, or
     what a start would do."""
     try:
-        answer = connect(path.parent).plan()
+        answer = connect(path.parent).get("plan")
     except NotRunning:
         return _of_a_start(path)
     try:

@@ -218,7 +218,7 @@ def open_page(*, print_only: bool, as_json: bool) -> int:
     folder = workspace()
     server = connect(folder)
     # A file, and not the address: every user of this machine can read the arguments of a browser.
-    door = None if print_only else write_door(folder, server.url, server.ticket())
+    door = None if print_only else write_door(folder, server.url, server.post("tickets", {}, quick=True)["ticket"])
     opened = door is not None and browse(door)
     if as_json:
         say_json({"url": server.page, "opened": opened})
@@ -237,12 +237,13 @@ def reload(mods: tuple[str, ...], *, as_json: bool) -> int:
 def load(mod: str, config: str, *, anyway: str | None = None, as_json: bool) -> int:
     """Load a mod. Exits with 1 unless it was loaded. Raises Problem for a configuration that is not
     a JSON object."""
-    return carried_out(_server().load(mod, object_of(config, "the configuration"), anyway), as_json=as_json)
+    body = {"mod_path": mod, "config": object_of(config, "the configuration"), "anyway": anyway}
+    return carried_out(_server().post("load", body), as_json=as_json)
 
 
 def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
     """Unload a mod. Exits with 1 unless it was unloaded."""
-    answer = _server().unload(mod, force=force, cascade=cascade)
+    answer = _server().post("unload", {"mod_path": mod, "force": force, "cascade": cascade})
     code = carried_out(answer, as_json=as_json)
     first: list[str] = next((each["cascade"] for each in answer["holds"] if each.get("cascade")), [])
     if first and not as_json:
@@ -253,7 +254,7 @@ def unload(mod: str, *, force: bool, cascade: bool, as_json: bool) -> int:
 
 def why(name: str, *, as_json: bool) -> int:
     """Print why a mod or a package runs. Exits with 1 for an unknown name."""
-    answer = _server().why(name)
+    answer = _server().get("why", quick=True, name=name)
     if as_json:
         say_json(answer)
     else:
@@ -283,7 +284,7 @@ def restarted_row(server: Client) -> dict[str, Any]:
     nothing yet."""
     deadline = time.monotonic() + RESTART_SECONDS
     number = server.reloads()["next"]
-    answer = server.restart()
+    answer = server.post("restart", {})
     plan = _done(answer).plan
     if plan.restart is not None and plan.restart.waits:
         return answer
@@ -370,7 +371,7 @@ def _send_all(text: str, to: str | None, sender: str | None) -> int:
 
 def saves(do: str, *, as_json: bool) -> int:
     """Pause, apply or resume. Exits with 1 if a held save could not be applied."""
-    answer = _server().saves(do)
+    answer = _server().post("saves", {"do": do})
     done = answer.get("done") or []
     if as_json:
         say_json(answer)
@@ -381,14 +382,14 @@ def saves(do: str, *, as_json: bool) -> int:
 
 
 def log(level: str, *, as_json: bool) -> int:
-    answer = _server().log(level)
+    answer = _server().post("log", {"level": level}, quick=True)
     say_json({"level": answer["level"]}) if as_json else say(f"log level: {answer['level']}")
     return Exit.CLEAN
 
 
 def contract(*, as_json: bool) -> int:
     """Show the effects of changes of mods on their users."""
-    told = _server().contract()
+    told = _server().get("contract")
     if as_json:
         say_json(told)
     elif lines := contract_lines(told["lost"], told["changed"], view()):
@@ -400,7 +401,7 @@ def contract(*, as_json: bool) -> int:
 
 def record(do: str, *, as_json: bool) -> int:
     """Begin a session, or end it."""
-    told = _server().record(do)
+    told = _server().post("record", {"do": do})
     if as_json:
         say_json(told)
     elif do == "start":

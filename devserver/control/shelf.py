@@ -7,8 +7,8 @@ read, adding and answering an agent this run's admin token.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
@@ -31,15 +31,8 @@ class ShelfAsked(Protocol):
     @property
     def asks(self) -> Asks: ...
     def runs(self, mod_path: str) -> bool: ...
-    async def install(
-        self,
-        name: str,
-        *,
-        approve: Callable[[Mapping[str, Any]], bool | Awaitable[bool]],
-        version: str = "",
-        sha256: str = "",
-        config: Mapping[str, Any] | None = None,
-    ) -> EventResponse: ...
+    @property
+    def install(self) -> Callable[..., Awaitable[EventResponse]]: ...
 
 
 class AddAsked(Body):

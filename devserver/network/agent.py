@@ -5,11 +5,13 @@ Records only: `agents.Directory` keeps and changes them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 from devserver.model.encoding import from_json
 from devserver.model.trace import MOST_NAMED
+from devserver.network.letter import Letter
 from devserver.network.outbox import Outbox
 from devserver.network.subscriptions import Subscription
 
@@ -83,6 +85,35 @@ class Agent:
         if near:
             return self.heard and not self.ended and now - self.seen < HELD_HERE_SECONDS
         return now - self.seen < HELD_SECONDS
+
+    def identity(self) -> dict[str, Any]:
+        """Return what is needed to know it again after a restart; of its secret only the SHA-256."""
+        return {
+            "agent_id": self.agent_id,
+            "secret_sha256": self.secret_hash,
+            "metadata": self.metadata,
+            "group": self.group,
+            "transport": self.transport,
+            "proven": self.proven,
+        }
+
+    def pack(self, now: float, place_of: Callable[[Letter], int]) -> dict[str, Any]:
+        """Return all that is known of it, as plain values; `place_of` is where a waiting event stands among all."""
+        return {
+            "agent_id": self.agent_id,
+            "metadata": self.written,
+            "group": self.group,
+            "transport": self.transport,
+            "secret_sha256": self.secret_hash,
+            "silent": now - self.seen,
+            "heard": self.heard,
+            "ended": self.ended and not self.sockets,
+            "proven": self.proven,
+            "warned": None if self.warned is None else now - self.warned,
+            "subscriptions": [each.to_dict() for each in self.subscriptions.values()],
+            "waiting": [place_of(each) for each in self.outbox.pack() if not each.kept],
+            "refused": self.outbox.dropped,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,13 +168,13 @@ class Directory(AgentsElsewhere):
             if admitted.resumes and known is not None:
                 before = (known.written, known.proven)
                 known.proven = admitted.proven
-                resumed = Registration(
-                    self._resume(known, admitted.written, admitted.transport), admitted.secret, resumed=True
-                )
+                self._identities.keep(len(admitted.written) - len(known.written))
+                known.written, known.transport = admitted.written, admitted.transport
+                self._heard(known)
                 updates = self.on_update if before != (admitted.written, known.proven) else ()
                 for told in tuple(updates):
                     told(admitted.agent_id)
-                return resumed
+                return Registration(known, admitted.secret, resumed=True)
             if known is not None:
                 self._forget(known)
             else:
@@ -225,44 +225,6 @@ class Directory(AgentsElsewhere):
         agent = None if source_id is None else self._agents.get(source_id.removeprefix("agent:"))
         return None if agent is None else agent.group
 
-    def stats(self) -> dict[str, Any]:
-        """Say which agents there are and who is in which group, in the names of OpenAgents' statistics."""
-        agents, config = self.agents(), self._config
-        groups: dict[str, list[str]] = {}
-        for agent in agents:
-            groups.setdefault(agent.group, []).append(agent.agent_id)
-        described = {each.name: each for each in config.groups.values()}
-        names = dict.fromkeys((*described, config.default_group))
-        return {
-            "agents": {
-                agent.agent_id: {
-                    "capabilities": agent.metadata.get("capabilities", []),
-                    "metadata": agent.metadata,
-                    "last_seen": time.time() - (self._clock() - agent.seen),
-                    # Clients of OpenAgents know no other transport that is spoken here.
-                    "transport_type": "http",
-                    "transport": agent.transport,
-                    "address": None,
-                    "group": agent.group,
-                    "connected": agent.connected(self._clock()),
-                }
-                for agent in agents
-            },
-            "groups": groups,
-            "group_config": [
-                {
-                    "name": name,
-                    "description": described[name].description if name in described else "",
-                    "agent_count": len(groups.get(name, ())),
-                    "metadata": dict(described[name].metadata) if name in described else {},
-                    "has_password": name in described and bool(described[name].password_hash),
-                }
-                for name in names
-            ],
-            "default_agent_group": config.default_group,
-            "requires_password": config.requires_password,
-        }
-
     def agents(self) -> tuple[Agent, ...]:
         """Return all registered agents, oldest first."""
         with self._lock:
@@ -271,15 +233,14 @@ class Directory(AgentsElsewhere):
     def export_identities(self) -> list[dict[str, Any]]:
         """Return what is needed to know the agents again after a restart; of secrets only their
         SHA-256."""
-        return [_identity(agent) for agent in self.agents() if not agent.host]
+        return [agent.identity() for agent in self.agents() if not agent.host]
 
     def identity(self, agent_id: str) -> dict[str, Any] | None:
         """Return the same of one agent; None where it is not registered."""
         agent = self.agent(agent_id)
-        return None if agent is None or agent.host else _identity(agent)
+        return None if agent is None or agent.host else agent.identity()
 
     def count(self) -> int:
-        """Return how many agents are registered."""
         return len(self._agents)
 
     def import_identities(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -310,25 +271,7 @@ class Directory(AgentsElsewhere):
             return place
 
         with self._lock:
-            agents = [
-                {
-                    "agent_id": agent.agent_id,
-                    "metadata": agent.written,
-                    "group": agent.group,
-                    "transport": agent.transport,
-                    "secret_sha256": agent.secret_hash,
-                    "silent": now - agent.seen,
-                    "heard": agent.heard,
-                    "ended": agent.ended and not agent.sockets,
-                    "proven": agent.proven,
-                    "warned": None if agent.warned is None else now - agent.warned,
-                    "subscriptions": [each.to_dict() for each in agent.subscriptions.values()],
-                    "waiting": [place_of(each) for each in agent.outbox.pack() if not each.kept],
-                    "refused": agent.outbox.dropped,
-                }
-                for agent in self._agents.values()
-                if not agent.host
-            ]
+            agents = [agent.pack(now, place_of) for agent in self._agents.values() if not agent.host]
             channels = {name: self._channels.of(name) for name in self._channels.names()}
         return {"agents": agents, "events": events, "channels": channels, "drops": self._drops}
 
@@ -389,6 +332,10 @@ class Directory(AgentsElsewhere):
         if agent.ended:
             self._appear(agent, False)
 
+    def silence(self, agent: Agent) -> float:
+        """Return the seconds since an agent's last sign of life."""
+        return self._clock() - agent.seen
+
     def is_connected(self, agent: Agent) -> bool:
         """Return whether that agent has an open socket or polled within the last 30 s."""
         return agent.connected(self._clock())
@@ -447,11 +394,6 @@ class Directory(AgentsElsewhere):
     def channels(self) -> tuple[str, ...]:
         with self._lock:
             return self._channels.names()
-
-    def group_members(self, name: str) -> tuple[str, ...]:
-        """Return the agents that joined with a group, then those that network.yaml lists in it."""
-        with self._lock:
-            return self._group_members(name)
 
     # Who gets what
 
@@ -531,12 +473,6 @@ class Directory(AgentsElsewhere):
             told(what, channel, agent_id)
 
     # With the lock held
-
-    def _resume(self, agent: Agent, written: bytes, transport: str) -> Agent:
-        self._identities.keep(len(written) - len(agent.written))
-        agent.written, agent.transport = written, transport
-        self._heard(agent)
-        return agent
 
     def _heard(self, agent: Agent) -> None:
         agent.seen, agent.heard, agent.ended = self._clock(), True, False
@@ -675,14 +611,3 @@ class Directory(AgentsElsewhere):
             agent.present = present
             for told in self.on_presence:
                 told(agent.agent_id, present, agent.transport)
-
-
-def _identity(agent: Agent) -> dict[str, Any]:
-    return {
-        "agent_id": agent.agent_id,
-        "secret_sha256": agent.secret_hash,
-        "metadata": agent.metadata,
-        "group": agent.group,
-        "transport": agent.transport,
-        "proven": agent.proven,
-    }

@@ -22,6 +22,7 @@ from devserver.model.plan import Plan
 from devserver.model.principal import Principal
 from devserver.network.agents import Directory
 from devserver.network.identity import secret_digest
+from devserver.network.stats import agent_stats
 from devserver.network.system import PREFIX, run_system
 from devserver.server.app import make_app
 from devserver.transports.http.serving import HttpServer
@@ -59,7 +60,7 @@ class SmallNetwork:
         return self.directory.unregister(agent_id)
 
     def get_network_stats(self):
-        agents = {"agent_count": len(self.directory.agents()), **self.directory.stats()}
+        agents = {"agent_count": len(self.directory.agents()), **agent_stats(self.directory)}
         return {"network_id": "network-1", "uptime_seconds": 1.0, "dynamic_mods": {"count": 1}, **agents}
 
     def mods(self):

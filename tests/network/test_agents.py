@@ -202,12 +202,13 @@ def test_a_refused_registration_leaves_no_trace(clock):
 
 
 def test_a_groups_members_joined_it_or_are_listed(clock):
-    """By password or by network.yaml, each once."""
+    """By password or by network.yaml, each once: these get the events that are sent to it."""
     agents = directory(clock, groups=GROUPS)
     for agent_id in ("bob", "ana"):
         agents.register(agent_id, {}, password_hash="hash-t")
-    assert agents.group_members("team") == ("bob", "ana", "listed")
-    assert agents.group_members("nowhere") == ()
+    agents.register("listed", {})
+    assert agents.receivers(Event(event_name="team.news", destination_id="group:team")) == ("bob", "ana", "listed")
+    assert agents.receivers(Event(event_name="team.news", destination_id="group:nowhere")) == ()
 
 
 def test_an_agent_that_leaves_is_gone_everywhere(clock):
