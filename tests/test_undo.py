@@ -117,7 +117,13 @@ async def test_beyond_the_first_generation_and_the_last_undo_there_is_nothing(ne
     await network.reload_mod("tally")
     await undo(network)
     assert "nothing to undo" in (await undo(network)).outcomes[0].reason
-    assert "no further reload of tally" in (await undo(network, "tally")).outcomes[0].reason
+    assert "no further reload of tally can be undone; v" in (await undo(network, "tally")).outcomes[0].reason
+    file = network.workspace / "mods" / "tally.py"
+    write(network.workspace, 1)
+    file.write_text("# a comment\n" + file.read_text())
+    await network.submit(FilesChanged(sources_now([file])))
+    for names in ((), ("tally",)):
+        assert "(a save of comments alone replaces no code)" in (await undo(network, *names)).outcomes[0].reason
     write(network.workspace, 3)
     await network.reload_mod("tally")
     assert "nothing to redo" in (await network.submit(UndoAsked(redo=True))).outcomes[0].reason

@@ -33,7 +33,7 @@ def ask(what: str, body: Mapping[str, Any], *, write: bool = False, as_json: boo
 
     `write`: also a promoted version from an index becomes that of its mod there. Exits with 1 unless it was changed.
     """
-    answer = connect(workspace()).post(what, body)
+    answer = connect(workspace()).post(what, {**body, **({"write": True} if write else {})})
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and what in ("promote", "drop"):
         ended = (each["mod_path"] for each in answer["outcomes"] if each["action"] == "unload")

@@ -42,6 +42,9 @@ def check_versions(document: Document, entries: object) -> None:
             loc: Loc = ("network", "mods", number, "versions")
             _check_labels(document, loc, entry["name"], versions)
             _check_sources(document, loc, entry, versions)
+            if entry.get("runs_on") and versions:
+                says = f"{path_of(loc)} run where network.yaml is, and the mod on {entry['runs_on']}"
+                document.report(loc, says, "take runs_on or the versions out", about_key=True)
             enabled = [each for each in versions if isinstance(each, dict) and each.get("enabled") is not False]
             written = [each["share"] for each in enabled if isinstance(each.get("share"), str)]
             total = sum(share for each in written if (share := parse_share(each)) is not None)

@@ -81,6 +81,8 @@ class End(Body):
 
     line: Text
     keep: Literal["", "main", "line"] = ""
+    write: bool = False
+    """Whether the caller writes a promotion to network.yaml."""
 
 
 class LinesApi:
@@ -126,7 +128,8 @@ class LinesApi:
     async def promote(self, request: Request) -> Answer:
         """Let a line become its mod."""
         body = read(End, request)
-        return carried_out(await self._queue.submit(PromoteAsked(body.line, body.keep, _CAUSE)))
+        asked = PromoteAsked(body.line, body.keep, _CAUSE, written=body.write)
+        return carried_out(await self._queue.submit(asked))
 
     async def drop(self, request: Request) -> Answer:
         """End a line."""

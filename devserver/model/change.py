@@ -150,11 +150,12 @@ class SplitAsked:
 @dataclass(frozen=True, slots=True)
 class PromoteAsked:
     """A command or a call asks that a line becomes its mod. `keep`: whose state stays if both have
-    one."""
+    one. `written`: the caller writes a version from an index to network.yaml."""
 
     line: str
     keep: Keep = ""
     cause: str = "asked"
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

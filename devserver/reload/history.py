@@ -67,6 +67,8 @@ class History:
         self._undone: list[_Change] = []
         self._code_of: dict[tuple[str, int], int] = {}
         self._has_begun = False
+        self.moved: set[str] = set()
+        """The mods whose latest save moved their code within its file alone, as one of comments does."""
 
     def latest(self, *, redo: bool = False) -> tuple[str, ...]:
         """Return the mods that the latest change has reloaded, in all its groups; or, to redo, the
@@ -88,6 +90,7 @@ class History:
         for mod_id, past in moved.items():
             self._code_of[mod_id, past.mods[mod_id]] = self.code_of(mod_id, past.replaced[mod_id])
         done = [each for each in done if each.mod_id not in moved]
+        self.moved = (self.moved - {each.mod_id for each in done}) | moved.keys()
         reloaded = {mod_id: past for past in kept for mod_id in past.mods}
         for mod_id, past in reloaded.items():
             self._push(self._reloads, mod_id, past)

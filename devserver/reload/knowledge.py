@@ -205,6 +205,7 @@ class Knowledge:
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
             returns={mod_id: self._returns(past, mod_id) for mod_id, past in undoable.items()},
             latest=self.history.latest(redo=redo),
+            moved=frozenset(self.history.moved),
             final=() if redo else self.history.final,
             deleted=frozenset(path for path, digest in self._differing.items() if digest is None and is_gone(path)),
             missing=self._missing(live, stale) if stale else {},

@@ -99,7 +99,8 @@ def test_a_mod_is_added_updated_undone_and_removed_while_the_network_runs(served
     assert oa_dev(folder, "add", "polls==1.1", "--beside", "polls", "--share", "100%", "--yes").returncode == 0
     split = files(folder)
     assert asked(folder)["version"] == "1.1"
-    assert oa_dev(folder, "promote", "polls@1", "--write").returncode == 0
+    promoted = oa_dev(folder, "promote", "polls@1", "--write")
+    assert (promoted.returncode, "the next start" in promoted.stdout) == (0, False), promoted
     (folder / "network.yaml").write_bytes((written := (folder / "network.yaml").read_bytes()) + b"# mine\n")
     edited = oa_dev(folder, "undo", "polls")
     assert (edited.returncode, '+ - label: "1" + version: "==1.1"' in edited.stderr) == (1, True), edited

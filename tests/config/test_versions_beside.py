@@ -129,6 +129,12 @@ def test_a_version_is_not_that_of_the_mod() -> None:
         parse_network(text_of("").replace("config: {pages: 5}", "version: ~=1.0") + "        - version: ~=1.0\n")
 
 
+def test_a_mod_of_another_host_has_no_versions() -> None:
+    """They run where network.yaml is: told at the line of the key."""
+    with pytest.raises(ConfigError, match=r"versions run where network.yaml is, and the mod on gpu at network.yaml:7"):
+        parse_network(text_of("- label: next").replace("config: {pages: 5}", "runs_on: gpu"))
+
+
 def test_the_schema_knows_versions() -> None:
     """Editors complete the keys of a version."""
     mods = network_schema()["properties"]["network"]["properties"]["mods"]

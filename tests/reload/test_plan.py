@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from plan_cases import Case, in_words, live, saved, situation, source, spec, yaml
 
-from devserver.model.change import ConfigChanged, LoadAsked, ReloadAsked, TidyAsked, UnloadAsked
+from devserver.model.change import ConfigChanged, LineAsked, LoadAsked, ReloadAsked, TidyAsked, UnloadAsked
 from devserver.model.config import AgentGroup, ModSpec
+from devserver.model.split import Line
 from devserver.reload.plan import make_plan
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -559,6 +560,20 @@ CASES = {
         "Without runs_on a mod runs where network.yaml is.",
         ConfigChanged(yaml("kanban", "wiki")),
         situation(TWO_HOSTS, yaml("kanban", ON_GPU), here="laptop", hosts=GPU),
+    ),
+    "version_beside_a_mod_of_another_host": Case(
+        "A version cannot begin beside a mod of another host.",
+        LineAsked("wiki", Line(label="next")),
+        situation(TWO_HOSTS, here="laptop", hosts=GPU),
+    ),
+    "mod_with_a_version_beside_it_does_not_move": Case(
+        "A version never outlives its mod here.",
+        ConfigChanged(yaml("kanban", ON_GPU)),
+        situation(
+            (live("kanban", 3), live("wiki", 2), live("wiki@next", line=Line(label="next"), listed=False)),
+            here="laptop",
+            hosts=GPU,
+        ),
     ),
     "host_without_hosts": Case(
         "In a network of one host, runs_on changes nothing.",

@@ -307,7 +307,8 @@ def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:
     if not trigger.mods and situation.final:
         holds.append(Hold(Action.RELOAD, "all", f"not undone: {', '.join(situation.final)}; {_ONLY_CODE}"))
     elif not asked:
-        holds.append(Hold(Action.RELOAD, "all", _NOTHING_TO_REDO if trigger.redo else _NOTHING_TO_UNDO))
+        nothing = _NOTHING_TO_REDO if trigger.redo else _NOTHING_TO_UNDO + (_MOVED if situation.moved else "")
+        holds.append(Hold(Action.RELOAD, "all", nothing))
     back = dict(situation.undoable[each] for each in ids if each not in missing)
     verb = "redone" if trigger.redo else "undone"
     groups = tuple(Group(tuple(_back(mods, modules, situation, verb))) for mods, modules in back.items())
@@ -315,6 +316,7 @@ def _for_undo(trigger: UndoAsked, situation: Situation) -> Plan:
 
 
 _NOTHING_TO_UNDO = "there is nothing to undo: no reload is left that was not undone"
+_MOVED = " (a save of comments alone replaces no code)"
 _NOTHING_TO_REDO = "there is nothing to redo: nothing was undone since the last change"
 _ONLY_CODE = "undo takes back reloads of code alone: change network.yaml back, or load and unload by name"
 
@@ -352,8 +354,9 @@ def _no_way_back(mod_id: str, situation: Situation, *, redo: bool) -> str:
         was = f"it ran {situation.returns[mod_id].code}, which is not locked now"
         how = f"oa-dev undo {mod_id} takes back a promotion --write, with network.yaml and the lock"
         return f"{was}: {how}; v{mod.generation} keeps running"
-    what = "no undo of {} can be redone" if redo else "no further reload of {} can be undone"
-    return f"{what.format(mod_id)}; v{mod.generation} keeps running"
+    what = f"no undo of {mod_id} can be redone" if redo else f"no further reload of {mod_id} can be undone"
+    moved = _MOVED if mod_id in situation.moved and not redo else ""
+    return f"{what}{moved}; v{mod.generation} keeps running"
 
 
 def _each(steps: Iterable[Step]) -> tuple[Group, ...]:

@@ -12,6 +12,7 @@ from devserver.model.lifecycle import Action
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import Hold, LiveMod, Plan, Step
 from devserver.model.split import main_of
+from devserver.reload.plan.lines import beside
 from devserver.reload.plan.situation import Situation
 
 
@@ -76,6 +77,9 @@ def _host_of_needing(step: Step, plan: Plan, situation: Situation) -> str:
 
 
 def _problem(step: Step, situation: Situation) -> str:
+    live = situation.at(step.mod_path) if step.action is Action.MOVE else None
+    if live is not None and (lines := beside(live, situation)):
+        return lines
     away = [each for each in step.hosts if each and each not in situation.hosts]
     if not away:
         return ""

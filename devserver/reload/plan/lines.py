@@ -54,6 +54,8 @@ def _why_no_line(main: LiveMod, line: Line, situation: Situation) -> str | None:
     """Return why no such line can run beside a mod, or None."""
     if main.line is not None:
         return f"{main.mod_id} is a line itself"
+    if main.host:
+        return f"it runs on {main.host}, and versions beside a mod run where network.yaml is"
     if main.hand_over is HandOver.EXCLUSIVE:
         return "it holds what only one can have (reload_mode is exclusive)"
     if not line.code and not main.reloadable:
@@ -126,7 +128,8 @@ def for_promote(trigger: PromoteAsked, situation: Situation) -> Plan:
         return _no_line(trigger.cause, Action.RELOAD, trigger.line, situation)
     if (kept := _unsaid(mod, trigger.keep, "promote")) is not None:
         return _held(trigger.cause, Action.RELOAD, mod.mod_id, kept)
-    reason = f"was {mod.mod_id}{_until_next_start(mod, main)}"
+    is_written = trigger.written and mod.line.versions
+    reason = f"was {mod.mod_id}{'' if is_written else _until_next_start(mod, main)}"
     if mod.is_of_disk:
         steps = reloads(situation, own_code(main, situation), {main.mod_id: reason})
     else:

@@ -82,6 +82,8 @@ class Situation:
     returns: Mapping[str, Returns] = field(default_factory=dict)
     """The effect of an undo on each mod that is `undoable`."""
     latest: tuple[str, ...] = ()
+    moved: frozenset[str] = frozenset()
+    """The mods whose latest save replaced no code: there is nothing of it to undo."""
     final: tuple[str, ...] = ()
     deleted: frozenset[Path] = frozenset()
     missing: Mapping[str, Path] = field(default_factory=dict)
