@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 READY_RUN := $(VENV)/.ready-run
 READY  := $(VENV)/.ready
 READY_ALL := $(VENV)/.ready-openagents
-# Each test has a folder, ports and processes of its own. Not more of them: watches and sockets are limited, too.
-WORKERS := -n auto --maxprocesses 4 --dist worksteal
+# Each test has a folder, ports and processes of its own. Half of its time it waits for processes: three keep two cores busy.
+WORKERS := -n 3 --dist worksteal
 # The two versions of openagents that networks in use were made by; the second is the newest.
 OPENAGENTS := 0.8.6 0.9.3.post20
 

@@ -16,6 +16,8 @@ pytest.register_assert_rewrite("torture_world")
 
 from torture_world import MakeWorld, World, process_state  # noqa: E402
 
+from devserver.live import garbage  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def own_modules() -> Iterator[None]:
@@ -47,11 +49,13 @@ def exits_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeWorld]:
+async def world(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MakeWorld]:
     """Makes a world in an empty folder; afterwards the process is as it was, and no one complained."""
-    # Networks of other tests may lie frozen: what their end does to the process comes before the look.
-    gc.unfreeze()
+    # What other tests left ends before the look. What lies frozen of their networks is never looked at meanwhile.
     gc.collect()
+    monkeypatch.setattr(garbage, "_policy", garbage._Policy())
     gc.freeze()
     # The pieces that pytest and asyncio bring on first use are there before the look.
     await asyncio.sleep(0)
