@@ -235,7 +235,7 @@ class AgentNetwork:
     def _recorded_by(self) -> dict[str, int]:
         """Count events that have just ended, too. No event is kept on behalf of one owner."""
         if self._dispatcher.recorder is not None:
-            self._dispatcher.recorder.all()
+            self._dispatcher.recorder.take_in()
         return {}
 
     # Life

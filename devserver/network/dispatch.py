@@ -378,6 +378,9 @@ class Dispatcher:
         if call.way is not None:
             call.way.visited(call.generation, call.started, 0.0, _GIVEN_UP)
             call.way.end(event, given, written)
+            if self.recorder is not None:
+                # Written now: the handler may go on to visit more mods, which its sender knows nothing of.
+                self.recorder.take_in()
         if answer(call.task, given):
             return True
         end_by_force(call.task)

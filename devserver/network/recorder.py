@@ -10,22 +10,18 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
-from time import monotonic
 from typing import Any
 
-from orjson import Fragment, dumps
-
-from devserver.model.encoding import as_text, from_json, to_json
-from devserver.model.event import Event, EventResponse
-from devserver.model.facts import ErrorFacts
-from devserver.model.trace import MOST_PAYLOAD, MOST_SAID, MOST_WHOLE, Said, Visit
-from devserver.model.wire_form import error_to_dict
+from devserver.model.encoding import from_json, to_json
+from devserver.model.event import Event
+from devserver.model.trace import MOST_WHOLE, TOOK, WAY, Said
 from devserver.network.accounts import Account
-from devserver.network.way import Trace, Way
+from devserver.network.way import Ended, Trace, Way, entries_of
 
 MOST_ROWS = 10_000
 MOST_SECONDS = 600
@@ -36,14 +32,9 @@ may come."""
 ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
-_Ended = tuple[bytes, float, int, Sequence[Visit]]
-"""An event that has ended: its entry, when (monotonic seconds), how long its way was (µs), and its visits."""
-
 _BATCH = 64
 """The number of ended events that are taken into the ring and the sums at a time: locks cost as
 much as the rest."""
-_SECRET = b"null"
-_NOTHING = b"{}"
 _READ = 160
 """The rough bytes of one note of a delivery."""
 _ENTRY = 41
@@ -71,15 +62,15 @@ class Recorder:
 
     def __init__(self, account: Account, tell: Callable[[str], None] = lambda words: None) -> None:
         self._tell = tell
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._numbers = count(1)
         self._latest = 0
-        self._fresh: deque[_Ended] = deque()
+        self.fresh: deque[Ended] = deque()
         self._ring = _Ring(account)
         self._sums = _Sums(account)
         self._account = account
         self._reads: deque[tuple[int, str, int]] = deque(maxlen=MOST_READS)
-        self._armed: list[Callable[[], None]] = []
+        self.armed: list[Callable[[], None]] = []
         self._follower: Callable[[list[bytes]], None] | None = None
         self.batch = _BATCH
         """The number of ended events that are taken in at a time."""
@@ -91,7 +82,8 @@ class Recorder:
         self.zero_at = time.time()
         """The same in seconds since 1970. Fixed: setting the clock moves no row."""
 
-    # From the dispatcher, for each event: what can be done for many of them at once is left to `_settle`
+    # From the dispatcher, for each event: what can be done for many of them at once is left to `settle`.
+    # `Trace.end` adds to `fresh`.
 
     def begin(self, event: Event, parent: int) -> Way:
         """Begin the way of an event, sent on behalf of the event `parent`."""
@@ -99,45 +91,36 @@ class Recorder:
             return Way()
         try:
             number = self._latest = next(self._numbers)
-            return Trace(self, number, parent, _payload(event))
+            return Trace(self, number, parent, event)
         except Exception as error:
-            self._stop(error)
+            self.stop(error)
             return Way()
 
-    def end(self, trace: Trace, event: Event, answer: EventResponse, written: bytes | None) -> None:
-        """Note the answer of an event. Called by `Trace.end`."""
-        if self.has_stopped:
-            return
-        try:
-            now = monotonic()
-            took = int((now - trace.began) * 1e6)
-            self._fresh.append((_entry(trace, event, answer, written, took), now, took, trace.visits))
-            if len(self._fresh) >= self.batch or self._armed:
-                self._settle()
-        except Exception as error:
-            self._stop(error)
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Sum up the ended events, keep them, and wake waiting readers."""
         with self._lock:
             self._take_in()
-            armed, self._armed = self._armed, []
+            armed, self.armed = self.armed, []
         for wake in armed:
             wake()
 
     def _take_in(self) -> None:
-        fresh, offset = self._fresh, self.zero_at - self.zero
-        entries = []
+        fresh = self.fresh
         # As many as there are now: other threads continue.
-        for _ in range(len(fresh)):
-            entry, now, took, visits = fresh.popleft()
-            entries.append(entry)
-            self._sums.add(int(now + offset), took, visits)
-        self._ring.put(entries)
-        if self._follower is not None and entries:
-            self._follower(entries)
+        ended = [fresh.popleft() for _ in range(len(fresh))]
+        if not ended:
+            return
+        try:
+            entries = entries_of(ended)
+            self._sums.add(ended, self.zero_at - self.zero)
+            self._ring.put(entries)
+            if self._follower is not None:
+                self._follower(entries)
+        except Exception as error:
+            self.stop(error)
 
-    def _stop(self, error: Exception) -> None:
+    def stop(self, error: Exception) -> None:
+        """Record nothing more, and tell why, once."""
         with self._lock:
             news, self.has_stopped = not self.has_stopped, True
         if news:
@@ -156,6 +139,11 @@ class Recorder:
             self.batch = _BATCH if follower is None else 1
             self.most_whole = MOST_WHOLE if follower is None else MOST_FOLLOWED
 
+    def take_in(self) -> None:
+        """Keep and count everything that has ended until now, also what waits for a full batch."""
+        with self._lock:
+            self._take_in()
+
     def mark(self) -> int:
         """Return the number of the latest event that has begun."""
         return self._latest
@@ -163,22 +151,23 @@ class Recorder:
     @property
     def number(self) -> int:
         """The number of events that have ended: the cursor after the latest one."""
-        return self._ring.ended + len(self._fresh)
+        return self._ring.ended + len(self.fresh)
 
     @property
     def kept(self) -> int:
         """The number of events that can be looked at."""
-        return len(self.newest())
+        self.take_in()
+        return self._ring.kept
 
     def arm(self, wake: Callable[[], None]) -> None:
         """Call `wake` once, after the next event has ended, on any thread."""
         with self._lock:
-            self._armed = [*self._armed, wake]
+            self.armed = [*self.armed, wake]
 
     def disarm(self, wake: Callable[[], None]) -> None:
         """Have it called no more."""
         with self._lock:
-            self._armed = [each for each in self._armed if each is not wake]
+            self.armed = [each for each in self.armed if each is not wake]
 
     def after(self, number: int, most: int, size: int) -> Rows:
         """Return the latest rows of all that ended after the cursor `number`: at most so many, of
@@ -190,7 +179,7 @@ class Recorder:
             self._take_in()
             ended = self._ring.ended
             known = number if number <= ended else 0
-            latest = list(islice(reversed(self._ring.entries), min(most, ended - known)))
+            latest = list(islice(self._ring.newest(), min(most, ended - known)))
         rows: list[bytes] = []
         for each in latest:
             row = row_of(each)
@@ -209,7 +198,7 @@ class Recorder:
         first."""
         with self._lock:
             self._take_in()
-            return self._ring.ended, list(reversed(self._ring.entries))
+            return self._ring.ended, list(self._ring.newest())
 
     def now(self) -> int:
         """Return the present, in µs since the zero of the run."""
@@ -218,13 +207,18 @@ class Recorder:
     def find(self, number: int) -> bytes | None:
         """Return the entry of an event; None if it is not kept, or has not ended."""
         start = b"[%d," % number
-        return next((each for each in self.newest() if each.startswith(start)), None)
+        with self._lock:
+            self._take_in()
+            return next((each for each in self._ring.newest(start) if each.startswith(start)), None)
 
     def children(self, number: int) -> list[bytes]:
         """Return the rows of the events that handlers sent on behalf of an event, in the order in
         which they began."""
         parent = b"%d" % number
-        found = [row_of(each) for each in self.newest() if each.split(b",", 2)[1] == parent]
+        with self._lock:
+            self._take_in()
+            entries = self._ring.newest(b",%d," % number)
+            found = [row_of(each) for each in entries if each.split(b",", 2)[1] == parent]
         return sorted(found, key=number_of)
 
     def read(self, agent_id: str, number: int) -> None:
@@ -260,7 +254,7 @@ class Recorder:
                 "zero_at": self.zero_at,
                 "number": self._latest,
                 "ended": self._ring.ended,
-                "ring": list(self._ring.entries),
+                "ring": list(self._ring.newest())[::-1],
                 "seconds": self._sums.pack(),
             }
 
@@ -271,39 +265,61 @@ class Recorder:
             self.zero, self.zero_at = packed["zero"], packed["zero_at"]
             self._latest = packed["number"]
             self._numbers = count(self._latest + 1)
-            self._ring.put(packed["ring"])
+            ring = packed["ring"]
+            for place in range(0, len(ring), _BATCH):
+                self._ring.put(ring[place : place + _BATCH])
             self._ring.ended = packed["ended"]
             self._sums.unpack(packed["seconds"])
 
 
 class _Ring:
-    """The entries of the latest events, bounded in number and in bytes. Needs the recorder's
-    lock."""
+    """The entries of the latest events, bounded in number and in bytes. Needs the recorder's lock.
+
+    They lie in pages, each of the entries that were put together: to allocate and free each of them
+    costs more than to write it, because its memory has not been touched for thousands of events.
+    """
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        # An entry is a line with the row, perhaps followed by a line with the rest.
-        self.entries: deque[bytes] = deque()
+        self._pages: deque[tuple[int, bytes]] = deque()
+        """The number of entries of each page, and their bytes."""
+        self._held = 0
+        """The number of entries in pages; those over the limit are in the oldest page."""
         self.ended = 0
+
+    @property
+    def kept(self) -> int:
+        """The number of entries that can be looked at."""
+        return min(self._held, MOST_ROWS)
 
     def put(self, entries: list[bytes]) -> None:
         """Keep more of them, and drop the oldest."""
-        ring, account = self.entries, self._account
-        ring.extend(entries)
+        pages, account, page = self._pages, self._account, b"".join(entries)
+        pages.append((len(entries), page))
+        self._held += len(entries)
         self.ended += len(entries)
-        size = sum(map(len, entries)) + _ENTRY * len(entries)
-        beyond = len(ring) - MOST_ROWS
-        if beyond > 0:
-            # Most of the time this is all that goes; together they cost half of what they cost one by one.
-            size -= sum(map(len, islice(ring, beyond))) + _ENTRY * beyond
-            for _ in range(beyond):
-                ring.popleft()
+        size = len(page) + _ENTRY
         room = account.bound.most - account.used - size
-        while room < 0 and ring:
-            gone = len(ring.popleft()) + _ENTRY
-            size -= gone
-            room += gone
+        while pages and (room < 0 or self._held - pages[0][0] >= MOST_ROWS):
+            number, gone = pages.popleft()
+            self._held -= number
+            size -= len(gone) + _ENTRY
+            room += len(gone) + _ENTRY
         account.keep(size)
+
+    def newest(self, part: bytes = b"") -> Iterator[bytes]:
+        """Yield the entries, the latest first; with `part`, only of pages in which it occurs."""
+        oldest, beyond = len(self._pages), max(0, self._held - MOST_ROWS)
+        for place, (_, page) in enumerate(reversed(self._pages), 1):
+            if part in page:
+                entries = _split(page)
+                yield from reversed(entries[beyond:] if place == oldest else entries)
+
+
+def _split(page: bytes) -> list[bytes]:
+    """Return the entries of a page: the line of a row begins with a bracket, that of its rest does
+    not."""
+    return [b"[%b\n" % each for each in page[1:-1].split(b"\n[")]
 
 
 class _Sums:
@@ -312,30 +328,27 @@ class _Sums:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._second = 0
-        self._took: dict[str, array[int]] = {}
+        self._took: defaultdict[str, array[int]] = defaultdict(partial(array, "Q"))
         self._failed: dict[str, int] = {}
         self._closed: deque[tuple[int, bytes]] = deque()
         self._size = 0
 
-    def add(self, second: int, took: int, visits: Iterable[Visit]) -> None:
-        """Add an event that has ended, in a second since 1970."""
-        if second != self._second:
-            self._close(second)
-        sums, failed = self._took, False
-        for mod_id, _, _, _, lasted, said in visits:
-            known = sums.get(mod_id)
-            if known is None:
-                known = sums[mod_id] = array("Q")
-            known.append(lasted)
-            if said > _ANSWERED and said in _FAILED:
-                failed = True
-                self._failed[mod_id] = self._failed.get(mod_id, 0) + 1
-        known = sums.get(ALL)
-        if known is None:
-            known = sums[ALL] = array("Q")
-        known.append(took)
-        if failed:
-            self._failed[ALL] = self._failed.get(ALL, 0) + 1
+    def add(self, ended: Iterable[Ended], offset: float) -> None:
+        """Add events that have ended; `offset` makes seconds since 1970 of their monotonic ones."""
+        took_by, until = self._took, self._second + 1 - offset
+        for now, row, _, _, _ in ended:
+            if now >= until:
+                self._close(int(now + offset))
+                until = self._second + 1 - offset
+            failed = False
+            for mod_id, _, _, _, lasted, said in row[WAY]:
+                took_by[mod_id].append(lasted)
+                if said > _ANSWERED and said in _FAILED:
+                    failed = True
+                    self._failed[mod_id] = self._failed.get(mod_id, 0) + 1
+            took_by[ALL].append(row[TOOK])
+            if failed:
+                self._failed[ALL] = self._failed.get(ALL, 0) + 1
 
     def after(self, since: int, now: int) -> list[bytes]:
         """Return the sums after a second; `now` is not over yet."""
@@ -357,7 +370,8 @@ class _Sums:
         if self._took:
             sums = {mod_id: _summed(took, self._failed.get(mod_id, 0)) for mod_id, took in self._took.items()}
             self._put(self._second, to_json((self._second, sums)))
-            self._took, self._failed = {}, {}
+            self._took.clear()
+            self._failed.clear()
         self._second = second
 
     def _put(self, second: int, raw: bytes) -> None:
@@ -392,60 +406,3 @@ def rest_of(entry: bytes) -> dict[str, Any]:
 def number_of(row: bytes) -> int:
     """Return the number of the event of a row or an entry."""
     return int(row[1 : row.index(b",")])
-
-
-def _payload(event: Event) -> bytes:
-    """Return the payload as JSON; `_SECRET` itself if it may contain passwords and secrets."""
-    if event.event_name.startswith("system."):
-        return _SECRET
-    if not event.payload:
-        return _NOTHING
-    try:
-        return dumps(event.payload)
-    except TypeError:
-        return to_json(event.payload)
-
-
-def _entry(trace: Trace, event: Event, answer: EventResponse, written: bytes | None, took: int) -> bytes:
-    payload, message, parts = trace.payload, answer.message, []
-    if type(message) is not str:
-        message = as_text(message)
-    if len(payload) > MOST_PAYLOAD:
-        parts = [b'"payload":%b' % payload] if len(payload) <= trace.recorder.most_whole else []
-        payload = b'"%b bytes"' % f"{len(payload):,}".encode()
-    row = (
-        trace.number,
-        trace.parent,
-        int((trace.began - trace.recorder.zero) * 1e6),
-        took,
-        event.event_name,
-        event.source_id,
-        event.destination_id,
-        event.event_id,
-        answer.success,
-        message if len(message) <= MOST_SAID else message[:MOST_SAID],
-        trace.visits,
-        trace.to,
-        trace.full,
-        Fragment(payload),
-    )
-    try:
-        raw = dumps(row)
-    except TypeError:
-        # A name with a lone surrogate, or an answer of another type: mods may make them.
-        raw = to_json((*row[:-1], from_json(payload)))
-    if (answer.data is not None or len(message) > MOST_SAID) and payload is not _SECRET:
-        told = written or to_json((answer.success, message, answer.data, answer.event_name))
-        if len(told) <= trace.recorder.most_whole:
-            if not parts and not trace.errors:
-                return b'%b\n{"answer":%b}\n' % (raw, told)
-            parts.append(b'"answer":%b' % told)
-    if trace.errors:
-        parts.append(b'"errors":%b' % to_json([_error(*each) for each in trace.errors]))
-    return b"%b\n{%b}\n" % (raw, b",".join(parts)) if parts else raw + b"\n"
-
-
-def _error(mod_id: str, error: ErrorFacts) -> dict[str, Any]:
-    where = error.where
-    excerpt = [list(each) for each in where.excerpt] if where is not None else []
-    return {"mod_id": mod_id, **error_to_dict(error), "excerpt": excerpt, "trace": error.trace}

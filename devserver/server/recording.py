@@ -101,7 +101,7 @@ class Recording:
         file, self._file = self._file, None
         if file is None:
             return None
-        self._recorder.newest()  # ended events are taken in, and written to the file
+        self._recorder.take_in()  # and so written to the file
         self._recorder.follow(None)
         file.close()
         return {"path": file.shown, "events": file.events, "bytes": file.size}

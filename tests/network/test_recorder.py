@@ -157,6 +157,28 @@ async def test_a_row_says_what_raised_was_given_up_and_was_refused(work: Workspa
     assert any("raise KeyError" in text for _, text in error["excerpt"])
 
 
+async def test_a_row_ends_where_its_event_was_given_up(work: Workspace) -> None:
+    """What its handler still does is no part of it."""
+    body = """
+        @mod_event_handler("wait.here")
+        async def wait(self, event):
+            self.end = asyncio.Event()
+            await self.end.wait()
+    """
+    work.mod("a", body)
+    await work.start("mods.a")
+    recorder, slot = work.net.record(), work.net.engine.registry.find("a")
+    assert slot is not None and slot.live is not None
+    asked = asyncio.create_task(work.net.process_event(Event(event_name="wait.here", source_id="ana")))
+    await until(lambda: bool(slot.live.calls))
+    (call,) = slot.live.calls
+    work.net._dispatcher.give_up(lambda task, given: True, call)
+    slot.live.instance.end.set()
+    await asked
+    (row,) = rows(recorder)
+    assert (row["ok"], way(row)) == (False, [("a", 1, Said.GIVEN_UP)])
+
+
 async def test_the_time_that_an_event_waits_at_a_gate_is_in_its_way(work: Workspace, at: str) -> None:
     """Of the mod that held it; one whose mod is gone when the gate opens says so."""
     work.mod("a", ANSWERS)
@@ -384,7 +406,7 @@ def test_a_recorder_that_raises_says_so_once_and_records_no_more(monkeypatch: py
     """Events go on."""
     told: list[str] = []
     recorder = a_recorder(tell=told.append)
-    monkeypatch.setattr("devserver.network.recorder.dumps", lambda value: 1 / 0)
+    monkeypatch.setattr("devserver.network.way.dumps", lambda value: 1 / 0)
     for _ in range(3):
         pass_through(recorder, {"n": 1})
     assert len(told) == 1 and "ZeroDivisionError" in told[0]
@@ -397,8 +419,7 @@ async def test_events_are_answered_although_the_recorder_raises(
     """And a person is told."""
     work.mod("a", ANSWERS)
     await work.start("mods.a")
-    work.net.record()
-    monkeypatch.setattr("devserver.network.recorder._entry", lambda *any_of: 1 / 0)
+    monkeypatch.setattr(work.net.record(), "fresh", None)
     assert [(await work.net.process_event(note())).success for _ in range(3)] == [True] * 3
     assert ["events are not recorded" in each.message for each in work.told(Notice)] == [True]
 
