@@ -332,11 +332,14 @@ class Link:
         """Take what a queue keeps for a subject, all that was not taken before included, in order.
 
         An earlier consumer of the same name gets nothing more. Each message stays until `take` of its
-        `reply`. Raises EngineAway, EngineRefused.
+        `reply`. Ends with the connection: what the engine sends to the next one comes behind what it
+        has sent to this one in vain. Raises EngineAway, EngineRefused.
         """
+        lost = self._lost
 
         async def told(message: Msg) -> None:
-            await heard(_message(message))
+            if not lost.done():
+                await heard(_message(message))
 
         config = api.ConsumerConfig(
             durable_name=consumer,

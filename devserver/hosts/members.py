@@ -7,6 +7,7 @@ engine is away, nothing is concluded from silence; nor after a moment in which t
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class Members:
     async def listen(self) -> None:
         """Hear the others, and say nothing yet. Raises EngineAway."""
         self._listening = await self._link.subscribe(self._names.heartbeat, self._heard)
+        self._link.on_away.append(self._engine_away)
         self._link.on_back.append(self._engine_back)
         self._tasks.append(asyncio.create_task(self._keep_looking()))
 
@@ -107,6 +109,7 @@ class Members:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._engine_back in self._link.on_back:
+            self._link.on_away.remove(self._engine_away)
             self._link.on_back.remove(self._engine_back)
         if self._listening is not None:
             await self._listening.end()
@@ -182,6 +185,9 @@ class Members:
             for told in tuple(self.on_refused):
                 told(words)
 
+    def _engine_away(self) -> None:
+        self._silent_until = math.inf
+
     async def _engine_back(self, seconds: float) -> None:
         # All hosts come back to it within a moment of each other, and not in the same.
         self._silent_until = self._clock() + HEARD_SECONDS
@@ -197,7 +203,7 @@ class Members:
                 await asyncio.sleep(2 * BEAT_SECONDS)
                 continue
             now = self._clock()
-            if not self._link.connected or now < self._silent_until:
+            if now < self._silent_until:
                 continue
             for member in self.living:
                 if now - member.heard > HEARD_SECONDS:

@@ -57,6 +57,7 @@ class Queues:
         """Take up the queues of those that die from now on."""
         self._members.on_go.append(self._host_gone)
         self._members.on_come.append(self._host_came)
+        self._link.on_back.append(self._engine_back)
 
     async def end(self) -> None:
         """Leave them."""
@@ -118,13 +119,25 @@ class Queues:
     def _host_gone(self, member: Member, silent: float) -> None:
         for each in self._members.all.values():
             if not each.alive and each.host not in self._taken_up and self.is_mine():
-                self._taken_up[each.host] = _TakenUp()
-                self._begin(self._take_up(each.host, self._taken_up[each.host]))
+                self._begin_to_take_up(each.host)
 
     def _host_came(self, member: Member, away: float | None) -> None:
-        taken = self._taken_up.pop(member.host, None)
+        self._leave(member.host)
+
+    async def _engine_back(self, seconds: float) -> None:
+        """Take up again: with the connection the consumers have ended."""
+        for host in tuple(self._taken_up):
+            self._leave(host)
+            self._begin_to_take_up(host)
+
+    def _leave(self, host: str) -> None:
+        taken = self._taken_up.pop(host, None)
         if taken is not None and taken.listening is not None:
             self._begin(taken.listening.end())
+
+    def _begin_to_take_up(self, host: str) -> None:
+        taken = self._taken_up[host] = _TakenUp()
+        self._begin(self._take_up(host, taken))
 
     async def _take_up(self, host: str, taken: _TakenUp) -> None:
         names = self._names
@@ -132,13 +145,16 @@ class Queues:
         async def heard(message: Message) -> None:
             await self._look_at(host, taken, message)
 
-        try:
-            taken.listening = await self._link.consume(names.out_stream, names.consumer(host), names.out(host), heard)
-            mark = to_json({"mark": "taken up", "by": self._members.host})
-            await self._link.store(names.out(host), mark, message_id=new_event_id())
-        except DevServerError:
-            # Without an engine: it is tried again when the next host goes, or this one comes back.
-            self._taken_up.pop(host, None)
+        mark = to_json({"mark": "taken up", "by": self._members.host})
+        while self._link.connected and self._taken_up.get(host) is taken:
+            try:
+                taken.listening = await self._link.consume(
+                    names.out_stream, names.consumer(host), names.out(host), heard
+                )
+                await self._link.store(names.out(host), mark, message_id=new_event_id())
+                return
+            except DevServerError:
+                await asyncio.sleep(0.1)  # an engine that has just started is not ready with its streams yet
 
     async def _look_at(self, host: str, taken: _TakenUp, message: Message) -> None:
         if self._taken_up.get(host) is not taken:

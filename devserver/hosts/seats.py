@@ -72,11 +72,16 @@ class Silence:
 
     _heard: dict[str, float] = field(default_factory=dict)
     _whole_until: float = 0.0
+    _is_deaf: bool = False
+
+    def disconnected(self) -> None:
+        """Hear no other host until `connected`, and take none for dead."""
+        self._is_deaf = True
 
     def connected(self, now: float) -> None:
         """Hear others from now on, on a new connection: nothing that was sent before comes any more."""
         self._heard = dict.fromkeys(self._heard, now)
-        self._whole_until = now
+        self._whole_until, self._is_deaf = now, False
 
     def heard(self, host: str, now: float) -> None:
         """Note that another host was heard."""
@@ -91,4 +96,6 @@ class Silence:
 
     def dead(self) -> tuple[str, ...]:
         """Return the hosts that count as dead."""
+        if self._is_deaf:
+            return ()
         return tuple(host for host, heard in self._heard.items() if self._whole_until - heard >= DEAD)

@@ -76,6 +76,7 @@ class TakeOver:
         self._silence.connected(time.monotonic())
         self._members.on_beat.append(self._heard)
         self._members.on_own.append(self._own)
+        self._link.on_away.append(self._silence.disconnected)
         self._link.on_back.append(self._back)
         self._begin_work(self._keep_copies())
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import Rig, TlsEngine
+from engines import Proxy, Rig, TlsEngine
 
 from devserver.hosts.credentials import BadCredentials, checked_url, read
 from devserver.hosts.engine import AUTHOR, CODE_WRITER, HOST, Engine, find_binary
 from devserver.hosts.follow import Followed
-from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, NoHost
-from devserver.hosts.members import Members
+from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, Message, NoHost
+from devserver.hosts.members import Member, Members
 from devserver.hosts.names import AGENTS, CODE, DECISIONS, HOSTS
 
 
@@ -209,6 +209,57 @@ async def test_a_host_that_was_held_up_itself_takes_no_other_for_dead(rig: Rig) 
     assert not gone
     for each in (one, two):
         await each.end()
+
+
+async def test_a_queue_and_silence_wait_until_all_is_taken_up_again(rig: Rig) -> None:
+    """After a lost connection the engine goes on with the consumer of before: what it gives to that is not heard, and
+    comes in order to the next one. Until the link is whole again no other host counts as gone."""
+    names, author = rig.names, await rig.make_all()
+    proxy = Proxy(rig.engine.record.port)
+    host = await rig.link(url=await proxy.begin())
+    got: list[bytes] = []
+    looks, clock = [0], [0.0]
+
+    async def heard(message: Message) -> None:
+        got.append(message.data)
+
+    async def consume() -> None:
+        await host.consume(names.out_stream, names.consumer("gpu-1"), names.out("gpu-1"), heard)
+
+    def now() -> float:
+        looks[0] += 1
+        return clock[0]
+
+    begun, whole = asyncio.Event(), asyncio.Event()
+
+    async def back(seconds: float) -> None:
+        begun.set()
+        await whole.wait()
+        await consume()
+
+    host.on_back.append(back)
+    members = Members(host, names, host="gpu-1", run="a", beat=dict, clock=now)
+    await members.listen()
+    members.all = {"laptop": Member("laptop", "b", {}, 0.0)}
+    await consume()
+    await author.store(names.out("gpu-1"), b"1")
+    await _until(lambda: got == [b"1"])
+    proxy.cut()
+    await _until(lambda: not host.connected)
+    clock[0] = 10.0
+    await author.store(names.out("gpu-1"), b"2")
+    await proxy.open()
+    await asyncio.wait_for(begun.wait(), 5)
+    await author.store(names.out("gpu-1"), b"3")
+    await host.flush()
+    before = looks[0]
+    await _until(lambda: looks[0] >= before + 3)
+    assert got == [b"1"] and members.alive("laptop")
+    whole.set()
+    await _until(lambda: len(got) == 4)
+    assert got == [b"1", b"1", b"2", b"3"], "nothing was taken off"
+    await members.end()
+    await proxy.end()
 
 
 def test_an_engine_elsewhere_is_reached_over_tls_or_not_at_all(tmp_path: Path) -> None:
