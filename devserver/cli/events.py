@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from devserver.cli.client import Client, NotRunning, ServerRefused, connect, of_host
@@ -72,7 +73,10 @@ class Feed:
     def news(self, seconds: float) -> tuple[list[list[Any]], int]:
         """Wait for the next rows; return them, and the number of those that were left out."""
         answer = self.server.feed(self.after, seconds, self.host)
-        self.after = int(answer["next"])
+        before, self.after = self.after, int(answer["next"])
+        if self.after < before:
+            # It was started again, and counts from the beginning.
+            self.after, self.zero = 0, float(answer["zero"])
         return answer["rows"], int(answer["skipped"])
 
     def named(self, row: list[Any]) -> dict[str, Any]:
@@ -87,17 +91,18 @@ def _feeds(server: Client) -> list[Feed]:
         if row["here"]:
             own.shown_host = row["host"]
         elif row["state"] == "there" and (feed := _feed_of(server, row["host"])) is not None:
-            feed.shown_host = row["host"]
             feeds.append(feed)
     return feeds
 
 
-def _feed_of(server: Client, host: str) -> Feed | None:
+def _feed_of(server: Client, host: str, after: int | None = None) -> Feed | None:
     """Return the feed of another host, which may be starting again; None, told, where it gives none."""
     until = time.monotonic() + _START_SECONDS
     while True:
         try:
-            return Feed(server, host=host)
+            feed = Feed(server, after, host)
+            feed.shown_host = host
+            return feed
         except ServerRefused as error:
             if error.status != _AWAY or time.monotonic() > until:
                 print(f"oa-dev: without the events of {host}: {error}", file=sys.stderr, flush=True)
@@ -140,10 +145,8 @@ News = tuple[list[dict[str, Any]], int]
 
 
 def _follow(feeds: list[Feed], wanted: Search, left: int | None, *, as_json: bool) -> None:
-    """Show the events of all hosts as they come; those of this one alone need no thread."""
-    own, others = feeds[0], feeds[1:]
-    news = _news_of(own, wanted)
-    for fitting, skipped in _merged([news, *(_news_of_other(each, wanted) for each in others)]) if others else news:
+    """Show the events of all hosts as they come; those of a network of one process need no thread."""
+    for fitting, skipped in _merged(_sources(feeds, wanted)) if feeds[0].shown_host else _news_of(feeds[0], wanted):
         for row in fitting[:left]:
             _show(row, as_json=as_json)
         if skipped and not as_json:
@@ -170,12 +173,33 @@ def _news_of_other(feed: Feed, wanted: Search) -> Iterator[News]:
             rows, skipped = feed.news(20.0)
         except (NotRunning, ServerRefused):
             time.sleep(10 * _LOOK)
+            with suppress(NotRunning):
+                feed.server = connect(workspace())
             continue
         yield [feed.named(row) for row in rows if fits(wanted, row)], skipped
 
 
-def _merged(sources: list[Iterator[News]]) -> Iterator[News]:
-    """Yield what comes from any of the sources, each read by a thread; the error of the first one ends it."""
+def _sources(feeds: list[Feed], wanted: Search) -> Iterator[Iterator[News]]:
+    """Yield the news of each host; those that join later with all their events."""
+    yield _news_of(feeds[0], wanted)
+    for each in feeds[1:]:
+        yield _news_of_other(each, wanted)
+    known = {each.shown_host for each in feeds}
+    while True:
+        time.sleep(10 * _LOOK)
+        try:
+            server = connect(workspace())
+            rows = server.get("hosts", quick=True).get("hosts") or ()
+        except (NotRunning, ServerRefused):
+            continue  # its own news waits for the next server, or ends
+        for host in [each["host"] for each in rows if each["state"] == "there" and each["host"] not in known]:
+            known.add(host)
+            if (feed := _feed_of(server, host, 0)) is not None:
+                yield _news_of_other(feed, wanted)
+
+
+def _merged(sources: Iterator[Iterator[News]]) -> Iterator[News]:
+    """Yield what comes from any of the sources, each read by a thread; an error of one ends it."""
     came: queue.SimpleQueue[News | Exception] = queue.SimpleQueue()
 
     def read(source: Iterator[News]) -> None:
@@ -185,8 +209,11 @@ def _merged(sources: list[Iterator[News]]) -> Iterator[News]:
         except DevServerError as error:
             came.put(error)
 
-    for source in sources:
-        threading.Thread(target=read, args=(source,), daemon=True).start()
+    def begin() -> None:
+        for source in sources:
+            threading.Thread(target=read, args=(source,), daemon=True).start()
+
+    threading.Thread(target=begin, daemon=True).start()
     while True:
         found = came.get()
         if isinstance(found, Exception):

@@ -175,7 +175,7 @@ class Host:
         self._members = Members(link, names, host=self.name, run=self.run, beat=self._beat)
         self.rooms = Rooms(self._network.engine.registry, self._mods, self.name)
         self._deliveries = Deliveries(link, names, host=self.name)
-        self.requests = Requests(link, names, self.name)
+        self.requests = Requests(link, names, self._members)
         self.queues = Queues(link, names, self._members, self._deliveries)
         self.identities = Identities(
             self._network.directory, self._agents, self._members, self._deliveries, self.queues

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.errors import DevServerError
-from devserver.hosts.link import Link, Listening, Message, NoHost
+from devserver.hosts.link import EngineAway, Link, Listening, Message, NoHost
+from devserver.hosts.members import Members
 from devserver.hosts.names import Names
 from devserver.model.encoding import from_json, to_json
 from devserver.transports.http.answers import Answer, refused
@@ -36,9 +37,9 @@ class Request:
 class Requests:
     """Asks other hosts, and answers them. `answer` is set by the server, which knows the control API."""
 
-    def __init__(self, link: Link, names: Names, host: str) -> None:
+    def __init__(self, link: Link, names: Names, members: Members) -> None:
         self.answer: Callable[[Request], Awaitable[Answer]] = _not_yet
-        self._link, self._names, self._host = link, names, host
+        self._link, self._names, self._members, self._host = link, names, members, members.host
         self._listening: Listening | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,13 +57,18 @@ class Requests:
 
     async def ask(self, host: str, path: str, body: Mapping[str, Any], query: Mapping[str, str]) -> Answer:
         """Ask a host. Never raises: a host that does not answer is an answer with status 503."""
+        away = refused("host_away", f"host {host} is away; ask again when it is back", 503)
+        if self._link.connected and not self._members.alive(host):
+            return away  # its connection may outlive it: it would not answer, and not be refused
         values = {"path": path, "by": self._host, "body": dict(body), "query": dict(query)}
         try:
             raw = await self._link.request(self._names.request(host), to_json(values), seconds=_ANSWER_SECONDS)
             told = parse_object(raw)
             return Answer(to_json(told["body"]), int(told["status"]))
         except NoHost:
-            return refused("host_away", f"host {host} is away; ask again when it is back", 503)
+            return away
+        except EngineAway:
+            return refused("engine_away", f"the engine is unreachable, so host {host} was not asked; ask again", 503)
         except (DevServerError, Malformed, LookupError, TypeError, ValueError) as error:
             return refused("host_lost", f"host {host} did not answer, and may have done it: {error}", 503)
 

@@ -222,9 +222,14 @@ def test_the_engine_is_killed_and_started_again(pair: Pair, agents: dict[str, Ag
 
 
 def test_a_door_is_killed_and_its_agent_comes_in_at_the_other(pair: Pair, agents: dict[str, Agent]) -> None:
-    """Its backlog is there, in order; the door that comes back has let it go."""
+    """Its backlog is there, in order; the door that comes back has let it go. Who follows the events of all hosts sees
+    those of a host that was started again; a command that the author does not hear is refused at once."""
     ana, bob = agents["ana"], agents["bob"]
     mark = pair.laptop.mark()
+    follows = [OA_DEV, "events", "test.again", "--json", "--count", "1"]
+    follower = subprocess.Popen(
+        follows, cwd=pair.laptop.site.folder, env=environment(), stdout=subprocess.PIPE, text=True
+    )
     pair.gpu.process.kill()
     pair.gpu.process.wait()
     for n in range(10):
@@ -240,6 +245,19 @@ def test_a_door_is_killed_and_its_agent_comes_in_at_the_other(pair: Pair, agents
     assert pair.laptop.line("notice", since=mark, about="host", host="gpu-1", state="back")
     gone = pair.gpu.request("GET", f"/api/poll?agent_id=bob&secret={bob.secret}").json
     assert not gone["success"]
+    cy = pair.gpu.join("cy")
+    while follower.poll() is None:
+        cy.send("test.again")
+    row = json.loads(follower.communicate()[0])
+    assert (row["host"], row["source_id"]) == ("gpu-1", "cy")
+    pair.laptop.process.send_signal(signal.SIGSTOP)
+    try:
+        assert pair.gpu.line("notice", about="host", host="laptop", state="away")
+        refused = pair.gpu.request("POST", "/_dev/undo", {}, headers=_bearer(pair.gpu))
+        assert (refused.status, refused.json["code"]) == (503, "host_away")
+    finally:
+        pair.laptop.process.send_signal(signal.SIGCONT)
+    assert pair.gpu.line("notice", about="host", host="laptop", state="back")
 
 
 def test_without_hosts_nothing_of_it_is_imported() -> None:
