@@ -27,6 +27,9 @@ SWITCHES: dict[str, tuple[str, bool]] = {
     "--no-supervise": ("supervise", False),
 }
 
+VALUES = {each.flag: each for each in SETTINGS if each.name in ("port", "log_level", "log_format")}
+"""The options with a value that the parser reads as the setting itself does."""
+
 
 class Run(NamedTuple):
     """The arguments of `run`: the file, settings by name (None if not given), and whether to write
@@ -51,14 +54,13 @@ def run_arguments(arguments: Sequence[str]) -> Run | None:
             as_json = True
         elif word in SWITCHES:
             name, flags[name] = SWITCHES[word][0], SWITCHES[word][1]
-        elif word == "--port" and rest and _is_port(rest[0]):
-            flags["port"] = int(rest.pop(0))
+        elif word in VALUES and rest:
+            try:
+                flags[VALUES[word].name] = VALUES[word].read(rest.pop(0))
+            except ValueError:
+                return None
         elif word.endswith((".yaml", ".yml")) and not word.startswith("-") and network is None:
             network = Path(word)
         else:
             return None
     return Run(network, flags, as_json)
-
-
-def _is_port(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) <= 5 and int(word) <= 65535

@@ -19,6 +19,7 @@ READ = [
     ["run", "--port", "0", "--json"],
     ["run", "other.yaml", "--port", "65535"],
     *(["run", switch] for switch in SWITCHES),
+    ["run", "--log-level", "WARNING", "--log-format", "json"],
     ["run", "--keys", "--no-keys"],
 ]
 NOT_READ = [
@@ -29,6 +30,7 @@ NOT_READ = [
     ["run", "--port", "abc"],
     ["run", "--port", "70000"],
     ["run", "--port", "٣"],
+    ["run", "--log-level", "loud"],
     ["run", "--port=1"],
     ["run", "--host", "::1"],
     ["run", "two.yaml", "files.yaml"],
