@@ -16,7 +16,7 @@ from dataclasses import dataclass
 BOUNDED = 0.010
 """Seconds that a collection may take at any time; a longer one waits for a quiet moment."""
 
-_STARTING = (50_000, 50, 100)
+_STARTING = (200_000, 50, 100)
 """While a network starts nearly all new objects stay, and the collector would take a tenth of the
 time."""
 _SELDOM = 50

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
 from devserver.errors import EventRefused
 from devserver.live.generation import Call, Generation, expire
@@ -176,6 +177,9 @@ class Registry:
 
     def __init__(self, held_events: int = 1000) -> None:
         self._slots: dict[str, Slot] = {}
+        self._sorted_by: Sequence[str] | None = None
+        """The order of the slots, where they have been sorted since one was added."""
+        self._places: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
         self._held_events = held_events
         self._paths: dict[str, Slot] = {}
@@ -362,7 +366,9 @@ class Registry:
                 # Errors of the code before do not concern this one.
                 slot.out, slot.tally = "", Tally()
         if swap.order is not None:
-            self._sort(swap.order)
+            self._sort(swap.order, len(swap.live))
+        elif swap.live:
+            self._sorted_by = None
         if self._has_lines or swap.lines:
             self._choose()
 
@@ -412,10 +418,16 @@ class Registry:
         before = None if slot.live is None or slot.line is not None else slot.live.handlers.patterns
         return before == generation.handlers.patterns
 
-    def _sort(self, order: Iterable[str]) -> None:
-        place = {mod_id: n for n, mod_id in enumerate(order)}
-        last = len(place)
-        self._slots = dict(sorted(self._slots.items(), key=lambda item: place.get(item[0], last)))
+    def _sort(self, order: Sequence[str], added: int) -> None:
+        """Sort the slots, of which so many may have been added at the end since."""
+        if order is not self._sorted_by:
+            self._sorted_by, self._places = order, {mod_id: n for n, mod_id in enumerate(order)}
+            added = len(self._slots)
+        last = len(order)
+        # The groups of a start come in their order: to sort for each would cost the square of their number.
+        ends = [self._places.get(each, last) for each in islice(reversed(self._slots), added + 1)]
+        if any(above < below for above, below in pairwise(ends)):
+            self._slots = dict(sorted(self._slots.items(), key=lambda item: self._places.get(item[0], last)))
 
 
 def _patterns(slot: Slot) -> tuple[str, ...]:
