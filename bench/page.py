@@ -197,7 +197,7 @@ def _tab(site: Site, seconds: int) -> tuple[list[Row], list[Target]]:
         "tasks over 50 ms under the load": 0,
         "heap under the load, MB": 20,
         "busy while nothing happens, %": 0.5,
-        "busy while hidden, %": 0.5,
+        "busy while hidden, beyond a tab without a page, %": 0.0,
         "questions while hidden": 0,
         "a swap is seen, p95, ms": 300,
     }
@@ -224,14 +224,18 @@ def _figures(site: Site, page: Any, seconds: int) -> dict[str, float]:
     load.wait()
     found["a swap is seen, p95, ms"] = p95([_swap(site, page, number) for number in range(10)])
     page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true})")
-    load = _in_background(site, 2)
-    load.wait()
-    page.wait_for_timeout(500)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     asked.clear()
-    load = _in_background(site, seconds)
-    found["busy while hidden, %"] = _busy(page, lambda: page.wait_for_timeout((seconds - 1) * 1000))
+    empty = page.context.browser.new_page()
+    both = list[tuple[float, float]]()
+    for _ in range(3):
+        load = _in_background(site, seconds)
+        both.append(tuple(_busy(each, lambda: page.wait_for_timeout(seconds * 500)) for each in (page, empty)))  # type: ignore[arg-type]
+        load.wait()
     found["questions while hidden"] = float(len(asked))
-    load.wait()
+    # Asking a tab for its figures keeps it busy too, and what a browser does by itself is in both.
+    beyond = median([hidden for hidden, _ in both]) - median([bare for _, bare in both])
+    found["busy while hidden, beyond a tab without a page, %"] = max(0.0, round(beyond, 1))
     return found
 
 

@@ -187,6 +187,7 @@ def test_the_hosts_of_a_network_have_a_view_where_there_are_several(opened, acte
     acted.hosts = {"network": "n", "engine": engine, "hosts": [here, row, gone]}
     page = opened()
     page.wait_for_selector("#tab-hosts >> text=3")
+    page.wait_for_selector("text=0 here · of this host alone; oa-dev events shows those of all")
     page.keyboard.press("8")
     page.wait_for_selector(".hosts")
     rows = [re.sub(r"\s+", " ", each).strip() for each in page.locator(".hosts tbody tr").all_inner_texts()]

@@ -26,8 +26,8 @@ export function useToken(value) {
   else sessionStorage.removeItem(KEPT);
 }
 
-async function fetched(path, options, patience) {
-  const signal = AbortSignal.timeout(patience);
+async function fetched(path, options, patience, until) {
+  const inTime = AbortSignal.timeout(patience), signal = until ? AbortSignal.any([inTime, until]) : inTime;
   const answer = await fetch(path, { credentials: "omit", redirect: "error", signal, ...options });
   const values = await answer.json();
   if (answer.status === 401) throw new Refused(values.message);
@@ -37,11 +37,12 @@ async function fetched(path, options, patience) {
 
 const bearer = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
-/** The answer to a question. Throws Refused, Declined, or what fetch throws where the server is gone. */
-export function ask(path, query = {}, patience = PATIENCE_MS) {
+/** The answer to a question. Throws Refused, Declined, or what fetch throws where the server is gone or `until` ends
+    the question. */
+export function ask(path, query = {}, patience = PATIENCE_MS, until = null) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
   const asked = given.length ? `${path}?${new URLSearchParams(given)}` : path;
-  return fetched(asked, { headers: bearer() }, patience);
+  return fetched(asked, { headers: bearer() }, patience, until);
 }
 
 /** What became of a command. */
@@ -52,6 +53,7 @@ export function command(path, values = {}) {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** Resolves when the tab is seen: with true if it was hidden. */
 function seen() {
   if (!document.hidden) return Promise.resolve(false);
   return new Promise((done) => {
@@ -64,16 +66,21 @@ function seen() {
   });
 }
 
+let held = new AbortController();
+document.addEventListener("visibilitychange", () => { if (document.hidden) held.abort(); });
+
 /** Asks the feed again and again. `from()` is what is known; `hear(answer, woke)` takes what came; `fail(problem)`
-    says whether to ask again. */
+    says whether to ask again. The question under way ends when the tab is hidden. */
 export async function follow(from, hear, fail) {
   for (let woke = false; ; ) {
     woke = (await seen()) || woke;
+    held = new AbortController();
     try {
-      const answer = await ask("feed", { ...from(woke), seconds: HOLD_SECONDS }, (HOLD_SECONDS + 10) * 1000);
+      const answer = await ask("feed", { ...from(woke), seconds: HOLD_SECONDS }, (HOLD_SECONDS + 10) * 1000, held.signal);
       await hear(answer, woke);
       woke = false;
     } catch (problem) {
+      if (held.signal.aborted) continue;
       if (!(await fail(problem))) return;
       await pause(AGAIN_MS);
     }

@@ -65,7 +65,7 @@ function Filter({ model, doings }) {
   const came = news(model), { found } = model;
   const words = found
     ? joined([`${grouped(found.items.length)}${found.more ? "+" : ""} of ${grouped(found.kept)} kept events`, tookMs(found.ms), found.gone && "older ones are gone"])
-    : `${grouped(model.items.filter((each) => each.kind === "event").length)} here`;
+    : joined([`${grouped(model.items.filter((each) => each.kind === "event").length)} here`, model.hosts && "of this host alone; oa-dev events shows those of all"]);
   return html`<div class="bar">
     <input type="search" id="search" class="mono" placeholder="wiki.*  mod:messaging  from:ana  failed  >5ms  #1287" aria-label="Search events" title="oa-dev events" spellcheck="false"
       value=${model.query} onInput=${(event) => doings.query(event.target.value)} onKeyDown=${(event) => event.key === "Enter" && doings.down()} />
