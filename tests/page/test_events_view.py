@@ -163,7 +163,7 @@ def test_hostile_names_stay_text(opened, acted) -> None:
 
 
 def test_a_gap_of_a_tab_that_slept_for_ten_minutes_is_a_row_of_its_list(opened, acted) -> None:
-    """Hidden it ends its question and does not ask; back it shows the latest, how many it does not, and plots without a hole."""
+    """Hidden it ends its question and asks nothing; back it shows the latest, how many are missing, and whole plots."""
     acted.event("wiki.page.get")
     page = opened()
     page.wait_for_selector(ROWS)
