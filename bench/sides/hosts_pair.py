@@ -30,7 +30,6 @@ class EchoMod(BaseMod):
     async def say(self, event):
         return EventResponse(True, "said")
 """
-_CROWD = 1000
 
 
 async def main(samples: int) -> None:
@@ -49,19 +48,11 @@ async def main(samples: int) -> None:
 
 
 async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitStack) -> dict[str, Any]:
-    text = {"network": {"name": "bench", "node_id": "bench", "max_connections": 5000, "mods": [{"name": "mods.echo"}]}}
-    (folder / "author" / "mods").mkdir(parents=True)
-    (folder / "author" / "mods" / "echo.py").write_text(MOD)
-    (folder / "author" / "network.yaml").write_text(json.dumps(text))
-    alone = AgentNetwork.load(folder / "author")
-    ends.push_async_callback(alone.shutdown)
-    await alone.initialize()
+    alone, (author, first) = await begin(folder, engine, ends)
     creds = engine.record.credentials
-    wanted = Wanted("author", True, engine.url, creds(AUTHOR), creds(CODE_WRITER))
-    author, first = await _host(wanted, folder / "author", ends)
     settings, of = await fetch(engine.url, creds(HOST), "door")
     write_workspace(folder / "door", settings, of)
-    door, second = await _host(Wanted("door", False, engine.url, creds(HOST)), folder / "door", ends)
+    door, second = await with_host(Wanted("door", False, engine.url, creds(HOST)), folder / "door", ends)
     while not (first._members.alive("door") and second._members.alive("author")):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     binary = find_binary()
@@ -71,12 +62,12 @@ async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitS
     await alone.register_agent("bob")
     while author.directory.agent("bob") is None:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    found["far"] = await _each(samples, lambda: _ask(door))
-    found["here"] = await _each(samples, lambda: _ask(alone))
+    found["far"] = await each_of(samples, lambda: _ask(door))
+    found["here"] = await each_of(samples, lambda: _ask(alone))
     found["asks"] = await _rate(samples, lambda: _ask(door))
     found["asks_here"] = await _rate(samples, lambda: _ask(alone))
-    found["delivery_far"] = await _each(samples, lambda: _tell(author, door))
-    found["delivery_here"] = await _each(samples, lambda: _tell(alone, alone))
+    found["delivery_far"] = await each_of(samples, lambda: _tell(author, door))
+    found["delivery_here"] = await each_of(samples, lambda: _tell(alone, alone))
     for number in range(50):
         await author.register_agent(f"a{number}")
         await door.register_agent(f"d{number}")
@@ -85,27 +76,27 @@ async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitS
     while author.directory.count() < 102:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     few = max(20, samples // 20)
-    found["broadcast_far"] = await _each(few, lambda: _send(author, "agent:broadcast"))
-    found["broadcast_here"] = await _each(few, lambda: _send(alone, "agent:broadcast"))
+    found["broadcast_far"] = await each_of(few, lambda: send(author, "agent:broadcast"))
+    found["broadcast_here"] = await each_of(few, lambda: send(alone, "agent:broadcast"))
     found["move"] = await _moves(author, door, 20)
-    write_workspace(folder / "third", settings, of)
-    third, _ = await _host(Wanted("third", False, engine.url, creds(HOST)), folder / "third", ends)
-    await _crowd((author, door, third), alone)
-    found["thousand_far"] = await _each(few, lambda: _send(author, "agent:broadcast"))
-    found["thousand_here"] = await _each(few, lambda: _send(alone, "agent:broadcast"))
     return found
 
 
-async def _crowd(hosts: tuple[AgentNetwork, ...], alone: AgentNetwork) -> None:
-    """A thousand agents, on three hosts and on one."""
-    for number in range(_CROWD - 102):
-        await hosts[number % 3].register_agent(f"crowd{number}")
-        await alone.register_agent(f"crowd{number}")
-    while any(each.directory.count() < _CROWD for each in hosts):  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
+async def begin(folder: Path, engine: Engine, ends: AsyncExitStack) -> tuple[AgentNetwork, tuple[AgentNetwork, Host]]:
+    """A network of one process, and the author of one of several."""
+    text = {"network": {"name": "bench", "node_id": "bench", "max_connections": 5000, "mods": [{"name": "mods.echo"}]}}
+    (folder / "author" / "mods").mkdir(parents=True)
+    (folder / "author" / "mods" / "echo.py").write_text(MOD)
+    (folder / "author" / "network.yaml").write_text(json.dumps(text))
+    alone = AgentNetwork.load(folder / "author")
+    ends.push_async_callback(alone.shutdown)
+    await alone.initialize()
+    creds = engine.record.credentials
+    wanted = Wanted("author", True, engine.url, creds(AUTHOR), creds(CODE_WRITER))
+    return alone, await with_host(wanted, folder / "author", ends)
 
 
-async def _host(wanted: Wanted, folder: Path, ends: AsyncExitStack) -> tuple[AgentNetwork, Host]:
+async def with_host(wanted: Wanted, folder: Path, ends: AsyncExitStack) -> tuple[AgentNetwork, Host]:
     network = AgentNetwork.load(folder, tell=lambda fact: None)
     ends.push_async_callback(network.shutdown)
     path = folder / "network.yaml"
@@ -122,7 +113,7 @@ async def _ask(network: AgentNetwork) -> None:
     assert answer.success, answer
 
 
-async def _send(network: AgentNetwork, to: str) -> None:
+async def send(network: AgentNetwork, to: str) -> None:
     answer = await network.ingest(Event(event_name="echo.note", source_id="ana", destination_id=to), LOCAL)
     assert answer.success, answer
 
@@ -131,7 +122,7 @@ async def _tell(network: AgentNetwork, at: AgentNetwork) -> None:
     """Until the receiver has it."""
     agent = at.directory.agent("bob")
     assert agent is not None
-    sending = asyncio.ensure_future(_send(network, "agent:bob"))
+    sending = asyncio.ensure_future(send(network, "agent:bob"))
     assert await agent.outbox.take(5.0)
     await sending
 
@@ -144,7 +135,7 @@ async def _moves(author: AgentNetwork, door: AgentNetwork, times: int) -> list[f
         while (known := here.directory.agent("mover")) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         for _ in range(100):
-            await _send(author, "agent:mover")
+            await send(author, "agent:mover")
         began = time.perf_counter()
         await here.register_agent("mover", secret=secret)
         got = 0
@@ -154,7 +145,7 @@ async def _moves(author: AgentNetwork, door: AgentNetwork, times: int) -> list[f
     return taken
 
 
-async def _each(samples: int, work: Callable[[], Awaitable[None]]) -> list[float]:
+async def each_of(samples: int, work: Callable[[], Awaitable[None]]) -> list[float]:
     taken = []
     for _ in range(samples):
         began = time.perf_counter()
