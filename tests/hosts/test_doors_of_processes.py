@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pydantic import TypeAdapter
 
 from devserver.hosts.engine import find_binary
 from devserver.model import forms_of_answers
+from devserver.network.others import UNKNOWN
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "hosts.md"
 ECHO = """
@@ -44,6 +46,9 @@ class Pair:
         pid = _hosts(self.laptop)["engine"]["pid"]
         assert isinstance(pid, int)
         return pid
+
+    def run(self) -> None:
+        self.laptop = start(self.laptop.site, "--hosts", "--as", "laptop", "--no-supervise")
 
     def join(self) -> None:
         words = self.laptop.line("ready")["hosts"]["join"].split()
@@ -258,6 +263,68 @@ def test_a_door_is_killed_and_its_agent_comes_in_at_the_other(pair: Pair, agents
     finally:
         pair.laptop.process.send_signal(signal.SIGCONT)
     assert pair.gpu.line("notice", about="host", host="laptop", state="back")
+
+
+class Doors:
+    """Two agents of two processes: each sends the other numbers and asks the mod, and reads, all the time."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.door = {"eve": lambda: pair.laptop, "fay": lambda: pair.gpu}
+        self.secrets = {name: live().join(name).secret for name, live in self.door.items()}
+        self.accepted: dict[str, list[int]] = {"eve": [], "fay": []}
+        self.got: dict[str, list[int]] = {"eve": [], "fay": []}
+        self.ends = False
+
+    def agent(self, name: str) -> Agent:
+        return Agent(self.door[name](), name, self.secrets[name])
+
+    def send(self, name: str, other: str) -> None:
+        n = 0
+        while not self.ends:
+            n += 1
+            try:
+                if self.agent(name).send("test.number", {"n": n}, to=f"agent:{other}")["success"]:
+                    self.accepted[other].append(n)
+                answer = self.agent(name).send("echo.say")
+            except (OSError, ValueError, IndexError, AssertionError):
+                continue  # its own host was killed: it has no answer, and asks again
+            assert answer["success"] or (answer.get("data") or {}).get("code") in UNKNOWN, answer
+
+    def read(self, name: str) -> None:
+        while not self.ends or set(self.accepted[name]) - set(self.got[name]):
+            try:
+                found = self.agent(name).taken()
+            except (OSError, ValueError, IndexError, AssertionError, KeyError, TypeError):
+                continue
+            self.got[name] += [each["payload"]["n"] for each in found if each["event_name"] == "test.number"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_door_and_the_host_of_the_mods_are_killed_ten_times_each(pair: Pair) -> None:
+    """By kill -9, under load: each event is answered or named, and all that was accepted comes."""
+    doors = Doors(pair)
+    with ThreadPoolExecutor(4) as threads:
+        working = [threads.submit(doors.send, *each) for each in (("eve", "fay"), ("fay", "eve"))]
+        working += [threads.submit(doors.read, each) for each in ("eve", "fay")]
+        try:
+            for name in ("gpu-1", "laptop") * 10:
+                pair.laptop.until(lambda: all(each.running() for each in working))
+                before = {each: len(doors.accepted[each]) for each in ("eve", "fay")}
+                pair.laptop.until(lambda b=before: all(len(doors.accepted[each]) > n + 5 for each, n in b.items()))
+                live = pair.gpu if name == "gpu-1" else pair.laptop
+                live.process.kill()
+                live.process.wait()
+                pair.join() if name == "gpu-1" else pair.run()
+                (pair.gpu if name == "gpu-1" else pair.laptop).line("ready")
+        finally:
+            doors.ends = True
+        for each in working:
+            each.result(60)
+    for each in ("eve", "fay"):
+        # What was read, and not yet said to be read, comes again: what one answer held, for each kill.
+        assert len(doors.got[each]) - len(set(doors.got[each])) <= 20 * 10
 
 
 def test_without_hosts_nothing_of_it_is_imported() -> None:

@@ -1,6 +1,6 @@
-"""Kill -9 of a door, of the host of the mods and of the engine, each ten times under load; a ledger of ten thousand.
+"""Kill -9 of the engine ten times under load; a ledger of ten thousand.
 
-Slow: `make test-all` runs it. The fast forms are in test_two_doors and test_doors_of_processes.
+Slow: `make test-all` runs it. The fast forms are in test_two_doors; hosts are killed in test_doors_of_processes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 class Ledger:
     """What two agents send each other through two doors, what was accepted, what came. Each reads all the time."""
 
-    def __init__(self, together: Together, secrets: dict[str, str]) -> None:
+    def __init__(self, together: Together) -> None:
         self.together = together
-        self.secrets = secrets
         self.accepted: dict[str, list[int]] = {"ana": [], "bob": []}
         self.got: dict[str, list[int]] = {"ana": [], "bob": []}
         self.answered = self.unknown = 0
@@ -91,9 +90,10 @@ async def begun(together: Together) -> Ledger:
     laptop = await together.author(chat=CHAT)
     gpu = await together.join("gpu-1")
     await together.all_know()
-    secrets = {"ana": (await laptop.register_agent("ana")).secret, "bob": (await gpu.register_agent("bob")).secret}
+    await laptop.register_agent("ana")
+    await gpu.register_agent("bob")
     await until(lambda: laptop.directory.agent("bob") is not None and gpu.directory.agent("ana") is not None)
-    return Ledger(together, secrets)
+    return Ledger(together)
 
 
 async def test_ten_thousand_events_through_two_doors_over_twenty_saves(together: Together) -> None:
@@ -131,22 +131,3 @@ async def test_the_engine_is_killed_ten_times(together: Together) -> None:
     for each in ("ana", "bob"):
         assert ledger.got[each] == sorted(set(ledger.got[each])), "in order and once"
         assert set(ledger.accepted[each]) <= set(ledger.got[each])
-
-
-@pytest.mark.parametrize("name", ["gpu-1", "laptop"])
-async def test_a_host_is_killed_ten_times(together: Together, name: str) -> None:
-    """A door, or the host of the mods: its agent goes on when it is back, and all that was accepted comes."""
-    ledger = await begun(together)
-
-    async def kills() -> None:
-        for _ in range(10):
-            await asyncio.sleep(0.5)  # the load goes on between kills
-            await together.kill(name)
-            await together.again(name)
-            await together.all_know()
-
-    await ledger.run(kills)
-    for each in ("ana", "bob"):
-        assert set(ledger.accepted[each]) <= set(ledger.got[each])
-        # What was read, and not yet said to be read, comes again: at most one of each kill is in between.
-        assert len(ledger.got[each]) - len(set(ledger.got[each])) <= 10 * 10
