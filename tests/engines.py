@@ -77,7 +77,6 @@ class Together:
         self.hosts: dict[str, Host] = {}
         self.networks: dict[str, AgentNetwork] = {}
         self.facts: dict[str, list[Fact]] = {}
-        self.began: dict[str, tuple[Wanted, Path]] = {}
 
     async def author(self, name: str = "laptop", *, url: str | None = None, **mods: str) -> AgentNetwork:
         """Start the host that runs the mods: `mods` are their classes' bodies, by name; `url` as of `join`."""
@@ -108,7 +107,7 @@ class Together:
 
     async def start(self, wanted: Wanted, folder: Path) -> AgentNetwork:
         """Start a host in a folder that holds its network.yaml."""
-        facts, self.began[wanted.name] = self.facts.setdefault(wanted.name, []), (wanted, folder)
+        facts = self.facts.setdefault(wanted.name, [])
         network = AgentNetwork.load(folder, tell=facts.append)
         path = folder / "network.yaml"
         host = Host(wanted, network, folder=folder / "hosts", path=path, url="", tell=facts.append)
@@ -117,10 +116,6 @@ class Together:
         await network.initialize()
         await host.open()
         return network
-
-    async def again(self, name: str) -> AgentNetwork:
-        """Start a host once more, as it was started."""
-        return await self.start(*self.began[name])
 
     async def leave(self, name: str) -> None:
         """End a host in order, its agents' identities kept, as a server that stops does."""
