@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devserver.cli.exits import Exit, Problem
-from devserver.market.catalogue import BUILT_IN, Catalogue, Found, entries_of, find, near_names
+from devserver.market.catalogue import BUILT_IN, Catalogue, entries_of, find, near_names
 from devserver.market.package import Package, read_wheel
 from devserver.market.places import shown
 from devserver.market.sync import Files
@@ -92,7 +92,9 @@ class Stage:
         found = find(catalogues, name)
         if found is None:
             return Given(name=self._unlisted(name, catalogues, asked), versions=versions, place="an index")
-        self._refuse_blocked(found)
+        reason = found.entry.blocked_for(found.version or "")
+        if reason:
+            raise Problem(f"{found.name} is blocked by {shown(found.catalogue.name)}: {reason}", code=Exit.FATAL)
         if found.catalogue.name != BUILT_IN:
             return Given(name=found.name, versions=versions, place=shown(found.catalogue.name), listed=True)
         with tempfile.TemporaryDirectory(prefix="oa-dev-add-") as folder:
@@ -116,12 +118,6 @@ class Stage:
                 Exit.FATAL,
             )
         return name
-
-    @staticmethod
-    def _refuse_blocked(found: Found) -> None:
-        reason = found.entry.blocked_for(found.version or "")
-        if reason:
-            raise Problem(f"{found.name} is blocked by {shown(found.catalogue.name)}: {reason}", code=Exit.FATAL)
 
     def folder(self, path: Path, *, build: bool) -> Given:
         """Build a folder with a pyproject.toml."""

@@ -100,15 +100,12 @@ class InstalledCode:
             is_pythons = file.startswith(_STDLIB) and _INSTALLED.isdisjoint(Path(file).parts)
             is_of_mods = file.endswith(".py") and self._is_watched(Path(file))
             if not is_pythons and not is_of_mods and file not in self._known:
-                self._known[file] = self._first_stamp(file)
+                # The stamp of a file at its first look, shortly after it was
+                # loaded; a file written since counts as changed.
+                found = _stamp(file, None)
+                late = found is not None and self._began_ns is not None and found.changed_ns > self._began_ns
+                self._known[file] = _Stamp(0, 0, None) if late else found
         self._began_ns = None
-
-    def _first_stamp(self, file: str) -> _Stamp | None:
-        """Return the stamp of a file at its first look, shortly after it was loaded; a file written
-        since counts as changed."""
-        found = _stamp(file, None)
-        late = found is not None and self._began_ns is not None and found.changed_ns > self._began_ns
-        return _Stamp(0, 0, None) if late else found
 
 
 def _files() -> Iterator[str]:

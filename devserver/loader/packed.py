@@ -37,9 +37,9 @@ class Tried:
     distributions: dict[str, list[str]] | None = None
 
 
-def try_import(folder: Path, mods: Sequence[str], beside: Sequence[Path] = ()) -> Tried:
-    """Import mods from a folder; `beside` are folders of further packages. Blocks until all are imported."""
-    command = [sys.executable, "-P", "-m", __name__, json.dumps([str(folder), *map(str, beside)]), *mods]
+def try_import(folder: Path, mods: Sequence[str]) -> Tried:
+    """Import mods from a folder. Blocks until all are imported."""
+    command = [sys.executable, "-P", "-m", __name__, str(folder), *mods]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, cwd=folder)
     except subprocess.TimeoutExpired:
@@ -56,14 +56,13 @@ def try_import(folder: Path, mods: Sequence[str], beside: Sequence[Path] = ()) -
 # In the process of its own
 
 
-def _main(folders: Sequence[str], mods: Sequence[str]) -> None:
-    sys.path.extend(folders)
+def _main(folder: Path, mods: Sequence[str]) -> None:
+    sys.path.append(str(folder))
     found: dict[str, Any] = {"handlers": {}, "problems": [], "missing": []}
     for mod in mods:
         try:
-            found["handlers"][mod] = _handlers(mod, Path(folders[0]))
+            found["handlers"][mod] = _handlers(mod, folder)
         except ModuleNotFoundError as error:
-            folder = Path(folders[0])
             top = (error.name or "").partition(".")[0]
             is_own = (folder / top).exists() or (folder / f"{top}.py").exists()
             if top and not is_own:
@@ -71,7 +70,7 @@ def _main(folders: Sequence[str], mods: Sequence[str]) -> None:
             else:
                 found["problems"].append(f"{mod} cannot be imported: {_said(error, folder)}")
         except BaseException as error:
-            found["problems"].append(f"{mod} cannot be imported: {_said(error, Path(folders[0]))}")
+            found["problems"].append(f"{mod} cannot be imported: {_said(error, folder)}")
     found["distributions"] = importlib.metadata.packages_distributions()
     # Alone on the last line: the output of the import comes before.
     sys.stdout.write("\n" + json.dumps(found))
@@ -103,4 +102,4 @@ def _said(error: BaseException, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    _main(json.loads(sys.argv[1]), sys.argv[2:])
+    _main(Path(sys.argv[1]), sys.argv[2:])

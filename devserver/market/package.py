@@ -16,7 +16,7 @@ import stat
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -122,7 +122,10 @@ def wheel_of(data: bytes, file_name: str) -> Package:
         _refuse("other_name", f"{file_name} calls itself {said['name']} {said['version']}")
     mods = _entry_points(files.get(f"{information}/entry_points.txt", b""))
     shown = {_installed_as(name): content for name, content in files.items() if not name.startswith(f"{information}/")}
-    _refuse_missing_mods(mods, shown)
+    for mod in mods:
+        base = mod.replace(".", "/")
+        if not any(f"{base}{end}" in shown for end in ("/mod.py", "/__init__.py", ".py")):
+            _refuse("no_mod", f"its entry point names the mod {mod[:LONGEST]}, which is not in it")
     digest = hashlib.sha256(data).hexdigest()
     return Package(**said, files=shown, mods=mods, sha256=digest, size=len(data), file=file_name)
 
@@ -281,13 +284,6 @@ def _top_of(name: str) -> str:
     stem, _, ending = first.partition(".")
     # `x.py`, and machine code such as `x.cpython-311-x86_64-linux-gnu.so`.
     return stem if ending == "py" or first.endswith(_NATIVE) else ""
-
-
-def _refuse_missing_mods(mods: Iterable[str], files: Mapping[str, bytes]) -> None:
-    for mod in mods:
-        base = mod.replace(".", "/")
-        if not any(f"{base}{end}" in files for end in ("/mod.py", "/__init__.py", ".py")):
-            _refuse("no_mod", f"its entry point names the mod {mod[:LONGEST]}, which is not in it")
 
 
 # What a package says of itself

@@ -400,7 +400,12 @@ def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool
         _fill_line(line_folder(new, line.line), line, found, offline=offline)
     # Other users of the machine may write to the file that uv locks the folder by.
     (new / ".lock").unlink(missing_ok=True)
-    _refuse_clashes(new, found.new, taken)
+    # Refuse a package with names of another one, of the workspace or of the server.
+    others: dict[str, str] = dict(taken)
+    for each in found.new.here:
+        package = installed_package(new, each.name)
+        refuse_shadowing(package, others)
+        others |= dict.fromkeys(_own_tops(package), f"{each.name} brings, too")
 
 
 def _fill_line(into: Path, line: LockedLine, found: Resolved, *, offline: bool) -> None:
@@ -431,15 +436,6 @@ def _read_local(found: Resolved) -> None:
                     f"{each.name} {each.version} is not what was locked: sha256 {each.hashes[0][:8]}… expected, "
                     f"{package.sha256[:8]}… found in {each.where}; nothing was installed"
                 )
-
-
-def _refuse_clashes(folder: Path, lock: Lock, taken: Mapping[str, str]) -> None:
-    """Refuse a package with names of another one, of the workspace or of the server."""
-    others: dict[str, str] = dict(taken)
-    for each in lock.here:
-        package = installed_package(folder, each.name)
-        refuse_shadowing(package, others)
-        others |= dict.fromkeys(_own_tops(package), f"{each.name} brings, too")
 
 
 def _own_tops(package: Package) -> Iterable[str]:

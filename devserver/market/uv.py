@@ -129,9 +129,7 @@ def publish(files: Sequence[Path], url: str) -> Done:
     return run_uv(["publish", "--no-config", "--publish-url", url, "--", *map(str, files)], cwd=files[0].parent)
 
 
-def run_uv(
-    arguments: Sequence[str], *, cwd: Path, patience: float = PATIENCE, more: Mapping[str, str] | None = None
-) -> Done:
+def run_uv(arguments: Sequence[str], *, cwd: Path, more: Mapping[str, str] | None = None) -> Done:
     """Run uv to its end. Raises UvFailed if it fails or takes too long, UvMissing if there is
     none."""
     began = time.monotonic()
@@ -149,7 +147,7 @@ def run_uv(
             # Ctrl-C is ours: the change is taken back before we exit.
             start_new_session=True,
         ) as process:
-            out, errors = _ended(process, patience)
+            out, errors = _ended(process)
     except OSError as error:
         raise UvMissing(f"uv cannot be started ({error.strerror}); {_HINT}") from error
     said = escaped(errors)
@@ -158,13 +156,13 @@ def run_uv(
     return Done(out, said, time.monotonic() - began)
 
 
-def _ended(process: subprocess.Popen[str], patience: float) -> tuple[str, str]:
+def _ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     try:
-        return process.communicate(timeout=patience)
+        return process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired as late:
         process.kill()
         process.communicate()
-        raise UvFailed(f"uv was ended after {patience:g} s") from late
+        raise UvFailed(f"uv was ended after {PATIENCE:g} s") from late
     except BaseException:
         process.kill()
         raise

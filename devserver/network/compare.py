@@ -158,13 +158,13 @@ def compare(before: Any, after: Any, skip: Skip = Skip(), *, most: int = MOST) -
     return walk.found
 
 
-def compare_at(steps: Steps, before: Any, after: Any, *, most: int = MOST) -> list[tuple[Steps, Any, Any, str]]:
+def compare_at(steps: Steps, before: Any, after: Any) -> list[tuple[Steps, Any, Any, str]]:
     """Find the differences between two values at `steps`.
 
     Each is its place as steps, the value before and now (None for nothing), and "changed", "added"
     or "removed".
     """
-    walk = _Walk(Skip(), most)
+    walk = _Walk(Skip(), MOST)
     walk.values(before, after, steps)
     return [
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -17,11 +17,10 @@ from devserver.live.generation import Generation
 from devserver.live.registry import Registry
 from devserver.loader import Environment, LoadedModules, locate
 from devserver.loader.distributions import versions_of
-from devserver.loader.environment import Found, News
+from devserver.loader.environment import Found
 from devserver.loader.modules import Reading, Text, compile_text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
-from devserver.market.folder import Installed
 from devserver.model.change import (
     ConfigChanged,
     Digest,
@@ -49,12 +48,14 @@ from devserver.reload.declared import Declared, bytes_of
 from devserver.reload.elsewhere import Elsewhere, Ran, StepEnded, merged, stale_elsewhere, with_elsewhere
 from devserver.reload.history import History, Past
 from devserver.reload.live_mods import LiveMods
+from devserver.reload.lock_news import lock_news
 from devserver.reload.plan import Situation, taken, without_settings
 from devserver.reload.plan.needs import as_loaded
 from devserver.reload.plan.situation import LockNews, Returns
 from devserver.reload.restarting import Arrival
 from devserver.sources.files import is_gone, sources_now
 from devserver.sources.graph import ModuleGraph
+from devserver.sources.memory import Known
 from devserver.sources.roots import Roots
 
 _MOST_PINNED = 2000
@@ -305,30 +306,9 @@ class Knowledge:
             # The loaded packages stay; told once for each lock.
             environment.digest, environment.lacks = found.digest, found.problem
             return found.problem
-        self._lock = self._lock_news(environment.news(found), found.installed)
+        self._lock = lock_news(self._registry.live, environment.news(found), found.installed)
         environment.use(found)
         return ""
-
-    def _lock_news(self, news: News, now: Installed | None) -> LockNews:
-        """Return the changes of a lock, in terms of mods that run."""
-        owners = {module_of(each.mod_path): news.distribution.get(each.entry, "") for each in self._registry.live}
-        waiting = {}
-        for path, owner in owners.items():
-            needed = news.blocked.get(owner, ()) if owner in news.changes else ()
-            if needed and now is not None:
-                versions = ", ".join(f"{each} {news.imported[each][1]}" for each in needed)
-                running = ", ".join(news.imported[each][0] for each in needed)
-                new = now.packages[owner].version
-                waiting[path] = f"{owner} {new} needs {versions}, and {running} is imported: a restart takes it"
-        back = {path: said for path, owner in owners.items() if (said := _back(path, owner, news, now))}
-        return LockNews(
-            moved=news.moved,
-            changes={path: news.changes[owner] for path, owner in owners.items() if owner in news.changes},
-            waiting=waiting,
-            gone=frozenset(path for path, owner in owners.items() if owner in news.gone and path not in back),
-            back=back,
-            imported=news.imported,
-        )
 
     def undo(self, plan: Plan) -> Found | None:
         """Note the sources on disk that a plan goes back from: they are not served again on their
@@ -681,32 +661,6 @@ class Knowledge:
         return any(name in needs for name in self._modules.stale(self._differing))
 
 
-class Known(Mapping[Path, Digest | None]):
-    """Sources without those that mods have written themselves: these are their data. A view, not a
-    copy."""
-
-    def __init__(self, sources: Sources, written: Collection[str]) -> None:
-        self._sources = sources
-        self._written = written
-
-    def __getitem__(self, path: Path) -> Digest | None:
-        if path not in self:
-            raise KeyError(path)
-        return self._sources[path]
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._sources and not self._is_data(path)
-
-    def __iter__(self) -> Iterator[Path]:
-        return (path for path in self._sources if not self._is_data(path))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def _is_data(self, path: object) -> bool:
-        return str(path) in self._written and not str(path).endswith(".py")
-
-
 def _codes_of(trigger: Trigger) -> dict[str, str]:
     """Return the paths of the code of the lines that a trigger brings, by their own paths."""
     specs = trigger.config.specs if isinstance(trigger, ConfigChanged) else ()
@@ -715,16 +669,3 @@ def _codes_of(trigger: Trigger) -> dict[str, str]:
 
 def _is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
-
-
-def _back(path: str, owner: str, news: News, now: Installed | None) -> str:
-    """Return the version of its own package that a mod with the code of a promoted line has to run; empty for none.
-
-    It is the one of the lock where that no longer has the line, or has the same version without it.
-    """
-    own = now.packages.get(now.mods.get(path, "")) if now is not None else None
-    if now is None or own is None or "@" not in owner:
-        return ""
-    line = now.packages.get(owner)
-    is_same = line is not None and line.version == own.version
-    return f"{now.mods[path]} {own.version} of the lock" if owner in news.gone or is_same else ""

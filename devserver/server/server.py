@@ -329,7 +329,8 @@ class Server:
                 self.tell(Notice(words, calm=True))
         if self._options.record:
             self._begin(self._record())
-        self._face_keys()
+        if self._face.keys is not None:
+            self._face.keys.start(self._on_key, lambda: tuple(self._network.running_mods()))
 
     async def _record(self) -> None:
         try:
@@ -449,10 +450,6 @@ class Server:
         written = read_network(self._options.path)
         self._overridden = self._options.overridden(written)
         return self._options.with_address(written)
-
-    def _face_keys(self) -> None:
-        if self._face.keys is not None:
-            self._face.keys.start(self._on_key, lambda: tuple(self._network.running_mods()))
 
     def _on_key(self, pressed: KeyPressed) -> None:
         """Take a key from the thread that reads keys."""

@@ -7,6 +7,7 @@ Reads no file and has no clock: times are in seconds, and given.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -169,3 +170,29 @@ def _is_another_save(before: Signature | None, now: Signature | None) -> bool:
     if before is None or now is None or before == now:
         return False
     return abs(now[1] - before[1]) > _SAME_SAVE
+
+
+class Known(Mapping[Path, Digest | None]):
+    """Sources without those that mods have written themselves: these are their data. A view, not a
+    copy."""
+
+    def __init__(self, sources: Sources, written: Collection[str]) -> None:
+        self._sources = sources
+        self._written = written
+
+    def __getitem__(self, path: Path) -> Digest | None:
+        if path not in self:
+            raise KeyError(path)
+        return self._sources[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._sources and not self._is_data(path)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in self._sources if not self._is_data(path))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _is_data(self, path: object) -> bool:
+        return str(path) in self._written and not str(path).endswith(".py")

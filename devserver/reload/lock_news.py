@@ -1,0 +1,46 @@
+"""What a changed lock means for the mods that run: news of distributions, in terms of mods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from devserver.live.generation import Generation
+from devserver.loader.environment import News
+from devserver.market.folder import Installed
+from devserver.model.names import module_of
+from devserver.reload.plan.situation import LockNews
+
+
+def lock_news(live: Iterable[Generation], news: News, now: Installed | None) -> LockNews:
+    """Return the changes of a lock, in terms of mods that run."""
+    owners = {module_of(each.mod_path): news.distribution.get(each.entry, "") for each in live}
+    waiting = {}
+    for path, owner in owners.items():
+        needed = news.blocked.get(owner, ()) if owner in news.changes else ()
+        if needed and now is not None:
+            versions = ", ".join(f"{each} {news.imported[each][1]}" for each in needed)
+            running = ", ".join(news.imported[each][0] for each in needed)
+            new = now.packages[owner].version
+            waiting[path] = f"{owner} {new} needs {versions}, and {running} is imported: a restart takes it"
+    back = {path: said for path, owner in owners.items() if (said := _back(path, owner, news, now))}
+    return LockNews(
+        moved=news.moved,
+        changes={path: news.changes[owner] for path, owner in owners.items() if owner in news.changes},
+        waiting=waiting,
+        gone=frozenset(path for path, owner in owners.items() if owner in news.gone and path not in back),
+        back=back,
+        imported=news.imported,
+    )
+
+
+def _back(path: str, owner: str, news: News, now: Installed | None) -> str:
+    """Return the version of its own package that a mod with the code of a promoted line has to run; empty for none.
+
+    It is the one of the lock where that no longer has the line, or has the same version without it.
+    """
+    own = now.packages.get(now.mods.get(path, "")) if now is not None else None
+    if now is None or own is None or "@" not in owner:
+        return ""
+    line = now.packages.get(owner)
+    is_same = line is not None and line.version == own.version
+    return f"{now.mods[path]} {own.version} of the lock" if owner in news.gone or is_same else ""
