@@ -12,6 +12,7 @@ from pinning_network import Make, Pinning, Replayed
 
 from devserver.agent_network import AgentNetwork
 from devserver.replay.host import Host
+from devserver.server import replays
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ def replayed(tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-def pinning(replayed: Make) -> Make:
-    """Make a network of files whose events can be pinned."""
+def pinning(replayed: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a network of files whose events can be pinned, at once: noise of whole seconds has tests of its own."""
+    monkeypatch.setattr(replays, "NOISE_SECONDS", 0.01)
 
     @asynccontextmanager
     async def make(**mods: str) -> AsyncIterator[Pinning]:

@@ -104,6 +104,8 @@ class NotesMod(BaseMod):
 """
 
 CHANCE = """
+import pathlib
+
 from devserver import BaseMod, Event, EventResponse, mod_event_handler
 
 
@@ -111,7 +113,7 @@ class ChanceMod(BaseMod):
     @mod_event_handler("chance.take")
     def take(self, event: Event):
         # Told apart by what lies beside it: a file that the test writes.
-        return EventResponse(True, "", {"side": open(event.payload["file"]).read()})
+        return EventResponse(True, "", {"side": pathlib.Path(event.payload["file"]).read_text()})
 """
 
 CALLS_OUT = """

@@ -11,8 +11,11 @@ from replay_mods import CHANCE, COUNTER, NOTES
 from devserver.errors import DevServerError
 from devserver.model.facts import PinResult
 from devserver.model.observation import Differs
+from devserver.server import replays
 from devserver.ui.glyphs import RICH
 from devserver.ui.replay_lines import brief, pace_words
+
+NOISE_SECONDS = replays.NOISE_SECONDS
 
 
 async def with_agents(net) -> None:
@@ -20,8 +23,9 @@ async def with_agents(net) -> None:
         await net.network.register_agent(each)
 
 
-async def test_a_pin_says_what_the_event_does_and_what_is_noise(pinning):
-    """Ids, times, and state that is keyed by a random id; nothing else."""
+async def test_a_pin_says_what_the_event_does_and_what_is_noise(pinning, monkeypatch):
+    """Ids, times also where they are whole seconds, and state that is keyed by a random id; nothing else."""
+    monkeypatch.setattr(replays, "NOISE_SECONDS", NOISE_SECONDS)
     async with pinning(notes=NOTES) as net:
         await with_agents(net)
         made = await net.replays.pin(await net.send("notes.add", {"title": "milk"}))

@@ -7,11 +7,11 @@ import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nursery import SCRIPT, forking
 
 from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
@@ -63,15 +63,10 @@ def kinds(number: int) -> list[tuple[str, dict]]:
 
 async def run(folder: Path, *arguments: str) -> tuple[int, str]:
     """Run `oa-dev` in a folder: its exit code, and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "devserver",
-        *arguments,
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    with forking():
+        process = await asyncio.create_subprocess_exec(
+            SCRIPT, *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
     said, _ = await process.communicate()
     return process.returncode or 0, said.decode()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from replay_mods import COUNTER
 
 from devserver.model.change import UnloadAsked
@@ -19,12 +18,6 @@ class LargeMod(BaseMod):
         self.state["asked"] = self.state.get("asked", 0) + 1
         return EventResponse(True, "", {"text": "x" * 300_000})
 """
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here depends on the time of day."""
-    monkeypatch.setattr(replays, "NOISE_SECONDS", 0.0)
 
 
 async def test_a_large_answer_is_compared_by_its_digest_and_a_state_that_does_not_fit_is_what_it_raises(pinning):
