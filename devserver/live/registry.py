@@ -133,11 +133,15 @@ class Choice:
     Immutable."""
 
     main: Slot
+    tally: Tally
+    """The results of the main line."""
     lines: Mapping[str, Slot]
     split: Split
     shadows: tuple[Slot, ...]
     watched: Slot | None
     """The main line, where there are shadows of it."""
+    splits: bool
+    """Whether any line has events of its own."""
     known: dict[str | None, Slot] = field(default_factory=dict)
     """What was picked for some senders (`source_id`), where nothing but the agent decides: a hash an event is dear."""
 
@@ -157,7 +161,10 @@ def _choice_of(main: Slot, lines: Mapping[str, Slot], parts: Mapping[str, Part])
     able = {label: slot for label, slot in lines.items() if slot.live is not None and not slot.out}
     rules = {label: slot.line.rule for label, slot in able.items() if slot.line is not None}
     shadows = tuple(slot for label, slot in able.items() if rules[label].shadow)
-    return Choice(main, dict(lines), Split(main.mod_id, rules, parts), shadows, main if shadows else None)
+    split = Split(main.mod_id, rules, parts)
+    watched = main if shadows else None
+    tally = main.tally or Tally()
+    return Choice(main, tally, dict(lines), split, shadows=shadows, watched=watched, splits=bool(split.rules))
 
 
 @dataclass(slots=True)

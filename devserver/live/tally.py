@@ -19,6 +19,9 @@ class Tally:
     last_error: str = ""
     times: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES))
     """How long the last ones took, in seconds."""
+    took: float = 0.0
+    ended: float = 0.0
+    """How long the latest one took, and when it ended, in monotonic seconds."""
     _failures: deque[int] = field(default_factory=deque)
     """The numbers of the events that failed, as far as a guard may count them."""
 

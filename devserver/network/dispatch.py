@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from devserver.network.agents import Delivery, Directory
 from devserver.network.answers import Answers
 from devserver.network.others import UNKNOWN, Asked, Others, Reply, served
 from devserver.network.recorder import Recorder
-from devserver.network.shadow import Seen, Sends, Shadows, sends_of_main
+from devserver.network.shadow import MOST_WAITING, Shadows
 from devserver.network.way import Way
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ class Dispatcher:
             way.end(event, _unanswered(event))
             raise
         way.end(event, answer)
-        sends = sends_of_main.get()
-        if sends is not None and caller is not None and caller.generation is sends.generation:
-            sends.note(event, answer)
+        if caller is not None and caller.generation.tally is not None and caller.way is not None:
+            # Shadows of the mod are compared with it.
+            caller.way.sent = (*caller.way.sent, (caller.generation.mod_id, event, answer))
         return answer
 
     async def notify(self, event: Event) -> None:
@@ -210,12 +210,26 @@ class Dispatcher:
         return self._to_all(event, way)
 
     async def _to_all(self, event: Event, way: Way) -> EventResponse:
+        # What `offer` does, without its calls: so nearly every event goes.
         for slot in self.targets(event):
-            if slot.choice is None and not slot.gate.shut:
-                # What `offer` does, without its calls: so nearly every event goes.
-                answer = await self._ask(slot.live, event, way)
+            choice, watched = slot.choice, None
+            if choice is not None:
+                if choice.splits:
+                    known = choice.known.get(event.source_id) if self.far is None and running.get() is None else None
+                    slot = known or picked(choice, event)
+                if slot is choice.watched:
+                    watched, payload, before = choice, event.payload.copy(), choice.tally.ended
+            if slot.gate.shut:
+                answer = await self._offer(slot, event, way)
             else:
-                answer = await self.offer(slot, event, way)
+                answer = await self._ask(slot.live, event, way)
+            if watched is not None and watched.tally.ended != before:
+                tally, shadows = watched.tally, self.shadows
+                done = watched, event, payload, answer, way, tally.took, tally.ended
+                if shadows.is_due and len(shadows.fresh) < MOST_WAITING:
+                    shadows.fresh.append(done)
+                else:
+                    shadows.see(done)
             if answer is not None:
                 return answer
         return self.delivered(event, self.directory.deliver(event, way.number), way)
@@ -264,21 +278,11 @@ class Dispatcher:
 
     async def _shadowed(self, slot: Slot, choice: Choice, event: Event, way: Way) -> EventResponse | None:
         """Ask a mod, and let its shadows see the event afterwards, with what the mod did."""
-        if slot.live is None or not slot.live.handlers.find(event.event_name):
-            return None
-        sends, payload = Sends(slot.live), dict(event.payload)
-        token = sends_of_main.set(sends)
-        failed, began = len(way.errors), time.perf_counter()
-        try:
-            answer = await self._offer(slot, event, way)
-        finally:
-            sends_of_main.reset(token)
-            # Not longer: a task of the handler may go on to send.
-            sends.generation = None
-        took = time.perf_counter() - began
-        error = str(way.errors[-1][1]) if len(way.errors) > failed else ""
-        seen = Seen(event=event, payload=payload, answer=answer, sends=sends, error=error, took=took)
-        self.shadows.offer(choice.shadows, seen)
+        tally, payload = choice.tally, event.payload.copy()
+        before = tally.ended
+        answer = await self._offer(slot, event, way)
+        if tally.ended != before:
+            self.shadows.see((choice, event, payload, answer, way, tally.took, tally.ended))
         return answer
 
     def _offer(self, slot: Slot, event: Event, way: Way) -> Awaitable[EventResponse | None]:
@@ -289,7 +293,7 @@ class Dispatcher:
 
     async def _offer_behind(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:
         """Wait at the gate first."""
-        began = time.monotonic()
+        began = monotonic()
         try:
             await slot.gate.wait(slot.mod_id)
         except EventRefused as refused:
@@ -304,7 +308,7 @@ class Dispatcher:
             return await self.far.moved(slot, event, way)
         if slot.live is None:
             way.turned_away(slot.mod_id, began, Said.GONE)
-        return await self._ask(slot.live, event, way, time.monotonic() - began)
+        return await self._ask(slot.live, event, way, monotonic() - began)
 
     async def _ask(
         self, generation: Generation | None, event: Event, way: Way, held: float = 0.0
@@ -350,7 +354,8 @@ class Dispatcher:
             generation.end(call)
             tally = generation.tally
             if tally is not None:
-                took = time.monotonic() - call.started
+                tally.ended = ended = monotonic()
+                tally.took = took = ended - call.started
                 if said > _ANSWERED:
                     self._tally_failed(generation, tally, call, took)
                 else:
@@ -417,12 +422,11 @@ def picked(choice: Choice, event: Event) -> Slot:
 
     What a mod sends while it handles an event goes where that one goes, and so on up to the first.
     """
-    first, call = event, running.get()
+    first, call, asked = event, running.get(), served.get()
     while call is not None:
         if call.event is not None:
             first = call.event
         call = call.parent
-    asked = served.get()
     if asked is not None and asked.first is not None:
         # The chain began on another host.
         first = replace(first, source_id=asked.first[0] or None, source_agent_group=asked.first[1])

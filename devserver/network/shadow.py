@@ -14,14 +14,13 @@ import contextvars
 import copy
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from devserver.live.generation import Generation
-from devserver.live.registry import Registry, Slot
+from devserver.live.registry import Choice, Registry, Slot
 from devserver.live.tally import Tally
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import Compared
@@ -32,6 +31,8 @@ from devserver.network.handle import NetworkHandle
 from devserver.network.way import Way
 
 MOST_WAITING = 100
+_SOON = 0.001
+"""Seconds after which shadows begin with an event: its answer is on its way by then."""
 MOST_EXAMPLES = 20
 MOST_PATHS = 200
 TOLD_EVERY = 100
@@ -42,21 +43,10 @@ HELD = EventResponse(True, "held", {"held": True})
 Offer = Callable[[Slot, Event, Way], Awaitable[EventResponse | None]]
 
 
-@dataclass(slots=True)
-class Sends:
-    """The events that one generation sends while it handles one event, in order, each with its
-    answer."""
-
-    generation: Generation | None = None
-    sent: list[tuple[Event, EventResponse]] = field(default_factory=list)
-
-    def note(self, event: Event, answer: EventResponse) -> None:
-        """Note one more send."""
-        self.sent.append((event, answer))
-
-
-sends_of_main: ContextVar[Sends | None] = ContextVar("oa_dev_sends_of_main", default=None)
-"""Set while a mod that has a shadow handles an event: its sends are noted."""
+Done = tuple[Choice, Event, dict[str, Any], EventResponse | None, Way, float, float]
+"""What a mod did with an event: the mod with its lines, the event, its payload as it came (at its
+top level: a handler may have changed it), the answer, its way, how long it took and when it ended,
+in monotonic seconds."""
 
 _run: ContextVar[_Run | None] = ContextVar("oa_dev_shadow_run", default=None)
 
@@ -67,12 +57,13 @@ class Seen:
 
     event: Event
     payload: dict[str, Any]
-    """The payload as it came, at its top level: a handler may have changed it."""
     answer: EventResponse | None
-    sends: Sends
-    error: str = ""
-    took: float = 0.0
-    at: float = field(default_factory=time.time)
+    sent: Sequence[tuple[Event, EventResponse]]
+    """The events that it sent, in order, each with its answer."""
+    error: str
+    took: float
+    at: float
+    """When it ended, in seconds since 1970."""
 
 
 @dataclass(slots=True)
@@ -89,7 +80,7 @@ class _Run:
         self.sent.append(event)
         key = _key(event)
         number = self._used[key] = self._used.get(key, 0) + 1
-        same = [given for sent, given in self.seen.sends.sent if _key(sent) == key]
+        same = [given for sent, given in self.seen.sent if _key(sent) == key]
         if len(same) < number:
             return replace(HELD, event_name=event.event_name)
         given = same[number - 1]
@@ -180,7 +171,7 @@ class Shadow:
             self.raised_first = self.raised_first or error
         line = self.slot.line
         skip = Skip(frozenset(line.ignore if line is not None else ()), (seen.at, time.time()))
-        before = _done(seen.answer, [event for event, _ in seen.sends.sent], seen.error)
+        before = _done(seen.answer, [event for event, _ in seen.sent], seen.error)
         found = compare(before, _done(answer, run.sent, error), skip, most=MOST_EXAMPLES)
         self.same += not found
         for each in found:
@@ -231,20 +222,40 @@ class Shadows:
         self._offer = offer
         self.tell: Callable[[Compared], None] = lambda fact: None
         self._shadows: dict[str, Shadow] = {}
+        self.fresh: deque[Done] = deque()
+        """What mods have done since they were handed out."""
+        self.is_due = False
+        """Whether they are handed out soon."""
 
-    def offer(self, slots: tuple[Slot, ...], seen: Seen) -> None:
-        """Give shadows an event that their mod has answered."""
-        for slot in slots:
-            if slot.live is None:
-                continue
-            shadow = self._of(slot, slot.live.number)
-            if len(shadow.waiting) >= MOST_WAITING:
-                shadow.busy += 1
-                continue
-            shadow.waiting.append(seen)
-            if shadow.worker is None:
-                # Later: the answer goes first. Empty context: a shadow's work belongs to no call.
-                asyncio.get_running_loop().call_soon(self._begin, shadow, context=contextvars.Context())
+    def see(self, done: Done) -> None:
+        """Give the shadows of a mod an event that it has answered, in a moment: its sender waits
+        for this function. At most MOST_WAITING wait."""
+        if len(self.fresh) >= MOST_WAITING:
+            for slot in done[0].shadows:
+                if slot.live is not None:
+                    self._of(slot, slot.live.number).busy += 1
+            return
+        self.fresh.append(done)
+        if not self.is_due:
+            self.is_due = True
+            # Empty context: a shadow's work belongs to no call.
+            asyncio.get_running_loop().call_later(_SOON, self._hand_out, context=contextvars.Context())
+
+    def _hand_out(self) -> None:
+        self.is_due = False
+        zero = time.time() - time.monotonic()
+        while self.fresh:
+            seen, slots = _seen(self.fresh.popleft(), zero)
+            for slot in slots:
+                if slot.live is None:
+                    continue
+                shadow = self._of(slot, slot.live.number)
+                if len(shadow.waiting) >= MOST_WAITING:
+                    shadow.busy += 1
+                    continue
+                shadow.waiting.append(seen)
+                if shadow.worker is None:
+                    shadow.worker = asyncio.create_task(self._work(shadow))
 
     def _of(self, slot: Slot, number: int) -> Shadow:
         known = self._shadows.get(slot.mod_id)
@@ -254,10 +265,6 @@ class Shadows:
             known = self._shadows[slot.mod_id] = Shadow(slot, number)
             known.waiting.extend(waiting)
         return known
-
-    def _begin(self, shadow: Shadow) -> None:
-        if shadow.worker is None:
-            shadow.worker = asyncio.create_task(self._work(shadow))
 
     async def _work(self, shadow: Shadow) -> None:
         try:
@@ -323,6 +330,23 @@ class Shadows:
             if slot is not shadow.slot or slot.line is None or not slot.line.rule.shadow:
                 del self._shadows[mod_id]
                 shadow.waiting.clear()
+
+
+def _seen(done: Done, zero: float) -> tuple[Seen, tuple[Slot, ...]]:
+    """Return what a mod did, without what others did on the way of the event, and its shadows;
+    `zero` makes seconds since 1970 of monotonic ones."""
+    choice, event, payload, answer, way, took, ended = done
+    mod_id = choice.main.mod_id
+    seen = Seen(
+        event=event,
+        payload=payload,
+        answer=answer,
+        sent=[(sent, given) for name, sent, given in way.sent if name == mod_id],
+        error=next((str(error) for name, error in way.errors if name == mod_id), ""),
+        took=took,
+        at=zero + ended,
+    )
+    return seen, choice.shadows
 
 
 def _number(slot: Slot) -> int:

@@ -39,6 +39,8 @@ class Way:
 
     errors: Sequence[tuple[str, ErrorFacts]] = ()
     """The mods that have failed on it so far, each with its error."""
+    sent: Sequence[tuple[str, Event, EventResponse]] = ()
+    """What mods that have lines sent while they handled it, each with its mod and its answer."""
     number = 0
     """The number of the event for people; 0 if it was not recorded."""
 
