@@ -539,8 +539,9 @@ def _added_lines(ready: Ready, name: str, place: str) -> Iterator[Any]:
     if review is None:
         return
     values = {**facts.review_facts(review), "name": name, "version": review.package.version}
-    publisher = ready.lock.facts.publishers.get(name)
-    values["by"] = f"{publisher} (says the index)" if publisher else facts.NOT_ATTESTED
+    publisher, is_verified = ready.lock.facts.publishers.get(name), name in ready.resolved.verified
+    how = "verified" if is_verified else facts.NOT_VERIFIED
+    values["by"] = f"{publisher} ({how})" if publisher else facts.NOT_ATTESTED
     locked = ready.lock.package(name)
     values["sha256"] = locked.hashes[0] if locked is not None else ""
     yield from catalogue_ui.added_lines(values, place)

@@ -1,13 +1,14 @@
 """The statements of an index about the releases of a distribution: their age, and their publishers.
 
 Read from the index in JSON (PEP 691 and 700); a publisher is one that the index has checked when the wheel was
-uploaded (PEP 740). It is compared from release to release and not verified once more. Only indexes that are listed in
-`dev.indexes`, or are the default one of this machine, are asked.
+uploaded (PEP 740). It is compared from release to release, and verified where `oa-dev[provenance]` is installed. Only
+indexes that are listed in `dev.indexes`, or are the default one of this machine, are asked.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,26 +33,62 @@ class OtherPublisher(DevServerError):
     """A release by another publisher than the locked one."""
 
 
+class NotAttested(DevServerError):
+    """A release whose attestations do not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """The publisher of a release, as in `github:acme/wiki`; empty for one that is not attested."""
+
+    publisher: str = ""
+    is_verified: bool = False
+    """Whether its signatures were verified here, and not only by the index."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """A wheel of an index. `provenance` is the address of its attestations; empty without any."""
 
+    file: str
     version: str
     sha256: str
     made: datetime | None = None
     provenance: str = ""
 
-    def publisher(self) -> str:
-        """Ask the index for its publisher, as in `github:acme/wiki`; empty for a release that is not attested."""
+    def attested(self) -> Attested:
+        """Ask the index for its publisher. Raises NotAttested if a verifier is installed and refuses the signatures."""
         if not self.provenance:
-            return ""
+            return Attested()
         try:
-            values = json.loads(fetched(self.provenance, most=_MOST))
-            found = {_named(each["publisher"]) for each in values["attestation_bundles"]}
+            data = fetched(self.provenance, most=_MOST)
+            found = {_named(each["publisher"]) for each in json.loads(data)["attestation_bundles"]}
         except (BadCatalogue, ValueError, TypeError, KeyError):
             # A file without a readable statement counts as none: an update of an attested mod is refused then.
-            return ""
-        return ", ".join(sorted(filter(None, found)))[:LONGEST]
+            return Attested()
+        publisher = ", ".join(sorted(filter(None, found)))[:LONGEST]
+        return Attested(publisher, is_verified=bool(publisher) and self._is_verified(data))
+
+    def _is_verified(self, provenance: bytes) -> bool:
+        """Verify that each publisher has signed this file; False if no verifier is installed."""
+        try:
+            # Here and not above: it takes a second to import, and few have it.
+            import pypi_attestations as attestations  # type: ignore[import-not-found]
+        except ImportError:
+            return False
+        # It warns that it fetches nothing.
+        logging.getLogger("sigstore").setLevel(logging.ERROR)
+        try:
+            stated = attestations.Provenance.model_validate_json(provenance)
+            signed = [(bundle.publisher, each) for bundle in stated.attestation_bundles for each in bundle.attestations]
+            for publisher, each in signed:
+                # Nothing is fetched for it: the verifier brings the roots of trust along.
+                each.verify(publisher, attestations.Distribution(name=self.file, digest=self.sha256), offline=True)
+        except (attestations.AttestationError, ValueError) as error:
+            raise NotAttested(f"the signatures of {self.file} do not hold ({error}); nothing was changed") from error
+        if not signed:
+            raise NotAttested(f"{self.file} has a publisher and no signature; nothing was changed")
+        return True
 
 
 def releases_of(indexes: Iterable[str], name: str) -> tuple[Release, ...]:
@@ -103,6 +140,7 @@ def _releases(rows: Iterable[Any], address: str) -> Iterator[Release]:
             version = str(parse_wheel_filename(each["filename"])[1])
             made = each.get("upload-time")
             yield Release(
+                file=each["filename"],
                 version=version,
                 sha256=each["hashes"]["sha256"],
                 made=datetime.fromisoformat(made).astimezone(UTC) if made else None,

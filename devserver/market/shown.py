@@ -27,6 +27,7 @@ from devserver.market.review import Review, by_kind, compared, review
 from devserver.market.wheel import build_built_in
 
 NOT_ATTESTED = "not attested"
+NOT_VERIFIED = "says the index; not verified: pip install 'oa-dev[provenance]'"
 
 
 class NotListed(BadCatalogue):
@@ -113,7 +114,8 @@ def listed_facts(found: Found, version: str | None = None) -> dict[str, Any]:
             for each in in_order(entry.releases)
             for it in (entry.releases[each],)
         ],
-        "by": NOT_ATTESTED,
+        # A wheel that lies beside a catalogue has no attestation; only an index tells one, when it is asked.
+        "by": NOT_ATTESTED if entry.releases else "told by the index, when it is added",
         "read_from": "catalogue",
     }
     if release is not None:

@@ -39,7 +39,7 @@ from devserver.market.lock import (
 )
 from devserver.market.package import Package, installed_package, read_wheel, refuse_shadowing
 from devserver.market.places import shown
-from devserver.market.releases import OtherPublisher, Release, releases_of, too_young
+from devserver.market.releases import Attested, OtherPublisher, Release, releases_of, too_young
 from devserver.market.review import Review, review
 from devserver.market.wants import Listed, Wants
 from devserver.model.names import normal
@@ -75,6 +75,8 @@ class Resolved:
     seconds: float = 0.0
     publishers: Mapping[str, str] = field(default_factory=dict)
     """The publishers of attested mods, by distribution."""
+    verified: frozenset[str] = frozenset()
+    """Those of them whose signatures were verified here."""
     young: tuple[str, ...] = ()
     """The releases that are younger than `dev.cooldown`, each as a sentence."""
 
@@ -176,7 +178,7 @@ def resolve(
 
     `anew` ignores the lock, which cannot be read. `now` also takes releases that are younger than
     the cooldown, `new_publisher` those of another publisher than the locked ones. Raises
-    NothingSuits, OtherContents, OtherPublisher, NotBeside, UvFailed, UvMissing.
+    NothingSuits, OtherContents, OtherPublisher, NotAttested, NotBeside, UvFailed, UvMissing.
     """
     began, old = time.monotonic(), Lock() if anew else lock_here(workspace)
     if wants.empty:
@@ -257,10 +259,10 @@ def _is_unreachable(failed: uv.UvFailed) -> bool:
 
 
 def _with_releases(found: Resolved, young: str, *, new_publisher: bool) -> Resolved:
-    """Add what the indexes say of the mods' releases. Raises OtherPublisher."""
+    """Add what the indexes say of the mods' releases. Raises OtherPublisher, NotAttested."""
     changed = {each.name: each for each in (*found.came, *(new for _, new in found.moved)) if "://" in each.where}
     publishers = {name: each for name, each in found.old.facts.publishers.items() if name in found.new.all_here}
-    too_new = []
+    too_new, verified = list[str](), set[str]()
     for listed in found.wants.listed:
         name = normal(listed.name)
         taken = found.new.package(name)
@@ -270,7 +272,8 @@ def _with_releases(found: Resolved, young: str, *, new_publisher: bool) -> Resol
         releases = releases_of(found.wants.indexes, name)
         too_new += _young(listed, releases, taken.version, young)
         for each in filter(None, (changed.get(name), *(changed[line] for line in lines))):
-            publisher = next((it.publisher() for it in releases if it.sha256 in each.hashes), "")
+            attested = next((it.attested() for it in releases if it.sha256 in each.hashes), Attested())
+            publisher = attested.publisher
             before = found.old.facts.publishers.get(name, "")
             if before and publisher != before and not new_publisher:
                 old, new = (
@@ -280,8 +283,9 @@ def _with_releases(found: Resolved, young: str, *, new_publisher: bool) -> Resol
                 raise OtherPublisher(f"{name} {old} came from {before}, {new}; --new-publisher takes it")
             if each.name == name:
                 publishers = {**publishers, name: publisher}
+                verified |= {name} if attested.is_verified else set()
     named = {name: each for name, each in publishers.items() if each}
-    return replace(found, publishers=named, young=tuple(too_new))
+    return replace(found, publishers=named, verified=frozenset(verified), young=tuple(too_new))
 
 
 def _young(listed: Listed, releases: Iterable[Release], taken: str, before: str) -> list[str]:

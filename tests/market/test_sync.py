@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from locked_wheels import make_mod_wheel, make_wheel, mod_source
@@ -26,7 +28,7 @@ from devserver.market.folder import NotInstalled, find_installed
 from devserver.market.lock import NAME, read_lock
 from devserver.market.package import PackageRefused
 from devserver.market.places import fetched
-from devserver.market.releases import OtherPublisher
+from devserver.market.releases import Attested, NotAttested, OtherPublisher, releases_of
 from devserver.market.sync import Files, NothingSuits, OtherContents, Ready
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Needing, Wants
@@ -236,7 +238,7 @@ class _Dated(BaseHTTPRequestHandler):
         name = self.path.rstrip("/").rpartition("/")[2]
         if name in self.repositories:
             publisher = {"kind": "GitHub", "repository": self.repositories[name], "workflow": "release.yml"}
-            bundles = [{"publisher": publisher, "attestations": []}]
+            bundles = [{"publisher": publisher, "attestations": ["signed"]}]
             self._answer(json.dumps({"version": 1, "attestation_bundles": bundles}).encode(), "application/json")
             return
         if name.endswith(".whl"):
@@ -304,6 +306,47 @@ def test_a_release_of_another_publisher_is_refused(tmp_path: Path) -> None:
         ready = brought(tmp_path, wanted, upgrade=["polls"], new_publisher=True)
         assert (ready.lock.versions, ready.lock.facts.publishers) == ({"polls": "2.0"}, {"polls": "github:evil/polls"})
         assert brought(tmp_path, wanted, everything=True, offline=True).lock.facts.publishers
+
+
+class Verifier(ModuleType):
+    """What stands for `pypi_attestations`, which not every machine has: it knows one signature of one file."""
+
+    class AttestationError(ValueError):
+        """As it raises it."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__("pypi_attestations")
+        self.digest, self.Distribution, self.Provenance = digest, SimpleNamespace, self
+
+    def model_validate_json(self, data: bytes) -> Any:
+        bundles = [
+            {**each, "attestations": [self] * len(each["attestations"])}
+            for each in json.loads(data)["attestation_bundles"]
+        ]
+        return SimpleNamespace(attestation_bundles=[SimpleNamespace(**each) for each in bundles])
+
+    def verify(self, publisher: Any, distribution: Any, *, offline: bool) -> None:
+        assert offline and publisher["kind"] == "GitHub"
+        if (distribution.name, distribution.digest) != ("polls-1.0-py3-none-any.whl", self.digest):
+            raise self.AttestationError("subject does not match distribution digest")
+
+
+def test_signatures_are_verified_where_a_verifier_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release whose signature is of another file, or that has none, is refused; without a verifier that is said."""
+    monkeypatch.setitem(sys.modules, "pypi_attestations", None)
+    folder = tmp_path / "remote"
+    wheels = [make_mod_wheel(folder, "polls", each) for each in ("1.0", "2.0")]
+    dates = {each.name: "2020-01-01T00:00:00Z" for each in wheels}
+    with served(folder, dates, {f"{each.name}.json": "acme/polls" for each in wheels}) as index:
+        first, second = releases_of((index,), "polls")
+        assert first.attested() == Attested("github:acme/polls", is_verified=False)
+        monkeypatch.setitem(sys.modules, "pypi_attestations", Verifier(first.sha256))
+        assert first.attested() == Attested("github:acme/polls", is_verified=True)
+        with pytest.raises(NotAttested, match=r"signatures of polls-2\.0-py3-none-any\.whl do not hold \(subject"):
+            second.attested()
+        monkeypatch.setattr(Verifier, "model_validate_json", lambda self, data: SimpleNamespace(attestation_bundles=[]))
+        with pytest.raises(NotAttested, match="a publisher and no signature"):
+            first.attested()
 
 
 def test_a_release_that_is_too_young_is_not_taken(tmp_path: Path) -> None:
