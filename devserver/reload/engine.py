@@ -72,9 +72,6 @@ from devserver.reload.retirement import Retirement
 from devserver.sources.files import digest_of
 from devserver.sources.roots import Roots
 
-_AGENTS_FIRST = 0.002
-"""Seconds for the answers of held events after a swap, before any follow-up work."""
-
 SAVED_AGAIN = "given up, because it was saved again"
 OTHERS_FIRST = "waits, because another save came while it took long"
 
@@ -100,6 +97,8 @@ class Engine:
         """The packages from outside the workspace, as the lock names them."""
         self.knowledge = Knowledge(config, self.roots, self.modules, self.registry, self.environment)
         self.locate = Locator(self.knowledge, self.roots, self.modules, self.environment, workspace / "network.yaml")
+        self.agents_first = 0.002
+        """Seconds for the answers of held events after a swap, before any follow-up work."""
         self.reloads = 0
         self.failures = 0
         self.tried: list[str] = []
@@ -299,7 +298,7 @@ class Engine:
             # Bookkeeping deferred until agents are answered; must finish before the next plan.
             waits = queue.empty()
             if self._afterwards and waits:
-                await asyncio.sleep(_AGENTS_FIRST)
+                await asyncio.sleep(self.agents_first)
             while self._afterwards:
                 # Without a name for it: this frame lasts, and a build holds the modules that it replaced.
                 await self.worker.run(self._afterwards.pop().read_imports)
@@ -543,7 +542,7 @@ class Engine:
             self.proof.expect(transaction.build.remains, [old for old, _ in pairs])
             if pairs and group is plan.groups[-1]:
                 # The first answers of the new code come before what is noted and told of it.
-                await asyncio.sleep(_AGENTS_FIRST)
+                await asyncio.sleep(self.agents_first)
             self._tell_outdated(transaction.build, pairs)
         if (past := past_of_all(carried.past, ended)) is not None:
             pasts.append(past)

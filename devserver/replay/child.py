@@ -157,6 +157,7 @@ class Child:
                 network.engine.roots.add(each)
             network.engine.roots.asked = message["asked"]
             network.engine.proof.is_wanted = False
+            network.engine.agents_first = 0.0
             if message["texts"]:
                 # The server has checked the sources; in a user namespace files of root look like a
                 # stranger's.
