@@ -29,6 +29,12 @@ held for up to 20."""
 _IDENTITY_BYTES = 1024
 """The rough bytes of an agent without its metadata."""
 
+ChannelChanged = Callable[[str, str, str], None]
+"""Told what was done ("create", "remove", "add", "discard") to which channel, and with which agent."""
+
+AgentChanged = Callable[[str, bool, str], None]
+"""Told that an agent came (True) or went (False): id, which of the two, transport. Called without the lock."""
+
 
 @dataclass(slots=True, eq=False)
 class Agent:

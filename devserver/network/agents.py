@@ -23,12 +23,14 @@ from devserver.network.agent import (
     HELD_SECONDS,
     Admitted,
     Agent,
+    AgentChanged,
+    ChannelChanged,
     Delivery,
     FarDelivery,
     Registration,
 )
 from devserver.network.elsewhere import AgentsElsewhere
-from devserver.network.grants import granted_alike, is_granted, proofs, proves_grant
+from devserver.network.grants import proves_grant, refuse_unless_proven
 from devserver.network.identity import (
     NO_SECRET,
     agent_id_problem,
@@ -54,12 +56,6 @@ from devserver.network.subscriptions import (
 __all__ = ["Admitted", "Agent", "Delivery", "Directory", "Registration"]
 
 REGISTRATION_REFUSED = "system.notification.registration_refused"
-
-ChannelChanged = Callable[[str, str, str], None]
-"""Told what was done ("create", "remove", "add", "discard") to which channel, and with which agent."""
-
-AgentChanged = Callable[[str, bool, str], None]
-"""Told that an agent came (True) or went (False): id, which of the two, transport. Called without the lock."""
 
 
 class Directory(AgentsElsewhere):
@@ -155,7 +151,7 @@ class Directory(AgentsElsewhere):
                     agent_id, facts, known.group, transport, secret, proven=proven, known=known, resumes=True
                 )
             self._refuse_if_taken(agent_id, known, secret, near)
-            self._refuse_unless_proven(agent_id, proven)
+            refuse_unless_proven(self._config, agent_id, proven)
             assigned = choose_group(self._config, password_hash, group)
         return Admitted(agent_id, facts, assigned, transport, new_secret(), proven=proven, known=known)
 
@@ -478,15 +474,6 @@ class Directory(AgentsElsewhere):
         agent.seen, agent.heard, agent.ended = self._clock(), True, False
         if not agent.present:
             self._appear(agent, True)
-
-    def _refuse_unless_proven(self, agent_id: str, proven: bool) -> None:
-        alike = granted_alike(self._config, agent_id)
-        if alike is not None:
-            # An agent under the other id would keep the real one out, which must not look like any other.
-            raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} looks like {alike!r}, which has grants")
-        if is_granted(self._config, agent_id) and not proven:
-            sentence = f"the agent id {agent_id!r} has grants in network.yaml, which a name alone does not prove"
-            raise EventRefused("proof_required", f"{sentence}: register with {proofs(self._config, agent_id)}")
 
     def _refuse_if_taken(self, agent_id: str, known: Agent | None, secret: str | None, near: bool) -> None:
         if known is None:

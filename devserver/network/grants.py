@@ -6,6 +6,7 @@ it, so a granted id is registered with the admin token, a group's password or it
 
 from __future__ import annotations
 
+from devserver.errors import EventRefused
 from devserver.model.config import AgentGroup, NetworkConfig
 from devserver.network.identity import look, same_text
 
@@ -69,3 +70,14 @@ def _note(agent_id: str) -> str:
 def _listed(group: AgentGroup) -> set[str]:
     listed = group.metadata.get("agents")
     return {str(each).removeprefix("agent:") for each in listed} if isinstance(listed, list | tuple) else set()
+
+
+def refuse_unless_proven(config: NetworkConfig, agent_id: str, proven: bool) -> None:
+    """Raise EventRefused for an id with grants that was not proved, and for one that looks like such an id."""
+    alike = granted_alike(config, agent_id)
+    if alike is not None:
+        # An agent under the other id would keep the real one out, which must not look like any other.
+        raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} looks like {alike!r}, which has grants")
+    if is_granted(config, agent_id) and not proven:
+        sentence = f"the agent id {agent_id!r} has grants in network.yaml, which a name alone does not prove"
+        raise EventRefused("proof_required", f"{sentence}: register with {proofs(config, agent_id)}")

@@ -9,33 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
-from devserver.live.loops import Home, Worker
-from devserver.live.registry import Registry, Swap
+from devserver.live.registry import Swap
 from devserver.loader import Build, NeedsModsThread
 from devserver.loader.moving import Remembered
 from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network
 from devserver.model.change import Digest
-from devserver.model.config import ModSpec, PlaceOf
-from devserver.model.facts import AgentsSeen, Outcome, PhaseTook
+from devserver.model.config import ModSpec
 from devserver.model.lifecycle import (
     PHASE_TABLE,
     PHASES_OF,
     Action,
     HandOver,
-    Limits,
     ModState,
     Phase,
     PhaseRule,
@@ -45,79 +41,18 @@ from devserver.model.names import mod_id_of
 from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import Line, StateMode, main_of
 from devserver.reload import hooks, line_state
-from devserver.reload.carried import Candidate, Carried, Failure
+from devserver.reload.carried import Candidate, Carried, Failure, took
 from devserver.reload.elsewhere import FailedElsewhere, Pact
 from devserver.reload.fits import check_needs
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
-from devserver.reload.knowledge import Knowledge
-from devserver.reload.locator import Locator
 from devserver.reload.patience import GivenUp, Patience
-
-
-class Surroundings(Protocol):
-    """What the engine needs of the network that it changes."""
-
-    def handle(self, mod_path: str, line: Line | None = None) -> Any: ...
-
-    def copy_folder(self, mod_path: str, line_path: str) -> str:
-        """Give a line a copy of its mod's folder of data; return the result, in words."""
-
-    def mod_class(self, module: ModuleType, mod_id: str) -> type[BaseMod]:
-        """Return the class of a mod in its module. Raises NoModClass."""
-
-    async def introduce(self, generation: Generation) -> None: ...
-    def agents_mark(self) -> int: ...
-    def agents_since(self, mark: int) -> AgentsSeen: ...
-    def announce(self, outcome: Outcome) -> None: ...
-
-
-class Workshop(Protocol):
-    """What carrying out a plan needs of the engine."""
-
-    registry: Registry
-    home: Home
-    worker: Worker
-    knowledge: Knowledge
-    locate: Locator
-    around: Surroundings
-
-    @property
-    def limits(self) -> Limits: ...
-    def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build: ...
-
-    async def give_state(self, generation: Generation) -> str:
-        """Give a mod that is being loaded the state that it had before a restart; what became of it, if anything."""
-
-    def place_of_config(self, step: Step) -> PlaceOf | None:
-        """Where the values of a step's configuration are written, if they are written in network.yaml."""
-
-    def is_own(self, file: str) -> bool: ...
-    def is_source(self, path: Any) -> bool: ...
-    def say(self, words: str) -> None: ...
-
-    def where(self, stack: Iterable[FrameType]) -> str:
-        """The innermost line of mods on a stack (outermost first), as in ` at mods/wiki/mod.py:7`; or nothing."""
-
-    def replace_worker(self) -> None: ...
-    def retire(self, generation: Generation) -> None: ...
-
+from devserver.reload.workshop import Workshop
 
 _BUILDS = (Phase.COMPILE, Phase.IMPORT, Phase.CONSTRUCT)
 """The phases that touch no traffic."""
 
 _AFTER_ALL = (Phase.COMMIT, Phase.OPEN, Phase.CLOSE)
-
-_THREADS = {rule.phase: rule.thread for rule in PHASE_TABLE}
-
-
-def _took(phases: Sequence[tuple[Phase, float]], ended: float) -> tuple[PhaseTook, ...]:
-    """How long each phase took: until the next one began."""
-    ends = [*(began for _, began in phases[1:]), ended][: len(phases)]
-    return tuple(
-        PhaseTook(phase, round((end - began) * 1000, 3), _THREADS[phase])
-        for (phase, began), end in zip(phases, ends, strict=True)
-    )
 
 
 class Transaction:
@@ -168,7 +103,7 @@ class Transaction:
             self.phase,
             ended - began,
             self._past,
-            _took(self._phases, ended),
+            took(self._phases, ended),
         )
 
     def _leg(self, rule: PhaseRule) -> tuple[Thread, Phase | None]:

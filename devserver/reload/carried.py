@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from devserver.mod import BaseMod
 from devserver.model.change import Sources
 from devserver.model.config import Manifest
 from devserver.model.facts import Held, PhaseTook
-from devserver.model.lifecycle import Action, HandOver, Phase
+from devserver.model.lifecycle import PHASE_TABLE, Action, HandOver, Phase
 from devserver.model.plan import Step
 from devserver.reload.handover import StateTransfer
 from devserver.reload.history import Past
@@ -71,3 +72,15 @@ class Carried:
     duration: float
     past: Past | None = None
     phases: tuple[PhaseTook, ...] = ()
+
+
+_THREADS = {rule.phase: rule.thread for rule in PHASE_TABLE}
+
+
+def took(phases: Sequence[tuple[Phase, float]], ended: float) -> tuple[PhaseTook, ...]:
+    """Return how long each phase took: until the next one began."""
+    ends = [*(began for _, began in phases[1:]), ended][: len(phases)]
+    return tuple(
+        PhaseTook(phase, round((end - began) * 1000, 3), _THREADS[phase])
+        for (phase, began), end in zip(phases, ends, strict=True)
+    )

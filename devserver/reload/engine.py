@@ -54,7 +54,7 @@ from devserver.model.names import LOCK, mod_id_of, module_of
 from devserver.model.plan import Group, Hold, Plan, Step
 from devserver.model.split import StateMode, label_of, main_of
 from devserver.reload import hooks
-from devserver.reload.apply import Surroundings, Transaction
+from devserver.reload.apply import Transaction
 from devserver.reload.bookkeeping import Bookkeeping
 from devserver.reload.elsewhere import FailedElsewhere, Pact, as_moves, past_of_all
 from devserver.reload.error_facts import error_facts, own_files
@@ -69,6 +69,7 @@ from devserver.reload.plan import Situation, make_plan, reasons_of
 from devserver.reload.proof import Proof
 from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
 from devserver.reload.retirement import Retirement
+from devserver.reload.workshop import Surroundings
 from devserver.sources.files import digest_of
 from devserver.sources.roots import Roots
 

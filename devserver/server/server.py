@@ -83,8 +83,6 @@ from devserver.ui.face import Face
 from devserver.ui.keymap import KeyPressed
 
 _PRESENCE_SECONDS = 5.0
-_SETTLED_SECONDS = 60.0
-"""Seconds after the start in which lasting objects have come, agents among them."""
 _SHOWN_AGAIN = (
     "a link to the dashboard was opened a second time: it admits once, and the second tab was refused. Key o opens"
     " another tab. If you did not click it twice, someone has read the link in your terminal or its log"
@@ -298,12 +296,8 @@ class Server:
         await self._network.initialize()
         await self.hosting.open()
         garbage.end_start()
-        self._begin(self._settle_garbage())
+        self._begin(garbage.settle_later())
         await self._announce_ready()
-
-    async def _settle_garbage(self) -> None:
-        await asyncio.sleep(_SETTLED_SECONDS)
-        garbage.settle()
 
     async def _announce_ready(self) -> None:
         if self._files.are_ours:
