@@ -170,6 +170,8 @@ class Agreement:
         """The sources that count instead of the disk's."""
         self._ran = author.mods
         """What ran on other hosts before."""
+        # What comes here goes on counting, also before it is built.
+        author.engine.registry.unpack({each.mod_id: self._number(each) for each in group.steps if not each.host})
         self._old: dict[Path, Reading] = {}
         """The sources that are replaced there."""
         # It builds while this host builds.
@@ -392,9 +394,8 @@ class Agreement:
                 self._states[module_of(each.step.mod_path)] = state
 
     def _expect_states(self) -> None:
-        """Let the mods that come here have their states, and go on counting."""
+        """Let the mods that come here have their states."""
         engine = self._author.engine
-        engine.registry.unpack({each.mod_id: self._number(each) for each in self._group.steps if not each.host})
         for path, state in self._states.items():
             engine.moving[path] = partial(move.give, state=state, limit=engine.limits.initialize)
 

@@ -436,8 +436,8 @@ class Server:
     # What comes in
 
     def _ignored(self, save: Ignored) -> None:
-        # A restart tells the changes that it applies.
-        if not self._outside.is_brought(save, self._network.workspace):
+        # A restart tells the changes that it applies, the plan of another host the code that it brings.
+        if not self._network.engine.author and not self._outside.is_brought(save, self._network.workspace):
             self.tell(save)
 
     def _read_network(self) -> NetworkConfig:

@@ -132,6 +132,7 @@ def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Ag
     """`oa-dev move` writes network.yaml; the state comes along, each event meanwhile is answered once, saves follow."""
     ana, bob = agents["ana"], agents["bob"]
     before = bob.send("echo.say")["data"]["n"]
+    generation = pair.laptop.control("status")["mods"][0]["generation"]
     for to, asked_in in (("gpu-1", pair.folder), ("laptop", pair.laptop.site.folder)):
         moving = subprocess.Popen(
             [OA_DEV, "move", "echo", "--to", to, "--json"],
@@ -154,8 +155,11 @@ def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Ag
         pair.laptop.site.mod("echo", ECHO.format(word=word))
         saved = pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
         assert saved["host"] == ("gpu-1" if to == "gpu-1" else "")
+        generation += 2
+        assert saved["generation"] == generation, "the numbers go on wherever it runs"
         assert {each.send("echo.say")["message"] for each in (ana, bob)} == {word}
         before += 2
+    assert pair.gpu.told("ignored") == [], "code that another host brings is no save that led to nothing"
 
 
 def test_what_is_asked_on_any_host_is_done_for_all(pair: Pair, agents: dict[str, Agent]) -> None:
