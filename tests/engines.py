@@ -133,7 +133,7 @@ class Together:
         if host._writer is not None:
             await host._writer.close()
         for part in (host._members, host.queues, host.identities, host._deliveries):
-            for task in getattr(part, "_tasks", ()):
+            for task in getattr(part, "_work", ()):
                 task.cancel()
         await network.shutdown()
 

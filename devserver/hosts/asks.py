@@ -14,6 +14,7 @@ from typing import Any
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoAnswer, NoHost
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
+from devserver.hosts.work import Work, whole_number
 from devserver.model.encoding import to_json
 from devserver.model.event import Event, EventResponse
 from devserver.model.facts import ErrorFacts
@@ -74,7 +75,7 @@ class Asks:
         self._inbox = link.new_inbox()
         self._news = asyncio.Event()
         self._listening: list[Listening] = []
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving = Work()
         self._replies: dict[tuple[str | None, str], list[str]] = {}
         """Where the reply of each ask goes that is being answered, by its sender and key: one for each time it came."""
 
@@ -217,7 +218,7 @@ class Asks:
         except (Malformed, ValueError, TypeError, LookupError) as error:
             return _failed(event, "bad_reply", f"host {host} answered what cannot be read: {error}")
         # What its mods did before they answered is known here, too: a channel, a member of it.
-        if (seen := _number(values.get("seen"))) > self._seen():
+        if (seen := whole_number(values.get("seen"))) > self._seen():
             await self._until(seen)
         return reply
 
@@ -264,9 +265,7 @@ class Asks:
             await self._answer([message.reply], Reply(_refusal(HOST_LOST, words)))
         elif len(self._serving) < _MOST_SERVED:
             self._replies[key] = [message.reply]
-            task = asyncio.create_task(self._serve_one(key, asked, _number(values.get("seen"))))
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+            self._serving.begin(self._serve_one(key, asked, whole_number(values.get("seen"))))
         elif again is None:
             refusal = _refusal("host_busy", "this host answers too much already")
             await self._answer([message.reply], Reply(refusal))
@@ -306,10 +305,6 @@ def _refusal(code: str, words: str) -> EventResponse:
     return EventResponse(False, words, {"code": code})
 
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
 def _asked_to_dict(asked: Asked, seen: int) -> dict[str, Any]:
     return {
         "event": asked.event.to_dict(),
@@ -332,7 +327,7 @@ def _asked_from(values: Mapping[str, Any]) -> Asked:
     if event.event_name.startswith(_REQUESTS) and not event.event_name.startswith(_NOTICES):
         raise ValueError(f"{event.event_name} is judged where its sender is, and never asked of another host")
     first = values.get("first")
-    depth = _number(values.get("depth"))
+    depth = whole_number(values.get("depth"))
     return Asked(
         event=event,
         mods=_texts(values["mods"]),
@@ -341,7 +336,7 @@ def _asked_from(values: Mapping[str, Any]) -> Asked:
         told=values.get("told") is True,
         depth=max(0, depth),
         seats=_epochs(values.get("seats")),
-        met=max(0, _number(values.get("met"))),
+        met=max(0, whole_number(values.get("met"))),
         calls=_texts(values.get("calls") or []),
         first=(str(first[0]), None if first[1] is None else str(first[1])) if first else None,
     )
@@ -352,7 +347,7 @@ def _epochs(values: Any) -> dict[str, int]:
         return {}
     if not isinstance(values, dict) or len(values) > _MOST_MODS:
         raise ValueError("the epochs of seats were expected")
-    return {str(mod): _number(epoch) for mod, epoch in values.items()}
+    return {str(mod): whole_number(epoch) for mod, epoch in values.items()}
 
 
 def _texts(values: Any) -> tuple[str, ...]:

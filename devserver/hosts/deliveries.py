@@ -16,6 +16,7 @@ from typing import Any
 from devserver.errors import DevServerError
 from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, NoAnswer, QueueFull
 from devserver.hosts.names import Names
+from devserver.hosts.work import Work
 from devserver.model.encoding import to_json
 from devserver.model.event import Event, new_event_id
 from devserver.model.trace import MOST_NAMED
@@ -263,9 +264,7 @@ class Deliveries:
         if opened.left <= 0:
             del self._open[mark]
             self.taken += 1
-            task = self._loop.create_task(self._take(opened.reply))
-            _running.add(task)
-            task.add_done_callback(_running.discard)
+            _running.begin(self._take(opened.reply))
 
     async def _take(self, reply: str) -> None:
         try:
@@ -274,7 +273,7 @@ class Deliveries:
             return  # it comes again, and is known by its delivery
 
 
-_running: set[asyncio.Task[None]] = set()
+_running = Work()
 
 
 async def _nowhere(parcel: Parcel, letter: Callable[[str], Letter | None]) -> None:

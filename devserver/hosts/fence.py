@@ -35,7 +35,7 @@ class Fence:
         members: Members,
         engine: Engine,
         *,
-        begin_work: Callable[[Awaitable[Any]], None],
+        begin_work: Callable[[Awaitable[Any]], object],
         say: Callable[[str], None],
     ) -> None:
         self._rooms, self._members, self._engine = rooms, members, engine

@@ -11,7 +11,7 @@ import contextvars
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ from devserver.hosts.seats import Seat
 from devserver.hosts.shared import NETWORK, NotShared, settings_of, shared_settings, write_workspace
 from devserver.hosts.take_over import TakeOver
 from devserver.hosts.wanted import Wanted
+from devserver.hosts.work import Work
 from devserver.live.loops import Passage
 from devserver.model.encoding import from_json, to_json
 from devserver.model.event import Event, EventResponse
@@ -82,7 +83,7 @@ class Host:
         self._trips: dict[str, float] = {}
         self._silent: dict[str, float] = {}
         """Since when hosts of agents are not heard."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._work = Work()
         self._letters: asyncio.Queue[tuple[Event, tuple[Agent, ...]]] = asyncio.Queue()
 
     # Life
@@ -115,7 +116,7 @@ class Host:
         self._network.join(self, self._bring)
         await self.identities.begin()
         self.queues.begin()
-        self._begin(self._send_letters())
+        self._work.begin(self._send_letters())
 
     async def _find_engine(self) -> tuple[str, Credentials, Credentials | None]:
         wanted = self._wanted
@@ -192,7 +193,7 @@ class Host:
             writer=(self._writer or link) if self._wanted.is_author else None,
             author=lambda: self.author,
             folder=self._path.parent,
-            begin_work=self._begin,
+            begin_work=self._work.begin,
             ordered=self.rooms.set_order,
         )
         engine, say = self._network.engine, lambda words: self._tell(Notice(words))
@@ -203,12 +204,12 @@ class Host:
                 self._members,
                 author=self.plans.author,
                 engine=engine,
-                begin_work=self._begin,
+                begin_work=self._work.begin,
                 say=say,
             )
             self.plans.came_back = self._take_over.give_back
         if self.plans.follower is not None:
-            self._fence = Fence(self.rooms, self._members, engine, begin_work=self._begin, say=say)
+            self._fence = Fence(self.rooms, self._members, engine, begin_work=self._work.begin, say=say)
             self.plans.follower.settled = self.fenced
         self._members.on_come.append(self._host_came)
         self._members.on_go.append(self._host_gone)
@@ -232,7 +233,7 @@ class Host:
         for each in (self._fence, self._take_over):
             if each is not None:
                 each.begin()
-        self._begin(self._keep_house())
+        self._work.begin(self._keep_house())
         join = f"oa-dev join {self.link.url} --creds {self._folder_shown()}" if self._wanted.is_author else ""
         started = self._engine is not None
         mods = () if self._wanted.is_author else self.rooms.of(self.author)
@@ -257,9 +258,7 @@ class Host:
 
     async def end(self, *, engine: bool = True) -> None:
         """Leave; `engine` whether an engine that this workspace started ends, too. Never raises."""
-        for each in tuple(self._tasks):
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
         if hasattr(self, "asks"):
             parts = (self.plans, self.asks, self.requests, self.identities, self._members, self.queues)
             for part in (*parts, self._deliveries):
@@ -375,7 +374,7 @@ class Host:
     def settings_changed(self) -> None:
         """Let other hosts have what was saved in network.yaml. From any thread."""
         if self._is_open:
-            self._loop.call_soon_threadsafe(lambda: self._begin(self._publish_settings_if_possible()))
+            self._loop.call_soon_threadsafe(lambda: self._work.begin(self._publish_settings_if_possible()))
 
     async def _publish_settings_if_possible(self) -> None:
         try:
@@ -386,7 +385,7 @@ class Host:
     def mods_changed(self) -> None:
         """Tell others which mods run here. From any thread, before `open` in vain."""
         if self._is_open:
-            self._loop.call_soon_threadsafe(lambda: self._begin(self.rooms.publish_if_possible()))
+            self._loop.call_soon_threadsafe(lambda: self._work.begin(self.rooms.publish_if_possible()))
 
     def _beat(self) -> Mapping[str, Any]:
         directory = self._network.directory
@@ -403,7 +402,7 @@ class Host:
         mods = self._mods_of(member)
         state = HostState.CAME if away is None else HostState.BACK
         self._tell(HostSeen(member.host, state, away or 0.0, mods))
-        self._begin(self._measure(member.host))
+        self._work.begin(self._measure(member.host))
 
     async def _measure(self, host: str) -> None:
         began = time.perf_counter()
@@ -434,7 +433,7 @@ class Host:
     async def _engine_back(self, seconds: float) -> None:
         self._tell(EngineSeen(HostState.BACK, seconds))
         if self._is_open:
-            self._begin(self.rooms.publish_if_possible())
+            self._work.begin(self.rooms.publish_if_possible())
 
     async def _keep_house(self) -> None:
         """Start an engine of ours again that has ended, and let go of agents whose host has been away for too long."""
@@ -461,11 +460,6 @@ class Host:
                     await self._agents.delete((agent.agent_id,), last=self._agents.revision_of(agent.agent_id))
                 except DevServerError:
                     return
-
-    def _begin(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # What is told of it
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from devserver.hosts.link import Conflict, EngineAway, NoAnswer
 from devserver.hosts.members import Members
 from devserver.hosts.names import host_name_problem
 from devserver.hosts.queues import Queues
+from devserver.hosts.work import Work
 from devserver.model.encoding import from_json
 from devserver.network.agents import Admitted, Agent, Directory, Registration
 from devserver.network.identity import agent_id_problem, secret_digest
@@ -77,7 +78,7 @@ class Identities:
         """What is still to be written, from any thread; the first of them is being written."""
         self._changed_here, self._all_written = asyncio.Event(), asyncio.Event()
         self._written = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = Work()
         self._marks: dict[str, asyncio.Event] = {}
 
     @property
@@ -108,9 +109,7 @@ class Identities:
             await asyncio.wait_for(self.settled(), 1.0)
         except TimeoutError:
             pass
-        for each in tuple(self._tasks):
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
 
     async def settled(self) -> None:
         """Wait until every change that was made here is written."""
@@ -400,13 +399,10 @@ class Identities:
     async def _put(self, agent_id: str, values: Mapping[str, Any], last: int) -> None:
         self._written = await self._rows.put((agent_id,), values, last=last)
 
-    def _begin(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+    def _begin(self, work: Awaitable[None]) -> None:
+        self._work.begin(work).add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _ended(self, task: asyncio.Future[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.problem(f"an agent's move ended badly: {type(error).__name__}: {error}")
 

@@ -16,6 +16,7 @@ from typing import Any
 from devserver.errors import DevServerError
 from devserver.hosts.link import WIRE, Link, Listening, Message
 from devserver.hosts.names import Names, host_name_problem
+from devserver.hosts.work import Work, whole_number
 from devserver.model.encoding import to_json
 from devserver.transports.strict import Malformed, parse_object
 
@@ -42,8 +43,7 @@ class Member:
 
     def number(self, name: str) -> int:
         """Return a whole number of its heartbeat; 0 where it says none."""
-        value = self.values.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+        return whole_number(self.values.get(name))
 
 
 class Members:
@@ -74,7 +74,7 @@ class Members:
         """Told the words about a host that speaks another version, or has the name of another."""
         self._link, self._names, self._beat, self._clock = link, names, beat, clock
         self._listening: Listening | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._work = Work()
         self._refused: set[tuple[str, str]] = set()
         self._wanted = asyncio.Event()
         self._silent_until = 0.0
@@ -95,19 +95,17 @@ class Members:
         self._listening = await self._link.subscribe(self._names.heartbeat, self._heard)
         self._link.on_away.append(self._engine_away)
         self._link.on_back.append(self._engine_back)
-        self._tasks.append(asyncio.create_task(self._keep_looking()))
+        self._work.begin(self._keep_looking())
 
     async def begin(self) -> None:
         """Tell that this host is there, from now on. Raises EngineAway."""
         if self._listening is None:
             await self.listen()
-        self._tasks.append(asyncio.create_task(self._keep_beating()))
+        self._work.begin(self._keep_beating())
 
     async def end(self) -> None:
         """Tell that this host leaves, and hear no more."""
-        for each in self._tasks:
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
         if self._engine_back in self._link.on_back:
             self._link.on_away.remove(self._engine_away)
             self._link.on_back.remove(self._engine_back)

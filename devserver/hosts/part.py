@@ -33,6 +33,7 @@ from devserver.hosts.parts import (
     state_to_dict,
 )
 from devserver.hosts.seats import DECIDES_AFTER
+from devserver.hosts.work import Work
 from devserver.model.change import PartAsked
 from devserver.model.encoding import to_json
 from devserver.model.facts import ErrorFacts, Outcome, Status
@@ -85,7 +86,7 @@ class Follower:
         self._copied: dict[str, tuple[str, str]] = {}
         """The last copy of the state of each mod (by module): its digest, and the copy as text."""
         self._listening: Listening | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._work = Work()
         self._settled = asyncio.Event()
         self._settled.set()
         self._current = asyncio.Event()
@@ -103,9 +104,7 @@ class Follower:
         """Be asked no more."""
         if self._listening is not None:
             await self._listening.end()
-        for each in tuple(self._tasks):
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
 
     async def ready(self, met: int) -> None:
         """Return when an event that has met this revision elsewhere can meet no code here from before it."""
@@ -121,9 +120,7 @@ class Follower:
     # What is heard
 
     async def _heard(self, message: Message) -> None:
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._work.begin(self._answer(message))
 
     async def _answer(self, message: Message) -> None:
         try:
@@ -207,9 +204,7 @@ class Follower:
 
     async def _back(self, seconds: float) -> None:
         for revision in sorted(self.adrift):
-            task = asyncio.create_task(self._follow(revision))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._work.begin(self._follow(revision))
 
     # Decisions that this host has missed
 

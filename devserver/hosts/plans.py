@@ -44,7 +44,7 @@ class Plans:
         writer: Link | None,
         author: Callable[[], str],
         folder: Path,
-        begin_work: Callable[[Awaitable[Any]], None],
+        begin_work: Callable[[Awaitable[Any]], object],
         ordered: Callable[[Sequence[str]], None],
     ) -> None:
         self._decisions = Followed(link, names, DECISIONS)

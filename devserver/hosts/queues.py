@@ -17,6 +17,7 @@ from devserver.hosts.follow import Followed
 from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, QueueFull
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
+from devserver.hosts.work import Work
 from devserver.model.encoding import to_json
 from devserver.model.event import new_event_id
 from devserver.transports.strict import Malformed, parse_object
@@ -50,7 +51,7 @@ class Queues:
         """Where an agent is and its epoch; who was at a host before. Both set by `identities`."""
         self._link, self._names, self._members, self._deliveries = link, names, members, deliveries
         self._taken_up: dict[str, _TakenUp] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = Work()
         self._turn = asyncio.Lock()
 
     def begin(self) -> None:
@@ -61,9 +62,7 @@ class Queues:
 
     async def end(self) -> None:
         """Leave them."""
-        for each in tuple(self._tasks):
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
         for taken in self._taken_up.values():
             if taken.listening is not None:
                 await taken.listening.end()
@@ -108,7 +107,7 @@ class Queues:
         """An agent has gone on to another host: what a dead one has left for it follows."""
         for host, taken in self._taken_up.items():
             if taken.through:
-                self._begin(self._follow(host, taken, agent_id))
+                self._work.begin(self._follow(host, taken, agent_id))
 
     # Of dead hosts
 
@@ -133,11 +132,11 @@ class Queues:
     def _leave(self, host: str) -> None:
         taken = self._taken_up.pop(host, None)
         if taken is not None and taken.listening is not None:
-            self._begin(taken.listening.end())
+            self._work.begin(taken.listening.end())
 
     def _begin_to_take_up(self, host: str) -> None:
         taken = self._taken_up[host] = _TakenUp()
-        self._begin(self._take_up(host, taken))
+        self._work.begin(self._take_up(host, taken))
 
     async def _take_up(self, host: str, taken: _TakenUp) -> None:
         names = self._names
@@ -209,8 +208,3 @@ class Queues:
                 await self._link.take(found.reply)
             except EngineAway:
                 return  # it comes again, and is known by its delivery
-
-    def _begin(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -5,7 +5,6 @@ Each host decides for itself what it answers; the credentials of a host prove on
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from devserver.errors import DevServerError
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoHost
 from devserver.hosts.members import Members
 from devserver.hosts.names import Names
+from devserver.hosts.work import Work
 from devserver.model.encoding import from_json, to_json
 from devserver.transports.http.answers import Answer, refused
 from devserver.transports.strict import Malformed, parse_object
@@ -41,7 +41,7 @@ class Requests:
         self.answer: Callable[[Request], Awaitable[Answer]] = _not_yet
         self._link, self._names, self._members, self._host = link, names, members, members.host
         self._listening: Listening | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = Work()
 
     async def begin(self) -> None:
         """Answer from now on. Raises EngineAway."""
@@ -51,9 +51,7 @@ class Requests:
         """Answer no more."""
         if self._listening is not None:
             await self._listening.end()
-        for each in tuple(self._tasks):
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
 
     async def ask(self, host: str, path: str, body: Mapping[str, Any], query: Mapping[str, str]) -> Answer:
         """Ask a host. Never raises: a host that does not answer is an answer with status 503."""
@@ -76,12 +74,10 @@ class Requests:
         # An answer goes to inboxes alone: the asker could name any subject as its own.
         if not message.reply.startswith("_INBOX_"):
             return
-        if len(self._tasks) >= _MOST:
+        if len(self._work) >= _MOST:
             await self._send(message.reply, refused("host_busy", "this host answers other hosts already", 429))
             return
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._work.begin(self._answer(message))
 
     async def _answer(self, message: Message) -> None:
         try:

@@ -12,6 +12,7 @@ from devserver.hosts.follow import Followed, Key, Row
 from devserver.hosts.link import Conflict
 from devserver.hosts.names import host_name_problem
 from devserver.hosts.seats import Seat
+from devserver.hosts.work import whole_number
 from devserver.live.registry import Gate, Registry, Slot
 from devserver.model.event import pattern_problem
 from devserver.model.names import mod_name_problem
@@ -55,8 +56,7 @@ class Rooms:
     def generation(self, mod_id: str) -> int:
         """The generation of a mod, as its host tells; 0 where it tells none."""
         row = self._rows.get(mod_id)
-        value = None if row is None else row.values.get("generation")
-        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+        return 0 if row is None else whole_number(row.values.get("generation"))
 
     async def publish(self, *, whole: bool = False) -> None:
         """Tell what runs here, as far as that has changed. Raises EngineAway and others.
@@ -213,8 +213,7 @@ class Rooms:
 
 
 def _seat(row: Row) -> tuple[str, int]:
-    epoch = row.values.get("epoch")
-    return str(row.values.get("host")), epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else 1
+    return str(row.values.get("host")), whole_number(row.values.get("epoch"), 1)
 
 
 def _patterns(values: object) -> Sequence[str]:
@@ -223,5 +222,4 @@ def _patterns(values: object) -> Sequence[str]:
 
 
 def _place(values: Mapping[str, Any]) -> int:
-    value = values.get("place")
-    return value if isinstance(value, int) and not isinstance(value, bool) else 10**6
+    return whole_number(values.get("place"), 10**6)

@@ -56,7 +56,7 @@ class TakeOver:
         *,
         author: Author,
         engine: Engine,
-        begin_work: Callable[[Awaitable[Any]], None],
+        begin_work: Callable[[Awaitable[Any]], object],
         say: Callable[[str], None],
     ) -> None:
         self.copies: dict[str, Copy] = {}

@@ -175,12 +175,10 @@ async def test_a_host_is_there_while_it_is_heard(rig: Rig) -> None:
     await one.begin()
     await two.begin()
     await asyncio.wait_for(_until(lambda: one.alive("two")), 5)
-    for each in two._tasks:
-        each.cancel()
+    await two._work.end()
     clock[0] = 2.6
     await asyncio.wait_for(_until(lambda: not one.alive("two")), 5)
     two.beat_now()
-    two._tasks = []
     await two.begin()
     await asyncio.wait_for(_until(lambda: one.alive("two")), 5)
     await two.end()
