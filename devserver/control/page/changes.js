@@ -56,7 +56,8 @@ function Around({ model, change }) {
 function Outcome({ outcome, alone }) {
   const [sign, kind] = signed(outcome), { error, holders } = outcome;
   const title = alone ? null : html`<span class="sign ${kind}" aria-hidden="true">${sign}</span> <b><${Name} of=${became(outcome)} /></b>${" "}`;
-  return html`<li>${title}<span class="quiet"><${Name} of=${joined([outcome.phase && outcome.status !== "applied" && `in ${outcome.phase}`, details({ ...outcome, agents: null, held: null, duration_ms: alone ? 0 : outcome.duration_ms })])} /></span>
+  const words = error ? placed(error) : details({ ...outcome, agents: null, held: null, duration_ms: alone ? 0 : outcome.duration_ms });
+  return html`<li>${title}<span class="quiet"><${Name} of=${joined([outcome.phase && outcome.status !== "applied" && `in ${outcome.phase}`, words])} /></span>
     ${error && html`<p class="bad"><${Name} of=${raised(error)} /></p>`}${(holders ?? []).map((each) => html`<p class="warn small">old code of ${each.module} v${each.generation} is held by ${each.what}</p>`)}</li>`;
 }
 

@@ -96,6 +96,6 @@ export function Rail({ model, doings }) {
     <ul>${agents.slice(0, MOST_AGENTS).map((agent) => html`<${Agent} key=${agent.agent_id} agent=${agent} />`)}</ul>
     ${agents.length > MOST_AGENTS && html`<p class="quiet small">${agents.length - MOST_AGENTS} more</p>`}
     ${model.hosts && html`<h2>Hosts <span class="quiet">${model.hosts.hosts.length}</span></h2><ul>${model.hosts.hosts.map((host) => html`<${Host} key=${host.host} host=${host} />`)}</ul>`}
-    <p class="quiet small keys-hint"><kbd>j</kbd> <kbd>k</kbd> move <kbd>1</kbd>–<kbd>${model.views}</kbd> views <kbd>?</kbd> all keys</p>
+    <p class="quiet small keys-hint"><kbd>j</kbd> <kbd>k</kbd> move <kbd>1</kbd>–<kbd>${model.views}</kbd> views<br /><kbd>?</kbd> all keys</p>
   </nav>`;
 }

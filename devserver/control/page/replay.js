@@ -51,7 +51,7 @@ function Chosen({ pin, doings }) {
       <${Button} words="Remove" command=${`oa-dev pins remove ${pin.name}`} act=${() => doings.unpin(pin)} /></div>
     <p class=${known(pin)[1]}><${Name} of=${lastWords(pin)} /></p>
     ${last?.differences.length > 0 && html`<${Differences} rows=${last.differences} act=${(path) => html`<button type="button" class="link ignore" title=${`oa-dev pins ignore ${pin.name} '${path}'`} aria-label=${`Ignore ${path}`} onClick=${() => doings.ignore(pin, path)}>ignore</button>`} />`}
-    ${pin.noise.length + pin.ignore.length > 0 && html`<p class="quiet small">Not compared: <${Name} of=${[...pin.noise.map((each) => `${each} (differs from run to run)`), ...pin.ignore].join(", ")} /></p>`}
+    ${pin.noise.length + pin.ignore.length > 0 && html`<p class="quiet small"><${Name} of=${joined([pin.noise.length && `Differs from run to run, not compared: ${pin.noise.join(", ")}`, pin.ignore.length && `Ignored: ${pin.ignore.join(", ")}`])} /></p>`}
     <${Section} title="Accepted"><${Json} text=${pretty(pin.accepted.data ?? pin.accepted.message)} /><//></article>`;
 }
 
