@@ -449,10 +449,13 @@ class Engine:
         return None if self.plan(trigger).empty else await self._carry_out(trigger)
 
     def _sources_of(self, plan: Plan) -> dict[Path, bytes]:
-        """Return the sources of the modules that a plan reloads, as they run now."""
+        """Return the sources of the modules that a plan reloads, as they run now, and the saved ones that are back
+        to what runs."""
         names = {name for step in plan.steps if step.action is Action.RELOAD for name in step.modules}
         loaded = (self.modules.get(name) for name in names)
-        return {each.path: each.text.data for each in loaded if each is not None}
+        saved = ((path, data, plan.changed.get(path)) for path, data in plan.texts.items())
+        back = {path: data for path, data, digest in saved if digest and self.modules.text_of(path, digest)}
+        return back | {each.path: each.text.data for each in loaded if each is not None}
 
     def _code(self, plan: Plan, before: Mapping[Path, bytes]) -> tuple[CodeChange, ...]:
         """Return the changes of sources by a plan that was carried out, or failed."""

@@ -11,12 +11,13 @@ import pytest
 from workspaces import Workspace, served
 
 from devserver.control.receipts import ReceiptsApi
-from devserver.model.change import UndoAsked
+from devserver.model.change import FilesChanged, UndoAsked
 from devserver.model.facts import CodeChange, ErrorFacts, ModError, PlanDone, Status
 from devserver.model.principal import ADMIN, Scope
 from devserver.server.changes import MOST_BYTES, MOST_CHANGES, MOST_DIFF, Changes, diffs_of
 from devserver.server.redact import Redactor
 from devserver.server.views import LiveViews
+from devserver.sources.files import sources_now
 from devserver.transports.http.answers import Answer
 from devserver.transports.http.routes import Request
 
@@ -78,6 +79,19 @@ async def test_a_save_that_failed_shows_what_was_tried(work: Workspace) -> None:
     assert "+raise ValueError('no')" in found["diff"][0]["text"]
     await work.save_mod("ant", served("ant", 3))
     assert "-raise" not in (await receipts.latest())["diff"][0]["text"]
+
+
+async def test_a_source_that_is_back_to_what_runs_has_not_changed(work: Workspace) -> None:
+    """It was saved with another one that has, as an editor saves all files."""
+    head = "from mods.helper import NAME"
+    work.write("mods/helper.py", "NAME = 'ant'\n")
+    work.mod("ant", served("ant", 1), head)
+    await work.start("mods.ant")
+    receipts = Receipts(work)
+    await work.save("mods/helper.py", "raise ValueError('no')\n")
+    both = [work.write("mods/helper.py", "NAME = 'ant'\n"), work.mod("ant", served("ant", 2), head)]
+    await work.net.submit(FilesChanged(sources_now(both), texts={each: each.read_bytes() for each in both}))
+    assert [each["path"] for each in (await receipts.latest())["diff"]] == ["mods/ant.py"]
 
 
 async def test_an_undo_shows_the_way_back(work: Workspace) -> None:
