@@ -59,7 +59,7 @@ class Network(Protocol):
         """Return the seconds since 1970, by the clock of the network, which a test may move."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have passed on the clock of the network."""
+        """Wait for so many seconds on the clock of the network."""
 
     def mods(self) -> dict[str, str]:
         """Return the mods that run: id to version."""

@@ -62,7 +62,7 @@ class Clock:
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock was moved so far."""
+        """Wait until the clock was moved so far."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return

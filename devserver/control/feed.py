@@ -120,7 +120,7 @@ class FeedApi:
             self._watching -= 1
 
     async def _news(self, known: tuple[int, ...], seconds: float) -> None:
-        """Return when there is something after these cursors, or after so many seconds."""
+        """Wait for something after these cursors, or for so many seconds."""
         views, loop, news = self._views, asyncio.get_running_loop(), asyncio.Event()
         recorder, tapes, key = views.recorder, (views.facts, views.logs)[: len(known) - 1], object()
 

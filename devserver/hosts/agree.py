@@ -130,7 +130,7 @@ class Author:
         return None if found is None else Word(str(found.values.get("word")))
 
     def forget(self, host: str) -> None:
-        """A host began again, or ended: nothing runs there."""
+        """Forget a host that began again, or ended: nothing runs there."""
         self.mods = {path: ran for path, ran in self.mods.items() if ran.mod.host != host}
 
     def note(self, host: str, values: Mapping[str, Any]) -> None:

@@ -250,7 +250,7 @@ class Deliveries:
                 seen.pop(each, None)
 
     def _one_took(self, kept: Kept) -> None:
-        """A receiver has read a letter, or has gone. From any thread."""
+        """Note that a receiver has read a letter, or has gone. From any thread."""
         try:
             self._loop.call_soon_threadsafe(self._close_one, kept.mark)
         except RuntimeError:

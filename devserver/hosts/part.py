@@ -107,7 +107,7 @@ class Follower:
         await self._work.end()
 
     async def ready(self, met: int) -> None:
-        """Return when an event that has met this revision elsewhere can meet no code here from before it."""
+        """Wait until an event that has met this revision elsewhere can meet no code here from before it."""
         if met > self.decisions.revision and str(met) not in {key[0] for key in self.decisions.rows}:
             await self.decisions.look()
         await self._settled.wait()
@@ -163,7 +163,7 @@ class Follower:
         return self._told(outcomes)
 
     async def _copy(self, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A piece of the state of a mod of now, or as it was for the pieces before; nothing of what is known."""
+        """Return a piece of the state of a mod, as it was for the pieces before; nothing of what is known."""
         at = int(values["at"])
         if at == 0:
             slot = self.engine.registry.find(path)
@@ -229,7 +229,7 @@ class Follower:
             self._settled.set()
 
     def planned(self, part: Part, digests: Mapping[Any, str | None]) -> Plan:
-        """A part as a plan of this host. What this process cannot undo it loads: the former sources came with it."""
+        """Return a part as a plan of this host. It loads what it cannot undo: the former sources came along."""
         plan = part.plan(self.engine.roots.workspace, digests)
         can = plan.undo and self.engine.knowledge.can_undo((each.mod_id for each in part.steps), redo=plan.redo)
         return plan if can or not plan.undo else replace(plan, undo=False, redo=False)

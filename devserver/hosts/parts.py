@@ -64,7 +64,7 @@ def part_to_dict(part: Part) -> dict[str, Any]:
 
 
 def part_from(values: Mapping[str, Any]) -> Part:
-    """A part again. Raises ValueError, LookupError, TypeError."""
+    """Read a part. Raises ValueError, LookupError, TypeError."""
     order = values["order"]
     return Part(
         revision=int(values["revision"]),
@@ -87,7 +87,7 @@ def failure_to_dict(mod_id: str, facts: ErrorFacts) -> dict[str, Any]:
 
 
 def failure_from(values: Mapping[str, Any]) -> tuple[str, ErrorFacts]:
-    """A failure again; what cannot be read is one, too."""
+    """Read a failure; what cannot be read is one, too."""
     try:
         return str(values["mod"]), error_from_dict(values["error"])
     except (LookupError, TypeError, ValueError):
@@ -116,7 +116,7 @@ def sources_from(values: object, workspace: Path) -> dict[Path, str | None]:
 
 
 def ran_to_dict(ran: Ran, workspace: Path) -> dict[str, Any]:
-    """A mod that runs, with its modules."""
+    """Return a mod that runs, with its modules."""
     mod = ran.mod
     inside = {name: each for name, each in ran.modules.items() if each.path.is_relative_to(workspace)}
     return {
@@ -135,7 +135,7 @@ def ran_to_dict(ran: Ran, workspace: Path) -> dict[str, Any]:
 
 
 def ran_from(values: Mapping[str, Any], workspace: Path, host: str) -> Ran:
-    """A mod of another host, with the paths of this workspace. Raises ValueError, LookupError, TypeError."""
+    """Read a mod of another host, with the paths of this workspace. Raises ValueError, LookupError, TypeError."""
     modules = {
         str(name): ModuleFacts(str(name), workspace / str(path), frozenset(map(str, imports)), int(order))
         for name, (path, imports, order) in dict(values["modules"]).items()
@@ -180,7 +180,7 @@ def state_to_dict(state: PackedState) -> dict[str, Any]:
 
 
 def state_from(values: Mapping[str, Any]) -> PackedState:
-    """A packed state again. Raises ValueError, LookupError, TypeError."""
+    """Read a packed state. Raises ValueError, LookupError, TypeError."""
     parts: Sequence[Any] = values["parts"]
     return PackedState(
         names=tuple(map(str, values["names"])),

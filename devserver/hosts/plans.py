@@ -95,7 +95,7 @@ class Plans:
         await self._decisions.end()
 
     async def ready(self, met: int) -> None:
-        """Return when an event that has met this revision meets no code from before it here."""
+        """Wait until an event that has met this revision meets no code from before it here."""
         if self.follower is not None:
             await self.follower.ready(met)
 

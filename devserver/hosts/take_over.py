@@ -81,7 +81,7 @@ class TakeOver:
         self._begin_work(self._keep_copies())
 
     def give_back(self, host: str) -> None:
-        """A host is there again: network.yaml wants its mods there."""
+        """Give a host that is there again its mods back, which network.yaml wants there."""
         self._owners = {path: owner for path, owner in self._owners.items() if owner != host}
         self._author.taken = frozenset(self._owners)
 

@@ -244,7 +244,7 @@ class Generation:
         return sorted((each for each in self.calls if each.event is not None), key=lambda each: each.started)
 
     async def idle(self, *, but_for_waiting: bool = False) -> None:
-        """Return when no call is in flight, except for those that wait for a change of mods."""
+        """Wait until no call is in flight, except for those that wait for a change of mods."""
         while any(not (but_for_waiting and each.waits) for each in self.calls):
             idle = asyncio.Event()
             self._when_idle.append(idle.set)

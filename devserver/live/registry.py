@@ -146,7 +146,7 @@ class Choice:
     """What was picked for some senders (`source_id`), where nothing but the agent decides: a hash an event is dear."""
 
     def pick(self, asker: Asker) -> Slot:
-        """Return the slot that an event goes to."""
+        """Return the slot that gets an event."""
         label = self.split.choose(asker)
         return self.main if label is None else self.lines[label]
 

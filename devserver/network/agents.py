@@ -232,7 +232,7 @@ class Directory(AgentsElsewhere):
         return [agent.identity() for agent in self.agents() if not agent.host]
 
     def identity(self, agent_id: str) -> dict[str, Any] | None:
-        """Return the same of one agent; None where it is not registered."""
+        """Return its row of `export_identities`; None if it is not registered here."""
         agent = self.agent(agent_id)
         return None if agent is None or agent.host else agent.identity()
 

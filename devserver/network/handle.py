@@ -89,12 +89,12 @@ class NetworkHandle:
         return self._services.clock.time()
 
     async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have passed."""
+        """Wait for so many seconds."""
         await self._services.clock.sleep(seconds)
 
     def _refusal(self) -> EventResponse | None:
-        """Return a generation that lingers acts only for a handler that still runs; a closed one
-        does nothing."""
+        """Return why this generation may not act; None if it may. One that lingers acts only for a
+        handler that still runs."""
         generation = self._generation
         detached = detached_call()
         if detached is not None:

@@ -36,7 +36,7 @@ class Letter:
         return cls(to_json(event.to_dict()), number)
 
     def taken(self) -> None:
-        """A receiver has got it, or has gone. Where another host keeps it until then, it is told."""
+        """Note that a receiver has got it, or has gone. A host that keeps it until then is told."""
 
     @property
     def size(self) -> int:

@@ -570,7 +570,7 @@ def _inside(variables: Mapping[ContextVar[Any], Any]) -> Context:
 
 
 def _code_before(candidate: Candidate) -> tuple[str, str] | None:
-    """A mod that got the code of another path, with the path of what it ran before."""
+    """Return a mod that got the code of another path, with the path of what it ran before."""
     old, new = candidate.old, candidate.new
     if old is None or new is None or candidate.step.line is not None or old.entry == new.entry:
         return None

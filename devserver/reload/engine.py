@@ -126,12 +126,7 @@ class Engine:
         self.proof = Proof(home, self._stale, self._states, lambda: self._finder.hangs)
         """Whether replaced code is gone."""
         self._news = ModNews(
-            self.registry,
-            home,
-            lambda: self.limits,
-            tell=tell,
-            facts_of=self.facts_of,
-            where=self.knowledge.place_in,
+            self.registry, home, lambda: self.limits, tell=tell, facts_of=self.facts_of, where=self.knowledge.place_in
         )
         self._queue: asyncio.Queue[Asked] | None = None
         self._open = asyncio.Event()
@@ -306,7 +301,7 @@ class Engine:
             queue.task_done()
 
     async def quiet(self) -> None:
-        """Return when all triggers so far are done."""
+        """Wait until all triggers so far are done."""
         if self._queue is not None:
             await self._queue.join()
 

@@ -52,7 +52,7 @@ class Belongings:
         old.outliving.update(self._tasks)
 
     def back(self) -> None:
-        """Return everything to its former owner."""
+        """Give everything back to its former owner."""
         self._old.outliving.difference_update(self._tasks)
         self._old.tasks.update(self._tasks)
         for each in self._started:

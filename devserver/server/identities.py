@@ -176,7 +176,7 @@ class IdentityStore:
         self._lines, self._is_whole = self._lines + len(lines), True
 
     async def written(self) -> None:
-        """Return once every earlier change is on disk, or cannot be written."""
+        """Wait until every earlier change is on disk, or cannot be written."""
         loop = asyncio.get_running_loop()
         with self._news:
             if self._directory is None or self._written >= self._changes:

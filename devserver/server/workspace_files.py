@@ -55,7 +55,7 @@ class WorkspaceFiles:
             self._identities.follow_again(directory)
 
     async def written(self) -> None:
-        """Return once all earlier agents are on disk, if they are kept at all."""
+        """Wait until all earlier agents are on disk, if they are kept at all."""
         await self._identities.written()
 
     def announce(self, url: str, token: str, network: str) -> None:

@@ -111,7 +111,7 @@ def _hidden_branch(test: ast.expr) -> str | None:
 
 
 def last_name(node: ast.expr) -> str | None:
-    """`c` for `c` and for `a.b.c`."""
+    """Return `c` for `c` and for `a.b.c`."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else None

@@ -316,7 +316,7 @@ class _Names:
         self._nearest: dict[str, str] = {}
 
     def real(self, directory: str) -> str:
-        """`os.path.realpath`."""
+        """Return `os.path.realpath`."""
         known = self._real.get(directory)
         if known is None:
             known = self._real[directory] = self._find_real(directory)

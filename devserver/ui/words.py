@@ -16,7 +16,7 @@ def took(milliseconds: float) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    """`1 agent`, `3 agents`."""
+    """Return `1 agent`, `3 agents`."""
     return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 

@@ -177,8 +177,7 @@ def for_drop(trigger: DropAsked, situation: Situation) -> Plan:
 
 
 def _unsaid(mod: LiveMod, keep: Keep, what: str) -> str | None:
-    """Return that the caller has to say whose state stays, if a line that got events has one of its
-    own."""
+    """Return the hold until the caller says whose state stays, if a line that got events has its own."""
     assert mod.line is not None
     is_own = mod.line.state is not StateMode.SHARED and not mod.line.rule.shadow
     if keep or not is_own or not mod.handled:

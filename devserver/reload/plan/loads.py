@@ -54,7 +54,7 @@ class Loads:
         return tuple(Group((step,), self.needs(step)) for step in self.steps)
 
     def bring(self, steps: Iterable[Step]) -> None:
-        """Return loads of these mods and of all that they need, in the order of need; a hold for
+        """Add loads of these mods and of all that they need, in the order of need; a hold for
         each that is impossible."""
         wanted = {module_of(step.mod_path): step for step in steps}
         needs = coming(wanted, self.situation, self.leaving, self.brought)

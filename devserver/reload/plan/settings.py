@@ -175,5 +175,5 @@ def _brief(old: Any, new: Any) -> tuple[Any, Any]:
 
 
 def without_settings(config: NetworkConfig, running: NetworkConfig) -> NetworkConfig:
-    """`config` with the settings that need a restart as they run: what is really in force after it was applied."""
+    """Return `config` with the settings that need a restart as they run: what is in force once it is applied."""
     return replace(config, **{field: getattr(running, field) for field in _RESTART_SETTINGS})
