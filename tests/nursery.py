@@ -1,13 +1,14 @@
 """Real processes of `oa-dev`, forked from one that has imported it: a start costs a fraction of a new interpreter's.
 
 What is made here is a process like any other, a child of the test's own process: with an id, folder, environment,
-descriptors, signals and exit code of its own. One thing differs: its modules were imported before. A test whose fact
-is about a new interpreter (what is imported, how long a start takes) uses `subprocess` itself. Where the system cannot
-do it, and for options that need a new interpreter, a new interpreter is started.
+descriptors, signals and exit code of its own. Two things differ: its modules were imported before, and a command does
+not take them down at its end. A test whose fact is about a new interpreter (what is imported, how long a start takes)
+uses `subprocess` itself. Where the system cannot do it, and for options that need a new interpreter, one is started.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -19,7 +20,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -218,7 +219,30 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
         sys.modules["__main__"].__file__ = order["argv"][0]
     from devserver.cli import main
 
-    main()
+    if {"run", "join"} & set(sys.argv):
+        main()
+    else:
+        _end_at_once(main)
+
+
+def _end_at_once(main: Callable[[], None]) -> None:
+    """Do what the interpreter does at its end, but for taking down all that the nursery has imported.
+
+    That takes longer than most commands. Servers are taken down: their threads may still be about.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            raise end from None  # the interpreter says so
+        os._exit(end.code & 0xFF)
 
 
 def _stream(number: int) -> Any:
