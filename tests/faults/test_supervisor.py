@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -68,7 +69,12 @@ def crash(live: Live, agent_id: str) -> int:
     return mark
 
 
-@pytest.mark.parametrize("case", CRASHES)
+def often(cases: Iterable[Any], *same: Any) -> list[Any]:
+    """Cases of a test, of which `same` end a process as another one does: those are for `make test-all`."""
+    return [pytest.param(each, marks=pytest.mark.slow) if each in same else each for each in cases]
+
+
+@pytest.mark.parametrize("case", often(CRASHES, "os.abort", "a signal to itself"))
 def test_a_crashed_server_is_back_without_the_guilty_mod(site: Site, case: str) -> None:
     """On its port; the other mods run, and the guilty one is back once it is changed."""
     statement, how, _ = CRASHES[case]
@@ -174,7 +180,7 @@ def test_a_mod_that_crashes_while_it_is_imported_is_kept_out(site: Site) -> None
         assert live.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", often((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIGHUP))
 def test_a_signal_reaches_the_server_and_ends_both(site: Site, number: signal.Signals) -> None:
     """Cleanly: the code is that of the server, which has told that it stopped."""
     site.mod("other", "pass")
@@ -185,7 +191,7 @@ def test_a_signal_reaches_the_server_and_ends_both(site: Site, number: signal.Si
     assert not os.path.exists(f"/proc/{server}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", often((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIGHUP))
 def test_a_signal_to_the_whole_group_is_no_insisting(site: Site, number: signal.Signals) -> None:
     """Service managers and shells signal every process of theirs: the server hears of it twice, and ends cleanly."""
     site.mod("other", "async def shutdown(self):\n    await asyncio.sleep(0.2)")

@@ -47,20 +47,25 @@ async def test_an_event_is_observed(replayed):
         assert [(each.steps, each.after) for each in seen.changed["counter"]] == [(("counts", "x"), 1)]
 
 
-async def test_nothing_outlives_a_replay(replayed):
-    """Neither state, nor attributes, nor module globals; and the server's own mod never hears of it."""
+async def test_nothing_outlives_a_replay_and_a_given_state_is_where_it_begins(replayed):
+    """Neither state, nor attributes, nor module globals; a given state also where an attribute is made of it.
+
+    The server's own mod never hears of it, and what a handler raises is observed with its place.
+    """
     async with replayed(counter=COUNTER) as net:
         first, second = await net.run("count.up", {"name": "x"}), await net.run("count.up", {"name": "x"})
         assert first.data == second.data == {"count": 1, "times": 1, "seen": 1}
         assert net.network.mods["mods.counter"].times == 0
 
-
-async def test_a_given_state_is_where_it_begins(replayed):
-    """Also where the mod has made an attribute of what the state held when it started."""
-    async with replayed(counter=COUNTER) as net:
         seen = await net.run("count.up", {"name": "x"}, states={"counter": {"plain": {"counts": {"x": 41}}}})
         assert seen.data["count"] == 42
         assert [(each.before, each.after) for each in seen.changed["counter"]] == [(41, 42)]
+
+        seen = await net.run("count.up", {})
+        assert (seen.success, seen.way) == (False, (("counter", "raised"),))
+        (raised,) = seen.raised
+        assert (raised.kind, raised.message, raised.file) == ("KeyError", "'name'", "mods/counter.py")
+        assert raised.function == "CounterMod.up"
 
 
 async def test_it_follows_a_save_in_place(replayed):
@@ -80,16 +85,6 @@ async def test_it_runs_what_runs_and_not_what_is_on_disk(replayed):
         await net.save("mods/counter.py", "this is no python")
         seen = await net.run("count.up", {"name": "x"})
         assert (seen.message, seen.generations) == ("counted up", {"counter": 2})
-
-
-async def test_what_a_handler_raises_is_observed(replayed):
-    """With its place."""
-    async with replayed(counter=COUNTER) as net:
-        seen = await net.run("count.up", {})
-        assert (seen.success, seen.way) == (False, (("counter", "raised"),))
-        (raised,) = seen.raised
-        assert (raised.kind, raised.message, raised.file) == ("KeyError", "'name'", "mods/counter.py")
-        assert raised.function == "CounterMod.up"
 
 
 SEEN_OUTSIDE = {
@@ -125,27 +120,19 @@ async def test_what_would_be_seen_outside_is_refused_and_named(replayed):
                 assert [each.name for each in outside.iterdir()] == ["there"], what
 
 
-@pytest.mark.parametrize(
-    ("what", "said"),
-    [
-        ("loop", "did not end within 0.7 s"),
-        ("exit", "ended the process (exit 3)"),
-        ("crash", "ended the process (SIGSEGV)"),
-    ],
-)
-async def test_a_run_that_ends_badly_is_named_and_the_next_one_runs(replayed, what, said):
-    """It was a fork: the process goes on."""
+async def test_a_run_that_ends_badly_is_named_and_the_next_one_runs(replayed):
+    """It was a fork: the process goes on. Beyond its limit of memory the handler gets a MemoryError."""
     async with replayed(naughty=NAUGHTY) as net:
-        first = await net.answer("naughty.do", {"what": what}, seconds=0.2)
-        pid = net.host.pid
-        assert first == {"cannot": said}
-        assert (await net.run("naughty.do", {"what": "nothing"})).success
-        assert net.host.pid == pid
-
-
-async def test_memory_has_a_limit(replayed):
-    """Beyond it the handler gets a MemoryError."""
-    async with replayed(naughty=NAUGHTY) as net:
+        for what, said in (
+            ("loop", "did not end within 0.7 s"),
+            ("exit", "ended the process (exit 3)"),
+            ("crash", "ended the process (SIGSEGV)"),
+        ):
+            first = await net.answer("naughty.do", {"what": what}, seconds=0.2)
+            pid = net.host.pid
+            assert first == {"cannot": said}
+            assert (await net.run("naughty.do", {"what": "nothing"})).success
+            assert net.host.pid == pid
         seen = await net.run("naughty.do", {"what": "memory"})
         assert [each.kind for each in seen.raised] == ["MemoryError"]
 
