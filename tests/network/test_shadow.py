@@ -87,9 +87,18 @@ async def test_equal_code_does_the_same(work: Workspace) -> None:
 
 
 async def test_nothing_of_a_shadow_leaves(work: Workspace) -> None:
-    """The other mod is asked 50 times, ana gets 50 notices, and no channel is made twice or by the shadow alone."""
-    await work.save_mod("wiki", WIKI.replace('"pages-"', '"shadow-"'), HEAD)
-    await made(work, 50)
+    """The other mod is asked 50 times, ana gets 50 notices, and no channel is made twice or by the shadow alone.
+
+    Its files are in a folder of its own; that it takes longer is seen in its times.
+    """
+    seen = '(self.get_storage_path() / "seen.txt").write_text(title)'
+    late = f"        time.sleep(0.005)\n        {seen}\n        return {{**own"
+    text = WIKI.replace('"pages-"', '"shadow-"').replace("        return {**own", late)
+    await work.save_mod("wiki", text, HEAD)
+    found = await made(work, 50)
+    assert found["times"]["p50_ms"] > found["main_times"]["p50_ms"]
+    folders = [work.instance(each).get_storage_path() for each in ("wiki", "wiki@next")]
+    assert [[file.name for file in each.glob("*")] for each in folders] == [[], ["seen.txt"]]
     assert work.instance("other").state["asked"] == 50
     agent = work.net.directory.agent("ana")
     assert agent is not None
