@@ -304,6 +304,8 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
             ready = market.install(resolved, taken=taken_names(here.workspace), origins={}, offline=chosen.offline)
             for each in wheels:
                 here.files.write(each, None)
+            if wheels:
+                (here.workspace / FOLDER).rmdir()
             return applied(here, ready, chosen, concerned=(), text=text, done=done)
         except BaseException:
             here.files.put_back()

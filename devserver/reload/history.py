@@ -96,7 +96,9 @@ class History:
             self._push(self._reloads, mod_id, past)
             self._undos.pop(mod_id, None)
         if done and self._has_begun:
-            others = tuple(_words(each) for each in done if each.mod_id not in reloaded)
+            # An undo of a promotion brings its line back.
+            back = {past.line.path for past in kept if past.line is not None}
+            others = tuple(_words(each) for each in done if each.mod_id not in reloaded and each.mod_path not in back)
             self._changes.append(_Change(tuple(reloaded), others))
             del self._changes[:-MOST_KEPT]
             self._undone.clear()

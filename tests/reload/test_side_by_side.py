@@ -103,6 +103,7 @@ async def test_a_promotion_is_one_reload_that_can_be_undone(work: Workspace) -> 
     assert list(work.net.running_mods()) == ["wiki"]
     assert work.modules() == ["mods.wiki"]
     done = await work.net.submit(UndoAsked())
+    assert (done.plan.holds, [each.status for each in done.outcomes]) == ((), [Status.APPLIED])
     assert done.then is not None and [each.mod_id for each in done.then.outcomes] == ["wiki@next"]
     assert [await version(work, by=each) for each in ("ana", "bob")] == ["2", "1"]
     await work.save_mod("wiki", wiki(3))
