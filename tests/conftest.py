@@ -49,7 +49,7 @@ def pytest_runtest_makereport(
     report = yield
     for each in getattr(item, "funcargs", {}).values() if report.failed else ():
         if isinstance(each, Workspace):
-            report.sections.append(("facts", "\n".join(map(str, each.facts))))
+            report.sections.append(("facts", "\n".join(map(str, [*each.facts, *each.refused]))))
     return report
 
 

@@ -46,6 +46,7 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.facts: list[Fact] = []
+        self.refused: list[EventResponse] = []
         self.network: AgentNetwork | None = None
         self._thread: LoopThread | None = None
         self.exit_requests: list[BaseException] = []
@@ -133,7 +134,10 @@ class Workspace:
     async def ask(self, name: str, by: str | None = "ana", to: str | None = None, **payload: Any) -> EventResponse:
         """Send an event."""
         event = Event(event_name=name, source_id=by, destination_id=to, payload=payload)
-        return await self.net.process_event(event)
+        answer = await self.net.process_event(event)
+        if not answer.success:
+            self.refused.append(answer)
+        return answer
 
     async def version(self, name: str) -> Any:
         """What `mods.<name>` says of itself when it is asked, as `served` mods do; None when no one answers."""
