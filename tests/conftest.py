@@ -13,6 +13,8 @@ from doors import Doors
 from hypothesis import settings
 from workspaces import Workspace, without_mods
 
+from devserver.live import garbage
+
 # An example that comes late on a busy machine is not a wrong one; `timeout` of pytest bounds what hangs.
 settings.register_profile("facts", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=200)  # of `make test-all`
@@ -38,7 +40,7 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_finish() -> None:
     """Set apart what collecting the tests has made: hundreds of them look through all objects at their end."""
     gc.collect()
-    gc.freeze()
+    garbage.freeze_own()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,7 +51,7 @@ def opened(browser: Any, acted: Acted) -> Iterator[Callable[..., Any]]:
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 860}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda line: written.append(line.text))
         page.on("pageerror", lambda problem: written.append(str(problem)))
         page.goto(f"{acted.url}/_dev/#k={TOKEN}")

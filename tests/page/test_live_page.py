@@ -22,7 +22,7 @@ def show(browser: Any) -> Iterator[Callable[[Live], Any]]:
     def open_it(live: Live) -> Any:
         contexts.append(browser.new_context(viewport={"width": 1400, "height": 860}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda line: written.append(line.text))
         page.on("pageerror", lambda problem: written.append(str(problem)))
         page.goto(f"http://127.0.0.1:{live.port}/_dev/#k={live.token}")
