@@ -11,13 +11,14 @@ import pytest
 from watching import Watching, echo
 from workspaces import mod_text, served
 
+from devserver.loader import modules
 from devserver.model.change import FilesChanged
 from devserver.sources import files, settle
 from devserver.sources.files import digest_of
 from devserver.sources.settle import QUIET_WHEN_EMPTY, Settling
 
 
-async def test_a_saved_source_is_read_once_and_hashed_once(desk: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_saved_source_is_read_hashed_and_compiled_once(desk: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the notification to the swap."""
     file = desk.write("mods/echo/mod.py", echo(0))
     await desk.begin()
@@ -33,6 +34,14 @@ async def test_a_saved_source_is_read_once_and_hashed_once(desk: Watching, monke
         hashed.append(data)
         return digest(data)
 
+    compiled: list[Path] = []
+    compile_text = modules.compile_text
+
+    def counted_compile(path: Path, data: bytes, digest: str) -> modules.Text:
+        compiled.append(path)
+        return compile_text(path, data, digest)
+
+    monkeypatch.setattr(modules, "compile_text", counted_compile)
     for room in ("sources.settle", "sources.files", "loader.finder", "loader.build"):
         monkeypatch.setattr(f"devserver.{room}.digest_of", counted_digest)
     for room in ("sources.settle", "sources.files", "loader.finder", "reload.declared"):
@@ -42,7 +51,7 @@ async def test_a_saved_source_is_read_once_and_hashed_once(desk: Watching, monke
     beside.write_text(echo(1))
     os.replace(beside, file)
     await desk.serves(1)
-    assert reads.count(file) == 1
+    assert reads.count(file) == compiled.count(file) == 1
     assert hashed.count(echo(1).encode()) == 1
 
 
