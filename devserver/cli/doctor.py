@@ -111,8 +111,17 @@ def _machine() -> Iterator[Row]:
     note = "raise it: ulimit -n" if few else f"{_limit(files)} here; a server takes more" if raised > files else ""
     yield Row("machine", "open files", _limit(raised), note, not few)
     yield Row("machine", "core dumps", "none", "a server leaves none: secrets would be in them")
+    yield _replays()
     yield from _watches()
     yield _engine()
+
+
+def _replays() -> Row:
+    from devserver.replay.sandbox import has_kernel
+
+    able = has_kernel()
+    rest = "the kernel and an audit hook" if able else "an audit hook alone: code in C may reach it"
+    return Row("machine", "replays", "no network", f"kept away by {rest}")
 
 
 def _engine() -> Row:

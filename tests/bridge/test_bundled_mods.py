@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -12,6 +13,8 @@ from bundled import KEPT, MODS, Bundled, inner, put, shown
 from workspaces import Workspace, until
 
 from devserver.model.facts import LeftBehind, ModError, Status
+from devserver.replay.code import code_now
+from devserver.replay.host import Host
 
 each_mod = pytest.mark.parametrize("mod", MODS, ids=[each.mod_id for each in MODS])
 
@@ -47,6 +50,24 @@ async def test_a_mod_loads_at_run_time_answers_and_unloads(work: Workspace, mod:
     assert mod.mod_id not in work.running()
     if mod.show is not None:
         assert "no mod handles it" in (await work.ask(mod.show[0])).message
+    assert complaints(work) == []
+
+
+async def test_an_event_is_replayed_as_on_a_mod_that_has_just_started(work: Workspace) -> None:
+    """In the replay process, which has the package as well; the mod that serves hears nothing of it."""
+    messaging = next(each for each in MODS if each.mod_id == "messaging")
+    await start(work, messaging)
+    told = await put(work, messaging)
+    before = await shown(work, messaging, told)
+    host = Host(work.net.workspace, os.environ)
+    event = {"event_name": "thread.channels.list", "source_id": "ana", "payload": {"action": "list_channels"}}
+    try:
+        asked = {"do": "run", "event": event, "seconds": 5.0}
+        answer = await host.ask(code_now(work.net.engine), work.net.config, asked, 5.0)
+    finally:
+        await host.end()
+    assert answer["seen"]["success"] and answer["seen"]["way"] == [["messaging", "answered"]]
+    assert await shown(work, messaging, told) == before
     assert complaints(work) == []
 
 

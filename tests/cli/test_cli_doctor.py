@@ -41,6 +41,7 @@ def test_without_a_network_the_machine_is_looked_at(tmp_path: Path) -> None:
     found = rows(tmp_path)
     assert found["network.yaml"]["value"] == "none"
     assert found["python"]["group"] == "machine"
+    assert found["replays"]["value"] == "no network"
     assert oa_dev(tmp_path, "doctor").returncode == 0
 
 
