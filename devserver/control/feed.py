@@ -179,7 +179,9 @@ class FeedApi:
         recorder = self._views.recorder
         entry = None if asked is None else recorder.find(asked)
         if asked is None or entry is None:
-            sentence = f"the event #{asked} is not kept: its way has not ended, or {recorder.kept} later ones have"
+            sentence = (
+                f"the event #{asked} is not kept: its way has not ended, or it is not among the latest {recorder.kept}"
+            )
             return refused("no_such_event", sentence, 404)
         row, rest = from_json(row_of(entry)), rest_of(entry)
         errors = rest.get("errors", [])
