@@ -263,6 +263,10 @@ class Registry:
         found = self._away.get(name) or next((s for s in self._away.values() if module_of(s.mod_path) == path), None)
         return None if found is None or self._is_live(found.mod_id) else found
 
+    def has_moved(self, mod_id: str) -> bool:
+        """Return whether a mod that ran here runs on another host now."""
+        return mod_id in self.moved and not self._is_live(mod_id)
+
     def _is_live(self, mod_id: str) -> bool:
         slot = self._slots.get(mod_id)
         return slot is not None and slot.live is not None

@@ -289,6 +289,9 @@ class Dispatcher:
         """Ask the generation that is live when the gate lets the event in."""
         if slot.gate.shut and not _is_awaited_by(slot):
             return self._offer_behind(slot, event, way)
+        if slot.live is None and slot.host and self.far is not None:
+            # It has moved since the event began its way.
+            return self.far.moved(slot, event, way)
         return self._ask(slot.live, event, way)
 
     async def _offer_behind(self, slot: Slot, event: Event, way: Way) -> EventResponse | None:

@@ -12,7 +12,7 @@ from devserver.live.registry import Registry, Slot
 from devserver.model.event import Event, EventResponse, new_event_id
 from devserver.network.agent import Delivery, FarDelivery
 from devserver.network.answers import Answers
-from devserver.network.others import HOST_LOST, Asked, Others, Reply, served
+from devserver.network.others import HOST_LOST, STALE_SEAT, Asked, Others, Reply, served
 from devserver.network.way import Trace, Way
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Far:
         finally:
             served.reset(token)
             told = answer or _PASSED
+            if (told.data or {}).get("code") == STALE_SEAT:
+                self._answers.leave_out(event.source_id, asked.key)
             way.end(event, told, self._answers.end(event.source_id, asked.key, told))
         return Reply(answer, way.errors, way.visits if isinstance(way, Trace) else ())
 
@@ -101,6 +103,10 @@ class Far:
         return delivery.with_more(await self.others.deliver(event, delivery.away))
 
     async def _serve(self, asked: Asked, way: Way) -> EventResponse | None:
+        if gone := [each for each in asked.mods if self._registry.has_moved(each)]:
+            # Since the seat was looked at, on another thread.
+            words = f"{', '.join(gone)} sits on another host now; send again"
+            return EventResponse(False, words, {"code": STALE_SEAT}, asked.event.event_name)
         if asked.whole:
             return await self._dispatcher.to_one(asked.mods[0], asked.event, way)
         found = [self._registry.find(each) for each in asked.mods]

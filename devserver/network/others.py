@@ -16,7 +16,9 @@ from devserver.model.trace import Visit
 from devserver.network.agent import Agent, FarDelivery, Registration
 
 HOST_LOST = "host_lost"
-UNKNOWN = frozenset({HOST_LOST, "host_away", "host_busy", "engine_away", "stale_seat"})
+STALE_SEAT = "stale_seat"
+"""The code of an ask that was not handled, because its mods sit on another host."""
+UNKNOWN = frozenset({HOST_LOST, "host_away", "host_busy", "engine_away", STALE_SEAT})
 """The codes of answers that say nothing of what a mod did: sent again, the event is tried again."""
 
 

@@ -467,6 +467,26 @@ async def test_a_mod_that_moved_since_the_event_was_routed_is_asked_where_it_is(
         assert reply.answer is not None and reply.answer.success, reply.answer
 
 
+async def test_an_ask_whose_mod_has_left_meanwhile_is_sent_to_where_it_is(together: Together) -> None:
+    """Between the look at the seat and the turn of the mods' thread it can move away: then the ask is refused and not
+    passed by, and handled where it is sent again. An event that waits for another mod meets it at its new host."""
+    laptop = await together.author(chat=CHAT)
+    registry = laptop.engine.registry
+    slot = registry.find("chat")
+    asked = Asked(event=event("chat.say", "ana"), mods=("chat",), key="1")
+    assert (await laptop.unload_mod("chat")).success
+    registry.moved["chat"] = "gpu-1"
+    reply = await laptop.serve(asked)
+    assert reply.answer is not None and reply.answer.data == {"code": "stale_seat"}
+    assert (await laptop.load_mod("mods.chat")).success
+    reply = await laptop.serve(asked)
+    assert reply.answer is not None and reply.answer.success, "the refusal was not its answer"
+    slot.host = "laptop"
+    way = laptop._dispatcher.begin(asked.event)
+    told = await laptop._dispatcher.offer(slot, event("chat.say", "ana"), way)
+    assert told is not None and told.success
+
+
 async def test_a_second_author_and_a_second_host_of_one_name_are_refused(together: Together) -> None:
     """Each is told who is there, and what to do; the first goes on."""
     await together.author(chat=CHAT)
