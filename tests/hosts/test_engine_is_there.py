@@ -22,6 +22,9 @@ from devserver.hosts.link import Conflict, EngineAway, EngineRefused, Link, Mess
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import AGENTS, CODE, DECISIONS, HOSTS
 
+PATIENCE = 30.0
+"""Seconds for what comes at once where the machine's disk does not stall."""
+
 
 async def test_says_which_engine_runs(rig: Rig, record_property: Any) -> None:
     """The engine of these tests is the nats-server on PATH, else that of the package, and says its version."""
@@ -89,7 +92,7 @@ async def test_a_host_cannot_write_what_others_run(rig: Rig) -> None:
     await host.publish(f"$JS.API.DIRECT.GET.{names.bucket_stream(AGENTS)}", last, reply=names.key(CODE, "15"))
     await host.publish(f"OA.CODE.DIRECT.GET.{code}", b'{"last_by_subj":"%s"}' % key.encode(), reply=key)
     await host.flush()
-    await asyncio.wait_for(_until(lambda: len(refused) == 6), 5)
+    await asyncio.wait_for(_until(lambda: len(refused) == 6), PATIENCE)
     kept = await host.last_values(code, f"$KV.{names.bucket(CODE)}.>")
     assert [(each.subject, each.data) for each in kept] == [(key, b'{"files":31}')]
 
@@ -116,7 +119,7 @@ async def test_a_host_may_do_what_a_host_does(rig: Rig) -> None:
         for _ in range(2):  # a repeat of one id is kept once
             await one.store(names.out("two"), b"%d" % number, message_id=f"{number}.two")
     listening = await two.consume(names.out_stream, names.consumer("two"), names.out("two"), heard)
-    await asyncio.wait_for(_until(lambda: len(got) == 3), 5)
+    await asyncio.wait_for(_until(lambda: len(got) == 3), PATIENCE)
     assert got == [b"0", b"1", b"2"]
     await _until_empty(one, names.out_stream)
     await listening.end()
@@ -131,7 +134,7 @@ async def test_a_bucket_is_followed_over_a_crash_of_the_engine(rig: Rig) -> None
     written = Followed(author, rig.names, HOSTS)
     await written.put(("one",), {"run": "a"})
     revision = await written.put(("two",), {"run": "b"})
-    assert await rows.until(revision)
+    assert await rows.until(revision, seconds=PATIENCE)
     assert {key: row.values["run"] for key, row in rows.rows.items()} == {("one",): "a", ("two",): "b"}
     away, back = asyncio.Event(), asyncio.Event()
     host.on_away.append(away.set)
@@ -148,16 +151,16 @@ async def test_a_bucket_is_followed_over_a_crash_of_the_engine(rig: Rig) -> None
 
     author._client._reconnected_cb = reconnected
     await rig.crash()
-    await asyncio.wait_for(away.wait(), 5)
+    await asyncio.wait_for(away.wait(), PATIENCE)
     with pytest.raises(EngineAway):
         await written.put(("three",), {})
     await rig.engine.start("demo")
-    await asyncio.wait_for(back.wait(), 5)
-    await asyncio.wait_for(_until(lambda: author.connected), 5)
+    await asyncio.wait_for(back.wait(), PATIENCE)
+    await asyncio.wait_for(_until(lambda: author.connected), PATIENCE)
     # Not a moment before: what was lost with the connection would be taken for lost once more.
     assert told == [False]
     revision = await written.delete(("one",))
-    assert await rows.until(revision) and ("one",) not in rows.rows and ("two",) in rows.rows
+    assert await rows.until(revision, seconds=PATIENCE) and ("one",) not in rows.rows and ("two",) in rows.rows
     await rows.end()
 
 
@@ -174,17 +177,17 @@ async def test_a_host_is_there_while_it_is_heard(rig: Rig) -> None:
     one.on_refused.append(seen.append)
     await one.begin()
     await two.begin()
-    await asyncio.wait_for(_until(lambda: one.alive("two")), 5)
+    await asyncio.wait_for(_until(lambda: one.alive("two")), PATIENCE)
     await two._work.end()
     clock[0] = 2.6
-    await asyncio.wait_for(_until(lambda: not one.alive("two")), 5)
+    await asyncio.wait_for(_until(lambda: not one.alive("two")), PATIENCE)
     two.beat_now()
     await two.begin()
-    await asyncio.wait_for(_until(lambda: one.alive("two")), 5)
+    await asyncio.wait_for(_until(lambda: one.alive("two")), PATIENCE)
     await two.end()
-    await asyncio.wait_for(_until(lambda: "two" not in one.all), 5)
+    await asyncio.wait_for(_until(lambda: "two" not in one.all), PATIENCE)
     await twin.begin()
-    await asyncio.wait_for(_until(lambda: len(seen) == 5), 5)
+    await asyncio.wait_for(_until(lambda: len(seen) == 5), PATIENCE)
     assert seen[0] == "+two 3 None" and seen[1] == "-two 2.6" and seen[2].startswith("+two 3 ")
     assert seen[3:] == ["-two 0.0", "another process says that it is host one: its run is c"]
     for each in (one, twin):
@@ -200,10 +203,10 @@ async def test_a_host_that_was_held_up_itself_takes_no_other_for_dead(rig: Rig) 
     one.on_go.append(lambda member, silent: gone.append(member.host))
     await one.begin()
     await two.begin()
-    await asyncio.wait_for(_until(lambda: one.alive("two")), 5)
+    await asyncio.wait_for(_until(lambda: one.alive("two")), PATIENCE)
     clock[0] = 2.6
     time.sleep(0.7)  # noqa: ASYNC251 - the process that does not run is what is tried here
-    await asyncio.wait_for(_until(lambda: one.all["two"].heard == 2.6), 5)
+    await asyncio.wait_for(_until(lambda: one.all["two"].heard == 2.6), PATIENCE)
     assert not gone
     for each in (one, two):
         await each.end()
@@ -247,7 +250,7 @@ async def test_a_queue_and_silence_wait_until_all_is_taken_up_again(rig: Rig) ->
     clock[0] = 10.0
     await author.store(names.out("gpu-1"), b"2")
     await proxy.open()
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), PATIENCE)
     await author.store(names.out("gpu-1"), b"3")
     await host.flush()
     before = looks[0]
