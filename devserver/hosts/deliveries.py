@@ -96,10 +96,10 @@ class Deliveries:
     def __init__(self, link: Link, names: Names, *, host: str, hold_seconds: float = 5.0) -> None:
         self.place: Callable[[Parcel, Callable[[str], Letter | None]], Any] = _nowhere
         """Puts a parcel where its agents are: set by `identities`, which knows that."""
-        self.on_mark: Callable[[Mapping[str, Any]], None] = _ignore
+        self.on_mark: Callable[[Mapping[str, Any]], None] = lambda values: None
         """Told of a message that is not a delivery: that all of an agent has arrived, that all before it was seen."""
-        self.sent = self.taken = self.again = 0
-        """How many messages were sent, were taken off the engine, and came more than once."""
+        self.sent = 0
+        """How many messages were sent."""
         self._link, self._names, self._host, self._hold_seconds = link, names, host, hold_seconds
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, _Open] = {}
@@ -208,7 +208,6 @@ class Deliveries:
         if known is not None:
             # It waits here already: from now on it is taken off by this number.
             known.reply = message.reply
-            self.again += 1
             return
         opened = self._open[message.revision] = _Open(message.reply)
         try:
@@ -232,7 +231,6 @@ class Deliveries:
         before."""
         seen = self._seen.setdefault(agent_id, OrderedDict())
         if kept.delivery in seen:
-            self.again += 1
             return None
         seen[kept.delivery] = None
         if len(seen) > _REMEMBERED:
@@ -263,7 +261,6 @@ class Deliveries:
         opened.left -= 1
         if opened.left <= 0:
             del self._open[mark]
-            self.taken += 1
             _running.begin(self._take(opened.reply))
 
     async def _take(self, reply: str) -> None:
@@ -277,10 +274,6 @@ _running = Work()
 
 
 async def _nowhere(parcel: Parcel, letter: Callable[[str], Letter | None]) -> None:
-    return None
-
-
-def _ignore(values: Mapping[str, Any]) -> None:
     return None
 
 

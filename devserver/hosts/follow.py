@@ -40,17 +40,14 @@ Changed = Callable[[Key, Row | None, Row | None], None]
 class Followed:
     """The rows of one bucket. `rows` is replaced as a whole, so that any thread may read it."""
 
-    def __init__(self, link: Link, names: Names, kind: str, *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, link: Link, names: Names, kind: str) -> None:
         self.rows: Mapping[Key, Row] = {}
         self.revision = 0
         """The highest revision that was seen."""
         self.on_change: list[Changed] = []
-        self.unreadable = 0
-        """How many values were not taken, because they could not be read."""
         self._link, self._names, self._kind = link, names, kind
         self._stream = names.bucket_stream(kind)
         self._subject = f"$KV.{names.bucket(kind)}.>"
-        self._look_seconds = look_seconds
         self._seen: dict[Key, int] = {}
         """The revision of the last message of each key, those that say that it is gone included."""
         self._listening: Listening | None = None
@@ -166,7 +163,7 @@ class Followed:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(self._look_seconds)
+            await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.look()
             except DevServerError:
@@ -183,7 +180,6 @@ class Followed:
             else:
                 row = Row(parse_object(message.data), message.revision)
         except (ValueError, Malformed):
-            self.unreadable += 1
             return None
         self._taken(key, row, message.revision)
         return key

@@ -472,11 +472,11 @@ class Host:
                 "hosts": [self._own_row()],
             }
         members = sorted(self._members.all.values(), key=lambda each: each.host)
-        agents = [each for each in self._network.directory.agents() if each.host]
+        agents, beat = [each for each in self._network.directory.agents() if each.host], self._beat()
         here = self._own_row() | {
-            "mods": self._told(self.rooms.of(self.name) or self._live()),
+            "mods": self._told(self.rooms.of(self.name) or beat["mods"]),
             "agents": self._network.directory.count() - len(agents),
-            "connected": self._beat()["agents"],
+            "connected": beat["agents"],
             "waiting": self._deliveries.waiting,
         }
         others = [self._row(each, sum(agent.host == each.host for agent in agents)) for each in members]
@@ -486,9 +486,6 @@ class Host:
             "unknown": self.asks.unknown,
         }
         return {"network": self.names.network, "engine": engine, "hosts": [here, *others]}
-
-    def _live(self) -> list[str]:
-        return [each.mod_id for each in self._network.engine.registry.live]
 
     def _own_row(self) -> dict[str, Any]:
         """This host, as far as it knows without the others."""

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,7 +124,9 @@ class Identities:
         """Register an agent here; as `Directory.register`, and engine_away where that cannot be known to be right."""
         for _ in range(_TRIES):
             if agent_id_problem(agent_id) is None:
-                await self._refresh(agent_id)
+                # Without an engine, where it is as far as that was known.
+                with suppress(DevServerError):
+                    await self._rows.refresh(agent_id)
             admitted = self._directory.admit(agent_id, metadata, **wishes)
             row = self._rows.get(admitted.agent_id)
             known = admitted.known
@@ -143,13 +146,6 @@ class Identities:
                 if self._claims.get(admitted.agent_id) is claim:
                     del self._claims[admitted.agent_id]
         raise EventRefused("agent_id_taken", f"the agent id {agent_id!r} is claimed by several hosts at once")
-
-    async def _refresh(self, agent_id: str) -> None:
-        """Know where an agent is now; without an engine, as far as it was known."""
-        try:
-            await self._rows.refresh(agent_id)
-        except DevServerError:
-            return
 
     async def _claim(self, admitted: Admitted, row: Row | None, last: int) -> Registration:
         before = None if row is None else row.values
@@ -288,7 +284,8 @@ class Identities:
                 await asyncio.wait((claim,), timeout=5.0)
             agent = self._directory.agent(agent_id)
             if agent is None or epoch > agent.epoch:
-                await self._queues.look(self._rows)
+                with suppress(DevServerError):
+                    await self._rows.look()
                 agent = self._directory.agent(agent_id)
             if agent is None:
                 continue

@@ -101,16 +101,14 @@ class Stored:
 class Listening:
     """A subscription, until `end`."""
 
-    def __init__(self, subscription: Subscription, after: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._subscription, self._after = subscription, after
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
 
     async def end(self) -> None:
         """Hear nothing more. Never raises: without a connection there is nothing to end."""
         try:
             await self._subscription.unsubscribe()
-            if self._after is not None:
-                await self._after()
-        except (Error, DevServerError):
+        except Error:
             pass
 
 

@@ -81,7 +81,7 @@ class Follower:
         """The last revision that serves here."""
         self.ordered: Callable[[Sequence[str]], None] = lambda order: None
         """Told the order of all mods of the network."""
-        self.settled: Callable[[], Awaitable[object]] = _at_once
+        self.settled: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
         """Waits until this host knows which mods are still its own, after it was cut off."""
         self._copied: dict[str, tuple[str, str]] = {}
         """The last copy of the state of each mod (by module): its digest, and the copy as text."""
@@ -221,22 +221,22 @@ class Follower:
             return
         del self.adrift[revision]
         if word is Word.COMMIT:
-            digests = await self.copies.fetch(revision)
-            plan = self.planned(part, {**self._as_published(part), **digests})
-            await self.engine.submit(PartAsked(plan, None, part.numbers))
+            await self.engine.submit(PartAsked(await self.plan_of(part), None, part.numbers))
             self.opened = max(self.opened, revision)
         if not self.adrift:
             self._settled.set()
 
-    def planned(self, part: Part, digests: Mapping[Any, str | None]) -> Plan:
-        """Return a part as a plan of this host. It loads what it cannot undo: the former sources came along."""
-        plan = part.plan(self.engine.roots.workspace, digests)
+    async def plan_of(self, part: Part) -> Plan:
+        """Fetch the code of a part, and return the part as a plan of this host.
+
+        It loads what it cannot undo: the former sources came along. Raises BadCode, EngineAway and others.
+        """
+        copies = self.copies
+        fetched = await copies.fetch(part.revision)
+        known = {copies.folder / path: copies.files.get(path) for path in part.changed}
+        plan = part.plan(self.engine.roots.workspace, {**known, **fetched})
         can = plan.undo and self.engine.knowledge.can_undo((each.mod_id for each in part.steps), redo=plan.redo)
         return plan if can or not plan.undo else replace(plan, undo=False, redo=False)
-
-    def _as_published(self, part: Part) -> dict[Any, str | None]:
-        folder = self.copies.folder
-        return {folder / path: self.copies.files.get(path) for path in part.changed}
 
     async def ask_abort(self, revision: int) -> Word | None:
         """Ask for an abort, and return what stands then; None where the engine cannot be reached."""
@@ -253,10 +253,6 @@ class Follower:
             return None
         row = self.decisions.get(str(revision))
         return None if row is None else Word(str(row.values.get("word")))
-
-
-async def _at_once() -> None:
-    return
 
 
 class Carrying:
@@ -292,12 +288,10 @@ class Carrying:
         """Carry the part out, to whichever end."""
         follower, engine = self._follower, self._follower.engine
         try:
-            digests = await follower.copies.fetch(self.part.revision)
+            plan = await follower.plan_of(self.part)
         except (BadCode, DevServerError) as error:
             self._vote_no(self.part.steps[0].mod_id if self.part.steps else "", ErrorFacts("BadCode", str(error)))
             return ()
-        known = {follower.copies.folder / path: follower.copies.files.get(path) for path in self.part.changed}
-        plan = follower.planned(self.part, {**known, **digests})
         try:
             done = await engine.submit(PartAsked(plan, self, self.part.numbers, cause=self.part.cause))
         except Exception as error:
@@ -308,12 +302,8 @@ class Carrying:
         failed = next((each for each in done.outcomes if each.status is not Status.APPLIED), None)
         if failed is not None:
             facts = failed.error or ErrorFacts("Skipped", failed.reason)
-            self._vote_no(failed.mod_id, facts, self._touched())
+            self._vote_no(failed.mod_id, facts, sources_to_dict(engine.touched, engine.roots.workspace))
         return done.outcomes
-
-    def _touched(self) -> dict[str, str | None]:
-        engine = self._follower.engine
-        return sources_to_dict(engine.touched, engine.roots.workspace)
 
     def _vote_no(self, mod_id: str, facts: ErrorFacts, touched: Mapping[str, Any] | None = None) -> None:
         self.comes(Came.FAILED)

@@ -13,7 +13,6 @@ from typing import Any
 
 from devserver.errors import DevServerError
 from devserver.hosts.deliveries import Deliveries, Parcel, parcels_of
-from devserver.hosts.follow import Followed
 from devserver.hosts.link import EngineAway, EngineRefused, Link, Listening, Message, QueueFull
 from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
@@ -95,13 +94,6 @@ class Queues:
     async def say_end(self, host: str, agent_id: str, epoch: int) -> None:
         """Say that an agent's host before has nothing more for it."""
         await self.say(host, {"mark": "end", "agent": agent_id, "epoch": epoch})
-
-    async def look(self, rows: Followed) -> None:
-        """Look whether a bucket has changed, if the engine is there."""
-        try:
-            await rows.look()
-        except DevServerError:
-            return
 
     def moved(self, agent_id: str) -> None:
         """An agent has gone on to another host: what a dead one has left for it follows."""

@@ -91,9 +91,6 @@ class Silence:
         """The heartbeat that this host sent then is back: what others sent before it has been heard."""
         self._whole_until = max(self._whole_until, sent)
 
-    def forget(self, host: str) -> None:
-        self._heard.pop(host, None)
-
     def dead(self) -> tuple[str, ...]:
         """Return the hosts that count as dead."""
         if self._is_deaf:
