@@ -360,7 +360,7 @@ class LoadedModules:
         before = self.current
         for name in names:
             loaded = before.get(name)
-            if loaded is not None and sys.modules.pop(name, None) is not None:
+            if loaded is not None and _taken(name) is not None:
                 _pin(loaded, before)
         return before
 
@@ -370,7 +370,7 @@ class LoadedModules:
         for name in chosen:
             now = self._loaded.get(name)
             if now is not None and now is not before.get(name) and sys.modules.get(name) is now.exported:
-                unbind(name, sys.modules.pop(name))
+                unbind(name, _taken(name))
         self.put({name: before.get(name) for name in chosen})
         for name in chosen:
             loaded = before.get(name)
@@ -401,8 +401,7 @@ class LoadedModules:
                 _pin(loaded, before)
                 loaded.changes.end()
                 if sys.modules.get(name) is loaded.exported:
-                    del sys.modules[name]
-                    unbind(name, loaded.exported)
+                    unbind(name, _taken(name))
                     drop_empty_namespaces(name)
 
     def _set(self, name: str, loaded: Loaded | None) -> None:
@@ -459,6 +458,17 @@ def _pin(loaded: Loaded, modules: ModuleSet | None) -> None:
     scope = scope_in(vars(loaded.module))
     if scope is not None:
         scope.own = modules
+
+
+def _taken(name: str) -> Any:
+    """Take a module out of Python's table and return it; None for none.
+
+    The file of its name is forgotten where `inspect` keeps it: the next module of that name may have another, or none.
+    """
+    if (found := sys.modules.get("inspect")) is not None:
+        tables = vars(found)
+        tables.get("modulesbyfile", {}).pop(tables.get("_filesbymodname", {}).pop(name, None), None)
+    return sys.modules.pop(name, None)
 
 
 def bind(name: str, module: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 
 from tests.loader.conftest import Workshop
@@ -56,3 +57,16 @@ async def test_a_set_never_changes(workshop: Workshop) -> None:
     workshop.build("entry", entry="entry").keep()
     assert before["entry"] is old
     assert workshop.finder.modules.current["entry"] is not old
+
+
+async def test_inspect_goes_along_where_a_file_becomes_a_folder(workshop: Workshop) -> None:
+    """It keeps the file of each name, and would take the package without a file for a module that is built in."""
+    code, file, folder = compile("", "", "exec"), workshop.folder / "echo.py", workshop.folder / "echo"
+    workshop.write("echo", "N = 1\n")
+    workshop.build(entry="echo").keep()
+    assert inspect.getmodule(code, str(file)) is sys.modules["echo"]
+    file.unlink()
+    workshop.write("echo.mod", "N = 2\n")
+    workshop.build("echo", entry="echo.mod").keep()
+    assert inspect.getmodule(code, str(folder / "mod.py")) is sys.modules["echo.mod"]
+    assert inspect.getmodule(code, str(file)) is None
