@@ -37,26 +37,33 @@ class Leaving:
         self._code = code
         self._latest = time.monotonic() + LEAVE_SECONDS
         self._sooner = threading.Event()
+        self._callbacks_due = threading.Event()
 
     def begin(self) -> None:
         """Limit the time of the process from now on."""
-        threading.Thread(target=self._cut_short, name="oa-dev end", daemon=True).start()
+        # From Python 3.12 on no thread can be started once the interpreter waits for those of mods.
+        callbacks = threading.Thread(target=self._call_back, name="oa-dev exit callbacks", daemon=True)
+        callbacks.start()
+        threading.Thread(target=self._cut_short, args=(callbacks,), name="oa-dev end", daemon=True).start()
 
     def all_told(self) -> None:
         """Note that all our work is done: the rest gets only the time to end by itself."""
         self._latest = min(self._latest, time.monotonic() + _LAST_SECONDS)
         self._sooner.set()
 
-    def _cut_short(self) -> None:
+    def _cut_short(self, callbacks: threading.Thread) -> None:
         self._sooner.wait(self._latest - time.monotonic())
         time.sleep(max(0.0, self._latest - time.monotonic()))
         self._last_words()
         _end_workers()
         # Exit callbacks run on another thread, which may hang.
-        callbacks = threading.Thread(target=atexit._run_exitfuncs, name="oa-dev exit callbacks", daemon=True)
-        callbacks.start()
+        self._callbacks_due.set()
         callbacks.join(_CALLBACKS)
         os._exit(self._code)
+
+    def _call_back(self) -> None:
+        self._callbacks_due.wait()
+        atexit._run_exitfuncs()
 
 
 def _end_workers() -> None:
