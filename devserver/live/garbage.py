@@ -8,7 +8,6 @@ which the census calls in a quiet moment.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 import time
@@ -23,8 +22,6 @@ time."""
 _SELDOM = 50
 """While mods are frozen, a full collection comes after so many of the middle ones: its garbage is
 short-lived."""
-_SETTLED_SECONDS = 60.0
-"""Seconds after the start in which lasting objects have come, agents among them."""
 _PER_BLOCK = 1.2e-7
 """The rough cost of a collection for each allocated block, in seconds."""
 
@@ -68,14 +65,8 @@ def end_start() -> None:
     _freeze_where_felt()
 
 
-async def settle_later() -> None:
-    """Freeze what the first minute has brought, as agents, if a collection would be felt."""
-    await asyncio.sleep(_SETTLED_SECONDS)
-    settle()
-
-
 def settle() -> None:
-    """Freeze what has come since the start, if a collection would be felt."""
+    """Freeze what the first minute has brought, as agents, if a collection would be felt."""
     _freeze_where_felt()
 
 

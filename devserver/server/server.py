@@ -296,8 +296,13 @@ class Server:
         await self._network.initialize()
         await self.hosting.open()
         garbage.end_start()
-        self._begin(garbage.settle_later())
+        self._begin(self._settle_garbage())
         await self._announce_ready()
+
+    async def _settle_garbage(self) -> None:
+        # Until then lasting objects come, agents among them.
+        await asyncio.sleep(60)
+        garbage.settle()
 
     async def _announce_ready(self) -> None:
         if self._files.are_ours:
