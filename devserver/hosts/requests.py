@@ -5,13 +5,14 @@ Each host decides for itself what it answers; the credentials of a host prove on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from devserver.errors import DevServerError
 from devserver.hosts.link import EngineAway, Link, Listening, Message, NoHost
-from devserver.hosts.members import Members
+from devserver.hosts.members import Member, Members
 from devserver.hosts.names import Names
 from devserver.hosts.work import Work
 from devserver.model.encoding import from_json, to_json
@@ -53,18 +54,42 @@ class Requests:
             await self._listening.end()
         await self._work.end()
 
+    async def read(self, host: str, path: str, query: Mapping[str, str]) -> Answer:
+        """Ask a host for what changes nothing, as `ask` does, for as long as it is there."""
+        asking, over = asyncio.ensure_future(self.ask(host, path, {}, query)), asyncio.Event()
+
+        def went(member: Member, seconds: float | None) -> None:
+            if member.host == host:
+                over.set()
+
+        # One that comes has ended before, perhaps unheard: it does not know of the question.
+        hooks = (self._members.on_go, self._members.on_come)
+        waiting = asyncio.ensure_future(over.wait())
+        try:
+            for each in hooks:
+                each.append(went)
+            await asyncio.wait((asking, waiting), return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else self._away(host)
+        finally:
+            for each in hooks:
+                each.remove(went)
+            asking.cancel()
+            waiting.cancel()
+
+    def _away(self, host: str) -> Answer:
+        return refused("host_away", f"host {host} is away; ask again when it is back", 503)
+
     async def ask(self, host: str, path: str, body: Mapping[str, Any], query: Mapping[str, str]) -> Answer:
         """Ask a host. Never raises: a host that does not answer is an answer with status 503."""
-        away = refused("host_away", f"host {host} is away; ask again when it is back", 503)
         if self._link.connected and not self._members.alive(host):
-            return away  # its connection may outlive it: it would not answer, and not be refused
+            return self._away(host)  # its connection may outlive it: it would not answer, and not be refused
         values = {"path": path, "by": self._host, "body": dict(body), "query": dict(query)}
         try:
             raw = await self._link.request(self._names.request(host), to_json(values), seconds=_ANSWER_SECONDS)
             told = parse_object(raw)
             return Answer(to_json(told["body"]), int(told["status"]))
         except NoHost:
-            return away
+            return self._away(host)
         except EngineAway:
             return refused("engine_away", f"the engine is unreachable, so host {host} was not asked; ask again", 503)
         except (DevServerError, Malformed, LookupError, TypeError, ValueError) as error:

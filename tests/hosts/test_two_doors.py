@@ -18,6 +18,7 @@ from devserver.model.event import Event
 from devserver.model.facts import EngineSeen, HostSeen, HostState
 from devserver.model.principal import agent_principal
 from devserver.network.others import Asked
+from devserver.transports.http.answers import Answer
 
 CHAT = """
 class ChatMod(BaseMod):
@@ -289,6 +290,25 @@ async def test_a_host_that_comes_back_gives_its_agents_what_waited(together: Tog
     back = await together.join("gpu-1")
     assert await taken(back, "bob", 5) == [0, 1, 2, 3, 4]
     assert back.directory.authenticate("bob", secret) is not None
+
+
+async def test_a_question_about_events_ends_with_the_host_that_it_was_asked(together: Together) -> None:
+    """Who follows the events of all hosts is told, and asks again; it took 85 seconds."""
+    await together.author(chat=CHAT)
+    await together.join("gpu-1")
+    await together.all_know()
+    held = asyncio.Event()
+
+    async def hold(asked: object) -> Answer:
+        held.set()
+        return await asyncio.Future()
+
+    together.hosts["gpu-1"].requests.answer = hold
+    asking = asyncio.create_task(together.hosts["laptop"].requests.read("gpu-1", "/_dev/feed", {"seconds": "20"}))
+    await held.wait()
+    await together.kill("gpu-1")
+    answer = await asyncio.wait_for(asking, 30)
+    assert (answer.status, json.loads(answer.body)["code"]) == (503, "host_away")
 
 
 async def test_the_author_away_is_waited_for_and_then_named(together: Together) -> None:
