@@ -153,7 +153,7 @@ def test_a_mod_moves_to_the_other_host_and_back(pair: Pair, agents: dict[str, Ag
         assert ("runs_on: gpu-1" in (pair.laptop.site.folder / "network.yaml").read_text()) == (to == "gpu-1")
         mark, word = pair.laptop.mark(), f"from {to}"
         pair.laptop.site.mod("echo", ECHO.format(word=word))
-        saved = pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
+        saved = pair.laptop.line("outcome", since=mark, mod_id="echo", action="reload", status="applied")
         assert saved["host"] == ("gpu-1" if to == "gpu-1" else "")
         generation += 2
         assert saved["generation"] == generation, "the numbers go on wherever it runs"

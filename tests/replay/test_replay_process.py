@@ -20,7 +20,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process has ended; one that no one has looked after yet has ended, too."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
