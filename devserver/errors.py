@@ -17,7 +17,7 @@
     ├── BadLock, BadWants     what is locked, or is to be, cannot be read (market/lock, market/wants)
     ├── NothingSuits          no set of packages suits all that is wanted, with both sides (market/sync)
     ├── OtherContents, OtherPublisher         what an index has under a version is not what was locked (market/sync)
-    ├── NotAttested       a release whose attestations do not hold (market/releases)
+    ├── BadAttestation        a release whose attestations do not hold (market/releases)
     ├── NotAdded              a mod was not brought for this run, with a code (reload/adding)
     ├── NotBeside             a version that cannot run beside its mod (market/beside)
     ├── Busy, NotInstalled    another process changes what is installed, or it is not here (market/folder)

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from hosts_pair import begin, each_of, send, with_host
+from hosts_pair import begin, each_of, run, send, with_host
 
 from devserver.hosts.credentials import read
 from devserver.hosts.engine import JOIN, Engine
@@ -21,19 +19,6 @@ from devserver.hosts.wanted import Wanted
 
 _CROWD = 1000
 _REST = 0.05
-
-
-async def main(samples: int) -> None:
-    """Measure. The others end with their input."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        engine = Engine(folder / "engine")
-        await engine.start("bench", port=-1)
-        try:
-            async with AsyncExitStack() as ends:
-                print(json.dumps(await _measured(folder, engine, samples, ends)))
-        finally:
-            await engine.stop()
 
 
 async def _measured(folder: Path, engine: Engine, samples: int, ends: AsyncExitStack) -> dict[str, list[float]]:
@@ -77,6 +62,6 @@ async def host(folder: Path, url: str, name: str, count: int) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
-        asyncio.run(main(int(sys.argv[1])))
+        asyncio.run(run(_measured, int(sys.argv[1])))
     else:
         asyncio.run(host(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4])))

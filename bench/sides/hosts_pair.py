@@ -32,8 +32,11 @@ class EchoMod(BaseMod):
 """
 
 
-async def main(samples: int) -> None:
-    """Measure one after the other."""
+Measured = Callable[[Path, Engine, int, AsyncExitStack], Awaitable[dict[str, Any]]]
+
+
+async def run(measured: Measured, samples: int) -> None:
+    """Measure with an engine, in an empty folder, and print the findings as JSON."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         engine = Engine(folder / "engine")
@@ -41,7 +44,7 @@ async def main(samples: int) -> None:
         try:
             async with AsyncExitStack() as ends:
                 # In order, whatever fails: a task of a network that has not ended may wait for ever.
-                found = await _measured(folder, engine, samples, ends)
+                found = await measured(folder, engine, samples, ends)
             print(json.dumps(found))
         finally:
             await engine.stop()
@@ -165,4 +168,4 @@ async def _rate(samples: int, work: Callable[[], Awaitable[None]]) -> float:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(run(_measured, int(sys.argv[1])))

@@ -193,8 +193,12 @@ def _sources(feeds: list[Feed], wanted: Search) -> Iterator[Iterator[News]]:
         except (NotRunning, ServerRefused):
             continue  # its own news waits for the next server, or ends
         for host in [each["host"] for each in rows if each["state"] == "there" and each["host"] not in known]:
+            try:
+                feed = _feed_of(server, host, 0)
+            except NotRunning:
+                continue  # it is asked again
             known.add(host)
-            if (feed := _feed_of(server, host, 0)) is not None:
+            if feed is not None:
                 yield _news_of_other(feed, wanted)
 
 

@@ -23,6 +23,7 @@ from devserver.market.sync import Files
 from devserver.model.names import mod_id_of
 from devserver.model.split import main_of
 from devserver.server.runfile import read_private, remove_private, write_private
+from devserver.transports.strict import Malformed, parse_object
 from devserver.ui.plan_lines import became
 
 _LIMIT = 16 * 1024 * 1024
@@ -43,7 +44,7 @@ def undo(workspace: Path, server: Client, mods: tuple[str, ...], *, as_json: boo
 
     Raises Problem if a file was edited since.
     """
-    kept = json.loads(read_private(workspace, PROMOTED, _LIMIT) or b"null")
+    kept = _kept(workspace)
     if kept is None or kept["run"] != _run(server, kept["line"]):
         return None
     line, main = kept["line"], main_of(kept["line"])
@@ -52,7 +53,7 @@ def undo(workspace: Path, server: Client, mods: tuple[str, ...], *, as_json: boo
         return None
     files = {workspace / name: texts for name, texts in kept["files"].items()}
     edited = next((path.name for path, (_, after) in files.items() if _text(_bytes(path)) != after), "")
-    problem = Problem(f"{edited} was edited since {line} was promoted: it stays as it is", _to_write(files), Exit.FATAL)
+    problem = Problem(f"{edited} was edited since {line} was promoted, and is left alone", _to_write(files), Exit.FATAL)
     if LOCK in kept["files"]:
         if edited:
             raise problem
@@ -66,6 +67,15 @@ def undo(workspace: Path, server: Client, mods: tuple[str, ...], *, as_json: boo
             Files().write(path, _data(before))
         remove_private(workspace, PROMOTED)
     return code
+
+
+def _kept(workspace: Path) -> dict[str, Any] | None:
+    """Return what `keep` has written; None for a damaged file, too."""
+    try:
+        values = parse_object(read_private(workspace, PROMOTED, _LIMIT) or b"")
+    except Malformed:
+        return None
+    return values if values.keys() >= {"line", "files", "run", "next"} else None
 
 
 def _followed_back(workspace: Path, line: str, files: Mapping[Path, list[str | None]], *, as_json: bool) -> int:

@@ -41,6 +41,8 @@ class HostsKnown(Protocol):
         """The engine and the hosts; None in a network of one process."""
 
     async def ask(self, host: str, path: str, request: Request) -> Answer: ...
+    async def read(self, host: str, path: str, request: Request) -> Answer:
+        """Ask a host for its events, for as long as it is there."""
 
     async def move(self, mod: str, to: str) -> dict[str, Any]:
         """Bring a mod to another host. Raises Malformed where it cannot be tried."""
@@ -79,9 +81,11 @@ class HostsApi:
 
     def _led(self, path: str, own: Endpoint) -> Endpoint:
         async def answer(request: Request) -> Answer:
-            known = self._known
-            host = known.author if path in _COMMANDS else request.query.get("host", "")
-            return await (own(request) if host in ("", known.name) else known.ask(host, path, request))
+            known, is_command = self._known, path in _COMMANDS
+            host = known.author if is_command else request.query.get("host", "")
+            if host in ("", known.name):
+                return await own(request)
+            return await (known.ask(host, path, request) if is_command else known.read(host, path, request))
 
         return answer
 

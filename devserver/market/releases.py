@@ -33,7 +33,7 @@ class OtherPublisher(DevServerError):
     """A release by another publisher than the locked one."""
 
 
-class NotAttested(DevServerError):
+class BadAttestation(DevServerError):
     """A release whose attestations do not hold."""
 
 
@@ -57,7 +57,7 @@ class Release:
     provenance: str = ""
 
     def attested(self) -> Attested:
-        """Ask the index for its publisher. Raises NotAttested if a verifier is installed and refuses the signatures."""
+        """Ask the index for its publisher. Raises BadAttestation if an installed verifier refuses the signatures."""
         if not self.provenance:
             return Attested()
         try:
@@ -85,9 +85,9 @@ class Release:
                 # Nothing is fetched for it: the verifier brings the roots of trust along.
                 each.verify(publisher, attestations.Distribution(name=self.file, digest=self.sha256), offline=True)
         except (attestations.AttestationError, ValueError) as error:
-            raise NotAttested(f"the signatures of {self.file} do not hold ({error}); nothing was changed") from error
+            raise BadAttestation(f"the signatures of {self.file} do not hold ({error}); nothing was changed") from error
         if not signed:
-            raise NotAttested(f"{self.file} has a publisher and no signature; nothing was changed")
+            raise BadAttestation(f"{self.file} has a publisher and no signature; nothing was changed")
         return True
 
 

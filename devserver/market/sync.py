@@ -178,7 +178,7 @@ def resolve(
 
     `anew` ignores the lock, which cannot be read. `now` also takes releases that are younger than
     the cooldown, `new_publisher` those of another publisher than the locked ones. Raises
-    NothingSuits, OtherContents, OtherPublisher, NotAttested, NotBeside, UvFailed, UvMissing.
+    NothingSuits, OtherContents, OtherPublisher, BadAttestation, NotBeside, UvFailed, UvMissing.
     """
     began, old = time.monotonic(), Lock() if anew else lock_here(workspace)
     if wants.empty:
@@ -259,7 +259,7 @@ def _is_unreachable(failed: uv.UvFailed) -> bool:
 
 
 def _with_releases(found: Resolved, young: str, *, new_publisher: bool) -> Resolved:
-    """Add what the indexes say of the mods' releases. Raises OtherPublisher, NotAttested."""
+    """Add what the indexes say of the mods' releases. Raises OtherPublisher, BadAttestation."""
     changed = {each.name: each for each in (*found.came, *(new for _, new in found.moved)) if "://" in each.where}
     publishers = {name: each for name, each in found.old.facts.publishers.items() if name in found.new.all_here}
     too_new, verified = list[str](), set[str]()

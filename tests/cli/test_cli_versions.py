@@ -34,6 +34,9 @@ def test_a_try_is_widened_promoted_and_undone(server: Running) -> None:
     assert [(each["mod_id"], each["label"]) for each in rows] == [("echo", "main"), ("echo@next", "next")]
     assert "was echo@next" in oa_dev(folder, "promote", "echo@next").stdout
     assert said(folder, "bob") == "said again"
+    damaged = folder / ".oa-dev" / "promoted.json"
+    damaged.write_text("{")
+    damaged.chmod(0o600)
     assert "echo@next" in oa_dev(folder, "undo", "echo").stdout
     assert [said(folder, each, "mod:echo@main") for each in ("ana", "bob")] == ["said", "said"]
     yaml = folder / "network.yaml"

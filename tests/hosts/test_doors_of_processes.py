@@ -175,7 +175,9 @@ def test_what_is_asked_on_any_host_is_done_for_all(pair: Pair, agents: dict[str,
     pair.laptop.line("outcome", since=mark, mod_id="echo", status="applied")
     done = _typed(pair, "undo", "--json")
     assert json.loads(done)["outcomes"][0]["status"] == "applied" and bob.send("echo.say")["message"] == "from laptop"
-    assert pair.gpu.control("unload", mod_path="mods.echo")["outcomes"][0]["status"] == "applied"
+    # A command goes to the author with its body, whatever host its query names.
+    unload = pair.gpu.request("POST", "/_dev/unload?host=other", {"mod_path": "mods.echo"}, headers=_bearer(pair.gpu))
+    assert unload.json["outcomes"][0]["status"] == "applied"
     assert pair.gpu.control("load", mod_path="mods.echo")["outcomes"][0]["status"] == "applied"
     refused = pair.gpu.request(
         "POST",

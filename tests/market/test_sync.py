@@ -28,7 +28,7 @@ from devserver.market.folder import NotInstalled, find_installed
 from devserver.market.lock import NAME, read_lock
 from devserver.market.package import PackageRefused
 from devserver.market.places import fetched
-from devserver.market.releases import Attested, NotAttested, OtherPublisher, releases_of
+from devserver.market.releases import Attested, BadAttestation, OtherPublisher, releases_of
 from devserver.market.sync import Files, NothingSuits, OtherContents, Ready
 from devserver.market.uv import UvFailed
 from devserver.market.wants import Listed, Needing, Wants
@@ -342,10 +342,10 @@ def test_signatures_are_verified_where_a_verifier_is_installed(tmp_path: Path, m
         assert first.attested() == Attested("github:acme/polls", is_verified=False)
         monkeypatch.setitem(sys.modules, "pypi_attestations", Verifier(first.sha256))
         assert first.attested() == Attested("github:acme/polls", is_verified=True)
-        with pytest.raises(NotAttested, match=r"signatures of polls-2\.0-py3-none-any\.whl do not hold \(subject"):
+        with pytest.raises(BadAttestation, match=r"signatures of polls-2\.0-py3-none-any\.whl do not hold \(subject"):
             second.attested()
         monkeypatch.setattr(Verifier, "model_validate_json", lambda self, data: SimpleNamespace(attestation_bundles=[]))
-        with pytest.raises(NotAttested, match="a publisher and no signature"):
+        with pytest.raises(BadAttestation, match="a publisher and no signature"):
             first.attested()
 
 
