@@ -149,7 +149,7 @@ class BridgedMod(BaseMod):
     async def _start(self) -> bool:
         # Mark files in a folder for data alone as data, even if the mod reads them while it starts.
         call, folder = running.get(), self._folder()
-        if call is not None and not _is_source_folder(folder):
+        if call is not None and not any(each.suffix == ".py" for each in folder.iterdir()):
             call.generation.written.update(str(path) for path in files_in(folder))
         if self.config:
             self.inner.update_config(copy.deepcopy(self.config))
@@ -265,7 +265,3 @@ def _pickles(value: Any) -> bool:
         # Data that contains an object of the mod's own nevertheless.
         return False
     return True
-
-
-def _is_source_folder(folder: Path) -> bool:
-    return any(each.suffix == ".py" for each in folder.iterdir())

@@ -10,7 +10,7 @@ import difflib
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -19,9 +19,17 @@ from devserver.cli.catalogue import add_catalogue
 from devserver.cli.exits import Exit, Problem
 from devserver.cli.lines import add_lines
 from devserver.cli.market import add_market
-from devserver.cli.options import Json, NetworkFile, SchemaOf, format_of, formats, level_of, levels, port_of
+from devserver.cli.options import Json, NetworkFile, OnDemand, SchemaOf, format_of, formats, level_of, levels, port_of
 from devserver.cli.replays import add_replays
 from devserver.cli.running import add_running
+
+if TYPE_CHECKING:
+    from devserver.cli import commands, hosts, serve
+else:
+    commands = OnDemand("commands")
+    hosts = OnDemand("hosts")
+    serve = OnDemand("serve")
+
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """UsageError, of which typer exports only this subclass: older versions take it from Click, newer have their own."""
@@ -142,8 +150,6 @@ def run(
     ] = False,
 ) -> int:
     """Run a network and reload its mods when they change."""
-    from devserver.cli import serve
-
     if detach:
         return serve.detach(network, as_json=as_json)
 
@@ -166,8 +172,6 @@ def _author(wanted: bool, name: str | None, engine: str | None, creds: Path | No
         if name or engine or creds or take_authorship:
             raise Problem("--as, --engine, --creds and --take-authorship stand with --hosts", "oa-dev run --hosts")
         return None
-    from devserver.cli import hosts
-
     return hosts.author(name, engine, creds, take_authorship=take_authorship)
 
 
@@ -187,8 +191,6 @@ def join(
     log_format: LogFormat = None,
 ) -> int:
     """Be another host of a running network: agents come in here, too."""
-    from devserver.cli import hosts
-
     flags = {"host": host, "allow_host": allow_host or None, "port": port, "strict_port": strict_port, "keys": keys}
     more = {"supervise": supervise, "log_level": log_level, "log_format": log_format}
     return hosts.join(url, creds, name, {**flags, **more}, as_json=as_json)
@@ -197,8 +199,6 @@ def join(
 @app.command("hosts")
 def hosts_(as_json: Json = False) -> int:
     """Show the hosts of the running network and their engine."""
-    from devserver.cli import hosts
-
     return hosts.hosts(as_json=as_json)
 
 
@@ -225,16 +225,12 @@ def mcp() -> int:
 @app.command()
 def check(network: NetworkFile = None, as_json: Json = False) -> int:
     """Check network.yaml and every mod without starting the network."""
-    from devserver.cli import commands
-
     return commands.check(network, as_json=as_json)
 
 
 @app.command()
 def plan(network: NetworkFile = None, as_json: Json = False) -> int:
     """Show what saved files would change, or what a start would do."""
-    from devserver.cli import commands
-
     return commands.plan(network, as_json=as_json)
 
 
@@ -245,16 +241,12 @@ def schema(
     ] = SchemaOf.NETWORK,
 ) -> int:
     """Print the JSON Schema of network.yaml, or of what --json prints."""
-    from devserver.cli import commands
-
     return commands.schema(of.value)
 
 
 @app.command()
 def doctor(network: NetworkFile = None, as_json: Json = False) -> int:
     """Show every setting with its source, and what else matters here."""
-    from devserver.cli import commands
-
     return commands.doctor(network, {}, as_json=as_json)
 
 
@@ -274,8 +266,6 @@ def new_network(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Created if it does not exist.")], as_json: Json = False
 ) -> int:
     """Write a network with one mod and its test."""
-    from devserver.cli import commands
-
     return commands.new_network(folder, as_json=as_json)
 
 
@@ -286,8 +276,6 @@ def new_mod(
     as_json: Json = False,
 ) -> int:
     """Write a mod and its test into the network here."""
-    from devserver.cli import commands
-
     return commands.new_mod(name, package=package, as_json=as_json)
 
 
@@ -296,8 +284,6 @@ def new_agent(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's id, as in ana.")], as_json: Json = False
 ) -> int:
     """Write an agent, as a script that joins the network here."""
-    from devserver.cli import commands
-
     return commands.new_agent(name, as_json=as_json)
 
 

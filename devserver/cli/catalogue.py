@@ -4,11 +4,19 @@ functions."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devserver.cli.options import Json, yes_or_no
+from devserver.cli.options import Json, OnDemand, yes_or_no
+
+if TYPE_CHECKING:
+    from devserver.cli import asked as asking
+    from devserver.cli import finding, publishing
+else:
+    asking = OnDemand("asked")
+    finding = OnDemand("finding")
+    publishing = OnDemand("publishing")
 
 
 def add_catalogue(app: typer.Typer) -> None:
@@ -22,8 +30,6 @@ def search(
     as_json: Json = False,
 ) -> int:
     """Find mods that can be added."""
-    from devserver.cli import finding
-
     return finding.find_mods(" ".join(words or ()), as_json=as_json)
 
 
@@ -36,8 +42,6 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show what a mod answers, needs and touches; nothing of it runs."""
-    from devserver.cli import finding
-
     return finding.show_mod(name, source=source, diff=diff, as_json=as_json)
 
 
@@ -49,8 +53,6 @@ def asked(
     as_json: Json = False,
 ) -> int:
     """Show which mods agents ask for, or answer one."""
-    from devserver.cli import asked as asking
-
     return asking.asked(number, answer, as_json=as_json)
 
 
@@ -61,8 +63,6 @@ def pack(
     as_json: Json = False,
 ) -> int:
     """Make a wheel of a mod, and check it."""
-    from devserver.cli import publishing
-
     return publishing.pack(folder, to, build=build, as_json=as_json)
 
 
@@ -72,8 +72,6 @@ def publish(
     as_json: Json = False,
 ) -> int:
     """Publish a wheel to a folder or an index."""
-    from devserver.cli import publishing
-
     return publishing.publish(file, to, as_json=as_json)
 
 
@@ -81,6 +79,4 @@ def index(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of wheels.")], as_json: Json = False
 ) -> int:
     """List the mods of a folder of wheels in its index.json."""
-    from devserver.cli import publishing
-
     return publishing.index(folder, as_json=as_json)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devserver.cli.options import Json, mods_that_run
+from devserver.cli.options import Json, OnDemand, mods_that_run
+
+if TYPE_CHECKING:
+    from devserver.cli import line_commands
+else:
+    line_commands = OnDemand("line_commands")
+
 
 Mod = Annotated[str, typer.Argument(metavar="MOD", help="An id or a path.", autocompletion=mods_that_run)]
 LineName = Annotated[str, typer.Argument(metavar="LINE", help="As in wiki@next.", autocompletion=mods_that_run)]
@@ -39,8 +45,6 @@ def try_(
     as_json: Json = False,
 ) -> int:
     """Run saves of a mod beside it; what runs stays."""
-    from devserver.cli import line_commands
-
     body = _rule(agents=agents, share=share, groups=groups, when=when, shadow=shadow)
     body |= {"mod": mod, "label": label} | ({"path": code} if code else {}) | ({"state": state} if state else {})
     return line_commands.try_mod(body, as_json=as_json)
@@ -56,8 +60,6 @@ def split(
     as_json: Json = False,
 ) -> int:
     """Choose which agents get a version of a mod."""
-    from devserver.cli import line_commands
-
     body = _rule(agents=agents, share=share, groups=groups, when=when, shadow=shadow)
     return line_commands.ask("split", {**body, "line": line}, as_json=as_json)
 
@@ -72,23 +74,17 @@ def promote(
     as_json: Json = False,
 ) -> int:
     """Let a version become its mod, in one reload."""
-    from devserver.cli import line_commands
-
     body = {"line": line, "keep": _keep(main=main, mine=mine)}
     return line_commands.ask("promote", body, write=write, as_json=as_json)
 
 
 def drop(line: LineName, main: Main = False, mine: Mine = False, as_json: Json = False) -> int:
     """End a version: its agents get the mod again."""
-    from devserver.cli import line_commands
-
     return line_commands.ask("drop", {"line": line, "keep": _keep(main=main, mine=mine)}, as_json=as_json)
 
 
 def compare(mod: Mod, as_json: Json = False) -> int:
     """Show what the shadows of a mod did differently."""
-    from devserver.cli import line_commands
-
     return line_commands.compare(mod, as_json=as_json)
 
 

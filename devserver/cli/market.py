@@ -3,11 +3,17 @@ their functions."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devserver.cli.options import Json
+from devserver.cli.options import Json, OnDemand
+
+if TYPE_CHECKING:
+    from devserver.cli import installing
+else:
+    installing = OnDemand("installing")
+
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use no network: only folders and earlier downloads.")]
@@ -47,7 +53,6 @@ def add(
     as_json: Json = False,
 ) -> int:
     """Add mods from elsewhere, after you have seen what they do."""
-    from devserver.cli import installing
     from devserver.cli.staging import Asked
 
     chosen = installing.Choices(
@@ -72,8 +77,6 @@ def update(
     as_json: Json = False,
 ) -> int:
     """Bring newer versions, after you have seen what they newly do."""
-    from devserver.cli import installing
-
     chosen = installing.Choices(
         yes=yes, offline=offline, now=now, new_publisher=new_publisher, as_json=as_json, keep=keep
     )
@@ -91,8 +94,6 @@ def remove(
     as_json: Json = False,
 ) -> int:
     """Take mods from elsewhere out, with what they alone have needed."""
-    from devserver.cli import installing
-
     return installing.remove(names, installing.Choices(yes=True, offline=offline, as_json=as_json))
 
 
@@ -107,8 +108,6 @@ def sync(
     as_json: Json = False,
 ) -> int:
     """Lock and install what network.yaml and the mods here need."""
-    from devserver.cli import installing
-
     chosen = installing.Choices(
         yes=yes, offline=offline, now=now, new_publisher=new_publisher, as_json=as_json, explain=explain
     )

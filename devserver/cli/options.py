@@ -15,6 +15,16 @@ from devserver.config.settings import FORMATS, LEVELS
 _HIGHEST_PORT = 65535
 
 
+class OnDemand:
+    """A file of this folder that is imported when a command uses it: help and completion stay fast."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, function: str) -> Any:
+        return getattr(getattr(__import__(f"devserver.cli.{self._name}").cli, self._name), function)
+
+
 class SchemaOf(StrEnum):
     """The subject of a JSON Schema."""
 

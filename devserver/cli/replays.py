@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devserver.cli.options import Json
+from devserver.cli.options import Json, OnDemand
+
+if TYPE_CHECKING:
+    from devserver.cli import replay_asks
+else:
+    replay_asks = OnDemand("replay_asks")
+
 
 pins = typer.Typer(
     help="List pinned events; accept, ignore or remove what differs.",
@@ -59,8 +65,6 @@ def pin(
     as_json: Json = False,
 ) -> int:
     """Pin an event: it is run again and compared after each change."""
-    from devserver.cli import replay_asks
-
     given = replay_asks.given_event(event, payload, sender, to)
     return replay_asks.pin(number, given, name=name, state=state.value, as_json=as_json)
 
@@ -80,8 +84,6 @@ def replay(
     as_json: Json = False,
 ) -> int:
     """Run an event or a session again; nothing is delivered or kept."""
-    from devserver.cli import replay_asks
-
     if replay_asks.is_session(event):
         from devserver.cli import sessions
 
@@ -97,8 +99,6 @@ def test(
     as_json: Json = False,
 ) -> int:
     """Write a test of an event, in plain pytest; it passes first."""
-    from devserver.cli import replay_asks
-
     return replay_asks.write_test(event, to, as_json=as_json)
 
 
@@ -107,7 +107,6 @@ def list_pins(context: typer.Context, as_json: Json = False) -> int:
     """List pinned events, and what they came to last."""
     if context.invoked_subcommand is not None:
         return 0
-    from devserver.cli import replay_asks
 
     return replay_asks.pins(as_json=as_json)
 
@@ -115,16 +114,12 @@ def list_pins(context: typer.Context, as_json: Json = False) -> int:
 @pins.command("show")
 def show(name: Name, as_json: Json = False) -> int:
     """Show a pin: what it was accepted to do, what is not compared, what differs."""
-    from devserver.cli import replay_asks
-
     return replay_asks.show_pin(name, as_json=as_json)
 
 
 @pins.command("accept")
 def accept(name: Name, as_json: Json = False) -> int:
     """Take what a pinned event does now for what it shall do."""
-    from devserver.cli import replay_asks
-
     return replay_asks.accept(name, as_json=as_json)
 
 
@@ -135,14 +130,10 @@ def ignore(
     as_json: Json = False,
 ) -> int:
     """Compare a path of a pinned event no more."""
-    from devserver.cli import replay_asks
-
     return replay_asks.ignore(name, path, as_json=as_json)
 
 
 @pins.command("remove")
 def remove(name: Name, as_json: Json = False) -> int:
     """Forget a pin."""
-    from devserver.cli import replay_asks
-
     return replay_asks.remove(name, as_json=as_json)

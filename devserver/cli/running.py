@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devserver.cli.options import Json, count_of, events_that_are_handled, level_of, levels, mods_that_run, seconds_of
+from devserver.cli.options import (
+    Json,
+    OnDemand,
+    count_of,
+    events_that_are_handled,
+    level_of,
+    levels,
+    mods_that_run,
+    seconds_of,
+)
+
+if TYPE_CHECKING:
+    from devserver.cli import events as asked
+    from devserver.cli import line_commands, remote
+else:
+    asked = OnDemand("events")
+    line_commands = OnDemand("line_commands")
+    remote = OnDemand("remote")
+
 
 wait = typer.Typer(help="Wait for something to happen in the running network.", rich_markup_mode=None)
 
@@ -66,8 +84,6 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Show what runs here: address, mods, agents, errors."""
-    from devserver.cli import remote
-
     return remote.status(mod, held=held, memory=memory, as_json=as_json)
 
 
@@ -76,15 +92,11 @@ def open_page(
     as_json: Json = False,
 ) -> int:
     """Open the dashboard."""
-    from devserver.cli import remote
-
     return remote.open_page(print_only=print_only, as_json=as_json)
 
 
 def reload(mods: Mods = None, as_json: Json = False) -> int:
     """Reload mods, and show the outcome."""
-    from devserver.cli import remote
-
     return remote.reload(tuple(mods or ()), as_json=as_json)
 
 
@@ -97,8 +109,6 @@ def load(
     as_json: Json = False,
 ) -> int:
     """Load a mod into the running network; network.yaml stays."""
-    from devserver.cli import remote
-
     return remote.load(mod, config, anyway=anyway, as_json=as_json)
 
 
@@ -109,8 +119,6 @@ def unload(
     as_json: Json = False,
 ) -> int:
     """Unload a mod from the running network; network.yaml stays."""
-    from devserver.cli import remote
-
     return remote.unload(mod, force=force, cascade=cascade, as_json=as_json)
 
 
@@ -122,29 +130,21 @@ def why(
     as_json: Json = False,
 ) -> int:
     """Show what needs a mod or a Python package, and what it needs."""
-    from devserver.cli import line_commands, remote
-
     return line_commands.which(name, mod, as_json=as_json) if mod else remote.why(name, as_json=as_json)
 
 
 def restart(as_json: Json = False) -> int:
     """Restart in place: connections stay, and state moves along."""
-    from devserver.cli import remote
-
     return remote.restart(as_json=as_json)
 
 
 def undo(mods: Mods = None, as_json: Json = False) -> int:
     """Undo the latest reload; asked again, the one before."""
-    from devserver.cli import remote
-
     return remote.undo(tuple(mods or ()), as_json=as_json)
 
 
 def redo(mods: Mods = None, as_json: Json = False) -> int:
     """Redo what was undone last."""
-    from devserver.cli import remote
-
     return remote.redo(tuple(mods or ()), as_json=as_json)
 
 
@@ -166,8 +166,6 @@ def send(
     as_json: Json = False,
 ) -> int:
     """Send one event into the running network, and print the answer."""
-    from devserver.cli import remote
-
     return remote.send(event_name, to=to, payload=payload, sender=sender, as_json=as_json)
 
 
@@ -198,9 +196,6 @@ def events(
     as_json: Json = False,
 ) -> int:
     """Print events: follow them, search them, or show one whole."""
-    from devserver.cli import events as asked
-    from devserver.cli import remote
-
     if list_handlers:
         return remote.handlers(" ".join(what or ("*",)), as_json=as_json)
     words = asked.words_of(what or [], failed=failed, slow=slow)
@@ -209,8 +204,6 @@ def events(
 
 def contract(as_json: Json = False) -> int:
     """Show which events lost their handler or changed their answer."""
-    from devserver.cli import remote
-
     return remote.contract(as_json=as_json)
 
 
@@ -219,43 +212,31 @@ def record(
     as_json: Json = False,
 ) -> int:
     """Record a session, which `oa-dev replay FILE` runs again."""
-    from devserver.cli import remote
-
     return remote.record(do.value, as_json=as_json)
 
 
 def pause(as_json: Json = False) -> int:
     """Hold saves until `apply` or `resume`."""
-    from devserver.cli import remote
-
     return remote.saves("pause", as_json=as_json)
 
 
 def apply(as_json: Json = False) -> int:
     """Apply held saves as one plan."""
-    from devserver.cli import remote
-
     return remote.saves("apply", as_json=as_json)
 
 
 def resume(as_json: Json = False) -> int:
     """Apply held saves and go back to reloading on save."""
-    from devserver.cli import remote
-
     return remote.saves("resume", as_json=as_json)
 
 
 def settle(timeout: Timeout = 30.0, as_json: Json = False) -> int:
     """Show whether what is on disk is what runs, and if not why."""
-    from devserver.cli import remote
-
     return remote.settle(timeout=timeout, as_json=as_json)
 
 
 def trace(as_json: Json = False) -> int:
     """Print the full trace of the latest error."""
-    from devserver.cli import remote
-
     return remote.trace(as_json=as_json)
 
 
@@ -263,8 +244,6 @@ def edit(
     print_only: Annotated[bool, typer.Option("--print", help="Print the command; open nothing.")] = False,
 ) -> int:
     """Open the place of the latest error in your editor."""
-    from devserver.cli import remote
-
     return remote.edit(print_only=print_only)
 
 
@@ -276,15 +255,11 @@ def log(
     as_json: Json = False,
 ) -> int:
     """Change the running server's log level."""
-    from devserver.cli import remote
-
     return remote.log(level, as_json=as_json)
 
 
 def stop(as_json: Json = False) -> int:
     """Stop the running server."""
-    from devserver.cli import remote
-
     return remote.stop(as_json=as_json)
 
 
@@ -296,8 +271,6 @@ def _wait() -> None:
 @wait.command("ready")
 def wait_ready(timeout: Timeout = 60.0, as_json: Json = False) -> int:
     """Wait until a server answers: exit code 0 if one does, 1 if none came in time."""
-    from devserver.cli import remote
-
     return remote.wait_ready(timeout=timeout, as_json=as_json)
 
 
@@ -313,6 +286,4 @@ def wait_reload(
     as_json: Json = False,
 ) -> int:
     """Show the outcome of the next reload: exit code 0 if it was applied, 1 if it failed or none came."""
-    from devserver.cli import remote
-
     return remote.wait_reload(timeout=timeout, after=after, as_json=as_json)

@@ -160,7 +160,10 @@ def compose(source: Source) -> Tree:
         guard.check_all(source.text)
         root = yaml.compose(source.text, Loader=_LOADER)
     except yaml.YAMLError as error:
-        _refuse_depth_of(source, error)
+        # Newer versions of libyaml read ahead of the first level that is too deep: find that one.
+        mark = getattr(error, "problem_mark", None)
+        if mark is not None and "nesting" in str(getattr(error, "problem", "")):
+            _Guard(source).check_all(source.text[: mark.index])
         raise ConfigError((_syntax_problem(source, error),)) from error
     if not isinstance(root, yaml.MappingNode):
         found = "an empty file" if root is None else kind(root)
@@ -173,17 +176,6 @@ def kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
-
-
-def _refuse_depth_of(source: Source, error: yaml.YAMLError) -> None:
-    """Raise ConfigError at the first level that is too deep, after the library gave up at a deeper
-    one.
-
-    Newer versions of libyaml read that far ahead, and can read all that comes before that place.
-    """
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None and "nesting" in str(getattr(error, "problem", "")):
-        _Guard(source).check_all(source.text[: mark.index])
 
 
 def _syntax_problem(source: Source, error: yaml.YAMLError) -> ErrorFacts:
@@ -238,7 +230,11 @@ class _Guard:
     def _check(self, event: yaml.Event) -> None:
         match event:
             case yaml.DocumentStartEvent():
-                self._begin_document(event)
+                self._documents += 1
+                if self._documents > 1:
+                    self._refuse(
+                        "a second document begins here", event, "a network.yaml is one document: remove the '---'"
+                    )
             case yaml.AliasEvent():
                 self._follow(event)
             case yaml.CollectionStartEvent():
@@ -247,11 +243,6 @@ class _Guard:
                 self._scalar(event)
             case yaml.CollectionEndEvent():
                 self._leave(event)
-
-    def _begin_document(self, event: yaml.Event) -> None:
-        self._documents += 1
-        if self._documents > 1:
-            self._refuse("a second document begins here", event, "a network.yaml is one document: remove the '---'")
 
     def _enter(self, event: Any) -> None:
         self._refuse_tag(event)

@@ -191,7 +191,10 @@ class Agreement:
                 # What comes here needs the state that another host hands over.
                 await self._preparing
                 self._go_on()
-                self._expect_states()
+                # The mods that come here get their states from the host that had them.
+                engine = self._author.engine
+                for path, state in self._states.items():
+                    engine.moving[path] = partial(move.give, state=state, limit=engine.limits.initialize)
             return
         await self._preparing
         self._go_on()
@@ -392,12 +395,6 @@ class Agreement:
                 state = await engine.home.run(move.packed, each.old, engine.limits.initialize, room)
                 room -= move.weight_of(state)
                 self._states[module_of(each.step.mod_path)] = state
-
-    def _expect_states(self) -> None:
-        """Let the mods that come here have their states."""
-        engine = self._author.engine
-        for path, state in self._states.items():
-            engine.moving[path] = partial(move.give, state=state, limit=engine.limits.initialize)
 
 
 def _outcomes(values: Mapping[str, Any]) -> dict[str, Outcome]:

@@ -197,7 +197,11 @@ class Build:
                 vars(sys.modules["gettext"])["_translations"].clear()
             if path.suffix != ".py":
                 continue
-            _forget_compiled(path)
+            # Python takes a compiled file for current while the source has the same size and
+            # second.
+            for each in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+                with contextlib.suppress(OSError):
+                    each.unlink()
             # An error of the new source shows its lines; `show_lines` restores those of the code
             # that runs afterwards.
             linecache.cache.pop(str(path), None)
@@ -567,17 +571,6 @@ since."""
 
 def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
-
-
-def _forget_compiled(path: Path) -> None:
-    """Remove the compiled file of a source, made by a child process or for a file that a mod
-    executes itself.
-
-    Python takes it for current while the source has the same size and was saved in the same second.
-    """
-    for each in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-        with contextlib.suppress(OSError):
-            each.unlink()
 
 
 @contextmanager

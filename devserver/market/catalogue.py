@@ -159,7 +159,12 @@ def read_catalogue(data: bytes, where: Path | str, *, named: str = "", age: floa
         file: _File = fitted(_File, values)
     except DoesNotFit as error:
         raise BadCatalogue(f"{shown} is not a catalogue of format 1: {error}") from None
-    _refuse_alike(file.mods, shown)
+    # Two names that are one to indexes: readers would disagree about which of them is meant.
+    seen: dict[str, str] = {}
+    for each in file.mods:
+        other = seen.setdefault(normal(each), each)
+        if other != each:
+            raise BadCatalogue(f"{shown} is not a catalogue: {other} and {each} are the same name")
     return Catalogue(name=named or file.name, made=file.made, entries=dict(file.mods), where=where, age=age)
 
 
@@ -184,16 +189,6 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is not a JSON number")
-
-
-def _refuse_alike(names: Iterable[str], shown: str) -> None:
-    """Refuse two names that are one to indexes: readers would disagree about which of them is
-    meant."""
-    seen: dict[str, str] = {}
-    for each in names:
-        other = seen.setdefault(normal(each), each)
-        if other != each:
-            raise BadCatalogue(f"{shown} is not a catalogue: {other} and {each} are the same name")
 
 
 # Looking for mods

@@ -409,7 +409,11 @@ def _fill(new: Path, found: Resolved, *, taken: Mapping[str, str], offline: bool
     for each in found.new.here:
         package = installed_package(new, each.name)
         refuse_shadowing(package, others)
-        others |= dict.fromkeys(_own_tops(package), f"{each.name} brings, too")
+        # Packages in namespaces (`google/cloud/…`) share their first folder.
+        others |= dict.fromkeys(
+            (top for top in package.tops if f"{top}/__init__.py" in package.files or f"{top}.py" in package.files),
+            f"{each.name} brings, too",
+        )
 
 
 def _fill_line(into: Path, line: LockedLine, found: Resolved, *, offline: bool) -> None:
@@ -440,11 +444,6 @@ def _read_local(found: Resolved) -> None:
                     f"{each.name} {each.version} is not what was locked: sha256 {each.hashes[0][:8]}… expected, "
                     f"{package.sha256[:8]}… found in {each.where}; nothing was installed"
                 )
-
-
-def _own_tops(package: Package) -> Iterable[str]:
-    """Return the top names that count: packages in namespaces (`google/cloud/…`) share theirs."""
-    return (top for top in package.tops if f"{top}/__init__.py" in package.files or f"{top}.py" in package.files)
 
 
 def restore(workspace: Path, installed: Installed, data: bytes, *, offline: bool = False) -> list[Path]:

@@ -52,7 +52,7 @@ from devserver.model.facts import (
 )
 from devserver.model.lifecycle import Action
 from devserver.model.names import is_loopback
-from devserver.model.plan import Hold, Plan, Restart, Step
+from devserver.model.plan import Hold, Plan, Step
 
 if TYPE_CHECKING:
     # Only types: at run time a form is a dictionary, and most commands do not need the import of
@@ -171,7 +171,10 @@ def sentence_of(fact: Told) -> str:
         case HostSeen():
             return host_words(fact)
         case EngineSeen():
-            return engine_words(fact)
+            if fact.state is HostState.BACK:
+                return f"the engine is back, {fact.seconds:.1f} s"
+            rest = "on this host all goes on"
+            return f"engine unreachable: events between hosts wait {fact.hold:.0f} s, then engine_away; {rest}"
         case Exposed():
             where, others = ", ".join(fact.addresses), ", ".join(fact.urls)
             warning = exposed_warning(fact)
@@ -253,13 +256,6 @@ def host_words(fact: HostSeen) -> str:
             then = f"events for it wait {fact.hold:.0f} s, then host_away" if fact.hold else "this host takes it over"
             waits = f": {mods} {sits} there, and {then}" if mods else ""
             return f"host {fact.host} unheard for {fact.seconds:.1f} s{waits} · its agents may come in here"
-
-
-def engine_words(fact: EngineSeen) -> str:
-    if fact.state is HostState.BACK:
-        return f"the engine is back, {fact.seconds:.1f} s"
-    rest = "on this host all goes on"
-    return f"engine unreachable: events between hosts wait {fact.hold:.0f} s, then engine_away; {rest}"
 
 
 def _notice(fact: Told, time: str) -> forms.NoticeLine:
@@ -460,16 +456,14 @@ def plan_to_dict(plan: Plan) -> forms.PlanForm:
             {"setting": each.setting, "running": _plain(each.running), "wanted": _plain(each.wanted)}
             for each in plan.not_applied
         ],
-        "restart": None if plan.restart is None else _restart_form(plan.restart),
-    }
-
-
-def _restart_form(restart: Restart) -> forms.RestartForm:
-    return {
-        "reasons": list(restart.reasons),
-        "waits": restart.waits,
-        "mods": [_values(each) for each in restart.moves],
-        "ends": list(restart.ends),
+        "restart": None
+        if plan.restart is None
+        else {
+            "reasons": list(plan.restart.reasons),
+            "waits": plan.restart.waits,
+            "mods": [_values(each) for each in plan.restart.moves],
+            "ends": list(plan.restart.ends),
+        },
     }
 
 

@@ -99,14 +99,11 @@ def outcome_from_dict(values: Mapping[str, Any]) -> Outcome:
         way=Way(values["way"]),
         stale_keys=tuple(str(each) for each in values["stale_keys"]),
         phases=tuple(PhaseTook(Phase(name), float(ms), Thread(thread)) for name, ms, thread in values["phases"]),
-        holders=tuple(_holder_from(each) for each in values["holders"]),
+        holders=tuple(
+            Holder(str(each["module"]), int(each["generation"]), str(each["what"]), _frame(each["file"], each["line"]))
+            for each in values["holders"]
+        ),
         host=str(values["host"]),
-    )
-
-
-def _holder_from(values: Mapping[str, Any]) -> Holder:
-    return Holder(
-        str(values["module"]), int(values["generation"]), str(values["what"]), _frame(values["file"], values["line"])
     )
 
 

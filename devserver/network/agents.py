@@ -548,11 +548,6 @@ class Directory(AgentsElsewhere):
             raise EventRefused("unknown_agent", f"there is no agent {agent_id!r}")
         return agent
 
-    def _group_members(self, name: str) -> tuple[str, ...]:
-        joined = [agent.agent_id for agent in self._agents.values() if agent.group == name]
-        listed = self._config.groups[name].metadata.get("agents") or () if name in self._config.groups else ()
-        return tuple(dict.fromkeys([*joined, *(bare(str(each)) for each in listed)]))
-
     def _receivers(self, event: Event) -> list[Agent]:
         return [agent for agent in self._addressed(event) if self._wants(agent, event)]
 
@@ -571,7 +566,13 @@ class Directory(AgentsElsewhere):
             case "channel":
                 return self._channels.of(destination.id)
             case "group":
-                return self._group_members(destination.id)
+                joined = [agent.agent_id for agent in self._agents.values() if agent.group == destination.id]
+                listed = (
+                    self._config.groups[destination.id].metadata.get("agents") or ()
+                    if destination.id in self._config.groups
+                    else ()
+                )
+                return tuple(dict.fromkeys([*joined, *(bare(str(each)) for each in listed)]))
             case _:
                 return ()
 

@@ -90,7 +90,13 @@ class _Walk:
 
     def _mappings(self, before: Mapping[Any, Any], after: Mapping[Any, Any], steps: Steps) -> None:
         if f"{pattern_of(steps)}{{}}" in self.skip.patterns:
-            self._by_shape(before, after, steps)
+            one, two = Counter(map(shape, before.values())), Counter(map(shape, after.values()))
+            path, pattern = path_of((*steps, "{}")), pattern_of((*steps, "{}"))
+            if len(before) != len(after):
+                self.found.append(Difference(path, pattern, len(before), len(after)))
+            elif one != two:
+                gone, new = "; ".join(one - two), "; ".join(two - one)
+                self.found.append(Difference(path, pattern, gone, new))
             return
         for key in (*before, *(each for each in after if each not in before)):
             step = key if isinstance(key, int) and not isinstance(key, bool) else str(key)
@@ -99,15 +105,6 @@ class _Walk:
                 self.values(before[key], after[key], here)
             elif not self._skipped(here):
                 self._note(here, before.get(key, ABSENT), after.get(key, ABSENT))
-
-    def _by_shape(self, before: Mapping[Any, Any], after: Mapping[Any, Any], steps: Steps) -> None:
-        one, two = Counter(map(shape, before.values())), Counter(map(shape, after.values()))
-        path, pattern = path_of((*steps, "{}")), pattern_of((*steps, "{}"))
-        if len(before) != len(after):
-            self.found.append(Difference(path, pattern, len(before), len(after)))
-        elif one != two:
-            gone, new = "; ".join(one - two), "; ".join(two - one)
-            self.found.append(Difference(path, pattern, gone, new))
 
     def _lists(self, before: Sequence[Any], after: Sequence[Any], steps: Steps) -> None:
         short = min(len(before), len(after))

@@ -117,7 +117,13 @@ def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -
     EventRefused.
     """
     if group is not None:
-        return _named_group(config, password_hash, group)
+        wanted = config.groups.get(group)
+        if wanted is None and group != config.default_group:
+            raise EventRefused("unknown_group", f"there is no group {group!r}")
+        needed = wanted.password_hash if wanted is not None else ""
+        if (needed and not same_text(needed, password_hash)) or (config.requires_password and not needed):
+            raise EventRefused("wrong_password", f"that is not the password of the group {group!r}")
+        return group
     for each in config.groups.values():
         if each.password_hash and same_text(each.password_hash, password_hash):
             return each.name
@@ -125,16 +131,6 @@ def choose_group(config: NetworkConfig, password_hash: str, group: str | None) -
         reason = "Password authentication required: this network takes the password of one of its groups"
         raise EventRefused("password_required", reason)
     return config.default_group
-
-
-def _named_group(config: NetworkConfig, password_hash: str, group: str) -> str:
-    wanted = config.groups.get(group)
-    if wanted is None and group != config.default_group:
-        raise EventRefused("unknown_group", f"there is no group {group!r}")
-    needed = wanted.password_hash if wanted is not None else ""
-    if (needed and not same_text(needed, password_hash)) or (config.requires_password and not needed):
-        raise EventRefused("wrong_password", f"that is not the password of the group {group!r}")
-    return group
 
 
 def same_text(one: str, other: str) -> bool:

@@ -241,7 +241,13 @@ class Engine:
         assert self._queue is not None
         done: asyncio.Future[PlanDone] = asyncio.get_running_loop().create_future()
         calls = tuple(running_calls())
-        _refuse_hooks(calls)
+        # A hook that a change waits for cannot wait for a change: each would wait for the other.
+        for call in calls:
+            if call.event is None and call.generation.state in (ModState.STARTING, ModState.LIVE):
+                name = call.generation.mod_id
+                raise HookFailed(
+                    f"{name}: a hook cannot wait for a change of mods, which waits for it; start a task for that"
+                )
         self._queue.put_nowait((trigger, done))
         self._hurry(trigger)
         if not calls:
@@ -687,17 +693,6 @@ def _here(step: Step) -> Step | None:
         # It stays listed, and is not one that a person has unloaded.
         return None if step.leaves else replace(step, action=Action.UNLOAD, listed=False)
     return None if step.host else step
-
-
-def _refuse_hooks(calls: Iterable[Call]) -> None:
-    """Raise HookFailed for a hook that a change of mods waits for: each would wait for the
-    other."""
-    for call in calls:
-        if call.event is None and call.generation.state in (ModState.STARTING, ModState.LIVE):
-            name = call.generation.mod_id
-            raise HookFailed(
-                f"{name}: a hook cannot wait for a change of mods, which waits for it; start a task for that"
-            )
 
 
 def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:

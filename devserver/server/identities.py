@@ -247,17 +247,14 @@ class IdentityStore:
         except FileNotFoundError:
             # The file, or its folder, was removed meanwhile.
             self._is_whole = False
-            self._save_all(directory)
+            try:
+                self.save(directory.export_identities())
+            except (OSError, DevServerError) as error:
+                self._tell_once(error)
         except (OSError, DevServerError) as error:
             self._tell_once(error)
         else:
             self._is_told = False
-
-    def _save_all(self, directory: Directory) -> None:
-        try:
-            self.save(directory.export_identities())
-        except (OSError, DevServerError) as error:
-            self._tell_once(error)
 
     def _tell_once(self, error: Exception) -> None:
         if not self._is_told:

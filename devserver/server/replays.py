@@ -310,7 +310,9 @@ class Replays:
         if len(seen) == 2:
             one, two = (Observation.from_dict(each) for each in seen)
             found = differences_of(one, two, Skip(skip.patterns, (one.at, two.at)))
-            answer["differences"] = [_difference(each) for each in found]
+            answer["differences"] = [
+                {"path": each.path, "before": each.before, "after": each.after, "kind": each.kind} for each in found
+            ]
             answer["took_us"] = {
                 which: await self._times(code, begins, int(run["seen"]["took_us"]))
                 for run, (which, code) in zip(runs, codes.items(), strict=True)
@@ -578,7 +580,3 @@ class Replays:
 
 def _is(last: PinReplayed | None, result: PinResult) -> bool:
     return last is not None and last.result is result
-
-
-def _difference(each: Any) -> dict[str, Any]:
-    return {"path": each.path, "before": each.before, "after": each.after, "kind": each.kind}

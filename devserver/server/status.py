@@ -254,16 +254,17 @@ def editor_link(settings: Settings | None, path: Path) -> Row | None:
 def catalogue_of(network: AgentNetwork) -> Row:
     """Return the handlers of each mod that runs, and the schema of its configuration if it declares
     a model."""
-    return {"mods": [_catalogue_row(each) for each in network.engine.registry.live]}
-
-
-def _catalogue_row(generation: Generation) -> Row:
     return {
-        "mod_id": generation.mod_id,
-        "mod_path": generation.mod_path,
-        "generation": generation.number,
-        "handlers": generation.handlers.described(),
-        "config_schema": _config_schema(generation.config_model, generation.manifest),
+        "mods": [
+            {
+                "mod_id": each.mod_id,
+                "mod_path": each.mod_path,
+                "generation": each.number,
+                "handlers": each.handlers.described(),
+                "config_schema": _config_schema(each.config_model, each.manifest),
+            }
+            for each in network.engine.registry.live
+        ]
     }
 
 

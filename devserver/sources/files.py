@@ -74,7 +74,13 @@ def digest_on_disk(path: Path) -> Digest | None:
     Raises OSError as `read_bytes` for sources in Python; data files may have any size.
     """
     if path.name == LISTING:
-        return _names_in(path.parent)
+        try:
+            with unrecorded():
+                names = sorted(each for each in os.listdir(path.parent) if is_listed(each))
+        except OSError:
+            return None
+        text = "/".join(names)
+        return text if len(text) <= _NAMES_LIMIT else digest_of(text.encode("utf-8", "surrogateescape"))
     if path.suffix == ".py":
         data = read_bytes(path)
         return None if data is None else digest_of(data)
@@ -98,17 +104,6 @@ def _digest_of_data(path: Path) -> Digest | None:
                 break
             summed.update(piece)
         return summed.hexdigest()
-
-
-def _names_in(folder: Path) -> Digest | None:
-    """Return the names in a folder, without caches, hidden and temporary files."""
-    try:
-        with unrecorded():
-            names = sorted(each for each in os.listdir(folder) if is_listed(each))
-    except OSError:
-        return None
-    text = "/".join(names)
-    return text if len(text) <= _NAMES_LIMIT else digest_of(text.encode("utf-8", "surrogateescape"))
 
 
 def names_of(digest: Digest | None) -> frozenset[str]:

@@ -174,7 +174,9 @@ class Joining:
         if counted:
             if not principal.may(Scope.JOIN):
                 self._refuse_unless_shown(text_of(values, "join_token"), password_hash)
-            self._refuse_a_crowd()
+            if not self._rate.allows():
+                sentence = f"more than {self._per_minute} new agents in a minute; try again later"
+                raise EventRefused("too_many_registrations", sentence)
         try:
             return await self._network.register_agent(
                 agent_id,
@@ -198,11 +200,6 @@ class Joining:
     def _refuse_unless_shown(self, *shown: str | None) -> None:
         if self._token is None or not any(_equal(each, self._token) for each in shown):
             raise EventRefused("join_token_required", "clients of other machines have to show the join_token")
-
-    def _refuse_a_crowd(self) -> None:
-        if not self._rate.allows():
-            sentence = f"more than {self._per_minute} new agents in a minute; try again later"
-            raise EventRefused("too_many_registrations", sentence)
 
 
 def _equal(shown: str | None, token: str) -> bool:

@@ -41,7 +41,7 @@ def error_block(head: Line, error: ErrorFacts, view: View) -> Block:
         head,
         body=(_place_line(where),) if where else (),
         details=excerpt(where, view) if where else (),
-        after=tuple((Segment(each, Style.BAD),) for each in message_lines(error, view)),
+        after=tuple((Segment(each, Style.BAD),) for each in _lines(message(error), view)),
     )
 
 
@@ -62,12 +62,6 @@ def brief(error: ErrorFacts) -> str:
     first, _, rest = error.message.strip().partition("\n")
     shown = replace(error, message=first if len(first) <= _BRIEF else f"{first[: _BRIEF - 1]}…")
     return message(shown if not rest else replace(shown, message=f"{shown.message} …"))
-
-
-def message_lines(error: ErrorFacts, view: View) -> list[str]:
-    """Return the message of an error, in the few lines that a screen has for it; `oa-dev trace` has
-    the rest."""
-    return _lines(message(error), view)
 
 
 def _lines(words: str, view: View) -> list[str]:

@@ -124,12 +124,10 @@ def question(mods: Sequence[str], typed: str = "", refused: str = "") -> str:
 
     The typed text narrows the choices, which keep their numbers.
     """
-    numbered = [(number, each) for number, each in enumerate(mods, 1) if not typed or _may_be(typed, number, each)]
+    numbered = [
+        (number, each) for number, each in enumerate(mods, 1) if each.startswith(typed) or str(number).startswith(typed)
+    ]
     choices = "  ".join(f"{number} {each}" for number, each in numbered[:_MOST_SHOWN])
     more = f"  … {len(numbered) - _MOST_SHOWN} more" if len(numbered) > _MOST_SHOWN else ""
     no = f'no mod "{refused}"; ' if refused else ""
     return f"{no}which mod? {choices}{more} (Enter, Esc cancels): {typed}"
-
-
-def _may_be(typed: str, number: int, mod: str) -> bool:
-    return mod.startswith(typed) or str(number).startswith(typed)

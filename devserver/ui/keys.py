@@ -103,7 +103,12 @@ class Keys:
         self._wake()
         for each in undo:
             each()
-        self._close_pipe()
+        # If the reader itself stops the process ends soon anyway, and its pipe with it.
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_LOOK_SECONDS)
+        if not self._thread.is_alive():
+            os.close(self._wakened)
+            os.close(self._waker)
 
     def go_on(self) -> None:
         """Read keys again after `leave`."""
@@ -113,15 +118,6 @@ class Keys:
     def mode_before(self) -> Mode | None:
         """Return the terminal's mode before it gave single keys; None if it does not."""
         return self._terminal.before
-
-    def _close_pipe(self) -> None:
-        """Close the pipe that wakes the reader, unless the reader itself stops: then the process
-        ends soon anyway."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_LOOK_SECONDS)
-        if not self._thread.is_alive():
-            os.close(self._wakened)
-            os.close(self._waker)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -104,7 +104,10 @@ def plan_rows(plan: Plan, view: View) -> Block:
     width = 0 if view.look.one_line else max(map(len, names), default=0)
     body = (
         *(_step_row(each, glyphs, width) for each in plan.steps),
-        *(_hold_row(each, glyphs, width) for each in plan.holds),
+        *(
+            (Segment(glyphs.held, Style.WARN), dim(f" {each.mod_id:<{width}}  {HELD[each.action]}: {each.reason}"))
+            for each in plan.holds
+        ),
         *(_setting_row(each, glyphs) for each in plan.not_applied),
     )
     return Block(head, body=tuple((plain("" if view.look.one_line else "  "), *row) for row in body))
@@ -127,10 +130,6 @@ def _in(reason: str, glyphs: Glyphs) -> str:
     return reason.replace(RICH.arrow, glyphs.arrow)
 
 
-def _hold_row(hold: Hold, glyphs: Glyphs, width: int) -> Line:
-    return (Segment(glyphs.held, Style.WARN), dim(f" {hold.mod_id:<{width}}  {HELD[hold.action]}: {hold.reason}"))
-
-
 def _setting_row(setting: NotApplied, glyphs: Glyphs) -> Line:
     change = f" {setting.setting} {setting.running} {glyphs.arrow} {setting.wanted}"
     return (Segment(glyphs.held, Style.WARN), plain(change), dim("  needs a restart"))
@@ -143,7 +142,8 @@ def plan_done(done: PlanDone, view: View, times: int = 1) -> tuple[Block, ...]:
     first: tuple[Block, ...] = ()
     by_restart = any(each.way is Way.RESTART for each in good)
     if good and view.started and not by_restart:
-        listed_before = _is_listed_before(done.plan)
+        # After a save of a mod its author looks for its version, so each is told.
+        listed_before = has_rows(done.plan) and not done.plan.changed and not is_of_needs(done.plan)
         first = (_applied(done, view) if listed_before else counted(reload_line(good, done, view), times, view),)
     # Before the network is ready no plan is told, and its holds are told with the rest.
     told = without_held(done.outcomes, done.plan.holds) if view.started else done.outcomes
@@ -173,12 +173,6 @@ def became(done: PlanDone, view: View) -> tuple[Block, ...]:
     good = [each for each in done.outcomes if each.status is Status.APPLIED]
     line = reload_line(good, done, view) if good else None
     return (*(() if line is None else (line,)), *trouble(done.outcomes, done.agents, view))
-
-
-def _is_listed_before(plan: Plan) -> bool:
-    """Return whether the rows of a plan tell everything. After a save of a mod its author looks for
-    its version, so each is told."""
-    return has_rows(plan) and not plan.changed and not is_of_needs(plan)
 
 
 def is_of_needs(plan: Plan) -> bool:

@@ -80,7 +80,8 @@ class Wire:
             registration = await self._joining.register(request.body, "http", request.principal)
         except EventRefused as refusal:
             self._audit.refused(request.who, f"register {request.body.get('agent_id')}", refusal.code)
-            return _not_registered(refusal)
+            status = 429 if refusal.code == "too_many_registrations" else 200
+            return refused(refusal.code, f"Registration failed: {refusal}", status)
         stats = self._network.get_network_stats()
         return told(
             {
@@ -172,11 +173,6 @@ class Wire:
 
 def _answer_of(event: Event, response: EventResponse) -> Answer:
     return told({**response.to_dict(), "event_id": event.event_id, "event_name": event.event_name})
-
-
-def _not_registered(refusal: EventRefused) -> Answer:
-    status = 429 if refusal.code == "too_many_registrations" else 200
-    return refused(refusal.code, f"Registration failed: {refusal}", status)
 
 
 async def held_events(outbox: Outbox, hold: float) -> list[Letter]:
