@@ -14,14 +14,15 @@ import sys
 import threading
 import typing
 import weakref
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, ModuleType
 from typing import Any
 
 from devserver.live import garbage
 from devserver.live.generation import Call, Generation
 from devserver.loader import raw
+from devserver.loader.referrers import Ours, holders_of
 from devserver.loader.scope import Scope, scope_in
 from devserver.mod import BaseMod
 
@@ -108,46 +109,59 @@ def _base_in_use(remains: Remains) -> str | None:
 
 
 def _first_holder(remains: Remains, keys: Mapping[int, Any]) -> str | None:
-    found = (_Search(each, remains.module, keys).go() for each in remains.alive())
+    found = (_Search(remains.module, keys).go(each) for each in remains.alive())
     return next((each for each in found if each is not None), None)
 
 
-class _Search:
-    """Searches from a piece of code outwards, level by level, to the first object that people know
-    by name."""
+@dataclass(slots=True)
+class _Ring:
+    """The objects at one distance from the code, and the words for those that people know, each
+    with a rank."""
 
-    def __init__(self, thing: Any, module: str, keys: Mapping[int, Any]) -> None:
+    objects: Ours = field(default_factory=Ours)
+    named: list[tuple[int, str]] = field(default_factory=list)
+
+
+class _Search:
+    """Searches from a piece of code outwards, ring by ring, to the first object that people know by
+    name."""
+
+    def __init__(self, module: str, keys: Mapping[int, Any]) -> None:
         self._module = module
         self._keys = keys
-        self._level = [thing]
-        self._seen = {id(thing)}
+        self._seen: set[int] = set()
         self._namespaces = {id(vars(each)): (rank, name) for rank, (name, each) in enumerate(_modules())}
 
-    def go(self) -> str | None:
+    def go(self, thing: Any) -> str | None:
+        coming = [_Ring(Ours([thing]))]
         for _ in range(_DEPTH):
-            found: list[Any] = []
-            named: list[tuple[int, str]] = []
-            for start in range(0, len(self._level), _WIDTH):
-                part = self._level[start : start + _WIDTH]
-                own = {id(part), id(self._level), id(found), id(vars(self))}
-                for each in gc.get_referrers(*part):
-                    if id(each) in own or id(each) in self._seen or type(each) in _PASSED_BY or _is_ours(each):
-                        continue
-                    self._seen.add(id(each))
-                    words = self._words(each, part)
-                    if words is not None:
-                        named.append(words)
-                    found.append(each)
-            if named:
+            objects = coming.pop(0).objects
+            fresh = Ours({id(each): each for each in objects if id(each) not in self._seen}.values())
+            self._seen.update(map(id, fresh))
+            for start in range(0, len(fresh), _WIDTH):
+                self._look(Ours(fresh[start : start + _WIDTH]), coming)
+            if coming and coming[0].named:
                 # Several modules may have one object: it belongs to the one that had it first.
-                return min(named)[1]
-            if not found or len(self._seen) > _MOST:
+                return min(coming[0].named)[1]
+            if len(self._seen) > _MOST or not any(each.objects for each in coming):
                 return None
-            self._level = found
         return None
 
-    def _words(self, holder: Any, held: list[Any]) -> tuple[int, str] | None:
-        """Return the words for a holder, with a rank: the lowest is the best."""
+    def _look(self, things: Ours, coming: list[_Ring]) -> None:
+        """Add what holds these to the rings that follow: a tuple on the way is a ring of its own."""
+        found, held = holders_of(things)
+        coming += [_Ring() for _ in found[len(coming) :]]
+        for ring, holders in zip(coming, found, strict=False):
+            for each in holders:
+                if id(each) in self._seen or type(each) in _PASSED_BY or _is_ours(each):
+                    continue
+                ring.objects.append(each)
+                words = self._words(each, held)
+                if words is not None:
+                    ring.named.append(words)
+
+    def _words(self, holder: Any, held: Collection[int]) -> tuple[int, str] | None:
+        """Return the words for a holder of objects with these ids, with a rank: the lowest is the best."""
         kind = type(holder)
         if id(holder) in self._keys:
             return -2, f'{STATE_KEY}"{self._keys[id(holder)]}"'
@@ -185,25 +199,24 @@ def _within(value: Any) -> list[Any]:
 
 _STATE_DEPTH = 3
 
-_PASSED_BY = frozenset({weakref.ref, CodeType, Scope})
+_PASSED_BY = frozenset({weakref.ref, CodeType, Scope, Ours})
 
 
 def _modules() -> list[tuple[str, ModuleType]]:
     return [(name, module) for name, module in list(sys.modules.items()) if raw.derives(type(module), ModuleType)]
 
 
-def _key(table: dict[Any, Any], held: list[Any]) -> str:
-    wanted = {id(each) for each in held}
-    return next((str(key) for key, value in list(table.items()) if id(value) in wanted and type(key) is str), "?")
+def _key(table: dict[Any, Any], held: Collection[int]) -> str:
+    return next((str(key) for key, value in list(table.items()) if id(value) in held and type(key) is str), "?")
 
 
-def _in_a_mod(table: dict[Any, Any], held: list[Any]) -> str | None:
+def _in_a_mod(table: dict[Any, Any], held: Collection[int]) -> str | None:
     """Return the key of a mod's state, or the attribute of its instance."""
-    for owner in gc.get_referrers(table):
+    for owner in holders_of(Ours([table]), nested=0)[0][0]:
         if raw.derives(type(owner), BaseMod) and owner.__dict__ is table:
             return f"self.{_key(table, held)} of {owner.mod_id}" if hasattr(owner, "mod_id") else None
         if type(owner) is dict:
-            for instance in gc.get_referrers(owner):
+            for instance in holders_of(Ours([owner]), nested=0)[0][0]:
                 if raw.derives(type(instance), BaseMod) and vars(instance).get("state") is table:
                     return f'{STATE_KEY}"{_key(table, held)}"'
     return None

@@ -17,7 +17,6 @@ the contents.
 from __future__ import annotations
 
 import ast
-import gc
 import re
 import sys
 from collections import deque
@@ -27,6 +26,7 @@ from typing import Any
 
 from devserver.loader import raw
 from devserver.loader.modules import Loaded, Text
+from devserver.loader.referrers import Ours, holders_of
 from devserver.loader.successor import origin
 from devserver.loader.walk import ATOMS, Walk, contents_of
 from devserver.sources.imports import Initial, read_containers
@@ -215,7 +215,8 @@ def _values(code: CodeType) -> list[object]:
 def reline(old: Text, new: Text) -> None:
     """Give every function that was made from `old` its lines in `new`."""
     codes = {id(before): (before, after) for before, after in _pairs(old.code, new.code)}
-    for each in gc.get_referrers(*(before for before, _ in codes.values())):
+    (holders,), _ = holders_of(Ours(before for before, _ in codes.values()), nested=0)
+    for each in holders:
         if isinstance(each, FunctionType) and id(each.__code__) in codes:
             each.__code__ = codes[id(each.__code__)][1]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import typing
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from devserver.loader import census
 from devserver.loader.census import Remains
+from devserver.loader.referrers import Ours, holders_of
 from tests.loader.conftest import Workshop
 
 SOURCE = "class Tool:\n    version = {n}\ndef tool():\n    return {n}\n"
@@ -36,14 +39,14 @@ async def test_code_that_nothing_holds_is_gone_after_one_collection(workshop: Wo
     assert remains.alive() == []
 
 
-@pytest.mark.parametrize("what", ["Tool", "tool", "instance", "module"])
+@pytest.mark.parametrize("what", ["Tool", "tool", "instance", "module", "pair"])
 async def test_the_name_in_a_module_that_holds_code_is_found(workshop: Workshop, what: str) -> None:
     """A class, a function, an instance in a list, or the module itself: the module and the name are told."""
     library = ModuleType("truth_registry")
     sys.modules["truth_registry"] = library
 
     def use(module: ModuleType) -> None:
-        held = {"instance": module.Tool(), "module": module}
+        held = {"instance": module.Tool(), "module": module, "pair": (("first", module.Tool()),)}
         library.REGISTRY = [held.get(what) or getattr(module, what)]  # type: ignore[attr-defined]
 
     remains = replaced(workshop, use)
@@ -67,6 +70,30 @@ async def test_the_task_that_runs_old_code_is_found(workshop: Workshop) -> None:
     census.collect()
     assert census.holder_of(remains) == 'the task "poll"'
     tasks.pop().cancel()
+
+
+def test_a_tuple_that_another_thread_is_making_is_not_held() -> None:
+    """Python fails a `tuple(...)` of a generator that anything else holds before it is complete."""
+    begun, searched = threading.Event(), threading.Event()
+    made: list[tuple[Any, ...]] = []
+    tools = [[n] for n in range(20)]
+    whole = {"tools": ("some", (tools[0],))}
+
+    def pause() -> Iterator[Any]:
+        yield from tools
+        begun.set()
+        assert searched.wait(60)
+        yield from tools
+
+    thread = threading.Thread(target=lambda: made.append(tuple(pause())))
+    thread.start()
+    assert begun.wait(60)
+    found, held = holders_of(Ours(tools))
+    searched.set()
+    thread.join()
+    assert made == [(*tools, *tools)]
+    assert any(each is whole for each in found[2])
+    assert {id(whole["tools"]), id(whole["tools"][1])} <= held
 
 
 async def test_a_class_that_was_written_into_a_hint_is_not_kept_by_that(workshop: Workshop) -> None:
