@@ -86,8 +86,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[Fact], None]
 Tap = Callable[[Event, EventResponse], None]
-"""Told of events that have ended, with their answers. Called in any loop; returns at once, never
-raises."""
+"""Told of ended events, with their answers. Called in any loop; returns at once, never raises."""
 
 _NOTICES = {
     Action.LOAD: "system.notification.mod_loaded",
@@ -137,8 +136,7 @@ class AgentNetwork:
         self._release_tasks: Callable[[], None] | None = None
         self._started: float | None = None
         self._start_gate = Gate(sys.maxsize)
-        """Holds events until the mods of network.yaml are loaded; those that wait go before later
-        ones."""
+        """Holds events until the mods of network.yaml are loaded; these go before later ones."""
         self._bridge: Bridge | None = None
         self.metadata: dict[str, Any] = {}
         """Free for embedders, as in OpenAgents; the network itself uses none of it."""
@@ -477,8 +475,7 @@ class AgentNetwork:
 
     @property
     def mods(self) -> RunningMods:
-        """The instances of the mods that run, by path, as in OpenAgents; called, a description of
-        each."""
+        """The instances of the mods that run, by path, as in OpenAgents; called, a description."""
         return RunningMods(self.engine.registry, self.described)
 
     def described(self, generation: Generation) -> dict[str, Any]:
@@ -554,8 +551,7 @@ class AgentNetwork:
         return self._seen(event, await self._home.run(self._dispatcher.send, event))
 
     async def process_external_event(self, event: Event) -> EventResponse:
-        """Send an event for code in this process, which may do everything. Transports use
-        `ingest`."""
+        """Send an event for code in this process, which may do all. Transports use `ingest`."""
         return await self.process_event(event)
 
     async def ingest(self, event: Event, principal: Principal) -> EventResponse:

@@ -112,8 +112,7 @@ class NoModClass(ModFault):
 
 
 class NeedUnmet(ModFault):
-    """A mod needs one that does not run, or its version does not suit another mod: only its code
-    tells."""
+    """A mod needs one that does not run, or its version does not suit: only its code tells."""
 
 
 class ModConfigError(ModFault):

@@ -196,8 +196,7 @@ class BaseMod:
     state: dict[str, Any]
     network: Network
     known_as: tuple[str, int] | None = None
-    """The mod's id and the number of the generation that this instance serves as; None before it is
-    bound."""
+    """The mod's id and the number of the generation this instance serves as; None before."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> BaseMod:
         # Here and not in __init__, so that a mod which forgets super().__init__() is still
@@ -249,8 +248,7 @@ class BaseMod:
         self.network = network
 
     def handle_register_agent(self, agent_id: str, metadata: dict[str, Any]) -> Any:
-        """Note that an agent has joined; also called on load, once for each agent that is already
-        there."""
+        """Note that an agent has joined; also called on load, for each agent that is there."""
 
     def handle_unregister_agent(self, agent_id: str) -> Any:
         """Note that an agent has left."""
@@ -281,8 +279,7 @@ class BaseMod:
         return await self.network.process_event(event)
 
     def create_task(self, work: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:
-        """Run `work` beside the handlers for as long as this generation lives; it is cancelled at
-        its end."""
+        """Run `work` beside the handlers as long as this generation lives; it is cancelled then."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

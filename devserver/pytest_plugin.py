@@ -24,8 +24,7 @@ def network(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 @pytest.hookimpl
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an async test that uses the fixture, if no other plugin (pytest-asyncio, anyio) runs
-    it."""
+    """Run an async test that uses the fixture, if no other plugin (pytest-asyncio) does."""
     if "network" not in pyfuncitem.fixturenames or not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     wanted = pyfuncitem._fixtureinfo.argnames

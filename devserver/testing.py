@@ -177,8 +177,7 @@ class TestNetwork:
         return slot.live.instance
 
     async def reload(self, mod_id: str) -> EventResponse:
-        """Reload a mod from disk. Raises AssertionError, which says why and where, if that
-        fails."""
+        """Reload a mod from disk. Raises AssertionError, with why and where, if that fails."""
         answer = await self.network.reload_mod(mod_id)
         if not answer.success:
             raise AssertionError(answer.message)
@@ -394,8 +393,7 @@ async def _replayed(
 
 
 def _found(path: Path, beside: Path) -> Path:
-    """Return a network.yaml: from the working directory, else from the folders above the file of
-    the test."""
+    """Return a network.yaml: of the working directory, else of the folders above the test."""
     if path.is_absolute() or path.exists():
         return path
     return next((each / path for each in beside.resolve().parents if (each / path).exists()), path)

@@ -33,8 +33,7 @@ def twin_of(event: Event, upstream: Upstream) -> Any:
 
 
 def event_to(event: Event, upstream: Upstream) -> Any:
-    """Return an event as openagents mods get it. Not validated again: validation would copy the
-    payload."""
+    """Return an event as openagents mods get it, unvalidated: validation would copy the payload."""
     values = {name: getattr(event, name) for name in _FIELDS}
     if event.allowed_agents is not None:
         values["allowed_agents"] = set(event.allowed_agents)
@@ -57,8 +56,7 @@ def response_to(response: EventResponse, upstream: Upstream) -> Any:
 
 
 def response_from(answer: Any, upstream: Upstream) -> Any:
-    """Return a mod's answer in our form. Other values are passed on: any value except None ends an
-    event's way."""
+    """Return a mod's answer in our form. Others are passed on: any but None ends an event's way."""
     if not isinstance(answer, upstream.response):
         return answer
     return EventResponse(answer.success, answer.message or "", answer.data, answer.event_name)

@@ -130,8 +130,7 @@ class Files:
         self._before = {path: data for path, data in _contents(folder) if not _is_empty(data)}
 
     def put_back(self) -> tuple[Path, ...]:
-        """Restore the files that are empty or gone; return them. Raises OSError if that is
-        impossible."""
+        """Restore the files that are empty or gone; return them. Raises OSError if it cannot."""
         lost = tuple(path for path in self._before if _is_lost(path))
         for path in lost:
             _write(path, self._before[path])

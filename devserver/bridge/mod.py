@@ -63,8 +63,7 @@ class Bridge:
         self.kept.update({path: Kept(**values) for path, values in packed.items()})
 
     def find(self, module: ModuleType, mod_id: str) -> type[BridgedMod] | None:
-        """Return a class of ours for the openagents mod in a module, or None without such a
-        mod."""
+        """Return a class of ours for the openagents mod in a module, or None without one."""
         wrapped = find_class(module, mod_id, self.upstream.base_mod)
         if wrapped is None:
             return None
@@ -93,8 +92,7 @@ class BridgedMod(BaseMod):
     """Stands for one instance of an openagents mod, `inner`."""
 
     config_mode: ClassVar[str] = HandOver.EXCLUSIVE.value
-    """A mod of openagents reads its configuration when it starts, so a changed one starts it
-    again."""
+    """A mod of openagents reads its configuration at its start, so a change starts it again."""
     version: ClassVar[str] = "1.0.0"
     """The version if neither the class nor a manifest has one, as in openagents."""
 

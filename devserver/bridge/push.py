@@ -59,8 +59,7 @@ def _connector_class() -> Any:
 
 
 def _pushed(poll: Poll) -> Poll:
-    """Replace `poll_messages`: it returns when the connection ends, and its caller then asks
-    again."""
+    """Replace `poll_messages`: it returns when the connection ends, and is then called again."""
 
     async def poll_messages(connector: Any) -> list[Any]:
         if not connector.is_connected or getattr(connector, _POLLS, False):
@@ -100,8 +99,7 @@ def _joining(connector: Any) -> dict[str, Any]:
 
 
 async def _receive(connector: Any, line: WebSocketLine) -> list[Any]:
-    """Give each event to the connector, one after the other, until the connection ends, which is
-    raised."""
+    """Give each event to the connector, in order, until the connection ends, which is raised."""
     from openagents.models.event import Event  # type: ignore[import-not-found, unused-ignore]
 
     come: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()

@@ -14,8 +14,7 @@ from devserver.ui.catalogue import asked_lines
 
 
 def asked(number: int | None, answer: str | None, *, as_json: bool) -> int:
-    """Show the waiting requests; with a number the facts about that mod; with an answer, give
-    it."""
+    """Show the waiting requests; with a number that mod's facts; with an answer, give it."""
     server = connect(workspace())
     waiting = server.get("asked", quick=True)["asked"]
     if number is None:

@@ -1,5 +1,4 @@
-"""`oa-dev run --detach`: starts the server as a process of its own, and returns once it answers or
-has ended."""
+"""`oa-dev run --detach`: starts the server as its own process; returns once it answers or ended."""
 
 from __future__ import annotations
 

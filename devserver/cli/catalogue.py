@@ -1,5 +1,4 @@
-"""The commands about available mods, as typer sees them; `finding` and `publishing` have their
-functions."""
+"""The commands about available mods, for typer; `finding` and `publishing` do the work."""
 
 from __future__ import annotations
 

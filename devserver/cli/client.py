@@ -122,8 +122,7 @@ class Client:
 
     @property
     def page(self) -> str:
-        """The address of the page, with the token that lets a browser in: for the eyes of this user
-        alone."""
+        """The address of the page, with the token that lets a browser in: for this user alone."""
         return address(self._found.url, self._found.token)
 
     def stop(self) -> dict[str, Any]:

@@ -43,8 +43,7 @@ _OURS = frozenset({"OA_DEV_COMPLETE", "OA_DEV_URL", "OA_DEV_UPDATE_GOLDEN", "OA_
 
 
 def examined(path: Path, settings: Settings, none_here: str = "") -> list[Row]:
-    """Examine everything, for the network.yaml at `path`. `none_here`: why it is missing, in
-    words."""
+    """Examine all, for the network.yaml at `path`. `none_here`: why it is missing, in words."""
     network = [Row("network", path.name, "none", none_here)] if none_here else _network(path)
     return [*_settings(path, settings), *network, *_machine(), *_terminal()]
 

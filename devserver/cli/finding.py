@@ -35,8 +35,7 @@ def catalogues(ask: Ask = Ask.FETCH) -> tuple[Listed, Path]:
 
 
 def find_mods(words: str, *, as_json: bool) -> int:
-    """Print the available mods in which every word occurs. Exits with 1 if no catalogue can be
-    read."""
+    """Print the mods in which every word occurs. Exits with 1 if no catalogue can be read."""
     listed, _ = catalogues()
     found = search(listed.catalogues, words)
     rows = [shown.row(each) for each in found]
@@ -97,8 +96,7 @@ def _show_code(found: Found, version: str | None, workspace: Path, *, diff: bool
 
 
 def _before(found: Found, version: str, workspace: Path) -> Review:
-    """Return the version to compare with: the locked one here, else the former one in the
-    catalogue."""
+    """Return the version to compare with: the locked one here, else the one before it."""
     older = in_order(found.entry.releases)
     locked = _locked(found.name, workspace)
     chosen = locked or next(iter(older[older.index(version) + 1 :]), None)

@@ -13,8 +13,7 @@ from devserver.model.facts import PlanDone, Status
 from devserver.model.wire_read import plan_done_from_dict
 
 PATIENCE = 60.0
-"""Seconds that the effects are waited for: imports and initialize() have shorter limits of their
-own."""
+"""Seconds to wait for the effects: imports and initialize() have shorter limits of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,8 +57,7 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 
 def object_of(text: str, what: str) -> dict[str, Any]:
-    """Read a JSON object. Raises Problem, which calls the text `what`, with the column of the first
-    error."""
+    """Read a JSON object. Raises Problem, which calls it `what`, with the first error's column."""
     try:
         values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unrepeated)
     except json.JSONDecodeError as error:

@@ -147,8 +147,7 @@ def _sync(chosen: Choices, *, vendor: bool) -> int:
 
 
 def restore(chosen: Choices) -> int:
-    """Restore installed files that were changed by hand, after a question. Exits with 1 if it is
-    declined."""
+    """Restore installed files that were changed by hand, after a question. Exits with 1 on a no."""
     return guarded(lambda: _restore(chosen), chosen)
 
 
@@ -238,8 +237,7 @@ def _expect_seen(here: Here, ready: Ready, name: str, sha256: str) -> None:
 
 
 def update(names: Sequence[str], chosen: Choices) -> int:
-    """Lock the newest versions that fit, and wait until they run. Exits with 1 if one does not
-    start."""
+    """Lock the newest versions that fit, and wait until they run. Exits with 1 if one does not."""
     return guarded(lambda: _update(names, chosen), chosen)
 
 

@@ -18,8 +18,7 @@ from devserver.ui.versions import compare_lines, which_lines
 
 
 def try_mod(body: Mapping[str, Any], *, as_json: bool) -> int:
-    """Load a version beside a mod, and print the effect on saves. Exits with 1 unless it was
-    loaded."""
+    """Load a version beside a mod, and print what saves do now. Exits with 1 if it failed."""
     answer = connect(workspace()).post("try", body)
     code = carried_out(answer, as_json=as_json)
     if code == Exit.CLEAN and not as_json and "path" not in body:

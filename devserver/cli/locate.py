@@ -46,8 +46,7 @@ def _upwards(folder: Path) -> Iterator[Path]:
 
 
 def working_directory() -> Path:
-    """Return the directory that the command was called in. Raises Problem where it was removed
-    meanwhile."""
+    """Return the directory of the command. Raises Problem where it was removed meanwhile."""
     try:
         return Path.cwd()
     except OSError as error:
@@ -103,8 +102,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _mode(path: Path) -> int | None:
-    """Return the mode of the file at a path, None for nothing. Raises Problem if that is
-    unknown."""
+    """Return the mode of the file at a path, None for nothing. Raises Problem if unknown."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -1,5 +1,4 @@
-"""Plans: those of the running server, or worked out from network.yaml without one. Prints
-nothing."""
+"""Plans: those of the running server, or worked out from network.yaml. Prints nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The commands `pack`, `publish` and `index`: from a mod to a wheel, and from a wheel to an
-index."""
+"""The commands `pack`, `publish` and `index`: from a mod to a wheel, and to an index."""
 
 from __future__ import annotations
 

@@ -32,8 +32,7 @@ VALUES = {each.flag: each for each in SETTINGS if each.name in ("port", "log_lev
 
 
 class Run(NamedTuple):
-    """The arguments of `run`: the file, settings by name (None if not given), and whether to write
-    JSON."""
+    """The arguments of `run`: the file, settings by name (None if not given), and JSON or not."""
 
     network: Path | None
     flags: dict[str, Any]

@@ -150,8 +150,7 @@ def edit(*, print_only: bool) -> int:
 
 
 def settle(*, timeout: float, as_json: bool) -> int:
-    """Wait until it is decided whether the code on disk runs, and print it: 0 if it does, 1 if
-    not."""
+    """Wait until it is decided whether the code on disk runs, and print it: 0 if so, else 1."""
     answer = settled(timeout)
     if as_json:
         say_json(answer)
@@ -263,8 +262,7 @@ def why(name: str, *, as_json: bool) -> int:
 
 
 def restart(*, as_json: bool) -> int:
-    """Restart in place and print the result. Exits with 1 if it was not done, or a mod did not
-    load."""
+    """Restart in place and print the result. Exits with 1 if it failed, or a mod did."""
     row = restarted_row(_server())
     if as_json:
         say_json(row)
@@ -316,8 +314,7 @@ def _rows_after(server: Client, number: int, seconds: float) -> list[dict[str, A
 
 
 def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Undo the last reload of mods, the latest if none is named. Exits with 1 unless every step was
-    applied."""
+    """Undo the last reload of mods, or the latest. Exits with 1 unless every step was applied."""
     server = _server()
     if (workspace() / FOLDER / PROMOTED).exists():
         # Here and not above: rarely there, and it takes time to import.
@@ -329,8 +326,7 @@ def undo(mods: tuple[str, ...], *, as_json: bool) -> int:
 
 
 def redo(mods: tuple[str, ...], *, as_json: bool) -> int:
-    """Take back the last undo of mods, the latest if none is named. Exits with 1 unless every step
-    was applied."""
+    """Redo the last undo of mods, or the latest. Exits with 1 unless every step was applied."""
     return carried_out(_server().redo(mods), as_json=as_json)
 
 
@@ -419,8 +415,7 @@ def stop(*, as_json: bool) -> int:
 
 
 def wait_reload(*, timeout: float, after: int | None, as_json: bool) -> int:
-    """Wait for the next plan, and print its result: 0 if it was applied, 1 if it failed or none
-    came."""
+    """Wait for the next plan, and print its result: 0 if it was applied, 1 if not or none came."""
     server, deadline = _server(), time.monotonic() + timeout
     number = server.reloads()["next"] if after is None else after
     while (left := deadline - time.monotonic()) > 0:

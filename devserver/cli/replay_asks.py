@@ -131,8 +131,7 @@ def remove(name: str, *, as_json: bool) -> int:
 
 
 def replay(what: str, *, on: str, payload: str | None, for_real: bool, as_json: bool) -> int:
-    """Run an event again. Exits with 1 if it failed, cannot be run, or differs between two
-    generations."""
+    """Run an event again. Exits with 1 if it failed, cannot run, or differs between generations."""
     server, body = _server(), _named(what)
     if payload is not None:
         body["payload"] = object_of(text_of(payload, "the payload"), "the payload")

@@ -1,5 +1,4 @@
-"""The files of `oa-dev new`: a small network, a small mod, a test for it. Texts only; writes
-nothing."""
+"""The files of `oa-dev new`: a small network, mod, and test. Texts only; writes nothing."""
 
 from __future__ import annotations
 
@@ -243,7 +242,6 @@ def mod_name(given: str) -> str:
 
 
 def event_part(name: str) -> str:
-    """Return a mod's name as a part of an event's name: two or more of a-z, 0-9 and _, beginning
-    with a letter."""
+    """Return a mod's name for events: two or more of a-z, 0-9 and _, beginning with a letter."""
     part = re.sub(r"[^a-z0-9_]", "", name.lower()).lstrip("_0123456789")
     return part if len(part) > 1 else f"{part or 'my'}_mod"

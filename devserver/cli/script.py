@@ -1,5 +1,4 @@
-"""`oa-dev exec`: runs a program for OpenAgents in this process, as `python SCRIPT` would, on our
-network."""
+"""`oa-dev exec`: runs a program for OpenAgents here, as `python SCRIPT` would, on our network."""
 
 from __future__ import annotations
 

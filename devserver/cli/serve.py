@@ -184,16 +184,14 @@ def _log_to(face: Face, level: str) -> None:
 
 
 def _synced(path: Path, *, as_json: bool) -> int:
-    """Lock and install the wants, in a process of its own: the serving one has imported none of
-    it."""
+    """Lock and install the wants, in a process of its own: the server imports none of it."""
     command = [sys.executable, "-P", "-m", "devserver", "sync", "--yes"]
     # Standard output is for the lines of the server.
     return subprocess.run(command, cwd=path.parent, stdout=sys.stderr if as_json else None, check=False).returncode
 
 
 def _is_supervised(wanted: bool | None, *, as_json: bool) -> bool:
-    """Return whether a run is supervised: as asked for, otherwise if a person sits at a
-    terminal."""
+    """Return whether a run is supervised: as asked for, else if a person is at a terminal."""
     from devserver.server.supervisor import supported
 
     at_terminal = is_tty(sys.stdin) and is_tty(sys.stdout) and not as_json

@@ -34,8 +34,7 @@ _GIT_PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A distribution to add. `place` is its origin, in words; `index` a folder that has to be
-    listed."""
+    """A distribution to add. `place`: its origin, in words; `index`: a folder to be listed."""
 
     name: str
     versions: str = ""

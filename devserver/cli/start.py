@@ -17,8 +17,7 @@ from devserver.ui.escape import cut, safe
 
 
 def main() -> None:
-    """Run the command in the process's arguments and end the process: the entry point of
-    `oa-dev`."""
+    """Run the command in the process's arguments and end the process: the entry of `oa-dev`."""
     # What is imported stays: looking for garbage among it would take a tenth of a start.
     garbage.begin_start()
     for stream in (sys.stdout, sys.stderr):
@@ -55,8 +54,7 @@ def in_directory(arguments: list[str]) -> list[str]:
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; problems are printed on stderr in a line with a
-    hint."""
+    """Run a command and return its exit code; a problem is a line with a hint on stderr."""
     try:
         return _called(arguments)
     except DevServerError as error:

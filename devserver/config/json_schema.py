@@ -213,8 +213,7 @@ _RULES: Mapping[str, _Rule] = {
 
 
 def _target(root: Schema, reference: Any) -> Any:
-    """Return what a reference such as `#/$defs/board` leads to in its own schema; None for any
-    other one."""
+    """Return what a reference such as `#/$defs/board` leads to in its schema; None for others."""
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
         return None
     found: Any = root

@@ -63,8 +63,7 @@ def is_variable(text: str) -> bool:
 
 
 def _wanted(words: str) -> WrapValidator:
-    """Return what a value has to be, in words that follow "is": for all refusals of the type or the
-    range."""
+    """Return what a value has to be, in words that follow "is": for refusals of type or range."""
 
     def check(value: Any, inner: Check) -> Any:
         try:
@@ -358,8 +357,7 @@ class Compare(Closed):
 
 
 class Version(Closed):
-    """Another version of a mod, which serves beside it; these keys choose the agents that get
-    it."""
+    """A version beside a mod; these keys choose the agents that get it."""
 
     label: Label | None = Field(
         default=None,

@@ -58,8 +58,7 @@ _WANTED = {
     "literal_error": "one of {expected}",
     "enum": "one of {expected}",
 }
-"""What a value has to be, by pydantic's name for the error; the error's context fills the
-braces."""
+"""What a value has to be, by pydantic's name for the error; its context fills the braces."""
 
 
 class Misfit(NamedTuple):
@@ -198,8 +197,7 @@ def _filled(wanted: str, context: Mapping[str, Any]) -> str:
 
 
 def described(loc: Loc, given: object, kind: str) -> str:
-    """Return a refused value in few words; the value of what is named like a secret is never
-    repeated."""
+    """Return a refused value in few words; never the value of a name that sounds secret."""
     if kind == "string_too_long" and isinstance(given, str):
         return f"one of {len(given)}"
     if kind in ("too_long", "too_short") and isinstance(given, list | dict):

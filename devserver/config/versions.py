@@ -34,8 +34,7 @@ def label_of_versions(text: str) -> str | None:
 
 
 def check_versions(document: Document, entries: object) -> None:
-    """Note versions of one mod that contradict each other: repeated labels, shares over all
-    agents."""
+    """Note versions of one mod that contradict each other: labels twice, too large shares."""
     for number, entry in enumerate(entries if isinstance(entries, list) else ()):
         versions = entry.get("versions") if isinstance(entry, dict) else None
         if isinstance(versions, list) and isinstance(entry.get("name"), str):
@@ -140,8 +139,7 @@ def _specs(document: Document, mod: Mod, loc: Loc) -> Iterator[ModSpec]:
 
 
 def _config_of(version: Version, mod: Mod, loc: Loc) -> tuple[Mapping[str, Any], Loc]:
-    """Return the configuration of a line, and where it is written: its mod's, unless it has its
-    own."""
+    """Return a line's configuration, and where it is written: its mod's, unless it has one."""
     if "config" in version.model_fields_set:
         return version.config, (*loc, "config")
     return mod.config, (*loc[:3], "config") if "config" in mod.model_fields_set else loc[:3]

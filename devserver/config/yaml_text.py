@@ -54,8 +54,7 @@ START = Place(0, 0)
 
 @dataclass(frozen=True)
 class Source:
-    """A decoded text with its name, which turns places into problems. `skipped`: bytes before the
-    text."""
+    """A decoded text with its name, which turns places into problems. `skipped`: bytes before."""
 
     file: str
     text: str

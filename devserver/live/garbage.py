@@ -17,11 +17,9 @@ BOUNDED = 0.010
 """Seconds that a collection may take at any time; a longer one waits for a quiet moment."""
 
 _STARTING = (200_000, 50, 100)
-"""While a network starts nearly all new objects stay, and the collector would take a tenth of the
-time."""
+"""While a network starts nearly all new objects stay: collecting would take a tenth of it."""
 _SELDOM = 50
-"""While mods are frozen, a full collection comes after so many of the middle ones: its garbage is
-short-lived."""
+"""With frozen mods, a full collection comes after so many middle ones: garbage is short-lived."""
 _PER_BLOCK = 1.2e-7
 """The rough cost of a collection for each allocated block, in seconds."""
 
@@ -56,8 +54,7 @@ def freeze_own() -> None:
 
 
 def end_start() -> None:
-    """Collect as usual again; if mods are so many that a collection would be felt, freeze them
-    too."""
+    """Collect as usual again; freeze the mods, too, if a collection would be felt."""
     if _policy.usual is not None and gc.get_threshold() == _STARTING:
         # A mod may have set thresholds of its own.
         gc.set_threshold(*_policy.usual)

@@ -43,8 +43,7 @@ class Call:
     """Whether it waits for a change of mods, which therefore must not wait for it."""
     expired_at = 0.0
     detached = False
-    """Whether it was given up, because it went on after its cancellation: its further actions are
-    refused."""
+    """Whether it was given up, for it went on after its cancellation: what it does is refused."""
     refused = False
     """Whether an action was refused then."""
     entered: Sequence[Token[Any]] = ()
@@ -58,8 +57,7 @@ class Call:
         self.task = current_task()
         self.started = monotonic()
         self.way = way
-        """The way of its event (`network.way.Way`), whose number marks everything done on its
-        behalf."""
+        """The way of its event (`network.way.Way`); its number marks everything done for it."""
 
 
 class Activity:
@@ -77,8 +75,7 @@ activity = Activity()
 
 
 running: ContextVar[Call | None] = ContextVar("oa_dev_running_call", default=None)
-"""The call that this context runs in. A chain of `parent` leads through all mods that wait for
-it."""
+"""The call that this context runs in. `parent` leads through all mods that wait for it."""
 
 
 def _about() -> dict[str, Any]:
@@ -133,8 +130,7 @@ def expire(call: Call, reason: str) -> bool:
 
 
 def outermost(call: Call) -> Call:
-    """Return the first of the calls in the task of this one: the sender of its event waits for that
-    task."""
+    """Return the first call in the task of this one: the sender of its event waits for that."""
     while call.parent is not None and call.parent.active and call.parent.task is call.task:
         call = call.parent
     return call

@@ -154,8 +154,7 @@ def _payload_model(handler: Callable[..., Any], owner: type) -> Any:
 
 
 def _takes_an_event(handler: Callable[..., Any]) -> bool:
-    """Return whether a method or function can be called with one argument. Other callables count as
-    such."""
+    """Return whether a function can be called with one argument. Other callables count so."""
     function = getattr(handler, "__func__", handler)
     code = getattr(function, "__code__", None)
     if code is None:

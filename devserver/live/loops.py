@@ -41,8 +41,7 @@ class Home(Protocol):
         """
 
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
-        """Run an async function there, and call `done` once, in the caller's loop, when it has
-        ended."""
+        """Run an async function there, and call `done` once, in the caller's loop, at its end."""
 
     def answer(self, task: asyncio.Task[Any], result: object) -> bool:
         """Let the callers that wait for a task of `run` go on with `result`, although the task does
@@ -273,8 +272,7 @@ class Worker:
         return await done
 
     def stop(self, wait: float = 0.0) -> None:
-        """End the thread after the functions that it was given; wait for that for up to `wait`
-        seconds."""
+        """End the thread after the functions that it was given; wait up to `wait` seconds."""
         self._jobs.put(None)
         self._thread.join(wait)
 

@@ -120,8 +120,7 @@ class Overseer:
 
 
 def frames_of(task: asyncio.Task[Any]) -> Iterator[FrameType]:
-    """Yield the frames where a task waits, outermost first: `Task.get_stack()` shows only the first
-    one."""
+    """Yield the frames where a task waits, outermost first: `Task.get_stack()` shows one."""
     yield from frames_in(task.get_coro())
 
 
@@ -139,8 +138,7 @@ class Ended(BaseException):
 
 
 def end_by_force(task: asyncio.Task[Any]) -> None:
-    """Raise Ended where a task waits: `except CancelledError` and `except Exception` let it
-    through."""
+    """Raise Ended where a task waits: `except CancelledError` or `Exception` let it through."""
     loop = task.get_loop()
     # Private names. Others may wait for the same future, and must not see the exception.
     waited: Any = task._fut_waiter  # type: ignore[attr-defined]

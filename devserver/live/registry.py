@@ -64,8 +64,7 @@ class Gate:
         self._closed = self.shut = True
 
     def open(self) -> Held:
-        """Let all waiters in, in order; return their number and how long the first one has
-        waited."""
+        """Let all waiters in, in order; return their number and how long the first has waited."""
         if not self._closed:
             return Held()
         self._closed, self.shut = False, bool(self._line)
@@ -104,8 +103,7 @@ def _wake(waiting: _Waiting) -> None:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A mod's place in the network: it stays when its generation changes. Each line of a mod has
-    one too."""
+    """A mod's place in the network, over generations. Each line of a mod has one too."""
 
     mod_id: str
     mod_path: str
@@ -129,8 +127,7 @@ class Slot:
 
 @dataclass(slots=True, eq=False)
 class Choice:
-    """A mod with its lines, by label and in order, including those that get no events.
-    Immutable."""
+    """A mod with its lines, by label, in order, with those that get no events. Immutable."""
 
     main: Slot
     tally: Tally
@@ -169,8 +166,7 @@ def _choice_of(main: Slot, lines: Mapping[str, Slot], parts: Mapping[str, Part])
 
 @dataclass(slots=True)
 class Swap:
-    """The changes of one commit: generations that take their slots, lines, slots that end, the new
-    order."""
+    """The changes of one commit: generations for their slots, lines, ended slots, new order."""
 
     live: list[tuple[Slot, Generation]] = field(default_factory=list)
     removed: list[Slot] = field(default_factory=list)
@@ -179,8 +175,7 @@ class Swap:
 
 
 class Registry:
-    """All slots, in the order in which mods are asked. Changed on the mods' thread alone, and read
-    on any."""
+    """All slots, in the order of asking. Changed on the mods' thread alone, and read on any."""
 
     def __init__(self, held_events: int = 1000) -> None:
         self._slots: dict[str, Slot] = {}
@@ -316,8 +311,7 @@ class Registry:
         return Slot(mod_id, mod_path, Gate(self._held_events))
 
     def take_out(self, slot: Slot, why: str) -> None:
-        """Give a line no more events, for this reason. It stays loaded; a change of its rule lets
-        it in again."""
+        """Give a line no more events, for this reason. It stays loaded; a new rule lets it in."""
         with self._lock:
             slot.out = why
             self._choose()

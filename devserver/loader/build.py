@@ -170,8 +170,7 @@ class Build:
 
     @property
     def moves_only(self) -> bool:
-        """Whether the edit has only moved code, so that nothing is executed. Known after
-        `compile()`."""
+        """Whether the edit has only moved code: nothing is executed. Known after `compile()`."""
         return bool(self._relined)
 
     @property
@@ -462,8 +461,7 @@ class Build:
             self._keepable = keepable(self._old(), executed)
 
     def keep_state(self) -> None:
-        """Let fresh modules take over module-level state; call it when all instances are
-        initialised."""
+        """Let fresh modules take over module-level state; after all instances are initialised."""
         executed = self._executed()
         if not any(loaded.untouched for loaded in executed.values()):
             return
@@ -565,8 +563,7 @@ def _current_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
 
 
 _brought: WeakKeyDictionary[threading.local, dict[str, Any]] = WeakKeyDictionary()
-"""The value that was last brought of each to the mods' thread, if handlers may have changed it
-since."""
+"""The value of each that the mods' thread got last, if handlers may have changed it since."""
 
 
 def _is_same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

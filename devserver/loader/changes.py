@@ -88,8 +88,7 @@ class ProcessChanges:
     made: list[Made] = field(default_factory=list)
     """The objects that it has left in other modules of mods, which stay there."""
     covered: list[tuple[Change, Change]] = field(default_factory=list)
-    """Changes that could not be taken back because others have overwritten them, each with that
-    change."""
+    """Changes that cannot be taken back because others overwrote them, each with that change."""
     stuck: list[tuple[str, str]] = field(default_factory=list)
     """The objects that it has moved on and that cannot go back: their module, and words."""
     taken: set[str] = field(default_factory=set)
@@ -516,8 +515,7 @@ _current: ContextVar[_Recording | None] = ContextVar("oa_dev_recording", default
 
 @contextlib.contextmanager
 def recording(owner: ProcessChanges, source: Source | None) -> Iterator[None]:
-    """Note the changes until the block ends as the owner's, except for those that a block inside it
-    notes."""
+    """Note the changes until the block ends as the owner's, but those that an inner block notes."""
     outer = _current.get()
     # An ended one belongs to a task which was started in it, and still carries its context.
     if outer is not None and not outer.over:

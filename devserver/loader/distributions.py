@@ -32,8 +32,7 @@ class Installed:
 
 
 def installed(name: str) -> Installed | None:
-    """Return the package of that name; None if it is not installed. Reads the metadata of all
-    packages."""
+    """Return the package of that name; None if not installed. Reads the metadata of all."""
     from importlib import metadata  # imported here: no start should wait for it
 
     found = _installed(_name(name) or name) if name else None
@@ -84,8 +83,7 @@ def _installed(name: str) -> Distribution | None:
 
 
 def _imported(name: str, installed: Distribution) -> str | None:
-    """Return the version of a package whose modules Python has loaded; None if it has loaded none
-    of them."""
+    """Return the version of a package whose modules Python has loaded; None if it has none."""
     root = Path(str(installed.locate_file("")))
     for top in _tops(installed):
         file = getattr(sys.modules.get(top), "__file__", None)

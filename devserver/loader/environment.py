@@ -37,8 +37,7 @@ _LIMIT = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The lock on disk: its installed packages, or why they are missing. `digest` tells it from
-    others."""
+    """The lock on disk: its installed packages, or why they miss. `digest` tells it from others."""
 
     digest: str | None = None
     installed: Installed | None = None
@@ -80,8 +79,7 @@ class Environment:
         self.brought: Path | None = None
         """The folder in use, if it has more than the lock on disk names."""
         self._known: dict[Path, Installed] = {}
-        """All folders that have been in use, to tell code that still runs from one from new
-        code."""
+        """All folders that have been in use, to tell code that still runs from new code."""
 
     # What is on disk
 
@@ -143,8 +141,7 @@ class Environment:
         self._drop_unused()
 
     def begin(self) -> None:
-        """Use the installed packages of the lock, if there are any: before anything starts, and
-        silently."""
+        """Use the installed packages of the lock, if any: before anything starts, and silently."""
         found = self.look()
         if found.installed is not None:
             self.use(found)
@@ -180,8 +177,7 @@ class Environment:
             write_whole(self._roots.workspace / LOCK, data)
 
     def purge(self) -> None:
-        """Remove the folders of other locks. At a start alone: later an undo may need one.
-        Blocks."""
+        """Remove the folders of other locks. At a start alone: an undo may need one. Blocks."""
         purge(self._roots.workspace, [] if self.current is None else [self.current.folder])
 
     def end(self) -> None:
@@ -248,8 +244,7 @@ class Environment:
         )
 
     def _loaded(self) -> Iterable[tuple[str, Installed, str]]:
-        """Yield each loaded module of a folder of packages, with that folder and its
-        distribution."""
+        """Yield each loaded module of a folder of packages, with that and its distribution."""
         for name, loaded in self._modules.current.items():
             folder = self._roots.installed_in(loaded.path)
             before = self._known.get(folder) if folder is not None else None

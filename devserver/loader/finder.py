@@ -120,8 +120,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return self._roots.holds(path)
 
     def watches_data(self, path: Path) -> bool:
-        """Return whether a path is a place for data of mods; a listing of the whole workspace is
-        not."""
+        """Return whether a path is a place for data of mods; the whole workspace is not."""
         lists_all = path.name == LISTING and path.parent == self._roots.workspace
         return not lists_all and self._roots.holds_data(path)
 
@@ -162,8 +161,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return the spec of a watched module, or None, which leaves the name to Python's other
-        finders."""
+        """Return the spec of a watched module, or None: Python's other finders look then."""
         if path is None and fullname in sys.stdlib_module_names:
             return None
         running = self.execution()
@@ -235,8 +233,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
         return importer.partition("@")[0] == f"mods.{top}" and not (self._roots.workspace / "mods" / top).is_dir()
 
     def _meant_by(self, name: str, importer: str | None, *, is_top: bool) -> str | None:
-        """Return the module that a short name stands for where `importlib.import_module` asks for
-        it."""
+        """Return the module that a short name stands for where `importlib` asks for it."""
         top = name.partition(".")[0]
         if importer is None or not (top in self._short or (is_top and self._is_short(top, importer))):
             return None
@@ -366,8 +363,7 @@ class WatchedFinder(importlib.abc.MetaPathFinder):
 
 
 class ShortName(importlib.abc.Loader):
-    """Makes `my_mod.x` a second name of `mods.my_mod.x` in Python's table, for the same module
-    object."""
+    """Makes `my_mod.x` a second name of `mods.my_mod.x` in Python's table, for one object."""
 
     def __init__(self, meant: str, importer: str | None, finder: WatchedFinder) -> None:
         self._meant = meant

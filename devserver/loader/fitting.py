@@ -176,8 +176,7 @@ def _other_tuple(thing: Any, target: type) -> Any:
 
 
 def _same_hash(old: type, new: type) -> bool:
-    """Return whether an entry under an instance of `old` is still found under an instance of
-    `new`."""
+    """Return whether an entry under an instance of `old` is found under one of `new`."""
     before, after = raw.lookup(old, "__hash__"), raw.lookup(new, "__hash__")
     return before is after or _same_code(before, after)
 
@@ -300,8 +299,7 @@ def _initial(cls: type) -> dict[str, Make | None]:
 
 
 def _definition(function: FunctionType) -> ast.FunctionDef | None:
-    """Return the source of a function of a watched module, as it was when that module was
-    executed."""
+    """Return the source of a function of a watched module, as it was when that was executed."""
     loader = getattr(function.__globals__.get("__spec__"), "loader", None)
     text = getattr(loader, "executed", None)
     if text is None:

@@ -36,8 +36,7 @@ _COMPUTED = re.compile(r"cache|memo(?!r)", re.IGNORECASE)
 
 
 def note_untouched(loaded: Loaded) -> None:
-    """Remember which containers of a module are as its source says, now that everything is
-    imported."""
+    """Remember which containers of a module are as its source says, once all is imported."""
     names = vars(loaded.module)
     if any(raw.derives(type(names[name]), *_CONTAINERS) for name in list(names) if not name.startswith("__")):
         containers = read_containers(loaded.text.data)

@@ -265,8 +265,7 @@ def _dispatch_places(function: Any, name: str, word: str, *, is_of_mods: bool = 
 
 
 def _sets_attributes(module: ModuleType) -> bool:
-    """Return whether a module of mods sets attributes of an object, or has functions that set its
-    globals."""
+    """Return whether a module of mods sets attributes of an object, or globals in its functions."""
     text = getattr(getattr(module.__spec__, "loader", None), "executed", None)
     if text is None:
         return True
@@ -302,8 +301,7 @@ def _attributes_of(thing: Any, module: str, near: set[int]) -> Iterator[Place]:
 
 
 def inside(thing: Any, module: str) -> list[Any]:
-    """Yield the contents of an object, without asking it; nothing for an object that is not its
-    module's own."""
+    """Yield the contents of an object, without asking it; nothing if it is not its module's own."""
     kind = type(thing)
     if kind in _ENTERED:
         too_many = kind is not tuple and kind is not CellType and len(thing) > _MOST_OBJECTS

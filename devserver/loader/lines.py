@@ -32,8 +32,7 @@ class Name(NamedTuple):
 
 
 def line_of(module: str) -> Name | None:
-    """Return the line that a module belongs to, or None: `mods.wiki@2.pages` belongs to
-    `mods.wiki@2`."""
+    """Return the line that a module belongs to, or None: `mods.w@2.pages` is of `mods.w@2`."""
     plain, at, rest = module.partition("@")
     return Name(f"{plain}@{rest.partition('.')[0]}", plain) if at else None
 

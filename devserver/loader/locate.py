@@ -203,8 +203,7 @@ def _spec(part: str, path: list[str] | None, roots: Roots) -> ModuleSpec | None:
 
 
 def _forget_listing(folder: str) -> None:
-    """Have Python list a folder again if the time of its last change may not show a change
-    since."""
+    """Have Python list a folder again if the time of its last change may hide another one."""
     finder = sys.path_importer_cache.get(folder)
     if finder is None:
         # Python remembers missing folders, too.

@@ -39,8 +39,7 @@ class Made:
         return self.place.read().get(self.key) is self.thing
 
     def outdated(self, name: str, source: bytes) -> str:
-        """Return what is wrong with it if the module of that name has this source now, in words; or
-        ""."""
+        """Return what is wrong with it if the module of that name has this source now, or ""."""
         if said_by(name, source, self.module) == self.said:
             return ""
         shown = f".{self.key}" if type(self.key) is str else ""

@@ -174,8 +174,7 @@ class LoadedModules:
         return self._loaded.get(name)
 
     def text_of(self, path: Path, digest: Digest) -> Text | None:
-        """Return the reading that a loaded module was made from, if it was of this source in this
-        form."""
+        """Return the reading that a loaded module was made from, if of this source in this form."""
         with self._lock:
             readings = (self._loaded[name].text for name in self._users.get(path, ()) if name in self._loaded)
             return next((each for each in readings if each.path == path and each.digest == digest), None)
@@ -247,8 +246,7 @@ class LoadedModules:
         self._has_context = self._has_context or bool(values)
 
     def context_of(self, name: str) -> Mapping[ContextVar[Any], Any]:
-        """Return the context variables that a module and those that it needs have set; its own
-        win."""
+        """Return the context variables that a module and its needs have set; its own win."""
         if not self._has_context:
             return {}
         with self._lock:
@@ -453,8 +451,7 @@ class _Digests(Mapping[Path, Digest | None]):
 
 
 def _pin(loaded: Loaded, modules: ModuleSet | None) -> None:
-    """Let the code of a module import from this set; None: from Python's table, as current code
-    does."""
+    """Let the code of a module import from this set; None: from Python's table, as current code."""
     scope = scope_in(vars(loaded.module))
     if scope is not None:
         scope.own = modules
@@ -487,8 +484,7 @@ def unbind(name: str, module: Any) -> None:
 
 
 def bind_namespaces(package: ModuleType) -> None:
-    """Give a fresh package the packages without a source that lie in it: these are not executed
-    again."""
+    """Give a fresh package the packages without a source that lie in it: they stay unexecuted."""
     if not hasattr(package, "__path__"):
         return
     inside = f"{package.__name__}."

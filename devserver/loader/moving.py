@@ -160,8 +160,7 @@ class StateMove:
         return [thing for _, thing in self.walk.of_kind(lambda kind: kind.owned)]
 
     def enums(self) -> dict[type, type]:
-        """Return the enums of replaced code of which the state had members, each with its
-        successor."""
+        """Return the enums of replaced code with members in the state, and their successors."""
         members = (old for old in self._old.values() if raw.derives(type(old), enum.Enum))
         return {type(old): type(self._latest(old)) for old in members}
 
@@ -518,8 +517,7 @@ def _take_old_class(change: _Change) -> None:
 
 
 def _takes_others(cls: type) -> bool:
-    """Return whether an object of this class can be given another object in the place of one that
-    it holds."""
+    """Return whether an object of this class can be given another object for one that it holds."""
     known = raw.derives(cls, *_BUILT, *_FROZEN, MappingProxyType)
     return known or raw.dict_getter(cls) is not None or bool(raw.slots_of(cls))
 

@@ -167,8 +167,7 @@ def _umask() -> int:
 
 _UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
 _STATUS_HEAD = 512
-"""The bytes at the head of that file that surely contain it: it comes second, after a name of at
-most 64."""
+"""The bytes at the head of that file that surely contain it: it follows a name of at most 64."""
 
 
 def _working_directory() -> str:

@@ -56,8 +56,7 @@ def is_standard(cls: type) -> bool:
 
 
 def dict_getter(cls: type) -> Callable[[object], dict[str, Any]] | None:
-    """Return a function that reads the attributes of an instance of `cls`; None if its instances
-    have none."""
+    """Return a function that reads the attributes of an instance of `cls`; None if it has none."""
     for each in mro(cls):
         found = names_of(each).get("__dict__")
         if type(found) in (GetSetDescriptorType, MemberDescriptorType):

@@ -40,8 +40,7 @@ _PASSED_BY = ("linecache", "tokenize", "devserver.")
 _MOST_NOTED = 10_000
 
 on_bound: ContextVar[Callable[[str], None] | None] = ContextVar("oa_dev_on_bound", default=None)
-"""Told of an object that is about to be made in this context and works on one thread alone; may
-raise."""
+"""Told of an object about to be made in this context and bound to one thread; may raise."""
 
 _installed = False
 _written: set[str] = set()
@@ -88,8 +87,7 @@ def record_into(add: Callable[[str], None]) -> Iterator[None]:
 
 
 def install() -> None:
-    """See every open from now on; writes of mods are noted in their generation
-    (`Generation.written`)."""
+    """See every open from now on; writes of mods are noted (`Generation.written`)."""
     global _installed
     if not _installed:
         _installed = True
@@ -165,8 +163,7 @@ def _is_passed_by(modules: tuple[str, ...] = _PASSED_BY) -> bool:
 
 
 def _source_of(name: str) -> str:
-    """Return the source that a compiled file was made from, which may be read instead; other files
-    unchanged."""
+    """Return the source that a compiled file was made from, which may be read; others unchanged."""
     if not name.endswith(".pyc"):
         return name
     try:
@@ -176,8 +173,7 @@ def _source_of(name: str) -> str:
 
 
 def written_by_threads() -> frozenset[str]:
-    """Return the files that code on threads of mods has opened for writing, without those of known
-    handlers."""
+    """Return the files that code on mods' threads opened for writing, but of known handlers."""
     return frozenset(_written.copy())
 
 

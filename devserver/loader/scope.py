@@ -27,8 +27,7 @@ _real_import = builtins.__import__
 
 
 unnoted: ContextVar[Callable[[], AbstractContextManager[None]] | None] = ContextVar("oa_dev_unnoted", default=None)
-"""Set while changes of the process are noted: changes in the block that it gives belong to no
-mod."""
+"""Set while changes of the process are noted: those in its block belong to no mod."""
 
 
 class Member(Protocol):
@@ -104,8 +103,7 @@ class Scope:
     def _import_of_line(
         self, line: Name, absolute: str, globals: Mapping[str, object] | None, fromlist: tuple[str, ...]
     ) -> ModuleType | None:
-        """Import a module of the line itself that its code means by an absolute name; None for
-        other names."""
+        """Import a module of the line itself that its code means by an absolute name; else None."""
         meant = line.meant(absolute)
         parent, _, last = line.plain.rpartition(".")
         if fromlist:
@@ -184,8 +182,7 @@ def _scope_on_stack() -> Scope | None:
 
 _users = 0
 _stands = False
-"""Return whether `_import` stands in for Python's own: directly, or called by a wrapper of
-others."""
+"""Return whether `_import` stands in for Python's own: directly, or in others' wrapper."""
 
 
 def install() -> None:
@@ -291,8 +288,7 @@ def _with_submodules(own: Mapping[str, Member], absolute: str, fromlist: tuple[s
 
 
 def _chain(own: Mapping[str, Member], absolute: str) -> ModuleType | None:
-    """Return the object that `import a.b.c` binds: `a`, from which `.b.c` leads to the module of
-    the set."""
+    """Return the object that `import a.b.c` binds: `a`, from which `.b.c` leads to the set's."""
     if absolute not in own:
         return None
     parts = absolute.split(".")
@@ -306,8 +302,7 @@ def _chain(own: Mapping[str, Member], absolute: str) -> ModuleType | None:
 
 
 def _view(base: ModuleType, children: Mapping[str, ModuleType]) -> ModuleType:
-    """Return `base` itself if its attributes already are `children`, else a look-alike on which
-    they are."""
+    """Return `base` itself if its attributes are `children`, else a look-alike that has them."""
     if all(base.__dict__.get(name) is child for name, child in children.items()):
         return base
     view = ModuleType(base.__name__, base.__doc__)

@@ -29,8 +29,7 @@ def is_code_type(cls: type) -> bool:
 
 
 def successor(code: Any) -> Any:
-    """Return the object that has the name of `code` now; `code` itself if it was not replaced.
-    Raises Gone."""
+    """Return the object with the name of `code` now; `code` itself if not replaced. Raises Gone."""
     cls = type(code)
     if raw.derives(cls, ModuleType):
         return _of_module(code)

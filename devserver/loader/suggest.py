@@ -21,8 +21,7 @@ _NEVER_SHIPPED = frozenset({"analytics", "heavy_analytics"})
 
 
 def hint_for(name: str, roots: Roots) -> str:
-    """Return a sentence that suggests a mod for the dotted name of one that does not exist; else an
-    empty text."""
+    """Return a sentence that suggests a mod for the dotted name of a missing one; else ""."""
     top, _, rest = name.partition(".")
     last = name.rpartition(".")[2]
     if not rest and _is_mod(roots.workspace / "mods" / name):

@@ -122,8 +122,7 @@ class Block:
 
 
 class Walk:
-    """One walk through a state, from its dict. `leave_out` are objects whose contents are
-    skipped."""
+    """One walk through a state, from its dict; not into the objects of `leave_out`."""
 
     def __init__(self, root: dict[Any, Any], leave_out: Iterable[object] = ()) -> None:
         self.root = root
@@ -186,8 +185,7 @@ class Walk:
             pass
 
     def refresh(self) -> None:
-        """Look again at objects that have changed since, and remember the contents of all that
-        exist now."""
+        """Look again at changed objects, and remember the contents of all that exist now."""
         self.finish()
         with _no_collection():
             for block in list(self.blocks):
@@ -214,8 +212,7 @@ class Walk:
                     yield kind, thing
 
     def keys_of(self, ids: set[int]) -> dict[int, str]:
-        """Return the key of the state under which each of these objects, given by their ids, is
-        first found."""
+        """Return the state's key under which each of these objects, given by id, is first found."""
         named: dict[int, str] = {}
         # An object in the data of a key is named after it, even if an object of another package
         # leads there too.
@@ -341,8 +338,7 @@ def _find_target(kind: Kind) -> None:
 
 
 def _cells(function: FunctionType) -> Iterable[Any]:
-    """Return the closure of a function; it leads to all of its module too, which is not part of a
-    state."""
+    """Return the closure of a function; its module, which it leads to, is not part of a state."""
     return (function.__closure__ or ()) if scope_in(function.__globals__) is not None else ()
 
 

@@ -73,8 +73,7 @@ def _found(wanted: Beside, wants: Wants, search: Search) -> LockedLine:
 
 
 def _wheel(found: Locked, workspace: Path) -> Package:
-    """Return the wheel that was found, as data. Raises NotBeside where it is not what the index
-    said."""
+    """Return the wheel that was found, as data. Raises NotBeside where the index said other."""
     if "://" in found.where:
         data = fetched(found.where, patience=WHEEL_PATIENCE, most=MOST_BYTES)
     else:

@@ -77,8 +77,7 @@ class BlockedMods:
         self._allowed.add(sha256)
 
     def find(self, mod_path: str) -> Warning | None:
-        """Return the warning about a mod; None for one of the workspace, and for one that was
-        allowed."""
+        """Return the warning about a mod; None for one of the workspace, or that was allowed."""
         installed = self._installed()
         name = installed.mods.get(mod_path) if installed is not None else None
         if installed is None or name is None or name not in installed.packages:

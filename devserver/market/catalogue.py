@@ -123,8 +123,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry in its catalogue, and the version that would be chosen; empty if only an index
-    knows."""
+    """An entry in its catalogue, and the version to choose; empty if only an index knows."""
 
     name: str
     entry: Entry

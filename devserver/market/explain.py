@@ -106,8 +106,7 @@ def _needs(premises: str) -> Iterator[_Need]:
 
 
 def _lacking(premises: str, needs: list[_Need], wants: Wants) -> Explained | None:
-    """Return a requirement that cannot be met: of a name that does not exist, or versions that do
-    not."""
+    """Return a requirement that cannot be met: of an unknown name, or missing versions."""
     for found in _NOT_FOUND.finditer(premises):
         name = normal(found["name"])
         by = [each for each in needs if each.name == name]

@@ -88,8 +88,7 @@ class Installed:
         return next((name for name, each in self.packages.items() if top in each.tops), None)
 
     def with_needed(self, name: str) -> frozenset[str]:
-        """Return a distribution and all of this folder that it needs, directly or through
-        others."""
+        """Return a distribution and all of this folder that it needs, directly or not."""
         found, waiting = {name}, [name]
         while waiting:
             package = self.packages.get(waiting.pop())
@@ -365,8 +364,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def alone(workspace: Path) -> Iterator[None]:
-    """Let one process at a time change the lock and the packages. Raises Busy, naming the other
-    one."""
+    """Let one process at a time change the lock and the packages. Raises Busy, with its name."""
     import fcntl
 
     file = private_folder(workspace / ".oa-dev") / "sync.lock"

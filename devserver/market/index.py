@@ -62,8 +62,7 @@ def read_index(folder: Path, *, named: str = "") -> Catalogue:
 
 
 def made(folder: Path, *, named: str = "") -> Indexed:
-    """Make the catalogue of a folder of wheels. Raises BadCatalogue if its present one cannot be
-    read."""
+    """Make the catalogue of a folder of wheels. Raises BadCatalogue if there is a bad one."""
     if not folder.is_dir():
         raise BadCatalogue(f"there is no folder {named or folder.name}")
     before = read_index(folder, named=named) if (folder / FILE).exists() else None

@@ -270,8 +270,7 @@ def digest(packages: Iterable[Locked], lines: Iterable[LockedLine] = ()) -> str:
 
 
 def changed_contents(old: Lock, new: Lock) -> list[tuple[Locked, Locked]]:
-    """Return the distributions that have other files under the same version: a sign of
-    tampering."""
+    """Return the distributions with other files under the same version: a sign of tampering."""
     pairs = ((before, new.package(before.name)) for before in old.packages)
     return [
         (before, now)

@@ -46,8 +46,7 @@ def declared_in(entry: Path, data: bytes) -> Declarations:
 
 
 def completed(declared: Declarations, manifest: Manifest | None) -> Declarations:
-    """Complete the declarations of a source by those of the files beside it, and always by their
-    packages."""
+    """Complete the declarations of a source by the files beside it, and always their packages."""
     if manifest is None:
         return declared
     said = {*declared.where, *declared.computed}
@@ -154,8 +153,7 @@ def _expect(holds: bool, sentence: str, file: Path) -> None:
 
 
 def _as_json_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of OpenAgents, sections of fields, as JSON Schema; JSON Schema itself is
-    unchanged."""
+    """Return the schema of OpenAgents, sections of fields, as JSON Schema, which stays as it is."""
     sections = schema.get("sections")
     if not isinstance(sections, list):
         return schema

@@ -41,8 +41,7 @@ _LEFT_OUT_AT_THE_TOP = ("dist", "build", "tests", "venv", "pyproject.toml")
 
 
 class PackageRefused(DevServerError):
-    """A package that must not be installed, or cannot be read. `rule` is the rule that it breaks,
-    for programs."""
+    """A package that must not be installed, or cannot be read. `rule`: what it breaks, in code."""
 
     def __init__(self, rule: str, sentence: str) -> None:
         super().__init__(sentence)

@@ -1,5 +1,4 @@
-"""Python packages that mods declare, as PEP 508 writes them. Pure; imports `packaging` on
-demand."""
+"""Packages that mods declare, as PEP 508 writes them. Pure; imports `packaging` on demand."""
 
 from __future__ import annotations
 

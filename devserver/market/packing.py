@@ -31,8 +31,7 @@ PROJECT = "pyproject.toml"
 
 _LEFT_OUT = (PROJECT, "__pycache__", "tests", "dist", "build")
 _OF_OA_DEV = frozenset({"devserver", "pydantic", "pydantic_core", "structlog", "typing_extensions"})
-"""The modules that a mod may import because it needs oa-dev: its public names, and their
-dependencies."""
+"""The modules that a mod may import because it needs oa-dev: its names and dependencies."""
 
 
 class CannotPack(DevServerError):
@@ -61,8 +60,7 @@ class Packing:
 
 
 def look(folder: Path, oa_dev: str) -> Packing:
-    """Look at the mod to pack; `oa_dev` is the least version that a mod needs. Raises
-    CannotPack."""
+    """Look at the mod to pack; `oa_dev`: the least version that it needs. Raises CannotPack."""
     if folder.is_file() and folder.suffix == ".py":
         folder = folder.with_suffix("")
         raise CannotPack(f"{folder.name}.py is one file", f"make it {folder.name}/mod.py: a package is a folder")
@@ -192,8 +190,7 @@ def stage(packing: Packing, into: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """The imports of a package's sources with their places, as `polls/mod.py:3`, by top name,
-    without its own."""
+    """The imports of a package's sources, by top name without its own, as `polls/mod.py:3`."""
 
     tops: Mapping[str, str]
     problems: tuple[str, ...]

@@ -56,8 +56,7 @@ class Listed:
 
 
 def catalogues_of(config: NetworkConfig | None, workspace: Path, ask: Ask) -> Listed:
-    """Read the catalogues of a network: those that it lists, else those of its folders and the
-    built-in one."""
+    """Read a network's catalogues: those that it lists, else its folders' and the built-in one."""
     found: list[Catalogue] = []
     problems: list[str] = []
     for place in _places(config):
@@ -86,8 +85,7 @@ def _places(config: NetworkConfig | None) -> Iterator[str]:
 
 
 def files_of(config: NetworkConfig | None, workspace: Path) -> dict[str, Path]:
-    """Return the files of catalogues, by their names: those that exist, without asking an
-    address."""
+    """Return the files of catalogues, by name: those that exist, without asking an address."""
     found: dict[str, Path] = {}
     for place in _places(config):
         if place in (BUILT_IN, "built-in"):

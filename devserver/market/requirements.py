@@ -20,8 +20,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A mod that another one needs, and its versions as in `>=1,<2`; without them any version
-    suits."""
+    """A needed mod, and its versions as in `>=1,<2`; without them any version suits."""
 
     path: str
     range: str = ""

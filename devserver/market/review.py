@@ -64,8 +64,7 @@ _BY_TEXT = (
     "importlib.import_module", "importlib.resources", "importlib.metadata", "__import__", "pkgutil.get_data",
     "multiprocessing",
 )  # fmt: skip
-"""Calls that ask for a module or a package by text: they get the first version's, from any
-version."""
+"""Calls that ask for a module by text: they get the first version's, from any version."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -246,8 +245,7 @@ class _Reader:
                 yield from self._method(node, node.func)
 
     def answers(self) -> Iterator[str]:
-        """Yield the events of declared handlers; one whose name is computed is named by its
-        place."""
+        """Yield the events of declared handlers; one with a computed name is named by its place."""
         for node in self._nodes:
             if isinstance(node, ast.Call) and _last(node.func) == "mod_event_handler" and node.args:
                 yield self._text(node.args[0]) or f"computed at {self._name}:{node.lineno}"
@@ -318,8 +316,7 @@ def _placed(tree: ast.Module) -> Iterator[ast.expr | ast.stmt]:
 
 
 def _bound(nodes: list[ast.expr | ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Return the names that imports of a source bind, with their meaning: none for its own
-    package's."""
+    """Return the names that imports bind, with their meaning: none for its own package's."""
     for node in nodes:
         if isinstance(node, ast.Import):
             for each in node.names:

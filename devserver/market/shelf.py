@@ -44,8 +44,7 @@ class Shelf:
         return {"mods": rows, **shown.counted(found, listed.catalogues), "problems": list(listed.problems)}
 
     async def facts(self, name: str) -> dict[str, Any]:
-        """Return all facts about a mod, from its wheel if that is at hand. Raises
-        DevServerError."""
+        """Return all facts about a mod, from its wheel if at hand. Raises DevServerError."""
         from devserver.market import shown
 
         listed = await self.listed()

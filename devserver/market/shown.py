@@ -39,8 +39,7 @@ class NotListed(BadCatalogue):
 
 
 def find_listed(catalogues: Sequence[Catalogue], name: str) -> Found:
-    """Find a mod by its name or by the path of one of its mods. Raises NotListed, with similar
-    names."""
+    """Find a mod by its name or a path of its mods. Raises NotListed, with similar names."""
     found = find(catalogues, name)
     if found is not None:
         return found
@@ -152,8 +151,7 @@ def review_facts(found: Review) -> dict[str, Any]:
 
 
 def difference_facts(old: Review, new: Review) -> dict[str, Any]:
-    """Return what a version newly answers, needs and touches, and how much of its code is
-    different."""
+    """Return what a version newly answers, needs, touches, and how much code is different."""
     found = compared(old, new)
     return {
         "from": old.package.version,

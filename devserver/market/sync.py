@@ -316,8 +316,7 @@ def _in_our_words(failed: uv.UvFailed, wants: Wants, seconds: float, young: str)
 
 
 def _refuse_other_contents(found: Resolved, upgrade: Collection[str], everything: bool) -> None:
-    """Refuse other files under a locked version: the index was tampered with, or its owner has made
-    a mistake."""
+    """Refuse other files under a locked version: the index was tampered with, or has a mistake."""
     allowed = {normal(each) for each in upgrade}
     for old, new in changed_contents(found.old, found.new):
         if everything or normal(old.name) in allowed:
@@ -371,8 +370,7 @@ def _installed(folder: Path, name: str, lock: Lock) -> Package:
 
 
 def counted(ready: Ready, wants: Wants) -> Ready:
-    """Return the same lock for these wants: those of the new network.yaml, without single
-    requests."""
+    """Return this lock for these wants: of the new network.yaml, without single requests."""
     facts = replace(ready.lock.facts, wants=wants.digest)
     data = written(ready.resolved.text, facts, ready.workspace).encode()
     return replace(ready, lock=read_lock(data), data=data)

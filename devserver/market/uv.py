@@ -73,8 +73,7 @@ class Resolution:
 
 
 def find_uv() -> str:
-    """Find uv: the one that was installed with this package, else the one on PATH. Raises
-    UvMissing."""
+    """Find uv: the one installed with this package, else on PATH. Raises UvMissing."""
     try:
         from uv import find_uv_bin
 
@@ -99,8 +98,7 @@ def resolve(asked: Resolution) -> Done:
 
 
 def install(lock: Path, target: Path, *, offline: bool = False) -> Done:
-    """Install exactly the packages of a lock into a new folder: copies, no links. Raises UvFailed,
-    UvMissing."""
+    """Install exactly a lock's packages into a new folder: no links. Raises UvFailed, UvMissing."""
     options = ["--no-deps", "--require-hashes", "--no-build", "--link-mode", "copy", "--no-config"]
     options += ["--preview-features", "pylock", "--python", sys.executable, "--target", str(target)]
     options += ["--offline"] if offline else []
@@ -130,8 +128,7 @@ def publish(files: Sequence[Path], url: str) -> Done:
 
 
 def run_uv(arguments: Sequence[str], *, cwd: Path, more: Mapping[str, str] | None = None) -> Done:
-    """Run uv to its end. Raises UvFailed if it fails or takes too long, UvMissing if there is
-    none."""
+    """Run uv to its end. Raises UvFailed if it fails or takes too long, UvMissing without it."""
     began = time.monotonic()
     command = [find_uv(), *arguments]
     try:

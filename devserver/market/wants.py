@@ -35,8 +35,7 @@ class BadWants(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A mod of network.yaml that comes from outside: its distribution, its accepted versions, and
-    its line."""
+    """A mod of network.yaml from outside: its distribution, its accepted versions, its line."""
 
     mod_path: str
     name: str

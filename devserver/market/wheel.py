@@ -89,8 +89,7 @@ def sources_of(name: str) -> Path:
 
 
 def needed_built_in(name: str) -> list[str]:
-    """Return the built-in mods that one of them needs, directly or through others, without
-    itself."""
+    """Return the built-in mods that one of them needs, directly or not, without itself."""
     catalogue = built_in()
     found, waiting = [name], [name]
     while waiting:

@@ -301,8 +301,7 @@ class _Edit:
         return self._line_start(node.end_mark.line + 1)
 
     def _after(self, node: yaml.Node, deeper_than: int) -> int:
-        """Return the index behind the last line of a node, with the comments that are indented into
-        it."""
+        """Return the index behind a node's last line, with the comments indented into it."""
         line = _last_line(node)
         # A block ends for PyYAML where the next token begins: the blank lines before that are not
         # part of it.
@@ -413,8 +412,7 @@ def _flow(value: Any) -> str:
 
 
 def _scalar(value: Any, style: str | None) -> str:
-    """Return a value as YAML writes it on one line, in the quotes of the former one if it is a
-    text."""
+    """Return a value as one line of YAML, in the quotes of the former one if it is a text."""
     if isinstance(value, str) and style == "'" and value.isprintable():
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, str) and (style == '"' or _needs_quotes(value)):
@@ -423,8 +421,7 @@ def _scalar(value: Any, style: str | None) -> str:
 
 
 def _needs_quotes(text: str) -> bool:
-    """Return whether a text without quotes would be read differently, or as several values in a
-    list."""
+    """Return whether a text without quotes would read differently, or as several values."""
     if not text or not text.isprintable() or text != text.strip() or any(each in text for each in ",[]{}#:'\""):
         return True
     try:

@@ -37,8 +37,7 @@ class ConfigChanged:
     config: NetworkConfig
     cause: str = "network.yaml"
     left_out: frozenset[str] = frozenset()
-    """The mods (plain paths) that stay unloaded, because a person unloaded them before a restart in
-    place."""
+    """The mods (plain paths) that stay unloaded: a person unloaded them before a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,7 @@ class UnloadAsked:
 
 @dataclass(frozen=True, slots=True)
 class TidyAsked:
-    """A plan was carried out: mods that nothing needs now may go. `failed`: the mods (ids) that
-    did not load."""
+    """A plan was carried out: mods that are not needed may go. `failed`: ids that did not load."""
 
     failed: tuple[str, ...] = ()
     cause: str = "no mod needs it any more"
@@ -160,8 +158,7 @@ class PromoteAsked:
 
 @dataclass(frozen=True, slots=True)
 class DropAsked:
-    """A command or a call ends a line: its agents get the main line again. `keep`: as of a
-    promotion."""
+    """A person ends a line: its agents get the main line again. `keep`: as of a promotion."""
 
     line: str
     keep: Keep = ""

@@ -14,8 +14,7 @@ from devserver.model.split import Line
 
 DEFAULT_PORT = 8700
 MOST_UPLOAD = 16 * 1024 * 1024
-"""The largest event of an agent on this machine: a file of 10 MiB, the limit of messaging, in
-base64."""
+"""The largest event of an agent here: a file of 10 MiB, messaging's limit, in base64."""
 
 PlaceOf = Callable[[tuple[str | int, ...], bool], "Frame"]
 """Give the place of a value of a mod's configuration, by the keys and indexes that lead to it.

@@ -32,8 +32,7 @@ class Declarations:
     where: Mapping[str, Place] = field(default_factory=dict, compare=False)
     """Where each requirement is written, and where the source sets each attribute (by its name)."""
     computed: frozenset[str] = frozenset()
-    """The attributes (`version`, `requires`, `optional`) that are known only after executing the
-    source."""
+    """The attributes (`version`, `requires`, `optional`) known only after executing the source."""
     problem: tuple[str, Place] | None = None
     """Why the packages cannot be read, and where."""
 

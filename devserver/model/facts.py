@@ -94,8 +94,7 @@ class CodeChange:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one step. `generation`: what runs now (0: nothing); `phase`: the last one
-    reached."""
+    """The result of one step. `generation`: what runs now (0: nothing); `phase`: the last."""
 
     action: Action
     mod_id: str
@@ -203,8 +202,7 @@ class Ready:
     watcher: str = ""
     name: str = ""
     page: str = ""
-    """Where a browser shows the dashboard: a link that opens it once, or one that lets no one
-    in."""
+    """Where a browser shows the dashboard: a link that opens it once, or that lets no one in."""
     exposed: bool = False
     hosts: HostsStarted | None = None
     """Where the network has several hosts."""
@@ -479,8 +477,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModAsked:
-    """An agent asks a person for a mod that a catalogue offers. `catalogue`: the list that it is
-    in."""
+    """An agent asks for a mod that a catalogue offers. `catalogue`: the list that it is in."""
 
     number: int
     agent_id: str

@@ -105,8 +105,7 @@ class StateMoveForm(TypedDict):
 
 
 class RestartForm(TypedDict):
-    """A planned restart in place. `waits`: why it does not happen now, or empty; `ends`:
-    processes."""
+    """A planned restart in place. `waits`: why it has to wait, or empty; `ends`: processes."""
 
     reasons: list[str]
     waits: str
@@ -245,8 +244,7 @@ class NoticeLine(TypedDict):
 
 
 class ExposedLine(NoticeLine):
-    """Other machines may connect; their agents show the join token, which is in the file
-    `kept_in`."""
+    """Other machines may connect; their agents show the join token of the file `kept_in`."""
 
     about: Literal["exposed"]
     addresses: list[str]
@@ -314,8 +312,7 @@ class ModErrorLine(TypedDict):
 
 
 class LineForm(TypedDict):
-    """A version beside a mod; `agents`: the known agents that get it; `out`: why it gets nothing
-    any more."""
+    """A version beside a mod; `agents`: the known ones that get it; `out`: why it gets nothing."""
 
     label: str
     gets: str
@@ -360,8 +357,7 @@ class ComparedLine(TypedDict):
 
 
 class AgentLine(TypedDict):
-    """An agent came or went: it left, its socket ended, or it was silent for too long. It may come
-    back."""
+    """An agent came or went: it left, its socket ended, or it was silent too long."""
 
     type: Literal["agent"]
     time: str
@@ -410,8 +406,7 @@ class ReplayedForm(TypedDict):
 
 
 class LostForm(TypedDict):
-    """An event without a handler; `seen`: how many are kept, `senders`: up to five of their
-    senders."""
+    """An event without a handler; `seen`: how many are kept, `senders`: up to five of them."""
 
     event_name: str
     seen: int
@@ -551,8 +546,7 @@ Line = (
 
 
 class LogLine(TypedDict):
-    """A log record, or a line that a mod printed, on the stream of the log; it has the record's own
-    fields too."""
+    """A log record, or a line that a mod printed, on the log's stream, with the record's fields."""
 
     type: Literal["log"]
     time: str

@@ -56,8 +56,7 @@ class HandlerForm(TypedDict):
 
 
 class CatalogueMod(ModForm):
-    """The events that a mod answers, and the JSON Schema of its configuration, null without a
-    model."""
+    """The events that a mod answers, and its configuration's JSON Schema, null without one."""
 
     handlers: list[HandlerForm]
     config_schema: dict[str, Any] | None
@@ -246,8 +245,7 @@ class EditorLink(TypedDict):
 
 
 class StatusAnswer(TypedDict):
-    """The running network. `down`: wanted mods that do not run; `waiting`: saved files that are not
-    applied."""
+    """The running network. `down`: wanted mods that do not run; `waiting`: files not applied."""
 
     name: str
     network_id: str
@@ -306,8 +304,7 @@ class RefusedRow(TypedDict):
 
 
 class RestartedRow(TypedDict):
-    """A restart in place that was done, with its number in the row of plans; `success`: every mod
-    started."""
+    """A restart in place, with its number in the row of plans; `success`: every mod started."""
 
     time: str
     number: int
@@ -316,8 +313,7 @@ class RestartedRow(TypedDict):
 
 
 class SettleProblem(TypedDict):
-    """A reason why the code on disk does not run; `error`, `files` and `holders` if they belong to
-    it."""
+    """A reason why the code on disk does not run; `error`, `files`, `holders` if it has any."""
 
     kind: Literal["refused", "waiting", "failed", "held", "differs", "stale_key", "old_code", "restart", "pending"]
     mod_id: str | None
@@ -336,8 +332,7 @@ class IgnoredSave(TypedDict):
 
 
 class SettledAnswer(TypedDict):
-    """Whether the code on disk runs; `settled`: that is decided; `ignored`: saves since the latest
-    plan."""
+    """Whether the code on disk runs; `settled`: it is decided; `ignored`: saves since the plan."""
 
     settled: bool
     runs: bool

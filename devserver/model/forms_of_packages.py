@@ -12,8 +12,7 @@ PackageRow = TypedDict("PackageRow", {"name": str, "from": str | None, "to": str
 
 
 class InstalledForm(TypedDict):
-    """What was locked and installed: the lock beside network.yaml, and the folder of its
-    packages."""
+    """What was locked and installed: the lock beside network.yaml, and its packages' folder."""
 
     lock: str
     packages: list[PackageRow]
@@ -48,8 +47,7 @@ class RestoredAnswer(TypedDict):
 
 
 class AsksAnswer(TypedDict):
-    """Nothing was changed: `--yes` agrees to the questions. `reviews`: by package, what its source
-    does."""
+    """Nothing was changed: `--yes` agrees. `reviews`: by package, what its source does."""
 
     success: Literal[False]
     asks: str
@@ -301,8 +299,7 @@ class NeedingPackageForm(TypedDict):
 
 
 class WhyPackageAnswer(TypedDict):
-    """The mods and packages that need and import a Python package; `imported`: its version in this
-    process."""
+    """The mods and packages that need and import a package; `imported`: its version here."""
 
     kind: Literal["package"]
     name: str

@@ -136,8 +136,7 @@ class HandOver(StrEnum):
     FRESH = "fresh"
     """A new instance; `self.state` moves along. The old instance stays untouched until commit."""
     EXCLUSIVE = "exclusive"
-    """The old instance is shut down before the new one starts: for mods that own a port or a
-    lock."""
+    """The old instance is shut down before the new one starts: for owners of a port or lock."""
     RESTART = "restart"
     """Never in place: a restart in place of the whole process applies a save of the mod."""
     REBIND = "rebind"
@@ -155,8 +154,7 @@ class ModState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The longest times, in seconds, and the most that may wait. `dev.limits` in network.yaml sets
-    them."""
+    """The longest times, in seconds, and the most that may wait: network.yaml's `dev.limits`."""
 
     drain: float = 0.025
     """The age up to which a handler is waited for; one that has run longer lingers at once."""

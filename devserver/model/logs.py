@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
 Entry = MutableMapping[str, Any]
-"""A record of structlog: `event` (the words), `level`, `logger`, `exc_info`, bound values, and its
-fields."""
+"""A record of structlog: `event` (the words), `level`, `logger`, `exc_info`, bound values."""
 
 LEVELS = ("debug", "info", "warning", "error")
 BOUND = ("mod", "generation", "number", "event_name", "agent")
@@ -151,8 +150,7 @@ def _made(name: str, owner: weakref.ref[Any] | None) -> Any:
 
 
 def _filled(_logger: Any, _method: str, entry: Entry) -> Entry:
-    """Fill positional arguments into the words, as `logging` does; arguments that do not fit are
-    appended."""
+    """Fill positional arguments into the words, as `logging` does; misfits are appended."""
     arguments = entry.pop("positional_args", ())
     extra = entry.pop("extra", None)
     entry.pop("stacklevel", None)
@@ -165,8 +163,7 @@ def _filled(_logger: Any, _method: str, entry: Entry) -> Entry:
 
 
 def _tell(_logger: Any, _method: str, entry: Entry) -> tuple[tuple[str], dict[str, Any]]:
-    """Pass an entry to the listener, and turn it into the arguments of the standard library's
-    logger."""
+    """Pass an entry to the listener, and make it the arguments of a standard logger."""
     number, error = logging.getLevelNamesMapping().get(str(entry["level"]).upper(), logging.INFO), error_of(entry)
     said = False
     if _log.listener is not None:

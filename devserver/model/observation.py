@@ -1,5 +1,4 @@
-"""The effects of one run of an event, as plain values that are compared, kept in files and shown to
-people."""
+"""The effects of one run of an event, as plain values: to compare, to keep, and to show."""
 
 from __future__ import annotations
 
@@ -133,8 +132,7 @@ def _changed(row: Mapping[str, Any]) -> Changed:
 
 
 def _tree(changes: Iterable[Changed]) -> dict[str | int, Any]:
-    """Return the changes of a state by the keys that lead to them, so that each is compared at its
-    own path."""
+    """Return the changes of a state by the keys that lead to them: each has a path of its own."""
     tree: dict[str | int, Any] = {}
     for each in changes:
         inner = tree

@@ -58,8 +58,7 @@ class Hold:
     reason: str
     mod_path: str = ""
     needs: tuple[str, ...] = ()
-    """The mods (plain paths) that it waits for: the step is tried again when one of them is
-    loaded."""
+    """The mods (plain paths) that it waits for: it is tried again when one is loaded."""
     named_at: tuple[int, int | None] | None = None
     """Line and column of network.yaml that name a mod which does not exist."""
     packages: tuple[str, ...] = ()
@@ -94,8 +93,7 @@ class NotApplied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateMove:
-    """What a restart does with the state of one mod: the keys that move, and what is lost and
-    why."""
+    """What a restart does with the state of a mod: the keys that move, the lost ones, why."""
 
     mod_id: str
     mod_path: str

@@ -1,5 +1,4 @@
-"""Principals: the one who asks, as the connection proves and never the event's body, and its
-rights."""
+"""Principals: the one who asks, as the connection proves and never the body; its rights."""
 
 from __future__ import annotations
 

@@ -54,8 +54,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """When a line gets no more events: when more than this part of its last `of` events have
-    failed."""
+    """When a line gets no more events: when more than this part of its last `of` failed."""
 
     errors: float = 0.05
     of: int = 100

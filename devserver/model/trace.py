@@ -74,8 +74,7 @@ Visit = tuple[str, int, int, int, int, int]
 
 
 def row_to_dict(row: Sequence[Any], zero: float) -> dict[str, Any]:
-    """Return a row by names, as commands print it. `zero`: the zero of its times, in seconds since
-    1970."""
+    """Return a row by names, as commands print it. `zero`: the zero of its times, since 1970."""
     return {
         "number": row[NUMBER],
         "parent": row[PARENT],

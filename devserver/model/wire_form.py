@@ -495,8 +495,7 @@ def _reasoned(step: Step | Hold) -> forms.StepForm:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    """Return a setting's value as JSON can carry it; NaN, infinity and composed values become
-    text."""
+    """Return a setting's value as JSON has it; NaN, infinity and composed values as text."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -505,8 +504,7 @@ def _plain(value: Any) -> str | int | float | bool | None:
 
 
 def done_to_dict(done: PlanDone) -> forms.DoneForm:
-    """Return a plan after it was carried out; `success`: every step was applied, and none was
-    held."""
+    """Return a plan that was carried out; `success`: every step was applied, none was held."""
     form: dict[str, Any] = {
         "success": all(each.status is Status.APPLIED for each in done.outcomes) and not done.plan.holds,
         **plan_to_dict(done.plan),

@@ -149,8 +149,7 @@ class Account:
             return True
 
     def hold_again(self, letter: Letter) -> None:
-        """Count a letter that an earlier process had room for: a bound must not lose a delivered
-        event."""
+        """Count a letter that an earlier process had room for: no delivered event may get lost."""
         with self._lock:
             self.used += 0 if letter.holders else letter.size
             letter.holders += 1

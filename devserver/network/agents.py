@@ -227,8 +227,7 @@ class Directory(AgentsElsewhere):
             return tuple(self._agents.values())
 
     def export_identities(self) -> list[dict[str, Any]]:
-        """Return what is needed to know the agents again after a restart; of secrets only their
-        SHA-256."""
+        """Return what is needed to know the agents after a restart; of secrets only SHA-256."""
         return [agent.identity() for agent in self.agents() if not agent.host]
 
     def identity(self, agent_id: str) -> dict[str, Any] | None:
@@ -346,8 +345,7 @@ class Directory(AgentsElsewhere):
         return self._drops
 
     def dropped_since(self, mark: int) -> int:
-        """Return how many connections ended since `mark` without their agent having asked for
-        it."""
+        """Return how many connections ended since `mark` without their agent's request."""
         return self._drops - mark
 
     def close(self) -> None:

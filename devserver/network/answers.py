@@ -67,8 +67,7 @@ class Answers:
         self._latest: _Sender | None = None
         """The last of them, which needs no move to the end."""
         self._pending: dict[tuple[str | None, str], _Sender | Pending] = {}
-        """The answers that are being made, most of them without a `Pending`: nearly every event
-        comes once."""
+        """The answers that are being made, most without a `Pending`: events come once."""
         self._lock = threading.Lock()
         self._account = (accounts or Accounts()).open(bound, self.sizes, self.forget)
         self._each, self._most = bound.each, bound.most

@@ -13,8 +13,7 @@ from devserver.model.logs import logger
 _log = logger("devserver.audit")
 _WINDOW = 1.0
 _MOST_KINDS = 100
-"""The most kinds of refusals with a line in one second: each may name another client, in its own
-words."""
+"""The most kinds of refusals with a line in one second: each may name another client."""
 _MOST_NAME = 80
 
 

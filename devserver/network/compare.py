@@ -254,8 +254,7 @@ def _parent(pattern: str) -> str:
 
 
 def _start_of_quoted(pattern: str) -> int:
-    """Return where the last `["…"]` of a pattern begins. A quote within it has a backslash before
-    it."""
+    """Return where the last `["…"]` of a pattern begins. Quotes within it are escaped."""
     place = pattern.rfind('["')
     while place > 0 and pattern[place - 1] == "\\":
         place = pattern.rfind('["', 0, place)
@@ -263,8 +262,7 @@ def _start_of_quoted(pattern: str) -> int:
 
 
 def same(before: Any, after: Any) -> bool:
-    """Return whether two values without contents are of one type and equal: 1, 1.0 and True are
-    three values."""
+    """Return whether two plain values are of one type and equal: 1, 1.0 and True are three."""
     if type(before) is not type(after):
         return False
     if isinstance(before, float) and math.isnan(before):

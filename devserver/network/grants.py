@@ -12,8 +12,7 @@ from devserver.network.identity import look, same_text
 
 
 def is_granted(config: NetworkConfig, agent_id: str) -> bool:
-    """Return whether network.yaml grants this id anything. Without verified secrets no grant
-    counts."""
+    """Return whether network.yaml grants this id anything; without verified secrets never."""
     return config.verify_secrets and bool(config.grants.get(agent_id))
 
 

@@ -29,8 +29,7 @@ _LATIN_BY_LOOK = str.maketrans(
     "авԁеһіјкӏмнорԛѕтухԝԍɡɑαβεηικμνορτυχ",
     "abdehijklmhopqstyxwggaabenikmvoptyx",
 )
-"""Small letters of Cyrillic, Greek and phonetics that look like a Latin one, as such or as
-capitals."""
+"""Small letters of Cyrillic, Greek and phonetics that look Latin, as such or as capitals."""
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 64
 
@@ -68,8 +67,7 @@ def _is_printable(text: str) -> bool:
 
 
 def checked_metadata(metadata: object) -> bytes:
-    """Return the metadata of a new agent as JSON; raises EventRefused for metadata that cannot be
-    sent on."""
+    """Return a new agent's metadata as JSON; raises EventRefused if it cannot be sent on."""
     if metadata is None:
         return b"{}"
     if not isinstance(metadata, dict):
@@ -100,8 +98,7 @@ def secret_digest(secret: str) -> str:
 
 
 NO_SECRET = secret_digest(new_secret())
-"""Replaces the secret of an unknown agent, so that an unknown id is refused in the same way as a
-wrong secret."""
+"""Replaces the secret of an unknown agent: an unknown id is refused as a wrong secret is."""
 
 
 def proves(secret: object, digest: str) -> bool:

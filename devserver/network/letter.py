@@ -31,8 +31,7 @@ class Letter:
 
     @classmethod
     def of(cls, event: Event, number: int = 0) -> Letter:
-        """Write an event, without its secret. Never raises: a value that JSON cannot carry becomes
-        text."""
+        """Write an event, without its secret. Never raises: what JSON cannot carry becomes text."""
         return cls(to_json(event.to_dict()), number)
 
     def taken(self) -> None:

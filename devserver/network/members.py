@@ -7,8 +7,7 @@ from __future__ import annotations
 
 
 class Channels:
-    """Channel names, each with its members in the order in which they joined. Not safe for threads
-    by itself."""
+    """Channel names, each with its members in the order of joining. Not safe for threads."""
 
     def __init__(self) -> None:
         self._members: dict[str, dict[str, None]] = {}

@@ -97,8 +97,7 @@ class Outbox:
         _wake(waiter)
 
     def attach(self) -> int:
-        """Become the consumer, and get the number to wait with. The former consumer is released at
-        once."""
+        """Become the consumer; get the number to wait with. The former one is released at once."""
         with self._lock:
             self._consumer += 1
             waiter, self._waiter = self._waiter, None
@@ -123,8 +122,7 @@ class Outbox:
         return self.is_current(consumer) and bool(self._events)
 
     def is_current(self, consumer: int) -> bool:
-        """Return whether `consumer` may still take events: no newer one has attached and the outbox
-        is open."""
+        """Return whether `consumer` may still take events: it is the newest, the outbox open."""
         return consumer == self._consumer and not self._closed
 
     async def take(self, timeout: float) -> list[Letter]:  # noqa: ASYNC109 - running out is not an error
@@ -176,8 +174,7 @@ class Outbox:
             return list(self._events)
 
     def unpack(self, letters: Iterable[Letter]) -> None:
-        """Take the events that waited in an earlier process; they come before all events from now
-        on."""
+        """Take the events that waited in an earlier process; they come before all others."""
         with self._lock:
             before = list(letters)
             for each in before:

@@ -27,8 +27,7 @@ MOST_ROWS = 10_000
 MOST_SECONDS = 600
 MOST_READS = 10_000
 MOST_FOLLOWED = 16 * 1024 * 1024
-"""The most bytes that are kept of a payload, and of an answer, while events are followed: all that
-may come."""
+"""The most bytes that are kept of a payload or answer while events are followed: all."""
 ALL = ""
 """The key of the sums of all events, beside those of each mod."""
 
@@ -194,8 +193,7 @@ class Recorder:
         return self.all()[1]
 
     def all(self) -> tuple[int, list[bytes]]:
-        """Return the cursor after the latest event, and every entry that is kept now, the latest
-        first."""
+        """Return the cursor after the latest event, and every kept entry, the latest first."""
         with self._lock:
             self._take_in()
             return self._ring.ended, list(self._ring.newest())
@@ -228,8 +226,7 @@ class Recorder:
         self._reads.append((number, agent_id, self.now()))
 
     def reads(self, number: int) -> dict[str, int]:
-        """Return when each agent got an event, in µs since the zero of the run, as far as that is
-        kept."""
+        """Return when each agent got an event, in µs since the run's zero, as far as kept."""
         return {agent_id: at for each, agent_id, at in tuple(self._reads) if each == number}
 
     def seconds(self, since: int) -> list[bytes]:
@@ -259,8 +256,7 @@ class Recorder:
             }
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Continue after an earlier image of this process: the clock is the machine's, and has gone
-        on too."""
+        """Continue after an earlier image of this process: the machine's clock has gone on too."""
         with self._lock:
             self.zero, self.zero_at = packed["zero"], packed["zero_at"]
             self._latest = packed["number"]
@@ -317,8 +313,7 @@ class _Ring:
 
 
 def _split(page: bytes) -> list[bytes]:
-    """Return the entries of a page: the line of a row begins with a bracket, that of its rest does
-    not."""
+    """Return the entries of a page: a row's line begins with a bracket, its rest does not."""
     return [b"[%b\n" % each for each in page[1:-1].split(b"\n[")]
 
 

@@ -1,5 +1,4 @@
-"""Running mods, as embedders, agents and people see them: a description of each, and their
-instances."""
+"""Running mods, as embedders, agents and people see them: descriptions, and instances."""
 
 from __future__ import annotations
 

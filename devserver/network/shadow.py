@@ -75,8 +75,7 @@ class _Run:
     _used: dict[tuple[str, str | None], int] = field(default_factory=dict)
 
     def answer(self, event: Event) -> EventResponse:
-        """Hold an event that the shadow sends, and answer it as the mod's same send was
-        answered."""
+        """Hold an event that the shadow sends; answer it as the mod's same send was answered."""
         self.sent.append(event)
         key = _key(event)
         number = self._used[key] = self._used.get(key, 0) + 1
@@ -135,8 +134,7 @@ def _refused() -> EventResponse:
 
 @dataclass(slots=True)
 class Difference:
-    """The differences at one place of the answers and sends to one event: how many, and the first
-    examples."""
+    """The differences at one place of the answers and sends to one event: a count, examples."""
 
     event_name: str
     path: str
@@ -312,8 +310,7 @@ class Shadows:
         )
 
     def rows(self, mod: str) -> list[dict[str, Any]] | None:
-        """Describe the differences of the shadows of a mod, or of that one; None if there is no
-        such mod."""
+        """Describe the differences of a mod's shadows, or of that one; None without such a mod."""
         main = self._registry.find(main_of(mod))
         if main is None:
             return None

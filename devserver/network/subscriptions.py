@@ -21,8 +21,7 @@ CHANNELS_PER_SUBSCRIPTION = 100
 
 MOST_CHANNEL_NAME = 200
 _SUBSCRIPTION_BYTES = 400
-"""The rough bytes of a subscription without its texts; each text takes 60 more than its
-characters."""
+"""The rough bytes of a subscription without its texts, which take 60 more than their characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +120,5 @@ def visible(agent_id: str, event: Event, in_channel: Callable[[str, str], bool])
 
 
 def subscribed(subscriptions: Collection[Subscription], event: Event) -> bool:
-    """Return whether an agent with these subscriptions wants the event; one without any wants
-    everything."""
+    """Return whether an agent with these subscriptions wants the event; without any it does."""
     return not subscriptions or any(each.covers(event) for each in subscriptions)

@@ -75,8 +75,7 @@ class SystemContext(Joinable, Protocol):
         trusted: bool = True,
         generation: int | None = None,
     ) -> EventResponse:
-        """Load a mod; untrusted callers obey the allow list. `generation`: the one that the caller
-        saw."""
+        """Load a mod; untrusted callers obey the allow list. `generation`: the one they saw."""
 
     async def unload_mod(
         self, mod: str, *, force: bool = False, cascade: bool = False, generation: int | None = None
@@ -94,8 +93,7 @@ Run = Callable[[SystemContext, Event, Principal], Awaitable[EventResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of the table: the event's name after `system.`, the scope that it needs, its
-    function."""
+    """A row of the table: the event's name after `system.`, its scope, its function."""
 
     name: str
     scope: Scope

@@ -172,8 +172,7 @@ class Trace(Way):
 
 
 def entries_of(ended: Iterable[Ended]) -> list[bytes]:
-    """Return the entry of each event: a line with its row, perhaps followed by a line with the
-    rest."""
+    """Return the entry of each event: a line with its row, perhaps one with the rest."""
     entries = []
     for _, row, payload, answer, rest in ended:
         try:

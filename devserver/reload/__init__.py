@@ -1,2 +1,1 @@
-"""The stream that changes code: situation, plan, engine, apply. Never imports
-`devserver.network`."""
+"""The stream that changes code: situation, plan, engine, apply. Imports no `network`."""

@@ -36,8 +36,7 @@ class NotAdded(DevServerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """A mod that lies ready: `paths` are its mods, `facts` what was read of it, `folder` its
-    packages."""
+    """A mod that lies ready: `paths`: its mods, `facts`: what was read, `folder`: its packages."""
 
     name: str
     version: str

@@ -1,5 +1,4 @@
-"""Failed attempts on mods, with what each depended on: it is made again when any of that
-changes."""
+"""Failed attempts on mods, with what each depended on: a change of that repeats it."""
 
 from __future__ import annotations
 
@@ -42,8 +41,7 @@ def moved_on(attempt: Attempt, changed: Sources) -> bool:
 
 
 def places_of(mod_path: str, roots: Roots) -> tuple[Path, ...]:
-    """Return the places of a mod in the workspace, and of the packages on the way; nothing for an
-    invalid name."""
+    """Return the places of a mod and of the packages on the way; nothing for an invalid name."""
     if mod_name_problem(mod_path) is not None:
         return ()
     *packages, last = module_of(mod_path).split(".")

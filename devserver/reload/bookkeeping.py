@@ -1,5 +1,4 @@
-"""Notes the results of a group of steps: in the memory of the engine, and in the table of
-modules."""
+"""Notes the results of a group of steps: in the engine's memory, and the modules' table."""
 
 from __future__ import annotations
 
@@ -78,8 +77,7 @@ class Bookkeeping:
             self._restarts.unloaded.discard(path)
 
     def skipped(self, step: Step, missing: Mapping[str, str]) -> Outcome:
-        """Note a step that is skipped, because mods that it needs did not load; return its
-        outcome."""
+        """Note a step that is skipped because its needs did not load; return its outcome."""
         outcome = skipped_outcome(
             step, f"it needs {', '.join(missing.values())}, which did not load", self.number(step)
         )

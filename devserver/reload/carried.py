@@ -36,8 +36,7 @@ class Candidate:
     manifest: Manifest | None = None
     transfer: StateTransfer | None = None
     settings: Any = None
-    """For a changed configuration: an instance of the model that the mod declares, if it declares
-    one."""
+    """For a changed configuration: an instance of the model that the mod declares, if any."""
     note: str = ""
     held: Held = NOTHING_HELD
     started: bool = False
@@ -61,8 +60,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Carried:
-    """The result of a group: the failure or None, what its build depended on, the last phase that
-    was reached."""
+    """The result of a group: the failure or None, what its build depended on, the last phase."""
 
     candidates: tuple[Candidate, ...]
     failure: Failure | None

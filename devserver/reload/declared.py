@@ -44,8 +44,7 @@ class Memory(Protocol):
 
 
 class Declared:
-    """Reads declarations: of mods to load, of changed sources, and of those that an undo brings
-    back."""
+    """Reads declarations: of mods to load, of changed sources, of those an undo brings back."""
 
     def __init__(
         self, memory: Memory, roots: Roots, modules: LoadedModules, registry: Registry, environment: Environment

@@ -105,8 +105,7 @@ class Engine:
         self.tried: list[str] = []
         """The lines that a person tried and that ended with this network, by id."""
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
-        """Gives a mod that is being loaded its state of before a crash; returns the result, in
-        words."""
+        """Gives a mod that is being loaded its state of before a crash; returns the result."""
         self.restarts = Restarting()
         self.restarts.on_arrival = self.knowledge.came
         self._books = Bookkeeping(self.knowledge, self.modules, self.registry, self.restarts)
@@ -180,8 +179,7 @@ class Engine:
         self._worker = self._loop.create_task(self._work(self._queue), context=contextvars.Context())
 
     async def stop(self) -> None:
-        """End every mod and take no more triggers. Afterwards Python's table has no modules of
-        mods."""
+        """End every mod and take no more triggers. Python's table has no modules of mods then."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -200,8 +198,7 @@ class Engine:
         self.environment.end()
 
     def pack(self) -> dict[str, Any]:
-        """Return the facts about mods that the next image of this process needs, as plain
-        values."""
+        """Return the facts about mods that this process's next image needs, as plain values."""
         return {
             "numbers": self.registry.pack(),
             "reloads": self.reloads,
@@ -601,8 +598,7 @@ class Engine:
     # Workshop, for `apply`
 
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
-        """Return a build of these modules: as they are on disk, or, to undo a reload, as they were
-        before it."""
+        """Return a build of these modules: as on disk, or, to undo a reload, as before it."""
         wanted = set(modules)
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
@@ -616,16 +612,14 @@ class Engine:
         return Build(self._finder, affected, entries, changed, read=plan.texts, texts=texts, unpinned=unpinned)
 
     async def give_state(self, generation: Generation) -> str:
-        """Give a mod that is being loaded its state of before a restart in place; return the
-        result."""
+        """Give a mod that is being loaded its state of before a restart; return the result."""
         if (give := self.moving.pop(module_of(generation.mod_path), None)) is not None:
             return await give(generation)
         moved = await self.restarts.give_state(generation, self.limits.initialize)
         return moved or self.kept_state(generation)
 
     def place_of_config(self, step: Step) -> PlaceOf | None:
-        """Return where network.yaml has the configuration of a step, if it is the one that the step
-        brings."""
+        """Return where network.yaml has a step's configuration, if it is the one it brings."""
         spec = self.knowledge.specs.get(module_of(step.mod_path))
         return spec.place_of if spec is not None and spec.config == step.config else None
 
@@ -641,8 +635,7 @@ class Engine:
         self._tell(Notice(words, calm=True))
 
     def where(self, stack: Iterable[FrameType]) -> str:
-        """Return the innermost line of mods on a stack, as in ` at mods/wiki/mod.py:7`; empty
-        without one."""
+        """Return the innermost line of mods on a stack, as ` at mods/wiki/mod.py:7`, or ""."""
         own = [each for each in stack if self.is_own(each.f_code.co_filename)]
         return f" at {self.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
 
@@ -696,8 +689,7 @@ def _here(step: Step) -> Step | None:
 
 
 def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:
-    """Take everything out of a queue that contains other triggers than restarts; nothing
-    otherwise."""
+    """Take everything out of a queue that has other triggers than restarts; else nothing."""
     waiting = [queue.get_nowait() for _ in range(queue.qsize())]
     if all(isinstance(trigger, RestartAsked) for trigger, _ in waiting):
         for each in waiting:

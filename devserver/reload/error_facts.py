@@ -25,8 +25,7 @@ _TRACE_FRAMES = 40
 _MOST_CAUSES = 8
 
 IsOwn = Callable[[str], bool]
-"""Whether a file is code of mods, rather than of the server, of Python, or of an installed
-package."""
+"""Whether a file is code of mods, not of the server, Python, or a package."""
 
 
 def error_facts(error: BaseException, is_own: IsOwn, shown: Callable[[str], str] = str) -> ErrorFacts:
@@ -67,8 +66,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """Return the exception's text, with Python's own suggestion; a stand-in if its `__str__`
-    fails."""
+    """Return the exception's text, with Python's suggestion; a stand-in if `__str__` fails."""
     try:
         text = str(error)
     except BaseException as broken:
@@ -161,8 +159,7 @@ def _frame(step: TracebackType, shown: Callable[[str], str]) -> Frame:
 
 
 def _columns(step: TracebackType, text: str) -> tuple[int | None, int | None]:
-    """Return the columns (from 1) of the instruction that a frame stopped at, in its line
-    `text`."""
+    """Return the columns (from 1) of the instruction that a frame stopped at, in `text`."""
     position = next(islice(step.tb_frame.f_code.co_positions(), max(step.tb_lasti, 0) // 2, None), None)
     if position is None or not text:
         return None, None
@@ -180,8 +177,7 @@ def _characters(text: str, offset: int) -> int:
 
 
 def excerpt(file: str, line: int) -> tuple[tuple[int, str], ...]:
-    """Return a line of a file and the one before it, each with its number, as they are on disk
-    now."""
+    """Return a line of a file and the one before it, numbered, as they are on disk now."""
     linecache.checkcache(file)
     lines = ((number, linecache.getline(file, number)) for number in (line - 1, line) if number > 0)
     return tuple((number, text.rstrip("\r\n")) for number, text in lines if text)

@@ -213,8 +213,7 @@ class StateTransfer:
         return _said("same instance", self._unmoved())
 
     def _unmoved(self) -> tuple[str, ...]:
-        """Name the keys of the state that the new code cannot use, or only without some
-        attributes."""
+        """Name the keys of the state that the new code cannot use, or only in part."""
         if self.move is None:
             return ()
         stale = [f"key {key!r} still runs v{self.old.number} code: {reason}" for key, reason in self.move.stale.items()]
@@ -226,16 +225,14 @@ class StateTransfer:
 
 
 def move_late_state(old: Generation, live: Generation) -> None:
-    """Move values that handlers of `old` have put into the state since the hand-over, when they
-    have ended."""
+    """Move values that handlers of `old` have put into the state since, when they have ended."""
     move = StateMove(live.instance.state)
     move.go()
     Belongings(old, move.owned()).join(live)
 
 
 def _held_by(generation: Generation) -> Iterator[object]:
-    """Return the variables of a generation's handlers that still run, and the attributes of its
-    instance."""
+    """Return the variables of a generation's running handlers, and its instance's attributes."""
     yield from list(vars(generation.instance).values())
     for call in generation.handler_calls():
         for frame in frames_of(call.task) if call.task is not None else ():

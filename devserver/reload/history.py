@@ -189,13 +189,11 @@ class History:
         self._code_of = {(mod_id, number): code for mod_id, number, code in packed["code_of"]}
 
     def code_of(self, mod_id: str, number: int) -> int:
-        """Return the generation whose code a generation runs: its own, or after an undo that of an
-        earlier one."""
+        """Return the generation whose code a generation runs: its own, or an earlier one's."""
         return self._code_of.get((mod_id, number), number)
 
     def back(self, running: Mapping[str, int], *, redo: bool = False) -> dict[str, Past]:
-        """Return what can be undone (or redone), by mod: the latest reload whose mods all run the
-        result of it."""
+        """Return what can be undone (or redone), by mod: the latest reload whose result all run."""
         stacks = self._undos if redo else self._reloads
         tops = {mod_id: stack[-1] for mod_id, stack in stacks.items() if stack}
         return {

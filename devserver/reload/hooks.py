@@ -71,8 +71,7 @@ def make_instance(mod_class: type[BaseMod], mod_path: str) -> BaseMod:
 
 
 def _written_in(mod_class: type[BaseMod]) -> str:
-    """Return the module in which a mod's author wrote its class; a bridged class stands for another
-    one."""
+    """Return the module in which a mod's author wrote its class; a bridged one stands for it."""
     written: type = getattr(mod_class, "wraps", mod_class)
     return written.__module__
 
@@ -175,8 +174,7 @@ def _watched_by(generation: Generation) -> tuple[Path, ...]:
 
 
 def matching(folder: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
-    """Return the files in a folder that patterns name, and the listings of those in which more may
-    appear."""
+    """Return a folder's files that patterns name, and the listings in which more may appear."""
     found: list[Path] = []
     for pattern in patterns:
         base = folder.joinpath(*takewhile(lambda part: not set("*?[") & set(part), Path(pattern).parts))
@@ -231,8 +229,7 @@ def take_back(instance: BaseMod) -> Callable[[], None]:
 
 
 def give_way(instance: BaseMod, before: BaseMod) -> None:
-    """Let others' changes over registrations of the former instance stand over those of this one,
-    too."""
+    """Let others' changes over the former instance's registrations stand over these, too."""
     if instance is not before:
         changes_of(instance).give_way(changes_of(before))
 

@@ -63,14 +63,12 @@ _MOST_PINNED = 2000
 
 
 def _by_module(config: NetworkConfig) -> dict[str, ModSpec]:
-    """Return the spec of each mod in network.yaml, by its module; of a repeated name the first
-    counts."""
+    """Return the spec of each mod in network.yaml, by its module; the first of a name counts."""
     return {module_of(each.path): each for each in reversed(config.specs)}
 
 
 class Knowledge:
-    """The memory of one engine. `failed` holds the last attempt of each mod (by path), if it
-    failed."""
+    """The memory of one engine. `failed`: each mod's last attempt (by path), if it failed."""
 
     def __init__(
         self,
@@ -107,8 +105,7 @@ class Knowledge:
         self._declared = Declared(self, roots, modules, registry, self._environment)
 
     def look(self, trigger: Trigger) -> None:
-        """Note which sources differ from the loaded ones: those that changed, or all those of the
-        request."""
+        """Note which sources differ from the loaded ones: the changed, or all of the request."""
         match trigger:
             case FilesChanged(changed=changed) if self.watches:
                 now = changed
@@ -227,8 +224,7 @@ class Knowledge:
         )
 
     def as_it_runs(self) -> Situation:
-        """Return the loaded mods; of mods that network.yaml enables and that do not run, the
-        sources on disk."""
+        """Return the loaded mods; of enabled mods that do not run, the sources on disk."""
         wanted = [each.path for each in self.config.enabled_mods if not self.runs(module_of(each.path))]
         declared, absent = self._declared.of(wanted)
         self._declared.add_needed(declared, absent, self.config)
@@ -262,8 +258,7 @@ class Knowledge:
         return {mod.mod_id: path for mod, path in entries if is_gone(path) and not self._moved(mod, path)}
 
     def _moved(self, mod: LiveMod, gone: Path) -> bool:
-        """Return whether a mod whose source is gone has moved to another place. Its package was
-        there before."""
+        """Return whether a mod whose source is gone has moved. Its package was there before."""
         try:
             now = locate(mod.code_path, self._roots).file
         except ModNotFound:
@@ -323,8 +318,7 @@ class Knowledge:
         return self._environment.back_to(texts)
 
     def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
-        """Return the contents of a mod's state before its last reload (or undo), or None if they
-        were not kept."""
+        """Return the contents of a mod's state before its last reload (or undo), or None."""
         past = self._undoable(redo=redo).get(mod_id)
         return None if past is None else past.states.get(mod_id)
 
@@ -373,8 +367,7 @@ class Knowledge:
         return path if line is None and self._registry.find(path) is None else main_of(path)
 
     def place_in(self, generation: Generation, text: str) -> str:
-        """Return where a generation declares something, as in ` (mods/search/mod.py:9)`; empty if
-        unknown."""
+        """Return where a generation declares something, as ` (mods/search/mod.py:9)`, or ""."""
         place = as_loaded(self._live_mods.of(generation)).where.get(text)
         return "" if place is None else f" ({self._roots.shown(place.file)}:{place.line})"
 
@@ -477,8 +470,7 @@ class Knowledge:
         return self._reads[1]
 
     def written(self) -> Collection[str]:
-        """Return the files that mods have written themselves: their data. Also those of unloaded
-        mods."""
+        """Return the files that mods have written: their data. Also those of unloaded mods."""
         # Copies: mods go on writing on their own thread.
         return written_by_threads().union(*(each.copy() for each in self._written.values() if each))
 
@@ -644,8 +636,7 @@ class Knowledge:
         return {mod_id: {name: loaded[name].text for name in names if name in loaded} for mod_id, names in needs}
 
     def newer_on_disk(self) -> dict[str, tuple[Path, ...]]:
-        """Return the mods (by id) that differ from their sources on disk, each with these
-        sources."""
+        """Return the mods (by id) that differ from their sources on disk, with these."""
         loaded = self._modules.digests
         undone = {p: disk for p, (was, disk) in self._undone.items() if loaded.get(p) == was and disk != was}
         stale = self._modules.stale({**self._differing, **undone})

@@ -57,8 +57,7 @@ def begin(new: Generation, main: Generation, mode: StateMode) -> str:
 
 
 def check_shareable(new: Generation, main: Generation) -> None:
-    """Raise HookFailed if a mod and its line cannot have one dict: it holds objects of classes that
-    both have."""
+    """Raise HookFailed if a mod and its line cannot have one dict, for classes that both have."""
     for each in (new, main):
         if callable(getattr(each.instance, "capture_state", None)):
             raise HookFailed(f"{each.mod_id} hands its state over itself (capture_state): say state: copy or empty")
@@ -92,8 +91,7 @@ def copied(source: Generation, target: Generation) -> dict[Any, Any]:
 
 
 def copy_folder(source: Path, target: Path) -> str:
-    """Give a line a copy of its mod's folder of data, unless that is too large; return the result,
-    in words."""
+    """Give a line a copy of its mod's folder of data, unless too large; return the result."""
     if target.exists() or not source.is_dir():
         return ""
     size = sum(each.lstat().st_size for each in source.rglob("*") if each.is_file())

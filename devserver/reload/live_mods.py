@@ -41,8 +41,7 @@ class LiveMods:
         return generation.planned
 
     def forget(self, generation: Generation) -> None:
-        """Make the `LiveMod` of a generation again at the next request, because its files
-        changed."""
+        """Make a generation's `LiveMod` again at the next request, because its files changed."""
         generation.planned = None
 
 

@@ -1,5 +1,4 @@
-"""Finds the code of a mod, and decides whether it may be loaded: asked before anything of it is
-imported."""
+"""Finds the code of a mod, and decides whether it may be loaded, before any import of it."""
 
 from __future__ import annotations
 

@@ -23,12 +23,10 @@ from devserver.reload.knowledge import Knowledge
 from devserver.reload.restarting import Restarting
 
 WAIT_SECONDS = 0.5
-"""How long an author waits for the error of a save while a fresh process is asked; a later result
-corrects it."""
+"""How long an author waits for a save's error while a fresh process is asked; it may correct it."""
 
 _DOUBTFUL = frozenset({Phase.IMPORT, Phase.CONSTRUCT, Phase.HAND_OVER, Phase.INITIALIZE})
-"""The phases whose failure may come from code that ran before in this process. A compile error
-never does."""
+"""The phases whose failure may come from code that ran before. A compile error never does."""
 
 
 class SecondOpinion:

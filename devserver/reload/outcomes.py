@@ -22,8 +22,7 @@ from devserver.reload.error_facts import excerpt
 
 
 def outcome_of(candidate: Candidate, carried: Carried, error: ErrorFacts | None, agents: AgentsSeen) -> Outcome:
-    """Return the outcome of a step that was carried out. `error` is that of the whole transaction,
-    or None."""
+    """Return the outcome of a carried out step. `error`: of the whole transaction, or None."""
     step = candidate.step
     live = candidate.slot.live if candidate.slot is not None else None
     generation = live.number if live is not None else 0

@@ -34,8 +34,7 @@ thread may stand for long with it in a local variable."""
 _AT_ONCE = (0.002, 0.012, 0.042)
 """Seconds since the swap after which it is looked for before the reload is told."""
 _MOST_WAITING = 16
-"""The most reloads without a census that are remembered: if saves come without a pause, the
-latest."""
+"""The most reloads without a census that are remembered, the latest: saves may not pause."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +88,7 @@ class Proof:
         self._add(_Case(remains, names, [weakref.ref(each) for each in ended]))
 
     def expect_failed(self, remains: Sequence[Remains]) -> None:
-        """Expect this code of a failed attempt to be gone: it has taken back its changes, or
-        garbage holds it."""
+        """Expect this code of a failed attempt to be gone: it was undone, or garbage holds it."""
         self._add(_Case(remains, (), ()))
 
     def _add(self, case: _Case) -> None:
@@ -149,8 +147,7 @@ class Proof:
                 await self._take()
 
     async def _may_collect(self) -> bool:
-        """Wait for a quiet moment, if a collection would be felt; False if something happened
-        meanwhile."""
+        """Wait for a quiet moment, if a collection would be felt; False if something happened."""
         if self._cost is None:
             self._cost = garbage.expected_cost()
         before, waits = activity.begun, len(self._cases)

@@ -44,8 +44,7 @@ class Arrival:
 
 
 class Restarting:
-    """The memory of one engine. `replace` has the process replaced as a plan says; None if that is
-    impossible."""
+    """The memory of one engine. `replace` replaces the process as a plan says; None: impossible."""
 
     def __init__(self) -> None:
         self.replace: Callable[[Plan], None] | None = None
@@ -191,8 +190,7 @@ async def _no_problem(rehearsed: Collection[str]) -> str | None:
 
 
 def arrival_to_dict(arrival: Arrival) -> dict[str, Any]:
-    """Return an arrival as plain values: the image that reads it may be of another version of this
-    code."""
+    """Return an arrival as plain values: another version of this code may read it."""
     state = {name: getattr(arrival.state, name) for name in ("names", "whole", "parts", "captured", "lost")}
     return {**{name: getattr(arrival, name) for name in _OWN}, "state": state}
 

@@ -19,8 +19,7 @@ from devserver.reload.handover import move_late_state
 
 
 class Retirement:
-    """Ends generations. `tell` is told of failures and leftovers; `facts_of` makes the facts of an
-    exception."""
+    """Ends generations. `tell` is told of failures and leftovers; `facts_of` makes error facts."""
 
     def __init__(
         self,

@@ -110,8 +110,7 @@ def _own(mod_path: str, workspace: Path) -> _Own | None:
 
 @contextmanager
 def _first_on_path(workspace: Path) -> Iterator[None]:
-    """Look into a workspace first, as a server does, before other folders `mods` on the import
-    path."""
+    """Look into a workspace first, as a server does, before other folders `mods`."""
     if str(workspace) in sys.path:
         # A running server has put it there, and its threads import meanwhile.
         yield

@@ -45,8 +45,7 @@ class Why:
         return self._package(name, found, needing, situation)
 
     def _path(self, name: str, situation: Situation) -> str | None:
-        """Return the path of the mod with this name, path or id: one that runs, is listed or is
-        needed."""
+        """Return the path of the mod with this name, path or id: that runs, is listed or needed."""
         live = situation.find(name)
         if live is not None:
             return module_of(live.mod_path)

@@ -1,2 +1,1 @@
-"""Events run again: their effects are observed, compared, kept, and made into tests. In a process
-of its own."""
+"""Events run again: their effects are observed, compared, kept, made tests. In its own process."""

@@ -118,8 +118,7 @@ class Child:
     # Code
 
     def _follow(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the code of the server: `mods`, `digests` of all sources, `texts` of those that have
-        changed."""
+        """Run the server's code: `mods`, `digests` of all sources, `texts` of the changed ones."""
         gc.enable()
         self._sandbox.refused.clear()
         self._facts.clear()
@@ -245,8 +244,7 @@ class Child:
             yield f"with network: {', '.join(mods)}{''.join(f'; {each}' for each in self._sandbox.let_through)}"
 
     def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Run events one after the other, each on the state after the ones before it; all in one
-        fork."""
+        """Run events in order, each on the state after the ones before; all in one fork."""
         return {
             "all": self._restored(lambda: _run_in_fork(self._played(message)), message["most_seconds"], _MOST_SESSION)
         }
@@ -386,8 +384,7 @@ def _row(key: Any, form: Any) -> dict[str, Any]:
 
 
 class _Storage:
-    """Copies of the files in mods' storages: mods find the contents of the server's, and change
-    none of these."""
+    """Copies of the files in mods' storages: mods find the server's contents, and change none."""
 
     def __init__(self, real: Path, copies: Path) -> None:
         self._real = real

@@ -14,8 +14,7 @@ from devserver.reload.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The running code. `mods` in the order in which they are asked; `numbers` of the generations,
-    by mod."""
+    """The running code. `mods` in the order of asking; `numbers` of the generations, by mod."""
 
     mods: tuple[ModSpec, ...]
     texts: Mapping[Path, Reading]
@@ -44,8 +43,7 @@ def code_now(engine: Engine) -> Code:
 
 
 def code_before(engine: Engine, mods: tuple[str, ...] = ()) -> Code | None:
-    """Return the code before the last reload of these mods, or the latest reload; None if that is
-    not known."""
+    """Return the code before the last reload of these mods, or the latest; None if unknown."""
     now, history = code_now(engine), engine.knowledge.history
     wanted = mods or history.latest()
     pasts = {mod_id: past for mod_id, past in history.back(now.numbers).items() if mod_id in wanted}

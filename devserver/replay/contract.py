@@ -115,8 +115,7 @@ class Shapes:
             self._seen.pop((observed, old), None)
 
     def changed(self) -> list[ShapeChange]:
-        """Return what differs between the latest two generations of a mod of which enough was
-        seen."""
+        """Return what differs between a mod's latest two generations that were seen enough."""
         found = []
         for observed, known in self._shapes.items():
             numbers = [number for number in sorted(known) if known[number].count >= ENOUGH]
@@ -171,8 +170,7 @@ def with_agents(
 
 
 def newly_needed(before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]]) -> Iterator[ShapeChange]:
-    """Yield the keys of payloads that were optional and are needed now, by the event that they are
-    in."""
+    """Yield the keys of payloads that were optional and are needed now, by event."""
     for name, keys in after.items():
         if name in before:
             yield from (ShapeChange(name, "takes", key, "optional", "required") for key in sorted(keys - before[name]))

@@ -1,5 +1,4 @@
-"""Runs a function in a fork of this process, which ends with it, so that none of its effects
-stay."""
+"""Runs a function in a fork of this process, so that none of its effects stay."""
 
 from __future__ import annotations
 
@@ -118,8 +117,7 @@ def _answered(work: Callable[[], Any]) -> bytes:
 
 
 def _result(reading: int, latest: float) -> bytes:
-    """Return everything up to the end of a pipe. Raises Failed if that does not come until
-    `latest`."""
+    """Return everything up to the end of a pipe. Raises Failed if it does not come in time."""
     pieces: list[bytes] = []
     poll = select.poll()
     poll.register(reading, select.POLLIN)

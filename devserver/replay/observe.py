@@ -52,13 +52,11 @@ class _Seen:
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     states: dict[str, tuple[Generation, dict[Any, bytes | None]]] = field(default_factory=dict)
-    """The former state of each mod that was asked: each key pickled by itself, None if it cannot
-    be."""
+    """The former state of each asked mod: each key pickled by itself, None if it cannot."""
 
 
 class Watched:
-    """A network whose events are watched from now on. Its mods send, load and reload nothing
-    outside of it."""
+    """A network whose events are watched from now on. Its mods reach nothing outside of it."""
 
     def __init__(self, network: AgentNetwork) -> None:
         self._network = network

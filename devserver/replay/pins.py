@@ -67,8 +67,7 @@ class Pin:
     noise: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     is_here: bool = True
-    """Whether its number is that of an event of this run; the numbers of another run mean other
-    events here."""
+    """Whether its number is that of an event of this run; other runs number other events."""
     packed: dict[str, PackedState] = field(default_factory=dict)
     """The states without a plain form, for this run alone."""
     last: PinReplayed | None = None
@@ -258,8 +257,7 @@ class Pins:
         return {each.known_as for each in self._pins.values() if each.known_as is not None}
 
     def name_for(self, event_name: str, number: int | None, wanted: str | None) -> str:
-        """Return a name for a pin: the wanted one, or a free one. Raises PinRefused if that is
-        impossible."""
+        """Return a name for a pin: the wanted one, or a free one. Raises PinRefused without any."""
         if len(self._pins) >= MOST_PINS and (wanted is None or wanted not in self._pins):
             raise PinRefused(f"there are {MOST_PINS} pins already: remove some (oa-dev pins remove NAME)")
         if wanted is not None:
@@ -273,8 +271,7 @@ class Pins:
         return name
 
     def put(self, pin: Pin) -> None:
-        """Keep a pin, and replace one with its name. Raises PinRefused if it is too large;
-        OSError."""
+        """Keep a pin in place of one with its name. Raises PinRefused if too large; OSError."""
         text = json.dumps(pin.to_dict(), ensure_ascii=False, indent=1)
         if len(text.encode()) > MOST_BYTES:
             raise PinRefused(f"it would take more than {MOST_BYTES // 1024 // 1024} MiB: pin it with --state empty")

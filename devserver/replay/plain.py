@@ -119,8 +119,7 @@ class _Writer:
 
 
 def encode(value: Any) -> Any:
-    """Return a value as JSON has it. Raises NotPlain for one that `decode` could not return
-    unchanged."""
+    """Return a value as JSON has it. Raises NotPlain where `decode` would change it."""
     return _Writer(strict=True).write(value, "")
 
 

@@ -64,8 +64,7 @@ _PATHS: Mapping[str, int] = {
     "os.rename": 2, "os.link": 2, "os.symlink": 2,
     "shutil.rmtree": 1, "shutil.move": 2, "shutil.copyfile": 0, "shutil.copytree": 0, "sqlite3.connect": 1,
 }  # fmt: skip
-"""Audit events that change files, each with how many of its first arguments are paths that it
-changes."""
+"""Audit events that change files, each with how many of its first arguments are paths."""
 
 _PLACES_OF_PYTHON = (os.devnull, ":memory:", "/dev/tty", "")
 
@@ -180,8 +179,7 @@ def step_back() -> None:
 
 
 def end_with_parent(parent: int) -> bool:
-    """Have the kernel end this process with its parent; False if the parent, of that pid, is gone
-    already."""
+    """Have the kernel end this process with its parent; False if that (by pid) is gone already."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
@@ -216,8 +214,7 @@ def _leave_network() -> bool:
 
 
 def _function(name: str) -> Any:
-    """Return a function of the C library, looked up before the hook refuses that; None if it is
-    missing."""
+    """Return a function of the C library, looked up before the hook refuses; None if missing."""
     try:
         return getattr(ctypes.CDLL(None, use_errno=True), name)
     except (OSError, AttributeError, TypeError):

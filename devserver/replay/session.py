@@ -54,8 +54,7 @@ class BadSession(DevServerError):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An event that is run again: its values, its former effects, and the parts that were not
-    recorded."""
+    """An event that is run again: its values, its former effects, the parts without a record."""
 
     number: int
     event: dict[str, Any]

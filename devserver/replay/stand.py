@@ -1,5 +1,4 @@
-"""The initial state of an event: the agents, the channels, and the state of each mod, put into a
-network."""
+"""The initial state of an event: agents, channels, each mod's state, put into a network."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ _FILLED_DEPTH = 8
 
 @dataclass(slots=True, kw_only=True)
 class Given:
-    """The state of one mod: `keys` of its `self.state`, and in a tuple the result of
-    `capture_state()`."""
+    """The state of a mod: `keys` of its `self.state`, and in a tuple that of `capture_state()`."""
 
     keys: dict[Any, Any] = field(default_factory=dict)
     captured: tuple[Any] | None = None
@@ -67,8 +65,7 @@ async def set_up(
     channels: Mapping[str, list[str]],
     states: Mapping[str, Given],
 ) -> None:
-    """Create agents and channels, and give mods these states; a mod that is not named keeps its
-    own."""
+    """Create agents and channels, and give mods these states; others keep their own."""
     directory = network.directory
     directory.import_identities(
         {

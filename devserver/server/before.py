@@ -1,5 +1,4 @@
-"""The heritage of the image before this one: sockets, connections, and the reasons of the
-restart."""
+"""The heritage of the image before: sockets, connections, the reasons of the restart."""
 
 from __future__ import annotations
 

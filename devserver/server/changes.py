@@ -17,8 +17,7 @@ from devserver.model.facts import CodeChange
 MOST_CHANGES = 200
 MOST_BYTES = 8 * 1024 * 1024
 MOST_LINES = 5_000
-"""The most lines of one file, before and after together: comparing takes time with the square of
-it."""
+"""The most lines of one file, before and after: comparing takes their square in time."""
 MOST_DIFF = 200 * 1024
 
 

@@ -154,8 +154,7 @@ class Contracts:
         return with_agents(changes, *self._senders_and_receivers()) if changes else []
 
     def _looked(self) -> list[ShapeChange]:
-        """Take in the events that have ended since the last look, and return the changes. On a
-        worker thread."""
+        """Take in the events that have ended since, and return the changes. On a worker thread."""
         from devserver.replay.contract import Shapes
 
         self._shapes = shapes = self._shapes or Shapes()

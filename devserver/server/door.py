@@ -27,8 +27,7 @@ _PAGE = """<!doctype html>
 
 
 def write_door(workspace: Path, url: str, ticket: str) -> str | None:
-    """Write the file for the server at `url`. Returns its own address, or None if it cannot be
-    written."""
+    """Write the file for the server at `url`. Returns its address, or None if it cannot."""
     page = _PAGE.format(address=html.escape(address_once(url, ticket)))
     try:
         write_private(workspace, NAME, page)

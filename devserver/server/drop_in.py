@@ -46,8 +46,7 @@ _installed: Substitutes | None = None
 
 
 class OpenAgentsNetwork(AgentNetwork):
-    """Our network under the names that code for OpenAgents uses, including private ones of its own
-    tests."""
+    """Our network under the names that code for OpenAgents uses, with private ones of its tests."""
 
     def __init__(self, config: Any, workspace_path: str | Path | None = None, **options: Any) -> None:
         """Make a network from a `NetworkConfig`, ours or that of openagents.
@@ -67,8 +66,7 @@ class OpenAgentsNetwork(AgentNetwork):
         return cls(wanted if port is None else replace(wanted, port=port), workspace_path)
 
     async def register_agent(self, agent_id: str, *given: Any, **options: Any) -> Any:
-        """Register an agent as ours, or, with `transport_type`, as OpenAgents does: with a
-        response."""
+        """Register an agent as ours, or, with `transport_type`, as OpenAgents: with a response."""
         if "transport_type" not in options and (not given or given[0] is None or isinstance(given[0], Mapping)):
             return await super().register_agent(agent_id, *given, **options)
         asked = dict(zip(_REGISTRATION, given, strict=False)) | options

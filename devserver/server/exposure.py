@@ -26,16 +26,14 @@ _MOST_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The names for access from other machines, and the token that their agents show; neither
-    without access."""
+    """The names for access from other machines, and their agents' token; neither without access."""
 
     names: tuple[str, ...] = ()
     join_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, names: tuple[str, ...], workspace: Path) -> Exposure:
-        """Return that of a run. Raises DevServerError or OSError if the token cannot be kept as a
-        private file."""
+        """Return that of a run. Raises DevServerError or OSError if the token cannot be kept."""
         return cls(names, kept_token(workspace)) if names else cls()
 
     def told(self, listening: socket.socket) -> Exposed | None:

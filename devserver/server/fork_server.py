@@ -66,8 +66,7 @@ class ForkServer:
         return cls(pid, ours, dict(os.environ))
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Return whether a fork that takes this environment over is what a fresh start with it
-        would be."""
+        """Return whether a fork with this environment is what a fresh start with it would be."""
         differing = {name for name, _ in self._environ.items() ^ environ.items()}
         return not any(name.startswith(_READ_ONCE) for name in differing - _TAKEN_OVER)
 

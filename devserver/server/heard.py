@@ -1,5 +1,4 @@
-"""The listening sockets of a run: those of the image before it, those of its supervisor, or new
-ones."""
+"""The listening sockets of a run: of the image before, of its supervisor, or new ones."""
 
 from __future__ import annotations
 

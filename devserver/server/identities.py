@@ -29,8 +29,7 @@ NAME = "identities.jsonl"
 """One JSON object a line: the row of an agent, or `{"gone": id}`. The last line about an agent counts."""
 
 BEFORE = "identities.json"
-"""The file of earlier versions: a list of rows. It is read if there is no other, and then left
-alone."""
+"""The file of earlier versions: a list of rows. It is read if there is no other, and left."""
 
 DELAY = 0.05
 """Seconds between a change without a waiting caller and its writing: many changes are one write."""
@@ -162,8 +161,7 @@ class IdentityStore:
         return f"; the file is kept as {aside}"
 
     def save(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write these rows, at once and whole. Raises OSError or DevServerError if that is
-        impossible."""
+        """Write these rows, at once and whole. Raises OSError or DevServerError if it cannot."""
         lines = [_line(row) for row in rows]
         write_private(self._workspace, NAME, "".join(lines))
         self._lines, self._is_whole = len(lines), True
@@ -187,8 +185,7 @@ class IdentityStore:
         await waiting.done
 
     def close(self) -> None:
-        """Write the remaining changes, and stop following: agents that leave from now on come back
-        next time."""
+        """Write the remaining changes, and stop following: agents that leave later come back."""
         with self._news:
             directory, self._directory = self._directory, None
             self._news.notify()

@@ -25,8 +25,7 @@ _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def supported() -> bool:
-    """Return whether this system replaces a process's image and keeps its descriptors and its
-    id."""
+    """Return whether this system replaces a process's image and keeps descriptors and id."""
     return os.name == "posix"
 
 
@@ -117,8 +116,7 @@ def write_memory(values: Mapping[str, Any]) -> int:
 
 
 def nameless_file() -> int:
-    """Return an empty file without a name, in memory where the system can do that; its
-    descriptor."""
+    """Return an empty file without a name, in memory where possible; its descriptor."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("oa-dev")
     descriptor, path = tempfile.mkstemp(prefix="oa-dev-")
@@ -127,8 +125,7 @@ def nameless_file() -> int:
 
 
 def take_memory(environ: MutableMapping[str, str]) -> dict[str, Any] | None:
-    """Return the heritage of the image before this one, which is read once; None if there was
-    none."""
+    """Return the heritage of the image before this one, read once; None if there was none."""
     text = environ.pop(VARIABLE, None)
     if text is None:
         return None

@@ -96,8 +96,7 @@ class KeptStates:
             self._tell(f"the states of mods stay in .oa-dev/{FILE}: {error}")
 
     async def _texts(self, live: Callable[[], Iterable[Generation]]) -> dict[str, str]:
-        """Return the states as JSON. Call it where mods run, so that none of them changes
-        meanwhile."""
+        """Return the states as JSON. Call it on the mods' loop, so that none changes meanwhile."""
         return {each.mod_path: json.dumps(self._plain_state(each)) for each in live() if _persists(each)}
 
     def _plain_state(self, generation: Generation) -> dict[str, Any]:
@@ -131,8 +130,7 @@ def _persists(generation: Generation) -> bool:
 
 
 def _is_plain(value: Any, left: list[int]) -> bool:
-    """Return whether JSON returns a value unchanged. `left`: how many values may still be looked
-    at."""
+    """Return whether JSON returns a value unchanged. `left`: how many more to look at."""
     left[0] -= 1
     if left[0] <= 0:
         return False

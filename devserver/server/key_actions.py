@@ -105,8 +105,7 @@ class KeyActions:
             self._face.reveal(self._address, "no browser to open here, the dashboard is")
 
     async def _install(self) -> None:
-        """Lock and install the wants, as the command does; the changes are followed like any
-        others."""
+        """Lock and install the wants, as the command does; the changes are followed too."""
         self._tell(Notice("sync: locking and installing the wants", calm=True))
         await self._command("sync: ", "sync", "--yes")
 

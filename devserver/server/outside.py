@@ -1,5 +1,4 @@
-"""Watches files outside of mods that decide on a run: installed packages, our own code, files of
-settings."""
+"""Watches files outside of mods that decide on a run: packages, our own code, settings."""
 
 from __future__ import annotations
 
@@ -58,8 +57,7 @@ class Outside:
             worker.stop()
 
     def is_brought(self, save: Ignored, workspace: Path) -> bool:
-        """Return whether a save that reloads nothing still has an effect, or is a step of an
-        editor's save."""
+        """Return whether a save that reloads nothing has an effect, or is a step of an editor's."""
         if self._settings is not None and has_changed(self._settings, self._folder, save.path):
             return True
         file = workspace / save.path

@@ -14,8 +14,7 @@ class PrivateFolder:
         self._workspace, self._name = workspace, name
 
     def names(self) -> list[str]:
-        """Return the names of the files; none without a folder. Raises OSError or
-        DevServerError."""
+        """Return the names of the files, none without a folder. Raises as they are read."""
         return names_of_private(self._workspace, inner=self._name)
 
     def read(self, name: str, limit: int) -> bytes | None:
@@ -28,8 +27,7 @@ class PrivateFolder:
         write_private(self._workspace, name, text, inner=self._name)
 
     def create(self, name: str) -> int:
-        """Create a file, open to append to; return its descriptor. Raises OSError or
-        DevServerError."""
+        """Create a file to append to; return its descriptor. Raises OSError or DevServerError."""
         return create_private(self._workspace, name, inner=self._name)
 
     def remove(self, name: str) -> None:

@@ -15,8 +15,7 @@ import sys
 MOST_FILES = 65_536
 
 TURN = 0.001
-"""Seconds after which a computing thread lets another one run: mods must not delay answers to
-agents."""
+"""Seconds after which a computing thread lets another run: mods must not delay answers."""
 
 
 def set_limits() -> None:
@@ -30,8 +29,7 @@ def set_limits() -> None:
 
 
 def raised_files(soft: int, hard: int) -> int:
-    """Return how many descriptors a server may have open with these limits; never fewer than
-    before."""
+    """Return how many descriptors a server may have open with these limits; never fewer."""
     if soft == resource.RLIM_INFINITY:
         return soft
     return max(soft, MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))

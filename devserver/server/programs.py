@@ -22,8 +22,7 @@ _MOST_READ = 65536
 _LONGEST_LINE = 4096
 _YAML = (".yaml", ".yml")
 _OF_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Lines come as they are printed; and a cached module does not hide a save of the same length
-within a second."""
+"""Lines come as they are printed; a cached module hides no save of equal length in a second."""
 
 
 @dataclass(slots=True)
@@ -136,8 +135,7 @@ def sources_digest(file: Path) -> str:
 
 
 def _imported(data: bytes, folder: Path) -> Iterator[Path]:
-    """Return the files in `folder`, which is first on the program's path, that a source imports by
-    name."""
+    """Return the files in `folder`, first on the program's path, that a source imports by name."""
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError):

@@ -138,8 +138,7 @@ class Recording:
 
 
 class _SessionFile:
-    """A file that a thread appends lines to. `ended` is told, on that thread, why no more are
-    possible."""
+    """A file that a thread appends lines to. `ended` is told there why no more are possible."""
 
     def __init__(
         self,

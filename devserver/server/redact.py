@@ -107,8 +107,7 @@ class Redactor:
 
 
 def _names(kind: type) -> tuple[str, ...]:
-    """Return the names of a dataclass's fields: asking for them costs more than looking at their
-    values."""
+    """Return a dataclass's field names: asking for them costs more than looking at values."""
     known = _known_names.get(kind)
     if known is None:
         known = _known_names[kind] = tuple(each.name for each in dataclasses.fields(kind))

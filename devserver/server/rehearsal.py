@@ -41,8 +41,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The result of one mod in the fresh process. `refused`: something was refused to it
-    meanwhile."""
+    """The result of one mod in the fresh process. `refused`: something was refused to it."""
 
     comes_up: bool
     phase: Phase

@@ -1,5 +1,4 @@
-"""The door to replay: nothing of it is imported, and no process runs, before there is a pin or a
-question."""
+"""The door to replay: nothing of it is imported or runs before there is a pin or a question."""
 
 from __future__ import annotations
 
@@ -80,8 +79,7 @@ class Replaying:
         return 0 if self._replays is None else len(self._replays.numbers)
 
     def note(self, fact: Fact) -> None:
-        """Note a plan that was carried out, and run the pins again, if there are any. Returns at
-        once."""
+        """Note a plan that was carried out, and run the pins again, if any. Returns at once."""
         if isinstance(fact, PlanDone) and fact.outcomes and (self._replays is not None or self._pinned_before()):
             self.replays.saved(fact)
 
@@ -95,8 +93,7 @@ class Replaying:
         return self._has_pins
 
     async def give_way(self) -> None:
-        """Make way for the next image of this process, which starts a replay process of its own on
-        demand."""
+        """Make way for this process's next image, which starts a replay process on demand."""
         if self._replays is not None:
             await self._replays.end()
 

@@ -33,8 +33,7 @@ from devserver.replay.stand import event_of
 SECONDS = 5.0
 """Seconds for an event that is run again, unless `limits.handler` is shorter."""
 NOISE_SECONDS = 1.1
-"""Seconds between two runs of the same code: values made of the time of day, in whole seconds,
-differ then."""
+"""Seconds between two runs of the same code: values made of whole seconds differ then."""
 SAVE_SECONDS = 2.0
 """Seconds for the pins after a save; those without a turn are told."""
 MOST_STATE = 1024 * 1024
@@ -93,8 +92,7 @@ class Replays:
         return {**self.described(pin), "held_ms": self._held_ms}
 
     async def _made(self, what: int | str | Mapping[str, Any], name: str, *, empty: bool) -> Pin:
-        """Return a pin that is not kept yet: run twice, with the state of the mods that take
-        part."""
+        """Return a pin that is not kept yet: run twice, with the states of the mods that matter."""
         event, number = self._event(what)
         code, began = self._code, self._begins(event)
         packed: dict[str, PackedState] = {}
@@ -125,8 +123,7 @@ class Replays:
         return pin
 
     def _is_of_this_run(self, pin: Pin) -> bool:
-        """Return whether the recorder knows the event of a pin: after a restart in place it
-        does."""
+        """Return whether the recorder knows a pin's event: after a restart in place it does."""
         entry = None if pin.number is None else self._recorder.find(pin.number)
         return entry is not None and json.loads(row_of(entry))[EVENT_ID] == pin.event.get("event_id")
 
@@ -337,8 +334,7 @@ class Replays:
         return code
 
     def latest_failed(self) -> int | None:
-        """Return the number of the latest event that failed, else of the latest that a mod was
-        asked about."""
+        """Return the number of the latest event that failed, else that a mod was asked about."""
         latest = None
         for entry in self._recorder.newest():
             row = json.loads(row_of(entry))

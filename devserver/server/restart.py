@@ -40,8 +40,7 @@ class Connections(Protocol):
         """Accept and read no more."""
 
     async def quiet(self, seconds: float) -> bool:
-        """Wait until no request runs that cannot be repeated; return whether that came true in
-        time."""
+        """Wait until no request runs that cannot be repeated; return whether that came in time."""
 
     def hand_over(self) -> list[HandedConnection]:
         """Return every connection of this turn of the loop."""
@@ -112,8 +111,7 @@ class RestartInPlace:
             self._parts.tell(PlanDone(plan, (), 0.0))
 
     def _replace(self, ended: tuple[Child, ...], paused: float) -> None:
-        """Replace the image without awaiting: the next image finds the state that is packed
-        here."""
+        """Replace the image without awaiting: the next one finds the state that is packed here."""
         parts, restart = self._parts, self._plan.restart
         assert restart is not None
         connections = parts.connections.hand_over()
@@ -187,6 +185,5 @@ class RestartInPlace:
 
 
 def handed_to_dict(handed: HandedConnection) -> dict[str, Any]:
-    """Return a connection as plain values: the image that reads it may be of another version of
-    this code."""
+    """Return a connection as plain values: another version of this code may read it."""
     return {each.name: getattr(handed, each.name) for each in fields(handed)}

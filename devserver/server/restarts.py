@@ -113,8 +113,7 @@ class Restarts:
         return {"server": values | of_server}, sockets | descriptors
 
     async def rehearse(self, mods: Mapping[str, Arrival], failed_in: Phase) -> bool:
-        """Try mods that failed in a phase in place in a fresh process; return whether all of them
-        load there."""
+        """Try mods that failed in a phase in a fresh process; return whether all load there."""
         # Here and not above: rarely needed.
         from devserver.server.rehearsal import LIMIT, comes_up, rehearse
 

@@ -28,8 +28,7 @@ NAME = "run.json"
 LOCK = "lock"
 
 _START_TIME_FIELD = 19
-"""The place of the start time in /proc/PID/stat after the command's closing bracket (field 22 of
-proc(5))."""
+"""The place of the start time in /proc/PID/stat after the command's bracket (field 22)."""
 
 _READ_LIMIT = 64 * 1024
 
@@ -69,8 +68,7 @@ def process_started(pid: int) -> str | None:
 
 
 def process_began() -> float:
-    """Return when this process was started, in seconds since 1970: a person's waiting begins
-    there."""
+    """Return when this process started, in seconds since 1970: a person waits from there on."""
     try:
         up = float(Path("/proc/uptime").read_text().split()[0])
         return time.time() - up + int(process_started(os.getpid()) or "") / os.sysconf("SC_CLK_TCK")
@@ -79,8 +77,7 @@ def process_began() -> float:
 
 
 def is_running(found: RunFile) -> bool:
-    """Return whether the process that wrote a file still runs, and is not another one with its
-    pid."""
+    """Return whether the process that wrote a file still runs, not another with its pid."""
     if found.started is not None:
         return process_started(found.pid) == found.started
     try:
@@ -116,8 +113,7 @@ class Claim:
 
     @property
     def descriptor(self) -> int | None:
-        """The descriptor of the lock, which belongs to the process: its next image keeps it without
-        a gap."""
+        """The lock's descriptor, which is the process's: its next image keeps it without a gap."""
         return self._handle if self.taken else None
 
     def go_on(self, descriptor: int) -> None:

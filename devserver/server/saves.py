@@ -70,8 +70,7 @@ class Saves:
     # What the watch reports
 
     async def files_changed(self, changed: Sources, texts: Mapping[Path, bytes] | None = None) -> None:
-        """Take sources that differ from the loaded ones; `texts` are the bytes that were
-        compared."""
+        """Take sources that differ from the loaded ones; `texts`: the bytes that were compared."""
         if not self.paused:
             await self._network.submit(FilesChanged(changed, texts=texts or {}))
             return
@@ -86,15 +85,13 @@ class Saves:
         self._say_waiting(f"{LOCK} saved")
 
     async def look_for_packages(self) -> None:
-        """Take the lock if its missing packages have come: nothing in the workspace tells of
-        that."""
+        """Take the lock if its missing packages have come: nothing in the workspace tells it."""
         environment = self._network.engine.environment
         if environment.lacks and not self.paused and await run_in_thread(environment.is_behind):
             await self._network.submit(LockChanged())
 
     async def config_changed(self) -> None:
-        """Take a saved network.yaml. One that cannot be used is refused at once, also while saves
-        are held."""
+        """Take a saved network.yaml. A bad one is refused at once, also while saves are held."""
         # Before it is read: a save meanwhile is news.
         seen = sources_now([self._path])[self._path]
         try:
@@ -183,8 +180,7 @@ class Saves:
             self.pause()
 
     async def resume(self) -> tuple[PlanDone, ...]:
-        """Apply the held saves, and from now on every save at once. A network.yaml to be confirmed
-        stays held."""
+        """Apply the held saves, and then every save at once, but a network.yaml to be confirmed."""
         if self.paused:
             self.paused = False
             self._tell(Notice("resumed: reloading on save again", calm=True))

@@ -26,8 +26,7 @@ from devserver.sources.files import sources_now
 Row = dict[str, Any]
 
 _NOTICED = 0.1
-"""Seconds in which the watch notices a save; a file that no module was made from is known by that
-alone."""
+"""Seconds in which the watch notices a save: files that are no module are known by it alone."""
 _LOOK = 0.03
 _PROOF = 1.0
 """Seconds in which replaced code is proven to be gone."""

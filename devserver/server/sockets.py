@@ -1,5 +1,4 @@
-"""Binds the port that the network listens on, and knows this machine's addresses. Accepts and reads
-nothing."""
+"""Binds the port that the network listens on, and knows this machine's addresses. Reads nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +13,7 @@ from devserver.server.port_holder import port_holder
 MOST_TRIES = 20
 _BACKLOG = 2048
 _ANYWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-"""Addresses of documentation, without hosts: the route to them shows which of our own addresses is
-used."""
+"""Addresses of documentation, without hosts: the route to them shows our own address."""
 
 
 def bind(host: str, port: int, *, strict: bool) -> socket.socket:

@@ -82,8 +82,7 @@ class StartedAgents:
         return {f"output of {each.file}": each.output for each in self._running.values()}
 
     async def run(self, *, first: bool) -> None:
-        """Keep the wanted programs running. `first`: no image before this one has left programs on
-        purpose."""
+        """Keep the wanted programs running. `first`: no earlier image has left some on purpose."""
         if first:
             await self._end_leftovers()
         while True:
@@ -175,8 +174,7 @@ class StartedAgents:
     # Programs of a run that ended without ending them
 
     def _remember(self) -> None:
-        """Write down the running programs, so that the next run can end them after a crash of this
-        one."""
+        """Write down the running programs, so that the next run can end them after a crash."""
         left = [{"pid": each.pid, "began": process_started(each.pid)} for each in self._running.values()]
         try:
             if left:

@@ -174,8 +174,7 @@ def status_of(network: AgentNetwork, saves: Saves, standing: Standing, *, mods: 
 
 
 def mods_since(network: AgentNetwork, standing: Standing, revision: int) -> Row:
-    """Return the rows of the mods that changed after a revision (0: of all), and the ids of all, in
-    order."""
+    """Return the rows of the mods that changed after a revision (0: all), and all ids, in order."""
     now, live = standing.revision, network.engine.registry.live
     changed = [each for each in live if standing.changed(each.mod_id, revision)]
     return {
@@ -269,8 +268,7 @@ def catalogue_of(network: AgentNetwork) -> Row:
 
 
 def _config_schema(model: Any, manifest: Manifest | None) -> Mapping[str, Any] | None:
-    """Return the schema of a mod's configuration: of the model that it declares, else that of its
-    manifest."""
+    """Return the schema of a mod's configuration: of its model, else that of its manifest."""
     if model is not None:
         return config_schema_of(model)
     return None if manifest is None else manifest.schema
@@ -292,8 +290,7 @@ def _agent_row(network: AgentNetwork, agent: Agent) -> Row:
 
 
 def _old_code(network: AgentNetwork, mod_id: str) -> Row:
-    """Return whether replaced code of a mod is known to be gone, and the holders that the last
-    census found."""
+    """Return whether a mod's replaced code is known to be gone, and the last census's holders."""
     proof = network.engine.proof
     holders = proof.held.get(mod_id, ())
     return {"proven": proof.is_proven(mod_id), "holders": [holder_to_dict(each) for each in holders]}

@@ -29,8 +29,7 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def studio_build() -> Path | None:
-    """Return the folder of the build; None if the installed package has none, or is not
-    installed."""
+    """Return the folder of the build; None if the package has none, or is not installed."""
     folder = package_folder("openagents")
     build = None if folder is None else folder / "studio" / "build"
     return build if build is not None and (build / "index.html").is_file() else None
@@ -83,8 +82,7 @@ def _content(file: Path) -> bytes:
 
 @lru_cache(maxsize=4)
 def _policy(page: bytes) -> bytes:
-    """Return the policy of the page: its own scripts, its inline ones, styles that its libraries
-    write."""
+    """Return the page's policy: its own scripts, its inline ones, its libraries' styles."""
     digests = (base64.b64encode(hashlib.sha256(each).digest()) for each in _INLINE.findall(page))
     scripts = b" ".join((b"script-src 'self'", *(b"'sha256-%s'" % each for each in digests)))
     return scripts + (

@@ -104,8 +104,7 @@ class Quarantine:
         return len(self._held)
 
     def refuse(self, mod_path: str) -> None:
-        """Raise EndedTheProcess for a quarantined mod; one whose code has changed is released for
-        good."""
+        """Raise EndedTheProcess for a quarantined mod; one with changed code is released."""
         if not self._held:
             return
         from devserver.model.names import module_of  # not above: the supervisor itself does not need it
@@ -152,8 +151,7 @@ class Supervised:
         return cls(json.loads(text) if text is not None else None)
 
     def listening(self, host: str, port: int) -> socket.socket | None:
-        """Return the socket that an earlier run listened on for this host and port; None if there
-        was none."""
+        """Return the socket that an earlier run listened on for this host and port; else None."""
         listening, self._inherited = self._inherited, None
         if listening is None:
             return None
@@ -209,8 +207,7 @@ def _socket_of(descriptor: int | None) -> socket.socket | None:
 
 
 def _record_exits(words: int) -> None:
-    """Leave the stack also if the process is ended without a fault: by `os._exit`, or a signal to
-    itself."""
+    """Leave the stack also if the process ends without a fault: by `os._exit` or a signal."""
     own, leave = os.getpid(), os._exit
 
     def record() -> None:

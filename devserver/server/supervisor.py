@@ -87,8 +87,7 @@ class Supervisor:
         return True
 
     def _run_once(self, words: IO[bytes]) -> tuple[int, bool, bool]:
-        """Run the server once; return its exit code, whether it announced a clean end, whether we
-        asked for it."""
+        """Run the server once; return its exit code, whether its end was clean, and asked for."""
         os.ftruncate(words.fileno(), 0)
         os.lseek(words.fileno(), 0, os.SEEK_SET)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -133,8 +132,7 @@ class Supervisor:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> bool:
-    """Wait for the end of the server and pass on signals; return whether one of them asked for the
-    end."""
+    """Wait for the server's end and pass on signals; return whether one asked for the end."""
     asked = False
     while child.poll() is None:
         info = signal.sigwaitinfo(_WAITED)
@@ -160,8 +158,7 @@ def _crash(code: int, words: IO[bytes]) -> Crash:
 
 
 def _as_exit_code(code: int) -> int:
-    """Return the code for a shell: 128 and the number of the signal, if one has ended the
-    server."""
+    """Return the code for a shell: 128 and the signal's number, if one has ended the server."""
     return 128 - code if code < 0 else code
 
 
@@ -181,8 +178,7 @@ def _signals_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _terminal_kept() -> Iterator[Callable[[], None]]:
-    """Return a function that restores the terminal's present modes: a server that crashed could
-    not."""
+    """Return a function that restores the terminal's modes: a crashed server could not."""
     try:
         modes = termios.tcgetattr(sys.stdin.fileno())
     except (OSError, ValueError, termios.error):

@@ -146,8 +146,7 @@ class LiveViews:
             del self.noted[each]
 
     def agents_seen(self) -> dict[str, int]:
-        """Return how many agents are connected, and how many connections were dropped in this
-        run."""
+        """Return how many agents are connected, and how many connections this run dropped."""
         directory = self._network.directory
         return {"n": directory.connected(), "dropped": directory.mark()}
 
@@ -170,8 +169,7 @@ class LiveViews:
             each.open_again()
 
     def pack(self) -> dict[str, Any]:
-        """Return the values with which the next image of this process continues the numbers of
-        these."""
+        """Return the values with which this process's next image continues these numbers."""
         return {name: each.pack() for name, each in self._tapes.items()}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:

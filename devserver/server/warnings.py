@@ -1,5 +1,4 @@
-"""Tells warnings of catalogues about mods that run. Each warning is told once; nothing is unloaded
-for it."""
+"""Tells warnings of catalogues about mods that run, each once; nothing is unloaded for it."""
 
 from __future__ import annotations
 

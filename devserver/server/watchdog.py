@@ -29,8 +29,7 @@ ModOf = Callable[[str], str | None]
 
 
 class Watchdog:
-    """Asks the mods' loop for a sign of life, periodically. `tell` is told once for each time it is
-    blocked."""
+    """Asks the mods' loop for a sign of life, periodically. `tell` is told once for each block."""
 
     def __init__(
         self,
@@ -80,8 +79,7 @@ class Watchdog:
         return Blocked("something", seconds, None)
 
     def _interrupt(self, silent: float) -> bool:
-        """Raise an exception in a mod's code that has run for its limit; return whether that was
-        done."""
+        """Raise an exception in a mod's code that ran for its limit; return whether it was done."""
         frames = self._frames()
         limit = self._limits().initialize if runs_hook(frames) else self._limits().handler
         in_mod = any(self._mod_of(str(frame.f_globals.get("__name__", ""))) for frame in frames)
@@ -99,8 +97,7 @@ class Watchdog:
 
 
 def frames_of_thread(ident: int | None) -> list[FrameType]:
-    """Return the frames of a thread, innermost first; none for one that has not begun or has
-    ended."""
+    """Return a thread's frames, innermost first; none for one that does not run."""
     found = []
     frame = sys._current_frames().get(ident or 0)
     while frame is not None:

@@ -62,8 +62,7 @@ def _target(workspace: Path, name: str, path: str | None) -> Path:
 
 
 def _lies_below(target: Path, tests: Path) -> bool:
-    """Return whether a file lies in the folder, links followed, and that folder in its
-    workspace."""
+    """Return whether a file lies in the folder, links followed, and that in its workspace."""
     real = Path(os.path.realpath(tests.parent)) / TESTS
     return Path(os.path.realpath(target.parent)).is_relative_to(real) and not target.is_symlink()
 

@@ -63,8 +63,7 @@ def lines_for(source: bytes, module: str) -> tuple[tuple[str, ...], frozenset[st
 
 
 def options_gone(before: bytes, after: bytes) -> list[Option]:
-    """Return the lines that set an option of a library in one version of a source, and not in the
-    next."""
+    """Return the lines that set a library's option in one version of a source, not in the next."""
     if set(_MAY_SET.findall(before)) <= set(_MAY_SET.findall(after)):
         # Reading two sources takes longer than executing them.
         return []

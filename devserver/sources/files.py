@@ -22,8 +22,7 @@ SOURCE_LIMIT = 4 * 1024 * 1024
 """The largest source in bytes that is read."""
 
 DATA_LIMIT = 64 * 1024 * 1024
-"""The largest data file in bytes whose content is compared; larger ones are compared by size and
-last write."""
+"""The largest data file in bytes that is compared by content; others by size and last write."""
 
 LISTING = "*"
 """The name that stands for the names of all entries of a folder."""

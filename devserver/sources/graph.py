@@ -40,8 +40,7 @@ class ModuleFacts:
 
 @dataclass(frozen=True, eq=False)
 class ModuleGraph(Mapping[str, ModuleFacts]):
-    """Modules by name, and their imports of each other. A module counts as importing its
-    packages."""
+    """Modules by name, and their imports of each other. A module imports its packages, too."""
 
     _modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
 
@@ -66,8 +65,7 @@ class ModuleGraph(Mapping[str, ModuleFacts]):
         return _reach([name], self._imported) - {name}
 
     def closure(self, name: str) -> frozenset[str]:
-        """Return a module of the graph and its dependencies; nothing for a name that is not in
-        it."""
+        """Return a module of the graph and its dependencies; nothing for an unknown name."""
         return self.dependencies(name) | {name} if name in self else frozenset()
 
     def affected(self, names: Iterable[str]) -> tuple[str, ...]:

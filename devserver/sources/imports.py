@@ -47,8 +47,7 @@ def read_imports(source: str | bytes, module: str, is_package: bool) -> Imports:
 
 
 def ancestors(name: str) -> tuple[str, ...]:
-    """Return the packages that are imported before a module is, outermost first: a and a.b for
-    a.b.c."""
+    """Return the packages that are imported before a module, outermost first: a, a.b for a.b.c."""
     parts = name.split(".")
     return tuple(".".join(parts[:count]) for count in range(1, len(parts)))
 
@@ -103,8 +102,7 @@ def _nodes(tree: ast.AST, *, expressions: bool) -> Iterator[tuple[ast.AST, bool]
 
 
 def _hidden_branch(test: ast.expr) -> str | None:
-    """Return which branch of an `if` no running program enters, because it is there for type
-    checkers."""
+    """Return which branch of an `if` is never entered, because it is for type checkers."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return "orelse" if last_name(test.operand) == "TYPE_CHECKING" else None
     return "body" if last_name(test) == "TYPE_CHECKING" else None
@@ -138,8 +136,7 @@ def _from(base: str | None, names: Iterable[str]) -> list[str]:
 
 
 def _absolute(name: str, level: int, package: str) -> str | None:
-    """Return the absolute name of a relative one; None where it leads out of the outermost
-    package."""
+    """Return the absolute name of a relative one; None outside of the outermost package."""
     if level == 0:
         return name
     parts = package.split(".") if package else []

@@ -16,19 +16,16 @@ from devserver.model.change import Digest, Sources
 from devserver.sources.settle import UNREADABLE, Reading, Signature
 
 GONE_AFTER = 1.0
-"""Seconds that a source has to be missing before it counts as deleted: a branch switch brings it
-back sooner."""
+"""Seconds that a source has to miss to count as deleted: a branch switch brings it back sooner."""
 
 _COARSE = 2.0
 """Seconds that the coarsest time stamps of file systems in use stay the same (FAT)."""
 
 _OPEN_AGAIN = 1.0
-"""Seconds between looks at a file that is kept open: writes through a mapping need not change its
-stamp."""
+"""Seconds between looks at a file that is kept open: a mapping may leave its stamp alone."""
 
 _SAME_SAVE = 10_000_000
-"""Nanoseconds in which an editor's changes to a file (permissions, attributes) belong to the save
-before."""
+"""Nanoseconds in which an editor's changes to a file (permissions) belong to the save."""
 
 
 class Verdict(Enum):
@@ -98,8 +95,7 @@ class Memory:
             self.unproven.add(path)
 
     def seen(self, path: Path) -> tuple[Digest | None, bool]:
-        """Return the digest of a source at the last look, and whether a process kept it open
-        then."""
+        """Return the digest of a source at the last look, and whether it was kept open then."""
         known = self._known.get(path)
         return (None, False) if known is None else (known.seen, known.is_open)
 
@@ -173,8 +169,7 @@ def _is_another_save(before: Signature | None, now: Signature | None) -> bool:
 
 
 class Known(Mapping[Path, Digest | None]):
-    """Sources without those that mods have written themselves: these are their data. A view, not a
-    copy."""
+    """Sources without those that mods have written: these are their data. A view, not a copy."""
 
     def __init__(self, sources: Sources, written: Collection[str]) -> None:
         self._sources = sources

@@ -48,8 +48,7 @@ class _Listener:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def open(self) -> RustNotify:
-        """Place the watches. Raises OSError, or an error of watchfiles' own, if that cannot be
-        done."""
+        """Place the watches. Raises OSError, or an error of watchfiles, if it cannot be done."""
         # Here and not above: not needed where inotify notifies.
         from watchfiles._rust_notify import RustNotify
 
@@ -241,8 +240,7 @@ def _identity(path: str) -> Identity | None:
 
 
 def _has_to_poll() -> bool:
-    """Return watchfiles' rule for polling: on demand, and on WSL, which does not notify of changes
-    by Windows."""
+    """Return watchfiles' rule for polling: on demand, and on WSL: Windows does not notify it."""
     asked = os.environ.get("WATCHFILES_FORCE_POLLING")
     if asked:
         return asked.lower() not in ("false", "disable", "disabled")
@@ -308,8 +306,7 @@ def _target(path: Path) -> tuple[str, ...]:
 
 
 class _Names:
-    """The real names of directories, each found once: sources share their directories, and these
-    those above."""
+    """The real names of directories, found once: sources share theirs, and these those above."""
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}

@@ -15,8 +15,7 @@ from pathlib import Path
 from devserver.model.change import Digest
 
 REFUSED: Digest = "refused"
-"""Stands for the digest of a source at a refused place: its digest changes when the place is
-mended."""
+"""Stands for the digest of a source at a refused place: it changes when that is mended."""
 
 _OWN_PACKAGE = Path(__file__).resolve().parents[1]
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
@@ -65,8 +64,7 @@ class Roots:
         return (self.workspace, *parents, *(() if self._current is None else (self._current,)))
 
     def ask(self, folder: Path) -> None:
-        """Let all files below a folder of the import path be reloaded, because a person asks for
-        it."""
+        """Let all files below a folder of the import path be reloaded, as a person asks."""
         self.add(folder)
         self.asked = (*self.asked, str(folder.resolve()))
 
@@ -171,8 +169,7 @@ class Roots:
         return None
 
     def judged(self, path: Path, digest: Digest | None) -> Digest | None:
-        """Return the digest of the content of a path, or REFUSED for a source that must not be
-        executed."""
+        """Return the digest of a path's content, or REFUSED for a source that must not run."""
         if digest is None or path.suffix != ".py" or self.why_refused(path) is None:
             return digest
         return REFUSED

@@ -77,8 +77,7 @@ def moved(expected: Mapping[Path, Signature | None]) -> set[Path]:
 
 
 def settled(paths: Iterable[Path], patience: float = PATIENCE) -> dict[Path, Reading]:
-    """Yield each file once it is whole; files that still change after `patience` seconds as they
-    are then."""
+    """Yield each file once it is whole; those that change after `patience` seconds as they are."""
     waiting = {path: Settling(path, patience) for path in paths}
     found: dict[Path, Reading] = {}
     while waiting:
@@ -102,8 +101,7 @@ def take_whole(waiting: dict[Path, Settling], seconds: float) -> dict[Path, Read
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Whether writers are kept from a file: False if one has it open already, None if the system
-    cannot tell."""
+    """Whether writers are kept from a file: False if one has it open, None if it is unknown."""
 
     is_whole: bool | None = None
     inode: int = 0

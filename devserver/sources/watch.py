@@ -51,15 +51,13 @@ _ASK_SHARE = 1 / 600
 _STORM_GAP = 0.02
 _STORM_QUIET = 0.03
 _STORM_HOLDS = (0.0, 0.0, 0.2, 0.4)
-"""Seconds to wait before a look, by the number of immediate reports in a row; after those the last
-value."""
+"""Seconds to wait before a look, by the number of reports in a row; then the last value."""
 
 _GIT_PATIENCE = 10.0
 _GIT_QUIET = 1.0
 
 _TOGETHER = 0.2
-"""Seconds that whole files wait for files that are saved at the same time and still being
-written."""
+"""Seconds that whole files wait for files of the same save that are being written."""
 
 _REPORT = 0.5
 """Seconds that the report of a change is waited for before the next look."""
@@ -261,8 +259,7 @@ class Watch:
         return await run_in_thread(moved, self._memory.signatures(absent=absent))
 
     async def _look(self, notified: set[str], differing: set[Path]) -> None:
-        """Compare the sources on disk with the last look, and report the differences as one
-        change."""
+        """Compare the sources on disk with the last look, and report differences as one change."""
         if await self._git_was_busy():
             differing = differing | await self._moved()
         sources, others = self._split(notified)
@@ -358,8 +355,7 @@ class Watch:
         return task
 
     def _is_own_change(self, listing: Path, reading: Reading) -> bool:
-        """Return whether the new or missing entries of a folder are files that mods have written
-        themselves."""
+        """Return whether a folder's new or missing entries are files that mods have written."""
         before, _ = self._memory.seen(listing)
         if before is None or reading.digest is None:
             return False
@@ -408,8 +404,7 @@ class Watch:
     # What to watch
 
     def _learn_if_due(self) -> None:
-        """Ask for all known sources again. A single source is asked for when something happens to
-        it."""
+        """Ask for all known sources again. A single one is asked for when something happens."""
         began = time.monotonic()
         if began < self._asks.due:
             return
@@ -465,8 +460,7 @@ class Watch:
 
 
 class Pace:
-    """When to repeat a task: after `least` to `most` seconds, and without a larger share of the
-    time."""
+    """When to repeat a task: after `least` to `most` seconds, and within this share of time."""
 
     def __init__(self, least: float, most: float, share: float) -> None:
         self._least = least

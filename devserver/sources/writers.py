@@ -1,5 +1,4 @@
-"""Other writers of a workspace: git, which locks it, and this process, whose own output may lie
-there."""
+"""Other writers of a workspace: git, which locks it, and this process's own output."""
 
 from __future__ import annotations
 
@@ -11,8 +10,7 @@ from devserver.sources.files import read_bytes
 
 
 def git_lock(workspace: Path) -> Path | None:
-    """Return the file that git holds while it changes the working tree of a folder; None without
-    git."""
+    """Return the file that git holds while it changes a folder's working tree; else None."""
     for folder in (workspace, *workspace.parents):
         found = folder / ".git"
         if found.is_dir():
@@ -23,8 +21,7 @@ def git_lock(workspace: Path) -> Path | None:
 
 
 def _linked(file: Path) -> Path:
-    """Return the folder that the `.git` of a further working tree leads to
-    (gitrepository-layout(5))."""
+    """Return the folder that a further working tree's `.git` leads to (gitrepository-layout)."""
     try:
         data = read_bytes(file) or b""
     except OSError:
@@ -37,8 +34,7 @@ Identity = tuple[int, int]
 
 
 def own_output() -> frozenset[Identity]:
-    """Return the regular files that this process writes its own lines to, as in `oa-dev run >
-    out.log`."""
+    """Return the files that this process writes its own lines to, as in `oa-dev run > out.log`."""
     found = (_of_descriptor(each) for each in (1, 2))
     return frozenset(each for each in found if each is not None)
 

@@ -62,8 +62,7 @@ def command_for(
 
 
 def _chosen(command: str, url: str) -> list[str] | None:
-    """Return the command in BROWSER, in which %s stands for the address, as everywhere; at its end
-    without one."""
+    """Return the command in BROWSER; %s stands for the address, which else is at its end."""
     try:
         words = shlex.split(command)
     except ValueError:

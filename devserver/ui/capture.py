@@ -47,8 +47,7 @@ def captured(say: Say, *, keys: bool = False) -> Iterator[None]:
 
 
 class Capture(io.TextIOBase):
-    """A stream whose lines are said. Lines of different mods do not mix; an incomplete one waits
-    for its end."""
+    """A stream whose lines are said, each mod's apart; an incomplete one waits for its end."""
 
     def __init__(self, original: TextIO, say: Say) -> None:
         self._original = original
@@ -66,8 +65,7 @@ class Capture(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the stream that it replaces, for code that starts a process with
-        it."""
+        """Return the replaced stream's descriptor, for code that starts a process with it."""
         return self._original.fileno()
 
     def write(self, text: str) -> int:
@@ -80,8 +78,7 @@ class Capture(io.TextIOBase):
         return len(text)
 
     def _ended(self, who: str, text: str, now: float) -> list[str]:
-        """Return the lines that a text ends; an incomplete one waits, for a bounded time and
-        size."""
+        """Return the lines that a text ends; an incomplete one waits, for some time and size."""
         before, began = self._unfinished.pop(who, ("", now))
         late = [before] if now - began > _UNFINISHED_SECONDS else []
         *lines, rest = _LINE_END.split(text if late else before + text)

@@ -48,8 +48,7 @@ from devserver.ui.writer import CLOSE_SECONDS, Writer
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 SAME_LINE_SECONDS = 0.04
-"""Seconds after the line of a save in which its pinned events are told on that line; later they get
-their own."""
+"""Seconds after a save's line in which its pinned events are told on it; later, on their own."""
 
 _UP = "\x1b[1A"
 _WIPE_LINE = "\r\x1b[K"
@@ -209,8 +208,7 @@ class Console:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Buffer output while another program (a debugger) owns the terminal, and show it
-        afterwards."""
+        """Buffer output while another program (a debugger) has the terminal; show it afterwards."""
         with self._lock:
             self._quiet += 1
         try:
@@ -239,8 +237,7 @@ class Console:
         self._writer.open_again()
 
     def _receipt_of(self, fact: PlanDone) -> _Receipt:
-        """Return the line of a save that was told in one line, to which more can be added; else
-        None."""
+        """Return the line of a save that was told in one, to which more can be added; else None."""
         blocks = blocks_of(fact, self._view())
         if len(blocks) != 1 or blocks[0].body or blocks[0].details or blocks[0].after:
             return _Receipt()
@@ -296,8 +293,7 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class _Receipt:
-    """The line of a save, while it is the last one that was written: when (monotonic seconds), and
-    its columns."""
+    """The line of a save, while it is the last one written: when (monotonic), and its columns."""
 
     at: float = float("-inf")
     cells: int = 0

@@ -24,8 +24,7 @@ def contract_block(fact: ContractChanged, view: View) -> Block:
 
 
 def contract_lines(lost: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]], view: View) -> list[Line]:
-    """Return a line for each event that lost its last handler, and for each place of another
-    shape."""
+    """Return a line for each event that lost its last handler, and each place of new shape."""
     arrow = view.look.glyphs.arrow
     lines: list[Line] = []
     for each in lost:

@@ -40,8 +40,7 @@ def debugger_hook(present: Hook, paused: Paused) -> Hook:
 
 @contextmanager
 def _own_streams() -> Iterator[None]:
-    """Replace the captured streams by those that the process began with: a prompt is not a whole
-    line."""
+    """Replace the captured streams by the original ones: a prompt is not a whole line."""
     with redirect_stdout(sys.__stdout__), redirect_stderr(sys.__stderr__):
         yield
 

@@ -1,5 +1,4 @@
-"""Opens a file at its line in the editor of the person at the terminal. Pure, except for
-`open_in`."""
+"""Opens a file at its line in the editor of the person. Pure, except for `open_in`."""
 
 from __future__ import annotations
 
@@ -71,8 +70,7 @@ def edit_of(editor: str, file: Path, line: int) -> Edit | None:
 
 
 def open_in(edit: Edit, terminal: AbstractContextManager[object]) -> str:
-    """Open it; return why that failed, or "". An editor of the terminal is waited for, within
-    `terminal`."""
+    """Open it; return why that failed, or "". A terminal's editor is waited for, in `terminal`."""
     try:
         if edit.in_terminal:
             with terminal:

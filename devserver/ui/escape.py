@@ -29,8 +29,7 @@ def safe(text: str) -> str:
 
 
 def cut(text: str, limit: int = LINE_LIMIT, mark: str = "…") -> str:
-    """Return at most `limit` bytes of the text in UTF-8, ending in `mark` if something is
-    missing."""
+    """Return at most `limit` bytes of the text in UTF-8, with `mark` where some are missing."""
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return text

@@ -117,8 +117,7 @@ def _edit(console: Console, reader: Keys, command: str, root: Path) -> None:
 
 
 def _readable_terminal() -> int | None:
-    """Return the descriptor of standard input if that is a terminal; Python has no stdin if it was
-    closed."""
+    """Return standard input's descriptor if it is a terminal; Python has none if it was closed."""
     stdin: TextIO | None = sys.stdin
     return stdin.fileno() if stdin is not None and is_tty(stdin) else None
 

@@ -28,8 +28,7 @@ def place(frame: Frame) -> Segment:
 
 
 def mod_error_block(head: Line, error: ErrorFacts, note: str, view: View) -> Block:
-    """Return an error of a mod under its headline: place, source, message, the next step. `note`
-    may be empty."""
+    """Return an error of a mod under its headline: place, source, message, next step, `note`."""
     told = error_block(head, error, view)
     return replace(told, after=(*told.after, _next(error, note, view)))
 
@@ -65,8 +64,7 @@ def brief(error: ErrorFacts) -> str:
 
 
 def _lines(words: str, view: View) -> list[str]:
-    """Return words in lines as they were written, each wrapped to the terminal; surplus lines are
-    counted."""
+    """Return words in their lines, each wrapped to the terminal; surplus lines are counted."""
     written = [each.rstrip() for each in words.strip().split("\n") if each.strip()]
     if view.look.one_line:
         return [" | ".join(each.strip() for each in written)]
@@ -106,8 +104,7 @@ def _frames(trace: str) -> str:
 
 
 def excerpt(frame: Frame, view: View) -> tuple[Line, ...]:
-    """Return the line before, the line itself and carets below it; nothing if the source is not
-    known."""
+    """Return the line before, the line and carets below it; nothing if it is not known."""
     texts = dict(frame.excerpt)
     if frame.line not in texts:
         return ()
@@ -151,6 +148,5 @@ def _marked(text: str, column: int | None, end_column: int | None, room: int) ->
 
 
 def _source(text: str) -> str:
-    """Return source that can be shown and measured: tabs have one width, and a terminal obeys none
-    of it."""
+    """Return source that can be shown and measured: tabs of one width, nothing for terminals."""
     return safe(text.rstrip("\r\n").replace("\t", "    "))

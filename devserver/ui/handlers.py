@@ -32,8 +32,7 @@ def _mod(row: Mapping[str, Any], view: View) -> Iterator[Line]:
 
 
 def _payload(schema: Mapping[str, Any]) -> Iterator[str]:
-    """Return one line for each field: its name, its type, whether it may be left out, and its
-    description."""
+    """Return a line for each field: its name, type, whether it is optional, its description."""
     needed = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         default = "" if name in needed else ", optional"

@@ -1,5 +1,4 @@
-"""The keys as a table, and the meaning of bytes from a terminal. Pure. Help is printed from the
-table."""
+"""The keys as a table, and the meaning of a terminal's bytes. Pure. Help is printed from it."""
 
 from __future__ import annotations
 
@@ -11,14 +10,12 @@ ERASE = ("\x7f", "\x08")
 ESCAPE = "\x1b"
 _MOST_SHOWN = 9
 REPEAT_SECONDS = 0.15
-"""Equal keys closer together than this are one key held down; keyboards repeat every 20 to 100
-ms."""
+"""Equal keys closer than this are one key held down; keyboards repeat in 20 to 100 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One shortcut, and the command that does the same from another terminal ("" if that terminal's
-    own does)."""
+    """One shortcut, and the command that does it from another terminal ("" if that has its own)."""
 
     key: str
     name: str
@@ -102,8 +99,7 @@ def typed_on(answer: Answer, burst: str) -> Answer:
 
 
 def chosen(typed: str, mods: Sequence[str]) -> str | None:
-    """Return the mod of an answer: by its number in the question, its name, or a unique beginning
-    of that."""
+    """Return the mod of an answer: by its number in the question, its name, or its beginning."""
     typed = typed.strip()
     if typed.isdecimal() and 1 <= int(typed) <= len(mods):
         return mods[int(typed) - 1]
@@ -114,8 +110,7 @@ def chosen(typed: str, mods: Sequence[str]) -> str | None:
 
 
 def settled_by(typed: str, mods: Sequence[str]) -> bool:
-    """Return whether a typed number is complete, because no further digit fits a mod: it needs no
-    Enter."""
+    """Return whether a typed number is complete, for no further digit fits: no Enter is needed."""
     return typed.isdecimal() and len(mods) < int(typed) * 10 and not any(each.startswith(typed) for each in mods)
 
 

@@ -178,8 +178,7 @@ _LEVELS = {"debug": Style.DIM, "info": Style.DIM, "warning": Style.WARN, "error"
 
 
 def _ready(fact: Ready, view: View) -> Block:
-    """Return the banner: eight lines with its blank ones; the prompt above it counts as another
-    one."""
+    """Return the banner: eight lines with blank ones; the prompt above counts as another."""
     title = joined(("oa-dev", view.version), " ")
     name = f" {view.look.glyphs.dot} {fact.name}" if fact.name else ""
     head = (strong(title), plain(f"{name}  "), Segment("ready", Style.GOOD), plain(f" in {took(fact.ready_ms)}"))

@@ -68,8 +68,7 @@ def quiet_libraries(record: logging.LogRecord) -> bool:
 
 
 def _who(logger: str) -> tuple[str, str]:
-    """Return the author of a logger's words, and a prefix for them: a library that a mod uses is
-    named too."""
+    """Return the author of a logger's words, with a prefix: a library that a mod uses is named."""
     call = running.get()
     if call is None:
         return logger, ""

@@ -63,8 +63,7 @@ _FELL_WITH = "rolled back because "
 
 
 def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
-    """Return what a plan tells beforehand: rows if it waits or changes the set of mods or
-    settings."""
+    """Return what a plan tells beforehand: rows if it waits or changes mods or settings."""
     plan = made.plan
     if not view.started:
         return ()
@@ -78,8 +77,7 @@ def plan_made(made: PlanMade, view: View) -> tuple[Block, ...]:
 
 
 def held_back(holds: Sequence[Hold]) -> str:
-    """Return what does not happen, and why; a hold about no mod in particular has only the
-    reason."""
+    """Return what does not happen, and why; a hold about no mod has only the reason."""
     alike: dict[tuple[Action, str], list[str]] = {}
     for each in holds:
         alike.setdefault((each.action, each.reason), []).extend([] if each.mod_id in _NO_MOD else [each.mod_id])
@@ -91,8 +89,7 @@ def _held_what(action: Action, mods: Sequence[str]) -> str:
 
 
 def has_rows(plan: Plan) -> bool:
-    """Return whether a plan does more than reload, so that a person sees it before it is carried
-    out."""
+    """Return whether a plan does more than reload, so that a person sees it beforehand."""
     return bool(plan.not_applied) or any(step.action is not Action.RELOAD for step in plan.steps)
 
 
@@ -125,8 +122,7 @@ def _step_row(step: Step, glyphs: Glyphs, width: int) -> Line:
 
 
 def _in(reason: str, glyphs: Glyphs) -> str:
-    """Return a reason with the arrows of these signs: plans are written with those of a
-    terminal."""
+    """Return a reason with the arrows of these signs: plans have those of a terminal."""
     return reason.replace(RICH.arrow, glyphs.arrow)
 
 
@@ -273,8 +269,7 @@ def trouble(outcomes: Sequence[Outcome], agents: AgentsSeen, view: View) -> tupl
 
 
 def _culprits(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the outcomes whose error is their own: mods that fail together all carry the error of
-    the culprit."""
+    """Return the outcomes whose error is their own: mods that fail together carry the culprit's."""
     failed = [each for each in outcomes if each.error is not None]
     return [each for each in failed if not each.note.startswith(_FELL_WITH)] or failed
 

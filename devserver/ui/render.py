@@ -68,8 +68,7 @@ def _dressed(text: str, segment: Segment, look: Look, root: Path | None) -> str:
 
 
 def _uri(place: Place, root: Path | None) -> str | None:
-    """Return the address of a place; the line is the fragment, as rich's log handler and kitty have
-    it."""
+    """Return the address of a place; the line is the fragment, as rich and kitty have it."""
     path = Path(place.file) if root is None else root / place.file
     if not path.is_absolute() or "\0" in place.file:
         return None

@@ -1,5 +1,4 @@
-"""Counts repeated facts, so that ten thousand equal errors are a few lines. Given the time, it has
-no clock."""
+"""Counts repeated facts: ten thousand equal errors are a few lines. Given the time, no clock."""
 
 from __future__ import annotations
 
@@ -72,8 +71,7 @@ class Repeats:
         return self._told(seen) if quiet or _is_round(seen.times) else None
 
     def rest(self, key: Hashable, now: float) -> int | None:
-        """Return the count of a burst, if it is more than was told, or 0; None while the burst goes
-        on."""
+        """Return the count of a burst, if more than was told, or 0; None while it goes on."""
         seen = self._seen.get(key)
         if seen is None or seen.told == seen.times:
             return 0
@@ -96,8 +94,7 @@ class InARow:
         self._times = 0
 
     def times(self, key: Hashable | None) -> int:
-        """Return the count of this occurrence: 1 where the last one was another; None never
-        repeats."""
+        """Return the count of this occurrence: 1 if the last was another; None never repeats."""
         self._times = self._times + 1 if key is not None and key == self._last else 1
         self._last = key
         return self._times

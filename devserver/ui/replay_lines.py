@@ -37,8 +37,7 @@ def replayed(fact: Replayed, view: View) -> tuple[Block, ...]:
 
 
 def tail(fact: Replayed, view: View) -> str:
-    """Return the words at the end of the line of the save itself, if all is the same; empty
-    otherwise."""
+    """Return the words at the end of a save's own line, if all is the same; else empty."""
     if fact.count(PinResult.SAME) < len(fact.pins) or len(fact.pins) < fact.of:
         return ""
     return f" {view.look.glyphs.dot} {''.join(each.text for each in _head(fact, view.look.glyphs))}"
@@ -142,8 +141,7 @@ def differences_block(fact: Replayed | None, view: View) -> Block:
 
 
 def run_line(run: Mapping[str, Any], width: int) -> Line:
-    """Return one run of an event: its generations, its answer, its duration, the number of its
-    receivers."""
+    """Return a run of an event: generations, answer, duration, how many receivers."""
     if "cannot" in run:
         return (plain(f"  {names_of(run):<{width}}   "), Segment(f"cannot be replayed: {run['cannot']}", Style.WARN))
     seen = run["seen"]

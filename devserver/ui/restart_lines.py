@@ -1,5 +1,4 @@
-"""Restarts in place in words: the cost of one, before it happens, and its result. Pure; prints
-nothing."""
+"""Restarts in place in words: the cost of one before it, and its result. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +13,7 @@ from devserver.ui.words import count, listed, took
 
 
 def restart_planned(restart: Restart, view: View) -> Block:
-    """Return what a plan tells of a restart: why, and what moves, is lost and ends; or why it
-    waits."""
+    """Return what a plan tells of a restart: why, what moves, is lost and ends; or waits."""
     glyphs = view.look.glyphs
     why = listed(restart.reasons, glyphs.more, most=3)
     if restart.waits:
@@ -27,8 +25,7 @@ def restart_planned(restart: Restart, view: View) -> Block:
 
 
 def restarted(fact: Restarted, view: View) -> Block:
-    """Return the result of a restart: how long agents waited, which connections were kept, which
-    states moved."""
+    """Return the result of a restart: how long agents waited, what was kept, which states moved."""
     glyphs = view.look.glyphs
     dot = f" {glyphs.dot} "
     closed = f", {fact.closed} closed" if fact.closed else ""

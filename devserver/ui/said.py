@@ -1,5 +1,4 @@
-"""One line of another author: a log record of a mod or a library, or a printed line. Values
-only."""
+"""A line of another author: a log record of a mod or library, or a print. Values only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Lines before they are printed: pieces of text with a style and perhaps a place in a file. Values
-only."""
+"""Lines before they are printed: pieces of text with a style and perhaps a place. Values."""
 
 from __future__ import annotations
 

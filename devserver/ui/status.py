@@ -36,8 +36,7 @@ def status_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
 
 
 def memory_lines(values: Mapping[str, Any], view: View) -> tuple[Line, ...]:
-    """Return the accounts of what is kept for agents: how much of how much, for whom, and what
-    happens beyond."""
+    """Return the accounts of what is kept for agents: how much of what, for whom, and its bound."""
     return tuple(line for each in _rows(values.get("memory")) for line in _account(each, view))
 
 

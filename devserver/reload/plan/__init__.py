@@ -285,8 +285,7 @@ def _for_unload(trigger: UnloadAsked, situation: Situation) -> Plan:
 
 
 def _why_along(mod: LiveMod, asked: LiveMod, going: Mapping[str, str]) -> str:
-    """Return which of the mods that go (ids by path) a mod needs: the requested one, if it is among
-    them."""
+    """Return which of the mods that go (ids by path) a mod needs: the requested one first."""
     names = [going[path] for path in needed_paths(mod.requires) if path in going]
     return f"needs {asked.mod_id if asked.mod_id in names else names[0]}"
 

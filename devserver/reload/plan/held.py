@@ -46,8 +46,7 @@ def without_held(plan: Plan, trigger: Trigger, situation: Situation) -> Plan:
 
 
 def _with_needed(plan: Plan, steps: Iterable[Step], situation: Situation) -> tuple[Plan, dict[str, str]]:
-    """Return the plan with loads of the needs of new sources, and (by path) why some of these
-    cannot be loaded."""
+    """Return the plan with loads of the needs of new sources, and (by path) why some cannot be."""
     leaving = [each.mod_id for each in plan.steps if each.action is Action.UNLOAD]
     found = Loads(situation, leaving, brought=_brought(plan))
     found.taken.update({step.mod_id: step.mod_path for step in plan.steps if step.action is Action.LOAD})

@@ -98,8 +98,7 @@ class Loads:
         self.steps.append(step)
 
     def needs(self, step: Step) -> dict[str, str]:
-        """Return the mods that the plan has to bring before this step, each with its
-        requirement."""
+        """Return the mods that the plan has to bring before this step, with requirements."""
         main = main_of(module_of(step.mod_path))
         beside = {main: main} if step.line is not None and main in self.brought else {}
         return beside | brought_needs(module_of(step.mod_path), self.brought, self.situation)
@@ -210,8 +209,7 @@ def gone(config: NetworkConfig, situation: Situation, added: Iterable[ModSpec] =
 
 
 def _needed_by_added(added: Iterable[ModSpec], situation: Situation, listed: Collection[str]) -> dict[str, str]:
-    """Return the mods (by path) that added ones need and that network.yaml does not name, each with
-    these."""
+    """Return the mods (by path) that added ones need and network.yaml lacks, each with these."""
     pending = [module_of(each.path) for each in added]
     found: dict[str, str] = {}
     for path in pending:

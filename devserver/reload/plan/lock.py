@@ -76,8 +76,7 @@ def _waiting(news: LockNews, situation: Situation) -> list[Hold]:
 
 
 def _gone(news: LockNews, situation: Situation) -> list[Hold]:
-    """Return the mods that run, that network.yaml lists, and that the lock does not have any
-    more."""
+    """Return the mods that run and are listed, and that the lock does not have any more."""
     found = [mod for mod in situation.live if module_of(mod.mod_path) in news.gone and mod.listed]
     reason = "it is not in pylock.oa-dev.toml any more: oa-dev sync locks it, oa-dev remove ends it"
     return [Hold(Action.RELOAD, each.mod_id, reason) for each in found]

@@ -104,8 +104,7 @@ def step_of(path: str, by: str, needed: Requirement, situation: Situation) -> St
 
 
 def without_unneeded(plan: Plan, situation: Situation) -> Plan:
-    """Return the plan without automatic loads that no other step of it needs any more, because
-    those were held."""
+    """Return the plan without automatic loads that no step needs, because those were held."""
     if not any(step.came_with and step.action is Action.LOAD for step in plan.steps):
         return plan
     own = (step for step in plan.steps if not step.came_with or step.action is not Action.LOAD)
@@ -205,8 +204,7 @@ def suits(needed: Requirement, version: str) -> bool:
 
 
 def refuser(step: Step, brought: Collection[str], leaving: Collection[str], situation: Situation) -> tuple[str, str]:
-    """Return the mod (path) that stays and refuses the version that a reload would bring, with the
-    reason."""
+    """Return the mod (path) that stays and refuses a reload's version, with the reason."""
     path = module_of(step.mod_path)
     version, live = version_after(path, situation, brought), situation.at(path)
     is_news = version and (live is None or live.version != version)
@@ -305,8 +303,7 @@ def needed_by(mod: LiveMod, others: Iterable[LiveMod]) -> list[str]:
 
 
 def cascade(mod: LiveMod, situation: Situation) -> list[LiveMod]:
-    """Return the mods that need this one, directly or through others, in the order to unload them,
-    and it last."""
+    """Return the mods that need this one, directly or not, in the order to unload, it last."""
     reached = {module_of(mod.mod_path): mod}
     pending = [mod]
     for each in pending:

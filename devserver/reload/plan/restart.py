@@ -20,8 +20,7 @@ HOW = "R or oa-dev restart brings it"
 
 
 def for_restart(trigger: RestartAsked, situation: Situation) -> Plan:
-    """Return the plan of a restart in place: a step for each mod that runs, and the fate of its
-    state."""
+    """Return the plan of a restart in place: for each mod a step, and its state's fate."""
     reasons = tuple(dict.fromkeys((*situation.stale_in_process, *trigger.reasons))) or (trigger.cause,)
     restart = Restart(reasons=reasons, moves=situation.state_moves, ends=situation.child_processes)
     waits = _why_it_waits(trigger, restart, situation)
@@ -84,8 +83,7 @@ def _is_brought(step: Step, asking: Collection[str]) -> bool:
 
 
 def reasons_of(plan: Plan) -> tuple[str, ...]:
-    """Return why this plan asks for a restart; empty if it does not: settings, and mods that ask
-    for it."""
+    """Return why this plan asks for a restart, or empty: settings, and mods that ask for it."""
     settings = (f"{each.setting} {each.running} → {each.wanted}" for each in plan.not_applied)
     asking = (each for each in plan.holds if each.reason == BY_RESTART)
     return (*settings, *(f"{each.mod_id} changed, and its reload_mode is restart" for each in asking))

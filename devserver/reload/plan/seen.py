@@ -1,5 +1,4 @@
-"""Checks that a caller saw the generation that runs now: otherwise nothing is done. Pure, as all of
-`plan`."""
+"""Checks that a caller saw the generation that runs: else nothing is done. Pure."""
 
 from __future__ import annotations
 

@@ -122,8 +122,7 @@ class Channel(asyncio.BufferedProtocol):
         raise NotImplementedError
 
     def handed(self) -> HandedConnection | None:
-        """Return the values with which a successor continues; None for a connection that ends with
-        this server."""
+        """Return the values with which a successor continues; None for one that ends here."""
         raise NotImplementedError
 
     def shut(self) -> None:
@@ -152,8 +151,7 @@ class Channel(asyncio.BufferedProtocol):
 
     @property
     def size(self) -> int:
-        """The bytes that are held for it: read and not processed, or not yet taken by the
-        kernel."""
+        """The bytes that are held for it: read and not processed, or not taken by the kernel."""
         return len(self.unread) + self._unsent
 
     def count(self) -> None:

@@ -21,8 +21,7 @@ from devserver.transports.http.routes import WEBSOCKET, Route, RouteTable
 
 MOST_BODY = 1024 * 1024
 MOST_SKIPPED = 256 * 1024 * 1024
-"""The most bytes of a too large body that are read and thrown away: its sender reads the answer
-afterwards."""
+"""The most bytes of a too large body that are read away: its sender reads the answer then."""
 MOST_TARGET = 8 * 1024
 MOST_HEADERS = 128
 MOST_HEADER_BYTES = 64 * 1024
@@ -38,8 +37,7 @@ _LEADS = ((b"none",), (b"cross-site",), (b"same-site",))
 `oa-dev open` counts as one."""
 _JSON_TYPE = re.compile(rb"application/json(; ?charset=utf-8)?", re.IGNORECASE)
 _WITHOUT_CREDENTIAL = frozenset({Scope.OPEN, Scope.JOIN, Scope.SELF})
-"""Scopes that need no token. For SELF an agent proves its secret in body or query, which the
-endpoint checks."""
+"""Scopes without a token. For SELF an agent proves its secret, which the endpoint checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +102,7 @@ def own_hosts(port: int, allowed: Iterable[str] = ()) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Admitted, with the route and the principal; or the status, a code and a sentence of the
-    refusal."""
+    """Admitted, with route and principal; or the refusal's status, code and sentence."""
 
     status: int = 200
     code: str = ""
@@ -281,8 +278,7 @@ def _unauthorized(sentence: str) -> Verdict:
 
 
 def _principal(request: RequestFacts) -> Principal:
-    """Return the principal, after `_credential` has passed: a token that is there is the right
-    one."""
+    """Return the principal, after `_credential` has passed: a token that is there is right."""
     if request.all(b"authorization"):
         return ADMIN
     return ANONYMOUS if request.is_local else STRANGER

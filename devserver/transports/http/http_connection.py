@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from devserver.transports.http.serving import HttpServer
 
 REQUEST_SECONDS = 10.0
-"""Seconds for a request to arrive, from its first byte, or from the beginning of its connection, to
-its last."""
+"""Seconds for a request to arrive, from its first byte or its connection's beginning."""
 CROWDED_SECONDS = 1.0
 """The same if memory for it is used up."""
 CROWDED_PLACES = 8
@@ -211,8 +210,7 @@ class HttpConnection(Channel):
 
     @property
     def size(self) -> int:
-        """The bytes that are held for it, with those of a request that is incomplete or may be
-        repeated."""
+        """The bytes that are held for it, with those of an incomplete or repeatable request."""
         return len(self.unread) + self._unsent + len(self._fed) + len(self._body)
 
     def refuse_more(self) -> None:
@@ -224,8 +222,7 @@ class HttpConnection(Channel):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered, or an answer was not read: no further request is
-        read then."""
+        """Whether a request is being answered, or an answer was not read: nothing is read then."""
         return self._is_answering or self._ends or self._sending is not None
 
     def sent(self) -> None:
@@ -379,8 +376,7 @@ class HttpConnection(Channel):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _may_be_known(self, head: Head) -> bool:
-        """Return whether the verdict on an equal head is the same, and keeping the head reveals no
-        secret."""
+        """Return whether an equal head has the same verdict, and keeping it reveals no secret."""
         names = {name for name, _ in self._headers}
         is_plain = head.keeps_alive and not head.continues and not head.query and head.length is not None
         return is_plain and b"authorization" not in names

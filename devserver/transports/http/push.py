@@ -36,8 +36,7 @@ PATIENCE_SECONDS = 1.0
 MOST_TRIES = 10
 """The most messages without a registration that are answered before the line is closed."""
 REST_SECONDS = 0.01
-"""Seconds that a line is not heard after a bad message; longer the more of them come in a row, up
-to a second."""
+"""Seconds that a line is not heard after a bad message; the more in a row the longer, to one."""
 MOST_AT_ONCE = 64
 """The most events that are pushed in one turn of the loop."""
 LEFT, SUPERSEDED = 4000, 4001
@@ -47,8 +46,7 @@ _log = logger("devserver.api")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """The values that all lines share: one network, how to join it, and the seconds for a
-    registration."""
+    """The values that all lines share: one network, how to join it, seconds to register."""
 
     network: ServedNetwork
     joining: Joining
@@ -207,8 +205,7 @@ class Session:
         self._tell({"type": "response", "id": key, **answer})
 
     def _misbehaved(self) -> None:
-        """Make a bad message cost its sender some time; before it has registered, at last its
-        line."""
+        """Make a bad message cost its sender time; before it has registered, at last its line."""
         self._bad += 1
         if self._agent is None and self._bad >= MOST_TRIES:
             self._socket.close(POLICY)

@@ -29,11 +29,9 @@ from devserver.transports.http.websocket import WebSocket
 READ_BYTES = 16 * 1024
 """The bytes that are read of one connection at a time: further ones wait in the kernel."""
 TURN_SECONDS = 0.0003
-"""Seconds that connections with more than one step to do may take in one turn of the loop, all
-together."""
+"""Seconds that connections with more steps to do may take in one turn of the loop, in all."""
 BURST_SECONDS = 0.02
-"""Seconds that they may do so turn after turn; then the loop rests between their turns for
-others."""
+"""Seconds that they may do so turn after turn; then the loop rests between for others."""
 REST_SECONDS = 0.001
 MOST_KNOWN = 256
 """The most heads of admitted requests that are remembered."""
@@ -67,8 +65,7 @@ class Turns:
         self._since = 0.0
 
     def add(self, channel: Channel) -> None:
-        """Queue a connection for its next step, after those that wait already and other work of the
-        loop."""
+        """Queue a connection for its next step, after those that wait and the loop's other work."""
         if not channel.has_turn:
             channel.has_turn = True
             self._waiting.append(channel)

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from devserver.transports.http.serving import HttpServer
 
 PING_SECONDS = 20.0
-"""Seconds of silence after which the client is asked whether it is there, and that it then has to
-answer."""
+"""Seconds of silence until the client is asked whether it is there, and then to answer."""
 PARTING_SECONDS = 3.0
 """Seconds that a client which was cut off has to read its last messages and the reason."""
 CLOSING_SECONDS = 10.0
@@ -141,8 +140,7 @@ class WebSocket(Channel):
 
     @property
     def size(self) -> int:
-        """The bytes that are held for it, with those of messages that are incomplete or
-        unanswered."""
+        """The bytes that are held for it, with those of incomplete or unanswered messages."""
         return super().size + self._partial + (self.speaker.size if self.speaker is not None else 0)
 
     @property
@@ -197,8 +195,7 @@ class WebSocket(Channel):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a message is being processed, or the client does not read: nothing is read
-        then."""
+        """Whether a message is being processed, or the client does not read: it is not read."""
         return self.is_open and (self._is_held or self.is_sending)
 
     def hold(self) -> None:
@@ -300,8 +297,7 @@ class WebSocket(Channel):
         self._frames.fail(code, reason)
 
     def cut_off(self) -> None:
-        """Tell a client that does not read why it is cut off, and give it some seconds to read
-        that."""
+        """Tell a client that does not read why it is cut off, and give it seconds to read it."""
         if self.is_open:
             self.was_cut_off = True
             self.close(SLOW_CONSUMER, "slow_consumer")
@@ -337,8 +333,7 @@ class WebSocket(Channel):
 
 
 def frame_size(data: bytearray) -> int | None:
-    """Return how many bytes the first frame in `data` has, with its head; None if the head is
-    incomplete."""
+    """Return how many bytes the first frame in `data` has, with its head; None if incomplete."""
     if len(data) < 2:
         return None
     length, head = data[1] & 0x7F, 6 if data[1] & 0x80 else 2
