@@ -59,7 +59,7 @@ from devserver.model.facts import (
 from devserver.model.lifecycle import Action
 from devserver.model.logs import log_fact
 from devserver.model.names import module_of
-from devserver.model.plan import Plan
+from devserver.model.plan import RESTART, START, Plan
 from devserver.model.principal import LOCAL, Kind, Principal
 from devserver.model.split import Guard, Line, Rule, StateMode, label_of, main_of
 from devserver.network.accounts import RECORDED
@@ -246,7 +246,7 @@ class AgentNetwork:
         self._started = time.monotonic() - self._up_before
         self._start_gate.close()
         try:
-            cause = "restart in place" if self.engine.restarts.cause else "start"
+            cause = RESTART if self.engine.restarts.cause else START
             left_out = frozenset(self.engine.restarts.unloaded)
             await self.engine.submit(ConfigChanged(self.config, cause, left_out=left_out))
             for each in self.engine.restarts.unlisted(tuple(each.path for each in self.config.enabled_specs)):

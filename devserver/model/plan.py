@@ -12,6 +12,9 @@ from devserver.model.config import Manifest, ModSpec
 from devserver.model.lifecycle import Action, HandOver, Way
 from devserver.model.split import Line, main_of
 
+START, RESTART = "start", "restart in place"
+"""The causes of the plans that bring the mods of a run, and that bring them back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

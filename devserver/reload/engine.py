@@ -366,7 +366,7 @@ class Engine:
         forth = self.knowledge.undo(plan) if plan.undo else None
         if not plan.empty:
             self._tell(PlanMade(plan))
-        before = self._sources_of(plan)
+        before, arrived = self._sources_of(plan), self.restarts.sources(each.mod_path for each in plan.steps)
         self._tried = {}
         outcomes = [held_outcome(hold, self.registry, self.locate.config_file) for hold in plan.holds]
         if outcomes:
@@ -398,7 +398,7 @@ class Engine:
         if any(each.replaced_code for each in pasts) or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
-        agents, code = self.around.agents_since(mark), self._code(plan, before)
+        agents, code = self.around.agents_since(mark), self._code(plan, before, arrived)
         done = PlanDone(plan, tuple(outcomes), took, agents, all_held(outcomes), code=code)
         for notice in self.knowledge.settle(trigger, plan):
             self._tell(notice)
@@ -455,9 +455,13 @@ class Engine:
         back = {path: data for path, data, digest in saved if digest and self.modules.text_of(path, digest)}
         return back | {each.path: each.text.data for each in loaded if each is not None}
 
-    def _code(self, plan: Plan, before: Mapping[Path, bytes]) -> tuple[CodeChange, ...]:
-        """Return the changes of sources by a plan that was carried out, or failed."""
-        after = {**self._sources_of(plan), **plan.texts, **self._tried}
+    def _code(self, plan: Plan, before: Mapping[Path, bytes], arrived: Mapping[Path, bytes]) -> tuple[CodeChange, ...]:
+        """Return the changes of sources by a plan that was carried out, or failed. `arrived`: the
+        sources of mods that it brings back after a restart."""
+        loaded = {each.path: each.text.data for each in self.modules.current.values() if each.path in arrived}
+        # What only a handler imports is not loaded yet after a restart.
+        before = {**before, **{path: arrived[path] for path in loaded}}
+        after = {**loaded, **self._sources_of(plan), **plan.texts, **self._tried}
         # A first load is not a change, unless it was saved.
         paths = {*before, *plan.texts, *self._tried} if before else plan.texts.keys()
         return tuple(

@@ -156,6 +156,11 @@ class Restarting:
         is_other = any(now[path] != was for path, (_, was) in found.items())
         return {path: data for path, (data, _) in found.items()} if is_other else {}
 
+    def sources(self, mod_paths: Iterable[str]) -> dict[Path, bytes]:
+        """Return the sources that these mods ran in the image before, of those that have not been loaded since."""
+        found = (self.arrivals[path] for each in mod_paths if (path := module_of(each)) in self.arrivals)
+        return {Path(path): data for each in found for path, data, _ in each.sources.values()}
+
     def unlisted(self, enabled: Collection[str]) -> tuple[Arrival, ...]:
         """Return the mods that ran before though no file lists them. Former listed mods that are
         not `enabled` now are forgotten.

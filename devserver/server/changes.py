@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from devserver.model.facts import CodeChange
@@ -53,6 +53,17 @@ class Changes:
         """Return the code of a change; nothing if it is not kept."""
         with self._lock:
             return self._kept.get(number, ())
+
+    def pack(self) -> dict[int, list[tuple[str, bytes | None, bytes | None]]]:
+        """Return all of it as plain values, for the next image of this process."""
+        with self._lock:
+            kept = list(self._kept.items())
+        return {number: [(each.path, each.before, each.after) for each in code] for number, code in kept}
+
+    def unpack(self, packed: Mapping[int, list[tuple[str, bytes | None, bytes | None]]]) -> None:
+        """Continue after an earlier image of this process."""
+        for number, code in packed.items():
+            self.keep(number, [CodeChange(*each) for each in code])
 
 
 def diffs_of(code: Sequence[CodeChange]) -> list[FileDiff]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.live.loops import run_in_thread
 from devserver.model.encoding import from_json
-from devserver.model.facts import ContractChanged, Fact, LostEvent, Outcome, PlanDone, ShapeChange, Status
+from devserver.model.facts import ContractChanged, Fact, LostEvent, Outcome, PlanDone, Restarted, ShapeChange, Status
 from devserver.model.lifecycle import Action
+from devserver.model.plan import RESTART, START
 from devserver.model.trace import EVENT_NAME, NUMBER, PARENT, PAYLOAD, SOURCE, TO, WAY, Said
 from devserver.model.wire_form import contract_to_dict
 from devserver.network.recorder import Recorder, rest_of, row_of
@@ -55,14 +57,38 @@ class Contracts:
 
     def note(self, fact: Fact) -> None:
         """Note a plan that was carried out. Call it on the control side's loop; returns at once."""
-        outcomes = fact.outcomes if isinstance(fact, PlanDone) else ()
-        changed = [each.mod_id for each in outcomes if each.status is Status.APPLIED]
-        if not isinstance(fact, PlanDone) or not changed:
+        match fact:
+            case PlanDone() if fact.plan.cause != RESTART:
+                changed = [each.mod_id for each in fact.outcomes if each.status is Status.APPLIED]
+                # A person who unloads a mod knows that it hears nothing any more; its users may not.
+                unloads, brings = any(each.action is Action.UNLOAD for each in fact.outcomes), _brings(fact.outcomes)
+                is_start = fact.plan.cause == START
+            case Restarted():
+                # Its plans bring the mods back one after the other; what counts is all of them.
+                changed = [each.mod_id for each in self._network.engine.registry.live]
+                unloads, brings, is_start = False, True, False
+            case _:
+                return
+        if not changed:
             return
         before, self._heard = self._heard, self._heard_now()
         needed = self._note_needs(changed)
-        if fact.plan.cause != "start" and (before or self._lost):
-            self._begin(self._after(fact, before, needed))
+        if not is_start and (before or self._lost):
+            self._begin(self._after(before, needed, unloads=unloads, brings=brings))
+
+    def pack(self) -> dict[str, Any]:
+        """Return what the next image of this process compares its mods with, as plain values."""
+        needed = {mod_id: {name: tuple(keys) for name, keys in own.items()} for mod_id, own in self._needed.items()}
+        lost, needs = [asdict(each) for each in self._lost.values()], [asdict(each) for each in self._needs]
+        return {"heard": dict(self._heard), "needed": needed, "lost": lost, "needs": needs}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Continue after an earlier image of this process."""
+        self._heard = packed["heard"]
+        for mod_id, own in packed["needed"].items():
+            self._needed[mod_id] = {name: frozenset(keys) for name, keys in own.items()}
+        self._lost = {each["event_name"]: LostEvent(**each) for each in packed["lost"]}
+        self._needs = [ShapeChange(**each) for each in packed["needs"]]
 
     async def current(self) -> dict[str, Any]:
         """Return the lost events and changed shapes at present."""
@@ -73,7 +99,9 @@ class Contracts:
         named = await run_in_thread(self._with_agents, [*self._needs, *changed])
         return dict(contract_to_dict(ContractChanged(tuple(self._still_lost()), tuple(named))))
 
-    async def _after(self, done: PlanDone, before: Mapping[str, tuple[str, ...]], needed: tuple[Needs, Needs]) -> None:
+    async def _after(
+        self, before: Mapping[str, tuple[str, ...]], needed: tuple[Needs, Needs], *, unloads: bool, brings: bool
+    ) -> None:
         # Here and not above: most starts never need it.
         from devserver.replay.contract import lost_events, newly_needed, with_agents
 
@@ -85,15 +113,13 @@ class Contracts:
         is_same, needs = before is self._heard, list(newly_needed(*needed))
         senders, receivers = ({}, {}) if is_same and not needs else await run_in_thread(self._senders_and_receivers)
         lost = [] if is_same else lost_events(_patterns(before), _patterns(self._heard), senders)
-        # A person who unloads a mod knows that it hears nothing any more; its users may not.
-        unloads = any(each.action is Action.UNLOAD for each in done.outcomes)
         lost = [each for each in lost if each.seen or not unloads]
         needs = with_agents(needs, senders, receivers)
         self._lost |= {each.event_name: each for each in lost}
         self._needs = [*self._needs, *needs][-100:]
         if lost or needs:
             self._tell(ContractChanged(tuple(lost), tuple(needs)))
-        if _brings(done.outcomes):
+        if brings:
             if self._looking is not None:
                 self._looking.cancel()
             self._looking = asyncio.create_task(self._look_later())

@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -54,6 +54,7 @@ class Recording:
         self._clean, self._tell = clean, tell
         self._files = PrivateFolder(network.workspace, FOLDER)
         self._file: _SessionFile | None = None
+        self._handed: tuple[dict[str, Any], dict[str, int]] = {}, {}
         network.directory.on_change.append(self._agent_changed)
 
     @property
@@ -67,7 +68,7 @@ class Recording:
         if self._file is not None:
             raise DevServerError(f"a session is recorded already: {self._file.shown}")
         # Here and not above: most runs record nothing.
-        from devserver.replay.session import MOST_BYTES, event_line, first_line
+        from devserver.replay.session import first_line
 
         # What ends while the beginning is made belongs to the session, too.
         early: list[bytes] = []
@@ -80,10 +81,20 @@ class Recording:
             self._recorder.follow(None)
             raise
         first = first_line(self._network.network_name, time.time(), sources, state, begins)
-        self._file = file = _SessionFile(
-            handle, f".oa-dev/{FOLDER}/{name}", MOST_BYTES, clean=self._clean, ended=self._ended
-        )
+        file = self._opened(handle, f".oa-dev/{FOLDER}/{name}")
         file.put(first)
+        self._follow(file, latest)(early)
+        return file.shown
+
+    def _opened(self, handle: int, shown: str) -> _SessionFile:
+        from devserver.replay.session import MOST_BYTES
+
+        self._file = _SessionFile(handle, shown, MOST_BYTES, clean=self._clean, ended=self._ended)
+        return self._file
+
+    def _follow(self, file: _SessionFile, latest: int) -> Callable[[list[bytes]], None]:
+        """Have the events after `latest` written from now on; return the function that writes entries."""
+        from devserver.replay.session import event_line
 
         def written(entries: list[bytes]) -> None:
             for each in entries:
@@ -92,8 +103,35 @@ class Recording:
                     file.put(event_line(each))
 
         self._recorder.follow(written)
-        written(early)
-        return file.shown
+        return written
+
+    def hand_over(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """Stop writing; return the values and the descriptor with which `go_on` continues, in this image or the
+        next. Empty without a recording."""
+        self._handed = {}, {}
+        if (file := self._file) is not None:
+            self._recorder.take_in()
+            self._recorder.follow(None)
+            handle = os.dup(file.handle)
+            if not file.close():
+                self._ended("the disk is too slow")
+            if self._file is None:  # it has ended, and that is told
+                os.close(handle)
+            else:
+                self._handed = {"path": file.shown, "events": file.events, "size": file.size}, {FOLDER: handle}
+                self._file = None
+        return self._handed
+
+    def take_back(self) -> None:
+        """Write on in this image: there was no restart."""
+        self.go_on(*self._handed)
+
+    def go_on(self, values: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:
+        """Write on where `hand_over` has stopped. Call it before events come."""
+        if values:
+            file = self._opened(descriptors[FOLDER], values["path"])
+            file.events, file.size = values["events"], values["size"]
+            self._follow(file, 0)
 
     def stop(self) -> dict[str, Any] | None:
         """End the session; return its `path` and the numbers of its `events` and `bytes`; None if
@@ -153,7 +191,7 @@ class _SessionFile:
         self._most = most
         self.events = 0
         self.size = 0
-        self._handle, self._clean, self._ended = handle, clean, ended
+        self.handle, self._clean, self._ended = handle, clean, ended
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="oa-dev session", daemon=True)
         self._thread.start()
@@ -162,10 +200,11 @@ class _SessionFile:
         """Have a line written. From any thread; returns at once."""
         self._lines.put(line)
 
-    def close(self) -> None:
-        """Write the waiting lines, for at most a second, and end."""
+    def close(self) -> bool:
+        """Write the waiting lines, for at most a second, and end; return whether all are written."""
         self._lines.put(None)
         self._thread.join(_JOIN_SECONDS)
+        return not self._thread.is_alive()
 
     def _write_all(self) -> None:
         try:
@@ -177,15 +216,15 @@ class _SessionFile:
                 self._write(self._clean(line))
         except OSError as error:
             # The written part of the last line is cut off again.
-            os.ftruncate(self._handle, self.size)
+            os.ftruncate(self.handle, self.size)
             self._ended(error.strerror or str(error))
         finally:
-            os.close(self._handle)
+            os.close(self.handle)
         return None
 
     def _write(self, line: bytes) -> None:
         left = memoryview(line)
         while left:
-            left = left[os.write(self._handle, left) :]
+            left = left[os.write(self.handle, left) :]
         self.size += len(line)
         self.events += line.startswith(b'{"e":')

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from devserver.model.encoding import from_json, to_json
 from devserver.network.identity import secret_digest
 
 HIDDEN = "[secret]"
@@ -63,6 +64,12 @@ class Redactor:
         for token in self._raw_tokens:
             raw = raw.replace(token, _RAW_HIDDEN)
         return _RAW_SECRET.sub(self._raw_hidden, raw) if _RUN in raw.translate(_MASK) else raw
+
+    def plain(self, value: T) -> T:
+        """Return a value that JSON can hold without live secrets, at any depth; itself if there were none."""
+        raw = to_json(value)
+        clean = self.json(raw)
+        return value if clean == raw else cast("T", from_json(clean))
 
     def of(self, value: T, depth: int = _DEEPEST) -> T:
         """Return a value without live secrets in its texts; itself if there were none."""

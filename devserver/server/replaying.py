@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from devserver.agent_network import AgentNetwork
 from devserver.errors import DevServerError
-from devserver.model.facts import Fact, PlanDone
+from devserver.model.facts import Fact, PlanDone, Restarted
+from devserver.model.plan import RESTART
 from devserver.network.recorder import Recorder
 from devserver.server.private_folder import PrivateFolder
 from devserver.server.recording import FOLDER as SESSIONS
@@ -28,7 +29,7 @@ class Replaying:
         network: AgentNetwork,
         recorder: Recorder,
         *,
-        redact: Callable[[Any], Any],
+        redact: Callable[[dict[str, Any]], dict[str, Any]],
         tell: Callable[[Fact], None],
         begin: Callable[[Coroutine[Any, Any, object]], None],
     ) -> None:
@@ -38,6 +39,10 @@ class Replaying:
         self._replays: Replays | None = None
         self._sessions: Sessions | None = None
         self._has_pins: bool | None = None
+        self._kept_before: dict[str, Any] = {}
+        """What pins have kept in memory in the image before."""
+        self._came_back: list[PlanDone] = []
+        """The plans that have brought the mods back after a restart in place."""
 
     @property
     def replays(self) -> Replays:
@@ -57,6 +62,7 @@ class Replaying:
                 tell=self._tell,
                 begin=self._begin,
             )
+            self._replays.unpack(self._kept_before)
         return self._replays
 
     @property
@@ -80,8 +86,20 @@ class Replaying:
 
     def note(self, fact: Fact) -> None:
         """Note a plan that was carried out, and run the pins again, if any. Returns at once."""
-        if isinstance(fact, PlanDone) and fact.outcomes and (self._replays is not None or self._pinned_before()):
-            self.replays.saved(fact)
+        match fact:
+            case PlanDone() if fact.plan.cause == RESTART:
+                # Nothing is imported, and no pin run, before agents are answered again.
+                self._came_back.append(fact)
+                return
+            case PlanDone():
+                done = [fact]
+            case Restarted():
+                done, self._came_back = self._came_back, []
+            case _:
+                return
+        for each in done:
+            if each.outcomes and (self._replays is not None or self._pinned_before()):
+                self.replays.saved(each)
 
     def _pinned_before(self) -> bool:
         """Return whether an earlier run has left pins; looked for once."""
@@ -91,6 +109,14 @@ class Replaying:
             except (OSError, DevServerError):
                 self._has_pins = False
         return self._has_pins
+
+    def pack(self) -> dict[str, Any]:
+        """Return what the next image of this process needs, as plain values."""
+        return self._kept_before if self._replays is None else self._replays.pack()
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        """Continue after an earlier image of this process."""
+        self._kept_before = packed
 
     async def give_way(self) -> None:
         """Make way for this process's next image, which starts a replay process on demand."""

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from devserver.agent_network import AgentNetwork
@@ -19,6 +20,7 @@ from devserver.live.generation import Generation
 from devserver.model.event import new_event_id
 from devserver.model.facts import Fact, Notice, PinReplayed, PinResult, PlanDone, Replayed, Status
 from devserver.model.observation import Observation
+from devserver.model.plan import START
 from devserver.model.principal import ADMIN
 from devserver.model.trace import DESTINATION, EVENT_ID, EVENT_NAME, NUMBER, OK, PARENT, PAYLOAD, SOURCE
 from devserver.model.wire_form import pin_to_dict
@@ -38,8 +40,6 @@ SAVE_SECONDS = 2.0
 """Seconds for the pins after a save; those without a turn are told."""
 MOST_STATE = 1024 * 1024
 """The most bytes of a mod's state that a pin keeps."""
-_STARTS = ("start", "restart in place")
-"""Causes of the plans that load the mods of a run."""
 _MOST_AGENTS = 1000
 _MOST_LOOKED = 8
 _TIMED = 5
@@ -60,7 +60,7 @@ class Replays:
         host: Host,
         files: Files,
         *,
-        redact: Callable[[Any], Any],
+        redact: Callable[[dict[str, Any]], dict[str, Any]],
         tell: Callable[[Fact], None],
         begin: Callable[[Coroutine[Any, Any, object]], None],
     ) -> None:
@@ -197,8 +197,8 @@ class Replays:
 
         A start is not a change: the process that runs them begins with the first one.
         """
-        is_start = done.plan.cause in _STARTS
-        if is_start or not len(self._pins) or not any(each.status is Status.APPLIED for each in done.outcomes):
+        is_applied = any(each.status is Status.APPLIED for each in done.outcomes)
+        if done.plan.cause == START or not len(self._pins) or not is_applied:
             return
         self._waiting.append(done)
         if not self._busy:
@@ -246,7 +246,7 @@ class Replays:
         try:
             await self._host.keep(code, self._network.config, pin.name, pin.begins())
             message = {"do": "run", "name": pin.name, "seconds": seconds}
-            answer = await self._host.ask(code, self._network.config, message, seconds)
+            answer = await self._asked(code, message, seconds)
             if (why := answer.get("cannot") or self._missing(pin)) is not None:
                 pin.last, pin.seen = pin.cannot(why), None
             else:
@@ -254,7 +254,7 @@ class Replays:
                 pin.note(Observation.from_dict(answer["seen"]))
                 if pin.last is not None and pin.last.result is PinResult.DIFFERS and not _is(was, PinResult.DIFFERS):
                     # A difference that is news has to show twice: chance says nothing about the code.
-                    again = await self._host.ask(code, self._network.config, message, seconds)
+                    again = await self._asked(code, message, seconds)
                     if "seen" in again:
                         pin.note(Observation.from_dict(again["seen"]))
         except ReplayFailed as error:
@@ -323,8 +323,7 @@ class Replays:
 
     async def _one_run(self, which: str, code: Code, begins: Mapping[str, Any]) -> dict[str, Any]:
         seconds = self._seconds
-        message = {"do": "run", **begins, "seconds": seconds}
-        answer = await self._host.ask(code, self._network.config, message, seconds)
+        answer = await self._asked(code, {"do": "run", **begins, "seconds": seconds}, seconds)
         return {"on": which, "numbers": dict(code.numbers), **answer}
 
     def _before(self, event: Mapping[str, Any]) -> Code:
@@ -368,7 +367,12 @@ class Replays:
 
     async def ask(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Ask the replay process about the running code. Raises DevServerError."""
-        return await self._host.ask(self._code, self._network.config, message, seconds)
+        return await self._asked(self._code, message, seconds)
+
+    async def _asked(self, code: Code, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        answer = await self._host.ask(code, self._network.config, message, seconds)
+        # An event that runs again meets the secrets that a state holds, and may answer with them.
+        return self._redact(answer)
 
     @property
     def _code(self) -> Code:
@@ -393,11 +397,10 @@ class Replays:
     async def _plain(self, code: Code, packed: Mapping[str, PackedState]) -> dict[str, dict[str, Any]]:
         if not packed:
             return {}
-        message = {"do": "plain", "states": dict(packed)}
-        answer = await self._host.ask(code, self._network.config, message, SECONDS)
+        answer = await self._asked(code, {"do": "plain", "states": dict(packed)}, SECONDS)
         if "cannot" in answer:
             return {mod_id: {"lost": str(answer["cannot"])} for mod_id in packed}
-        states: dict[str, dict[str, Any]] = self._redact(answer["states"])
+        states: dict[str, dict[str, Any]] = answer["states"]
         return states
 
     async def _packed(self, mods: Iterable[str]) -> tuple[dict[str, PackedState], float]:
@@ -433,7 +436,7 @@ class Replays:
                 event_of(what)
             except (ValueError, TypeError) as error:
                 raise PinRefused(str(error)) from error
-            return self._redact(dict(what)), None
+            return dict(what), None
         text = str(what).removeprefix("#")
         if not text.isdecimal():
             raise PinRefused(f"{what!r} is neither the number of an event nor the name of a pin")
@@ -453,18 +456,19 @@ class Replays:
             "event_id": row[EVENT_ID],
             "payload": payload,
         }
-        return self._redact(event), number
+        return event, number
 
     def _begins(self, event: dict[str, Any]) -> dict[str, Any]:
         directory = self._network.directory
         agents = directory.agents()[:_MOST_AGENTS]
-        return {
+        begins = {
             "event": event,
             "agents": [
                 {"agent_id": each.agent_id, "group": each.group, "metadata": dict(each.metadata)} for each in agents
             ],
             "channels": {name: list(directory.channel_members(name)) for name in directory.channels()},
         }
+        return self._redact(begins)
 
     async def begins_now(self) -> tuple[int, dict[str, str], dict[str, Any], dict[str, Any]]:
         """Return the beginning of a session: the number of the latest event before it, digests of sources, states of
@@ -476,8 +480,7 @@ class Replays:
         latest, packed, states = await engine.home.run(self._pack_all)
         states |= await self._plain(code, packed)
         sources = {engine.shown(str(path)): digest for path, digest in code.digests.items()}
-        begins = self._begins({})
-        return latest, sources, states, self._redact({"agents": begins["agents"], "channels": begins["channels"]})
+        return latest, sources, states, self._begins({})
 
     async def _pack_all(self) -> tuple[int, dict[str, PackedState], dict[str, Any]]:
         """Pack the state of every mod in one go where mods run: no event begins between two of them."""
@@ -567,7 +570,20 @@ class Replays:
             raise PinRefused(f"no state of {mod_id} from before a reload is kept")
         return packed_keys(before.as_it_was())
 
-    # The end
+    # The end, and a restart in place
+
+    def pack(self) -> dict[str, Any]:
+        """Return the states of pins that no file can hold, for the next image of this process, as plain values."""
+        return {
+            pin.name: {mod_id: asdict(each) for mod_id, each in pin.packed.items()}
+            for pin in self._pins.all()
+            if pin.packed
+        }
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Continue after an earlier image of this process."""
+        for pin in self._pins.all():
+            pin.packed = {mod_id: PackedState(**each) for mod_id, each in packed.get(pin.name, {}).items()}
 
     async def end(self) -> None:
         """End the replay process."""

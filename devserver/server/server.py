@@ -170,7 +170,7 @@ class Server:
         self.reloads = self.views.reloads
         self._face.log.say = self._redactor.before(self.views.hearing(self._face.log.say))
         self._replaying = Replaying(
-            self._network, recorder, redact=self._redactor.of, tell=self.tell, begin=self._begin
+            self._network, recorder, redact=self._redactor.plain, tell=self.tell, begin=self._begin
         )
         self.views.pinned = self._replaying
         self.recording = Recording(
@@ -253,6 +253,11 @@ class Server:
         self._network.engine.restarts.cause = before.cause
         self.views.unpack(before.values["server"]["views"])
         self._agents.adopt(before.values["server"]["agents"])
+        # An image of another version may not have packed these.
+        self.recording.go_on(before.values["server"].get("session", {}), before.descriptors)
+        self._replaying.unpack(before.values["server"].get("pins", {}))
+        if "contract" in before.values["server"]:
+            self.contracts.unpack(before.values["server"]["contract"])
         self.saves.paused = before.values["server"]["paused"]
         self.set_log_level(before.values["server"]["log_level"])
 
@@ -326,7 +331,8 @@ class Server:
             for path in sorted(self._network.engine.restarts.unloaded):
                 words = f"{mod_id_of(path)} stays unloaded, as before; oa-dev load {path} brings it back"
                 self.tell(Notice(words, calm=True))
-        if self._options.record:
+        # After a restart in place it goes on, unless a person has ended it.
+        if self._options.record and before is None:
             self._begin(self._record())
         if self._face.keys is not None:
             self._face.keys.start(self._on_key, lambda: tuple(self._network.running_mods()))
@@ -457,7 +463,7 @@ class Server:
     def _survives(self) -> tuple[dict[str, Any], dict[str, int]]:
         """Return what survives a restart beside the network, and the descriptors of that."""
         claim = self._files.hand_over()
-        self.recording.end()
+        session, file = self.recording.hand_over()
         self.views.close()
         values = {
             "token": self._token,
@@ -467,14 +473,18 @@ class Server:
             "log_level": current_level(),
             "terminal": self._face.keys.mode_before if self._face.keys is not None else None,
             "agents": self._agents.pack(),
+            "session": session,
+            "contract": self.contracts.pack(),
+            "pins": self._replaying.pack(),
         }
-        return values, self._agents.descriptors() | ({} if claim is None else {"claim": claim})
+        return values, self._agents.descriptors() | file | ({} if claim is None else {"claim": claim})
 
     def _serve_on(self) -> None:
         """Open again what `_survives` and the end of the face have closed."""
         self._face.go_on()
         self._files.take_back(self._network.directory)
         self.views.open_again()
+        self.recording.take_back()
 
     # Control, for the API
 

@@ -169,13 +169,17 @@ class LiveViews:
             each.open_again()
 
     def pack(self) -> dict[str, Any]:
-        """Return the values with which this process's next image continues these numbers."""
-        return {name: each.pack() for name, each in self._tapes.items()}
+        """Return the values with which this process's next image continues these numbers, with the
+        code of changes and the further facts about them."""
+        tapes = {name: each.pack() for name, each in self._tapes.items()}
+        return {**tapes, "code": self.changes.pack(), "noted": self.noted, "changed": self._changed}
 
     def unpack(self, packed: Mapping[str, Any]) -> None:
-        """Continue after an earlier image of this process."""
-        for name, kept in packed.items():
-            self._tapes[name].unpack(kept)
+        """Continue after an earlier image of this process; one of another version has packed less."""
+        for name, tape in self._tapes.items():
+            tape.unpack(packed.get(name, ()))
+        self.changes.unpack(packed.get("code", {}))
+        self.noted, self._changed = packed.get("noted", {}), packed.get("changed", 0)
 
 
 def _log_line(line: Said, now: float) -> LogLine:

@@ -19,6 +19,7 @@ from devserver.network.recorder import row_of
 from devserver.replay.code import code_now
 from devserver.replay.host import Host
 from devserver.server.private_folder import PrivateFolder
+from devserver.server.redact import Redactor
 from devserver.server.replays import Replays
 from devserver.sources.files import sources_now
 
@@ -57,8 +58,9 @@ class Replayed:
 class Pinning(Replayed):
     """A network whose events are recorded and pinned, as in a server. `facts`: what was told."""
 
-    def __init__(self, network: AgentNetwork, host: Host) -> None:
+    def __init__(self, network: AgentNetwork, host: Host, redactor: Redactor | None = None) -> None:
         super().__init__(network, host)
+        self.redactor = redactor or Redactor("a-token-that-nothing-holds", lambda digest: False)
         self.facts: list[Fact] = []
         self._tasks: list[asyncio.Task[object]] = []
         self.recorder = network.record()
@@ -71,7 +73,7 @@ class Pinning(Replayed):
             self.recorder,
             self.host,
             PrivateFolder(self.folder, "pins"),
-            redact=lambda value: value,
+            redact=self.redactor.plain,
             tell=self.facts.append,
             begin=lambda work: self._tasks.append(asyncio.create_task(work)),
         )

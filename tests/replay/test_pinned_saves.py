@@ -122,6 +122,43 @@ async def test_a_pin_outlives_the_run(pinning):
         assert (await net.saved("mods/counter.py", COUNTER + "\nx = 1")).count(PinResult.SAME) == 1
 
 
+SECRET = "s3cret" * 8
+KEEPS_A_SECRET = """
+from devserver import BaseMod, Event, EventResponse, mod_event_handler
+
+
+class VaultMod(BaseMod):
+    def initialize(self):
+        deep = {"given": "SECRET"}
+        for name in "abcdefghij":
+            deep = {name: deep}
+        self.state["deep"] = deep
+
+    @mod_event_handler("vault.open")
+    def open(self, event: Event):
+        return EventResponse(True, event.payload["key"], {"key": event.payload["key"], "state": dict(self.state)})
+""".replace("SECRET", SECRET)
+
+
+async def test_no_secret_of_the_run_is_in_a_pin_and_it_still_compares_the_rest(pinning):
+    """Neither of the event, nor of a state at any depth, nor of the answer, nor of an agent."""
+    async with pinning(vault=KEEPS_A_SECRET) as net:
+        net.redactor.hide(SECRET)
+        await net.network.register_agent("ana", {"note": f"Bearer {SECRET}"})
+        made = await net.replays.pin(await net.send("vault.open", {"key": SECRET}))
+        file = net.folder / ".oa-dev" / "pins" / f"{made['name']}.json"
+        assert SECRET not in file.read_text() and SECRET not in json.dumps(made)
+        assert made["noise"] == []
+        assert file.read_text().count("[secret]") == 6
+        assert (net.folder / ".oa-dev" / ".gitignore").read_text().startswith("*")
+        told = await net.saved("mods/vault.py", KEEPS_A_SECRET.replace('{"key": event', '{"lock": event'))
+        assert [[each.path for each in pin.differences] for pin in told.pins] == [
+            ["answer.data.key", "answer.data.lock"]
+        ]
+        assert SECRET not in json.dumps(await net.replays.replay(made["number"]))
+        assert SECRET not in (await net.replays.test(made["number"], None))["text"]
+
+
 async def test_the_number_of_another_run_means_another_event(pinning):
     """A pin of that is known by its name alone."""
     async with pinning(counter=COUNTER) as net:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from restarts import KEEPER, asked, command, restarted, start_of
 from rig.running import Running, serving
 from rig.workspace import Workspace
+from workspaces import until
+
+from devserver.cli.client import connect
+from devserver.model.trace import EVENT_NAME, NUMBER
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -96,8 +104,11 @@ async def test_a_save_that_a_restart_brings_serves_or_the_code_of_before_does(wo
     """One that does not start there is told like any broken save: what ran keeps running, with its state. One that
     does can be undone."""
     workspace.add_mod("keeper", KEEPER.replace("class KeeperMod(BaseMod):", RESTARTS))
-    async with serving(workspace) as server:
+    async with serving(workspace, "--record") as server:
         await asked(server, "keeper.page.add", text="one")
+        event = {"event_name": "keeper.page.add", "source_id": "ana", "payload": {"text": "pinned"}}
+        pin = await _dev(server, "pins", {"event": event, "name": "add"})
+        assert "Page" in pin["state"]["keeper"]["lost"], "its state is kept in memory alone"
         mark, good = server.mark(), workspace.read("mods/keeper/mod.py")
         broken = good.replace('self.state.setdefault("pages", [])', 'raise ValueError("not today")')
         workspace.write("mods/keeper/mod.py", broken.replace('"added"', '"added by v2"'))
@@ -112,12 +123,28 @@ async def test_a_save_that_a_restart_brings_serves_or_the_code_of_before_does(wo
         # Known to fail now, so that the next restart waits for the repair, which is brought by one.
         assert "some mods would not load: keeper" in (await command(server, "restart"))[1]
         mark = server.mark()
-        workspace.write("mods/keeper/mod.py", good.replace('"added"', '"added by v3"'))
+        brought = good.replace('"added"', '"added by v3"').replace("keeper.lock.make", "keeper.lock.get")
+        workspace.write("mods/keeper/mod.py", brought)
         await server.line("restart", mark)
+        (pin,) = (await server.line("replayed", mark, differ=1))["pins"]
+        assert [each["after"] for each in pin["differences"]] == ["added by v3"]
+        assert [each["event_name"] for each in (await server.line("contract", mark))["lost"]] == ["keeper.lock.make"]
+        changes = (await _dev(server, "changes"))["changes"]
+        (change,) = [each for each in changes if each.get("cause") == "restart in place"][1:]
+        beside = await _dev(server, f"change?number={change['number']}")
+        assert '+        return EventResponse(True, "added by v3"' in beside["diff"][0]["text"]
+        assert (beside["pins"][0]["name"], beside["contract"]["lost"][0]["event_name"]) == ("add", "keeper.lock.make")
         assert await _message(server) == "added by v3"
         code, said = await command(server, "undo", "keeper")
         assert code == 0, said
         assert await _message(server) == "added"
+        # What is told of earlier changes outlives one more restart, and the recording goes on in the same file.
+        await restarted(server)
+        assert await _dev(server, f"change?number={change['number']}") == beside
+        (session,) = (workspace.root / ".oa-dev" / "sessions").iterdir()
+        await _message(server)
+        await until(lambda: len(_events(session)) == 6)
+        assert _events(session) == [(number, "keeper.page.add") for number in range(1, 7)]
 
 
 async def test_a_listed_mod_that_was_unloaded_stays_so(workspace: Workspace) -> None:
@@ -135,6 +162,18 @@ async def test_a_listed_mod_that_was_unloaded_stays_so(workspace: Workspace) -> 
         code, said = await command(server, "load", "mods.keeper")
         assert code == 0, said
         assert await asked(server, "keeper.page.add", text="one") == {"pages": ["one"]}
+
+
+def _events(session: Path) -> list[tuple[int, str]]:
+    """The number and the name of each event in the file of a session."""
+    rows = [json.loads(line)["e"] for line in session.read_bytes().splitlines() if line.startswith(b'{"e"')]
+    return [(row[NUMBER], row[EVENT_NAME]) for row in rows]
+
+
+async def _dev(server: Running, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the control API, as the page does."""
+    client = connect(server.workspace.root)
+    return await asyncio.to_thread(client.get if body is None else partial(client.post, body=body), path)
 
 
 async def _message(server: Running) -> str:

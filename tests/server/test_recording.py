@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from typing import Any
 
 import pytest
@@ -155,6 +156,37 @@ async def test_a_disk_that_is_full_ends_the_recording_once_and_no_event(
     said = [each.message for each in work.told(Notice) if "session" in each.message]
     assert said == [f"the session is not recorded any more: No space left on device; {path} is whole up to there"]
     assert (await work.ask("echo.say")).success
+
+
+async def test_a_recording_goes_on_over_a_restart_in_place(
+    work: Workspace, recording: Recording, begins: Begins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same file, with the numbers of before; in this image too, where there was no restart after all. Where the
+    disk is too slow for that it ends, and says so."""
+    path = await recording.start()
+    await work.ask("echo.say", n=1)
+    recording.hand_over()
+    assert recording.path is None
+    recording.take_back()
+    await work.ask("echo.say", n=2)
+    handed = recording.hand_over()
+    after = Recording(work.net, work.net.record(), lambda: begins, clean=lambda raw: raw, tell=work.facts.append)
+    after.go_on(*handed)
+    assert after.path == path
+    await work.ask("echo.say", n=3)
+    with (work.folder / path).open("rb") as stream:
+        await until(lambda: len(lines(work, path)) == 7)
+        session = read_session(stream)
+    assert [each.event["payload"] for each in session.inputs] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert session.notes == []
+    monkeypatch.setattr("devserver.server.recording._JOIN_SECONDS", 0.0)
+    monkeypatch.setattr("devserver.server.recording._SessionFile._write", lambda self, line: threading.Event().wait(1))
+    await work.ask("echo.say", n=4)
+    assert after.hand_over() == ({}, {})
+    (said,) = work.told(Notice)
+    assert "the disk is too slow" in said.message
+    after.go_on({}, {})
+    assert after.path is None
 
 
 async def test_the_end_of_the_run_names_the_session(work: Workspace, recording: Recording) -> None:
