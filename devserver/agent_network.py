@@ -27,7 +27,7 @@ from devserver.live.generation import Generation
 from devserver.live.loops import Done, Home, SameLoop, run_in_thread
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate
-from devserver.loader import find_mod_class, imported
+from devserver.loader.locate import find_mod_class, imported
 from devserver.market.blocked import BlockedMods
 from devserver.market.shelf import Shelf
 from devserver.mod import BaseMod

@@ -70,7 +70,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from devserver.model.facts import ErrorFacts
+    from devserver.model.declared import ErrorFacts
 
 
 class DevServerError(Exception):

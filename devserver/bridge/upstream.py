@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from devserver.loader import imported
+from devserver.loader.locate import imported
 
 BASE_MODULES = ("openagents.sdk.base_mod", "openagents.core.base_mod")
 """The modules of its BaseMod: since 0.9, and before (there the second leads to the first)."""

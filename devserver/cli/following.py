@@ -4,69 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.cli.client import Client, NotRunning, connect
-from devserver.model.facts import PlanDone, Status
-from devserver.model.wire_read import plan_done_from_dict
+
+if TYPE_CHECKING:
+    from devserver.cli.became import Became
 
 PATIENCE = 60.0
 """Seconds to wait for the effects: imports and initialize() have shorter limits of their own."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Became:
-    """The results of the mods that were waited for. `note` says why they are unknown."""
-
-    plans: tuple[PlanDone, ...] = ()
-    rows: tuple[dict[str, Any], ...] = ()
-    good: bool = True
-    note: str = ""
-
-
 _HELD = 2.0
 """Seconds that one question for news is held."""
-
-
-@dataclass(slots=True)
-class _Seen:
-    """The results so far of the mods that are waited for."""
-
-    missing: set[str]
-    restart: bool = False
-    """Whether only a restart in place brings the new version, which follows or waits."""
-    plans: list[PlanDone] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    good: bool = True
-
-    def take(self, row: dict[str, Any]) -> str | None:
-        """Take in one row; return a text, perhaps empty, when there is nothing more to wait for."""
-        if "refused" in row:
-            self.rows.append(row)
-            self.good = False
-            return "network.yaml cannot be used"
-        if "restarted" in row:
-            self.rows.append(row)
-            self.good = bool(row["success"])
-            self.missing.clear()
-            return ""
-        done = plan_done_from_dict(row)
-        told = {each.mod_path: each.status for each in done.outcomes if each.mod_path in self.missing}
-        if not told:
-            return None
-        self.plans.append(done)
-        self.rows.append(row)
-        if row.get("not_applied") and Status.SKIPPED in told.values():
-            self.restart = True
-            told = {path: status for path, status in told.items() if status is not Status.SKIPPED}
-        self.good = self.good and all(status is Status.APPLIED for status in told.values())
-        self.missing -= told.keys()
-        return None
-
-    def became(self, note: str = "") -> Became:
-        return Became(plans=tuple(self.plans), rows=tuple(self.rows), good=self.good, note=note)
 
 
 class Followed:
@@ -89,21 +39,24 @@ class Followed:
 
     def wait(self, paths: Collection[str]) -> Became:
         """Wait until each of these mods was loaded, reloaded, unloaded or held."""
+        # Here and not above: slow to import, and the server is at work meanwhile.
+        from devserver.cli.became import Became, Seen
+
         if self._paused:
             return Became(note="the server does not apply saves by itself now: oa-dev apply")
-        seen = _Seen(set(paths))
+        seen = Seen(set(paths))
         until = time.monotonic() + PATIENCE
         while seen.missing:
             left = until - time.monotonic()
             if left <= 0:
-                return seen.became(f"nothing came of it within {PATIENCE:g} s")
+                return seen.ended(f"nothing came of it within {PATIENCE:g} s")
             for row in self._rows(left):
                 self.number = row["number"]
                 if (note := seen.take(row)) is not None:
-                    return seen.became(note)
+                    return seen.ended(note)
             if seen.restart and (waits := self._waits()):
-                return seen.became(waits)
-        return seen.became()
+                return seen.ended(waits)
+        return seen.ended()
 
     def _waits(self) -> str:
         """Return why a restart in place does not come on its own, or ""."""

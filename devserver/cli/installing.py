@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.following import Became, Followed
+from devserver.cli.following import Followed
 from devserver.cli.locate import network_file
-from devserver.cli.output import say, say_json, show, show_lines, view
+from devserver.cli.output import say, say_json, show_lines, view
 from devserver.cli.staging import FOLDER, Asked, Given, Stage
 from devserver.config.network_yaml import parse_network, read_network
 from devserver.errors import ConfigError, DevServerError
@@ -35,14 +35,14 @@ from devserver.market.yaml_edit import add_index, add_mod, remove_index, remove_
 from devserver.model.config import NetworkConfig
 from devserver.model.names import normal
 from devserver.model.split import label_of, main_of
-from devserver.model.wire_read import restarted_from_dict
 from devserver.reload.wanted import taken_names, wants_of
 from devserver.ui import catalogue as catalogue_ui
 from devserver.ui import market as ui
-from devserver.ui.plan_lines import became
-from devserver.ui.restart_lines import restarted
 from devserver.ui.terminal import is_tty
 from devserver.ui.words import count
+
+if TYPE_CHECKING:
+    from devserver.cli.became import Became
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,22 @@ def _lock(workspace: Path, *, may_be_bad: bool) -> tuple[Lock, bool]:
 
 
 # The commands
+
+
+def called(command: str, names: Sequence[str], chosen: Collection[str]) -> int:
+    """Run one of the commands by its name, with the chosen of its switches."""
+    of_add = {each.name for each in fields(Asked)}
+    on: dict[str, Any] = dict.fromkeys(chosen, True)
+    choices = Choices(**{name: on[name] for name in on if name not in of_add})
+    match command:
+        case "add":
+            return add(names, choices, Asked(**{name: on[name] for name in on if name in of_add}))
+        case "update":
+            return update(names, choices)
+        case "remove":
+            return remove(names, choices)
+        case _:
+            return sync(choices)
 
 
 def sync(chosen: Choices, *, vendor: bool = False) -> int:
@@ -297,7 +313,8 @@ def _remove(names: Sequence[str], chosen: Choices) -> int:
             # First it ends, then the lock forgets it.
             done = followed.wait(paths) if followed is not None else None
             if done is not None and not done.good:
-                _tell(done, chosen)
+                if not chosen.as_json:
+                    done.tell()
                 raise Problem(f"{here.path.name} and {NAME} are as before", code=Exit.FATAL)
             ready = market.install(resolved, taken=taken_names(here.workspace), origins={}, offline=chosen.offline)
             for each in wheels:
@@ -439,7 +456,7 @@ def applied(
             }
         )
     elif done is not None:
-        _tell(done, chosen)
+        done.tell()
     elif followed is None and concerned:
         say("no oa-dev is running for this folder: oa-dev run loads it")
     return Exit.CLEAN
@@ -452,20 +469,9 @@ def _taken_back(here: Here, followed: Followed, done: Became, chosen: Choices) -
     if chosen.as_json:
         say_json({"success": False, "error": said, "done": list(done.rows)})
     else:
-        _tell(done, chosen)
+        done.tell()
         say(said)
     return Exit.FATAL
-
-
-def _tell(done: Became, chosen: Choices) -> None:
-    if not chosen.as_json:
-        for each in done.plans:
-            show(became(each, view()))
-        for row in done.rows:
-            if "restarted" in row:
-                show((restarted(restarted_from_dict(row["restarted"]), view()),))
-    if done.note and not chosen.as_json:
-        say(done.note)
 
 
 def _say_locked(ready: Ready, listed: Sequence[str]) -> None:

@@ -94,7 +94,7 @@ def remove(
     as_json: Json = False,
 ) -> int:
     """Take mods from elsewhere out, with what they alone have needed."""
-    return installing.remove(names, installing.Choices(yes=True, offline=offline, as_json=as_json))
+    return installing.remove(names, installing.Choices(yes=yes, offline=offline, as_json=as_json))
 
 
 def sync(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from devserver.cli.exits import Exit, Problem
-from devserver.cli.quick import run_arguments
+from devserver.cli.quick import market_arguments, run_arguments
 from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.ui.escape import cut, safe
@@ -70,11 +70,15 @@ def call(arguments: Sequence[str]) -> int:
 
 def _called(arguments: Sequence[str]) -> int:
     # A shell asks for completions by this variable, with meaningless arguments.
-    run = None if "_OA_DEV_COMPLETE" in os.environ else run_arguments(arguments)
-    if run is not None:
+    is_plain = "_OA_DEV_COMPLETE" not in os.environ
+    if is_plain and (run := run_arguments(arguments)) is not None:
         from devserver.cli import serve
 
         return serve.run(run.network, run.flags, as_json=run.as_json)
+    if is_plain and (changed := market_arguments(arguments)) is not None:
+        from devserver.cli import installing
+
+        return installing.called(*changed)
     from devserver.cli.app import parsed
 
     return parsed(arguments)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from devserver.errors import ConfigError
-from devserver.model.facts import ErrorFacts, Frame
+from devserver.model.declared import ErrorFacts, Frame
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 50

@@ -17,7 +17,7 @@ import yaml
 
 from devserver.config.yaml_text import Source, kind
 from devserver.errors import ConfigError
-from devserver.model.facts import ErrorFacts, Frame
+from devserver.model.declared import ErrorFacts, Frame
 
 Loc = tuple[str | int, ...]
 """The keys and indexes that lead to a value."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from devserver.live.generation import Generation
-from devserver.loader import imported
+from devserver.loader.locate import imported
 from devserver.model.names import module_of
 from devserver.reload.carry import PackedState, pack_state, packed_keys, unpack_state
 

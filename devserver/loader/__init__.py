@@ -16,26 +16,6 @@ Decides nothing.
 - `reads`   which data files code reads and writes, and what it starts
 - `installed` code that is not a mod's and has changed on disk
 - `environment` the folder of packages that the lock names
+- `distributions` versions of installed packages, and the server's own
 - `locate`  finds the module of a mod without importing anything; `locate_line` that of a version installed apart
 """
-
-from devserver.loader.build import Build, NeedsModsThread
-from devserver.loader.environment import Environment
-from devserver.loader.installed import InstalledCode
-from devserver.loader.locate import Located, find_mod_class, imported, locate, locate_line
-from devserver.loader.modules import LoadedModules
-from devserver.loader.reads import DataReads
-
-__all__ = [
-    "Build",
-    "DataReads",
-    "Environment",
-    "InstalledCode",
-    "LoadedModules",
-    "Located",
-    "NeedsModsThread",
-    "find_mod_class",
-    "imported",
-    "locate",
-    "locate_line",
-]

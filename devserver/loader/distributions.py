@@ -1,16 +1,18 @@
-"""The version of a package that an import would get, and the one that is imported. Reads metadata,
-imports nothing."""
+"""The version of a package that an import would get, and the one that is imported; the server's own
+packages. Reads metadata, imports nothing."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devserver.market.packages import parse_package
 from devserver.model.declared import Declarations
+from devserver.model.names import normal
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -107,3 +109,53 @@ def _tops(installed: Distribution) -> set[str]:
         return set(written.split())
     names = {Path(str(each)).parts[0] for each in installed.files or ()}
     return {name.removesuffix(".py") for name in names if not name.endswith(".dist-info") and name != ".."}
+
+
+def installed_here() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the packages of the server: by normalised name, the version and the requirements of
+    each distribution."""
+    return {each.name: (each.version, each.requires) for each in _scanned(tuple(sys.path))}
+
+
+def tops_here() -> frozenset[str]:
+    """Return the top modules of this server: its own, and those of the packages that it needs."""
+    from devserver.market.wants import own_packages
+
+    # The list of files of an editable installation does not name it.
+    own, found = {"oa-dev", *own_packages("oa-dev", installed_here())}, {__name__.partition(".")[0]}
+    for each in _scanned(tuple(sys.path)):
+        if each.name in own:
+            rows = (line.partition(",")[0].strip('"') for line in each.listing.splitlines())
+            files = (file.split("/")[0] for file in rows if file.endswith((".py", ".so")))
+            found |= {first.partition(".")[0] for first in files if not first.startswith(".")}
+    return frozenset(top for top in found if top.isidentifier())
+
+
+@dataclass(frozen=True, slots=True)
+class _Distribution:
+    """An installed distribution: its normalised name, and `listing`, the text of its RECORD."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    listing: str
+
+
+@lru_cache(maxsize=1)
+def _scanned(path: tuple[str, ...]) -> tuple[_Distribution, ...]:
+    """Read what is installed on an import path, the first of a name; a command asks several times."""
+    # Here and not above: slow to import, and needed by commands alone.
+    from importlib import metadata
+
+    site = [each for each in path if ".oa-dev" not in Path(each).parts]
+    found: dict[str, _Distribution] = {}
+    for each in metadata.distributions(path=site):
+        # By its lines: a parser of mails takes a hundred times as long.
+        head = (each.read_text("METADATA") or each.read_text("PKG-INFO") or "").partition("\n\n")[0]
+        rows = [(key.lower(), value.strip()) for key, _, value in (line.partition(":") for line in head.splitlines())]
+        said = dict(reversed(rows))
+        if (name := said.get("name")) and normal(name) not in found:
+            requires = tuple(value for key, value in rows if key == "requires-dist")
+            listing = each.read_text("RECORD") or ""
+            found[normal(name)] = _Distribution(normal(name), said.get("version", ""), requires, listing)
+    return tuple(found.values())

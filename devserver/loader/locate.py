@@ -19,14 +19,16 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import ModNotFound, ModRefused, NoModClass
 from devserver.loader import raw
 from devserver.loader.suggest import hint_for
-from devserver.mod import BaseMod
 from devserver.model.names import mod_id_of, mod_name_problem, module_of, shown_name
 from devserver.sources.roots import Roots
+
+if TYPE_CHECKING:
+    from devserver.mod import BaseMod
 
 _FINE, _COARSE = 0.02, 2.0
 """Seconds in which time stamps of files stay the same: with parts of a second, and on the coarsest
@@ -116,6 +118,9 @@ def imported(name: str) -> ModuleType | None:
 
 
 def _own_classes(module: ModuleType, package: str) -> dict[str, type[BaseMod]]:
+    # Here and not above: commands locate mods, too, and need no network.
+    from devserver.mod import BaseMod
+
     def is_own(value: Any) -> bool:
         return (
             # By its type: an object that stands for another may do anything when it is asked for

@@ -47,3 +47,19 @@ class Frame:
     end_column: int | None = None
     function: str = ""
     excerpt: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """An error as people need it: the message, the place in their own code first, and the full
+    trace on request."""
+
+    kind: str
+    message: str
+    where: Frame | None = None
+    trace: str = field(default="", repr=False)
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = f" at {self.where.file}:{self.where.line}" if self.where else ""
+        return f"{self.kind}: {self.message}{place}"

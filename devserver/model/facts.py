@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
+from devserver.model.declared import ErrorFacts as ErrorFacts
 from devserver.model.declared import Frame as Frame
 from devserver.model.lifecycle import Action, Phase, Thread
 from devserver.model.lifecycle import Way as Way
@@ -24,22 +25,6 @@ class Status(StrEnum):
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"
     SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorFacts:
-    """An error as people need it: the message, the place in their own code first, and the full
-    trace on request."""
-
-    kind: str
-    message: str
-    where: Frame | None = None
-    trace: str = field(default="", repr=False)
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        place = f" at {self.where.file}:{self.where.line}" if self.where else ""
-        return f"{self.kind}: {self.message}{place}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from devserver.errors import HookFailed
 from devserver.live.generation import Generation
 from devserver.live.handlers import collect_handlers
 from devserver.live.registry import Swap
-from devserver.loader import Build, NeedsModsThread
+from devserver.loader.build import Build, NeedsModsThread
 from devserver.loader.moving import Remembered
 from devserver.market.manifest import manifest_beside
 from devserver.mod import BaseMod, Network

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
-from devserver.loader import LoadedModules
+from devserver.loader.modules import LoadedModules
 from devserver.model.facts import AgentsSeen, ErrorFacts, Outcome, Status
 from devserver.model.lifecycle import Action
 from devserver.model.names import module_of

@@ -8,7 +8,7 @@ from typing import Any
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Slot
-from devserver.loader import Located
+from devserver.loader.locate import Located
 from devserver.mod import BaseMod
 from devserver.model.change import Sources
 from devserver.model.config import Manifest

@@ -14,7 +14,9 @@ from typing import Protocol
 
 from devserver.errors import DevServerError, ModFault, ModNotFound, ModRefused
 from devserver.live.registry import Registry
-from devserver.loader import Environment, LoadedModules, Located, locate, locate_line
+from devserver.loader.environment import Environment
+from devserver.loader.locate import Located, locate, locate_line
+from devserver.loader.modules import LoadedModules
 from devserver.market.manifest import declared_in
 from devserver.model.change import Sources
 from devserver.model.config import NetworkConfig

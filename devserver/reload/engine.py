@@ -20,9 +20,10 @@ from devserver.errors import DevServerError, HookFailed
 from devserver.live.generation import Call, Generation, running_calls
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
-from devserver.loader import Build, Environment, LoadedModules
+from devserver.loader.build import Build
+from devserver.loader.environment import Environment
 from devserver.loader.finder import WatchedFinder
-from devserver.loader.modules import compile_text
+from devserver.loader.modules import LoadedModules, compile_text
 from devserver.model.change import (
     ConfigChanged,
     FilesChanged,

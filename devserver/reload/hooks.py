@@ -23,7 +23,6 @@ from devserver.live.generation import Generation, running
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import run_in_thread
 from devserver.live.overseer import frames_in, frames_of
-from devserver.loader import DataReads
 from devserver.loader.changes import (
     ProcessChanges,
     Stepwise,
@@ -36,6 +35,7 @@ from devserver.loader.changes import (
     recording,
     source_of,
 )
+from devserver.loader.reads import DataReads
 from devserver.mod import BaseMod
 from devserver.model.config import Manifest, PlaceOf
 from devserver.model.facts import ErrorFacts

@@ -15,10 +15,10 @@ from typing import cast
 from devserver.errors import DevServerError, ModNotFound
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
-from devserver.loader import Environment, LoadedModules, locate
 from devserver.loader.distributions import versions_of
-from devserver.loader.environment import Found
-from devserver.loader.modules import Reading, Text, compile_text
+from devserver.loader.environment import Environment, Found
+from devserver.loader.locate import locate
+from devserver.loader.modules import LoadedModules, Reading, Text, compile_text
 from devserver.loader.moving import Remembered
 from devserver.loader.reads import written_by_threads
 from devserver.model.change import (

@@ -7,8 +7,7 @@ from typing import TypeGuard
 
 from devserver.live.generation import Generation
 from devserver.live.registry import Registry
-from devserver.loader import LoadedModules
-from devserver.loader.modules import Text
+from devserver.loader.modules import LoadedModules, Text
 from devserver.model.lifecycle import HandOver
 from devserver.model.plan import LiveMod
 from devserver.model.split import Line, label_of

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from devserver.errors import ModFault, ModNotFound, ModRefused
-from devserver.loader import Environment, LoadedModules, Located, locate, locate_line
+from devserver.loader.environment import Environment
+from devserver.loader.locate import Located, locate, locate_line
+from devserver.loader.modules import LoadedModules
 from devserver.model.names import LOCK, module_of
 from devserver.model.plan import Step
 from devserver.model.split import main_of

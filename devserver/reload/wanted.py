@@ -14,7 +14,7 @@ from pathlib import Path
 
 from devserver import __version__
 from devserver.errors import DevServerError, ModNotFound
-from devserver.loader.environment import installed_here, tops_here
+from devserver.loader.distributions import installed_here, tops_here
 from devserver.loader.locate import locate
 from devserver.market.catalogue import Catalogue, find
 from devserver.market.lock import Lock

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from devserver.loader import LoadedModules
 from devserver.loader.distributions import Installed, installed
+from devserver.loader.modules import LoadedModules
 from devserver.market.packages import parse_package
 from devserver.model.config import NetworkConfig
 from devserver.model.names import mod_id_of, module_of

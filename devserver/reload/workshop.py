@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from devserver.live.generation import Generation
 from devserver.live.loops import Home, Worker
 from devserver.live.registry import Registry
-from devserver.loader import Build
+from devserver.loader.build import Build
 from devserver.mod import BaseMod
 from devserver.model.config import PlaceOf
 from devserver.model.facts import AgentsSeen, Outcome

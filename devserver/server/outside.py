@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devserver.config.settings import Settings, has_changed
 from devserver.live.loops import Worker
-from devserver.loader import InstalledCode
+from devserver.loader.installed import InstalledCode
 from devserver.model.facts import Ignored
 
 _INTERVAL, _AT_MOST = 0.5, 1.5

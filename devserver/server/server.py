@@ -25,7 +25,7 @@ from devserver.control.page_address import address, address_once, address_shorte
 from devserver.errors import DevServerError
 from devserver.live import garbage
 from devserver.live.loops import LoopThread, run_in_thread
-from devserver.loader import InstalledCode
+from devserver.loader.installed import InstalledCode
 from devserver.loader.reads import read_by
 from devserver.model.change import Trigger
 from devserver.model.config import NetworkConfig

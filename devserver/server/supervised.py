@@ -123,7 +123,7 @@ class Quarantine:
 
 
 def _files(mods: Iterable[str], roots: Roots) -> Iterator[tuple[str, Path]]:
-    from devserver.loader import locate
+    from devserver.loader.locate import locate
     from devserver.model.names import module_of
 
     for mod in mods:

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devserver.config.regular import NotRegular, open_regular, read_regular
-from devserver.model.change import Digest, Sources
+
+if TYPE_CHECKING:
+    from devserver.model.change import Digest, Sources
 
 SOURCE_LIMIT = 4 * 1024 * 1024
 """The largest source in bytes that is read."""

@@ -11,8 +11,10 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from devserver.model.change import Digest
+if TYPE_CHECKING:
+    from devserver.model.change import Digest
 
 REFUSED: Digest = "refused"
 """Stands for the digest of a source at a refused place: it changes when that is mended."""

@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from devserver.live.generation import running
-from devserver.loader import imported
+from devserver.loader.locate import imported
 from devserver.model import logs
 from devserver.model.logs import Entry
 from devserver.ui.said import Said, Say

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from devserver.model.facts import AgentsSeen, Held
+if TYPE_CHECKING:
+    from devserver.model.facts import AgentsSeen, Held
 
 
 def took(milliseconds: float) -> str:

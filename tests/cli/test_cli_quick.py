@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from processes import environment, write
 
-from devserver.cli import app, serve
-from devserver.cli.quick import SWITCHES, run_arguments
+from devserver.cli import app, installing, serve
+from devserver.cli.quick import MARKET, SWITCHES, market_arguments, run_arguments
 
 READ = [
     ["run"],
@@ -39,6 +39,29 @@ NOT_READ = [
     ["run", "-x.yaml"],
 ]
 
+READ_OF_MARKET = [
+    ["sync"],
+    ["update"],
+    ["add", "polls", "../wiki", "--yes"],
+    ["remove", "polls", "wiki@2", "-y", "--offline"],
+    *([command, *(["polls"] if command != "sync" else []), switch] for command in MARKET for switch in MARKET[command]),
+]
+NOT_READ_OF_MARKET = [
+    [],
+    ["run"],
+    ["add"],
+    ["add", "--yes"],
+    ["remove", "--json"],
+    ["sync", "polls"],
+    ["sync", "--vendor"],
+    ["add", "polls", "--beside", "wiki"],
+    ["add", "polls", "--", "--yes"],
+    ["update", "--try"],
+    ["update", "-yy"],
+    ["add", "polls", "--help"],
+    ["remove", ""],
+]
+
 
 @pytest.mark.parametrize("arguments", READ, ids=" ".join)
 def test_what_is_read_quickly_is_what_the_parser_reads(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +76,25 @@ def test_what_is_read_quickly_is_what_the_parser_reads(arguments: list[str], mon
 def test_what_could_be_misunderstood_is_left_to_the_parser(arguments: list[str]) -> None:
     """Help, mistakes, and everything that is spelled in another way."""
     assert run_arguments(arguments) is None
+
+
+def test_commands_of_the_market_mean_the_same_without_a_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, choices and options are the same, for each switch; everything else is left to the parser."""
+    seen: list[tuple[Any, ...]] = []
+
+    def noted(command: str) -> Any:
+        return lambda *given, **more: seen.append((command, *given, {k: v for k, v in more.items() if v})) or 0
+
+    for command in MARKET:
+        monkeypatch.setattr(installing, command, noted(command))
+    for arguments in READ_OF_MARKET:
+        seen.clear()
+        app.parsed(arguments)
+        read = market_arguments(arguments)
+        assert read is not None, arguments
+        installing.called(*read)
+        assert seen[1] == seen[0], arguments
+    assert [each for each in NOT_READ_OF_MARKET if market_arguments(each) is not None] == []
 
 
 def test_a_plain_run_imports_no_parser_and_no_logger(tmp_path: Path) -> None:
@@ -85,8 +127,13 @@ def test_a_supervisor_imports_nothing_of_what_it_supervises() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_what_asks_a_server_imports_no_validator() -> None:
-    """Forms are dictionaries: to import pydantic would take longer than the question and its answer."""
-    program = "import sys, devserver.cli.remote; print('pydantic' in sys.modules, 'yaml' in sys.modules)"
+@pytest.mark.parametrize(
+    ("command", "unwanted"),
+    [("remote", ["pydantic", "yaml"]), ("installing", ["typer", "asyncio", "importlib.metadata", "devserver.mod",
+                                                       "devserver.loader.build", "devserver.model.facts"])],
+)  # fmt: skip
+def test_a_command_imports_little_before_its_work(command: str, unwanted: list[str]) -> None:
+    """What a question to a server, or a change from elsewhere, does not need would take longer than they do."""
+    program = f"import sys, devserver.cli.{command}; print([each for each in {unwanted} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
-    assert done.stdout == "False False\n"
+    assert done.stdout == "[]\n"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from devserver.loader import Build, LoadedModules
+from devserver.loader.build import Build
 from devserver.loader.finder import WatchedFinder
+from devserver.loader.modules import LoadedModules
 from devserver.sources.roots import Roots
 
 

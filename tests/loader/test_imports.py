@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devserver.loader import Build
+from devserver.loader.build import Build
 from tests.loader.conftest import Workshop
 
 

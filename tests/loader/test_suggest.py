@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devserver.errors import ModNotFound
-from devserver.loader import locate
+from devserver.loader.locate import locate
 from devserver.loader.suggest import hint_for
 from devserver.sources.roots import Roots
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from torture_world import MakeWorld, World, assert_sound, probe
 
-from devserver.loader import Build, LoadedModules
+from devserver.loader.build import Build
 from devserver.loader.finder import Abandoned, WatchedFinder
+from devserver.loader.modules import LoadedModules
 from devserver.model.facts import Outcome, Status
 from devserver.sources.roots import Roots
 

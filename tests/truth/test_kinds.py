@@ -15,7 +15,7 @@ from workspaces import Workspace, until
 
 from devserver.config.network_yaml import read_network
 from devserver.errors import ConfigError
-from devserver.loader import Build
+from devserver.loader.build import Build
 from devserver.sources.files import LISTING, sources_now
 
 PROBE = """
