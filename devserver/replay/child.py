@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import select
 import shutil
@@ -31,7 +32,7 @@ from devserver.model.names import mod_id_of
 from devserver.model.observation import Observation
 from devserver.network.compare import compare_at
 from devserver.replay import plain
-from devserver.replay.forks import MOST_BYTES, Failed, done_here, forked, reap
+from devserver.replay.forks import MOST_BYTES, Failed, Spare, done_here, forked, reap
 from devserver.replay.frames import read_message, write_answer
 from devserver.replay.observe import Watched, with_numbers
 from devserver.replay.sandbox import Sandbox, end_with_parent, shut, step_back
@@ -82,6 +83,8 @@ class Child:
         self._failed: dict[str, str] = {}
         self._kept: dict[str, _Kept] = {}
         self._is_untidy = False
+        self._spare: Spare | None = None
+        """A fork with the present code and the kept events."""
         self._asks: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "follow": self._follow,
             "keep": self._keep,
@@ -104,6 +107,8 @@ class Child:
                 # An exception of any message: the next one is another.
                 answer = {"cannot": f"{type(error).__name__}: {error}"}
             write_answer(writing, answer)
+            if self._spare is None and self._forks and self._kept:
+                self._make_spare()
 
     def _next(self, reading: int) -> Any:
         """Read a message. If none comes for a moment, collect garbage of earlier code first."""
@@ -119,6 +124,7 @@ class Child:
 
     def _follow(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run the server's code: `mods`, `digests` of all sources, `texts` of the changed ones."""
+        self._end_spare()
         gc.enable()
         self._sandbox.refused.clear()
         self._facts.clear()
@@ -205,24 +211,64 @@ class Child:
 
     def _keep(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Keep an event with its initial state under a `name`, to run it often."""
+        self._end_spare()
         self._kept[message["name"]] = _kept(message)
         return {}
 
     def _drop(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._end_spare()
         self._kept.pop(message["name"], None)
         return {}
 
     def _run(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run an event: one that is kept under a `name`, or the one of the message."""
-        kept = self._kept[message["name"]] if "name" in message else _kept(message)
         seconds = message["seconds"]
-        return {"seen": self._restored(lambda: self._observed(kept, seconds), seconds + _GRACE)}
+        if "name" in message and (spare := self._ordered(message["name"], seconds)) is not None:
+            return {"seen": self._restored(lambda: spare.result(seconds + _GRACE))}
+        kept = self._kept[message["name"]] if "name" in message else _kept(message)
+        return {"seen": self._restored(lambda: self._apart(lambda: self._observed(kept, seconds), seconds + _GRACE))}
+
+    def _ordered(self, name: str, seconds: float) -> Spare | None:
+        """Have the spare fork run a kept event, and make the next one beside it; return the first, None without one."""
+        spare, self._spare = self._spare, None
+        if spare is None or not spare.give(json.dumps([name, seconds]).encode()):
+            return None
+        self._make_spare()
+        return spare
+
+    def _make_spare(self) -> None:
+        # Without one, an event waits for a fork of its own.
+        with contextlib.suppress(OSError):
+            self._spare = Spare(self._sandbox, self._prepared)
+
+    def _prepared(self) -> Callable[[bytes], Any]:
+        """Do in a spare fork what each event needs; return what runs a kept one."""
+        assert self._network is not None
+        loop, watched = asyncio.new_event_loop(), Watched(self._network)
+
+        def run(order: bytes) -> dict[str, Any]:
+            name, seconds = json.loads(order)
+            return self._observed(self._kept[name], seconds, loop, watched)
+
+        return run
+
+    def _end_spare(self) -> None:
+        """End the spare fork, because it knows less than this process is about to know."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
 
     def _apart(self, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
         """Return the result of work whose effects end with it. Raises Failed."""
         return forked(self._sandbox, work, seconds, most) if self._forks else done_here(work, most)
 
-    def _observed(self, kept: _Kept, seconds: float) -> dict[str, Any]:
+    def _observed(
+        self,
+        kept: _Kept,
+        seconds: float,
+        loop: asyncio.AbstractEventLoop | None = None,
+        watched: Watched | None = None,
+    ) -> dict[str, Any]:
         network = self._network
         assert network is not None
         self._sandbox.refused.clear()
@@ -231,9 +277,9 @@ class Child:
         async def observed() -> Observation:
             states = {**kept.states, **{mod_id: Given.unpacked(each) for mod_id, each in kept.packed.items()}}
             await set_up(network, kept.agents, kept.channels, states)
-            return await Watched(network).run(event_of(kept.event), seconds)
+            return await (watched or Watched(network)).run(event_of(kept.event), seconds)
 
-        seen = with_numbers(_run_in_fork(observed()), self._numbers)
+        seen = with_numbers(_run_in_fork(observed(), loop), self._numbers)
         notes = (*seen.notes, *self._with_network(seen))
         return replace(seen, refused=(*seen.refused, *self._sandbox.refused), notes=notes).to_dict()
 
@@ -246,7 +292,9 @@ class Child:
     def _session(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Run events in order, each on the state after the ones before; all in one fork."""
         return {
-            "all": self._restored(lambda: _run_in_fork(self._played(message)), message["most_seconds"], _MOST_SESSION)
+            "all": self._restored(
+                lambda: self._apart(lambda: _run_in_fork(self._played(message)), message["most_seconds"], _MOST_SESSION)
+            )
         }
 
     def _moment(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,12 +308,12 @@ class Child:
             mods = [each for each in network.engine.registry.live if each.mod_id == message["mod"]]
             return {"seen": seen, **(_level(plain.shown(mods[0].instance.state), message["steps"]) if mods else {})}
 
-        return {"moment": self._restored(lambda: _run_in_fork(there()), message["most_seconds"])}
+        return {"moment": self._restored(lambda: self._apart(lambda: _run_in_fork(there()), message["most_seconds"]))}
 
-    def _restored(self, work: Callable[[], Any], seconds: float, most: int = MOST_BYTES) -> Any:
-        """Return the result of work whose effects end with it, also those on storages. Raises Failed."""
+    def _restored(self, work: Callable[[], T]) -> T:
+        """Return the result of work, and undo its effects on storages. Raises Failed."""
         try:
-            return self._apart(work, seconds, most)
+            return work()
         finally:
             self._storage.restore()
 
@@ -307,10 +355,10 @@ class Child:
         return {"look": self._apart(lambda: looked(message), 5.0)}
 
 
-def _run_in_fork(work: Coroutine[Any, Any, T]) -> T:
+def _run_in_fork(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Run a function in a loop that is never closed: the fork ends, and closing would take as long
     as a handler."""
-    loop = asyncio.new_event_loop()
+    loop = loop or asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(work)
 

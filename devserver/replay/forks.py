@@ -27,35 +27,95 @@ def forked(sandbox: Sandbox, work: Callable[[], Any], seconds: float, most: int 
 
     Raises Failed without a result within `seconds`.
     """
-    reap(sandbox)
-    reading, writing = os.pipe()
-    own = os.getpid()
-    try:
-        with sandbox.forking():
-            pid = os.fork()
-        if pid == 0:
-            sandbox.forks = False
-            _work(work, writing, own, most)
-        os.close(writing)
-        writing = -1
+    return _Fork(sandbox, work, most).result(seconds)
+
+
+class Spare:
+    """A fork that is made before its order comes, so that no event waits for the fork.
+
+    `prepare` runs in the fork at once, and returns what carries an order out.
+    """
+
+    def __init__(self, sandbox: Sandbox, prepare: Callable[[], Callable[[bytes], Any]]) -> None:
+        taking, self._giving = os.pipe()
+
+        def wait() -> Any:
+            # Its own copy would keep it waiting after the end of this process.
+            os.close(self._giving)
+            carry_out = prepare()
+            order = os.read(taking, select.PIPE_BUF)
+            return carry_out(order) if order else None
+
         try:
-            data = _result(reading, time.monotonic() + seconds)
-        except Failed:
+            self._fork = _Fork(sandbox, wait, MOST_BYTES)
+        except OSError:
+            os.close(self._giving)
+            raise
+        finally:
+            os.close(taking)
+
+    def give(self, order: bytes) -> bool:
+        """Give it its order, of at most PIPE_BUF bytes; return whether it was still there to take it. Only once."""
+        try:
+            os.write(self._giving, order)
+        except BrokenPipeError:
+            return False
+        finally:
+            os.close(self._giving)
+        return True
+
+    def result(self, seconds: float) -> Any:
+        """Return the result of its order as `forked` does."""
+        return self._fork.result(seconds)
+
+    def end(self) -> None:
+        """End it without an order."""
+        os.close(self._giving)
+        self._fork.kill()
+
+
+class _Fork:
+    """A process that works, and its result."""
+
+    def __init__(self, sandbox: Sandbox, work: Callable[[], Any], most: int) -> None:
+        reap(sandbox)
+        self._sandbox, self._most = sandbox, most
+        self._reading, writing = os.pipe()
+        own = os.getpid()
+        try:
             with sandbox.forking():
-                os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+                self._pid = os.fork()
+            if self._pid == 0:
+                sandbox.forks = False
+                _work(work, writing, own, most)
+        except OSError:
+            os.close(self._reading)
+            raise
+        finally:
+            os.close(writing)
+
+    def result(self, seconds: float) -> Any:
+        """Wait for the result. Raises Failed."""
+        try:
+            data = _result(self._reading, time.monotonic() + seconds)
+        except Failed:
+            self.kill()
             raise Failed(f"did not end within {seconds:g} s") from None
+        os.close(self._reading)
         how = 0
         if data.endswith(_WHOLE):
             # Its end takes as long as the event: giving back the memory that it has written to.
-            sandbox.ending.append(pid)
+            self._sandbox.ending.append(self._pid)
         else:
-            how = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    finally:
-        os.close(reading)
-        if writing >= 0:
-            os.close(writing)
-    return _read(data, how, most)
+            how = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return _read(data, how, self._most)
+
+    def kill(self) -> None:
+        """End it."""
+        os.close(self._reading)
+        with self._sandbox.forking():
+            os.kill(self._pid, signal.SIGKILL)
+        self._sandbox.ending.append(self._pid)
 
 
 def done_here(work: Callable[[], Any], most: int = MOST_BYTES) -> Any:
@@ -68,9 +128,8 @@ def done_here(work: Callable[[], Any], most: int = MOST_BYTES) -> Any:
 
 
 def reap(sandbox: Sandbox) -> None:
-    """Wait for the ends of forks that have given their results."""
-    while sandbox.ending:
-        os.waitpid(sandbox.ending.pop(), 0)
+    """Take note of the forks that have given their results, or were killed, and have ended since."""
+    sandbox.ending[:] = [each for each in sandbox.ending if not os.waitpid(each, os.WNOHANG)[0]]
 
 
 def _read(data: bytes, how: int, most: int) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from replay_mods import CALLS_OUT, COUNTER, NAUGHTY
 
+from devserver.replay.code import code_now
 from devserver.replay.host import ReplayFailed
 
 
@@ -66,6 +67,37 @@ async def test_nothing_outlives_a_replay_and_a_given_state_is_where_it_begins(re
         (raised,) = seen.raised
         assert (raised.kind, raised.message, raised.file) == ("KeyError", "'name'", "mods/counter.py")
         assert raised.function == "CounterMod.up"
+
+
+async def test_a_kept_event_runs_in_a_fork_that_was_made_before_it(replayed):
+    """Each time on the kept state and on the code of the latest save; also when something has killed that fork."""
+    async with replayed(counter=COUNTER) as net:
+        event = {"event_name": "count.up", "source_id": "ana", "payload": {"name": "x"}}
+        where = code_now(net.network.engine), net.network.config
+        await net.host.keep(*where, "one", {"event": event, "states": {"counter": {"plain": {"counts": {"x": 41}}}}})
+
+        async def run() -> dict[str, object]:
+            answer = await net.ask({"do": "run", "name": "one", "seconds": 5.0})
+            return {key: answer["seen"][key] for key in ("message", "data")}
+
+        def spares() -> list[int]:
+            return [each for each in children_of(net.host.pid) if not is_gone(each)]
+
+        once = {"message": "counted", "data": {"count": 42, "times": 1, "seen": 1}}
+        assert [await run(), await run(), await run()] == [once] * 3
+
+        for each in spares():
+            os.kill(each, signal.SIGKILL)
+            await until_gone(each)
+        assert await run() == once
+
+        await net.save("mods/counter.py", COUNTER.replace('"counted"', '"counted up"'))
+        assert [await run(), await run()] == [{**once, "message": "counted up"}] * 2
+        await net.host.drop("one")
+        found = spares()
+        await net.host.end()
+        for each in found:
+            await until_gone(each)
 
 
 async def test_it_follows_a_save_in_place(replayed):
