@@ -23,7 +23,7 @@ from devserver.config.network_yaml import read_network
 from devserver.config.versions import default_label
 from devserver.errors import DevServerError, NoModClass
 from devserver.live.background import Background
-from devserver.live.generation import Generation
+from devserver.live.generation import Generation, running_calls
 from devserver.live.loops import Done, Home, SameLoop, run_in_thread
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate
@@ -446,7 +446,8 @@ class AgentNetwork:
         return self._dispatcher.shadows.rows(mod) or []
 
     async def submit(self, trigger: Trigger) -> PlanDone:
-        """Have any trigger carried out, and return all results."""
+        """Have any trigger carried out, and return all results. In the loop that started the network."""
+        await self._all_loaded()
         return await self.engine.submit(trigger)
 
     def plan(self, trigger: Trigger) -> Plan:
@@ -559,10 +560,7 @@ class AgentNetwork:
         self._enter(event)
         if event.event_name.startswith("system."):
             return self._seen(event, await self._run_system(event, principal))
-        if self._start_gate.shut:
-            # The mods that hear it may be loaded in a moment; agents of before a restart are there
-            # already.
-            await self._start_gate.wait(self.network_name)
+        await self._all_loaded()
         answer = self._before_mods(event, principal)
         if answer is None:
             answer = await self._home.run(self._dispatcher.process, event)
@@ -603,6 +601,8 @@ class AgentNetwork:
 
     async def _run_system(self, event: Event, principal: Principal) -> EventResponse:
         way = self._dispatcher.begin(event)
+        if event.event_name.startswith("system.mod.") and principal is not LOCAL:
+            await self._all_loaded()
         answer = await run_system(self, event, principal)
         way.end(event, answer)
         return answer
@@ -654,9 +654,15 @@ class AgentNetwork:
 
     async def serve(self, asked: AskedElsewhere) -> Reply:
         """Ask mods of this host on behalf of another one."""
-        if self._start_gate.shut:
-            await self._start_gate.wait(self.network_name)
+        await self._all_loaded()
         return await self._home.run(self._dispatcher.serve, asked)
+
+    async def _all_loaded(self) -> None:
+        """Wait until the mods of a start, or of before a restart in place, are loaded: what is asked of
+        them may come sooner."""
+        # A hook of theirs cannot wait for that.
+        if self._start_gate.shut and not any(running_calls()):
+            await self._start_gate.wait(self.network_name)
 
     # Agents
 

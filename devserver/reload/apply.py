@@ -168,7 +168,7 @@ class Transaction:
 
     async def _compile(self, candidates: list[Candidate]) -> None:
         for candidate in self._each(candidates):
-            candidate.located = self._shop.locate(candidate.step)
+            candidate.located = self._shop.locate(candidate.step, self.plan.former)
         entries = [each.located.entry for each in candidates if each.located is not None]
         modules = dict.fromkeys(name for each in candidates for name in each.step.modules)
         self.build = self._shop.build(tuple(modules), entries, self.plan)

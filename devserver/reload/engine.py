@@ -361,6 +361,10 @@ class Engine:
         self.knowledge.look(trigger)
         self._use_packages(trigger)
         situation = self.knowledge.situation(trigger)
+        if self.restarts.arrivals:
+            # These ran before the restart in place: to load them fails, and then they go on.
+            absent = {path: why for path, why in situation.absent.items() if not self.restarts.former(path)}
+            situation = replace(situation, absent=absent)
         plan = self._decided(trigger, situation)
         if isinstance(trigger, ConfigChanged):
             self._take_config(trigger.config)

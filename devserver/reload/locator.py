@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from devserver.errors import ModFault, ModNotFound, ModRefused
 from devserver.loader.environment import Environment
 from devserver.loader.locate import Located, locate, locate_line
 from devserver.loader.modules import LoadedModules
-from devserver.model.names import LOCK, module_of
+from devserver.model.names import LOCK, mod_id_of, module_of
 from devserver.model.plan import Step
 from devserver.model.split import main_of
 from devserver.reload.declared import allow_list, not_installed
@@ -40,12 +40,17 @@ class Locator:
         """Set whether the next steps may bring only mods that network.yaml and the lock allow."""
         self._allow_list = (*allow_list(self._knowledge.config), *self._environment.mods) if obey else None
 
-    def __call__(self, step: Step) -> Located:
-        """Return the place of a mod's code now: a module may have become a package."""
+    def __call__(self, step: Step, former: Collection[Path] = ()) -> Located:
+        """Return the place of a mod's code now: a module may have become a package.
+
+        `former`: the sources to go back to, which ran before a restart in place and may be gone.
+        """
         for admit in self.admits:
             admit(step.mod_path)
         # Only the path of a line has a label: other texts with an @ name no mod.
         path = step.code or (step.mod_path if step.line is None else main_of(step.mod_path))
+        if (before := self._place_before(path, former)) is not None:
+            return before
         try:
             if "@" in path:
                 return self._installed_line(path)
@@ -75,6 +80,13 @@ class Locator:
         located = locate_line(path, folder, self._roots)
         self._modules.lines.folders[path] = folder
         return located
+
+    def _place_before(self, path: str, former: Collection[Path]) -> Located | None:
+        """Return the place of a mod's code among the sources that it ran; None if they are of another one."""
+        name, base = module_of(path), self._roots.workspace.joinpath(*module_of(path).split("."))
+        places = {f"{name}.mod": (base / "mod.py",), name: (base / "__init__.py", base.with_suffix(".py"))}
+        found = ((entry, file) for entry, files in places.items() for file in files if file in former)
+        return next((Located(mod_id_of(path), path, entry, file, True) for entry, file in found), None)
 
     def placed(self, fault: ModFault, mod_path: str) -> ModFault:
         """Return the fault of a mod or a line at the line where network.yaml lists it."""

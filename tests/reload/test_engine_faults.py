@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 from doors import HEAD, Doors
-from workspaces import Workspace, served
+from workspaces import Workspace, served, until
 
+from devserver import Event
 from devserver.model.change import ReloadAsked
-from devserver.model.facts import Status
+from devserver.model.facts import PlanMade, Status
+from devserver.model.principal import Kind, Principal, Scope
 
 
 async def test_a_load_that_failed_on_a_data_file_is_tried_again_when_that_changes(work: Workspace, at: str) -> None:
@@ -155,3 +157,51 @@ async def test_what_breaks_while_a_restart_is_under_way_keeps_running(work: Work
     done = await work.save("mods/text.py", "WORDS = 2\n")
     assert [each.status for each in done.outcomes] == [Status.APPLIED] * 2
     assert (await work.ask("wiki.version.get")).data == {"version": 1, "asked": 3}
+
+
+@pytest.mark.parametrize("place", ["mods/wiki.py", "mods/wiki/mod.py"])
+async def test_a_mod_that_is_deleted_while_a_restart_is_under_way_keeps_running(work: Workspace, place: str) -> None:
+    """As without a restart; its missing source is told, and serves once it is there again."""
+    file = work.mod("wiki", served("wiki", 1))
+    if place != "mods/wiki.py":
+        work.write("mods/wiki/__init__.py", "")
+        file = file.rename(work.folder / place)
+    await work.start("mods.wiki")
+    await work.version("wiki")
+    text = file.read_text()
+    await work.net.end_mods()
+    file.unlink()
+    await work.net.initialize()
+    outcome = work.outcomes()[-1]
+    assert (outcome.status, outcome.generation, outcome.note) == (Status.ROLLED_BACK, 2, "state kept (1 key)")
+    assert outcome.error is not None and "mods.wiki" in outcome.error.message
+    assert (await work.ask("wiki.version.get")).data == {"version": 1, "asked": 2}
+    done = await work.save(place, text.replace('"version": 1', '"version": 2'))
+    assert [(each.status, each.generation) for each in done.outcomes] == [(Status.APPLIED, 3)]
+    assert (await work.ask("wiki.version.get")).data == {"version": 2, "asked": 3}
+
+
+async def test_a_command_in_the_middle_of_a_restart_is_about_the_mods_of_before(work: Workspace) -> None:
+    """Those that were loaded by hand come last: what is asked of one waits for it, as events do."""
+    starts = "async def initialize(self):\n    import asyncio, pathlib\n    {}".format(
+        "while not pathlib.Path(__file__).with_name('go').exists(): await asyncio.sleep(0.001)"
+    )
+    work.mod("listed", starts)
+    work.mod("extra", served("extra", 1))
+    go = work.write("mods/go", "")
+    await work.start("mods.listed")
+    await work.net.load_mod("mods.extra")
+    await work.net.end_mods()
+    go.unlink()
+    starting = asyncio.create_task(work.net.initialize())
+    await until(lambda: len(work.told(PlanMade)) == 3)
+    event = Event(event_name="system.mod.unload", source_id="ana", payload={"mod_path": "mods.extra"})
+    asked = asyncio.create_task(work.net.submit(ReloadAsked(("extra",))))
+    told = asyncio.create_task(work.net.ingest(event, Principal(Kind.ADMIN, "ana", frozenset({Scope.ADMIN}))))
+    await asyncio.sleep(0)
+    go.write_text("")
+    assert [each.status for each in (await asked).outcomes] == [Status.APPLIED]
+    answer = await told
+    assert answer.success, answer.message
+    await starting
+    assert work.running() == {"listed": 2}
