@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -118,7 +119,9 @@ def write_memory(values: Mapping[str, Any]) -> int:
 def nameless_file() -> int:
     """Return an empty file without a name, in memory where possible; its descriptor."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("oa-dev")
+        # A sandbox may refuse it.
+        with suppress(OSError):
+            return os.memfd_create("oa-dev")
     descriptor, path = tempfile.mkstemp(prefix="oa-dev-")
     os.unlink(path)
     return descriptor

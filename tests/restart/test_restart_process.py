@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from rig.agents import SocketAgent, crowd
 from rig.ledger import Ledger
 from rig.running import Running, serving, started
 from rig.workspace import Workspace
+
+from devserver.server import image
 
 RELEASED = """\
 \"\"\"Waits in a handler until a file is there.\"\"\"
@@ -90,7 +93,7 @@ async def test_processes_of_mods_are_named_and_ended(workspace: Workspace) -> No
 
 
 CRAMPED = '''\
-"""Leaves the process no room for the arguments of another program when it ends, as long as a file is there."""
+"""Leaves the process no room when it ends, as a file says: for other files, or the arguments of another program."""
 
 import os
 import pathlib
@@ -98,21 +101,41 @@ import resource
 
 from devserver import BaseMod, EventResponse, mod_event_handler
 
+KINDS = (("disk", resource.RLIMIT_FSIZE, 100), ("arguments", resource.RLIMIT_STACK, 4 * 128 * 1024))
+
 
 class CrampedMod(BaseMod):
     def initialize(self):
         self.state["starts"] = self.state.get("starts", 0) + 1
 
     def shutdown(self):
-        roomy = resource.getrlimit(resource.RLIMIT_STACK)[1]
-        soft = 4 * 128 * 1024 if pathlib.Path(os.environ["CRAMPED"]).exists() else roomy
-        resource.setrlimit(resource.RLIMIT_STACK, (soft, roomy))
+        file = pathlib.Path(os.environ["CRAMPED"])
+        what = file.read_text() if file.exists() else ""
+        for name, kind, little in KINDS:
+            roomy = resource.getrlimit(kind)[1]
+            resource.setrlimit(kind, (little if what == name else roomy, roomy))
 
     @mod_event_handler("cramped.starts.count")
     def count(self, event):
-        resource.setrlimit(resource.RLIMIT_STACK, (resource.getrlimit(resource.RLIMIT_STACK)[1],) * 2)
+        for _, kind, _ in KINDS:
+            resource.setrlimit(kind, (resource.getrlimit(kind)[1],) * 2)
         return EventResponse(True, "", {"starts": self.state["starts"]})
 '''
+
+REFUSED = {"disk": "[Errno 27] File too large", "arguments": "[Errno 7] Argument list too long"}
+
+
+def test_what_survives_is_on_disk_where_the_system_has_no_memory_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file without a name, which only this user can read."""
+
+    def refused(name: str) -> int:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refused)
+    descriptor = image.write_memory({"state": [1, 2]})
+    found = os.fstat(descriptor)
+    assert (stat.S_IMODE(found.st_mode), found.st_nlink) == (0o600, 0)
+    assert image.take_memory({image.VARIABLE: str(descriptor)}) == {"state": [1, 2]}
 
 
 async def test_where_the_system_refuses_the_image_of_before_serves_on(
@@ -126,13 +149,15 @@ async def test_where_the_system_refuses_the_image_of_before_serves_on(
     monkeypatch.setenv("CRAMPED", str(file))
     workspace.add_mod("cramped", CRAMPED)
     async with serving(workspace) as server, crowd(server.port) as made:
-        file.touch()
-        image, mark = start_of(server.pid), server.mark()
-        code, said = await command(server, "restart")
-        assert (code, "Argument list too long" in said) == (1, True), said
-        await _notice(server, mark, "not restarted: [Errno 7] Argument list too long")
-        assert start_of(server.pid) == image
-        assert await asked(server, "cramped.starts.count") == {"starts": 2}
+        before = start_of(server.pid)
+        for starts, (what, why) in enumerate(REFUSED.items(), 2):
+            file.write_text(what)
+            mark = server.mark()
+            code, said = await command(server, "restart")
+            assert (code, why in said) == (1, True), said
+            await _notice(server, mark, f"not restarted: {why}")
+            assert start_of(server.pid) == before
+            assert await asked(server, "cramped.starts.count") == {"starts": starts}
         assert (await made.bea.ask("wiki.page.list"))["success"]
         file.unlink()
         mark = server.mark()
@@ -140,8 +165,8 @@ async def test_where_the_system_refuses_the_image_of_before_serves_on(
         assert (await server.outcome("wiki", mark))["status"] == "applied"
         # What it waited for may be mended by the save: it is tried again by itself.
         await server.line("restart", mark)
-        assert start_of(server.pid) != image
-        assert await asked(server, "cramped.starts.count") == {"starts": 3}
+        assert start_of(server.pid) != before
+        assert await asked(server, "cramped.starts.count") == {"starts": 4}
         assert made.ledger.closed == []
         server.signal(signal.SIGINT)
         assert await server.ended() == 0
