@@ -165,7 +165,7 @@ class Agreement:
         self._states: dict[str, PackedState] = {}
         self._word: Word | None = None
         self._reports: asyncio.Future[list[dict[str, Any]]] | None = None
-        before = author.engine.knowledge.texts_before(plan) if plan.undo else {}
+        before = author.engine.knowledge.undoing.texts_before(plan) if plan.undo else {}
         self._texts = {path: text.data for path, text in before.items()} or plan.texts
         """The sources that count instead of the disk's."""
         self._ran = author.mods

@@ -235,7 +235,7 @@ class Follower:
         fetched = await copies.fetch(part.revision)
         known = {copies.folder / path: copies.files.get(path) for path in part.changed}
         plan = part.plan(self.engine.roots.workspace, {**known, **fetched})
-        can = plan.undo and self.engine.knowledge.can_undo((each.mod_id for each in part.steps), redo=plan.redo)
+        can = plan.undo and self.engine.knowledge.undoing.can_undo((each.mod_id for each in part.steps), redo=plan.redo)
         return plan if can or not plan.undo else replace(plan, undo=False, redo=False)
 
     async def ask_abort(self, revision: int) -> Word | None:

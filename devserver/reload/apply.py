@@ -348,7 +348,7 @@ class Transaction:
         line = candidate.step.line
         if not self.plan.undo or (line is not None and line.state is StateMode.SHARED):
             return None
-        return self._shop.knowledge.state_before(candidate.step.mod_id, redo=self.plan.redo)
+        return self._shop.knowledge.undoing.state_before(candidate.step.mod_id, redo=self.plan.redo)
 
     async def _join(self, candidate: Candidate, line: Line) -> None:
         """Give a line that begins, or begins again, what it has of its mod's state."""

@@ -18,7 +18,7 @@ from devserver.loader.environment import Environment
 from devserver.loader.locate import Located, locate, locate_line
 from devserver.loader.modules import LoadedModules
 from devserver.market.manifest import declared_in
-from devserver.model.change import Sources
+from devserver.model.change import ConfigChanged, Sources, Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.names import mod_id_of, module_of
 from devserver.model.plan import LiveMod
@@ -189,3 +189,9 @@ def bytes_of(path: Path) -> bytes | None:
         return read_bytes(path)
     except OSError:
         return None
+
+
+def codes_of(trigger: Trigger) -> dict[str, str]:
+    """Return the paths of the code of the lines that a trigger brings, by their own paths."""
+    specs = trigger.config.specs if isinstance(trigger, ConfigChanged) else ()
+    return {each.path: each.beside.code for each in specs if each.beside is not None and each.beside.code}

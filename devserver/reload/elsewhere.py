@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from devserver.loader.modules import Reading
-from devserver.model.change import Sources
+from devserver.model.change import FilesChanged, Sources, Trigger, command_of
 from devserver.model.facts import ErrorFacts, Outcome, Status
 from devserver.model.lifecycle import Action, Phase
-from devserver.model.plan import Group, LiveMod, Plan, Step
+from devserver.model.plan import Group, Hold, LiveMod, Plan, Step
 from devserver.reload.carried import Candidate
 from devserver.reload.history import Past
 from devserver.sources.graph import ModuleFacts, ModuleGraph
@@ -162,3 +162,22 @@ def _moved(step: Step, parts: Sequence[Outcome], here: str) -> Outcome:
         )
     note = f"{words} · {came.note}" if came.note else words
     return replace(came, action=Action.MOVE, note=note, held=left.held, reason=step.reason, host="")
+
+
+def not_the_author(trigger: Trigger, author: str) -> Plan:
+    """Return the plan of a host that makes none, because another one is the author: it says where to ask."""
+    if isinstance(trigger, FilesChanged):
+        return Plan(trigger.cause)  # its files are written where plans are carried out
+    typed = command_of(trigger)
+    there = f"network.yaml is on {author}: " + (f"type there: {typed}" if typed else "ask there")
+    return Plan(trigger.cause, holds=(Hold(Action.RELOAD, "all", there),))
+
+
+def here_of(step: Step) -> Step | None:
+    """Return what a step of a plan over several hosts is on this one; None if it is nothing."""
+    if step.action is Action.MOVE:
+        if not step.host:
+            return replace(step, action=Action.LOAD)
+        # It stays listed, and is not one that a person has unloaded.
+        return None if step.leaves else replace(step, action=Action.UNLOAD, listed=False)
+    return None if step.host else step

@@ -12,6 +12,7 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,46 +30,35 @@ from devserver.model.change import (
     FilesChanged,
     LineAsked,
     LoadAsked,
-    LockChanged,
     PartAsked,
     RestartAsked,
     Sources,
     TidyAsked,
     Trigger,
-    command_of,
 )
 from devserver.model.config import ModSpec, NetworkConfig, PlaceOf
-from devserver.model.facts import (
-    CodeChange,
-    ErrorFacts,
-    Fact,
-    Holder,
-    Notice,
-    Outcome,
-    PackagesInstalled,
-    PlanDone,
-    PlanMade,
-    Status,
-)
+from devserver.model.facts import Fact, Holder, Notice, Outcome, PlanDone, PlanMade, Status
 from devserver.model.lifecycle import Action, Limits, ModState
-from devserver.model.names import LOCK, mod_id_of, module_of
-from devserver.model.plan import Group, Hold, Plan, Step
+from devserver.model.names import mod_id_of, module_of
+from devserver.model.plan import Group, Plan, Step
 from devserver.model.split import StateMode, label_of, main_of
 from devserver.reload import hooks
 from devserver.reload.apply import Transaction
 from devserver.reload.bookkeeping import Bookkeeping
-from devserver.reload.elsewhere import FailedElsewhere, Pact, as_moves, past_of_all
-from devserver.reload.error_facts import error_facts, own_files
+from devserver.reload.code_changes import CodeChanges
+from devserver.reload.elsewhere import Pact, as_moves, here_of, not_the_author, past_of_all
+from devserver.reload.error_facts import ForPeople
 from devserver.reload.history import Past
 from devserver.reload.knowledge import Knowledge
 from devserver.reload.locator import Locator
+from devserver.reload.lock_news import use_packages
 from devserver.reload.news import ModNews
 from devserver.reload.opinion import SecondOpinion
 from devserver.reload.outcomes import all_held, held_outcome, keys_named, skipped_outcome, with_holders
 from devserver.reload.patience import GivenUp
 from devserver.reload.plan import Situation, make_plan, reasons_of
 from devserver.reload.proof import Proof
-from devserver.reload.restarting import Restarting, arrival_from_dict, arrival_to_dict
+from devserver.reload.restarting import Restarting
 from devserver.reload.retirement import Retirement
 from devserver.reload.workshop import Surroundings
 from devserver.sources.files import digest_of
@@ -94,6 +84,8 @@ class Engine:
         self.worker: Worker
         self.registry = Registry(config.limits.held_events)
         self.roots = Roots(workspace)
+        people = ForPeople(self.roots)
+        self.facts_of, self.shown, self.is_own, self.where = people.facts_of, people.shown, people.is_own, people.where
         self.modules = LoadedModules()
         self.environment = Environment(self.roots, self.modules)
         """The packages from outside the workspace, as the lock names them."""
@@ -108,7 +100,7 @@ class Engine:
         self.kept_state: Callable[[Generation], str] = lambda generation: ""
         """Gives a mod that is being loaded its state of before a crash; returns the result."""
         self.restarts = Restarting()
-        self.restarts.on_arrival = self.knowledge.came
+        self.restarts.on_arrival = self.knowledge.undoing.came
         self._books = Bookkeeping(self.knowledge, self.modules, self.registry, self.restarts)
         self._opinion = SecondOpinion(
             restarts=self.restarts,
@@ -123,7 +115,9 @@ class Engine:
         self.around = around
         self._tell = tell
         self._retirement = Retirement(self.registry, lambda: self.limits, tell, self.facts_of)
-        self.proof = Proof(home, self._stale, self._states, lambda: self._finder.hangs)
+        self.is_source, self.retire = self._finder.watches_data, self._retirement.begin
+        states = lambda: [each.instance.state for each in self.registry.live]  # noqa: E731
+        self.proof = Proof(home, self._stale, states, lambda: self._finder.hangs)
         """Whether replaced code is gone."""
         self._news = ModNews(
             self.registry, home, lambda: self.limits, tell=tell, facts_of=self.facts_of, where=self.knowledge.place_in
@@ -141,8 +135,7 @@ class Engine:
         self._pact_of: Callable[[Group, Plan], Pact | None] = lambda group, plan: None
         self.moving: dict[str, Callable[[Generation], Awaitable[str]]] = {}
         """Gives a mod (by module) that comes from another host its state; returns the result in words."""
-        self._tried: dict[Path, bytes] = {}
-        """The sources that the current plan has compiled."""
+        self._code = CodeChanges(self.modules, self.shown)
         self._afterwards: list[Build] = []
         self._named: set[str] = set()
         """The keys of states that were told to run replaced code, as the census calls them."""
@@ -205,8 +198,7 @@ class Engine:
             "reloads": self.reloads,
             "failures": self.failures,
             "tried": self.tried,
-            "arrivals": {path: arrival_to_dict(each) for path, each in self.restarts.arrivals.items()},
-            "unloaded": sorted(self.restarts.unloaded),
+            **self.restarts.facts(),
             "history": self.knowledge.history.pack(),
         }
 
@@ -217,9 +209,7 @@ class Engine:
         for each in packed.get("tried", ()):
             again = f"oa-dev try {main_of(each)} tries it again"
             self._tell(Notice(f"{each} ended with the restart: the code on disk runs for all agents now; {again}"))
-        self.restarts.arrivals = {path: arrival_from_dict(each) for path, each in packed["arrivals"].items()}
-        # An image of another version may not have packed these.
-        self.restarts.unloaded = set(packed.get("unloaded", ()))
+        self.restarts.unpack(packed)
         if "history" in packed:
             self.knowledge.history.unpack(packed["history"])
 
@@ -334,18 +324,9 @@ class Engine:
 
     async def _restart(self, trigger: RestartAsked) -> PlanDone:
         """Decide on a restart and tell it. The server replaces the process, after the answer."""
-        mark, limit = self.around.agents_mark(), self.limits.initialize
-        situation = self.knowledge.situation(trigger)
-        failed = frozenset(module_of(mod.mod_path) for mod in situation.live if mod.mod_id in situation.would_fail)
-        situation = replace(
-            situation,
-            image_problem=await self.restarts.why_not(failed),
-            can_restart=self.restarts.replace is not None,
-            stale_in_process=tuple(self.restarts.waiting),
-            state_moves=await self.home.run(self.restarts.moves, self.lasting, limit),
-            child_processes=self.restarts.ends(),
-        )
-        plan = make_plan(trigger, situation)
+        mark, moves = self.around.agents_mark(), partial(self.restarts.moves, self.lasting, self.limits.initialize)
+        situation = await self.restarts.known(self.knowledge.situation(trigger))
+        plan = make_plan(trigger, replace(situation, state_moves=await self.home.run(moves)))
         assert plan.restart is not None
         if self.restarts.note(plan) or trigger.by_person:
             self._tell(PlanMade(plan))
@@ -359,7 +340,8 @@ class Engine:
         self.restarts.forget_foreseen()
         began, mark = time.monotonic(), self.around.agents_mark()
         self.knowledge.look(trigger)
-        self._use_packages(trigger)
+        if (installed := use_packages(trigger, self.environment, self._use_lock, self.roots.workspace)) is not None:
+            self._tell(installed)
         situation = self.knowledge.situation(trigger)
         if self.restarts.arrivals:
             # These ran before the restart in place: to load them fails, and then they go on.
@@ -371,8 +353,7 @@ class Engine:
         forth = self.knowledge.undo(plan) if plan.undo else None
         if not plan.empty:
             self._tell(PlanMade(plan))
-        before, arrived = self._sources_of(plan), self.restarts.sources(each.mod_path for each in plan.steps)
-        self._tried = {}
+        before, arrived = self._code.before(plan), self.restarts.sources(each.mod_path for each in plan.steps)
         outcomes = [held_outcome(hold, self.registry, self.locate.config_file) for hold in plan.holds]
         if outcomes:
             self.knowledge.hold(plan.holds, outcomes, situation)
@@ -403,7 +384,7 @@ class Engine:
         if any(each.replaced_code for each in pasts) or any(each.error is not None for each in outcomes):
             holders = await self.proof.at_once()
             outcomes = [with_holders(each, holders.get(each.mod_id, ())) for each in outcomes]
-        agents, code = self.around.agents_since(mark), self._code(plan, before, arrived)
+        agents, code = self.around.agents_since(mark), self._code.changed(plan, before, arrived)
         done = PlanDone(plan, tuple(outcomes), took, agents, all_held(outcomes), code=code)
         for notice in self.knowledge.settle(trigger, plan):
             self._tell(notice)
@@ -426,12 +407,8 @@ class Engine:
             self._pact_of = lambda group, plan: trigger.pact
         elif elsewhere is not None:
             self._pact_of = elsewhere.pact
-        elif self.author and isinstance(trigger, FilesChanged):
-            return Plan(trigger.cause)  # its files are written where plans are carried out
         elif self.author and not isinstance(trigger, ConfigChanged):
-            typed = command_of(trigger)
-            there = f"network.yaml is on {self.author}: " + (f"type there: {typed}" if typed else "ask there")
-            return Plan(trigger.cause, holds=(Hold(Action.RELOAD, "all", there),))
+            return not_the_author(trigger, self.author)
         return make_plan(trigger, situation)
 
     async def _lines_back(self, lines: Iterable[ModSpec]) -> PlanDone | None:
@@ -451,30 +428,6 @@ class Engine:
         trigger = TidyAsked(tuple(failed))
         return None if self.plan(trigger).empty else await self._carry_out(trigger)
 
-    def _sources_of(self, plan: Plan) -> dict[Path, bytes]:
-        """Return the sources of the modules that a plan reloads, as they run now, and the saved ones that are back
-        to what runs."""
-        names = {name for step in plan.steps if step.action is Action.RELOAD for name in step.modules}
-        loaded = (self.modules.get(name) for name in names)
-        saved = ((path, data, plan.changed.get(path)) for path, data in plan.texts.items())
-        back = {path: data for path, data, digest in saved if digest and self.modules.text_of(path, digest)}
-        return back | {each.path: each.text.data for each in loaded if each is not None}
-
-    def _code(self, plan: Plan, before: Mapping[Path, bytes], arrived: Mapping[Path, bytes]) -> tuple[CodeChange, ...]:
-        """Return the changes of sources by a plan that was carried out, or failed. `arrived`: the
-        sources of mods that it brings back after a restart."""
-        loaded = {each.path: each.text.data for each in self.modules.current.values() if each.path in arrived}
-        # What only a handler imports is not loaded yet after a restart.
-        before = {**before, **{path: arrived[path] for path in loaded}}
-        after = {**loaded, **self._sources_of(plan), **plan.texts, **self._tried}
-        # A first load is not a change, unless it was saved.
-        paths = {*before, *plan.texts, *self._tried} if before else plan.texts.keys()
-        return tuple(
-            CodeChange(self.shown(str(path)), before.get(path), after.get(path))
-            for path in sorted(paths)
-            if path.suffix == ".py" and before.get(path) != after.get(path)
-        )
-
     def _follow_up(self, plan: Plan) -> None:
         """Repeat attempts that were waiting for mods that this plan has loaded."""
         # They failed on the code that an undo brings back.
@@ -489,30 +442,16 @@ class Engine:
 
     def _stale(self, holders: tuple[Holder, ...]) -> None:
         """Ask for a restart, because replaced code is not gone."""
-        reasons = tuple(f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
-        if all(each.what in self._named for each in holders):
-            # The reload has named it: it belongs to the state, and stays.
-            return
-        self.restart(reasons)
+        # What the reload has named belongs to the state, and stays.
+        if not {each.what for each in holders} <= self._named:
+            held = (f"old code of {each.module} v{each.generation} is held by {each.what}" for each in holders)
+            self.restart(tuple(held))
 
     def _take_config(self, config: NetworkConfig) -> None:
         for notice in self.knowledge.take_config(config):
             self._tell(notice)
         for take in self.on_config:
             take(self.config)
-
-    def _use_packages(self, trigger: Trigger) -> None:
-        """Take the packages that a trigger brings, and tell what they change."""
-        began, before = time.monotonic(), self.environment.current
-        if isinstance(trigger, LockChanged):
-            self._use_lock()
-        elif isinstance(trigger, LoadAsked) and trigger.packages is not None:
-            self.environment.add(trigger.packages)
-        now, moved = self.environment.current, self.environment.moved_since(before)
-        if now is not None and moved:
-            env = str(now.folder.relative_to(self.roots.workspace))
-            took = (time.monotonic() - began) * 1000
-            self._tell(PackagesInstalled(lock=LOCK, env=env, packages=moved, duration_ms=took))
 
     def _use_lock(self) -> None:
         """Take the packages that the lock on disk names, or tell why that cannot be."""
@@ -529,7 +468,7 @@ class Engine:
         if missing:
             return [self._books.skipped(step, missing) for step in group.steps]
         pact = self._pact_of(group, plan)
-        own = group if pact is None else Group(tuple(filter(None, (_here(each) for each in group.steps))))
+        own = group if pact is None else Group(tuple(filter(None, (here_of(each) for each in group.steps))))
         self._running = transaction = Transaction(self, own, plan, pact)
         try:
             carried = await transaction.run()
@@ -540,7 +479,7 @@ class Engine:
         # Whatever became of it here, the others wait to hear it.
         ended = () if pact is None else await pact.end(error, carried.failure.mod_id if carried.failure else "")
         if transaction.build is not None:
-            self._tried.update({path: each.data for path, each in transaction.build.texts.items()})
+            self._code.tried.update({path: each.data for path, each in transaction.build.texts.items()})
         if carried.failure is not None and isinstance(carried.failure.error, GivenUp):
             return [skipped_outcome(step, str(carried.failure.error), self._books.number(step)) for step in group.steps]
         if transaction.build is not None and carried.failure is not None:
@@ -554,7 +493,8 @@ class Engine:
             if pairs and group is plan.groups[-1]:
                 # The first answers of the new code come before what is noted and told of it.
                 await asyncio.sleep(self.agents_first)
-            self._tell_outdated(transaction.build, pairs)
+            if reasons := hooks.outdated(transaction.build, pairs):
+                self.restart(reasons)
         if (past := past_of_all(carried.past, ended)) is not None:
             pasts.append(past)
         others = tuple(each.otherwise for each in group.steps if each.otherwise is not None)
@@ -591,19 +531,6 @@ class Engine:
             self.knowledge.goes_on(each, touched)
         return outcomes
 
-    def _tell_outdated(self, build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> None:
-        """Ask for a restart if a replaced version has left something in modules that stay which a fresh
-        start would have otherwise."""
-        executed = build.executed
-        options = [
-            words
-            for library, words in build.options_gone()
-            if not any(hooks.took_back(old.instance, library) for old, _ in pairs)
-        ]
-        theirs = [each for old, new in pairs for each in hooks.outdated(new.instance, old.instance, executed)]
-        if reasons := dict.fromkeys((*build.outdated, *theirs, *options)):
-            self.restart(tuple(reasons))
-
     # Workshop, for `apply`
 
     def build(self, modules: Sequence[str], entries: Sequence[str], plan: Plan) -> Build:
@@ -611,7 +538,7 @@ class Engine:
         wanted = set(modules)
         affected = [name for name in self.modules.graph().affected(modules) if name in wanted] if wanted else []
         needed = self.modules.sources(affected)
-        texts, unpinned = self.knowledge.texts_before(plan) if plan.undo else {}, ""
+        texts, unpinned = self.knowledge.undoing.texts_before(plan) if plan.undo else {}, ""
         texts |= {path: compile_text(path, data, digest_of(data)) for path, data in plan.former.items()}
         line = self.registry.find(plan.promotes) if plan.promotes else None
         if line is not None and line.live is not None and line.line is not None and not line.line.code:
@@ -632,21 +559,9 @@ class Engine:
         spec = self.knowledge.specs.get(module_of(step.mod_path))
         return spec.place_of if spec is not None and spec.config == step.config else None
 
-    def _states(self) -> list[dict[Any, Any]]:
-        return [each.instance.state for each in self.registry.live]
-
-    def is_source(self, path: Path) -> bool:
-        """Return whether a data file that a mod reads may be one of its sources."""
-        return self._finder.watches_data(path)
-
     def say(self, words: str) -> None:
         """Tell a person about slow work."""
         self._tell(Notice(words, calm=True))
-
-    def where(self, stack: Iterable[FrameType]) -> str:
-        """Return the innermost line of mods on a stack, as ` at mods/wiki/mod.py:7`, or ""."""
-        own = [each for each in stack if self.is_own(each.f_code.co_filename)]
-        return f" at {self.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""
 
     def ending(self, blocked: Sequence[FrameType] = ()) -> str:
         """Return the mod whose shutdown() runs now, and its line; "" if none does. `blocked`: the
@@ -663,38 +578,6 @@ class Engine:
         """Replace the worker, which a function blocks."""
         self.worker.stop()
         self.worker = Worker("oa-dev build")
-
-    def retire(self, generation: Generation) -> None:
-        """Let a replaced generation finish its handlers and end."""
-        self._retirement.begin(generation)
-
-    # Errors, for people
-
-    def facts_of(self, error: BaseException) -> ErrorFacts:
-        """Return an exception as facts, with the place in a mod's own code."""
-        if isinstance(error, FailedElsewhere):
-            return error.facts
-        is_own = own_files(self.roots.folders, lambda path: not self.roots.holds(path))
-        return error_facts(error, is_own, self.shown)
-
-    def is_own(self, file: str) -> bool:
-        """Return whether a file is code of mods, rather than of the server, of Python, or of an
-        installed package."""
-        return self.roots.holds(Path(file))
-
-    def shown(self, file: str) -> str:
-        """Return a file's path as people read it."""
-        return self.roots.shown(Path(file))
-
-
-def _here(step: Step) -> Step | None:
-    """Return what a step of a plan over several hosts is on this one; None if it is nothing."""
-    if step.action is Action.MOVE:
-        if not step.host:
-            return replace(step, action=Action.LOAD)
-        # It stays listed, and is not one that a person has unloaded.
-        return None if step.leaves else replace(step, action=Action.UNLOAD, listed=False)
-    return None if step.host else step
 
 
 def _without_restarts(queue: asyncio.Queue[Asked]) -> list[Asked]:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from devserver.errors import ModConfigError, ModFault
 from devserver.model.facts import ErrorFacts, Frame
+from devserver.reload.elsewhere import FailedElsewhere
+from devserver.sources.roots import Roots
 
 MESSAGE_LIMIT = 2000
 TRACE_LIMIT = 64 * 1024
@@ -183,12 +185,28 @@ def excerpt(file: str, line: int) -> tuple[tuple[int, str], ...]:
     return tuple((number, text.rstrip("\r\n")) for number, text in lines if text)
 
 
-def own_files(folders: Iterable[Path], excluded: Callable[[Path], bool]) -> IsOwn:
-    """Return the test for files of mods: below one of `folders` and not `excluded`."""
-    roots = tuple(folders)
+class ForPeople:
+    """Errors, files and stacks as the people of one workspace read them."""
 
-    def is_own(file: str) -> bool:
-        path = Path(file)
-        return any(path.is_relative_to(root) for root in roots) and not excluded(path)
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
 
-    return is_own
+    def facts_of(self, error: BaseException) -> ErrorFacts:
+        """Return an exception as facts, with the place in a mod's own code."""
+        if isinstance(error, FailedElsewhere):
+            return error.facts
+        return error_facts(error, self.is_own, self.shown)
+
+    def is_own(self, file: str) -> bool:
+        """Return whether a file is code of mods, rather than of the server, of Python, or of an
+        installed package."""
+        return self._roots.holds(Path(file))
+
+    def shown(self, file: str) -> str:
+        """Return a file's path as people read it."""
+        return self._roots.shown(Path(file))
+
+    def where(self, stack: Iterable[FrameType]) -> str:
+        """Return the innermost line of mods on a stack, as ` at mods/wiki/mod.py:7`, or ""."""
+        own = [each for each in stack if self.is_own(each.f_code.co_filename)]
+        return f" at {self.shown(own[-1].f_code.co_filename)}:{own[-1].f_lineno}" if own else ""

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -23,6 +23,7 @@ from devserver.live.generation import Generation, running
 from devserver.live.handlers import collect_handlers
 from devserver.live.loops import run_in_thread
 from devserver.live.overseer import frames_in, frames_of
+from devserver.loader.build import Build
 from devserver.loader.changes import (
     ProcessChanges,
     Stepwise,
@@ -234,18 +235,26 @@ def give_way(instance: BaseMod, before: BaseMod) -> None:
         changes_of(instance).give_way(changes_of(before))
 
 
-def outdated(instance: BaseMod, before: BaseMod, executed: Container[str]) -> list[str]:
-    """Return what the former instance has left in modules that were not `executed` and a fresh start
-    would have otherwise, in words."""
-    if instance is before:
-        return []
-    source = source_of(_written_in(type(instance)))
-    return list(outdated_by(changes_of(before), changes_of(instance), source, executed))
-
-
-def took_back(instance: BaseMod, library: str) -> bool:
-    """Return whether the changes of a library by an instance were taken back, as far as they were seen."""
-    return is_taken(library, changes_of(instance))
+def outdated(build: Build, pairs: Sequence[tuple[Generation, Generation]]) -> tuple[str, ...]:
+    """Return what replaced versions have left in modules that stay and a fresh start would have
+    otherwise, each once, in words. `pairs`: the generations before and after the build."""
+    theirs = [
+        words
+        for old, new in pairs
+        if new.instance is not old.instance
+        for words in outdated_by(
+            changes_of(old.instance),
+            changes_of(new.instance),
+            source_of(_written_in(type(new.instance))),
+            build.executed,
+        )
+    ]
+    options = [
+        words
+        for library, words in build.options_gone()
+        if not any(is_taken(library, changes_of(old.instance)) for old, _ in pairs)
+    ]
+    return tuple(dict.fromkeys((*build.outdated, *theirs, *options)))
 
 
 def _closing(instance: BaseMod) -> list[Callable[[], Any]]:

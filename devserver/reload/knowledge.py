@@ -18,8 +18,7 @@ from devserver.live.registry import Registry
 from devserver.loader.distributions import versions_of
 from devserver.loader.environment import Environment, Found
 from devserver.loader.locate import locate
-from devserver.loader.modules import LoadedModules, Reading, Text, compile_text
-from devserver.loader.moving import Remembered
+from devserver.loader.modules import LoadedModules, Reading, Text
 from devserver.loader.reads import written_by_threads
 from devserver.model.change import (
     ConfigChanged,
@@ -44,15 +43,14 @@ from devserver.model.split import main_of
 from devserver.reload import hooks
 from devserver.reload.attempts import Attempt, changed_of, is_held, moved_on, places_of
 from devserver.reload.carried import Candidate, Carried
-from devserver.reload.declared import Declared, bytes_of
+from devserver.reload.declared import Declared, bytes_of, codes_of
 from devserver.reload.elsewhere import Elsewhere, Ran, StepEnded, merged, stale_elsewhere, with_elsewhere
-from devserver.reload.history import History, Past
 from devserver.reload.live_mods import LiveMods
 from devserver.reload.lock_news import lock_news
 from devserver.reload.plan import Situation, taken, without_settings
 from devserver.reload.plan.needs import as_loaded
-from devserver.reload.plan.situation import LockNews, Returns
-from devserver.reload.restarting import Arrival
+from devserver.reload.plan.situation import LockNews
+from devserver.reload.undoing import Undoing
 from devserver.sources.files import is_gone, sources_now
 from devserver.sources.graph import ModuleGraph
 from devserver.sources.memory import Known
@@ -88,7 +86,8 @@ class Knowledge:
         self._environment = environment or Environment(roots, modules)
         self._lock = LockNews()
         """The differences between the last lock and what was loaded then."""
-        self.history = History()
+        self.undoing = Undoing(modules, registry, self._environment, lambda: self._ran)
+        self.history = self.undoing.history
         self.ended: dict[str, ModSpec] = {}
         """The lines of network.yaml (by path) that a person has ended, each with its spec then."""
         self._written: dict[str, set[str]] = {}
@@ -177,10 +176,10 @@ class Knowledge:
         stale = self._stale(self._differing)
         wanted = self._to_load(trigger)
         redo = isinstance(trigger, UndoAsked) and trigger.redo
-        declared, absent = self._declared.of(wanted, codes=_codes_of(trigger)) if wanted else ({}, {})
+        declared, absent = self._declared.of(wanted, codes=codes_of(trigger)) if wanted else ({}, {})
         if isinstance(trigger, LoadAsked):
             absent = {}  # the load itself tells its caller that the mod does not exist
-        undoable = self._undoable(redo=redo) if isinstance(trigger, UndoAsked) else {}
+        undoable = self.undoing.possible(redo=redo) if isinstance(trigger, UndoAsked) else {}
         declared |= self._declared.before(undoable) if undoable else self._declared.changed(live, stale, texts, changed)
         config = trigger.config if isinstance(trigger, ConfigChanged) else self.config
         self._declared.add_needed(declared, absent, config)
@@ -201,7 +200,7 @@ class Knowledge:
             gains=self._declared.gained_imports(stale, texts) if len(stale) > 1 else {},
             workspace=self._roots.workspace,
             undoable={mod_id: (tuple(past.mods), past.modules) for mod_id, past in undoable.items()},
-            returns={mod_id: self._returns(past, mod_id) for mod_id, past in undoable.items()},
+            returns={mod_id: self.undoing.returns(past, mod_id) for mod_id, past in undoable.items()},
             latest=self.history.latest(redo=redo),
             moved=frozenset(self.history.moved),
             final=() if redo else self.history.final,
@@ -268,28 +267,6 @@ class Knowledge:
             return True
         return now != gone and bool(self._modules.stale(sources_now([now])) or now not in self._modules.digests)
 
-    def _undoable(self, *, redo: bool) -> dict[str, Past]:
-        here = {each.mod_id: each.number for each in self._registry.live}
-        return self.history.back({**{each.mod.mod_id: each.mod.generation for each in self._ran}, **here}, redo=redo)
-
-    def _returns(self, past: Past, mod_id: str) -> Returns:
-        """Return what an undo of a reload brings of a mod, and whether the disk differs."""
-        now = sources_now(past.texts)
-        others = tuple(path for path, text in past.texts.items() if now[path] != text.digest)
-        number, code = self.history.code_of(mod_id, past.replaced[mod_id]), past.codes.get(mod_id, "")
-        return Returns(number, others, code, "@" in code and self._environment.folder_of(code) is None)
-
-    def texts_before(self, plan: Plan) -> dict[Path, Text]:
-        """Return the sources that a plan goes back to: those that the last reload of its mods
-        replaced, or the last undo."""
-        undoable, mods = self._undoable(redo=plan.redo), [step.mod_id for step in plan.steps]
-        found = {path: text for each in mods if each in undoable for path, text in undoable[each].texts.items()}
-        # Sources that an earlier image has replaced arrive without code.
-        return {
-            path: each if isinstance(each, Text) else compile_text(path, each.data, each.digest)
-            for path, each in found.items()
-        }
-
     def use_lock(self) -> str:
         """Use the packages that the lock on disk names, and note the differences; return why that
         cannot be, or ""."""
@@ -312,22 +289,16 @@ class Knowledge:
         If the former sources lie among other packages, these are used from now on; returns the ones
         used until then.
         """
-        texts = self.texts_before(plan)
+        texts = self.undoing.texts_before(plan)
         now = sources_now(texts)
         self._undone.update({path: (text.digest, now[path]) for path, text in texts.items()})
         return self._environment.back_to(texts)
 
-    def state_before(self, mod_id: str, *, redo: bool) -> Remembered | None:
-        """Return the contents of a mod's state before its last reload (or undo), or None."""
-        past = self._undoable(redo=redo).get(mod_id)
-        return None if past is None else past.states.get(mod_id)
-
     def _to_load(self, trigger: Trigger) -> list[str]:
         match trigger:
-            case ConfigChanged(config=config):
+            case ConfigChanged() | LockChanged():
+                config = trigger.config if isinstance(trigger, ConfigChanged) else self.config
                 return [each.path for each in config.enabled_specs if not self._is_there(each.path)]
-            case LockChanged():
-                return [each.path for each in self.config.enabled_specs if not self._is_there(each.path)]
             case UnloadAsked() | TidyAsked():
                 return []
             case _:
@@ -429,9 +400,7 @@ class Knowledge:
         sources = self._modules.lines.pins.pop(main.code or module_of(main.mod_path), {})
         loaded = {path: self._modules.digests[path] for path in sources if path in self._modules.digests}
         now = sources_now(loaded)
-        self._undone.update(
-            {path: (digest, now[path]) for path, digest in loaded.items() if digest is not None and now[path] != digest}
-        )
+        self._undone |= {path: (was, now[path]) for path, was in loaded.items() if was is not None and now[path] != was}
 
     def texts_of(self, line: Generation) -> dict[Path, Text]:
         """Return the sources that a line runs."""
@@ -445,20 +414,17 @@ class Knowledge:
         digests, far = cast(dict[Path, Digest | None], self._modules.digests), self._sources_elsewhere()
         # The sources of an undo: until they are loaded again, the different ones on disk are known.
         loaded = ChainMap(digests, far)
-        undone = {path: disk for path, (was, disk) in self._undone.items() if loaded.get(path) == was}
-        reads = self._reads_of_live()
         tried = {path: digest for each in self.failed.values() for path, digest in each.touched.items()}
-        return Known(ChainMap(undone, tried, digests, reads, far), self.written())
+        return Known(ChainMap(self._back_from(loaded), tried, digests, self._reads_of_live(), far), self.written())
 
     def on_disk(self, loaded: Sources) -> Sources:
         """Return what is known of the disk for these loaded sources: of one that an undo has brought back, the digest
         that the disk had then."""
-        undone = {path: disk for path, (was, disk) in self._undone.items() if path in loaded and loaded[path] == was}
-        return {**loaded, **undone}
+        return {**loaded, **self._back_from(loaded)}
 
-    def can_undo(self, mods: Iterable[str], *, redo: bool) -> bool:
-        """Return whether the last reload (or undo) of all these mods, by id, can be taken back here."""
-        return self._undoable(redo=redo).keys() >= set(mods)
+    def _back_from(self, loaded: Mapping[Path, Digest | None]) -> dict[Path, Digest | None]:
+        """Return the digests on disk of sources whose earlier text an undo has loaded."""
+        return {path: disk for path, (was, disk) in self._undone.items() if path in loaded and loaded[path] == was}
 
     def _reads_of_live(self) -> dict[Path, Digest | None]:
         """Return the data files that mods read in `initialize()`; asked for often, and other ones after
@@ -594,33 +560,15 @@ class Knowledge:
         ]
 
     def _back_again(self, changed: Sources, plan: Plan) -> list[Generation]:
-        planned = {step.mod_path for step in plan.steps}
+        planned, stale = {step.mod_path for step in plan.steps}, self._modules.stale(self._differing)
         return [
             each
             for each in self._registry.live
             if each.mod_path in self.failed
             and each.mod_path not in planned
             and moved_on(self.failed[each.mod_path], changed)
-            and not self._is_stale(each)
+            and stale.keys().isdisjoint(self._modules.graph().closure(each.entry))
         ]
-
-    def came(self, arrival: Arrival, outcome: Outcome) -> None:
-        """Note a mod that ran in the image before and runs again: its differences can be undone, as
-        a reload of it."""
-        before = {name: Reading(Path(path), data, was) for name, (path, data, was) in arrival.sources.items()}
-        loaded = self._modules.digests
-        now = {each.path: loaded.get(each.path) for each in before.values()}
-        # A module that only a handler imports is not loaded yet, and will be what is on disk.
-        now |= sources_now(path for path in now if path not in loaded)
-        other = {name: each for name, each in before.items() if now[each.path] != each.digest}
-        past = Past(
-            mods={outcome.mod_id: outcome.generation},
-            replaced={outcome.mod_id: arrival.generation},
-            modules=tuple(other),
-            texts={each.path: each for each in other.values()},
-            states={},
-        )
-        self.history.came(outcome.mod_id, outcome.generation, arrival.generation, past if other else None)
 
     def goes_on(self, outcome: Outcome, touched: Sources) -> None:
         """Note a mod that goes on with its code of before a restart, because the one on disk fails; `touched`, what
@@ -638,7 +586,7 @@ class Knowledge:
     def newer_on_disk(self) -> dict[str, tuple[Path, ...]]:
         """Return the mods (by id) that differ from their sources on disk, with these."""
         loaded = self._modules.digests
-        undone = {p: disk for p, (was, disk) in self._undone.items() if loaded.get(p) == was and disk != was}
+        undone = {path: disk for path, disk in self._back_from(loaded).items() if disk != loaded[path]}
         stale = self._modules.stale({**self._differing, **undone})
         if not stale:
             return {}
@@ -646,16 +594,6 @@ class Knowledge:
         needs = ((each.mod_id, graph.closure(each.entry)) for each in self._registry.live)
         found = {mod: tuple(path for name, path in stale.items() if name in names) for mod, names in needs}
         return {mod: tuple(dict.fromkeys(paths)) for mod, paths in found.items() if paths}
-
-    def _is_stale(self, generation: Generation) -> bool:
-        needs = self._modules.graph().closure(generation.entry)
-        return any(name in needs for name in self._modules.stale(self._differing))
-
-
-def _codes_of(trigger: Trigger) -> dict[str, str]:
-    """Return the paths of the code of the lines that a trigger brings, by their own paths."""
-    specs = trigger.config.specs if isinstance(trigger, ConfigChanged) else ()
-    return {each.path: each.beside.code for each in specs if each.beside is not None and each.beside.code}
 
 
 def _is_inside(module: str, package: str) -> bool:

@@ -1,13 +1,18 @@
-"""What a changed lock means for the mods that run: news of distributions, in terms of mods."""
+"""Packages from outside the workspace: what a trigger brings of them, and what a changed lock means
+for the mods that run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from devserver.live.generation import Generation
-from devserver.loader.environment import News
+from devserver.loader.environment import Environment, News
 from devserver.market.folder import Installed
-from devserver.model.names import module_of
+from devserver.model.change import LoadAsked, LockChanged, Trigger
+from devserver.model.facts import PackagesInstalled
+from devserver.model.names import LOCK, module_of
 from devserver.reload.plan.situation import LockNews
 
 
@@ -44,3 +49,19 @@ def _back(path: str, owner: str, news: News, now: Installed | None) -> str:
     line = now.packages.get(owner)
     is_same = line is not None and line.version == own.version
     return f"{now.mods[path]} {own.version} of the lock" if owner in news.gone or is_same else ""
+
+
+def use_packages(
+    trigger: Trigger, environment: Environment, use_lock: Callable[[], None], workspace: Path
+) -> PackagesInstalled | None:
+    """Take the packages that a trigger brings; return what they change, or None."""
+    began, before = time.monotonic(), environment.current
+    if isinstance(trigger, LockChanged):
+        use_lock()
+    elif isinstance(trigger, LoadAsked) and trigger.packages is not None:
+        environment.add(trigger.packages)
+    now, moved = environment.current, environment.moved_since(before)
+    if now is None or not moved:
+        return None
+    env = str(now.folder.relative_to(workspace))
+    return PackagesInstalled(lock=LOCK, env=env, packages=moved, duration_ms=(time.monotonic() - began) * 1000)

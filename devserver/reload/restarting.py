@@ -23,6 +23,7 @@ from devserver.model.lifecycle import Action, Phase
 from devserver.model.names import module_of
 from devserver.model.plan import Plan, StateMove
 from devserver.reload.carry import PackedState, move_of, pack_state, unpack_state
+from devserver.reload.plan import Situation
 from devserver.sources.files import sources_now
 
 
@@ -100,9 +101,26 @@ class Restarting:
         """Return what a restart would do with each state. Call it where mods run."""
         return tuple([move_of(each, await pack_state(each, limit)) for each in generations])
 
-    def ends(self) -> tuple[str, ...]:
-        """Return the processes that mods have started, in words."""
-        return tuple(str(each) for each in child_processes())
+    def facts(self) -> dict[str, Any]:
+        """Return what the next image needs, as plain values; `unpack` takes it there."""
+        arrivals = {path: arrival_to_dict(each) for path, each in self.arrivals.items()}
+        return {"arrivals": arrivals, "unloaded": sorted(self.unloaded)}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        self.arrivals = {path: arrival_from_dict(each) for path, each in packed["arrivals"].items()}
+        # An image of another version may not have packed these.
+        self.unloaded = set(packed.get("unloaded", ()))
+
+    async def known(self, situation: Situation) -> Situation:
+        """Return a situation with what a decision on a restart depends on, but for the states that move."""
+        failed = frozenset(module_of(mod.mod_path) for mod in situation.live if mod.mod_id in situation.would_fail)
+        return replace(
+            situation,
+            image_problem=await self.why_not(failed),
+            can_restart=self.replace is not None,
+            stale_in_process=tuple(self.waiting),
+            child_processes=tuple(str(each) for each in child_processes()),
+        )
 
     def note(self, plan: Plan) -> bool:
         """Note a plan of a restart; return whether it is news."""

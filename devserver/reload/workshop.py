@@ -13,9 +13,7 @@ from devserver.loader.build import Build
 from devserver.mod import BaseMod
 from devserver.model.config import PlaceOf
 from devserver.model.facts import AgentsSeen, Outcome
-from devserver.model.lifecycle import (
-    Limits,
-)
+from devserver.model.lifecycle import Limits
 from devserver.model.plan import Plan, Step
 from devserver.model.split import Line
 from devserver.reload.knowledge import Knowledge

@@ -30,15 +30,7 @@ from devserver.loader.reads import read_by
 from devserver.model.change import Trigger
 from devserver.model.config import NetworkConfig
 from devserver.model.event import Event, EventResponse
-from devserver.model.facts import (
-    AgentSeen,
-    Fact,
-    Ignored,
-    ModRunning,
-    Notice,
-    PlanDone,
-    Ready,
-)
+from devserver.model.facts import AgentSeen, Fact, Ignored, ModRunning, Notice, PlanDone, Ready
 from devserver.model.logs import level as current_level
 from devserver.model.logs import set_level
 from devserver.model.names import LOCAL_NAMES, mod_id_of
