@@ -26,101 +26,123 @@ _Kept = tuple[int, bytes] | tuple[int, bool, str, str | None]
 """The bytes that an answer takes, and the answer as JSON, or its parts without data."""
 
 
-class _Sender:
-    """The answers of one sender, by event id, and their ids, the oldest first."""
-
-    __slots__ = ("answers", "has_gone", "order", "size")
-
-    def __init__(self) -> None:
-        self.answers: dict[str, _Kept] = {}
-        # Beside the dict: taking the first entry out of one costs more the more have been taken out
-        # before.
-        self.order: deque[str] = deque()
-        self.size = 0
-        self.has_gone = False
-
-    def forget_oldest(self) -> int:
-        """Forget the oldest answer; return the bytes that this frees."""
-        freed = self.answers.pop(self.order.popleft())[0]
-        self.size -= freed
-        return freed
-
-
 class Pending:
     """An answer that is being made and that is waited for, or not remembered."""
 
-    def __init__(self, sender: _Sender) -> None:
-        self.sender = sender
+    def __init__(self) -> None:
         self.waiting: list[asyncio.Future[EventResponse]] = []
         self.is_kept = True
+
+    def tell(self, answer: EventResponse) -> None:
+        """Give the answer to the waiting repeats."""
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(answer)
+
+
+_MAKING = Pending()
+"""An answer that is being made and that is not waited for: one for all of them, as nearly every
+event comes once."""
+
+
+class _Sender:
+    """The answers of one sender, by event id, and the ids of the given ones, the oldest first."""
+
+    __slots__ = ("answers", "order", "size")
+
+    def __init__(self) -> None:
+        self.answers: dict[str, _Kept | Pending] = {}
+        # Beside the dict: taking the first entry out of one costs more the more have been taken out
+        # before; and a pending answer is never forgotten.
+        self.order: deque[str] = deque()
+        self.size = 0
+
+    def forget_oldest(self) -> int:
+        """Forget the oldest answer; return the bytes that this frees."""
+        freed = self.answers.pop(self.order.popleft())[0]  # type: ignore[index]  # given, so no Pending
+        self.size -= freed
+        return freed
 
 
 class Answers:
     """The last answers of each sender; the oldest are forgotten first.
 
-    A pending answer is never forgotten: others may wait for it. `begin`, `leave_out` and `wait` are
-    called where mods run, all else on any thread.
+    A pending answer is never forgotten: others may wait for it. `begin`, `leave_out`, `end` and
+    `wait` are called where mods run, all else on any thread. Answers that have just ended are known
+    at once, and counted some at a time: a lock for each costs as much as the rest of it.
     """
 
     def __init__(self, accounts: Accounts | None = None, bound: Bound = ANSWERS) -> None:
         self._given: OrderedDict[str | None, _Sender] = OrderedDict()
         self._latest: _Sender | None = None
         """The last of them, which needs no move to the end."""
-        self._pending: dict[tuple[str | None, str], _Sender | Pending] = {}
-        """The answers that are being made, most without a `Pending`: events come once."""
+        self._fresh: deque[tuple[_Sender, str | None, str, int]] = deque()
+        """The answers that are not counted yet, each with its bytes."""
+        self._uncounted = 0
+        self._left: dict[tuple[str | None, str], Pending] = {}
+        """The pending answers to senders that have gone: repeats may wait for them."""
         self._lock = threading.Lock()
         self._account = (accounts or Accounts()).open(bound, self.sizes, self.forget)
         self._each, self._most = bound.each, bound.most
+        self._most_uncounted = min(bound.each, bound.most) // 64
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes that are kept for each sender."""
         with self._lock:
+            self._count()
             return {str(sender): each.size for sender, each in self._given.items() if each.size}
 
     def forget(self, sender: str) -> None:
         """Forget the answers of a sender that has gone, and do not remember its pending ones."""
-        names = (sender, f"agent:{sender}")
         with self._lock:
+            self._count()
             self._latest = None
-            for name in names:
+            for name in (sender, f"agent:{sender}"):
                 gone = self._given.pop(name, None)
-                self._account.used -= 0 if gone is None else gone.size
-            for (source_id, _), pending in list(self._pending.items()):
-                if source_id in names:
-                    (pending.sender if isinstance(pending, Pending) else pending).has_gone = True
+                if gone is not None:
+                    self._account.used -= gone.size
+                    waited = ((i, p) for i, p in gone.answers.items() if isinstance(p, Pending) and p is not _MAKING)
+                    self._left |= {(name, event_id): pending for event_id, pending in waited}
 
     def given(self, sender: str | None, event_id: str) -> EventResponse | None:
         """Return the answer that an event has had, if it is known."""
         given = self._given.get(sender)
-        kept = None if given is None else given.answers.get(event_id)
-        return None if kept is None else _read(kept)
+        known = None if given is None else given.answers.get(event_id)
+        return None if known is None or isinstance(known, Pending) else _read(known)
 
     def give(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
         """Remember the answer to an event without waiting callers; return its data as `end` does."""
-        return self._keep(sender, event_id, _kept(event_id, answer))
+        return self._give(sender, event_id, _kept(event_id, answer))
 
-    def _keep(self, sender: str | None, event_id: str, kept: _Kept) -> bytes | None:
-        size = kept[0]
+    def _give(self, sender: str | None, event_id: str, kept: _Kept) -> bytes | None:
         with self._lock:
             given = self._given.get(sender) or self._open(sender)
-            if given is not self._latest:
+            # The first answer counts, also one that is still being made.
+            if given.answers.setdefault(event_id, kept) is kept:
+                self._fresh.append((given, sender, event_id, kept[0]))
+                self._count()
+        return _data(kept)
+
+    def _count(self) -> None:
+        """Count the answers that have ended, and forget the oldest ones for them. Needs the lock."""
+        fresh, account, latest = self._fresh, self._account, self._latest
+        self._uncounted = 0
+        while fresh:
+            given, sender, event_id, size = fresh.popleft()
+            if given is not latest:
+                if self._given.get(sender) is not given:
+                    # The sender went while it was answered.
+                    continue
                 self._given.move_to_end(sender)
-                self._latest = given
-            before = given.answers.get(event_id)
-            if before is None:
-                given.order.append(event_id)
-            else:
-                size -= before[0]
-            given.answers[event_id] = kept
+                self._latest = latest = given
+            given.order.append(event_id)
             given.size += size
             while given.size > self._each and len(given.order) > 1:
                 size -= given.forget_oldest()
-            # Once for all of it: this is on the way of every event.
-            account = self._account
             account.used += size
             if account.used > self._most:
                 self._make_room()
-        return kept[1] if len(kept) == 2 else None
+                latest = self._latest
 
     def _open(self, sender: str | None) -> _Sender:
         opened = self._given[sender] = self._latest = _Sender()
@@ -129,12 +151,12 @@ class Answers:
     def _make_room(self) -> None:
         account = self._account
         while account.used > self._most:
-            # Of the sender with the oldest answer.
+            # Of the sender with the oldest answer. One without answers stays: it may wait for some.
             sender, oldest = next(iter(self._given.items()))
             if oldest.order:
                 account.used -= oldest.forget_oldest()
             if not oldest.order:
-                del self._given[sender]
+                self._given.move_to_end(sender)
                 self._latest = None
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
@@ -145,42 +167,51 @@ class Answers:
             with self._lock:
                 given = self._given.get(sender) or self._open(sender)
         known = given.answers.get(event_id)
-        if known is not None:
-            return _read(known)
-        key = (sender, event_id)
-        if key in self._pending:
-            return self._waited_for(key)
-        self._pending[key] = given
-        return None
-
-    def _waited_for(self, key: tuple[str | None, str]) -> Pending:
-        pending = self._pending[key]
-        if isinstance(pending, _Sender):
-            pending = self._pending[key] = Pending(pending)
-        return pending
+        if known is None:
+            # Not a plain assignment: another thread may have given an answer meanwhile.
+            known = given.answers.setdefault(event_id, _MAKING)
+            if known is _MAKING:
+                return None
+        elif known is _MAKING:
+            known = given.answers[event_id] = Pending()
+        return known if isinstance(known, Pending) else _read(known)
 
     def leave_out(self, sender: str | None, event_id: str) -> None:
         """Do not remember the answer that is being made."""
-        self._waited_for((sender, event_id)).is_kept = False
+        given = self._given.get(sender)
+        if given is not None and event_id in given.answers:
+            pending = self.begin(sender, event_id)
+            if isinstance(pending, Pending):
+                pending.is_kept = False
 
     def end(self, sender: str | None, event_id: str, answer: EventResponse) -> bytes | None:
         """End a pending answer; return it as JSON if it has data and is kept."""
-        pending = self._pending.pop((sender, event_id), None)
-        if pending is None:
+        given = self._given.get(sender)
+        pending = None if given is None else given.answers.get(event_id)
+        if given is None or not isinstance(pending, Pending):
+            # Its sender has gone, or it was ended before.
+            pending = self._left.pop((sender, event_id), None)
+            if pending is not None:
+                pending.tell(answer)
             return None
-        if isinstance(pending, _Sender):
-            return None if pending.has_gone else self._keep(sender, event_id, _kept(event_id, answer))
-        written = None
-        if pending.is_kept and not pending.sender.has_gone:
-            written = self._keep(sender, event_id, _kept(event_id, answer))
-        for waiter in pending.waiting:
-            if not waiter.done():
-                waiter.set_result(answer)
-        return written
+        if not pending.is_kept:
+            del given.answers[event_id]
+            pending.tell(answer)
+            return None
+        given.answers[event_id] = kept = _kept(event_id, answer)
+        self._fresh.append((given, sender, event_id, kept[0]))
+        self._uncounted += kept[0]
+        if self._uncounted > self._most_uncounted:
+            with self._lock:
+                self._count()
+        if pending.waiting:
+            pending.tell(answer)
+        return _data(kept)
 
     def pack(self) -> dict[str | None, list[tuple[str, bytes]]]:
         """Return every answer given, by sender, the oldest first, each as JSON."""
         with self._lock:
+            self._count()
             return {
                 sender: [(event_id, _written(given.answers[event_id])) for event_id in given.order]
                 for sender, given in self._given.items()
@@ -191,7 +222,7 @@ class Answers:
         """Remember the answers that an earlier process gave."""
         for sender, given in packed.items():
             for event_id, raw in given:
-                self._keep(sender, event_id, (len(event_id) + len(raw) + _ENTRY, raw))
+                self._give(sender, event_id, (len(event_id) + len(raw) + _ENTRY, raw))
 
     async def wait(self, pending: Pending) -> EventResponse:
         """Wait for the answer that another sending of the same event gets."""
@@ -219,6 +250,10 @@ def _kept(event_id: str, answer: EventResponse) -> _Kept:
         message = f"this event was handled before; its answer, {len(raw)} bytes, was not kept"
         raw = to_json((success, message, {"code": "answer_not_kept"}, name))
     return len(event_id) + len(raw) + _ENTRY, raw
+
+
+def _data(kept: _Kept) -> bytes | None:
+    return kept[1] if len(kept) == 2 else None
 
 
 def _read(kept: _Kept) -> EventResponse:
