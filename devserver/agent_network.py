@@ -127,6 +127,7 @@ class AgentNetwork:
         self.lines = Lines(self.engine.registry, self.directory, self._tell)
         """The versions that run beside mods."""
         self._dispatcher = Dispatcher(self.engine.registry, self.directory, self._on_mod_error)
+        self._process = self._home.bound(self._dispatcher.process)
         self._dispatcher.on_line_error = self.lines.on_error
         self._dispatcher.shadows.tell = self._tell
         self.blocked = BlockedMods(self, lambda: self.engine.environment.current, lambda fact: self._tell(fact))
@@ -529,7 +530,7 @@ class AgentNetwork:
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name[:7] == "system." and _is_request(event):
             return await self.ingest(event, LOCAL)
-        answer = await self._home.run(self._dispatcher.process, event)
+        answer = await self._process(event)
         return self._seen(event, answer) if self.on_event else answer
 
     async def _process_theirs(self, event: Any) -> Any:
@@ -563,7 +564,7 @@ class AgentNetwork:
         await self._all_loaded()
         answer = self._before_mods(event, principal)
         if answer is None:
-            answer = await self._home.run(self._dispatcher.process, event)
+            answer = await self._process(event)
         return self._seen(event, answer)
 
     def take(self, event: Event, principal: Principal, done: Done) -> bool:

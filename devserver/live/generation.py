@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
 import time
 import weakref
 from asyncio import current_task
@@ -46,18 +47,39 @@ class Call:
     """Whether it was given up, for it went on after its cancellation: what it does is refused."""
     refused = False
     """Whether an action was refused then."""
+    depth = 0
+    """How many calls wait for it."""
     entered: Sequence[Token[Any]] = ()
     """Restores this context's own values of context variables, in the place of the generation's."""
 
-    def __init__(self, generation: Generation, event: Event | None, parent: Call | None, *, way: Any) -> None:
+    def __init__(self, generation: Generation, event: Event | None, parent: Call | None, way: Any) -> None:
         self.generation = generation
         self.event = event
         self.parent = parent
-        self.depth: int = parent.depth + 1 if parent is not None and parent.active else 0
-        self.task = current_task()
+        if parent is not None and parent.active:
+            self.depth = parent.depth + 1
+        self.task = current_task(_here.loop) or _task_here()
         self.started = monotonic()
         self.way = way
         """The way of its event (`network.way.Way`); its number marks everything done for it."""
+
+
+class _Here(threading.local):
+    """The loop that ran last in this thread: to ask asyncio for the running one costs a system call
+    on 3.11."""
+
+    loop: Any = object()
+
+
+_here = _Here()
+
+
+def _task_here() -> asyncio.Task[Any] | None:
+    """Return the running task, if there is one, and remember its loop."""
+    task = current_task()
+    if task is not None:
+        _here.loop = task.get_loop()
+    return task
 
 
 class Activity:
@@ -205,7 +227,7 @@ class Generation:
 
     def begin(self, event: Event | None, way: Any = None) -> Call:
         """Begin a call of this generation in the running context; `way` is that of its event."""
-        call = Call(self, event, running.get(), way=way)
+        call = Call(self, event, running.get(), way)
         # A call inside of another one of the same code keeps the context that the first call has
         # made.
         if self.context and not running_in(self):

@@ -40,6 +40,9 @@ class Home(Protocol):
         function.
         """
 
+    def bound(self, function: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
+        """Return the function that does what `run` does with this one."""
+
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
         """Run an async function there, and call `done` once, in the caller's loop, at its end."""
 
@@ -60,6 +63,9 @@ class SameLoop:
 
     def run(self, function: Callable[..., Work[T]], *arguments: Any) -> Awaitable[T]:
         return function(*arguments)
+
+    def bound(self, function: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
+        return function
 
     def begin(self, done: Done, function: Callable[..., Work[Any]], *arguments: Any) -> None:
         """Run it in a task here."""
@@ -136,6 +142,9 @@ class Passage:
         if asyncio.get_running_loop() is self.loop:
             return await function(*arguments)
         return await self.call(function, *arguments)
+
+    def bound(self, function: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
+        return partial(self.run, function)
 
     def call(self, function: Callable[..., Work[T]], *arguments: Any) -> asyncio.Future[T]:
         """Run it on this loop, from another one; the future of its result."""

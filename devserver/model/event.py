@@ -120,7 +120,7 @@ os.register_at_fork(after_in_child=_ids.seed)
 
 def new_event_id() -> str:
     """Return a fresh identifier, 128 random bits in hex. It tells events apart, proves nothing."""
-    return _ids.randbytes(16).hex()
+    return _ids.getrandbits(128).to_bytes(16, "big").hex()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -48,19 +48,23 @@ event comes once."""
 class _Sender:
     """The answers of one sender, by event id, and the ids of the given ones, the oldest first."""
 
-    __slots__ = ("answers", "order", "size")
+    __slots__ = ("answers", "name", "order", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None) -> None:
+        self.name = name
         self.answers: dict[str, _Kept | Pending] = {}
         # Beside the dict: taking the first entry out of one costs more the more have been taken out
         # before; and a pending answer is never forgotten.
         self.order: deque[str] = deque()
         self.size = 0
 
-    def forget_oldest(self) -> int:
-        """Forget the oldest answer; return the bytes that this frees."""
-        freed = self.answers.pop(self.order.popleft())[0]  # type: ignore[index]  # given, so no Pending
-        self.size -= freed
+    def forget(self, most: int, at_least: int) -> int:
+        """Forget the oldest answers until `most` bytes are kept, or `at_least` so many answers;
+        return the bytes that this frees."""
+        answers, order, size = self.answers, self.order, self.size
+        while size > most and len(order) > at_least:
+            size -= answers.pop(order.popleft())[0]  # type: ignore[index]  # given, so no Pending
+        freed, self.size = self.size - size, size
         return freed
 
 
@@ -76,7 +80,7 @@ class Answers:
         self._given: OrderedDict[str | None, _Sender] = OrderedDict()
         self._latest: _Sender | None = None
         """The last of them, which needs no move to the end."""
-        self._fresh: deque[tuple[_Sender, str | None, str, int]] = deque()
+        self._fresh: deque[tuple[_Sender, str, int]] = deque()
         """The answers that are not counted yet, each with its bytes."""
         self._uncounted = 0
         self._left: dict[tuple[str | None, str], Pending] = {}
@@ -119,44 +123,46 @@ class Answers:
             given = self._given.get(sender) or self._open(sender)
             # The first answer counts, also one that is still being made.
             if given.answers.setdefault(event_id, kept) is kept:
-                self._fresh.append((given, sender, event_id, kept[0]))
+                self._fresh.append((given, event_id, kept[0]))
                 self._count()
-        return _data(kept)
+        return kept[1] if len(kept) == 2 else None
 
     def _count(self) -> None:
         """Count the answers that have ended, and forget the oldest ones for them. Needs the lock."""
-        fresh, account, latest = self._fresh, self._account, self._latest
+        fresh, latest, grown, full = self._fresh, self._latest, 0, set()
         self._uncounted = 0
         while fresh:
-            given, sender, event_id, size = fresh.popleft()
+            given, event_id, size = fresh.popleft()
             if given is not latest:
-                if self._given.get(sender) is not given:
+                if self._given.get(given.name) is not given:
                     # The sender went while it was answered.
                     continue
-                self._given.move_to_end(sender)
-                self._latest = latest = given
+                self._given.move_to_end(given.name)
+                latest = given
             given.order.append(event_id)
             given.size += size
-            while given.size > self._each and len(given.order) > 1:
-                size -= given.forget_oldest()
-            account.used += size
-            if account.used > self._most:
-                self._make_room()
-                latest = self._latest
+            grown += size
+            if given.size > self._each:
+                full.add(given)
+        self._latest = latest
+        for each in full:
+            grown -= each.forget(self._each, 1)
+        self._account.used += grown
+        if self._account.used > self._most:
+            self._make_room()
 
     def _open(self, sender: str | None) -> _Sender:
-        opened = self._given[sender] = self._latest = _Sender()
+        opened = self._given[sender] = self._latest = _Sender(sender)
         return opened
 
     def _make_room(self) -> None:
         account = self._account
         while account.used > self._most:
             # Of the sender with the oldest answer. One without answers stays: it may wait for some.
-            sender, oldest = next(iter(self._given.items()))
-            if oldest.order:
-                account.used -= oldest.forget_oldest()
+            oldest = next(iter(self._given.values()))
+            account.used -= oldest.forget(oldest.size + self._most - account.used, 0)
             if not oldest.order:
-                self._given.move_to_end(sender)
+                self._given.move_to_end(oldest.name)
                 self._latest = None
 
     def begin(self, sender: str | None, event_id: str) -> EventResponse | Pending | None:
@@ -199,14 +205,14 @@ class Answers:
             pending.tell(answer)
             return None
         given.answers[event_id] = kept = _kept(event_id, answer)
-        self._fresh.append((given, sender, event_id, kept[0]))
+        self._fresh.append((given, event_id, kept[0]))
         self._uncounted += kept[0]
         if self._uncounted > self._most_uncounted:
             with self._lock:
                 self._count()
         if pending.waiting:
             pending.tell(answer)
-        return _data(kept)
+        return kept[1] if len(kept) == 2 else None
 
     def pack(self) -> dict[str | None, list[tuple[str, bytes]]]:
         """Return every answer given, by sender, the oldest first, each as JSON."""
@@ -250,10 +256,6 @@ def _kept(event_id: str, answer: EventResponse) -> _Kept:
         message = f"this event was handled before; its answer, {len(raw)} bytes, was not kept"
         raw = to_json((success, message, {"code": "answer_not_kept"}, name))
     return len(event_id) + len(raw) + _ENTRY, raw
-
-
-def _data(kept: _Kept) -> bytes | None:
-    return kept[1] if len(kept) == 2 else None
 
 
 def _read(kept: _Kept) -> EventResponse:

@@ -122,7 +122,12 @@ class Dispatcher:
             return known if isinstance(known, EventResponse) else await self._answers.wait(known)
         way = Way() if self.recorder is None else self.recorder.begin(event, 0)
         try:
-            answer = await self._go(event, None, way)
+            if event.destination_id is None and self.far is None:
+                # What `_go` does, without a call: so nearly every event goes.
+                self._offered += 1
+                answer = await self._to_all(event, way)
+            else:
+                answer = await self._go(event, None, way)
         except BaseException:
             # A sender that has sent the same event again waits for an answer, too.
             unanswered = _unanswered(event)
@@ -211,11 +216,13 @@ class Dispatcher:
 
     async def _to_all(self, event: Event, way: Way) -> EventResponse:
         # What `offer` does, without its calls: so nearly every event goes.
-        for slot in self.targets(event):
+        name, sender = event.event_name, event.source_id
+        from_mod = sender is not None and sender[:4] == "mod:"
+        for slot in self.targets(event) if from_mod else self._registry.table.targets(name):
             choice, watched = slot.choice, None
             if choice is not None:
                 if choice.splits:
-                    known = choice.known.get(event.source_id) if self.far is None and running.get() is None else None
+                    known = choice.known.get(sender) if self.far is None and running.get() is None else None
                     slot = known or picked(choice, event)
                 if slot is choice.watched:
                     watched, payload, before = choice, event.payload.copy(), choice.tally.ended
