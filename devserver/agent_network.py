@@ -24,7 +24,7 @@ from devserver.config.versions import default_label
 from devserver.errors import DevServerError, NoModClass
 from devserver.live.background import Background
 from devserver.live.generation import Generation, running_calls
-from devserver.live.loops import Done, Home, SameLoop, run_in_thread
+from devserver.live.loops import Done, Home, SameLoop, Work, run_in_thread
 from devserver.live.overseer import Overseer
 from devserver.live.registry import Gate
 from devserver.loader.locate import find_mod_class, imported
@@ -520,18 +520,20 @@ class AgentNetwork:
 
     # Events
 
-    async def process_event(self, event: Event) -> EventResponse:
+    def process_event(self, event: Event) -> Work[EventResponse]:
         """Send an event on its way through the mods and to agents; the answer comes when its way has ended.
 
         An `Event` of the package openagents is taken too, and answered with an `EventResponse` of that package.
         """
         if not isinstance(event, Event):
-            return await self._process_theirs(event)
+            return self._process_theirs(event)
         event.source_agent_group = self.directory.group_of(event.source_id)
         if event.event_name[:7] == "system." and _is_request(event):
-            return await self.ingest(event, LOCAL)
-        answer = await self._process(event)
-        return self._seen(event, answer) if self.on_event else answer
+            return self.ingest(event, LOCAL)
+        return self._process_seen(event) if self.on_event else self._process(event)
+
+    async def _process_seen(self, event: Event) -> EventResponse:
+        return self._seen(event, await self._process(event))
 
     async def _process_theirs(self, event: Any) -> Any:
         # Here and not above: a network that meets no openagents never imports that package.

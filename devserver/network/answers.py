@@ -219,7 +219,7 @@ class Answers:
         with self._lock:
             self._count()
             return {
-                sender: [(event_id, _written(given.answers[event_id])) for event_id in given.order]
+                sender: [(event_id, _written(given.answers[event_id])) for event_id in given.order]  # type: ignore[arg-type]
                 for sender, given in self._given.items()
                 if given.order
             }
@@ -241,16 +241,15 @@ def _kept(event_id: str, answer: EventResponse) -> _Kept:
     """Return what is kept of an answer. Of one without data its own parts, which nothing can change:
     writing them would cost more than all else that is done to remember an event."""
     success, message, name = answer.success, answer.message, answer.event_name
-    size = len(event_id) + _ENTRY
     if (
         answer.data is None
         and type(message) is str
         and message.isascii()
-        and (size := size + len(message)) <= MOST_ANSWER
+        and (size := len(event_id) + len(message)) <= MOST_ANSWER
         and (name is None or type(name) is str)
         and type(success) is bool
     ):
-        return size, success, message, name
+        return size + _ENTRY, success, message, name
     raw = to_json((success, message, answer.data, name))
     if len(raw) > MOST_ANSWER:
         message = f"this event was handled before; its answer, {len(raw)} bytes, was not kept"

@@ -40,6 +40,17 @@ def test_a_repeat_gets_the_first_answer() -> None:
     assert answers.begin("ana", "e1") == answer("e1")
 
 
+def test_the_first_of_two_answers_to_one_event_counts() -> None:
+    """Also where the second one needs no mod, and is there before the first one has ended."""
+    answers = Answers()
+    assert answers.begin("ana", "e1") is None
+    answers.give("ana", "e1", answer("second"))
+    assert answers.given("ana", "e1") is None
+    answers.end("ana", "e1", answer("first"))
+    answers.give("ana", "e1", answer("third"))
+    assert answers.given("ana", "e1") == answer("first")
+
+
 def test_an_event_id_belongs_to_its_sender() -> None:
     """The same id of another sender is another event."""
     answers = Answers()
@@ -138,8 +149,15 @@ async def test_what_was_answered_goes_with_its_sender() -> None:
     answered(answers, "ana", "e1", "e2")
     answered(answers, "bob", "e1")
     assert answers.begin("ana", "slow") is None
+    assert answers.begin("ana", "awaited") is None
+    pending = answers.begin("ana", "awaited")
+    assert isinstance(pending, Pending)
+    waiting = asyncio.create_task(answers.wait(pending))
+    await asyncio.sleep(0)
     accounts.owner_gone("ana")
     answers.end("ana", "slow", answer("late"))
+    answers.end("ana", "awaited", answer("late, too"))
+    assert await waiting == answer("late, too")
     assert known(answers, "bob", "e1") == ["e1"]
     assert [answers.begin("ana", each) for each in ("e1", "e2", "slow")] == [None, None, None]
     assert answers.sizes() == {"bob": accounts.rows()[0]["bytes"]}
